@@ -1,0 +1,134 @@
+"""A matplotlib figure as inline SVG that takes its colours and its font from the page around it.
+
+Colours are drawn as stand-ins and then replaced by CSS variables, so one drawing serves light and dark. Ids, metadata,
+namespaces and matplotlib's own style element go: several drawings share one HTML document, and nothing points outside.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+POINTS_PER_INCH = 72  # one point is one unit of the drawing, and one CSS pixel at its natural width
+N_SERIES = 8
+INK, FAINT, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
+SERIES: Final = tuple(f"#0102{16 + index:02x}" for index in range(N_SERIES))
+# Light-theme values, for a drawing taken out of the page; inside it, page.css says.
+_SERIES_ALONE = ("#0067a8", "#c04e00", "#00805c", "#8e3f9b", "#8a6a00", "#b0305c", "#3c6e8f", "#5d5d5d")
+_VARIABLES: Mapping[str, str] = {
+    INK: "var(--ink, #1c1d1f)",
+    FAINT: "var(--faint, #63666b)",
+    GRID: "var(--rule, #dcdcd6)",
+    PAPER: "var(--paper, #ffffff)",
+} | {
+    colour: f"var(--series-{index}, {alone})"
+    for index, (colour, alone) in enumerate(zip(SERIES, _SERIES_ALONE, strict=True))
+}
+
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "benchmark.report",  # the same figure is the same text
+    "text.parse_math": False,  # a system may be called "a$b$c"
+    "font.family": "DejaVu Sans",  # wider than the page's font, so that what fits here fits there
+    "font.size": 12,
+    "hatch.linewidth": 1.2,
+}
+
+
+@contextmanager
+def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of `width` by `height` points with one bare pair of axes over all of it, in the house's style."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=POINTS_PER_INCH)
+        figure.patch.set_visible(False)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.patch.set_visible(False)
+        axes.spines[["top", "left", "right"]].set_visible(False)
+        axes.spines["bottom"].set_color(FAINT)
+        axes.tick_params(colors=FAINT, labelcolor=FAINT, labelsize=12, length=4, pad=4)
+        yield figure, axes
+
+
+def place(axes: Axes, left: float, right: float, bottom: float, top: float) -> None:
+    """Set the margins around the axes, in points."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_figwidth() * POINTS_PER_INCH, figure.get_figheight() * POINTS_PER_INCH
+    axes.set_position((left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height))
+
+
+def inline(figure: Figure, name: str, label: str, css_class: str) -> str:
+    """The figure as an `<svg>` element for an HTML document.
+
+    `name` must be unique in the document: ids that the drawing refers to begin with it. `label` is what a screen
+    reader says instead of the drawing; an empty one makes it decoration.
+    """
+    file = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing")  # the browser's fonts will have it
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    root = ElementTree.fromstring(file.getvalue())
+    _drop(root, {"metadata", "style"})
+    ids = {value for node in root.iter() for key, value in node.attrib.items() if _local(key) == "id"}
+    referred = ids & set(re.findall(r"#([\w-]+)", " ".join(v for node in root.iter() for v in node.attrib.values())))
+    for node in root.iter():
+        node.tag = _local(node.tag)
+        node.attrib = {
+            _local(key): _value(key, value, name, referred)
+            for key, value in node.attrib.items()
+            if _local(key) != "id" or value in referred
+        }
+        if node.tag != "text":
+            node.text = None
+        node.tail = None
+    for node in root.iter():
+        _share_style(node)
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.set("class", css_class)
+    if label:
+        root.attrib |= {"role": "img", "aria-label": label}
+        title = ElementTree.Element("title")
+        title.text = label
+        root.insert(0, title)
+    else:
+        root.set("aria-hidden", "true")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _drop(node: ElementTree.Element, tags: set[str]) -> None:
+    for child in list(node):
+        if _local(child.tag) in tags:
+            node.remove(child)
+        else:
+            _drop(child, tags)
+
+
+def _value(key: str, value: str, name: str, referred: set[str]) -> str:
+    if _local(key) == "id":
+        return f"{name}-{value}"
+    value = re.sub(r"#([\w-]+)", lambda found: f"#{name}-{found[1]}" if found[1] in referred else found[0], value)
+    for colour, variable in _VARIABLES.items():
+        value = value.replace(colour, variable)
+    value = re.sub(r"font-family: [^;]*;? ?", "", value)  # the page's font, not matplotlib's
+    return re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), value).strip()
+
+
+def _share_style(node: ElementTree.Element) -> None:
+    """Say a style once for a group of markers instead of once for each: a third of the text."""
+    styles = {child.get("style") for child in node}
+    if len(node) > 1 and len(styles) == 1 and all(child.tag == "use" for child in node) and None not in styles:
+        node.set("style", styles.pop() or "")
+        for child in node:
+            del child.attrib["style"]

@@ -1,0 +1,93 @@
+"""Samples put side by side: the same utterance, under the same condition, through every system.
+
+Word errors are counted here only to draw their distribution and to find the worst; the scores of the table are the
+summary's own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmark.report.alignment import Alignment, align
+from benchmark.report.quantities import counted
+from benchmark.results import Sample, Summary
+from preprocessing.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one system made of one utterance."""
+
+    sample: Sample
+    alignment: Alignment
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One utterance under one condition; `outcomes` is keyed by system name, in the summary's order."""
+
+    id: str
+    condition: str
+    outcomes: Mapping[str, Outcome]
+
+    @property
+    def first(self) -> Sample:
+        """Any one of the samples: reference, duration and origin are the same in all."""
+        return next(iter(self.outcomes.values())).sample
+
+
+def side_by_side(summary: Summary, samples: Sequence[Sample], normalise: Callable[[str], str]) -> list[Utterance]:
+    """Every utterance with what each system made of it, in the order of the samples.
+
+    Raises InputError when a sample's system is not in the summary: the two are then of different runs.
+    """
+    names = [system.facts.name for system in summary.systems]
+    grouped: dict[tuple[str, str], dict[str, Outcome]] = {}
+    for sample in samples:
+        if sample.system not in names:
+            raise InputError(
+                f"samples name the system {sample.system!r}, the summary only {', '.join(names) or 'none'}: "
+                "the two files are of different runs; report a folder as one run left it"
+            )
+        outcome = Outcome(sample, align(sample.reference, sample.hypothesis, normalise))
+        grouped.setdefault((sample.id, sample.condition), {})[sample.system] = outcome
+    return [
+        Utterance(id, condition, {name: outcomes[name] for name in names if name in outcomes})
+        for (id, condition), outcomes in grouped.items()
+    ]
+
+
+def worst_first(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
+    """The `count` utterances on which one system made the most word errors, most first; those without errors left out.
+
+    Errors, not rates: these weigh most in the score, and a one-word utterance does not lead the list. What a system
+    failed on does not rank an utterance, as there is no hypothesis to read.
+    """
+
+    def most_errors(utterance: Utterance) -> int:
+        heard = (outcome for outcome in utterance.outcomes.values() if outcome.sample.error is None)
+        return max((outcome.alignment.errors for outcome in heard), default=0)
+
+    wrong = [utterance for utterance in utterances if most_errors(utterance) > 0]
+    return sorted(wrong, key=lambda utterance: (-most_errors(utterance), utterance.id, utterance.condition))[:count]
+
+
+def recount_notes(summary: Summary, utterances: Sequence[Utterance]) -> list[str]:
+    """A sentence for each system whose errors, counted again for display, are not those of the summary.
+
+    That happens when the text profile has changed since the run, or the files were edited.
+    """
+    notes = []
+    for system in summary.systems:
+        name, profile = system.facts.name, summary.profiles[0]
+        scores = system.scores.get(profile.name)
+        if scores is None:
+            continue
+        alignments = [row.outcomes[name].alignment for row in utterances if name in row.outcomes]
+        shown = sum(alignment.errors for alignment in alignments)
+        scored = scores.substitutions + scores.deletions + scores.insertions
+        if shown != scored:
+            notes.append(
+                f"{name}: the words below have {counted(shown, 'error')}, the table counts {scored:,}. The text "
+                f"profile {profile.name} has changed since version {profile.version}, or the files were edited."
+            )
+    return notes

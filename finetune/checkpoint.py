@@ -1,0 +1,102 @@
+"""Checkpoints that are whole or absent, and exact to resume from.
+
+A checkpoint is one folder, written under another name and renamed. It holds the weights (safetensors), the optimiser,
+the schedule, every random state and the position in the data; loading runs no code from the file.
+"""
+
+import json
+import os
+import random
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from preprocessing.errors import InputError
+
+KEPT = 2  # the last checkpoint, and the one before it in case the disk lost the last
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is. `batches` counts batches taken from the stream by all processes together."""
+
+    update: int = 0
+    batches: int = 0
+    audio_seconds: float = 0.0
+    best_wer: float | None = None
+    fingerprint: str = ""  # of corpus, units and batch settings; another one cannot be resumed
+
+
+def save(folder: Path, module: nn.Module, optimiser: Any, schedule: Any, progress: Progress) -> Path:
+    """Write folder/update-NNNNNNNN and drop all but the last KEPT. Returns the new checkpoint."""
+    target = folder / f"update-{progress.update:08d}"
+    beside = folder / f"{target.name}.partial"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    safetensors.torch.save_model(module, str(beside / "weights.safetensors"))
+    states = {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "random": _random_states()}
+    torch.save(states, beside / "states.pt")
+    (beside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    if target.exists():
+        shutil.rmtree(target)
+    os.rename(beside, target)
+    for old in _all(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run's checkpoint folder."""
+    return next(iter(reversed(_all(folder))), None)
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    return Progress(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+
+
+def restore(checkpoint: Path, module: nn.Module, optimiser: Any, schedule: Any) -> None:
+    """Put weights, optimiser, schedule and random states back. Raises InputError where they do not fit."""
+    try:
+        safetensors.torch.load_model(module, str(checkpoint / "weights.safetensors"))
+        states = torch.load(checkpoint / "states.pt", map_location="cpu", weights_only=True)
+        optimiser.load_state_dict(states["optimiser"])
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{checkpoint}: does not fit this model ({reason}); expected a checkpoint of the same configuration: "
+            "begin anew with --overwrite true"
+        ) from error
+    schedule.load_state_dict(states["schedule"])
+    _set_random_states(states["random"])
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("update-*") if not path.name.endswith(".partial"))
+
+
+def _random_states() -> dict[str, Any]:
+    """Of Python, NumPy and torch, in types that load with weights_only."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    return {
+        "python": [version, list(numbers), gauss],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,0 +1,26 @@
+"""Greedy CTC decoding: the best unit of each frame, repeats collapsed, then blanks dropped, in this order.
+
+Graves et al. 2006, section 3.1. The order matters: dropping blanks first would make HELO of HELLO.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+
+def collapse(path: Sequence[int], blank: int) -> list[int]:
+    """Labels of a frame path: each run of equal units once, then no blanks.
+
+    >>> collapse([8, 8, 0, 5, 5, 12, 0, 12, 15, 0], blank=0)
+    [8, 5, 12, 12, 15]
+    """
+    return [unit for unit, _ in groupby(path) if unit != blank]
+
+
+def frames_needed(labels: Sequence[int]) -> int:
+    """Fewest frames that a CTC path for the labels takes: one each, and a blank between equal neighbours.
+
+    >>> frames_needed([8, 5, 12, 12, 15])
+    6
+    """
+    repeats = sum(first == second for first, second in zip(labels, labels[1:], strict=False))
+    return len(labels) + repeats

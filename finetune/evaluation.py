@@ -1,0 +1,106 @@
+"""WER, CER, loss and blank ratio of a recogniser over a validation corpus, every utterance exactly once."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+
+from finetune.examples import Examples, collate
+from finetune.metrics import ErrorRates
+from finetune.models.base import Recogniser
+from preprocessing.batching import DurationBatches
+from preprocessing.text import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was heard in one validation utterance; texts are normalised."""
+
+    id: str
+    reference: str
+    hypothesis: str
+    blank_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`loss` is summed over labels and divided by their number; `blank_ratio` is the mean over utterances."""
+
+    loss: float
+    wer: float
+    cer: float
+    substitutions: int
+    deletions: int
+    insertions: int
+    blank_ratio: float | None
+    transcripts: tuple[Transcript, ...]
+
+
+class Evaluator:
+    """Holds a validation corpus and what it should read; `run` measures a model on it."""
+
+    def __init__(
+        self, examples: Examples, profile: Profile, recogniser: Recogniser, *, max_batch_seconds: float
+    ) -> None:
+        self._examples = examples
+        self._references = [profile(utterance.text) for utterance in examples.utterances]
+        self._profile = profile
+        self._recogniser = recogniser
+        durations = [utterance.duration for utterance in examples.utterances]
+        self._batches = DurationBatches(durations, max_seconds=max_batch_seconds).in_order()
+
+    def run(self, accelerator: Accelerator, module: nn.Module) -> Evaluation:
+        """Measure `module`, sharing batches out over processes; every process gets the same Evaluation."""
+        module.eval()
+        heard: list[Transcript] = []
+        sums: list[tuple[float, int]] = []
+        for batch in self._batches[accelerator.process_index :: accelerator.num_processes]:
+            transcripts, loss, n_labels = self._batch(accelerator, module, batch)
+            heard += transcripts
+            sums.append((loss, n_labels))
+        module.train()
+        heard = sorted(gather_object(heard), key=lambda transcript: transcript.id)
+        sums = gather_object(sums)
+        rates = ErrorRates().compute(
+            predictions=[transcript.hypothesis for transcript in heard],
+            references=[transcript.reference for transcript in heard],
+        )
+        blanks = [transcript.blank_ratio for transcript in heard if transcript.blank_ratio is not None]
+        rates.pop("words")
+        return Evaluation(
+            loss=sum(loss for loss, _ in sums) / max(sum(n for _, n in sums), 1),
+            blank_ratio=sum(blanks) / len(blanks) if blanks else None,
+            transcripts=tuple(heard),
+            **rates,
+        )
+
+    def _batch(
+        self, accelerator: Accelerator, module: nn.Module, indices: Sequence[int]
+    ) -> tuple[list[Transcript], float, int]:
+        collated = collate([self._examples[index] for index in indices])
+        failed = [self._transcript(reject.where, "") for reject in collated.rejects]
+        if collated.batch is None:
+            return failed, 0.0, 0
+        batch = collated.batch.to(accelerator.device)
+        with torch.inference_mode(), accelerator.autocast():
+            loss = float(module(batch, None))
+            outputs = self._recogniser.hear(module, batch)
+        heard = [
+            self._transcript(self._examples.utterances[index].id, output.text, output.blank_ratio)
+            for index, output in zip(batch.indices, outputs, strict=True)
+        ]
+        return heard + failed, loss, self._recogniser.count_labels(batch)
+
+    def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> Transcript:
+        position = next(i for i, utterance in enumerate(self._examples.utterances) if utterance.id == utterance_id)
+        return Transcript(utterance_id, self._references[position], self._profile(text), blank_ratio)
+
+
+def write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
+    lines = (json.dumps(asdict(transcript), ensure_ascii=False) + "\n" for transcript in transcripts)
+    path.write_text("".join(lines), encoding="utf-8")

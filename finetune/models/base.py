@@ -1,0 +1,94 @@
+"""What the training loop asks of a model, whatever its family; batches and outcomes that travel between the two."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One utterance ready to batch."""
+
+    index: int  # into the corpus
+    inputs: Tensor  # what the model eats: [samples] or [n_mels, frames]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples padded to one shape."""
+
+    indices: tuple[int, ...]
+    inputs: Tensor  # [batch, ...], zeros after each utterance's length along the last axis
+    lengths: Tensor  # valid length of each input along its last axis [batch]
+    labels: Tensor  # [batch, longest], padded with -100
+    label_lengths: Tensor  # [batch]
+
+    def to(self, device: torch.device) -> "Batch":
+        moved = (tensor.to(device) for tensor in (self.inputs, self.lengths, self.labels, self.label_lengths))
+        return Batch(self.indices, *moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a model made of one utterance. `blank_ratio` is the share of frames that are blank; None without CTC."""
+
+    text: str
+    blank_ratio: float | None
+
+
+IGNORED_LABEL = -100  # where a label row is padding
+
+
+def pad_batch(examples: Sequence[Example]) -> Batch:
+    """Zero-pad inputs along their last axis and labels with IGNORED_LABEL."""
+    lengths = torch.tensor([example.inputs.shape[-1] for example in examples])
+    inputs = examples[0].inputs.new_zeros((len(examples), *examples[0].inputs.shape[:-1], int(lengths.max())))
+    label_lengths = torch.tensor([len(example.labels) for example in examples])
+    labels = torch.full((len(examples), max(int(label_lengths.max()), 1)), IGNORED_LABEL)
+    for row, example in enumerate(examples):
+        inputs[row, ..., : lengths[row]] = example.inputs
+        labels[row, : label_lengths[row]] = torch.tensor(example.labels, dtype=torch.long)
+    return Batch(tuple(example.index for example in examples), inputs, lengths, labels, label_lengths)
+
+
+class Recogniser(ABC):
+    """A trainable speech recogniser.
+
+    `module(batch, generator)` is its training pass: the sum of the losses over all labels of the batch, a float32
+    scalar, so that the loop can weight by labels over any number of batches and processes.
+    """
+
+    module: nn.Module
+
+    @abstractmethod
+    def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
+        """Waveform [samples] under the waveform contract -> an Example."""
+
+    @abstractmethod
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Labels of a normalised text."""
+
+    @abstractmethod
+    def unusable(self, n_samples: int, text: str) -> str | None:
+        """Why an utterance of that length and normalised text cannot be trained on, in one sentence; None if it can."""
+
+    @abstractmethod
+    def check_labels(self, texts: Sequence[str]) -> None:
+        """Raises UsageError when the units do not hold the texts, with the characters and their counts."""
+
+    @abstractmethod
+    def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
+        """Greedy transcripts of a batch; `module` is this recogniser's, perhaps wrapped for several devices."""
+
+    @abstractmethod
+    def save(self, folder: Path, module: nn.Module) -> None:
+        """Write a folder (or in it a file) that the family's own library loads without this project."""
+
+    def count_labels(self, batch: Batch) -> int:
+        """Labels that the loss of a batch is a sum over."""
+        return int(batch.label_lengths.sum())

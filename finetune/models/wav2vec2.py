@@ -1,0 +1,213 @@
+"""wav2vec 2.0 with a CTC head, and any other *ForCTC of transformers built alike (HuBERT, WavLM, data2vec-audio).
+
+Loads from a folder or the Hub by id, trains under the waveform and text contracts of `preprocessing`, and saves a plain
+transformers folder. Exact as long as the model takes an attention mask (`feat_extract_norm="layer"`); group-normalised
+models see padding, as they do in transformers.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from finetune.config import ModelConfig
+from finetune.ctc.collapse import collapse, frames_needed
+from finetune.models.base import Batch, Example, Heard, Recogniser
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.errors import InputError, UsageError
+from preprocessing.features import normalise_waveform
+from preprocessing.spec_augment import latent_time_mask
+from preprocessing.units import Vocabulary
+
+
+class CTCModule(nn.Module):
+    """The training pass: waveforms -> summed CTC loss in float32."""
+
+    def __init__(self, model: Any, *, blank: int, uses_mask: bool, mask_probability: float, mask_length: int) -> None:
+        super().__init__()
+        self.model = model
+        self.blank = blank
+        self.uses_mask = uses_mask
+        self.mask_probability = mask_probability
+        self.mask_length = mask_length
+
+    def log_probs(self, batch: Batch, time_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns log-probabilities [batch, frames, units] in float32 and valid frames [batch]."""
+        attention_mask = None
+        if self.uses_mask:
+            positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
+            attention_mask = (positions < batch.lengths[:, None]).long()
+        hidden = self.model.base_model(
+            batch.inputs, attention_mask=attention_mask, mask_time_indices=time_mask
+        ).last_hidden_state
+        logits = self.model.lm_head(self.model.dropout(hidden))
+        return logits.float().log_softmax(dim=-1), self.frames(batch.lengths)
+
+    def frames(self, n_samples: Tensor) -> Tensor:
+        """Valid frames of each utterance [batch] from its samples [batch]."""
+        return self.model._get_feat_extract_output_lengths(n_samples).to(torch.long)  # type: ignore[no-any-return]
+
+    def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
+        """Sum of the CTC losses of the batch; while training, latent masks are drawn from the generator."""
+        time_mask = None
+        if self.training and self.mask_probability > 0:
+            frames = self.frames(batch.lengths)
+            padded = int(self.frames(torch.tensor([batch.inputs.shape[-1]])))
+            time_mask = latent_time_mask(
+                frames.cpu(),
+                padded,
+                mask_probability=self.mask_probability,
+                mask_length=self.mask_length,
+                generator=generator,
+            ).to(batch.inputs.device)
+        log_probs, frames = self.log_probs(batch, time_mask)
+        targets = batch.labels.clamp(min=0)
+        return nn.functional.ctc_loss(
+            log_probs.transpose(0, 1), targets, frames, batch.label_lengths, blank=self.blank, reduction="sum"
+        )
+
+
+class Wav2Vec2(Recogniser):
+    """A *ForCTC model with its vocabulary and its feature extractor."""
+
+    def __init__(self, config: ModelConfig, model: Any, vocabulary: Vocabulary, feature_extractor: Any) -> None:
+        self.vocabulary = vocabulary
+        self._feature_extractor = feature_extractor
+        if feature_extractor.sampling_rate != SAMPLE_RATE:
+            raise InputError(
+                f"{config.base}: expects {feature_extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another base"
+            )
+        if config.freeze_feature_encoder and config.scratch is None:
+            model.freeze_feature_encoder()
+        self.module: CTCModule = CTCModule(
+            model,
+            blank=vocabulary.blank,
+            uses_mask=feature_extractor.return_attention_mask,
+            mask_probability=config.mask_time_probability,
+            mask_length=config.mask_time_length,
+        )
+        self._shortest = next(n for n in range(1, SAMPLE_RATE) if self._n_frames(n) > 0)
+
+    def _n_frames(self, n_samples: int) -> int:
+        return int(self.module.frames(torch.tensor([n_samples])))
+
+    def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
+        return Example(index, model_input(waveform, self._feature_extractor.do_normalize), labels)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.vocabulary.encode(text))
+
+    def unusable(self, n_samples: int, text: str) -> str | None:
+        if n_samples < self._shortest:
+            return f"{n_samples} samples; expected {self._shortest} or more, the model's receptive field: leave it out"
+        if not text:
+            return "an empty label; expected text: transcribe it or leave it out"
+        if self.vocabulary.outside([text]):
+            return f"characters outside the vocabulary: {_counted(self.vocabulary.outside([text]))}"
+        frames, needed = self._n_frames(n_samples), frames_needed(self.encode(text))
+        if frames < needed:
+            return (
+                f"{frames} frames for {len(text)} characters that need {needed}; CTC cannot fit them: check that the text "
+                "belongs to the audio"
+            )
+        return None
+
+    def check_labels(self, texts: Sequence[str]) -> None:
+        outside = self.vocabulary.outside(texts)
+        labels = sum(len(text.replace(" ", "")) for text in texts)
+        if labels and outside.total() > 0.5 * labels:
+            raise UsageError(
+                f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}); expected "
+                "the same case and script: choose another profile, or --model.vocabulary new"
+            )
+
+    @torch.inference_mode()
+    def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
+        ctc: CTCModule = getattr(module, "module", module)
+        log_probs, frames = ctc.log_probs(batch)
+        paths = log_probs.argmax(dim=-1).cpu()
+        return [
+            self._heard(path[:n].tolist()) for path, n in zip(paths, frames.cpu().tolist(), strict=True)
+        ]
+
+    def _heard(self, path: list[int]) -> Heard:
+        blank = self.vocabulary.blank
+        text = self.vocabulary.decode(collapse(path, blank))
+        return Heard(text, path.count(blank) / max(len(path), 1))
+
+    def save(self, folder: Path, module: nn.Module) -> None:
+        ctc: CTCModule = getattr(module, "module", module)
+        ctc.model.save_pretrained(folder)
+        self._feature_extractor.save_pretrained(folder)
+        self.vocabulary.save(folder)
+
+
+def model_input(waveform: Tensor, normalise: bool) -> Tensor:
+    """What Wav2Vec2FeatureExtractor makes of one waveform [samples]."""
+    return normalise_waveform(waveform) if normalise else waveform
+
+
+def _counted(characters: Counter[str]) -> str:
+    most = ", ".join(f"{character!r} {n} times" for character, n in characters.most_common(8))
+    return most + (", ..." if len(characters) > 8 else "")
+
+
+def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
+    """The recogniser that a configuration names; `labels` are the normalised training texts.
+
+    Raises InputError when the base cannot be loaded or lacks a vocabulary that it should keep.
+    """
+    torch.manual_seed(seed)
+    if config.scratch is not None:
+        return _from_scratch(config, Vocabulary.of_characters(labels))
+    from transformers import AutoFeatureExtractor, AutoModelForCTC
+
+    assert config.base is not None
+    try:
+        feature_extractor = AutoFeatureExtractor.from_pretrained(config.base)
+        vocabulary = Vocabulary.load(config.base) if config.vocabulary == "keep" else Vocabulary.of_characters(labels)
+        changes: dict[str, Any] = {} if config.vocabulary == "keep" else _sizes(vocabulary)
+        model = AutoModelForCTC.from_pretrained(
+            config.base,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=config.vocabulary == "new",
+            mask_time_prob=0.0,
+            mask_feature_prob=0.0,
+            **_dropouts(config.dropout),
+            **changes,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--model.base {config.base}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); "
+            "expected a transformers folder or Hub id: check the name and the network"
+        ) from error
+    return Wav2Vec2(config, model, vocabulary, feature_extractor)
+
+
+def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2:
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+    assert config.scratch is not None
+    try:
+        settings = Wav2Vec2Config(
+            **config.scratch, **_sizes(vocabulary), **_dropouts(config.dropout), mask_time_prob=0.0, mask_feature_prob=0.0
+        )
+        model = Wav2Vec2ForCTC(settings)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--model.scratch: {error}; expected keys of Wav2Vec2Config: mend them") from None
+    feature_extractor = Wav2Vec2FeatureExtractor(return_attention_mask=settings.feat_extract_norm == "layer")
+    return Wav2Vec2(config, model, vocabulary, feature_extractor)
+
+
+def _sizes(vocabulary: Vocabulary) -> dict[str, int]:
+    return {"vocab_size": len(vocabulary.units), "pad_token_id": vocabulary.blank}
+
+
+def _dropouts(dropout: float) -> dict[str, float]:
+    """layerdrop is 0: it breaks gradient synchronisation over several devices."""
+    return {"attention_dropout": dropout, "hidden_dropout": dropout, "feat_proj_dropout": 0.0, "layerdrop": 0.0}
+
+

@@ -1,0 +1,152 @@
+"""Whisper through openai-whisper's own module: cross-entropy on its tokenizer, saved as `whisper.load_model` loads it.
+
+The encoder always sees a full window. Its positions are fixed sinusoids, so a window below 30 s while training changes
+nothing in the saved checkpoint but what the weights have seen. Texts are trained without timestamps.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import whisper
+from torch import Tensor, nn
+from whisper.model import ModelDimensions, Whisper, sinusoids
+from whisper.tokenizer import get_tokenizer
+
+from finetune.config import ModelConfig
+from finetune.models.base import IGNORED_LABEL, Batch, Example, Heard, Recogniser
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.errors import InputError, UsageError
+from preprocessing.features import LogMel
+
+FRAMES_PER_SECOND = 50  # of the encoder, after its stride of 2 over 10 ms frames
+FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
+CHECKPOINT = "whisper.pt"
+
+
+class WhisperModule(nn.Module):
+    """The training pass: log-mel windows -> summed cross-entropy in float32."""
+
+    def __init__(self, model: Whisper) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
+        """Labels hold the whole sequence, start to end of text; each token is predicted from those before it."""
+        tokens = batch.labels.clamp(min=0)
+        logits = self.model(batch.inputs, tokens[:, :-1])
+        return nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
+        )
+
+
+class WhisperRecogniser(Recogniser):
+    """A Whisper model, its tokenizer and its window."""
+
+    def __init__(self, config: ModelConfig, model: Whisper) -> None:
+        self.module: WhisperModule = WhisperModule(model)
+        self._tokenizer = get_tokenizer(
+            model.is_multilingual, num_languages=model.num_languages, language="en", task="transcribe"
+        )
+        self._log_mel = LogMel(model.dims.n_mels)
+        self._window_seconds = model.dims.n_audio_ctx / FRAMES_PER_SECOND
+        if config.freeze_feature_encoder and config.scratch is None:
+            for convolution in (model.encoder.conv1, model.encoder.conv2):
+                convolution.requires_grad_(False)
+
+    def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
+        """A full window. openai-whisper fills it in two ways, and a checkpoint meets both: `decode` is given silence
+        after the waveform, `transcribe` puts zeros after the log-mel; examples take them by turns.
+        """
+        n_frames = 2 * round(self._window_seconds * FRAMES_PER_SECOND)
+        silence = nn.functional.pad(waveform, (0, round(self._window_seconds * SAMPLE_RATE) - len(waveform)))
+        mel = self._log_mel(silence)
+        if index % 2:
+            mel[:, -(-len(waveform) // 160) :] = 0.0
+        return Example(index, mel[:, :n_frames], labels)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        tokens = self._tokenizer.encode(" " + text) if text else []
+        return (*self._tokenizer.sot_sequence_including_notimestamps, *tokens, self._tokenizer.eot)
+
+    def unusable(self, n_samples: int, text: str) -> str | None:
+        if n_samples > self._window_seconds * SAMPLE_RATE:
+            return (
+                f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the window of {self._window_seconds:g} s: cut it, "
+                "or raise --model.context_seconds"
+            )
+        n_tokens, most = len(self.encode(text)), self.module.model.dims.n_text_ctx
+        return f"{n_tokens} tokens; expected at most {most}: cut the utterance" if n_tokens > most else None
+
+    def check_labels(self, texts: Sequence[str]) -> None:
+        """Whisper's byte-level tokenizer holds every text."""
+
+    @torch.inference_mode()
+    def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
+        model: Whisper = getattr(module, "module", module).model
+        options = whisper.DecodingOptions(
+            language="en", without_timestamps=True, temperature=0.0, fp16=False, sample_len=96
+        )
+        return [Heard(result.text, None) for result in whisper.decode(model, batch.inputs, options)]
+
+    def save(self, folder: Path, module: nn.Module) -> None:
+        model: Whisper = getattr(module, "module", module).model
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(folder / CHECKPOINT, model)
+
+    def count_labels(self, batch: Batch) -> int:
+        return int((batch.label_lengths - 1).sum())
+
+
+def save_checkpoint(path: Path, model: Whisper) -> None:
+    """{"dims", "model_state_dict"} in half precision with all 30 s of positions, as OpenAI publishes it."""
+    weights = {name: weight.half() for name, weight in model.state_dict().items()}
+    weights["encoder.positional_embedding"] = sinusoids(FULL_CONTEXT, model.dims.n_audio_state).half()
+    dims = asdict(replace(model.dims, n_audio_ctx=FULL_CONTEXT))
+    beside = path.with_name(path.name + ".partial")
+    torch.save({"dims": dims, "model_state_dict": weights}, beside)
+    os.replace(beside, path)
+
+
+def build(config: ModelConfig, seed: int) -> WhisperRecogniser:
+    """The recogniser that a configuration names. Raises UserError when the base or the dimensions cannot be used."""
+    torch.manual_seed(seed)
+    context = round(config.context_seconds * FRAMES_PER_SECOND)
+    if not 0 < context <= FULL_CONTEXT:
+        raise UsageError(f"--model.context_seconds is {config.context_seconds:g}; expected over 0, up to 30: change it")
+    if config.scratch is not None:
+        try:
+            dims = ModelDimensions(**config.scratch | {"n_audio_ctx": context})
+        except TypeError as error:
+            raise UsageError(f"--model.scratch: {error}; expected the keys of Whisper's ModelDimensions") from None
+        model = Whisper(dims)
+        nn.init.normal_(model.decoder.positional_embedding, std=0.01)  # openai-whisper leaves it unset
+        nn.init.normal_(model.decoder.token_embedding.weight, std=0.05)
+        return WhisperRecogniser(config, model)
+    assert config.base is not None
+    return WhisperRecogniser(config, _with_context(load_model(config.base), context))
+
+
+def load_model(reference: str) -> Whisper:
+    """A size's name, a .pt file, or the folder of a run, in float32 on the CPU. Raises InputError when there is none."""
+    path = Path(reference)
+    try:
+        return whisper.load_model(str(path / CHECKPOINT if path.is_dir() else path), device="cpu").float()
+    except (RuntimeError, OSError, KeyError) as error:
+        raise InputError(
+            f"{reference}: cannot be loaded as a Whisper checkpoint ({str(error).strip().splitlines()[0]}); expected a "
+            f"size ({', '.join(whisper.available_models())}), a .pt file or a run's folder: check the name and the network"
+        ) from error
+
+
+def _with_context(model: Whisper, context: int) -> Whisper:
+    if context == model.dims.n_audio_ctx:
+        return model
+    shorter = Whisper(replace(model.dims, n_audio_ctx=context))
+    weights: dict[str, Any] = model.state_dict()
+    weights["encoder.positional_embedding"] = weights["encoder.positional_embedding"][:context]
+    shorter.load_state_dict(weights)
+    return shorter

@@ -1,0 +1,106 @@
+"""What a run writes about itself: log.jsonl, rejects.jsonl, samples.jsonl, config.yaml, environment.json, curve.png."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from finetune.config import TrainConfig
+from preprocessing.corpus import Reject
+
+PACKAGES = ("torch", "torchaudio", "transformers", "datasets", "evaluate", "accelerate", "openai-whisper", "jiwer")
+
+
+class Record:
+    """The files of one run's folder. Lines are appended and flushed, so a killed run keeps what it had said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._log = folder / "log.jsonl"
+        self._rejects = folder / "rejects.jsonl"
+
+    def begin(self, config: TrainConfig, rejects: Iterable[Reject], *, update: int) -> None:
+        """Write what is known at the start; lines of a resumed run's log after `update` are dropped."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in self.read_log() if line["update"] <= update] if update else []
+        _replace(self._log, "".join(map(_line, kept)))
+        _replace(self._rejects, "".join(_line(asdict(reject)) for reject in rejects))
+        _replace(self.folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+        _replace(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+    def log(self, **values: Any) -> None:
+        self._append(self._log, values)
+
+    def reject(self, reject: Reject) -> None:
+        self._append(self._rejects, asdict(reject))
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Every whole line of the log; a line cut off by a kill is left out."""
+        if not self._log.exists():
+            return []
+        lines = self._log.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def draw_curve(self) -> None:
+        """curve.png: training and validation loss, and WER, over updates."""
+        from matplotlib.figure import Figure
+
+        log = self.read_log()
+        trained = [line for line in log if line["kind"] == "train"]
+        validated = [line for line in log if line["kind"] == "validation"]
+        figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=150)
+        loss, wer = figure.subplots(1, 2)
+        loss.plot([x["update"] for x in trained], [x["loss"] for x in trained], color="#7aa6c2", lw=1, label="training")
+        loss.plot(*_series(validated, "loss"), color="#0b4f6c", marker="o", ms=3, label="validation")
+        loss.set(xlabel="updates", ylabel="loss per label", yscale="log", title="Loss")
+        loss.legend(frameon=False)
+        updates, rates = _series(validated, "wer")
+        wer.plot(updates, [100 * rate for rate in rates], color="#b5541c", marker="o", ms=3, label="WER")
+        updates, rates = _series(validated, "cer")
+        wer.plot(updates, [100 * rate for rate in rates], color="#d9a441", marker="s", ms=3, label="CER")
+        wer.set(xlabel="updates", ylabel="error rate, %", ylim=(0, None), title="Validation")
+        wer.legend(frameon=False)
+        for axes in (loss, wer):
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(alpha=0.25)
+        beside = self.folder / "curve.partial.png"
+        figure.savefig(beside)
+        os.replace(beside, self.folder / "curve.png")
+
+    def _append(self, path: Path, values: dict[str, Any]) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_line(values))
+
+
+def plain(config: Any) -> Any:
+    """A dataclass as YAML holds it: paths as text."""
+    return json.loads(json.dumps(asdict(config), default=os.fspath))
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, without anything that names a user."""
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "packages": {package: version(package) for package in PACKAGES},
+    }
+
+
+def _series(lines: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    return [line["update"] for line in lines], [line[key] for line in lines]
+
+
+def _line(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

@@ -1,0 +1,28 @@
+"""`accelerate launch finetune/train.py --config ...`: fine-tune a recogniser on your speech.
+
+Thin: options in, parts put together, the loop run. The run's folder then loads without this project.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if sys.path[0] == str(Path(__file__).resolve().parent):
+    sys.path[0] = str(ROOT)  # a script's own folder comes first, where our modules would hide libraries of their name
+
+from finetune.config import TrainConfig
+from preprocessing.command import parse_command, run_command
+
+DESCRIPTION = "Fine-tune wav2vec2-CTC or Whisper on your speech. Run again to resume; Ctrl-C saves first."
+
+
+def main() -> None:
+    config = parse_command(TrainConfig, program="finetune/train.py", description=DESCRIPTION)
+    config.check()
+    from finetune.run import train
+
+    train(config)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,85 @@
+"""Batches capped in padded seconds, bucketed by duration, shuffled by seed and epoch, dealt out to processes.
+
+The order is a pure function of (seed, epoch): a resumed run asks for the same epoch and skips the batches it has done,
+and any number of processes deals the same list out, each batch to one of them.
+"""
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+
+from preprocessing.errors import UsageError
+
+
+class DurationBatches:
+    """Every utterance once an epoch, in batches whose longest duration times size stays within the cap.
+
+    durations: seconds of each utterance, by index.
+    max_seconds: cap on size times longest, the padded seconds that a model computes on.
+    bucket_share: how far (relative) neighbours in duration are mixed before batching: 0 sorts strictly and pads least,
+        0.1 lets durations 10 % apart change places, so that batches differ from epoch to epoch.
+
+    Raises UsageError when an utterance is longer than the cap.
+
+    >>> batches = DurationBatches([1.0, 2.0, 1.1, 2.1], max_seconds=4.2, seed=0)
+    >>> sorted(sorted(batch) for batch in batches.epoch(0))
+    [[0, 2], [1, 3]]
+    """
+
+    def __init__(
+        self, durations: Sequence[float], *, max_seconds: float, seed: int = 0, bucket_share: float = 0.1
+    ) -> None:
+        longest = max(durations, default=0.0)
+        if longest > max_seconds:
+            raise UsageError(
+                f"max_batch_seconds is {max_seconds:g}, but an utterance lasts {longest:.2f} s; expected a cap that holds "
+                f"the longest: raise max_batch_seconds or lower max_seconds"
+            )
+        self._durations = durations
+        self._max_seconds = max_seconds
+        self._seed = seed
+        self._bucket_share = bucket_share
+
+    def epoch(self, number: int) -> list[list[int]]:
+        """The batches of an epoch in training order: lists of indices."""
+        generator = random.Random(f"{self._seed} {number}")
+        jittered = [seconds * (1.0 + self._bucket_share * generator.random()) for seconds in self._durations]
+        batches = self._fill(sorted(range(len(self._durations)), key=jittered.__getitem__))
+        generator.shuffle(batches)
+        return batches
+
+    def stream(self, start: int = 0) -> Iterator[list[int]]:
+        """The batches of epoch 0, 1, 2, ... one after another without end, from the `start`-th on.
+
+        Any number of processes share it: of each round of n batches, process r takes the r-th.
+        """
+        for number in itertools.count():
+            batches = self.epoch(number)
+            yield from batches[start:]
+            start = max(start - len(batches), 0)
+
+    def in_order(self) -> list[list[int]]:
+        """Batches for evaluation: longest first, so that what does not fit in memory shows at once."""
+        order = sorted(range(len(self._durations)), key=self._durations.__getitem__, reverse=True)
+        return self._fill(order)
+
+    def padding_share(self, batches: Sequence[Sequence[int]]) -> float:
+        """The share of computed seconds that is padding."""
+        padded = sum(len(batch) * max(self._durations[index] for index in batch) for batch in batches)
+        valid = sum(self._durations[index] for batch in batches for index in batch)
+        return 1.0 - valid / padded if padded else 0.0
+
+    def _fill(self, order: Sequence[int]) -> list[list[int]]:
+        batches: list[list[int]] = []
+        batch: list[int] = []
+        longest = 0.0
+        for index in order:
+            longest_with = max(longest, self._durations[index])
+            if batch and longest_with * (len(batch) + 1) > self._max_seconds:
+                batches.append(batch)
+                batch, longest_with = [], self._durations[index]
+            batch.append(index)
+            longest = longest_with
+        if batch:
+            batches.append(batch)
+        return batches

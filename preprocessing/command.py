@@ -1,0 +1,52 @@
+"""How every command of the project reads its options and ends: typed dataclasses in, one sentence out when it fails.
+
+A dataclass is the command line: each field an option `--a.b`, its doc the help text, a YAML file through --config.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from preprocessing.errors import UsageError, UserError
+
+Config = TypeVar("Config")
+
+
+def parse_command(
+    config_class: type[Config], *, program: str, description: str, arguments: Sequence[str] | None = None
+) -> Config:
+    """Options from the command line over --config's YAML over the dataclass's defaults.
+
+    Raises UsageError, one sentence, on an unknown key, a missing one or a value of the wrong type.
+    """
+    import jsonargparse
+
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="a YAML file with any of the options below")
+    parser.add_class_arguments(config_class, fail_untyped=True)
+    try:
+        options = parser.parse_args(arguments)
+    except (jsonargparse.ArgumentError, TypeError) as error:
+        raise UsageError(f"{_one_sentence(str(error))}; see `{program} --help` for what there is") from None
+    options.pop("config", None)
+    instantiated = parser.instantiate_classes(options)
+    return config_class(**vars(instantiated))
+
+
+def _one_sentence(message: str) -> str:
+    lines = [line.strip(" -") for line in message.splitlines()]
+    return " ".join(line for line in lines if line).rstrip(".")
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command's `main`; a UserError becomes its sentence on stderr and its exit code, Ctrl-C becomes 130."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
