@@ -140,9 +140,9 @@ def forest(systems: Sequence[tuple[str, Rate | None]], profile: str, width: floa
                 100 * rate.value, row, linestyle="", marker=marker, markersize=9, color=colour, markeredgecolor=PAPER
             )
             across = axes.get_yaxis_transform()
-            axes.text(0, row - 0.22, short(name, 20 if width == NARROW else 50), color=INK, transform=across)
+            axes.text(0, row - 0.3, short(name, 20 if width == NARROW else 50), color=INK, transform=across)
             figures = f"{percent(rate.value)}  [{interval(rate)}]"
-            axes.text(1, row - 0.22, figures, color=FAINT, ha="right", transform=across)
+            axes.text(1, row - 0.3, figures, color=FAINT, ha="right", transform=across)
         axes.set_xlabel(f"WER, %, with its 95 % interval ({profile})", color=FAINT)
         said = "; ".join(f"{short(name, 50)} {percent(rate.value)}, from {interval(rate)}" for _, name, rate in drawn)
         return inline(figure, f"forest-{width:.0f}", f"WER with its 95 % interval: {said}.", _size_class(width))

@@ -48,7 +48,8 @@ TERMS = {
     "Failed": "Utterances on which the system raised an error instead of giving a text.",
     "First call": "Time of the very first transcription, with all that is set up lazily. Not in the percentiles.",
     "Load": "Time from naming the checkpoint to a model ready in memory.",
-    "Peak memory": "The most main memory that the process held; device memory is the accelerator's. 1 GB is 10⁹ bytes.",
+    "Peak memory": "The most main memory that the process held; device memory is the accelerator's. "
+    "1\u00a0GB is 10⁹ bytes.",
     "Parameters": "Trained numbers in the model. M is a million.",
 }
 

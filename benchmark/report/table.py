@@ -41,9 +41,11 @@ def markdown(summary: Summary) -> str:
     parts.append(markdown_table(summary))
     parts.append("95 % intervals in brackets. The page beside this file, report.html, shows where the errors are.")
     parts.append("## Terms\n\n" + "\n".join(f"- {term}: {_escape(meaning)}" for term, meaning in TERMS.items()))
+    utterances, speakers = counted(corpus.utterances, "utterance"), counted(corpus.speakers, "speaker")
     settings = [
-        f"Corpus: {corpus.reference}, {counted(corpus.utterances, 'utterance')}, {corpus.hours:.2f} hours, "
-        f"{counted(corpus.speakers, 'speaker')}; intervals draw by {corpus.resampling_unit}",
+        f"Corpus: {corpus.reference}",
+        f"Extent: {utterances}, {corpus.hours:.2f} hours, {speakers}",
+        f"Intervals: bootstrap, drawn by {corpus.resampling_unit}",
         *(
             f"Text profile {profile.name}, version {profile.version}: {profile.description}"
             for profile in summary.profiles

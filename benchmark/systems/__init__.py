@@ -1,0 +1,73 @@
+"""Systems by name: what `--models` may hold, and what stands in where the Hub cannot be reached.
+
+A reference is `wav2vec2` or `whisper` (their defaults), `FAMILY=CHECKPOINT`, or `package.module:Class` for a class of
+the user's own that takes (SystemSpec, LoadOptions) and follows `systems.base.System`.
+"""
+
+import difflib
+import importlib
+from typing import Any
+
+from benchmark.offline import DEMO, hub_has, whisper_size_available
+from benchmark.systems.base import LoadOptions, System, SystemSpec
+from preprocessing.errors import InputError, UsageError
+
+FAMILIES = {
+    "wav2vec2": "benchmark.systems.wav2vec2:Wav2Vec2System",
+    "whisper": "benchmark.systems.whisper:WhisperSystem",
+}
+DEFAULTS = {"wav2vec2": "facebook/wav2vec2-base-960h", "whisper": "base.en"}
+STAND_INS = {"wav2vec2": DEMO / "wav2vec2", "whisper": DEMO / "whisper"}
+
+
+def parse_models(references: str) -> list[SystemSpec]:
+    """The systems of a comma-separated `--models`. Raises UsageError on an unknown family or one named twice."""
+    specs = [_parse(reference.strip()) for reference in references.split(",") if reference.strip()]
+    if not specs:
+        raise UsageError("--models is empty; expected a system or more, such as wav2vec2,whisper: name one")
+    names = [spec.name for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--models names {name} twice; expected each system once: leave one out")
+    return specs
+
+
+def load_system(spec: SystemSpec, options: LoadOptions) -> System:
+    """Import the system's class and load it. Raises UserError when that cannot be done."""
+    module_name, _, class_name = FAMILIES.get(spec.family, spec.family).partition(":")
+    try:
+        system_class: Any = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{spec.name}: {error}; expected an importable package.module:Class: mend the name") from error
+    system: System = system_class(spec, options)
+    return system
+
+
+def _parse(reference: str) -> SystemSpec:
+    family, named, checkpoint = reference.partition("=")
+    if ":" in family and not named:
+        return SystemSpec(reference, reference, reference)
+    if family not in FAMILIES:
+        near = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]}?" if near else "choose one of them, or FAMILY=CHECKPOINT"
+        raise UsageError(
+            f"--models: unknown system {family!r}; expected {', '.join(FAMILIES)} or package.module:Class: {meant}"
+        )
+    if named:
+        if not checkpoint:
+            raise UsageError(f"--models: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
+        return SystemSpec(reference, family, checkpoint)
+    return _default(family)
+
+
+def _default(family: str) -> SystemSpec:
+    """A family's published default, or the embedded demo under its own name where neither cache nor Hub has it."""
+    default = DEFAULTS[family]
+    available = whisper_size_available(default) if family == "whisper" else hub_has(default)
+    if available:
+        return SystemSpec(family, family, default)
+    notice = (
+        f"{family}: {default} is neither cached nor reachable, so the embedded demo checkpoint stands in as {family}-demo. "
+        f"It is tiny and was trained on synthetic speech: its figures say nothing of {default}."
+    )
+    return SystemSpec(f"{family}-demo", family, str(STAND_INS[family]), notice)

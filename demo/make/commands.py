@@ -1,6 +1,6 @@
 """Make the demo's corpus: spoken commands to a home assistant, in English, by speakers that training never hears.
 
-    python -m demo.make.commands [OUT] [--seed 1] [--train 400] [--test 100]
+    python -m demo.make.commands [OUT] [--seed 1] [--train 400] [--test 100] [--suffix .opus]
 
 A grammar of five domains over fewer than ninety words. No test sentence and no test speaker occurs in training; every
 test word occurs there at least `MINIMUM_TRAIN_COUNT` times. On one machine, the same seed gives the same manifests and
@@ -182,9 +182,9 @@ def draw_splits(n_train: int, n_test: int, seed: int) -> tuple[list[Command], li
 
 
 def make_split(
-    name: str, commands: Sequence[Command], speakers: Sequence["Speaker"], folder: Path, seed: int
+    name: str, commands: Sequence[Command], speakers: Sequence["Speaker"], folder: Path, seed: int, suffix: str
 ) -> list["Utterance"]:
-    """Speak and record `commands`, write `audio/NAME-*.opus` and `NAME.jsonl` in `folder`; returns the manifest."""
+    """Speak and record `commands`, write `audio/NAME-*SUFFIX` and `NAME.jsonl` in `folder`; returns the manifest."""
     from demo.make import espeak, recording, voices
 
     utterances = []
@@ -194,8 +194,8 @@ def make_split(
         conditions = recording.draw_conditions(rng, SNR_DB)
         waveform = recording.record(espeak.synthesise(text, voice), espeak.SAMPLE_RATE, conditions)
         utterance_id = f"{name}-{index:04d}"
-        audio = f"audio/{utterance_id}.opus"
-        (folder / audio).write_bytes(recording.encode(waveform, ".opus"))
+        audio = f"audio/{utterance_id}{suffix}"
+        (folder / audio).write_bytes(recording.encode(waveform, suffix))
         seconds = round(len(waveform) / recording.SAMPLE_RATE, 3)
         utterances.append(
             recording.Utterance(utterance_id, audio, text, speaker.id, speaker.sex, "en", domain, seconds)
@@ -217,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="default %(default)s")
     parser.add_argument("--train", type=int, default=400, help="utterances, default %(default)s")
     parser.add_argument("--test", type=int, default=100, help="utterances, default %(default)s")
+    parser.add_argument("--suffix", choices=(".opus", ".flac"), default=".opus", help="default %(default)s")
     options = parser.parse_args(arguments)
 
     from demo.make import espeak, recording, voices
@@ -225,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         train, test = draw_splits(options.train, options.test, options.seed)
         with recording.new_corpus(options.out) as folder:
             for name, commands, speakers in (("train", train, voices.TRAIN), ("test", test, voices.TEST)):
-                utterances = make_split(name, commands, speakers, folder, options.seed)
+                utterances = make_split(name, commands, speakers, folder, options.seed, options.suffix)
                 seconds = sum(one.duration for one in utterances)
                 print(f"{name}: {len(utterances)} utterances, {seconds / 60:.1f} minutes")
     except (espeak.EspeakError, OSError, ValueError) as error:

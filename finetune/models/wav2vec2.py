@@ -1,8 +1,7 @@
 """wav2vec 2.0 with a CTC head, and any other *ForCTC of transformers built alike (HuBERT, WavLM, data2vec-audio).
 
 Loads from a folder or the Hub by id, trains under the waveform and text contracts of `preprocessing`, and saves a plain
-transformers folder. Exact as long as the model takes an attention mask (`feat_extract_norm="layer"`); group-normalised
-models see padding, as they do in transformers.
+transformers folder. An utterance's logits are the same in a padded batch and alone (`models.exact`).
 """
 
 from collections import Counter
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from finetune.config import ModelConfig
 from finetune.ctc.collapse import collapse, frames_needed
 from finetune.models.base import Batch, Example, Heard, Recogniser
+from finetune.models.exact import ValidFrames
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
@@ -26,20 +26,19 @@ from preprocessing.units import Vocabulary
 class CTCModule(nn.Module):
     """The training pass: waveforms -> summed CTC loss in float32."""
 
-    def __init__(self, model: Any, *, blank: int, uses_mask: bool, mask_probability: float, mask_length: int) -> None:
+    def __init__(self, model: Any, *, blank: int, mask_probability: float = 0.0, mask_length: int = 10) -> None:
         super().__init__()
         self.model = model
         self.blank = blank
-        self.uses_mask = uses_mask
+        self._valid_frames = ValidFrames(model)
         self.mask_probability = mask_probability
         self.mask_length = mask_length
 
     def log_probs(self, batch: Batch, time_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Returns log-probabilities [batch, frames, units] in float32 and valid frames [batch]."""
-        attention_mask = None
-        if self.uses_mask:
-            positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
-            attention_mask = (positions < batch.lengths[:, None]).long()
+        positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
+        attention_mask = (positions < batch.lengths[:, None]).long()
+        self._valid_frames.set(batch.lengths)
         hidden = self.model.base_model(
             batch.inputs, attention_mask=attention_mask, mask_time_indices=time_mask
         ).last_hidden_state
@@ -85,7 +84,6 @@ class Wav2Vec2(Recogniser):
         self.module: CTCModule = CTCModule(
             model,
             blank=vocabulary.blank,
-            uses_mask=feature_extractor.return_attention_mask,
             mask_probability=config.mask_time_probability,
             mask_length=config.mask_time_length,
         )

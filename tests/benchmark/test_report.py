@@ -163,7 +163,8 @@ def test_every_value_of_the_page_is_the_summarys(html: str) -> None:
             text, exact = table[row][column]
             assert exact == value and shows(text, value, unit), (row, text, value)
         wer = system.scores["verbatim"].wer
-        assert f"{100 * wer.low:.2f}–{100 * wer.high:.2f}" in table["WER, verbatim"][column][0]
+        text = f"{100 * wer.value:.2f}\u00a0%{100 * wer.low:.2f}–{100 * wer.high:.2f}"
+        assert table["WER, verbatim"][column][0] == " ".join(text.split())
     assert all(cells[2] == ("–", None) for label, cells in table.items() if label in expected(summary.systems[0]))
     assert table["lost"][0][0] == "no <file> found"
 
@@ -347,8 +348,30 @@ def test_an_error_bin_holds_the_rates_that_its_label_says(errors: int, words: in
 
 def test_figures_thin_many_points_but_keep_the_slowest() -> None:
     many = [sample("a", str(n), "x" * (n % 300), "x") for n in range(5000)]
-    slow = dataclasses.replace(many[77], seconds=StageSeconds(0, 0, 99, 0))
-    drawn = figures.latency([("a", [*many, slow])])
-    assert "to 99000 ms" in drawn and 400 < drawn.count("<use") <= figures.MAX_POINTS + 40
+    for place in (0, 1, 2, 3000):
+        slow = dataclasses.replace(many[place], seconds=StageSeconds(0, 0, 99, 0))
+        drawn = figures.latency([("a", [*many, slow])])
+        assert "to 99000 ms" in drawn and 400 < drawn.count("<use") <= figures.MAX_POINTS + 40
     assert figures.forest([("a", None), ("b", Rate(math.nan, math.nan, math.nan))], "p") == ""
     assert sum(figures.shares([0.0, 0.2, 3.0, math.inf])) == 1
+
+
+def test_lengths_and_places_are_in_proportion(html: str) -> None:
+    bars = re.findall(r'<div class="bar">(.*?)</div>', html)
+    widths = [re.findall(r'class="stage-(\d)" style="width: ([\d.]+)%', bar) for bar in bars]
+    total = 0.01 + 0.02 + 0.3 + 0.004  # the stages of both systems in `scored`
+    assert len(widths) == 2
+    for bar in widths:
+        assert [stage for stage, _ in bar] == ["1", "2", "3", "4"]
+        drawn = [float(width) * total / 100 for _, width in bar]
+        assert drawn == pytest.approx([0.01, 0.02, 0.3, 0.004], abs=1e-5)
+    svg = figures.forest([("a", Rate(0.1, 0.05, 0.2)), ("b", None), ("c", Rate(0.15, 0.1, 0.3))], "p")
+    places = [float(x) for x in re.findall(r'<use href="#[^"]*" x="([\d.]+)"[^>]*series', svg)]
+    ends = [
+        float(x) for pair in re.findall(r'd="M ([\d.]+) ([\d.]+)  L ([\d.]+) \2"[^>]*series', svg) for x in pair[::2]
+    ]
+    low, high = ends[0], ends[3]  # 5 % and 30 %
+    for place, rate in zip([*places, *ends], (0.1, 0.15, 0.05, 0.2, 0.1, 0.3), strict=True):
+        assert place == pytest.approx(low + (high - low) * (rate - 0.05) / 0.25, abs=0.2)
+    times = [quantities.milliseconds(s).replace("\u00a0", " ") for s in (0.00052, 0.00999, 0.0431, 0.09996, 1.21)]
+    assert times == ["0.52 ms", "9.99 ms", "43.1 ms", "100 ms", "1,210 ms"]

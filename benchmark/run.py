@@ -1,0 +1,27 @@
+"""`python benchmark/run.py --models wav2vec2,whisper`: which recogniser is better on this speech, and is it luck?
+
+Thin: options in, the session run. Results lie in the output folder, report.html first of all.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if sys.path[0] == str(Path(__file__).resolve().parent):
+    sys.path[0] = str(ROOT)  # a script's own folder comes first, where our modules would hide libraries of their name
+
+from benchmark.config import BenchmarkConfig
+from preprocessing.command import parse_command, run_command
+
+DESCRIPTION = "Measure recognisers on one corpus: WER with confidence, latency, memory, in one report."
+
+
+def main() -> None:
+    config = parse_command(BenchmarkConfig, program="benchmark/run.py", description=DESCRIPTION)
+    from benchmark.session import benchmark
+
+    benchmark(config)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,43 @@
+"""What a benchmark asks of a recogniser: three stages after decoding, each timed apart, and what it says of itself."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from benchmark.results import SystemFacts
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSpec:
+    """A system as named on the command line, resolved but not loaded."""
+
+    name: str  # how the report calls it
+    family: str  # a key of `systems.FAMILIES`, or package.module:Class
+    checkpoint: str
+    notice: str | None = None  # set where a demo checkpoint stands in
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    device: str  # "cpu" or "cuda"
+    language: str | None  # of the speech; None: the model decides
+
+
+class System(ABC):
+    """A loaded recogniser. Its constructor takes (SystemSpec, LoadOptions) and loads; batch size is 1."""
+
+    facts: SystemFacts
+
+    @abstractmethod
+    def features(self, waveform: Tensor) -> Any:
+        """What the model eats, on its device, from a waveform [samples] under the waveform contract."""
+
+    @abstractmethod
+    def forward(self, features: Any) -> Any:
+        """The model's raw outcome; whatever remains is cheap text work."""
+
+    @abstractmethod
+    def text(self, outcome: Any) -> str:
+        """The raw hypothesis."""
