@@ -13,7 +13,7 @@ class BenchmarkConfig:
     """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, or package.module:Class."""
 
     data: str | None = None
-    """A manifest, a folder with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]; default LibriSpeech test-clean."""
+    """A manifest, a folder with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]; default test-clean."""
 
     limit: int | None = None
     """Only the first so many utterances."""

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from benchmark.results import Sample, StageSeconds, SystemFacts
 from benchmark.systems.base import LoadOptions, System, SystemSpec
@@ -124,25 +123,39 @@ def transcribe(system: System, utterance: Utterance, clock: "Clock") -> Sample:
         domain=utterance.domain,
         language=utterance.language,
     )
-    spent: list[float] = []
+    stopwatch = Stopwatch(clock)
     try:
-        began = clock.now()
-        for stage in (
-            lambda _: audio.load(utterance.audio, start=utterance.start, stop=utterance.stop),
-            system.features,
-            system.forward,
-            system.text,
-        ):
-            outcome: Any = stage(outcome if spent else None)  # noqa: F821 - each stage eats the last one's outcome
-            ended = clock.now()
-            spent.append(ended - began)
-            began = ended
-        if not isinstance(outcome, str):
-            raise TypeError(f"text() gave {type(outcome).__name__}; expected str")
-        return replace(sample, hypothesis=outcome, seconds=StageSeconds(*spent))
-    except Exception as error:
-        stages = StageSeconds(*(spent + [0.0] * 4)[:4])
-        return replace(sample, error=f"{type(error).__name__}: {error}", seconds=stages)
+        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        stopwatch.lap()
+        features = system.features(waveform)
+        stopwatch.lap()
+        outcome = system.forward(features)
+        stopwatch.lap()
+        hypothesis = system.text(outcome)
+        stopwatch.lap()
+        if not isinstance(hypothesis, str):
+            raise TypeError(f"text() gave {type(hypothesis).__name__}; expected str")
+    except Exception as error:  # a system of the user's own may raise anything
+        return replace(sample, error=f"{type(error).__name__}: {error}", seconds=stopwatch.stages())
+    return replace(sample, hypothesis=hypothesis, seconds=stopwatch.stages())
+
+
+class Stopwatch:
+    """Seconds of one stage after another."""
+
+    def __init__(self, clock: "Clock") -> None:
+        self._clock = clock
+        self._spent: list[float] = []
+        self._began = clock.now()
+
+    def lap(self) -> None:
+        ended = self._clock.now()
+        self._spent.append(ended - self._began)
+        self._began = ended
+
+    def stages(self) -> StageSeconds:
+        """Stages that were not reached took no time."""
+        return StageSeconds(*(self._spent + [0.0] * 4)[:4])
 
 
 class Clock:

@@ -131,7 +131,7 @@ class SystemSummary:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """WER of `first` minus WER of `second` under the first profile, paired by utterance; below zero, `first` is better."""
+    """WER of `first` minus WER of `second` under the first profile, paired by utterance; below 0, `first` is better."""
 
     first: str
     second: str

@@ -4,7 +4,7 @@ A failed utterance has an empty hypothesis, so all its words count as deleted. A
 heard there counts as insertions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from benchmark.results import Comparison, Rate, Sample, Scores
@@ -34,9 +34,7 @@ def score(samples: Sequence[Sample], profile: Profile, resampling: Resampling) -
     )
 
 
-def compare(
-    by_system: dict[str, Sequence[Sample]], profile: Profile, resampling: Resampling
-) -> list[Comparison]:
+def compare(by_system: Mapping[str, Sequence[Sample]], profile: Profile, resampling: Resampling) -> list[Comparison]:
     """Every pair of systems over the same utterances, under one profile."""
     counts = {name: count_words(samples, profile) for name, samples in by_system.items()}
     comparisons = []

@@ -1,4 +1,4 @@
-"""A whole benchmark: the corpus checked, each system measured in turn, results written as they come, then summarised."""
+"""A whole benchmark: the corpus checked, each system measured in turn, results written as they come, then summed up."""
 
 import shlex
 import sys
@@ -16,7 +16,8 @@ from benchmark.config import BenchmarkConfig
 from benchmark.machine import describe_machine
 from benchmark.measure import Failed, Finished, FirstCall, Loaded, run_system
 from benchmark.offline import DEMO_CORPUS, hub_has
-from benchmark.report import print_table, write_reports
+from benchmark.report import write_reports
+from benchmark.report.table import print_table
 from benchmark.results import (
     CorpusFacts,
     ProfileUsed,
@@ -119,7 +120,9 @@ def _device(asked: str) -> str:
     import torch
 
     if asked == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device is cuda, but torch finds no GPU; expected one: use --device cpu, or check the driver")
+        raise UsageError(
+            "--device is cuda, but torch finds no GPU; expected one: use --device cpu, or check the driver"
+        )
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return asked
@@ -144,8 +147,8 @@ def _corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     if hub_has(DEFAULT_DATASET, kind="dataset"):
         return open_corpus(DEFAULT_DATA, limit=config.limit)
     notices.append(
-        "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus stands in: synthetic commands that say "
-        "nothing of real speech."
+        "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus stands in: synthetic commands "
+        "that say nothing of real speech."
     )
     return open_corpus(str(DEMO_CORPUS), limit=config.limit)
 

@@ -76,8 +76,8 @@ def verdict(first: str, second: str, paired: Rate) -> str:
     if paired.high < 0:
         return f"{first} beats {second}: {-worse:.1f} to {better:.1f} points of WER better, 95 % interval."
     return (
-        f"{first} and {second} cannot be told apart on this corpus: {better:.1f} points of WER better to {worse:.1f} worse, "
-        "95 % interval."
+        f"{first} and {second} cannot be told apart on this corpus: {better:.1f} points of WER better to "
+        f"{worse:.1f} worse, 95 % interval."
     )
 
 

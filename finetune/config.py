@@ -46,8 +46,11 @@ class DataConfig:
     train: list[str] = field(default_factory=list)
     """Corpora: manifests, folders with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
 
-    validation: str = ""
-    """The corpus that WER is measured on while training."""
+    validation: str | None = None
+    """The corpus that WER is measured on while training, and the best weights are chosen by: never the test set."""
+
+    validation_share: float = 0.0
+    """Where there is no such corpus: hold this share of the training utterances out for it."""
 
     profile: str = "librispeech"
     """Text profile of labels and of WER."""
@@ -129,8 +132,15 @@ class TrainConfig:
             )
         if not self.data.train:
             raise UsageError("--data.train is empty; expected a corpus or more: name a manifest")
-        if not self.data.validation:
-            raise UsageError("--data.validation is empty; expected a corpus: name a manifest")
+        if (self.data.validation is None) == (self.data.validation_share == 0.0):
+            raise UsageError(
+                f"--data.validation is {self.data.validation!r} and --data.validation_share "
+                f"{self.data.validation_share:g}; expected exactly one of them: name a corpus, or hold out a share"
+            )
+        if not 0.0 <= self.data.validation_share < 1.0:
+            raise UsageError(
+                f"--data.validation_share is {self.data.validation_share:g}; expected 0 or more, below 1: change it"
+            )
         if self.data.max_seconds > self.data.max_batch_seconds:
             raise UsageError(
                 f"--data.max_batch_seconds is {self.data.max_batch_seconds:g}, below --data.max_seconds "

@@ -4,6 +4,7 @@ Durations are all that is kept of the audio. What turns out to be unusable, befo
 a Reject with its reason.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -42,12 +43,19 @@ def usable(
     return kept, rejects
 
 
+def hold_out(utterances: Sequence[Utterance], share: float) -> tuple[list[Utterance], list[Utterance]]:
+    """Split into what is trained on and `share` of it (one at least) for validation; the same for the same ids."""
+    ranked = sorted(utterances, key=lambda utterance: hashlib.sha256(utterance.id.encode()).digest())
+    held = {utterance.id for utterance in ranked[: max(round(share * len(ranked)), 1)]}
+    return [u for u in utterances if u.id not in held], [u for u in utterances if u.id in held]
+
+
 def _outside(utterance: Utterance, config: DataConfig) -> str | None:
     if config.min_seconds <= utterance.duration <= config.max_seconds:
         return None
     return (
-        f"lasts {utterance.duration:.3f} s; expected {config.min_seconds:g} to {config.max_seconds:g} s: cut it, or change "
-        "--data.min_seconds or --data.max_seconds"
+        f"lasts {utterance.duration:.3f} s; expected {config.min_seconds:g} to {config.max_seconds:g} s: cut it, or "
+        "change --data.min_seconds or --data.max_seconds"
     )
 
 

@@ -161,7 +161,7 @@ class Loop:
         mine = islice(stream, self._accelerator.process_index, None, self._accelerator.num_processes)
         loader: DataLoader[Any] = DataLoader(
             self._examples,
-            batch_sampler=_Stream(mine),  # type: ignore[arg-type]
+            batch_sampler=_Stream(mine),
             collate_fn=collate,
             num_workers=data.workers,
             prefetch_factor=4 if data.workers else None,
@@ -180,15 +180,16 @@ class Loop:
     def _log(self, window: Window, gradient_norm: float, display: Display) -> Window:
         """Write a line of the log and begin a new window."""
         elapsed = time.perf_counter() - window.since
-        values = {
-            "loss": window.loss / max(window.labels, 1),
-            "learning_rate": self._schedule.get_last_lr()[0],
+        loss, speed = window.loss / max(window.labels, 1), window.audio_seconds / elapsed
+        values: dict[str, float | None] = {
+            "loss": loss,
+            "learning_rate": float(self._schedule.get_last_lr()[0]),
             "gradient_norm": gradient_norm,
-            "audio_seconds_per_second": window.audio_seconds / elapsed,
+            "audio_seconds_per_second": speed,
             "padding_share": 1.0 - window.audio_seconds / max(window.padded_seconds, 1e-9),
             "stall_share": window.stalled / elapsed,
         }
-        display.trained(values["loss"], values["audio_seconds_per_second"])
+        display.trained(loss, speed)
         self._write("train", values)
         return Window(since=time.perf_counter())
 
@@ -226,9 +227,7 @@ class Loop:
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             bare = self._accelerator.unwrap_model(module)
-            checkpoint.save(
-                self._record.folder / "checkpoints", bare, self._optimiser, self._schedule, self._progress
-            )
+            checkpoint.save(self._record.folder / "checkpoints", bare, self._optimiser, self._schedule, self._progress)
 
     @contextlib.contextmanager
     def _catch_interrupt(self) -> Iterator[None]:

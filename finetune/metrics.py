@@ -65,7 +65,7 @@ def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
     return ErrorCounts(counted.hits, counted.substitutions, counted.deletions, counted.insertions)
 
 
-class ErrorRates(evaluate.Metric):
+class ErrorRates(evaluate.Metric):  # type: ignore[misc]
     """WER and CER of a corpus as an evaluate metric, which needs no download.
 
     `compute(predictions=[...], references=[...])` returns {"wer", "cer", "substitutions", "deletions", "insertions",

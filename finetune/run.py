@@ -17,7 +17,7 @@ from accelerate.utils import set_seed
 from finetune import checkpoint, models
 from finetune.config import TrainConfig
 from finetune.evaluation import Evaluator
-from finetune.examples import Examples, usable
+from finetune.examples import Examples, hold_out, usable
 from finetune.loop import Loop
 from finetune.models.base import Recogniser
 from finetune.record import Record
@@ -37,14 +37,18 @@ def train(config: TrainConfig) -> None:
     text_profile = profile(config.data.profile)
     found = _checkpoint_to_resume(config)
     train_corpora = [open_corpus(reference) for reference in config.data.train]
-    validation_corpus = open_corpus(config.data.validation)
+    validation_corpus = open_corpus(config.data.validation) if config.data.validation is not None else None
     set_seed(config.seed)
     labels = [text_profile(u.text) for corpus in train_corpora for u in corpus.utterances]
     recogniser = models.build(config.model, labels, config.seed)
     recogniser.check_labels(labels)
     utterances, rejects = _usable(train_corpora, recogniser, text_profile, config)
-    validation, validation_rejects = usable(validation_corpus, recogniser, text_profile, config.data)
-    accelerator.print(_description(config, utterances, validation, rejects + validation_rejects, recogniser))
+    if validation_corpus is None:
+        utterances, validation = hold_out(utterances, config.data.validation_share)
+    else:
+        validation, rejected = usable(validation_corpus, recogniser, text_profile, config.data)
+        rejects += rejected
+    accelerator.print(_description(config, utterances, validation, rejects, recogniser))
 
     record = Record(config.output)
     examples = _examples(utterances, recogniser, text_profile)
@@ -61,13 +65,13 @@ def train(config: TrainConfig) -> None:
         progress = checkpoint.read_progress(found)
         if progress.fingerprint != fingerprint:
             raise UsageError(
-                f"{config.output} holds a run over other data or another model ({progress.fingerprint}, now {fingerprint}); "
-                "expected the same to resume: choose another --output, or --overwrite true"
+                f"{config.output} holds a run over other data or another model ({progress.fingerprint}, now "
+                f"{fingerprint}); expected the same to resume: choose another --output, or --overwrite true"
             )
         update = loop.resume(found).update
         accelerator.print(f"resumed at update {update} of {config.optimisation.updates}")
     if accelerator.is_main_process:
-        record.begin(config, rejects + validation_rejects, update=update)
+        record.begin(config, rejects, update=update)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
     finished = loop.run()
@@ -146,5 +150,3 @@ def _quieten() -> None:
     transformers_logging.disable_progress_bar()
     logging.getLogger("datasets").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
-
-

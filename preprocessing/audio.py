@@ -3,7 +3,7 @@
 The one waveform contract of training and benchmark: 16,000 samples per second, one channel, every value k / 32768 with
 k a 16-bit integer. soundfile (libsndfile) decodes WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 and AIFF; PyAV (FFmpeg's
 libraries, inside its wheel) decodes the rest. Channels are averaged, then soxr's very high quality filter resamples,
-then samples are rounded to the 16-bit grid. No system package is needed. Cutting, padding and augmenting live elsewhere.
+then samples are rounded to the 16-bit grid. No system package is needed. Cutting and augmenting live elsewhere.
 """
 
 import io
@@ -84,7 +84,9 @@ def load(source: AudioSource, *, start: float = 0.0, stop: float | None = None) 
         raise AudioError(f"{describe_source(source)}: {_NO_FRAMES}")
     mono = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
-        raise AudioError(f"{describe_source(source)}: holds NaN or infinite samples; expected finite ones: export again")
+        raise AudioError(
+            f"{describe_source(source)}: holds NaN or infinite samples; expected finite ones: export again"
+        )
     if sample_rate != SAMPLE_RATE:
         mono = soxr.resample(mono, sample_rate, SAMPLE_RATE, quality="VHQ")
         if mono.size == 0:
@@ -201,7 +203,7 @@ def _decode_with_av(
     with _av_container(source, sndfile_error) as container:
         stream = container.streams.audio[0]
         try:
-            blocks = [block for block in _av_blocks(container, stream)]
+            blocks = list(_av_blocks(container, stream))
         except av.FFmpegError as error:
             raise _not_audio(source, error) from None
         rate = stream.rate

@@ -32,8 +32,8 @@ class DurationBatches:
         longest = max(durations, default=0.0)
         if longest > max_seconds:
             raise UsageError(
-                f"max_batch_seconds is {max_seconds:g}, but an utterance lasts {longest:.2f} s; expected a cap that holds "
-                f"the longest: raise max_batch_seconds or lower max_seconds"
+                f"max_batch_seconds is {max_seconds:g}, but an utterance lasts {longest:.2f} s; expected a cap that "
+                "holds the longest: raise max_batch_seconds or lower max_seconds"
             )
         self._durations = durations
         self._max_seconds = max_seconds

@@ -231,7 +231,9 @@ def _dataset_rows(reference: str) -> Iterator[Row]:
         dataset = load_dataset(name, config or None, split=split or "test", streaming=True)
         dataset = dataset.cast_column("audio", Audio(decode=False))
     except Exception as error:  # datasets raises many kinds, from many libraries
-        raise InputError(f"{reference}: cannot be opened ({_first_line(error)}); check its name and the network") from error
+        raise InputError(
+            f"{reference}: cannot be opened ({_first_line(error)}); check its name and the network"
+        ) from error
     for number, fields in enumerate(dataset.take(int(count)) if count else dataset):
         fields.setdefault("id", f"{split or 'test'}-{number:06d}")
         yield f"{reference}[{number}]", fields, _bytes_of
@@ -244,5 +246,3 @@ def _bytes_of(audio: Any) -> AudioSource:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-

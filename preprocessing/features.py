@@ -39,7 +39,9 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """waveform: [..., samples] at 16 kHz, at least 201 samples. Returns [..., n_mels, samples // 160]."""
         if waveform.shape[-1] <= N_FFT // 2:
-            raise ValueError(f"{waveform.shape[-1]} samples; a reflected window needs {N_FFT // 2 + 1}: pad the waveform")
+            raise ValueError(
+                f"{waveform.shape[-1]} samples; a reflected window needs {N_FFT // 2 + 1}: pad the waveform"
+            )
         spectrum = torch.stft(waveform, N_FFT, HOP_LENGTH, window=self.window, return_complex=True)
         power = spectrum[..., :-1].abs().square()
         log_mel = (self.filters @ power).clamp(min=FLOOR_POWER).log10()

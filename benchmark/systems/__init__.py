@@ -67,7 +67,7 @@ def _default(family: str) -> SystemSpec:
     if available:
         return SystemSpec(family, family, default)
     notice = (
-        f"{family}: {default} is neither cached nor reachable, so the embedded demo checkpoint stands in as {family}-demo. "
-        f"It is tiny and was trained on synthetic speech: its figures say nothing of {default}."
+        f"{family}: {default} is neither cached nor reachable, so the embedded demo checkpoint stands in as "
+        f"{family}-demo. It is tiny and was trained on synthetic speech: its figures say nothing of {default}."
     )
     return SystemSpec(f"{family}-demo", family, str(STAND_INS[family]), notice)

@@ -32,7 +32,9 @@ class Wav2Vec2System(System):
                 "folder or Hub id: check the name and the network"
             ) from error
         if extractor.sampling_rate != SAMPLE_RATE:
-            raise InputError(f"{spec.name}: expects {extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another model")
+            raise InputError(
+                f"{spec.name}: expects {extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another model"
+            )
         self._vocabulary = Vocabulary.load(spec.checkpoint)
         self._normalise: bool = extractor.do_normalize
         self._device = torch.device(options.device)

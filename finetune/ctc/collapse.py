@@ -4,7 +4,7 @@ Graves et al. 2006, section 3.1. The order matters: dropping blanks first would 
 """
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 
 def collapse(path: Sequence[int], blank: int) -> list[int]:
@@ -22,5 +22,5 @@ def frames_needed(labels: Sequence[int]) -> int:
     >>> frames_needed([8, 5, 12, 12, 15])
     6
     """
-    repeats = sum(first == second for first, second in zip(labels, labels[1:], strict=False))
+    repeats = sum(first == second for first, second in pairwise(labels))
     return len(labels) + repeats

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
 from finetune.config import ModelConfig
@@ -52,7 +53,7 @@ class CTCModule(nn.Module):
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """Sum of the CTC losses of the batch; while training, latent masks are drawn from the generator."""
         time_mask = None
-        if self.training and self.mask_probability > 0:
+        if self.training and self.mask_probability > 0 and generator is not None:
             frames = self.frames(batch.lengths)
             padded = int(self.frames(torch.tensor([batch.inputs.shape[-1]])))
             time_mask = latent_time_mask(
@@ -108,8 +109,8 @@ class Wav2Vec2(Recogniser):
         frames, needed = self._n_frames(n_samples), frames_needed(self.encode(text))
         if frames < needed:
             return (
-                f"{frames} frames for {len(text)} characters that need {needed}; CTC cannot fit them: check that the text "
-                "belongs to the audio"
+                f"{frames} frames for {len(text)} characters that need {needed}; CTC cannot fit them: check that the "
+                "text belongs to the audio"
             )
         return None
 
@@ -118,18 +119,22 @@ class Wav2Vec2(Recogniser):
         labels = sum(len(text.replace(" ", "")) for text in texts)
         if labels and outside.total() > 0.5 * labels:
             raise UsageError(
-                f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}); expected "
-                "the same case and script: choose another profile, or --model.vocabulary new"
+                f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}); "
+                "expected the same case and script: choose another profile, or --model.vocabulary new"
             )
 
     @torch.inference_mode()
     def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
-        ctc: CTCModule = getattr(module, "module", module)
+        ctc = self._bare(module)
         log_probs, frames = ctc.log_probs(batch)
         paths = log_probs.argmax(dim=-1).cpu()
-        return [
-            self._heard(path[:n].tolist()) for path, n in zip(paths, frames.cpu().tolist(), strict=True)
-        ]
+        return [self._heard(path[:n].tolist()) for path, n in zip(paths, frames.cpu().tolist(), strict=True)]
+
+    @staticmethod
+    def _bare(module: nn.Module) -> CTCModule:
+        bare = extract_model_from_parallel(module)
+        assert isinstance(bare, CTCModule)
+        return bare
 
     def _heard(self, path: list[int]) -> Heard:
         blank = self.vocabulary.blank
@@ -137,7 +142,7 @@ class Wav2Vec2(Recogniser):
         return Heard(text, path.count(blank) / max(len(path), 1))
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        ctc: CTCModule = getattr(module, "module", module)
+        ctc = self._bare(module)
         ctc.model.save_pretrained(folder)
         self._feature_extractor.save_pretrained(folder)
         self.vocabulary.save(folder)
@@ -191,7 +196,11 @@ def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2:
     assert config.scratch is not None
     try:
         settings = Wav2Vec2Config(
-            **config.scratch, **_sizes(vocabulary), **_dropouts(config.dropout), mask_time_prob=0.0, mask_feature_prob=0.0
+            **config.scratch,
+            **_sizes(vocabulary),
+            **_dropouts(config.dropout),
+            mask_time_prob=0.0,
+            mask_feature_prob=0.0,
         )
         model = Wav2Vec2ForCTC(settings)
     except (TypeError, ValueError) as error:
@@ -207,5 +216,3 @@ def _sizes(vocabulary: Vocabulary) -> dict[str, int]:
 def _dropouts(dropout: float) -> dict[str, float]:
     """layerdrop is 0: it breaks gradient synchronisation over several devices."""
     return {"attention_dropout": dropout, "hidden_dropout": dropout, "feat_proj_dropout": 0.0, "layerdrop": 0.0}
-
-

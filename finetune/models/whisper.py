@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import whisper
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import get_tokenizer
@@ -75,8 +76,8 @@ class WhisperRecogniser(Recogniser):
     def unusable(self, n_samples: int, text: str) -> str | None:
         if n_samples > self._window_seconds * SAMPLE_RATE:
             return (
-                f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the window of {self._window_seconds:g} s: cut it, "
-                "or raise --model.context_seconds"
+                f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the window, {self._window_seconds:g} s: cut "
+                "it, or raise --model.context_seconds"
             )
         n_tokens, most = len(self.encode(text)), self.module.model.dims.n_text_ctx
         return f"{n_tokens} tokens; expected at most {most}: cut the utterance" if n_tokens > most else None
@@ -86,14 +87,20 @@ class WhisperRecogniser(Recogniser):
 
     @torch.inference_mode()
     def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
-        model: Whisper = getattr(module, "module", module).model
+        model = self._bare(module).model
         options = whisper.DecodingOptions(
             language="en", without_timestamps=True, temperature=0.0, fp16=False, sample_len=96
         )
         return [Heard(result.text, None) for result in whisper.decode(model, batch.inputs, options)]
 
+    @staticmethod
+    def _bare(module: nn.Module) -> WhisperModule:
+        bare = extract_model_from_parallel(module)
+        assert isinstance(bare, WhisperModule)
+        return bare
+
     def save(self, folder: Path, module: nn.Module) -> None:
-        model: Whisper = getattr(module, "module", module).model
+        model = self._bare(module).model
         folder.mkdir(parents=True, exist_ok=True)
         save_checkpoint(folder / CHECKPOINT, model)
 
@@ -131,14 +138,14 @@ def build(config: ModelConfig, seed: int) -> WhisperRecogniser:
 
 
 def load_model(reference: str) -> Whisper:
-    """A size's name, a .pt file, or the folder of a run, in float32 on the CPU. Raises InputError when there is none."""
+    """A size's name, a .pt file, or the folder of a run, in float32 on the CPU. Raises InputError if there is none."""
     path = Path(reference)
     try:
         return whisper.load_model(str(path / CHECKPOINT if path.is_dir() else path), device="cpu").float()
     except (RuntimeError, OSError, KeyError) as error:
         raise InputError(
-            f"{reference}: cannot be loaded as a Whisper checkpoint ({str(error).strip().splitlines()[0]}); expected a "
-            f"size ({', '.join(whisper.available_models())}), a .pt file or a run's folder: check the name and the network"
+            f"{reference}: cannot be loaded as a Whisper checkpoint ({str(error).strip().splitlines()[0]}); expected "
+            f"a size ({', '.join(whisper.available_models())}), a .pt file or a run's folder: check name and network"
         ) from error
 
 

@@ -1,0 +1,36 @@
+# setup: everything into .venv   demo: the main job on the embedded default   test: every check   lint: the quick ones
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test lint requirements clean
+
+setup: .venv/installed
+
+.venv/installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	touch $@
+
+demo: setup
+	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
+	  finetune/train.py --config configs/finetune/demo.yaml --overwrite true
+	$(BIN)/python benchmark/run.py --config configs/benchmark/demo.yaml --overwrite true
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+# Pins for every platform, without addresses; needs `uv`.
+requirements:
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --quiet --no-annotate \
+	  --no-emit-index-url --custom-compile-command "make requirements" --output-file requirements.txt
+
+clean:
+	rm -rf .venv runs
