@@ -1,0 +1,39 @@
+"""What several tests share: where the real speech lies, and small audio with a known content."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "demo"
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(max(len(os.sched_getaffinity(0)), 1))
+
+
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """The folder of real speech; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("ASR_DATA_DIR", ROOT / ".." / "shared" / "data")).resolve()
+    if not (folder / "librispeech" / "test-other.jsonl").is_file():
+        pytest.skip(f"no real speech at {folder}: set ASR_DATA_DIR")
+    return folder
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_manifest(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def absolute(manifest: Path, count: int) -> list[dict[str, Any]]:
+    """The first lines of a manifest with absolute audio paths, to be put into another one."""
+    return [row | {"audio": str(manifest.parent / row["audio"])} for row in read_manifest(manifest)[:count]]

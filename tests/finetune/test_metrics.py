@@ -1,0 +1,70 @@
+"""Counts by hand, against an independent edit distance, and as an evaluate metric that needs no network."""
+
+import functools
+
+import evaluate
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.metrics import ErrorCounts, ErrorRates, character_errors, word_errors
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        ("a b c", "a b c", ErrorCounts(3, 0, 0, 0)),
+        ("a b c", "a x c", ErrorCounts(2, 1, 0, 0)),
+        ("a b c", "a c", ErrorCounts(2, 0, 1, 0)),
+        ("a c", "a b c", ErrorCounts(2, 0, 0, 1)),
+        ("a b", "", ErrorCounts(0, 0, 2, 0)),
+        ("", "a b", ErrorCounts(0, 0, 0, 2)),
+        ("", "", ErrorCounts(0, 0, 0, 0)),
+        (" a  b ", "a b", ErrorCounts(2, 0, 0, 0)),
+    ],
+)
+def test_words_by_hand(reference: str, hypothesis: str, expected: ErrorCounts) -> None:
+    assert word_errors(reference, hypothesis) == expected
+
+
+def edit_distance(first: list[str], second: list[str]) -> int:
+    """Wagner & Fischer 1974, by recursion."""
+
+    @functools.cache
+    def distance(i: int, j: int) -> int:
+        if i == 0 or j == 0:
+            return i + j
+        substituted = distance(i - 1, j - 1) + (first[i - 1] != second[j - 1])
+        return min(substituted, distance(i - 1, j) + 1, distance(i, j - 1) + 1)
+
+    return distance(len(first), len(second))
+
+
+TEXTS = st.lists(st.sampled_from(["a", "b", "cc", "d"]), max_size=7).map(" ".join)
+
+
+@given(TEXTS, TEXTS)
+def test_word_errors_are_the_edit_distance(reference: str, hypothesis: str) -> None:
+    counts = word_errors(reference, hypothesis)
+    assert counts.errors == edit_distance(reference.split(), hypothesis.split())
+    assert counts.reference_length == len(reference.split())
+    assert counts.hits + counts.substitutions + counts.insertions == len(hypothesis.split())
+
+
+@given(TEXTS, TEXTS)
+def test_character_errors_are_the_edit_distance(reference: str, hypothesis: str) -> None:
+    assert character_errors(reference, hypothesis).errors == edit_distance(list(reference), list(hypothesis))
+
+
+def test_the_evaluate_metric_adds_counts_before_dividing() -> None:
+    metric = ErrorRates()
+    assert isinstance(metric, evaluate.Metric)
+    computed = metric.compute(predictions=["a b c d", "x"], references=["a b c d", "y"])
+    assert computed["wer"] == pytest.approx(1 / 5)
+    assert computed["substitutions"] == 1
+    assert computed["words"] == 5
+
+
+def test_rate_without_reference() -> None:
+    assert ErrorCounts().rate == 0.0
+    assert ErrorCounts(insertions=1).rate == float("inf")

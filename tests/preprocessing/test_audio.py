@@ -1,0 +1,185 @@
+"""Decoding against known signals: every format, rate and channel count gives back the sine that went in."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocessing import audio
+from preprocessing.audio import SAMPLE_RATE, AudioError
+from tests.conftest import read_manifest
+
+SECONDS, PITCH = 1.0, 440.0
+
+
+def sine(rate: int, seconds: float = SECONDS) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * PITCH * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+
+def signal_to_noise_db(decoded: torch.Tensor, *, margin: int = 800) -> float:
+    """Against the best-fitting sine of the known pitch, so that a codec's delay and gain do not count as noise."""
+    middle = decoded[margin:-margin].double().numpy()
+    time = np.arange(len(middle)) / SAMPLE_RATE
+    basis = np.stack([np.sin(2 * np.pi * PITCH * time), np.cos(2 * np.pi * PITCH * time)], axis=1)
+    fitted = basis @ np.linalg.lstsq(basis, middle, rcond=None)[0]
+    return float(10 * np.log10((fitted**2).sum() / ((middle - fitted) ** 2).sum()))
+
+
+LOSSLESS = [
+    ("WAV", "PCM_16"),
+    ("WAV", "PCM_24"),
+    ("WAV", "PCM_32"),
+    ("WAV", "FLOAT"),
+    ("FLAC", "PCM_16"),
+    ("AIFF", "PCM_16"),
+]
+
+
+@pytest.mark.parametrize(("container", "subtype"), LOSSLESS)
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 48_000])
+def test_lossless_formats_keep_the_sine(tmp_path: Path, container: str, subtype: str, rate: int) -> None:
+    path = tmp_path / f"sine.{container.lower()}"
+    soundfile.write(path, sine(rate), rate, format=container, subtype=subtype)
+    waveform = audio.load(path)
+    assert waveform.shape == (SAMPLE_RATE,)
+    assert signal_to_noise_db(waveform) > 80  # the 16-bit grid alone leaves 92 dB for this level
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "rate", "expected_db"),
+    [
+        ("WAV", "PCM_U8", 16_000, 37),  # libsndfile truncates to 8 bits: 37.9 dB for this level
+        ("WAV", "ULAW", 8_000, 30),
+        ("OGG", "VORBIS", 16_000, 25),
+        ("OGG", "OPUS", 48_000, 25),
+        ("MP3", "MPEG_LAYER_III", 44_100, 40),
+    ],
+)
+def test_lossy_formats_keep_the_sine(
+    tmp_path: Path, container: str, subtype: str, rate: int, expected_db: float
+) -> None:
+    path = tmp_path / "sine"
+    soundfile.write(path, sine(rate), rate, format=container, subtype=subtype)
+    waveform = audio.load(path)
+    assert abs(len(waveform) - SAMPLE_RATE) <= 0.15 * SAMPLE_RATE
+    assert signal_to_noise_db(waveform, margin=2400) > expected_db
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("m4a", "aac"), ("mka", "pcm_s16le"), ("webm", "libopus")])
+def test_pyav_decodes_what_libsndfile_does_not(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = tmp_path / f"sine.{suffix}"
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=48_000, layout="stereo")
+        planes = np.stack([sine(48_000)] * 2)
+        for start in range(0, planes.shape[1], 960):
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(planes[:, start : start + 960]), format="fltp", layout="stereo"
+            )
+            frame.rate, frame.pts = 48_000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    waveform = audio.load(path)
+    assert abs(len(waveform) - SAMPLE_RATE) < 0.1 * SAMPLE_RATE
+    assert signal_to_noise_db(waveform, margin=2400) > 25
+    assert audio.probe(path).sample_rate == 48_000
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([sine(SAMPLE_RATE), -sine(SAMPLE_RATE)], axis=1), SAMPLE_RATE, subtype="FLOAT")
+    assert audio.load(path).abs().max() == 0.0
+
+
+def test_sixteen_bit_files_come_back_to_the_bit(tmp_path: Path) -> None:
+    integers = np.random.default_rng(0).integers(-32768, 32768, 5000, dtype=np.int16)
+    path = tmp_path / "noise.flac"
+    soundfile.write(path, integers, SAMPLE_RATE, subtype="PCM_16")
+    assert np.array_equal((audio.load(path) * 32768).numpy(), integers.astype(np.float32))
+
+
+@given(st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=50))
+def test_quantise_is_the_nearest_step_and_idempotent(values: list[float]) -> None:
+    waveform = torch.tensor(values, dtype=torch.float32)
+    once = audio.quantise(waveform)
+    assert torch.equal(audio.quantise(once), once)
+    assert once.min() >= -1 and once.max() < 1
+    inside = waveform.clamp(-1, 32767 / 32768)
+    assert (once - inside).abs().max() <= 0.5 / 32768 + 1e-9
+
+
+def test_start_and_stop_are_the_slice(tmp_path: Path) -> None:
+    path = tmp_path / "sine.wav"
+    soundfile.write(path, sine(SAMPLE_RATE), SAMPLE_RATE)
+    assert torch.equal(audio.load(path, start=0.25, stop=0.5), audio.load(path)[4000:8000])
+
+
+def test_bytes_and_path_agree(tmp_path: Path) -> None:
+    path = tmp_path / "sine.flac"
+    soundfile.write(path, sine(22_050), 22_050)
+    assert torch.equal(audio.load(path), audio.load(path.read_bytes()))
+
+
+def test_save_and_load_round_trip(tmp_path: Path) -> None:
+    waveform = audio.quantise(torch.from_numpy(sine(SAMPLE_RATE)))
+    for name in ("a.wav", "a.flac"):
+        audio.save(tmp_path / name, waveform)
+        assert torch.equal(audio.load(tmp_path / name), waveform)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.flac", "a.wav"]
+
+
+def test_bad_files_are_named_in_one_sentence(tmp_path: Path) -> None:
+    text = tmp_path / "text.wav"
+    text.write_text("not audio at all " * 40)
+    empty = tmp_path / "empty.wav"
+    empty.touch()
+    nan = tmp_path / "nan.wav"
+    soundfile.write(nan, np.array([0.0, np.nan, 0.1]), SAMPLE_RATE, subtype="FLOAT")
+    silent = tmp_path / "header-only.wav"
+    soundfile.write(silent, np.zeros(0), SAMPLE_RATE)
+    for path, found in (
+        (tmp_path / "missing.wav", "no such file"),
+        (tmp_path, "is a folder"),
+        (text, "not audio"),
+        (empty, "empty file"),
+        (nan, "NaN"),
+        (silent, "no audio samples"),
+    ):
+        with pytest.raises(AudioError, match=found) as caught:
+            audio.load(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_every_shared_format_has_its_stated_duration(speech: Path) -> None:
+    """Formats of the real corpora (Opus, FLAC at four rates, stereo, 8 kHz WAV) against their manifests."""
+    for name in ("librispeech/train", "librispeech/test-other", "ljspeech/test", "arctic-prompts/test", "german/train",
+                 "german/test", "digits/test", "clips/test"):  # fmt: skip
+        manifest = speech / f"{name}.jsonl"
+        for row in read_manifest(manifest)[:3]:
+            waveform = audio.load(manifest.parent / row["audio"])
+            assert len(waveform) / SAMPLE_RATE == pytest.approx(row["duration"], abs=0.02), row["id"]
+            assert waveform.dtype == torch.float32
+            assert torch.equal(waveform, audio.quantise(waveform))
+
+
+def test_no_system_ffmpeg_is_needed(tmp_path: Path) -> None:
+    """With an empty PATH everything still decodes, in a fresh process."""
+    path = tmp_path / "sine.ogg"
+    soundfile.write(path, sine(48_000), 48_000, format="OGG", subtype="OPUS")
+    code = "import sys; from preprocessing import audio; print(len(audio.load(sys.argv[1])))"
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, env={"PATH": ""}, check=True
+    )
+    assert int(run.stdout) == SAMPLE_RATE
+
+
+def test_bytes_that_are_not_audio() -> None:
+    with pytest.raises(AudioError, match="12 bytes"):
+        audio.load(b"twelve bytes")

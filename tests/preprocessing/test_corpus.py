@@ -1,0 +1,113 @@
+"""Every way into a corpus gives the same utterances, and what cannot be one is set aside with its reason."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from preprocessing.corpus import Utterance, open_corpus
+from preprocessing.errors import InputError, UsageError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, rate in (("a", 16_000), ("b", 8_000)):
+        tone = 0.1 * np.sin(np.arange(rate) / 20)
+        soundfile.write(tmp_path / f"{name}.wav", tone, rate)
+    return tmp_path
+
+
+def manifest(folder: Path, *lines: str | dict[str, Any]) -> str:
+    path = folder / "corpus.jsonl"
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    path.write_text(text + "\n", encoding="utf-8")
+    return str(path)
+
+
+def facts(utterance: Utterance) -> tuple[str, str, float, str | None]:
+    return utterance.id, utterance.text, utterance.duration, utterance.speaker
+
+
+def test_manifest_folder_and_dataset_agree(folder: Path) -> None:
+    (folder / "metadata.csv").write_text(
+        'file_name,transcription,speaker_id,id\na.wav,"one, two",ann,a\nb.wav,three,bob,b\n', encoding="utf-8"
+    )
+    from_manifest = open_corpus(
+        manifest(
+            folder,
+            {"id": "a", "audio": "a.wav", "text": "one, two", "speaker": "ann"},
+            {"id": "b", "audio": "b.wav", "text": "three", "speaker": "bob"},
+        )
+    )
+    from_folder = open_corpus(str(folder))
+    expected = [("a", "one, two", 1.0, "ann"), ("b", "three", 1.0, "bob")]
+    for corpus in (from_manifest, from_folder):
+        assert [facts(utterance) for utterance in corpus.whole().utterances] == expected
+
+
+def test_hugging_face_dataset_is_read_without_decoding(folder: Path) -> None:
+    """`hf:` through datasets itself, on a local audiofolder: bytes or paths come through, text by its column's name."""
+    (folder / "metadata.csv").write_text("file_name,sentence\na.wav,one\nb.wav,two\n", encoding="utf-8")
+    corpus = open_corpus(f"hf:{folder}::train").whole()
+    assert [(u.text, u.duration) for u in corpus.utterances] == [("one", 1.0), ("two", 1.0)]
+    assert len(open_corpus(f"hf:{folder}::train:1").utterances) == 1
+
+
+def test_start_and_stop_give_the_duration(folder: Path) -> None:
+    corpus = open_corpus(manifest(folder, {"audio": "a.wav", "text": "x", "start": 0.25, "stop": 0.75}))
+    assert corpus.utterances[0].duration == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ({"audio": "a.wav"}, "no 'text'"),
+        ({"text": "x"}, "no 'audio'"),
+        ({"audio": "missing.wav", "text": "x"}, "no such file"),
+        ({"audio": "corpus.jsonl", "text": "x"}, "not audio"),
+        ({"audio": 3, "text": "x"}, "expected a path"),
+        ({"audio": "a.wav", "text": 5}, "no 'text'"),
+        ({"audio": "a.wav", "text": "x", "start": -1}, "expected seconds"),
+        ({"audio": "a.wav", "text": "x", "start": 0.5, "stop": 0.2}, "not before its end"),
+        ({"audio": "a.wav", "text": "x", "stop": 9.0}, "beyond the audio's end"),
+        ({"audio": "b.wav", "text": "x", "id": "good"}, "occurs before"),
+        ("[1, 2]", "a JSON list"),
+        ("{broken", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_bad_line_is_set_aside_and_the_rest_kept(folder: Path, line: str | dict[str, Any], reason: str) -> None:
+    path = manifest(folder, {"audio": "a.wav", "text": "x", "id": "good"}, line)
+    corpus = open_corpus(path)
+    assert [utterance.id for utterance in corpus.utterances] == ["good"]
+    assert [reject.where for reject in corpus.rejects] == [f"{path}:2"]
+    assert reason in corpus.rejects[0].reason
+    with pytest.raises(InputError, match="jsonl:2: "):
+        corpus.whole()
+
+
+def test_what_is_not_utf8_is_set_aside(folder: Path) -> None:
+    path = folder / "corpus.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"audio": "a.wav", "text": "x"}\n{"audio": "b.wav", "text": "\xff"}\n')
+    corpus = open_corpus(str(path))
+    assert len(corpus.utterances) == 1
+    assert "not UTF-8" in corpus.rejects[0].reason
+
+
+def test_missing_and_empty_corpora_are_named(folder: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        open_corpus("nowhere.jsonl")
+    with pytest.raises(InputError, match="no utterances"):
+        open_corpus(manifest(folder, ""))
+    with pytest.raises(InputError, match=r"metadata\.csv"):
+        open_corpus(str(folder))
+    with pytest.raises(UsageError, match="COUNT"):
+        open_corpus("hf:a:b:c:many")
+
+
+def test_limit_reads_no_further(folder: Path) -> None:
+    path = manifest(folder, {"audio": "a.wav", "text": "x"}, "{broken")
+    assert open_corpus(path, limit=1).rejects == ()
