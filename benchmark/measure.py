@@ -77,6 +77,9 @@ def run_system(spec: SystemSpec, options: LoadOptions, utterances: Sequence[Utte
 
 
 def _work(spec: SystemSpec, options: LoadOptions, utterances: list[Utterance], sender: Connection) -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     try:
         for message in measure(spec, options, utterances):
             sender.send(message)

@@ -29,7 +29,7 @@ class Progress:
     update: int = 0
     batches: int = 0
     audio_seconds: float = 0.0
-    best_wer: float | None = None
+    best: tuple[float, float] | None = None  # WER, then CER, of the weights in the run's folder
     fingerprint: str = ""  # of corpus, units and batch settings; another one cannot be resumed
 
 
@@ -57,7 +57,8 @@ def latest(folder: Path) -> Path | None:
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    return Progress(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+    fields = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+    return Progress(**fields | {"best": fields["best"] and tuple(fields["best"])})
 
 
 def restore(checkpoint: Path, module: nn.Module, optimiser: Any, schedule: Any) -> None:

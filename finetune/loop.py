@@ -199,9 +199,9 @@ class Loop:
             self._write("validation", _numbers(evaluation))
             display.evaluated(self._progress.update, evaluation)
             self._record.draw_curve()
-        best = self._progress.best_wer
-        if best is None or evaluation.wer < best:
-            self._progress = replace(self._progress, best_wer=evaluation.wer)
+        reached = (evaluation.wer, evaluation.cer)
+        if self._progress.best is None or reached < self._progress.best:
+            self._progress = replace(self._progress, best=reached)
             if self._accelerator.is_main_process:
                 self._save_best(module, evaluation)
 

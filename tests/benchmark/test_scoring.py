@@ -1,0 +1,89 @@
+"""Scores against jiwer over the whole corpus at once, intervals and verdicts against simulation and hand-made cases."""
+
+import jiwer
+import numpy as np
+import pytest
+
+from benchmark.results import Rate, Sample, StageSeconds
+from benchmark.scoring import compare, score
+from benchmark.significance import FEWEST_SPEAKERS, difference, rate, resample, verdict
+from preprocessing.text import profile
+
+TEXTS = [
+    ("The cat sat.", "the cat sat"),
+    ("on the mat", "on a mat"),
+    ("it's raining, today", "its raining"),
+    ("", "um"),
+    ("hello", ""),
+]
+
+
+def samples(system: str, texts: list[tuple[str, str]]) -> list[Sample]:
+    seconds = StageSeconds(0.0, 0.0, 0.1, 0.0)
+    return [Sample(system, f"u{i}", r, h, 1.0, seconds, speaker=f"s{i}") for i, (r, h) in enumerate(texts)]
+
+
+@pytest.mark.parametrize("name", ["verbatim", "librispeech", "whisper-english"])
+def test_scores_are_jiwers(name: str) -> None:
+    normalise = profile(name)
+    scores = score(samples("a", TEXTS), normalise, resample([None] * len(TEXTS), seed=0))
+    references, hypotheses = ([normalise(text) for text in column] for column in zip(*TEXTS, strict=True))
+    words = jiwer.process_words(references, hypotheses)
+    assert scores.wer.value == pytest.approx(words.wer)
+    assert (scores.substitutions, scores.deletions, scores.insertions, scores.hits) == (
+        words.substitutions,
+        words.deletions,
+        words.insertions,
+        words.hits,
+    )
+    assert scores.cer.value == pytest.approx(jiwer.process_characters(references, hypotheses).cer)
+
+
+def test_speakers_are_drawn_whole() -> None:
+    speakers = [f"s{i % 6}" for i in range(60)]
+    resampling = resample(speakers, seed=1)
+    assert resampling.unit == "speaker"
+    for column in range(6):
+        assert (resampling.weights[:, column::6] == resampling.weights[:, [column]]).all()
+    assert (resampling.weights[:, :6].sum(axis=1) == 6).all()
+
+
+@pytest.mark.parametrize(
+    "speakers", [[None] * 30, ["a"] * 29 + [None], [f"s{i % (FEWEST_SPEAKERS - 1)}" for i in range(30)]]
+)
+def test_utterances_are_drawn_where_speakers_are_unknown_or_few(speakers: list[str | None]) -> None:
+    assert resample(speakers, seed=1).unit == "utterance"
+
+
+def test_the_interval_covers_the_truth() -> None:
+    """Utterances with a known error rate: about 95 of 100 intervals hold it (binomial bounds at 3 sigma)."""
+    generator = np.random.default_rng(0)
+    covered = 0
+    for trial in range(300):
+        lengths = generator.integers(5, 20, 200)
+        errors = generator.binomial(lengths, 0.1)
+        interval = rate(errors.tolist(), lengths.tolist(), resample([None] * 200, seed=trial, draws=500))
+        covered += interval.low <= 0.1 <= interval.high
+    assert 0.91 <= covered / 300 <= 0.99
+
+
+def test_pairing_sees_a_small_steady_difference() -> None:
+    """Both systems vary wildly between utterances, but one is always one error better: pairing must see it."""
+    generator = np.random.default_rng(0)
+    lengths = np.full(100, 20)
+    worse = generator.integers(1, 20, 100)
+    resampling = resample([None] * 100, seed=0)
+    paired = difference((worse - 1).tolist(), worse.tolist(), lengths.tolist(), resampling)
+    assert paired.value == pytest.approx(-0.05)
+    assert paired.low == pytest.approx(-0.05) and paired.high == pytest.approx(-0.05)
+    single = rate(worse.tolist(), lengths.tolist(), resampling)
+    assert single.high - single.low > 0.05
+
+
+def test_verdicts() -> None:
+    assert verdict("a", "b", Rate(0.05, 0.04, 0.06)) == "b beats a: 4.0 to 6.0 points of WER better, 95 % interval."
+    [comparison] = compare(
+        {"a": samples("a", TEXTS), "b": samples("b", TEXTS)}, profile("verbatim"), resample([None] * 5, seed=0)
+    )
+    assert comparison.difference == Rate(0.0, 0.0, 0.0)
+    assert "cannot be told apart" in comparison.sentence
