@@ -48,7 +48,7 @@ class Evaluator:
         self, examples: Examples, profile: Profile, recogniser: Recogniser, *, max_batch_seconds: float
     ) -> None:
         self._examples = examples
-        self._references = [profile(utterance.text) for utterance in examples.utterances]
+        self._references = {utterance.id: profile(utterance.text) for utterance in examples.utterances}
         self._profile = profile
         self._recogniser = recogniser
         durations = [utterance.duration for utterance in examples.utterances]
@@ -97,8 +97,7 @@ class Evaluator:
         return heard + failed, loss, self._recogniser.count_labels(batch)
 
     def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> Transcript:
-        position = next(i for i, utterance in enumerate(self._examples.utterances) if utterance.id == utterance_id)
-        return Transcript(utterance_id, self._references[position], self._profile(text), blank_ratio)
+        return Transcript(utterance_id, self._references[utterance_id], self._profile(text), blank_ratio)
 
 
 def write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ class Loop:
         self._schedule = make_schedule(self._optimiser, config.optimisation)
         self._interrupted = False
 
-    def resume(self, folder: Any) -> Progress:
+    def resume(self, folder: Path) -> Progress:
         """Restore the state of a checkpoint folder; returns how far it is."""
         progress = checkpoint.read_progress(folder)
         checkpoint.restore(folder, self._recogniser.module, self._optimiser, self._schedule)

@@ -71,6 +71,8 @@ def train(config: TrainConfig) -> None:
         update = loop.resume(found).update
         accelerator.print(f"resumed at update {update} of {config.optimisation.updates}")
     if accelerator.is_main_process:
+        if found is None:
+            _clear(config.output)
         record.begin(config, rejects, update=update)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
@@ -83,13 +85,15 @@ def train(config: TrainConfig) -> None:
 
 
 def _checkpoint_to_resume(config: TrainConfig) -> Path | None:
-    """The checkpoint to go on from; clears the folder when the user wants it overwritten."""
-    if config.overwrite and int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        shutil.rmtree(config.output / "checkpoints", ignore_errors=True)
-        shutil.rmtree(config.output / "tensorboard", ignore_errors=True)
-    elif config.output.is_file():
+    if config.output.is_file():
         raise UsageError(f"--output {config.output} is a file; expected a folder: choose another name")
-    return checkpoint.latest(config.output / "checkpoints")
+    return None if config.overwrite else checkpoint.latest(config.output / "checkpoints")
+
+
+def _clear(folder: Path) -> None:
+    """What an earlier run left in the folder that this one would take for its own."""
+    for left in ("checkpoints", "tensorboard"):
+        shutil.rmtree(folder / left, ignore_errors=True)
 
 
 def _usable(

@@ -50,7 +50,7 @@ def markdown(summary: Summary) -> str:
             f"Text profile {profile.name}, version {profile.version}: {profile.description}"
             for profile in summary.profiles
         ),
-        *(f"{system.facts.name}: {system.facts.checkpoint}" for system in summary.systems),
+        *(_pinned(system) for system in summary.systems),
         *(f"{key}: {value}" for key, value in [*summary.settings.items(), *summary.machine.items()]),
         f"Made: {summary.created}",
     ]
@@ -58,6 +58,12 @@ def markdown(summary: Summary) -> str:
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", summary.command)), default=0))
     parts.append(f"{fence}\n{summary.command}\n{fence}")
     return "\n\n".join(parts) + "\n"
+
+
+def _pinned(system: SystemSummary) -> str:
+    """A system's checkpoint and every option it was run with."""
+    options = "; ".join(f"{key}: {value}" for key, value in system.facts.settings.items())
+    return f"{system.facts.name}: {system.facts.checkpoint}" + (f" ({options})" if options else "")
 
 
 def markdown_table(summary: Summary) -> str:
