@@ -12,8 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from finetune.evaluation import Evaluation
 
-SAMPLES_SHOWN = 3
-
 
 class Display:
     """A context manager; silent on all processes but the first."""
@@ -59,8 +57,7 @@ class Display:
             f"update {update}/{self._updates}  {trained}validation loss {evaluation.loss:.3f}  "
             f"[bold]WER {100 * evaluation.wer:.1f} %[/]  CER {100 * evaluation.cer:.1f} %{blank}"
         )
-        step = max(len(evaluation.transcripts) // SAMPLES_SHOWN, 1)
-        for transcript in evaluation.transcripts[::step][:SAMPLES_SHOWN]:
+        for transcript in evaluation.shown:
             self._console.print(f"  said  {escape(_cut(transcript.reference))}", style="dim")
             self._console.print(f"  heard {escape(_cut(transcript.hypothesis))}")
 

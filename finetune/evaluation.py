@@ -16,6 +16,8 @@ from finetune.models.base import Recogniser
 from preprocessing.batching import DurationBatches
 from preprocessing.text import Profile
 
+SAMPLES_SHOWN = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
@@ -39,6 +41,12 @@ class Evaluation:
     insertions: int
     blank_ratio: float | None
     transcripts: tuple[Transcript, ...]
+
+    @property
+    def shown(self) -> tuple[Transcript, ...]:
+        """The few that a log has room for, the same utterances at every evaluation."""
+        step = max(len(self.transcripts) // SAMPLES_SHOWN, 1)
+        return self.transcripts[::step][:SAMPLES_SHOWN]
 
 
 class Evaluator:

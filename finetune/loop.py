@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -197,7 +197,8 @@ class Loop:
     def _evaluate(self, module: nn.Module, display: Display) -> None:
         evaluation = self._evaluator.run(self._accelerator, module)
         if self._accelerator.is_main_process:
-            self._write("validation", _numbers(evaluation))
+            shown = [(transcript.reference, transcript.hypothesis) for transcript in evaluation.shown]
+            self._write("validation", _numbers(evaluation), samples=shown)
             display.evaluated(self._progress.update, evaluation)
             self._record.draw_curve()
         reached = (evaluation.wer, evaluation.cer)
@@ -206,12 +207,14 @@ class Loop:
             if self._accelerator.is_main_process:
                 self._save_best(module, evaluation)
 
-    def _write(self, kind: str, values: dict[str, float | None]) -> None:
+    def _write(self, kind: str, values: dict[str, float | None], **more: Sequence[tuple[str, str]]) -> None:
+        """A line of log.jsonl, and the same to the trackers."""
+        seconds = round(self._progress.audio_seconds, 2)
         if self._accelerator.is_main_process:
-            self._record.log(
-                kind=kind, update=self._progress.update, audio_seconds=round(self._progress.audio_seconds, 2), **values
-            )
-        logged = {f"{kind}/{key}": value for key, value in values.items() if value is not None}
+            self._record.log(kind=kind, update=self._progress.update, audio_seconds=seconds, **values, **more)
+        logged: dict[str, Any] = {f"{kind}/{key}": value for key, value in values.items() if value is not None}
+        for key, pairs in more.items():
+            logged[f"{kind}/{key}"] = "\n\n".join(f"said {said}  \nheard {heard}" for said, heard in pairs)
         self._accelerator.log(logged, step=self._progress.update)
 
     def _save_best(self, module: nn.Module, evaluation: Evaluation) -> None:

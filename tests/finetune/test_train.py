@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -65,7 +66,7 @@ def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def log(output: Path, kind: str) -> list[dict[str, float]]:
+def log(output: Path, kind: str) -> list[dict[str, Any]]:
     lines = (json.loads(line) for line in (output / "log.jsonl").read_text().splitlines())
     return [line for line in lines if line["kind"] == kind]
 
@@ -78,6 +79,7 @@ def test_the_loss_falls(trained: Path) -> None:
     assert [line["update"] for line in validated] == [0, 10, 20, 30]
     assert validated[-1]["loss"] < validated[0]["loss"]
     assert {"wer", "cer", "blank_ratio"} <= validated[0].keys()
+    assert all(len(line["samples"]) == 3 for line in validated)
 
 
 def test_what_a_run_leaves_behind(trained: Path) -> None:
@@ -98,16 +100,14 @@ def test_bad_utterances_are_set_aside_with_their_reason(trained: Path, manifest:
 
 
 def test_the_folder_loads_in_plain_transformers(trained: Path) -> None:
-    """Its pipeline reads what our own decoding reads, and the logits survive saving to the bit."""
+    """Its pipeline reads what our own decoding reads."""
     model = AutoModelForCTC.from_pretrained(trained).eval()
-    again = AutoModelForCTC.from_pretrained(trained).eval()
     vocabulary = Vocabulary.load(str(trained))
     recognise = pipeline("automatic-speech-recognition", model=str(trained))
     for row in read_manifest(CORPUS / "test.jsonl")[:3]:
         waveform = audio.load(CORPUS / row["audio"])
         with torch.inference_mode():
             logits = model(model_input(waveform, True)[None]).logits[0]
-            assert torch.equal(logits, again(model_input(waveform, True)[None]).logits[0])
         ours = vocabulary.decode(collapse(logits.argmax(dim=-1).tolist(), vocabulary.blank))
         assert recognise(waveform.numpy())["text"].split() == ours.split()
 

@@ -1,0 +1,81 @@
+"""The CTC family: what is saved is what was trained, and what cannot be trained on is said."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCTC
+
+from finetune.config import ModelConfig
+from finetune.models import build
+from finetune.models.base import pad_batch
+from finetune.models.wav2vec2 import Wav2Vec2
+from preprocessing import audio
+from preprocessing.errors import InputError, UsageError
+from preprocessing.text import profile
+from tests.conftest import DEMO, read_manifest
+
+BASE = str(DEMO / "wav2vec2")
+
+
+def recogniser(**changes: object) -> Wav2Vec2:
+    config = ModelConfig(base=BASE, **changes)  # type: ignore[arg-type]
+    built = build(config, ["GRÜSSE AUS KÖLN"], seed=0)
+    assert isinstance(built, Wav2Vec2)
+    return built
+
+
+def test_reloaded_logits_are_identical(tmp_path: Path) -> None:
+    """After a training step, plain transformers gives the same logits from the saved folder, to the bit."""
+    ours = recogniser(dropout=0.0)
+    rows = read_manifest(DEMO / "corpus" / "train.jsonl")[:3]
+    normalise = profile("librispeech")
+    examples = [
+        ours.prepare(i, audio.load(DEMO / "corpus" / row["audio"]), ours.encode(normalise(row["text"])))
+        for i, row in enumerate(rows)
+    ]
+    ours.module(pad_batch(examples), torch.Generator().manual_seed(0)).backward()
+    torch.optim.SGD([p for p in ours.module.parameters() if p.requires_grad], lr=1e-4).step()
+    ours.module.eval()
+    ours.save(tmp_path, ours.module)
+    plain = AutoModelForCTC.from_pretrained(tmp_path).eval()
+    for example in examples:
+        with torch.inference_mode():
+            expected = ours.module.model(example.inputs[None]).logits
+            assert torch.equal(plain(example.inputs[None]).logits, expected)
+
+
+def test_the_feature_encoder_stays_frozen_unless_told() -> None:
+    frozen = [name for name, p in recogniser().module.named_parameters() if not p.requires_grad]
+    assert frozen and all("feature_extractor" in name for name in frozen)
+    assert all(p.requires_grad for p in recogniser(freeze_feature_encoder=False).module.parameters())
+
+
+def test_a_new_vocabulary_gets_a_new_output_layer(tmp_path: Path) -> None:
+    ours = recogniser(vocabulary="new")
+    assert ours.vocabulary.outside(["GRÜSSE AUS KÖLN"]).total() == 0
+    assert ours.module.model.lm_head.out_features == len(ours.vocabulary.units)
+    ours.save(tmp_path, ours.module)
+    assert AutoModelForCTC.from_pretrained(tmp_path).config.vocab_size == len(ours.vocabulary.units)
+
+
+def test_labels_outside_the_vocabulary_are_counted_never_unknown() -> None:
+    ours = recogniser()
+    with pytest.raises(UsageError, match="'e' 2 times"):
+        ours.check_labels(["lower case"])
+    assert "'Ü' 1 times" in str(ours.unusable(32_000, "GRÜSSE"))
+    ours.check_labels(["MOSTLY FINE, ONE Ü"])
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "text", "reason"),
+    [(399, "A", "receptive field"), (16_000, "", "empty label"), (720, "AA", "CTC cannot fit"), (16_000, "YES", None)],
+)
+def test_what_cannot_be_trained_on(n_samples: int, text: str, reason: str | None) -> None:
+    found = recogniser().unusable(n_samples, text)
+    assert found is None if reason is None else reason in str(found)
+
+
+def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=str(tmp_path)):
+        build(ModelConfig(base=str(tmp_path)), [], seed=0)
