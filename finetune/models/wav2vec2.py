@@ -177,9 +177,7 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
             config.base,
             dtype=torch.float32,
             ignore_mismatched_sizes=config.vocabulary == "new",
-            mask_time_prob=0.0,
-            mask_feature_prob=0.0,
-            **_dropouts(config.dropout),
+            **_regularisation(config),
             **changes,
         )
     except (OSError, ValueError) as error:
@@ -198,9 +196,7 @@ def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2:
         settings = Wav2Vec2Config(
             **config.scratch,
             **_sizes(vocabulary),
-            **_dropouts(config.dropout),
-            mask_time_prob=0.0,
-            mask_feature_prob=0.0,
+            **_regularisation(config),
         )
         model = Wav2Vec2ForCTC(settings)
     except (TypeError, ValueError) as error:
@@ -213,6 +209,16 @@ def _sizes(vocabulary: Vocabulary) -> dict[str, int]:
     return {"vocab_size": len(vocabulary.units), "pad_token_id": vocabulary.blank}
 
 
-def _dropouts(dropout: float) -> dict[str, float]:
-    """layerdrop is 0: it breaks gradient synchronisation over several devices."""
-    return {"attention_dropout": dropout, "hidden_dropout": dropout, "feat_proj_dropout": 0.0, "layerdrop": 0.0}
+def _regularisation(config: ModelConfig) -> dict[str, Any]:
+    """layerdrop is 0: it breaks gradient synchronisation over several devices. The mask's probability is told so that
+    the model has an embedding for masked frames; which frames are masked is drawn by us, within each utterance.
+    """
+    return {
+        "attention_dropout": config.dropout,
+        "hidden_dropout": config.dropout,
+        "feat_proj_dropout": 0.0,
+        "layerdrop": 0.0,
+        "mask_time_prob": config.mask_time_probability,
+        "mask_time_length": config.mask_time_length,
+        "mask_feature_prob": 0.0,
+    }
