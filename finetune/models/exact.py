@@ -5,6 +5,8 @@ padding moves every logit. Here the statistics are taken over valid frames; para
 model saved afterwards is a plain transformers model.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -50,7 +52,14 @@ class ValidFrames:
             first.layer_norm = self._norm
         (self._kernel,), (self._stride,) = first.conv.kernel_size, first.conv.stride
 
-    def set(self, n_samples: Tensor) -> None:
-        """n_samples: valid samples of each utterance [batch]."""
-        if self._norm is not None:
-            self._norm.valid = (n_samples - self._kernel) // self._stride + 1
+    @contextmanager
+    def of(self, n_samples: Tensor) -> Iterator[None]:
+        """For one forward pass over a batch with n_samples valid samples in each utterance [batch]."""
+        if self._norm is None:
+            yield
+            return
+        self._norm.valid = (n_samples - self._kernel) // self._stride + 1
+        try:
+            yield
+        finally:
+            self._norm.valid = None

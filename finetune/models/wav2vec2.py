@@ -39,10 +39,10 @@ class CTCModule(nn.Module):
         """Returns log-probabilities [batch, frames, units] in float32 and valid frames [batch]."""
         positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
         attention_mask = (positions < batch.lengths[:, None]).long()
-        self._valid_frames.set(batch.lengths)
-        hidden = self.model.base_model(
-            batch.inputs, attention_mask=attention_mask, mask_time_indices=time_mask
-        ).last_hidden_state
+        with self._valid_frames.of(batch.lengths):
+            hidden = self.model.base_model(
+                batch.inputs, attention_mask=attention_mask, mask_time_indices=time_mask
+            ).last_hidden_state
         logits = self.model.lm_head(self.model.dropout(hidden))
         return logits.float().log_softmax(dim=-1), self.frames(batch.lengths)
 
