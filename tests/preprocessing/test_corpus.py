@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 
+from preprocessing import audio
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.errors import InputError, UsageError
 
@@ -48,12 +52,29 @@ def test_manifest_folder_and_dataset_agree(folder: Path) -> None:
         assert [facts(utterance) for utterance in corpus.whole().utterances] == expected
 
 
-def test_hugging_face_dataset_is_read_without_decoding(folder: Path) -> None:
-    """`hf:` through datasets itself, on a local audiofolder: bytes or paths come through, text by its column's name."""
-    (folder / "metadata.csv").write_text("file_name,sentence\na.wav,one\nb.wav,two\n", encoding="utf-8")
-    corpus = open_corpus(f"hf:{folder}::train").whole()
-    assert [(u.text, u.duration) for u in corpus.utterances] == [("one", 1.0), ("two", 1.0)]
-    assert len(open_corpus(f"hf:{folder}::train:1").utterances) == 1
+def test_hugging_face_dataset_is_read_without_decoding(folder: Path, tmp_path: Path) -> None:
+    """Parquet as the Hub holds LibriSpeech, through datasets itself: encoded bytes come through, nothing is decoded."""
+    names = ["a", "b"]
+    table = pa.table(
+        {
+            "audio": [{"bytes": (folder / f"{name}.wav").read_bytes(), "path": f"{name}.wav"} for name in names],
+            "sentence": ["one", "two"],
+            "speaker_id": [7, 8],
+            "id": names,
+        }
+    )
+    kinds = {"sentence": "string", "speaker_id": "int64", "id": "string"}
+    features = {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()}
+    features["audio"] = {"_type": "Audio"}
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    described = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(described, dataset / "test-00000-of-00001.parquet")
+    corpus = open_corpus(f"hf:{dataset}").whole()
+    assert [facts(u) for u in corpus.utterances] == [("a", "one", 1.0, "7"), ("b", "two", 1.0, "8")]
+    assert torch.equal(audio.load(corpus.utterances[1].audio), audio.load(folder / "b.wav"))
+    assert len(open_corpus(f"hf:{dataset}::test:1").utterances) == 1
+    assert len(open_corpus(f"hf:{dataset}::test", limit=1).utterances) == 1
 
 
 def test_start_and_stop_give_the_duration(folder: Path) -> None:
