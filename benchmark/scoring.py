@@ -9,7 +9,7 @@ from itertools import combinations
 
 from benchmark.results import Comparison, Rate, Sample, Scores
 from benchmark.significance import Resampling, difference, rate, verdict
-from finetune.metrics import ErrorCounts, character_errors, word_errors
+from finetune.errors import ErrorCounts, character_errors, word_errors
 from preprocessing.text import Profile
 
 

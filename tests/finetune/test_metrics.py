@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.metrics import ErrorCounts, ErrorRates, character_errors, word_errors
+from finetune.errors import ErrorCounts, character_errors, word_errors
+from finetune.metrics import ErrorRates
 
 
 @pytest.mark.parametrize(
