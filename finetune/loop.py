@@ -166,6 +166,7 @@ class Loop:
             collate_fn=collate,
             num_workers=data.workers,
             prefetch_factor=4 if data.workers else None,
+            generator=torch.Generator().manual_seed(self._config.seed),  # else it draws from dropout's, and no run resumes
         )
         collated = iter(loader)
         while True:

@@ -37,7 +37,7 @@ def loopback_hub(repositories: Mapping[str, Path]) -> Iterator[str]:
                     file = folder / path.removeprefix(prefix)
                     if path.startswith(prefix) and file.is_file():
                         return self._send(200, file.read_bytes(), "application/octet-stream", with_body)
-                if path.startswith(f"/{repository}/resolve/"):
+                if path.startswith((f"/{repository}/resolve/", f"/api/models/{repository}/tree/")):
                     return self._send(404, b"", "text/plain", with_body, {"X-Error-Code": "EntryNotFound"})
             return self._send(404, b"", "text/plain", with_body, {"X-Error-Code": "RepoNotFound"})
 
