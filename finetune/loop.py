@@ -166,7 +166,8 @@ class Loop:
             collate_fn=collate,
             num_workers=data.workers,
             prefetch_factor=4 if data.workers else None,
-            generator=torch.Generator().manual_seed(self._config.seed),  # else it draws from dropout's, and no run resumes
+            # its own: otherwise it draws from the state that dropout draws from, and no run resumes exactly
+            generator=torch.Generator().manual_seed(self._config.seed),
         )
         collated = iter(loader)
         while True:
