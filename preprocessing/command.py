@@ -5,7 +5,7 @@ A dataclass is the command line: each field an option `--a.b`, its doc the help 
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from preprocessing.errors import UsageError, UserError
@@ -14,10 +14,18 @@ Config = TypeVar("Config")
 
 
 def parse_command(
-    config_class: type[Config], *, program: str, description: str, arguments: Sequence[str] | None = None
+    config_class: type[Config],
+    *,
+    program: str,
+    description: str,
+    arguments: Sequence[str] | None = None,
+    positional: bool = False,
+    short: Mapping[str, str] | None = None,
 ) -> Config:
     """Options from the command line over --config's YAML over the dataclass's defaults.
 
+    positional: fields without a default are given in their order, without a flag.
+    short: one-letter flags and the options that they stand for: {"-o": "--output"}.
     Raises UsageError, one sentence, on an unknown key, a missing one or a value of the wrong type.
     """
     import jsonargparse
@@ -25,9 +33,10 @@ def parse_command(
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="a YAML file with any of the options below")
-    parser.add_class_arguments(config_class, fail_untyped=True)
+    parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = parser.parse_args(arguments)
+        options = parser.parse_args([(short or {}).get(word, word) for word in words])
     except (jsonargparse.ArgumentError, TypeError) as error:
         raise UsageError(f"{_one_sentence(str(error))}; see `{program} --help` for what there is") from None
     options.pop("config", None)

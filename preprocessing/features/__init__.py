@@ -1,0 +1,37 @@
+"""What models eat: spectral features of speech in the three conventions that models are trained on.
+
+`LogMel` is Whisper's, `KaldiFbank` and `KaldiMfcc` are Kaldi's, `LibrosaMfcc` is librosa's; `Deltas`, `UtteranceNorm`
+and `GlobalNorm` work on any of them. Each is an nn.Module that runs where its buffers lie and lets gradients through.
+
+An extractor called on waveforms of one length gives the bare tensor [..., bins, frames]; its `batch` takes a padded
+batch with the samples of each utterance and gives `Features`, in which each utterance has the values it has alone:
+
+>>> import torch
+>>> waveforms, n_samples = torch.randn(2, 16_000), torch.tensor([16_000, 8_000])
+>>> features = Deltas(order=2)(KaldiMfcc().batch(waveforms, n_samples))
+>>> features.values.shape, features.n_frames.tolist()
+(torch.Size([2, 39, 98]), [98, 48])
+
+Cutting audio comes before (`preprocessing.audio`), masking features after (`preprocessing.spec_augment`).
+"""
+
+from preprocessing.features.base import FeatureExtractor, Features
+from preprocessing.features.deltas import Deltas
+from preprocessing.features.kaldi import KaldiFbank, KaldiMfcc
+from preprocessing.features.librosa import LibrosaMfcc
+from preprocessing.features.normalise import GlobalNorm, UtteranceNorm, normalise_waveform
+from preprocessing.features.whisper import LogMel, slaney_mels
+
+__all__ = [
+    "Deltas",
+    "FeatureExtractor",
+    "Features",
+    "GlobalNorm",
+    "KaldiFbank",
+    "KaldiMfcc",
+    "LibrosaMfcc",
+    "LogMel",
+    "UtteranceNorm",
+    "normalise_waveform",
+    "slaney_mels",
+]
