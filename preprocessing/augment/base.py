@@ -1,0 +1,137 @@
+"""What every waveform augmentation is: physical parameters, a probability, and chance from one generator alone.
+
+Numbers come out of numpy, which computes each of them on one thread: torch's sums and its long FFTs change in the last
+bit with the number of threads, and a training worker has another number of them than the main process.
+"""
+
+import difflib
+import inspect
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias, TypeGuard
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from preprocessing.errors import UsageError
+
+Samples: TypeAlias = NDArray[np.float32]
+Range: TypeAlias = float | Sequence[float]  # a value drawn evenly from [low, high]; one number stands for itself
+
+
+class Augmentation(nn.Module):
+    """One change of a waveform [samples], float32 at 16 kHz on the CPU, made with a probability.
+
+    probability: the chance, for each waveform, that the change is made.
+
+    A subclass names itself as configurations do, keeps each constructor argument as the attribute of that name, and
+    implements `transform`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, probability: float = 1.0) -> None:
+        super().__init__()
+        self.probability = checked_number(self.name, "probability", probability, 0.0, 1.0)
+
+    def forward(self, waveform: Tensor, generator: torch.Generator) -> Tensor:
+        """waveform: [samples], never changed. Returns [samples], as many unless the class says otherwise."""
+        if draw(generator, 0.0, 1.0) >= self.probability:
+            return waveform
+        return torch.from_numpy(self.transform(waveform.numpy(), generator))
+
+    def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
+        """The change itself, on one sample or more."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """The entry of a configuration that makes this very augmentation; paths as they were given."""
+        return {"name": self.name} | {key: _plain(getattr(self, key)) for key in parameters(type(self))}
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{key}={getattr(self, key)!r}" for key in parameters(type(self)))
+
+
+def parameters(augmentation: type[Augmentation]) -> list[str]:
+    """The keys that a configuration may give it."""
+    return [key for key in inspect.signature(augmentation).parameters if key != "root"]
+
+
+def required_parameters(augmentation: type[Augmentation]) -> list[str]:
+    """Those of the keys that have no default."""
+    signature = inspect.signature(augmentation).parameters
+    return [key for key in parameters(augmentation) if signature[key].default is inspect.Parameter.empty]
+
+
+def draw(generator: torch.Generator, low: float, high: float) -> float:
+    """One number, even in [low, high)."""
+    return low + (high - low) * torch.rand(1, dtype=torch.float64, generator=generator).item()
+
+
+def draw_index(generator: torch.Generator, count: int) -> int:
+    """One of 0 ... count - 1."""
+    return int(torch.randint(count, (1,), generator=generator).item())
+
+
+def rms(samples: Samples) -> float:
+    """Root mean square, summed in double precision."""
+    return math.sqrt(np.mean(np.square(samples, dtype=np.float64)))
+
+
+def peak(samples: Samples) -> float:
+    """The largest magnitude."""
+    return max(float(samples.max()), -float(samples.min()))
+
+
+def decibels(db: float) -> float:
+    """The amplitude ratio that a level difference stands for.
+
+    >>> decibels(-20.0)
+    0.1
+    """
+    return float(10.0 ** (db / 20.0))
+
+
+def checked_number(name: str, key: str, value: object, lowest: float, highest: float, unit: str = "") -> float:
+    """Raises UsageError unless `value` is a number between the two."""
+    if not _is_number(value) or not lowest <= value <= highest:
+        raise UsageError(
+            f"augmentation {name}: {key} is {value!r}; expected a number from {lowest:g} to {highest:g} {unit}".rstrip()
+        )
+    return float(value)
+
+
+def checked_range(
+    name: str, key: str, value: object, lowest: float, highest: float, unit: str = ""
+) -> tuple[float, float]:
+    """Raises UsageError unless `value` is a number or [low, high] between the two."""
+    listed = list(value) if isinstance(value, (list, tuple)) else [value, value]
+    bounds = [bound for bound in listed if _is_number(bound) and lowest <= bound <= highest]
+    if not len(bounds) == len(listed) == 2:
+        raise UsageError(
+            f"augmentation {name}: {key} is {value!r}; expected a number or [low, high] from {lowest:g} to "
+            f"{highest:g} {unit}".rstrip()
+        )
+    if bounds[0] > bounds[1]:
+        raise UsageError(f"augmentation {name}: {key} is {value!r}; expected [low, high], low first: swap the two")
+    return float(bounds[0]), float(bounds[1])
+
+
+def nearest(word: object, known: Sequence[str]) -> str:
+    """The end of a message on an unknown word: what it was probably meant to be, and what there is."""
+    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"There is {', '.join(known)}"
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _plain(value: object) -> object:
+    """What YAML writes without tags."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value

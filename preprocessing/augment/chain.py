@@ -1,0 +1,107 @@
+"""Augmentations one after another, built from a configuration, and the generator that makes each utterance's chance."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from preprocessing.audio import PCM_STEPS, quantise
+from preprocessing.augment.base import Augmentation, nearest, parameters, required_parameters
+from preprocessing.augment.channel import Clipping, Gain, Telephone
+from preprocessing.augment.duration import Pitch, Speed, Tempo, TimeShift
+from preprocessing.augment.noise import Noise
+from preprocessing.augment.room import Reverb
+from preprocessing.errors import UsageError
+
+AUGMENTATIONS: dict[str, type[Augmentation]] = {
+    kind.name: kind for kind in (TimeShift, Speed, Tempo, Pitch, Reverb, Noise, Gain, Clipping, Telephone)
+}
+_WITH_FILES = (Noise, Reverb)
+
+
+class Chain(nn.Module):
+    """Augmentations in their order, then the waveform contract again: the 16-bit grid, within full scale.
+
+    Between them a waveform may exceed full scale. At the end one that still does is turned down as a whole until its
+    peak is the highest 16-bit value: nothing is clipped that `clipping` has not clipped, and no SNR changes.
+    """
+
+    def __init__(self, augmentations: Sequence[Augmentation]) -> None:
+        super().__init__()
+        self.augmentations = nn.ModuleList(augmentations)
+
+    def forward(self, waveform: Tensor, generator: torch.Generator) -> Tensor:
+        """waveform: [samples] float32 at 16 kHz, one sample or more. Returns [samples'], on the 16-bit grid.
+
+        With the same generator state, the same samples, bit for bit, whatever the number of threads or processes.
+        Raises ValueError where the input is not such a waveform.
+        """
+        if waveform.ndim != 1 or waveform.dtype != torch.float32 or waveform.numel() == 0:
+            raise ValueError(f"a waveform {list(waveform.shape)} of {waveform.dtype}; expected float32 [samples > 0]")
+        for augmentation in self.augmentations:
+            waveform = augmentation(waveform, generator)
+        low, high = (bound.item() for bound in waveform.aminmax())
+        highest = (PCM_STEPS - 1) / PCM_STEPS
+        if high > highest or low < -1.0:
+            waveform = waveform * (highest / max(high, -low))
+        return quantise(waveform)
+
+    def config(self) -> list[dict[str, Any]]:
+        """What `from_config` makes this chain of; plain lists, strings and numbers."""
+        return [augmentation.config() for augmentation in cast(list[Augmentation], self.augmentations)]
+
+
+def from_config(entries: object, *, root: Path | None = None) -> Chain:
+    """A chain from what YAML holds: a list of mappings, each with `name` and that augmentation's parameters.
+
+    root: the folder that relative paths start from; None is the current one.
+    Raises UsageError on an unknown name or key, with the nearest one there is, and on a value out of bounds.
+
+    >>> chain = from_config([{"name": "speed", "factors": [0.9, 1.0, 1.1]}, {"name": "gain", "gain_db": [-6, 6]}])
+    >>> chain(torch.zeros(9), generator_for(0, 0, "utterance 1")).shape in {(8,), (9,), (10,)}
+    True
+    """
+    if not isinstance(entries, (list, tuple)):
+        raise UsageError(f"augmentation: found {type(entries).__name__}; expected a list of entries: begin each with -")
+    return Chain([_augmentation(entry, root) for entry in entries])
+
+
+def from_yaml(path: Path) -> Chain:
+    """A chain from a YAML file; the paths in it are relative to its folder. Raises UsageError as `from_config` does."""
+    import yaml
+
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise UsageError(f"{path}: {reason}; expected a YAML list of augmentations: mend it") from None
+    try:
+        return from_config(entries, root=path.parent)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def generator_for(seed: int, epoch: int, utterance_id: str) -> torch.Generator:
+    """The chance of one utterance in one epoch: a function of these three alone, not of worker, order or batch."""
+    digest = hashlib.blake2b(f"{seed}\0{epoch}\0{utterance_id}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def _augmentation(entry: object, root: Path | None) -> Augmentation:
+    if not isinstance(entry, dict) or "name" not in entry:
+        raise UsageError(f"augmentation: entry {entry!r} has no name; expected one: {nearest('', list(AUGMENTATIONS))}")
+    name = entry["name"]
+    kind = AUGMENTATIONS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise UsageError(f"augmentation: unknown name {name!r}; {nearest(name, list(AUGMENTATIONS))}")
+    given = {key: value for key, value in entry.items() if key != "name"}
+    for key in given:
+        if key not in parameters(kind):
+            raise UsageError(f"augmentation {name}: unknown key {key!r}; {nearest(key, parameters(kind))}")
+    for key in required_parameters(kind):
+        if key not in given:
+            raise UsageError(f"augmentation {name}: no {key}; expected it in the entry: add it")
+    return kind(**given, root=root) if kind in _WITH_FILES else kind(**given)

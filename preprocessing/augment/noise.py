@@ -1,0 +1,136 @@
+"""Noise added at a drawn signal-to-noise ratio: from recordings, or generated white or pink."""
+
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from preprocessing import audio
+from preprocessing.audio import SAMPLE_RATE, AudioError
+from preprocessing.augment.base import (
+    Augmentation,
+    Range,
+    Samples,
+    checked_number,
+    checked_range,
+    decibels,
+    draw,
+    draw_index,
+    nearest,
+    rms,
+)
+from preprocessing.augment.clips import Files, RecentClips, find_audio
+from preprocessing.errors import UsageError
+
+COLOURS = ("white", "pink")
+PINK_FROM_HZ = 20.0  # pink noise is flat below, where 1/f would put all its power into inaudible drift
+LONG_SECONDS = 120.0  # of a longer file only the drawn excerpt is decoded
+FAINT_DB = 30.0  # an excerpt that much below its clip's mean level is a pause of the noise
+_PINK_BLOCK = 4096  # samples: generated lengths are multiples, so that no transform has a large prime length
+
+
+@dataclass(frozen=True)
+class NoiseClip:
+    """A decoded recording that is not silent."""
+
+    samples: Samples
+    rms: float
+    loudest: int  # index of the sample with the largest magnitude
+
+
+class Noise(Augmentation):
+    """Noise added so that 20 log10(rms(speech) / rms(noise)) is the drawn ratio, both over the whole waveform.
+
+    snr_db: the ratio.
+    files: a recording, a folder of them, or a list of both; one is drawn, then a place in it, looped where it is
+        shorter than the speech. Where all of the excerpt would lie in a pause of the recording (30 dB below its mean
+        level), it begins at the loudest sample instead: amplified hiss is no dog's bark.
+    colour: "white" or "pink" (power falling as 1/f from 20 Hz), generated, instead of files.
+    cache_megabytes: decoded recordings kept in memory, in each worker.
+
+    Silence has no ratio to anything and stays silent.
+    """
+
+    name = "noise"
+
+    def __init__(
+        self,
+        snr_db: Range = (5.0, 20.0),
+        files: Files | None = None,
+        colour: str | None = None,
+        cache_megabytes: float = 256.0,
+        probability: float = 1.0,
+        *,
+        root: Path | None = None,
+    ) -> None:
+        super().__init__(probability)
+        self.snr_db = checked_range(self.name, "snr_db", snr_db, -40.0, 100.0, "dB")
+        self.cache_megabytes = checked_number(self.name, "cache_megabytes", cache_megabytes, 0.0, 1e6, "MB")
+        if (files is None) == (colour is None):
+            raise UsageError(
+                f"augmentation noise: files is {files!r} and colour is {colour!r}; expected one of the two: "
+                f"give recordings, or {' or '.join(COLOURS)}"
+            )
+        if colour is not None and colour not in COLOURS:
+            raise UsageError(f"augmentation noise: colour is {colour!r}; {nearest(colour, COLOURS)}")
+        self.files, self.colour = files, colour
+        self._paths = [] if files is None else find_audio(self.name, files, root)
+        self._clips = RecentClips(_read_noise, attrgetter("samples.nbytes"), int(self.cache_megabytes * 1e6))
+        self._seconds: dict[Path, float] = {}
+
+    def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
+        ratio_db = draw(generator, *self.snr_db)
+        noise = self._noise(samples.size, generator)
+        level = rms(samples)
+        if level == 0.0:
+            return samples.copy()
+        return samples + noise * np.float32(level / (rms(noise) * decibels(ratio_db)))
+
+    def _noise(self, n_samples: int, generator: torch.Generator) -> Samples:
+        """[n_samples] at any level but zero."""
+        if self.colour is not None:
+            return generated_noise(n_samples, self.colour, generator)
+        path = self._paths[draw_index(generator, len(self._paths))]
+        place = draw(generator, 0.0, 1.0)
+        if path not in self._seconds:
+            self._seconds[path] = audio.probe(path).duration
+        if self._seconds[path] > LONG_SECONDS:
+            wanted = n_samples / SAMPLE_RATE
+            start = place * max(self._seconds[path] - wanted, 0.0)
+            return _excerpt(_read_noise(path, start, start + wanted), 0.0, n_samples)
+        return _excerpt(self._clips[path], place, n_samples)
+
+
+def generated_noise(n_samples: int, colour: str, generator: torch.Generator) -> Samples:
+    """Gaussian noise [n_samples], white at rms 1, or pink at any level."""
+    n_drawn = -(-n_samples // _PINK_BLOCK) * _PINK_BLOCK
+    white: Samples = torch.randn(n_drawn, generator=generator).numpy()
+    if colour == "white":
+        return white[:n_samples]
+    frequencies = np.fft.rfftfreq(n_drawn, 1.0 / SAMPLE_RATE)
+    shape = (frequencies.clip(min=PINK_FROM_HZ) ** -0.5).astype(np.float32)
+    return np.fft.irfft(np.fft.rfft(white) * shape, n_drawn)[:n_samples].astype(np.float32, copy=False)
+
+
+def _excerpt(clip: NoiseClip, place: float, n_samples: int) -> Samples:
+    """[n_samples] of the clip, around and around, from the share `place` of where one can start."""
+    size = clip.samples.size
+    excerpt = _looped(clip.samples, int(place * (size - n_samples + 1 if size >= n_samples else size)), n_samples)
+    if rms(excerpt) < clip.rms * decibels(-FAINT_DB):
+        return _looped(clip.samples, clip.loudest, n_samples)
+    return excerpt
+
+
+def _looped(samples: Samples, first: int, n_samples: int) -> Samples:
+    if first + n_samples <= samples.size:
+        return samples[first : first + n_samples]
+    return np.resize(np.roll(samples, -first), n_samples)
+
+
+def _read_noise(path: Path, start: float = 0.0, stop: float | None = None) -> NoiseClip:
+    samples: Samples = audio.load(path, start=start, stop=stop).numpy()
+    if not samples.any():
+        raise AudioError(f"{path}: silent; expected noise: remove it from the augmentation's files")
+    return NoiseClip(samples, rms(samples), int(np.abs(samples).argmax()))
