@@ -8,7 +8,7 @@ handed; `Chain` puts them in order. As YAML:
     - {name: noise, files: noises/, snr_db: [5, 20], probability: 0.5}
     - {name: telephone, probability: 0.1}
 
-Masks over features live in `preprocessing.spec_augment`, noise removal in `preprocessing.denoise`.
+Masks over features live in `preprocessing.spec_augment`.
 """
 
 from preprocessing.augment.base import Augmentation
