@@ -105,13 +105,15 @@ class Noise(Augmentation):
 
 def generated_noise(n_samples: int, colour: str, generator: torch.Generator) -> Samples:
     """Gaussian noise [n_samples], white at rms 1, or pink at any level."""
-    n_drawn = -(-n_samples // _PINK_BLOCK) * _PINK_BLOCK
-    white: Samples = torch.randn(n_drawn, generator=generator).numpy()
     if colour == "white":
-        return white[:n_samples]
-    frequencies = np.fft.rfftfreq(n_drawn, 1.0 / SAMPLE_RATE)
-    shape = (frequencies.clip(min=PINK_FROM_HZ) ** -0.5).astype(np.float32)
-    return np.fft.irfft(np.fft.rfft(white) * shape, n_drawn)[:n_samples].astype(np.float32, copy=False)
+        white: Samples = torch.randn(n_samples, generator=generator).numpy()
+        return white
+    n_drawn = -(-n_samples // _PINK_BLOCK) * _PINK_BLOCK
+    spectrum = torch.randn(
+        n_drawn // 2 + 1, dtype=torch.complex64, generator=generator
+    ).numpy()  # white noise has one, too
+    spectrum *= np.fft.rfftfreq(n_drawn, 1.0 / SAMPLE_RATE).clip(min=PINK_FROM_HZ) ** -0.5
+    return np.fft.irfft(spectrum, n_drawn)[:n_samples].astype(np.float32, copy=False)
 
 
 def _excerpt(clip: NoiseClip, place: float, n_samples: int) -> Samples:
