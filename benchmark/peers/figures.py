@@ -1,0 +1,125 @@
+"""What a comparison with peers found: figures beside what they must reach, as a table, as JSON, as an exit code."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.machine import describe_machine
+from preprocessing.errors import UserError
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+NARROWEST = 90  # cells: the table cannot be had with less
+
+
+class FallsShortError(UserError):
+    """A figure below what it must reach; exit 1."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One quantity of ours beside a peer's."""
+
+    what: str
+    peer: str
+    ours: float
+    theirs: float
+    unit: str  # of these two
+    advantage: float
+    low: float  # quartiles of the advantage over the single measurements
+    high: float
+    advantage_unit: str  # "x" for a ratio, else a difference
+    at_least: float | None  # what the advantage must reach; None: told, not demanded
+
+    @property
+    def holds(self) -> bool:
+        return self.at_least is None or self.advantage >= self.at_least
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A peer that could not be measured."""
+
+    peer: str
+    reason: str
+
+
+def speed_up(what: str, peer: str, ours: Sequence[float], theirs: Sequence[float], at_least: float | None) -> Figure:
+    """How many times faster: the median of pairwise ratios of seconds, beside both medians in milliseconds."""
+    low, middle, high = (float(q) for q in np.quantile(np.array(theirs) / np.array(ours), [0.25, 0.5, 0.75]))
+    ours_ms, theirs_ms = (1000.0 * float(np.median(seconds)) for seconds in (ours, theirs))
+    return Figure(what, peer, ours_ms, theirs_ms, "ms", middle, low, high, "x", at_least)
+
+
+def gain_in_db(what: str, peer: str, ours: Sequence[float], theirs: Sequence[float], at_least: float | None) -> Figure:
+    """How many dB better on average, beside both means."""
+    differences = np.array(ours) - np.array(theirs)
+    low, high = (float(q) for q in np.quantile(differences, [0.25, 0.75]))
+    ours_db, theirs_db = (float(np.mean(values)) for values in (ours, theirs))
+    return Figure(what, peer, ours_db, theirs_db, "dB", float(differences.mean()), low, high, "dB", at_least)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, as the peers run; two would also count the time that they wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def processor_seconds(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> tuple[float, Result]:
+    """Processor time of a call, a fair figure for one thread on a machine that does other things, too; its result."""
+    start = time.process_time()
+    result = function(*args, **kwargs)
+    return time.process_time() - start, result
+
+
+def report(title: str, figures: Sequence[Figure], missing: Sequence[Missing], settings: str, path: Path | None) -> None:
+    """Print the table, write it as JSON where `path` is given, name what is missing. Raises FallsShortError."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("beside", min_width=12)
+    for heading in ("ours", "theirs", "better", "quartiles"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("must be", no_wrap=True)
+    for one in figures:
+        table.add_row(
+            one.what,
+            one.peer,
+            f"{one.ours:.1f} {one.unit}",
+            f"{one.theirs:.1f} {one.unit}",
+            f"{one.advantage:.1f} {one.advantage_unit}",
+            f"{one.low:.1f} to {one.high:.1f}",
+            "" if one.at_least is None else f"{one.at_least:g} {one.advantage_unit}{'' if one.holds else ' (SHORT)'}",
+        )
+    console = Console(width=max(Console().width, NARROWEST))
+    console.print(table)
+    console.print(settings)
+    for peer in missing:
+        console.print(f"{peer.peer} is missing: {peer.reason}")
+    if path is not None:
+        found = {
+            "title": title,
+            "settings": settings,
+            "figures": [dataclasses.asdict(one) | {"holds": one.holds} for one in figures],
+            "missing": [dataclasses.asdict(peer) for peer in missing],
+            "machine": describe_machine("cpu"),
+        }
+        path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    short = [f"{one.what} beside {one.peer}" for one in figures if not one.holds]
+    if short:
+        raise FallsShortError(f"{len(short)} of {len(figures)} figures fall short: {'; '.join(short)}")
