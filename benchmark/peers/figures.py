@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -66,6 +68,17 @@ def gain_in_db(what: str, peer: str, ours: Sequence[float], theirs: Sequence[flo
     low, high = (float(q) for q in np.quantile(differences, [0.25, 0.75]))
     ours_db, theirs_db = (float(np.mean(values)) for values in (ours, theirs))
     return Figure(what, peer, ours_db, theirs_db, "dB", float(differences.mean()), low, high, "dB", at_least)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, as the peers run; two would also count the time that they wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def processor_seconds(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> tuple[float, Result]:

@@ -33,6 +33,8 @@ def find_material(folder: Path | None, count: int) -> Material:
         if not needed.exists():
             raise UsageError(f"{needed}: not there; expected speech, noise and rooms: name their folder with --data")
     listed = corpus.open_corpus(str(manifest)).utterances
-    chosen = [listed[index * len(listed) // count] for index in range(min(count, len(listed)))]
+    if not 1 <= count <= len(listed):
+        raise UsageError(f"utterances is {count}; expected 1 to {len(listed)}, as in {manifest}: mend it")
+    chosen = [listed[index * len(listed) // count] for index in range(count)]
     held_out = [path for path in sorted(noises.glob("*.ogg")) if HELD_OUT.search(path.name)]
     return Material([audio.load(utterance.audio) for utterance in chosen], held_out, rooms)

@@ -1,0 +1,224 @@
+"""Spectral gating against its definition in plain loops, known noise, and noisereduce on real speech."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.peers import noise_removal as peers
+from benchmark.peers.figures import FallsShortError, report, speed_up
+from benchmark.peers.material import Material, find_material
+from preprocessing.audio import SAMPLE_RATE, quantise
+from preprocessing.augment import Noise
+from preprocessing.denoise import SpectralGate
+from preprocessing.errors import UsageError
+
+STEP = 1 / 32768
+
+
+def chance(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def white(n_samples: int, level: float = 0.01, seed: int = 0) -> torch.Tensor:
+    return quantise(level * torch.randn(n_samples, generator=chance(seed)))
+
+
+def tone(hertz: float, n_samples: int = SAMPLE_RATE, level: float = 0.25) -> torch.Tensor:
+    return level * torch.sin(2 * math.pi * hertz * torch.arange(n_samples, dtype=torch.float64) / SAMPLE_RATE).float()
+
+
+def rms_db(waveform: torch.Tensor) -> float:
+    return 10 * math.log10(waveform.double().square().mean() + 1e-20)
+
+
+@pytest.fixture(scope="session")
+def material(speech: Path) -> Material:
+    return find_material(speech, count=4)
+
+
+def gated_by_definition(waveform: np.ndarray) -> np.ndarray:
+    """The gate at its defaults, frame by frame and bin by bin in double precision, as the class describes it."""
+    window, hop, reach_time, reach_bins = 640, 160, 5, 10
+    taper = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window))
+    n_frames = -(-(waveform.size + window - hop) // hop)
+    padded = np.zeros((n_frames - 1) * hop + window)
+    padded[window - hop : window - hop + waveform.size] = waveform
+    spectrum = np.array([np.fft.rfft(padded[t * hop : t * hop + window] * taper) for t in range(n_frames)])
+
+    def smoothed(rows: np.ndarray, reach: int) -> np.ndarray:
+        means = np.empty_like(rows)
+        for i in range(len(rows)):
+            near = [j for j in range(len(rows)) if abs(i - j) < reach]
+            weights = np.array([reach - abs(i - j) for j in near])
+            means[i] = weights @ rows[near] / weights.sum()
+        return means
+
+    power = np.abs(spectrum) ** 2
+    smooth = smoothed(power, reach_time)
+    asked = np.sort(smooth[::reach_time], axis=0)
+    floor = asked[int(0.2 * (len(asked) - 1))] * 10**0.5 + 1e-10
+    first = np.maximum(0, 1 - 1 / np.maximum(smoothed((smooth / floor).T, reach_bins).T, 1e-30))
+    ratio = smoothed(first**2 * power / floor, 2)
+    gain = 0.1 + 0.9 * ratio / (1 + ratio)
+    out = np.zeros_like(padded)
+    for t in range(n_frames):
+        out[t * hop : t * hop + window] += np.fft.irfft(spectrum[t] * gain[t]) * taper / 2
+    return out[window - hop : window - hop + waveform.size]
+
+
+@pytest.mark.parametrize("n_samples", [1, 160, 700, 8003])
+def test_the_gate_is_its_definition(n_samples: int) -> None:
+    noisy = white(n_samples) + tone(700.0, n_samples) * (torch.arange(n_samples) % 4000 > 2000)
+    expected = gated_by_definition(noisy.double().numpy())
+    assert np.abs(SpectralGate()(noisy).double().numpy() - expected).max() < 0.51 * STEP + 1e-6
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 159, 160, 161, 640, 16_001])
+@pytest.mark.parametrize(("window_ms", "hop_ms"), [(40.0, 10.0), (20.0, 10.0), (30.0, 10.0), (32.0, 4.0)])
+def test_with_no_attenuation_the_waveform_comes_back(n_samples: int, window_ms: float, hop_ms: float) -> None:
+    noisy = white(n_samples, level=0.1)
+    assert (SpectralGate(window_ms=window_ms, hop_ms=hop_ms, attenuation_db=0.0)(noisy) - noisy).abs().max() <= STEP
+
+
+@pytest.mark.parametrize("attenuation_db", [6.0, 12.0, 20.0])
+def test_steady_noise_goes_down_by_the_attenuation(attenuation_db: float) -> None:
+    noise = white(4 * SAMPLE_RATE)
+    left = rms_db(SpectralGate(attenuation_db=attenuation_db)(noise)) - rms_db(noise)
+    assert left == pytest.approx(-attenuation_db, abs=1.0)
+
+
+def test_a_tone_passes_and_the_noise_around_it_goes() -> None:
+    burst = torch.zeros(3 * SAMPLE_RATE)
+    burst[SAMPLE_RATE : 2 * SAMPLE_RATE] = tone(1000.0)
+    noise = white(3 * SAMPLE_RATE)
+    gated = SpectralGate()(burst + noise)
+    inside, outside = slice(18_000, 30_000), slice(2000, 12_000)
+    assert (gated - burst)[inside].abs().max() < 0.05
+    assert rms_db(gated[outside]) - rms_db(noise[outside]) < -15
+    assert rms_db((gated - burst)[inside]) - rms_db(noise[inside]) < -8
+
+
+def test_a_noise_clip_gives_the_floor_where_no_pause_does() -> None:
+    """A tone without end hides from a floor found in the waveform; one told what the noise is keeps it."""
+    endless, noise = tone(1000.0, 2 * SAMPLE_RATE, level=0.1), white(2 * SAMPLE_RATE, seed=1)
+    told = SpectralGate(noise=white(SAMPLE_RATE, seed=2))(endless + noise)
+    untold = SpectralGate()(endless + noise)
+    assert abs(rms_db(told) - rms_db(endless)) < 0.5
+    assert rms_db(untold) - rms_db(endless) < -6
+    assert rms_db(SpectralGate(noise=white(SAMPLE_RATE, seed=2))(noise)) - rms_db(noise) < -15
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 6000), min_size=1, max_size=4), st.integers(0, 3000), st.integers(0, 99))
+def test_each_of_a_padded_batch_comes_out_as_it_would_alone(lengths: list[int], padding: int, seed: int) -> None:
+    gate = SpectralGate()
+    alone = [white(length, level=0.05, seed=seed + length) for length in lengths]
+    batch = torch.full((len(lengths), max(lengths) + padding), 0.5)  # what lies in the padding must not matter
+    for row, waveform in zip(batch, alone, strict=True):
+        row[: waveform.numel()] = waveform
+    before = batch.clone()
+    together = gate(batch, torch.tensor(lengths))
+    assert torch.equal(batch, before)
+    for row, waveform in zip(together, alone, strict=True):
+        assert (row[: waveform.numel()] - gate(waveform)).abs().max() <= STEP
+        assert not row[waveform.numel() :].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 4000),
+    st.sampled_from([0.0, STEP, 0.01, 1.0, 5.0]),
+    st.floats(0, 60),
+    st.floats(0, 120),
+    st.floats(0, 1),
+    st.floats(0, 1000),
+    st.floats(0, 4000),
+)
+def test_any_waveform_and_setting_gives_finite_samples_on_the_grid(
+    n_samples: int, level: float, threshold: float, attenuation: float, share: float, over_ms: float, over_hz: float
+) -> None:
+    gate = SpectralGate(
+        threshold_db=threshold,
+        attenuation_db=attenuation,
+        quiet_share=share,
+        smoothing_ms=over_ms,
+        smoothing_hz=over_hz,
+    )
+    gated = gate(white(n_samples, level))
+    assert gated.shape == (n_samples,) and gated.isfinite().all()
+    assert torch.equal(gated, quantise(gated))
+    if level == 0.0:
+        assert not gated.any()
+
+
+def test_digital_silence_is_no_noise_floor() -> None:
+    """Speech in a file that is mostly zeros: the floor is that of its noise, not zero."""
+    noisy = torch.zeros(6 * SAMPLE_RATE)
+    noisy[: 2 * SAMPLE_RATE] = white(2 * SAMPLE_RATE)
+    assert rms_db(SpectralGate()(noisy)[4000:28_000]) - rms_db(noisy[4000:28_000]) < -15
+
+
+@pytest.mark.parametrize(
+    ("settings_", "said"),
+    [
+        ({"window_ms": 40.0, "hop_ms": 15.0}, "2 or more hops"),
+        ({"hop_ms": 0.0}, "2 or more hops"),
+        ({"threshold_db": -1.0}, "threshold_db"),
+        ({"attenuation_db": math.nan}, "attenuation_db"),
+        ({"quiet_share": 20.0}, "0 to 1"),
+        ({"noise": torch.zeros(100)}, "0.1 s or more"),
+    ],
+)
+def test_wrong_settings_are_refused_with_a_sentence(settings_: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        SpectralGate(**settings_)
+    assert said in str(refused.value)
+
+
+def test_si_sdr_is_the_ratio_of_known_parts_at_any_scale() -> None:
+    """Of a sine and another one orthogonal to it, the ratio of their powers."""
+    clean, error = tone(400.0), tone(900.0, level=0.025)
+    for scale in (1.0, 0.01, -3.0):
+        assert peers.si_sdr(scale * (clean + error) + 0.1, clean) == pytest.approx(20.0, abs=0.01)
+
+
+def test_rain_over_real_speech_goes(material: Material) -> None:
+    rain = next(path for path in material.noises if path.name.startswith("rain"))
+    for clean in material.utterances[:2]:
+        noisy = Noise(snr_db=5.0, files=rain)(clean, chance())
+        assert peers.si_sdr(SpectralGate()(noisy), clean) - peers.si_sdr(noisy, clean) > 3.0
+
+
+def test_beside_noisereduce_on_real_speech_with_recorded_noise(material: Material) -> None:
+    pytest.importorskip("noisereduce", reason="noisereduce is not installed: pip install noisereduce")
+    theirs, missing = peers.peers()
+    figures = peers.compare(material, theirs)
+    improved = [figure for figure in figures if figure.unit == "dB" and figure.peer != peers.NOTHING]
+    assert len(improved) == 8 and not missing
+    assert all(figure.advantage >= 0.0 for figure in improved)
+    times = [figure for figure in figures if figure.unit == "ms"]
+    assert len(times) == 2 and all(figure.advantage > 2.0 for figure in times)  # 3 by the command, on a quiet machine
+
+
+def test_the_comparison_names_what_is_missing_and_what_falls_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "noisereduce", None)
+    theirs, missing = peers.peers()
+    assert theirs == {} and [one.peer for one in missing] == ["noisereduce"]
+    report("Title", [speed_up("time", "a peer", [1.0], [4.0], 3.0)], missing, "settings", tmp_path / "figures.json")
+    assert "noisereduce is missing: install it" in capsys.readouterr().out
+    with pytest.raises(FallsShortError, match="time beside a peer") as short:
+        report("Title", [speed_up("time", "a peer", [1.0], [2.0], 3.0)], [], "settings", tmp_path / "figures.json")
+    assert short.value.exit_code == 1
+    written = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert written["figures"][0]["advantage"] == 2.0 and not written["figures"][0]["holds"]
+    with pytest.raises(UsageError, match="--data"):
+        find_material(tmp_path, 1)
