@@ -32,6 +32,15 @@ class ModelConfig:
     mask_time_length: int = 10
     """Frames in a mask, 20 ms each; cut to short clips."""
 
+    mask_channel_probability: float = 0.0
+    """Share of latent channels masked while training, in every frame of an utterance (wav2vec2)."""
+
+    mask_channel_length: int = 64
+    """Channels in a mask."""
+
+    spec_augment: Literal["none", "LB", "LD", "SM", "SS"] = "none"
+    """SpecAugment's policy over log-mel features while training (whisper); wav2vec2 has its latent masks instead."""
+
     dropout: float = 0.1
     """Of attention and hidden activations alike."""
 
@@ -54,6 +63,12 @@ class DataConfig:
 
     profile: str = "librispeech"
     """Text profile of labels and of WER."""
+
+    denoise: bool = False
+    """Turn stationary noise down in all audio, validation too; benchmark the model with --denoise true then."""
+
+    augment: list[dict[str, Any]] = field(default_factory=list)
+    """Changes of training waveforms in order, drawn anew each epoch, as {name: speed, factors: [0.9, 1.0, 1.1]}."""
 
     min_seconds: float = 0.1
     """Shorter utterances are set aside; 25 ms is what the convolutions need."""
@@ -140,6 +155,11 @@ class TrainConfig:
         if not 0.0 <= self.data.validation_share < 1.0:
             raise UsageError(
                 f"--data.validation_share is {self.data.validation_share:g}; expected 0 or more, below 1: change it"
+            )
+        if self.model.family == "wav2vec2" and self.model.spec_augment != "none":
+            raise UsageError(
+                f"--model.spec_augment is {self.model.spec_augment}, but wav2vec2 has no log-mel features to mask; "
+                "expected none: set --model.mask_time_probability and --model.mask_channel_probability instead"
             )
         if self.data.max_seconds > self.data.max_batch_seconds:
             raise UsageError(

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
-from finetune.examples import Examples, collate
+from finetune.examples import Examples, Visit, collate
 from finetune.metrics import ErrorRates
 from finetune.models.base import Recogniser
 from preprocessing.batching import DurationBatches
@@ -90,7 +90,7 @@ class Evaluator:
     def _batch(
         self, accelerator: Accelerator, module: nn.Module, indices: Sequence[int]
     ) -> tuple[list[Transcript], float, int]:
-        collated = collate([self._examples[index] for index in indices])
+        collated = collate([self._examples[Visit(index)] for index in indices])
         failed = [self._transcript(reject.where, "") for reject in collated.rejects]
         if collated.batch is None:
             return failed, 0.0, 0

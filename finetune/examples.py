@@ -1,12 +1,14 @@
 """From a corpus to examples: which utterances can be trained on, and the dataset that decodes them when asked.
 
 Durations are all that is kept of the audio. What turns out to be unusable, before training or when it is decoded, is
-a Reject with its reason.
+a Reject with its reason. Training waveforms are augmented here, in whichever process decodes them, by a chance that
+seed, epoch and utterance decide alone.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -14,7 +16,9 @@ from torch.utils.data import Dataset
 from finetune.config import DataConfig
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
 from preprocessing import audio
+from preprocessing.augment import Chain, generator_for
 from preprocessing.corpus import Corpus, Reject, Utterance
+from preprocessing.denoise import SpectralGate
 from preprocessing.errors import InputError
 from preprocessing.text import Profile
 
@@ -59,28 +63,44 @@ def _outside(utterance: Utterance, config: DataConfig) -> str | None:
     )
 
 
-def load_waveform(utterance: Utterance) -> Tensor:
-    """The utterance's part of its audio, under the waveform contract [samples]."""
-    return audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+class Visit(NamedTuple):
+    """What a loader asks for: an utterance, in an epoch of training or, outside of training, in none."""
+
+    utterance: int
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)
 class Examples(Dataset["Example | Reject"]):
-    """Utterances decoded and prepared on demand; the index is into `utterances`."""
+    """Utterances decoded and prepared on demand; a Visit names one by its place in `utterances`."""
 
     utterances: Sequence[Utterance]
     labels: Sequence[tuple[int, ...]]
-    prepare: Callable[[int, Tensor, tuple[int, ...]], Example]
+    recogniser: Recogniser
+    denoise: SpectralGate | None = None
+    augment: Chain | None = None
+    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def __getitem__(self, index: int) -> "Example | Reject":
-        utterance = self.utterances[index]
+    def __getitem__(self, visit: Visit) -> "Example | Reject":
+        utterance = self.utterances[visit.utterance]
         try:
-            return self.prepare(index, load_waveform(utterance), self.labels[index])
+            waveform = self._waveform(utterance)
         except InputError as error:
             return Reject(utterance.id, str(error))
+        labels = self.labels[visit.utterance]
+        if self.augment is not None and visit.epoch is not None:
+            changed = self.augment(waveform, generator_for(self.seed, visit.epoch, utterance.id))
+            # speech made faster can leave CTC too few frames: then it is heard as it is
+            waveform = changed if self.recogniser.fits(len(changed), labels) else waveform
+        return self.recogniser.prepare(visit.utterance, waveform, labels)
+
+    def _waveform(self, utterance: Utterance) -> Tensor:
+        """The utterance's part of its audio, under the waveform contract [samples]."""
+        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        return waveform if self.denoise is None else self.denoise(waveform)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,11 @@ from finetune.checkpoint import Progress
 from finetune.config import TrainConfig
 from finetune.display import Display
 from finetune.evaluation import Evaluation, Evaluator, write_transcripts
-from finetune.examples import Collated, Examples, collate
+from finetune.examples import Collated, Examples, Visit, collate
 from finetune.models.base import Batch, Recogniser
 from finetune.optimisation import make_optimiser, make_schedule
 from finetune.record import Record
+from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches
 
 
@@ -143,9 +144,8 @@ class Loop:
         return float(norm)
 
     def _seconds(self, batch: Batch) -> tuple[float, float]:
-        """Seconds of audio in a batch, and seconds with padding."""
-        durations = [self._examples.utterances[index].duration for index in batch.indices]
-        return sum(durations), len(durations) * max(durations)
+        """Seconds of audio in a batch as it was heard, and seconds with padding."""
+        return sum(batch.n_samples) / SAMPLE_RATE, len(batch.n_samples) * max(batch.n_samples) / SAMPLE_RATE
 
     def _generator(self, number: int) -> torch.Generator:
         """For masks: a function of seed, update, process and batch, so that nothing of it needs saving."""
@@ -158,7 +158,7 @@ class Loop:
         accumulate = self._config.optimisation.accumulate
         durations = [utterance.duration for utterance in self._examples.utterances]
         order = DurationBatches(durations, max_seconds=data.max_batch_seconds, seed=self._config.seed)
-        stream = order.stream(self._progress.batches)
+        stream = ([Visit(index, epoch) for index in batch] for epoch, batch in order.stream(self._progress.batches))
         mine = islice(stream, self._accelerator.process_index, None, self._accelerator.num_processes)
         loader: DataLoader[Any] = DataLoader(
             self._examples,
@@ -256,10 +256,10 @@ class Loop:
 class _Stream:
     """An iterator that DataLoader takes as a batch sampler."""
 
-    def __init__(self, batches: Iterator[list[int]]) -> None:
+    def __init__(self, batches: Iterator[list[Visit]]) -> None:
         self._batches = batches
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Visit]]:
         return self._batches
 
 

@@ -21,7 +21,9 @@ from finetune.examples import Examples, hold_out, usable
 from finetune.loop import Loop
 from finetune.models.base import Recogniser
 from finetune.record import Record
+from preprocessing.augment import Chain, from_config
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
+from preprocessing.denoise import SpectralGate
 from preprocessing.errors import UsageError
 from preprocessing.text import Profile, profile
 
@@ -35,6 +37,7 @@ def train(config: TrainConfig) -> None:
     if accelerator.device.type == "cpu":
         torch.set_num_threads(max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
     text_profile = profile(config.data.profile)
+    augment = _augment(config)
     found = _checkpoint_to_resume(config)
     train_corpora = [open_corpus(reference) for reference in config.data.train]
     validation_corpus = open_corpus(config.data.validation) if config.data.validation is not None else None
@@ -51,12 +54,15 @@ def train(config: TrainConfig) -> None:
     accelerator.print(_description(config, utterances, validation, rejects, recogniser))
 
     record = Record(config.output)
-    examples = _examples(utterances, recogniser, text_profile)
+    denoise = SpectralGate() if config.data.denoise else None
     evaluator = Evaluator(
-        _examples(validation, recogniser, text_profile),
+        Examples(validation, _labels(validation, recogniser, text_profile), recogniser, denoise),
         text_profile,
         recogniser,
         max_batch_seconds=config.data.max_batch_seconds,
+    )
+    examples = Examples(
+        utterances, _labels(utterances, recogniser, text_profile), recogniser, denoise, augment, config.seed
     )
     fingerprint = _fingerprint(config, utterances)
     loop = Loop(config, accelerator, recogniser, examples, evaluator, record, fingerprint)
@@ -108,9 +114,15 @@ def _usable(
     return kept, rejects
 
 
-def _examples(utterances: Sequence[Utterance], recogniser: Recogniser, text_profile: Profile) -> Examples:
-    labels = [recogniser.encode(text_profile(utterance.text)) for utterance in utterances]
-    return Examples(utterances, labels, recogniser.prepare)
+def _labels(utterances: Sequence[Utterance], recogniser: Recogniser, text_profile: Profile) -> list[tuple[int, ...]]:
+    return [recogniser.encode(text_profile(utterance.text)) for utterance in utterances]
+
+
+def _augment(config: TrainConfig) -> Chain | None:
+    try:
+        return from_config(config.data.augment) if config.data.augment else None
+    except UsageError as error:
+        raise UsageError(f"--data.augment: {error}") from None
 
 
 def _fingerprint(config: TrainConfig, utterances: Sequence[Utterance]) -> str:

@@ -48,14 +48,15 @@ class DurationBatches:
         generator.shuffle(batches)
         return batches
 
-    def stream(self, start: int = 0) -> Iterator[list[int]]:
-        """The batches of epoch 0, 1, 2, ... one after another without end, from the `start`-th on.
+    def stream(self, start: int = 0) -> Iterator[tuple[int, list[int]]]:
+        """The batches of epoch 0, 1, 2, ... one after another without end, from the `start`-th on, each with its epoch.
 
         Any number of processes share it: of each round of n batches, process r takes the r-th.
         """
         for number in itertools.count():
             batches = self.epoch(number)
-            yield from batches[start:]
+            for batch in batches[start:]:
+                yield number, batch
             start = max(start - len(batches), 0)
 
     def in_order(self) -> list[list[int]]:

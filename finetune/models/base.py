@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ class Example:
     index: int  # into the corpus
     inputs: Tensor  # what the model eats: [samples] or [n_mels, frames]
     labels: tuple[int, ...]
+    n_samples: int  # of the waveform that it was made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,12 @@ class Batch:
     lengths: Tensor  # valid length of each input along its last axis [batch]
     labels: Tensor  # [batch, longest], padded with -100
     label_lengths: Tensor  # [batch]
+    n_samples: tuple[int, ...]  # of each waveform
 
     def to(self, device: torch.device) -> "Batch":
-        moved = (tensor.to(device) for tensor in (self.inputs, self.lengths, self.labels, self.label_lengths))
-        return Batch(self.indices, *moved)
+        tensors = (self.inputs, self.lengths, self.labels, self.label_lengths)
+        inputs, lengths, labels, label_lengths = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return replace(self, inputs=inputs, lengths=lengths, labels=labels, label_lengths=label_lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ def pad_batch(examples: Sequence[Example]) -> Batch:
     for row, example in enumerate(examples):
         inputs[row, ..., : lengths[row]] = example.inputs
         labels[row, : label_lengths[row]] = torch.tensor(example.labels, dtype=torch.long)
-    return Batch(tuple(example.index for example in examples), inputs, lengths, labels, label_lengths)
+    indices = tuple(example.index for example in examples)
+    return Batch(indices, inputs, lengths, labels, label_lengths, tuple(example.n_samples for example in examples))
 
 
 class Recogniser(ABC):
@@ -72,6 +76,10 @@ class Recogniser(ABC):
     @abstractmethod
     def encode(self, text: str) -> tuple[int, ...]:
         """Labels of a normalised text."""
+
+    @abstractmethod
+    def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
+        """Whether a waveform of that length has room for the labels, and the model for the waveform."""
 
     @abstractmethod
     def unusable(self, n_samples: int, text: str) -> str | None:

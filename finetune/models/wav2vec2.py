@@ -17,34 +17,35 @@ from finetune.config import ModelConfig
 from finetune.ctc.collapse import collapse, frames_needed
 from finetune.models.base import Batch, Example, Heard, Recogniser
 from finetune.models.exact import ValidFrames
+from finetune.models.masking import LatentMasks
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
-from preprocessing.spec_augment import latent_time_mask
 from preprocessing.units import Vocabulary
 
 
 class CTCModule(nn.Module):
     """The training pass: waveforms -> summed CTC loss in float32."""
 
-    def __init__(self, model: Any, *, blank: int, mask_probability: float = 0.0, mask_length: int = 10) -> None:
+    def __init__(self, model: Any, config: ModelConfig, *, blank: int) -> None:
         super().__init__()
         self.model = model
         self.blank = blank
         self._valid_frames = ValidFrames(model)
-        self.mask_probability = mask_probability
-        self.mask_length = mask_length
+        self._masks = LatentMasks(model, config)
 
-    def log_probs(self, batch: Batch, time_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Returns log-probabilities [batch, frames, units] in float32 and valid frames [batch]."""
+    def log_probs(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Returns log-probabilities [batch, frames, units] in float32 and valid frames [batch].
+
+        generator: draws the latent masks; None hides nothing.
+        """
+        frames = self.frames(batch.lengths)
         positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
         attention_mask = (positions < batch.lengths[:, None]).long()
-        with self._valid_frames.of(batch.lengths):
-            hidden = self.model.base_model(
-                batch.inputs, attention_mask=attention_mask, mask_time_indices=time_mask
-            ).last_hidden_state
+        with self._valid_frames.of(batch.lengths), self._masks.drawn(frames, generator):
+            hidden = self.model.base_model(batch.inputs, attention_mask=attention_mask).last_hidden_state
         logits = self.model.lm_head(self.model.dropout(hidden))
-        return logits.float().log_softmax(dim=-1), self.frames(batch.lengths)
+        return logits.float().log_softmax(dim=-1), frames
 
     def frames(self, n_samples: Tensor) -> Tensor:
         """Valid frames of each utterance [batch] from its samples [batch]."""
@@ -52,18 +53,7 @@ class CTCModule(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """Sum of the CTC losses of the batch; while training, latent masks are drawn from the generator."""
-        time_mask = None
-        if self.training and self.mask_probability > 0 and generator is not None:
-            frames = self.frames(batch.lengths)
-            padded = int(self.frames(torch.tensor([batch.inputs.shape[-1]])))
-            time_mask = latent_time_mask(
-                frames.cpu(),
-                padded,
-                mask_probability=self.mask_probability,
-                mask_length=self.mask_length,
-                generator=generator,
-            ).to(batch.inputs.device)
-        log_probs, frames = self.log_probs(batch, time_mask)
+        log_probs, frames = self.log_probs(batch, generator if self.training else None)
         targets = batch.labels.clamp(min=0)
         return nn.functional.ctc_loss(
             log_probs.transpose(0, 1), targets, frames, batch.label_lengths, blank=self.blank, reduction="sum"
@@ -82,22 +72,20 @@ class Wav2Vec2(Recogniser):
             )
         if config.freeze_feature_encoder and config.scratch is None:
             model.freeze_feature_encoder()
-        self.module: CTCModule = CTCModule(
-            model,
-            blank=vocabulary.blank,
-            mask_probability=config.mask_time_probability,
-            mask_length=config.mask_time_length,
-        )
+        self.module: CTCModule = CTCModule(model, config, blank=vocabulary.blank)
         self._shortest = next(n for n in range(1, SAMPLE_RATE) if self._n_frames(n) > 0)
 
     def _n_frames(self, n_samples: int) -> int:
         return int(self.module.frames(torch.tensor([n_samples])))
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
-        return Example(index, model_input(waveform, self._feature_extractor.do_normalize), labels)
+        return Example(index, model_input(waveform, self._feature_extractor.do_normalize), labels, len(waveform))
 
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.vocabulary.encode(text))
+
+    def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
+        return n_samples >= self._shortest and self._n_frames(n_samples) >= frames_needed(labels)
 
     def unusable(self, n_samples: int, text: str) -> str | None:
         if n_samples < self._shortest:
@@ -220,5 +208,6 @@ def _regularisation(config: ModelConfig) -> dict[str, Any]:
         "layerdrop": 0.0,
         "mask_time_prob": config.mask_time_probability,
         "mask_time_length": config.mask_time_length,
-        "mask_feature_prob": 0.0,
+        "mask_feature_prob": config.mask_channel_probability,
+        "mask_feature_length": config.mask_channel_length,
     }

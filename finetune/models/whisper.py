@@ -21,7 +21,9 @@ from finetune.config import ModelConfig
 from finetune.models.base import IGNORED_LABEL, Batch, Example, Heard, Recogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
-from preprocessing.features import LogMel
+from preprocessing.features import Features, LogMel
+from preprocessing.features.whisper import HOP_LENGTH
+from preprocessing.spec_augment import SpecAugment
 
 FRAMES_PER_SECOND = 50  # of the encoder, after its stride of 2 over 10 ms frames
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
@@ -31,24 +33,36 @@ CHECKPOINT = "whisper.pt"
 class WhisperModule(nn.Module):
     """The training pass: log-mel windows -> summed cross-entropy in float32."""
 
-    def __init__(self, model: Whisper) -> None:
+    def __init__(self, model: Whisper, spec_augment: SpecAugment | None = None) -> None:
         super().__init__()
         self.model = model
+        self.spec_augment = spec_augment
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """Labels hold the whole sequence, start to end of text; each token is predicted from those before it."""
         tokens = batch.labels.clamp(min=0)
-        logits = self.model(batch.inputs, tokens[:, :-1])
+        logits = self.model(self._masked(batch, generator), tokens[:, :-1])
         return nn.functional.cross_entropy(
             logits.float().flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
         )
+
+    def _masked(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
+        """Log-mel windows [batch, n_mels, frames]; while training, SpecAugment's warp and masks over what is speech."""
+        if self.spec_augment is None or not self.training or generator is None:
+            return batch.inputs
+        longest = batch.inputs.shape[-1]
+        n_frames = torch.tensor([min(-(-n // HOP_LENGTH), longest) for n in batch.n_samples])
+        return self.spec_augment(Features(batch.inputs, n_frames.to(batch.inputs.device)), generator).values  # type: ignore[no-any-return]
 
 
 class WhisperRecogniser(Recogniser):
     """A Whisper model, its tokenizer and its window."""
 
     def __init__(self, config: ModelConfig, model: Whisper) -> None:
-        self.module: WhisperModule = WhisperModule(model)
+        policy = config.spec_augment
+        self.module: WhisperModule = WhisperModule(
+            model, None if policy == "none" else SpecAugment(policy, fill="mean")
+        )
         self._tokenizer = get_tokenizer(
             model.is_multilingual, num_languages=model.num_languages, language="en", task="transcribe"
         )
@@ -66,12 +80,16 @@ class WhisperRecogniser(Recogniser):
         silence = nn.functional.pad(waveform, (0, round(self._window_seconds * SAMPLE_RATE) - len(waveform)))
         mel = self._log_mel(silence)
         if index % 2:
-            mel[:, -(-len(waveform) // 160) :] = 0.0
-        return Example(index, mel[:, :n_frames], labels)
+            mel[:, -(-len(waveform) // HOP_LENGTH) :] = 0.0
+        return Example(index, mel[:, :n_frames], labels, len(waveform))
 
     def encode(self, text: str) -> tuple[int, ...]:
         tokens = self._tokenizer.encode(" " + text) if text else []
         return (*self._tokenizer.sot_sequence_including_notimestamps, *tokens, self._tokenizer.eot)
+
+    def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
+        longest = self._window_seconds * SAMPLE_RATE
+        return n_samples <= longest and len(labels) <= int(self.module.model.dims.n_text_ctx)
 
     def unusable(self, n_samples: int, text: str) -> str | None:
         if n_samples > self._window_seconds * SAMPLE_RATE:

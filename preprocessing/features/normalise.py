@@ -1,8 +1,10 @@
 """Zero mean and unit variance: of a waveform, of each feature bin over an utterance, or over a whole corpus."""
 
+import math
 from collections.abc import Iterable
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,10 +16,15 @@ LEAST_DEVIATION = 1e-5  # a bin that never changes is centred, not blown up
 def normalise_waveform(waveform: Tensor) -> Tensor:
     """Zero mean and unit variance over one utterance, as Wav2Vec2FeatureExtractor's `do_normalize` (epsilon 1e-7).
 
-    waveform: [samples]; variance is the population's. Returns the same shape.
+    waveform: [samples]; variance is the population's. Returns the same shape; on a CPU the same bits in any process.
     """
-    centred = waveform - waveform.mean()
-    return centred / (centred.square().mean() + 1e-7).sqrt()
+    if waveform.requires_grad or waveform.device.type != "cpu":
+        centred = waveform - waveform.mean()
+        return centred / (centred.square().mean() + 1e-7).sqrt()
+    # numpy sums on one thread; torch's sums change in the last bit with the number of threads, which a worker has fewer
+    centred = waveform - float(waveform.numpy().mean(dtype=np.float64))
+    variance = np.square(centred.numpy()).mean(dtype=np.float64)
+    return centred / math.sqrt(variance + 1e-7)
 
 
 class UtteranceNorm(nn.Module):

@@ -31,6 +31,7 @@ def arguments(output: Path, train: Path, **options: object) -> list[str]:
         "data.train": f"[{train}]",
         "data.validation_share": 0.1,
         "data.max_batch_seconds": 20,
+        "data.augment": "[{name: speed, factors: [0.95, 1.05], probability: 0.5}, {name: gain, gain_db: [-6, 6]}]",
         "optimisation.updates": UPDATES,
         "evaluate_every": 10,
         "log_every": 1,
@@ -167,6 +168,7 @@ def test_another_corpus_cannot_resume_a_run(manifest: Path, trained: Path, tmp_p
         ({"data__profile": "libri"}, 2, ["libri", "librispeech"]),
         ({"model__base": "nowhere"}, 1, ["nowhere"]),
         ({"optimisation__updates": 0}, 2, ["--optimisation.updates"]),
+        ({"data__augment": "[{name: sped}]"}, 2, ["--data.augment", "'speed'"]),
         ({"data__profile": "verbatim"}, 2, ["--data.profile", "vocabulary"]),
     ],
 )

@@ -1,5 +1,6 @@
 """The Whisper family: openai-whisper itself loads what is saved, and the loss is its own cross-entropy."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,20 @@ def test_the_loss_is_the_sum_over_labels_whatever_the_batch() -> None:
         alone = sum(ours.module(pad_batch([example]), None) for example in examples)
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-4)
     assert ours.count_labels(pad_batch(examples)) == sum(len(example.labels) - 1 for example in examples)
+
+
+def test_spec_augment_masks_speech_alone_and_in_training_alone() -> None:
+    module = recogniser(spec_augment="SS").module
+    batch = pad_batch([recogniser().prepare(index, noise(1.0), ()) for index in (0, 1)])
+    seen: list[torch.Tensor] = []
+    module.model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    labels = replace(batch, labels=torch.tensor([[1, 2]] * 2))
+    for training, generator in ((True, torch.Generator().manual_seed(4)), (True, None), (False, torch.Generator())):
+        module.train(training)(labels, generator)
+    masked, *untouched = seen
+    assert (masked[..., :100] != batch.inputs[..., :100]).float().mean() > 0.1
+    assert torch.equal(masked[..., 100:], batch.inputs[..., 100:])
+    assert all(torch.equal(mel, batch.inputs) for mel in untouched)
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ def test_a_stream_resumed_goes_on_where_it_was(durations: list[float], start: in
     batches = DurationBatches(durations, max_seconds=40.0, seed=7)
     whole = list(islice(batches.stream(), start + 10))
     assert list(islice(batches.stream(start), 10)) == whole[start:]
+    first = len(batches.epoch(0))
+    assert [epoch for epoch, _ in whole[: first + 1]] == [0] * min(first, len(whole)) + [1] * (len(whole) > first)
 
 
 def test_in_order_is_longest_first_and_whole() -> None:

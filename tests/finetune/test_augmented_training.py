@@ -1,0 +1,130 @@
+"""What training hears: waveforms changed by seed, epoch and utterance alone, latents and log-mels masked; never in
+validation."""
+
+import functools
+from collections.abc import Sequence
+from itertools import islice
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.examples import Collated, Examples, Visit, collate
+from finetune.models import build
+from finetune.models.base import Batch, Example, Recogniser, pad_batch
+from finetune.models.wav2vec2 import CTCModule
+from preprocessing import audio
+from preprocessing.augment import Chain, from_config
+from preprocessing.corpus import open_corpus
+from preprocessing.denoise import SpectralGate
+from preprocessing.errors import UsageError
+from tests.conftest import DEMO
+
+CHANGES = [{"name": "speed", "factors": [0.9, 1.1]}, {"name": "noise", "colour": "pink", "snr_db": [5, 15]}]
+
+
+@functools.cache
+def recogniser(**changes: object) -> Recogniser:
+    return build(ModelConfig(base=str(DEMO / "wav2vec2"), **changes), [], seed=0)  # type: ignore[arg-type]
+
+
+def examples(
+    *, augment: Chain | None = None, denoise: SpectralGate | None = None, labels: Sequence[int] = (5, 6, 7)
+) -> Examples:
+    utterances = open_corpus(str(DEMO / "corpus" / "train.jsonl")).utterances[:6]
+    return Examples(utterances, [tuple(labels)] * 6, recogniser(), denoise, augment, seed=3)
+
+
+def example(found: object) -> Example:
+    assert isinstance(found, Example)
+    return found
+
+
+def heard(from_examples: Examples, visits: Sequence[Visit], workers: int) -> list[Batch]:
+    loader: DataLoader[Collated] = DataLoader(
+        from_examples, batch_sampler=[[visit] for visit in visits], collate_fn=collate, num_workers=workers
+    )
+    return [collated.batch for collated in loader if collated.batch is not None]
+
+
+def test_the_same_visit_sounds_the_same_in_any_process_and_another_epoch_differently() -> None:
+    changed = examples(augment=from_config(CHANGES))
+    visits = [Visit(index, epoch) for epoch in (0, 1) for index in range(6)]
+    here, elsewhere = heard(changed, visits, 0), heard(changed, visits, 2)
+    for mine, theirs in zip(here, elsewhere, strict=True):
+        assert torch.equal(mine.inputs, theirs.inputs)
+    plain = [example(examples()[Visit(index)]).inputs for index in range(6)]
+    for first, second, untouched in zip(here[:6], here[6:], plain, strict=True):
+        assert not torch.equal(first.inputs[0], second.inputs[0])
+        assert first.inputs.shape[1] != len(untouched)
+
+
+def test_validation_is_never_augmented() -> None:
+    changed, plain = examples(augment=from_config(CHANGES)), examples()
+    assert torch.equal(example(changed[Visit(0)]).inputs, example(plain[Visit(0)]).inputs)
+
+
+def test_speech_made_too_fast_for_its_labels_is_heard_as_it_is() -> None:
+    faster = from_config([{"name": "speed", "factors": [1.5]}])
+    plain = examples()
+    n_samples = example(plain[Visit(0)]).n_samples
+    full = next(labels for labels in ([5, 6] * n for n in range(999, 0, -1)) if recogniser().fits(n_samples, labels))
+    assert example(examples(augment=faster, labels=full)[Visit(0, 0)]).n_samples == n_samples
+    assert example(examples(augment=faster)[Visit(0, 0)]).n_samples == pytest.approx(n_samples / 1.5, abs=1)
+
+
+def test_noise_removal_is_heard_in_training_and_validation() -> None:
+    quiet, plain = examples(denoise=SpectralGate()), examples()
+    expected = SpectralGate()(audio.load(plain.utterances[0].audio))
+    for visit in (Visit(0), Visit(0, 4)):
+        prepared = plain.recogniser.prepare(0, expected, (5, 6, 7))
+        assert torch.equal(example(quiet[visit]).inputs, prepared.inputs)
+        assert not torch.equal(example(plain[visit]).inputs, prepared.inputs)
+
+
+def ctc(**changes: object) -> CTCModule:
+    module = recogniser(dropout=0.0, **changes).module
+    assert isinstance(module, CTCModule)
+    return module
+
+
+def latents(module: CTCModule, seed: int | None) -> torch.Tensor:
+    """What the transformer is given of three utterances [batch, frames, channels]."""
+    found: list[torch.Tensor] = []
+    hook = module.model.base_model.encoder.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+    batch = pad_batch([example(item) for item in islice((examples()[Visit(i)] for i in range(6)), 3)])
+    module(batch, None if seed is None else torch.Generator().manual_seed(seed))
+    hook.remove()
+    return found[0].detach()
+
+
+def test_latent_masks_hide_frames_and_channels_of_each_utterance() -> None:
+    plain = latents(ctc().train(), None)
+    module = ctc(mask_time_probability=0.3, mask_channel_probability=0.3, mask_channel_length=8).train()
+    masked = latents(module, 1)
+    embedding = module.model.base_model.masked_spec_embed.detach()
+    for before, after in zip(plain, masked, strict=True):
+        silenced = (after == 0).all(dim=0)
+        assert 0.1 < silenced.float().mean() < 0.5
+        hidden = (after == embedding.masked_fill(silenced, 0.0)).all(dim=1)
+        assert 0.1 < hidden.float().mean() < 0.5
+        assert torch.equal(after[~hidden][:, ~silenced], before[~hidden][:, ~silenced])
+    assert torch.equal(masked, latents(module, 1))
+    assert not torch.equal(masked, latents(module, 2))
+
+
+def test_without_a_generator_or_outside_training_nothing_is_hidden() -> None:
+    """transformers would draw masks of its own in training mode."""
+    module = ctc(mask_time_probability=0.5, mask_channel_probability=0.5)
+    expected = latents(ctc().eval(), None)
+    torch.testing.assert_close(latents(module.train(), None), expected)
+    torch.testing.assert_close(latents(module.eval(), 1), expected)
+
+
+def test_a_feature_policy_on_a_waveform_model_is_refused() -> None:
+    config = TrainConfig(
+        output=DEMO, model=ModelConfig(base="x", spec_augment="LD"), data=DataConfig(["x"], validation="x")
+    )
+    with pytest.raises(UsageError, match=r"model\.spec_augment is LD.*mask_time_probability"):
+        config.check()
