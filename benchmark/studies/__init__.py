@@ -1,0 +1,1 @@
+"""Open questions as experiments: each a command that gives its figures again."""
