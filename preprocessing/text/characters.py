@@ -27,14 +27,14 @@ class CharacterTable(dict[int, str]):
         return self[code]
 
 
-# Typed for an apostrophe: quotation marks, modifier letters, accents that stand alone, Greek, Armenian and Hebrew signs.
+# Typed for an apostrophe: quotation marks, modifier letters, lone accents, Greek, Armenian and Hebrew signs.
 # Folded before NFKC, which would turn a lone accent into a space with a combining mark.
 APOSTROPHES = "’‘‛ʼʻ`´＇\u055a\u05f3\u1fbd\u1fbf\u1fef\u1ffd"
 _APOSTROPHES = CharacterTable(
     lambda character: "'" if character in APOSTROPHES else "'n" if character == "ŉ" else character
 )
 _GRAPHEME_JOINER = "\u034f"
-# After `words` has run only letters, digits, marks, apostrophes and white space are left: a mark is what is none of them.
+# Where only letters, digits, marks, apostrophes and white space are left, a mark is what is none of the others.
 _LONE_MARKS = re.compile(r"(?<![^\s'])[^\w\s']+")
 _OUTER_APOSTROPHES = re.compile(r"(?<![^\s'])'|'(?!\w)")
 
@@ -79,7 +79,9 @@ def compose(text: str) -> str:
     >>> compose("it’s ﬁne")
     "it's fine"
     """
-    return unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
+    if text.isascii():
+        return text.replace("`", "'")
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFD", text).translate(_APOSTROPHES))
 
 
 def lower(text: str) -> str:

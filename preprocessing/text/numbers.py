@@ -1,7 +1,7 @@
 """Numbers as words, by language. The words are num2words'; what is a number in a text is decided here.
 
 Every language of num2words: integers, decimals, a minus sign, and the language's own separators (1,000.5 or 1.000,5).
-English and German besides: years, ordinals, money, percent, times of day. docs/text.md lists what is left to the reader.
+English and German besides: years, ordinals, money, percent, times of day. docs/text.md lists what is left out.
 """
 
 import difflib
@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from preprocessing.errors import UsageError
 
@@ -59,7 +60,8 @@ def _converter(code: str) -> str:
 def _spell(code: str, digits: str, to: str) -> str:
     from num2words import num2words
 
-    words = num2words(digits, lang=_converter(code), to=to).replace(",", " ")
+    number = Decimal(digits) if "." in digits else int(digits)
+    words = num2words(number, lang=_converter(code), to=to).replace(",", " ")
     if code in ("en", "en-US", "en_US"):
         words = words.replace(" and ", " ")  # "two hundred seventy-five"; en-GB says "two hundred and seventy-five"
     return " ".join(words.split())
@@ -84,7 +86,7 @@ class NumberWords:
         check_language(self.language)
         base = self.language.replace("-", "_").split("_")[0]
         point = base in POINT_LANGUAGES
-        group, decimal = (",", r"\.") if point else ("[. ]", ",")
+        group, decimal = (",", r"\.") if point else (r"\." if base == "de" else "[. ]", ",")
         amount = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d))?"
         rules: list[tuple[str, Callable[[re.Match[str]], str]]] = [(r"(?<![^\s(])[-−](?=[£$€]?\d)", _minus)]
         if base == "en":
@@ -162,8 +164,8 @@ class NumberWords:
     def _german(self, amount: str) -> list[tuple[str, Callable[[re.Match[str]], str]]]:
         scale = r"(?:\s(Millionen|Milliarden))?\b"
         return [
-            (rf"([£$€])\s?({amount}){scale}", lambda m: self._german_money(m[1], m[2], m[3])),
             (rf"({amount}){scale}\s?([£$€])", lambda m: self._german_money(m[3], m[1], m[2])),
+            (rf"([£$€])\s?({amount}){scale}", lambda m: self._german_money(m[1], m[2], m[3])),
             (
                 r"(?<![\d:.])([01]?\d|2[0-4])(?:[:.]([0-5]\d)\sUhr|:([0-5]\d)(?![\d:])|\sUhr)\b",
                 lambda m: self._german_time(m[1], m[2] or m[3]),

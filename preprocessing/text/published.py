@@ -1,6 +1,7 @@
 """The normalisers that openai-whisper publishes, unchanged: what its authors' scores were counted under.
 
-Source: Radford et al. 2022, appendix C; whisper.normalizers. Neither is idempotent (docs/text.md says where).
+Source: Radford et al. 2022, appendix C; whisper.normalizers. The English one is not idempotent: "oh one" becomes "01",
+and that "one".
 """
 
 import functools
