@@ -84,7 +84,7 @@ class NumberWords:
 
     def __post_init__(self) -> None:
         check_language(self.language)
-        base = self.language.replace("-", "_").split("_")[0]
+        base = self._base
         point = base in POINT_LANGUAGES
         group, decimal = (",", r"\.") if point else (r"\." if base == "de" else "[. ]", ",")
         amount = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d))?"
@@ -107,10 +107,14 @@ class NumberWords:
             text = pattern.sub(say, text)
         return text
 
+    @property
+    def _base(self) -> str:
+        return self.language.replace("-", "_").split("_")[0]
+
     def number(self, written: str, *, year: bool = False) -> str:
         """The words of an amount as the language writes it; digit by digit with a leading zero or over 12 digits."""
-        point = "." if self.language[:2] in POINT_LANGUAGES else ","
-        whole, _, fraction = written.partition(point) if point in written[-13:] else (written, "", "")
+        point = "." if self._base in POINT_LANGUAGES else ","
+        whole, _, fraction = written.partition(point)
         digits = str(int(bare)) if len(bare := re.sub(r"\D", "", whole)) == 1 else bare
         digits = "".join(str(int(digit)) for digit in digits)  # any script's digits
         if (len(digits) > 1 and digits[0] == "0") or len(digits) > MAX_DIGITS:
@@ -119,8 +123,8 @@ class NumberWords:
             said = _spell(self.language, digits, "year")
         else:
             said = _spell(self.language, digits, "cardinal")
-        if fraction and self.language[:2] in ("en", "de"):
-            return f"{said} {'point' if self.language[:2] == 'en' else 'Komma'} {self._one_by_one(fraction)}"
+        if fraction and self._base in ("en", "de"):
+            return f"{said} {'point' if self._base == 'en' else 'Komma'} {self._one_by_one(fraction)}"
         if fraction:
             return _spell(self.language, f"{digits}.{''.join(str(int(digit)) for digit in fraction)}", "cardinal")
         return said
