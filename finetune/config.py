@@ -53,7 +53,7 @@ class DataConfig:
     """Where there is no such corpus: hold this share of the training utterances out for it."""
 
     profile: str = "librispeech"
-    """Text profile of labels and of WER: librispeech, basic:de, ctc:MODEL, ...; `python -m preprocessing.text --list`."""
+    """Text profile of labels and of WER: librispeech, basic:de, ctc:MODEL (`python -m preprocessing.text --list`)"""
 
     min_seconds: float = 0.1
     """Shorter utterances are set aside; 25 ms is what the convolutions need."""

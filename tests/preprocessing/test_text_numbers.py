@@ -11,7 +11,7 @@ from preprocessing.text import profile
 from preprocessing.text.numbers import NumberWords, languages
 from tests.conftest import read_manifest
 
-GERMAN_DIGITS = "eins zwei drei vier fünf sechs sieben acht neun null eins zwei drei vier".split()
+GERMAN_DIGITS = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "null", "eins", "zwei"]
 
 
 def test_ljspeechs_own_spelling(speech: Path) -> None:
@@ -56,7 +56,7 @@ def test_ljspeechs_own_spelling(speech: Path) -> None:
         ("de", "20 %", "zwanzig Prozent"),
         ("fr", "1 234,5", "mille deux cent trente-quatre virgule cinq"),
         ("es", "21", "veintiuno"),
-        ("de", "0,12345678901234", "null Komma " + " ".join(GERMAN_DIGITS)),
+        ("de", "0,1234567890123", "null Komma " + " ".join([*GERMAN_DIGITS, "drei"])),
         ("ja", "1,000", "千"),
     ],
 )
