@@ -22,7 +22,7 @@ class BenchmarkConfig:
     """Folder for samples.jsonl, summary.json, summary.md and report.html; default runs/benchmark-DATE-TIME."""
 
     profiles: list[str] = field(default_factory=lambda: ["librispeech", "whisper-english"])
-    """Text profiles that errors are counted under; the first one decides."""
+    """Text profiles that errors are counted under (`python -m preprocessing.text --list`); the first one decides."""
 
     language: str | None = None
     """Of the speech, such as de; a multilingual Whisper detects it where it is not given."""

@@ -62,7 +62,7 @@ class DataConfig:
     """Where there is no such corpus: hold this share of the training utterances out for it."""
 
     profile: str = "librispeech"
-    """Text profile of labels and of WER."""
+    """Text profile of labels and of WER: librispeech, basic:de, ctc:MODEL (`python -m preprocessing.text --list`)"""
 
     denoise: bool = False
     """Turn stationary noise down in all audio, validation too; benchmark the model with --denoise true then."""

@@ -106,9 +106,17 @@ class Wav2Vec2(Recogniser):
         outside = self.vocabulary.outside(texts)
         labels = sum(len(text.replace(" ", "")) for text in texts)
         if labels and outside.total() > 0.5 * labels:
+            example = next(text for text in texts if self.vocabulary.outside([text]))
+            swapped = [text.swapcase() for text in texts]
+            if 2 * self.vocabulary.outside(swapped).total() < outside.total():
+                remedy = (
+                    "the letters are there in the other case: take the profile ctc:MODEL, which follows the model's"
+                )
+            else:
+                remedy = "expected the same case and script: choose another profile, or --model.vocabulary new"
             raise UsageError(
-                f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}); "
-                "expected the same case and script: choose another profile, or --model.vocabulary new"
+                f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}; as in "
+                f"{example[:60]!r}); {remedy}"
             )
 
     @torch.inference_mode()

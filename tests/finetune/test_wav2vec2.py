@@ -61,8 +61,10 @@ def test_a_new_vocabulary_gets_a_new_output_layer(tmp_path: Path) -> None:
 
 def test_labels_outside_the_vocabulary_are_counted_never_unknown() -> None:
     ours = recogniser()
-    with pytest.raises(UsageError, match="'e' 2 times"):
+    with pytest.raises(UsageError, match=r"'e' 2 times.*as in 'lower case'.*other case: take the profile ctc:MODEL"):
         ours.check_labels(["lower case"])
+    with pytest.raises(UsageError, match=r"as in 'другое'.*same case and script"):
+        ours.check_labels(["YES", "другое"])
     assert "'Ü' 1 times" in str(ours.unusable(32_000, "GRÜSSE"))
     ours.check_labels(["MOSTLY FINE, ONE Ü"])
 

@@ -1,16 +1,26 @@
-"""Profiles against what they claim to be: LibriSpeech's own transcripts, openai-whisper's own normaliser."""
+"""Profiles against what they claim to be: LibriSpeech's own transcripts, openai-whisper, a loop over characters."""
 
+import functools
 import gzip
 import json
+import random
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from whisper.normalizers import EnglishTextNormalizer
+from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
 from preprocessing.errors import UsageError
 from preprocessing.text import PROFILES, profile
+
+IDEMPOTENT = ["verbatim", "basic", "whisper-basic", "basic:en", "basic:de", "librispeech", "ctc:demo/wav2vec2:de"]
+TEXTS = st.text(max_size=40) | st.text("aAéßẞİσΣ'’´1239.,:% -\u0301\u0308\u00ad\u200dकिाش€£\n", max_size=25)
+
+
+_named = functools.cache(profile)
 
 
 @pytest.mark.parametrize(
@@ -22,16 +32,48 @@ from preprocessing.text import PROFILES, profile
         ("  twenty-two  ", "TWENTY TWO"),
         ("' ''", ""),
         ("", ""),
+        # Version 2: version 1 made words of selectors and lone accents, and cut words at soft hyphens.
+        ("I ❤️ you", "I YOU"),
+        ("it´s", "IT'S"),
+        ("co\u00adoperate", "COOPERATE"),
     ],
 )
 def test_librispeech_by_hand(raw: str, normalised: str) -> None:
     assert profile("librispeech")(raw) == normalised
 
 
+@pytest.mark.parametrize(
+    ("raw", "normalised"),
+    [
+        ("Don't—it’s the Smiths' rock 'n' roll!", "don't it's the smiths rock n roll"),
+        ("o‘clock ma`am Hawaiʻi d´un l＇eau", "o'clock ma'am hawai'i d'un l'eau"),
+        ("„Grüße“, «Straße» – MÜẞIG?", "grüße straße müßig"),
+        ("E-Mail, z. B. Dr. No. 5 (neu)", "e mail z b dr no 5 neu"),
+        ("co\u00adoperate ﬁne Ｔｅｘｔ", "cooperate fine text"),
+        ("Party 🎉👩‍👩‍👧 ❤️ now", "party now"),
+        ("مَرْحَبًا، كيف حالك؟", "مَرْحَبًا كيف حالك"),
+        ("\u200fשלום, עולם!\u200e", "שלום עולם"),
+        ("हिन्दी में क्‍ष लिखें।", "हिन्दी में क्ष लिखें"),
+        ("你好，世界！", "你好 世界"),
+        ("می\u200cخواهم", "میخواهم"),
+    ],
+)
+def test_basic_by_hand(raw: str, normalised: str) -> None:
+    assert profile("basic")(raw) == normalised
+
+
 def test_librispeech_leaves_librispeech_alone(speech: Path) -> None:
     with gzip.open(speech / "text" / "librispeech-train-clean-100.txt.gz", "rt", encoding="utf-8") as lines:
         texts = [line.strip() for line in lines]
     assert [profile("librispeech")(text) for text in texts] == texts
+    assert [profile("basic")(text) for text in texts[::20]] == [
+        " ".join(word.strip("'") for word in text.lower().replace("' ", " ").split()) for text in texts[::20]
+    ]
+
+
+@given(text=TEXTS)
+def test_whisper_profiles_are_openai_whispers(text: str) -> None:
+    assert profile("whisper-basic")(text) == BasicTextNormalizer()(text)
 
 
 def test_whisper_english_is_openai_whispers() -> None:
@@ -41,15 +83,92 @@ def test_whisper_english_is_openai_whispers() -> None:
     assert profile("whisper-english")("Brown's dog") == "brown is dog"
 
 
-@pytest.mark.parametrize("name", ["verbatim", "librispeech"])
-@given(text=st.text(max_size=60))
+def test_whisper_english_is_not_idempotent_and_that_is_its_rule() -> None:
+    normalise = profile("whisper-english")
+    assert (normalise("oh one"), normalise("01")) == ("01", "one")
+
+
+def test_whisper_basic_cuts_hindi_at_its_vowels() -> None:
+    assert profile("whisper-basic")("हिन्दी") == "ह न द "
+
+
+@pytest.mark.parametrize("name", IDEMPOTENT)
+@settings(deadline=None)  # the first example loads
+@given(text=TEXTS)
 def test_profiles_are_idempotent(name: str, text: str) -> None:
-    once = profile(name)(text)
-    assert profile(name)(once) == once
+    once = _named(name)(text)
+    assert _named(name)(once) == once
 
 
-def test_unknown_profile_lists_what_there_is() -> None:
+@pytest.mark.parametrize("name", [name for name in IDEMPOTENT if name not in ("verbatim", "whisper-basic")])
+@settings(deadline=None)
+@given(text=TEXTS)
+def test_no_double_spaces_and_one_answer_for_composed_and_decomposed_text(name: str, text: str) -> None:
+    normalise = _named(name)
+    composed = normalise(unicodedata.normalize("NFC", text))
+    assert composed == normalise(unicodedata.normalize("NFD", text))
+    assert composed == " ".join(composed.split())
+
+
+_TYPED = str.maketrans("’‘ʼ`", "''''")
+_FOLDED_SINCE = "‛ʻ´＇ŉ\u055a\u05f3\u1fbd\u1fbf\u1fef\u1ffd"
+
+
+def _librispeech_version_1(text: str) -> str:
+    upper = unicodedata.normalize("NFKC", text).translate(_TYPED).upper()
+    kept = (c if c.isalnum() or c == "'" or unicodedata.category(c)[0] == "M" else " " for c in upper)
+    return " ".join(word for word in "".join(kept).split() if word.strip("'"))
+
+
+def _basic_by_loop(text: str) -> str:
+    """For text without marks, invisible characters and odd apostrophes: one character after the other."""
+    composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.translate(_TYPED)).lower())
+    kept = "".join(c if c.isalnum() or c == "'" else " " for c in composed)
+    inner = ""
+    for index, character in enumerate(kept):
+        around = kept[max(index - 1, 0) : index], kept[index + 1 : index + 2]
+        inner += " " if character == "'" and not all(one.isalnum() for one in around) else character
+    return " ".join(inner.split())
+
+
+@pytest.mark.parametrize(("name", "slow"), [("librispeech", _librispeech_version_1), ("basic", _basic_by_loop)])
+def test_the_tables_say_what_a_loop_over_characters_says(name: str, slow: Callable[[str], str]) -> None:
+    def plain(code: int) -> bool:
+        if unicodedata.category(chr(code)) in ("Cf", "Cs") or chr(code) in _FOLDED_SINCE:
+            return False
+        forms = chr(code), unicodedata.normalize("NFKC", chr(code)), slow(f"a{chr(code)}b")
+        return not any(unicodedata.category(one)[0] == "M" for form in forms for one in form)
+
+    characters = [chr(code) for code in range(0x30000) if plain(code)]
+    assert len(characters) > 150_000
+    draw = random.Random(7)
+    normalise = profile(name)
+    for _ in range(4000):
+        text = "".join(draw.choices(characters, k=12) + draw.choices("abcXYZ ''’-.,1", k=12))
+        letters = list(text)
+        draw.shuffle(letters)
+        text = "".join(letters)
+        if (expected := slow(text)) == unicodedata.normalize("NFKC", expected):
+            assert normalise(text) == expected, ascii(text)
+
+
+def test_unknown_profile_lists_what_there_is_and_suggests_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
         profile("libri")
     assert all(name in str(caught.value) for name in PROFILES)
+    assert "did you mean 'librispeech'?" in str(caught.value)
     json.dumps(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("basic:xx", "no number words for language 'xx'"),
+        ("librispeech:en", "only basic and ctc take a language"),
+        ("ctc", "name a model, as in ctc:facebook"),
+        ("zzz", "choose one of them"),
+    ],
+)
+def test_wrong_parameters_are_one_sentence(name: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        profile(name)

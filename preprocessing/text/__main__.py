@@ -1,0 +1,119 @@
+"""`python -m preprocessing.text --profile basic:en "The 3rd."`: what a profile does, step by step, and what comes out.
+
+Thin: texts from the command line, a manifest, a text file or stdin; results to stdout, one line each.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocessing.command import parse_command, run_command
+from preprocessing.errors import InputError
+from preprocessing.text import PARAMETRISED, PROFILES, Profile, profile
+
+DESCRIPTION = "TEXT ... [options]: normalise texts, a file or stdin under a profile, and show what it does."
+SWITCHES = {"--list": "--list=true", "--count": "--count=true"}
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Texts stand on the command line; without any, and without --file, they are read from stdin."""
+
+    profile: str = "basic"
+    """the profile: a name of --list"""
+    file: Path | None = None
+    """a .jsonl manifest (its `text`), or a text file with one text a line; its profile is explained on stderr"""
+    list: bool = False
+    """say which profiles there are, and end"""
+    count: bool = False
+    """instead of texts: lines, lines changed, words, different words, different characters"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    texts, options = _apart(list(sys.argv[1:] if arguments is None else arguments))
+    config = parse_command(
+        TextConfig, program="python -m preprocessing.text", description=DESCRIPTION, arguments=options
+    )
+    if config.list:
+        described = {name: f"version {one.version}: {one.description}" for name, one in PROFILES.items()}
+        for name, says in (described | PARAMETRISED).items():
+            print(f"{name:<38} {says}")
+        return
+    used = profile(config.profile)
+    if texts and config.file is None:
+        print(explained(used), end="\n\n")
+        lines: Iterable[str] = texts
+    else:
+        print(explained(used), file=sys.stderr)
+        lines = [
+            *texts,
+            *(_read(config.file) if config.file is not None else (line.rstrip("\n") for line in sys.stdin)),
+        ]
+    if config.count:
+        print(counted(list(lines), used))
+        return
+    for line in lines:
+        print(used(line))
+
+
+def explained(used: Profile) -> str:
+    """Name, version, description, and each step with what it makes of its examples."""
+    rows = [f"{used.name}, version {used.version}: {used.description}"]
+    for number, step in enumerate(used.steps, start=1):
+        rows.append(f"  {number}. {step.says}")
+        rows += [
+            f"       {example!a} -> {step.rule(example)!r}"
+            if not example.isprintable()
+            else f"       {example!r} -> {step.rule(example)!r}"
+            for example in step.examples
+        ]
+    return "\n".join(rows)
+
+
+def counted(lines: Sequence[str], used: Profile) -> str:
+    """How much there is to tell apart in the texts under a profile."""
+    normalised = [used(line) for line in lines]
+    words = Counter(word for line in normalised for word in line.split())
+    characters = {character for line in normalised for character in line if character != " "}
+    changed = sum(after != before for before, after in zip(lines, normalised, strict=True))
+    return (
+        f"lines {len(lines)}, changed {changed}, words {words.total()}, different words {len(words)}, "
+        f"seen once {sum(n == 1 for n in words.values())}, different characters {len(characters)}"
+    )
+
+
+def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Texts, and options with their values: `--flag value` or `--flag=value`."""
+    texts: list[str] = []
+    options: list[str] = []
+    waits = False
+    for word in words:
+        is_flag = word.startswith("--") and not waits
+        (options if is_flag or waits else texts).append(SWITCHES.get(word, word))
+        waits = is_flag and "=" not in word and word not in SWITCHES and word != "--help"
+    return texts, options
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--file {path}: {error}; expected a manifest or a text file in UTF-8: mend it") from None
+    if path.suffix != ".jsonl":
+        return lines
+    texts = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            texts.append(str(json.loads(line)["text"]))
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise InputError(
+                f"{path}:{number}: no `text` in this line; expected JSON with `text`: mend it, or name it .txt"
+            ) from None
+    return texts
+
+
+if __name__ == "__main__":
+    run_command(main)
