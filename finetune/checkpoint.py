@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from finetune.averaging import MovingAverage
 from preprocessing.errors import InputError
 
+AVERAGE = "average.safetensors"
 KEPT = 2  # the last checkpoint, and the one before it in case the disk lost the last
 
 
@@ -29,17 +31,27 @@ class Progress:
     update: int = 0
     batches: int = 0
     audio_seconds: float = 0.0
-    best: tuple[float, float] | None = None  # WER, then CER, of the weights in the run's folder
+    ranking: tuple[tuple[float, float, int], ...] = ()  # WER, CER and update of the best evaluations, the best first
+    evaluations_since_best: int = 0
     fingerprint: str = ""  # of corpus, units and batch settings; another one cannot be resumed
 
 
-def save(folder: Path, module: nn.Module, optimiser: Any, schedule: Any, progress: Progress) -> Path:
+def save(
+    folder: Path,
+    module: nn.Module,
+    optimiser: Any,
+    schedule: Any,
+    progress: Progress,
+    average: MovingAverage | None = None,
+) -> Path:
     """Write folder/update-NNNNNNNN and drop all but the last KEPT. Returns the new checkpoint."""
     target = folder / f"update-{progress.update:08d}"
     beside = folder / f"{target.name}.partial"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     safetensors.torch.save_model(module, str(beside / "weights.safetensors"))
+    if average is not None:
+        safetensors.torch.save_file(average.state_dict(), str(beside / AVERAGE))
     states = {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "random": _random_states()}
     torch.save(states, beside / "states.pt")
     (beside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
@@ -58,11 +70,14 @@ def latest(folder: Path) -> Path | None:
 
 def read_progress(checkpoint: Path) -> Progress:
     fields = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
-    return Progress(**fields | {"best": fields["best"] and tuple(fields["best"])})
+    return Progress(**fields | {"ranking": tuple(tuple(ranked) for ranked in fields["ranking"])})
 
 
-def restore(checkpoint: Path, module: nn.Module, optimiser: Any, schedule: Any) -> None:
-    """Put weights, optimiser, schedule and random states back. Raises InputError where they do not fit."""
+def restore(checkpoint: Path, module: nn.Module, optimiser: Any, schedule: Any) -> dict[str, Tensor] | None:
+    """Put weights, optimiser, schedule and random states back; returns the moving average's state, if there is one.
+
+    Raises InputError where they do not fit.
+    """
     try:
         safetensors.torch.load_model(module, str(checkpoint / "weights.safetensors"))
         states = torch.load(checkpoint / "states.pt", map_location="cpu", weights_only=True)
@@ -75,6 +90,8 @@ def restore(checkpoint: Path, module: nn.Module, optimiser: Any, schedule: Any) 
         ) from error
     schedule.load_state_dict(states["schedule"])
     _set_random_states(states["random"])
+    average = checkpoint / AVERAGE
+    return safetensors.torch.load_file(str(average)) if average.exists() else None
 
 
 def _all(folder: Path) -> list[Path]:

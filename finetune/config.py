@@ -88,7 +88,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimisationConfig:
-    """How weights move: AdamW under a tri-stage schedule (rise, hold, decay), as wav2vec 2.0 is fine-tuned."""
+    """How weights move: AdamW under a schedule that rises, holds and falls."""
 
     updates: int = 1000
     """Optimiser steps."""
@@ -96,11 +96,20 @@ class OptimisationConfig:
     learning_rate: float = 3e-4
     """At its peak."""
 
+    schedule: Literal["tri-stage", "linear", "cosine"] = "tri-stage"
+    """How the learning rate falls: tri-stage exponentially to 5 %, as wav2vec 2.0 is fine-tuned; the others to 0."""
+
     rise: float = 0.1
     """Share of updates in which the learning rate rises from 0."""
 
     hold: float = 0.4
-    """Share of updates at the peak; the rest decays to 5 % of it."""
+    """Share of updates at the peak; in the rest it falls."""
+
+    layer_decay: float = 1.0
+    """A layer's learning rate over that of the layer above it; 0.9 leaves the lower ones nearly as they were."""
+
+    head_only_updates: int = 0
+    """Updates at the start in which only the output layer learns, as wav2vec 2.0 is fine-tuned on little data."""
 
     weight_decay: float = 0.01
     """On matrices; biases and normalisation are left out."""
@@ -110,6 +119,12 @@ class OptimisationConfig:
 
     max_gradient_norm: float = 1.0
     """Gradients are scaled down to this norm."""
+
+    ema_decay: float = 0.0
+    """Evaluate and keep an exponential moving average of the weights: 0.999 averages about 1,000 updates; 0: none."""
+
+    average_best: int = 1
+    """At the end, try the mean of the weights of so many of the best evaluations, and keep it where it is better."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,9 @@ class TrainConfig:
 
     evaluate_every: int = 100
     """Updates between evaluations; a checkpoint is saved at each."""
+
+    patience: int | None = None
+    """Stop after so many evaluations without a better WER, or CER at the same WER."""
 
     log_every: int = 10
     """Updates between lines of log.jsonl."""
@@ -173,6 +191,8 @@ class TrainConfig:
             ("--optimisation.accumulate", self.optimisation.accumulate),
             ("--evaluate_every", self.evaluate_every),
             ("--log_every", self.log_every),
+            ("--optimisation.average_best", self.optimisation.average_best),
+            ("--patience", 1 if self.patience is None else self.patience),
         ):
             if value < 1:
                 raise UsageError(f"{flag} is {value}; expected 1 or more: raise it")

@@ -61,6 +61,11 @@ class Display:
             self._console.print(f"  said  {escape(_cut(transcript.reference))}", style="dim")
             self._console.print(f"  heard {escape(_cut(transcript.hypothesis))}")
 
+    def averaged(self, count: int, evaluation: Evaluation, better: bool) -> None:
+        kept = "kept, as it is better" if better else "not kept: the best alone is as good"
+        rates = f"[bold]WER {100 * evaluation.wer:.1f} %[/]  CER {100 * evaluation.cer:.1f} %"
+        self._console.print(f"mean of the {count} best  {rates}  {kept}")
+
 
 def _cut(text: str, width: int = 100) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,8 +1,7 @@
-"""The training loop, over accelerate: step, accumulate, clip, schedule, evaluate, log, checkpoint.
+"""The training loop, over accelerate: batches, updates, evaluations, the log and checkpoints in their order.
 
-The loss of an update is the sum over all its batches and processes, divided by the number of their labels, so that
-neither accumulation nor the number of processes changes what is optimised. The data is one endless stream of batches;
-a run's position in it is one number.
+The data is one endless stream of batches; a run's position in it is one number. How an update is made is in
+`finetune.step`.
 """
 
 import contextlib
@@ -10,8 +9,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from finetune import checkpoint
+from finetune.averaging import BestWeights, MovingAverage
 from finetune.checkpoint import Progress
 from finetune.config import TrainConfig
 from finetune.display import Display
@@ -31,20 +31,9 @@ from finetune.examples import Collated, Examples, Visit, collate
 from finetune.models.base import Batch, Recogniser
 from finetune.optimisation import make_optimiser, make_schedule
 from finetune.record import Record
-from preprocessing.audio import SAMPLE_RATE
+from finetune.step import Outcome, Stepper
+from finetune.window import Window
 from preprocessing.batching import DurationBatches
-
-
-@dataclass(slots=True)
-class Window:
-    """Running sums since the last line of the log."""
-
-    loss: float = 0.0
-    labels: int = 0
-    audio_seconds: float = 0.0
-    padded_seconds: float = 0.0
-    stalled: float = 0.0  # seconds waited for data
-    since: float = 0.0
 
 
 class Loop:
@@ -67,14 +56,17 @@ class Loop:
         self._evaluator = evaluator
         self._record = record
         self._progress = Progress(fingerprint=fingerprint)
-        self._optimiser: Any = make_optimiser(recogniser.module, config.optimisation)
+        self._optimiser: Any = make_optimiser(recogniser, config.optimisation)
         self._schedule = make_schedule(self._optimiser, config.optimisation)
+        self._average: MovingAverage | None = None
+        self._best = BestWeights(record.folder / "checkpoints" / "best")
+        self._restored_average: dict[str, Tensor] | None = None
         self._interrupted = False
 
     def resume(self, folder: Path) -> Progress:
         """Restore the state of a checkpoint folder; returns how far it is."""
         progress = checkpoint.read_progress(folder)
-        checkpoint.restore(folder, self._recogniser.module, self._optimiser, self._schedule)
+        self._restored_average = checkpoint.restore(folder, self._recogniser.module, self._optimiser, self._schedule)
         self._progress = progress
         return progress
 
@@ -82,70 +74,64 @@ class Loop:
         """Train. Returns False when Ctrl-C ended it early, its state saved."""
         module, self._optimiser = self._accelerator.prepare(self._recogniser.module, self._optimiser)
         module.train()
+        if self._config.optimisation.ema_decay > 0:
+            self._average = MovingAverage(self._recogniser.module, self._config.optimisation.ema_decay)
+            if self._restored_average is not None:
+                self._average.load_state_dict(self._restored_average)
         with Display(self._config.optimisation.updates, self._accelerator.is_main_process) as display:
             if self._progress.update == 0:
                 self._evaluate(module, display)
             with self._catch_interrupt():
                 self._train(module, display)
+            if not self._interrupted:
+                self._average_best(module, display)
         return not self._interrupted
+
+    def _finished(self) -> bool:
+        """Whether every update is made, or the last evaluations brought nothing."""
+        patience = self._config.patience
+        since_best = self._progress.evaluations_since_best
+        stopped = patience is not None and since_best >= patience
+        return stopped or self._progress.update >= self._config.optimisation.updates
 
     def _train(self, module: nn.Module, display: Display) -> None:
         updates = self._batches()
-        window = Window(since=time.perf_counter())
+        stepper = Stepper(
+            self._accelerator, self._recogniser, self._optimiser, self._schedule, self._config.optimisation
+        )
+        window = Window()
         display.update(self._progress.update)
-        while self._progress.update < self._config.optimisation.updates and not self._interrupted:
+        while not self._finished() and not self._interrupted:
             waiting = time.perf_counter()
             batches = next(updates)
             window.stalled += time.perf_counter() - waiting
-            gradient_norm = self._update(module, batches, window)
+            self._recogniser.train_head_only(self._progress.update < self._config.optimisation.head_only_updates)
+            outcome = stepper.update(module, batches, self._generator)
+            if self._average is not None and not outcome.skipped:
+                self._average.update()
+            self._count(outcome)
+            window.add(outcome)
             done = self._progress.update
             display.update(done)
             if done % self._config.log_every == 0:
-                window = self._log(window, gradient_norm, display)
+                self._log(window, display)
+                window = Window()
             if done % self._config.evaluate_every == 0 or done == self._config.optimisation.updates:
                 paused = time.perf_counter()
                 self._evaluate(module, display)
                 self._save(module)
-                window.since += time.perf_counter() - paused
+                window.paused += time.perf_counter() - paused
             self._share_interrupt()
         if self._interrupted:
             self._save(module)
 
-    def _update(self, module: nn.Module, batches: list[Batch], window: Window) -> float:
-        """One optimiser step over this process's batches. Returns the gradient norm before clipping."""
-        processes = self._accelerator.num_processes
-        counted = [self._recogniser.count_labels(batch) for batch in batches]
-        n_labels = max(sum(gather_object([sum(counted)])), 1)
-        loss_sum = 0.0
-        for number, batch in enumerate(batches):
-            last = number == len(batches) - 1
-            with contextlib.nullcontext() if last else self._accelerator.no_sync(module):
-                with self._accelerator.autocast():
-                    loss: Tensor = module(batch, self._generator(number))
-                # gradients are averaged over processes: undo that, so that they are summed
-                self._accelerator.backward(loss * (processes / n_labels))
-            loss_sum += loss.item()
-        norm = self._accelerator.clip_grad_norm_(module.parameters(), self._config.optimisation.max_gradient_norm)
-        self._optimiser.step()
-        self._schedule.step()
-        self._optimiser.zero_grad()
-        seconds = [self._seconds(batch) for batch in batches]
-        totals = gather_object([(loss_sum, sum(s for s, _ in seconds), sum(p for _, p in seconds))])
-        window.loss += sum(total[0] for total in totals)
-        window.labels += n_labels
-        window.audio_seconds += sum(total[1] for total in totals)
-        window.padded_seconds += sum(total[2] for total in totals)
+    def _count(self, outcome: Outcome) -> None:
         self._progress = replace(
             self._progress,
             update=self._progress.update + 1,
-            batches=self._progress.batches + self._config.optimisation.accumulate * processes,
-            audio_seconds=self._progress.audio_seconds + sum(total[1] for total in totals),
+            batches=self._progress.batches + self._config.optimisation.accumulate * self._accelerator.num_processes,
+            audio_seconds=self._progress.audio_seconds + outcome.audio_seconds,
         )
-        return float(norm)
-
-    def _seconds(self, batch: Batch) -> tuple[float, float]:
-        """Seconds of audio in a batch as it was heard, and seconds with padding."""
-        return sum(batch.n_samples) / SAMPLE_RATE, len(batch.n_samples) * max(batch.n_samples) / SAMPLE_RATE
 
     def _generator(self, number: int) -> torch.Generator:
         """For masks: a function of seed, update, process and batch, so that nothing of it needs saving."""
@@ -180,36 +166,48 @@ class Loop:
             if item.batch is not None:
                 yield item.batch
 
-    def _log(self, window: Window, gradient_norm: float, display: Display) -> Window:
-        """Write a line of the log and begin a new window."""
-        elapsed = time.perf_counter() - window.since
-        loss, speed = window.loss / max(window.labels, 1), window.audio_seconds / elapsed
-        values: dict[str, float | None] = {
-            "loss": loss,
-            "learning_rate": float(self._schedule.get_last_lr()[0]),
-            "gradient_norm": gradient_norm,
-            "audio_seconds_per_second": speed,
-            "padding_share": 1.0 - window.audio_seconds / max(window.padded_seconds, 1e-9),
-            "stall_share": window.stalled / elapsed,
-        }
-        display.trained(loss, speed)
+    def _log(self, window: Window, display: Display) -> None:
+        values = {"learning_rate": max(float(rate) for rate in self._schedule.get_last_lr()), **window.values()}
+        display.trained(values["loss"], values["audio_seconds_per_second"])
         self._write("train", values)
-        return Window(since=time.perf_counter())
 
     def _evaluate(self, module: nn.Module, display: Display) -> None:
-        evaluation = self._evaluator.run(self._accelerator, module)
+        with self._average.swapped_in() if self._average is not None else contextlib.nullcontext():
+            self._judge(module, self._evaluator.run(self._accelerator, module), display)
+
+    def _judge(self, module: nn.Module, evaluation: Evaluation, display: Display) -> None:
+        """Log an evaluation of the module's weights as they are, and keep them where they are the best so far."""
         if self._accelerator.is_main_process:
             shown = [(transcript.reference, transcript.hypothesis) for transcript in evaluation.shown]
             self._write("validation", _numbers(evaluation), samples=shown)
             display.evaluated(self._progress.update, evaluation)
             self._record.draw_curve()
-        reached = (evaluation.wer, evaluation.cer)
-        if self._progress.best is None or reached < self._progress.best:
-            self._progress = replace(self._progress, best=reached)
-            if self._accelerator.is_main_process:
+        ranking = sorted([*self._progress.ranking, (evaluation.wer, evaluation.cer, self._progress.update)])
+        better = ranking[0][2] == self._progress.update
+        since = 0 if better else self._progress.evaluations_since_best + 1
+        kept = tuple(ranking[: self._config.optimisation.average_best])
+        self._progress = replace(self._progress, ranking=kept, evaluations_since_best=since)
+        if self._accelerator.is_main_process:
+            if self._config.optimisation.average_best > 1:
+                self._best.keep(self._accelerator.unwrap_model(module), self._progress.update, kept)
+            if better:
                 self._save_best(module, evaluation)
 
-    def _write(self, kind: str, values: dict[str, float | None], **more: Sequence[tuple[str, str]]) -> None:
+    def _average_best(self, module: nn.Module, display: Display) -> None:
+        """At the end: the mean of the best evaluations' weights, which takes their place where it is better."""
+        self._accelerator.wait_for_everyone()
+        if len(self._progress.ranking) < 2:
+            return
+        self._best.mean_into(self._accelerator.unwrap_model(module), self._progress.ranking)
+        evaluation = self._evaluator.run(self._accelerator, module)
+        better = (evaluation.wer, evaluation.cer) < self._progress.ranking[0][:2]
+        if self._accelerator.is_main_process:
+            display.averaged(len(self._progress.ranking), evaluation, better)
+            self._write("average", _numbers(evaluation))
+            if better:
+                self._save_best(module, evaluation)
+
+    def _write(self, kind: str, values: Mapping[str, float | None], **more: Sequence[tuple[str, str]]) -> None:
         """A line of log.jsonl, and the same to the trackers."""
         seconds = round(self._progress.audio_seconds, 2)
         if self._accelerator.is_main_process:
@@ -233,7 +231,8 @@ class Loop:
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             bare = self._accelerator.unwrap_model(module)
-            checkpoint.save(self._record.folder / "checkpoints", bare, self._optimiser, self._schedule, self._progress)
+            folder = self._record.folder / "checkpoints"
+            checkpoint.save(folder, bare, self._optimiser, self._schedule, self._progress, self._average)
 
     @contextlib.contextmanager
     def _catch_interrupt(self) -> Iterator[None]:

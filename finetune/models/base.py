@@ -8,6 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -34,6 +37,27 @@ class Batch:
         tensors = (self.inputs, self.lengths, self.labels, self.label_lengths)
         inputs, lengths, labels, label_lengths = (tensor.to(device, non_blocking=True) for tensor in tensors)
         return replace(self, inputs=inputs, lengths=lengths, labels=labels, label_lengths=label_lengths)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Seconds of audio, and seconds with padding."""
+        return sum(self.n_samples) / SAMPLE_RATE, len(self.n_samples) * max(self.n_samples) / SAMPLE_RATE
+
+    def split(self, parts: int) -> list["Batch"]:
+        """At most so many batches of neighbouring rows, of the same padded shape, together all rows in order."""
+        rows = -(-len(self.indices) // parts)
+        starts = range(0, len(self.indices), rows)
+        return [self._rows(slice(start, start + rows)) for start in starts] if parts > 1 else [self]
+
+    def _rows(self, rows: slice) -> "Batch":
+        return Batch(
+            self.indices[rows],
+            self.inputs[rows],
+            self.lengths[rows],
+            self.labels[rows],
+            self.label_lengths[rows],
+            self.n_samples[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +120,18 @@ class Recogniser(ABC):
     @abstractmethod
     def save(self, folder: Path, module: nn.Module) -> None:
         """Write a folder (or in it a file) that the family's own library loads without this project."""
+
+    def layers_above(self, parameter: str) -> int:
+        """Layers between a parameter, by its name in `module`, and the output: for layer-wise learning rates."""
+        return 0
+
+    def train_head_only(self, only: bool) -> None:
+        """While `only`, no gradient flows below the output layer. Raises UsageError where a family has none."""
+        if only:
+            raise UsageError(
+                "--optimisation.head_only_updates is set, but this family has no output layer of its own; expected 0: "
+                "set --optimisation.layer_decay below 1 to keep lower layers near what they were"
+            )
 
     def count_labels(self, batch: Batch) -> int:
         """Labels that the loss of a batch is a sum over."""

@@ -4,8 +4,10 @@ Loads from a folder or the Hub by id, trains under the waveform and text contrac
 transformers folder. An utterance's logits are the same in a padded batch and alone (`models.exact`).
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ class CTCModule(nn.Module):
         self.blank = blank
         self._valid_frames = ValidFrames(model)
         self._masks = LatentMasks(model, config)
+        self.head_only = False
 
     def log_probs(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Returns log-probabilities [batch, frames, units] in float32 and valid frames [batch].
@@ -42,7 +45,8 @@ class CTCModule(nn.Module):
         frames = self.frames(batch.lengths)
         positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
         attention_mask = (positions < batch.lengths[:, None]).long()
-        with self._valid_frames.of(batch.lengths), self._masks.drawn(frames, generator):
+        below = torch.no_grad() if self.head_only else nullcontext()
+        with below, self._valid_frames.of(batch.lengths), self._masks.drawn(frames, generator):
             hidden = self.model.base_model(batch.inputs, attention_mask=attention_mask).last_hidden_state
         logits = self.model.lm_head(self.model.dropout(hidden))
         return logits.float().log_softmax(dim=-1), frames
@@ -101,6 +105,17 @@ class Wav2Vec2(Recogniser):
                 "text belongs to the audio"
             )
         return None
+
+    def layers_above(self, parameter: str) -> int:
+        """The output layer has none above it, the top transformer layer one, what feeds the lowest one the most."""
+        layers = len(self.module.model.base_model.encoder.layers)
+        place = re.search(r"encoder\.layers\.(\d+)\.", parameter)
+        if place is not None:
+            return layers - int(place[1])
+        return 0 if ".lm_head." in parameter else layers + 1
+
+    def train_head_only(self, only: bool) -> None:
+        self.module.head_only = only
 
     def check_labels(self, texts: Sequence[str]) -> None:
         outside = self.vocabulary.outside(texts)

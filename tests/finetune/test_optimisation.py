@@ -1,12 +1,23 @@
 """The schedule against its three stages, the parameter groups against their rule, latent masks against their share."""
 
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
 
-from finetune.config import OptimisationConfig
-from finetune.optimisation import FINAL_SHARE, make_optimiser, tri_stage
+from finetune.config import ModelConfig, OptimisationConfig
+from finetune.models import build
+from finetune.models.base import Example, pad_batch
+from finetune.models.wav2vec2 import Wav2Vec2
+from finetune.optimisation import FINAL_SHARE, SCHEDULES, make_optimiser, make_schedule, tri_stage
 from preprocessing.spec_augment import latent_time_mask
+from tests.conftest import DEMO
+
+
+def recogniser() -> Wav2Vec2:
+    built = build(ModelConfig(base=str(DEMO / "wav2vec2"), freeze_feature_encoder=False), [], seed=0)
+    assert isinstance(built, Wav2Vec2)
+    return built
 
 
 def test_tri_stage_rises_holds_and_decays() -> None:
@@ -19,13 +30,56 @@ def test_tri_stage_rises_holds_and_decays() -> None:
     assert shares[749] == pytest.approx(FINAL_SHARE**0.5)  # exponential: half-way is the square root
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_rises_and_falls_and_moves_each_group_alike(schedule: str) -> None:
+    config = OptimisationConfig(updates=200, rise=0.1, hold=0.2, schedule=schedule, layer_decay=0.5)  # type: ignore[arg-type]
+    optimiser = make_optimiser(recogniser(), config)
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    rates = []
+    lambda_lr = make_schedule(optimiser, config)
+    for _ in range(200):
+        rates.append([rate / peak for rate, peak in zip(lambda_lr.get_last_lr(), peaks, strict=True)])
+        optimiser.step()
+        lambda_lr.step()
+    shares = [share for share, *others in rates if others == pytest.approx([share] * len(others))]
+    assert len(shares) == 200
+    assert max(shares) == pytest.approx(1.0)
+    assert shares[:20] == sorted(shares[:20]) and shares[59:] == sorted(shares[59:], reverse=True)
+    assert shares[-1] < 0.06
+
+
 def test_vectors_are_not_decayed() -> None:
-    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
-    module[0].weight.requires_grad_(True)
-    decayed, free = make_optimiser(module, OptimisationConfig(weight_decay=0.1)).param_groups
-    assert [tuple(p.shape) for p in decayed["params"]] == [(4, 3)]
-    assert free["weight_decay"] == 0.0
-    assert len(free["params"]) == 3
+    free, decayed = make_optimiser(recogniser(), OptimisationConfig(weight_decay=0.1)).param_groups
+    assert all(p.ndim > 1 for p in decayed["params"]) and decayed["weight_decay"] == 0.1
+    assert all(p.ndim == 1 for p in free["params"]) and free["weight_decay"] == 0.0
+
+
+def test_layers_learn_the_slower_the_deeper_they_lie() -> None:
+    """The output layer at the full rate, the top transformer layer at a step below, the feature encoder lowest."""
+    ours = recogniser()
+    rates: dict[int, float] = {}
+    for group in make_optimiser(ours, OptimisationConfig(learning_rate=1.0, layer_decay=0.8)).param_groups:
+        rates |= {id(parameter): group["lr"] for parameter in group["params"]}
+    model: Any = ours.module.model
+    layers = model.base_model.encoder.layers
+    assert rates[id(model.lm_head.weight)] == 1.0
+    for index, layer in enumerate(layers):
+        expected = 0.8 ** (len(layers) - index)
+        assert {round(rates[id(p)], 6) for p in layer.parameters()} == {round(expected, 6)}
+    below = {rates[id(p)] for p in model.base_model.feature_extractor.parameters()}
+    assert {round(rate, 6) for rate in below} == {round(0.8 ** (len(layers) + 1), 6)}
+
+
+def test_only_the_head_learns_while_told() -> None:
+    ours = recogniser()
+    batch = pad_batch([Example(0, torch.randn(8_000), (5, 6), 8_000)])
+    for only in (True, False):
+        ours.train_head_only(only)
+        ours.module.zero_grad()
+        ours.module(batch, None).backward()
+        below = [p.grad for name, p in ours.module.named_parameters() if "lm_head" not in name]
+        assert ours.module.model.lm_head.weight.grad is not None
+        assert all(gradient is None for gradient in below) == only
 
 
 def test_latent_masks_cover_their_share_within_each_length() -> None:
