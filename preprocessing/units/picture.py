@@ -1,9 +1,12 @@
 """The counts of a report as one picture: coverage, unseen text and frames, each by the number of units."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from preprocessing.units.report import Report
 
@@ -85,10 +88,11 @@ def _draw_frames(axes: Axes, report: Report) -> None:
     axes.set_xlabel("units in the vocabulary")
 
 
-def _thin(values: np.ndarray) -> np.ndarray:
+def _thin(values: NDArray[Any]) -> NDArray[Any]:
     """Some 400 of the values, even on a log axis, first and last among them."""
     at = np.unique(np.geomspace(1, len(values), 400).round().astype(int)) - 1
-    return values[at]
+    thinned: NDArray[Any] = values[at]
+    return thinned
 
 
 def _style(axes: Axes) -> None:

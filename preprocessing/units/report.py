@@ -65,9 +65,9 @@ def count(
     curves: list[Curve] = []
     source = None
     for kind in kinds:
-        asked: list[int | None] = [] if kind == "characters" else sorted(sizes)
+        asked: list[int | None] = [] if kind == "characters" else [*sorted(sizes)]
         whole: list[int | None] = [] if kind == "bpe" else [None]
-        for size in [*asked, *whole]:
+        for size in asked + whole:
             vocabulary = build(
                 kind, texts, size=size, language=language, syllable_counts=syllable_counts, flag="--sizes"
             )

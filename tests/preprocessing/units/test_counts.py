@@ -20,8 +20,6 @@ from tests.conftest import DEMO
 
 ALPHABET = "TO BE OR NOT THAT IS THE QUESTION WHETHER TIS NOBLER IN MIND"
 WORDS = st.sampled_from(sorted(ALPHABET.split()))
-    ["TO", "BE", "OR", "NOT", "THAT", "IS", "THE", "QUESTION", "WHETHER", "TIS", "NOBLER", "IN", "MIND"]
-)
 TEXT = st.lists(WORDS, min_size=1, max_size=8).map(" ".join)
 TEXTS = st.lists(TEXT, min_size=1, max_size=6)
 
