@@ -21,7 +21,19 @@ class ModelConfig:
     """Instead of base, a new model with random weights: keys of Wav2Vec2Config, or of Whisper's ModelDimensions."""
 
     vocabulary: Literal["keep", "new"] = "keep"
-    """keep: the base's own units. new: the characters of the training labels, on a fresh output layer."""
+    """keep: the base's own units. new: units made of the training labels, on a fresh output layer."""
+
+    units: Literal["characters", "syllables", "bpe", "words"] = "characters"
+    """What a new CTC vocabulary is made of; docs/units.md compares them."""
+
+    units_size: int | None = None
+    """How many units at the most; bpe needs it, for syllables and words it cuts those rarest in the labels."""
+
+    units_language: str | None = None
+    """Of the hyphenation that parts syllables: en_US, de_DE or another that pyphen has."""
+
+    units_dictionary: str | None = None
+    """CMUdict's file, plain or .gz: English syllables are then as many as it counts in a word."""
 
     freeze_feature_encoder: bool = True
     """Leave the convolutions as they are, as wav2vec 2.0 is fine-tuned."""
@@ -46,6 +58,40 @@ class ModelConfig:
 
     context_seconds: float = 30.0
     """Audio that Whisper's encoder sees at once; below 30 only to train faster, the checkpoint keeps all positions."""
+
+    def check_units(self) -> None:
+        """Raises UsageError where what is said of the units does not go together."""
+        if self.units != "characters":
+            if self.family != "wav2vec2":
+                raise UsageError(
+                    f"--model.units is {self.units} and --model.family {self.family}; expected wav2vec2, as Whisper "
+                    "keeps its own units: leave one of them out"
+                )
+            if self.vocabulary != "new" and self.scratch is None:
+                raise UsageError(
+                    f"--model.units is {self.units} and --model.vocabulary {self.vocabulary}; expected new, as the "
+                    "base keeps its own units otherwise: set --model.vocabulary new"
+                )
+        elif self.units_size is not None:
+            raise UsageError(
+                "--model.units_size is set and --model.units is characters, which are never cut; expected syllables, "
+                "bpe or words with it: leave one of them out"
+            )
+        if self.units == "bpe" and self.units_size is None:
+            raise UsageError(
+                "--model.units is bpe and --model.units_size unset; expected how many units to learn: set it, to 500 "
+                "for example"
+            )
+        if (self.units == "syllables") != (self.units_language is not None):
+            raise UsageError(
+                f"--model.units is {self.units} and --model.units_language {self.units_language}; expected a language "
+                "with syllables and with nothing else: name one such as en_US, or leave it out"
+            )
+        if self.units_dictionary is not None and not (self.units_language or "").startswith("en"):
+            raise UsageError(
+                f"--model.units_dictionary is set and --model.units_language {self.units_language}; expected English, "
+                "which CMUdict is of: leave it out"
+            )
 
 
 @dataclass(frozen=True)
@@ -163,6 +209,7 @@ class TrainConfig:
                 f"--model.base is {self.model.base!r} and --model.scratch {'set' if self.model.scratch else 'unset'}; "
                 "expected exactly one of them: name a checkpoint, or describe a new model"
             )
+        self.model.check_units()
         if not self.data.train:
             raise UsageError("--data.train is empty; expected a corpus or more: name a manifest")
         if (self.data.validation is None) == (self.data.validation_share == 0.0):

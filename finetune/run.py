@@ -51,7 +51,7 @@ def train(config: TrainConfig) -> None:
     else:
         validation, rejected = usable(validation_corpus, recogniser, text_profile, config.data)
         rejects += rejected
-    accelerator.print(_description(config, utterances, validation, rejects, recogniser))
+    accelerator.print(_description(config, utterances, validation, rejects, recogniser, labels))
 
     record = Record(config.output)
     denoise = SpectralGate() if config.data.denoise else None
@@ -142,6 +142,7 @@ def _description(
     validation: Sequence[Utterance],
     rejects: Sequence[Reject],
     recogniser: Recogniser,
+    labels: Sequence[str],
 ) -> str:
     parameters = sum(p.numel() for p in recogniser.module.parameters())
     trained = sum(p.numel() for p in recogniser.module.parameters() if p.requires_grad)
@@ -152,6 +153,7 @@ def _description(
         f"{len(utterances)} utterances, {hours:.2f} h to train on; {len(validation)} to validate on; "
         f"{len(rejects)} set aside",
     ]
+    lines += [units] if (units := recogniser.describe_labels(labels)) else []
     lines += [f"  {reject.where}: {reject.reason}" for reject in rejects[:5]]
     if len(rejects) > 5:
         lines.append(f"  ... all in {config.output / 'rejects.jsonl'}")

@@ -4,7 +4,7 @@ Graves et al. 2006, section 3.1. The order matters: dropping blanks first would 
 """
 
 from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 
 
 def collapse(path: Sequence[int], blank: int) -> list[int]:
@@ -14,13 +14,3 @@ def collapse(path: Sequence[int], blank: int) -> list[int]:
     [8, 5, 12, 12, 15]
     """
     return [unit for unit, _ in groupby(path) if unit != blank]
-
-
-def frames_needed(labels: Sequence[int]) -> int:
-    """Fewest frames that a CTC path for the labels takes: one each, and a blank between equal neighbours.
-
-    >>> frames_needed([8, 5, 12, 12, 15])
-    6
-    """
-    repeats = sum(first == second for first, second in pairwise(labels))
-    return len(labels) + repeats

@@ -113,6 +113,10 @@ class Recogniser(ABC):
     def check_labels(self, texts: Sequence[str]) -> None:
         """Raises UsageError when the units do not hold the texts, with the characters and their counts."""
 
+    def describe_labels(self, texts: Sequence[str]) -> str:
+        """What the units are and how many labels they cannot write, in one line; empty where they are the family's."""
+        return ""
+
     @abstractmethod
     def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
         """Greedy transcripts of a batch; `module` is this recogniser's, perhaps wrapped for several devices."""

@@ -16,14 +16,16 @@ from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
 from finetune.config import ModelConfig
-from finetune.ctc.collapse import collapse, frames_needed
+from finetune.ctc.collapse import collapse
 from finetune.models.base import Batch, Example, Heard, Recogniser
 from finetune.models.exact import ValidFrames
 from finetune.models.masking import LatentMasks
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
-from preprocessing.units import Vocabulary
+from preprocessing.units import Vocabulary, frames_needed
+from preprocessing.units import build as build_units
+from preprocessing.units.syllables import read_cmudict
 
 
 class CTCModule(nn.Module):
@@ -96,13 +98,14 @@ class Wav2Vec2(Recogniser):
             return f"{n_samples} samples; expected {self._shortest} or more, the model's receptive field: leave it out"
         if not text:
             return "an empty label; expected text: transcribe it or leave it out"
-        if self.vocabulary.outside([text]):
+        if self.vocabulary.unknown is None and self.vocabulary.outside([text]):
             return f"characters outside the vocabulary: {_counted(self.vocabulary.outside([text]))}"
-        frames, needed = self._n_frames(n_samples), frames_needed(self.encode(text))
+        labels = self.encode(text)
+        frames, needed = self._n_frames(n_samples), frames_needed(labels)
         if frames < needed:
             return (
-                f"{frames} frames for {len(text)} characters that need {needed}; CTC cannot fit them: check that the "
-                "text belongs to the audio"
+                f"{frames} frames for {len(labels)} {self.vocabulary.kind} that need {needed}; CTC cannot fit them: "
+                "check that the text belongs to the audio"
             )
         return None
 
@@ -119,7 +122,8 @@ class Wav2Vec2(Recogniser):
 
     def check_labels(self, texts: Sequence[str]) -> None:
         outside = self.vocabulary.outside(texts)
-        labels = sum(len(text.replace(" ", "")) for text in texts)
+        whole_words = self.vocabulary.unknown is not None
+        labels = sum(len(text.split()) if whole_words else len(text.replace(" ", "")) for text in texts)
         if labels and outside.total() > 0.5 * labels:
             example = next(text for text in texts if self.vocabulary.outside([text]))
             swapped = [text.swapcase() for text in texts]
@@ -133,6 +137,13 @@ class Wav2Vec2(Recogniser):
                 f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}; as in "
                 f"{example[:60]!r}); {remedy}"
             )
+
+    def describe_labels(self, texts: Sequence[str]) -> str:
+        told = f"{self.vocabulary.size} units: {self.vocabulary.kind}"
+        if self.vocabulary.unknown is None:
+            return told
+        unknown, words = self.vocabulary.outside(texts).total(), sum(len(text.split()) for text in texts)
+        return f"{told}; {unknown} of {words} words of the labels are {self.vocabulary.unknown_unit}"
 
     @torch.inference_mode()
     def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
@@ -176,13 +187,13 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
     """
     torch.manual_seed(seed)
     if config.scratch is not None:
-        return _from_scratch(config, Vocabulary.of_characters(labels))
+        return _from_scratch(config, _new_vocabulary(config, labels))
     from transformers import AutoFeatureExtractor, AutoModelForCTC
 
     assert config.base is not None
     try:
         feature_extractor = AutoFeatureExtractor.from_pretrained(config.base)
-        vocabulary = Vocabulary.load(config.base) if config.vocabulary == "keep" else Vocabulary.of_characters(labels)
+        vocabulary = Vocabulary.load(config.base) if config.vocabulary == "keep" else _new_vocabulary(config, labels)
         changes: dict[str, Any] = {} if config.vocabulary == "keep" else _sizes(vocabulary)
         model = AutoModelForCTC.from_pretrained(
             config.base,
@@ -214,6 +225,18 @@ def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2:
         raise UsageError(f"--model.scratch: {error}; expected keys of Wav2Vec2Config: mend them") from None
     feature_extractor = Wav2Vec2FeatureExtractor(return_attention_mask=settings.feat_extract_norm == "layer")
     return Wav2Vec2(config, model, vocabulary, feature_extractor)
+
+
+def _new_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
+    counts = None if config.units_dictionary is None else read_cmudict(Path(config.units_dictionary))
+    return build_units(
+        config.units,
+        labels,
+        size=config.units_size,
+        language=config.units_language,
+        syllable_counts=counts,
+        flag="--model.units_size",
+    )
 
 
 def _sizes(vocabulary: Vocabulary) -> dict[str, int]:

@@ -4,7 +4,8 @@ from itertools import product
 
 import torch
 
-from finetune.ctc.collapse import collapse, frames_needed
+from finetune.ctc.collapse import collapse
+from preprocessing.units import frames_needed
 
 UNITS = 3  # blank and two letters
 

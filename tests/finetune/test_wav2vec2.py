@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCTC
+from transformers import AutoModelForCTC, AutoTokenizer, pipeline
 
 from finetune.config import ModelConfig
+from finetune.ctc.collapse import collapse
 from finetune.models import build
 from finetune.models.base import pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2
 from preprocessing import audio
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
+from preprocessing.units import Vocabulary
 from tests.conftest import DEMO, read_manifest
 
 BASE = str(DEMO / "wav2vec2")
@@ -81,3 +83,66 @@ def test_what_cannot_be_trained_on(n_samples: int, text: str, reason: str | None
 def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=str(tmp_path)):
         build(ModelConfig(base=str(tmp_path)), [], seed=0)
+
+
+UNITS: dict[str, dict[str, object]] = {
+    "characters": {},
+    "syllables": {"units_language": "en_US"},
+    "bpe": {"units_size": 60},
+    "words": {"units_size": 40},
+}
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_every_kind_of_unit_trains_saves_and_loads(kind: str, tmp_path: Path) -> None:
+    """A handful of updates lower the loss; plain transformers reads from the folder what we read."""
+    rows = read_manifest(DEMO / "corpus" / "train.jsonl")[:40]
+    texts = [profile("librispeech")(row["text"]) for row in rows]
+    config = ModelConfig(base=BASE, vocabulary="new", units=kind, dropout=0.0, **UNITS[kind])  # type: ignore[arg-type]
+    config.check_units()
+    ours = build(config, texts, seed=0)
+    assert isinstance(ours, Wav2Vec2)
+    assert kind in ours.describe_labels(texts)
+    assert (ours.vocabulary.outside(texts).total() > 0) == (kind == "words")
+    waveforms = [audio.load(DEMO / "corpus" / row["audio"]) for row in rows[:4]]
+    assert all(ours.unusable(len(w), text) is None for w, text in zip(waveforms, texts, strict=False))
+    batch = pad_batch([ours.prepare(i, w, ours.encode(texts[i])) for i, w in enumerate(waveforms)])
+    optimiser = torch.optim.Adam([p for p in ours.module.parameters() if p.requires_grad], lr=1e-3)
+    losses = []
+    for _ in range(5):
+        optimiser.zero_grad()
+        loss = ours.module(batch, None)
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.8 * losses[0]
+    ours.module.eval()
+    ours.save(tmp_path, ours.module)
+    assert Vocabulary.load(str(tmp_path)) == ours.vocabulary and ours.vocabulary.kind == kind
+    plain, tokenizer = AutoModelForCTC.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
+    recognise = pipeline("automatic-speech-recognition", model=str(tmp_path))
+    for waveform in waveforms[:2]:
+        with torch.inference_mode():
+            path = plain(ours.prepare(0, waveform, ()).inputs[None]).logits[0].argmax(dim=-1).tolist()
+        read = ours.vocabulary.decode(collapse(path, ours.vocabulary.blank))
+        assert tokenizer.decode(path).split() == recognise(waveform.numpy())["text"].split() == read.split()
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"units": "bpe", "units_size": 60}, "--model.vocabulary"),
+        ({"units": "bpe", "vocabulary": "new"}, "--model.units_size"),
+        ({"units": "syllables", "vocabulary": "new"}, "--model.units_language"),
+        ({"units": "words", "vocabulary": "new", "units_language": "en_US"}, "--model.units_language"),
+        ({"units_size": 60}, "--model.units_size"),
+        ({"units": "words", "family": "whisper", "vocabulary": "new"}, "--model.family"),
+        (
+            {"units": "syllables", "vocabulary": "new", "units_language": "de_DE", "units_dictionary": "cmudict"},
+            "--model.units_dictionary",
+        ),
+    ],
+)
+def test_units_that_contradict_are_refused(options: dict[str, object], flag: str) -> None:
+    with pytest.raises(UsageError, match=flag):
+        ModelConfig(base=BASE, **options).check_units()  # type: ignore[arg-type]

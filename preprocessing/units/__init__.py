@@ -1,0 +1,18 @@
+"""Output units of a CTC model: characters, syllables, byte-pair pieces or words, all behind `Vocabulary`."""
+
+from preprocessing.units.build import KINDS, build
+from preprocessing.units.frames import frames_in, frames_needed
+from preprocessing.units.splitting import WORD_BOUNDARY
+from preprocessing.units.vocabulary import BLANK, SPECIAL, UNKNOWN, Vocabulary
+
+__all__ = [
+    "BLANK",
+    "KINDS",
+    "SPECIAL",
+    "UNKNOWN",
+    "WORD_BOUNDARY",
+    "Vocabulary",
+    "build",
+    "frames_in",
+    "frames_needed",
+]

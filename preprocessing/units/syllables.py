@@ -1,0 +1,254 @@
+"""Words into written syllables: pyphen's hyphenation, held for English to the number of syllables CMUdict counts.
+
+Hyphenation (Liang 1983, the patterns of LibreOffice) knows letters and many languages, but leaves out points that print
+badly: A-BOUT. CMUdict knows how many syllables are spoken, not where the letters part. So for a word that it lists:
+  too many points: those go first whose two parts are shortest together;
+  too few: points are added where English could begin a syllable, the longest such onset to the right (BO-DY, not
+  BOD-Y), then between two vowels (PO-EM); in the part with the most vowel groups first, leftmost on a tie.
+A part without a vowel letter always joins its neighbour. The parts are the word, letter for letter.
+"""
+
+import difflib
+import gzip
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+from preprocessing.errors import InputError, UsageError
+from preprocessing.units.splitting import Splitter
+
+ONSETS = frozenset(
+    [
+        "b",
+        "bl",
+        "br",
+        "c",
+        "ch",
+        "chr",
+        "cl",
+        "cr",
+        "d",
+        "dr",
+        "dw",
+        "f",
+        "fl",
+        "fr",
+        "g",
+        "gh",
+        "gl",
+        "gn",
+        "gr",
+        "h",
+        "j",
+        "k",
+        "kn",
+        "l",
+        "m",
+        "n",
+        "p",
+        "ph",
+        "pl",
+        "pr",
+        "qu",
+        "r",
+        "s",
+        "sc",
+        "sch",
+        "scr",
+        "sh",
+        "shr",
+        "sk",
+        "sl",
+        "sm",
+        "sn",
+        "sp",
+        "spl",
+        "spr",
+        "squ",
+        "st",
+        "str",
+        "sw",
+        "t",
+        "th",
+        "thr",
+        "tr",
+        "tw",
+        "v",
+        "w",
+        "wh",
+        "wr",
+        "x",
+        "y",
+        "z",
+    ]
+)
+VOWELS = frozenset("aeiouy")
+
+
+@dataclass(frozen=True)
+class Syllables(Splitter):
+    """Hyphenation's parts, and for the words in `splits` the parts given there."""
+
+    kind: ClassVar[str] = "syllables"
+    language: str
+    splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Words that a pronouncing dictionary parts otherwise, so that a saved vocabulary needs no dictionary."""
+
+    @cached_property
+    def _hyphenation(self) -> Any:
+        return hyphenation(self.language)
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[str, ...]]:
+        return dict(self.splits)
+
+    def pieces(self, word: str) -> Sequence[str]:
+        if word not in self._known:
+            self._known[word] = parts(word, points(word, self._hyphenation))
+        return self._known[word]
+
+    def settings(self) -> dict[str, Any]:
+        return {"language": self.language, "splits": {word: " ".join(split) for word, split in self.splits.items()}}
+
+
+def learn(words: Iterable[str], language: str, counts: Mapping[str, int]) -> Syllables:
+    """A splitter for a language; `counts` has syllables of lower-case words, and may be empty."""
+    plain = Syllables(language)
+    splits = {}
+    for word in sorted(set(words)):
+        count = counts.get(word.lower())
+        if count is not None:
+            split = parts(word, fitted(word, points(word, plain._hyphenation), count))
+            if split != plain.pieces(word):
+                splits[word] = split
+    return Syllables(language, splits)
+
+
+def read_cmudict(path: Path) -> dict[str, int]:
+    """Syllables of each word: its vowels, which alone bear a stress digit. Of several pronunciations, the first.
+
+    Raises InputError when the file is missing or is no such dictionary.
+    """
+    counts: dict[str, int] = {}
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            for line in lines:
+                word, *phones = line.split("#")[0].split()
+                if not word.endswith(")"):  # a(2) is another pronunciation of a
+                    counts[word.lower()] = sum(phone[-1].isdigit() for phone in phones)
+    except (OSError, EOFError, UnicodeDecodeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{path}: cannot be read ({reason}); expected CMUdict, a word and its phones on each line: mend the path"
+        ) from None
+    if not any(counts.values()):
+        raise InputError(f"{path}: no phones with stress digits; expected CMUdict, as in `body B AA1 D IY0`")
+    return counts
+
+
+def hyphenation(language: str) -> Any:
+    """pyphen's patterns of a language, such as en_US or de. Raises UsageError naming the nearest there is."""
+    import pyphen
+
+    found = pyphen.language_fallback(language)
+    if found is None:
+        near = difflib.get_close_matches(language, pyphen.LANGUAGES, n=3, cutoff=0.4) or ["en_US", "de_DE"]
+        raise UsageError(
+            f"no hyphenation for language {language!r}; expected one that pyphen has, such as {', '.join(near)}: "
+            "choose one of them"
+        )
+    return pyphen.Pyphen(lang=found, left=1, right=1)
+
+
+def points(word: str, patterns: Any) -> list[int]:
+    """Where hyphenation parts a word, without parts that lack a vowel letter."""
+    if len(word.lower()) != len(word):  # pyphen looks at lower case: its points would be those of another word
+        return []
+    found = sorted({int(point) for point in patterns.positions(word) if 0 < point < len(word)})
+    return _voiced(word, found) if _has_vowel(word) else found
+
+
+def parts(word: str, at: Sequence[int]) -> tuple[str, ...]:
+    """
+    >>> parts("CHAPTER", [4])
+    ('CHAP', 'TER')
+    """
+    return tuple(word[start:stop] for start, stop in pairwise((0, *at, len(word))))
+
+
+def fitted(word: str, at: Sequence[int], count: int) -> list[int]:
+    """Points that part an English word into `count` syllables, or as near as its letters allow.
+
+    >>> parts("COMFORTABLY", fitted("COMFORTABLY", [3, 7], 4))
+    ('COM', 'FORT', 'A', 'BLY')
+    """
+    chosen = list(at)
+    while len(chosen) >= max(count, 1):
+        edges = (0, *chosen, len(word))
+        chosen.remove(min(chosen, key=lambda point: edges[edges.index(point) + 1] - edges[edges.index(point) - 1]))
+    groups = vowel_groups(word)
+    onsets = [_onset(word, first[1], second[0]) for first, second in pairwise(groups)]
+    hiatuses = [point for start, stop in groups for point in range(start + 1, stop)]
+    for candidates in (onsets, hiatuses):
+        while len(chosen) + 1 < count:
+            longer = {point: sorted([*chosen, point]) for point in candidates if point not in chosen}
+            crowding = {
+                point: _vowel_groups_around(groups, chosen, point)
+                for point, at in longer.items()
+                if _voiced(word, at) == at
+            }
+            if not crowding:
+                break
+            chosen = longer[min(crowding, key=lambda point: (-crowding[point], point))]
+    return chosen
+
+
+def vowel_groups(word: str) -> list[tuple[int, int]]:
+    """Runs of vowel letters, [start, stop). y before a vowel begins a syllable (YES, BEYOND); so does qu.
+
+    >>> vowel_groups("QUESTION")
+    [(2, 3), (5, 7)]
+    """
+    letters = "".join(_plain(letter) for letter in word)
+    letters = re.sub(r"(^|[aeiou])y(?=[aeiou])", r"\1j", letters)
+    letters = letters.replace("qu", "qw")
+    return [found.span() for found in re.finditer("[aeiouy]+", letters)]
+
+
+def _onset(word: str, stop: int, start: int) -> int:
+    """Of the consonants between two vowel groups, where the longest run that can begin an English word begins."""
+    return next((point for point in range(stop, start) if word[point:start].lower() in ONSETS), max(start - 1, stop))
+
+
+def _vowel_groups_around(groups: Collection[tuple[int, int]], at: Sequence[int], point: int) -> int:
+    start = max((other for other in at if other < point), default=0)
+    stop = min((other for other in at if other > point), default=10**6)
+    return sum(start <= group[0] < stop for group in groups)
+
+
+def _voiced(word: str, at: Sequence[int]) -> list[int]:
+    """The points without those that leave a part without a vowel letter: such a part joins the one before it."""
+    kept: list[int] = []
+    start = 0
+    for point in at:
+        if _has_vowel(word[start:point]):
+            kept.append(point)
+            start = point
+    if kept and not _has_vowel(word[kept[-1] :]):
+        kept.pop()
+    return kept
+
+
+def _has_vowel(part: str) -> bool:
+    return any(_plain(letter) in VOWELS for letter in part)
+
+
+def _plain(letter: str) -> str:
+    """One lower-case letter without its diacritics, or the letter itself."""
+    plain = unicodedata.normalize("NFD", letter)[0].lower()
+    return plain if len(plain) == 1 else letter
