@@ -1,6 +1,6 @@
 """From a corpus to examples: which utterances can be trained on, and the dataset that decodes them when asked.
 
-Durations are all that is kept of the audio. What turns out to be unusable, before training or when it is decoded, is
+Durations are all that is kept of the audio, and batches are planned by them. What turns out to be unusable, before training or when it is decoded, is
 a Reject with its reason.
 """
 
@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from finetune.config import DataConfig
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
 from preprocessing import audio
-from preprocessing.corpus import Corpus, Reject, Utterance
+from preprocessing.corpus import DURATION_SECONDS, DURATION_SHARE, Corpus, Reject, Utterance
 from preprocessing.errors import InputError
 from preprocessing.text import Profile
 
@@ -60,8 +60,18 @@ def _outside(utterance: Utterance, config: DataConfig) -> str | None:
 
 
 def load_waveform(utterance: Utterance) -> Tensor:
-    """The utterance's part of its audio, under the waveform contract [samples]."""
-    return audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+    """The utterance's part of its audio, under the waveform contract [samples].
+
+    Raises InputError when it is not as long as the utterance says: batches were planned by that, and memory with them.
+    """
+    waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+    seconds = len(waveform) / audio.SAMPLE_RATE
+    if not utterance.lasts(seconds):
+        raise InputError(
+            f"manifest says {utterance.duration:.2f} s, the audio holds {seconds:.2f} s; expected the two within "
+            f"{DURATION_SECONDS:g} s or {DURATION_SHARE:.0%}: mend 'duration', or leave it out to have it read"
+        )
+    return waveform
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,22 @@
 """
 
 from preprocessing.corpus.open import from_dataset, open_corpus
-from preprocessing.corpus.utterance import Corpus, Reject, Utterance, missing_files
+from preprocessing.corpus.utterance import (
+    DURATION_SECONDS,
+    DURATION_SHARE,
+    Corpus,
+    Reject,
+    Utterance,
+    missing_files,
+)
 
-__all__ = ["Corpus", "Reject", "Utterance", "from_dataset", "missing_files", "open_corpus"]
+__all__ = [
+    "DURATION_SECONDS",
+    "DURATION_SHARE",
+    "Corpus",
+    "Reject",
+    "Utterance",
+    "from_dataset",
+    "missing_files",
+    "open_corpus",
+]

@@ -23,6 +23,9 @@ SEXES = {"f": "F", "female": "F", "female_feminine": "F", "woman": "F", "w": "F"
     "male_masculine": "M",
     "man": "M",
 }
+DOMAIN_KEYS = ("domain",)
+HUGE = 10**40  # no name has so many digits
+LONGEST_SECONDS = 1e9  # thirty years
 AGREES_SECONDS = 0.1  # how far start, stop and the length of the audio may lie apart
 
 
@@ -39,20 +42,23 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     folder: what relative paths are relative to, with its separator at the end, or "".
     Raises InputError with the reason when the fields make no utterance.
     """
-    audio = find_audio(_first(fields, AUDIO_KEYS), fields, folder)
-    text = _first(fields, TEXT_KEYS)
+    get = fields.get
+    text = get("text")
     if text.__class__ is not str:
-        raise InputError(f"no 'text' among {_listed(fields)}; expected what was said: add it, or '' for silence")
-    stated, start, stop = _seconds(fields, "duration"), _seconds(fields, "start"), _seconds(fields, "stop")
-    if stated == 0.0:
-        raise InputError("'duration' is 0; expected seconds above 0: mend it, or leave it out")
-    offset = None if start is not None else _seconds(fields, "offset")
-    if offset is not None:  # NeMo's manifests: `duration` seconds from `offset` on
-        start, stop = offset, None if stated is None else offset + stated
-    start = start or 0.0
-    if stop is not None and start >= stop:
-        raise InputError(_backwards(start, stop))
-    duration = _duration(stated, start, stop)
+        text = _text(fields)
+    audio = get("audio")
+    if audio.__class__ is not str or not audio or "\0" in audio:
+        audio = find_audio(_first(fields, AUDIO_KEYS), fields, folder)
+    elif folder and audio[0] != "/":
+        audio = folder + audio
+    stated = get("duration")
+    if stated.__class__ is not float or not 0.0 < stated < LONGEST_SECONDS:
+        stated = _stated(fields)
+    if "start" in fields or "stop" in fields or "offset" in fields:
+        start, stop = _part(fields, stated)
+        duration = _duration(stated, start, stop)
+    else:
+        start, stop, duration = 0.0, None, stated
     utterance = Utterance(
         _id(fields, audio, start, stop),
         audio,
@@ -61,11 +67,35 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
         _name(fields, SPEAKER_KEYS),
         _sex(fields),
         _name(fields, LANGUAGE_KEYS),
-        _name(fields, ("domain",)),
+        _name(fields, DOMAIN_KEYS),
         start,
         stop,
     )
     return Draft(utterance, stated) if duration is None else utterance
+
+
+def _text(fields: dict[str, Any]) -> str:
+    text = _first(fields, TEXT_KEYS)
+    if not isinstance(text, str):
+        raise InputError(f"no 'text' among {_listed(fields)}; expected what was said: add it, or '' for silence")
+    return text
+
+
+def _stated(fields: dict[str, Any]) -> float | None:
+    stated = _seconds(fields, "duration")
+    if stated == 0.0:
+        raise InputError("'duration' is 0; expected seconds above 0: mend it, or leave it out")
+    return stated
+
+
+def _part(fields: dict[str, Any], stated: float | None) -> tuple[float, float | None]:
+    start, stop = _seconds(fields, "start"), _seconds(fields, "stop")
+    offset = None if start is not None else _seconds(fields, "offset")
+    if offset is not None:  # NeMo's manifests: `duration` seconds from `offset` on
+        start, stop = offset, None if stated is None else offset + stated
+    if stop is not None and (start or 0.0) >= stop:
+        raise InputError(_backwards(start or 0.0, stop))
+    return start or 0.0, stop
 
 
 def settled_duration(draft: Draft, length: float) -> float:
@@ -132,19 +162,22 @@ def _seconds(fields: dict[str, Any], key: str) -> float | None:
     if value is None:
         return None
     if value.__class__ is float or (isinstance(value, int | float) and not isinstance(value, bool)):
-        if 0.0 <= value < 1e9:
+        if 0.0 <= value < LONGEST_SECONDS:
             return float(value)
     raise InputError(f"{key!r} is {_shown(value)}; expected seconds from 0 up: mend it")
 
 
 def _shown(value: Any) -> str:
     """A value as a sentence has room for it; str() of an integer of thousands of digits would raise."""
-    return "a huge number" if isinstance(value, int) and abs(value) >= 10**40 else repr(value)[:80]
+    return "a huge number" if isinstance(value, int) and abs(value) >= HUGE else repr(value)[:80]
 
 
 def _id(fields: dict[str, Any], audio: AudioSource, start: float, stop: float | None) -> str:
     """As given; else the file's name without suffix, with the part's milliseconds where it is a part."""
-    given = _name(fields, ID_KEYS, intern=False)
+    given = fields.get("id")
+    if given.__class__ is str and given:
+        return given  # type: ignore[no-any-return]
+    given = _name(fields, ID_KEYS)
     if given:
         return given
     named = audio if not isinstance(audio, bytes) else _name(fields, ("path",)) or ""
@@ -154,22 +187,20 @@ def _id(fields: dict[str, Any], audio: AudioSource, start: float, stop: float | 
     return f"{stem}-{round(start * 1000):07d}" + ("" if stop is None else f"-{round(stop * 1000):07d}")
 
 
-def _name(fields: dict[str, Any], keys: tuple[str, ...], *, intern: bool = True) -> str | None:
+def _name(fields: dict[str, Any], keys: tuple[str, ...]) -> str | None:
     """A name or number as a string; equal ones share one object, for a corpus repeats its few speakers a lot."""
     for key in keys:
         value = fields.get(key)
-        if value is None or value == "":
-            continue
         if value.__class__ is str:
-            return sys.intern(value) if intern else value
-        if isinstance(value, dict | list | bytes | bool):
-            raise InputError(f"{key!r} is {_shown(value)}; expected a name: mend it")
-        if isinstance(value, int) and abs(value) >= 10**40:
-            raise InputError(f"{key!r} is a huge number; expected a name: mend it")
-        return sys.intern(str(value))
+            if value:
+                return sys.intern(value)
+        elif value is not None:
+            if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) >= HUGE:
+                raise InputError(f"{key!r} is {_shown(value)}; expected a name: mend it")
+            return sys.intern(str(value))
     return None
 
 
 def _sex(fields: dict[str, Any]) -> str | None:
     name = _name(fields, SEX_KEYS)
-    return None if name is None else SEXES.get(name.lower(), name)
+    return name if name is None or name in ("F", "M") else SEXES.get(name.lower(), name)

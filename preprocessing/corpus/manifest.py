@@ -16,6 +16,7 @@ from preprocessing.errors import InputError
 
 NUMBERS = ("start", "stop", "duration", "offset")
 SNIFFED_BYTES = 4096
+_decode = json.JSONDecoder().decode  # what json.loads calls after looking at its arguments
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -58,8 +59,8 @@ def json_rows(path: str) -> Iterator[Row]:
 def _json_fields(line: bytes) -> dict[str, Any] | str:
     try:
         text = line.decode("utf-8")
-        fields = json.loads(text)
-        if _SURROGATE.search(text):  # half of a surrogate pair is no character, and could never be written again
+        fields = _decode(text)
+        if "\\u" in text and _SURROGATE.search(text):  # half of a surrogate pair is no character, and could never be written again
             json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         return not_utf8(error)

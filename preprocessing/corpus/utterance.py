@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from preprocessing.audio import AudioSource
 from preprocessing.errors import InputError
 
+DURATION_SECONDS, DURATION_SHARE = 0.1, 0.02  # how far a stated duration may be off, whichever is more
+
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
@@ -23,6 +25,10 @@ class Utterance:
     domain: str | None = None
     start: float = 0.0
     stop: float | None = None
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether audio of so many seconds is as long as `duration` says."""
+        return abs(seconds - self.duration) <= max(DURATION_SECONDS, DURATION_SHARE * self.duration)
 
 
 @dataclass(frozen=True, slots=True)
