@@ -1,7 +1,7 @@
 """From a corpus to examples: which utterances can be trained on, and the dataset that decodes them when asked.
 
-Durations are all that is kept of the audio, and batches are planned by them. What turns out to be unusable, before training or when it is decoded, is
-a Reject with its reason.
+Durations are all that is kept of the audio, and batches are planned by them. What turns out to be
+unusable, before training or when it is decoded, is a Reject with its reason.
 """
 
 import hashlib

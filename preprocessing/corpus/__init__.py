@@ -3,17 +3,23 @@
     corpus = open_corpus("my/train.jsonl")
     for utterance in corpus.utterances: ...
     for reject in corpus.rejects: ...
+
+Names are imported when first asked for: the command's --help needs none of what reading audio needs.
 """
 
-from preprocessing.corpus.open import from_dataset, open_corpus
-from preprocessing.corpus.utterance import (
-    DURATION_SECONDS,
-    DURATION_SHARE,
-    Corpus,
-    Reject,
-    Utterance,
-    missing_files,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from preprocessing.corpus.open import from_dataset, open_corpus
+    from preprocessing.corpus.utterance import (
+        DURATION_SECONDS,
+        DURATION_SHARE,
+        Corpus,
+        Reject,
+        Utterance,
+        missing_files,
+    )
 
 __all__ = [
     "DURATION_SECONDS",
@@ -25,3 +31,10 @@ __all__ = [
     "missing_files",
     "open_corpus",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "open" if name in ("from_dataset", "open_corpus") else "utterance"
+    return getattr(import_module(f"{__name__}.{module}"), name)

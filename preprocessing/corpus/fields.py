@@ -24,6 +24,7 @@ SEXES = {"f": "F", "female": "F", "female_feminine": "F", "woman": "F", "w": "F"
     "man": "M",
 }
 DOMAIN_KEYS = ("domain",)
+PATH_MAX = 4096  # bytes, of Linux
 HUGE = 10**40  # no name has so many digits
 LONGEST_SECONDS = 1e9  # thirty years
 AGREES_SECONDS = 0.1  # how far start, stop and the length of the audio may lie apart
@@ -47,7 +48,7 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     if text.__class__ is not str:
         text = _text(fields)
     audio = get("audio")
-    if audio.__class__ is not str or not audio or "\0" in audio:
+    if audio.__class__ is not str or not 0 < len(audio) <= PATH_MAX or "\0" in audio:
         audio = find_audio(_first(fields, AUDIO_KEYS), fields, folder)
     elif folder and audio[0] != "/":
         audio = folder + audio
@@ -116,7 +117,7 @@ def settled_duration(draft: Draft, length: float) -> float:
 
 def find_audio(audio: Any, fields: dict[str, Any], folder: str) -> AudioSource:
     """A path, or encoded bytes, or datasets' dict of both. Raises InputError on anything else."""
-    if audio.__class__ is str and audio and "\0" not in audio:
+    if audio.__class__ is str and 0 < len(audio) <= PATH_MAX and "\0" not in audio:
         return audio if not folder or os.path.isabs(audio) else folder + audio
     if audio is None:
         raise InputError(f"no 'audio' among {_listed(fields)}; expected the path of an audio file: add it")
@@ -161,9 +162,8 @@ def _seconds(fields: dict[str, Any], key: str) -> float | None:
     value = fields.get(key)
     if value is None:
         return None
-    if value.__class__ is float or (isinstance(value, int | float) and not isinstance(value, bool)):
-        if 0.0 <= value < LONGEST_SECONDS:
-            return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < LONGEST_SECONDS:
+        return float(value)
     raise InputError(f"{key!r} is {_shown(value)}; expected seconds from 0 up: mend it")
 
 
@@ -176,7 +176,7 @@ def _id(fields: dict[str, Any], audio: AudioSource, start: float, stop: float | 
     """As given; else the file's name without suffix, with the part's milliseconds where it is a part."""
     given = fields.get("id")
     if given.__class__ is str and given:
-        return given  # type: ignore[no-any-return]
+        return given
     given = _name(fields, ID_KEYS)
     if given:
         return given

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from preprocessing.corpus.statistics import UNNAMED, Statistics
 
 INK, PALE_INK, FILL, ACCENT, PAPER = "#1f2430", "#6b7280", "#3b5b92", "#b4532a", "#ffffff"
-BINS = 50
+MOST_BINS = 50
 SPEAKERS_NAMED = 12  # more are drawn without their names
 
 
@@ -72,13 +73,14 @@ def _histogram(axes: Axes, title: str, unit: str, values: Sequence[float]) -> No
         _empty(axes, title, "nothing to count")
         return
     _style(axes, title)
-    axes.hist(values, bins=BINS, color=FILL)
+    axes.hist(values, bins=min(MOST_BINS, max(10, 2 * round(len(values) ** 0.5))), color=FILL)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     median = float(np.median(values))
     axes.axvline(median, color=ACCENT, linewidth=1.2)
     axes.set_xlabel(unit, fontsize=9)
     axes.set_ylabel("utterances", fontsize=9)
     low, high = min(values), max(values)
-    _note(axes, f"median {median:.4g}   ·   {low:.4g} to {high:.4g}".replace("-", "−"))
+    _note(axes, f"median {median:.3g}   ·   {low:.3g} to {high:.3g}".replace("-", "−"))
 
 
 def _speakers(axes: Axes, found: Statistics) -> None:
@@ -97,4 +99,4 @@ def _speakers(axes: Axes, found: Statistics) -> None:
     else:
         axes.set_xlabel("speakers, from the most to the least", fontsize=9)
         axes.margins(x=0.01)
-    _note(axes, f"{heights[0]:.4g} to {heights[-1]:.3g}   ·   Gini {found.gini:.2f}")
+    _note(axes, f"{heights[0]:.3g} to {heights[-1]:.3g}   ·   Gini {found.gini:.2f}")

@@ -1,4 +1,4 @@
-"""Folders of audio: Hugging Face's audiofolder (metadata.csv or .jsonl), and a bare one with a .txt beside each file."""
+"""Folders of audio: Hugging Face's audiofolder (metadata.csv or .jsonl), and a bare one, a .txt beside each file."""
 
 import os
 from collections.abc import Iterator

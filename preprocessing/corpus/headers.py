@@ -25,7 +25,10 @@ def lengths(sources: Iterable[AudioSource], total: int) -> Iterator[float | Inpu
 
     waiting = iter(sources)
     quiet = total < QUIET_FILES
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar, ThreadPoolExecutor(THREADS) as pool:
+    with (
+        Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
         task = bar.add_task("reading audio headers", total=total)
         while chunk := list(islice(waiting, AT_ONCE)):
             yield from pool.map(_length, chunk)

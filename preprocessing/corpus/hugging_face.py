@@ -1,4 +1,4 @@
-"""Hugging Face datasets: streamed by `hf:` reference, saved by save_to_disk, handed over as an object, or parquet files.
+"""Hugging Face datasets: streamed by `hf:` reference, saved by save_to_disk, handed over, or as parquet files.
 
 Nothing is decoded by datasets, which wants torchcodec for that: the encoded bytes or the path come through. Where a row
 holds the bytes, they stay in memory with its utterance.
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from preprocessing.corpus.fields import AUDIO_KEYS
-from preprocessing.corpus.rows import Row, Rows
+from preprocessing.corpus.rows import Row, Rows, folders_in
 from preprocessing.errors import InputError, UsageError
 
 PARQUET_ROWS = 64  # read at a time: a row may hold megabytes of audio
@@ -51,7 +51,7 @@ def saved_splits(folder: str) -> list[str]:
     """Names of the splits when the folder is a DatasetDict's own."""
     if not os.path.isfile(os.path.join(folder, "dataset_dict.json")):
         return []
-    return sorted(entry.name for entry in os.scandir(folder) if is_saved(entry.path))
+    return [os.path.basename(below) for below in folders_in(folder) if is_saved(below)]
 
 
 def is_saved(folder: str) -> bool:

@@ -69,13 +69,13 @@ def _table(folder: str, name: str) -> tuple[dict[str, tuple[int, str]], list[Row
     if not os.path.isfile(path):
         return found, rejects
     for number, line, reason in text_lines(path):
-        key, *value = line.split(maxsplit=1)[:2] if reason is None else ("",)
+        key, value = (*line.split(maxsplit=1), "", "")[:2]
         if reason is None and key in found:
             reason = f"{key!r} occurs before, in line {found[key][0]}; expected each once: remove one of them"
         if reason is not None:
             rejects.append(Row(path, number, reason))
         else:
-            found[key] = (number, value[0] if value else "")
+            found[key] = (number, value)
     return found, rejects
 
 
@@ -87,7 +87,7 @@ def _number(value: str | None, where: str) -> float | None:
     try:
         return None if value is None else float(value)
     except ValueError:
-        raise InputError(f"{where} says {value[:40]!r}; expected seconds: mend it") from None
+        raise InputError(f"{where} says {value!r:.40}; expected seconds: mend it") from None
 
 
 def _segment(
@@ -113,6 +113,6 @@ def _audio(folder: str, recordings: dict[str, tuple[int, str]], name: str) -> st
             "write the audio to files"
         )
     if _ARCHIVE.search(path):
-        raise InputError(f"recording {name!r} in wav.scp lies in an archive ({path[:60]!r}); expected a file: extract it")
+        raise InputError(f"recording {name!r} in wav.scp is in an archive ({path[:60]!r}); expected a file: extract it")
     within = os.path.join(folder, path)
     return within if os.path.exists(within) or os.path.isabs(path) else path if os.path.exists(path) else within

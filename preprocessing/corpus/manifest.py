@@ -55,12 +55,13 @@ def json_rows(path: str) -> Iterator[Row]:
             yield Row(path, number, _json_fields(line))
 
 
-
 def _json_fields(line: bytes) -> dict[str, Any] | str:
     try:
         text = line.decode("utf-8")
         fields = _decode(text)
-        if "\\u" in text and _SURROGATE.search(text):  # half of a surrogate pair is no character, and could never be written again
+        if "\\u" in text and _SURROGATE.search(
+            text
+        ):  # half of a surrogate pair is no character, and could never be written again
             json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         return not_utf8(error)
@@ -136,7 +137,9 @@ def _table_row(header: Sequence[str], cells: list[str], tabs: bool) -> dict[str,
         try:
             whole.encode()
         except UnicodeEncodeError as error:
-            return f"not UTF-8 in {whole[max(error.start - 10, 0) : error.start]!r}...; expected UTF-8: convert the file"
+            return (
+                f"not UTF-8 in {whole[max(error.start - 10, 0) : error.start]!r}...; expected UTF-8: convert the file"
+            )
     if tabs and '""' in whole:
         cells = [cell[1:-1].replace('""', '"') if _is_quoted(cell) else cell for cell in cells]
     row: dict[str, Any] = dict(zip(header, cells, strict=False))

@@ -19,12 +19,12 @@ from preprocessing.corpus import hugging_face, kaldi, published
 from preprocessing.corpus.fields import Draft, read_fields, settled_duration
 from preprocessing.corpus.headers import lengths
 from preprocessing.corpus.manifest import read_manifest
-from preprocessing.corpus.rows import Rows
+from preprocessing.corpus.rows import Rows, folders_in
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 from preprocessing.errors import InputError
 
 FOLDERS = (
-    "a folder with metadata.csv or metadata.jsonl, LibriSpeech's, Common Voice's or Kaldi's, one that save_to_disk wrote, "
+    "one with metadata.csv or metadata.jsonl, LibriSpeech's, Common Voice's, Kaldi's, one that save_to_disk wrote, "
     "parquet files, or audio with a .txt beside each"
 )
 
@@ -61,7 +61,8 @@ def _rows(reference: str) -> Rows:
     except ValueError:  # a NUL in the name
         pass
     raise InputError(
-        f"{reference!r}"[1:-1] + ": no such file or folder; expected a manifest (JSONL, CSV, TSV, parquet), a folder with "
+        f"{reference!r}"[1:-1]
+        + ": no such file or folder; expected a manifest (JSONL, CSV, TSV, parquet), a folder with "
         "metadata.csv or of another known kind, or hf:DATASET: mend the path"
     )
 
@@ -97,7 +98,8 @@ def _folder_reader(folder: str) -> Callable[[], Rows]:
     splits = _splits(folder) if not found or published.is_librispeech(folder) else []
     if len(splits) > 1:
         raise InputError(
-            f"{folder}: holds the splits {', '.join(splits)}; expected one: name it, as in {os.path.join(folder, splits[0])}"
+            f"{folder}: holds the splits {', '.join(splits)}; expected one: name it, as in "
+            f"{os.path.join(folder, splits[0])}"
         )
     if found:
         return next(iter(found.values()))
@@ -131,13 +133,12 @@ def _splits(folder: str) -> list[str]:
     saved = hugging_face.saved_splits(folder)
     if saved:
         return saved
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    with_metadata = [name for name in names if audiofolder.metadata_file(os.path.join(folder, name)) is not None]
-    return with_metadata or published.librispeech_subsets(folder)
+    with_metadata = [below for below in folders_in(folder) if audiofolder.metadata_file(below) is not None]
+    return [os.path.basename(below) for below in with_metadata] or published.librispeech_subsets(folder)
 
 
 def _assemble(reference: str, rows: Rows, limit: int | None) -> Corpus:
-    """Utterances in their order, each id once. Without a limit all rows are read, then all missing durations at once."""
+    """Utterances in their order, each id once. Without a limit all rows are read, then all missing durations."""
     utterances: list[Utterance] = []
     rejects: list[Reject] = []
     sources: list[str] = []  # of every accepted utterance, with its number: where an id was first seen
@@ -200,7 +201,8 @@ def _settled(window: list[Made]) -> Iterator[tuple[str, int, Utterance | str]]:
 
 
 def _where(source: str, number: int) -> str:
-    return f"{source}[{number}]" if source.startswith("hf:") else f"{source}:{number}"
+    shown = source if source.isprintable() else repr(source)[1:-1]
+    return f"{shown}[{number}]" if source.startswith("hf:") else f"{shown}:{number}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Corpora as they are published: LibriSpeech's tree (Multilingual LibriSpeech's and LibriTTS's are others) and Common Voice.
+"""Corpora as they are published: LibriSpeech's tree and Common Voice.
 
 LibriSpeech: subset/speaker/chapter/speaker-chapter.trans.txt, a line `id TEXT`, audio beside it; SPEAKERS.TXT above.
 Common Voice: tables validated.tsv, train.tsv, ... with path, sentence, client_id, gender, locale; audio in clips/.
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from preprocessing.corpus.manifest import table_rows
-from preprocessing.corpus.rows import Row, Rows, files_below, text_lines
+from preprocessing.corpus.rows import Row, Rows, files_below, folders_in, text_lines
 from preprocessing.errors import InputError
 
 TRANSCRIPTS = ".trans.txt"
@@ -19,30 +19,23 @@ LEVELS_ABOVE = 3  # chapter -> speaker -> subset -> corpus, where SPEAKERS.TXT s
 
 def is_librispeech(folder: str) -> bool:
     """Transcripts no deeper than corpus/subset/speaker/chapter."""
-    return any(True for _ in _transcripts(folder, 4))
+    return next(_transcripts(folder, 4), None) is not None
 
 
 def librispeech_subsets(folder: str) -> list[str]:
     """Names of the sub-folders that are subsets when `folder` is the corpus's own: train-clean-100, test-other, ..."""
     return [
-        entry.name
-        for entry in _folders(folder)
-        if not any(True for _ in _transcripts(entry.path, 1)) and any(True for _ in _transcripts(entry.path, 3))
+        os.path.basename(below)
+        for below in folders_in(folder)
+        if next(_transcripts(below, 2), None) is None and next(_transcripts(below, 3), None) is not None
     ]
 
 
-def _folders(folder: str) -> list["os.DirEntry[str]"]:
-    with os.scandir(folder) as entries:
-        return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
-
-
 def _transcripts(folder: str, levels: int) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        names = [entry.path for entry in entries if entry.name.endswith(TRANSCRIPTS)]
-    yield from names
+    yield from (os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(TRANSCRIPTS))
     if levels > 1:
-        for entry in _folders(folder):
-            yield from _transcripts(entry.path, levels - 1)
+        for below in folders_in(folder):
+            yield from _transcripts(below, levels - 1)
 
 
 def read_librispeech(folder: str) -> Rows:
@@ -96,13 +89,13 @@ def find_common_voice(folder: str) -> CommonVoice | None:
     """None where the folder has no clips/ with tables beside it."""
     if not os.path.isdir(os.path.join(folder, "clips")):
         return None
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".tsv") and entry.is_file())
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".tsv"))
     tables = tuple(name for name in names if _is_clip_table(os.path.join(folder, name)))
     return CommonVoice(folder, tables) if tables else None
 
 
 def _is_clip_table(path: str) -> bool:
-    _, header, _ = next(text_lines(path), (0, "", None))
+    _, header, _ = next(text_lines(path) if os.path.isfile(path) else iter(()), (0, "", None))
     return {"path", "sentence"} <= set(header.split("\t"))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ WIDEST_CELL = 110
 
 
 def print_report(console: Console, found: Statistics, leaks: Leaks | None) -> None:
-    console.print(_overview(found))
-    console.print(_spreads(found))
+    _print(console, found.reference, _overview(found))
+    _print(console, "Over utterances", _spreads(found))
     sections: list[tuple[str, Sequence[Finding]]] = [
         ("set aside when opened", found.set_aside),
         ("transcript too long for CTC", found.text.do_not_fit),
@@ -29,9 +30,14 @@ def print_report(console: Console, found: Statistics, leaks: Leaks | None) -> No
     ]
     if found.sound is not None:
         sections += _sound_sections(found.sound)
-    console.print(_findings(sections))
+    _print(console, "To look at", _findings(sections))
     if leaks is not None:
-        console.print(_leaks(found, leaks))
+        _print(console, f"Shared with {leaks.other} ({leaks.other_utterances:,} utterances)", _leaks(found, leaks))
+
+
+def _print(console: Console, title: str, table: Table) -> None:
+    console.print(_plain(title), style="bold")
+    console.print(table)
 
 
 def as_json(found: Statistics, leaks: Leaks | None) -> str:
@@ -48,8 +54,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_header=bool(headings), padding=(0, 2, 0, 0), pad_edge=False)
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="left" if number == 0 else "right", no_wrap=number == 0)
     return table
@@ -62,8 +68,7 @@ def _plain(text: str) -> Text:
 
 
 def _overview(found: Statistics) -> Table:
-    table = Table(title=_plain(found.reference), title_justify="left", box=box.SIMPLE_HEAD, show_header=False,
-                  padding=(0, 2, 0, 0), pad_edge=False)  # fmt: skip
+    table = _table()
     speakers = {name: minutes for name, minutes in found.minutes_by_speaker.items() if name != UNNAMED}
     rows = [
         ("utterances", f"{found.utterances:,}" + (f", {len(found.set_aside):,} set aside" if found.set_aside else "")),
@@ -75,7 +80,9 @@ def _overview(found: Statistics) -> Table:
         ("texts", f"{found.text.distinct:,} different, {found.text.empty:,} empty, under {found.text.profile}"),
     ]
     if found.text.repeated:
-        rows.append(("most repeated", "; ".join(f"{count:,} × {text!r:.40}" for text, count in found.text.repeated[:3])))
+        rows.append(
+            ("most repeated", "; ".join(f"{count:,} × {text!r:.40}" for text, count in found.text.repeated[:3]))
+        )
     if found.sound is not None and found.sound.duplicates:
         rows.append(("duplicate audio", _duplicates(found.sound)))
     for name, value in rows:
@@ -89,9 +96,9 @@ def _speakers(speakers: Mapping[str, float], found: Statistics) -> str:
     if not speakers:
         return without
     most, minutes = next(iter(speakers.items()))
-    ordered = sorted(speakers.values())
-    told = f"{len(speakers):,}; the most, {most}, {minutes:.1f} min, the median {ordered[len(ordered) // 2]:.1f}, "
-    told += f"the least {ordered[0]:.1f}; Gini {found.gini:.2f}"
+    median = statistics.median(speakers.values())
+    told = f"{len(speakers):,}; the most, {most}, {minutes:.1f} min, the median {median:.1f}, "
+    told += f"the least {min(speakers.values()):.1f}; Gini {found.gini:.2f}"
     return f"{told}; {without}" if without else told
 
 
@@ -103,12 +110,12 @@ def _shares(hours: Mapping[str, float]) -> str:
 
 def _duplicates(sound: SoundFacts) -> str:
     first = ", ".join(sound.duplicates[0][:3])
-    told = f"{len(sound.duplicates):,} recordings occur more than once ({first})"
+    told = f"{len(sound.duplicates):,} held more than once ({first})"
     return told + f"; {sound.duplicates_of_other_text:,} of them under different texts"
 
 
 def _spreads(found: Statistics) -> Table:
-    table = _table("Over utterances", "", "least", "5 %", "median", "95 %", "most")
+    table = _table("", "least", "5 %", "median", "95 %", "most")
     rows: list[tuple[str, Spread, int]] = [
         ("seconds", found.duration_seconds, 2),
         ("characters a second", found.text.characters_per_second, 1),
@@ -137,8 +144,7 @@ def _sound_sections(sound: SoundFacts) -> list[tuple[str, Sequence[Finding]]]:
 
 
 def _findings(sections: Iterable[tuple[str, Sequence[Finding]]]) -> Table:
-    table = Table(title="To look at", title_justify="left", box=box.SIMPLE_HEAD, show_header=False, padding=(0, 2, 0, 0),
-                  pad_edge=False)  # fmt: skip
+    table = _table()
     table.add_column(justify="right", no_wrap=True)
     table.add_column()
     for name, findings in sections:
@@ -151,8 +157,7 @@ def _findings(sections: Iterable[tuple[str, Sequence[Finding]]]) -> Table:
 
 
 def _leaks(found: Statistics, leaks: Leaks) -> Table:
-    table = Table(title=_plain(f"Shared with {leaks.other} ({leaks.other_utterances:,} utterances)"),
-                  title_justify="left", box=box.SIMPLE_HEAD, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)  # fmt: skip
+    table = _table()
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column()

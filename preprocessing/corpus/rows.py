@@ -1,4 +1,4 @@
-"""What a reader hands over: rows of fields with their place, or the reason why a line holds none; and walking folders."""
+"""What a reader hands over: rows of fields with their place, or the reason why there are none; and folders walked."""
 
 import os
 from collections.abc import Iterator
@@ -50,7 +50,10 @@ def byte_lines(path: str) -> Iterator[tuple[int, bytes | str]]:
             if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
                 while (more := file.readline(MAX_LINE_BYTES)) and not more.endswith(b"\n"):
                     pass
-                yield number, f"a line of more than {MAX_LINE_BYTES // 2**20} MiB; expected one utterance: mend the line"
+                yield (
+                    number,
+                    f"a line of over {MAX_LINE_BYTES // 2**20} MiB; expected one utterance: mend the line",
+                )
             else:
                 yield number, line
 
@@ -74,6 +77,11 @@ def not_utf8(error: UnicodeDecodeError) -> str:
     return f"not UTF-8 at byte {error.start}; expected UTF-8: convert the file"
 
 
+def folders_in(folder: str) -> list[str]:
+    """Paths of the folders in a folder, sorted; a link onto itself is none."""
+    return [path for name in sorted(os.listdir(folder)) if os.path.isdir(path := os.path.join(folder, name))]
+
+
 def files_below(folder: str) -> Iterator[str]:
     """Every file below a folder in sorted order; links are followed, and one that leads back is entered once."""
     entered: set[tuple[int, int]] = set()
@@ -85,17 +93,13 @@ def files_below(folder: str) -> Iterator[str]:
             if (facts.st_dev, facts.st_ino) in entered:
                 continue
             entered.add((facts.st_dev, facts.st_ino))
-            with os.scandir(here) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            found = [os.path.join(here, name) for name in sorted(os.listdir(here))]
         except OSError as error:
             raise InputError(f"{here}: {error.strerror}; expected a readable folder: mend its permissions") from None
         folders = []
-        for entry in found:
-            try:
-                if entry.is_dir():
-                    folders.append(entry.path)
-                elif entry.is_file():
-                    yield entry.path
-            except OSError:  # a link onto itself
-                continue
+        for path in found:
+            if os.path.isdir(path):
+                folders.append(path)
+            elif os.path.isfile(path):
+                yield path
         waiting += reversed(folders)

@@ -129,7 +129,7 @@ def _collect(
         found = future.result()
     except BrokenProcessPool:
         raise InputError(
-            f"a process that decoded audio died, at or soon after {job[0].id!r}; expected files that a decoder survives: "
+            f"a process that decoded audio died, at or soon after {job[0].id!r}; expected files that decoders survive: "
             "look with --workers 0, which dies at the same file"
         ) from None
     progress(len(job))

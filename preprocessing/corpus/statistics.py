@@ -16,7 +16,10 @@ from preprocessing.corpus.sound import CLIP_SAMPLES, Sound
 from preprocessing.corpus.utterance import Corpus, Utterance
 from preprocessing.text import Profile
 
-FRAME_SAMPLES, RECEPTIVE_FIELD = 320, 400  # wav2vec 2.0 (Baevski et al. 2020, section 4.2): a frame each 20 ms, of 25 ms
+FRAME_SAMPLES, RECEPTIVE_FIELD = (
+    320,
+    400,
+)  # wav2vec 2.0 (Baevski et al. 2020, section 4.2): 25 ms each 20 ms
 OUTLIER_Z = 3.5  # of the modified z-score (Iglewicz and Hoaglin 1993), here of log characters per second
 FEWEST_FOR_OUTLIERS = 10
 NARROWEST_SPREAD = 0.05  # of log characters per second: what varies less would make outliers of nothing
@@ -207,9 +210,7 @@ def _text_facts(utterances: Sequence[Utterance], texts: Sequence[str], profile: 
     )
 
 
-def _sound_facts(
-    utterances: Sequence[Utterance], texts: Sequence[str], sounds: Sequence[Sound | str]
-) -> SoundFacts:
+def _sound_facts(utterances: Sequence[Utterance], texts: Sequence[str], sounds: Sequence[Sound | str]) -> SoundFacts:
     failed = [Finding(u.id, sound) for u, sound in zip(utterances, sounds, strict=True) if isinstance(sound, str)]
     heard = [(u, t, s) for u, t, s in zip(utterances, texts, sounds, strict=True) if isinstance(s, Sound)]
     text_of = {u.id: text for u, text, _ in heard}

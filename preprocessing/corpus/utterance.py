@@ -52,7 +52,7 @@ class Corpus:
         return sum(utterance.duration for utterance in self.utterances)
 
     def whole(self) -> "Corpus":
-        """Itself. Raises InputError when anything was set aside or a file is missing: a benchmark drops no utterance."""
+        """Itself. Raises InputError when anything was set aside or a file is missing: a benchmark drops nothing."""
         rejects = self.rejects or tuple(missing_files(self.utterances))
         if rejects:
             first, more = rejects[0], len(rejects) - 1
