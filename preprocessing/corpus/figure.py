@@ -12,6 +12,7 @@ from preprocessing.corpus.statistics import UNNAMED, Statistics
 
 INK, PALE_INK, FILL, ACCENT, PAPER = "#1f2430", "#6b7280", "#3b5b92", "#b4532a", "#ffffff"
 MOST_BINS = 50
+BARS = 100  # more run into one another
 SPEAKERS_NAMED = 12  # more are drawn without their names
 
 
@@ -90,12 +91,17 @@ def _speakers(axes: Axes, found: Statistics) -> None:
         return
     _style(axes, "Minutes by speaker")
     heights = list(minutes.values())
-    axes.bar(range(len(heights)), heights, width=0.8 if len(heights) <= 100 else 1.0, color=FILL)
+    if len(heights) <= BARS:
+        axes.bar(range(1, len(heights) + 1), heights, width=0.8, color=FILL)
+    else:
+        axes.fill_between(range(1, len(heights) + 1), heights, step="mid", color=FILL, linewidth=0.0)
+        axes.set_ylim(bottom=0.0)
     axes.set_ylabel("minutes", fontsize=9)
     if len(heights) <= SPEAKERS_NAMED:
         names = [name if len(name) <= 10 else f"{name[:9]}…" for name in minutes]
-        axes.set_xticks(range(len(heights)), [name.replace("$", r"\$") for name in names])
-        axes.set_xlim(-0.5 - max(6 - len(heights), 0) / 2, len(heights) - 0.5 + max(6 - len(heights), 0) / 2)
+        axes.set_xticks(range(1, len(heights) + 1), [name.replace("$", r"\$") for name in names])
+        spare = max(6 - len(heights), 0) / 2  # one speaker is no wall
+        axes.set_xlim(0.5 - spare, len(heights) + 0.5 + spare)
     else:
         axes.set_xlabel("speakers, from the most to the least", fontsize=9)
         axes.margins(x=0.01)

@@ -63,8 +63,12 @@ def _table(*headings: str) -> Table:
 
 def _plain(text: str) -> Text:
     """Text from a corpus: on one line, cut, and never read as markup."""
+    return Text(_cut(text, WIDEST_CELL))
+
+
+def _cut(text: str, length: int) -> str:
     line = " ".join(text.split())
-    return Text(line if len(line) <= WIDEST_CELL else f"{line[: WIDEST_CELL - 1]}…")
+    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def _overview(found: Statistics) -> Table:
@@ -81,7 +85,7 @@ def _overview(found: Statistics) -> Table:
     ]
     if found.text.repeated:
         rows.append(
-            ("most repeated", "; ".join(f"{count:,} × {text!r:.40}" for text, count in found.text.repeated[:3]))
+            ("most repeated", "; ".join(f"{count:,} × {_cut(text, 32)}" for text, count in found.text.repeated[:3]))
         )
     if found.sound is not None and found.sound.duplicates:
         rows.append(("duplicate audio", _duplicates(found.sound)))
