@@ -1,6 +1,6 @@
 """`python -m preprocessing.corpus DATA [--against OTHER]`: what a corpus is made of, and what is wrong with it.
 
-Thin: options in, corpora opened and measured, tables printed, JSON and figure written.
+Thin: options in, corpora opened and measured, JSON and figure written, tables printed.
 """
 
 import os
@@ -85,7 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         theirs = _sounds(other, config) if config.audio else None
         both = None if sounds is None or theirs is None else (sounds, theirs)
         leaks = find_leaks(corpus, other, text_profile, both)
-    report.print_report(Console(width=None if sys.stdout.isatty() else max(Console().width, 110)), found, leaks)
     if config.json is not None:
         _write(config.json, "--json", report.as_json(found, leaks).encode("utf-8", errors="backslashreplace"))
     if config.output is not None:
@@ -97,6 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         picture = io.BytesIO()
         figure.draw(found, values).savefig(picture, format=config.output.suffix[1:].lower())
         _write(config.output, "--output", picture.getvalue())
+    report.print_report(Console(width=None if sys.stdout.isatty() else max(Console().width, 110)), found, leaks)
+    for path in (config.json, config.output):
+        if path is not None:
+            print(path)
 
 
 def _opened(reference: str, limit: int | None) -> "Corpus":
@@ -137,7 +140,6 @@ def _write(path: Path, flag: str, content: bytes) -> None:
         os.replace(beside, path)
     except OSError as error:
         raise UsageError(f"{flag} {path}: {error.strerror}; expected a place to write to: mend it") from None
-    print(path)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def not_utf8(error: UnicodeDecodeError) -> str:
 
 def folders_in(folder: str) -> list[str]:
     """Paths of the folders in a folder, sorted; a link onto itself is none."""
-    return [path for name in sorted(os.listdir(folder)) if os.path.isdir(path := os.path.join(folder, name))]
+    return [path for path, is_folder in _listed(folder) if is_folder]
 
 
 def files_below(folder: str) -> Iterator[str]:
@@ -93,13 +93,22 @@ def files_below(folder: str) -> Iterator[str]:
             if (facts.st_dev, facts.st_ino) in entered:
                 continue
             entered.add((facts.st_dev, facts.st_ino))
-            found = [os.path.join(here, name) for name in sorted(os.listdir(here))]
+            found = _listed(here)
         except OSError as error:
             raise InputError(f"{here}: {error.strerror}; expected a readable folder: mend its permissions") from None
-        folders = []
-        for path in found:
-            if os.path.isdir(path):
-                folders.append(path)
-            elif os.path.isfile(path):
-                yield path
-        waiting += reversed(folders)
+        yield from (path for path, is_folder in found if not is_folder)
+        waiting += [path for path, is_folder in reversed(found) if is_folder]
+
+
+def _listed(folder: str) -> list[tuple[str, bool]]:
+    """Paths in a folder, sorted, and whether each is a folder; the system tells of most without being asked again."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                is_folder = entry.is_dir()
+                if is_folder or entry.is_file():
+                    found.append((entry.path, is_folder))
+            except OSError:  # a link onto itself
+                continue
+    return sorted(found)

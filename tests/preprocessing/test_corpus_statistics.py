@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from preprocessing import audio
 from preprocessing.corpus import Corpus, Utterance
+from preprocessing.corpus.__main__ import main
 from preprocessing.corpus.leaks import find_leaks
 from preprocessing.corpus.sound import FRAME_SAMPLES, Sound, measure, measure_all
 from preprocessing.corpus.statistics import ctc_frames, ctc_length, gini, group_by, spread, summarise, unlikely_rates
+from preprocessing.errors import UserError
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
-from tests.conftest import write_manifest
+from tests.conftest import ROOT, write_manifest
 
 PROFILE = profile("librispeech")
 
@@ -162,8 +164,18 @@ def test_without_audio_nothing_is_opened(tmp_path: Path) -> None:
         (["demo"], 1, ["demo: a folder without metadata.csv"]),
     ],
 )
-def test_wrong_usage_is_one_sentence(options: list[str], exit_code: int, expected: list[str]) -> None:
-    assert_one_sentence(run("-m", "preprocessing.corpus", *options), exit_code, *expected)
+def test_wrong_usage_is_one_sentence(
+    options: list[str], exit_code: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError) as raised:
+        main(options)
+    assert raised.value.exit_code == exit_code
+    assert all(part in str(raised.value) for part in expected)
+
+
+def test_a_missing_corpus_ends_the_command_with_one_sentence() -> None:
+    assert_one_sentence(run("-m", "preprocessing.corpus", "nowhere"), 1, "nowhere", "no such file or folder")
 
 
 def test_help_needs_no_torch() -> None:
