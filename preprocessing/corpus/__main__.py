@@ -105,12 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _opened(reference: str, limit: int | None) -> "Corpus":
     from preprocessing.corpus import open_corpus
 
-    began = time.perf_counter()
+    began, processor_began = time.perf_counter(), time.process_time()
     corpus = open_corpus(reference, limit=limit)
-    seconds = time.perf_counter() - began
+    seconds, processor = time.perf_counter() - began, time.process_time() - processor_began
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{reference}: {len(corpus.utterances):,} utterances opened in {seconds:.1f} s, {peak_mb:,.0f} MB peak",
+        f"{reference}: {len(corpus.utterances):,} utterances opened in {seconds:.1f} s "
+        f"({processor:.1f} s of processor time), {peak_mb:,.0f} MB peak",
         file=sys.stderr,
     )
     return corpus
