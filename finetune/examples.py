@@ -1,8 +1,8 @@
 """From a corpus to examples: which utterances can be trained on, and the dataset that decodes them when asked.
 
-Durations are all that is kept of the audio. What turns out to be unusable, before training or when it is decoded, is
-a Reject with its reason. Training waveforms are augmented here, in whichever process decodes them, by a chance that
-seed, epoch and utterance decide alone.
+Durations are all that is kept of the audio, and batches are planned by them. What turns out to be unusable, before
+training or when it is decoded, is a Reject with its reason. Training waveforms are augmented here, in whichever process
+decodes them, by a chance that seed, epoch and utterance decide alone.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from finetune.config import DataConfig
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
 from preprocessing import audio
 from preprocessing.augment import Chain, generator_for
-from preprocessing.corpus import Corpus, Reject, Utterance
+from preprocessing.corpus import Corpus, Reject, Utterance, load_waveform
 from preprocessing.denoise import SpectralGate
 from preprocessing.errors import InputError
 from preprocessing.text import Profile
@@ -99,7 +99,7 @@ class Examples(Dataset["Example | Reject"]):
 
     def _waveform(self, utterance: Utterance) -> Tensor:
         """The utterance's part of its audio, under the waveform contract [samples]."""
-        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        waveform = load_waveform(utterance)
         return waveform if self.denoise is None else self.denoise(waveform)
 
 

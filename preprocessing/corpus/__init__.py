@@ -1,0 +1,26 @@
+"""Corpora: every way in gives the same `Utterance`s, and what cannot be one is set aside with its reason.
+
+    corpus = open_corpus("my/train.jsonl")
+    for utterance in corpus.utterances: ...
+    for reject in corpus.rejects: ...
+
+Names are imported when first asked for: the command's --help needs none of what reading audio needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from preprocessing.corpus.open import from_dataset, open_corpus
+    from preprocessing.corpus.utterance import Corpus, Reject, Utterance, missing_files
+    from preprocessing.corpus.waveform import load_waveform
+
+__all__ = ["Corpus", "Reject", "Utterance", "from_dataset", "load_waveform", "missing_files", "open_corpus"]
+
+_MODULES = {"from_dataset": "open", "open_corpus": "open", "load_waveform": "waveform"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'utterance')}"), name)

@@ -1,0 +1,187 @@
+"""What a manifest may do wrong: each is one sentence, none a crash, and memory stays with the manifest."""
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from preprocessing.corpus import Corpus, Reject, Utterance, missing_files, open_corpus
+from preprocessing.errors import InputError
+from tests.preprocessing.corpora import SPOKEN, write_audio
+
+STATED = {"audio": "not-there.wav", "text": "x", "duration": 3.0}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_audio(tmp_path / "a.wav", SPOKEN[0])
+    return tmp_path
+
+
+def written(folder: Path, *lines: bytes | dict[str, Any], name: str = "corpus.jsonl") -> Path:
+    content = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    (folder / name).write_bytes(b"\n".join(content))
+    return folder / name
+
+
+def reasons(path: Path, n_utterances: int) -> list[str]:
+    corpus = open_corpus(str(path))
+    assert len(corpus.utterances) == n_utterances
+    return [reject.reason for reject in corpus.rejects]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (STATED | {"duration": -1.0}, "'duration' is -1.0; expected seconds"),
+        (STATED | {"duration": 0}, "'duration' is 0"),
+        (b'{"audio": "b.wav", "text": "x", "duration": NaN}', "'duration' is nan"),
+        (b'{"audio": "b.wav", "text": "x", "duration": 1e999}', "'duration' is inf"),
+        (b'{"audio": "b.wav", "text": "x", "duration": 1' + b"0" * 400 + b"}", "'duration' is a huge number"),
+        (b'{"audio": "b.wav", "text": "x", "duration": 1' + b"0" * 5000 + b"}", "not JSON"),
+        (STATED | {"duration": "3"}, "'duration' is '3'"),
+        (STATED | {"duration": True}, "'duration' is True"),
+        (STATED | {"start": 2.0, "stop": 1.0}, "start 2 s is not before its end at 1 s"),
+        (STATED | {"start": 2.0, "stop": 4.0}, "stop 4 s lies beyond the audio's end at 3.00 s"),
+        (STATED | {"speaker": ["ann"]}, "'speaker' is ['ann']; expected a name"),
+        (STATED | {"id": {"a": 1}}, "'id' is {'a': 1}"),
+        (STATED | {"audio": ["b.wav"]}, "expected a path"),
+        (STATED | {"audio": "a\0b"}, "expected a path"),
+        (STATED | {"audio": "x" * 5000, "duration": None}, "expected a path"),
+        (STATED | {"text": None}, "no 'text'"),
+        (b'{"audio": "b.wav", "text": "\\ud800", "duration": 1}', "without its other half"),
+        (b'{"audio": "b.wav", "text": "' + b"x" * 10_000_000 + b'", "duration": 1}', "a line of over 1 MiB"),
+        (b'{"audio": "b.wav", "text": "\xe4", "duration": 1}', "not UTF-8"),
+        (b"null", "a JSON NoneType"),
+    ],
+)
+def test_each_bad_line_is_one_sentence(folder: Path, line: bytes | dict[str, Any], reason: str) -> None:
+    path = written(folder, {"audio": "a.wav", "text": "x"}, line, {"audio": "c.wav", "text": "y", "duration": 1.0})
+    found = reasons(path, 2)
+    assert len(found) == 1
+    assert reason in found[0]
+    assert "\n" not in found[0] and len(found[0]) < 400
+
+
+def test_marks_blank_lines_and_carriage_returns_are_passed_over(folder: Path) -> None:
+    good = [json.dumps(STATED | {"id": name}).encode() for name in "ab"]
+    path = folder / "corpus.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + good[0] + b"\r\n\r\n  \n" + good[1] + b"\r\n")
+    assert reasons(path, 2) == []
+    table = folder / "corpus.csv"
+    table.write_bytes(b"\xef\xbb\xbfpath,sentence\r\n\r\na.wav,\r\n")
+    corpus = open_corpus(str(table))
+    assert [u.text for u in corpus.whole().utterances] == [""]
+
+
+def test_a_second_id_names_the_first(folder: Path) -> None:
+    path = written(folder, STATED | {"id": "x"}, STATED | {"id": "y"}, STATED | {"id": "x"})
+    assert f"occurs before, at {path}:1;" in reasons(path, 2)[0]
+
+
+def test_parts_of_one_file_need_no_ids(folder: Path) -> None:
+    path = written(folder, *({"audio": "a.wav", "text": "x", "start": s, "stop": s + 0.25} for s in (0.0, 0.25, 0.5)))
+    ids = [utterance.id for utterance in open_corpus(str(path)).whole().utterances]
+    assert ids == ["a-0000000-0000250", "a-0000250-0000500", "a-0000500-0000750"]
+
+
+def test_a_manifest_with_durations_opens_no_audio_and_a_benchmark_still_finds_what_is_missing(folder: Path) -> None:
+    (folder / "empty.wav").touch()
+    named = [STATED | {"audio": name, "id": name} for name in ("a.wav", "not-there.wav", "empty.wav", ".")]
+    corpus = open_corpus(str(written(folder, *named)))
+    assert corpus.rejects == ()
+    found = {reject.where: reject.reason for reject in missing_files(corpus.utterances)}
+    assert list(found) == ["not-there.wav", "empty.wav", "."]
+    for name, told in zip(found, ("no such file", "empty file", "is a folder"), strict=True):
+        assert told in found[name]
+    with pytest.raises(InputError, match=r"not-there\.wav: .*no such file.* \(2 more like it\)"):
+        corpus.whole()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "columns none; expected one with the audio"),
+        (b"path\nx.wav\n", "expected one with the text"),
+        (b"a.wav,hello\n", "columns 'a.wav', 'hello'; expected one with the audio"),
+        (b"path,text\n", "no utterances"),
+    ],
+)
+def test_a_table_wants_its_columns(folder: Path, content: bytes, sentence: str) -> None:
+    (folder / "corpus.csv").write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        open_corpus(str(folder / "corpus.csv"))
+
+
+def test_a_bad_table_line_is_set_aside(folder: Path) -> None:
+    path = written(
+        folder, b"path,text,duration", b"a.wav,one,1", b"b.wav,two,soon", b"c.wav,\xff,1", b"d.wav,x,1,2", b"e.wav",
+        b'f.wav,"' + b"x" * 200_000 + b'",1', b"g.wav," + b"x" * 2_000_000, b"a2.wav,last,1", name="corpus.csv",
+    )  # fmt: skip
+    corpus = open_corpus(str(path))
+    assert [u.id for u in corpus.utterances] == ["a", "a2"]
+    told = [(int(reject.where.rsplit(":", 1)[1]), reject.reason) for reject in corpus.rejects]
+    parts = ("expected seconds", "not UTF-8", "4 fields under 3", "no 'text'", "field larger", "over 1 MiB")
+    assert [number for number, _ in told] == [3, 4, 5, 6, 7, 8]
+    for (_, reason), part in zip(told, parts, strict=True):
+        assert part in reason
+
+
+def test_quotes_in_a_tsv_are_text_unless_doubled(folder: Path) -> None:
+    path = written(
+        folder, b"path\tsentence", b'a.wav\t"Yes', b'b.wav\t"No."', b'c.wav\t"Say ""aye"" now"', name="c.tsv"
+    )
+    for name in "bc":
+        write_audio(folder / f"{name}.wav", SPOKEN[0])
+    assert [u.text for u in open_corpus(str(path)).utterances] == ['"Yes', '"No."', 'Say "aye" now']
+
+
+KEYS = ("id", "audio", "text", "duration", "start", "stop", "offset", "speaker", "sex", "language", "domain", "path")
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just("a.wav"), st.just("x"),
+    st.lists(st.integers(), max_size=2), st.floats(0.01, 3.0),
+)  # fmt: skip
+LINES = st.one_of(
+    st.dictionaries(st.sampled_from(KEYS), VALUES).map(lambda row: json.dumps(row).encode()),
+    st.binary(max_size=60).map(lambda line: line.replace(b"\n", b"")),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LINES, max_size=8))
+def test_any_line_is_an_utterance_or_a_reject(folder: Path, lines: list[bytes]) -> None:
+    path = folder / "fuzzed.jsonl"
+    path.write_bytes(b"\n".join([json.dumps(STATED | {"id": "sound"}).encode(), *lines]))
+    corpus = open_corpus(str(path))
+    held = [line for line in lines if line.strip()]
+    assert len(corpus.utterances) + len(corpus.rejects) == len(held) + 1
+    for utterance in corpus.utterances:
+        assert 0.0 < utterance.duration < float("inf")
+        json.dumps([utterance.id, utterance.text, utterance.speaker, utterance.audio], ensure_ascii=False).encode()
+
+
+def test_a_hundred_thousand_lines_take_memory_in_proportion(folder: Path) -> None:
+    """Under 1 kB a line at the peak, so a million fit in one gigabyte."""
+    path = folder / "large.jsonl"
+    with path.open("w") as file:
+        for number in range(100_000):
+            row = {"id": f"utt-{number:08d}", "audio": f"audio/utt-{number:08d}.flac", "text": "SOME TEN WORDS " * 4}
+            file.write(json.dumps(row | {"speaker": f"s{number % 500}", "duration": 5.0, "language": "en"}) + "\n")
+    tracemalloc.start()
+    corpus = open_corpus(str(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(corpus.utterances) == 100_000
+    assert peak / 100_000 < 1000
+    assert corpus.utterances[0].speaker is corpus.utterances[500].speaker
+
+
+def test_a_corpus_that_is_whole_is_returned() -> None:
+    corpus = Corpus("r", (Utterance("a", b"bytes", "x", 1.0),), ())
+    assert corpus.whole() is corpus
+    with pytest.raises(InputError, match="r:1: reason"):
+        Corpus("r", (), (Reject("r:1", "reason"),)).whole()

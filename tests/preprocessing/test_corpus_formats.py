@@ -1,0 +1,157 @@
+"""Every format gives the same three utterances, and what a folder holds is found out or asked about."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from preprocessing import audio
+from preprocessing.corpus import from_dataset, open_corpus
+from preprocessing.errors import InputError
+from tests.preprocessing import corpora
+from tests.preprocessing.corpora import SPOKEN, WAYS
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.getbasetemp() / "datasets")
+
+
+@pytest.mark.parametrize("write", WAYS, ids=lambda write: write.__name__)
+def test_every_way_in_gives_the_same_utterances(tmp_path: Path, write: Callable[[Path], str]) -> None:
+    corpus = open_corpus(write(tmp_path)).whole()
+    without_speaker = write in (corpora.beside,)
+    for utterance, expected in zip(corpus.utterances, SPOKEN, strict=True):
+        assert (utterance.id, utterance.text) == (expected.id, expected.text)
+        assert utterance.duration == pytest.approx(expected.seconds, abs=1e-9)
+        assert (utterance.start, utterance.stop) == (0.0, None)
+        if not without_speaker:
+            assert (utterance.speaker, utterance.sex) == (expected.speaker, expected.sex)
+        waveform = audio.load(utterance.audio)
+        crossings = int((waveform[:-1] < 0).logical_and(waveform[1:] >= 0).sum())
+        assert crossings == pytest.approx(expected.frequency * expected.seconds, abs=1.5)
+
+
+def test_a_dataset_at_hand_is_a_corpus(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    dataset = Dataset.from_parquet(corpora.parquet(tmp_path / "set"), cache_dir=str(tmp_path / "cache"))
+    for one in (dataset, dataset.to_iterable_dataset()):
+        corpus = from_dataset(one, reference="mine").whole()
+        assert [u.id for u in corpus.utterances] == [spoken.id for spoken in SPOKEN]
+    assert len(from_dataset(dataset, limit=2).utterances) == 2
+    with pytest.raises(InputError, match=r"mine: a DatasetDict of the splits a, b; expected one Dataset"):
+        from_dataset(DatasetDict({"a": dataset, "b": dataset}), reference="mine")
+    DatasetDict({"a": dataset, "b": dataset}).save_to_disk(tmp_path / "both")
+    with pytest.raises(InputError, match="holds the splits a, b"):
+        open_corpus(str(tmp_path / "both"))
+    assert len(open_corpus(str(tmp_path / "both" / "b")).utterances) == 3
+
+
+def test_kaldi_segments_cut_recordings(tmp_path: Path) -> None:
+    corpora._kaldi_tables(tmp_path)
+    for one in SPOKEN[::2]:
+        corpora.write_audio(tmp_path / f"{one.id}.wav", one)
+    (tmp_path / "wav.scp").write_text("A 19-198-0000.wav\nB 26-495-0000.wav\n")
+    (tmp_path / "segments").write_text("19-198-0000 A 0.0 0.25\n19-198-0001 A 0.25 1.0\n26-495-0000 B 0.25 -1\n")
+    corpus = open_corpus(str(tmp_path)).whole()
+    assert [(u.start, u.stop, u.duration) for u in corpus.utterances] == [
+        (0.0, 0.25, 0.25),
+        (0.25, 1.0, 0.75),
+        (0.25, None, 0.5),
+    ]
+
+
+def test_a_kaldi_command_is_refused_and_never_run(tmp_path: Path) -> None:
+    corpora.kaldi(tmp_path)
+    ran = tmp_path / "ran"
+    lines = (tmp_path / "wav.scp").read_text().splitlines()
+    lines[0] = f"{SPOKEN[0].id} touch {ran}; cat x.wav |"
+    lines[1] = f"{SPOKEN[1].id} data.ark:1234"
+    (tmp_path / "wav.scp").write_text("\n".join(lines))
+    corpus = open_corpus(str(tmp_path))
+    assert [u.id for u in corpus.utterances] == [SPOKEN[2].id]
+    assert "commands are never run" in corpus.rejects[0].reason
+    assert "archive" in corpus.rejects[1].reason
+    assert not ran.exists()
+
+
+def test_kaldi_tables_that_disagree_are_set_aside(tmp_path: Path) -> None:
+    corpora.kaldi(tmp_path)
+    with (tmp_path / "text").open("a") as file:
+        file.write("unheard SIX\n19-198-0000 AGAIN\n")
+    with (tmp_path / "wav.scp").open("a") as file:
+        file.write("untold /nowhere.wav\n")
+    corpus = open_corpus(str(tmp_path))
+    reasons = " ".join(reject.reason for reject in corpus.rejects)
+    assert len(corpus.utterances) == 3
+    assert len(corpus.rejects) == 3
+    for part in ("'unheard' has no line in wav.scp", "'untold' has no line in text", "occurs before, in line 1"):
+        assert part in reasons
+
+
+@pytest.mark.parametrize(
+    ("ways", "named"),
+    [
+        ((corpora.kaldi, corpora.audiofolder_csv), ["Kaldi", "metadata.csv"]),
+        ((corpora.librispeech, corpora.common_voice), ["LibriSpeech", "Common Voice"]),
+        ((corpora.audiofolder_csv, corpora.audiofolder_jsonl), ["metadata.csv", "metadata.jsonl"]),
+    ],
+)
+def test_a_folder_of_two_kinds_is_asked_about(
+    tmp_path: Path, ways: tuple[Callable[[Path], str], ...], named: list[str]
+) -> None:
+    for write in ways:
+        write(tmp_path)
+    with pytest.raises(InputError) as raised:
+        open_corpus(str(tmp_path))
+    assert all(name in str(raised.value) for name in named)
+
+
+def test_splits_are_never_mixed(tmp_path: Path) -> None:
+    corpora.audiofolder_split(tmp_path)
+    os.rename(tmp_path / "train", tmp_path / "test")
+    corpora.audiofolder_split(tmp_path)
+    with pytest.raises(InputError, match=r"holds the splits test, train; expected one"):
+        open_corpus(str(tmp_path))
+    voices = tmp_path / "cv"
+    voices.mkdir()
+    corpora.common_voice(voices)
+    (voices / "test.tsv").write_bytes((voices / "validated.tsv").read_bytes())
+    with pytest.raises(InputError, match=r"holds the tables test\.tsv, validated\.tsv"):
+        open_corpus(str(voices))
+    assert len(open_corpus(str(voices / "test.tsv")).whole().utterances) == 3
+    books = tmp_path / "books"
+    corpora.librispeech(books)
+    os.rename(books / "dev-clean", books / "test-clean")
+    corpora.librispeech(books)
+    with pytest.raises(InputError, match="dev-clean, test-clean"):
+        open_corpus(str(books))
+    assert {u.sex for u in open_corpus(str(books / "test-clean")).utterances} == {"F", "M"}
+
+
+def test_links_that_lead_back_are_entered_once(tmp_path: Path) -> None:
+    corpora.beside(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "self.wav").symlink_to(tmp_path / "self.wav")
+    assert len(open_corpus(str(tmp_path)).whole().utterances) == 3
+    with pytest.raises(InputError, match="no such file or folder"):
+        open_corpus(str(tmp_path / "self.wav"))
+
+
+@pytest.mark.parametrize("name", ["with space", "with\nnewline", "😀", "a,b;'c'"])
+def test_names_may_hold_anything(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    corpora.write_audio(folder / f"{name}.wav", SPOKEN[0])
+    (folder / "m.jsonl").write_text(json.dumps({"audio": f"{name}.wav", "text": "x"}) + "\n{\n", encoding="utf-8")
+    corpus = open_corpus(str(folder / "m.jsonl"))
+    assert corpus.utterances[0].id == name
+    assert "\n" not in corpus.rejects[0].where
+
+
+def test_an_audio_file_is_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a manifest"):
+        open_corpus(str(corpora.write_audio(tmp_path / "a.wav", SPOKEN[0])))
