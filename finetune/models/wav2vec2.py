@@ -48,7 +48,8 @@ class CTCModule(nn.Module):
         positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
         attention_mask = (positions < batch.lengths[:, None]).long()
         below = torch.no_grad() if self.head_only else nullcontext()
-        with below, self._valid_frames.of(batch.lengths), self._masks.drawn(frames, generator):
+        self._valid_frames.of(batch.lengths, frames)
+        with below, self._masks.drawn(frames, generator):
             hidden = self.model.base_model(batch.inputs, attention_mask=attention_mask).last_hidden_state
         logits = self.model.lm_head(self.model.dropout(hidden))
         return logits.float().log_softmax(dim=-1), frames
