@@ -23,7 +23,10 @@ OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
 EXACT_LENGTH = ("mov", "flac", "wav", "w64", "aiff", "caf", "au")  # containers whose length counts samples
 INDEXED = ("mov", "matroska")  # containers whose timestamps hold after a seek
 GRID = {"opus": 120, "aac": 1024, "mp3": 576, "mp3float": 576}  # samples of the shortest packet, for coarse timestamps
-PREROLL_SECONDS = 0.2  # decoded and dropped after a seek, for codecs whose frames lean on the one before (Opus: 80 ms)
+PREROLL_SECONDS = (
+    0.5  # decoded and dropped after a seek: codecs lean on what came before (Opus settles in 80 ms and more)
+)
+MAX_CHANNELS = 8  # PyAV keeps the address of no more planes than that
 COARSE_TAIL_SECONDS = 0.5  # Matroska states the length of the whole container
 
 
@@ -60,6 +63,10 @@ class FfmpegDecoder:
             raise _not_audio(opened, "its codec is unknown")
         self._exact = container.format.name.split(",")[0] in EXACT_LENGTH
         rate = context.sample_rate or 0
+        if context.channels > MAX_CHANNELS:
+            raise AudioError(
+                f"{opened.name}: header says {context.channels} channels; expected 1 to {MAX_CHANNELS}: export it again"
+            )
         self.info = AudioInfo(rate, context.channels or 0, max(round(self._seconds() * rate), 0), context.name)
 
     def _seconds(self) -> float:
@@ -130,6 +137,8 @@ class FfmpegDecoder:
         for frame in frames:
             if frame.sample_rate != self.info.sample_rate:
                 raise ValueError(f"the rate changes to {frame.sample_rate} Hz")
+            if frame.layout.nb_channels > MAX_CHANNELS:
+                raise ValueError(f"{frame.layout.nb_channels} channels")
             if held is not None:
                 yield held
             held = frame

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import soundfile
 
@@ -17,6 +18,7 @@ from preprocessing.audio.source import Opened
 
 BLOCK_VALUES = 1 << 22  # samples times channels at a time: no header makes more be allocated
 BYTES_EACH = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "IMA_ADPCM": 0.5, "MS_ADPCM": 0.5}
+MP3_BLOCK = 1152 * 64  # samples
 ON_GRID = ("PCM_16", "PCM_S8", "PCM_U8")
 
 
@@ -27,13 +29,17 @@ class _FrontToBack(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
+def _content(given: str | BinaryIO) -> bytes:
+    return Path(given).read_bytes() if isinstance(given, str) else given.read()
+
+
 @contextmanager
 def open_sndfile(opened: Opened) -> Iterator["SndfileDecoder | None"]:
     """The decoder, or None where libsndfile cannot read the file at all."""
     missing = missing_bytes(opened)  # first: an open file has one position, which libsndfile keeps from here on
     given = opened.reopened()
-    if isinstance(given, str) and given.lower().endswith(".raw"):
-        given = io.BytesIO(Path(given).read_bytes())  # soundfile takes a file of that name for headerless samples
+    if str(given if isinstance(given, str) else getattr(given, "name", "")).lower().endswith(".raw"):
+        given = io.BytesIO(_content(given))  # soundfile takes a file of that name for headerless samples
     try:
         file = _FrontToBack(given)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, OverflowError):
@@ -72,6 +78,8 @@ class SndfileDecoder:
         file, total = self._file, self.info.n_samples
         n_samples = max(1, min(n_samples, BLOCK_VALUES // file.channels))
         is_mp3 = file.format == "MP3"
+        if is_mp3:  # where mpg123 gives up in a damaged file depends on how much is asked of it
+            n_samples = MP3_BLOCK
         if total and not is_mp3:
             last = total if last is None else min(last, total)
             first = min(first, total)
