@@ -24,7 +24,7 @@ from preprocessing.audio.contract import (
 
 if TYPE_CHECKING:
     from preprocessing.audio.grid import quantise
-    from preprocessing.audio.source import AudioSource, describe_source
+    from preprocessing.audio.source import AudioSource, StoredAudio, describe_source
     from preprocessing.audio.waveform import load, probe, stream
     from preprocessing.audio.write import save, transcode
 
@@ -36,6 +36,7 @@ __all__ = [
     "AudioError",
     "AudioInfo",
     "AudioSource",
+    "StoredAudio",
     "describe_source",
     "load",
     "probe",
@@ -45,8 +46,12 @@ __all__ = [
     "transcode",
 ]
 
-_HOMES = {"load": "waveform", "probe": "waveform", "stream": "waveform", "save": "write", "transcode": "write",
-          "AudioSource": "source", "describe_source": "source", "quantise": "grid"}  # fmt: skip
+_HOMES = {
+    **dict.fromkeys(("load", "probe", "stream"), "waveform"),
+    **dict.fromkeys(("save", "transcode"), "write"),
+    **dict.fromkeys(("AudioSource", "StoredAudio", "describe_source"), "source"),
+    "quantise": "grid",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,8 @@ from typing import BinaryIO, TypeAlias
 
 from preprocessing.audio.contract import AudioError
 
-AudioSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+StoredAudio: TypeAlias = str | os.PathLike[str] | bytes  # what a corpus can hold and a process hand on
+AudioSource: TypeAlias = StoredAudio | BinaryIO
 
 HEAD_BYTES = 64
 

@@ -39,12 +39,11 @@ SMALL = {
     "mask_time_prob": 0.0,
 }
 LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-# wav2vec2-base, XLS-R (wav2vec2-large-xlsr, MMS), with an adapter of convolutions, HuBERT base and large, WavLM base and
-# large, data2vec-audio, UniSpeech-SAT, SEW-D's elder SEW: each as its published configuration differs from wav2vec2's
+# each small, but with what its published configuration has and wav2vec2's has not
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "wav2vec2 group": (Wav2Vec2Config, Wav2Vec2ForCTC, {}),
     "wav2vec2 layer": (Wav2Vec2Config, Wav2Vec2ForCTC, LAYER),
-    "xls-r": (Wav2Vec2Config, Wav2Vec2ForCTC, LAYER | {"num_adapter_layers": 1}),
+    "xls-r": (Wav2Vec2Config, Wav2Vec2ForCTC, LAYER | {"num_conv_pos_embeddings": 32}),
     "mms": (Wav2Vec2Config, Wav2Vec2ForCTC, LAYER | {"adapter_attn_dim": 8}),
     "hubert base": (HubertConfig, HubertForCTC, {}),
     "hubert large": (HubertConfig, HubertForCTC, LAYER),

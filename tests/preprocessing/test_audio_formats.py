@@ -19,12 +19,20 @@ PADDED = {"wav-ima-adpcm": 0.05, "wav-ms-adpcm": 0.05}  # whole blocks: their co
 EXACT = 1e-9
 
 
-def check_sine(waveform: torch.Tensor) -> None:
-    """Level within 6 % (LAME itself scales by 0.95), frequency within 0.5 Hz by the padded spectrum's peak."""
+LEVEL_ERROR = {  # relative, of what does not keep each sample
+    **dict.fromkeys(("wav-u8", "wav-a-law", "wav-ima-adpcm", "wav-ms-adpcm", "wav-mu-law"), 0.005),
+    **dict.fromkeys(("ogg-vorbis", "ogg-opus", "mp3", "m4a", "m4a-44", "webm-opus", "webm-vorbis"), 0.01),
+    "mp4-with-video": 0.02,
+    "mka-mp3": 0.06,  # FFmpeg's encoder writes it 5 % low
+}
+
+
+def check_sine(waveform: torch.Tensor, level_error: float = 1e-4) -> None:
+    """Level as told, relative; frequency within 0.5 Hz by the padded spectrum's peak."""
     middle = waveform[3200:-3200].double().numpy()
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle)), 1 << 18))
     assert abs(spectrum.argmax() * SAMPLE_RATE / (1 << 18) - PITCH_HZ) < 0.5
-    assert abs(np.sqrt(2 * np.mean(middle**2)) - LEVEL) < 0.06 * LEVEL
+    assert abs(np.sqrt(2 * np.mean(middle**2)) - LEVEL) < level_error * LEVEL
 
 
 @pytest.mark.parametrize("name", [*SOUNDFILE, *FFMPEG])
@@ -32,7 +40,7 @@ def test_duration_level_and_frequency(name: str) -> None:
     content = known_file(name, SECONDS)
     waveform = audio.load(content)
     assert abs(len(waveform) / SAMPLE_RATE - SECONDS) <= PADDED.get(name, EXACT)
-    check_sine(waveform)
+    check_sine(waveform, LEVEL_ERROR.get(name, 1e-4))
     assert abs(audio.probe(content).duration - SECONDS) <= PADDED.get(
         name, 0.08 if "webm" in name or "mka" in name else 0
     )
