@@ -38,6 +38,24 @@ class ModelConfig:
     freeze_feature_encoder: bool = True
     """Leave the convolutions as they are, as wav2vec 2.0 is fine-tuned."""
 
+    adapters_only: bool = False
+    """Train only the language adapters and the output layer of an MMS model; the rest stays for every language."""
+
+    lora_rank: int = 0
+    """Train matrices of this rank beside the attention's, and the output layer, instead of all weights (wav2vec2)."""
+
+    lora_scale: float = 2.0
+    """What those matrices are multiplied with (alpha over rank)."""
+
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, a third slower (wav2vec2)."""
+
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """How transformers computes attention (wav2vec2); flash_attention_2 needs its package and 16-bit arithmetic."""
+
+    compile: bool = False
+    """Compile the transformer with torch.compile (wav2vec2): minutes at the start, faster after."""
+
     mask_time_probability: float = 0.05
     """Share of latent frames masked while training (wav2vec2)."""
 
@@ -226,6 +244,13 @@ class TrainConfig:
                 f"--model.spec_augment is {self.model.spec_augment}, but wav2vec2 has no log-mel features to mask; "
                 "expected none: set --model.mask_time_probability and --model.mask_channel_probability instead"
             )
+        if self.model.adapters_only and self.model.lora_rank > 0:
+            raise UsageError(
+                f"--model.adapters_only is true and --model.lora_rank {self.model.lora_rank}; expected one of the two: "
+                "leave one out"
+            )
+        if self.model.family != "wav2vec2":
+            self._check_family_keys()
         if self.data.max_seconds > self.data.max_batch_seconds:
             raise UsageError(
                 f"--data.max_batch_seconds is {self.data.max_batch_seconds:g}, below --data.max_seconds "
@@ -243,3 +268,20 @@ class TrainConfig:
         ):
             if value < 1:
                 raise UsageError(f"{flag} is {value}; expected 1 or more: raise it")
+
+    def _check_family_keys(self) -> None:
+        """Raises UsageError naming the first key that only wav2vec2 knows and that was given."""
+        given = {
+            "adapters_only": self.model.adapters_only,
+            "lora_rank": self.model.lora_rank > 0,
+            "gradient_checkpointing": self.model.gradient_checkpointing,
+            "attention": self.model.attention != "auto",
+            "compile": self.model.compile,
+            "mask_channel_probability": self.model.mask_channel_probability > 0,
+        }
+        for key, told in given.items():
+            if told:
+                raise UsageError(
+                    f"--model.{key} is {getattr(self.model, key)}, but --model.family is {self.model.family}; expected "
+                    "wav2vec2 with it: leave it out"
+                )

@@ -48,8 +48,7 @@ class ValidFrames:
         before = getattr(first, "layer_norm", None)
         if isinstance(before, nn.GroupNorm):
             self._norm = ValidGroupNorm(before.num_groups, before.num_channels, before.eps)
-            self._norm.load_state_dict(before.state_dict())
-            self._norm.to(before.weight.device)
+            self._norm.weight, self._norm.bias = before.weight, before.bias  # frozen where they were
             first.layer_norm = self._norm
         (self._kernel,), (self._stride,) = first.conv.kernel_size, first.conv.stride
         self._n_frames: Tensor | None = None

@@ -20,6 +20,7 @@ from finetune.ctc.collapse import collapse
 from finetune.models.base import Batch, Example, Heard, Recogniser
 from finetune.models.exact import ValidFrames
 from finetune.models.masking import LatentMasks
+from finetune.models.partial import choose_trained, plain_state
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
@@ -77,8 +78,12 @@ class Wav2Vec2(Recogniser):
             raise InputError(
                 f"{config.base}: expects {feature_extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another base"
             )
-        if config.freeze_feature_encoder and config.scratch is None:
-            model.freeze_feature_encoder()
+        choose_trained(model, config)
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        if config.compile:
+            model.base_model.encoder.compile(dynamic=True)
+        self._lora = config.lora_rank > 0
         self.module: CTCModule = CTCModule(model, config, blank=vocabulary.blank)
         self._shortest = next(n for n in range(1, SAMPLE_RATE) if self._n_frames(n) > 0)
 
@@ -166,7 +171,7 @@ class Wav2Vec2(Recogniser):
 
     def save(self, folder: Path, module: nn.Module) -> None:
         ctc = self._bare(module)
-        ctc.model.save_pretrained(folder)
+        ctc.model.save_pretrained(folder, state_dict=plain_state(ctc.model) if self._lora else None)
         self._feature_extractor.save_pretrained(folder)
         self.vocabulary.save(folder)
 
@@ -200,10 +205,11 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
             config.base,
             dtype=torch.float32,
             ignore_mismatched_sizes=config.vocabulary == "new",
+            attn_implementation=None if config.attention == "auto" else config.attention,
             **_regularisation(config),
             **changes,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"--model.base {config.base}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); "
             "expected a transformers folder or Hub id: check the name and the network"
