@@ -72,7 +72,7 @@ class ModelConfig:
     """SpecAugment's policy over log-mel features while training (whisper); wav2vec2 has its latent masks instead."""
 
     dropout: float = 0.1
-    """Of attention and hidden activations alike."""
+    """Of attention, hidden states, activations and what the output layer sees alike."""
 
     context_seconds: float = 30.0
     """Audio that Whisper's encoder sees at once; below 30 only to train faster, the checkpoint keeps all positions."""

@@ -17,7 +17,7 @@ class Display:
     """A context manager; silent on all processes but the first."""
 
     def __init__(self, updates: int, shown: bool) -> None:
-        self._console = Console(quiet=not shown, highlight=False)
+        self._console = Console(quiet=not shown, highlight=False, soft_wrap=True)
         self._updates = updates
         self._bar = Progress(
             TextColumn("training"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
 from finetune import checkpoint, models
 from finetune.config import TrainConfig
@@ -31,9 +31,7 @@ from preprocessing.text import Profile, profile
 def train(config: TrainConfig) -> None:
     """Train as configured. Raises UserError where the configuration or the data cannot be used."""
     _quieten()
-    accelerator = Accelerator(
-        mixed_precision=config.mixed_precision, log_with="tensorboard", project_dir=str(config.output)
-    )
+    accelerator = _accelerator(config)
     if accelerator.device.type == "cpu":
         torch.set_num_threads(max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
     text_profile = profile(config.data.profile)
@@ -88,6 +86,20 @@ def train(config: TrainConfig) -> None:
         accelerator.print(f"done: the best model, its log and curve.png are in {config.output}")
     else:
         accelerator.print(f"stopped and saved in {config.output}; run the same command again to go on")
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    """Where no GPU is, accelerate must be told so: otherwise several processes would not find each other, and each
+    would train alone into the same folder.
+    """
+    frozen_at_first = config.optimisation.head_only_updates > 0
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=config.mixed_precision,
+        log_with="tensorboard",
+        project_dir=str(config.output),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] if frozen_at_first else [],
+    )
 
 
 def _checkpoint_to_resume(config: TrainConfig) -> Path | None:

@@ -257,6 +257,8 @@ def _regularisation(config: ModelConfig) -> dict[str, Any]:
     return {
         "attention_dropout": config.dropout,
         "hidden_dropout": config.dropout,
+        "activation_dropout": config.dropout,
+        "final_dropout": config.dropout,
         "feat_proj_dropout": 0.0,
         "layerdrop": 0.0,
         "mask_time_prob": config.mask_time_probability,
