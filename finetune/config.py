@@ -11,14 +11,15 @@ from preprocessing.errors import UsageError
 class ModelConfig:
     """What is trained."""
 
-    family: Literal["wav2vec2", "whisper"] = "wav2vec2"
-    """wav2vec2: any CTC model of transformers. whisper: openai-whisper's own module."""
+    family: Literal["wav2vec2", "whisper", "lstm"] = "wav2vec2"
+    """wav2vec2: any CTC model of transformers. whisper: openai-whisper's own module. lstm: an LSTM-CTC on log-mel."""
 
     base: str | None = None
-    """Checkpoint to begin with: a folder or Hub id (wav2vec2), a .pt file or size such as base.en (whisper)."""
+    """Checkpoint to begin with: a folder or Hub id (wav2vec2, lstm), a .pt file or size such as base.en (whisper)."""
 
     scratch: dict[str, Any] | None = None
-    """Instead of base, a new model with random weights: keys of Wav2Vec2Config, or of Whisper's ModelDimensions."""
+    """Instead of base, a new model with random weights: keys of Wav2Vec2Config, of Whisper's ModelDimensions, or of
+    LSTMConfig in finetune/models/lstm_ctc.py, for which {} is enough."""
 
     vocabulary: Literal["keep", "new"] = "keep"
     """keep: the base's own units. new: units made of the training labels, on a fresh output layer."""
@@ -36,7 +37,7 @@ class ModelConfig:
     """CMUdict's file, plain or .gz: English syllables are then as many as it counts in a word."""
 
     freeze_feature_encoder: bool = True
-    """Leave the convolutions as they are, as wav2vec 2.0 is fine-tuned."""
+    """Leave the base's convolutions as they are, as wav2vec 2.0 is fine-tuned."""
 
     mask_time_probability: float = 0.05
     """Share of latent frames masked while training (wav2vec2)."""
@@ -51,10 +52,10 @@ class ModelConfig:
     """Channels in a mask."""
 
     spec_augment: Literal["none", "LB", "LD", "SM", "SS"] = "none"
-    """SpecAugment's policy over log-mel features while training (whisper); wav2vec2 has its latent masks instead."""
+    """SpecAugment's policy over features while training (whisper, lstm); wav2vec2 has its latent masks instead."""
 
     dropout: float = 0.1
-    """Of attention and hidden activations alike."""
+    """Of attention and hidden activations alike; of the input of each layer (lstm)."""
 
     context_seconds: float = 30.0
     """Audio that Whisper's encoder sees at once; below 30 only to train faster, the checkpoint keeps all positions."""
@@ -62,9 +63,9 @@ class ModelConfig:
     def check_units(self) -> None:
         """Raises UsageError where what is said of the units does not go together."""
         if self.units != "characters":
-            if self.family != "wav2vec2":
+            if self.family == "whisper":
                 raise UsageError(
-                    f"--model.units is {self.units} and --model.family {self.family}; expected wav2vec2, as Whisper "
+                    f"--model.units is {self.units} and --model.family whisper; expected wav2vec2 or lstm, as Whisper "
                     "keeps its own units: leave one of them out"
                 )
             if self.vocabulary != "new" and self.scratch is None:
@@ -92,6 +93,23 @@ class ModelConfig:
                 f"--model.units_dictionary is set and --model.units_language {self.units_language}; expected English, "
                 "which CMUdict is of: leave it out"
             )
+
+    def check_masks(self) -> None:
+        """Raises UsageError where masks are asked for that the family does not have."""
+        if self.family == "wav2vec2" and self.spec_augment != "none":
+            raise UsageError(
+                f"--model.spec_augment is {self.spec_augment}, but wav2vec2 has no log-mel features to mask; "
+                "expected none: set --model.mask_time_probability and --model.mask_channel_probability instead"
+            )
+        if self.family == "wav2vec2":
+            return
+        for name in ("mask_time_probability", "mask_time_length", "mask_channel_probability", "mask_channel_length"):
+            value = getattr(self, name)
+            if value not in (0, getattr(ModelConfig, name)):  # the default says nothing: it is wav2vec2's
+                raise UsageError(
+                    f"--model.{name} is {value:g}, but {self.family} has none of wav2vec 2.0's latent masks; expected "
+                    "it unset: set --model.spec_augment instead, to SM for short clips or LD for sentences"
+                )
 
 
 @dataclass(frozen=True)
@@ -206,8 +224,9 @@ class TrainConfig:
         """Raises UsageError naming the first contradiction."""
         if (self.model.base is None) == (self.model.scratch is None):
             raise UsageError(
-                f"--model.base is {self.model.base!r} and --model.scratch {'set' if self.model.scratch else 'unset'}; "
-                "expected exactly one of them: name a checkpoint, or describe a new model"
+                f"--model.base is {self.model.base!r} and --model.scratch "
+                f"{'unset' if self.model.scratch is None else 'set'}; expected exactly one of them: name a checkpoint, "
+                "or describe a new model"
             )
         self.model.check_units()
         if not self.data.train:
@@ -221,11 +240,7 @@ class TrainConfig:
             raise UsageError(
                 f"--data.validation_share is {self.data.validation_share:g}; expected 0 or more, below 1: change it"
             )
-        if self.model.family == "wav2vec2" and self.model.spec_augment != "none":
-            raise UsageError(
-                f"--model.spec_augment is {self.model.spec_augment}, but wav2vec2 has no log-mel features to mask; "
-                "expected none: set --model.mask_time_probability and --model.mask_channel_probability instead"
-            )
+        self.model.check_masks()
         if self.data.max_seconds > self.data.max_batch_seconds:
             raise UsageError(
                 f"--data.max_batch_seconds is {self.data.max_batch_seconds:g}, below --data.max_seconds "
