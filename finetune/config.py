@@ -11,14 +11,15 @@ from preprocessing.errors import UsageError
 class ModelConfig:
     """What is trained."""
 
-    family: Literal["wav2vec2", "whisper"] = "wav2vec2"
-    """wav2vec2: any CTC model of transformers. whisper: openai-whisper's own module."""
+    family: Literal["wav2vec2", "whisper", "lstm"] = "wav2vec2"
+    """wav2vec2: any CTC model of transformers. whisper: openai-whisper's own module. lstm: an LSTM-CTC on log-mel."""
 
     base: str | None = None
-    """Checkpoint to begin with: a folder or Hub id (wav2vec2), a .pt file or size such as base.en (whisper)."""
+    """Checkpoint to begin with: a folder or Hub id (wav2vec2, lstm), a .pt file or size such as base.en (whisper)."""
 
     scratch: dict[str, Any] | None = None
-    """Instead of base, a new model with random weights: keys of Wav2Vec2Config, or of Whisper's ModelDimensions."""
+    """Instead of base, a new model with random weights: keys of Wav2Vec2Config, of Whisper's ModelDimensions, or of
+    LSTMConfig in finetune/models/lstm_ctc.py, for which {} is enough."""
 
     vocabulary: Literal["keep", "new"] = "keep"
     """keep: the base's own units. new: units made of the training labels, on a fresh output layer."""
@@ -36,7 +37,7 @@ class ModelConfig:
     """CMUdict's file, plain or .gz: English syllables are then as many as it counts in a word."""
 
     freeze_feature_encoder: bool = True
-    """Leave the convolutions as they are, as wav2vec 2.0 is fine-tuned."""
+    """Leave the base's convolutions as they are, as wav2vec 2.0 is fine-tuned."""
 
     adapters_only: bool = False
     """Train only the language adapters and the output layer of an MMS model; the rest stays for every language."""
@@ -69,10 +70,10 @@ class ModelConfig:
     """Channels in a mask."""
 
     spec_augment: Literal["none", "LB", "LD", "SM", "SS"] = "none"
-    """SpecAugment's policy over log-mel features while training (whisper); wav2vec2 has its latent masks instead."""
+    """SpecAugment's policy over features while training (whisper, lstm); wav2vec2 has its latent masks instead."""
 
     dropout: float = 0.1
-    """Of attention, hidden states, activations and what the output layer sees alike."""
+    """Of attention, hidden states, activations and what the output layer sees; of each layer's input (lstm)."""
 
     context_seconds: float = 30.0
     """Audio that Whisper's encoder sees at once; below 30 only to train faster, the checkpoint keeps all positions."""
@@ -80,9 +81,9 @@ class ModelConfig:
     def check_units(self) -> None:
         """Raises UsageError where what is said of the units does not go together."""
         if self.units != "characters":
-            if self.family != "wav2vec2":
+            if self.family == "whisper":
                 raise UsageError(
-                    f"--model.units is {self.units} and --model.family {self.family}; expected wav2vec2, as Whisper "
+                    f"--model.units is {self.units} and --model.family whisper; expected wav2vec2 or lstm, as Whisper "
                     "keeps its own units: leave one of them out"
                 )
             if self.vocabulary != "new" and self.scratch is None:
@@ -110,6 +111,52 @@ class ModelConfig:
                 f"--model.units_dictionary is set and --model.units_language {self.units_language}; expected English, "
                 "which CMUdict is of: leave it out"
             )
+
+    def check(self) -> None:
+        """Raises UsageError where keys do not go with each other or with the family."""
+        self.check_units()
+        self._check_masks()
+        if self.adapters_only and self.lora_rank > 0:
+            raise UsageError(
+                f"--model.adapters_only is true and --model.lora_rank {self.lora_rank}; expected one of the two: "
+                "leave one out"
+            )
+        if self.family != "wav2vec2":
+            self._check_family_keys()
+
+    def _check_family_keys(self) -> None:
+        """Raises UsageError naming the first key that only wav2vec2 knows and that was given."""
+        given = {
+            "adapters_only": self.adapters_only,
+            "lora_rank": self.lora_rank > 0,
+            "gradient_checkpointing": self.gradient_checkpointing,
+            "attention": self.attention != "auto",
+            "compile": self.compile,
+            "mask_channel_probability": self.mask_channel_probability > 0,
+        }
+        for key, told in given.items():
+            if told:
+                raise UsageError(
+                    f"--model.{key} is {getattr(self, key)}, but --model.family is {self.family}; expected "
+                    "wav2vec2 with it: leave it out"
+                )
+
+    def _check_masks(self) -> None:
+        """Raises UsageError where masks are asked for that the family does not have."""
+        if self.family == "wav2vec2" and self.spec_augment != "none":
+            raise UsageError(
+                f"--model.spec_augment is {self.spec_augment}, but wav2vec2 has no log-mel features to mask; "
+                "expected none: set --model.mask_time_probability and --model.mask_channel_probability instead"
+            )
+        if self.family == "wav2vec2":
+            return
+        for name in ("mask_time_probability", "mask_time_length", "mask_channel_probability", "mask_channel_length"):
+            value = getattr(self, name)
+            if value not in (0, getattr(ModelConfig, name)):  # the default says nothing: it is wav2vec2's
+                raise UsageError(
+                    f"--model.{name} is {value:g}, but {self.family} has none of wav2vec 2.0's latent masks; expected "
+                    "it unset: set --model.spec_augment instead, to SM for short clips or LD for sentences"
+                )
 
 
 @dataclass(frozen=True)
@@ -224,10 +271,10 @@ class TrainConfig:
         """Raises UsageError naming the first contradiction."""
         if (self.model.base is None) == (self.model.scratch is None):
             raise UsageError(
-                f"--model.base is {self.model.base!r} and --model.scratch {'set' if self.model.scratch else 'unset'}; "
-                "expected exactly one of them: name a checkpoint, or describe a new model"
+                f"--model.base is {self.model.base!r} and --model.scratch "
+                f"{'unset' if self.model.scratch is None else 'set'}; expected exactly one of them: name a checkpoint, "
+                "or describe a new model"
             )
-        self.model.check_units()
         if not self.data.train:
             raise UsageError("--data.train is empty; expected a corpus or more: name a manifest")
         if (self.data.validation is None) == (self.data.validation_share == 0.0):
@@ -239,18 +286,7 @@ class TrainConfig:
             raise UsageError(
                 f"--data.validation_share is {self.data.validation_share:g}; expected 0 or more, below 1: change it"
             )
-        if self.model.family == "wav2vec2" and self.model.spec_augment != "none":
-            raise UsageError(
-                f"--model.spec_augment is {self.model.spec_augment}, but wav2vec2 has no log-mel features to mask; "
-                "expected none: set --model.mask_time_probability and --model.mask_channel_probability instead"
-            )
-        if self.model.adapters_only and self.model.lora_rank > 0:
-            raise UsageError(
-                f"--model.adapters_only is true and --model.lora_rank {self.model.lora_rank}; expected one of the two: "
-                "leave one out"
-            )
-        if self.model.family != "wav2vec2":
-            self._check_family_keys()
+        self.model.check()
         if self.data.max_seconds > self.data.max_batch_seconds:
             raise UsageError(
                 f"--data.max_batch_seconds is {self.data.max_batch_seconds:g}, below --data.max_seconds "
@@ -268,20 +304,3 @@ class TrainConfig:
         ):
             if value < 1:
                 raise UsageError(f"{flag} is {value}; expected 1 or more: raise it")
-
-    def _check_family_keys(self) -> None:
-        """Raises UsageError naming the first key that only wav2vec2 knows and that was given."""
-        given = {
-            "adapters_only": self.model.adapters_only,
-            "lora_rank": self.model.lora_rank > 0,
-            "gradient_checkpointing": self.model.gradient_checkpointing,
-            "attention": self.model.attention != "auto",
-            "compile": self.model.compile,
-            "mask_channel_probability": self.model.mask_channel_probability > 0,
-        }
-        for key, told in given.items():
-            if told:
-                raise UsageError(
-                    f"--model.{key} is {getattr(self.model, key)}, but --model.family is {self.model.family}; expected "
-                    "wav2vec2 with it: leave it out"
-                )

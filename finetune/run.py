@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from finetune import checkpoint, models
 from finetune.config import TrainConfig
 from finetune.evaluation import Evaluator
-from finetune.examples import Examples, hold_out, usable
+from finetune.examples import Examples, Visit, hold_out, usable
 from finetune.loop import Loop
-from finetune.models.base import Recogniser
+from finetune.models.base import Example, Recogniser
 from finetune.record import Record
 from preprocessing.augment import Chain, from_config
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
@@ -74,6 +74,8 @@ def train(config: TrainConfig) -> None:
             )
         update = loop.resume(found).update
         accelerator.print(f"resumed at update {update} of {config.optimisation.updates}")
+    else:
+        recogniser.fit_statistics(_unchanged(examples))
     if accelerator.is_main_process:
         if found is None:
             _clear(config.output)
@@ -128,6 +130,13 @@ def _usable(
 
 def _labels(utterances: Sequence[Utterance], recogniser: Recogniser, text_profile: Profile) -> list[tuple[int, ...]]:
     return [recogniser.encode(text_profile(utterance.text)) for utterance in utterances]
+
+
+def _unchanged(examples: Examples) -> Iterator[Example]:
+    """Training utterances as they are, without augmentation, in an order that is no corpus's own."""
+    places = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0)).tolist()
+    found = (examples[Visit(place)] for place in places)
+    return (example for example in found if isinstance(example, Example))
 
 
 def _augment(config: TrainConfig) -> Chain | None:

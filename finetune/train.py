@@ -13,7 +13,7 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
 from finetune.config import TrainConfig
 from preprocessing.command import parse_command, run_command
 
-DESCRIPTION = "Fine-tune wav2vec2-CTC or Whisper on your speech. Run again to resume; Ctrl-C saves first."
+DESCRIPTION = "Train wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. Run again to resume; Ctrl-C saves first."
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Systems by name: what `--models` may hold, and what stands in where the Hub cannot be reached.
 
-A reference is `wav2vec2` or `whisper` (their defaults), `FAMILY=CHECKPOINT`, or `package.module:Class` for a class of
-the user's own that takes (SystemSpec, LoadOptions) and follows `systems.base.System`.
+A reference is `wav2vec2` or `whisper` (their defaults; `lstm` has none), `FAMILY=CHECKPOINT`, or `package.module:Class`
+for a class of the user's own that takes (SystemSpec, LoadOptions) and follows `systems.base.System`.
 """
 
 import difflib
@@ -15,6 +15,7 @@ from preprocessing.errors import InputError, UsageError
 FAMILIES = {
     "wav2vec2": "benchmark.systems.wav2vec2:Wav2Vec2System",
     "whisper": "benchmark.systems.whisper:WhisperSystem",
+    "lstm": "benchmark.systems.lstm:LSTMSystem",
 }
 DEFAULTS = {"wav2vec2": "facebook/wav2vec2-base-960h", "whisper": "base.en"}
 STAND_INS = {"wav2vec2": DEMO / "wav2vec2", "whisper": DEMO / "whisper"}
@@ -62,6 +63,11 @@ def _parse(reference: str) -> SystemSpec:
 
 def _default(family: str) -> SystemSpec:
     """A family's published default, or the embedded demo under its own name where neither cache nor Hub has it."""
+    if family not in DEFAULTS:
+        raise UsageError(
+            f"--models: {family} has no published default; expected {family}=FOLDER or a Hub id: name a run, as in "
+            f"{family}=runs/{family}"
+        )
     default = DEFAULTS[family]
     available = whisper_size_available(default) if family == "whisper" else hub_has(default)
     if available:

@@ -1,5 +1,6 @@
 """Model families behind one interface; `build` makes the one that a configuration names."""
 
+import importlib
 from collections.abc import Sequence
 
 from finetune.config import ModelConfig
@@ -7,11 +8,10 @@ from finetune.models.base import Recogniser
 
 
 def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Recogniser:
-    """The recogniser of a configuration; `labels` are the normalised training texts, for a new vocabulary."""
-    if config.family == "whisper":
-        from finetune.models import whisper
+    """The recogniser of a configuration; `labels` are the normalised training texts, for a new vocabulary.
 
-        return whisper.build(config, seed)
-    from finetune.models import wav2vec2
-
-    return wav2vec2.build(config, labels, seed)
+    Each family is a module of that name with a function `build` that takes the same.
+    """
+    family = importlib.import_module(f"finetune.models.{config.family}")
+    recogniser: Recogniser = family.build(config, labels, seed)
+    return recogniser

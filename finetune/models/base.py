@@ -1,7 +1,7 @@
 """What the training loop asks of a model, whatever its family; batches and outcomes that travel between the two."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -116,6 +116,12 @@ class Recogniser(ABC):
     def describe_labels(self, texts: Sequence[str]) -> str:
         """What the units are and how many labels they cannot write, in one line; empty where they are the family's."""
         return ""
+
+    def fit_statistics(self, examples: Iterable[Example]) -> None:
+        """Before the first update of a new run: what the model keeps of its training audio, heard as it is, other than
+        by learning. Most keep nothing, and decode none of the examples.
+        """
+        return
 
     @abstractmethod
     def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:

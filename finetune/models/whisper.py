@@ -136,8 +136,11 @@ def save_checkpoint(path: Path, model: Whisper) -> None:
     os.replace(beside, path)
 
 
-def build(config: ModelConfig, seed: int) -> WhisperRecogniser:
-    """The recogniser that a configuration names. Raises UserError when the base or the dimensions cannot be used."""
+def build(config: ModelConfig, _labels: Sequence[str], seed: int) -> WhisperRecogniser:
+    """The recogniser that a configuration names; its tokenizer is Whisper's own, whatever the labels.
+
+    Raises UserError when the base or the dimensions cannot be used.
+    """
     torch.manual_seed(seed)
     context = round(config.context_seconds * FRAMES_PER_SECOND)
     if not 0 < context <= FULL_CONTEXT:

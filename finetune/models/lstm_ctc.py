@@ -1,0 +1,221 @@
+"""A bidirectional LSTM with a CTC head on spectral features, as a transformers model: waveforms in, logits out.
+
+Graves & Schmidhuber 2005 (bidirectional LSTM), Graves et al. 2006 (CTC), Amodei et al. 2016 (Deep Speech 2: two
+convolutions before the recurrent layers, a stride of 2 in time for characters of English). Importing this module makes
+AutoConfig and AutoModelForCTC know the model. Training it is not here (`finetune.models.lstm`).
+
+An utterance's logits are the same in a padded batch and alone: features are those of each utterance, convolutions see
+zeros after it, and the LSTM that runs backwards begins at its last frame. This takes two one-way LSTMs a layer, the
+second over utterances reversed within their length. Packed sequences would say the same, but torch's CPU path for them
+skips oneDNN and copies the whole sequence at every step of the backward pass: 9 s of audio a second instead of 76
+(6 utterances of 12 s, 3 layers of 256 cells, one core, 2026-11-23).
+
+On a CPU the same seed gives the same weights. On a GPU neither cuDNN's LSTM nor the CTC loss promises the same bits
+twice (cuDNN documents it for its recurrent backward passes), so that two runs there agree only closely.
+"""
+
+from typing import Any, Literal
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCTC, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import CausalLMOutput
+
+from finetune.models.subsampling import ConvSubsampling, FrameStacking, Subsampling
+from preprocessing.features import (
+    Deltas,
+    FeatureExtractor,
+    Features,
+    GlobalNorm,
+    KaldiFbank,
+    KaldiMfcc,
+    LogMel,
+    UtteranceNorm,
+)
+
+INT16_SCALE = 32_768.0  # Kaldi reads 16-bit integers: its floor of energies lies below their quantisation noise
+
+
+@strict
+class LSTMConfig(PreTrainedConfig):  # type: ignore[misc]
+    """All that decides what the model makes of a waveform. A frame is 10 ms before subsampling.
+
+    features: log_mel (Whisper's convention), kaldi_fbank or mfcc (Kaldi's); n_mels, n_mfcc: bins of each; deltas: 0, 1
+        or 2 orders of slopes beside them.
+    normalisation: of each bin, over each utterance, or by statistics of the training corpus, saved with the weights.
+    subsampling: conv, two 3x3 convolutions of conv_channels channels that halve the bins twice; stack, neighbouring
+        frames side by side. subsampling_factor: 1, 2 or 4 frames become one: 10, 20 or 40 ms; CTC needs one a label.
+    hidden_size: LSTM cells in each direction; num_layers: bidirectional layers; dropout: before each and the output.
+    """
+
+    model_type = "lstm-ctc"
+
+    features: Literal["log_mel", "kaldi_fbank", "mfcc"] = "log_mel"
+    n_mels: int = 80
+    n_mfcc: int = 13
+    deltas: Literal[0, 1, 2] = 0
+    normalisation: Literal["utterance", "global"] = "utterance"
+    subsampling: Literal["conv", "stack"] = "conv"
+    subsampling_factor: Literal[1, 2, 4] = 2
+    conv_channels: int = 32
+    hidden_size: int = 256
+    num_layers: int = 3
+    dropout: float | int = 0.1
+    sampling_rate: Literal[16000] = 16_000
+    vocab_size: int = 32
+    pad_token_id: int | None = 0  # the blank
+
+    def validate_sizes(self) -> None:
+        """Part of `strict`: called with every new configuration."""
+        for name in ("n_mels", "n_mfcc", "conv_channels", "hidden_size", "num_layers", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more: raise it")
+
+
+def make_extractor(config: LSTMConfig) -> FeatureExtractor:
+    """The features that a configuration names, on the CPU whatever the default device is."""
+    with torch.device("cpu"):  # transformers builds models on the meta device, where no filter has a value
+        if config.features == "mfcc":
+            return KaldiMfcc(config.n_mfcc, config.n_mels, full_scale=INT16_SCALE)
+        return (
+            KaldiFbank(config.n_mels, full_scale=INT16_SCALE)
+            if config.features == "kaldi_fbank"
+            else LogMel(config.n_mels)
+        )
+
+
+class BidirectionalLayer(nn.Module):
+    """Layer norm, dropout, then an LSTM in either direction: [batch, frames, size] -> [batch, frames, 2 * hidden_size].
+
+    Both start at the utterance's own ends, whatever follows it in the batch; what is in the padding means nothing.
+    """
+
+    def __init__(self, size: int, hidden_size: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+        self.dropout = nn.Dropout(dropout)
+        self.forwards = nn.LSTM(size, hidden_size, batch_first=True)
+        self.backwards = nn.LSTM(size, hidden_size, batch_first=True)
+
+    def forward(self, frames: Tensor, mirror: Tensor) -> Tensor:
+        """mirror: where each frame of the flattened batch lies in the reversed utterances [batch * frames]."""
+        # autocast leaves LSTMs alone on a CPU, and casts by itself on a GPU
+        frames = self.dropout(self.norm(frames)).to(self.forwards.weight_ih_l0.dtype)
+        ahead, _ = self.forwards(frames)
+        back, _ = self.backwards(_rows(frames, mirror))
+        return torch.cat([ahead, _rows(back, mirror)], dim=-1)
+
+
+def mirror_of(n_frames: Tensor, longest: int) -> Tensor:
+    """Rows of a flattened [batch, longest, ...] that reverse each utterance within its n_frames [batch].
+
+    >>> mirror_of(torch.tensor([3, 2]), 3).tolist()
+    [2, 1, 0, 4, 3, 5]
+    """
+    positions = torch.arange(longest, device=n_frames.device)
+    last = n_frames[:, None] - 1
+    reversed_ = torch.where(positions <= last, last - positions, positions)
+    return (reversed_ + longest * torch.arange(len(n_frames), device=n_frames.device)[:, None]).flatten()
+
+
+def _rows(frames: Tensor, order: Tensor) -> Tensor:
+    return frames.flatten(0, 1).index_select(0, order).view(frames.shape)
+
+
+class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
+    """Waveforms -> features -> subsampling -> bidirectional LSTM -> one logit a unit.
+
+    Stages can be called apart: `features`, `encode`, then `lm_head(dropout(...))`.
+    """
+
+    config_class = LSTMConfig
+    main_input_name = "input_values"
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(config)
+        self.extractor = make_extractor(config)
+        self.deltas = Deltas(config.deltas) if config.deltas else None
+        n_bins = self.extractor.n_bins
+        with torch.device("cpu"):
+            ones = torch.ones(n_bins * (1 + config.deltas))
+        self.norm: nn.Module = UtteranceNorm() if config.normalisation == "utterance" else GlobalNorm(0 * ones, ones)
+        self.subsampling: Subsampling = (
+            ConvSubsampling(n_bins, 1 + config.deltas, config.conv_channels, config.subsampling_factor)
+            if config.subsampling == "conv"
+            else FrameStacking(len(ones), config.subsampling_factor)
+        )
+        sizes = [self.subsampling.size, *[2 * config.hidden_size] * config.num_layers]
+        self.layers = nn.ModuleList(BidirectionalLayer(size, config.hidden_size, config.dropout) for size in sizes[:-1])
+        self.norm_out = nn.LayerNorm(sizes[-1])
+        self.dropout = nn.Dropout(config.dropout)
+        self.lm_head = nn.Linear(sizes[-1], config.vocab_size)
+        self.post_init()
+
+    def raw_features(self, waveforms: Tensor, n_samples: Tensor) -> Features:
+        """Features with their deltas before normalisation: what GlobalNorm's statistics are of."""
+        features = self.extractor.batch(waveforms, n_samples)
+        return features if self.deltas is None else self.deltas(features)
+
+    def features(self, waveforms: Tensor, n_samples: Tensor) -> Features:
+        """Normalised features of waveforms [batch, samples] with n_samples [batch] valid samples each."""
+        return self.norm(self.raw_features(waveforms, n_samples))  # type: ignore[no-any-return]
+
+    def encode(self, features: Features) -> Tensor:
+        """Features -> hidden frames [batch, frames, 2 * hidden_size]; `n_frames` says how many are valid."""
+        hidden, n_frames = self.subsampling(features)
+        mirror = mirror_of(n_frames, hidden.shape[1])
+        for layer in self.layers:
+            hidden = layer(hidden, mirror)
+        return self.norm_out(hidden)  # type: ignore[no-any-return]
+
+    def n_frames(self, n_samples: Tensor) -> Tensor:
+        """Frames of the output for each utterance [batch] of n_samples [batch]; 0 where it is too short."""
+        frames = self.subsampling.n_frames(self.extractor.n_frames(n_samples))
+        return torch.where(n_samples < self.extractor.shortest, 0, frames)
+
+    def forward(self, input_values: Tensor, attention_mask: Tensor | None = None, **_: Any) -> CausalLMOutput:
+        """input_values: [batch, samples] at 16 kHz; attention_mask: [batch, samples], 1 where a sample is valid.
+
+        Returns logits [batch, frames, vocab_size].
+        """
+        if attention_mask is None:
+            n_samples = torch.full((len(input_values),), input_values.shape[-1], device=input_values.device)
+        else:
+            n_samples = attention_mask.sum(dim=-1).long()
+        hidden = self.encode(self.features(input_values, n_samples))
+        return CausalLMOutput(logits=self.lm_head(self.dropout(hidden)))
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Orthogonal recurrences; forget gates that begin open (Jozefowicz et al. 2015); buffers that no file holds."""
+        if isinstance(module, FeatureExtractor):
+            for name, value in make_extractor(self.config).named_buffers(recurse=False):
+                init.copy_(getattr(module, name), value)
+        elif isinstance(module, GlobalNorm):
+            init.zeros_(module.mean)
+            init.ones_(module.deviation)
+        elif isinstance(module, nn.LSTM):
+            for name, parameter in module.named_parameters(recurse=False):
+                if name.startswith("weight_ih"):
+                    init.xavier_uniform_(parameter)
+                elif name.startswith("weight_hh"):
+                    for gate in parameter.chunk(4) if not getattr(parameter, "_is_hf_initialized", False) else ():
+                        init.orthogonal_(gate)
+                else:
+                    gates = torch.zeros(4, module.hidden_size)
+                    gates[1] = 1.0 if name.startswith("bias_ih") else 0.0  # input, forget, cell, output
+                    init.copy_(parameter, gates.flatten())
+        elif isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, nonlinearity="relu")
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=0.02)  # all units begin about as likely
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+
+
+AutoConfig.register(LSTMConfig.model_type, LSTMConfig, exist_ok=True)
+AutoModelForCTC.register(LSTMConfig, LSTMForCTC, exist_ok=True)
