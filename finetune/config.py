@@ -166,11 +166,17 @@ class DataConfig:
     train: list[str] = field(default_factory=list)
     """Corpora: manifests, folders with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
 
+    weights: list[float] = field(default_factory=list)
+    """How often each corpus of train is heard in an epoch, in their order: 2 twice, 0.5 half of it; by default once."""
+
     validation: str | None = None
     """The corpus that WER is measured on while training, and the best weights are chosen by: never the test set."""
 
     validation_share: float = 0.0
     """Where there is no such corpus: hold this share of the training utterances out for it."""
+
+    also_validation: dict[str, str] = field(default_factory=dict)
+    """Further corpora to measure WER on, by a name of yours, such as {noisy: other.jsonl}; they choose nothing."""
 
     profile: str = "librispeech"
     """Text profile of labels and of WER: librispeech, basic:de, ctc:MODEL (`python -m preprocessing.text --list`)"""
@@ -281,6 +287,15 @@ class TrainConfig:
             raise UsageError(
                 f"--data.validation is {self.data.validation!r} and --data.validation_share "
                 f"{self.data.validation_share:g}; expected exactly one of them: name a corpus, or hold out a share"
+            )
+        if self.data.weights and (len(self.data.weights) != len(self.data.train) or min(self.data.weights) <= 0.0):
+            raise UsageError(
+                f"--data.weights is {self.data.weights} for {len(self.data.train)} corpora in --data.train; expected a "
+                "number over 0 for each: mend it"
+            )
+        if "validation" in self.data.also_validation:
+            raise UsageError(
+                "--data.also_validation names a corpus 'validation'; expected another name: that is --data.validation's"
             )
         if not 0.0 <= self.data.validation_share < 1.0:
             raise UsageError(
