@@ -1,6 +1,5 @@
 """16-bit PCM at 16 kHz, mono, as WAV or FLAC: written beside and renamed, so whole or not at all."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from preprocessing.audio.decode import open_decoder
 from preprocessing.audio.grid import TriangularDither, to_pcm16
 from preprocessing.audio.source import AudioSource
 from preprocessing.audio.waveform import resampled
+from preprocessing.whole import whole_file
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 BLOCK_SECONDS = 10
@@ -51,13 +51,12 @@ def transcode(
 def _writing(path: Path) -> Iterator[soundfile.SoundFile]:
     if path.suffix.lower() not in FORMATS:
         raise AudioError(f"{path}: suffix {path.suffix!r}; expected .wav or .flac: choose one of them")
-    beside = path.with_name(path.name + ".partial")
     try:
-        with soundfile.SoundFile(beside, "w", SAMPLE_RATE, 1, "PCM_16", format=FORMATS[path.suffix.lower()]) as file:
+        with (
+            whole_file(path) as beside,
+            soundfile.SoundFile(beside, "w", SAMPLE_RATE, 1, "PCM_16", format=FORMATS[path.suffix.lower()]) as file,
+        ):
             yield file
-        os.replace(beside, path)
     except (soundfile.LibsndfileError, OSError) as error:
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
         raise AudioError(f"{path}: cannot be written ({reason}); expected a writable folder: choose another") from None
-    finally:
-        beside.unlink(missing_ok=True)
