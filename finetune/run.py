@@ -12,19 +12,22 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 
-from finetune import checkpoint, models
+from finetune import about, checkpoint, models
 from finetune.config import TrainConfig
 from finetune.evaluation import Evaluator
 from finetune.examples import Examples, hold_out, usable
+from finetune.hub.card import CardOptions
+from finetune.hub.publish import publish, refusal, said
+from finetune.hub.push import Target
 from finetune.loop import Loop
 from finetune.models.base import Recogniser
 from finetune.record import Record
 from preprocessing.augment import Chain, from_config
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.denoise import SpectralGate
-from preprocessing.errors import UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
 
 
@@ -39,6 +42,7 @@ def train(config: TrainConfig) -> None:
     text_profile = profile(config.data.profile)
     augment = _augment(config)
     found = _checkpoint_to_resume(config)
+    _ask_hub(config, accelerator)
     train_corpora = [open_corpus(reference) for reference in config.data.train]
     validation_corpus = open_corpus(config.data.validation) if config.data.validation is not None else None
     set_seed(config.seed)
@@ -79,15 +83,41 @@ def train(config: TrainConfig) -> None:
     if accelerator.is_main_process:
         if found is None:
             _clear(config.output)
-        record.begin(config, rejects, update=update)
+        made_of = about.describe(
+            config,
+            parameters=sum(parameter.numel() for parameter in recogniser.module.parameters()),
+            training=utterances,
+            validation=validation,
+            text_profile=text_profile,
+        )
+        record.begin(config, made_of, rejects, update=update)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
     finished = loop.run()
     accelerator.end_training()
     if finished:
         accelerator.print(f"done: the best model, its log and curve.png are in {config.output}")
+        _push(config, accelerator)
     else:
         accelerator.print(f"stopped and saved in {config.output}; run the same command again to go on")
+
+
+def _ask_hub(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Raises InputError, in every process, where a push at the end would be refused: now, not after hours."""
+    if not config.hub.push:
+        return
+    refused, note = broadcast_object_list(list(refusal(config.hub)) if accelerator.is_main_process else [None, None])
+    if refused is not None:
+        raise InputError(refused)
+    if note is not None:
+        accelerator.print(note)
+
+
+def _push(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Raises InputError in the main process where the Hub does not take the run; nothing of it is lost then."""
+    if config.hub.push and config.hub.repo_id is not None and accelerator.is_main_process:
+        target = Target(config.hub.repo_id, config.hub.private)
+        accelerator.print(said(publish(config.output, target, CardOptions(target.repo_id))))
 
 
 def _checkpoint_to_resume(config: TrainConfig) -> Path | None:
@@ -128,7 +158,7 @@ def _augment(config: TrainConfig) -> Chain | None:
 def _fingerprint(config: TrainConfig, utterances: Sequence[Utterance]) -> str:
     """Of all that an exact resume depends on."""
     told = asdict(config)
-    for free in ("output", "overwrite", "evaluate_every", "log_every"):
+    for free in ("output", "overwrite", "evaluate_every", "log_every", "hub"):
         told.pop(free)
     told["data"].pop("workers")
     told["data"].pop("validation")
@@ -164,5 +194,6 @@ def _quieten() -> None:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    logging.getLogger("datasets").setLevel(logging.ERROR)
+    for library in ("datasets", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
