@@ -132,19 +132,19 @@ class HubConfig:
     language: str | None = None
     """Of the speech, such as de; where the corpus does not say."""
 
-    def check(self) -> None:
-        """Raises UsageError naming the first contradiction."""
+    def check(self, prefix: str = "--hub.") -> None:
+        """Raises UsageError naming the first contradiction, by its flag with the prefix."""
         if self.push and self.repo_id is None:
             raise UsageError("--hub.push is true without --hub.repo_id; expected a repository: name it, as you/model")
         if self.repo_id is not None:
-            check_repo_id(self.repo_id, "--hub.repo_id")
+            check_repo_id(self.repo_id, f"{prefix}repo_id")
         if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.license):
             raise UsageError(
-                f"--hub.license is {self.license!r}; expected a key of the Hub, in small letters: write apache-2.0, "
+                f"{prefix}license is {self.license!r}; expected a key of the Hub, in small letters: write apache-2.0, "
                 "cc-by-4.0, or other"
             )
         if self.language is not None and not re.fullmatch(r"[a-z]{2,3}", self.language):
-            raise UsageError(f"--hub.language is {self.language!r}; expected an ISO 639 code: write en, de or yue")
+            raise UsageError(f"{prefix}language is {self.language!r}; expected an ISO 639 code: write en, de or yue")
 
 
 def check_repo_id(repo_id: str, flag: str) -> None:
@@ -163,7 +163,7 @@ class TrainConfig:
     """Everything of a run; config.yaml in its output folder holds it as it was resolved."""
 
     output: Path
-    """Folder of the run: the best model, checkpoints, log.jsonl, curve.png, rejects.jsonl."""
+    """Folder of the run: the best model, checkpoints, log.jsonl, curve.png, rejects.jsonl, about.json."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

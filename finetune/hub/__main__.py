@@ -53,7 +53,7 @@ def main() -> None:
         PushConfig, program="finetune.hub push", description=DESCRIPTION, arguments=words[1:], positional=True
     )
     check_repo_id(config.repo, "REPO")
-    HubConfig(license=config.license, language=config.language).check()
+    HubConfig(license=config.license, language=config.language).check("--")
     from finetune.hub.card import CardOptions
     from finetune.hub.publish import publish, said
     from finetune.hub.push import Target

@@ -43,7 +43,7 @@ class Pushed:
 
 
 class Repository:
-    """One repository of the Hub. Methods raise InputError with a sentence: UnreachableError where repeating may help."""
+    """One repository of the Hub. What fails is an InputError, UnreachableError where repeating may help."""
 
     def __init__(self, target: Target, api: HfApi | None = None, pauses: Sequence[float] = PAUSES_SECONDS) -> None:
         self._target = target
@@ -61,12 +61,15 @@ class Repository:
 
     def commit(self, files: Mapping[str, Path | bytes], message: str) -> Pushed:
         """Put files, by their names in the repository, into one commit; none is made where nothing changed."""
-        return self._patiently(lambda: self._commit(files, message))
+        before = self._patiently(self._head)
+        oid = self._patiently(lambda: self._commit(files, message))
+        tree = f"/tree/{self._target.revision}" if self._target.revision else ""
+        return Pushed(f"{self._api.endpoint}/{self._target.repo_id}{tree}", oid != before)
 
     def _open(self) -> None:
         target = self._target
-        # an existing repository that is asked to be private must be so already: the call does not change it
-        self._api.create_repo(target.repo_id, private=target.private or None, exist_ok=True)
+        if not self._api.repo_exists(target.repo_id):
+            self._api.create_repo(target.repo_id, private=target.private or None, exist_ok=True)
         self._api.auth_check(target.repo_id, write=True)
         if target.private and not self._api.repo_info(target.repo_id).private:
             raise InputError(
@@ -74,18 +77,22 @@ class Repository:
                 "Hub, or leave private out"
             )
 
-    def _commit(self, files: Mapping[str, Path | bytes], message: str) -> Pushed:
+    def _head(self) -> str | None:
+        """The id of the last commit on the branch, which is made where there is none."""
         target = self._target
         try:
-            before = self._api.repo_info(target.repo_id, revision=target.revision).sha
+            return self._api.repo_info(target.repo_id, revision=target.revision).sha
         except RevisionNotFoundError:
             self._api.create_branch(target.repo_id, branch=str(target.revision), exist_ok=True)
-            before = self._api.repo_info(target.repo_id, revision=target.revision).sha
+            return self._api.repo_info(target.repo_id, revision=target.revision).sha
+
+    def _commit(self, files: Mapping[str, Path | bytes], message: str) -> str:
+        """The id of the commit, or of the last one where the files are there already."""
+        target = self._target
         # made anew for each attempt: an operation remembers how far it came
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         commit = self._api.create_commit(target.repo_id, operations, commit_message=message, revision=target.revision)
-        tree = f"/tree/{target.revision}" if target.revision else ""
-        return Pushed(f"{self._api.endpoint}/{target.repo_id}{tree}", commit.oid != before)
+        return commit.oid
 
     def _patiently(self, call: Callable[[], Result]) -> Result:
         """The call's result, repeated after each pause while what it raises may pass."""
