@@ -226,6 +226,13 @@ def test_a_download_that_breaks_goes_on_where_it_broke(hub: Hub, run: Path, tmp_
     assert (fetched / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
 
+def test_a_server_that_repeats_the_token_is_not_quoted(hub: Hub, run: Path) -> None:
+    hub.faults.append(Fault("POST", "/preupload/", "echo"))
+    with pytest.raises(InputError, match=r"bad request of Bearer \[token\]") as caught:
+        push(hub, run)
+    assert TOKEN not in str(caught.value)
+
+
 def test_metadata_that_the_hub_refuses_is_one_sentence(hub: Hub, run: Path) -> None:
     with pytest.raises(InputError, match=r"refuses it .*license.* must be one of the known"):
         push(hub, run, license="no such licence")

@@ -58,12 +58,12 @@ class Fault:
     """What goes wrong with the next `times` requests of a method whose path has `part` in it.
 
     error: answers 500. drop: closes the connection in the middle of the body. lost: does as asked, and closes the
-    connection instead of answering.
+    connection instead of answering. echo: answers 400 and repeats the Authorization header, as no server should.
     """
 
     method: str
     part: str
-    kind: Literal["error", "drop", "lost"]
+    kind: Literal["error", "drop", "lost", "echo"]
     times: int = 1
 
 
