@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from finetune.significance import Rate
 from preprocessing.errors import InputError
 from preprocessing.whole import write_whole
 
@@ -64,15 +65,6 @@ class ProfileUsed:
     name: str
     version: int
     description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """An error rate as a fraction (0.05 is 5 %) with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)

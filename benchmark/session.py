@@ -31,9 +31,9 @@ from benchmark.results import (
     write_summary,
 )
 from benchmark.scoring import compare, score
-from benchmark.significance import Resampling, resample
 from benchmark.systems import parse_models
 from benchmark.systems.base import LoadOptions, SystemSpec
+from finetune.significance import Resampling, resample
 from preprocessing.corpus import Corpus, open_corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import Profile, profile

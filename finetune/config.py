@@ -1,5 +1,6 @@
 """What a fine-tuning run can be told: one dataclass a topic, one doc a field, contradictions refused by flag name."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -245,15 +246,61 @@ class OptimisationConfig:
 
 
 @dataclass(frozen=True)
+class HubConfig:
+    """Where the trained model is published."""
+
+    push: bool = False
+    """Publish the best model on the Hugging Face Hub after training; `python -m finetune.hub push` does it later."""
+
+    repo_id: str | None = None
+    """Its repository: you/model. It is made where there is none."""
+
+    private: bool = False
+    """Only for those with access to your account; a public repository that is there already is refused."""
+
+    license: str | None = None
+    """The Hub's key of the licence that you give the weights, such as apache-2.0 or cc-by-4.0."""
+
+    language: str | None = None
+    """Of the speech, such as de; where the corpus does not say."""
+
+    def check(self, prefix: str = "--hub.") -> None:
+        """Raises UsageError naming the first contradiction, by its flag with the prefix."""
+        if self.push and self.repo_id is None:
+            raise UsageError("--hub.push is true without --hub.repo_id; expected a repository: name it, as you/model")
+        if self.repo_id is not None:
+            check_repo_id(self.repo_id, f"{prefix}repo_id")
+        if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.license):
+            raise UsageError(
+                f"{prefix}license is {self.license!r}; expected a key of the Hub, in small letters: write apache-2.0, "
+                "cc-by-4.0, or other"
+            )
+        if self.language is not None and not re.fullmatch(r"[a-z]{2,3}", self.language):
+            raise UsageError(f"{prefix}language is {self.language!r}; expected an ISO 639 code: write en, de or yue")
+
+
+def check_repo_id(repo_id: str, flag: str) -> None:
+    """Raises UsageError where it is no NAMESPACE/NAME that the Hub takes."""
+    names = repo_id.split("/")
+    named = len(names) == 2 and all(re.fullmatch(r"\w([\w.-]*\w)?", name, re.ASCII) for name in names)
+    if not named or len(repo_id) > 96 or "--" in repo_id or ".." in repo_id or repo_id.endswith(".git"):
+        raise UsageError(
+            f"{flag} is {repo_id!r}; expected you/model of letters, digits, '-', '_' and '.', without '--' and '..', "
+            "96 characters at the most: change it"
+        )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything of a run; config.yaml in its output folder holds it as it was resolved."""
 
     output: Path
-    """Folder of the run: the best model, checkpoints, log.jsonl, curve.png, rejects.jsonl."""
+    """Folder of the run: the best model, checkpoints, log.jsonl, curve.png, rejects.jsonl, about.json."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    hub: HubConfig = field(default_factory=HubConfig)
 
     seed: int = 0
     """Of initial weights, order, masks and dropout."""
@@ -307,6 +354,7 @@ class TrainConfig:
                 f"--data.max_batch_seconds is {self.data.max_batch_seconds:g}, below --data.max_seconds "
                 f"{self.data.max_seconds:g}; expected a cap that holds the longest: raise the one or lower the other"
             )
+        self.hub.check()
         if self.optimisation.rise + self.optimisation.hold > 1:
             raise UsageError("--optimisation.rise and --optimisation.hold add up to over 1: lower one of them")
         for flag, value in (

@@ -12,20 +12,23 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
 
-from finetune import checkpoint, models
+from finetune import about, checkpoint, models
 from finetune.config import TrainConfig
-from finetune.data import RunData, choose, open_data
+from finetune.data import MAIN, RunData, choose, open_data
 from finetune.evaluation import Evaluator
 from finetune.examples import Examples, Visit
+from finetune.hub.card import CardOptions
+from finetune.hub.publish import publish, refusal, said
+from finetune.hub.push import Target
 from finetune.loop import Loop
 from finetune.models.base import Example, Recogniser
 from finetune.record import Record
 from preprocessing.augment import Chain, from_config
 from preprocessing.corpus import Utterance
 from preprocessing.denoise import SpectralGate
-from preprocessing.errors import UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
 
 
@@ -38,6 +41,7 @@ def train(config: TrainConfig) -> None:
     text_profile = profile(config.data.profile)
     augment = _augment(config)
     found = _checkpoint_to_resume(config)
+    _ask_hub(config, accelerator)
     opened = open_data(config.data)
     set_seed(config.seed)
     labels = opened.labels(text_profile)
@@ -76,13 +80,21 @@ def train(config: TrainConfig) -> None:
     if accelerator.is_main_process:
         if found is None:
             _clear(config.output)
-        record.begin(config, data.rejects, update=update)
+        made_of = about.describe(
+            config,
+            parameters=sum(parameter.numel() for parameter in recogniser.module.parameters()),
+            training=data.train,
+            validation=data.validation[MAIN],
+            text_profile=text_profile,
+        )
+        record.begin(config, made_of, data.rejects, update=update)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("tensorboard")
     finished = loop.run()
     accelerator.end_training()
     if finished:
         accelerator.print(f"done: the best model, its log and curve.png are in {config.output}")
+        _push(config, accelerator)
     else:
         accelerator.print(f"stopped and saved in {config.output}; run the same command again to go on")
 
@@ -99,6 +111,24 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         project_dir=str(config.output),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] if frozen_at_first else [],
     )
+
+
+def _ask_hub(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Raises InputError, in every process, where a push at the end would be refused: now, not after hours."""
+    if not config.hub.push:
+        return
+    refused, note = broadcast_object_list(list(refusal(config.hub)) if accelerator.is_main_process else [None, None])
+    if refused is not None:
+        raise InputError(refused)
+    if note is not None:
+        accelerator.print(note)
+
+
+def _push(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Raises InputError in the main process where the Hub does not take the run; nothing of it is lost then."""
+    if config.hub.push and config.hub.repo_id is not None and accelerator.is_main_process:
+        target = Target(config.hub.repo_id, config.hub.private)
+        accelerator.print(said(publish(config.output, target, CardOptions(target.repo_id))))
 
 
 def _checkpoint_to_resume(config: TrainConfig) -> Path | None:
@@ -134,7 +164,7 @@ def _augment(config: TrainConfig) -> Chain | None:
 def _fingerprint(config: TrainConfig, utterances: Sequence[Utterance]) -> str:
     """Of all that an exact resume depends on."""
     told = asdict(config)
-    for free in ("output", "overwrite", "evaluate_every", "log_every"):
+    for free in ("output", "overwrite", "evaluate_every", "log_every", "hub"):
         told.pop(free)
     told["data"].pop("workers")
     told["data"].pop("validation")
@@ -167,5 +197,6 @@ def _quieten() -> None:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    logging.getLogger("datasets").setLevel(logging.ERROR)
+    for library in ("datasets", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
