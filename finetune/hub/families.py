@@ -5,6 +5,8 @@ A family that can be trained is published by a line here; nothing else of the pa
 
 from dataclasses import dataclass
 
+from preprocessing.errors import InputError
+
 
 @dataclass(frozen=True)
 class Family:
@@ -81,3 +83,12 @@ from transformers import AutoModelForCTC
 model = AutoModelForCTC.from_pretrained("REPO")""",
     ),
 }
+
+
+def family(name: str) -> Family:
+    """Raises InputError where a family has no entry."""
+    if name not in FAMILIES:
+        raise InputError(
+            f"model family {name!r} has no entry among what can be published ({', '.join(FAMILIES)}): train one of them"
+        )
+    return FAMILIES[name]
