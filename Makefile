@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/python benchmark/run.py --config configs/benchmark/demo.yaml --overwrite true
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,6 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+# Tests run side by side, and so do the commands that they start: a thread that waits must not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 import torch
 
@@ -13,7 +16,8 @@ DEMO = ROOT / "demo"
 
 
 def pytest_configure() -> None:
-    torch.set_num_threads(max(len(os.sched_getaffinity(0)), 1))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(len(os.sched_getaffinity(0)) // workers, 1))
 
 
 @pytest.fixture(scope="session")
