@@ -47,7 +47,8 @@ class FrameStacking(Subsampling):
 class ConvSubsampling(Subsampling):
     """Two 3x3 convolutions over time and frequency, each halving the bins.
 
-    Factor 2 halves time in the first, 4 in both. Deltas are further input channels. Beyond an utterance's end both see zeros, as they do beyond the batch's.
+    Factor 2 halves time in the first, 4 in both. Deltas are further input channels. Beyond an utterance's end both see
+    zeros, as they do beyond the batch's.
     """
 
     def __init__(self, n_bins: int, n_orders: int, n_channels: int, factor: int) -> None:
@@ -59,10 +60,8 @@ class ConvSubsampling(Subsampling):
 
     def forward(self, features: Features) -> tuple[Tensor, Tensor]:
         """values: [batch, orders * bins, frames], 0 in the padding."""
-        hidden, n_frames = (
-            features.values.reshape(len(features.values), self.n_orders, -1, features.values.shape[-1]),
-            features.n_frames,
-        )
+        values, n_frames = features.values, features.n_frames
+        hidden = values.reshape(len(values), self.n_orders, -1, values.shape[-1])
         for convolution, stride in zip((self.first, self.second), self.strides, strict=True):
             hidden, n_frames = convolution(hidden).relu(), -(-n_frames // stride)
             padding = torch.arange(hidden.shape[-1], device=hidden.device) >= n_frames[:, None]
