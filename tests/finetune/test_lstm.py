@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.systems import load_system, parse_models
+from benchmark.systems.base import LoadOptions
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import build
 from finetune.models.base import Batch, pad_batch
@@ -49,11 +51,17 @@ def learn(ours: LSTM, updates: int) -> None:
     ours.module.eval()
 
 
-def test_three_utterances_are_learnt_by_heart_and_saved(tmp_path: Path) -> None:
+def test_three_utterances_are_learnt_by_heart_saved_and_benchmarked(tmp_path: Path) -> None:
     ours = recogniser()
     learn(ours, 100)
     assert [heard.text for heard in ours.hear(ours.module, batch_for(ours))] == TEXTS
     ours.save(tmp_path, ours.module)
+    system = load_system(parse_models(f"lstm={tmp_path}")[0], LoadOptions(device="cpu", language=None))
+    waveforms = [audio.load(DEMO / "corpus" / row["audio"]) for row in ROWS]
+    assert [system.text(system.forward(system.features(waveform))) for waveform in waveforms] == TEXTS
+    assert system.facts.settings["frame"] == "20 ms"
+    with pytest.raises(InputError, match=r"lasts 0\.0063 s"):
+        system.features(torch.zeros(100))
     again = recogniser(scratch=None, base=str(tmp_path))
     again.module.eval()
     assert [heard.text for heard in again.hear(again.module, batch_for(again))] == TEXTS
