@@ -27,6 +27,9 @@ class BenchmarkConfig:
     language: str | None = None
     """Of the speech, such as de; a multilingual Whisper detects it where it is not given."""
 
+    denoise: bool = False
+    """Turn stationary noise down before any system hears it, as --data.denoise does in training; counts as decoding."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run."""
 

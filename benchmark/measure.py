@@ -9,15 +9,19 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.results import Sample, StageSeconds, SystemFacts
 from benchmark.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.corpus import Utterance
 from preprocessing.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WARM_UP_CALLS = 2  # after the first call, which is reported apart
 
@@ -101,20 +105,33 @@ def measure(spec: SystemSpec, options: LoadOptions, utterances: Sequence[Utteran
     clock = Clock(options.device)
     clock.wait()
     yield Loaded(system.facts, time.perf_counter() - began)
-    first = transcribe(system, utterances[0], clock)
+    load = loader(options)
+    first = transcribe(system, utterances[0], clock, load)
     yield FirstCall(first.seconds.total)
     longest = max(utterances, key=lambda utterance: utterance.duration)
     for _ in range(WARM_UP_CALLS):
-        transcribe(system, longest, clock)
+        transcribe(system, longest, clock, load)
     for utterance in utterances:
-        yield transcribe(system, utterance, clock)
+        yield transcribe(system, utterance, clock, load)
     yield Finished(peak_memory_bytes(), clock.peak_memory_bytes())
 
 
-def transcribe(system: System, utterance: Utterance, clock: "Clock") -> Sample:
-    """One utterance through all four stages. Whatever a system raises becomes the sample's error."""
+def loader(options: LoadOptions) -> Callable[[Utterance], "Tensor"]:
+    """From an utterance to the waveform [samples] that every system is given."""
     from preprocessing import audio
+    from preprocessing.denoise import SpectralGate
 
+    gate = SpectralGate() if options.denoise else None
+
+    def load(utterance: Utterance) -> "Tensor":
+        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        return waveform if gate is None else gate(waveform)
+
+    return load
+
+
+def transcribe(system: System, utterance: Utterance, clock: "Clock", load: Callable[[Utterance], "Tensor"]) -> Sample:
+    """One utterance through all four stages. Whatever a system raises becomes the sample's error."""
     sample = Sample(
         system=system.facts.name,
         id=utterance.id,
@@ -128,7 +145,7 @@ def transcribe(system: System, utterance: Utterance, clock: "Clock") -> Sample:
     )
     stopwatch = Stopwatch(clock)
     try:
-        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        waveform = load(utterance)
         stopwatch.lap()
         features = system.features(waveform)
         stopwatch.lap()

@@ -6,13 +6,14 @@ reported again by a later version. `SCHEMA` is raised whenever a field changes i
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from finetune.significance import Rate
 from preprocessing.errors import InputError
+from preprocessing.whole import write_whole
 
 SCHEMA = 1
 
@@ -64,15 +65,6 @@ class ProfileUsed:
     name: str
     version: int
     description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """An error rate as a fraction (0.05 is 5 %) with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +156,12 @@ class Summary:
     schema: int = SCHEMA
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside it first, then renamed."""
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
-
-
 def sample_line(sample: Sample) -> str:
     return json.dumps(dataclasses.asdict(sample), ensure_ascii=False) + "\n"
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    write_text(path, "".join(map(sample_line, samples)))
+    write_whole(path, "".join(map(sample_line, samples)))
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
@@ -192,7 +177,7 @@ def read_samples(path: Path) -> Iterator[Sample]:
 
 
 def write_summary(path: Path, summary: Summary) -> None:
-    write_text(path, json.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=2) + "\n")
+    write_whole(path, json.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=2) + "\n")
 
 
 def read_summary(path: Path) -> Summary:

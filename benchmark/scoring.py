@@ -7,9 +7,9 @@ heard there counts as insertions.
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from benchmark.results import Comparison, Rate, Sample, Scores
-from benchmark.significance import Resampling, difference, rate, verdict
+from benchmark.results import Comparison, Sample, Scores
 from finetune.errors import ErrorCounts, character_errors, word_errors
+from finetune.significance import Rate, Resampling, difference, rate, verdict
 from preprocessing.text import Profile
 
 

@@ -31,9 +31,9 @@ from benchmark.results import (
     write_summary,
 )
 from benchmark.scoring import compare, score
-from benchmark.significance import Resampling, resample
 from benchmark.systems import parse_models
 from benchmark.systems.base import LoadOptions, SystemSpec
+from finetune.significance import Resampling, resample
 from preprocessing.corpus import Corpus, open_corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
@@ -72,7 +72,7 @@ def benchmark(config: BenchmarkConfig) -> None:
         console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
 
     folder.mkdir(parents=True, exist_ok=True)
-    options = LoadOptions(device, config.language)
+    options = LoadOptions(device, config.language, config.denoise)
     with (folder / "samples.jsonl").open("w", encoding="utf-8") as raw:
         measured = [_measure(spec, options, corpus, raw, console) for spec in specs]
     summary = summarise(config, corpus, profiles, measured, notices, describe_machine(device))
@@ -112,7 +112,11 @@ def summarise(
         systems=[_system_summary(one, profiles, resampling) for one in measured],
         comparisons=compare(whole, profiles[0], resampling),
         notices=list(notices),
-        settings={"seed": str(config.seed), "limit": str(config.limit or "none")},
+        settings={
+            "seed": str(config.seed),
+            "limit": str(config.limit or "none"),
+            "noise removal": "on" if config.denoise else "off",
+        },
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from finetune.averaging import MovingAverage
@@ -44,10 +45,34 @@ def save(
     progress: Progress,
     average: MovingAverage | None = None,
 ) -> Path:
-    """Write folder/update-NNNNNNNN and drop all but the last KEPT. Returns the new checkpoint."""
+    """Write folder/update-NNNNNNNN and drop all but the last KEPT. Returns the new checkpoint.
+
+    Raises InputError where it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
+    """
     target = folder / f"update-{progress.update:08d}"
     beside = folder / f"{target.name}.partial"
     shutil.rmtree(beside, ignore_errors=True)
+    try:
+        _write(beside, module, optimiser, schedule, progress, average)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap what the disk says
+        shutil.rmtree(beside, ignore_errors=True)
+        last = latest(folder)
+        kept = f"the checkpoint {last} is whole" if last is not None else "no earlier one is there"
+        raise InputError(
+            f"{target}: cannot be written ({str(error).strip().splitlines()[0]}); expected room for it on the disk: "
+            f"{kept}; free some space and run the same command again"
+        ) from error
+    if target.exists():
+        shutil.rmtree(target)
+    os.rename(beside, target)
+    for old in _all(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def _write(
+    beside: Path, module: nn.Module, optimiser: Any, schedule: Any, progress: Progress, average: MovingAverage | None
+) -> None:
     beside.mkdir(parents=True)
     safetensors.torch.save_model(module, str(beside / "weights.safetensors"))
     if average is not None:
@@ -55,12 +80,9 @@ def save(
     states = {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "random": _random_states()}
     torch.save(states, beside / "states.pt")
     (beside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    if target.exists():
-        shutil.rmtree(target)
-    os.rename(beside, target)
-    for old in _all(folder)[:-KEPT]:
-        shutil.rmtree(old)
-    return target
+    for path in beside.iterdir():  # on the disk before it gets its name: a power cut finds it whole or not at all
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def latest(folder: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """What a fine-tuning run can be told: one dataclass a topic, one doc a field, contradictions refused by flag name."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +40,24 @@ class ModelConfig:
     freeze_feature_encoder: bool = True
     """Leave the base's convolutions as they are, as wav2vec 2.0 is fine-tuned."""
 
+    adapters_only: bool = False
+    """Train only the language adapters and the output layer of an MMS model; the rest stays for every language."""
+
+    lora_rank: int = 0
+    """Train matrices of this rank beside the attention's, and the output layer, instead of all weights (wav2vec2)."""
+
+    lora_scale: float = 2.0
+    """What those matrices are multiplied with (alpha over rank)."""
+
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, a third slower (wav2vec2)."""
+
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """How transformers computes attention (wav2vec2); flash_attention_2 needs its package and 16-bit arithmetic."""
+
+    compile: bool = False
+    """Compile the transformer with torch.compile (wav2vec2): minutes at the start, faster after."""
+
     mask_time_probability: float = 0.05
     """Share of latent frames masked while training (wav2vec2)."""
 
@@ -55,7 +74,7 @@ class ModelConfig:
     """SpecAugment's policy over features while training (whisper, lstm); wav2vec2 has its latent masks instead."""
 
     dropout: float = 0.1
-    """Of attention and hidden activations alike; of the input of each layer (lstm)."""
+    """Of attention, hidden states, activations and what the output layer sees; of each layer's input (lstm)."""
 
     context_seconds: float = 30.0
     """Audio that Whisper's encoder sees at once; below 30 only to train faster, the checkpoint keeps all positions."""
@@ -94,7 +113,36 @@ class ModelConfig:
                 "which CMUdict is of: leave it out"
             )
 
-    def check_masks(self) -> None:
+    def check(self) -> None:
+        """Raises UsageError where keys do not go with each other or with the family."""
+        self.check_units()
+        self._check_masks()
+        if self.adapters_only and self.lora_rank > 0:
+            raise UsageError(
+                f"--model.adapters_only is true and --model.lora_rank {self.lora_rank}; expected one of the two: "
+                "leave one out"
+            )
+        if self.family != "wav2vec2":
+            self._check_family_keys()
+
+    def _check_family_keys(self) -> None:
+        """Raises UsageError naming the first key that only wav2vec2 knows and that was given."""
+        given = {
+            "adapters_only": self.adapters_only,
+            "lora_rank": self.lora_rank > 0,
+            "gradient_checkpointing": self.gradient_checkpointing,
+            "attention": self.attention != "auto",
+            "compile": self.compile,
+            "mask_channel_probability": self.mask_channel_probability > 0,
+        }
+        for key, told in given.items():
+            if told:
+                raise UsageError(
+                    f"--model.{key} is {getattr(self, key)}, but --model.family is {self.family}; expected "
+                    "wav2vec2 with it: leave it out"
+                )
+
+    def _check_masks(self) -> None:
         """Raises UsageError where masks are asked for that the family does not have."""
         if self.family == "wav2vec2" and self.spec_augment != "none":
             raise UsageError(
@@ -119,11 +167,17 @@ class DataConfig:
     train: list[str] = field(default_factory=list)
     """Corpora: manifests, folders with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
 
+    weights: list[float] = field(default_factory=list)
+    """How often each corpus of train is heard in an epoch, in their order: 2 twice, 0.5 half of it; by default once."""
+
     validation: str | None = None
     """The corpus that WER is measured on while training, and the best weights are chosen by: never the test set."""
 
     validation_share: float = 0.0
     """Where there is no such corpus: hold this share of the training utterances out for it."""
+
+    also_validation: dict[str, str] = field(default_factory=dict)
+    """Further corpora to measure WER on, by a name of yours, such as {noisy: other.jsonl}; they choose nothing."""
 
     profile: str = "librispeech"
     """Text profile of labels and of WER: librispeech, basic:de, ctc:MODEL (`python -m preprocessing.text --list`)"""
@@ -192,15 +246,61 @@ class OptimisationConfig:
 
 
 @dataclass(frozen=True)
+class HubConfig:
+    """Where the trained model is published."""
+
+    push: bool = False
+    """Publish the best model on the Hugging Face Hub after training; `python -m finetune.hub push` does it later."""
+
+    repo_id: str | None = None
+    """Its repository: you/model. It is made where there is none."""
+
+    private: bool = False
+    """Only for those with access to your account; a public repository that is there already is refused."""
+
+    license: str | None = None
+    """The Hub's key of the licence that you give the weights, such as apache-2.0 or cc-by-4.0."""
+
+    language: str | None = None
+    """Of the speech, such as de; where the corpus does not say."""
+
+    def check(self, prefix: str = "--hub.") -> None:
+        """Raises UsageError naming the first contradiction, by its flag with the prefix."""
+        if self.push and self.repo_id is None:
+            raise UsageError("--hub.push is true without --hub.repo_id; expected a repository: name it, as you/model")
+        if self.repo_id is not None:
+            check_repo_id(self.repo_id, f"{prefix}repo_id")
+        if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.license):
+            raise UsageError(
+                f"{prefix}license is {self.license!r}; expected a key of the Hub, in small letters: write apache-2.0, "
+                "cc-by-4.0, or other"
+            )
+        if self.language is not None and not re.fullmatch(r"[a-z]{2,3}", self.language):
+            raise UsageError(f"{prefix}language is {self.language!r}; expected an ISO 639 code: write en, de or yue")
+
+
+def check_repo_id(repo_id: str, flag: str) -> None:
+    """Raises UsageError where it is no NAMESPACE/NAME that the Hub takes."""
+    names = repo_id.split("/")
+    named = len(names) == 2 and all(re.fullmatch(r"\w([\w.-]*\w)?", name, re.ASCII) for name in names)
+    if not named or len(repo_id) > 96 or "--" in repo_id or ".." in repo_id or repo_id.endswith(".git"):
+        raise UsageError(
+            f"{flag} is {repo_id!r}; expected you/model of letters, digits, '-', '_' and '.', without '--' and '..', "
+            "96 characters at the most: change it"
+        )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything of a run; config.yaml in its output folder holds it as it was resolved."""
 
     output: Path
-    """Folder of the run: the best model, checkpoints, log.jsonl, curve.png, rejects.jsonl."""
+    """Folder of the run: the best model, checkpoints, log.jsonl, curve.png, rejects.jsonl, about.json."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    hub: HubConfig = field(default_factory=HubConfig)
 
     seed: int = 0
     """Of initial weights, order, masks and dropout."""
@@ -228,7 +328,6 @@ class TrainConfig:
                 f"{'unset' if self.model.scratch is None else 'set'}; expected exactly one of them: name a checkpoint, "
                 "or describe a new model"
             )
-        self.model.check_units()
         if not self.data.train:
             raise UsageError("--data.train is empty; expected a corpus or more: name a manifest")
         if (self.data.validation is None) == (self.data.validation_share == 0.0):
@@ -236,16 +335,26 @@ class TrainConfig:
                 f"--data.validation is {self.data.validation!r} and --data.validation_share "
                 f"{self.data.validation_share:g}; expected exactly one of them: name a corpus, or hold out a share"
             )
+        if self.data.weights and (len(self.data.weights) != len(self.data.train) or min(self.data.weights) <= 0.0):
+            raise UsageError(
+                f"--data.weights is {self.data.weights} for {len(self.data.train)} corpora in --data.train; expected a "
+                "number over 0 for each: mend it"
+            )
+        if "validation" in self.data.also_validation:
+            raise UsageError(
+                "--data.also_validation names a corpus 'validation'; expected another name: that is --data.validation's"
+            )
         if not 0.0 <= self.data.validation_share < 1.0:
             raise UsageError(
                 f"--data.validation_share is {self.data.validation_share:g}; expected 0 or more, below 1: change it"
             )
-        self.model.check_masks()
+        self.model.check()
         if self.data.max_seconds > self.data.max_batch_seconds:
             raise UsageError(
                 f"--data.max_batch_seconds is {self.data.max_batch_seconds:g}, below --data.max_seconds "
                 f"{self.data.max_seconds:g}; expected a cap that holds the longest: raise the one or lower the other"
             )
+        self.hub.check()
         if self.optimisation.rise + self.optimisation.hold > 1:
             raise UsageError("--optimisation.rise and --optimisation.hold add up to over 1: lower one of them")
         for flag, value in (

@@ -17,7 +17,7 @@ class Display:
     """A context manager; silent on all processes but the first."""
 
     def __init__(self, updates: int, shown: bool) -> None:
-        self._console = Console(quiet=not shown, highlight=False)
+        self._console = Console(quiet=not shown, highlight=False, soft_wrap=True)
         self._updates = updates
         self._bar = Progress(
             TextColumn("training"),
@@ -50,11 +50,12 @@ class Display:
         state = f"loss {loss:.3f}  {audio_seconds_per_second:.0f} s of audio/s"
         self._bar.update(self._task, state=state)
 
-    def evaluated(self, update: int, evaluation: Evaluation) -> None:
+    def evaluated(self, update: int, evaluation: Evaluation, name: str = "validation") -> None:
+        """A line of figures and the samples; a set that is not the main one by its name."""
         blank = "" if evaluation.blank_ratio is None else f"  blank {100 * evaluation.blank_ratio:.0f} %"
         trained = "" if self._last_loss is None else f"training loss {self._last_loss:.3f}  "
         self._console.print(
-            f"update {update}/{self._updates}  {trained}validation loss {evaluation.loss:.3f}  "
+            f"update {update}/{self._updates}  {trained}{name} loss {evaluation.loss:.3f}  "
             f"[bold]WER {100 * evaluation.wer:.1f} %[/]  CER {100 * evaluation.cer:.1f} %{blank}"
         )
         for transcript in evaluation.shown:

@@ -27,6 +27,7 @@ class Transcript:
     reference: str
     hypothesis: str
     blank_ratio: float | None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Evaluator:
     ) -> None:
         self._examples = examples
         self._references = {utterance.id: profile(utterance.text) for utterance in examples.utterances}
+        self._speakers = {utterance.id: utterance.speaker for utterance in examples.utterances}
         self._profile = profile
         self._recogniser = recogniser
         durations = [utterance.duration for utterance in examples.utterances]
@@ -105,7 +107,8 @@ class Evaluator:
         return heard + failed, loss, self._recogniser.count_labels(batch)
 
     def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> Transcript:
-        return Transcript(utterance_id, self._references[utterance_id], self._profile(text), blank_ratio)
+        reference, speaker = self._references[utterance_id], self._speakers[utterance_id]
+        return Transcript(utterance_id, reference, self._profile(text), blank_ratio, speaker)
 
 
 def write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:

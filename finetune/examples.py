@@ -80,6 +80,7 @@ class Examples(Dataset["Example | Reject"]):
     denoise: SpectralGate | None = None
     augment: Chain | None = None
     seed: int = 0
+    repeats: Sequence[float] | None = None  # how often each is heard in an epoch, on average
 
     def __len__(self) -> int:
         return len(self.utterances)

@@ -25,6 +25,7 @@ from finetune import checkpoint
 from finetune.averaging import BestWeights, MovingAverage
 from finetune.checkpoint import Progress
 from finetune.config import TrainConfig
+from finetune.data import MAIN
 from finetune.display import Display
 from finetune.evaluation import Evaluation, Evaluator, write_transcripts
 from finetune.examples import Collated, Examples, Visit, collate
@@ -45,7 +46,7 @@ class Loop:
         accelerator: Accelerator,
         recogniser: Recogniser,
         examples: Examples,
-        evaluator: Evaluator,
+        evaluators: Mapping[str, Evaluator],
         record: Record,
         fingerprint: str,
     ) -> None:
@@ -53,7 +54,7 @@ class Loop:
         self._accelerator = accelerator
         self._recogniser = recogniser
         self._examples = examples
-        self._evaluator = evaluator
+        self._evaluators = evaluators
         self._record = record
         self._progress = Progress(fingerprint=fingerprint)
         self._optimiser: Any = make_optimiser(recogniser, config.optimisation)
@@ -143,7 +144,9 @@ class Loop:
         data = self._config.data
         accumulate = self._config.optimisation.accumulate
         durations = [utterance.duration for utterance in self._examples.utterances]
-        order = DurationBatches(durations, max_seconds=data.max_batch_seconds, seed=self._config.seed)
+        order = DurationBatches(
+            durations, max_seconds=data.max_batch_seconds, seed=self._config.seed, repeats=self._examples.repeats
+        )
         stream = ([Visit(index, epoch) for index in batch] for epoch, batch in order.stream(self._progress.batches))
         mine = islice(stream, self._accelerator.process_index, None, self._accelerator.num_processes)
         loader: DataLoader[Any] = DataLoader(
@@ -173,7 +176,11 @@ class Loop:
 
     def _evaluate(self, module: nn.Module, display: Display) -> None:
         with self._average.swapped_in() if self._average is not None else contextlib.nullcontext():
-            self._judge(module, self._evaluator.run(self._accelerator, module), display)
+            self._judge(module, self._evaluators[MAIN].run(self._accelerator, module), display)
+            for name in [name for name in self._evaluators if name != MAIN]:
+                evaluation = self._evaluators[name].run(self._accelerator, module)
+                self._write(f"{MAIN} {name}", _numbers(evaluation))
+                display.evaluated(self._progress.update, evaluation, name)
 
     def _judge(self, module: nn.Module, evaluation: Evaluation, display: Display) -> None:
         """Log an evaluation of the module's weights as they are, and keep them where they are the best so far."""
@@ -199,7 +206,7 @@ class Loop:
         if len(self._progress.ranking) < 2:
             return
         self._best.mean_into(self._accelerator.unwrap_model(module), self._progress.ranking)
-        evaluation = self._evaluator.run(self._accelerator, module)
+        evaluation = self._evaluators[MAIN].run(self._accelerator, module)
         better = (evaluation.wer, evaluation.cer) < self._progress.ranking[0][:2]
         if self._accelerator.is_main_process:
             display.averaged(len(self._progress.ranking), evaluation, better)

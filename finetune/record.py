@@ -1,4 +1,6 @@
-"""What a run writes about itself: log.jsonl, rejects.jsonl, samples.jsonl, config.yaml, environment.json, curve.png."""
+"""What a run writes about itself: log.jsonl, rejects.jsonl, samples.jsonl, config.yaml, about.json,
+environment.json, curve.png.
+"""
 
 import json
 import os
@@ -11,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from finetune import about
 from finetune.config import TrainConfig
 from preprocessing.corpus import Reject
 
@@ -25,13 +28,14 @@ class Record:
         self._log = folder / "log.jsonl"
         self._rejects = folder / "rejects.jsonl"
 
-    def begin(self, config: TrainConfig, rejects: Iterable[Reject], *, update: int) -> None:
+    def begin(self, config: TrainConfig, made_of: about.About, rejects: Iterable[Reject], *, update: int) -> None:
         """Write what is known at the start; lines of a resumed run's log after `update` are dropped."""
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = [line for line in self.read_log() if line["update"] <= update] if update else []
         _replace(self._log, "".join(map(_line, kept)))
         _replace(self._rejects, "".join(_line(asdict(reject)) for reject in rejects))
         _replace(self.folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+        _replace(self.folder / about.NAME, about.to_json(made_of))
         _replace(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
     def log(self, **values: Any) -> None:

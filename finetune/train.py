@@ -3,6 +3,7 @@
 Thin: options in, parts put together, the loop run. The run's folder then loads without this project.
 """
 
+import errno
 import sys
 from pathlib import Path
 
@@ -12,7 +13,9 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
 
 from finetune.config import TrainConfig
 from preprocessing.command import parse_command, run_command
+from preprocessing.errors import InputError
 
+OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DESCRIPTION = "Train wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. Run again to resume; Ctrl-C saves first."
 
 
@@ -21,7 +24,15 @@ def main() -> None:
     config.check()
     from finetune.run import train
 
-    train(config)
+    try:
+        train(config)
+    except OSError as error:
+        if error.errno not in OUT_OF_ROOM:
+            raise
+        raise InputError(
+            f"{config.output}: {error.strerror}; expected room for the run's files: what was saved is whole; free some "
+            "space and run the same command again"
+        ) from None
 
 
 if __name__ == "__main__":

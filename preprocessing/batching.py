@@ -18,6 +18,7 @@ class DurationBatches:
     max_seconds: cap on size times longest, the padded seconds that a model computes on.
     bucket_share: how far (relative) neighbours in duration are mixed before batching: 0 sorts strictly and pads least,
         0.1 lets durations 10 % apart change places, so that batches differ from epoch to epoch.
+    repeats: how often each utterance is in an epoch, on average: 2.5 is twice or three times, drawn anew each epoch.
 
     Raises UsageError when an utterance is longer than the cap.
 
@@ -27,7 +28,13 @@ class DurationBatches:
     """
 
     def __init__(
-        self, durations: Sequence[float], *, max_seconds: float, seed: int = 0, bucket_share: float = 0.1
+        self,
+        durations: Sequence[float],
+        *,
+        max_seconds: float,
+        seed: int = 0,
+        bucket_share: float = 0.1,
+        repeats: Sequence[float] | None = None,
     ) -> None:
         longest = max(durations, default=0.0)
         if longest > max_seconds:
@@ -39,12 +46,16 @@ class DurationBatches:
         self._max_seconds = max_seconds
         self._seed = seed
         self._bucket_share = bucket_share
+        self._repeats = repeats
 
     def epoch(self, number: int) -> list[list[int]]:
         """The batches of an epoch in training order: lists of indices."""
         generator = random.Random(f"{self._seed} {number}")
-        jittered = [seconds * (1.0 + self._bucket_share * generator.random()) for seconds in self._durations]
-        batches = self._fill(sorted(range(len(self._durations)), key=jittered.__getitem__))
+        chosen = list(range(len(self._durations)))
+        if self._repeats is not None:  # 2.5 times: 2 and a half, rounded up by chance
+            chosen = [i for i, mean in enumerate(self._repeats) for _ in range(int(mean + generator.random()))]
+        jittered = [self._durations[i] * (1.0 + self._bucket_share * generator.random()) for i in chosen]
+        batches = self._fill([chosen[place] for place in sorted(range(len(chosen)), key=jittered.__getitem__)])
         generator.shuffle(batches)
         return batches
 

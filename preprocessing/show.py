@@ -3,13 +3,14 @@
 Thin: options in, audio loaded, one page drawn by `preprocessing.pictures` and written whole or not at all.
 """
 
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocessing.command import parse_command, run_command
 from preprocessing.errors import UsageError
+from preprocessing.whole import write_output
 
 DESCRIPTION = "Draw a recording's waveform, log-mel spectrogram, MFCC and the four SpecAugment policies on one page."
 PAGE_SECONDS = 30.0  # more would be a smear
@@ -56,13 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     waveform = audio.load(config.file, start=config.start, stop=stop)
     heading = pictures.Heading(config.file.name, audio.probe(config.file), config.start)
     page = pictures.page(waveform, heading, seed=config.seed)
-    beside = config.output.with_name(f".{config.output.name}.partial")
-    try:
-        config.output.parent.mkdir(parents=True, exist_ok=True)
-        page.savefig(beside, format=config.output.suffix[1:].lower())
-        os.replace(beside, config.output)
-    except OSError as error:
-        raise UsageError(f"--output {config.output}: {error.strerror}; expected a place to write to: mend it") from None
+    drawn = io.BytesIO()
+    page.savefig(drawn, format=config.output.suffix[1:].lower())
+    write_output(config.output, "--output", drawn.getvalue())
     print(config.output)
 
 

@@ -22,19 +22,34 @@ class Material:
     rooms: Path
 
 
+def manifest_paths(folder: Path | None, count: int) -> list[Path]:
+    """Audio files of `count` utterances spread over the folder's LibriSpeech test-other. Raises UsageError."""
+    return [Path(str(utterance.audio)) for utterance in _chosen(_folder(folder), count)]
+
+
 def find_material(folder: Path | None, count: int) -> Material:
     """`count` utterances spread over the folder's LibriSpeech test-other, its held-out noises and its rooms.
 
     folder: None is $ASR_DATA_DIR, else ../shared/data. Raises UsageError where there is none.
     """
-    folder = folder or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
-    manifest, noises, rooms = folder / "librispeech" / "test-other.jsonl", folder / "noise", folder / "rir"
-    for needed in (manifest, noises, rooms):
+    folder = _folder(folder)
+    noises, rooms = folder / "noise", folder / "rir"
+    for needed in (noises, rooms):
         if not needed.exists():
-            raise UsageError(f"{needed}: not there; expected speech, noise and rooms: name their folder with --data")
+            raise UsageError(f"{needed}: not there; expected noise and rooms: name their folder with --data")
+    held_out = [path for path in sorted(noises.glob("*.ogg")) if HELD_OUT.search(path.name)]
+    return Material([audio.load(utterance.audio) for utterance in _chosen(folder, count)], held_out, rooms)
+
+
+def _folder(folder: Path | None) -> Path:
+    return folder or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
+
+
+def _chosen(folder: Path, count: int) -> list[corpus.Utterance]:
+    manifest = folder / "librispeech" / "test-other.jsonl"
+    if not manifest.exists():
+        raise UsageError(f"{manifest}: not there; expected speech: name its folder with --data")
     listed = corpus.open_corpus(str(manifest)).utterances
     if not 1 <= count <= len(listed):
         raise UsageError(f"utterances is {count}; expected 1 to {len(listed)}, as in {manifest}: mend it")
-    chosen = [listed[index * len(listed) // count] for index in range(count)]
-    held_out = [path for path in sorted(noises.glob("*.ogg")) if HELD_OUT.search(path.name)]
-    return Material([audio.load(utterance.audio) for utterance in chosen], held_out, rooms)
+    return [listed[index * len(listed) // count] for index in range(count)]

@@ -7,7 +7,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.results import Sample, Summary, write_text
+from benchmark.results import Sample, Summary
+from preprocessing.whole import write_whole
 
 SUMMARY, PAGE = "summary.md", "report.html"
 
@@ -24,5 +25,5 @@ def write_reports(folder: Path, summary: Summary, samples: Sequence[Sample], n_w
     from preprocessing.text import profile
 
     page = render_page(summary, samples, profile(summary.profiles[0].name), n_worst)
-    write_text(folder / SUMMARY, markdown(summary))
-    write_text(folder / PAGE, page)
+    write_whole(folder / SUMMARY, markdown(summary))
+    write_whole(folder / PAGE, page)

@@ -14,7 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from benchmark.report.quantities import interval, percent
 from benchmark.report.svg import FAINT, GRID, INK, N_SERIES, PAPER, SERIES, drawing, inline, place
-from benchmark.results import Rate, Sample
+from benchmark.results import Sample
+from finetune.significance import Rate
 
 MAX_POINTS = 800  # of one system in the latency figure
 WIDE, NARROW = 660, 330

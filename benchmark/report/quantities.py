@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmark.results import Rate, Scores, Speed, Summary, SystemSummary
+from benchmark.results import Scores, Speed, Summary, SystemSummary
+from finetune.significance import Rate
 
 SPACE = "\u00a0"  # between a number and its unit: never broken over two lines
 MISSING = "–"

@@ -16,8 +16,8 @@ from preprocessing.command import parse_command, run_command
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmark.results import Rate
     from benchmark.systems.base import System
+    from finetune.significance import Rate
     from preprocessing.corpus import Utterance
 
 DESCRIPTION = "What noise removal does to the word error rate of one recogniser, clean and in noise."
@@ -68,10 +68,10 @@ def study(config: NoiseRemovalConfig) -> list[Level]:
     import torch
     from rich.progress import track
 
-    from benchmark.significance import difference, rate, resample
     from benchmark.systems import load_system, parse_models
     from benchmark.systems.base import LoadOptions
     from finetune.errors import word_errors
+    from finetune.significance import difference, rate, resample
     from preprocessing import audio
     from preprocessing.augment import Chain, Noise, generator_for
     from preprocessing.corpus import open_corpus

@@ -23,6 +23,7 @@ class SystemSpec:
 class LoadOptions:
     device: str  # "cpu" or "cuda"
     language: str | None  # of the speech; None: the model decides
+    denoise: bool = False  # waveforms have been through noise removal before a system is given them
 
 
 class System(ABC):

@@ -1,12 +1,10 @@
-"""Batches that do not change what a model says: group normalisation over valid frames only.
+"""Batches that do not change what a model says: padding kept out of normalisation and positional convolutions.
 
 wav2vec2-base and its kin normalise each channel of their first convolution over the whole, padded utterance, so that
 padding moves every logit. Here the statistics are taken over valid frames; parameters and their names stay, so that a
 model saved afterwards is a plain transformers model.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,9 +34,12 @@ class ValidGroupNorm(nn.GroupNorm):
 
 
 class ValidFrames:
-    """Tells a model's normalisation how long each utterance of a batch is.
+    """Tells a model's parts how long each utterance of a batch is, where padding would otherwise leak into speech.
 
-    Models whose feature encoder normalises over channels ("layer") are exact as they come: for them it does nothing.
+    Two places leak: group normalisation in the feature encoder (wav2vec2-base, HuBERT base, WavLM base ...), and
+    positional convolutions one after another (data2vec-audio), whose biases fill the padding that the next one reads.
+    Everything else is exact as it comes, and left alone. A pass that is run again for its gradients (checkpointing)
+    finds the lengths of its own batch, as they stay until the next one.
     """
 
     def __init__(self, model: Any) -> None:
@@ -47,19 +48,35 @@ class ValidFrames:
         before = getattr(first, "layer_norm", None)
         if isinstance(before, nn.GroupNorm):
             self._norm = ValidGroupNorm(before.num_groups, before.num_channels, before.eps)
-            self._norm.load_state_dict(before.state_dict())
-            self._norm.to(before.weight.device)
+            self._norm.weight, self._norm.bias = before.weight, before.bias  # frozen where they were
             first.layer_norm = self._norm
         (self._kernel,), (self._stride,) = first.conv.kernel_size, first.conv.stride
+        self._n_frames: Tensor | None = None
+        self._announced = False
+        model.base_model.register_forward_pre_hook(self._begin)
+        positional = model.base_model.encoder.pos_conv_embed
+        for layer in list(getattr(positional, "layers", []))[1:]:
+            layer.register_forward_pre_hook(self._without_padding)
 
-    @contextmanager
-    def of(self, n_samples: Tensor) -> Iterator[None]:
-        """For one forward pass over a batch with n_samples valid samples in each utterance [batch]."""
-        if self._norm is None:
-            yield
-            return
-        self._norm.valid = (n_samples - self._kernel) // self._stride + 1
-        try:
-            yield
-        finally:
-            self._norm.valid = None
+    def of(self, n_samples: Tensor, n_frames: Tensor) -> None:
+        """For the next forward pass: valid samples and latent frames of each utterance, both [batch]."""
+        self._announced = True
+        self._n_frames = n_frames
+        if self._norm is not None:
+            self._norm.valid = (n_samples - self._kernel) // self._stride + 1
+
+    def _begin(self, *_: object) -> None:
+        """A pass that nobody announced is a plain call of the model: all of its batch counts as valid."""
+        if not self._announced:
+            self._n_frames = None
+            if self._norm is not None:
+                self._norm.valid = None
+        self._announced = False
+
+    def _without_padding(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """hidden: [batch, channels, frames], 0 beyond each utterance."""
+        (hidden,) = inputs
+        if self._n_frames is None:
+            return inputs
+        beyond = torch.arange(hidden.shape[-1], device=hidden.device) >= self._n_frames[:, None]
+        return (hidden.masked_fill(beyond[:, None], 0.0),)

@@ -17,6 +17,7 @@ from finetune.models.base import Batch, Example
 from finetune.models.ctc import CTCPass, CTCRecogniser, new_vocabulary, vocabulary_sizes
 from finetune.models.exact import ValidFrames
 from finetune.models.masking import LatentMasks
+from finetune.models.partial import choose_trained, plain_state
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
@@ -35,7 +36,9 @@ class CTCModule(CTCPass):
         """The transformer's output [batch, frames, channels]; the generator draws latent masks."""
         positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
         attention_mask = (positions < batch.lengths[:, None]).long()
-        with self._valid_frames.of(batch.lengths), self._masks.drawn(self.frames(batch.lengths), generator):
+        frames = self.frames(batch.lengths)
+        self._valid_frames.of(batch.lengths, frames)
+        with self._masks.drawn(frames, generator):
             return self.model.base_model(batch.inputs, attention_mask=attention_mask).last_hidden_state  # type: ignore[no-any-return]
 
     def frames(self, n_samples: Tensor) -> Tensor:
@@ -52,8 +55,12 @@ class Wav2Vec2(CTCRecogniser):
             raise InputError(
                 f"{config.base}: expects {feature_extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another base"
             )
-        if config.freeze_feature_encoder and config.scratch is None:
-            model.freeze_feature_encoder()
+        choose_trained(model, config)
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        if config.compile:
+            model.base_model.encoder.compile(dynamic=True)
+        self._lora = config.lora_rank > 0
         super().__init__(CTCModule(model, config, blank=vocabulary.blank), vocabulary)
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
@@ -68,7 +75,9 @@ class Wav2Vec2(CTCRecogniser):
         return 0 if ".lm_head." in parameter else layers + 1
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        super().save(folder, module)
+        ctc = self._bare(module)
+        ctc.model.save_pretrained(folder, state_dict=plain_state(ctc.model) if self._lora else None)
+        self.vocabulary.save(folder)
         self._feature_extractor.save_pretrained(folder)
 
 
@@ -96,10 +105,11 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
             config.base,
             dtype=torch.float32,
             ignore_mismatched_sizes=config.vocabulary == "new",
+            attn_implementation=None if config.attention == "auto" else config.attention,
             **_regularisation(config),
             **changes,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"--model.base {config.base}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); "
             "expected a transformers folder or Hub id: check the name and the network"
@@ -131,6 +141,8 @@ def _regularisation(config: ModelConfig) -> dict[str, Any]:
     return {
         "attention_dropout": config.dropout,
         "hidden_dropout": config.dropout,
+        "activation_dropout": config.dropout,
+        "final_dropout": config.dropout,
         "feat_proj_dropout": 0.0,
         "layerdrop": 0.0,
         "mask_time_prob": config.mask_time_probability,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from preprocessing.command import parse_command, run_command
 from preprocessing.errors import UsageError
+from preprocessing.whole import write_output
 
 if TYPE_CHECKING:
     from preprocessing.corpus import Corpus
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         both = None if sounds is None or theirs is None else (sounds, theirs)
         leaks = find_leaks(corpus, other, text_profile, both)
     if config.json is not None:
-        _write(config.json, "--json", report.as_json(found, leaks).encode("utf-8", errors="backslashreplace"))
+        write_output(config.json, "--json", report.as_json(found, leaks).encode("utf-8", errors="backslashreplace"))
     if config.output is not None:
         import io
 
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         values = figure.Values([u.duration for u in corpus.utterances], rates, levels)
         picture = io.BytesIO()
         figure.draw(found, values).savefig(picture, format=config.output.suffix[1:].lower())
-        _write(config.output, "--output", picture.getvalue())
+        write_output(config.output, "--output", picture.getvalue())
     report.print_report(Console(width=None if sys.stdout.isatty() else max(Console().width, 110)), found, leaks)
     for path in (config.json, config.output):
         if path is not None:
@@ -130,17 +131,6 @@ def _sounds(corpus: "Corpus", config: CorpusConfig) -> "list[Sound | str]":
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"decoding {corpus.reference}", total=len(corpus.utterances))
         return list(measure_all(corpus.utterances, workers=workers, progress=lambda done: bar.advance(task, done)))
-
-
-def _write(path: Path, flag: str, content: bytes) -> None:
-    """Whole or not at all."""
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: {error.strerror}; expected a place to write to: mend it") from None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from preprocessing.audio import AudioSource
+from preprocessing.audio import StoredAudio
 from preprocessing.corpus.utterance import Utterance
 from preprocessing.errors import InputError
 
@@ -115,7 +115,7 @@ def settled_duration(draft: Draft, length: float) -> float:
     return (length if stop is None else min(stop, length)) - start
 
 
-def find_audio(audio: Any, fields: dict[str, Any], folder: str) -> AudioSource:
+def find_audio(audio: Any, fields: dict[str, Any], folder: str) -> StoredAudio:
     """A path, or encoded bytes, or datasets' dict of both. Raises InputError on anything else."""
     if audio.__class__ is str and 0 < len(audio) <= PATH_MAX and "\0" not in audio:
         return audio if not folder or os.path.isabs(audio) else folder + audio
@@ -172,7 +172,7 @@ def _shown(value: Any) -> str:
     return "a huge number" if isinstance(value, int) and abs(value) >= HUGE else repr(value)[:80]
 
 
-def _id(fields: dict[str, Any], audio: AudioSource, start: float, stop: float | None) -> str:
+def _id(fields: dict[str, Any], audio: StoredAudio, start: float, stop: float | None) -> str:
     """As given; else the file's name without suffix, with the part's milliseconds where it is a part."""
     given = fields.get("id")
     if given.__class__ is str and given:

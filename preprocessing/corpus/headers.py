@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-from preprocessing.audio import AudioSource, probe
+from preprocessing.audio import StoredAudio, probe
 from preprocessing.errors import InputError
 
 THREADS = 8  # headers are small: the wait for a disk or a network is what there is to share
@@ -12,7 +12,7 @@ AT_ONCE = 2048
 QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
 
 
-def lengths(sources: Iterable[AudioSource], total: int) -> Iterator[float | InputError]:
+def lengths(sources: Iterable[StoredAudio], total: int) -> Iterator[float | InputError]:
     """Seconds of each source in order, 0 where its container does not say; the error instead where it is no audio.
 
     A long reading shows its progress on stderr.
@@ -35,7 +35,7 @@ def lengths(sources: Iterable[AudioSource], total: int) -> Iterator[float | Inpu
             bar.advance(task, len(chunk))
 
 
-def _length(source: AudioSource) -> float | InputError:
+def _length(source: StoredAudio) -> float | InputError:
     try:
         return probe(source).duration
     except InputError as error:

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from preprocessing.audio import AudioSource
+from preprocessing.audio import StoredAudio
 from preprocessing.errors import InputError
 
 DURATION_SECONDS, DURATION_SHARE = 0.1, 0.02  # how far a stated duration may be off, whichever is more
@@ -16,7 +16,7 @@ class Utterance:
     """One stretch of speech and what was said. `text` is raw; `start` and `stop` are seconds into `audio`."""
 
     id: str
-    audio: AudioSource
+    audio: StoredAudio
     text: str
     duration: float  # seconds, of the part between start and stop
     speaker: str | None = None

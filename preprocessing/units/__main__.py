@@ -5,7 +5,6 @@ Thin: options in, text read (`texts`), counted (`report`), printed, drawn (`pict
 
 import io
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from preprocessing.command import parse_command, run_command
 from preprocessing.errors import UsageError
+from preprocessing.whole import write_output
 
 if TYPE_CHECKING:
     from preprocessing.units.report import Report
@@ -102,13 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     Console().print(report.table(counted), report.LEGEND, report.coverage_table(counted), _syllables(counted, config))
     if config.json is not None:
-        _write(config.json, "--json", (json.dumps(counted.as_json(), indent=1, ensure_ascii=False) + "\n").encode())
+        write_output(
+            config.json, "--json", (json.dumps(counted.as_json(), indent=1, ensure_ascii=False) + "\n").encode()
+        )
     if config.output is not None:
         from preprocessing.units.picture import picture
 
         content = io.BytesIO()
         picture(counted).savefig(content, format=config.output.suffix[1:].lower())
-        _write(config.output, "--output", content.getvalue())
+        write_output(config.output, "--output", content.getvalue())
 
 
 def lists_together(words: Sequence[str]) -> list[str]:
@@ -153,18 +155,6 @@ def _syllables(counted: "Report", config: UnitsConfig) -> str:
 def _name(reference: str) -> str:
     """The file with the folder it is in: train.jsonl alone would say little."""
     return "/".join(Path(reference).parts[-2:])
-
-
-def _write(path: Path, flag: str, content: bytes) -> None:
-    """Whole or not at all."""
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: {error.strerror}; expected a place to write to: mend it") from None
-    print(path)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from benchmark.report.alignment import align
 from benchmark.report.page import LONG_TEXT_WORDS, render_page
 from benchmark.report.table import markdown, print_table
 from benchmark.report.utterances import side_by_side, worst_first
-from benchmark.results import Rate, Sample, Scores, Speed, StageSeconds, Summary, SystemFacts, SystemSummary
+from benchmark.results import Sample, Scores, Speed, StageSeconds, Summary, SystemFacts, SystemSummary
+from finetune.significance import Rate
 from preprocessing.command import run_command
 from preprocessing.errors import InputError
 from preprocessing.text import profile

@@ -4,9 +4,9 @@ import jiwer
 import numpy as np
 import pytest
 
-from benchmark.results import Rate, Sample, StageSeconds
+from benchmark.results import Sample, StageSeconds
 from benchmark.scoring import compare, score
-from benchmark.significance import FEWEST_SPEAKERS, difference, rate, resample, verdict
+from finetune.significance import FEWEST_SPEAKERS, Rate, difference, rate, resample, verdict
 from preprocessing.text import profile
 
 TEXTS = [

@@ -1,8 +1,21 @@
 """Padded batches give each utterance the logits it has alone, forward and backward; labels weigh the loss."""
 
+from typing import Any
+
 import pytest
 import torch
-from transformers import HubertConfig, HubertForCTC, Wav2Vec2Config, Wav2Vec2ForCTC
+from transformers import (
+    Data2VecAudioConfig,
+    Data2VecAudioForCTC,
+    HubertConfig,
+    HubertForCTC,
+    UniSpeechSatConfig,
+    UniSpeechSatForCTC,
+    Wav2Vec2Config,
+    Wav2Vec2ForCTC,
+    WavLMConfig,
+    WavLMForCTC,
+)
 
 from finetune.config import ModelConfig
 from finetune.models.base import Batch, Example, pad_batch
@@ -25,11 +38,20 @@ SMALL = {
     "layerdrop": 0.0,
     "mask_time_prob": 0.0,
 }
-KINDS = [
-    (Wav2Vec2Config, Wav2Vec2ForCTC, "group", False),
-    (Wav2Vec2Config, Wav2Vec2ForCTC, "layer", True),
-    (HubertConfig, HubertForCTC, "group", False),
-]
+LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+# each small, but with what its published configuration has and wav2vec2's has not
+KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "wav2vec2 group": (Wav2Vec2Config, Wav2Vec2ForCTC, {}),
+    "wav2vec2 layer": (Wav2Vec2Config, Wav2Vec2ForCTC, LAYER),
+    "xls-r": (Wav2Vec2Config, Wav2Vec2ForCTC, LAYER | {"num_conv_pos_embeddings": 32}),
+    "mms": (Wav2Vec2Config, Wav2Vec2ForCTC, LAYER | {"adapter_attn_dim": 8}),
+    "hubert base": (HubertConfig, HubertForCTC, {}),
+    "hubert large": (HubertConfig, HubertForCTC, LAYER),
+    "wavlm base": (WavLMConfig, WavLMForCTC, {}),
+    "wavlm large": (WavLMConfig, WavLMForCTC, LAYER),
+    "data2vec": (Data2VecAudioConfig, Data2VecAudioForCTC, {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 19}),
+    "unispeech-sat": (UniSpeechSatConfig, UniSpeechSatForCTC, {"num_clusters": 4}),
+}
 
 
 def examples() -> list[Example]:
@@ -41,19 +63,24 @@ def examples() -> list[Example]:
     ]
 
 
-def module(kind: int) -> CTCModule:
-    config_class, model_class, norm, stable = KINDS[kind]
+def plain_model(kind: str) -> Any:
+    """The same weights at each call."""
+    config_class, model_class, changes = KINDS[kind]
     torch.manual_seed(0)
-    model = model_class(config_class(**SMALL, feat_extract_norm=norm, do_stable_layer_norm=stable))
-    return CTCModule(model, ModelConfig(mask_time_probability=0.0), blank=0)
+    model = model_class(config_class(**SMALL | changes))
+    for parameter in model.parameters():  # biases begin as zeros, and would hide what leaks through them
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=1.0, std=0.2)
+    return model
 
 
-@pytest.mark.parametrize("kind", range(len(KINDS)))
-def test_batched_logits_equal_single_ones(kind: int) -> None:
-    config_class, model_class, norm, stable = KINDS[kind]
-    torch.manual_seed(0)
-    plain = model_class(config_class(**SMALL, feat_extract_norm=norm, do_stable_layer_norm=stable)).eval()
-    ours = module(kind).eval()
+def module(kind: str) -> CTCModule:
+    return CTCModule(plain_model(kind), ModelConfig(mask_time_probability=0.0), blank=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batched_logits_equal_single_ones(kind: str) -> None:
+    plain, ours = plain_model(kind).eval(), module(kind).eval()
     with torch.inference_mode():
         batched, frames = ours.log_probs(pad_batch(examples()))
         for row, example in enumerate(examples()):
@@ -62,8 +89,8 @@ def test_batched_logits_equal_single_ones(kind: int) -> None:
             torch.testing.assert_close(batched[row, : frames[row]], alone, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("kind", range(len(KINDS)))
-def test_gradients_of_a_batch_are_the_sum_of_single_ones(kind: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_a_batch_are_the_sum_of_single_ones(kind: str) -> None:
     batched, single = module(kind).train(), module(kind).train()
     batched(pad_batch(examples()), None).backward()
     for example in examples():
@@ -72,6 +99,26 @@ def test_gradients_of_a_batch_are_the_sum_of_single_ones(kind: int) -> None:
         if expected.grad is not None:
             scale = expected.grad.abs().max().item() + 1e-6
             assert (found.grad - expected.grad).abs().max().item() <= 1e-3 * scale + 1e-5, name
+
+
+def test_a_plain_call_after_a_padded_batch_is_a_plain_call() -> None:
+    for kind in ("wav2vec2 group", "data2vec"):
+        ours, inputs = module(kind).eval(), examples()[1].inputs[None]
+        with torch.inference_mode():
+            ours.log_probs(pad_batch(examples()))
+            assert torch.equal(ours.model(inputs).logits, plain_model(kind).eval()(inputs).logits)
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2 group", "wav2vec2 layer", "data2vec", "wavlm base"])
+def test_gradients_with_checkpointing_are_the_same(kind: str) -> None:
+    """Activations are computed again on the way back, with the lengths of the batch that they belong to."""
+    plain, saving = module(kind).train(), module(kind).train()
+    saving.model.gradient_checkpointing_enable({"use_reentrant": False})
+    for ours in (plain, saving):
+        ours(pad_batch(examples()), None).backward()
+    for (name, expected), found in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        if expected.grad is not None:
+            torch.testing.assert_close(found.grad, expected.grad, msg=name)
 
 
 def test_padding_would_change_a_group_normalised_model_without_it() -> None:

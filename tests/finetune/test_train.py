@@ -125,22 +125,6 @@ def test_what_was_measured_is_what_was_saved(trained: Path, manifest: Path) -> N
         assert vocabulary.decode(collapse(path, vocabulary.blank)) == sample["hypothesis"]
 
 
-def test_a_killed_run_resumes_to_the_same_weights(manifest: Path, trained: Path, tmp_path: Path) -> None:
-    output = tmp_path / "killed"
-    command = [sys.executable, *arguments(output, manifest)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not (output / "checkpoints" / "update-00000010").is_dir() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    result = run(*arguments(output, manifest))
-    assert "resumed at update" in result.stdout, result.stderr
-    last = f"checkpoints/update-{UPDATES:08d}/weights.safetensors"
-    assert (output / last).read_bytes() == (trained / last).read_bytes()
-    assert [line["update"] for line in log(output, "train")] == list(range(1, UPDATES + 1))
-
-
 def test_interrupting_saves_and_says_how_to_go_on(manifest: Path, tmp_path: Path) -> None:
     output = tmp_path / "interrupted"
     command = [sys.executable, *arguments(output, manifest, optimisation__updates=1000, evaluate_every=500)]

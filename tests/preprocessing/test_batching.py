@@ -1,5 +1,6 @@
 """The sampler's promises: every utterance once, the cap kept, the same order for a seed, resumable, shareable."""
 
+from collections import Counter
 from itertools import islice
 
 import pytest
@@ -23,6 +24,17 @@ def test_every_utterance_once_within_the_cap(durations: list[float], seed: int, 
 def test_order_is_a_function_of_seed_and_epoch(durations: list[float], seed: int) -> None:
     first, second = (DurationBatches(durations, max_seconds=40.0, seed=seed) for _ in range(2))
     assert first.epoch(1) == second.epoch(1)
+
+
+@given(DURATIONS, st.floats(0.1, 3.0))
+def test_weighted_utterances_come_as_often_as_told(durations: list[float], weight: float) -> None:
+    repeats = [weight] * len(durations)
+    batches = DurationBatches(durations, max_seconds=40.0, seed=5, repeats=repeats)
+    heard = Counter(index for number in range(60) for batch in batches.epoch(number) for index in batch)
+    assert all(int(weight) * 60 <= heard[index] <= (int(weight) + 1) * 60 for index in range(len(durations)))
+    mean = heard.total() / (60 * len(durations))
+    assert abs(mean - weight) < 6 * 0.5 / (60 * len(durations)) ** 0.5
+    assert all(len(batch) * max(durations[i] for i in batch) <= 40.0 for batch in batches.epoch(0))
 
 
 def test_epochs_differ() -> None:

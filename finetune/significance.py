@@ -11,11 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.results import Rate
-
 DRAWS = 2000
 LEVEL = 0.95
 FEWEST_SPEAKERS = 5  # below, a bootstrap over speakers has too few distinct draws to mean anything
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """An error rate as a fraction (0.05 is 5 %) with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,152 @@
+"""The model card of a run: metadata that the Hub reads, and a page of what is known and what is not.
+
+Everything that came from a user or a file is escaped: for YAML by huggingface_hub's own classes, for Markdown by
+`plain_text`, which the template's every value goes through.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from finetune.about import without_folders
+from finetune.hub.folder import CURVE, RunFolder, public
+from finetune.hub.measured import Benchmark, Scored, on_validation
+from finetune.significance import Rate
+
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
+
+
+@dataclass(frozen=True)
+class CardOptions:
+    """What a card says that no run knows."""
+
+    repo_id: str
+    license: str | None = None
+    language: str | None = None
+    benchmark: Benchmark | None = None
+
+
+class Code(str):
+    """Text of ours that the template takes as it is."""
+
+    __slots__ = ()
+
+
+def plain_text(value: object) -> str:
+    """Text that Markdown shows as it is, on one line.
+
+    >>> plain_text("| <b>a_b</b>")
+    '\\\\| \\\\<b\\\\>a\\\\_b\\\\</b\\\\>'
+    """
+    return value if isinstance(value, Code) else _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def model_card(run: RunFolder, options: CardOptions) -> str:
+    """README.md as text: YAML metadata, then Markdown."""
+    validation = on_validation(run)
+    benchmark = options.benchmark
+    rows = [row for row in (validation, *(benchmark.rows if benchmark else ())) if row is not None]
+    template = jinja2.Environment(
+        finalize=plain_text, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
+    ).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    page = template.render(
+        name=options.repo_id.partition("/")[2],
+        about=run.about,
+        family=run.family,
+        scratch=run.config["model"].get("scratch") is not None,
+        model_input=Code(run.family.model_input),
+        usage=Code(run.family.usage.replace("REPO", options.repo_id)),
+        rows=rows,
+        validation=validation,
+        benchmark=benchmark,
+        denoise=bool(run.config["data"].get("denoise")),
+        settings=_settings(run),
+        reached=_reached(run),
+        curve=Code(CURVE) if (run.path / CURVE).is_file() else None,
+        versions=run.versions,
+        interval=_interval,
+        percent=_percent,
+    )
+    return str(ModelCard(f"---\n{metadata(run, options, rows).to_yaml()}\n---\n\n{page}"))
+
+
+def metadata(run: RunFolder, options: CardOptions, rows: list[Scored]) -> ModelCardData:
+    """What the Hub sorts and searches by; error rates in percent, as its leaderboards have them."""
+    languages = [options.language] if options.language else _languages(run)
+    datasets = [reference[3:].split(":")[0] for reference in _corpora(run) if reference.startswith("hf:")]
+    return ModelCardData(
+        language=languages[0] if len(languages) == 1 else languages or None,
+        license=options.license,
+        library_name=run.family.library,
+        pipeline_tag="automatic-speech-recognition",
+        tags=["automatic-speech-recognition", *run.family.tags],
+        base_model=run.about.base if run.about else None,
+        datasets=datasets or None,
+        metrics=["wer", "cer"] if rows else None,
+        model_name=options.repo_id.partition("/")[2],
+        eval_results=[_evaluated(row, metric) for row in rows if row.ours for metric in ("wer", "cer")] or None,
+    )
+
+
+def _evaluated(row: Scored, metric: str) -> EvalResult:
+    measured: Rate = getattr(row, metric)
+    dataset = row.corpus.removeprefix("hf:").split(":")[0] if row.corpus.startswith("hf:") else row.corpus
+    return EvalResult(
+        task_type="automatic-speech-recognition",
+        task_name="Speech recognition",
+        dataset_type=dataset,
+        dataset_name=f"{row.corpus} ({row.split})",
+        dataset_split="validation" if row.split.startswith("validation") else None,
+        metric_type=metric,
+        metric_name=f"{metric.upper()}, %",
+        metric_value=round(100 * measured.value, 2),
+        metric_args={
+            "profile": row.profile,
+            "profile_version": row.profile_version,
+            "interval_95": [round(100 * measured.low, 2), round(100 * measured.high, 2)],
+        },
+    )
+
+
+def _corpora(run: RunFolder) -> tuple[str, ...]:
+    return run.about.training.corpora if run.about else ()
+
+
+def _languages(run: RunFolder) -> list[str]:
+    """ISO 639 codes of the training corpora: de of de-CH."""
+    told = run.about.training.languages if run.about else ()
+    codes = (re.split("[-_]", language)[0].lower() for language in told)
+    return sorted({code for code in codes if re.fullmatch(r"[a-z]{2,3}", code)})
+
+
+def _settings(run: RunFolder) -> list[tuple[str, str]]:
+    """The recipe, named as its flags."""
+    config: dict[str, Any] = public(run.config)
+    model, data = config["model"], config["data"]
+    rows = [("model.base", without_folders(str(model.get("base") or "none: random weights")))]
+    rows += [(f"model.{key}", str(model[key])) for key in run.family.settings if key in model]
+    rows += [(f"optimisation.{key}", str(value)) for key, value in config["optimisation"].items()]
+    names = ", ".join(str(change.get("name", change)) for change in data.get("augment") or ()) or "none"
+    rows += [("data.augment", names), ("data.max_batch_seconds", str(data.get("max_batch_seconds")))]
+    return [*rows, ("mixed_precision", str(config.get("mixed_precision"))), ("seed", str(config.get("seed")))]
+
+
+def _reached(run: RunFolder) -> str | None:
+    """At which update the published weights were best."""
+    if not run.log:
+        return None
+    best = min(run.log, key=lambda line: (line["wer"], line["cer"]))
+    return f"{best['update']} of {run.config['optimisation']['updates']}"
+
+
+def _percent(measured: Rate) -> str:
+    return f"{100 * measured.value:.2f} %"
+
+
+def _interval(measured: Rate) -> str:
+    return f"{100 * measured.low:.2f} to {100 * measured.high:.2f}"

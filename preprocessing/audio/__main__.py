@@ -1,0 +1,82 @@
+"""`python -m preprocessing.audio IN OUT`: any audio file as 16-bit PCM at 16 kHz, mono, the way the project hears it.
+
+Thin: options in, one call of `transcode`, one line out.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from preprocessing.audio.contract import SAMPLE_RATE
+from preprocessing.command import parse_command, run_command
+from preprocessing.errors import UsageError
+
+DESCRIPTION = "Write any audio file as 16-bit PCM at 16 kHz, mono: WAV or FLAC by the suffix of OUT."
+LONG_SECONDS = 60.0  # shorter files show no progress
+SUFFIXES = (".wav", ".flac")
+
+
+@dataclass(frozen=True)
+class TranscodeConfig:
+    """What to read, and where to write it."""
+
+    source: Path
+    """any audio file"""
+    output: Path
+    """the file to write: .wav or .flac"""
+    dither: Literal["none", "tpdf"] = "none"
+    """noise added before rounding to 16 bits: none, or triangular (two steps wide)"""
+    seed: int = 0
+    """of the dither"""
+    overwrite: bool = False
+    """replace the output where it exists"""
+
+    def check(self) -> None:
+        """Raises UsageError."""
+        if self.output.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"output {self.output}: expected a name ending in .wav or .flac: mend its suffix")
+        if self.seed < 0:
+            raise UsageError(f"--seed {self.seed}: expected 0 or more: choose another")
+        if self.output.exists() and not self.overwrite:
+            raise UsageError(f"output {self.output}: exists; expected a new name: give another or --overwrite true")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    config = parse_command(
+        TranscodeConfig,
+        program="python -m preprocessing.audio",
+        description=DESCRIPTION,
+        arguments=arguments,
+        positional=True,
+    )
+    config.check()
+    from preprocessing import audio
+    from preprocessing.audio.grid import TriangularDither
+
+    info = audio.probe(config.source)
+    dither = TriangularDither(config.seed) if config.dither == "tpdf" else None
+    with _progress(info.duration) as on_progress:
+        n_samples = audio.transcode(config.source, config.output, dither=dither, on_progress=on_progress)
+    print(
+        f"{config.output}: {n_samples / SAMPLE_RATE:.2f} s, {n_samples} samples at 16 kHz, from {info.codec} at "
+        f"{info.sample_rate} Hz, {info.n_channels} channel{'s' if info.n_channels > 1 else ''}, dither {config.dither}"
+    )
+
+
+@contextmanager
+def _progress(seconds: float) -> Iterator[Callable[[float], None] | None]:
+    if seconds < LONG_SECONDS:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("seconds written", total=seconds)
+        yield lambda written: progress.update(task, completed=written)
+
+
+if __name__ == "__main__":
+    run_command(main)

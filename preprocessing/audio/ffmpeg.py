@@ -1,0 +1,157 @@
+"""Every other format through FFmpeg's libraries (PyAV): M4A/AAC, WebM, Matroska, the sound track of an MP4, and so on.
+
+FFmpeg drops an encoder's priming samples itself (skip-samples, edit list); the padding of an AAC file's last packet it
+keeps, so the last frame is cut here to its packet's stated duration. Only audio containers may be opened: a playlist
+or a picture named .wav is refused, and nothing but the file itself is read.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import av
+
+from preprocessing.audio.contract import TAIL_SECONDS, AudioError, AudioInfo
+from preprocessing.audio.decode import Samples, damaged, one_line, truncated
+from preprocessing.audio.source import Opened
+
+FORMATS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,loas,matroska,mov,mp3,mp4,mpc,mpc8,mpeg,"
+    "mpegts,ogg,oma,rm,tak,tta,voc,w64,wav,webm,wv"
+)
+OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
+EXACT_LENGTH = ("mov", "flac", "wav", "w64", "aiff", "caf", "au")  # containers whose length counts samples
+INDEXED = ("mov", "matroska")  # containers whose timestamps hold after a seek
+GRID = {"opus": 120, "aac": 1024, "mp3": 576, "mp3float": 576}  # samples of the shortest packet, for coarse timestamps
+PREROLL_SECONDS = (
+    0.5  # decoded and dropped after a seek: codecs lean on what came before (Opus settles in 80 ms and more)
+)
+MAX_CHANNELS = 8  # PyAV keeps the address of no more planes than that
+COARSE_TAIL_SECONDS = 0.5  # Matroska states the length of the whole container
+
+
+@contextmanager
+def open_ffmpeg(opened: Opened) -> Iterator["FfmpegDecoder"]:
+    """Raises AudioError when the file is no audio that FFmpeg knows."""
+    try:
+        container = av.open(opened.reopened(), metadata_errors="ignore", options=OPTIONS)
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise _not_audio(opened, getattr(error, "strerror", None) or error) from None
+    with container:
+        if not container.streams.audio:
+            raise _not_audio(opened, "it has no audio track")
+        yield FfmpegDecoder(opened, container)
+
+
+def _not_audio(opened: Opened, reason: object) -> AudioError:
+    return AudioError(
+        f"{opened.name}: not audio that can be decoded ({one_line(reason)}); expected WAV, FLAC, Ogg, MP3, AIFF, M4A, "
+        "WebM or the like: convert or remove it"
+    )
+
+
+class FfmpegDecoder:
+    """The first audio stream of an open container."""
+
+    on_grid = False
+
+    def __init__(self, opened: Opened, container: Any) -> None:
+        self._opened, self._container = opened, container
+        self._stream = container.streams.audio[0]
+        context = self._stream.codec_context
+        if context is None:
+            raise _not_audio(opened, "its codec is unknown")
+        self._exact = container.format.name.split(",")[0] in EXACT_LENGTH
+        rate = context.sample_rate or 0
+        if context.channels > MAX_CHANNELS:
+            raise AudioError(
+                f"{opened.name}: header says {context.channels} channels; expected 1 to {MAX_CHANNELS}: export it again"
+            )
+        self.info = AudioInfo(rate, context.channels or 0, max(round(self._seconds() * rate), 0), context.name)
+
+    def _seconds(self) -> float:
+        if self._stream.duration is not None:
+            return float(self._stream.duration * self._stream.time_base)
+        return (self._container.duration or 0) / 1_000_000  # FFmpeg's AV_TIME_BASE: microseconds
+
+    def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
+        """See `Decoder.blocks`; the blocks are the codec's own."""
+        position = 0
+        try:
+            for position, block in self._placed(first):
+                skipped = max(first - position, 0)
+                kept = block[skipped : None if last is None else max(last - position, 0)]
+                position += len(block)
+                if len(kept):
+                    yield kept
+                if last is not None and position >= last:
+                    return
+        except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise damaged(self._opened, reason, position / self.info.sample_rate) from None
+        self._check_length(position, last)
+
+    def _check_length(self, position: int, last: int | None) -> None:
+        if not self._exact and (self._container.format.name[:8] != "matroska" or len(self._container.streams) > 1):
+            return  # the length is estimated from the bit rate, or another stream's
+        tail = TAIL_SECONDS if self._exact else COARSE_TAIL_SECONDS
+        promised = self.info.n_samples if last is None else min(last, self.info.n_samples)
+        if promised - position > tail * self.info.sample_rate:
+            raise truncated(self._opened, position / self.info.sample_rate, self.info.duration)
+
+    def _placed(self, first: int) -> Iterator[tuple[int, Samples]]:
+        """Blocks [samples, channels] and the index of each one's first sample."""
+        position: int | None = None if self._seek(first) else 0
+        for frame in self._cut(self._container.decode(self._stream)):
+            if position is None:
+                position = self._index(frame)
+            for block in self._to_float(frame):
+                yield position, block
+                position += len(block)
+
+    def _seek(self, first: int) -> bool:
+        stream, rate = self._stream, self.info.sample_rate
+        seconds = first / rate - PREROLL_SECONDS
+        name = self._container.format.name.split(",")[0]
+        coarse = stream.time_base > 1 / rate
+        if seconds <= 0 or name not in INDEXED or (coarse and self.info.codec not in GRID):
+            return False
+        next(self._container.decode(stream))  # or the priming samples would be dropped where the seek lands
+        self._container.seek(int(seconds / stream.time_base) + (stream.start_time or 0), stream=stream)
+        return True
+
+    def _index(self, frame: Any) -> int:
+        """The index of a frame's first sample, to the sample even where timestamps are in milliseconds."""
+        if frame.pts is None:
+            raise ValueError("no timestamp after a seek")
+        start = (self._stream.start_time or 0) * self._stream.time_base
+        index = float((frame.pts * frame.time_base - start) * self.info.sample_rate)
+        if frame.time_base <= 1 / self.info.sample_rate:
+            return round(index)
+        grid, delay = GRID[self.info.codec], int(self._stream.codec_context.delay)
+        return round((index + delay) / grid) * grid - delay
+
+    def _cut(self, frames: Iterator[Any]) -> Iterator[Any]:
+        """The frames, the last one marked with how many of its samples count."""
+        held = None
+        for frame in frames:
+            if frame.sample_rate != self.info.sample_rate:
+                raise ValueError(f"the rate changes to {frame.sample_rate} Hz")
+            if frame.layout.nb_channels > MAX_CHANNELS:
+                raise ValueError(f"{frame.layout.nb_channels} channels")
+            if held is not None:
+                yield held
+            held = frame
+        if held is not None:
+            if self._exact and held.duration:
+                held.opaque = round(held.duration * held.time_base * self.info.sample_rate)
+            yield held
+
+    def _to_float(self, frame: Any) -> Iterator[Samples]:
+        """FFmpeg converts every sample format to planar float at full scale 1."""
+        counted = frame.opaque
+        if frame.format.name == "fltp":
+            yield frame.to_ndarray().T[:counted]
+            return
+        for converted in av.AudioResampler(format="fltp").resample(frame):
+            yield converted.to_ndarray().T[:counted]

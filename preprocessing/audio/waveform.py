@@ -1,0 +1,141 @@
+"""`load`, `stream` and `probe`: decoded blocks -> one channel -> 16 kHz -> the 16-bit grid.
+
+`load` runs over the same path as `stream`. soxr's stream gives its one-shot result to the bit, whatever the blocks, so
+there is nothing to gain from a second path.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from preprocessing.audio.contract import SAMPLE_RATE, AudioError, AudioInfo
+from preprocessing.audio.decode import Decoder, Samples, open_decoder
+from preprocessing.audio.grid import quantise
+from preprocessing.audio.source import AudioSource, describe_source
+
+Mono = NDArray[np.float32]
+
+LARGEST = 256.0  # times full scale, 48 dB over it: no recording, but integers stored as floats
+WHOLE = 1 << 62  # samples a block: as many as the decoder gives at a time
+
+
+def probe(source: AudioSource) -> AudioInfo:
+    """Read the header alone. Raises AudioError where `load` would fail for the same reason."""
+    with open_decoder(source) as decoder:
+        return decoder.info
+
+
+def load(source: AudioSource, *, start: float = 0.0, stop: float | None = None) -> Tensor:
+    """Decode to the waveform contract.
+
+    start, stop: seconds into the source; the part before `start` is skipped where the format can seek, `stop=None` is
+    the end.
+    Returns a float32 tensor [samples] at 16 kHz with values on the 16-bit grid in [-1, 1).
+    Raises AudioError when the source is missing, is no audio, is damaged or ends before its header says, holds no
+    samples, or holds NaN or infinite samples.
+    """
+    _check_window(source, start, stop)
+    with open_decoder(source) as decoder:
+        blocks = list(resampled(source, decoder, start, stop, WHOLE))
+        waveform = torch.from_numpy(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
+        return waveform if _is_on_grid(decoder) else quantise(waveform)
+
+
+def stream(
+    source: AudioSource, *, block_seconds: float = 30.0, start: float = 0.0, stop: float | None = None
+) -> Iterator[Tensor]:
+    """The waveform of `load` in blocks of `block_seconds`, the last one shorter, in memory that does not grow.
+
+    The blocks together are `load`'s result to the bit. Raises AudioError like `load`: damage, when it is reached.
+    """
+    _check_window(source, start, stop)
+    if not 0.001 <= block_seconds <= 86_400:
+        raise AudioError(f"block_seconds {block_seconds}; expected 0.001 s to 86400 s: choose another")
+    return _stream(source, block_seconds, start, stop)
+
+
+def _stream(source: AudioSource, block_seconds: float, start: float, stop: float | None) -> Iterator[Tensor]:
+    length = round(block_seconds * SAMPLE_RATE)
+    with open_decoder(source) as decoder:
+        n_samples = max(round(block_seconds * decoder.info.sample_rate), 1)
+        for block in _even(resampled(source, decoder, start, stop, n_samples), length):
+            yield quantise(torch.from_numpy(block))
+
+
+def _check_window(source: AudioSource, start: float, stop: float | None) -> None:
+    if not 0 <= start < float("inf") or not (stop is None or start < stop < float("inf")):
+        raise AudioError(
+            f"{describe_source(source)}: start {start} s, stop {stop} s; expected 0 <= start < stop: mend the two"
+        )
+
+
+def _is_on_grid(decoder: Decoder) -> bool:
+    return decoder.on_grid and decoder.info.n_channels == 1 and decoder.info.sample_rate == SAMPLE_RATE
+
+
+def resampled(
+    source: AudioSource, decoder: Decoder, start: float, stop: float | None, n_samples: int
+) -> Iterator[Mono]:
+    """Blocks at 16 kHz before rounding to the grid, none of them empty. Raises AudioError when there would be none."""
+    rate = decoder.info.sample_rate
+    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "VHQ")
+    is_empty = True
+    for block in decoder.blocks(round(start * rate), None if stop is None else round(stop * rate), n_samples):
+        mono = _mix(source, block)
+        if resampler is not None:
+            mono = resampler.resample_chunk(mono)
+        if len(mono):
+            is_empty = False
+            yield mono
+    if resampler is not None:
+        mono = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        if len(mono):
+            is_empty = False
+            yield mono
+    if is_empty:
+        raise AudioError(
+            f"{describe_source(source)}: holds no audio samples{' there' if start else ''}; expected at least one: "
+            "record or export it again"
+        )
+
+
+def _mix(source: AudioSource, block: Samples) -> Mono:
+    """The mean of the channels [samples, channels] -> [samples]."""
+    mono: Mono = np.ascontiguousarray(block[:, 0])
+    if block.shape[1] > 1:
+        mono = mono.copy()
+        for channel in range(1, block.shape[1]):
+            mono += block[:, channel]
+        mono /= block.shape[1]
+    largest = max(float(mono.max()), -float(mono.min()))
+    if not np.isfinite(largest):
+        raise AudioError(
+            f"{describe_source(source)}: holds NaN or infinite samples; expected finite ones: export again"
+        )
+    if largest > LARGEST:
+        raise AudioError(
+            f"{describe_source(source)}: samples reach {largest:.3g} times full scale; expected about 1: divide by the "
+            "scale of their integers, or export as 16-bit PCM"
+        )
+    return mono
+
+
+def _even(blocks: Iterator[Mono], length: int) -> Iterator[Mono]:
+    """The same samples in blocks of `length`."""
+    held: list[Mono] = []
+    n_held = 0
+    for block in blocks:
+        held.append(block)
+        n_held += len(block)
+        if n_held >= length:
+            joined = np.concatenate(held)
+            whole = n_held - n_held % length
+            for at in range(0, whole, length):
+                yield joined[at : at + length]
+            held, n_held = [joined[whole:].copy()], n_held - whole
+    if n_held:
+        yield np.concatenate(held)

@@ -1,0 +1,73 @@
+"""A run's folder as training leaves it, around a tiny model with random weights."""
+
+import json
+from pathlib import Path
+
+from finetune import about, models
+from finetune.config import DataConfig, HubConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.evaluation import Transcript, write_transcripts
+from finetune.record import Record
+from preprocessing.corpus import Reject, Utterance
+from preprocessing.text import profile
+
+PRIVATE = "/home/somebody/secret"  # a folder that no published file may name
+TINY = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
+TINY_WHISPER = {
+    "n_mels": 80,
+    "n_vocab": 51864,
+    "n_audio_ctx": 1500,
+    "n_audio_state": 8,
+    "n_audio_head": 2,
+    "n_audio_layer": 1,
+    "n_text_ctx": 448,
+    "n_text_state": 8,
+    "n_text_head": 2,
+    "n_text_layer": 1,
+}
+PAIRS = [("TURN ON THE LIGHT", "TURN ON THE LIGHT"), ("STOP", "STOP IT"), ("GO HOME", "GO"), ("YES", "NO")] * 3
+
+
+def tiny_run(folder: Path, family: str = "wav2vec2", *, language: str | None = "en", corpus: str = "train") -> Path:
+    """A finished run of 20 updates over 12 validation utterances by six people."""
+    config = TrainConfig(
+        output=folder,
+        model=ModelConfig(family=family, scratch=TINY if family == "wav2vec2" else TINY_WHISPER),  # type: ignore[arg-type]
+        data=DataConfig(train=[f"{PRIVATE}/{corpus}.jsonl"], validation_share=0.1, profile="librispeech"),
+        optimisation=OptimisationConfig(updates=20),
+        hub=HubConfig(license="cc-by-4.0"),
+    )
+    recogniser = models.build(config.model, [reference for reference, _ in PAIRS], config.seed)
+    recogniser.save(folder, recogniser.module)
+    utterances = [
+        Utterance(f"u{number:02}", f"{PRIVATE}/{number}.wav", text, 3.0, speaker=f"s{number % 6}", language=language)
+        for number, (text, _) in enumerate(PAIRS)
+    ]
+    made_of = about.describe(
+        config, parameters=12_345, training=utterances * 10, validation=utterances, text_profile=profile("librispeech")
+    )
+    record = Record(folder)
+    record.begin(config, made_of, [Reject(f"{PRIVATE}/bad.wav", "no such file")], update=0)
+    for update, rate in ((0, 1.0), (10, 0.4), (20, 0.5)):
+        record.log(kind="validation", update=update, loss=1.0, wer=rate, cer=rate)
+    record.log(kind="train", update=20, loss=1.0)
+    record.draw_curve()
+    transcripts = [Transcript(u.id, *pair, 0.5, u.speaker) for u, pair in zip(utterances, PAIRS, strict=True)]
+    write_transcripts(folder / "samples.jsonl", transcripts)
+    (folder / "checkpoints" / "update-00000020").mkdir(parents=True)
+    (folder / "checkpoints" / "update-00000020" / "weights.safetensors").write_bytes(b"not for others")
+    (folder / "tensorboard").mkdir()
+    (folder / "tensorboard" / "events.out").write_text(json.dumps(PRIVATE))
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, by its path in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

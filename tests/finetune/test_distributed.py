@@ -1,0 +1,43 @@
+"""Two processes over gloo are one process with the same global batch, and every utterance is evaluated once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import run
+from tests.conftest import DEMO, absolute, read_manifest, write_manifest
+
+UPDATES = 3
+
+
+def trained(output: Path, train: Path, processes: int) -> list[dict[str, Any]]:
+    """Log of a run without dropout and masks, whose updates hold two batches, however many processes share them."""
+    config = {1: "cpu.yaml", 2: "cpu-2.yaml"}[processes]
+    result = run(
+        *("-m", "accelerate.commands.launch", "--config_file", f"configs/accelerate/{config}"),
+        *("finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output", output),
+        *("--data.train", f"[{train}]", "--data.max_batch_seconds", "12", "--data.max_seconds", "12"),
+        *("--data.validation_share", "0.2"),
+        *("--model.dropout", "0", "--model.mask_time_probability", "0"),
+        *("--optimisation.accumulate", str(2 // processes), "--optimisation.updates", UPDATES),
+        *("--evaluate_every", "3", "--log_every", "1"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("done:") == 1
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
+    train = write_manifest(tmp_path / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 45))
+    one, two = trained(tmp_path / "one", train, 1), trained(tmp_path / "two", train, 2)
+    assert [(line["kind"], line["update"]) for line in two] == [(line["kind"], line["update"]) for line in one]
+    for mine, theirs in zip(one, two, strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-5)
+        assert theirs["audio_seconds"] == mine["audio_seconds"]
+        if mine["kind"] == "train":
+            assert theirs["gradient_norm"] == pytest.approx(mine["gradient_norm"], rel=1e-4)
+    heard = [read_manifest(tmp_path / name / "samples.jsonl") for name in ("one", "two")]
+    assert [row["id"] for row in heard[0]] == [row["id"] for row in heard[1]]
+    assert len({row["id"] for row in heard[1]}) == len(heard[1]) == 9

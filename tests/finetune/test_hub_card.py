@@ -1,0 +1,231 @@
+"""The model card: metadata read back by huggingface_hub's classes, figures counted by jiwer, hostile names harmless."""
+
+import dataclasses
+import json
+import random
+import re
+from pathlib import Path
+
+import jiwer
+import pytest
+from huggingface_hub import EvalResult, ModelCard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark import results
+from finetune.about import without_folders
+from finetune.hub.card import CardOptions, model_card, plain_text
+from finetune.hub.folder import open_run
+from finetune.hub.measured import on_validation, read_benchmark
+from finetune.significance import Rate
+from preprocessing.errors import InputError
+from tests.finetune.runs import PAIRS, PRIVATE, tiny_run
+
+HOSTILE = "x | </td>\n---\nlicense: stolen\n---\n# [a](javascript:b) ${c} `d` \\"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("runs") / "mine")
+
+
+def summary(folder: Path, *checkpoints: str, corpus: str = f"{PRIVATE}/test.jsonl") -> Path:
+    """A benchmark's summary.json as its own code writes it."""
+    scores = results.Scores(Rate(0.123456, 0.1, 0.15), Rate(0.05, 0.04, 0.06), 100, 90, 5, 5, 2)
+    stages = results.StageSeconds(0.001, 0.001, 0.01, 0.001)
+    systems = [
+        results.SystemSummary(
+            facts=results.SystemFacts(f"wav2vec2={checkpoint}", "wav2vec2", checkpoint, 10),
+            scores={"basic": scores},
+            speed=results.Speed(1.0, 0.1, 0.0321, 0.05, 0.06, 55.5, stages),
+            peak_memory_bytes=826_000_000,
+            peak_device_memory_bytes=None,
+            failed_utterances=0,
+        )
+        for checkpoint in checkpoints
+    ]
+    told = results.Summary(
+        created="2026-11-22T00:00:00+00:00",
+        command="python benchmark/run.py",
+        machine={"processor": "A Processor", "cores": "2"},
+        corpus=results.CorpusFacts(corpus, 100, 0.25, 15, "speaker"),
+        profiles=[results.ProfileUsed("basic", 1, "lower case")],
+        systems=systems,
+        comparisons=[],
+        notices=[],
+        settings={},
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write_summary(folder / "summary.json", told)
+    return folder
+
+
+def test_the_metadata_say_what_it_is(run: Path) -> None:
+    data = ModelCard(model_card(open_run(run), CardOptions("you/my_model", "cc-by-4.0"))).data
+    assert (data.language, data.license, data.library_name) == ("en", "cc-by-4.0", "transformers")
+    assert data.pipeline_tag == "automatic-speech-recognition"
+    assert data.tags == ["automatic-speech-recognition", "wav2vec2", "ctc"]
+    assert data.model_name == "my_model"
+    assert data.base_model is None
+    wer, cer = data.eval_results
+    assert isinstance(wer, EvalResult)
+    references, hypotheses = (list(column) for column in zip(*PAIRS, strict=True))
+    assert wer.metric_value == pytest.approx(100 * jiwer.wer(references, hypotheses), abs=0.005)
+    assert cer.metric_value == pytest.approx(100 * jiwer.cer(references, hypotheses), abs=0.005)
+    assert wer.metric_args["profile"] == "librispeech"
+    low, high = wer.metric_args["interval_95"]
+    assert low < wer.metric_value < high
+
+
+def test_intervals_are_drawn_over_speakers(run: Path) -> None:
+    """Against a bootstrap of plain loops: six people, two utterances each."""
+    scored = on_validation(open_run(run))
+    assert scored is not None and scored.unit == "speaker"
+    draw = random.Random(1)
+    rates = []
+    for _ in range(4000):
+        chosen = [draw.randrange(6) for _ in range(6)]
+        pairs = [pair for speaker in chosen for number, pair in enumerate(PAIRS) if number % 6 == speaker]
+        errors = [jiwer.process_words(*pair) for pair in pairs]
+        words = sum(one.hits + one.substitutions + one.deletions for one in errors)
+        rates.append(sum(one.substitutions + one.deletions + one.insertions for one in errors) / words)
+    rates.sort()
+    assert scored.wer.low == pytest.approx(rates[100], abs=0.03)
+    assert scored.wer.high == pytest.approx(rates[-100], abs=0.03)
+
+
+def test_the_page_tells_recipe_data_and_limits(run: Path) -> None:
+    page = model_card(open_run(run), CardOptions("you/my_model"))
+    for part in (
+        'pipeline("automatic-speech-recognition", model="you/my_model")',
+        "| training | train.jsonl | 120 | 0.10 | 6 |",
+        "| optimisation.learning\\_rate | 0.0003 |",
+        "trained from random weights; 0.0 M parameters",
+        "at update 10 of 20",
+        "profile librispeech, version 2",
+        "on no separate test set",
+        "held out of the training corpora",
+        "![Loss and error rates over updates](curve.png)",
+        "torch 2.11",
+    ):
+        assert part in page
+    assert PRIVATE not in page
+    assert "\n\n\n" not in page
+    for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
+        assert len({row.replace("\\|", "").count("|") for row in table.splitlines()}) == 1
+
+
+def test_a_benchmark_adds_test_figures_and_speed(run: Path, tmp_path: Path) -> None:
+    folder = summary(tmp_path / "bench", str(run), f"{PRIVATE}/rival")
+    benchmark = read_benchmark(folder, run, "you/my_model")
+    text = model_card(open_run(run), CardOptions("you/my_model", benchmark=benchmark))
+    assert "| this model | test.jsonl | benchmark | 100 | 12.35 % | 10.00 to 15.00 | 5.00 % | 4.00 to 6.00 |" in text
+    assert "| wav2vec2=rival | test.jsonl |" in text
+    assert "55.5 seconds of audio in a second, median latency 32 ms" in text
+    assert "peak memory 826 MB (A Processor, 2 cores)" in text
+    assert "0.25 hours by 15 speakers" in text
+    assert "no separate test set" not in text
+    assert [row.metric_value for row in ModelCard(text).data.eval_results][2:] == [12.35, 5.0]
+
+
+def test_datasets_of_the_hub_are_linked(run: Path, tmp_path: Path) -> None:
+    opened = open_run(run)
+    assert opened.about is not None
+    training = dataclasses.replace(
+        opened.about.training, corpora=("hf:google/fleurs:de_de:train",), languages=("de-CH",)
+    )
+    known = dataclasses.replace(opened, about=dataclasses.replace(opened.about, training=training, base="facebook/x"))
+    folder = summary(tmp_path / "bench", str(run), corpus="hf:google/fleurs:de_de:test:100")
+    options = CardOptions("you/m", benchmark=read_benchmark(folder, run, "you/m"))
+    data = ModelCard(model_card(known, options)).data
+    assert (data.language, data.base_model, data.datasets) == ("de", "facebook/x", ["google/fleurs"])
+    assert data.eval_results[2].dataset_type == "google/fleurs"
+    page = model_card(known, options)
+    assert "fine-tuned from [facebook/x](https://huggingface.co/facebook/x)" in page
+
+
+@pytest.mark.parametrize("checkpoints", [["elsewhere"], [], ["RUN", "RUN"]])
+def test_results_of_other_models_are_refused(run: Path, tmp_path: Path, checkpoints: list[str]) -> None:
+    folder = summary(tmp_path, *(str(run) if name == "RUN" else name for name in checkpoints))
+    with pytest.raises(InputError, match="expected one: benchmark this run"):
+        read_benchmark(folder, run, "you/m")
+
+
+@pytest.mark.parametrize("content", [None, "no JSON", "[]", "{}", '{"schema": 99}', '{"schema": 1}'])
+def test_what_is_no_summary_is_named(run: Path, tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(InputError, match=r"--results .*summary.json: no summary"):
+        read_benchmark(tmp_path, run, "you/m")
+
+
+def test_hostile_names_stay_text(run: Path, tmp_path: Path) -> None:
+    opened = open_run(run)
+    assert opened.about is not None
+    training = dataclasses.replace(opened.about.training, corpora=(HOSTILE,))
+    about = dataclasses.replace(opened.about, training=training, validation=training, profile_description=HOSTILE)
+    text = model_card(dataclasses.replace(opened, about=about), CardOptions("you/m"))
+    card = ModelCard(text)
+    assert card.data.license is None
+    assert card.data.eval_results[0].dataset_type == HOSTILE
+    body = text.split("\n---\n", 2)[-1]
+    assert "\n# [a]" not in body and "</td>" not in body
+    rows = [line for line in body.splitlines() if line.startswith("| training")]
+    assert len(rows) == 1 and rows[0].replace("\\|", "").count("|") == 6
+
+
+@given(st.text())
+def test_plain_text_is_one_line_that_reads_as_it_was(text: str) -> None:
+    shown = plain_text(text)
+    assert len(shown.splitlines()) <= 1
+    assert re.sub(r"\\([\\`*_{}\[\]<>#|~$&!])", r"\1", shown) == " ".join(text.split())
+
+
+@given(st.lists(st.from_regex(r"[A-Za-z0-9_. -]+", fullmatch=True), min_size=2, max_size=5))
+def test_no_folder_of_an_absolute_path_is_left(parts: list[str]) -> None:
+    assert "/" not in without_folders("/" + "/".join(parts))
+    assert without_folders(f"ctc:/{'/'.join(parts)}:de").count("/") == 0
+
+
+def test_whisper_has_a_card_of_its_own(tmp_path: Path) -> None:
+    run = open_run(tiny_run(tmp_path / "run", "whisper"))
+    assert set(run.uploads()) == {"whisper.pt", "config.yaml", "curve.png"}
+    page = model_card(run, CardOptions("you/mine"))
+    assert 'whisper.load_model(hf_hub_download("you/mine", "whisper.pt"))' in page
+    assert ModelCard(page).data.library_name == "openai-whisper"
+
+
+def test_an_older_run_has_a_card_too(run: Path, tmp_path: Path) -> None:
+    """Without about.json, log or transcripts: what is not known is said to be so."""
+    for name in ("config.yaml", "model.safetensors"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    text = model_card(open_run(tmp_path), CardOptions("you/m", language="de"))
+    assert "Nothing was measured" in text and "did not record it" in text
+    assert ModelCard(text).data.language == "de"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"config.yaml": None}, "no config.yaml there"),
+        ({"config.yaml": b"a: [b"}, "cannot be read as a run"),
+        ({"config.yaml": b"model: {family: hmm}"}, "'hmm' has no entry"),
+        ({"model.safetensors": None}, "finish the training first"),
+        ({"about.json": b"{}"}, "cannot be read as a run"),
+        ({"log.jsonl": b"x\n"}, "cannot be read as a run"),
+    ],
+)
+def test_what_is_no_run_is_one_sentence(
+    run: Path, tmp_path: Path, change: dict[str, bytes | None], expected: str
+) -> None:
+    for path in run.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    for name, content in change.items():
+        (tmp_path / name).unlink()
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=expected) as caught:
+        open_run(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert json.dumps(str(tmp_path))[1:-1] in str(caught.value) or "hmm" in str(caught.value)

@@ -1,0 +1,161 @@
+"""`python -m finetune.hub push` and `--hub.push true` as a user runs them, against a loopback Hub."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finetune.config import DataConfig, HubConfig, ModelConfig, TrainConfig
+from finetune.run import train
+from preprocessing.errors import InputError
+from tests.commands import assert_one_sentence, run
+from tests.conftest import DEMO, absolute, write_manifest
+from tests.finetune.runs import content, tiny_run
+from tests.loopback_hub import Fault, Hub, Repository, serve
+
+TOKEN = "hf_thisIsNobodysToken0123456789abcd"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("runs") / "mine")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serve(Hub(tokens={TOKEN: "write"}, large_from=50_000)) as hub:
+        yield hub
+
+
+def online(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    return run(
+        *arguments,
+        HF_ENDPOINT=hub.endpoint,
+        HF_HUB_OFFLINE="0",
+        HF_HUB_DISABLE_XET="1",
+        HF_HOME=str(home),
+        HF_TOKEN=token,
+        OMP_NUM_THREADS="1",
+    )
+
+
+def push(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    return online(hub, home, "-m", "finetune.hub", "push", *arguments, token=token)
+
+
+def test_push_says_where_it_is_and_nothing_of_the_token(hub: Hub, tiny: Path, tmp_path: Path) -> None:
+    before = content(tiny)
+    hub.faults.append(Fault("POST", "/commit/", "error"))
+    result = push(hub, tmp_path, tiny, "you/model", "--private", "true", "--message", "First try", "--license", "mit")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"pushed: {hub.endpoint}/you/model\n"
+    again = push(hub, tmp_path, tiny, "you/model", "--license", "mit")
+    assert again.stdout == f"unchanged, so nothing was pushed: {hub.endpoint}/you/model\n"
+    repository = hub.repositories["you/model"]
+    assert repository.private
+    assert [commit.message for commit in repository.branches["main"]] == ["initial commit", "First try"]
+    assert content(tiny) == before
+    assert b"\nlicense: mit\n" in repository.branches["main"][-1].files["README.md"].content
+    for text in (result.stdout, result.stderr, again.stdout, again.stderr):
+        assert TOKEN not in text
+    kept = [*content(tmp_path).values(), *(b.content for b in repository.branches["main"][-1].files.values())]
+    assert not [one for one in kept if TOKEN.encode() in one]
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [("", "no Hugging Face token found"), ("hf_wrongToken0123456789abcdefghijklm", "refuses the token (401)")],
+)
+def test_without_a_good_token_it_is_one_sentence(
+    hub: Hub, tiny: Path, tmp_path: Path, token: str, expected: str
+) -> None:
+    result = push(hub, tmp_path, tiny, "you/model", token=token)
+    assert_one_sentence(
+        result, 1, "you/model", expected, "hf auth login", f"python -m finetune.hub push {tiny} you/model"
+    )
+    assert len(result.stderr.splitlines()) == 1
+    assert not token or token not in result.stderr
+    assert not hub.repositories
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "expected"),
+    [
+        ([], 2, ["expected push"]),
+        (["pull", "RUN", "you/model"], 2, ["'pull'", "expected push"]),
+        (["push", "RUN"], 2, ["repo"]),
+        (["push", "RUN", "model"], 2, ["REPO is 'model'", "you/model"]),
+        (["push", "RUN", "you/model", "--license", "My Licence"], 2, ["--license is 'My Licence'", "apache-2.0"]),
+        (["push", "RUN", "you/model", "--results", "nowhere"], 1, ["--results nowhere", "benchmark/run.py"]),
+    ],
+)
+def test_wrong_usage_is_one_sentence(tiny: Path, arguments: list[str], exit_code: int, expected: list[str]) -> None:
+    words = [str(tiny) if word == "RUN" else word for word in arguments]
+    assert_one_sentence(run("-m", "finetune.hub", *words), exit_code, *expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--hub.push", "true"], ["--hub.push", "--hub.repo_id"]),
+        (["--hub.repo_id", "a/b/c"], ["--hub.repo_id is 'a/b/c'"]),
+        (["--hub.repo_id", "you/two--dashes"], ["--hub.repo_id"]),
+        (["--hub.license", "GPL 3"], ["--hub.license"]),
+        (["--hub.language", "german"], ["--hub.language"]),
+    ],
+)
+def test_contradictions_are_refused_before_training(tmp_path: Path, options: list[str], expected: list[str]) -> None:
+    result = run("finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output", tmp_path / "x", *options)
+    assert_one_sentence(result, 2, *expected)
+    assert not (tmp_path / "x").exists()
+
+
+def test_training_begins_with_a_base_of_the_hub_and_ends_with_a_push(hub: Hub, tmp_path: Path) -> None:
+    """The base comes by its id, over a connection that breaks once."""
+    hub.repositories["somebody/base"] = Repository()
+    base = {path.name: hub.blob(path.read_bytes()) for path in (DEMO / "wav2vec2").iterdir()}
+    hub.repositories["somebody/base"].commit("main", "the base", base)
+    fault = Fault("GET", "model.safetensors", "drop")
+    hub.faults.append(fault)
+    manifest = write_manifest(tmp_path / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 12))
+    output = tmp_path / "run"
+    result = online(
+        hub, tmp_path / "home", "finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output", output,
+        "--model.base", "somebody/base", "--data.train", f"[{manifest}]",
+        "--optimisation.updates", "2", "--hub.push", "true", "--hub.repo_id", "you/tuned",
+        "--hub.private", "true", "--hub.language", "en",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert f"pushed: {hub.endpoint}/you/tuned" in result.stdout
+    assert TOKEN not in result.stdout + result.stderr
+    assert not [name for name, kept in content(tmp_path).items() if TOKEN.encode() in kept]
+    assert fault.times == 0
+    repository = hub.repositories["you/tuned"]
+    files = repository.branches["main"][-1].files
+    assert repository.private
+    assert files["model.safetensors"].content == (output / "model.safetensors").read_bytes()
+    card = files["README.md"].content.decode()
+    assert "base_model: somebody/base" in card and "language: en" in card and str(tmp_path) not in card
+    assert str(tmp_path).encode() not in files["config.yaml"].content
+
+
+def test_training_does_not_begin_where_its_push_would_be_refused(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the corpus is opened, which there is none of."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    config = TrainConfig(
+        output=tmp_path / "run",
+        model=ModelConfig(base=str(DEMO / "wav2vec2")),
+        data=DataConfig(train=["nowhere.jsonl"], validation_share=0.1),
+        hub=HubConfig(push=True, repo_id="others/model"),
+    )
+    with pytest.raises(InputError, match="others/model: the token may not write there"):
+        train(config)
+    with pytest.raises(InputError, match=r"nowhere\.jsonl"):
+        train(replace(config, hub=HubConfig(push=True, repo_id="you/model")))
+    assert not (tmp_path / "run").exists()

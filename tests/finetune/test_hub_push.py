@@ -1,0 +1,239 @@
+"""Pushing to a loopback Hub with the real client, and taking back what was pushed; failures at every step."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import RepositoryNotFoundError
+from transformers import AutoModelForCTC
+
+from finetune.config import HubConfig
+from finetune.hub.card import CardOptions
+from finetune.hub.publish import publish, refusal
+from finetune.hub.push import Pushed, Repository, Target, UnreachableError
+from preprocessing.errors import InputError
+from tests.finetune.runs import PRIVATE, content, tiny_run
+from tests.loopback_hub import Fault, Hub, serve
+from tests.loopback_hub import Repository as Held
+
+TOKEN = "hf_thisIsNobodysToken0123456789abcd"
+READ_ONLY = "hf_thisOneOnlyReads0123456789abcdef"
+NAME = "you/model"
+LARGE = 50_000  # bytes: the weights and the curve of a tiny run are above
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("runs") / "mine")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    with serve(Hub(tokens={TOKEN: "write", READ_ONLY: "read"}, large_from=LARGE)) as hub:
+        yield hub
+
+
+def push(
+    hub: Hub, run: Path, target: Target | None = None, *, token: str = TOKEN, license: str | None = None
+) -> Pushed:
+    target = target or Target(NAME)
+    repository = Repository(target, HfApi(hub.endpoint, token=token), pauses=(0.0, 0.0))
+    return publish(run, target, CardOptions(target.repo_id, license), repository=repository)
+
+
+def fetch(hub: Hub, folder: Path, *, token: str | bool = False, revision: str | None = None) -> Path:
+    return Path(
+        snapshot_download(
+            NAME, endpoint=hub.endpoint, cache_dir=folder, token=token, revision=revision, etag_timeout=60
+        )
+    )
+
+
+def asked(hub: Hub, part: str) -> int:
+    return sum(part in request for request in hub.requests)
+
+
+def test_what_is_pushed_comes_back_and_hears_the_same(hub: Hub, run: Path, tmp_path: Path) -> None:
+    before = content(run)
+    assert push(hub, run) == Pushed(f"{hub.endpoint}/{NAME}", True)
+    assert content(run) == before
+    files = hub.repositories[NAME].at("main").files  # type: ignore[union-attr]
+    assert {name for name, blob in files.items() if blob.large} == {"model.safetensors", "curve.png"}
+    assert len(hub.repositories[NAME].branches["main"]) == 2
+    fetched = fetch(hub, tmp_path)
+    for name in ("model.safetensors", "config.json", "vocab.json", "curve.png"):
+        assert (fetched / name).read_bytes() == before[name]
+    waveform = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        ours, theirs = (AutoModelForCTC.from_pretrained(folder).eval()(waveform).logits for folder in (run, fetched))
+    assert torch.equal(ours, theirs)
+
+
+def test_a_model_loads_by_its_id(hub: Hub, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    push(hub, run, Target(NAME, private=True))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    waveform = torch.linspace(-1, 1, 8000)[None]
+    with torch.inference_mode():
+        loaded = AutoModelForCTC.from_pretrained(NAME, token=TOKEN, cache_dir=tmp_path).eval()
+        ours = AutoModelForCTC.from_pretrained(run).eval()
+        assert torch.equal(loaded(waveform).logits, ours(waveform).logits)
+    assert any(re.fullmatch(r"GET /you/model/resolve/\w+/model.safetensors", request) for request in hub.requests)
+
+
+def test_only_what_is_listed_leaves_the_machine(hub: Hub, run: Path) -> None:
+    push(hub, run)
+    files = hub.repositories[NAME].at("main").files  # type: ignore[union-attr]
+    model = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"}
+    assert set(files) == model | {"config.yaml", "curve.png", "README.md"}
+    private = [PRIVATE, "somebody", str(run.parent), TOKEN]
+    assert not [(name, word) for name, blob in files.items() for word in private if word.encode() in blob.content]
+    assert b"train.jsonl" in files["config.yaml"].content
+
+
+def test_pushing_the_same_again_makes_no_commit(hub: Hub, run: Path) -> None:
+    push(hub, run)
+    hub.requests.clear()
+    assert not push(hub, run).changed
+    assert asked(hub, "/commit/") == 0
+    assert len(hub.repositories[NAME].branches["main"]) == 2
+    assert push(hub, run, license="mit").changed
+    commits = hub.repositories[NAME].branches["main"]
+    different = {name for name, blob in commits[-1].files.items() if blob != commits[-2].files[name]}
+    assert different == {"README.md"}
+    assert asked(hub, "PUT /lfs/") == 0
+
+
+def test_private_is_private(hub: Hub, run: Path, tmp_path: Path) -> None:
+    push(hub, run, Target(NAME, private=True))
+    assert hub.repositories[NAME].private
+    with pytest.raises(RepositoryNotFoundError):
+        fetch(hub, tmp_path)
+    assert (fetch(hub, tmp_path, token=READ_ONLY) / "README.md").is_file()
+    push(hub, run, Target(NAME, private=True))
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(hub: Hub, run: Path) -> None:
+    hub.repositories[NAME] = Held()
+    with pytest.raises(InputError, match="is a public repository"):
+        push(hub, run, Target(NAME, private=True))
+    assert asked(hub, "/commit/") == 0
+
+
+def test_a_revision_is_a_branch(hub: Hub, run: Path, tmp_path: Path) -> None:
+    assert push(hub, run, Target(NAME, revision="try/out-2")).url.endswith(f"{NAME}/tree/try/out-2")
+    branches = hub.repositories[NAME].branches
+    assert [len(branches[name]) for name in ("main", "try/out-2")] == [1, 2]
+    assert not push(hub, run, Target(NAME, revision="try/out-2")).changed
+    assert (fetch(hub, tmp_path, revision=branches["try/out-2"][-1].oid) / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("token", "repo_id", "expected"),
+    [
+        ("hf_unknownToken0123456789abcdefghij", NAME, "refuses the token"),
+        (READ_ONLY, NAME, "may not write there"),
+        (READ_ONLY, "you/known", "may not write there"),
+        (TOKEN, "others/model", "may not write there"),
+        (TOKEN, "others/known", "may not write there"),
+    ],
+)
+def test_a_token_without_the_right_is_refused_before_anything_is_sent(
+    hub: Hub, run: Path, token: str, repo_id: str, expected: str
+) -> None:
+    hub.repositories |= {"you/known": Held(), "others/known": Held()}
+    with pytest.raises(InputError, match=expected) as caught:
+        push(hub, run, Target(repo_id), token=token)
+    assert token not in str(caught.value)
+    assert not isinstance(caught.value, UnreachableError)
+    assert asked(hub, "preupload") == asked(hub, "/commit/") == 0
+    refused, note = refusal(HubConfig(push=True, repo_id=repo_id), HfApi(hub.endpoint, token=token))
+    assert refused is not None and expected in refused and note is None
+
+
+def test_training_goes_on_where_the_hub_cannot_be_asked(hub: Hub) -> None:
+    hub.faults.append(Fault("POST", "/api/repos/create", "error"))
+    refused, note = refusal(HubConfig(push=True, repo_id=NAME), HfApi(hub.endpoint, token=TOKEN))
+    assert refused is None
+    assert note is not None and "training goes on" in note
+    assert refusal(HubConfig(push=True, repo_id=NAME), HfApi(hub.endpoint, token=TOKEN)) == (None, None)
+
+
+def test_offline_is_said_at_once(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UnreachableError, match=r"offline mode is enabled.* repeats the push"):
+        push(hub, run)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("method", "part"),
+    [
+        ("POST", "/api/repos/create"),
+        ("GET", "/auth-check/write"),
+        ("GET", f"/api/models/{NAME}/revision"),
+        ("POST", "/validate-yaml"),
+        ("POST", "/preupload/"),
+        ("POST", "/objects/batch"),
+        ("PUT", "/lfs/"),
+        ("POST", "/lfs-verify/"),
+        ("POST", "/commit/"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "times"), [("error", 2), ("lost", 1)])
+def test_what_fails_is_repeated_and_done_once(
+    hub: Hub, run: Path, method: str, part: str, kind: str, times: int
+) -> None:
+    """Twice an error 500; once an answer that never came, though the Hub had done as asked."""
+    fault = Fault(method, part, kind, times)  # type: ignore[arg-type]
+    hub.faults.append(fault)
+    assert push(hub, run, Target(NAME, revision="main")).changed
+    assert fault.times == 0
+    assert len(hub.repositories[NAME].branches["main"]) == 2
+
+
+@pytest.mark.parametrize(("method", "part"), [("PUT", "/lfs/"), ("POST", "/commit/")])
+def test_a_connection_that_breaks_loses_nothing(hub: Hub, run: Path, method: str, part: str) -> None:
+    before = content(run)
+    fault = Fault(method, part, "drop", times=1000)
+    hub.faults.append(fault)
+    with pytest.raises(UnreachableError, match="cannot be reached") as caught:
+        push(hub, run)
+    said = str(caught.value)
+    assert f"The run in {run} is whole: `python -m finetune.hub push {run} {NAME}` repeats the push" in said
+    assert "\n" not in said and TOKEN not in said
+    assert content(run) == before
+    assert len(hub.repositories[NAME].branches["main"]) == 1
+    fault.times = 0
+    assert push(hub, run).changed
+
+
+def test_a_download_that_breaks_goes_on_where_it_broke(hub: Hub, run: Path, tmp_path: Path) -> None:
+    push(hub, run)
+    fault = Fault("GET", "model.safetensors", "drop", times=2)
+    hub.faults.append(fault)
+    hub.requests.clear()
+    fetched = fetch(hub, tmp_path)
+    assert fault.times == 0
+    assert asked(hub, "GET /you/model/resolve/") >= 3
+    assert (fetched / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_a_server_that_repeats_the_token_is_not_quoted(hub: Hub, run: Path) -> None:
+    hub.faults.append(Fault("POST", "/preupload/", "echo"))
+    with pytest.raises(InputError, match=r"bad request of Bearer \[token\]") as caught:
+        push(hub, run)
+    assert TOKEN not in str(caught.value)
+
+
+def test_metadata_that_the_hub_refuses_is_one_sentence(hub: Hub, run: Path) -> None:
+    with pytest.raises(InputError, match=r"refuses it .*license.* must be one of the known"):
+        push(hub, run, license="no such licence")
+    assert asked(hub, "preupload") == 0

@@ -1,0 +1,127 @@
+"""Every format, channel count, rate and kind of source gives back the sine that went in, whole and cut."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from preprocessing import audio
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.audio.decode import open_decoder
+from tests.known_audio import FFMPEG, LEVEL, PITCH_HZ, SOUNDFILE, known_file, sine
+
+SECONDS = 2.0
+PADDED = {"wav-ima-adpcm": 0.05, "wav-ms-adpcm": 0.05}  # whole blocks: their container counts no samples
+EXACT = 1e-9
+
+
+LEVEL_ERROR = {  # relative, of what does not keep each sample
+    **dict.fromkeys(("wav-u8", "wav-a-law", "wav-ima-adpcm", "wav-ms-adpcm", "wav-mu-law"), 0.005),
+    **dict.fromkeys(("ogg-vorbis", "ogg-opus", "mp3", "m4a", "m4a-44", "webm-opus", "webm-vorbis"), 0.01),
+    "mp4-with-video": 0.02,
+    "mka-mp3": 0.06,  # FFmpeg's encoder writes it 5 % low
+}
+
+
+def check_sine(waveform: torch.Tensor, level_error: float = 1e-4) -> None:
+    """Level as told, relative; frequency within 0.5 Hz by the padded spectrum's peak."""
+    middle = waveform[3200:-3200].double().numpy()
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle)), 1 << 18))
+    assert abs(spectrum.argmax() * SAMPLE_RATE / (1 << 18) - PITCH_HZ) < 0.5
+    assert abs(np.sqrt(2 * np.mean(middle**2)) - LEVEL) < level_error * LEVEL
+
+
+@pytest.mark.parametrize("name", [*SOUNDFILE, *FFMPEG])
+def test_duration_level_and_frequency(name: str) -> None:
+    content = known_file(name, SECONDS)
+    waveform = audio.load(content)
+    assert abs(len(waveform) / SAMPLE_RATE - SECONDS) <= PADDED.get(name, EXACT)
+    check_sine(waveform, LEVEL_ERROR.get(name, 1e-4))
+    assert abs(audio.probe(content).duration - SECONDS) <= PADDED.get(
+        name, 0.08 if "webm" in name or "mka" in name else 0
+    )
+
+
+@pytest.mark.parametrize("n_channels", range(1, 9))
+@pytest.mark.parametrize("name", ["wav-16", "flac", "aiff"])
+def test_one_to_eight_channels(name: str, n_channels: int) -> None:
+    check_sine(audio.load(known_file(name, 1.0, n_channels)))
+
+
+@pytest.mark.parametrize(
+    "rate", [4_000, 8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000]
+)
+def test_rates(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "sine.wav"
+    soundfile.write(path, sine(rate, 1.0), rate, subtype="FLOAT")
+    waveform = audio.load(path)
+    assert len(waveform) == SAMPLE_RATE
+    check_sine(waveform)
+
+
+class Pipe(io.RawIOBase):
+    """An open file that cannot seek."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._rest.readinto(buffer)
+
+
+@pytest.mark.parametrize("name", ["wav-16", "flac", "ogg-opus", "mp3", "m4a", "webm-opus"])
+def test_sources_agree(tmp_path: Path, name: str) -> None:
+    content = known_file(name, 0.5)
+    path = tmp_path / "a name with spaces,\na new line and 🎤.raw"
+    path.write_bytes(content)
+    expected = audio.load(content)
+    assert torch.equal(audio.load(path), expected)
+    assert torch.equal(audio.load(str(path)), expected)
+    assert torch.equal(audio.load(io.BytesIO(content)), expected)
+    assert torch.equal(audio.load(io.BufferedReader(Pipe(content))), expected)
+    with path.open("rb") as file:
+        assert audio.probe(file) == audio.probe(content)
+        assert torch.equal(audio.load(file), expected)  # from the beginning again
+        assert not file.closed
+
+
+@pytest.mark.parametrize("name", [*SOUNDFILE, *FFMPEG])
+def test_a_cut_is_a_slice_of_the_whole(name: str) -> None:
+    """At the file's own rate. Lossy codecs lean on what came before: they agree after a pre-roll, not to the bit
+    (an AAC decoder fills bands with noise of its own)."""
+    content = known_file(name, SECONDS)
+
+    def samples(first: int, last: int | None) -> np.ndarray:
+        with open_decoder(content) as decoder:
+            return np.concatenate(list(decoder.blocks(first, last, 1 << 20)))
+
+    with open_decoder(content) as decoder:
+        rate = decoder.info.sample_rate
+    whole = samples(0, None)
+    for first, last in ((round(1.2345 * rate), round(1.6 * rate)), (7, 1009), (round(1.9 * rate) + 1, None)):
+        cut = samples(first, last)
+        assert cut.shape == whole[first:last].shape
+        assert np.abs(cut - whole[first:last]).max() < (
+            5e-3 if name in ("webm-opus", "m4a-44", "mp4-with-video") else EXACT
+        )
+
+
+def test_a_cut_of_a_long_m4a_does_not_decode_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from preprocessing.audio import ffmpeg
+
+    content, decoded = known_file("m4a", 30.0), []
+    original = ffmpeg.FfmpegDecoder._to_float
+    monkeypatch.setattr(
+        ffmpeg.FfmpegDecoder,
+        "_to_float",
+        lambda self, frame: decoded.append(frame.samples) or original(self, frame),  # type: ignore[func-returns-value]
+    )
+    assert len(audio.load(content, start=25.0, stop=25.5)) == SAMPLE_RATE // 2
+    assert sum(decoded) < 2 * SAMPLE_RATE

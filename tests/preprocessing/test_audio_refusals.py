@@ -1,0 +1,136 @@
+"""What cannot be used is refused in one sentence by load, probe and the command; what is odd but legal is heard."""
+
+import errno
+import os
+import resource
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from preprocessing import audio
+from preprocessing.audio import AudioError
+from tests.known_audio import known_file, sine
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0\x90wS\xde"
+
+
+def wav(samples: np.ndarray, *, rate: int = 16_000, n_channels: int = 1, promised: int | None = None) -> bytes:
+    """A WAV of 32-bit floats whose header says what it is told to."""
+    content = samples.astype("<f4").tobytes()
+    length = len(content) if promised is None else promised
+    form = struct.pack("<HHIIHH", 3, n_channels, rate, rate * 4, 4, 32)
+    return b"RIFF" + struct.pack("<I", 36) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack(
+        "<I", length & 0xFFFFFFFF
+    ) + content  # fmt: skip
+
+
+def flac_of(total: int) -> bytes:
+    """Two seconds whose header says `total` samples (36 bits)."""
+    content = bytearray(known_file("flac", 2.0))
+    content[21] = (content[21] & 0xF0) | total >> 32
+    content[22:26] = struct.pack(">I", total & 0xFFFFFFFF)
+    return bytes(content)
+
+
+def half(name: str) -> bytes:
+    content = known_file(name, 4.0)
+    return content[: len(content) // 2]
+
+
+REFUSED = {
+    "empty": (b"", "empty"),
+    "one byte": (b"R", "not audio"),
+    "text": (b"not audio at all\n" * 40, "not audio"),
+    "playlist": (b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\nfile:///etc/hostname\n", "not audio"),
+    "picture": (PNG, "not audio"),
+    "no channel": (wav(np.zeros(9), n_channels=0), "channels|not audio"),
+    "500 kHz": (wav(np.zeros(9), rate=500_000), "500000 Hz"),
+    "no samples": (wav(np.zeros(0)), "no audio samples"),
+    "NaN": (wav(np.array([0.0, np.nan])), "NaN"),
+    "infinite": (wav(np.array([0.0, -np.inf])), "infinite"),
+    "integers as floats": (wav(np.array([0.0, 12_345.0])), "1.23e.04 times full scale"),
+    "a WAV cut off": (half("wav-16"), "ends after 2.00 s; expected the 4.00 s"),
+    "an AIFF cut off": (half("aiff"), "ends after 2.00 s; expected the 4.00 s"),
+    "a FLAC cut off": (half("flac"), "ends after|damaged"),
+    "an Opus cut off": (half("ogg-opus"), "in the middle of an Ogg page"),
+    "an MP3 cut off": (half("mp3"), "expected the 4.00 s"),
+    "an M4A cut off": (half("m4a"), "not audio"),  # its table of samples is at the end
+    "a WebM cut off": (half("webm-opus"), "expected the 4"),
+    "2^36 samples promised": (flac_of((1 << 36) - 1), "expected the 4294967.30 s|ends after"),
+}
+IN_THE_HEADER = ("empty", "one byte", "text", "playlist", "picture", "no channel", "500 kHz", "a WAV cut off",
+                 "an AIFF cut off", "an Opus cut off", "an M4A cut off")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+    content, found = REFUSED[name]
+    path = tmp_path / "it is\n\u270b.wav"
+    path.write_bytes(content)
+    for source in (content, path):
+        attempts = [audio.load, lambda given: list(audio.stream(given))]
+        for attempt in [*attempts, audio.probe] if name in IN_THE_HEADER else attempts:
+            with pytest.raises(AudioError, match=found) as caught:
+                attempt(source)
+            message = str(caught.value)
+            assert "\n" not in message and "; expected" in message and ": " in message.split("; expected")[1]
+            assert (audio.describe_source(source)) in message
+    output = tmp_path / "out.wav"
+    with pytest.raises(AudioError, match=found):
+        audio.transcode(path, output)
+    assert not output.exists() and len(list(tmp_path.iterdir())) == 1
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link.wav", tmp_path / "pipe.wav"
+    link.symlink_to(tmp_path / "nowhere")
+    os.mkfifo(pipe)
+    for path, found in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "missing.wav", "no such file"),
+        (link, "a link to nothing"),
+        (pipe, "a pipe or device"),
+        ("a\0b.wav", "no file can have this name"),
+        ("x" * 5000, "File name too long"),
+    ):
+        for attempt in (audio.load, audio.probe):
+            with pytest.raises(AudioError, match=found):
+                attempt(path)
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    path = tmp_path / "private.wav"
+    path.write_bytes(known_file("wav-16", 0.1))
+    monkeypatch.setattr("builtins.open", refuse)  # root may read everything
+    with pytest.raises(AudioError, match=r"Permission denied.*mend its permissions"):
+        audio.load(path)
+
+
+def test_text_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_text("RIFF and more of it")
+    with path.open(encoding="utf-8") as file, pytest.raises(AudioError, match=r"open as text.*'rb'"):
+        audio.load(file)  # type: ignore[arg-type]
+
+
+def test_silence_one_sample_and_a_short_tail_are_heard() -> None:
+    assert torch.equal(audio.load(wav(np.zeros(100))), torch.zeros(100))
+    assert audio.load(wav(np.array([0.25]))).tolist() == [0.25]
+    samples = sine(16_000, 1.0)
+    assert len(audio.load(wav(samples, promised=4 * 17_000))) == 16_000  # 62 ms are missing
+    for unknown in (0xFFFFFFFF, 4 * 16_000):  # a WAV written to a pipe does not know its length
+        assert len(audio.load(wav(samples, promised=unknown))) == 16_000
+
+
+def test_a_boundless_header_allocates_nothing() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for content in (flac_of((1 << 36) - 1), wav(np.zeros(16_000), promised=0xFFFFFFFE)):
+        with pytest.raises(AudioError):
+            audio.load(content)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB

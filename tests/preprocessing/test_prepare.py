@@ -1,0 +1,168 @@
+"""prepare: the same samples as the source has, the same bytes whoever does the work, nothing lost by a kill."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from preprocessing import audio
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.corpus import Utterance, open_corpus
+from preprocessing.prepare.__main__ import main
+from preprocessing.prepare.plan import make_plan
+from preprocessing.prepare.shard import Cutting, write_shard
+from tests.commands import assert_one_sentence, run
+from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
+
+SHARD_SECONDS = 20.0
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """Digest of every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 demo utterances; one cut out of a stereo file of another rate; one file missing, one duration a lie; 65 s of
+    hum without text."""
+    folder = tmp_path_factory.mktemp("corpus")
+    time_axis = np.arange(65 * SAMPLE_RATE) / SAMPLE_RATE
+    soundfile.write(folder / "hum.wav", 0.1 * np.sin(2 * np.pi * 120 * time_axis), SAMPLE_RATE)
+    soundfile.write(folder / "two.flac", np.random.default_rng(0).normal(0, 0.1, (3 * 44_100, 2)), 44_100)
+    rows = absolute(DEMO / "corpus" / "train.jsonl", 24)
+    rows.insert(7, {"id": "part", "audio": "two.flac", "text": "part", "start": 0.5, "stop": 1.75, "speaker": "x"})
+    rows.insert(9, {"id": "gone", "audio": "gone.wav", "text": "gone", "duration": 1.0})
+    rows.insert(12, {"id": "liar", "audio": "two.flac", "text": "liar", "duration": 9.0})
+    rows.append({"id": "hum", "audio": "hum.wav", "text": ""})
+    return write_manifest(folder / "corpus.jsonl", rows)
+
+
+def prepare(manifest: Path, output: Path, *options: str) -> Path:
+    main([str(manifest), str(output), "--shard_seconds", str(SHARD_SECONDS), *options])
+    return output
+
+
+@pytest.fixture(scope="module")
+def prepared(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(manifest, tmp_path_factory.mktemp("prepared") / "one", "--workers", "1")
+
+
+def test_the_prepared_corpus_holds_the_same_samples_and_facts(manifest: Path, prepared: Path) -> None:
+    before = {utterance.id: utterance for utterance in open_corpus(str(manifest)).utterances}
+    after = open_corpus(str(prepared / "manifest.jsonl")).whole()
+    kept = [name for name in before if name not in ("gone", "liar")]
+    assert [utterance.id for utterance in after.utterances] == kept
+    for utterance in after.utterances:
+        source = before[utterance.id]
+        expected = audio.load(source.audio, start=source.start, stop=source.stop)
+        found = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        assert torch.equal(found, expected), utterance.id
+        assert utterance.duration == pytest.approx(len(expected) / SAMPLE_RATE, abs=1e-9)
+        facts = (utterance.text, utterance.speaker, utterance.language, utterance.domain)
+        assert facts == (source.text, source.speaker, source.language, source.domain)
+
+
+def test_shards_are_16_bit_flac_without_a_gap(prepared: Path) -> None:
+    rows = read_manifest(prepared / "manifest.jsonl")
+    shards = sorted((prepared / "shards").glob("*.flac"))
+    assert len(shards) > 2
+    for shard in shards:
+        held = [row for row in rows if row["audio"] == f"shards/{shard.name}"]
+        info = soundfile.info(shard)
+        assert (info.samplerate, info.channels, info.subtype) == (SAMPLE_RATE, 1, "PCM_16")
+        assert [row["start"] for row in held] == [0.0, *(row["stop"] for row in held[:-1])]
+        assert held[-1]["stop"] == info.frames / SAMPLE_RATE
+
+
+def test_rejects_and_statistics(prepared: Path) -> None:
+    rejects = {row["where"]: row["reason"] for row in read_manifest(prepared / "rejects.jsonl")}
+    assert rejects.keys() == {"gone", "liar"}
+    assert "no such file" in rejects["gone"]
+    assert "9.00 s, the audio holds 3.00 s" in rejects["liar"]
+    statistics = json.loads((prepared / "statistics.json").read_text())
+    assert statistics["utterances"] == 26
+
+
+@pytest.mark.parametrize("options", [("--workers", "2"), ("--workers", "2", "--engine", "ray")])
+def test_the_same_bytes_whoever_does_the_work(
+    manifest: Path, prepared: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    if "ray" in options:
+        pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    found = run("-m", "preprocessing.prepare", manifest, tmp_path / "out", "--shard_seconds", SHARD_SECONDS, *options)
+    assert found.returncode == 0, found.stderr
+    assert bytes_of(tmp_path / "out") == bytes_of(prepared)
+
+
+def test_killed_it_goes_on_to_the_same_bytes_and_leaves_no_process(
+    manifest: Path, prepared: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "killed"
+    command = [sys.executable, "-m", "preprocessing.prepare", str(manifest), str(output), "--workers", "2"]
+    command += ["--shard_seconds", str(SHARD_SECONDS)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(output.glob("shards/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while _group_lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _group_lives(process.pid)
+    first = min(output.glob("shards/*.json"))
+    written = first.stat().st_mtime_ns
+    prepare(manifest, output, "--workers", "1")
+    assert first.stat().st_mtime_ns == written
+    assert bytes_of(output) == bytes_of(prepared)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_long_recordings_without_text_are_cut_with_nothing_lost(manifest: Path, tmp_path: Path) -> None:
+    source = next(utterance for utterance in open_corpus(str(manifest)).utterances if utterance.id == "hum")
+    whole = audio.load(source.audio)
+    shard = make_plan([source], SHARD_SECONDS)[0]
+    for segment in ("fixed", "speech"):
+        folder = tmp_path / segment / "shards"
+        folder.mkdir(parents=True)
+        write_shard(shard, folder, Cutting(segment, 20.0))
+        pieces = json.loads((folder / "000000.json").read_text())["utterances"]
+        assert [piece["id"] for piece in pieces] == [f"hum-{n:04d}" for n in range(len(pieces))]
+        assert all(piece["duration"] <= 20.0 for piece in pieces)
+        assert torch.equal(audio.load(folder / "000000.flac"), whole)
+
+
+def test_a_long_recording_with_one_text_is_set_aside_where_it_would_be_cut(tmp_path: Path) -> None:
+    row = absolute(DEMO / "corpus" / "train.jsonl", 1)[0]
+    utterance = Utterance("long", row["audio"], "its text", audio.probe(row["audio"]).duration)
+    write_shard(make_plan([utterance], 1.0)[0], tmp_path, Cutting("speech", 0.5))
+    (reject,) = json.loads((tmp_path / "000000.json").read_text())["rejects"]
+    assert "with one text" in reject["reason"]
+
+
+def test_wrong_usage_is_one_sentence(manifest: Path, prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for arguments, exit_code, expected in (
+        ((manifest, tmp_path / "out", "--workers", "0"), 2, "--workers is 0"),
+        ((manifest, tmp_path / "file"), 2, "is a file"),
+        ((manifest, prepared), 2, "other data or options"),
+        ((tmp_path / "nowhere.jsonl", tmp_path / "out"), 1, "nowhere.jsonl"),
+    ):
+        assert_one_sentence(run("-m", "preprocessing.prepare", *arguments), exit_code, expected)
