@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ def speech() -> Path:
     if not (folder / "librispeech" / "test-other.jsonl").is_file():
         pytest.skip(f"no real speech at {folder}: set ASR_DATA_DIR")
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For models of many small steps: on a busy machine threads wait for each other at every one of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def read_manifest(path: Path) -> list[dict[str, Any]]:

@@ -115,8 +115,8 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTM:
     torch.manual_seed(seed)
     if config.scratch is not None:
         vocabulary = new_vocabulary(config, labels)
-        settings = _settings(config.scratch | {"dropout": config.dropout} | vocabulary_sizes(vocabulary))
-        return LSTM(config, LSTMForCTC(settings), vocabulary, fits_statistics=True)
+        model = _from_scratch(config.scratch, {"dropout": config.dropout} | vocabulary_sizes(vocabulary))
+        return LSTM(config, model, vocabulary, fits_statistics=True)
     assert config.base is not None
     if config.vocabulary == "keep":
         model = load(config.base, dropout=config.dropout)
@@ -125,15 +125,17 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTM:
     return LSTM(config, load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary)), vocabulary)
 
 
-def _settings(keys: dict[str, Any]) -> LSTMConfig:
+def _from_scratch(scratch: dict[str, Any], decided: dict[str, Any]) -> LSTMForCTC:
+    """A new model; `decided` are keys of LSTMConfig that other options say."""
     own = [field.name for field in fields(LSTMConfig) if field.name in LSTMConfig.__annotations__]
-    unknown = sorted(set(keys) - set(own))
+    free = [name for name in own if name not in decided]
+    unknown = sorted(set(scratch) - set(free))
     if unknown:
         raise UsageError(
-            f"--model.scratch: unknown {', '.join(unknown)}; expected keys of LSTMConfig: choose among {', '.join(own)}"
+            f"--model.scratch holds {', '.join(unknown)}; expected keys of LSTMConfig that no other option sets: "
+            f"choose among {', '.join(free)}"
         )
     try:
-        return LSTMConfig(**keys)
+        return LSTMForCTC(LSTMConfig(**scratch, **decided))
     except (StrictDataclassError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UsageError(f"--model.scratch: {reason}") from None
+        raise UsageError(f"--model.scratch: {str(error).strip().splitlines()[-1].strip()}") from None

@@ -60,10 +60,8 @@ class ConvSubsampling(Subsampling):
 
     def forward(self, features: Features) -> tuple[Tensor, Tensor]:
         """values: [batch, orders * bins, frames], 0 in the padding."""
-        hidden, n_frames = (
-            features.values.reshape(len(features.values), self.n_orders, -1, features.values.shape[-1]),
-            features.n_frames,
-        )
+        values, n_frames = features.values, features.n_frames
+        hidden = values.reshape(len(values), self.n_orders, -1, values.shape[-1])
         for convolution, stride in zip((self.first, self.second), self.strides, strict=True):
             hidden, n_frames = convolution(hidden).relu(), -(-n_frames // stride)
             padding = torch.arange(hidden.shape[-1], device=hidden.device) >= n_frames[:, None]
