@@ -9,9 +9,11 @@ CPU. Fixed chunks are in `preprocessing.segment`.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -77,10 +79,11 @@ class SileroVad(nn.Module):
         n_windows = -(-waveform.numel() // WINDOW)
         padded = functional.pad(waveform, (CONTEXT, n_windows * WINDOW - waveform.numel()))
         windows = padded.unfold(0, WINDOW + CONTEXT, WINDOW)
-        probabilities, state = [], None
-        for block in windows.split(BLOCK_WINDOWS):
-            hidden, state = self.lstm(self._encode(block)[None], state)
-            probabilities.append(self.final_conv(hidden[0, :, :, None].relu()).sigmoid().flatten())
+        probabilities, state = [waveform.new_zeros(0)], None
+        with _one_thread():
+            for first in range(0, n_windows, BLOCK_WINDOWS):
+                hidden, state = self.lstm(self._encode(windows[first : first + BLOCK_WINDOWS])[None], state)
+                probabilities.append(self.final_conv(hidden[0, :, :, None].relu()).sigmoid().flatten())
         return torch.cat(probabilities)
 
     def _encode(self, windows: Tensor) -> Tensor:
@@ -90,6 +93,17 @@ class SileroVad(nn.Module):
         hidden = self.conv2(self.conv1(magnitude).relu()).relu()
         encoded: Tensor = self.conv4(self.conv3(hidden).relu()).relu()
         return encoded.squeeze(-1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The steps of the recurrence are too small to share: on a busy machine two threads are ten times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def silero_archive() -> Path:
@@ -207,6 +221,8 @@ def segments(
 def pieces(waveform: Tensor, speech: Sequence[Span], max_seconds: float) -> list[Span]:
     """`segments` where the speech [samples] has been found already, in order."""
     n_samples, longest = waveform.numel(), int(min(max_seconds * SAMPLE_RATE, 2**62))
+    if n_samples == 0:
+        return []
     edges = [0, *(edge for span in speech for edge in (span.start, span.stop)), n_samples]
     pauses = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if stop > start]
     starts, stops = [start for start, _ in pauses], [stop for _, stop in pauses]
@@ -216,8 +232,9 @@ def pieces(waveform: Tensor, speech: Sequence[Span], max_seconds: float) -> list
         begin = cuts[-1]
         nearest, furthest = begin + (longest + 1) // 2, begin + longest
         near = pauses[bisect_left(stops, nearest) : bisect_left(starts, furthest)]
-        early = pauses[bisect_left(stops, begin + longest // 10) : bisect_left(starts, nearest)]
-        middles = [middle for start, stop in early if begin + longest // 10 <= (middle := (start + stop) // 2) < nearest]
+        earliest = begin + longest // 10  # an earlier cut makes a scrap and brings nothing
+        early = pauses[bisect_left(stops, earliest) : bisect_left(starts, nearest)]
+        middles = [middle for start, stop in early if earliest <= (middle := (start + stop) // 2) < nearest]
         if near:
             start, stop = max(near, key=lambda pause: min(pause[1], furthest) - max(pause[0], nearest))
             cuts.append(min(max((start + stop) // 2, nearest), furthest))
@@ -225,11 +242,11 @@ def pieces(waveform: Tensor, speech: Sequence[Span], max_seconds: float) -> list
             cuts.append(middles[-1])
         else:
             cuts.append(_quietest(loudness, nearest, furthest))
-    bounds = [*cuts, n_samples] if n_samples else []
+    bounds = [*cuts, n_samples]
     spoken_from, spoken_to = [span.start for span in speech], [span.stop for span in speech]
     return [
         Span(start, stop, _first_after(spoken_to, start) < bisect_left(spoken_from, stop))
-        for start, stop in zip(bounds, bounds[1:], strict=False)
+        for start, stop in pairwise(bounds)
     ]
 
 
@@ -257,5 +274,7 @@ def _judge(waveform: Tensor, probability: SpeechProbability | None) -> Tensor:
     judged = (silero() if probability is None else probability)(waveform)
     expected = -(-waveform.numel() // WINDOW)
     if judged.shape != (expected,):
-        raise ValueError(f"speech probability is {list(judged.shape)}; expected [{expected}], one each {WINDOW} samples")
+        raise ValueError(
+            f"speech probability is {list(judged.shape)}; expected [{expected}], one each {WINDOW} samples"
+        )
     return judged

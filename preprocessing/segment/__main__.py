@@ -11,7 +11,7 @@ from typing import Literal
 from preprocessing.command import parse_command, run_command
 from preprocessing.errors import UsageError
 
-DESCRIPTION = "Cut a recording into FLAC pieces with a manifest: at pauses, in overlapping chunks, or all of one length."
+DESCRIPTION = "Cut a recording into FLAC pieces with a manifest: at pauses, in overlapping chunks, or of one length."
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 SHORTEST_SECONDS = 0.5
 

@@ -1,8 +1,8 @@
 """Overlapping chunks of long audio on a model's frame grid, joined again without a frame lost or doubled; one duration.
 
 A stack of unpadded convolutions, such as wav2vec 2.0's, makes frame i of a recording from the samples
-[i * stride, i * stride + receptive field). A chunk that begins on a multiple of the stride therefore has the same frames
-as the whole, shifted. Of each chunk the frames that begin in [keep_start, keep_stop) are kept; the samples around are
+[i * stride, i * stride + receptive field). A chunk that begins on a multiple of the stride therefore has the frames of
+the whole, shifted. Of each chunk the frames that begin in [keep_start, keep_stop) are kept; the samples around are
 context. Models without attention, normalised frame by frame, give exactly the frames of the unchunked recording where
 the context covers what a frame sees; others nearly. Pauses are found in `preprocessing.voice_activity`.
 """
@@ -71,9 +71,9 @@ class Chunk:
 class Chunking:
     """How long recordings are cut, in samples: `keep` of each chunk are kept, `context` either side are heard as well.
 
-    Kept spans are rounded down to the grid, though to one frame at least; context is rounded up, and to what the last
-    kept frame needs. At the ends of a recording the context lies on the other side, so that all chunks but the last
-    ones are equally long, `window` samples, and none is longer.
+    Kept spans are rounded down to the grid, though to one frame at least; context is rounded up, after the span to a
+    receptive field at least. At the ends of a recording the context lies on the other side, so that all chunks but
+    the last ones are equally long, `window` samples, and none is longer.
 
     >>> Chunking(keep=320_000, context=32_000).window
     384000
@@ -100,7 +100,7 @@ class Chunking:
     @property
     def window(self) -> int:
         """Samples of a chunk with all its context."""
-        least = self.grid.receptive_field - self.grid.stride
+        least = self.grid.receptive_field - 1  # so that the last chunk reaches the end
         return self.before + self.hop + -(-max(self.context, least) // self.grid.stride) * self.grid.stride
 
     def count(self, n_samples: int) -> int:
@@ -128,10 +128,10 @@ class Chunking:
 
 
 def chunks(n_samples: int, chunking: Chunking) -> tuple[Chunk, ...]:
-    """Chunks of a recording, in order. Their kept spans are a partition of [0, n_samples), their kept frames of its frames.
+    """Chunks of a recording, in order: kept spans are a partition of [0, n_samples), kept frames of its frames.
 
-    >>> [(c.start, c.stop, c.keep_start, c.keep_stop) for c in chunks(10_000, Chunking(keep=3_200, context=320))]
-    [(0, 3840, 0, 3200), (2880, 6720, 3200, 6400), (6400, 10000, 6400, 10000)]
+    >>> [(c.start, c.stop, c.keep_start, c.keep_stop) for c in chunks(8_000, Chunking(keep=3_200, context=320))]
+    [(0, 4160, 0, 3200), (2880, 7040, 3200, 6400), (3840, 8000, 6400, 8000)]
     """
     return tuple(chunking.chunk(index, n_samples) for index in range(chunking.count(n_samples)))
 

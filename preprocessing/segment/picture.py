@@ -1,4 +1,4 @@
-"""A page about the cutting of one recording: its waveform, the probability of speech, and the cuts, in rows of a minute.
+"""A page about the cutting of one recording: its waveform, probability of speech and cuts, in rows of a minute.
 
 Drawn without a window or any global state; seconds on every axis.
 """
