@@ -18,7 +18,7 @@ from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import UsageError
 from preprocessing.pictures import INK, LINE, PALE_INK, PAPER
 from preprocessing.segment.pieces import Activity, Piece
-from preprocessing.voice_activity import WINDOW
+from preprocessing.silero import WINDOW
 
 ROW_SECONDS = 60.0
 MAX_ROWS = 12  # a longer recording is drawn from its beginning

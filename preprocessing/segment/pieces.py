@@ -14,7 +14,8 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import UsageError
 from preprocessing.segment.chunks import Chunk, Chunking, chunks, pad_or_trim
-from preprocessing.voice_activity import Span, silero, spans_of
+from preprocessing.silero import silero
+from preprocessing.voice_activity import Span, spans_of
 from preprocessing.voice_activity import pieces as cut_at_pauses
 
 Method = Literal["speech", "chunks", "fixed"]

@@ -13,7 +13,8 @@ from preprocessing.command import run_command
 from preprocessing.segment import __main__ as command
 from preprocessing.segment import picture
 from preprocessing.segment.pieces import Activity, cut
-from preprocessing.voice_activity import WINDOW, Span
+from preprocessing.silero import WINDOW
+from preprocessing.voice_activity import Span
 from tests.conftest import ROOT, read_manifest
 
 RATE = 16_000

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from preprocessing import audio, voice_activity
+from preprocessing import audio
+from preprocessing import silero as network
 from preprocessing.errors import InputError, UsageError
-from preprocessing.voice_activity import WINDOW, Span, segments, silero, silero_archive, spans_of, speech_spans
+from preprocessing.silero import WINDOW, silero, silero_archive
+from preprocessing.voice_activity import Span, segments, spans_of, speech_spans
 from tests.conftest import ROOT, read_manifest
 
 RATE = 16_000
@@ -37,7 +39,7 @@ def test_probabilities_are_those_of_the_wheels_own_network(n_samples: int, speec
 def test_blocks_change_nothing(speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waveform = audio.load(speech / "long-form" / "7367-86737.opus", stop=7.0)
     whole = silero()(waveform)
-    monkeypatch.setattr(voice_activity, "BLOCK_WINDOWS", 17)
+    monkeypatch.setattr(network, "BLOCK_WINDOWS", 17)
     assert (silero()(waveform) - whole).abs().max() < 1e-5
 
 
@@ -65,7 +67,7 @@ print("alike")
 
 def test_torch_keeps_its_threads() -> None:
     check = (
-        "import torch; torch.set_num_threads(2); from preprocessing.voice_activity import silero; silero();"
+        "import torch; torch.set_num_threads(2); from preprocessing.silero import silero; silero();"
         "import sys; print(torch.get_num_threads(), 'silero_vad' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=ROOT, timeout=120)
@@ -160,6 +162,6 @@ def test_wrong_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         spans_of([0.5], 512, threshold=0.0)
     with pytest.raises(ValueError, match=r"expected \[2\]"):
         speech_spans(torch.zeros(513), lambda _: torch.zeros(1))
-    monkeypatch.setattr(voice_activity, "find_spec", lambda name: None)
+    monkeypatch.setattr(network, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install silero-vad"):
         silero_archive()
