@@ -1,0 +1,90 @@
+"""`python -m preprocessing.segment FILE OUT_FOLDER`: a recording cut into FLAC pieces with a manifest.
+
+Thin: options in, audio loaded and cut, the folder written whole or not at all by `preprocessing.segment.pieces`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from preprocessing.command import parse_command, run_command
+from preprocessing.errors import UsageError
+
+DESCRIPTION = "Cut a recording into FLAC pieces with a manifest: at pauses, in overlapping chunks, or of one length."
+PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
+SHORTEST_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """What to cut, how, and where to."""
+
+    file: Path
+    """any audio file"""
+    output: Path
+    """a new folder for the pieces and manifest.jsonl"""
+    method: Literal["speech", "chunks", "fixed"] = "speech"
+    """speech: at pauses; chunks: overlapping, with context; fixed: all of one length, the last one padded with zeros"""
+    seconds: float = 20.0
+    """the longest piece (speech), what is kept of each chunk (chunks), or each piece's length (fixed)"""
+    context_seconds: float = 2.0
+    """heard on both sides of what is kept; of chunks alone"""
+    threshold: float = 0.5
+    """speech probability from which there is speech, above 0 and up to 1"""
+    speech_only: bool = False
+    """leave out pieces in which nobody speaks; of method speech alone"""
+    picture: Path | None = None
+    """draw waveform, speech probability and cuts (also -o): .png, .pdf or .svg"""
+
+    def check(self) -> None:
+        """Raises UsageError on a value out of bounds or an option that does not go with the method."""
+        if not SHORTEST_SECONDS <= self.seconds < float("inf"):
+            raise UsageError(f"--seconds is {self.seconds:g}; expected {SHORTEST_SECONDS:g} or more: raise it")
+        if not 0.0 <= self.context_seconds < float("inf"):
+            raise UsageError(f"--context_seconds is {self.context_seconds:g}; expected 0 or more: mend it")
+        if not 0.0 < self.threshold <= 1.0:
+            raise UsageError(f"--threshold is {self.threshold:g}; expected above 0 and up to 1: mend it")
+        if self.speech_only and self.method != "speech":
+            raise UsageError(
+                f"--speech_only goes with --method speech; found --method {self.method}: leave one of them out"
+            )
+        if self.picture is not None and self.picture.suffix.lower() not in PICTURE_SUFFIXES:
+            raise UsageError(
+                f"--picture {self.picture}: suffix {self.picture.suffix!r}; expected one of "
+                f"{', '.join(PICTURE_SUFFIXES)}: choose one of them"
+            )
+        if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir())):
+            raise UsageError(f"{self.output}: is there already; expected a new folder: choose another name")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    config = parse_command(
+        SegmentConfig,
+        program="python -m preprocessing.segment",
+        description=DESCRIPTION,
+        arguments=arguments,
+        positional=True,
+        short={"-o": "--picture"},
+    )
+    config.check()
+    from preprocessing import audio
+    from preprocessing.segment import pieces
+
+    waveform = audio.load(config.file)
+    needs_speech = config.method == "speech" or config.picture is not None
+    activity = pieces.hear(waveform, config.threshold) if needs_speech else None
+    cut = pieces.cut(waveform, config.method, config.seconds, config.context_seconds, activity)
+    kept = [piece for piece in cut if piece.speech is not False] if config.speech_only else cut
+    pieces.write(config.output, config.file, waveform, kept)
+    seconds = sum(piece.stop - piece.start for piece in kept) / audio.SAMPLE_RATE
+    print(f"{config.output}: {len(kept)} pieces, {seconds:.1f} s in all")
+    if config.picture is not None and activity is not None:
+        from preprocessing.segment import picture
+
+        picture.save(config.picture, picture.page(waveform, config.file.name, activity, cut))
+        print(config.picture)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,208 @@
+"""Overlapping chunks of long audio on a model's frame grid, joined again without a frame lost or doubled; one duration.
+
+A stack of unpadded convolutions, such as wav2vec 2.0's, makes frame i of a recording from the samples
+[i * stride, i * stride + receptive field). A chunk that begins on a multiple of the stride therefore has the frames of
+the whole, shifted. Of each chunk the frames that begin in [keep_start, keep_stop) are kept; the samples around are
+context. Models without attention, normalised frame by frame, give exactly the frames of the unchunked recording where
+the context covers what a frame sees; others nearly. Pauses are found in `preprocessing.voice_activity`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command's --help waits for no torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FrameGrid:
+    """Which samples a frame is made of: frame i of [i * stride, i * stride + receptive_field).
+
+    >>> FrameGrid(320, 400) == WAV2VEC2_GRID == FrameGrid.of_convolutions((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
+    True
+    """
+
+    stride: int
+    receptive_field: int
+
+    def __post_init__(self) -> None:
+        if self.stride < 1 or self.receptive_field < 1:
+            raise ValueError(f"stride {self.stride}, receptive field {self.receptive_field}; expected 1 or more")
+
+    @classmethod
+    def of_convolutions(cls, kernels: Sequence[int], strides: Sequence[int]) -> "FrameGrid":
+        """The grid of unpadded 1-D convolutions one after another, the first one first."""
+        before = [prod(strides[:layer]) for layer in range(len(strides))]
+        reach = sum((kernel - 1) * step for kernel, step in zip(kernels, before, strict=True))
+        return cls(prod(strides), 1 + reach)
+
+    def frames(self, n_samples: int) -> int:
+        """How many frames there are of so many samples.
+
+        >>> WAV2VEC2_GRID.frames(16_000), WAV2VEC2_GRID.frames(399)
+        (49, 0)
+        """
+        return max(0, (n_samples - self.receptive_field) // self.stride + 1)
+
+    def kept(self, chunk: "Chunk") -> slice:
+        """Which of a chunk's own frames are kept."""
+        first = (chunk.keep_start - chunk.start) // self.stride
+        if chunk.keep_stop == chunk.stop:
+            return slice(first, self.frames(chunk.stop - chunk.start))
+        return slice(first, (chunk.keep_stop - chunk.start) // self.stride)
+
+
+WAV2VEC2_GRID = FrameGrid(stride=320, receptive_field=400)  # Baevski et al. 2020, section 4.2: 20 ms and 25 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Samples [start, stop) to be heard, of which [keep_start, keep_stop) are kept."""
+
+    start: int
+    stop: int
+    keep_start: int
+    keep_stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How long recordings are cut, in samples: `keep` of each chunk are kept, `context` either side are heard as well.
+
+    Kept spans are rounded down to the grid, though to one frame at least; context is rounded up, after the span to a
+    receptive field at least. At the ends of a recording the context lies on the other side, so that all chunks but
+    the last ones are equally long, `window` samples, and none is longer.
+
+    >>> Chunking(keep=320_000, context=32_000).window
+    384000
+    """
+
+    keep: int
+    context: int
+    grid: FrameGrid = WAV2VEC2_GRID
+
+    def __post_init__(self) -> None:
+        if self.keep < 1 or self.context < 0:
+            raise ValueError(f"keep {self.keep}, context {self.context} samples; expected 1 and 0 or more")
+
+    @property
+    def hop(self) -> int:
+        """Samples from one kept span's start to the next one's."""
+        return max(1, self.keep // self.grid.stride) * self.grid.stride
+
+    @property
+    def before(self) -> int:
+        """Samples of context before the kept span."""
+        return -(-self.context // self.grid.stride) * self.grid.stride
+
+    @property
+    def window(self) -> int:
+        """Samples of a chunk with all its context."""
+        least = self.grid.receptive_field - 1  # so that the last chunk reaches the end
+        return self.before + self.hop + -(-max(self.context, least) // self.grid.stride) * self.grid.stride
+
+    def count(self, n_samples: int) -> int:
+        """Chunks of a recording; the last one has a frame of its own, if the recording has one at all."""
+        if n_samples == 0:
+            return 0
+        return max(1, -(-self.grid.frames(n_samples) * self.grid.stride // self.hop))
+
+    def chunk(self, index: int, n_samples: int) -> Chunk:
+        """One chunk of a recording of n_samples."""
+        keep_start = index * self.hop
+        last = index == self.count(n_samples) - 1
+        latest = -(-(n_samples - self.window) // self.grid.stride) * self.grid.stride
+        start = max(0, min(keep_start - self.before, latest))
+        stop = min(n_samples, start + self.window)
+        return Chunk(start, stop, keep_start, n_samples if last else keep_start + self.hop)
+
+    def settled(self, index: int) -> int:
+        """Once a recording is known to have so many samples, more of them do not change this chunk."""
+        keep_start = index * self.hop
+        return max(
+            max(0, keep_start - self.before) + self.window,
+            keep_start + self.hop + self.grid.receptive_field,
+        )
+
+
+def chunks(n_samples: int, chunking: Chunking) -> tuple[Chunk, ...]:
+    """Chunks of a recording, in order: kept spans are a partition of [0, n_samples), kept frames of its frames.
+
+    >>> [(c.start, c.stop, c.keep_start, c.keep_stop) for c in chunks(8_000, Chunking(keep=3_200, context=320))]
+    [(0, 4160, 0, 3200), (2880, 7040, 3200, 6400), (3840, 8000, 6400, 8000)]
+    """
+    return tuple(chunking.chunk(index, n_samples) for index in range(chunking.count(n_samples)))
+
+
+def chunk_stream(blocks: "Iterable[Tensor]", chunking: Chunking) -> "Iterator[tuple[Chunk, Tensor]]":
+    """The chunks of a recording that arrives in blocks [samples] of any lengths, each with its waveform [samples].
+
+    Each is given as soon as what comes later cannot change it; they are those of `chunks`. No more is held than a
+    window, a block, and the step from one chunk to the next.
+    """
+    held, pending, n_held_from, n_samples, index = None, [], 0, 0, 0
+    for block in blocks:
+        pending.append(block)
+        n_samples += block.shape[-1]
+        if n_samples < chunking.settled(index):
+            continue
+        held, pending = _appended(held, pending), []
+        while n_samples >= chunking.settled(index):
+            chunk = chunking.chunk(index, n_samples)
+            yield chunk, held[chunk.start - n_held_from : chunk.stop - n_held_from]
+            index += 1
+        # The recording may end here: its last chunks then begin a window before its end.
+        needed_from = max(0, min(index * chunking.hop - chunking.before, n_samples - chunking.window))
+        held, n_held_from = held[max(0, needed_from - n_held_from) :], max(needed_from, n_held_from)
+    if n_samples:
+        held = _appended(held, pending)
+        for rest in range(index, chunking.count(n_samples)):
+            chunk = chunking.chunk(rest, n_samples)
+            yield chunk, held[chunk.start - n_held_from : chunk.stop - n_held_from]
+
+
+def _appended(held: "Tensor | None", blocks: "Sequence[Tensor]") -> "Tensor":
+    import torch
+
+    whole = [*([] if held is None else [held]), *blocks]
+    return whole[0] if len(whole) == 1 else torch.cat(whole)
+
+
+def join(parts: "Iterable[Tensor]", of: Iterable[Chunk], grid: FrameGrid = WAV2VEC2_GRID) -> "Tensor":
+    """What a model made of each chunk [frames, ...] -> that of the whole recording [frames, ...].
+
+    Raises ValueError when a part has another number of frames than the grid gives its chunk.
+    """
+    import torch
+
+    kept = [keep(part, chunk, grid) for part, chunk in zip(parts, of, strict=True)]
+    if not kept:
+        raise ValueError("no parts; expected those of one chunk or more")
+    return torch.cat(kept)
+
+
+def keep(part: "Tensor", chunk: Chunk, grid: FrameGrid = WAV2VEC2_GRID) -> "Tensor":
+    """The kept frames of one chunk's [frames, ...]. Raises ValueError as `join` does."""
+    expected = grid.frames(chunk.stop - chunk.start)
+    if part.shape[0] != expected:
+        raise ValueError(f"{chunk}: {part.shape[0]} frames; expected {expected}: another grid than the model's?")
+    return part[grid.kept(chunk)]
+
+
+def pad_or_trim(waveform: "Tensor", n_samples: int) -> "tuple[Tensor, int]":
+    """One duration for all, as Whisper's pad_or_trim: the end of the last dimension cut off, or zeros appended.
+
+    waveform: [..., samples]. Returns [..., n_samples], a new tensor, and how many of them are the waveform's.
+
+    >>> import torch
+    >>> pad_or_trim(torch.ones(2), 4)
+    (tensor([1., 1., 0., 0.]), 2)
+    """
+    if n_samples < 1:
+        raise ValueError(f"{n_samples} samples; expected 1 or more")
+    n_valid = min(waveform.shape[-1], n_samples)
+    padded = waveform.new_zeros((*waveform.shape[:-1], n_samples))
+    padded[..., :n_valid] = waveform[..., :n_valid]
+    return padded, n_valid
