@@ -1,0 +1,29 @@
+"""`python -m preprocessing.prepare DATA OUT [--engine local|ray]`: a corpus made ready once, resumable, in parallel."""
+
+from collections.abc import Sequence
+
+from preprocessing.command import parse_command, run_command
+from preprocessing.prepare.config import PrepareConfig
+
+DESCRIPTION = (
+    "Decode, resample, cut and measure a corpus into 16 kHz FLAC shards with manifest.jsonl, rejects.jsonl and "
+    "statistics.json. Killed at any moment, the same command goes on; the bytes do not depend on the workers."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    config = parse_command(
+        PrepareConfig,
+        program="python -m preprocessing.prepare",
+        description=DESCRIPTION,
+        arguments=arguments,
+        positional=True,
+    )
+    config.check()
+    from preprocessing.prepare.run import prepare
+
+    prepare(config)
+
+
+if __name__ == "__main__":
+    run_command(main)
