@@ -22,8 +22,9 @@ class ModelConfig:
     """Instead of base, a new model with random weights: keys of Wav2Vec2Config, of Whisper's ModelDimensions, or of
     LSTMConfig in finetune/models/lstm_ctc.py, for which {} is enough."""
 
-    vocabulary: Literal["keep", "new"] = "keep"
-    """keep: the base's own units. new: units made of the training labels, on a fresh output layer."""
+    vocabulary: Literal["keep", "extend", "new"] = "keep"
+    """keep: the base's own units. extend: these, and the labels' characters that they lack, with fresh weights for the
+    new ones. new: units made of the training labels, on a fresh output layer."""
 
     units: Literal["characters", "syllables", "bpe", "words"] = "characters"
     """What a new CTC vocabulary is made of; docs/units.md compares them."""

@@ -23,6 +23,8 @@ from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict
 
+HEAD_DEVIATION = 0.02  # of fresh weights, as transformers draws an output layer's
+
 
 class CTCPass(nn.Module, ABC):
     """The training pass: a batch -> summed CTC loss in float32.
@@ -114,7 +116,9 @@ class CTCRecogniser(Recogniser):
                     "the letters are there in the other case: take the profile ctc:MODEL, which follows the model's"
                 )
             else:
-                remedy = "expected the same case and script: choose another profile, or --model.vocabulary new"
+                remedy = (
+                    "expected the same case and script: choose another profile, or --model.vocabulary extend or new"
+                )
             raise UsageError(
                 f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}; as in "
                 f"{example[:60]!r}); {remedy}"
@@ -160,6 +164,28 @@ def new_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
         syllable_counts=counts,
         flag="--model.units_size",
     )
+
+
+def base_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
+    """The base's own units, with the labels' further characters where the configuration extends them."""
+    assert config.base is not None
+    vocabulary = Vocabulary.load(config.base)
+    return vocabulary.extended(labels) if config.vocabulary == "extend" else vocabulary
+
+
+def extend_head(model: Any, n_units: int) -> None:
+    """Give the model's output layer rows for further units, drawn as fresh ones are; the old ones keep theirs."""
+    old = model.lm_head
+    if n_units == old.out_features:
+        return
+    new = nn.Linear(old.in_features, n_units)
+    nn.init.normal_(new.weight, std=HEAD_DEVIATION)
+    nn.init.zeros_(new.bias)
+    with torch.no_grad():
+        new.weight[: old.out_features] = old.weight
+        new.bias[: old.out_features] = old.bias
+    model.lm_head = new
+    model.config.vocab_size = n_units
 
 
 def vocabulary_sizes(vocabulary: Vocabulary) -> dict[str, int]:

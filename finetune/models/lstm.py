@@ -16,7 +16,7 @@ from transformers import AutoConfig
 
 from finetune.config import ModelConfig
 from finetune.models.base import Batch, Example
-from finetune.models.ctc import CTCPass, CTCRecogniser, new_vocabulary, vocabulary_sizes
+from finetune.models.ctc import CTCPass, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
 from finetune.models.lstm_ctc import LSTMConfig, LSTMForCTC
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
@@ -118,9 +118,10 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTM:
         model = _from_scratch(config.scratch, {"dropout": config.dropout} | vocabulary_sizes(vocabulary))
         return LSTM(config, model, vocabulary, fits_statistics=True)
     assert config.base is not None
-    if config.vocabulary == "keep":
-        model = load(config.base, dropout=config.dropout)
-        return LSTM(config, model, Vocabulary.load(config.base))
+    if config.vocabulary != "new":
+        model, vocabulary = load(config.base, dropout=config.dropout), base_vocabulary(config, labels)
+        extend_head(model, len(vocabulary.units))
+        return LSTM(config, model, vocabulary)
     vocabulary = new_vocabulary(config, labels)
     return LSTM(config, load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary)), vocabulary)
 

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from finetune.config import ModelConfig
 from finetune.models.base import Batch, Example
-from finetune.models.ctc import CTCPass, CTCRecogniser, new_vocabulary, vocabulary_sizes
+from finetune.models.ctc import (
+    CTCPass,
+    CTCRecogniser,
+    base_vocabulary,
+    extend_head,
+    new_vocabulary,
+    vocabulary_sizes,
+)
 from finetune.models.exact import ValidFrames
 from finetune.models.masking import LatentMasks
 from finetune.models.partial import choose_trained, plain_state
@@ -99,12 +106,13 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
     assert config.base is not None
     try:
         feature_extractor = AutoFeatureExtractor.from_pretrained(config.base)
-        vocabulary = Vocabulary.load(config.base) if config.vocabulary == "keep" else new_vocabulary(config, labels)
-        changes: dict[str, Any] = {} if config.vocabulary == "keep" else vocabulary_sizes(vocabulary)
+        new = config.vocabulary == "new"
+        vocabulary = new_vocabulary(config, labels) if new else base_vocabulary(config, labels)
+        changes: dict[str, Any] = vocabulary_sizes(vocabulary) if new else {}
         model = AutoModelForCTC.from_pretrained(
             config.base,
             dtype=torch.float32,
-            ignore_mismatched_sizes=config.vocabulary == "new",
+            ignore_mismatched_sizes=new,
             attn_implementation=None if config.attention == "auto" else config.attention,
             **_regularisation(config),
             **changes,
@@ -114,6 +122,7 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
             f"--model.base {config.base}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); "
             "expected a transformers folder or Hub id: check the name and the network"
         ) from error
+    extend_head(model, len(vocabulary.units))
     return Wav2Vec2(config, model, vocabulary, feature_extractor)
 
 

@@ -6,7 +6,7 @@ Normalising text comes before (`preprocessing.text`); collapsing model output co
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -53,6 +53,14 @@ class Vocabulary:
     def of_characters(cls, texts: Iterable[str]) -> Self:
         """Every character of the texts in code-point order, after the special units and the word boundary."""
         return cls((*SPECIAL, WORD_BOUNDARY, *alphabet(texts)))
+
+    def extended(self, texts: Iterable[str]) -> Self:
+        """These units with their ids, and after them the characters of the texts that they lack, in code-point order.
+
+        >>> Vocabulary.of_characters(["AB"]).extended(["ÄB"]).units[-3:]
+        ('A', 'B', 'Ä')
+        """
+        return replace(self, units=(*self.units, *(new for new in alphabet(texts) if new not in self)))
 
     @classmethod
     def load(cls, reference: str) -> Self:

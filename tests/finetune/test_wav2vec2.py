@@ -21,7 +21,7 @@ BASE = str(DEMO / "wav2vec2")
 
 
 def recogniser(**changes: object) -> Wav2Vec2:
-    config = ModelConfig(base=BASE, **changes)  # type: ignore[arg-type]
+    config = ModelConfig(**{"base": BASE} | changes)  # type: ignore[arg-type]
     built = build(config, ["GRÜSSE AUS KÖLN"], seed=0)
     assert isinstance(built, Wav2Vec2)
     return built
@@ -60,6 +60,22 @@ def test_a_new_vocabulary_gets_a_new_output_layer(tmp_path: Path) -> None:
     assert ours.module.model.lm_head.out_features == len(ours.vocabulary.units)
     ours.save(tmp_path, ours.module)
     assert AutoModelForCTC.from_pretrained(tmp_path).config.vocab_size == len(ours.vocabulary.units)
+
+
+def test_an_extended_vocabulary_keeps_what_the_base_knows(tmp_path: Path) -> None:
+    """Old units with their ids and weights, new ones after them; the saved folder holds both."""
+    base, ours = recogniser(), recogniser(vocabulary="extend")
+    n_old = len(base.vocabulary.units)
+    assert ours.vocabulary.units == (*base.vocabulary.units, "Ö", "Ü")
+    assert torch.equal(ours.module.model.lm_head.weight[:n_old], base.module.model.lm_head.weight)
+    ours.check_labels(["GRÜSSE AUS KÖLN"])
+    ours.save(tmp_path, ours.module)
+    inputs = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        saved = AutoModelForCTC.from_pretrained(tmp_path).eval()(inputs).logits
+        torch.testing.assert_close(saved[..., :n_old], base.module.model.eval()(inputs).logits)
+    assert saved.shape[-1] == n_old + 2
+    assert recogniser(base=str(tmp_path)).vocabulary.units == ours.vocabulary.units
 
 
 def test_labels_outside_the_vocabulary_are_counted_never_unknown() -> None:
