@@ -27,8 +27,8 @@ def parse_command(
 
     positional: fields without a default are given in their order, without a flag.
     short: one-letter flags and the options that they stand for: {"-o": "--output"}.
-    Raises UsageError, one sentence, on an unknown key (with the nearest that there is, and the file it is in), a missing
-    one or a value of the wrong type.
+    Raises UsageError, one sentence, on an unknown key (with the nearest that there is, and the file it is in), a
+    missing one or a value of the wrong type.
     """
     import jsonargparse
 
@@ -42,7 +42,8 @@ def parse_command(
         options = parser.parse_args(words)
     except (jsonargparse.ArgumentError, TypeError) as error:
         told = explain(config_class, words, _one_sentence(str(error)))
-        raise UsageError(f"{told}{' see' if told.endswith('?') else '; see'} `{program} --help` for what there is") from None
+        mark = "" if told.endswith("?") else ";"
+        raise UsageError(f"{told}{mark} see `{program} --help` for what there is") from None
     options.pop("config", None)
     instantiated = parser.instantiate_classes(options)
     return config_class(**vars(instantiated))

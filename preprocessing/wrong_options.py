@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -78,7 +79,7 @@ def _configs(words: Sequence[str]) -> dict[str, Mapping[str, Any] | str]:
     import yaml
 
     paths = [word.partition("=")[2] for word in words if word.startswith("--config=")]
-    paths += [after for word, after in zip(words, words[1:], strict=False) if word == "--config"]
+    paths += [after for word, after in pairwise(words) if word == "--config"]
     found: dict[str, Mapping[str, Any] | str] = {}
     for path in paths:
         try:
