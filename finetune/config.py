@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from finetune.limits import check_limits
 from preprocessing.errors import UsageError
 
 
@@ -318,8 +319,17 @@ class TrainConfig:
     log_every: int = 10
     """Updates between lines of log.jsonl."""
 
+    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+    """Where figures are logged beside log.jsonl; trackio and wandb need their package."""
+
     overwrite: bool = False
     """Begin anew in an output folder that holds a run; otherwise the run is resumed."""
+
+    dry_run: bool = False
+    """Say what would be trained on what, and what it would cost, by one batch; write nothing."""
+
+    overfit_batch: bool = False
+    """Learn one small batch by heart, up to so many updates, and say what is wrong where that fails; write nothing."""
 
     def check(self) -> None:
         """Raises UsageError naming the first contradiction."""
@@ -350,21 +360,5 @@ class TrainConfig:
                 f"--data.validation_share is {self.data.validation_share:g}; expected 0 or more, below 1: change it"
             )
         self.model.check()
-        if self.data.max_seconds > self.data.max_batch_seconds:
-            raise UsageError(
-                f"--data.max_batch_seconds is {self.data.max_batch_seconds:g}, below --data.max_seconds "
-                f"{self.data.max_seconds:g}; expected a cap that holds the longest: raise the one or lower the other"
-            )
         self.hub.check()
-        if self.optimisation.rise + self.optimisation.hold > 1:
-            raise UsageError("--optimisation.rise and --optimisation.hold add up to over 1: lower one of them")
-        for flag, value in (
-            ("--optimisation.updates", self.optimisation.updates),
-            ("--optimisation.accumulate", self.optimisation.accumulate),
-            ("--evaluate_every", self.evaluate_every),
-            ("--log_every", self.log_every),
-            ("--optimisation.average_best", self.optimisation.average_best),
-            ("--patience", 1 if self.patience is None else self.patience),
-        ):
-            if value < 1:
-                raise UsageError(f"{flag} is {value}; expected 1 or more: raise it")
+        check_limits(self)

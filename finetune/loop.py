@@ -21,7 +21,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from finetune import checkpoint
+from finetune import checkpoint, diagnosis
 from finetune.averaging import BestWeights, MovingAverage
 from finetune.checkpoint import Progress
 from finetune.config import TrainConfig
@@ -171,7 +171,7 @@ class Loop:
 
     def _log(self, window: Window, display: Display) -> None:
         values = {"learning_rate": max(float(rate) for rate in self._schedule.get_last_lr()), **window.values()}
-        display.trained(values["loss"], values["audio_seconds_per_second"])
+        display.trained(values)
         self._write("train", values)
 
     def _evaluate(self, module: nn.Module, display: Display) -> None:
@@ -188,6 +188,7 @@ class Loop:
             shown = [(transcript.reference, transcript.hypothesis) for transcript in evaluation.shown]
             self._write("validation", _numbers(evaluation), samples=shown)
             display.evaluated(self._progress.update, evaluation)
+            self._diagnose(display)
             self._record.draw_curve()
         ranking = sorted([*self._progress.ranking, (evaluation.wer, evaluation.cer, self._progress.update)])
         better = ranking[0][2] == self._progress.update
@@ -199,6 +200,15 @@ class Loop:
                 self._best.keep(self._accelerator.unwrap_model(module), self._progress.update, kept)
             if better:
                 self._save_best(module, evaluation)
+
+    def _diagnose(self, display: Display) -> None:
+        """Say and log what the log shows to go wrong, each thing once."""
+        config = self._config
+        setting = diagnosis.Setting(config.optimisation.updates, config.data.workers, config.log_every)
+        log = self._record.read_log()
+        for found in diagnosis.not_yet_said(log, diagnosis.diagnose(log, setting)):
+            display.diagnosed(found)
+            self._record.log(**diagnosis.as_line(found, self._progress.update))
 
     def _average_best(self, module: nn.Module, display: Display) -> None:
         """At the end: the mean of the best evaluations' weights, which takes their place where it is better."""

@@ -5,7 +5,7 @@ environment.json, curve.png.
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -52,29 +52,11 @@ class Record:
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def draw_curve(self) -> None:
-        """curve.png: training and validation loss, and WER, over updates."""
-        from matplotlib.figure import Figure
+        """curve.png, of the log as it is."""
+        from finetune.curve import draw
 
-        log = self.read_log()
-        trained = [line for line in log if line["kind"] == "train"]
-        validated = [line for line in log if line["kind"] == "validation"]
-        figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=150)
-        loss, wer = figure.subplots(1, 2)
-        loss.plot([x["update"] for x in trained], [x["loss"] for x in trained], color="#7aa6c2", lw=1, label="training")
-        loss.plot(*_series(validated, "loss"), color="#0b4f6c", marker="o", ms=3, label="validation")
-        loss.set(xlabel="updates", ylabel="loss per label", yscale="log", title="Loss")
-        loss.legend(frameon=False)
-        updates, rates = _series(validated, "wer")
-        wer.plot(updates, [100 * rate for rate in rates], color="#b5541c", marker="o", ms=3, label="WER")
-        updates, rates = _series(validated, "cer")
-        wer.plot(updates, [100 * rate for rate in rates], color="#d9a441", marker="s", ms=3, label="CER")
-        wer.set(xlabel="updates", ylabel="error rate, %", ylim=(0, None), title="Validation")
-        wer.legend(frameon=False)
-        for axes in (loss, wer):
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(alpha=0.25)
         beside = self.folder / "curve.partial.png"
-        figure.savefig(beside)
+        draw(self.read_log()).savefig(beside)
         os.replace(beside, self.folder / "curve.png")
 
     def _append(self, path: Path, values: dict[str, Any]) -> None:
@@ -94,10 +76,6 @@ def environment() -> dict[str, Any]:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "packages": {package: version(package) for package in PACKAGES},
     }
-
-
-def _series(lines: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    return [line["update"] for line in lines], [line[key] for line in lines]
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -1,22 +1,23 @@
 """A fine-tuning run put together: corpora, recogniser, loop; begun anew or resumed."""
 
-import hashlib
-import json
 import logging
 import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
+from rich.console import Console
 
-from finetune import about, checkpoint, models
+from finetune import about, checkpoint, identity, models, trackers
 from finetune.config import TrainConfig
 from finetune.data import MAIN, RunData, choose, open_data
+from finetune.diagnosis import as_line
+from finetune.display import print_diagnosis
+from finetune.dry_run import dry_run
 from finetune.evaluation import Evaluator
 from finetune.examples import Examples, Visit
 from finetune.hub.card import CardOptions
@@ -24,7 +25,9 @@ from finetune.hub.publish import publish, refusal, said
 from finetune.hub.push import Target
 from finetune.loop import Loop
 from finetune.models.base import Example, Recogniser
-from finetune.record import Record
+from finetune.overfit import overfit, without_chance
+from finetune.record import Record, plain
+from finetune.start import look_at
 from preprocessing.augment import Chain, from_config
 from preprocessing.corpus import Utterance
 from preprocessing.denoise import SpectralGate
@@ -35,6 +38,7 @@ from preprocessing.text import Profile, profile
 def train(config: TrainConfig) -> None:
     """Train as configured. Raises UserError where the configuration or the data cannot be used."""
     _quieten()
+    config = without_chance(config) if config.overfit_batch else config
     accelerator = _accelerator(config)
     if accelerator.device.type == "cpu":
         torch.set_num_threads(max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
@@ -52,26 +56,33 @@ def train(config: TrainConfig) -> None:
 
     record = Record(config.output)
     denoise = SpectralGate() if config.data.denoise else None
-    evaluators = {
-        name: Evaluator(
-            Examples(utterances, _labels(utterances, recogniser, text_profile), recogniser, denoise),
-            text_profile,
-            recogniser,
-            max_batch_seconds=config.data.max_batch_seconds,
-        )
+    held_out = {
+        name: Examples(utterances, _labels(utterances, recogniser, text_profile), recogniser, denoise)
         for name, utterances in data.validation.items()
     }
     train_labels = _labels(data.train, recogniser, text_profile)
     examples = Examples(data.train, train_labels, recogniser, denoise, augment, config.seed, data.repeats)
-    fingerprint = _fingerprint(config, data.train)
-    loop = Loop(config, accelerator, recogniser, examples, evaluators, record, fingerprint)
+    if config.overfit_batch:
+        overfit(config, accelerator, recogniser, examples, text_profile)
+        return
+    start = look_at(data.train, data.validation[MAIN], labels, data.rejects, text_profile)
+    if config.dry_run:
+        dry_run(config, accelerator, recogniser, examples, held_out[MAIN], text_profile, start)
+        return
+    evaluators = {
+        name: Evaluator(chosen, text_profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
+        for name, chosen in held_out.items()
+    }
+    over = identity.identify(plain(config), data.train, examples.labels)
+    loop = Loop(config, accelerator, recogniser, examples, evaluators, record, over.fingerprint)
     update = 0
     if found is not None:
         progress = checkpoint.read_progress(found)
-        if progress.fingerprint != fingerprint:
+        if progress.fingerprint != over.fingerprint:
             raise UsageError(
-                f"{config.output} holds a run over other data or another model ({progress.fingerprint}, now "
-                f"{fingerprint}); expected the same to resume: choose another --output, or --overwrite true"
+                f"{config.output} holds a run over other data or another model: "
+                f"{identity.difference(config.output, over)}; expected the same to resume: choose another --output, or "
+                "--overwrite true"
             )
         update = loop.resume(found).update
         accelerator.print(f"resumed at update {update} of {config.optimisation.updates}")
@@ -80,6 +91,7 @@ def train(config: TrainConfig) -> None:
     if accelerator.is_main_process:
         if found is None:
             _clear(config.output)
+            over.write(config.output / "checkpoints")
         made_of = about.describe(
             config,
             parameters=sum(parameter.numel() for parameter in recogniser.module.parameters()),
@@ -88,8 +100,11 @@ def train(config: TrainConfig) -> None:
             text_profile=text_profile,
         )
         record.begin(config, made_of, data.rejects, update=update)
+        for found_before in start.diagnoses if found is None else ():
+            print_diagnosis(Console(highlight=False, soft_wrap=True), found_before)
+            record.log(**as_line(found_before, 0))
     accelerator.wait_for_everyone()
-    accelerator.init_trackers("tensorboard")
+    trackers.begin(accelerator, config)
     finished = loop.run()
     accelerator.end_training()
     if finished:
@@ -104,10 +119,12 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     would train alone into the same folder.
     """
     frozen_at_first = config.optimisation.head_only_updates > 0
+    if config.mixed_precision == "fp16" and not torch.accelerator.is_available():
+        raise UsageError("--mixed_precision is fp16, but there is no GPU; expected bf16 or no on a CPU: choose one")
     return Accelerator(
         cpu=not torch.accelerator.is_available(),
         mixed_precision=config.mixed_precision,
-        log_with="tensorboard",
+        log_with=None if config.tracker == "none" else config.tracker,
         project_dir=str(config.output),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] if frozen_at_first else [],
     )
@@ -159,18 +176,6 @@ def _augment(config: TrainConfig) -> Chain | None:
         return from_config(config.data.augment) if config.data.augment else None
     except UsageError as error:
         raise UsageError(f"--data.augment: {error}") from None
-
-
-def _fingerprint(config: TrainConfig, utterances: Sequence[Utterance]) -> str:
-    """Of all that an exact resume depends on."""
-    told = asdict(config)
-    for free in ("output", "overwrite", "evaluate_every", "log_every", "hub"):
-        told.pop(free)
-    told["data"].pop("workers")
-    told["data"].pop("validation")
-    told["data"].pop("also_validation")
-    content = json.dumps([told, [(u.id, round(u.duration, 4), u.text) for u in utterances]], default=str)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, labels: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from preprocessing.errors import UsageError, UserError
+from preprocessing.wrong_options import explain
 
 Config = TypeVar("Config")
 
@@ -26,7 +27,8 @@ def parse_command(
 
     positional: fields without a default are given in their order, without a flag.
     short: one-letter flags and the options that they stand for: {"-o": "--output"}.
-    Raises UsageError, one sentence, on an unknown key, a missing one or a value of the wrong type.
+    Raises UsageError, one sentence, on an unknown key (with the nearest that there is, and the file it is in), a
+    missing one or a value of the wrong type.
     """
     import jsonargparse
 
@@ -35,10 +37,13 @@ def parse_command(
     parser.add_argument("--config", action="config", help="a YAML file with any of the options below")
     parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [(short or {}).get(word, word) for word in words]
     try:
-        options = parser.parse_args([(short or {}).get(word, word) for word in words])
+        options = parser.parse_args(words)
     except (jsonargparse.ArgumentError, TypeError) as error:
-        raise UsageError(f"{_one_sentence(str(error))}; see `{program} --help` for what there is") from None
+        told = explain(config_class, words, _one_sentence(str(error)))
+        mark = "" if told.endswith("?") else ";"
+        raise UsageError(f"{told}{mark} see `{program} --help` for what there is") from None
     options.pop("config", None)
     instantiated = parser.instantiate_classes(options)
     return config_class(**vars(instantiated))

@@ -1,6 +1,7 @@
 """What the training loop asks of a model, whatever its family; batches and outcomes that travel between the two."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,6 +113,10 @@ class Recogniser(ABC):
     @abstractmethod
     def check_labels(self, texts: Sequence[str]) -> None:
         """Raises UsageError when the units do not hold the texts, with the characters and their counts."""
+
+    def outside(self, texts: Sequence[str]) -> Counter[str]:
+        """What of normalised texts the units cannot write, with counts; nothing where they write everything."""
+        return Counter()
 
     def describe_labels(self, texts: Sequence[str]) -> str:
         """What the units are and how many labels they cannot write, in one line; empty where they are the family's."""

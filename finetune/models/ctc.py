@@ -124,6 +124,9 @@ class CTCRecogniser(Recogniser):
                 f"{example[:60]!r}); {remedy}"
             )
 
+    def outside(self, texts: Sequence[str]) -> Counter[str]:
+        return self.vocabulary.outside(texts)
+
     def describe_labels(self, texts: Sequence[str]) -> str:
         told = f"{self.vocabulary.size} units: {self.vocabulary.kind}"
         if self.vocabulary.unknown is None:

@@ -1,0 +1,151 @@
+"""Each diagnosis speaks up at its own pattern, and all are silent on the recorded curve of a healthy run."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from finetune.diagnosis import (
+    Diagnosis,
+    Setting,
+    as_line,
+    diagnose,
+    leaking,
+    not_yet_said,
+    outside_vocabulary,
+)
+from preprocessing.corpus import Corpus, Reject, Utterance
+from preprocessing.corpus.leaks import find_leaks
+from preprocessing.text import profile
+
+# Validation WER of the spoken-digits run at its evaluations; loss and blank ratio as CTC runs have them.
+WER = (1.037, 0.90, 0.40, 0.12, 0.05, 0.03, 0.023)
+LOSS = (5.1, 2.4, 1.0, 0.35, 0.16, 0.11, 0.09)
+BLANK = (0.20, 0.97, 0.80, 0.75, 0.74, 0.74, 0.74)
+EVERY = 100
+SETTING = Setting(updates=600, workers=2, log_every=10)
+Log = list[dict[str, Any]]
+
+
+def train_line(update: int, **values: float) -> dict[str, Any]:
+    usual = {"loss": 1.0, "padding_share": 0.04, "stall_share": 0.02, "skipped_updates": 0, "gradient_norm": 1.0}
+    return {"kind": "train", "update": update} | usual | values
+
+
+def healthy() -> Log:
+    log: Log = []
+    for number, (wer, loss, blank) in enumerate(zip(WER, LOSS, BLANK, strict=True)):
+        for step in range(10 if number else 0):
+            share = (step + 1) / 10
+            between = LOSS[number - 1] ** (1 - share) * loss**share * (1.1 if step % 2 else 0.9)
+            log.append(train_line((number - 1) * EVERY + 10 * (step + 1), loss=between))
+        samples = [["one two three four five", "one two tree four five"]] * 3
+        log.append({"kind": "validation", "update": number * EVERY, "wer": wer, "cer": wer / 2, "loss": loss,
+                    "blank_ratio": blank, "samples": samples})  # fmt: skip
+    return log
+
+
+def names(log: Log, setting: Setting = SETTING) -> list[str]:
+    return [diagnosis.name for diagnosis in diagnose(log, setting)]
+
+
+def changed(kind: str, change: Callable[[dict[str, Any]], dict[str, Any]], since: int = 1) -> Log:
+    return [line | change(line) if line["kind"] == kind and line["update"] >= since else line for line in healthy()]
+
+
+def test_a_healthy_run_is_told_nothing_at_any_time() -> None:
+    log = healthy()
+    for end in range(len(log) + 1):
+        assert names(log[:end]) == []
+
+
+def test_all_blank_after_three_evaluations_and_the_first_tenth() -> None:
+    log = changed("validation", lambda _: {"blank_ratio": 0.99, "wer": 1.0})
+    assert names(log) == ["all blank"]
+    assert names([line for line in log if line["update"] <= 200]) == []
+    assert names(log, Setting(updates=100_000)) == []  # still the usual start
+
+
+def test_without_blanks_nothing_is_said_of_them() -> None:
+    assert names(changed("validation", lambda _: {"blank_ratio": None, "wer": 0.96})) == []
+
+
+def test_other_case() -> None:
+    assert names(changed("validation", lambda _: {"samples": [["One Two Three", "one two three"]] * 3})) == [
+        "vocabulary mismatch"
+    ]
+
+
+@pytest.mark.parametrize("loss", [30.0, math.nan, math.inf])
+def test_a_loss_far_over_its_best_for_long(loss: float) -> None:
+    assert names(changed("train", lambda _: {"loss": loss}, since=410)) == ["exploding loss"]
+    assert names(changed("train", lambda line: {"loss": loss if line["update"] == 450 else 0.1}, since=410)) == []
+
+
+def test_gradients_that_are_not_finite() -> None:
+    assert names(changed("train", lambda _: {"skipped_updates": 3}, since=410)) == ["exploding loss"]
+    assert names(changed("train", lambda line: {"skipped_updates": 3 * (line["update"] < 60)})) == []
+
+
+def test_learning_nothing() -> None:
+    log = changed("train", lambda line: {"loss": 3.0 + 0.05 * (line["update"] % 20 > 0)})
+    assert names(log) == []  # the WER falls
+    stuck = [line | ({"wer": 1.0} if line["kind"] == "validation" else {}) for line in log]
+    assert names(stuck) == ["learning nothing"]
+
+
+def test_overfitting() -> None:
+    rising = {200: 1.0, 300: 1.1, 400: 1.2, 500: 1.4, 600: 1.5}
+    log = changed("validation", lambda line: {"loss": rising[line["update"]]}, since=200)
+    assert names(log) == ["overfitting"]
+    assert "still falls" in diagnose(log, SETTING)[0].seen
+    assert names([line for line in log if line["update"] <= 400]) == []  # two rises only
+    flat = [line | ({"loss": 2.0} if line["kind"] == "train" else {}) for line in log]
+    assert names(flat) == []  # training loss does not fall
+
+
+def test_starvation_and_padding_name_their_flags() -> None:
+    starved, padded = (
+        changed("train", lambda _: {"stall_share": 0.5}),
+        changed("train", lambda _: {"padding_share": 0.2}),
+    )
+    assert names(starved) == ["data starvation"]
+    assert "--data.workers (now 2)" in diagnose(starved, SETTING)[0].remedy
+    assert names(padded) == ["padding"]
+    assert names(starved[:8]) == []  # a few lines are no pattern
+
+
+def test_each_is_said_once() -> None:
+    log = changed("train", lambda _: {"stall_share": 0.5})
+    (found,) = not_yet_said(log, diagnose(log, SETTING))
+    log.append(as_line(found, 600))
+    assert log[-1]["kind"] == "diagnosis"
+    assert not_yet_said(log, diagnose(log, SETTING)) == []
+
+
+def test_characters_outside_the_vocabulary() -> None:
+    outside = [Reject(f"u{n}", "characters outside the vocabulary: 'Ü' 2 times") for n in range(6)]
+    found = outside_vocabulary(outside, 94)
+    assert found is not None
+    assert found.name == "vocabulary mismatch"
+    assert "6 of 100" in found.seen and "'Ü' 2 times" in found.seen
+    assert outside_vocabulary(outside, 200) is None
+    assert outside_vocabulary([Reject("u", "too long")] * 50, 50) is None
+
+
+def corpus(name: str, *rows: tuple[str, str, str | None]) -> Corpus:
+    return Corpus(name, tuple(Utterance(f"{name}{n}", a, t, 1.0, s) for n, (a, t, s) in enumerate(rows)), ())
+
+
+def leak(train: Corpus, validation: Corpus) -> Diagnosis | None:
+    return leaking(find_leaks(validation, train, profile("librispeech")), len(validation.utterances))
+
+
+def test_leaks_count_files_sentences_and_speakers() -> None:
+    train = corpus("t", ("a.wav", "turn on the kitchen light", "ann"), ("b.wav", "stop", "bob"))
+    same = leak(train, corpus("v", ("b.wav", "stop", "bob"), ("c.wav", "go", "eve")))
+    assert same is not None
+    assert "1 of 2 validation utterances are themselves trained on" in same.seen
+    assert "50 % of validation sentences (1 of 2)" in same.seen and "1 speakers are in both (bob)" in same.seen
+    assert leak(train, corpus("v", ("d.wav", "go", "eve"), ("e.wav", "wait", None))) is None
