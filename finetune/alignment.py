@@ -23,8 +23,8 @@ class Column:
 def align(said: str, heard: str) -> list[Column]:
     """By the fewest edits of words.
 
-    >>> [(column.said, column.heard) for column in align("turn the lamp on", "turn lamps on now")]
-    [('turn', 'turn'), ('the', ''), ('lamp', 'lamps'), ('on', 'on'), ('', 'now')]
+    >>> [(column.said, column.heard) for column in align("turn the lamp on", "turn lamp on now")]
+    [('turn', 'turn'), ('the', ''), ('lamp', 'lamp'), ('on', 'on'), ('', 'now')]
     """
     reference, hypothesis = said.split(), heard.split()
     if not reference or not hypothesis:

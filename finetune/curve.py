@@ -22,9 +22,8 @@ def draw(log: Sequence[Line]) -> "Figure":
     blanks = [line for line in validated if line.get("blank_ratio") is not None]
     figure = Figure(figsize=(9, 5.2), layout="constrained", dpi=150)
     parts: Any = figure.subfigures(2, 1, height_ratios=(2.2, 1))
-    above, below = parts
-    loss, errors = above.subplots(1, 2)
-    small = below.subplots(1, 3 if blanks else 2)
+    loss, errors = parts[0].subplots(1, 2)
+    small = parts[1].subplots(1, 3 if blanks else 2)
     _plot(loss, trained, "loss", color=LIGHT, lw=1, label="training")
     _plot(loss, validated, "loss", color=DARK, marker="o", ms=3, label="validation")
     loss.set(ylabel="loss per label", yscale="log", title="Loss")

@@ -111,10 +111,14 @@ class _ResidentPeak:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
+        self._look()
 
     def _watch(self) -> None:
         while not self._done.wait(SAMPLING_SECONDS):
-            self.bytes = max(self.bytes, int(self._process.memory_info().rss) - self._before)
+            self._look()
+
+    def _look(self) -> None:
+        self.bytes = max(self.bytes, int(self._process.memory_info().rss) - self._before)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

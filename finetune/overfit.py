@@ -26,7 +26,7 @@ from preprocessing.text import Profile
 
 UTTERANCES = 4
 MOST_UPDATES = 500
-EVALUATE_EVERY = 20
+EVALUATE_EVERY = 10
 LEARNT_LOSS = 0.05  # per label: the batch is known by heart
 
 

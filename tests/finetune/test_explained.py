@@ -1,0 +1,189 @@
+"""A dry run and an overfitted batch on the demo, in this process: what they say, and that nothing is written."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from torch import nn
+
+from finetune import curve, dry_run, trackers
+from finetune.alignment import align, fold
+from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.diagnosis import Diagnosis
+from finetune.display import Display
+from finetune.evaluation import Evaluation, Transcript
+from finetune.measured import held
+from finetune.models.base import Recogniser
+from finetune.optimisation import make_optimiser
+from finetune.overfit import Attempt, small_batch, why_not
+from finetune.run import train
+from preprocessing.errors import InputError
+from tests.conftest import DEMO, absolute, write_manifest
+
+
+def config(folder: Path, **changes: Any) -> TrainConfig:
+    manifest = write_manifest(folder / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 24))
+    settings: dict[str, Any] = {
+        "output": folder / "run",
+        "model": ModelConfig(base=str(DEMO / "wav2vec2")),
+        "data": DataConfig(train=[str(manifest)], validation_share=0.2, max_batch_seconds=20.0),
+        "optimisation": OptimisationConfig(updates=40, learning_rate=5e-4),
+    }
+    found = TrainConfig(**settings | changes)
+    found.check()
+    return found
+
+
+def test_a_dry_run_says_everything_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(config(tmp_path, dry_run=True))
+    told = capsys.readouterr().out
+    for expected in (
+        *("learning_rate: 0.0005  # default: 0.0003", "characters a second", "Shared with training (19 utterances)"),
+        *("outside: nothing", "feature_extractor.conv_layers", "optimiser states", "forward and backward in"),
+        *("activations of that batch", "40 updates of", "nothing written"),
+    ):
+        assert expected in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_is_learnt_by_heart_and_nothing_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(config(tmp_path, overfit_batch=True))
+    assert "known by heart after" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_is_not_learnt_ends_with_a_named_reason(tmp_path: Path) -> None:
+    slow = OptimisationConfig(updates=5, learning_rate=1e-9)
+    model = ModelConfig(base=str(DEMO / "wav2vec2"), vocabulary="new")
+    with pytest.raises(InputError, match=r"not learnt in 5 updates.*learning_rate") as caught:
+        train(config(tmp_path, overfit_batch=True, optimisation=slow, model=model))
+    assert caught.value.exit_code == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("losses", "wer", "blank", "alike", "name"),
+    [
+        ((4.0, 9.0, 7.0, 12.0), 1.0, 0.5, True, "learning rate too high"),
+        ((4.0, float("nan"), 4.0), 1.0, 0.5, True, "learning rate too high"),
+        ((4.0, 0.4, 3.0, 0.5, 3.5), 1.0, 0.5, True, "learning rate too high"),
+        ((4.0, 3.99, 3.98), 1.0, 0.1, True, "learning rate too low"),
+        ((9.0, 3.2, 2.9), 1.0, 0.999, True, "all blank"),
+        ((4.0, 2.0, 1.0), 0.8, 0.6, True, "not there yet"),
+        ((4.0, 0.5, 0.01), 0.2, 0.6, False, "vocabulary mismatch"),
+        ((4.0, 0.5, 0.01), 0.2, None, True, "heard otherwise than trained"),
+    ],
+)
+def test_why_a_batch_is_not_learnt(
+    losses: tuple[float, ...], wer: float, blank: float | None, alike: bool, name: str
+) -> None:
+    assert why_not(Attempt(losses, wer, blank, 1e-3, alike)).name == name
+
+
+class Two(Recogniser):
+    """A frozen layer below a trained one."""
+
+    def __init__(self) -> None:
+        self.module = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 7))
+        self.module[0].requires_grad_(False)
+
+    prepare = encode = fits = unusable = check_labels = hear = save = None  # type: ignore[assignment]
+
+
+Two.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+
+
+def test_memory_is_what_adamw_holds() -> None:
+    two = Two()
+    optimiser = make_optimiser(two, OptimisationConfig())
+    two.module(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    states = [tensor for state in optimiser.state.values() for tensor in state.values()]
+    needs = held(two.module, averaged=True)
+    assert needs.optimiser_states == sum(t.numel() * t.element_size() for t in states)
+    assert (needs.parameters, needs.gradients, needs.average) == (4 * (20 + 42), 4 * 42, 4 * 42)
+    assert needs.total == 4 * (62 + 42 + 42) + needs.optimiser_states
+
+
+def test_the_table_tells_trained_from_frozen(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(dry_run.trained_table(Two(), TrainConfig(output=tmp_path)))
+    rows = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert ["in", "all", "42", "20"] in rows
+
+
+def test_the_configuration_told_is_yaml_with_what_differs_marked(tmp_path: Path) -> None:
+    lines = dry_run.configuration(config(tmp_path))
+    assert yaml.safe_load("\n".join(lines))["optimisation"]["updates"] == 40
+    assert {line.strip() for line in lines if "# default" in line} >= {"updates: 40  # default: 1000"}
+    assert "seed: 0" in lines
+
+
+def test_the_batch_to_overfit_stays_under_the_cap() -> None:
+    from finetune.examples import Examples
+    from preprocessing.corpus import Utterance
+
+    utterances = [Utterance(f"u{n}", "a.wav", "x", float(n)) for n in range(1, 10)]
+    examples = Examples(utterances, [(n,) for n in range(1, 10)], Two())
+    assert [u.duration for u in small_batch(examples, 100.0).utterances] == [3.0, 4.0, 5.0, 6.0]
+    assert list(small_batch(examples, 9.0).labels) == [(3,), (4,)]
+    assert len(small_batch(Examples(utterances[:1], [(1,)], Two()), 0.5)) == 1
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, highlight=False, soft_wrap=True)
+    said, heard = "TURN THE LAMP ON " * 9, "TURN LAMPS ON NOW " * 8
+    heard_all = tuple(Transcript(str(n), said, heard, 0.7) for n in range(3))
+    with Display(100_000, True, console) as display:
+        display.trained(
+            {"loss": 0.4331, "learning_rate": 3e-4, "gradient_norm": 12.34, "audio_seconds_per_second": 611.0,
+             "padding_share": 0.04, "stall_share": 0.31, "skipped_updates": 0}
+        )  # fmt: skip
+        display.evaluated(32_000, Evaluation(0.512, 0.1234, 0.045, 1, 1, 1, 0.62, heard_all))
+        display.diagnosed(Diagnosis("all blank", "seen " * 40, "means " * 40, "do " * 60))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for expected in ("WER 12.3 %", "CER 4.5 %", "blank 62 %", "padding 4 %", "audio 611×", "stall 31 %", "lr 3.0e-04"):
+        assert expected in stream.getvalue()
+
+
+def test_aligned_words_lie_under_each_other_and_none_is_lost() -> None:
+    said, heard = "turn the lamp on please now", "turn lamps on now now"
+    columns = align(said, heard)
+    assert " ".join(c.said for c in columns if c.said) == said
+    assert " ".join(c.heard for c in columns if c.heard) == heard
+    rows = fold(columns, 12)
+    assert [column for row in rows for column in row] == columns
+    assert all(sum(c.width + 1 for c in row) - 1 <= 12 for row in rows)
+
+
+def test_a_curve_of_a_run_without_blanks_or_with_a_loss_that_is_none() -> None:
+    log = [
+        {"kind": "train", "update": 1, "loss": float("nan"), "learning_rate": 1e-4, "gradient_norm": float("inf")},
+        {"kind": "validation", "update": 1, "loss": 2.0, "wer": 1.0, "cer": 0.5, "blank_ratio": None},
+    ]
+    for lines in (log, []):
+        curve.draw(lines).savefig(io.BytesIO())
+    assert len(curve.draw(log).axes) == 4
+    assert len(curve.draw([log[0], log[1] | {"blank_ratio": 0.9}]).axes) == 5
+
+
+def test_each_tracker_is_begun_under_its_own_name(tmp_path: Path) -> None:
+    begun: list[tuple[str, dict[str, Any]]] = []
+
+    class Spy:
+        def init_trackers(self, project: str, **more: Any) -> None:
+            begun.append((project, more))
+
+    for name in ("none", "tensorboard"):
+        trackers.begin(Spy(), TrainConfig(output=tmp_path / "mine", tracker=name))  # type: ignore[arg-type]
+    trackers.begin(Spy(), TrainConfig(output=tmp_path / "mine", tracker="trackio"))  # type: ignore[arg-type]
+    assert [project for project, _ in begun] == ["tensorboard", "finetune"]
+    assert begun[1][1]["init_kwargs"] == {"trackio": {"name": "mine"}}
+    assert begun[1][1]["config"]["optimisation"]["updates"] == 1000

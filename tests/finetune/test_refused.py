@@ -1,0 +1,108 @@
+"""Contradictions are refused by flag before a model loads; a resumed run over something else is told what differs."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.identity import Identity, difference, identify
+from finetune.record import plain
+from preprocessing.corpus import Utterance
+from preprocessing.errors import UsageError
+
+GOOD = TrainConfig(
+    output=Path("runs/x"),
+    model=ModelConfig(base="base"),
+    data=DataConfig(train=["train.jsonl"], validation="dev.jsonl"),
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "expected"),
+    [
+        ("optimisation", {"learning_rate": 0.0}, "--optimisation.learning_rate is 0"),
+        ("optimisation", {"learning_rate": float("nan")}, "--optimisation.learning_rate is nan"),
+        ("optimisation", {"ema_decay": 1.0}, "--optimisation.ema_decay"),
+        ("optimisation", {"layer_decay": 1.5}, "--optimisation.layer_decay"),
+        ("optimisation", {"max_gradient_norm": 0.0}, "--optimisation.max_gradient_norm"),
+        ("optimisation", {"rise": -0.5}, "--optimisation.rise"),
+        ("optimisation", {"rise": 0.7}, "--optimisation.rise and --optimisation.hold"),
+        ("optimisation", {"head_only_updates": -1}, "--optimisation.head_only_updates"),
+        ("data", {"workers": -1}, "--data.workers is -1"),
+        ("data", {"min_seconds": 30.0}, "--data.min_seconds is 30 and --data.max_seconds 20"),
+        ("data", {"max_seconds": 100.0}, "--data.max_batch_seconds is 80"),
+        ("model", {"dropout": 1.0}, "--model.dropout"),
+        ("model", {"mask_time_probability": 2.0}, "--model.mask_time_probability"),
+        (None, {"dry_run": True, "overfit_batch": True}, "--dry_run and --overfit_batch"),
+        (None, {"tracker": "trackio"}, "pip install trackio"),
+        (None, {"evaluate_every": 0}, "--evaluate_every is 0"),
+    ],
+)
+def test_numbers_out_of_range(
+    part: str | None, changes: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.limits.find_spec", lambda _: None)
+    GOOD.check()
+    wrong = replace(GOOD, **(changes if part is None else {part: replace(getattr(GOOD, part), **changes)}))
+    with pytest.raises(UsageError, match="^" + expected.replace(".", r"\.") if expected.startswith("--") else expected):
+        wrong.check()
+
+
+def test_whisper_has_no_head_of_its_own() -> None:
+    whisper = ModelConfig(family="whisper", base="base.en")
+    with pytest.raises(UsageError, match="head_only_updates"):
+        replace(GOOD, model=whisper, optimisation=OptimisationConfig(head_only_updates=5)).check()
+
+
+UTTERANCES = [Utterance(f"u{n}", f"{n}.wav", f"text {n}", 1.0 + n) for n in range(10)]
+LABELS = [(n, n + 1) for n in range(10)]
+
+
+def identity(
+    config: TrainConfig = GOOD, utterances: list[Utterance] = UTTERANCES, labels: list[tuple[int, int]] = LABELS
+) -> Identity:
+    return identify(plain(config), utterances, labels)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    identity().write(tmp_path / "checkpoints")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(GOOD)))
+    return tmp_path
+
+
+def test_what_does_not_matter_changes_nothing() -> None:
+    free = replace(GOOD, output=Path("y"), log_every=3, tracker="none", data=replace(GOOD.data, workers=4))
+    assert identity(free).fingerprint == identity().fingerprint
+
+
+def test_changed_keys_are_named_with_both_values(run: Path) -> None:
+    now = identity(replace(GOOD, seed=3, optimisation=OptimisationConfig(learning_rate=1e-3), log_every=7))
+    assert now.fingerprint != identity().fingerprint
+    assert difference(run, now) == "optimisation.learning_rate was 0.0003, now 0.001; seed was 0, now 3"
+
+
+def test_utterances_are_counted_by_what_happened_to_them(run: Path) -> None:
+    changed = [*UTTERANCES[2:9], replace(UTTERANCES[9], text="other")]
+    changed += [Utterance(f"new{n}", "n.wav", "new", 1.0) for n in range(3)]
+    now = identity(utterances=changed, labels=[*LABELS[2:], (1, 1), (2, 2), (3, 3)])
+    assert difference(run, now) == ("of its 10 training utterances: 3 added, 2 removed, 1 changed in text or duration")
+
+
+def test_another_vocabulary_shows_in_the_labels(run: Path) -> None:
+    now = identity(labels=[(n + 1, n) for n in range(10)])
+    assert now.fingerprint != identity().fingerprint
+    assert "10 with other labels for the same text" in difference(run, now)
+
+
+def test_another_order_is_another_run(run: Path) -> None:
+    now = identity(utterances=UTTERANCES[::-1], labels=LABELS[::-1])
+    assert now.fingerprint != identity().fingerprint
+    assert "in another order" in difference(run, now)
+
+
+def test_a_folder_that_tells_nothing_is_no_defect(tmp_path: Path) -> None:
+    assert "does not say" in difference(tmp_path, identity())
