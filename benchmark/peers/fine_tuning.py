@@ -118,8 +118,9 @@ def _figures(
             shares = [
                 100.0 * GFLOP_FOR_A_SECOND * max(one.rate for one in trained[name]) / peak for name in (default, PEER)
             ]
-            told = (shares[0] / shares[1],) * 3
-            figures.append(Figure(f"of the {precision} peak", PEER, *shares, "%", *told, "x", None))
+            ratio = shares[0] / shares[1]
+            what = f"of the {precision} peak"
+            figures.append(Figure(what, PEER, shares[0], shares[1], "%", ratio, ratio, ratio, "x", None))
     return figures
 
 

@@ -8,6 +8,7 @@ dropout. Left out: evaluation, saving and pushing. Audio is decoded by our own r
 """
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
     from transformers import AutoModelForCTC, Trainer, TrainingArguments, Wav2Vec2Processor
     from transformers.utils import logging
 
+    warnings.filterwarnings("ignore", category=FutureWarning)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     processor = Wav2Vec2Processor.from_pretrained(job.folder / "model")

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmark.peers.config import TrainingPeersConfig
 from preprocessing import corpus
+from preprocessing.batching import DurationBatches
 from preprocessing.corpus import Utterance
 from preprocessing.errors import UsageError
 
@@ -78,6 +79,7 @@ def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJ
     """Write the model and the manifests. Raises UsageError where there is no such speech."""
     utterances = _chosen(config)
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, set_seed
+    from transformers.utils import logging
 
     from finetune.models.ctc import vocabulary_sizes
     from preprocessing.text import profile
@@ -92,6 +94,7 @@ def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJ
     _write(folder / "validation.jsonl", [min(rows, key=lambda row: float(str(row["duration"])))])
 
     vocabulary = Vocabulary.of_characters(str(row["text"]) for row in rows)
+    logging.disable_progress_bar()
     set_seed(SEED)
     shape = TINY if config.quick else {}
     model = Wav2Vec2ForCTC(Wav2Vec2Config(**shape, **vocabulary_sizes(vocabulary)))
@@ -100,18 +103,25 @@ def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJ
     Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder / "model")
 
     size, accumulate = (config.batch or 4, 1) if device == "cpu" else (config.batch or 16, 2)
-    mean = sum(u.duration for u in utterances) / len(utterances)
-    longest = max(u.duration for u in utterances)
     return TrainingJob(
         folder=folder,
         device=device,
         utterances_per_batch=size,
         accumulate=accumulate,
-        batch_seconds=max(size * mean * 1.05, longest),
+        batch_seconds=_cap_for([u.duration for u in utterances], size),
         updates=config.updates,
         warm_up=config.warm_up,
         by_chance=not config.quick,
     )
+
+
+def _cap_for(durations: Sequence[float], size: int) -> float:
+    """The cap on a batch of ours with which its batches hold as much audio on average as `size` utterances do."""
+    wanted = min(size, len(durations)) * sum(durations) / len(durations)
+    cap = max(wanted, max(durations))
+    while sum(durations) / len(DurationBatches(durations, max_seconds=cap, seed=SEED).epoch(0)) < wanted:
+        cap *= 1.02
+    return cap
 
 
 def _chosen(config: TrainingPeersConfig) -> list[Utterance]:
