@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,14 @@ def speed_up(what: str, peer: str, ours: Sequence[float], theirs: Sequence[float
     return Figure(what, peer, ours_ms, theirs_ms, "ms", middle, low, high, "x", at_least)
 
 
+def rate_ratio(
+    what: str, peer: str, ours: Sequence[float], theirs: Sequence[float], unit: str, at_least: float | None
+) -> Figure:
+    """How many times the peer's rate: the median of pairwise ratios of rates, beside both medians."""
+    low, middle, high = (float(q) for q in np.quantile(np.array(ours) / np.array(theirs), [0.25, 0.5, 0.75]))
+    return Figure(what, peer, float(np.median(ours)), float(np.median(theirs)), unit, middle, low, high, "x", at_least)
+
+
 def gain_in_db(what: str, peer: str, ours: Sequence[float], theirs: Sequence[float], at_least: float | None) -> Figure:
     """How many dB better on average, beside both means."""
     differences = np.array(ours) - np.array(theirs)
@@ -103,8 +111,20 @@ def processor_seconds(function: Callable[P, Result], *args: P.args, **kwargs: P.
     return time.process_time() - start, result
 
 
-def report(title: str, figures: Sequence[Figure], missing: Sequence[Missing], settings: str, path: Path | None) -> None:
-    """Print the table, write it as JSON where `path` is given, name what is missing. Raises FallsShortError."""
+def report(
+    title: str,
+    figures: Sequence[Figure],
+    missing: Sequence[Missing],
+    settings: str,
+    path: Path | None,
+    *,
+    device: str = "cpu",
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Print the table, write it as JSON where `path` is given, name what is missing. Raises FallsShortError.
+
+    details: what only the JSON tells besides.
+    """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("beside", min_width=12)
@@ -132,8 +152,8 @@ def report(title: str, figures: Sequence[Figure], missing: Sequence[Missing], se
             "settings": settings,
             "figures": [dataclasses.asdict(one) | {"holds": one.holds} for one in figures],
             "missing": [dataclasses.asdict(peer) for peer in missing],
-            "machine": describe_machine("cpu"),
-        }
+            "machine": describe_machine(device),
+        } | dict(details or {})
         path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     short = [f"{one.what} beside {one.peer}" for one in figures if not one.holds]
     if short:

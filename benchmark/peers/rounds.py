@@ -12,9 +12,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from preprocessing.errors import UserError
+
 WARM_UP_ROUNDS = 1
 
-Contender: TypeAlias = Callable[[Sequence[Path]], Callable[[], object]]  # paths -> one round over all of them
+Contender: TypeAlias = Callable[[Any], Callable[[], object]]  # material -> one round over all of it
 
 
 @dataclass(frozen=True)
@@ -24,45 +26,68 @@ class Absent:
     reason: str
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One round of a contender: its wall-clock seconds, and what it returned where results are kept."""
+
+    seconds: float
+    result: Any
+
+
 def seconds_of(
     contenders: Mapping[str, Contender], paths: Sequence[Path], rounds: int
 ) -> dict[str, list[float] | Absent]:
     """Seconds of each contender's rounds, in order; Absent for one whose libraries or programs are not there."""
+    turns = turns_of(contenders, list(paths), WARM_UP_ROUNDS + rounds)
+    return {
+        name: found if isinstance(found, Absent) else [turn.seconds for turn in found[WARM_UP_ROUNDS:]]
+        for name, found in turns.items()
+    }
+
+
+def turns_of(
+    contenders: Mapping[str, Contender], material: Any, rounds: int, *, threads: int = 1, keep_results: bool = False
+) -> dict[str, list[Turn] | Absent]:
+    """Each contender's rounds in order, the first ones too; what contenders are given and return must pickle.
+
+    threads: of torch, in each contender's process.
+    """
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
-    found: dict[str, list[float] | Absent] = {}
+    found: dict[str, list[Turn] | Absent] = {}
     processes = []
     for name, contender in contenders.items():
         pipes[name], theirs = context.Pipe()
-        processes.append(context.Process(target=_serve, args=(contender, list(paths), theirs)))
+        given = (contender, material, theirs, threads, keep_results)
+        processes.append(context.Process(target=_serve, args=given))
         processes[-1].start()
         theirs.close()
         reason: str | None = pipes[name].recv()
         found[name] = [] if reason is None else Absent(reason)
-    for number in range(WARM_UP_ROUNDS + rounds):
-        for name, seconds in found.items():
-            if isinstance(seconds, Absent):
+    for _ in range(rounds):
+        for name, turns in found.items():
+            if isinstance(turns, Absent):
                 continue
             pipes[name].send(True)
-            answer: float | str = pipes[name].recv()
+            answer: Turn | str = pipes[name].recv()
             if isinstance(answer, str):
                 found[name] = Absent(answer)
-            elif number >= WARM_UP_ROUNDS:
-                seconds.append(answer)
+            else:
+                turns.append(answer)
     for pipe, process in zip(pipes.values(), processes, strict=True):
         pipe.close()
         process.join()
     return found
 
 
-def _serve(contender: Contender, paths: list[Path], pipe: Connection) -> None:
+def _serve(contender: Contender, material: Any, pipe: Connection, threads: int, keep_results: bool) -> None:
     """Make the contender ready, then a round for each message until the pipe closes."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
-        one_round: Callable[[], Any] = contender(paths)
-    except (ImportError, RuntimeError, OSError) as error:
+        one_round = contender(material)
+    except (ImportError, RuntimeError, OSError, UserError) as error:
         pipe.send(_sentence(error))
         return
     pipe.send(None)
@@ -73,11 +98,11 @@ def _serve(contender: Contender, paths: list[Path], pipe: Connection) -> None:
             return
         began = time.perf_counter()
         try:
-            one_round()
-        except (ImportError, RuntimeError, OSError) as error:
+            result = one_round()
+        except (ImportError, RuntimeError, OSError, UserError) as error:
             pipe.send(_sentence(error))
             return
-        pipe.send(time.perf_counter() - began)
+        pipe.send(Turn(time.perf_counter() - began, result if keep_results else None))
 
 
 def _sentence(error: Exception) -> str:

@@ -24,13 +24,15 @@ class ValidGroupNorm(nn.GroupNorm):
         if self.valid is None:
             return super().forward(hidden)
         positions = torch.arange(hidden.shape[-1], device=hidden.device)
-        mask = (positions < self.valid[:, None])[:, None]
+        valid = (positions < self.valid[:, None]).float()  # [batch, frames]
         frames = self.valid[:, None, None]
         values = hidden.float()
-        centred = values - (values * mask).sum(dim=-1, keepdim=True) / frames
-        variance = (centred.square() * mask).sum(dim=-1, keepdim=True) / frames
-        normal = centred * (variance + self.eps).rsqrt()
-        return (normal * self.weight[:, None] + self.bias[:, None]).to(hidden.dtype)
+        # the longest tensors of the model: each pass over them counts, so that sums are products with the mask
+        with torch.autocast(hidden.device.type, enabled=False):
+            centred = (values - values @ valid[:, :, None] / frames).mul_(valid[:, None])
+        variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / frames
+        scale = (variance + self.eps).rsqrt() * self.weight[:, None]
+        return torch.addcmul(self.bias[:, None], centred, scale).to(hidden.dtype)
 
 
 class ValidFrames:

@@ -22,6 +22,7 @@ from finetune.models.ctc import (
     new_vocabulary,
     vocabulary_sizes,
 )
+from finetune.models.dropout import draw_cheaply
 from finetune.models.exact import ValidFrames
 from finetune.models.masking import LatentMasks
 from finetune.models.partial import choose_trained, plain_state
@@ -41,10 +42,12 @@ class CTCModule(CTCPass):
 
     def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """The transformer's output [batch, frames, channels]; the generator draws latent masks."""
-        positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
-        attention_mask = (positions < batch.lengths[:, None]).long()
         frames = self.frames(batch.lengths)
-        self._valid_frames.of(batch.lengths, frames)
+        attention_mask = None
+        if any(n != batch.inputs.shape[-1] for n in batch.n_samples):  # else a plain call is exact, and faster
+            positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
+            attention_mask = (positions < batch.lengths[:, None]).long()
+            self._valid_frames.of(batch.lengths, frames)
         with self._masks.drawn(frames, generator):
             return self.model.base_model(batch.inputs, attention_mask=attention_mask).last_hidden_state  # type: ignore[no-any-return]
 
@@ -63,6 +66,7 @@ class Wav2Vec2(CTCRecogniser):
                 f"{config.base}: expects {feature_extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another base"
             )
         choose_trained(model, config)
+        draw_cheaply(model)
         if config.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if config.compile:

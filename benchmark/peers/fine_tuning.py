@@ -1,0 +1,190 @@
+"""Fine-tuning wav2vec2-base beside transformers' Trainer: audio trained on in a second, and whether both learn alike.
+
+Rounds take turns, each side in its own process with as many threads (`benchmark.peers.rounds`); a round is a run from
+the same weights under the same learning rates over the same utterances, as much audio in an update on average. What
+differs besides speed: each side orders utterances its own way, which pads differently; the example neither masks
+padding nor leaves it out of its loss, and draws no dropout; its loss is the mean over utterances of the loss for each
+label, ours is weighted by labels; its first update has a learning rate of 0, ours that of its second.
+"""
+
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmark.peers.config import TrainingPeersConfig
+from benchmark.peers.figures import Figure, Missing, rate_ratio, report
+from benchmark.peers.our_training import ours
+from benchmark.peers.rounds import Absent, Contender, turns_of
+from benchmark.peers.trainer_training import theirs
+from benchmark.peers.training_job import WARM_UP_UPDATES, Trained, TrainingJob, prepare
+from finetune.config import TrainConfig
+from preprocessing.errors import InputError, UsageError
+
+PEER = "transformers' Trainer"
+AT_DEFAULTS = 2.0
+AT_EQUAL_PRECISION = {"cpu": 1.0, "cuda": 2.0}
+LOSS_APART = 1.2  # times: both begin with the same weights, and what is left is the order of utterances
+PADDING = 0.05
+GFLOP_FOR_A_SECOND = 3 * 14.0  # of audio: wav2vec2-base forward, and twice that backward
+RATE = "s/s"  # seconds of audio in a second
+
+
+def measure(config: TrainingPeersConfig) -> None:
+    """Prepare, train in turns, compare, report. Raises UsageError, and FallsShortError where a figure does."""
+    device = _device(config.device)
+    if config.updates < 1 or config.rounds < 1 or config.warm_up < 0:
+        raise UsageError("--updates and --rounds must be 1 or more, --warm_up 0 or more: mend them")
+    threads = max(len(os.sched_getaffinity(0)), 1)
+    with tempfile.TemporaryDirectory() as folder:
+        job = prepare(config, device, Path(folder))
+        found = contest(job, config.rounds, threads)
+    missing = [Missing(name, absent.reason) for name, absent in found.items() if isinstance(absent, Absent)]
+    trained = {name: rounds for name, rounds in found.items() if not isinstance(rounds, Absent)}
+    own = [name for name in trained if name != PEER]
+    if not own:
+        raise InputError(f"our own side could not be trained: {missing[0].reason}")
+    peaks = {precision: _peak_gflops(precision, device, threads) for precision in ("bf16", "fp32")}
+    figures = _figures(trained, job, peaks, demanding=not config.quick) if PEER in trained else []
+    if config.plot is not None:
+        draw(trained, config.plot)
+    details: dict[str, object] = {
+        "job": {key: value for key, value in dataclasses.asdict(job).items() if key != "folder"},
+        "matmul_peaks_gflops": peaks,
+        "rounds": {name: [dataclasses.asdict(one) for one in rounds] for name, rounds in trained.items()},
+    }
+    settings = _settings(trained, job, config, threads)
+    report("Fine-tuning", figures, missing, settings, config.json, device=device, details=details)
+
+
+def contest(job: TrainingJob, rounds: int, threads: int) -> dict[str, list[Trained] | Absent]:
+    """Every side's rounds: the peer, ours at its default precision and, where that differs, at the peer's."""
+    contenders: dict[str, Contender] = {PEER: theirs}
+    for precision in dict.fromkeys([_default_precision(), _peer_precision(job.device)]):
+        contenders[_named(precision)] = partial(ours, mixed_precision=precision)
+    found = turns_of(contenders, job, rounds, threads=threads, keep_results=True)
+    return {
+        name: turns if isinstance(turns, Absent) else [turn.result for turn in turns] for name, turns in found.items()
+    }
+
+
+def _device(wanted: str) -> str:
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
+    return "cuda" if available and wanted != "cpu" else "cpu"
+
+
+def _default_precision() -> str:
+    return str(TrainConfig.mixed_precision)
+
+
+def _peer_precision(device: str) -> str:
+    """16 bits on a GPU, where the example takes fp16 and bf16 costs the same; else float32."""
+    return "bf16" if device == "cuda" else "no"
+
+
+def _named(precision: str) -> str:
+    return f"ours, {'float32' if precision == 'no' else precision}"
+
+
+def _figures(
+    trained: Mapping[str, Sequence[Trained]], job: TrainingJob, peaks: Mapping[str, float], *, demanding: bool
+) -> list[Figure]:
+    default, equal = _named(_default_precision()), _named(_peer_precision(job.device))
+    peer = [one.rate for one in trained[PEER]]
+    figures = []
+    for what, name, floor in (
+        ("at defaults", default, AT_DEFAULTS),
+        ("at equal precision", equal, AT_EQUAL_PRECISION[job.device]),
+    ):
+        rates = [one.rate for one in trained[name]]
+        figures.append(rate_ratio(f"trained {what}", PEER, rates, peer, RATE, floor if demanding else None))
+    mine, other = _loss(trained[equal]), _loss(trained[PEER])
+    apart = max(mine, other) / min(mine, other)
+    most = LOSS_APART if demanding else None
+    figures.append(Figure("loss per label, apart", PEER, mine, other, "", apart, apart, apart, "x", None, most))
+    mine, other = (100.0 * _padding(trained[name]) for name in (default, PEER))
+    figures.append(
+        Figure("padding", PEER, mine, other, "%", mine, mine, mine, "%", None, 100.0 * PADDING if demanding else None)
+    )
+    if demanding:
+        for precision, peak in peaks.items():
+            shares = [
+                100.0 * GFLOP_FOR_A_SECOND * max(one.rate for one in trained[name]) / peak for name in (default, PEER)
+            ]
+            ratio = shares[0] / shares[1]
+            what = f"of the {precision} peak"
+            figures.append(Figure(what, PEER, shares[0], shares[1], "%", ratio, ratio, ratio, "x", None))
+    return figures
+
+
+def _loss(rounds: Sequence[Trained]) -> float:
+    losses = [update.loss for one in rounds for update in one.updates]
+    return sum(losses) / len(losses)
+
+
+def _padding(rounds: Sequence[Trained]) -> float:
+    updates = [update for one in rounds for update in one.updates]
+    return 1.0 - sum(update.audio_seconds for update in updates) / sum(update.padded_seconds for update in updates)
+
+
+def _peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> float:
+    """The fastest of some large matrix products, in 10^9 operations a second."""
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    size = size * 4 if device == "cuda" else size
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    matrix = torch.randn(size, size).to(device, dtype)
+    fastest = float("inf")
+    for _ in range(6):
+        began = time.perf_counter()
+        matrix @ matrix
+        if device == "cuda":
+            torch.cuda.synchronize()
+        fastest = min(fastest, time.perf_counter() - began)
+    torch.set_num_threads(before)
+    return 2.0 * size**3 / fastest / 1e9
+
+
+def _settings(
+    trained: Mapping[str, Sequence[Trained]], job: TrainingJob, config: TrainingPeersConfig, threads: int
+) -> str:
+    told = [
+        f"{config.rounds} rounds of {job.updates} updates after {WARM_UP_UPDATES} of warm-up, a process each, "
+        f"{threads} threads, {job.device}, wall-clock"
+    ]
+    for name, rounds in trained.items():
+        seconds = [update.audio_seconds for one in rounds for update in one.updates]
+        told.append(f"{name}: {sum(seconds) / len(seconds):.1f} s of audio in an update")
+    if PEER in trained:
+        first = trained[PEER][0]
+        told.append(
+            f"{PEER} prepared its input beforehand, not counted: {first.preparation_seconds:.1f} s, "
+            f"{first.preparation_bytes / 1e6:.0f} MB on the disk; ours decodes while it trains"
+        )
+    return "\n".join(told)
+
+
+def draw(trained: Mapping[str, Sequence[Trained]], path: Path) -> None:
+    """The loss for each label over the audio seen, of every side's first round, into a PNG."""
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(6.4, 3.8), layout="constrained", dpi=150)
+    axes = picture.subplots()
+    for (name, rounds), colour in zip(trained.items(), ("#8c8c8c", "#0b4f6c", "#c1440e"), strict=False):
+        seen, losses, audio_seconds = [], [], 0.0
+        for update in rounds[0].updates:
+            audio_seconds += update.audio_seconds
+            seen.append(audio_seconds)
+            losses.append(update.loss)
+        axes.plot(seen, losses, color=colour, marker="o", ms=3, label=name)
+    axes.set(xlabel="audio seen, s", ylabel="CTC loss for each label", ylim=(0, None), xlim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    picture.savefig(path)
