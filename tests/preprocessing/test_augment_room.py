@@ -1,0 +1,54 @@
+"""Reverberation against a direct convolution."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.augment import (
+    Reverb,
+)
+from preprocessing.augment.room import read_response
+from tests.known_sounds import chance, rms, white
+
+
+@pytest.mark.parametrize("room", ["rir1.wav", "rir2.wav", "rir3.wav"])
+def test_reverb_is_the_direct_convolution_at_the_same_energy(
+    speech: Path, utterances: list[torch.Tensor], room: str
+) -> None:
+    response = read_response(speech / "rir" / room).astype(np.float64)
+    direct = int(np.abs(response).argmax())
+    for clean in (utterances[0][:20_000], utterances[1][:1000], white(1)):
+        convolved = np.convolve(clean.double().numpy(), response)[direct : direct + clean.numel()]
+        expected = convolved * rms(clean) / np.sqrt(np.mean(convolved**2))
+        heard = Reverb(files=str(speech / "rir" / room))(clean, chance())
+        assert np.abs(heard.double().numpy() - expected).max() < 1e-5 * max(1.0, np.abs(expected).max())
+        assert rms(heard) == pytest.approx(rms(clean), rel=1e-5)
+
+
+def test_the_direct_path_takes_no_time(tmp_path: Path) -> None:
+    response = np.zeros(3000, dtype=np.float32)
+    response[[700, 1200, 2500]] = [3.0, -1.0, 0.5]  # beyond full scale, as a measurement in floats may be
+    soundfile.write(tmp_path / "room.wav", np.stack([response, response[::-1]], axis=1), SAMPLE_RATE, subtype="FLOAT")
+    click = torch.zeros(5000)
+    click[1000] = 0.5
+    heard = Reverb(files=str(tmp_path / "room.wav"))(click, chance())
+    heard = heard / heard[1000]
+    assert heard[[1000, 1500, 2800]].tolist() == pytest.approx([1.0, -1 / 3, 1 / 6], abs=1e-5)
+    assert heard.abs().gt(1e-5).sum() == 3
+
+
+EVERYTHING: list[dict[str, Any]] = [
+    {"name": "time_shift", "shift_seconds": [-0.1, 0.1]},
+    {"name": "speed", "factors": [0.9, 1.0, 1.1]},
+    {"name": "tempo", "factor": [0.9, 1.1], "probability": 0.7},
+    {"name": "pitch", "semitones": [-2, 2], "probability": 0.7},
+    {"name": "noise", "colour": "pink", "snr_db": [0, 20]},
+    {"name": "gain", "gain_db": [-6, 12]},
+    {"name": "clipping", "depth_db": [3, 9], "probability": 0.5},
+    {"name": "telephone", "probability": 0.5},
+]
