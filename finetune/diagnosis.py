@@ -235,7 +235,7 @@ def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
         )
     if leaks.utterances_of_shared_speakers:
         names = ", ".join(leaks.speakers[:3]) + (", ..." if len(leaks.speakers) > 3 else "")
-        told.append(f"{len(leaks.speakers)} speakers are in both ({names})")
+        told.append(f"{len(leaks.speakers)} speaker{'s' * (len(leaks.speakers) > 1)} in both ({names})")
     if not told:
         return None
     return Diagnosis(

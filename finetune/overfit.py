@@ -74,8 +74,8 @@ def overfit(
     batch = small_batch(examples, config.data.max_batch_seconds)
     found = [batch[Visit(place)] for place in range(len(batch))]
     ready = [example for example in found if isinstance(example, Example)]
-    if len(ready) < len(found):
-        raise InputError(f"the batch to overfit cannot be read: {next(x for x in found if not isinstance(x, Example))}")
+    for reject in (item for item in found if not isinstance(item, Example)):
+        raise InputError(f"{reject.where}: {reject.reason}; it is in the batch to overfit")
     recogniser.fit_statistics(ready)
     collated = collate(ready)
     assert collated.batch is not None

@@ -147,5 +147,5 @@ def test_leaks_count_files_sentences_and_speakers() -> None:
     same = leak(train, corpus("v", ("b.wav", "stop", "bob"), ("c.wav", "go", "eve")))
     assert same is not None
     assert "1 of 2 validation utterances are themselves trained on" in same.seen
-    assert "50 % of validation sentences (1 of 2)" in same.seen and "1 speakers are in both (bob)" in same.seen
+    assert "50 % of validation sentences (1 of 2)" in same.seen and "1 speaker in both (bob)" in same.seen
     assert leak(train, corpus("v", ("d.wav", "go", "eve"), ("e.wav", "wait", None))) is None
