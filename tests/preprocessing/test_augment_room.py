@@ -1,7 +1,6 @@
 """Reverberation against a direct convolution."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -40,15 +39,3 @@ def test_the_direct_path_takes_no_time(tmp_path: Path) -> None:
     heard = heard / heard[1000]
     assert heard[[1000, 1500, 2800]].tolist() == pytest.approx([1.0, -1 / 3, 1 / 6], abs=1e-5)
     assert heard.abs().gt(1e-5).sum() == 3
-
-
-EVERYTHING: list[dict[str, Any]] = [
-    {"name": "time_shift", "shift_seconds": [-0.1, 0.1]},
-    {"name": "speed", "factors": [0.9, 1.0, 1.1]},
-    {"name": "tempo", "factor": [0.9, 1.1], "probability": 0.7},
-    {"name": "pitch", "semitones": [-2, 2], "probability": 0.7},
-    {"name": "noise", "colour": "pink", "snr_db": [0, 20]},
-    {"name": "gain", "gain_db": [-6, 12]},
-    {"name": "clipping", "depth_db": [3, 9], "probability": 0.5},
-    {"name": "telephone", "probability": 0.5},
-]
