@@ -26,6 +26,7 @@ ROUNDS = 7
 BESIDE_WHISPER, BESIDE_DATASETS, BESIDE_TORCHAUDIO, BESIDE_ONE_WORKER = 10.0, 3.0, 1.3, 1.7
 LONG_MEMORY = 1.2  # times the memory of a file a sixtieth as long
 SHORT_MINUTES, LONG_MINUTES = 3, 180
+BATCH = 8  # utterances that a worker hands over at once
 WORKER_REPEATS = 12  # of the utterances, so that starting a worker counts little
 
 Round = Callable[[], object]
@@ -124,12 +125,22 @@ class Decoded:
         return features
 
 
+def _padded(log_mels: Sequence[Tensor]) -> Tensor:
+    """[bins, frames] of each -> one batch [utterances, bins, longest], as training hands it over."""
+    import torch
+    from torch.nn.functional import pad
+
+    longest = max(log_mel.shape[-1] for log_mel in log_mels)
+    return torch.stack([pad(log_mel, (0, longest - log_mel.shape[-1])) for log_mel in log_mels])
+
+
 def _workers(paths: Sequence[Path], count: int) -> Round:
     from torch.utils.data import DataLoader
 
     loader: DataLoader[Tensor] = DataLoader(
         Decoded(list(paths) * WORKER_REPEATS),  # type: ignore[arg-type]
-        batch_size=None,
+        batch_size=BATCH,
+        collate_fn=_padded,
         num_workers=count,
         persistent_workers=True,
         prefetch_factor=8,
