@@ -1,0 +1,59 @@
+"""A run as a whole: every topic's keys and its own."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from finetune.config.data import DataConfig
+from finetune.config.hub import HubConfig
+from finetune.config.model import ModelConfig
+from finetune.config.optimisation import OptimisationConfig
+from finetune.limits import check_limits
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything of a run; config.yaml in its output folder holds it as it was resolved."""
+
+    output: Path
+    """Folder of the run: the best model, checkpoints, log.jsonl, curve.png, rejects.jsonl, about.json."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    hub: HubConfig = field(default_factory=HubConfig)
+
+    seed: int = 0
+    """Of initial weights, order, masks and dropout."""
+
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Arithmetic of the forward pass; the loss is float32 always."""
+
+    evaluate_every: int = 100
+    """Updates between evaluations; a checkpoint is saved at each."""
+
+    patience: int | None = None
+    """Stop after so many evaluations without a better WER, or CER at the same WER."""
+
+    log_every: int = 10
+    """Updates between lines of log.jsonl."""
+
+    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+    """Where figures are logged beside log.jsonl; trackio and wandb need their package."""
+
+    overwrite: bool = False
+    """Begin anew in an output folder that holds a run; otherwise the run is resumed."""
+
+    dry_run: bool = False
+    """Say what would be trained on what, and what it would cost, by one batch; write nothing."""
+
+    overfit_batch: bool = False
+    """Learn one small batch by heart, up to so many updates, and say what is wrong where that fails; write nothing."""
+
+    def check(self) -> None:
+        """Raises UsageError naming the first contradiction: what is trained on what, the rest, numbers last."""
+        self.model.check_origin()
+        self.data.check()
+        self.model.check()
+        self.hub.check()
+        check_limits(self)
