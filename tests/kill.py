@@ -36,7 +36,7 @@ def command(train: Path, output: Path, updates: int) -> list[str]:
 
 
 def run_until_killed(arguments: list[str], output: Path, seconds: float) -> int | None:
-    """Begin, wait for the run to move, then kill -9 `seconds` later. Returns the exit code where it ended before."""
+    """Begin, wait for a checkpoint, then kill -9 `seconds` later. Returns the exit code where it ended before."""
     before = _mark(output)
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 280
@@ -54,10 +54,8 @@ def run_until_killed(arguments: list[str], output: Path, seconds: float) -> int 
 
 
 def _mark(output: Path) -> tuple[str, ...]:
-    """Changes as soon as a run that was begun anew or resumed has written something."""
-    log = output / "log.jsonl"
-    folders = sorted(path.name for path in output.glob("checkpoints/*"))
-    return (*folders, str(log.stat().st_mtime_ns if log.exists() else 0))
+    """Changes with each checkpoint that a run has begun or finished to write: no kill comes before it has moved."""
+    return tuple(sorted(path.name for path in output.glob("checkpoints/update-*")))
 
 
 def weights(output: Path) -> str:
