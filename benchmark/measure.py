@@ -142,22 +142,32 @@ def transcribe(system: System, utterance: Utterance, clock: "Clock", load: Calla
         speaker=utterance.speaker,
         domain=utterance.domain,
         language=utterance.language,
+        sex=utterance.sex,
+        audio=utterance.audio if isinstance(utterance.audio, str) else None,
+        start=utterance.start,
+        stop=utterance.stop,
     )
     stopwatch = Stopwatch(clock)
     try:
         waveform = load(utterance)
         stopwatch.lap()
-        features = system.features(waveform)
+        features = system.features([waveform])
         stopwatch.lap()
         outcome = system.forward(features)
         stopwatch.lap()
-        hypothesis = system.text(outcome)
+        hypotheses = system.text(outcome)
         stopwatch.lap()
-        if not isinstance(hypothesis, str):
-            raise TypeError(f"text() gave {type(hypothesis).__name__}; expected str")
+        hypothesis = checked(hypotheses)
     except Exception as error:  # a system of the user's own may raise anything
         return replace(sample, error=f"{type(error).__name__}: {error}", seconds=stopwatch.stages())
     return replace(sample, hypothesis=hypothesis, seconds=stopwatch.stages())
+
+
+def checked(hypotheses: object) -> str:
+    """The one hypothesis that a system gave. Raises TypeError where it gave anything else."""
+    if isinstance(hypotheses, list) and len(hypotheses) == 1 and isinstance(hypotheses[0], str):
+        return hypotheses[0]
+    raise TypeError(f"text() gave {hypotheses!r}; expected a list of one str")
 
 
 class Stopwatch:

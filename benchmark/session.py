@@ -27,7 +27,7 @@ from benchmark.results import (
     Summary,
     SystemFacts,
     SystemSummary,
-    sample_line,
+    line_of,
     write_summary,
 )
 from benchmark.scoring import compare, score
@@ -172,7 +172,7 @@ def _measure(spec: SystemSpec, options: LoadOptions, corpus: Corpus, raw: TextIO
                     bar.update(task, description=spec.name)
                 case Sample():
                     one.samples.append(message)
-                    raw.write(sample_line(message))
+                    raw.write(line_of(message))
                     raw.flush()
                     bar.advance(task)
                 case Finished():

@@ -114,7 +114,8 @@ def study(config: NoiseRemovalConfig) -> list[Level]:
 
 
 def transcript(system: "System", waveform: "Tensor") -> str:
-    return system.text(system.forward(system.features(waveform)))
+    (hypothesis,) = system.text(system.forward(system.features([waveform])))
+    return hypothesis
 
 
 def print_levels(levels: Sequence[Level]) -> None:

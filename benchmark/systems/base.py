@@ -1,6 +1,7 @@
 """What a benchmark asks of a recogniser: three stages after decoding, each timed apart, and what it says of itself."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,18 +28,24 @@ class LoadOptions:
 
 
 class System(ABC):
-    """A loaded recogniser. Its constructor takes (SystemSpec, LoadOptions) and loads; batch size is 1."""
+    """A loaded recogniser. Its constructor takes (SystemSpec, LoadOptions) and loads.
+
+    batched: whether it is given several waveforms at once; otherwise one at a time, in a list of one.
+    longest_in_batch_seconds: a longer recording comes alone.
+    """
 
     facts: SystemFacts
+    batched: bool = False
+    longest_in_batch_seconds: float = 30.0
 
     @abstractmethod
-    def features(self, waveform: Tensor) -> Any:
-        """What the model eats, on its device, from a waveform [samples] under the waveform contract."""
+    def features(self, waveforms: Sequence[Tensor]) -> Any:
+        """What the model eats, on its device, from waveforms [samples] under the waveform contract."""
 
     @abstractmethod
     def forward(self, features: Any) -> Any:
         """The model's raw outcome; whatever remains is cheap text work."""
 
     @abstractmethod
-    def text(self, outcome: Any) -> str:
-        """The raw hypothesis."""
+    def text(self, outcome: Any) -> list[str]:
+        """The raw hypotheses, one a waveform, in their order."""

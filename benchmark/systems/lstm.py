@@ -1,5 +1,6 @@
 """An LSTM-CTC model trained by this project, decoded greedily."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,8 +41,9 @@ class LSTMSystem(System):
         )
 
     @torch.inference_mode()
-    def features(self, waveform: Tensor) -> Features:
+    def features(self, waveforms: Sequence[Tensor]) -> Features:
         """Normalised features of one utterance [1, bins, frames], computed on the model's device."""
+        (waveform,) = waveforms
         n_samples = torch.tensor([len(waveform)], device=self._device)
         if int(self._model.n_frames(n_samples)) < 1:
             raise InputError(
@@ -55,5 +57,5 @@ class LSTMSystem(System):
         path: list[int] = self._model.lm_head(self._model.encode(features))[0].argmax(dim=-1).tolist()
         return path
 
-    def text(self, outcome: Any) -> str:
-        return self._vocabulary.decode(collapse(outcome, self._vocabulary.blank))
+    def text(self, outcome: Any) -> list[str]:
+        return [self._vocabulary.decode(collapse(outcome, self._vocabulary.blank))]

@@ -4,7 +4,7 @@ A recording of up to WHOLE_SECONDS is heard whole, a longer one in overlapping c
 collapsed once, over the whole, so that no letter is doubled or lost at a seam. Only one batch's logits exist at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -70,8 +70,9 @@ class Wav2Vec2System(System):
             notice=spec.notice,
         )
 
-    def features(self, waveform: Tensor) -> Tensor:
+    def features(self, waveforms: Sequence[Tensor]) -> Tensor:
         """Normalised over the whole recording, chunked or not."""
+        (waveform,) = waveforms
         seconds = len(waveform) / SAMPLE_RATE
         if self._chunking is None and seconds > LONGEST_WHOLE_SECONDS:
             raise InputError(
@@ -98,8 +99,8 @@ class Wav2Vec2System(System):
         best: Tensor = self._model(inputs).logits.argmax(dim=-1)
         return best
 
-    def text(self, outcome: Any) -> str:
-        return self._vocabulary.decode(collapse(outcome, self._vocabulary.blank))
+    def text(self, outcome: Any) -> list[str]:
+        return [self._vocabulary.decode(collapse(outcome, self._vocabulary.blank))]
 
 
 def _chunking(config: Any) -> Chunking | None:

@@ -3,6 +3,7 @@
 Up to 30 s, `whisper.decode` on the log-mel of the silence-padded waveform; beyond, `whisper.transcribe`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,8 +52,9 @@ class WhisperSystem(System):
             notice=spec.notice,
         )
 
-    def features(self, waveform: Tensor) -> Tensor:
+    def features(self, waveforms: Sequence[Tensor]) -> Tensor:
         """A window [n_mels, 3000], or the waveform itself where it is longer than a window."""
+        (waveform,) = waveforms
         if len(waveform) > whisper.audio.N_SAMPLES:
             return waveform
         window = torch.nn.functional.pad(waveform, (0, whisper.audio.N_SAMPLES - len(waveform)))
@@ -66,5 +68,5 @@ class WhisperSystem(System):
             return str(outcome["text"])
         return str(whisper.decode(self._model, features, self._short_form).text)
 
-    def text(self, outcome: Any) -> str:
-        return str(outcome).strip()
+    def text(self, outcome: Any) -> list[str]:
+        return [str(outcome).strip()]

@@ -25,8 +25,8 @@ class Echo(System):
         self.facts = SystemFacts(spec.name, spec.family, spec.checkpoint, 0)
         self.calls = 0
 
-    def features(self, waveform):
-        return waveform
+    def features(self, waveforms):
+        return waveforms[0]
 
     def forward(self, features):
         self.calls += 1
@@ -35,7 +35,7 @@ class Echo(System):
         return "turn on the"
 
     def text(self, outcome):
-        return outcome
+        return [outcome]
 
 
 class Dies(Echo):
