@@ -1,7 +1,23 @@
 """What a benchmark run leaves behind: records while it runs, a summary at its end, and both on the disk."""
 
 from benchmark.results.records import Sample, Segment, StageSeconds, Throughput, Timing
-from benchmark.results.storage import line_of, read_samples, read_summary, write_samples, write_summary
+from benchmark.results.run import Run, SystemRun
+from benchmark.results.storage import (
+    RUN,
+    SAMPLES,
+    SUMMARY,
+    THROUGHPUT,
+    TIMINGS,
+    line_of,
+    read_run,
+    read_samples,
+    read_summary,
+    read_throughput,
+    read_timings,
+    write_run,
+    write_samples,
+    write_summary,
+)
 from benchmark.results.summary import (
     SCHEMA,
     Change,
@@ -20,13 +36,19 @@ from benchmark.results.summary import (
 )
 
 __all__ = [
+    "RUN",
+    "SAMPLES",
     "SCHEMA",
+    "SUMMARY",
+    "THROUGHPUT",
+    "TIMINGS",
     "Change",
     "Comparison",
     "ConditionUsed",
     "Confusion",
     "CorpusFacts",
     "ProfileUsed",
+    "Run",
     "Sample",
     "Scores",
     "Segment",
@@ -36,12 +58,17 @@ __all__ = [
     "StageSeconds",
     "Summary",
     "SystemFacts",
+    "SystemRun",
     "SystemSummary",
     "Throughput",
     "Timing",
     "line_of",
+    "read_run",
     "read_samples",
     "read_summary",
+    "read_throughput",
+    "read_timings",
+    "write_run",
     "write_samples",
     "write_summary",
 ]
