@@ -65,6 +65,7 @@ def _ranges(config: "TrainConfig") -> list[tuple[str, float, str, bool]]:
     model, optimisation = config.model, config.optimisation
     shares = [
         ("--model.dropout", model.dropout),
+        ("--model.attention_dropout", model.attention_dropout),
         ("--model.mask_time_probability", model.mask_time_probability),
         ("--model.mask_channel_probability", model.mask_channel_probability),
         ("--optimisation.ema_decay", optimisation.ema_decay),

@@ -33,7 +33,12 @@ LEARNT_LOSS = 0.05  # per label: the batch is known by heart
 def without_chance(config: TrainConfig) -> TrainConfig:
     """The configuration that overfits: nothing is drawn, hidden or averaged, the learning rate stays at its peak."""
     model = replace(
-        config.model, dropout=0.0, mask_time_probability=0.0, mask_channel_probability=0.0, spec_augment="none"
+        config.model,
+        dropout=0.0,
+        attention_dropout=0.0,
+        mask_time_probability=0.0,
+        mask_channel_probability=0.0,
+        spec_augment="none",
     )
     optimisation = replace(
         config.optimisation,

@@ -5,6 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
 from rich.console import Console
 
-from finetune import about, checkpoint, identity, models, trackers
+from finetune import about, checkpoint, identity, models, precision, trackers
 from finetune.config import TrainConfig
 from finetune.data import MAIN, RunData, choose, open_data
 from finetune.diagnosis import as_line
@@ -39,12 +40,13 @@ def train(config: TrainConfig) -> None:
     """Train as configured. Raises UserError where the configuration or the data cannot be used."""
     _quieten()
     config = without_chance(config) if config.overfit_batch else config
+    found = _checkpoint_to_resume(config)
+    config = replace(config, mixed_precision=precision.resolve(config, begun=found is not None))
     accelerator = _accelerator(config)
     if accelerator.device.type == "cpu":
         torch.set_num_threads(max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
     text_profile = profile(config.data.profile)
     augment = _augment(config)
-    found = _checkpoint_to_resume(config)
     _ask_hub(config, accelerator)
     opened = open_data(config.data)
     set_seed(config.seed)

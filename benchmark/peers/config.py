@@ -26,8 +26,9 @@ class TrainingPeersConfig:
     data: Path | None = None
     """Folder with librispeech/train.jsonl; default $ASR_DATA_DIR, else ../shared/data."""
 
-    utterances: int = 160
-    """How many, spread over those of the manifest that are short enough."""
+    utterances: int | None = None
+    """How many, spread over those of the manifest that are short enough; default what a round's updates hold, so that
+    both sides hear the same audio, long and short, each in its own order."""
 
     max_seconds: float = 10.0
     """Longer utterances are left out, so that updates on a CPU stay short."""
@@ -35,7 +36,7 @@ class TrainingPeersConfig:
     batch: int | None = None
     """Utterances in an update of the peer, and as much audio in one of ours; default 4, on a GPU 16 twice."""
 
-    updates: int = 3
+    updates: int = 7
     """Updates of a round that are measured, after one that warms up."""
 
     rounds: int = 3

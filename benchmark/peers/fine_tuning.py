@@ -3,8 +3,9 @@
 Rounds take turns, each side in its own process with as many threads (`benchmark.peers.rounds`); a round is a run from
 the same weights under the same learning rates over the same utterances, as much audio in an update on average. What
 differs besides speed: each side orders utterances its own way, which pads differently; the example neither masks
-padding nor leaves it out of its loss, and draws no dropout; its loss is the mean over utterances of the loss for each
-label, ours is weighted by labels; its first update has a learning rate of 0, ours that of its second.
+padding nor leaves it out of its loss; its loss is the mean over utterances of the loss for each label, ours is weighted
+by labels; its first update has a learning rate of 0, ours that of its second. Ours takes part twice: at its defaults,
+and alike: at the peer's precision and, as the peer, without dropout.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from finetune.config import TrainConfig
 from preprocessing.errors import InputError, UsageError
 
 PEER = "transformers' Trainer"
+DEFAULT, ALIKE = "ours, at its defaults", "ours, alike"
 AT_DEFAULTS = 2.0
 AT_EQUAL_PRECISION = {"cpu": 1.0, "cuda": 2.0}
 LOSS_APART = 1.2  # times: both begin with the same weights, and what is left is the order of utterances
@@ -63,10 +65,12 @@ def measure(config: TrainingPeersConfig) -> None:
 
 
 def contest(job: TrainingJob, rounds: int, threads: int) -> dict[str, list[Trained] | Absent]:
-    """Every side's rounds: the peer, ours at its default precision and, where that differs, at the peer's."""
-    contenders: dict[str, Contender] = {PEER: theirs}
-    for precision in dict.fromkeys([_default_precision(), _peer_precision(job.device)]):
-        contenders[_named(precision)] = partial(ours, mixed_precision=precision)
+    """Every side's rounds."""
+    contenders: dict[str, Contender] = {
+        PEER: theirs,
+        DEFAULT: partial(ours, mixed_precision=str(TrainConfig.mixed_precision)),
+        ALIKE: partial(ours, mixed_precision=_peer_precision(job.device), dropout=0.0),
+    }
     found = turns_of(contenders, job, rounds, threads=threads, keep_results=True)
     return {
         name: turns if isinstance(turns, Absent) else [turn.result for turn in turns] for name, turns in found.items()
@@ -80,43 +84,34 @@ def _device(wanted: str) -> str:
     return "cuda" if available and wanted != "cpu" else "cpu"
 
 
-def _default_precision() -> str:
-    return str(TrainConfig.mixed_precision)
-
-
 def _peer_precision(device: str) -> str:
     """16 bits on a GPU, where the example takes fp16 and bf16 costs the same; else float32."""
     return "bf16" if device == "cuda" else "no"
 
 
-def _named(precision: str) -> str:
-    return f"ours, {'float32' if precision == 'no' else precision}"
-
-
 def _figures(
     trained: Mapping[str, Sequence[Trained]], job: TrainingJob, peaks: Mapping[str, float], *, demanding: bool
 ) -> list[Figure]:
-    default, equal = _named(_default_precision()), _named(_peer_precision(job.device))
     peer = [one.rate for one in trained[PEER]]
     figures = []
     for what, name, floor in (
-        ("at defaults", default, AT_DEFAULTS),
-        ("at equal precision", equal, AT_EQUAL_PRECISION[job.device]),
+        ("at defaults", DEFAULT, AT_DEFAULTS),
+        ("at equal precision", ALIKE, AT_EQUAL_PRECISION[job.device]),
     ):
         rates = [one.rate for one in trained[name]]
         figures.append(rate_ratio(f"trained {what}", PEER, rates, peer, RATE, floor if demanding else None))
-    mine, other = _loss(trained[equal]), _loss(trained[PEER])
+    mine, other = _loss(trained[ALIKE]), _loss(trained[PEER])
     apart = max(mine, other) / min(mine, other)
     most = LOSS_APART if demanding else None
     figures.append(Figure("loss per label, apart", PEER, mine, other, "", apart, apart, apart, "x", None, most))
-    mine, other = (100.0 * _padding(trained[name]) for name in (default, PEER))
+    mine, other = (100.0 * _padding(trained[name]) for name in (DEFAULT, PEER))
     figures.append(
         Figure("padding", PEER, mine, other, "%", mine, mine, mine, "%", None, 100.0 * PADDING if demanding else None)
     )
     if demanding:
         for precision, peak in peaks.items():
             shares = [
-                100.0 * GFLOP_FOR_A_SECOND * max(one.rate for one in trained[name]) / peak for name in (default, PEER)
+                100.0 * GFLOP_FOR_A_SECOND * max(one.rate for one in trained[name]) / peak for name in (DEFAULT, PEER)
             ]
             ratio = shares[0] / shares[1]
             what = f"of the {precision} peak"

@@ -1,21 +1,29 @@
 """Our side of the comparison: the fine-tuning command's own run, read back from its log."""
 
-import contextlib
-import io
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+
+import yaml
 
 from benchmark.peers.training_job import PEAK_LEARNING_RATE, PROFILE, SEED, Trained, TrainingJob, Update
 
+COMMAND = Path(__file__).resolve().parents[2] / "finetune" / "train.py"
 
-def ours(job: TrainingJob, mixed_precision: str) -> Callable[[], Trained]:
-    """A round is a run from the same weights; it decodes audio as it goes and prepares nothing beforehand."""
+
+def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -> Callable[[], Trained]:
+    """A round is a run from the same weights; it decodes audio as it goes and prepares nothing beforehand.
+
+    dropout: None for our default.
+    """
     from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
-    from finetune.record import Record
-    from finetune.run import train
+    from finetune.record import Record, plain
 
-    output = job.folder / f"ours {mixed_precision}"
+    output = job.folder / f"ours {mixed_precision} {dropout}"
     chance = {} if job.by_chance else {"mask_time_probability": 0.0, "dropout": 0.0}
+    chance |= {} if dropout is None else {"dropout": dropout}
     config = TrainConfig(
         output=output,
         model=ModelConfig(base=str(job.folder / "model"), **chance),  # type: ignore[arg-type]
@@ -43,9 +51,14 @@ def ours(job: TrainingJob, mixed_precision: str) -> Callable[[], Trained]:
     )
     config.check()
 
+    told = job.folder / f"{output.name}.yaml"
+    told.write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
+
     def one_round() -> Trained:
-        with contextlib.redirect_stdout(io.StringIO()):
-            train(config)
+        command = [sys.executable, str(COMMAND), "--config", str(told)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode != 0:
+            raise RuntimeError((ended.stderr or ended.stdout).strip() or f"exit code {ended.returncode}")
         updates = []
         heard = 0.0
         for line in Record(output).read_log():

@@ -77,7 +77,8 @@ class Trained:
 
 def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJob:
     """Write the model and the manifests. Raises UsageError where there is no such speech."""
-    utterances = _chosen(config)
+    size, accumulate = (config.batch or 4, 1) if device == "cpu" else (config.batch or 16, 2)
+    utterances = _chosen(config, size * accumulate * (WARM_UP_UPDATES + config.updates))
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, set_seed
     from transformers.utils import logging
 
@@ -102,7 +103,6 @@ def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJ
     vocabulary.save(folder / "model")
     Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder / "model")
 
-    size, accumulate = (config.batch or 4, 1) if device == "cpu" else (config.batch or 16, 2)
     return TrainingJob(
         folder=folder,
         device=device,
@@ -124,13 +124,14 @@ def _cap_for(durations: Sequence[float], size: int) -> float:
     return cap
 
 
-def _chosen(config: TrainingPeersConfig) -> list[Utterance]:
+def _chosen(config: TrainingPeersConfig, heard: int) -> list[Utterance]:
+    """heard: utterances that a round holds."""
     folder = config.data or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
     manifest = folder / "librispeech" / "train.jsonl"
     if not manifest.exists():
         raise UsageError(f"{manifest}: not there; expected speech: name its folder with --data")
     listed = [u for u in corpus.open_corpus(str(manifest)).utterances if u.duration <= config.max_seconds]
-    count = min(config.utterances, len(listed))
+    count = min(heard if config.utterances is None else config.utterances, len(listed))
     if count < 1:
         raise UsageError(
             f"{manifest} holds {len(listed)} utterances of up to {config.max_seconds:g} s and --utterances is "

@@ -73,7 +73,10 @@ class ModelConfig:
     """SpecAugment's policy over features while training (whisper, lstm); wav2vec2 has its latent masks instead."""
 
     dropout: float = 0.1
-    """Of attention, hidden states, activations and what the output layer sees; of each layer's input (lstm)."""
+    """Of hidden states, activations and what the output layer sees; of each layer's input (lstm)."""
+
+    attention_dropout: float = 0.0
+    """Of attention weights (wav2vec2). 0 as in the paper's recipe; above it, fast attention is lost on a CPU."""
 
     context_seconds: float = 30.0
     """Audio that Whisper's encoder sees at once; below 30 only to train faster, the checkpoint keeps all positions."""

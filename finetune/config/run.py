@@ -26,8 +26,8 @@ class TrainConfig:
     seed: int = 0
     """Of initial weights, order, masks and dropout."""
 
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Arithmetic of the forward pass; the loss is float32 always."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """Arithmetic of the forward pass; the loss is float32 always. auto: the fastest that the device does well."""
 
     evaluate_every: int = 100
     """Updates between evaluations; a checkpoint is saved at each."""

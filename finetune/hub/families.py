@@ -46,6 +46,7 @@ FAMILIES = {
             "mask_time_length",
             "mask_channel_probability",
             "dropout",
+            "attention_dropout",
             "lora_rank",
             "adapters_only",
         ),

@@ -152,7 +152,7 @@ def _regularisation(config: ModelConfig) -> dict[str, Any]:
     the model has an embedding for masked frames; which frames are masked is drawn by us, within each utterance.
     """
     return {
-        "attention_dropout": config.dropout,
+        "attention_dropout": config.attention_dropout,
         "hidden_dropout": config.dropout,
         "activation_dropout": config.dropout,
         "final_dropout": config.dropout,

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.peers import fine_tuning
 from benchmark.peers.config import TrainingPeersConfig
-from benchmark.peers.fine_tuning import PEER
+from benchmark.peers.fine_tuning import ALIKE, DEFAULT, PEER
 from benchmark.peers.rounds import Absent, turns_of
 from benchmark.peers.training_job import Trained, TrainingJob, Update
 from preprocessing import audio
@@ -50,7 +50,7 @@ def found(speech_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 def test_both_sides_begin_with_the_same_loss(found: dict[str, Any]) -> None:
     """Two computations of one loss: transformers' own, and ours."""
     losses = {name: [update["loss"] for update in rounds[0]["updates"]] for name, rounds in found["rounds"].items()}
-    theirs, ours = losses.pop(PEER), next(iter(losses.values()))
+    theirs, ours = losses[PEER], losses[ALIKE]
     assert len(theirs) == len(ours) == 2
     assert ours[0] == pytest.approx(theirs[0], rel=1e-3)
 
@@ -81,7 +81,7 @@ def job() -> TrainingJob:
 @pytest.mark.parametrize(("rate", "loss", "short"), [(4.1, 3.0, []), (3.9, 3.0, [2.0]), (1.9, 4.0, [2.0, 1.0, None])])
 def test_what_falls_short_is_found(rate: float, loss: float, short: list[float | None]) -> None:
     """Warm-up is not counted: 99 s of it would change every rate."""
-    sides = {PEER: [trained(2.0)] * 3, "ours, float32": [trained(rate, loss)] * 3}
+    sides = {PEER: [trained(2.0)] * 3, DEFAULT: [trained(rate, loss)] * 3, ALIKE: [trained(rate, loss)] * 3}
     figures = fine_tuning._figures(sides, job(), {"bf16": 300.0, "fp32": 150.0}, demanding=True)
     assert figures[0].ours == pytest.approx(rate)
     assert [figure.at_least for figure in figures if not figure.holds] == short

@@ -1,0 +1,61 @@
+"""Which arithmetic `auto` means, by what processors say of themselves."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.precision import bfloat16_pays_on_cpu, resolve
+
+
+def cpu(folder: Path, vendor: str, flags: str) -> Path:
+    """/proc/cpuinfo of two cores."""
+    core = f"processor\t: 0\nvendor_id\t: {vendor}\nmodel name\t: a: b\nflags\t\t: fpu sse {flags}\nbugs\t\t:\n\n"
+    path = folder / "cpuinfo"
+    path.write_text(core * 2)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "pays"),
+    [
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx2", False),
+    ],
+)
+def test_processors(tmp_path: Path, vendor: str, flags: str, pays: bool) -> None:
+    assert bfloat16_pays_on_cpu(cpu(tmp_path, vendor, flags)) is pays
+
+
+def test_a_processor_that_does_not_tell(tmp_path: Path) -> None:
+    assert not bfloat16_pays_on_cpu(tmp_path / "absent")
+    (tmp_path / "odd").write_text("\x00")
+    assert not bfloat16_pays_on_cpu(tmp_path / "odd")
+
+
+def config(folder: Path, precision: str, family: str = "wav2vec2") -> TrainConfig:
+    model = ModelConfig(family=family, base="somewhere")  # type: ignore[arg-type]
+    return TrainConfig(folder, model, DataConfig(train=["x"]), mixed_precision=precision)  # type: ignore[arg-type]
+
+
+def test_what_is_named_is_taken(tmp_path: Path) -> None:
+    assert [resolve(config(tmp_path, name), begun=False) for name in ("no", "bf16", "fp16")] == ["no", "bf16", "fp16"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_auto_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pays in (False, True):
+        monkeypatch.setattr("finetune.precision.bfloat16_pays_on_cpu", lambda pays=pays: pays)
+        assert resolve(config(tmp_path, "auto"), begun=False) == ("bf16" if pays else "no")
+        assert resolve(config(tmp_path, "auto", "lstm"), begun=False) == "no"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_resumed_run_keeps_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text("mixed_precision: bf16\n")
+    monkeypatch.setattr("finetune.precision.bfloat16_pays_on_cpu", lambda: False)
+    assert resolve(config(tmp_path, "auto"), begun=True) == "bf16"
+    assert resolve(config(tmp_path, "auto"), begun=False) == "no"
