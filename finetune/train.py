@@ -10,8 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Read once, at torch's import. On a CPU an update frees and takes the same gigabytes as the one before: in pages of
-# 4 KiB the kernel spends up to 2.6 s on them beside 6.3 s of arithmetic (wav2vec2-base, 24 s of audio, one core), in pages
-# of 2 MiB 0.2 s (2026-11-23).
+# 4 KiB the kernel spends up to 2.6 s on them beside 6.3 s of arithmetic (wav2vec2-base, 24 s of audio, one core,
+# 2026-11-23), in pages of 2 MiB 0.2 s.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 if sys.path[0] == str(Path(__file__).resolve().parent):
     sys.path[0] = str(ROOT)  # a script's own folder comes first, where our modules would hide libraries of their name
