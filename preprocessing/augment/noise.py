@@ -82,14 +82,14 @@ class Noise(Augmentation):
 
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
         ratio_db = draw(generator, *self.snr_db)
-        noise = self._noise(samples.size, generator)
+        noise = self.excerpt(samples.size, generator)
         level = rms(samples)
         if level == 0.0:
             return samples.copy()
         return samples + noise * np.float32(level / (rms(noise) * decibels(ratio_db)))
 
-    def _noise(self, n_samples: int, generator: torch.Generator) -> Samples:
-        """[n_samples] at any level but zero."""
+    def excerpt(self, n_samples: int, generator: torch.Generator) -> Samples:
+        """The noise itself [n_samples], at any level but zero."""
         if self.colour is not None:
             return generated_noise(n_samples, self.colour, generator)
         path = self._paths[draw_index(generator, len(self._paths))]
