@@ -23,17 +23,19 @@ from benchmark.peers.figures import Figure, Missing, rate_ratio, report
 from benchmark.peers.our_training import ours
 from benchmark.peers.rounds import Absent, Contender, turns_of
 from benchmark.peers.trainer_training import theirs
-from benchmark.peers.training_job import WARM_UP_UPDATES, Trained, TrainingJob, prepare
+from benchmark.peers.training_job import SEED, WARM_UP_UPDATES, Trained, TrainingJob, prepare
 from finetune.config import TrainConfig
+from preprocessing.batching import DurationBatches
 from preprocessing.errors import InputError, UsageError
 
 PEER = "transformers' Trainer"
 DEFAULT, ALIKE = "ours, at its defaults", "ours, alike"
 AT_DEFAULTS = 2.0
 AT_EQUAL_PRECISION = {"cpu": 1.0, "cuda": 2.0}
-LOSS_APART = 1.2  # times: both begin with the same weights, and what is left is the order of utterances
-PADDING = 0.05
+LOSS_APART = 1.2  # times, after as many updates from the same weights, each over the utterances in its own order
+PADDING = 0.05  # of an epoch over the whole corpus
 GFLOP_FOR_A_SECOND = 3 * 14.0  # of audio: wav2vec2-base forward, and twice that backward
+UNTOLD = ("folder", "corpus_seconds")  # of a job, in the figures
 RATE = "s/s"  # seconds of audio in a second
 
 
@@ -56,7 +58,9 @@ def measure(config: TrainingPeersConfig) -> None:
     if config.plot is not None:
         draw(trained, config.plot)
     details: dict[str, object] = {
-        "job": {key: value for key, value in dataclasses.asdict(job).items() if key != "folder"},
+        "job": {
+            key: value for key, value in dataclasses.asdict(job).items() if key not in ("folder", "corpus_seconds")
+        },
         "matmul_peaks_gflops": peaks,
         "rounds": {name: [dataclasses.asdict(one) for one in rounds] for name, rounds in trained.items()},
     }
@@ -100,11 +104,11 @@ def _figures(
     ):
         rates = [one.rate for one in trained[name]]
         figures.append(rate_ratio(f"trained {what}", PEER, rates, peer, RATE, floor if demanding else None))
-    mine, other = _loss(trained[ALIKE]), _loss(trained[PEER])
+    mine, other = trained[ALIKE][0].held_out_loss, trained[PEER][0].held_out_loss
     apart = max(mine, other) / min(mine, other)
     most = LOSS_APART if demanding else None
-    figures.append(Figure("loss per label, apart", PEER, mine, other, "", apart, apart, apart, "x", None, most))
-    mine, other = (100.0 * _padding(trained[name]) for name in (DEFAULT, PEER))
+    figures.append(Figure("held-out loss, apart", PEER, mine, other, "", apart, apart, apart, "x", None, most))
+    mine, other = (100.0 * share for share in corpus_padding(job))
     figures.append(
         Figure("padding", PEER, mine, other, "%", mine, mine, mine, "%", None, 100.0 * PADDING if demanding else None)
     )
@@ -119,14 +123,21 @@ def _figures(
     return figures
 
 
-def _loss(rounds: Sequence[Trained]) -> float:
-    losses = [update.loss for one in rounds for update in one.updates]
-    return sum(losses) / len(losses)
+def corpus_padding(job: TrainingJob) -> tuple[float, float]:
+    """Shares of padding in an epoch over all of the corpus: ours, and the peer's, whose sampler groups by length."""
+    from transformers.trainer_pt_utils import LengthGroupedSampler
 
-
-def _padding(rounds: Sequence[Trained]) -> float:
-    updates = [update for one in rounds for update in one.updates]
-    return 1.0 - sum(update.audio_seconds for update in updates) / sum(update.padded_seconds for update in updates)
+    durations = job.corpus_seconds
+    ours = DurationBatches(durations, max_seconds=job.batch_seconds, seed=SEED).epoch(0)
+    generator = torch.Generator().manual_seed(SEED)
+    size = job.utterances_per_batch
+    order = list(LengthGroupedSampler(size, lengths=[round(1000 * d) for d in durations], generator=generator))
+    theirs = [order[first : first + size] for first in range(0, len(order), size)]
+    heard = sum(durations)
+    mine, other = (
+        sum(len(batch) * max(durations[place] for place in batch) for batch in batches) for batches in (ours, theirs)
+    )
+    return 1.0 - heard / mine, 1.0 - heard / other
 
 
 def _peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> float:

@@ -60,14 +60,16 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
         if ended.returncode != 0:
             raise RuntimeError((ended.stderr or ended.stdout).strip() or f"exit code {ended.returncode}")
         updates = []
-        heard = 0.0
+        heard, held_out_loss = 0.0, float("nan")
         for line in Record(output).read_log():
             if line["kind"] == "train":
                 audio_seconds, heard = line["audio_seconds"] - heard, line["audio_seconds"]
                 seconds = audio_seconds / line["audio_seconds_per_second"]
                 padded = audio_seconds / (1.0 - line["padding_share"])
                 updates.append(Update(line["loss"], audio_seconds, padded, seconds))
+            elif line["kind"] == "validation":
+                held_out_loss = line["loss"]
         shutil.rmtree(output)
-        return Trained(tuple(updates))
+        return Trained(tuple(updates), held_out_loss)
 
     return one_round

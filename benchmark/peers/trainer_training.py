@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.peers.training_job import PEAK_LEARNING_RATE, SEED, Trained, TrainingJob, Update
+from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.corpus import open_corpus
 
 
 @dataclass
@@ -97,7 +99,8 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
         for number, (loss, seconds) in enumerate(zip(clock.losses, clock.seconds, strict=True)):
             seen = collator.seen[number * job.accumulate : (number + 1) * job.accumulate]
             updates.append(Update(loss, sum(valid for valid, _ in seen), sum(padded for _, padded in seen), seconds))
-        return Trained(tuple(updates), preparation_seconds, n_bytes)
+        loss = _held_out_loss(model, job, processor)
+        return Trained(tuple(updates), loss, preparation_seconds, n_bytes)
 
     return one_round
 
@@ -106,24 +109,39 @@ def _prepared(job: TrainingJob, processor: Any) -> Any:
     """The rows of the manifest as float arrays and labels, in an Arrow file: what the example's first part makes."""
     from datasets import Dataset, disable_progress_bars
 
-    from preprocessing import audio, corpus
-
     disable_progress_bars()
-    utterances = corpus.open_corpus(str(job.folder / "train.jsonl")).utterances
+    utterances = open_corpus(str(job.folder / "train.jsonl")).utterances
     rows = Dataset.from_dict({"audio": [str(u.audio) for u in utterances], "text": [u.text for u in utterances]})
 
     def prepare(row: dict[str, Any]) -> dict[str, Any]:
-        waveform = audio.load(row["audio"]).numpy()
-        values = processor.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
-        return {
-            "input_values": values,
-            "input_length": len(values),
-            "labels": processor.tokenizer(row["text"]).input_ids,
-        }
+        values, labels = _example(row["audio"], row["text"], processor)
+        return {"input_values": values, "input_length": len(values), "labels": labels}
 
     (job.folder / "theirs").mkdir(exist_ok=True)
     cache = str(job.folder / "theirs" / "prepared.arrow")
     return rows.map(prepare, remove_columns=rows.column_names, cache_file_name=cache)
+
+
+def _example(path: str, text: str, processor: Any) -> tuple[Any, list[int]]:
+    values = processor.feature_extractor(audio.load(path).numpy(), sampling_rate=SAMPLE_RATE).input_values[0]
+    return values, processor.tokenizer(text).input_ids
+
+
+def _held_out_loss(model: Any, job: TrainingJob, processor: Any) -> float:
+    """The CTC loss for each label over the held-out utterances, one by one, without dropout, in float32."""
+    import torch
+
+    model.eval()
+    model.config.ctc_loss_reduction = "sum"
+    total, n_labels = 0.0, 0
+    for utterance in open_corpus(str(job.folder / "validation.jsonl")).utterances:
+        values, labels = _example(str(utterance.audio), utterance.text, processor)
+        told = {"input_values": values, "labels": labels}
+        with torch.inference_mode():
+            batch = {key: torch.as_tensor(value, device=model.device)[None] for key, value in told.items()}
+            total += float(model(**batch).loss)
+        n_labels += len(labels)
+    return total / n_labels
 
 
 def _clock(device: str) -> Any:

@@ -21,6 +21,7 @@ SEED = 0
 PEAK_LEARNING_RATE = 3e-4
 WARM_UP_UPDATES = 1  # of every round, not measured
 PROFILE = "librispeech"
+HELD_OUT = 4  # utterances whose loss both sides are compared by
 TINY: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -42,6 +43,7 @@ class TrainingJob:
     accumulate: int  # batches in an update of the peer
     batch_seconds: float  # cap on a batch of ours, padding included: as much audio as the peer's mean batch
     updates: int  # measured ones
+    corpus_seconds: tuple[float, ...]  # the duration of every utterance that could have been chosen
     warm_up: int  # updates in which the learning rate rises to PEAK_LEARNING_RATE
     by_chance: bool  # whether anything is: dropout and masks at each side's defaults
 
@@ -65,6 +67,7 @@ class Trained:
     """A round, update by update from the first one, and what it took to prepare the input beforehand."""
 
     updates: tuple[Update, ...]
+    held_out_loss: float  # for each label, after the last update, over the same utterances for all sides
     preparation_seconds: float = 0.0
     preparation_bytes: int = 0  # on the disk
 
@@ -78,7 +81,10 @@ class Trained:
 def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJob:
     """Write the model and the manifests. Raises UsageError where there is no such speech."""
     size, accumulate = (config.batch or 4, 1) if device == "cpu" else (config.batch or 16, 2)
-    utterances = _chosen(config, size * accumulate * (WARM_UP_UPDATES + config.updates))
+    listed = _listed(config)
+    utterances = _spread(listed, config, size * accumulate * (WARM_UP_UPDATES + config.updates))
+    heard = {utterance.id for utterance in utterances}
+    held_out = [utterance for utterance in listed if utterance.id not in heard][:HELD_OUT] or utterances[:1]
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, set_seed
     from transformers.utils import logging
 
@@ -87,14 +93,14 @@ def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJ
     from preprocessing.units import Vocabulary
 
     normalise = profile(PROFILE)
-    rows = [
-        {"id": u.id, "audio": str(Path(str(u.audio)).resolve()), "text": normalise(u.text), "duration": u.duration}
-        for u in utterances
-    ]
-    _write(folder / "train.jsonl", rows)
-    _write(folder / "validation.jsonl", [min(rows, key=lambda row: float(str(row["duration"])))])
+    for name, chosen in (("train", utterances), ("validation", held_out)):
+        rows = [
+            {"id": u.id, "audio": str(Path(str(u.audio)).resolve()), "text": normalise(u.text), "duration": u.duration}
+            for u in chosen
+        ]
+        _write(folder / f"{name}.jsonl", rows)
 
-    vocabulary = Vocabulary.of_characters(str(row["text"]) for row in rows)
+    vocabulary = Vocabulary.of_characters(normalise(u.text) for u in [*utterances, *held_out])
     logging.disable_progress_bar()
     set_seed(SEED)
     shape = TINY if config.quick else {}
@@ -110,6 +116,7 @@ def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJ
         accumulate=accumulate,
         batch_seconds=_cap_for([u.duration for u in utterances], size),
         updates=config.updates,
+        corpus_seconds=tuple(u.duration for u in listed),
         warm_up=config.warm_up,
         by_chance=not config.quick,
     )
@@ -124,19 +131,23 @@ def _cap_for(durations: Sequence[float], size: int) -> float:
     return cap
 
 
-def _chosen(config: TrainingPeersConfig, heard: int) -> list[Utterance]:
-    """heard: utterances that a round holds."""
+def _listed(config: TrainingPeersConfig) -> list[Utterance]:
     folder = config.data or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
     manifest = folder / "librispeech" / "train.jsonl"
     if not manifest.exists():
         raise UsageError(f"{manifest}: not there; expected speech: name its folder with --data")
     listed = [u for u in corpus.open_corpus(str(manifest)).utterances if u.duration <= config.max_seconds]
-    count = min(heard if config.utterances is None else config.utterances, len(listed))
-    if count < 1:
+    if not listed or (config.utterances is not None and config.utterances < 1):
         raise UsageError(
             f"{manifest} holds {len(listed)} utterances of up to {config.max_seconds:g} s and --utterances is "
             f"{config.utterances}; expected 1 or more: raise --max_seconds or --utterances"
         )
+    return listed
+
+
+def _spread(listed: Sequence[Utterance], config: TrainingPeersConfig, heard: int) -> list[Utterance]:
+    """heard: utterances that a round holds."""
+    count = min(heard if config.utterances is None else config.utterances, len(listed))
     return [listed[index * len(listed) // count] for index in range(count)]
 
 

@@ -1,5 +1,6 @@
 """Fine-tuning beside transformers' Trainer, with a tiny model: both learn alike, figures are written, errors told."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,12 @@ def test_a_tiny_model_is_held_to_nothing(found: dict[str, Any]) -> None:
 
 def trained(rate: float, loss: float = 3.0) -> Trained:
     update = Update(loss, audio_seconds=10.0, padded_seconds=10.2, seconds=10.0 / rate)
-    return Trained((Update(loss, 10.0, 10.2, 99.0), update, update))
+    return Trained((Update(loss, 10.0, 10.2, 99.0), update, update), held_out_loss=loss)
 
 
 def job() -> TrainingJob:
-    return TrainingJob(Path(), "cpu", 4, 1, 30.0, 2, 500, True)
+    durations = tuple(8.0 + 0.01 * place for place in range(200))
+    return TrainingJob(Path(), "cpu", 4, 1, 36.0, 2, durations, 500, True)
 
 
 @pytest.mark.parametrize(("rate", "loss", "short"), [(4.1, 3.0, []), (3.9, 3.0, [2.0]), (1.9, 4.0, [2.0, 1.0, None])])
@@ -86,6 +88,15 @@ def test_what_falls_short_is_found(rate: float, loss: float, short: list[float |
     assert figures[0].ours == pytest.approx(rate)
     assert [figure.at_least for figure in figures if not figure.holds] == short
     assert figures[-1].theirs == pytest.approx(100 * 42 * 2.0 / 150)
+
+
+def test_padding_of_an_epoch() -> None:
+    """Brute force for ours: batches of lengths that are all alike need none; the peer's last batch is no exception."""
+    alike = dataclasses.replace(job(), corpus_seconds=(5.0,) * 10)
+    assert fine_tuning.corpus_padding(alike) == (0.0, 0.0)
+    mine, other = fine_tuning.corpus_padding(dataclasses.replace(job(), corpus_seconds=(1.0, 9.0), batch_seconds=9.0))
+    assert mine == 0.0
+    assert other == pytest.approx(1.0 - 10.0 / 18.0)
 
 
 def count(material: int) -> Any:
