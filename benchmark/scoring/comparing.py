@@ -37,7 +37,7 @@ class Heard:
 def compare(by_system: Mapping[str, Sequence[Sample]], profile: Profile, resampling: Resampling) -> list[Comparison]:
     """Every pair of systems over the same clean utterances, all in the order of the resampling."""
     normaliser = Normaliser(profile)
-    counted = {name: count(samples, normaliser) for name, samples in by_system.items()}
+    counted = {name: count(map(normaliser.pair, samples)) for name, samples in by_system.items()}
     return decided(
         [_compared(one, two, counted[one], counted[two], resampling) for one, two in combinations(counted, 2)]
     )

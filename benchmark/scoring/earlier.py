@@ -55,8 +55,8 @@ def paired_changes(
             if id in old[key] and old[key][id].reference == sample.reference
         ]
         first, second = ([pair[side] for pair in shared] for side in (0, 1))
-        one = Heard(first, count(first, normaliser))
-        difference = paired_difference(one, Heard(second, count(second, normaliser)), seed)
+        one = Heard(first, count(map(normaliser.pair, first)))
+        difference = paired_difference(one, Heard(second, count(map(normaliser.pair, second))), seed)
         if difference is not None:
             found[key] = difference
     return found

@@ -10,7 +10,7 @@ from preprocessing.text import Profile
 
 def score(samples: Sequence[Sample], profile: Profile, resampling: Resampling) -> Scores:
     """Rates of one system's samples under a profile; the samples are in the order of the resampling."""
-    return scores_of(count(samples, Normaliser(profile)), resampling)
+    return scores_of(count(map(Normaliser(profile).pair, samples)), resampling)
 
 
 def scores_of(counted: Counted, resampling: Resampling) -> Scores:

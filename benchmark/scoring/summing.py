@@ -147,13 +147,12 @@ def _system(
     heard: dict[str, Heard] = {}
     looping: dict[str, None] = {}
     for condition, samples in by_condition.items():
-        counted = [count(samples, normaliser) for normaliser in normalisers]
+        texts = [first.pair(sample) for sample in samples]
+        counted = [count(texts), *(count(map(other.pair, samples)) for other in normalisers[1:])]
         invented = _hallucinated(samples, counted[0].words.tolist(), counted[0].heard.tolist(), condition in silent)
         if invented is not None:
             summary.hallucinated_words_per_minute[condition] = invented
-        for sample in samples:
-            if loops(first.reference(sample), first.hypothesis(sample)):
-                looping[sample.id] = None
+        looping |= {sample.id: None for sample, pair in zip(samples, texts, strict=True) if loops(*pair)}
         if condition in silent:
             continue
         heard[condition] = Heard(samples, counted[0])
@@ -168,7 +167,7 @@ def _system(
             summary,
             scores=scores,
             slices=slices(samples, counted[0], seed),
-            confusions=confusions((first.reference(sample), first.hypothesis(sample)) for sample in samples),
+            confusions=confusions(texts),
             segments=score_segments(samples, first, seed),
         )
     return replace(summary, loops=list(looping)), heard

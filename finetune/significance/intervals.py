@@ -17,9 +17,8 @@ DRAWS = 2000
 LEVEL = 0.95
 FEWEST_SPEAKERS = 5  # below, speakers vary too little among the draws to mean anything
 MOST_GROUPS = 1000  # more utterances than this are dealt into so many groups: a draw of 100,000 costs no more
-_FARTHEST = (
-    0.9995  # quantile of Student's t that no studentised draw goes beyond: draws without an error have no spread
-)
+# Quantile of Student's t that no studentised draw goes beyond: a draw without any error has no spread to divide by.
+_FARTHEST = 0.9995
 
 Numbers = NDArray[np.float64]
 
