@@ -48,7 +48,7 @@ def heard(system: str, errors: float, condition: str = "clean", count: int = 120
     samples = []
     for index in range(count):
         words = [f"w{word}" for word in texts.integers(50, size=10)]
-        said = ["x" if luck.random() < errors else word for word in words]
+        said = [f"x{word}" if luck.random() < errors else word for word in words]
         sample = Sample(system, f"u{index}", " ".join(words), " ".join(said), 6.0, SECONDS, f"s{index % 8}")
         samples.append(dataclasses.replace(sample, condition=condition))
     return samples

@@ -85,14 +85,14 @@ def test_errors_of_segments_are_those_of_the_whole(segments: list[list[str]], he
 
 
 def test_a_lost_segment_is_its_own_loss() -> None:
-    texts = ("one two three", "four five", "six")
+    texts = ("one two three", "four five", "six seven eight")
     segments = tuple(Segment(float(index), index + 1.0, text) for index, text in enumerate(texts))
-    long = Sample("a", "r", " ".join(texts), "one two three six um", 3.0, SECONDS, segments=segments)
+    long = Sample("a", "r", " ".join(texts), "one two three six seven eight um", 3.0, SECONDS, segments=segments)
     rows = by_segment(texts, long.hypothesis)
-    assert [row[:4] for row in rows] == [(3, 0, 0, 0), (0, 0, 2, 0), (1, 0, 0, 1)]
-    assert [row[4:] for row in rows] == [(0, 13), (9, 9), (3, 3)]
+    assert [row[:4] for row in rows] == [(3, 0, 0, 0), (0, 0, 2, 0), (3, 0, 0, 1)]
+    assert [row[4:] for row in rows] == [(0, 13), (9, 9), (3, 15)]
     found = score_segments([long], Normaliser(profile("verbatim")), seed=0)
-    assert found is not None and found.wer.value == pytest.approx(3 / 6) and found.words == 6
+    assert found is not None and found.wer.value == pytest.approx(3 / 8) and found.words == 8
     assert found.wer.low < found.wer.high
     assert score_segments([Sample("a", "r", "x", "x", 1.0, SECONDS)], Normaliser(profile("verbatim")), seed=0) is None
 
