@@ -50,7 +50,7 @@ def pairs(heard: Mapping[str, Heard], condition: str, seed: int) -> list[Compari
         both = _paired(heard[first], heard[second])
         if both is not None:
             one, two, speakers = both
-            drawn = resample(speakers, seed=seed)
+            drawn = resample(speakers, seed=seed, draws=1)
             found.append(replace(_compared(first, second, one, two, drawn), condition=condition))
     return found
 
@@ -101,7 +101,8 @@ def paired_difference(first: Heard, second: Heard, seed: int) -> Rate | None:
     if both is None:
         return None
     one, two, speakers = both
-    return difference(one.errors.tolist(), two.errors.tolist(), one.words.tolist(), resample(speakers, seed=seed))
+    drawn = resample(speakers, seed=seed, draws=1)
+    return difference(one.errors.tolist(), two.errors.tolist(), one.words.tolist(), drawn)
 
 
 def _paired(first: Heard, second: Heard) -> tuple[Counted, Counted, list[str | None]] | None:

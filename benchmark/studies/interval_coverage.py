@@ -55,7 +55,8 @@ class Voices:
         utterances = self.generator.integers(LEAST_UTTERANCES, MOST_UTTERANCES + 1, self.n_speakers)
         words = self.generator.integers(SHORTEST, LONGEST + 1, (self.n_speakers, MOST_UTTERANCES))
         words[range(MOST_UTTERANCES) >= utterances[:, None]] = 0
-        return words.sum(axis=1)
+        each: NDArray[np.int64] = words.sum(axis=1)
+        return each
 
     def speaker_rates(self) -> "NDArray[np.float64]":
         a, b = self.wer * self.concentration, (1 - self.wer) * self.concentration

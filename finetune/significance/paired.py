@@ -20,7 +20,7 @@ def difference(
     """First rate minus second, paired: below zero, the first is better.
 
     The interval is Student's, over the groups (speakers or utterances) of the resampling. A difference has little skew
-    for a bootstrap to find; with few speakers its draws gave intervals that were too narrow (docs/statistics.md).
+    for a bootstrap to find, and the interval goes with the test below. Only the groups are used, not the draws.
     """
     gained = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
     value = float(gained.sum() / max(np.sum(lengths), 1))
