@@ -1,7 +1,7 @@
 """The figures of a model card: error rates with intervals, on validation and from a benchmark's summary.json.
 
 Nothing is measured here. Validation is counted again from the transcripts that training left; a benchmark's figures
-are taken over as its summary (schema 1) holds them.
+are taken over as its summary (schema 2) holds them.
 """
 
 import json
@@ -16,7 +16,7 @@ from finetune.hub.folder import RunFolder
 from finetune.significance import Rate, rate, resample
 from preprocessing.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)

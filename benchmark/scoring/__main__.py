@@ -1,0 +1,91 @@
+"""Command: `python -m benchmark.scoring RESULTS` scores a finished run again, without any model.
+
+Reads run.json, samples.jsonl, timings.jsonl and throughput.jsonl; writes run.json (where profiles or seed are other
+ones), summary.json and the reports.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preprocessing.command import parse_command, run_command
+from preprocessing.errors import InputError, UsageError
+
+DESCRIPTION = "Score a benchmark's samples again: other text profiles, another seed, a later version of this project."
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """What is scored, and how."""
+
+    results: Path
+    """Folder that benchmark/run.py wrote."""
+
+    profiles: str | None = None
+    """Text profiles, separated by commas, the first one decides (default: those of the run)."""
+
+    seed: int | None = None
+    """Of the bootstrap (default: the run's)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, score, write. Raises InputError for a folder that cannot be scored."""
+    config = parse_command(
+        ScoringConfig,
+        program="python -m benchmark.scoring",
+        description=DESCRIPTION,
+        arguments=arguments,
+        positional=True,
+    )
+    from benchmark.report import write_reports
+    from benchmark.report.table import print_table
+    from benchmark.results import (
+        RUN,
+        SAMPLES,
+        SUMMARY,
+        THROUGHPUT,
+        TIMINGS,
+        read_run,
+        read_samples,
+        read_throughput,
+        read_timings,
+        write_run,
+        write_summary,
+    )
+    from benchmark.scoring import summarise
+    from benchmark.scoring.profiles import profile_differences
+
+    folder = config.results
+    for name in (RUN, SAMPLES):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder / name} is missing; expected a folder that benchmark/run.py wrote, of schema 2 or later: "
+                "name one, or run the benchmark again"
+            )
+    earlier = run = read_run(folder / RUN)
+    if config.profiles is not None:
+        names = [name.strip() for name in config.profiles.split(",") if name.strip()]
+        if not names:
+            raise UsageError("--profiles is empty; expected a text profile or more: name one")
+        run = replace(run, profiles=names)
+    if config.seed is not None:
+        if config.seed < 0:
+            raise UsageError(f"--seed is {config.seed}; expected 0 or more: choose another")
+        run = replace(run, seed=config.seed)
+    samples = list(read_samples(folder / SAMPLES))
+    timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []
+    throughputs = list(read_throughput(folder / THROUGHPUT)) if (folder / THROUGHPUT).is_file() else []
+    summary = summarise(run, samples, timings, throughputs)
+    if run != earlier:
+        write_run(folder / RUN, run)
+    write_summary(folder / SUMMARY, summary)
+    known = {system.facts.name for system in summary.systems}
+    write_reports(folder, summary, [sample for sample in samples if sample.system in known])
+    print_table(summary)
+    for sentence in profile_differences(summary):
+        print(sentence)
+    print(f"written: {folder / SUMMARY} and its reports")
+
+
+if __name__ == "__main__":
+    run_command(main)

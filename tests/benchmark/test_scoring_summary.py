@@ -1,0 +1,163 @@
+"""A whole summary from records made by hand: conditions, failures, systems that did not end; and the command."""
+
+import dataclasses
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+
+from benchmark.results import (
+    ConditionUsed,
+    Run,
+    Sample,
+    StageSeconds,
+    SystemFacts,
+    SystemRun,
+    Throughput,
+    Timing,
+    read_run,
+    read_summary,
+    write_run,
+    write_samples,
+)
+from benchmark.scoring import summarise
+from benchmark.scoring.__main__ import main as command
+from benchmark.scoring.speed import speed
+from preprocessing.errors import InputError, UsageError
+
+SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)
+CONDITIONS = [
+    ConditionUsed("clean", "as it is"),
+    ConditionUsed("babble 5 dB", "voices", snr_db=5.0),
+    ConditionUsed("silence", "nothing", speech=False),
+]
+
+
+def run_of(*names: str, failure: str | None = None) -> Run:
+    systems = [SystemRun(SystemFacts(name, "none", name, 1), 1.5, 0.5, 10**9) for name in names]
+    if failure:
+        systems.append(SystemRun(SystemFacts("broken", "none", "broken", 0), failure=failure))
+    profiles = ["verbatim", "basic"]
+    return Run("2026-01-01T00:00:00+00:00", "x", {}, "test", CONDITIONS, profiles, 3, ["a notice"], {"a": "b"}, systems)
+
+
+def heard(system: str, errors: float, condition: str = "clean", count: int = 120) -> list[Sample]:
+    """Utterances of ten words by eight speakers, a share of the words heard wrong; the same texts for all systems."""
+    texts, luck = np.random.default_rng(0), np.random.default_rng([ord(letter) for letter in system + condition])
+    samples = []
+    for index in range(count):
+        words = [f"w{word}" for word in texts.integers(50, size=10)]
+        said = [f"x{word}" if luck.random() < errors else word for word in words]
+        sample = Sample(system, f"u{index}", " ".join(words), " ".join(said), 6.0, SECONDS, f"s{index % 8}")
+        samples.append(dataclasses.replace(sample, condition=condition))
+    return samples
+
+
+def test_every_condition_is_scored_and_compared() -> None:
+    silence = [
+        Sample(system, "q", "", text, 30.0, SECONDS, condition="silence")
+        for system, text in (("a", "thank you"), ("b", ""))
+    ]
+    samples = [*heard("a", 0.1), *heard("b", 0.3), *heard("a", 0.4, "babble 5 dB"), *heard("b", 0.4, "babble 5 dB")]
+    summary = summarise(run_of("a", "b"), [*samples, *silence], [], [])
+    a, b = summary.systems
+    assert summary.corpus.utterances == 120 and summary.corpus.hours == pytest.approx(0.2)
+    assert (summary.corpus.speakers, summary.corpus.resampling_unit) == (8, "speaker")
+    for system, condition, scores in (
+        ("a", "clean", a.scores["verbatim"]),
+        ("b", "clean", b.scores["basic"]),
+        ("a", "babble 5 dB", a.conditions["babble 5 dB"]["verbatim"]),
+    ):
+        own = [one for one in samples if (one.system, one.condition) == (system, condition)]
+        counted = jiwer.process_words([one.reference for one in own], [one.hypothesis for one in own])
+        assert scores.wer.value == pytest.approx(counted.wer)
+        assert scores.mer is not None and scores.mer.value == pytest.approx(counted.mer)
+        assert scores.wil is not None and scores.wil.value == pytest.approx(counted.wil)
+        for rate in (scores.wer, scores.cer, scores.mer, scores.wil):
+            assert rate.low < rate.value < rate.high
+    assert list(a.conditions) == ["babble 5 dB"]
+    assert a.hallucinated_words_per_minute == {"silence": 4.0}
+    assert b.hallucinated_words_per_minute == {"silence": 0.0}
+    clean, noisy = summary.comparisons
+    assert (clean.condition, clean.different, noisy.condition, noisy.different) == ("clean", True, "babble 5 dB", False)
+    assert clean.sentence.startswith("a beats b: ") and noisy.sentence.startswith("babble 5 dB: ")
+    assert clean.adjusted_p == pytest.approx(2 * (clean.p_value or 0))
+    assert 0 < (summary.minimum_detectable_difference or 0) < 0.1
+    assert a.speed is None and a.confusions and not a.loops and a.segments is None
+    assert summary.notices == ["a notice"]
+
+
+def test_what_is_missing_is_said() -> None:
+    failed = dataclasses.replace(heard("a", 0.1)[0], hypothesis="", error="out of memory")
+    samples = [*heard("a", 0.1)[1:], failed, *heard("b", 0.2)[:60], *heard("unfinished", 0.2)]
+    summary = summarise(run_of("a", "b", failure="no such model"), samples, [], [])
+    a, b, broken = summary.systems
+    assert a.failed_utterances == 1 and a.scores["verbatim"].deletions == 10
+    assert broken.failure == "no such model" and not broken.scores
+    assert b.scores["verbatim"].words == 600
+    told = "\n".join(summary.notices)
+    assert "unfinished did not end: its 120 samples" in told and "b has 60 of 120 utterances under clean" in told
+    [comparison] = summary.comparisons
+    shared = [one for one in samples if one.system == "a" and int(one.id[1:]) < 60]
+    wer = jiwer.wer([one.reference for one in shared], [one.hypothesis for one in shared])
+    assert comparison.difference.value == pytest.approx(wer - b.scores["verbatim"].wer.value)
+    assert summary.systems[0].failure is None and summarise(run_of("a", "c"), samples, [], []).systems[1].failure
+
+
+def test_words_of_empty_references_count_as_insertions_and_a_minute() -> None:
+    samples = [*heard("a", 0.0), Sample("a", "e", "", "um so", 12.0, SECONDS, "s1")]
+    [system] = summarise(run_of("a"), samples, [], []).systems
+    assert system.scores["verbatim"].insertions == 2
+    assert system.hallucinated_words_per_minute == {"clean": 10.0}
+
+
+def test_a_sample_that_is_there_twice_counts_once_and_foreign_ones_are_refused() -> None:
+    again = [dataclasses.replace(one, hypothesis=one.reference) for one in heard("a", 0.5)]
+    [system] = summarise(run_of("a"), [*heard("a", 0.5), *again], [], []).systems
+    assert system.scores["verbatim"].wer.value == 0.0 and system.scores["verbatim"].words == 1200
+    with pytest.raises(InputError, match="the run b"):
+        summarise(run_of("b"), heard("a", 0.5), [], [])
+    with pytest.raises(UsageError, match="profile"):
+        summarise(dataclasses.replace(run_of("a"), profiles=["nonsense"]), heard("a", 0.5), [], [])
+
+
+def test_speed_pools_rounds_and_spreads_over_them() -> None:
+    timings = [
+        Timing(system, f"u{index}", round_, 2.0, StageSeconds(0.0, 0.0, 0.01 * (index + 1) * (round_ + 1), 0.0))
+        for system, round_, index in [(s, r, i) for s in "ab" for r in range(3) for i in range(5)]
+    ]
+    batches = [Throughput("a", r, 40.0, 100.0, 2.0 + r, SECONDS, joules=50.0) for r in range(3)]
+    single = Throughput("a", 0, None, 100.0, 50.0, SECONDS)
+    found = speed(run_of("a").systems[0], timings, [*batches, single])
+    assert found is not None and found.load == 1.5
+    own = [timing.seconds.total for timing in timings if timing.system == "a"]
+    assert found.p95 == pytest.approx(np.percentile(own, 95))
+    assert found.rtfx == pytest.approx(30.0 / sum(own))
+    assert found.p50_spread is not None and found.throughput is not None
+    medians = (found.p50_spread.low, found.p50_spread.median, found.p50_spread.high)
+    assert medians == pytest.approx((0.03, 0.06, 0.09))
+    assert (found.throughput.low, found.throughput.median, found.throughput.high) == pytest.approx((25, 100 / 3, 50))
+    assert found.batch_seconds == 40.0 and found.joules_per_audio_second == pytest.approx(0.5)
+    assert speed(run_of("c").systems[0], timings, batches) is None
+
+
+def test_a_folder_is_scored_again_under_other_profiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run.json", run_of("a", "b"))
+    samples = [dataclasses.replace(one, hypothesis=one.hypothesis.upper()) for one in heard("a", 0.1)]
+    write_samples(tmp_path / "samples.jsonl", [*samples, *heard("b", 0.2), *heard("unfinished", 0.2)])
+    command([str(tmp_path), "--profiles", "basic,verbatim", "--seed", "5"])
+    out = " ".join(capsys.readouterr().out.split())
+    summary = read_summary(tmp_path / "summary.json")
+    assert [one.name for one in summary.profiles] == ["basic", "verbatim"]
+    wer = summary.systems[0].scores["basic"].wer.value
+    assert summary.systems[0].scores["verbatim"].wer.value == 1.0 and wer < 0.2
+    assert f"a: WER 100.00% under verbatim, {wer:.2%} under basic: +{100 * (1 - wer):.2f} points." in out
+    assert read_run(tmp_path / "run.json").seed == 5
+    assert (tmp_path / "report.html").is_file() and (tmp_path / "summary.md").is_file()
+
+
+def test_a_folder_of_an_earlier_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    write_samples(tmp_path / "samples.jsonl", heard("a", 0.1))
+    with pytest.raises(InputError, match=r"run\.json is missing.*run the benchmark again"):
+        command([str(tmp_path)])
