@@ -30,6 +30,7 @@ LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "M
 def serve(setup: Setup, line: Connection, terminal: Connection) -> None:
     """The process's main function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # the Hub's and transformers'; what a system prints is counted
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _redirect(terminal)
     _take_place(setup)
@@ -67,11 +68,8 @@ def _run(system: System, heard: Iterator[tuple[Batch, list[Sound]]], clock: Cloc
 
 def _load(setup: Setup, clock: Clock, line: Connection) -> System | None:
     """The system; None where the parent was told why there is none."""
-    from transformers.utils import logging
-
     from benchmark.systems import load_system
 
-    logging.disable_progress_bar()
     began = time.perf_counter()
     try:
         system = load_system(setup.spec, setup.options)
