@@ -78,25 +78,15 @@ def test_what_is_no_answer_is_shown(wrong: Any) -> None:
 
 def test_our_own_time_is_next_to_none(tmp_path: Path) -> None:
     """A system that computes for 20 ms and looks at the clock itself, in a real process: what we time beside that is
-    under 1 % of it, and what a round takes beside it, decoding, messages and all, is under 5 % (the least of rounds).
+    under 1 % of it.
     """
     material = material_of(odd_systems.corpus(tmp_path, 8))
     entrant = Entrant(Setup(named("Busy"), OPTIONS, material), 60.0, tmp_path / "printed.txt", lambda *lost: None)
     batches = [((0, place),) for place in range(8)] * 5
-    beside, rounds = [], []
     try:
-        for one in entrant.run(batches, overlap=False):
-            if isinstance(one, BatchDone):
-                beside.append(one.seconds.total - one.seconds.decode - float(one.heard[0].hypothesis))
-        for _ in range(3):
-            own = 0.0
-            for one in entrant.run(batches, overlap=True):
-                if isinstance(one, BatchDone):
-                    own += float(one.heard[0].hypothesis)
-                else:
-                    rounds.append(one.wall_seconds / own - 1.0)
+        done = [one for one in entrant.run(batches, overlap=False) if isinstance(one, BatchDone)]
     finally:
         entrant.close()
-    assert len(beside) == len(batches)
+    assert len(done) == len(batches)
+    beside = [one.seconds.total - one.seconds.decode - float(one.heard[0].hypothesis) for one in done]
     assert 0.0 <= float(np.median(beside)) < 0.01 * 0.020
-    assert 0.0 < min(rounds) < 0.05
