@@ -3,14 +3,11 @@
 What is measured lies in contest.py, what is written while it runs in record.py; a run that was stopped goes on.
 """
 
-import hashlib
 import re
-import shlex
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -19,43 +16,31 @@ from rich.console import Console
 from benchmark import record as records
 from benchmark.config import BenchmarkConfig
 from benchmark.contest import Contest, sample
-from benchmark.machine import describe_machine
-from benchmark.material import CLEAN, Material, choose, choose_conditions
+from benchmark.inputs import chosen_corpus, chosen_device, described, order_of
+from benchmark.material import Material, choose, choose_conditions
 from benchmark.measure import Entrant, Heard, Item, Setup
-from benchmark.offline import DEMO_CORPUS, hub_has
 from benchmark.progress import Steps
 from benchmark.ranks import Ranks, join, leave
-from benchmark.record import PRINTED, Key, Record
+from benchmark.record import PRINTED, Record
 from benchmark.report import write_reports
 from benchmark.report.table import print_table
 from benchmark.results import (
     RUN,
     SUMMARY,
-    CorpusFacts,
-    ProfileUsed,
     Run,
     Sample,
     Summary,
-    SystemFacts,
     SystemRun,
-    SystemSummary,
-    Throughput,
-    Timing,
     read_summary,
     write_run,
     write_summary,
 )
-from benchmark.scoring import compare, score
-from benchmark.speed import speed_of
+from benchmark.summing import summarise
 from benchmark.systems import parse_models
 from benchmark.systems.base import LoadOptions, SystemSpec
-from finetune.significance import resample
-from preprocessing.corpus import Corpus, Utterance, open_corpus
+from preprocessing.corpus import Corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
-
-DEFAULT_DATASET = "openslr/librispeech_asr"
-DEFAULT_DATA = f"hf:{DEFAULT_DATASET}:clean:test"
 
 
 def benchmark(config: BenchmarkConfig) -> None:
@@ -66,14 +51,14 @@ def benchmark(config: BenchmarkConfig) -> None:
     earlier = _earlier_result(config)
     specs = parse_models(config.models)
     conditions = choose_conditions(config)
-    device = _device(config.device)
+    device = chosen_device(config.device)
     ranks = join()
     folder = ranks.from_first(config.output or Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}")
     console = Console(quiet=not ranks.first)
     if ranks.first:
         records.refuse_unusable(folder, overwrite=config.overwrite)
     notices = [spec.notice for spec in specs if spec.notice]
-    corpus = _corpus(config, notices).whole()
+    corpus = chosen_corpus(config, notices).whole()
     material = choose(conditions, corpus.utterances, config.condition_utterances)
     for notice in notices:
         console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
@@ -114,7 +99,7 @@ def measure(
     console: Console,
 ) -> tuple[Run | None, list[Sample]]:
     """The run and its samples in their order; None in every process but the first."""
-    run = _run(config, specs, material, corpus, ranks, device, notices)
+    run = described(config, specs, material, corpus, ranks, device, notices)
     record = Record(folder, ranks.file_rank)
     if ranks.first:
         run = records.begin(folder, run, overwrite=config.overwrite)
@@ -157,95 +142,7 @@ def measure(
     run = replace(run, systems=[replace(one, failure=failed.get(one.facts.name)) for one in run.systems])
     write_run(folder / RUN, run)
     record.gather()
-    return run, record.finish(_order(specs, material))
-
-
-def finish(folder: Path, run: Run, samples: Sequence[Sample], earlier: Summary | None) -> Summary:
-    """Sum up and write summary.json, summary.md and report.html."""
-    record = Record(folder)
-    record.read()
-    summary = summarise(run, samples, record.timings, record.throughput)
-    if earlier is not None:
-        summary = replace(summary, changes=import_module("benchmark.scoring").changes(earlier, summary))
-    write_summary(folder / SUMMARY, summary)
-    write_reports(folder, summary, samples)
-    return summary
-
-
-def summarise(
-    run: Run, samples: Iterable[Sample], timings: Sequence[Timing], throughputs: Sequence[Throughput]
-) -> Summary:
-    """Clean speech alone, from the samples and timings."""
-    clean = [one for one in samples if one.condition == CLEAN]
-    by_id = {one.id: one for one in clean}
-    whole = {
-        told.facts.name: [one for one in clean if one.system == told.facts.name]
-        for told in run.systems
-        if told.failure is None
-    }
-    profiles = [profile(name) for name in run.profiles]
-    resampling = resample([one.speaker for one in by_id.values()], seed=run.seed)
-    return Summary(
-        created=run.created,
-        command=run.command,
-        machine=run.machine,
-        corpus=CorpusFacts(
-            reference=run.corpus,
-            utterances=len(by_id),
-            hours=sum(one.audio_seconds for one in by_id.values()) / 3600,
-            speakers=len({one.speaker for one in by_id.values()} - {None}),
-            resampling_unit=resampling.unit,
-        ),
-        profiles=[ProfileUsed(one.name, one.version, one.description) for one in profiles],
-        systems=[
-            SystemSummary(
-                facts=told.facts,
-                scores={
-                    used.name: score(whole[told.facts.name], used, resampling)
-                    for used in profiles
-                    if told.failure is None
-                },
-                speed=speed_of(told, timings, throughputs) if told.failure is None else None,
-                peak_memory_bytes=told.peak_memory_bytes,
-                peak_device_memory_bytes=told.peak_device_memory_bytes,
-                failed_utterances=sum(one.error is not None for one in whole.get(told.facts.name, ())),
-                failure=told.failure,
-            )
-            for told in run.systems
-        ],
-        comparisons=compare(whole, profiles[0], resampling),
-        notices=run.notices,
-        settings=run.settings,
-        conditions=run.conditions,
-    )
-
-
-def _run(
-    config: BenchmarkConfig,
-    specs: Sequence[SystemSpec],
-    material: Material,
-    corpus: Corpus,
-    ranks: Ranks,
-    device: str,
-    notices: Sequence[str],
-) -> Run:
-    machine = describe_machine(device)
-    if ranks.count > 1:
-        machine["processes"] = f"{ranks.count}, the first of which measured latency and throughput"
-    return Run(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "benchmark/run.py", *sys.argv[1:]]),
-        machine=machine,
-        corpus=corpus.reference,
-        conditions=[condition.used for condition in material.conditions],
-        profiles=list(config.profiles),
-        seed=config.seed,
-        notices=list(notices),
-        settings=config.settings() | {"corpus fingerprint": _fingerprint(corpus.utterances)},
-        systems=[
-            SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice)) for spec in specs
-        ],
-    )
+    return run, record.finish(order_of(specs, material))
 
 
 def _entrant(setup: Setup, config: BenchmarkConfig, record: Record, ranks: Ranks) -> Entrant:
@@ -265,31 +162,16 @@ def _entrant(setup: Setup, config: BenchmarkConfig, record: Record, ranks: Ranks
     return Entrant(setup, config.timeout, log, lose, lost)
 
 
-def _order(specs: Sequence[SystemSpec], material: Material) -> dict[Key, int]:
-    keys = [
-        (spec.name, material.name(item), material.utterance(item).id) for spec in specs for item in material.items()
-    ]
-    return {key: place for place, key in enumerate(keys)}
-
-
-def _fingerprint(utterances: Sequence[Utterance]) -> str:
-    """Changes with any utterance's name, text or length."""
-    digest = hashlib.sha256()
-    for one in utterances:
-        digest.update(repr((one.id, one.text, one.duration, one.start, one.stop)).encode())
-    return digest.hexdigest()[:12]
-
-
-def _device(asked: str) -> str:
-    import torch
-
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device is cuda, but torch finds no GPU; expected one: use --device cpu, or check the driver"
-        )
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return asked
+def finish(folder: Path, run: Run, samples: Sequence[Sample], earlier: Summary | None) -> Summary:
+    """Sum up and write summary.json, summary.md and report.html."""
+    record = Record(folder)
+    record.read()
+    summary = summarise(run, samples, record.timings, record.throughput)
+    if earlier is not None:
+        summary = replace(summary, changes=import_module("benchmark.scoring").changes(earlier, summary))
+    write_summary(folder / SUMMARY, summary)
+    write_reports(folder, summary, samples)
+    return summary
 
 
 def _earlier_result(config: BenchmarkConfig) -> Summary | None:
@@ -299,16 +181,3 @@ def _earlier_result(config: BenchmarkConfig) -> Summary | None:
     if not (config.compare / SUMMARY).is_file():
         raise UsageError(f"--compare {config.compare} holds no {SUMMARY}; expected an earlier result: name its folder")
     return read_summary(config.compare / SUMMARY)
-
-
-def _corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
-    """The corpus asked for; the embedded demo where the default one is out of reach, said in `notices`."""
-    if config.data is not None:
-        return open_corpus(config.data, limit=config.limit)
-    if hub_has(DEFAULT_DATASET, kind="dataset"):
-        return open_corpus(DEFAULT_DATA, limit=config.limit)
-    notices.append(
-        "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus stands in: synthetic commands "
-        "that say nothing of real speech."
-    )
-    return open_corpus(str(DEMO_CORPUS), limit=config.limit)
