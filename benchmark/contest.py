@@ -137,7 +137,7 @@ class Contest:
         found = self._attempt(entrant, items, cap)
         if found is None or any(done.split for done in found[0]):
             return 0.0
-        return self._audio_seconds(items) / found[1].wall_seconds
+        return self._heard_seconds(found[0]) / found[1].wall_seconds
 
     def _throughput(self, entrant: Entrant, number: int) -> None:
         usual = self._usual_speed(entrant)
@@ -150,7 +150,7 @@ class Contest:
         items = [(0, place) for place in plan.spread_to_seconds(durations, wanted)]
         with self.steps.step(f"{entrant.name}: throughput, round {number + 1} of {self.rounds}", len(items)) as advance:
             found = self._attempt(entrant, items, cap, advance)
-        if found is None:
+        if found is None or self._heard_seconds(found[0]) == 0:
             return
         seconds = NOTHING
         for one in found[0]:
@@ -160,7 +160,7 @@ class Contest:
                 system=entrant.name,
                 round=number,
                 batch_seconds=cap,
-                audio_seconds=self._audio_seconds(items),
+                audio_seconds=self._heard_seconds(found[0]),
                 wall_seconds=found[1].wall_seconds,
                 seconds=seconds,
                 joules=found[1].joules,
@@ -208,6 +208,11 @@ class Contest:
         ]
         speeds = [rtfx(timings) for timings in rounds if timings]
         return statistics.median(speeds) if speeds else None
+
+    def _heard_seconds(self, batches: Sequence[BatchDone]) -> float:
+        """Audio that something came of."""
+        answers = [pair for done in batches for pair in zip(done.batch, done.heard, strict=True)]
+        return self._audio_seconds([item for item, heard in answers if heard.error is None])
 
     def _audio_seconds(self, items: Sequence[Item]) -> float:
         return sum(self.material.utterance(item).duration for item in items)
