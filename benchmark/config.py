@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from preprocessing.errors import UsageError
+
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
@@ -19,7 +21,19 @@ class BenchmarkConfig:
     """Only the first so many utterances."""
 
     output: Path | None = None
-    """Folder for samples.jsonl, summary.json, summary.md and report.html; default runs/benchmark-DATE-TIME."""
+    """Folder of the results, report.html among them; default runs/benchmark-DATE-TIME. An unfinished run goes on."""
+
+    conditions: str = "default"
+    """What is done to the audio: clean, default, all, or a list such as clean,noise:10,reverb; clean is always in."""
+
+    condition_utterances: int = 50
+    """At most so many utterances, spread evenly over the corpus, under each condition other than clean."""
+
+    noise: Path | None = None
+    """Folder of noise recordings for noise:SNR; generated noise where it is not given."""
+
+    rooms: Path | None = None
+    """Folder of room impulse responses for reverb; generated rooms where it is not given."""
 
     profiles: list[str] = field(default_factory=lambda: ["librispeech", "whisper-english"])
     """Text profiles that errors are counted under (`python -m preprocessing.text --list`); the first one decides."""
@@ -30,11 +44,55 @@ class BenchmarkConfig:
     denoise: bool = False
     """Turn stationary noise down before any system hears it, as --data.denoise does in training; counts as decoding."""
 
+    rounds: int = 3
+    """How often latency and throughput are measured; systems take turns within a round."""
+
+    latency_utterances: int = 50
+    """At most so many utterances, spread over durations, are timed one at a time."""
+
+    timeout: float = 600.0
+    """Seconds after which a batch counts as hung: the process is ended, and the utterance at fault counts as failed."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run."""
 
+    compare: Path | None = None
+    """Folder of an earlier result: every figure that has changed since is named."""
+
+    fail_on_regression: bool = False
+    """Exit with 1 where a figure is worse than that of --compare and chance does not explain it."""
+
     seed: int = 0
-    """Of the bootstrap's draws."""
+    """Of the bootstrap's draws, and of noises and rooms."""
 
     overwrite: bool = False
     """Replace the results in an output folder that holds some."""
+
+    def check(self) -> None:
+        """Raises UsageError on values that cannot be, or do not go together."""
+        if not self.profiles:
+            raise UsageError("--profiles is empty; expected a text profile or more: name one")
+        for flag in ("limit", "condition_utterances", "rounds", "latency_utterances"):
+            count = getattr(self, flag)
+            if count is not None and count < 1:
+                raise UsageError(f"--{flag} is {count}; expected 1 or more: raise it")
+        if not self.timeout > 0:
+            raise UsageError(f"--timeout is {self.timeout:g}; expected seconds above 0: raise it")
+        if self.fail_on_regression and self.compare is None:
+            raise UsageError("--fail_on_regression is true, but --compare names no earlier result: name its folder")
+
+    def settings(self) -> dict[str, str]:
+        """The flags that decide what is measured and how, as text; a run goes on only under the same ones."""
+        kept = (
+            "models data limit conditions condition_utterances noise rooms profiles language denoise rounds "
+            "latency_utterances device seed"
+        )
+        return {flag: _written(getattr(self, flag)) for flag in kept.split()}
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "default" if value is None else str(value)

@@ -1,212 +1,183 @@
-"""A whole benchmark: the corpus checked, each system measured in turn, results written as they come, then summed up."""
+"""A whole benchmark: the corpus checked, every system through every pass, results summed up and reported.
 
-import shlex
-import sys
+What is measured lies in contest.py, what is written while it runs in record.py; a run that was stopped goes on.
+"""
+
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from importlib import import_module
 from pathlib import Path
-from typing import TextIO
 
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmark import record as records
 from benchmark.config import BenchmarkConfig
-from benchmark.machine import describe_machine
-from benchmark.measure import Failed, Finished, FirstCall, Loaded, run_system
-from benchmark.offline import DEMO_CORPUS, hub_has
+from benchmark.contest import Contest, sample
+from benchmark.inputs import chosen_corpus, chosen_device, described, order_of
+from benchmark.material import Material, choose, choose_conditions
+from benchmark.measure import Entrant, Heard, Item, Setup
+from benchmark.progress import Steps
+from benchmark.ranks import Ranks, join, leave
+from benchmark.record import PRINTED, Record
 from benchmark.report import write_reports
 from benchmark.report.table import print_table
 from benchmark.results import (
-    CorpusFacts,
-    ProfileUsed,
+    RUN,
+    SUMMARY,
+    Run,
     Sample,
-    Speed,
-    StageSeconds,
     Summary,
-    SystemFacts,
-    SystemSummary,
-    line_of,
+    SystemRun,
+    read_summary,
+    write_run,
     write_summary,
 )
-from benchmark.scoring import compare, score
+from benchmark.summing import summarise
 from benchmark.systems import parse_models
 from benchmark.systems.base import LoadOptions, SystemSpec
-from finetune.significance import Resampling, resample
-from preprocessing.corpus import Corpus, open_corpus
+from preprocessing.corpus import Corpus
 from preprocessing.errors import InputError, UsageError
-from preprocessing.text import Profile, profile
-
-DEFAULT_DATASET = "openslr/librispeech_asr"
-DEFAULT_DATA = f"hf:{DEFAULT_DATASET}:clean:test"
-
-
-@dataclass
-class Measured:
-    """What came back from one system."""
-
-    facts: SystemFacts
-    samples: list[Sample] = field(default_factory=list)
-    load_seconds: float = 0.0
-    first_call_seconds: float = 0.0
-    peak_memory_bytes: int | None = None
-    peak_device_memory_bytes: int | None = None
-    failure: str | None = None
+from preprocessing.text import profile
 
 
 def benchmark(config: BenchmarkConfig) -> None:
     """Run as configured. Raises UserError for wrong usage, unusable data, and where a system failed as a whole."""
-    profiles = [profile(name) for name in config.profiles]
-    if not profiles:
-        raise UsageError("--profiles is empty; expected a text profile or more: name one")
-    if config.limit is not None and config.limit < 1:
-        raise UsageError(f"--limit is {config.limit}; expected 1 or more: raise it")
+    config.check()
+    for name in config.profiles:
+        profile(name)
+    earlier = _earlier_result(config)
     specs = parse_models(config.models)
-    device = _device(config.device)
-    folder = _output_folder(config)
-    console = Console()
+    conditions = choose_conditions(config)
+    device = chosen_device(config.device)
+    ranks = join()
+    folder = ranks.from_first(config.output or Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}")
+    console = Console(quiet=not ranks.first)
+    if ranks.first:
+        records.refuse_unusable(folder, overwrite=config.overwrite)
     notices = [spec.notice for spec in specs if spec.notice]
-    corpus = _corpus(config, notices).whole()
+    corpus = chosen_corpus(config, notices).whole()
+    material = choose(conditions, corpus.utterances, config.condition_utterances)
     for notice in notices:
         console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    options = LoadOptions(device, config.language, config.denoise)
-    with (folder / "samples.jsonl").open("w", encoding="utf-8") as raw:
-        measured = [_measure(spec, options, corpus, raw, console) for spec in specs]
-    summary = summarise(config, corpus, profiles, measured, notices, describe_machine(device))
-    write_summary(folder / "summary.json", summary)
-    samples = [sample for one in measured for sample in one.samples]
-    write_reports(folder, summary, samples)
-    print_table(summary)
-    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
-    failures = [f"{one.facts.name}: {one.failure}" for one in measured if one.failure]
+    try:
+        run, samples = measure(config, specs, material, corpus, folder, ranks, device, notices, console)
+    except KeyboardInterrupt:
+        console.print(f"nothing is lost: the same command with --output {folder} goes on", highlight=False)
+        raise
+    if run is None:
+        leave()
+        return
+    failures = [f"{one.facts.name}: {one.failure}" for one in run.systems if one.failure]
+    if samples:
+        summary = finish(folder, run, samples, earlier)
+        print_table(summary)
+        console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+        if config.fail_on_regression:
+            failures += [
+                f"worse than {config.compare}: {change.sentence}"
+                for change in summary.changes
+                if change.significant and change.kind == "worse"
+            ]
+    leave()
     if failures:
         raise InputError("; ".join(failures))
 
 
-def summarise(
+def measure(
     config: BenchmarkConfig,
+    specs: Sequence[SystemSpec],
+    material: Material,
     corpus: Corpus,
-    profiles: Sequence[Profile],
-    measured: Sequence[Measured],
+    folder: Path,
+    ranks: Ranks,
+    device: str,
     notices: Sequence[str],
-    machine: dict[str, str],
-) -> Summary:
-    """Everything but the samples, from the samples."""
-    resampling = resample([utterance.speaker for utterance in corpus.utterances], seed=config.seed)
-    whole = {one.facts.name: one.samples for one in measured if one.failure is None}
-    return Summary(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "benchmark/run.py", *sys.argv[1:]]),
-        machine=machine,
-        corpus=CorpusFacts(
-            reference=corpus.reference,
-            utterances=len(corpus.utterances),
-            hours=corpus.seconds / 3600,
-            speakers=len({utterance.speaker for utterance in corpus.utterances} - {None}),
-            resampling_unit=resampling.unit,
-        ),
-        profiles=[ProfileUsed(one.name, one.version, one.description) for one in profiles],
-        systems=[_system_summary(one, profiles, resampling) for one in measured],
-        comparisons=compare(whole, profiles[0], resampling),
-        notices=list(notices),
-        settings={
-            "seed": str(config.seed),
-            "limit": str(config.limit or "none"),
-            "noise removal": "on" if config.denoise else "off",
-        },
-    )
+    console: Console,
+) -> tuple[Run | None, list[Sample]]:
+    """The run and its samples in their order; None in every process but the first."""
+    run = described(config, specs, material, corpus, ranks, device, notices)
+    record = Record(folder, ranks.file_rank)
+    if ranks.first:
+        run = records.begin(folder, run, overwrite=config.overwrite)
+        record.read()
+        record.gather()
+    ranks.wait()
+    if not ranks.first:
+        record.read()
 
+    def save(told: SystemRun) -> None:
+        nonlocal run
+        run = records.with_system(run, told)
+        if ranks.first:
+            write_run(folder / RUN, run)
 
-def _device(asked: str) -> str:
-    import torch
-
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device is cuda, but torch finds no GPU; expected one: use --device cpu, or check the driver"
+    options = LoadOptions(device, config.language, config.denoise)
+    with ExitStack() as open_processes:
+        entrants = [
+            _entrant(Setup(spec, options, material, ranks.local_rank, ranks.local_count), config, record, ranks)
+            for spec in specs
+        ]
+        for entrant in entrants:
+            open_processes.callback(entrant.close)
+        n_steps = len(specs) * (3 + 2 * config.rounds)
+        contest = Contest(
+            entrants, material, record, Steps(console, n_steps), device, config.rounds, config.latency_utterances, save
         )
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return asked
-
-
-def _output_folder(config: BenchmarkConfig) -> Path:
-    if config.output is None:
-        return Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}"
-    if config.output.is_file():
-        raise UsageError(f"--output {config.output} is a file; expected a folder: choose another name")
-    if (config.output / "samples.jsonl").exists() and not config.overwrite:
-        raise UsageError(
-            f"--output {config.output} holds results; expected a new folder: choose another, or --overwrite true"
+        if ranks.first:
+            contest.time()
+        contest.batch_seconds, contest.given_up, done = ranks.from_first(
+            (contest.batch_seconds, contest.given_up, record.samples)
         )
-    return config.output
+        record.samples.update(done)
+        contest.transcribe(ranks.mine)
+    failures = ranks.gathered([(entrant.name, entrant.told.failure) for entrant in entrants if entrant.told.failure])
+    ranks.wait()
+    if not ranks.first:
+        return None, []
+    failed = dict(reversed(failures))
+    run = replace(run, systems=[replace(one, failure=failed.get(one.facts.name)) for one in run.systems])
+    write_run(folder / RUN, run)
+    record.gather()
+    return run, record.finish(order_of(specs, material))
 
 
-def _corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
-    """The corpus asked for; the embedded demo where the default one is out of reach, said in `notices`."""
-    if config.data is not None:
-        return open_corpus(config.data, limit=config.limit)
-    if hub_has(DEFAULT_DATASET, kind="dataset"):
-        return open_corpus(DEFAULT_DATA, limit=config.limit)
-    notices.append(
-        "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus stands in: synthetic commands "
-        "that say nothing of real speech."
-    )
-    return open_corpus(str(DEMO_CORPUS), limit=config.limit)
+def _entrant(setup: Setup, config: BenchmarkConfig, record: Record, ranks: Ranks) -> Entrant:
+    name = setup.spec.name
+
+    def lose(item: Item, reason: str) -> None:
+        record.add_sample(sample(setup.material, name, item, Heard("", reason)))
+
+    rank = "" if ranks.file_rank is None else f"-{ranks.rank}"
+    log = record.folder / PRINTED / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', name)}{rank}.txt"
+    failed = {key for key, one in record.samples.items() if one.system == name and one.error is not None}
+    lost = [
+        item
+        for item in setup.material.items()
+        if failed and (name, setup.material.name(item), setup.material.utterance(item).id) in failed
+    ]
+    return Entrant(setup, config.timeout, log, lose, lost)
 
 
-def _measure(spec: SystemSpec, options: LoadOptions, corpus: Corpus, raw: TextIO, console: Console) -> Measured:
-    """Run one system, writing each sample as it comes."""
-    one = Measured(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("left"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"{spec.name}: loading", total=len(corpus.utterances))
-        for message in run_system(spec, options, corpus.utterances):
-            match message:
-                case Loaded():
-                    one.facts, one.load_seconds = message.facts, message.load_seconds
-                case FirstCall():
-                    one.first_call_seconds = message.seconds
-                    bar.update(task, description=spec.name)
-                case Sample():
-                    one.samples.append(message)
-                    raw.write(line_of(message))
-                    raw.flush()
-                    bar.advance(task)
-                case Finished():
-                    one.peak_memory_bytes = message.peak_memory_bytes
-                    one.peak_device_memory_bytes = message.peak_device_memory_bytes
-                case Failed():
-                    one.failure = message.reason
-    if not console.is_terminal:
-        console.print(f"{spec.name}: {len(one.samples)} of {len(corpus.utterances)} utterances", highlight=False)
-    return one
+def finish(folder: Path, run: Run, samples: Sequence[Sample], earlier: Summary | None) -> Summary:
+    """Sum up and write summary.json, summary.md and report.html."""
+    record = Record(folder)
+    record.read()
+    summary = summarise(run, samples, record.timings, record.throughput)
+    if earlier is not None:
+        summary = replace(summary, changes=import_module("benchmark.scoring").changes(earlier, summary))
+    write_summary(folder / SUMMARY, summary)
+    write_reports(folder, summary, samples)
+    return summary
 
 
-def _system_summary(one: Measured, profiles: Sequence[Profile], resampling: Resampling) -> SystemSummary:
-    if one.failure is not None:
-        return SystemSummary(one.facts, {}, None, None, None, 0, one.failure)
-    latencies = np.array([sample.seconds.total for sample in one.samples])
-    p50, p95, p99 = (float(value) for value in np.percentile(latencies, [50, 95, 99]))
-    means = {
-        stage: float(np.mean([getattr(sample.seconds, stage) for sample in one.samples]))
-        for stage in ("decode", "features", "forward", "text")
-    }
-    return SystemSummary(
-        facts=one.facts,
-        scores={used.name: score(one.samples, used, resampling) for used in profiles},
-        speed=Speed(
-            load=one.load_seconds,
-            first_call=one.first_call_seconds,
-            p50=p50,
-            p95=p95,
-            p99=p99,
-            rtfx=sum(sample.audio_seconds for sample in one.samples) / float(latencies.sum()),
-            stages=StageSeconds(**means),
-        ),
-        peak_memory_bytes=one.peak_memory_bytes,
-        peak_device_memory_bytes=one.peak_device_memory_bytes,
-        failed_utterances=sum(sample.error is not None for sample in one.samples),
-    )
+def _earlier_result(config: BenchmarkConfig) -> Summary | None:
+    """What --compare names, read before anything slow."""
+    if config.compare is None:
+        return None
+    if not (config.compare / SUMMARY).is_file():
+        raise UsageError(f"--compare {config.compare} holds no {SUMMARY}; expected an earlier result: name its folder")
+    return read_summary(config.compare / SUMMARY)

@@ -6,12 +6,13 @@ from pathlib import Path
 import jiwer
 import pytest
 
-from benchmark.results import Sample, Summary, read_samples, read_summary
+from benchmark.results import Sample, Summary, read_samples, read_summary, read_timings
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.loopback_hub import loopback_hub
 
+BRIEF = ("--conditions", "clean", "--rounds", "1")
 OWN_SYSTEM = '''
 import os
 from benchmark.results import SystemFacts
@@ -59,7 +60,7 @@ def test_defaults_fall_back_to_the_demo_loudly(tmp_path: Path) -> None:
     """Without a Hub: the embedded checkpoints under their own names, said on the terminal and in the report."""
     output = tmp_path / "out"
     result = run(
-        "benchmark/run.py", "--models", "wav2vec2,whisper", "--limit", "4", "--output", output,
+        "benchmark/run.py", "--models", "wav2vec2,whisper", "--limit", "4", "--output", output, *BRIEF,
         XDG_CACHE_HOME=str(tmp_path / "cache"), HF_HOME=str(tmp_path / "hub"),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -76,7 +77,7 @@ def test_ten_real_utterances(speech: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     data = speech / "librispeech" / "test-other.jsonl"
     models = f"wav2vec2={DEMO / 'wav2vec2'},whisper={DEMO / 'whisper'}"
-    result = run("benchmark/run.py", "--models", models, "--data", data, "--limit", "10", "--output", output)
+    result = run("benchmark/run.py", "--models", models, "--data", data, "--limit", "10", "--output", output, *BRIEF)
     assert result.returncode == 0, result.stderr
     samples, summary = results(output)
     assert summary.corpus.utterances == 10
@@ -100,9 +101,12 @@ def test_ten_real_utterances(speech: Path, tmp_path: Path) -> None:
                 counted.deletions,
                 counted.insertions,
             )
+        timed = [timing for timing in read_timings(output / "timings.jsonl") if timing.system == system.facts.name]
+        assert {timing.id for timing in timed} == {sample.id for sample in mine}
         assert system.speed.rtfx == pytest.approx(
-            sum(s.audio_seconds for s in mine) / sum(s.seconds.total for s in mine), rel=1e-6
+            sum(one.audio_seconds for one in timed) / sum(one.seconds.total for one in timed), rel=1e-6
         )
+        assert system.speed.throughput is not None
 
 
 def test_failures_are_counted_and_stop_nobody(tmp_path: Path) -> None:
@@ -112,12 +116,12 @@ def test_failures_are_counted_and_stop_nobody(tmp_path: Path) -> None:
     output = tmp_path / "out"
     result = run(
         "benchmark/run.py", "--models", "own:Dies,own:Echo,own:Nothing", "--data", data, "--output", output,
-        PYTHONPATH=str(tmp_path),
+        *BRIEF, PYTHONPATH=str(tmp_path),
     )  # fmt: skip
     assert_one_sentence(result, 1, "own:Dies", "exit code 7")
     samples, summary = results(output)
     died, echo, nothing = summary.systems
-    assert died.failure is not None and died.speed is None
+    assert died.failure is not None and "3 times" in died.failure and died.speed is None
     assert len([sample for sample in samples if sample.system == "own:Echo"]) == 6
     assert nothing.failed_utterances == 6
     assert nothing.scores["librispeech"].wer.value == 1.0
@@ -136,6 +140,11 @@ def test_failures_are_counted_and_stop_nobody(tmp_path: Path) -> None:
         (["--data", "nowhere.jsonl"], 1, ["nowhere.jsonl", "no such file"]),
         (["--profiles", "[libri]"], 2, ["libri", "librispeech"]),
         (["--limit", "0"], 2, ["--limit"]),
+        (["--rounds", "0"], 2, ["--rounds is 0"]),
+        (["--timeout", "0"], 2, ["--timeout is 0"]),
+        (["--conditions", "underwater"], 2, ["underwater"]),
+        (["--compare", "nowhere"], 2, ["--compare nowhere", "summary.json"]),
+        (["--fail_on_regression", "true"], 2, ["--compare"]),
         (["--modells", "x"], 2, ["modells"]),
     ],
 )
@@ -165,7 +174,7 @@ def test_a_bad_manifest_line_is_one_sentence(tmp_path: Path, row: dict[str, str]
 def test_a_model_named_explicitly_is_never_replaced(tmp_path: Path) -> None:
     data = write_manifest(tmp_path / "data.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 2))
     result = run(
-        "benchmark/run.py", "--models", "wav2vec2=nobody/nothing", "--data", data, "--output", tmp_path / "out"
+        "benchmark/run.py", "--models", "wav2vec2=nobody/nothing", "--data", data, "--output", tmp_path / "out", *BRIEF
     )
     assert_one_sentence(result, 1, "nobody/nothing", "cannot be loaded")
     assert "stands in" not in result.stdout
@@ -184,7 +193,7 @@ def test_with_a_hub_the_published_default_is_used(tmp_path: Path) -> None:
     output = tmp_path / "out"
     with loopback_hub({"facebook/wav2vec2-base-960h": DEMO / "wav2vec2"}) as endpoint:
         result = run(
-            "benchmark/run.py", "--models", "wav2vec2", "--data", data, "--output", output,
+            "benchmark/run.py", "--models", "wav2vec2", "--data", data, "--output", output, *BRIEF,
             HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path / "hub"),
         )  # fmt: skip
     assert result.returncode == 0, result.stderr

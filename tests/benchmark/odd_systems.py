@@ -1,0 +1,113 @@
+"""Systems that a benchmark must survive, and plain ones that say what a test wants to know; `--models` names them."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.results import SystemFacts
+from benchmark.systems.base import LoadOptions, System, SystemSpec
+from preprocessing import audio
+from tests.conftest import write_manifest
+
+RATE = 16_000
+GUILTY = 24_000  # samples of the utterance that some systems cannot bear
+
+
+def corpus(folder: Path, count: int) -> Path:
+    """A manifest of so many noises, 1.0 s, 1.1 s, ... long; the sixth is the guilty one."""
+    rows = []
+    for place in range(count):
+        path = folder / f"{place}.wav"
+        n_samples = RATE + place * RATE // 10
+        audio.save(path, 0.1 * torch.randn(n_samples, generator=torch.Generator().manual_seed(place)))
+        rows.append({"id": f"u{place}", "audio": str(path), "text": f"the words {place}", "duration": n_samples / RATE})
+    return write_manifest(folder / "corpus.jsonl", rows)
+
+
+class Length(System):
+    """Says how many samples it was given; in batches."""
+
+    batched = True
+
+    def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+        self.facts = SystemFacts(spec.name, spec.family, spec.checkpoint, 0)
+
+    def features(self, waveforms: Sequence[Tensor]) -> Any:
+        return [len(waveform) for waveform in waveforms]
+
+    def forward(self, features: Any) -> Any:
+        return features
+
+    def text(self, outcome: Any) -> list[str]:
+        return [str(length) for length in outcome]
+
+
+class One(Length):
+    batched = False
+
+
+class Raises(Length):
+    def forward(self, features: Any) -> Any:
+        if GUILTY in features:
+            raise MemoryError("no room")
+        return features
+
+
+class Hangs(Length):
+    def forward(self, features: Any) -> Any:
+        if GUILTY in features:
+            time.sleep(1e6)
+        return features
+
+
+class Dies(Length):
+    def forward(self, features: Any) -> Any:
+        if GUILTY in features:
+            os._exit(7)
+        return features
+
+
+class TooFew(Length):
+    """One text, whatever it is given."""
+
+    def text(self, outcome: Any) -> list[str]:
+        return [str(outcome[0])]
+
+
+class Talks(Length):
+    """Writes to the terminal past Python, as libraries in C do."""
+
+    def forward(self, features: Any) -> Any:
+        os.write(1, b"UNWANTED on stdout\n")
+        print("UNWANTED on stderr", file=sys.stderr)
+        return features
+
+
+class Slow(One):
+    """Says which process it is, and takes its time."""
+
+    def forward(self, features: Any) -> Any:
+        time.sleep(0.3)
+        return [os.getpid() for _ in features]
+
+
+class Busy(One):
+    """Computes for 20 ms, more where others take the processor meanwhile, and says how long it was."""
+
+    def features(self, waveforms: Sequence[Tensor]) -> Any:
+        self._began = time.perf_counter()
+        return waveforms
+
+    def forward(self, features: Any) -> Any:
+        while time.perf_counter() < self._began + 0.020:
+            pass
+        return features
+
+    def text(self, outcome: Any) -> list[str]:
+        return [repr(time.perf_counter() - self._began)]

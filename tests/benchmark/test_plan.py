@@ -1,0 +1,42 @@
+"""What is timed and batched: everything once, nothing over its cap, short and long alike."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark import plan
+
+DURATIONS = st.lists(st.floats(0.05, 90.0), min_size=1, max_size=60)
+
+
+@given(DURATIONS, st.sampled_from([None, 20.0, 40.0, 80.0]), st.sampled_from([30.0, 60.0]))
+def test_batches_hold_everything_once_within_the_cap(
+    durations: list[float], cap: float | None, longest_in_batch: float
+) -> None:
+    batches = plan.batches(durations, cap, longest_in_batch)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(durations)))
+    for batch in batches:
+        if len(batch) > 1:
+            longest = max(durations[index] for index in batch)
+            assert cap is not None
+            assert longest * len(batch) <= cap + 1e-9
+            assert longest <= longest_in_batch
+
+
+@given(DURATIONS, st.integers(1, 70))
+def test_a_spread_has_both_ends(durations: list[float], most: int) -> None:
+    chosen = plan.spread_by_duration(durations, most)
+    assert len(chosen) == len(set(chosen)) == min(most, len(durations))
+    assert [durations[index] for index in chosen] == sorted(durations[index] for index in chosen)
+    if most > 1:
+        assert durations[chosen[0]] == min(durations) and durations[chosen[-1]] == max(durations)
+
+
+def test_seconds_asked_for_are_had() -> None:
+    durations = [1.0 + place % 7 for place in range(700)]
+    total = sum(durations[index] for index in plan.spread_to_seconds(durations, 400.0))
+    assert total == pytest.approx(400.0, rel=0.05)
+
+
+def test_everyone_is_first_in_turn() -> None:
+    assert {plan.rotated("abc", number)[0] for number in range(3)} == set("abc")

@@ -1,0 +1,134 @@
+"""A run that was killed goes on where it was: nothing is lost, nothing is done twice, nothing else is mixed in."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmark import record
+from benchmark.config import BenchmarkConfig
+from benchmark.record import Record, drop_torn_line
+from benchmark.results import (
+    RUN,
+    Run,
+    Sample,
+    StageSeconds,
+    SystemFacts,
+    SystemRun,
+    line_of,
+    read_samples,
+    read_timings,
+)
+from preprocessing.errors import UsageError
+from tests.benchmark.odd_systems import corpus
+from tests.commands import assert_one_sentence, run
+from tests.conftest import ROOT
+
+COUNT = 8
+
+
+def wait_for(path: Path, lines: int) -> None:
+    deadline = time.monotonic() + 200
+    while not path.exists() or path.read_bytes().count(b"\n") < lines:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    """kill -9 among the samples: those written stay as they were, the rest are another process's."""
+    output = tmp_path / "out"
+    command = [
+        *("benchmark/run.py", "--models", "tests.benchmark.odd_systems:Slow", "--data", str(corpus(tmp_path, COUNT))),
+        *("--conditions", "clean", "--rounds", "1", "--latency_utterances", "2", "--output", str(output)),
+    ]
+    with subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True) as running:
+        wait_for(output / "samples.jsonl", 2)
+        started = psutil.Process(running.pid).children(recursive=True)
+        os.kill(running.pid, signal.SIGKILL)
+    assert started and not psutil.wait_procs(started, timeout=20)[1], "a killed run leaves no process behind"
+    before = {sample.id: sample for sample in read_samples(output / "samples.jsonl")}
+    timings = (output / "timings.jsonl").read_bytes()
+    assert 2 <= len(before) < COUNT
+    with (output / "samples.jsonl").open("a") as torn:
+        torn.write('{"system":"tests.ben')
+
+    result = run(*command)
+    assert result.returncode == 0, result.stderr
+    after = list(read_samples(output / "samples.jsonl"))
+    assert [sample.id for sample in after] == [f"u{place}" for place in range(COUNT)]
+    for sample in after:
+        if sample.id in before:
+            assert sample == before[sample.id]
+    others = {sample.hypothesis for sample in after if sample.id not in before}
+    assert len(others) == 1 and others.isdisjoint({sample.hypothesis for sample in before.values()})
+    assert (output / "timings.jsonl").read_bytes() == timings
+    assert len(list(read_timings(output / "timings.jsonl"))) == 2
+    assert_one_sentence(run(*command), 2, "holds results", "--overwrite")
+
+
+def a_run(config: BenchmarkConfig, *systems: str, **machine: str) -> Run:
+    return Run(
+        created="", command="", machine=machine, corpus="c", conditions=[], profiles=[], seed=0, notices=[],
+        settings=config.settings() | {"corpus fingerprint": "f"},
+        systems=[SystemRun(SystemFacts(name, name, name, 0)) for name in systems],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (a_run(BenchmarkConfig(limit=9), "a"), "--limit was default, is now 9"),
+        (a_run(BenchmarkConfig(denoise=True), "a"), "--denoise was false, is now true"),
+        (a_run(BenchmarkConfig(conditions="clean"), "a"), "--conditions was default, is now clean"),
+        (a_run(BenchmarkConfig(), "a-demo"), "--models stood for a, and stands for a-demo now"),
+        (replace(a_run(BenchmarkConfig(), "a"), settings={}), "corpus fingerprint has changed"),
+    ],
+)
+def test_another_configuration_is_refused_by_flag(tmp_path: Path, now: Run, told: str) -> None:
+    record.begin(tmp_path, a_run(BenchmarkConfig(), "a"), overwrite=False)
+    before = (tmp_path / RUN).read_bytes()
+    with pytest.raises(UsageError, match=told):
+        record.begin(tmp_path, now, overwrite=False)
+    assert (tmp_path / RUN).read_bytes() == before
+    assert record.begin(tmp_path, now, overwrite=True) == now
+
+
+def test_what_is_no_matter_of_measuring_may_change(tmp_path: Path) -> None:
+    record.begin(tmp_path, a_run(BenchmarkConfig(), "a", cores="2"), overwrite=False)
+    went_on = record.begin(
+        tmp_path, a_run(BenchmarkConfig(timeout=5.0, output=tmp_path), "a", cores="4"), overwrite=False
+    )
+    assert len(went_on.notices) == 1 and "another machine (cores)" in went_on.notices[0]
+
+
+def a_sample(id: str, hypothesis: str = "") -> Sample:
+    return Sample("a", id, "r", hypothesis, 1.0, StageSeconds(0.0, 0.0, 0.0, 0.0))
+
+
+def test_a_line_torn_anywhere_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    whole, torn = line_of(a_sample("first")).encode(), line_of(a_sample("é")).encode()
+    for kept in range(len(torn) + 1):
+        path.write_bytes(whole + torn[:kept])
+        drop_torn_line(path)
+        expected = [a_sample("first"), *([a_sample("é")] if kept == len(torn) else [])]
+        assert list(read_samples(path)) == expected
+
+
+def test_samples_of_several_processes_become_one_file(tmp_path: Path) -> None:
+    for rank, ids in enumerate((["u2", "u0"], ["u1", "u2"])):
+        part = Record(tmp_path, rank)
+        for id in ids:
+            part.add_sample(a_sample(id, f"by {rank}"))
+    whole = Record(tmp_path)
+    whole.gather()
+    ordered = whole.finish({("a", "clean", f"u{place}"): place for place in range(3)})
+    assert [(one.id, one.hypothesis) for one in ordered] == [("u0", "by 0"), ("u1", "by 1"), ("u2", "by 0")]
+    assert list(read_samples(tmp_path / "samples.jsonl")) == ordered
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.jsonl"]
