@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +34,7 @@ from benchmark.results import (
     write_run,
     write_summary,
 )
-from benchmark.summing import summarise
+from benchmark.scoring import changes, summarise
 from benchmark.systems import parse_models
 from benchmark.systems.base import LoadOptions, SystemSpec
 from preprocessing.corpus import Corpus
@@ -168,7 +167,7 @@ def finish(folder: Path, run: Run, samples: Sequence[Sample], earlier: Summary |
     record.read()
     summary = summarise(run, samples, record.timings, record.throughput)
     if earlier is not None:
-        summary = replace(summary, changes=import_module("benchmark.scoring").changes(earlier, summary))
+        summary = replace(summary, changes=changes(earlier, summary))
     write_summary(folder / SUMMARY, summary)
     write_reports(folder, summary, samples)
     return summary

@@ -4,10 +4,21 @@
 scores a folder again. docs/statistics.md says which methods are behind the figures.
 """
 
-from benchmark.scoring.comparing import compare
-from benchmark.scoring.counts import Counted, count
+from benchmark.scoring.comparing import Heard, decided, pairs
+from benchmark.scoring.counts import Counted, Normaliser, count
 from benchmark.scoring.earlier import changes, paired_changes
-from benchmark.scoring.rates import score, scores_of
+from benchmark.scoring.rates import scores_of
 from benchmark.scoring.summing import summarise
 
-__all__ = ["Counted", "changes", "compare", "count", "paired_changes", "score", "scores_of", "summarise"]
+__all__ = [
+    "Counted",
+    "Heard",
+    "Normaliser",
+    "changes",
+    "count",
+    "decided",
+    "paired_changes",
+    "pairs",
+    "scores_of",
+    "summarise",
+]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from benchmark.results import Comparison, Sample
-from benchmark.scoring.counts import Counted, Normaliser, count
+from benchmark.scoring.counts import Counted
 from finetune.significance import (
     LEVEL,
     Rate,
@@ -21,7 +21,6 @@ from finetune.significance import (
     standard_error,
     verdict,
 )
-from preprocessing.text import Profile
 
 CLEAN = "clean"
 
@@ -32,15 +31,6 @@ class Heard:
 
     samples: Sequence[Sample]
     counted: Counted
-
-
-def compare(by_system: Mapping[str, Sequence[Sample]], profile: Profile, resampling: Resampling) -> list[Comparison]:
-    """Every pair of systems over the same clean utterances, all in the order of the resampling."""
-    normaliser = Normaliser(profile)
-    counted = {name: count(map(normaliser.pair, samples)) for name, samples in by_system.items()}
-    return decided(
-        [_compared(one, two, counted[one], counted[two], resampling) for one, two in combinations(counted, 2)]
-    )
 
 
 def pairs(heard: Mapping[str, Heard], condition: str, seed: int) -> list[Comparison]:

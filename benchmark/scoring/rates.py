@@ -1,16 +1,8 @@
 """Rates with intervals from counts: WER, CER, MER and WIL over all utterances together."""
 
-from collections.abc import Sequence
-
-from benchmark.results import Sample, Scores
-from benchmark.scoring.counts import Counted, Normaliser, count
+from benchmark.results import Scores
+from benchmark.scoring.counts import Counted
 from finetune.significance import Rate, Resampling, information_lost, rate
-from preprocessing.text import Profile
-
-
-def score(samples: Sequence[Sample], profile: Profile, resampling: Resampling) -> Scores:
-    """Rates of one system's samples under a profile; the samples are in the order of the resampling."""
-    return scores_of(count(map(Normaliser(profile).pair, samples)), resampling)
 
 
 def scores_of(counted: Counted, resampling: Resampling) -> Scores:

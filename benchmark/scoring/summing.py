@@ -22,8 +22,8 @@ from benchmark.scoring.counts import Normaliser, count
 from benchmark.scoring.rates import scores_of
 from benchmark.scoring.segments import score_segments
 from benchmark.scoring.slices import slices
-from benchmark.scoring.speed import speed
 from benchmark.scoring.words import confusions, loops, words_per_minute
+from benchmark.speed import speed_of
 from finetune.significance import resample
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
@@ -52,7 +52,7 @@ def summarise(
             summaries.append(SystemSummary(one.facts, {}, None, None, None, 0, failure))
             continue
         system, counted = _system(one, heap[one.facts.name], silent, normalisers, run.seed)
-        summaries.append(replace(system, speed=speed(one, timings, throughputs)))
+        summaries.append(replace(system, speed=speed_of(one, timings, throughputs)))
         heard[one.facts.name] = counted
     by_condition = {
         condition: {name: own[condition] for name, own in heard.items() if condition in own}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmark.results import Sample, StageSeconds
-from benchmark.scoring import compare, score
+from benchmark.scoring import Counted, Heard, Normaliser, count, decided, pairs, scores_of
 from finetune.significance import FEWEST_SPEAKERS, Rate, difference, rate, resample, verdict
 from preprocessing.text import profile
 
@@ -23,10 +23,14 @@ def samples(system: str, texts: list[tuple[str, str]]) -> list[Sample]:
     return [Sample(system, f"u{i}", r, h, 1.0, seconds, speaker=f"s{i}") for i, (r, h) in enumerate(texts)]
 
 
+def counted(chosen: list[Sample], name: str) -> Counted:
+    return count(map(Normaliser(profile(name)).pair, chosen))
+
+
 @pytest.mark.parametrize("name", ["verbatim", "librispeech", "whisper-english"])
 def test_scores_are_jiwers(name: str) -> None:
     normalise = profile(name)
-    scores = score(samples("a", TEXTS), normalise, resample([None] * len(TEXTS), seed=0))
+    scores = scores_of(counted(samples("a", TEXTS), name), resample([None] * len(TEXTS), seed=0))
     references, hypotheses = ([normalise(text) for text in column] for column in zip(*TEXTS, strict=True))
     words = jiwer.process_words(references, hypotheses)
     assert scores.wer.value == pytest.approx(words.wer)
@@ -83,8 +87,7 @@ def test_pairing_sees_a_small_steady_difference() -> None:
 
 def test_verdicts() -> None:
     assert verdict("a", "b", Rate(0.05, 0.04, 0.06)) == "b beats a: 4.0 to 6.0 points of WER better, 95 % interval."
-    [comparison] = compare(
-        {"a": samples("a", TEXTS), "b": samples("b", TEXTS)}, profile("verbatim"), resample([None] * 5, seed=0)
-    )
+    heard = {name: Heard(samples(name, TEXTS), counted(samples(name, TEXTS), "verbatim")) for name in ("a", "b")}
+    [comparison] = decided(pairs(heard, "clean", seed=0))
     assert comparison.difference == Rate(0.0, 0.0, 0.0)
     assert "cannot be told apart" in comparison.sentence

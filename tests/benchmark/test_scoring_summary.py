@@ -14,8 +14,6 @@ from benchmark.results import (
     StageSeconds,
     SystemFacts,
     SystemRun,
-    Throughput,
-    Timing,
     read_run,
     read_summary,
     write_run,
@@ -23,7 +21,6 @@ from benchmark.results import (
 )
 from benchmark.scoring import summarise
 from benchmark.scoring.__main__ import main as command
-from benchmark.scoring.speed import speed
 from preprocessing.errors import InputError, UsageError
 
 SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)
@@ -120,26 +117,6 @@ def test_a_sample_that_is_there_twice_counts_once_and_foreign_ones_are_refused()
         summarise(run_of("b"), heard("a", 0.5), [], [])
     with pytest.raises(UsageError, match="profile"):
         summarise(dataclasses.replace(run_of("a"), profiles=["nonsense"]), heard("a", 0.5), [], [])
-
-
-def test_speed_pools_rounds_and_spreads_over_them() -> None:
-    timings = [
-        Timing(system, f"u{index}", round_, 2.0, StageSeconds(0.0, 0.0, 0.01 * (index + 1) * (round_ + 1), 0.0))
-        for system, round_, index in [(s, r, i) for s in "ab" for r in range(3) for i in range(5)]
-    ]
-    batches = [Throughput("a", r, 40.0, 100.0, 2.0 + r, SECONDS, joules=50.0) for r in range(3)]
-    single = Throughput("a", 0, None, 100.0, 50.0, SECONDS)
-    found = speed(run_of("a").systems[0], timings, [*batches, single])
-    assert found is not None and found.load == 1.5
-    own = [timing.seconds.total for timing in timings if timing.system == "a"]
-    assert found.p95 == pytest.approx(np.percentile(own, 95))
-    assert found.rtfx == pytest.approx(30.0 / sum(own))
-    assert found.p50_spread is not None and found.throughput is not None
-    medians = (found.p50_spread.low, found.p50_spread.median, found.p50_spread.high)
-    assert medians == pytest.approx((0.03, 0.06, 0.09))
-    assert (found.throughput.low, found.throughput.median, found.throughput.high) == pytest.approx((25, 100 / 3, 50))
-    assert found.batch_seconds == 40.0 and found.joules_per_audio_second == pytest.approx(0.5)
-    assert speed(run_of("c").systems[0], timings, batches) is None
 
 
 def test_a_folder_is_scored_again_under_other_profiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
