@@ -10,7 +10,6 @@ label, ours is weighted by labels; its first update has a learning rate of 0, ou
 import dataclasses
 import os
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 from benchmark.peers.config import TrainingPeersConfig
 from benchmark.peers.figures import Figure, Missing, rate_ratio, report
 from benchmark.peers.our_training import ours
+from benchmark.peers.peak import peak_gflops
 from benchmark.peers.rounds import Absent, Contender, turns_of
 from benchmark.peers.trainer_training import theirs
 from benchmark.peers.training_job import WARM_UP_UPDATES, Trained, TrainingJob, prepare
@@ -49,7 +49,7 @@ def measure(config: TrainingPeersConfig) -> None:
     own = [name for name in trained if name != PEER]
     if not own:
         raise InputError(f"our own side could not be trained: {missing[0].reason}")
-    peaks = {precision: _peak_gflops(precision, device, threads) for precision in ("bf16", "fp32")}
+    peaks = {precision: peak_gflops(precision, device, threads) for precision in ("bf16", "fp32")}
     figures = _figures(trained, job, peaks, demanding=not config.quick) if PEER in trained else []
     if config.plot is not None:
         draw(trained, config.plot)
@@ -132,24 +132,6 @@ def _loss(rounds: Sequence[Trained]) -> float:
 def _padding(rounds: Sequence[Trained]) -> float:
     updates = [update for one in rounds for update in one.updates]
     return 1.0 - sum(update.audio_seconds for update in updates) / sum(update.padded_seconds for update in updates)
-
-
-def _peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> float:
-    """The fastest of some large matrix products, in 10^9 operations a second."""
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    size = size * 4 if device == "cuda" else size
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    matrix = torch.randn(size, size).to(device, dtype)
-    fastest = float("inf")
-    for _ in range(6):
-        began = time.perf_counter()
-        matrix @ matrix
-        if device == "cuda":
-            torch.cuda.synchronize()
-        fastest = min(fastest, time.perf_counter() - began)
-    torch.set_num_threads(before)
-    return 2.0 * size**3 / fastest / 1e9
 
 
 def _settings(

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
-BLOCK_ROWS = 512  # of the second layer's output: 1 MB of 512 channels, and 2 MB of the first layer's
+BLOCK_ROWS = 1024  # of the second layer's output: 2 MB of 512 channels, made of 4 MB of the first layer's
 N_FFT = 512  # of the positional convolution; at a kernel of 128, 385 frames a block
 AGREES = 1e-4  # largest difference, relative to the original's largest value, beyond 1
 
 
-class UnknownLayer(Exception):
+class UnknownLayerError(Exception):
     """An encoder that is not built of the layers that this module knows; the message says which."""
 
 
@@ -37,7 +37,7 @@ class RowConvolution:
             known_norm = self.group_norm.num_groups == convolution.out_channels and convolution.in_channels == 1
         plain = (convolution.groups, convolution.dilation, convolution.padding) == (1, (1,), (0,))
         if not (known_norm and plain and type(convolution) is nn.Conv1d):
-            raise UnknownLayer(type(layer).__name__)
+            raise UnknownLayerError(type(layer).__name__)
         (self.kernel,), (self.stride,) = convolution.kernel_size, convolution.stride
         # one copy in memory: the original's weight becomes a view of this one
         rows = convolution.weight.detach().transpose(1, 2).contiguous()
@@ -60,7 +60,7 @@ class RowConvolution:
         )
 
     def normalising(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias for an utterance [samples, 1]: with group normalisation over all of it, where there is any."""
+        """Weight and bias for an utterance [samples, 1]: group normalisation is over all of it."""
         if self.group_norm is None:
             return self.weight, self.bias
         windows = self.windows(rows).double()
@@ -75,10 +75,10 @@ class RowConvolution:
 
     def __call__(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """[rows, in] contiguous -> [rows out, out]."""
-        hidden = F.linear(self.windows(rows), weight, bias)
+        hidden = functional.linear(self.windows(rows), weight, bias)
         if self.layer_norm is not None:
             norm = self.layer_norm
-            hidden = F.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+            hidden = functional.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
         if self._gelu:
             return torch.ops.aten.gelu_(hidden)  # type: ignore[no-any-return]
         return self.activation(hidden)  # type: ignore[no-any-return]
@@ -96,7 +96,7 @@ class FastFeatureEncoder(nn.Module):
         self.n_samples: list[int] | None = None
         self._rows = [RowConvolution(layer) for layer in original.conv_layers]
         if len(self._rows) < 2 or any(layer.group_norm is not None for layer in self._rows[1:]):
-            raise UnknownLayer(type(original).__name__)
+            raise UnknownLayerError(type(original).__name__)
 
     def forward(self, input_values: Tensor) -> Tensor:
         """[batch, samples] -> [batch, channels, frames], zeros beyond each utterance."""
@@ -141,10 +141,10 @@ class FastPositions(nn.Module):
         expected = ["conv", "padding", "activation"]
         has = [name for name, _ in original.named_children()]
         if sorted(has) != sorted(expected) or type(convolution).__name__ not in ("Conv1d", "ParametrizedConv1d"):
-            raise UnknownLayer(type(original).__name__)
+            raise UnknownLayerError(type(original).__name__)
         (self._kernel,), (self._padding,) = convolution.kernel_size, convolution.padding
         if not 64 <= self._kernel <= N_FFT // 2:
-            raise UnknownLayer(f"a positional convolution of kernel {self._kernel}")
+            raise UnknownLayerError(f"a positional convolution of kernel {self._kernel}")
         self._groups: int = convolution.groups
         weight = convolution.weight.detach()  # [out, in / groups, kernel], weight normalisation applied
         spectra = torch.fft.rfft(weight.unflatten(0, (self._groups, -1)), N_FFT).conj()
@@ -158,7 +158,7 @@ class FastPositions(nn.Module):
         hop = N_FFT - self._kernel + 1
         blocks = -(-frames // hop)
         after = (blocks - 1) * hop + N_FFT - frames - self._padding
-        padded = F.pad(hidden.transpose(1, 2), (self._padding, after))
+        padded = functional.pad(hidden.transpose(1, 2), (self._padding, after))
         spectra = torch.fft.rfft(padded.unfold(2, N_FFT, hop))  # [batch, channels, blocks, bins]
         columns = spectra.permute(3, 1, 0, 2).reshape(len(self._spectra), self._groups, -1, batch * blocks)
         products = (self._spectra @ columns).reshape(-1, channels, batch, blocks)
@@ -181,7 +181,7 @@ def speed_up(model: Any) -> str:
         original = getattr(parent, name)
         try:
             fast = made(original)
-        except (UnknownLayer, AttributeError) as error:
+        except (UnknownLayerError, AttributeError) as error:
             told.append(f"{what} as transformers has it ({error})")
             continue
         expected, found = original(inputs), fast(inputs)

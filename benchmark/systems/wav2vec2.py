@@ -178,7 +178,7 @@ def _chunking(config: Any) -> Chunking | None:
 
 def _equally_long(planned: tuple[Chunk, ...], at_once: int) -> Iterator[list[Chunk]]:
     """Batches of neighbours that need no padding."""
-    for _, alike in groupby(planned, key=lambda chunk: chunk.stop - chunk.start):
-        row = list(alike)
+    for _, neighbours in groupby(planned, key=lambda chunk: chunk.stop - chunk.start):
+        row = list(neighbours)
         for first in range(0, len(row), at_once):
             yield row[first : first + at_once]

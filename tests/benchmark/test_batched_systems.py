@@ -132,7 +132,8 @@ def test_bfloat16_decides_in_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("listed", "times", "expected"), [(False, 9.0, "float32"), (True, 0.5, "float32"), (True, 2.0, "bfloat16")]
+    ("listed", "times", "expected"),
+    [(False, 9.0, "float32"), (True, 0.5, "float32"), (True, 2.0, "bfloat16")],
 )
 def test_a_trial_decides_on_bfloat16(
     listed: bool, times: float, expected: str, monkeypatch: pytest.MonkeyPatch
@@ -153,7 +154,7 @@ def test_other_precisions_are_refused(asked: str) -> None:
 def test_batches_hold_everything_once() -> None:
     lengths = [int(n) for n in torch.randint(1, 1000, (200,), generator=torch.Generator().manual_seed(4))]
     batches = list(alike(lengths, most_padding=0.1, most=3000))
-    assert sorted(sum(batches, [])) == list(range(200))
+    assert sorted(index for batch in batches for index in batch) == list(range(200))
     for batch in batches:
         padded = max(lengths[i] for i in batch) * len(batch)
         assert padded <= 3000
