@@ -11,7 +11,6 @@ and alike: at the peer's precision and, as the peer, without dropout.
 import dataclasses
 import os
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from benchmark.peers.config import TrainingPeersConfig
 from benchmark.peers.figures import Figure, Missing, rate_ratio, report
 from benchmark.peers.our_training import ours
+from benchmark.peers.peak import peak_gflops
 from benchmark.peers.rounds import Absent, Contender, turns_of
 from benchmark.peers.trainer_training import theirs
 from benchmark.peers.training_job import SEED, WARM_UP_UPDATES, Trained, TrainingJob, prepare
@@ -53,7 +53,7 @@ def measure(config: TrainingPeersConfig) -> None:
     own = [name for name in trained if name != PEER]
     if not own:
         raise InputError(f"our own side could not be trained: {missing[0].reason}")
-    peaks = {precision: _peak_gflops(precision, device, threads) for precision in ("bf16", "fp32")}
+    peaks = {precision: peak_gflops(precision, device, threads) for precision in ("bf16", "fp32")}
     figures = _figures(trained, job, peaks, demanding=not config.quick) if PEER in trained else []
     if config.plot is not None:
         draw(trained, config.plot)
@@ -138,24 +138,6 @@ def corpus_padding(job: TrainingJob) -> tuple[float, float]:
         sum(len(batch) * max(durations[place] for place in batch) for batch in batches) for batches in (ours, theirs)
     )
     return 1.0 - heard / mine, 1.0 - heard / other
-
-
-def _peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> float:
-    """The fastest of some large matrix products, in 10^9 operations a second."""
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    size = size * 4 if device == "cuda" else size
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    matrix = torch.randn(size, size).to(device, dtype)
-    fastest = float("inf")
-    for _ in range(6):
-        began = time.perf_counter()
-        matrix @ matrix
-        if device == "cuda":
-            torch.cuda.synchronize()
-        fastest = min(fastest, time.perf_counter() - began)
-    torch.set_num_threads(before)
-    return 2.0 * size**3 / fastest / 1e9
 
 
 def _settings(

@@ -25,6 +25,7 @@ class LoadOptions:
     device: str  # "cpu" or "cuda"
     language: str | None  # of the speech; None: the model decides
     denoise: bool = False  # waveforms have been through noise removal before a system is given them
+    precision: str = "auto"  # "auto", "float32", "bfloat16" or "float16", where a system can choose
 
 
 class System(ABC):

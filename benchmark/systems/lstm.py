@@ -1,14 +1,14 @@
 """An LSTM-CTC model trained by this project, decoded greedily."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, System, SystemSpec
-from finetune.ctc.collapse import collapse
+from benchmark.systems.base import LoadOptions, SystemSpec
+from benchmark.systems.ctc import CTCSystem, valid_paths
 from finetune.models.lstm import load
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError
@@ -16,8 +16,18 @@ from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
 
-class LSTMSystem(System):
-    """float32, batch 1. Time and memory grow with the audio's length and no faster; no recording is too long."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Normalised features of a batch [batch, bins, frames], and the model's frames of each utterance."""
+
+    features: Features
+    n_frames: tuple[int, ...]
+
+
+class LSTMSystem(CTCSystem):
+    """float32; padded batches, exact. Time and memory grow with the audio's length and no faster; no recording is too
+    long.
+    """
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         self._model = load(spec.checkpoint)
@@ -35,27 +45,26 @@ class LSTMSystem(System):
                 "features": f"{config.features}, normalised by {config.normalisation} statistics",
                 "frame": f"{10 * config.subsampling_factor} ms",
                 "precision": "float32",
-                "batch size": "1",
+                "batch": "padded, each utterance as it is alone",
             },
             notice=spec.notice,
         )
 
     @torch.inference_mode()
-    def features(self, waveforms: Sequence[Tensor]) -> Features:
-        """Normalised features of one utterance [1, bins, frames], computed on the model's device."""
-        (waveform,) = waveforms
-        n_samples = torch.tensor([len(waveform)], device=self._device)
-        if int(self._model.n_frames(n_samples)) < 1:
+    def features(self, waveforms: Sequence[Tensor]) -> Heard:
+        """Normalised features, computed on the model's device."""
+        n_samples = torch.tensor([len(waveform) for waveform in waveforms])
+        n_frames = self._model.n_frames(n_samples)
+        if int(n_frames.min()) < 1:
             raise InputError(
-                f"lasts {len(waveform) / SAMPLE_RATE:.4f} s; expected {self._model.extractor.shortest} samples or "
-                "more: leave it out"
+                f"lasts {int(n_samples.min()) / SAMPLE_RATE:.4f} s; expected {self._model.extractor.shortest} samples "
+                "or more: leave it out"
             )
-        return self._model.features(waveform[None].to(self._device), n_samples)
+        padded = torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
+        features = self._model.features(padded.to(self._device), n_samples.to(self._device))
+        return Heard(features, tuple(n_frames.tolist()))
 
     @torch.inference_mode()
-    def forward(self, features: Any) -> list[int]:
-        path: list[int] = self._model.lm_head(self._model.encode(features))[0].argmax(dim=-1).tolist()
-        return path
-
-    def text(self, outcome: Any) -> list[str]:
-        return [self._vocabulary.decode(collapse(outcome, self._vocabulary.blank))]
+    def forward(self, features: Heard) -> list[list[int]]:
+        best = self._model.lm_head(self._model.encode(features.features)).argmax(dim=-1)
+        return valid_paths(best, features.n_frames)

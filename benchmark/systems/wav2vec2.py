@@ -1,10 +1,15 @@
-"""Any CTC model of transformers, decoded greedily under this project's preprocessing.
+"""Any CTC model of transformers, decoded greedily under this project's preprocessing, as fast as it goes unchanged.
+
+Utterances of like length go through the model as one padded batch that gives each the logits it has alone
+(`finetune.models.exact`); on a CPU convolutions are faster ones (`fast_convolutions`), elsewhere bfloat16 is
+(`precision`). The device keeps the logits: only best units leave it.
 
 A recording of up to WHOLE_SECONDS is heard whole, a longer one in overlapping chunks whose best units are joined and
 collapsed once, over the whole, so that no letter is doubled or lost at a seam. Only one batch's logits exist at a time.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -12,8 +17,11 @@ import torch
 from torch import Tensor
 
 from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, System, SystemSpec
-from finetune.ctc.collapse import collapse
+from benchmark.systems.base import LoadOptions, SystemSpec
+from benchmark.systems.ctc import AT_ONCE_SECONDS, MOST_PADDING, CTCSystem, alike, valid_paths
+from benchmark.systems.fast_convolutions import FastFeatureEncoder, speed_up
+from benchmark.systems.precision import choose
+from finetune.models.exact import ValidFrames
 from finetune.models.wav2vec2 import model_input
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError
@@ -29,11 +37,19 @@ IN_CHUNKS = (
     f"over {WHOLE_SECONDS:g} s: chunks of {CHUNK_SECONDS:g} s with {CONTEXT_SECONDS:g} s of context either side, "
     f"{CHUNKS_AT_ONCE} at a time"
 )
+EXACT_IN_BATCHES = frozenset({"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"})
 WHOLE_ONLY = f"whole, up to {LONGEST_WHOLE_SECONDS:g} s"
 
 
-class Wav2Vec2System(System):
-    """float32, one utterance at a time, equal chunks together: no padding, so group-normalised models are exact too."""
+@dataclass(frozen=True, slots=True)
+class Waveforms:
+    """Normalised waveforms on the model's device, [samples] each, in the order given."""
+
+    values: tuple[Tensor, ...]
+
+
+class Wav2Vec2System(CTCSystem):
+    """Short recordings whole, in batches; chunks of long ones equally long, so that they need no padding."""
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         from transformers import AutoFeatureExtractor, AutoModelForCTC
@@ -54,58 +70,104 @@ class Wav2Vec2System(System):
         self._vocabulary = Vocabulary.load(spec.checkpoint)
         self._normalise: bool = extractor.do_normalize
         self._device = torch.device(options.device)
-        self._model.eval().to(self._device)
+        precision = choose(options.precision, options.device)
+        self._dtype = precision.dtype
+        parameters = sum(parameter.numel() for parameter in self._model.parameters())
+        self._model.eval()
+        exact = self._model.config.model_type in EXACT_IN_BATCHES and not _has_adapter(self._model.config)
+        self._valid_frames = ValidFrames(self._model) if exact else None
+        in_place = "as transformers has them"
+        if exact and options.device == "cpu" and self._dtype == torch.float32:
+            in_place = speed_up(self._model)
+        self._model.to(self._device, self._dtype)
+        if self._dtype != torch.float32:  # what the best unit is, is decided in float32
+            self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
         self._chunking = _chunking(self._model.config)
         self.facts = SystemFacts(
             name=spec.name,
             family=spec.family,
             checkpoint=spec.checkpoint,
-            parameters=sum(parameter.numel() for parameter in self._model.parameters()),
+            parameters=parameters,
             settings={
                 "decoding": "greedy CTC, no language model",
-                "precision": "float32",
-                "batch size": "1",
+                "precision": precision.told,
+                "convolutions": in_place,
+                "batch": "padded, each utterance as it is alone" if exact else "one at a time: padding changes it",
                 "long recordings": WHOLE_ONLY if self._chunking is None else IN_CHUNKS,
             },
             notice=spec.notice,
         )
 
-    def features(self, waveforms: Sequence[Tensor]) -> Tensor:
-        """Normalised over the whole recording, chunked or not."""
-        (waveform,) = waveforms
-        seconds = len(waveform) / SAMPLE_RATE
+    def features(self, waveforms: Sequence[Tensor]) -> Waveforms:
+        """Each normalised over the whole recording, chunked or not."""
+        seconds = max(len(waveform) for waveform in waveforms) / SAMPLE_RATE
         if self._chunking is None and seconds > LONGEST_WHOLE_SECONDS:
             raise InputError(
                 f"lasts {seconds:.0f} s; expected at most {LONGEST_WHOLE_SECONDS:g} s of a model whose frames cannot "
                 "be joined: cut the recording"
             )
-        return model_input(waveform, self._normalise)[None].to(self._device)
+        return Waveforms(
+            tuple(model_input(waveform, self._normalise).to(self._device, self._dtype) for waveform in waveforms)
+        )
 
     @torch.inference_mode()
-    def forward(self, features: Tensor) -> list[int]:
-        n_samples = features.shape[1]
-        if self._chunking is None or n_samples <= WHOLE_SECONDS * SAMPLE_RATE:
-            path: list[int] = self._best(features)[0].tolist()
-            return path
+    def forward(self, features: Waveforms) -> list[list[int]]:
+        """The best unit of each frame, for each recording."""
+        paths: list[list[int]] = [[] for _ in features.values]
+        whole = [i for i, values in enumerate(features.values) if self._is_whole(len(values))]
+        for index in set(range(len(paths))) - set(whole):
+            paths[index] = self._in_chunks(features.values[index])
+        lengths = [len(features.values[index]) for index in whole]
+        device = self._device.type
+        most = AT_ONCE_SECONDS[device] * SAMPLE_RATE if self._valid_frames is not None else 0.0
+        for together in alike(lengths, most_padding=MOST_PADDING[device], most=most):
+            batch = [whole[place] for place in together]
+            for index, path in zip(batch, self._best([features.values[index] for index in batch]), strict=True):
+                paths[index] = path
+        return paths
+
+    def _is_whole(self, n_samples: int) -> bool:
+        return self._chunking is None or n_samples <= WHOLE_SECONDS * SAMPLE_RATE
+
+    def _in_chunks(self, values: Tensor) -> list[int]:
+        """The path of one long recording [samples], joined of its chunks."""
+        assert self._chunking is not None
         joined: list[int] = []
-        for batch in _equally_long(chunks(n_samples, self._chunking), CHUNKS_AT_ONCE):
-            best = self._best(torch.stack([features[0, chunk.start : chunk.stop] for chunk in batch]))
-            for row, chunk in zip(best, batch, strict=True):
-                joined += keep(row, chunk, self._chunking.grid).tolist()
+        for batch in _equally_long(chunks(len(values), self._chunking), CHUNKS_AT_ONCE):
+            best = self._best([values[chunk.start : chunk.stop] for chunk in batch])
+            for path, chunk in zip(best, batch, strict=True):
+                joined += keep(torch.tensor(path), chunk, self._chunking.grid).tolist()
         return joined
 
-    def _best(self, inputs: Tensor) -> Tensor:
-        """[batch, samples] -> the best unit of each frame [batch, frames]."""
-        best: Tensor = self._model(inputs).logits.argmax(dim=-1)
-        return best
+    def _best(self, rows: Sequence[Tensor]) -> list[list[int]]:
+        """Waveforms [samples] -> the best unit of each one's frames."""
+        lengths = [len(row) for row in rows]
+        if min(lengths) == max(lengths):  # a plain call is exact, and faster
+            best = self._model(torch.stack(list(rows))).logits.argmax(dim=-1)
+            return best.tolist()  # type: ignore[no-any-return]
+        assert self._valid_frames is not None
+        inputs = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+        n_samples = torch.tensor(lengths)
+        n_frames = self._model._get_feat_extract_output_lengths(n_samples).long()
+        positions = torch.arange(inputs.shape[1], device=self._device)
+        on_device = n_samples.to(self._device)
+        self._valid_frames.of(on_device, n_frames.to(self._device))
+        encoder = self._model.base_model.feature_extractor
+        if isinstance(encoder, FastFeatureEncoder):
+            encoder.n_samples = lengths
+        mask = (positions < on_device[:, None]).long()
+        best = self._model(inputs, attention_mask=mask).logits.argmax(dim=-1)
+        return valid_paths(best, n_frames.tolist())
 
-    def text(self, outcome: Any) -> list[str]:
-        return [self._vocabulary.decode(collapse(outcome, self._vocabulary.blank))]
+
+def _has_adapter(config: Any) -> bool:
+    """Whether frames are joined further after the transformer, over padding too."""
+    return bool(getattr(config, "add_adapter", False))
 
 
 def _chunking(config: Any) -> Chunking | None:
     """None where frames are not those of unpadded convolutions alone, as with an adapter after the transformer."""
-    if not hasattr(config, "conv_kernel") or getattr(config, "add_adapter", False):
+    if not hasattr(config, "conv_kernel") or _has_adapter(config):
         return None
     return Chunking(
         keep=round(CHUNK_SECONDS * SAMPLE_RATE),
@@ -116,7 +178,7 @@ def _chunking(config: Any) -> Chunking | None:
 
 def _equally_long(planned: tuple[Chunk, ...], at_once: int) -> Iterator[list[Chunk]]:
     """Batches of neighbours that need no padding."""
-    for _, alike in groupby(planned, key=lambda chunk: chunk.stop - chunk.start):
-        row = list(alike)
+    for _, neighbours in groupby(planned, key=lambda chunk: chunk.stop - chunk.start):
+        row = list(neighbours)
         for first in range(0, len(row), at_once):
             yield row[first : first + at_once]

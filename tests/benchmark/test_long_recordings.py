@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.systems import wav2vec2
 from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.wav2vec2 import Wav2Vec2System
+from benchmark.systems.wav2vec2 import Wav2Vec2System, Waveforms
 from preprocessing import audio
 from preprocessing.errors import InputError
 from preprocessing.segment import Chunking
@@ -63,7 +63,7 @@ def test_short_recordings_are_heard_whole(system: Wav2Vec2System, commands: tupl
     assert len(waveform) < wav2vec2.WHOLE_SECONDS * RATE
     features = system.features([waveform])
     with torch.inference_mode():
-        assert system.forward(features) == system._model(features).logits[0].argmax(-1).tolist()
+        assert system.forward(features) == system._model(features.values[0][None]).logits.argmax(-1).tolist()
 
 
 class Oracle(torch.nn.Module):
@@ -92,7 +92,7 @@ def test_every_frame_once_and_logits_of_one_batch(
     oracle = Oracle()
     monkeypatch.setattr(system, "_model", oracle)
     features = torch.randn(1, round(seconds * RATE), generator=torch.Generator().manual_seed(0))
-    path = system.forward(features)
+    (path,) = system.forward(Waveforms((features[0],)))
     assert path == ((features[0].unfold(0, 400, 320)[:, 0].abs() * 1e4).long() % 32).tolist()
     assert oracle.most_alive == 1
     if seconds > 60:

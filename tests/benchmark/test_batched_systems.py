@@ -1,0 +1,162 @@
+"""CTC systems in batches, with faster convolutions: every family's outcome is transformers' own for each utterance."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import Wav2Vec2FeatureExtractor
+
+from benchmark.systems import precision, wav2vec2
+from benchmark.systems.base import LoadOptions, SystemSpec
+from benchmark.systems.ctc import alike
+from benchmark.systems.fast_convolutions import FastFeatureEncoder, FastPositions, speed_up
+from benchmark.systems.wav2vec2 import Wav2Vec2System
+from preprocessing.errors import UsageError
+from preprocessing.features import normalise_waveform
+from preprocessing.units import Vocabulary
+from tests.conftest import DEMO
+from tests.finetune.test_exact_batches import KINDS, SMALL, plain_model
+
+LENGTHS = (16_000, 15_001, 30_000, 400, 28_999, 17_000)
+
+
+def waveforms() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [0.1 * torch.randn(n, generator=generator) for n in LENGTHS]
+
+
+def saved(folder: Path, model: Any) -> SystemSpec:
+    model.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    Vocabulary.load(DEMO / "wav2vec2").save(folder)
+    return SystemSpec("tiny", "wav2vec2", str(folder))
+
+
+@pytest.fixture(autouse=True)
+def many_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SMALL, "vocab_size", 32)
+
+
+def logits_of(system: Wav2Vec2System, rows: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Logits of one padded batch, cut to each row's frames."""
+    seen: list[Tensor] = []
+    system._model.lm_head.register_forward_hook(lambda _, __, logits: seen.append(logits))
+    paths = system._best([normalise_waveform(row) for row in rows])
+    (logits,) = seen
+    return [row[: len(path)] for row, path in zip(logits, paths, strict=True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_padded_batch_has_the_logits_of_single_utterances(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = plain_model(kind).eval()
+    system = Wav2Vec2System(saved(tmp_path, plain), LoadOptions("cpu", None))
+    with torch.inference_mode():
+        for row, logits in zip(waveforms(), logits_of(system, waveforms(), monkeypatch), strict=True):
+            alone = plain(normalise_waveform(row)[None]).logits[0]
+            torch.testing.assert_close(logits, alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2 group", "wav2vec2 layer", "data2vec"])
+def test_paths_keep_their_order(kind: str, tmp_path: Path) -> None:
+    plain = plain_model(kind).eval()
+    system = Wav2Vec2System(saved(tmp_path, plain), LoadOptions("cpu", None))
+    with torch.inference_mode():
+        alone = [plain(normalise_waveform(row)[None]).logits[0].argmax(-1).tolist() for row in waveforms()]
+    assert system.forward(system.features(waveforms())) == alone
+    assert len({tuple(path) for path in alone}) == len(LENGTHS)
+
+
+@pytest.mark.parametrize("seconds", [0.025, 0.0451, 3.3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_faster_feature_encoder_is_the_same(kind: str, seconds: float) -> None:
+    plain, fast = plain_model(kind).eval().base_model, plain_model(kind).eval()
+    assert "feature encoder as matrix products" in speed_up(fast)
+    assert isinstance(fast.base_model.feature_extractor, FastFeatureEncoder)
+    inputs = torch.randn(2, round(seconds * 16_000), generator=torch.Generator().manual_seed(2)) + 0.5
+    with torch.inference_mode():
+        expected = plain.feature_extractor(inputs)
+        torch.testing.assert_close(fast.base_model.feature_extractor(inputs), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 70, 385, 386, 1000])
+@pytest.mark.parametrize("kernel", [128, 101])
+def test_positions_by_spectra_are_the_same(frames: int, kernel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SMALL, "num_conv_pos_embeddings", kernel)
+    plain = plain_model("wav2vec2 group").eval().base_model.encoder.pos_conv_embed
+    hidden = torch.randn(2, frames, 48, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        torch.testing.assert_close(FastPositions(plain)(hidden), plain(hidden), atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_unknown_stays_and_is_told() -> None:
+    model = plain_model("wav2vec2 group").eval()
+    model.base_model.feature_extractor.conv_layers[2].conv.padding = (1,)
+    original = model.base_model.feature_extractor
+    told = speed_up(model)
+    assert model.base_model.feature_extractor is original
+    assert "feature encoder as transformers has it (Wav2Vec2NoLayerNormConvLayer)" in told
+
+
+def test_what_differs_stays_and_is_told() -> None:
+    """An order of operations that the names of its layers do not tell."""
+    model = plain_model("wav2vec2 layer").eval()
+    model.base_model.feature_extractor.conv_layers[1].register_forward_hook(lambda _, __, hidden: hidden + 1)
+    original = model.base_model.feature_extractor
+    assert "(the faster one differs)" in speed_up(model)
+    assert model.base_model.feature_extractor is original
+
+
+def test_adapters_are_heard_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SMALL, "add_adapter", True)
+    monkeypatch.setitem(SMALL, "output_hidden_size", 48)
+    plain = plain_model("wav2vec2 layer").eval()
+    system = Wav2Vec2System(saved(tmp_path, plain), LoadOptions("cpu", None))
+    assert system.facts.settings["batch"].startswith("one at a time")
+    with torch.inference_mode():
+        alone = [plain(normalise_waveform(row)[None]).logits[0].argmax(-1).tolist() for row in waveforms()]
+    assert system.forward(system.features(waveforms())) == alone
+
+
+def test_bfloat16_decides_in_float32(tmp_path: Path) -> None:
+    system = Wav2Vec2System(saved(tmp_path, plain_model("wav2vec2 group")), LoadOptions("cpu", None, False, "bfloat16"))
+    seen = []
+    system._model.lm_head.register_forward_hook(lambda _, __, logits: seen.append(logits.dtype))
+    paths = system.forward(system.features(waveforms()))
+    assert set(seen) == {torch.float32}
+    assert system._model.base_model.dtype == torch.bfloat16
+    assert [len(path) for path in paths] == [49, 46, 93, 1, 90, 52]
+
+
+@pytest.mark.parametrize(
+    ("listed", "times", "expected"),
+    [(False, 9.0, "float32"), (True, 0.5, "float32"), (True, 2.0, "bfloat16")],
+)
+def test_a_trial_decides_on_bfloat16(
+    listed: bool, times: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_lists_bfloat16", lambda: listed)
+    monkeypatch.setattr(precision, "bfloat16_speed_up", lambda: times)
+    chosen = precision.choose("auto", "cpu")
+    assert chosen.told.startswith(expected)
+    assert chosen.dtype == precision.PRECISIONS[expected]
+
+
+@pytest.mark.parametrize("asked", ["float64", "float16"])
+def test_other_precisions_are_refused(asked: str) -> None:
+    with pytest.raises(UsageError, match=f"precision is .?{asked}"):
+        precision.choose(asked, "cpu")
+
+
+def test_batches_hold_everything_once() -> None:
+    lengths = [int(n) for n in torch.randint(1, 1000, (200,), generator=torch.Generator().manual_seed(4))]
+    batches = list(alike(lengths, most_padding=0.1, most=3000))
+    assert sorted(index for batch in batches for index in batch) == list(range(200))
+    for batch in batches:
+        padded = max(lengths[i] for i in batch) * len(batch)
+        assert padded <= 3000
+        assert padded - sum(lengths[i] for i in batch) <= 0.1 * padded
+    assert wav2vec2.Wav2Vec2System.batched
