@@ -6,9 +6,10 @@ decodes them, by a chance that seed, epoch and utterance decide alone.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -68,12 +69,11 @@ def _outside(utterance: Utterance, config: DataConfig) -> str | None:
     )
 
 
-class TrainingExamples(Protocol):
+class TrainingExamples(Dataset["Example | Reject"], ABC):
     """What the loop trains on: a dataset whose keys come in batches, in an order that is a function of the seed."""
 
-    def __getitem__(self, key: Any) -> "Example | Reject": ...
-
-    def batches(self, max_seconds: float, start: int) -> Iterator[Sequence[Any]]:
+    @abstractmethod
+    def batches(self, max_seconds: float, start: int) -> Iterator[list[Any]]:
         """Keys in batches without end, from the `start`-th on; every process deals the same list out."""
 
 
@@ -114,7 +114,7 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class Examples(Dataset["Example | Reject"]):
+class Examples(TrainingExamples):
     """Utterances decoded and prepared on demand; a Visit names one by its place in `utterances`."""
 
     utterances: Sequence[Utterance]

@@ -279,10 +279,10 @@ class Loop:
 class _Stream:
     """An iterator that DataLoader takes as a batch sampler."""
 
-    def __init__(self, batches: Iterator[Sequence[Any]]) -> None:
+    def __init__(self, batches: Iterator[list[Any]]) -> None:
         self._batches = batches
 
-    def __iter__(self) -> Iterator[Sequence[Any]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         return self._batches
 
 

@@ -106,7 +106,7 @@ def placement(accelerator: Accelerator) -> Whole:
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
-    return accelerator.distributed_type == DistributedType.FSDP
+    return bool(accelerator.distributed_type == DistributedType.FSDP)
 
 
 def check_placement(accelerator: Accelerator, config: TrainConfig) -> None:

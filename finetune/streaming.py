@@ -9,10 +9,8 @@ with the same global batch; the position in the data is the number of batches, a
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from torch.utils.data import Dataset
-
 from finetune.config import DataConfig
-from finetune.examples import Preparation, reason_against
+from finetune.examples import Preparation, TrainingExamples, reason_against
 from finetune.models.base import Example
 from preprocessing.buffered_batches import BufferedBatches
 from preprocessing.corpus import Reject, Utterance, stream_corpus
@@ -29,7 +27,7 @@ class Streamed(NamedTuple):
     epoch: int
 
 
-class StreamedExamples(Dataset["Example | Reject"]):
+class StreamedExamples(TrainingExamples):
     """Streamed utterances decoded and prepared on demand.
 
     on_reject: told of everything that is set aside in the first epoch, in the process that reads the stream.
