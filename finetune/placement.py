@@ -109,6 +109,23 @@ def is_sharded(accelerator: Accelerator) -> bool:
     return bool(accelerator.distributed_type == DistributedType.FSDP)
 
 
+def check_launch(environment: Mapping[str, str], *, on_cpu: bool) -> None:
+    """Raises UsageError where accelerate was launched with what this project cannot run, before it is begun.
+
+    environment: variables of this process, by which `accelerate launch` tells what its configuration file says.
+    """
+    if environment.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        raise UsageError(
+            "accelerate is configured for DeepSpeed; expected FSDP, DDP or one process: launch with "
+            "configs/accelerate/zero2.yaml, which shards as ZeRO's stage 2 does, or fsdp.yaml for stage 3"
+        )
+    if on_cpu and environment.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise UsageError(
+            "accelerate is configured for FSDP, which it has for GPUs alone, and there is none; expected DDP or one "
+            "process: launch with configs/accelerate/cpu.yaml or cpu-2.yaml"
+        )
+
+
 def check_placement(accelerator: Accelerator, config: TrainConfig) -> None:
     """Raises UsageError naming the first key that shards do not go with, before any model is loaded."""
     if not is_sharded(accelerator):

@@ -26,7 +26,7 @@ from finetune.hub.push import Target
 from finetune.loop import Loop
 from finetune.models.base import Example, Recogniser
 from finetune.overfit import overfit, without_chance
-from finetune.placement import check_placement
+from finetune.placement import check_launch, check_placement
 from finetune.record import Record, plain
 from finetune.start import look_at
 from finetune.streaming import StreamedExamples
@@ -132,6 +132,7 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     """Where no GPU is, accelerate must be told so: otherwise several processes would not find each other, and each
     would train alone into the same folder.
     """
+    check_launch(os.environ, on_cpu=not torch.accelerator.is_available())
     frozen_at_first = config.optimisation.head_only_updates > 0
     if config.mixed_precision == "fp16" and not torch.accelerator.is_available():
         raise UsageError("--mixed_precision is fp16, but there is no GPU; expected bf16 or no on a CPU: choose one")

@@ -8,14 +8,17 @@ import pytest
 import safetensors.torch
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import nn
+from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
-from finetune.placement import Sharded, check_placement, layer_classes
+from finetune.placement import Sharded, check_launch, check_placement, layer_classes
 from preprocessing.errors import UsageError
 from tests.commands import run
-from tests.conftest import DEMO, absolute, read_manifest, write_manifest
+from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
 
 
 def options(output: Path, train: Path, accumulate: int) -> tuple[str | Path, ...]:
@@ -93,6 +96,31 @@ def test_what_shards_do_not_go_with_is_refused(flag: str, optimisation: Any, mod
     )
     with pytest.raises(UsageError, match=rf"{flag} is .* sharded \(FSDP\)"):
         check_placement(sharded_accelerator(), config)
+
+
+@pytest.mark.parametrize(
+    ("variable", "remedy"), [("ACCELERATE_USE_DEEPSPEED", r"zero2\.yaml"), ("ACCELERATE_USE_FSDP", r"cpu-2\.yaml")]
+)
+def test_a_launch_that_cannot_be_run_is_refused(variable: str, remedy: str) -> None:
+    check_launch({variable: "false"}, on_cpu=True)
+    with pytest.raises(UsageError, match=remedy):
+        check_launch({variable: "true"}, on_cpu=True)
+
+
+@pytest.mark.parametrize(("name", "reshard"), [("fsdp.yaml", True), ("zero2.yaml", False)])
+def test_accelerate_takes_the_configuration(name: str, reshard: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own loader and its own options, as `accelerate launch` hands them over."""
+    config = load_config_from_file(str(ROOT / "configs" / "accelerate" / name))
+    assert config.distributed_type == DistributedType.FSDP
+    options = launch_command_parser()._option_string_actions
+    for key, value in config.fsdp_config.items():
+        assert f"--{key}" in options
+        monkeypatch.setenv(key.upper(), str(value))
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2
+    assert plugin.reshard_after_forward is reshard
+    assert plugin.auto_wrap_policy is transformer_auto_wrap_policy
+    assert not plugin.cpu_ram_efficient_loading
 
 
 def test_transformer_layers_are_found_by_their_attention() -> None:
