@@ -1,18 +1,16 @@
 """finetune/train.py with FSDP 2 on CPUs, which accelerate itself has for GPUs alone: its plug-in, over gloo.
 
-Launched like the command, as a module. Everything but the choice of the device is what several GPUs run. After the run
-its last checkpoint goes to first/ beside the run's folder, and the run is resumed from the one before.
+Launched like the command, as a module. Everything but the choice of the device is what several GPUs run.
 """
 
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-from finetune import checkpoint, run
-from finetune.config import TrainConfig
-from preprocessing.command import parse_command, run_command
+from finetune import run
+from finetune.train import main
+from preprocessing.command import run_command
 
 make_accelerator = run._accelerator
 
@@ -24,18 +22,6 @@ def sharded(config: Any) -> Accelerator:
     )
     accelerator.state.distributed_type = DistributedType.FSDP
     return accelerator
-
-
-def main() -> None:
-    config = parse_command(TrainConfig, program="sharded_train", description="twice")
-    run.train(config)
-    torch.distributed.barrier()
-    if torch.distributed.get_rank() == 0:
-        last = checkpoint.latest(config.output / "checkpoints")
-        assert last is not None
-        last.rename(config.output.parent / "first")
-    torch.distributed.barrier()
-    run.train(config)
 
 
 if __name__ == "__main__":
