@@ -21,7 +21,9 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A part of the data as it was used, rejects left out. `speakers` counts those named; 0 says nothing."""
+    """A part of the data as it was used, rejects left out. `speakers` counts those named; 0 says nothing.
+    No utterances are told of what was streamed.
+    """
 
     corpora: tuple[str, ...]
     utterances: int
@@ -54,11 +56,12 @@ def describe(
 ) -> About:
     """What a run is made of, from its configuration and the utterances that it uses."""
     held_out = config.data.validation is None
+    known = _material(config.data.train, training)
     references = config.data.train if config.data.validation is None else [config.data.validation]
     return About(
         base=hub_id(config.model.base, config.model.family),
         parameters=parameters,
-        training=_material(config.data.train, training),
+        training=_streamed(known) if config.data.streaming else known,
         validation=_material(references, validation),
         held_out=held_out,
         profile=without_folders(text_profile.name),
@@ -103,6 +106,11 @@ def from_json(text: str) -> About:
         lists = {key: tuple(material[key]) for key in ("corpora", "languages")}
         fields[part] = Material(**material | lists)
     return About(**fields)
+
+
+def _streamed(known: Material) -> Material:
+    """Of a stream, corpora and languages are told; how much it holds is not known from its first utterances."""
+    return dataclasses.replace(known, utterances=0, hours=0.0, speakers=0)
 
 
 def _material(references: Sequence[str], utterances: Sequence[Utterance]) -> Material:

@@ -8,7 +8,8 @@ import json
 import os
 import random
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,17 @@ class Progress:
     fingerprint: str = ""  # of corpus, units and batch settings; another one cannot be resumed
 
 
+@dataclass(frozen=True)
+class States:
+    """What a checkpoint holds beside the weights: plain values and tensors. `random` has an entry for each process."""
+
+    optimiser: Mapping[str, Any]
+    schedule: Mapping[str, Any]
+    random: Sequence[Mapping[str, Any]]
+
+
 def save(
-    folder: Path,
-    module: nn.Module,
-    optimiser: Any,
-    schedule: Any,
-    progress: Progress,
-    average: MovingAverage | None = None,
+    folder: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None = None
 ) -> Path:
     """Write folder/update-NNNNNNNN and drop all but the last KEPT. Returns the new checkpoint.
 
@@ -53,7 +58,7 @@ def save(
     beside = folder / f"{target.name}.partial"
     shutil.rmtree(beside, ignore_errors=True)
     try:
-        _write(beside, module, optimiser, schedule, progress, average)
+        _write(beside, module, states, progress, average)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap what the disk says
         shutil.rmtree(beside, ignore_errors=True)
         last = latest(folder)
@@ -70,15 +75,12 @@ def save(
     return target
 
 
-def _write(
-    beside: Path, module: nn.Module, optimiser: Any, schedule: Any, progress: Progress, average: MovingAverage | None
-) -> None:
+def _write(beside: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None) -> None:
     beside.mkdir(parents=True)
     safetensors.torch.save_model(module, str(beside / "weights.safetensors"))
     if average is not None:
         safetensors.torch.save_file(average.state_dict(), str(beside / AVERAGE))
-    states = {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "random": _random_states()}
-    torch.save(states, beside / "states.pt")
+    torch.save({field.name: getattr(states, field.name) for field in fields(states)}, beside / "states.pt")
     (beside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
     for path in beside.iterdir():  # on the disk before it gets its name: a power cut finds it whole or not at all
         with path.open("rb") as file:
@@ -91,19 +93,26 @@ def latest(folder: Path) -> Path | None:
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    fields = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
-    return Progress(**fields | {"ranking": tuple(tuple(ranked) for ranked in fields["ranking"])})
+    told = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+    return Progress(**told | {"ranking": tuple(tuple(ranked) for ranked in told["ranking"])})
 
 
-def restore(checkpoint: Path, module: nn.Module, optimiser: Any, schedule: Any) -> dict[str, Tensor] | None:
-    """Put weights, optimiser, schedule and random states back; returns the moving average's state, if there is one.
+def restore(
+    checkpoint: Path,
+    module: nn.Module,
+    schedule: Any,
+    restore_optimiser: Callable[[Mapping[str, Any]], None],
+    process: int = 0,
+) -> dict[str, Tensor] | None:
+    """Put weights, optimiser, schedule and the process's random states back; returns the moving average's state, if
+    there is one.
 
     Raises InputError where they do not fit.
     """
     try:
         safetensors.torch.load_model(module, str(checkpoint / "weights.safetensors"))
         states = torch.load(checkpoint / "states.pt", map_location="cpu", weights_only=True)
-        optimiser.load_state_dict(states["optimiser"])
+        restore_optimiser(states["optimiser"])
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -111,7 +120,10 @@ def restore(checkpoint: Path, module: nn.Module, optimiser: Any, schedule: Any) 
             "begin anew with --overwrite true"
         ) from error
     schedule.load_state_dict(states["schedule"])
-    _set_random_states(states["random"])
+    of_all = states["random"]
+    if isinstance(of_all, list):  # otherwise the main process's alone, as they once were
+        of_all = of_all[process % len(of_all)]
+    _set_random_states(of_all)
     average = checkpoint / AVERAGE
     return safetensors.torch.load_file(str(average)) if average.exists() else None
 
@@ -120,8 +132,8 @@ def _all(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("update-*") if not path.name.endswith(".partial"))
 
 
-def _random_states() -> dict[str, Any]:
-    """Of Python, NumPy and torch, in types that load with weights_only."""
+def random_states() -> dict[str, Any]:
+    """Of this process: Python's, NumPy's and torch's, in types that load with weights_only."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {

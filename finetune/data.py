@@ -15,7 +15,7 @@ MAIN = "validation"  # the set that chooses the best weights
 
 @dataclass(frozen=True)
 class Opened:
-    """The corpora as they are, before a model says what it can use."""
+    """The corpora as they are, before a model says what it can use; of streamed ones the first utterances."""
 
     train: list[Corpus]
     validation: dict[str, Corpus]  # by name; without MAIN where a share of train is held out for it
@@ -36,10 +36,14 @@ class RunData:
 
 
 def open_data(config: DataConfig) -> Opened:
-    """Open every corpus that the configuration names. Raises UserError where one cannot be opened."""
+    """Open every corpus that the configuration names, of a streamed one its first utterances.
+
+    Raises UserError where one cannot be opened.
+    """
     named = ({} if config.validation is None else {MAIN: config.validation}) | config.also_validation
     validation = {name: open_corpus(reference) for name, reference in named.items()}
-    return Opened([open_corpus(reference) for reference in config.train], validation)
+    first = config.streaming_first if config.streaming else None
+    return Opened([open_corpus(reference, limit=first) for reference in config.train], validation)
 
 
 def choose(opened: Opened, recogniser: Recogniser, text_profile: Profile, config: DataConfig) -> RunData:

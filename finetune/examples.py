@@ -6,9 +6,10 @@ decodes them, by a chance that seed, epoch and utterance decide alone.
 """
 
 import hashlib
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,6 +18,7 @@ from finetune.config import DataConfig
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
 from preprocessing import audio
 from preprocessing.augment import Chain, generator_for
+from preprocessing.batching import DurationBatches
 from preprocessing.corpus import Corpus, Reject, Utterance, load_waveform
 from preprocessing.denoise import SpectralGate
 from preprocessing.errors import InputError
@@ -33,9 +35,7 @@ def usable(
     kept: list[Utterance] = []
     rejects = list(corpus.rejects)
     for utterance in corpus.utterances:
-        reason = _outside(utterance, config) or recogniser.unusable(
-            round(utterance.duration * audio.SAMPLE_RATE), profile(utterance.text)
-        )
+        reason = reason_against(utterance, recogniser, profile, config)
         if reason is None:
             kept.append(utterance)
         else:
@@ -54,6 +54,12 @@ def hold_out(utterances: Sequence[Utterance], share: float) -> tuple[list[Uttera
     return [u for u in utterances if u.id not in held], [u for u in utterances if u.id in held]
 
 
+def reason_against(utterance: Utterance, recogniser: Recogniser, profile: Profile, config: DataConfig) -> str | None:
+    """Why an utterance cannot be trained on, in one sentence; None if it can."""
+    n_samples = round(utterance.duration * audio.SAMPLE_RATE)
+    return _outside(utterance, config) or recogniser.unusable(n_samples, profile(utterance.text))
+
+
 def _outside(utterance: Utterance, config: DataConfig) -> str | None:
     if config.min_seconds <= utterance.duration <= config.max_seconds:
         return None
@@ -61,6 +67,14 @@ def _outside(utterance: Utterance, config: DataConfig) -> str | None:
         f"lasts {utterance.duration:.3f} s; expected {config.min_seconds:g} to {config.max_seconds:g} s: cut it, or "
         "change --data.min_seconds or --data.max_seconds"
     )
+
+
+class TrainingExamples(Dataset["Example | Reject"], ABC):
+    """What the loop trains on: a dataset whose keys come in batches, in an order that is a function of the seed."""
+
+    @abstractmethod
+    def batches(self, max_seconds: float, start: int) -> Iterator[list[Any]]:
+        """Keys in batches without end, from the `start`-th on; every process deals the same list out."""
 
 
 class Visit(NamedTuple):
@@ -71,7 +85,36 @@ class Visit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Examples(Dataset["Example | Reject"]):
+class Preparation:
+    """From an utterance to an example: decoded, denoised, in training augmented, and made what the model eats."""
+
+    recogniser: Recogniser
+    denoise: SpectralGate | None = None
+    augment: Chain | None = None
+    seed: int = 0
+
+    def __call__(
+        self, utterance: Utterance, labels: tuple[int, ...], *, index: int = 0, epoch: int | None = None
+    ) -> "Example | Reject":
+        """epoch: of training, which changes the waveform; None leaves it as it is."""
+        try:
+            waveform = self._waveform(utterance)
+        except InputError as error:
+            return Reject(utterance.id, str(error))
+        if self.augment is not None and epoch is not None:
+            changed = self.augment(waveform, generator_for(self.seed, epoch, utterance.id))
+            # speech made faster can leave CTC too few frames: then it is heard as it is
+            waveform = changed if self.recogniser.fits(len(changed), labels) else waveform
+        return self.recogniser.prepare(index, waveform, labels)
+
+    def _waveform(self, utterance: Utterance) -> Tensor:
+        """The utterance's part of its audio, under the waveform contract [samples]."""
+        waveform = load_waveform(utterance)
+        return waveform if self.denoise is None else self.denoise(waveform)
+
+
+@dataclass(frozen=True)
+class Examples(TrainingExamples):
     """Utterances decoded and prepared on demand; a Visit names one by its place in `utterances`."""
 
     utterances: Sequence[Utterance]
@@ -86,22 +129,16 @@ class Examples(Dataset["Example | Reject"]):
         return len(self.utterances)
 
     def __getitem__(self, visit: Visit) -> "Example | Reject":
-        utterance = self.utterances[visit.utterance]
-        try:
-            waveform = self._waveform(utterance)
-        except InputError as error:
-            return Reject(utterance.id, str(error))
-        labels = self.labels[visit.utterance]
-        if self.augment is not None and visit.epoch is not None:
-            changed = self.augment(waveform, generator_for(self.seed, visit.epoch, utterance.id))
-            # speech made faster can leave CTC too few frames: then it is heard as it is
-            waveform = changed if self.recogniser.fits(len(changed), labels) else waveform
-        return self.recogniser.prepare(visit.utterance, waveform, labels)
+        place, epoch = visit
+        prepare = Preparation(self.recogniser, self.denoise, self.augment, self.seed)
+        return prepare(self.utterances[place], self.labels[place], index=place, epoch=epoch)
 
-    def _waveform(self, utterance: Utterance) -> Tensor:
-        """The utterance's part of its audio, under the waveform contract [samples]."""
-        waveform = load_waveform(utterance)
-        return waveform if self.denoise is None else self.denoise(waveform)
+    def batches(self, max_seconds: float, start: int) -> Iterator[list[Visit]]:
+        """Of training, without end, from the `start`-th on; every process deals the same list out."""
+        durations = [utterance.duration for utterance in self.utterances]
+        order = DurationBatches(durations, max_seconds=max_seconds, seed=self.seed, repeats=self.repeats)
+        for epoch, batch in order.stream(start):
+            yield [Visit(index, epoch) for index in batch]
 
 
 @dataclass(frozen=True, slots=True)

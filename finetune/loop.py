@@ -28,13 +28,13 @@ from finetune.config import TrainConfig
 from finetune.data import MAIN
 from finetune.display import Display
 from finetune.evaluation import Evaluation, Evaluator, write_transcripts
-from finetune.examples import Collated, Examples, Visit, collate
+from finetune.examples import Collated, TrainingExamples, collate
 from finetune.models.base import Batch, Recogniser
 from finetune.optimisation import make_optimiser, make_schedule
+from finetune.placement import placement
 from finetune.record import Record
 from finetune.step import Outcome, Stepper
 from finetune.window import Window
-from preprocessing.batching import DurationBatches
 
 
 class Loop:
@@ -45,7 +45,7 @@ class Loop:
         config: TrainConfig,
         accelerator: Accelerator,
         recogniser: Recogniser,
-        examples: Examples,
+        examples: TrainingExamples,
         evaluators: Mapping[str, Evaluator],
         record: Record,
         fingerprint: str,
@@ -59,6 +59,7 @@ class Loop:
         self._progress = Progress(fingerprint=fingerprint)
         self._optimiser: Any = make_optimiser(recogniser, config.optimisation)
         self._schedule = make_schedule(self._optimiser, config.optimisation)
+        self._placement = placement(accelerator)
         self._average: MovingAverage | None = None
         self._best = BestWeights(record.folder / "checkpoints" / "best")
         self._restored_average: dict[str, Tensor] | None = None
@@ -67,13 +68,19 @@ class Loop:
     def resume(self, folder: Path) -> Progress:
         """Restore the state of a checkpoint folder; returns how far it is."""
         progress = checkpoint.read_progress(folder)
-        self._restored_average = checkpoint.restore(folder, self._recogniser.module, self._optimiser, self._schedule)
+        self._restored_average = checkpoint.restore(
+            folder,
+            self._recogniser.module,
+            self._schedule,
+            lambda state: self._placement.restore(self._optimiser, state),
+            self._accelerator.process_index,
+        )
         self._progress = progress
         return progress
 
     def run(self) -> bool:
         """Train. Returns False when Ctrl-C ended it early, its state saved."""
-        module, self._optimiser = self._accelerator.prepare(self._recogniser.module, self._optimiser)
+        module, self._optimiser = self._placement.prepare(self._recogniser.module, self._optimiser)
         module.train()
         if self._config.optimisation.ema_decay > 0:
             self._average = MovingAverage(self._recogniser.module, self._config.optimisation.ema_decay)
@@ -143,11 +150,7 @@ class Loop:
         """This process's batches of each update from the run's position on, on the device."""
         data = self._config.data
         accumulate = self._config.optimisation.accumulate
-        durations = [utterance.duration for utterance in self._examples.utterances]
-        order = DurationBatches(
-            durations, max_seconds=data.max_batch_seconds, seed=self._config.seed, repeats=self._examples.repeats
-        )
-        stream = ([Visit(index, epoch) for index in batch] for epoch, batch in order.stream(self._progress.batches))
+        stream = self._examples.batches(data.max_batch_seconds, self._progress.batches)
         mine = islice(stream, self._accelerator.process_index, None, self._accelerator.num_processes)
         loader: DataLoader[Any] = DataLoader(
             self._examples,
@@ -175,10 +178,11 @@ class Loop:
         self._write("train", values)
 
     def _evaluate(self, module: nn.Module, display: Display) -> None:
-        with self._average.swapped_in() if self._average is not None else contextlib.nullcontext():
-            self._judge(module, self._evaluators[MAIN].run(self._accelerator, module), display)
+        averaged = self._average.swapped_in() if self._average is not None else contextlib.nullcontext()
+        with averaged, self._placement.whole(module) as whole:
+            self._judge(whole, self._evaluators[MAIN].run(self._accelerator, whole), display)
             for name in [name for name in self._evaluators if name != MAIN]:
-                evaluation = self._evaluators[name].run(self._accelerator, module)
+                evaluation = self._evaluators[name].run(self._accelerator, whole)
                 self._write(f"{MAIN} {name}", _numbers(evaluation))
                 display.evaluated(self._progress.update, evaluation, name)
 
@@ -246,10 +250,13 @@ class Loop:
 
     def _save(self, module: nn.Module) -> None:
         self._accelerator.wait_for_everyone()
-        if self._accelerator.is_main_process:
-            bare = self._accelerator.unwrap_model(module)
-            folder = self._record.folder / "checkpoints"
-            checkpoint.save(folder, bare, self._optimiser, self._schedule, self._progress, self._average)
+        random = gather_object([checkpoint.random_states()])
+        optimiser = self._placement.optimiser_state(module, self._optimiser)
+        with self._placement.whole(module) as whole:
+            if self._accelerator.is_main_process:
+                states = checkpoint.States(optimiser, self._schedule.state_dict(), random)
+                folder = self._record.folder / "checkpoints"
+                checkpoint.save(folder, self._accelerator.unwrap_model(whole), states, self._progress, self._average)
 
     @contextlib.contextmanager
     def _catch_interrupt(self) -> Iterator[None]:
@@ -272,10 +279,10 @@ class Loop:
 class _Stream:
     """An iterator that DataLoader takes as a batch sampler."""
 
-    def __init__(self, batches: Iterator[list[Visit]]) -> None:
+    def __init__(self, batches: Iterator[list[Any]]) -> None:
         self._batches = batches
 
-    def __iter__(self) -> Iterator[list[Visit]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         return self._batches
 
 

@@ -27,13 +27,16 @@ class Record:
         self.folder = folder
         self._log = folder / "log.jsonl"
         self._rejects = folder / "rejects.jsonl"
+        self.set_aside = 0  # utterances, since it began, in this process
 
     def begin(self, config: TrainConfig, made_of: about.About, rejects: Iterable[Reject], *, update: int) -> None:
         """Write what is known at the start; lines of a resumed run's log after `update` are dropped."""
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = [line for line in self.read_log() if line["update"] <= update] if update else []
         _replace(self._log, "".join(map(_line, kept)))
-        _replace(self._rejects, "".join(_line(asdict(reject)) for reject in rejects))
+        told = [_line(asdict(reject)) for reject in rejects]
+        self.set_aside = len(told)
+        _replace(self._rejects, "".join(told))
         _replace(self.folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
         _replace(self.folder / about.NAME, about.to_json(made_of))
         _replace(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
@@ -42,6 +45,7 @@ class Record:
         self._append(self._log, values)
 
     def reject(self, reject: Reject) -> None:
+        self.set_aside += 1
         self._append(self._rejects, asdict(reject))
 
     def read_log(self) -> list[dict[str, Any]]:

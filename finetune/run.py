@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +20,19 @@ from finetune.diagnosis import as_line
 from finetune.display import print_diagnosis
 from finetune.dry_run import dry_run
 from finetune.evaluation import Evaluator
-from finetune.examples import Examples, Visit
+from finetune.examples import Examples, Preparation, TrainingExamples, Visit
 from finetune.hub.card import CardOptions
 from finetune.hub.publish import publish, refusal, said
 from finetune.hub.push import Target
 from finetune.loop import Loop
 from finetune.models.base import Example, Recogniser
 from finetune.overfit import overfit, without_chance
+from finetune.placement import check_launch, check_placement
 from finetune.record import Record, plain
 from finetune.start import look_at
+from finetune.streaming import StreamedExamples
 from preprocessing.augment import Chain, from_config
-from preprocessing.corpus import Utterance
+from preprocessing.corpus import Reject, Utterance
 from preprocessing.denoise import SpectralGate
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
@@ -45,6 +47,7 @@ def train(config: TrainConfig) -> None:
     accelerator = _accelerator(config)
     if accelerator.device.type == "cpu":
         torch.set_num_threads(max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
+    check_placement(accelerator, config)
     text_profile = profile(config.data.profile)
     augment = _augment(config)
     _ask_hub(config, accelerator)
@@ -76,7 +79,15 @@ def train(config: TrainConfig) -> None:
         for name, chosen in held_out.items()
     }
     over = identity.identify(plain(config), data.train, examples.labels)
-    loop = Loop(config, accelerator, recogniser, examples, evaluators, record, over.fingerprint)
+    trained_on: TrainingExamples = examples
+    if config.data.streaming:
+        trained_on = StreamedExamples(
+            config.data,
+            Preparation(recogniser, denoise, augment, config.seed),
+            text_profile,
+            _recorder(record, data.rejects) if accelerator.is_main_process else _dropped,
+        )
+    loop = Loop(config, accelerator, recogniser, trained_on, evaluators, record, over.fingerprint)
     update = 0
     if found is not None:
         progress = checkpoint.read_progress(found)
@@ -107,9 +118,12 @@ def train(config: TrainConfig) -> None:
             record.log(**as_line(found_before, 0))
     accelerator.wait_for_everyone()
     trackers.begin(accelerator, config)
+    del opened, data, examples, start  # of a stream, these hold audio
     finished = loop.run()
     accelerator.end_training()
     if finished:
+        if config.data.streaming and accelerator.is_main_process:
+            accelerator.print(f"{record.set_aside} utterances set aside: {config.output / 'rejects.jsonl'}")
         accelerator.print(f"done: the best model, its log and curve.png are in {config.output}")
         _push(config, accelerator)
     else:
@@ -120,6 +134,7 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     """Where no GPU is, accelerate must be told so: otherwise several processes would not find each other, and each
     would train alone into the same folder.
     """
+    check_launch(os.environ, on_cpu=not torch.accelerator.is_available())
     frozen_at_first = config.optimisation.head_only_updates > 0
     if config.mixed_precision == "fp16" and not torch.accelerator.is_available():
         raise UsageError("--mixed_precision is fp16, but there is no GPU; expected bf16 or no on a CPU: choose one")
@@ -148,6 +163,21 @@ def _push(config: TrainConfig, accelerator: Accelerator) -> None:
     if config.hub.push and config.hub.repo_id is not None and accelerator.is_main_process:
         target = Target(config.hub.repo_id, config.hub.private)
         accelerator.print(said(publish(config.output, target, CardOptions(target.repo_id))))
+
+
+def _recorder(record: Record, known: Sequence[Reject]) -> Callable[[Reject], None]:
+    """Writes down what a stream sets aside, but for what was known before it was read."""
+    told = {(reject.where, reject.reason) for reject in known}
+
+    def write(reject: Reject) -> None:
+        if (reject.where, reject.reason) not in told:
+            record.reject(reject)
+
+    return write
+
+
+def _dropped(_: Reject) -> None:
+    """The main process writes it down."""
 
 
 def _checkpoint_to_resume(config: TrainConfig) -> Path | None:
@@ -187,7 +217,8 @@ def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, lab
     lines = [
         f"{config.model.family}: {parameters / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained, "
         f"from {config.model.base or 'random weights'}",
-        f"{len(data.train)} utterances, {hours:.2f} h to train on; "
+        f"{'streamed, of which the first ' * config.data.streaming}{len(data.train)} utterances, {hours:.2f} h "
+        f"{'are known' if config.data.streaming else 'to train on'}; "
         f"{', '.join(f'{len(chosen)} of {name}' for name, chosen in data.validation.items())}; "
         f"{len(data.rejects)} set aside",
     ]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finetune.diagnosis import Diagnosis, leaking, outside_vocabulary
+from finetune.data_diagnosis import leaking, outside_vocabulary
+from finetune.diagnosis import Diagnosis
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.leaks import find_leaks
 from preprocessing.text import Profile

@@ -129,6 +129,9 @@ class Stepper:
             skipped = not math.isfinite(norm)
             if not skipped:
                 self._optimiser.step()
+        if skipped:  # a step without gradients, which moves nothing: the schedule counts on one before each of its own
+            self._optimiser.zero_grad()
+            getattr(self._optimiser, "optimizer", self._optimiser).step()
         self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
         if self._skipped_in_a_row >= MOST_SKIPPED:
             raise InputError(

@@ -13,6 +13,17 @@ class DataConfig:
     train: list[str] = field(default_factory=list)
     """Corpora: manifests, folders with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
 
+    streaming: bool = False
+    """Read the corpora of train as streams, for what fits on no disk: no utterance is listed first, none is kept."""
+
+    shuffle_buffer: int = 1000
+    """With streaming: utterances, with their encoded audio, that are held at once to be shuffled and put into batches
+    of like durations."""
+
+    streaming_first: int = 500
+    """With streaming: so many utterances of each corpus are looked at before training, for new units, statistics, leaks
+    and rejects."""
+
     weights: list[float] = field(default_factory=list)
     """How often each corpus of train is heard in an epoch, in their order: 2 twice, 0.5 half of it; by default once."""
 
@@ -62,6 +73,12 @@ class DataConfig:
             raise UsageError(
                 f"--data.weights is {self.weights} for {len(self.train)} corpora in --data.train; expected a "
                 "number over 0 for each: mend it"
+            )
+        if self.streaming and (self.validation_share > 0 or self.weights):
+            key = "weights" if self.weights else "validation_share"
+            raise UsageError(
+                f"--data.{key} is {getattr(self, key)} and --data.streaming true, which lists no utterances to choose "
+                "from; expected it unset: " + ("leave it out" if self.weights else "set --data.validation to a corpus")
             )
         if "validation" in self.also_validation:
             raise UsageError(

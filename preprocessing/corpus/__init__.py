@@ -11,13 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preprocessing.corpus.open import from_dataset, open_corpus
+    from preprocessing.corpus.open import from_dataset, open_corpus, stream_corpus
     from preprocessing.corpus.utterance import Corpus, Reject, Utterance, missing_files
     from preprocessing.corpus.waveform import load_waveform
 
-__all__ = ["Corpus", "Reject", "Utterance", "from_dataset", "load_waveform", "missing_files", "open_corpus"]
+__all__ = [
+    "Corpus",
+    "Reject",
+    "Utterance",
+    "from_dataset",
+    "load_waveform",
+    "missing_files",
+    "open_corpus",
+    "stream_corpus",
+]
 
-_MODULES = {"from_dataset": "open", "open_corpus": "open", "load_waveform": "waveform"}
+_MODULES = {"from_dataset": "open", "open_corpus": "open", "stream_corpus": "open", "load_waveform": "waveform"}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,7 @@ from preprocessing.corpus.rows import Rows, folders_in
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 from preprocessing.errors import InputError
 
+STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; each may hold a megabyte
 FOLDERS = (
     "one with metadata.csv or metadata.jsonl, LibriSpeech's, Common Voice's, Kaldi's, one that save_to_disk wrote, "
     "parquet files, or audio with a .txt beside each"
@@ -36,6 +37,18 @@ def open_corpus(reference: str, *, limit: int | None = None) -> Corpus:
     Raises InputError when there is nothing at the reference or not one usable utterance in it.
     """
     return _assemble(reference, _rows(reference), limit)
+
+
+def stream_corpus(reference: str) -> Iterator[Utterance | Reject]:
+    """The utterances of a corpus as they are read, and what could not be one, in their order: nothing is kept, so that
+    a corpus may be larger than memory and disk. Whether an id is there twice is not looked at.
+
+    Raises InputError when there is nothing at the reference, or it cannot be read on.
+    """
+    rows = _rows(reference)
+    while window := _drafted(rows, STREAM_ROWS):
+        for source, number, made in _settled(window):
+            yield Reject(_where(source, number), made) if isinstance(made, str) else made
 
 
 def from_dataset(dataset: Any, *, reference: str = "dataset", limit: int | None = None) -> Corpus:

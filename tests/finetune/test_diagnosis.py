@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
+from finetune.data_diagnosis import leaking, outside_vocabulary
 from finetune.diagnosis import (
     Diagnosis,
     Setting,
     as_line,
     diagnose,
-    leaking,
     not_yet_said,
-    outside_vocabulary,
 )
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.leaks import find_leaks

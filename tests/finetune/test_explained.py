@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 from torch import nn
 
-from finetune import curve, dry_run, trackers
+from finetune import curve, trackers
 from finetune.alignment import align, fold
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
 from finetune.diagnosis import Diagnosis
@@ -21,6 +21,7 @@ from finetune.models.base import Recogniser
 from finetune.optimisation import make_optimiser
 from finetune.overfit import Attempt, small_batch, why_not
 from finetune.run import train
+from finetune.shown_setting import configuration, trained_table
 from preprocessing.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 
@@ -111,13 +112,13 @@ def test_memory_is_what_adamw_holds() -> None:
 
 def test_the_table_tells_trained_from_frozen(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=80)
-    console.print(dry_run.trained_table(Two(), TrainConfig(output=tmp_path)))
+    console.print(trained_table(Two(), TrainConfig(output=tmp_path)))
     rows = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert ["in", "all", "42", "20"] in rows
 
 
 def test_the_configuration_told_is_yaml_with_what_differs_marked(tmp_path: Path) -> None:
-    lines = dry_run.configuration(config(tmp_path))
+    lines = configuration(config(tmp_path))
     assert yaml.safe_load("\n".join(lines))["optimisation"]["updates"] == 40
     assert {line.strip() for line in lines if "# default" in line} >= {"updates: 40  # default: 1000"}
     assert "seed: 0" in lines

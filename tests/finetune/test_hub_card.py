@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import random
 import re
 from pathlib import Path
@@ -78,20 +79,27 @@ def test_the_metadata_say_what_it_is(run: Path) -> None:
 
 
 def test_intervals_are_drawn_over_speakers(run: Path) -> None:
-    """Against a bootstrap of plain loops: six people, two utterances each."""
+    """Against a studentised bootstrap of plain loops: six people, two utterances each."""
     scored = on_validation(open_run(run))
     assert scored is not None and scored.unit == "speaker"
-    draw = random.Random(1)
-    rates = []
+    counted = [jiwer.process_words(*pair) for pair in PAIRS]
+    errors = [one.substitutions + one.deletions + one.insertions for one in counted]
+    words = [one.hits + one.substitutions + one.deletions for one in counted]
+    people = [(errors[p] + errors[p + 6], words[p] + words[p + 6]) for p in range(6)]
+
+    def rate_and_error(drawn: list[tuple[int, int]]) -> tuple[float, float]:
+        total = sum(w for _, w in drawn)
+        rate = sum(e for e, _ in drawn) / total
+        return rate, (6 / 5 * sum(((e - rate * w) / total) ** 2 for e, w in drawn)) ** 0.5
+
+    value, error = rate_and_error(people)
+    draw, deviations = random.Random(1), []
     for _ in range(4000):
-        chosen = [draw.randrange(6) for _ in range(6)]
-        pairs = [pair for speaker in chosen for number, pair in enumerate(PAIRS) if number % 6 == speaker]
-        errors = [jiwer.process_words(*pair) for pair in pairs]
-        words = sum(one.hits + one.substitutions + one.deletions for one in errors)
-        rates.append(sum(one.substitutions + one.deletions + one.insertions for one in errors) / words)
-    rates.sort()
-    assert scored.wer.low == pytest.approx(rates[100], abs=0.03)
-    assert scored.wer.high == pytest.approx(rates[-100], abs=0.03)
+        rate, spread = rate_and_error([draw.choice(people) for _ in people])
+        deviations.append((rate - value) / spread if spread else math.copysign(6.9, rate - value))  # t at 99.95 %
+    deviations.sort()
+    assert scored.wer.low == pytest.approx(max(value - error * min(deviations[-100], 6.9), 0.0), abs=0.03)
+    assert scored.wer.high == pytest.approx(value - error * max(deviations[100], -6.9), abs=0.03)
 
 
 def test_the_page_tells_recipe_data_and_limits(run: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from finetune import checkpoint
-from finetune.checkpoint import Progress
+from finetune.checkpoint import Progress, States
 from preprocessing.errors import InputError
 from tests.kill import kill_often
 
@@ -31,19 +31,20 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(
     parts: tuple[nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler], tmp_path: Path
 ) -> None:
     """A limit on the size of files stands for the disk: the kernel refuses the write in the same way."""
-    whole = checkpoint.save(tmp_path, *parts, Progress(update=1))
+    module, optimiser, schedule = parts
+    states = States(optimiser.state_dict(), schedule.state_dict(), [checkpoint.random_states()])
+    whole = checkpoint.save(tmp_path, module, states, Progress(update=1))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(InputError, match=r"update-00000002: cannot be written.*update-00000001 is whole"):
-            checkpoint.save(tmp_path, *parts, Progress(update=2))
+            checkpoint.save(tmp_path, module, states, Progress(update=2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
     assert [path.name for path in tmp_path.iterdir()] == ["update-00000001"]
-    module, optimiser, schedule = parts
     before = module.weight.detach().clone()
     nn.init.zeros_(module.weight)
-    checkpoint.restore(whole, module, optimiser, schedule)
+    checkpoint.restore(whole, module, schedule, optimiser.load_state_dict)
     assert torch.equal(module.weight, before)

@@ -54,6 +54,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             body = self.chunks() if "chunked" in self.headers.get("Transfer-Encoding", "") else self.rfile.read(length)
             if self.kind == "error":
                 return self.send(500, b"<html>out of order</html>", {"Content-Type": "text/html"})
+            if self.kind == "expired":
+                return self.send(401, b"")
             if self.kind == "echo":
                 return self.send(400, b"", {"X-Error-Message": f"bad request of {self.headers['Authorization']}"})
             try:

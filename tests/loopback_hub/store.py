@@ -59,11 +59,12 @@ class Fault:
 
     error: answers 500. drop: closes the connection in the middle of the body. lost: does as asked, and closes the
     connection instead of answering. echo: answers 400 and repeats the Authorization header, as no server should.
+    expired: answers 401, as to a token that was withdrawn.
     """
 
     method: str
     part: str
-    kind: Literal["error", "drop", "lost", "echo"]
+    kind: Literal["error", "drop", "lost", "echo", "expired"]
     times: int = 1
 
 

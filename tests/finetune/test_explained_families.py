@@ -1,0 +1,51 @@
+"""A dry run and an overfitted batch of the families beside wav2vec2."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.run import train
+from preprocessing.errors import InputError
+from tests.conftest import DEMO, absolute, write_manifest
+
+LSTM = ModelConfig(family="lstm", scratch={"hidden_size": 64, "num_layers": 1})
+WHISPER = ModelConfig(family="whisper", base=str(DEMO / "whisper" / "whisper.pt"), context_seconds=4.0)
+
+
+def config(folder: Path, model: ModelConfig, updates: int) -> TrainConfig:
+    manifest = write_manifest(folder / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 16))
+    found = TrainConfig(
+        output=folder / "run",
+        model=model,
+        data=DataConfig(train=[str(manifest)], validation_share=0.2, max_seconds=4.0, max_batch_seconds=12.0),
+        optimisation=OptimisationConfig(updates=updates, learning_rate=2e-3),
+    )
+    found.check()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("model", "modules"), [(LSTM, ("lm_head", "24 units")), (WHISPER, ("encoder.blocks", "family's own units"))]
+)
+def test_a_dry_run_says_what_is_trained_and_writes_nothing(
+    model: ModelConfig, modules: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(replace(config(tmp_path, model, 40), dry_run=True))
+    told = capsys.readouterr().out
+    for expected in (*modules, "optimiser states", "forward and backward in", "40 updates of", "nothing written"):
+        assert expected in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_lstm_learns_a_batch_by_heart_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(replace(config(tmp_path, LSTM, 300), overfit_batch=True))
+    assert "known by heart after" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_whisper_that_is_not_given_time_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not learnt in 2 updates"):
+        train(replace(config(tmp_path, WHISPER, 2), overfit_batch=True))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,80 @@
+"""Batches of a stream: each item once an epoch, under the cap, from a buffer that is never larger than it was told."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice, takewhile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preprocessing.batching import DurationBatches
+from preprocessing.buffered_batches import BufferedBatches
+from preprocessing.errors import InputError, UsageError
+
+Item = tuple[int, float]
+DURATIONS = st.lists(st.floats(0.1, 20.0), min_size=1, max_size=60)
+
+
+def over(durations: list[float], buffer: int, seed: int = 0, cap: float = 40.0) -> BufferedBatches[Item]:
+    return BufferedBatches(
+        lambda _: iter(list(enumerate(durations))), lambda item: item[1], max_seconds=cap, buffer=buffer, seed=seed
+    )
+
+
+def epochs(batches: BufferedBatches[Item], count: int) -> list[tuple[int, list[Item]]]:
+    return list(takewhile(lambda entry: entry[0] < count, batches.stream()))
+
+
+@settings(max_examples=50, deadline=None)
+@given(DURATIONS, st.integers(1, 70), st.integers(0, 3))
+def test_each_item_once_an_epoch_under_the_cap(durations: list[float], buffer: int, seed: int) -> None:
+    told = epochs(over(durations, buffer, seed), 2)
+    for number in (0, 1):
+        items = Counter(item for epoch, batch in told for item in batch if epoch == number)
+        assert items == Counter(enumerate(durations))
+    assert all(len(batch) * max(seconds for _, seconds in batch) <= 40.0 for _, batch in told)
+
+
+@settings(max_examples=30, deadline=None)
+@given(DURATIONS, st.integers(1, 20), st.integers(0, 30))
+def test_going_on_from_anywhere_is_never_having_stopped(durations: list[float], buffer: int, start: int) -> None:
+    whole = list(islice(over(durations, buffer, 7).stream(), start + 5))
+    assert list(islice(over(durations, buffer, 7).stream(start), 5)) == whole[start:]
+
+
+def test_no_more_is_read_than_the_buffer_holds() -> None:
+    read = given_out = most = 0
+
+    def epoch(_: int) -> Iterator[float]:
+        nonlocal read, most
+        for place in range(500):
+            read += 1
+            most = max(most, read - given_out)
+            yield 1.0 + place % 7
+
+    for _, batch in islice(BufferedBatches(epoch, float, max_seconds=20.0, buffer=50).stream(), 60):
+        given_out += len(batch)
+    assert given_out > 150
+    assert most == 50
+
+
+def test_a_larger_buffer_pads_less_and_mixes() -> None:
+    durations = [1.0 + (place * 7919 % 1000) / 60 for place in range(3000)]
+    shares = []
+    for buffer in (10, 1000):
+        batches = [[place for place, _ in batch] for _, batch in epochs(over(durations, buffer, cap=80.0), 1)]
+        shares.append(DurationBatches(durations, max_seconds=80.0).padding_share(batches))
+    assert shares[1] < 0.05 < shares[0]
+    first = [place for _, batch in islice(over(durations, 1000, cap=80.0).stream(), 40) for place, _ in batch]
+    assert min(first) < 100 < 900 < max(first)
+    assert first != [
+        place for _, batch in islice(over(durations, 1000, seed=1, cap=80.0).stream(), 40) for place, _ in batch
+    ]
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"an utterance lasts 50\.00 s"):
+        next(over([50.0], 1).stream())
+    with pytest.raises(InputError, match="holds nothing to train on"):
+        next(over([], 1).stream())
