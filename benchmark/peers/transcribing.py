@@ -143,7 +143,7 @@ def save_random(folder: Path, *, tiny: bool) -> None:
     """wav2vec2-base's shape with random weights and the demo's vocabulary, as a transformers folder."""
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
-    vocabulary = Vocabulary.load(DEMO / "wav2vec2")
+    vocabulary = Vocabulary.load(str(DEMO / "wav2vec2"))
     sizes = {"vocab_size": len(vocabulary.units), "pad_token_id": vocabulary.blank}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

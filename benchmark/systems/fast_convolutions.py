@@ -137,7 +137,7 @@ class FastPositions(nn.Module):
 
     def __init__(self, original: Any) -> None:
         super().__init__()
-        convolution = getattr(original, "conv", None)
+        convolution: Any = getattr(original, "conv", None)
         expected = ["conv", "padding", "activation"]
         has = [name for name, _ in original.named_children()]
         if sorted(has) != sorted(expected) or type(convolution).__name__ not in ("Conv1d", "ParametrizedConv1d"):
