@@ -78,7 +78,9 @@ def browser_json(
         first = utterance.first
         words = _reference(utterance)
         heard = [
-            _heard(utterance.outcomes[name], latencies.get((name, utterance.id)), utterance.id in repeated.get(name, ()))
+            _heard(
+                utterance.outcomes[name], latencies.get((name, utterance.id)), utterance.id in repeated.get(name, ())
+            )
             if name in utterance.outcomes
             else 0
             for name in systems

@@ -17,7 +17,9 @@ SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_tables(folder: Path, summary: Summary, utterances: Sequence[Utterance], latencies: Mapping[tuple[str, str], float]) -> None:
+def write_tables(
+    folder: Path, summary: Summary, utterances: Sequence[Utterance], latencies: Mapping[tuple[str, str], float]
+) -> None:
     """systems.csv, a line for each system, profile and condition; utterances.csv, one for each of their texts.
 
     Rates are fractions, times seconds. latencies: seconds by system and utterance.
@@ -27,7 +29,7 @@ def write_tables(folder: Path, summary: Summary, utterances: Sequence[Utterance]
 
 
 def write_figures(folder: Path, plots: Mapping[str, Plot]) -> list[str]:
-    """Each figure at its larger width as figures/NAME.png and .svg; returns the names of those there was content for."""
+    """Each figure at its larger width as figures/NAME.png and .svg; returns the names of those with content."""
     (folder / FIGURES).mkdir(exist_ok=True)
     written = []
     for name, plot in plots.items():

@@ -1,8 +1,8 @@
-// The utterance browser: reads the page's JSON (layout: browser.py), filters, sorts, shows fifty rows at a time.
+// The utterance browser: reads the page's JSON (layout: browser.py), filters, sorts, shows 25 rows at a time.
 // Every text goes in as textContent, never as markup. Nothing is fetched.
 "use strict";
 (() => {
-  const PAGE = 50, LONG = 150, CONTEXT = 6;
+  const PAGE = 25, LONG = 150, CONTEXT = 6;
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("browser-data").textContent);
   const keys = new Map([...document.querySelectorAll("#browser-legend li")].map((li) => [+li.dataset.system, li.querySelector("svg")]));
@@ -256,7 +256,7 @@
       const tr = make("tr");
       tr.append(heading(data.systems[at], keys.get(at)));
       for (const [word, cells] of line) {
-        const cell = word === null ? null : cells[at], td = make("td", cell ? cell[0] : "");
+        const cell = word === null ? null : cells[at], td = make("td", cell && cell[0] === "equal" ? "equal" : "");
         if (cell && cell[0] === "equal") td.append(make("bdi", "", cell[1]));
         else if (cell) {
           const mark = make("span", `mark ${cell[0]}`);

@@ -119,10 +119,7 @@ def _accuracy(summary: Summary) -> list[Quantity]:
     first, *others = [profile.name for profile in summary.profiles]
     group = "Accuracy"
     return [
-        *(
-            Quantity(group, f"WER, {name}", "WER", _rate(name, lambda scores: scores.wer))
-            for name in (first, *others)
-        ),
+        *(Quantity(group, f"WER, {name}", "WER", _rate(name, lambda scores: scores.wer)) for name in (first, *others)),
         *(Quantity(group, f"{name} less {first}", "Profiles", _between(first, name), optional=True) for name in others),
         Quantity(group, f"CER, {first}", "CER", _rate(first, lambda scores: scores.cer)),
         Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer), optional=True),
@@ -139,7 +136,7 @@ def _speeds(summary: Summary) -> list[Quantity]:
         Quantity(group, "RTFx", "RTFx", _speed(lambda one: one.rtfx, _times, lambda one: one.rtfx_spread)),
         Quantity(
             group, batches, "Throughput",
-            _speed(lambda one: one.throughput and one.throughput.median, _times, lambda one: one.throughput),
+            _speed(lambda one: one.throughput.median if one.throughput else None, _times, lambda one: one.throughput),
             optional=True,
         ),
         Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),

@@ -43,8 +43,14 @@ def markdown(summary: Summary) -> str:
     parts += [_escape(sentence) for sentence in caveats(summary)]
     parts += [f"> [!WARNING]\n> **{_escape(notice)}**" for notice in notices(summary)]
     parts.append(markdown_table(summary))
-    parts.append("95 % intervals in brackets, beside speeds the least and the greatest of the rounds. The page beside this file, report.html, shows where the errors are.")
-    parts.append("## Terms\n\n" + "\n".join(f"- {term}: {_escape(meaning)}" for term, meaning in terms(quantities(summary)).items()))
+    parts.append(
+        "95 % intervals in brackets, beside speeds the least and the greatest of the rounds. The page beside this "
+        "file, report.html, shows where the errors are."
+    )
+    parts.append(
+        "## Terms\n\n"
+        + "\n".join(f"- {term}: {_escape(meaning)}" for term, meaning in terms(quantities(summary)).items())
+    )
     utterances, speakers = counted(corpus.utterances, "utterance"), counted(corpus.speakers, "speaker")
     settings = [
         f"Corpus: {corpus.reference}",

@@ -81,7 +81,8 @@ def most_errors(utterance: Utterance) -> int:
 def recount_notes(summary: Summary, utterances: Sequence[Utterance]) -> list[str]:
     """A sentence for each system whose errors, counted again for display, are not those of the summary.
 
-    Counted are utterances of clean speech, with or without those in which nothing is said. That happens when the text profile has changed since the run, or the files were edited.
+    Counted are utterances of clean speech, with or without those in which nothing is said.
+    That happens when the text profile has changed since the run, or the files were edited.
     """
     notes = []
     for system in summary.systems:

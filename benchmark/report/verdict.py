@@ -62,7 +62,9 @@ def caveats(summary: Summary) -> list[str]:
 def best_system(summary: Summary) -> str | None:
     """The system with the lowest WER under the first profile; None where none has one."""
     profile = summary.profiles[0].name
-    scored = [(system.scores[profile].wer.value, system.facts.name) for system in summary.systems if profile in system.scores]
+    scored = [
+        (system.scores[profile].wer.value, system.facts.name) for system in summary.systems if profile in system.scores
+    ]
     return min(scored, key=lambda one: one[0])[1] if scored else None
 
 

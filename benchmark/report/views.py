@@ -1,4 +1,4 @@
-"""What the templates show, in the form in which they show it: systems, stages, conditions, hallucinations, confusions."""
+"""What the templates show, as they show it: systems, stages, conditions, hallucinations, confusions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Results to report on, built from the dataclasses alone by a seeded generator: small and odd, or with everything in."""
+"""Results to report on, built from the dataclasses by a seeded generator: small and odd, or with everything in."""
 
 import dataclasses
 import itertools
@@ -28,11 +28,66 @@ from finetune.significance import Rate
 
 HOSTILE = "<script>alert(1)</script><img src=http://x onerror='y'> \"&quot;\" $a_b$ |pipe| \u202e مرحبا \x00 ]]> `code`"
 WORDS = ("the", "a", "stew", "for", "dinner", "<b>turnips</b>", "and", "carrots", "isn't", "مرحبا", "بكم")
-LEXICON = (
-    "he hoped there would be stew for dinner turnips and carrots bruised potatoes fat mutton pieces to be ladled out "
-    "in thick peppered flour fattened sauce number ten fresh nelly is waiting on you good night husband after early "
-    "nightfall the yellow lamps would light up here squalid quarter of brothels hello bertie any good in your mind"
-).split()
+LEXICON = [
+    "he",
+    "hoped",
+    "there",
+    "would",
+    "be",
+    "stew",
+    "for",
+    "dinner",
+    "turnips",
+    "and",
+    "carrots",
+    "bruised",
+    "potatoes",
+    "fat",
+    "mutton",
+    "pieces",
+    "to",
+    "be",
+    "ladled",
+    "out",
+    "in",
+    "thick",
+    "peppered",
+    "flour",
+    "fattened",
+    "sauce",
+    "number",
+    "ten",
+    "fresh",
+    "nelly",
+    "is",
+    "waiting",
+    "on",
+    "you",
+    "good",
+    "night",
+    "husband",
+    "after",
+    "early",
+    "nightfall",
+    "the",
+    "yellow",
+    "lamps",
+    "would",
+    "light",
+    "up",
+    "here",
+    "squalid",
+    "quarter",
+    "of",
+    "brothels",
+    "hello",
+    "bertie",
+    "any",
+    "good",
+    "in",
+    "your",
+    "mind",
+]
 
 
 def sample(system: str, id: str, reference: str, hypothesis: str, **rest: object) -> Sample:
@@ -92,8 +147,8 @@ def run() -> tuple[Summary, list[Sample]]:
 
 CONDITIONS = [
     ConditionUsed("clean", "as the corpus has it"),
-    *(ConditionUsed(f"babble {snr} dB", f"six voices, {snr} dB below speech", snr) for snr in (20.0, 10.0, 0.0)),
-    *(ConditionUsed(f"white {snr} dB", f"white noise at {snr} dB", snr) for snr in (20.0, 10.0, 0.0)),
+    *(ConditionUsed(f"babble {snr} dB", f"six voices, {snr} dB below speech", float(snr)) for snr in (20, 10, 0)),
+    *(ConditionUsed(f"white {snr} dB", f"white noise at {snr} dB", float(snr)) for snr in (20, 10, 0)),
     ConditionUsed("room", "a simulated room, reverberation time 0.6 s"),
     ConditionUsed("silence", "digital silence", speech=False),
     ConditionUsed("noise alone", "white noise at −30 dB of full scale", speech=False),
@@ -125,15 +180,21 @@ def full_run(
     samples, timings = [], []
     for number in range(n_utterances):
         words = rng.choices(LEXICON, k=rng.randrange(2, 34))
-        rest = {"speaker": f"{100 + number % 17}", "sex": "FM"[number % 2], "domain": ("books", "news", "calls")[number % 3]}
-        for condition in ("clean", "babble 10.0 dB")[: 1 + (number < n_noisy)]:
+        rest = {
+            "speaker": f"{100 + number % 17}",
+            "sex": "FM"[number % 2],
+            "domain": ("books", "news", "calls")[number % 3],
+        }
+        for condition in ("clean", "babble 10 dB")[: 1 + (number < n_noisy)]:
             for place, name in enumerate(names):
                 worse = 3.0 if condition != "clean" else 1.0
                 text = heard(words, worse * _SKILL[place], rng)
                 one = sample(name, f"1089-{number:04d}", " ".join(words), text, condition=condition, **rest)
                 samples.append(one)
                 if condition == "clean":
-                    per_second = (0.03, 0.11, 0.4, 0.06, 0.03)[place] * one.audio_seconds + (0.0, 0.2, 0.0, 0.1, 0.02)[place]
+                    per_second = (0.03, 0.11, 0.4, 0.06, 0.03)[place] * one.audio_seconds + (0.0, 0.2, 0.0, 0.1, 0.02)[
+                        place
+                    ]
                     for turn in range(3):
                         total = per_second * rng.lognormvariate(0, 0.08)
                         stages = StageSeconds(0.05 * total, 0.05 * total, 0.88 * total, 0.02 * total)
@@ -144,11 +205,15 @@ def full_run(
     comparisons = []
     for first, second in pairs:
         value = systems[first].scores["verbatim"].wer.value - systems[second].scores["verbatim"].wer.value
-        sentence = f"{names[first]} makes fewer errors than {names[second]}: its WER is {-100 * value:.2f} points lower."
+        sentence = (
+            f"{names[first]} makes fewer errors than {names[second]}: its WER is {-100 * value:.2f} points lower."
+        )
         different = abs(value) > 0.01
         rate = Rate(value, value - 0.011, value + 0.012)
         comparisons.append(
-            Comparison(names[first], names[second], rate, sentence, "clean", 0.0004, 0.0012 if different else 0.3, different)
+            Comparison(
+                names[first], names[second], rate, sentence, "clean", 0.0004, 0.0012 if different else 0.3, different
+            )
         )
     return (
         dataclasses.replace(
@@ -158,7 +223,9 @@ def full_run(
             minimum_detectable_difference=0.0091,
             changes=[
                 Change(names[0], "WER", 0.06, 0.045, "better", f"{names[0]}: WER went from 6.00 % to 4.50 %.", True),
-                Change(names[1], "p50", 0.31, 0.33, "worse", f"{names[1]}: p50 latency went from 310 ms to 330 ms.", False),
+                Change(
+                    names[1], "p50", 0.31, 0.33, "worse", f"{names[1]}: p50 latency went from 310 ms to 330 ms.", False
+                ),
                 Change(names[1], "CER", 0.02, 0.02, "same", f"{names[1]}: CER is 2.00 % as before.", False),
             ],
             corpus=results.CorpusFacts("librispeech test-clean", n_utterances, 5.4, 17, "speaker"),
@@ -183,12 +250,22 @@ def _full_system(place: int, name: str, samples: Sequence[Sample], rng: random.R
 
     scores = dataclasses.replace(scores, mer=times(0.97), wil=times(1.6))
     noisy = {
-        one.name: {"verbatim": dataclasses.replace(scores, wer=times(1 + (25 - (one.snr_db or 12)) ** 2 / 90))}
+        one.name: {
+            "verbatim": dataclasses.replace(
+                scores, wer=times(1 + (25 - (12 if one.snr_db is None else one.snr_db)) ** 2 / 90)
+            )
+        }
         for one in CONDITIONS
         if one.speech and one.name != "clean"
     }
     slices = [
-        Slice(by, value, rng.randrange(9, 900), rng.randrange(100, 9000), times(rng.uniform(0.6, 1.7), rng.uniform(0.1, 0.3)))
+        Slice(
+            by,
+            value,
+            rng.randrange(9, 900),
+            rng.randrange(100, 9000),
+            times(rng.uniform(0.6, 1.7), rng.uniform(0.1, 0.3)),
+        )
         for by, values in {
             "sex": ("F", "M"),
             "domain": ("books", "news", "calls"),
@@ -207,7 +284,13 @@ def _full_system(place: int, name: str, samples: Sequence[Sample], rng: random.R
         rtfx_spread=Spread(rtfx, 0.93 * rtfx, 1.04 * rtfx),
         throughput=Spread(2.1 * rtfx, 2 * rtfx, 2.2 * rtfx), batch_seconds=60.0,
     )  # fmt: skip
-    facts = SystemFacts(name, ("wav2vec2", "whisper", "sphinx")[place % 3], f"org/{name}", 94_371_712 * (1 + place), {"dtype": "float32", "beam": "1"})
+    facts = SystemFacts(
+        name,
+        ("wav2vec2", "whisper", "sphinx")[place % 3],
+        f"org/{name}",
+        94_371_712 * (1 + place),
+        {"dtype": "float32", "beam": "1"},
+    )
     return dataclasses.replace(
         plain,
         facts=facts,
@@ -217,7 +300,9 @@ def _full_system(place: int, name: str, samples: Sequence[Sample], rng: random.R
         hallucinated_words_per_minute={"silence": 3.1 * place, "noise alone": 11.5 * place + 0.4, "clean": 0.0},
         slices=slices,
         confusions=[
-            Confusion(*rng.choice([tuple(rng.sample(LEXICON, 2)), (rng.choice(LEXICON), ""), ("", "uh")]), 60 // (n + 2))  # type: ignore[misc]
+            Confusion(
+                *rng.choice([tuple(rng.sample(LEXICON, 2)), (rng.choice(LEXICON), ""), ("", "uh")]), 60 // (n + 2)
+            )  # type: ignore[misc]
             for n in range(20)
         ],
         loops=[f"1089-{7 * n + place:04d}" for n in range(3 * place)],

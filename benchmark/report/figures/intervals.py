@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmark.report.figures.style import WIDE, dot_and_interval, is_finite, limits, name_limit, short
+from benchmark.report.figures.style import WIDE, dot_and_interval, is_finite, label, limits, name_limit, short
 from benchmark.report.quantities import interval, percent, points
 from benchmark.report.svg import PAGE, Drawing, Ink, drawing, place
 from benchmark.results import Slice
@@ -20,9 +20,7 @@ def forest(
 
     A system without a rate (None, or not finite) keeps its colour and is not drawn; with none to draw, None.
     """
-    drawn = [
-        (index, name, rate) for index, (name, rate) in enumerate(systems) if rate is not None and is_finite(rate)
-    ]
+    drawn = [(index, name, rate) for index, (name, rate) in enumerate(systems) if rate is not None and is_finite(rate)]
     if not drawn:
         return None
     with drawing(width, 46 + 50 * len(drawn), ink) as (figure, axes):
@@ -32,12 +30,11 @@ def forest(
         axes.yaxis.set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(7 if width == WIDE else 4))
         axes.grid(axis="x", color=ink.grid, linewidth=0.8)
-        across = axes.get_yaxis_transform()
         for row, (index, name, rate) in enumerate(drawn):
             dot_and_interval(axes, rate, row, index, ink)
-            axes.text(0, row - 0.3, short(name, name_limit(width)), color=ink.ink, transform=across)
+            label(axes, 0, row - 0.3, short(name, name_limit(width)), ink)
             figures = f"{percent(rate.value)}  [{interval(rate)}]"
-            axes.text(1, row - 0.3, figures, color=ink.faint, ha="right", transform=across)
+            label(axes, 1, row - 0.3, figures, ink, faint=True)
         axes.set_xlabel(f"WER, %, with its 95 % interval ({short(profile, 20)})", color=ink.faint)
         said = "; ".join(f"{short(name, 50)} {percent(rate.value)}, from {interval(rate)}" for _, name, rate in drawn)
         return Drawing(f"forest-{width:.0f}", f"WER with its 95 % interval: {said}.", figure)
@@ -59,22 +56,23 @@ def differences(
         axes.set_ylim(len(drawn) - 0.4, -0.65)
         axes.yaxis.set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(7 if width == WIDE else 4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.4g}".replace("-", "−") if value else "0"))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:+.4g}".replace("-", "−") if value else "0")
+        )
         axes.grid(axis="x", color=ink.grid, linewidth=0.8)
-        axes.axvline(0, color=ink.ink, linewidth=1.4)
-        across = axes.get_yaxis_transform()
+        axes.axvline(0, color=ink.ink, linewidth=1.4, zorder=1)
         for row, (index, name, rate) in enumerate(drawn):
             dot_and_interval(axes, rate, row, index, ink)
-            axes.text(0, row - 0.3, short(name, name_limit(width)), color=ink.ink, transform=across)
+            label(axes, 0, row - 0.3, short(name, name_limit(width)), ink)
             figures = f"{points(rate.value)}  [{points(rate.low)} to {points(rate.high)}]"
-            axes.text(1, row - 0.3, figures, color=ink.faint, ha="right", transform=across)
+            label(axes, 1, row - 0.3, figures, ink, faint=True)
         axes.set_xlabel(f"Points of WER above {short(best, 24)}", color=ink.faint)
         said = "; ".join(
             f"{short(name, 50)} {points(rate.value)}, from {points(rate.low)} to {points(rate.high)}"
             for _, name, rate in drawn
         )
-        label = f"Paired difference of WER to {short(best, 50)}, in points of percent: {said}."
-        return Drawing(f"differences-{width:.0f}", label, figure)
+        described = f"Paired difference of WER to {short(best, 50)}, in points of percent: {said}."
+        return Drawing(f"differences-{width:.0f}", described, figure)
 
 
 def shown_values(systems: Sequence[tuple[str, Sequence[Slice]]], by: str) -> list[tuple[str, int]]:
@@ -88,9 +86,7 @@ def shown_values(systems: Sequence[tuple[str, Sequence[Slice]]], by: str) -> lis
     return [(value, one.utterances) for value, one in found.items() if value in kept]
 
 
-def slices(
-    systems: Sequence[tuple[str, Sequence[Slice]]], by: str, width: float, ink: Ink = PAGE
-) -> Drawing | None:
+def slices(systems: Sequence[tuple[str, Sequence[Slice]]], by: str, width: float, ink: Ink = PAGE) -> Drawing | None:
     """WER of each system on the utterances that share one property, a block of lines for each value of it."""
     values = shown_values(systems, by)
     rates = {
@@ -111,11 +107,10 @@ def slices(
         axes.yaxis.set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="x", color=ink.grid, linewidth=0.8)
-        across = axes.get_yaxis_transform()
         for number, (value, utterances) in enumerate(values):
             top = number * block
-            axes.text(0, top + 17, short(value, 26), color=ink.ink, transform=across)
-            axes.text(1, top + 17, f"{utterances:,}", color=ink.faint, ha="right", transform=across, fontsize=11)
+            label(axes, 0, top + 17, short(value, 26), ink)
+            label(axes, 1, top + 17, f"{utterances:,}", ink, faint=True, size=11)
             for row, index in enumerate(present):
                 if (index, value) in rates:
                     at = top + heading + line * (row + 0.4)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from benchmark.report.figures.style import WIDE, marker, name_limit, short
-from benchmark.report.quantities import milliseconds
+from benchmark.report.figures.style import WIDE, label, marker, name_limit, short
+from benchmark.report.quantities import SPACE, milliseconds
 from benchmark.report.svg import PAGE, Drawing, Ink, drawing, place
 from benchmark.results import Speed, Spread
 
@@ -15,9 +15,7 @@ MAX_POINTS = 800  # of one system in the figure of latency against duration
 Point = tuple[float, float]  # duration of the audio and latency, in seconds
 
 
-def percentiles(
-    systems: Sequence[tuple[int, str, Speed]], width: float = WIDE, ink: Ink = PAGE
-) -> Drawing | None:
+def percentiles(systems: Sequence[tuple[int, str, Speed]], width: float = WIDE, ink: Ink = PAGE) -> Drawing | None:
     """p50, p95 and p99 of each system on one logarithmic axis; thick lines are the least and greatest of rounds."""
     drawn = [(index, name, _three(speed)) for index, name, speed in systems]
     drawn = [one for one in drawn if all(0 < at.low <= at.high < math.inf for at in one[2])]
@@ -32,7 +30,6 @@ def percentiles(
         axes.yaxis.set_visible(False)
         _log_ticks(axes, "x", x_limits, width)
         axes.grid(axis="x", color=ink.grid, linewidth=0.8)
-        across = axes.get_yaxis_transform()
         for row, (index, name, three) in enumerate(drawn):
             colour = ink.of(index)
             axes.plot([1000 * three[0].median, 1000 * three[2].median], [row, row], color=colour, linewidth=1.2)
@@ -45,9 +42,9 @@ def percentiles(
                     color=colour if filled else ink.paper, markeredgecolor=ink.paper if filled else colour,
                     markeredgewidth=1.0 if filled else 1.8,
                 )  # fmt: skip
-            axes.text(0, row - 0.3, short(name, name_limit(width) - 4), color=ink.ink, transform=across)
-            figures = " · ".join(f"{1000 * at.median:,.3g}" for at in three) + " ms"
-            axes.text(1, row - 0.3, figures, color=ink.faint, ha="right", transform=across)
+            label(axes, 0, row - 0.3, short(name, name_limit(width) - 4), ink)
+            figures = " · ".join(milliseconds(at.median).partition(SPACE)[0] for at in three) + " ms"
+            label(axes, 1, row - 0.3, figures, ink, faint=True)
         axes.set_xlabel("Latency, ms: p50 (filled), p95, p99", color=ink.faint)
         said = "; ".join(
             f"{short(name, 50)} " + ", ".join(milliseconds(at.median) for at in three) for _, name, three in drawn
@@ -91,8 +88,8 @@ def against_duration(
             for (name, _), own in zip(systems, drawn, strict=True)
             if own
         )
-        label = f"Latency against duration of {min(durations):.1f} to {max(durations):.1f} s of audio: {ranges}."
-        return Drawing(f"latency-{width:.0f}", label, figure)
+        described = f"Latency against duration of {min(durations):.1f} to {max(durations):.1f} s of audio: {ranges}."
+        return Drawing(f"latency-{width:.0f}", described, figure)
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:

@@ -61,7 +61,9 @@ def against_snr(
     with drawing(width, 260, ink) as (figure, axes):
         place(axes, 38, 12, 44, 30)
         axes.set(xlim=(-0.3, len(columns) + 0.3), ylim=(0, 104 * highest))
-        axes.set_xticks(range(len(columns) + 1), ["clean", *(f"{level:g}".replace("-", "−") for level, _ in noise.levels)])
+        axes.set_xticks(
+            range(len(columns) + 1), ["clean", *(f"{level:g}".replace("-", "−") for level, _ in noise.levels)]
+        )
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y", color=ink.grid, linewidth=0.8)
         axes.tick_params(axis="y", length=0)

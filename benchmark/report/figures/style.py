@@ -76,3 +76,11 @@ def limits(rates: Sequence[Rate], least: float | None = 0.0) -> tuple[float, flo
     margin = 0.06 * (high - low) or 0.01
     low = 100 * (low - margin)
     return low if least is None else max(least, low), 100 * (high + margin)
+
+
+def label(axes: Axes, x: float, y: float, text: str, ink: Ink, *, faint: bool = False, size: float = 12) -> None:
+    """Text beside a row, at a share `x` of the width; its own ground keeps lines from running through it."""
+    axes.text(
+        x, y, text, color=ink.faint if faint else ink.ink, ha="right" if x else "left", fontsize=size, zorder=1.5,
+        transform=axes.get_yaxis_transform(), bbox={"facecolor": ink.paper, "edgecolor": "none", "pad": 1.0},
+    )  # fmt: skip

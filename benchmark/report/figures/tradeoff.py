@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from benchmark.report.figures.style import WIDE, is_finite, limits, marker, short
@@ -88,7 +89,7 @@ def tradeoff(places: Sequence[Place], width: float = WIDE, ink: Ink = PAGE) -> D
 
 
 def _names(
-    axes: object,
+    axes: Axes,
     drawn: Sequence[Place],
     x_limits: tuple[float, float],
     y_limits: tuple[float, float],
@@ -97,9 +98,6 @@ def _names(
     ink: Ink,
 ) -> None:
     """Each system's name beside its point, on the side with room, moved up or down where another stands."""
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
     span = math.log10(x_limits[1] / x_limits[0])
     taken: list[tuple[float, float, float]] = []  # left, right, middle; in points
     for one in sorted(drawn, key=lambda one: -one.wer.value):
