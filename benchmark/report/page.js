@@ -1,5 +1,5 @@
 // The utterance browser: reads the page's JSON (layout: browser.py), filters, sorts, shows 25 rows at a time.
-// Every text goes in as textContent, never as markup. Nothing is fetched.
+// Every text goes in as textContent, never as markup. Nothing is loaded.
 "use strict";
 (() => {
   const PAGE = 25, LONG = 150, CONTEXT = 6;

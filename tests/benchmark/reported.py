@@ -28,66 +28,12 @@ from finetune.significance import Rate
 
 HOSTILE = "<script>alert(1)</script><img src=http://x onerror='y'> \"&quot;\" $a_b$ |pipe| \u202e مرحبا \x00 ]]> `code`"
 WORDS = ("the", "a", "stew", "for", "dinner", "<b>turnips</b>", "and", "carrots", "isn't", "مرحبا", "بكم")
-LEXICON = [
-    "he",
-    "hoped",
-    "there",
-    "would",
-    "be",
-    "stew",
-    "for",
-    "dinner",
-    "turnips",
-    "and",
-    "carrots",
-    "bruised",
-    "potatoes",
-    "fat",
-    "mutton",
-    "pieces",
-    "to",
-    "be",
-    "ladled",
-    "out",
-    "in",
-    "thick",
-    "peppered",
-    "flour",
-    "fattened",
-    "sauce",
-    "number",
-    "ten",
-    "fresh",
-    "nelly",
-    "is",
-    "waiting",
-    "on",
-    "you",
-    "good",
-    "night",
-    "husband",
-    "after",
-    "early",
-    "nightfall",
-    "the",
-    "yellow",
-    "lamps",
-    "would",
-    "light",
-    "up",
-    "here",
-    "squalid",
-    "quarter",
-    "of",
-    "brothels",
-    "hello",
-    "bertie",
-    "any",
-    "good",
-    "in",
-    "your",
-    "mind",
-]
+SPOKEN = (
+    "he hoped there would be stew for dinner turnips and carrots bruised potatoes fat mutton pieces to be ladled out "
+    "in thick peppered flour fattened sauce number ten fresh nelly is waiting on you good night husband after early "
+    "nightfall the yellow lamps would light up here squalid quarter of brothels hello bertie any good in your mind"
+)
+LEXICON = SPOKEN.split()
 
 
 def sample(system: str, id: str, reference: str, hypothesis: str, **rest: object) -> Sample:
