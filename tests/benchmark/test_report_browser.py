@@ -50,7 +50,7 @@ def opened(chromium: Any, path: Path, **context: Any) -> Iterator[Any]:
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: said.append(request.url) if not request.url.startswith("data:") else None)
-    page.goto(path.as_uri())
+    page.goto(path.as_uri(), timeout=120_000)
     yield page
     context.close()
     assert said == [path.as_uri()]
@@ -222,7 +222,7 @@ def test_five_thousand_utterances_open_within_two_seconds(chromium: Any, tmp_pat
     page = chromium.new_page()
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    page.goto(path.as_uri())
+    page.goto(path.as_uri(), timeout=120_000)
     metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
     assert page.locator("#matches").inner_text() == "5,000 utterances" and page.locator("button.row").count() == 25
     assert metrics["TaskDuration"] < 2.0  # of the processor's time, which a busy machine does not stretch
