@@ -88,6 +88,7 @@
     rows.start = page * PAGE + 1;
     byId("matches").textContent = found.length === utterances.length ? `${number(found.length)} utterances` : `${number(found.length)} of ${number(utterances.length)} utterances`;
     byId("page").textContent = `Page ${number(page + 1)} of ${number(pages)}`;
+    document.querySelector(".pager").hidden = pages === 1;
     byId("previous").disabled = page === 0;
     byId("next").disabled = page >= pages - 1;
   }

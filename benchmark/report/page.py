@@ -144,6 +144,7 @@ def _environment() -> Environment:
         "thousands": "{:,}".format,
         "counted": quantities.counted,
         "points": quantities.points,
+        "extent": quantities.extent,
         "milliseconds": quantities.milliseconds,
         "p_value": verdict.p_value,
         "significance": verdict.significance,

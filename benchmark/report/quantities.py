@@ -88,6 +88,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def extent(hours: float) -> str:
+    """How much audio, for a sentence: "5.40 hours", "24.0 minutes", "8.3 seconds"."""
+    if hours >= 1:
+        return f"{hours:.2f} hours"
+    return f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.1f} seconds"
+
+
 def points(fraction: float) -> str:
     """A difference of rates in points of percent, signed: -0.0042 is "−0.42"."""
     return f"{100 * fraction:+.2f}".replace("-", "−")

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmark.report import views
 from benchmark.report.figures import errors, intervals, latency, robustness, tradeoff
@@ -48,7 +49,7 @@ def test_without_values_there_is_no_figure() -> None:
     assert intervals.forest([("a", None), ("b", NONE)], "p") is None
     assert intervals.differences("a", [(1, "b", NONE)]) is None
     assert intervals.slices([("a", [])], "sex", 330) is None
-    assert tradeoff.tradeoff([Place(0, "a", RATE, Spread(0, 0, 0))]) is None
+    assert tradeoff.tradeoff([Place(0, "a", RATE, Spread(1, 1, 1)), Place(1, "b", RATE, Spread(0, 0, 0))]) is None
     assert latency.against_duration([("a", [])]) is None and latency.percentiles([]) is None
     noise = robustness.Noise("babble", ((10.0, "b10"),))
     assert robustness.against_snr(noise, [("a", None, {"other": RATE})], 1.0) is None
@@ -86,6 +87,23 @@ def test_the_front_holds_just_those_that_none_beats(at: list[tuple[int, int]]) -
     for n, (wer, fast) in enumerate(at):
         beaten = any(a <= wer and b >= fast and (a, b) != (wer, fast) for a, b in at)
         assert (n in front) != beaten
+
+
+def test_names_stand_clear_of_each_other() -> None:
+    names = ["wav2vec2-base", "faster-whisper", "whisper small", "yours"]
+    wers = (0.05, 0.055, 0.06, 0.05)
+    places = [
+        Place(n, name, Rate(wer, wer - 0.005, wer + 0.005), Spread(9 + n, 9, 13))
+        for n, (name, wer) in enumerate(zip(names, wers, strict=True))
+    ]
+    drawing = tradeoff.tradeoff(places)
+    assert drawing is not None
+    renderer = FigureCanvasAgg(drawing.figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in drawing.figure.axes[0].texts if text.get_text() in names]
+    assert len(boxes) == 4
+    assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])
+    page = drawing.figure.bbox
+    assert all(page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1 for box in boxes)
 
 
 @pytest.mark.parametrize(

@@ -109,4 +109,5 @@ def test_optional_rows_stand_where_they_have_content() -> None:
 def test_times_have_three_digits() -> None:
     times = [quantities.milliseconds(s).replace("\u00a0", " ") for s in (0.00052, 0.00999, 0.0431, 0.09996, 1.21)]
     assert times == ["0.52 ms", "9.99 ms", "43.1 ms", "100 ms", "1,210 ms"]
+    assert [quantities.extent(h) for h in (5.4, 0.4, 0.0023)] == ["5.40 hours", "24.0 minutes", "8.3 seconds"]
     assert quantities.points(-0.0042) == "−0.42" and quantities.interval(Rate(0.1, 0.05, 0.2)) == "5.00–20.00"

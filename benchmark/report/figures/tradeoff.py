@@ -13,7 +13,8 @@ from benchmark.report.svg import PAGE, Drawing, Ink, drawing, place
 from benchmark.results import Spread
 from finetune.significance import Rate
 
-_LINE = 16.0  # points between two names
+_LINE = 15.0  # height of a name, in points
+_Box = tuple[float, float, float, float]  # left, right, lower, upper; in points
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,12 @@ def pareto(places: Sequence[Place]) -> list[Place]:
 
 
 def tradeoff(places: Sequence[Place], width: float = WIDE, ink: Ink = PAGE) -> Drawing | None:
-    """Each system by RTFx (logarithmic) and WER with their intervals; a line joins the Pareto front."""
+    """Each system by RTFx (logarithmic) and WER with their intervals; a line joins the Pareto front.
+
+    None for fewer than two systems, where there is nothing to weigh.
+    """
     drawn = [one for one in places if is_finite(one.wer) and 0 < one.rtfx.low <= one.rtfx.high < math.inf]
-    if not drawn:
+    if len(drawn) < 2:
         return None
     height = 340.0
     with drawing(width, height, ink) as (figure, axes):
@@ -97,22 +101,40 @@ def _names(
     width: float,
     ink: Ink,
 ) -> None:
-    """Each system's name beside its point, on the side with room, moved up or down where another stands."""
+    """Each system's name beside its point: the nearest of some places where nothing else stands, or the freest one."""
     span = math.log10(x_limits[1] / x_limits[0])
-    taken: list[tuple[float, float, float]] = []  # left, right, middle; in points
+
+    def across(rtfx: float) -> float:
+        return size[0] * math.log10(rtfx / x_limits[0]) / span
+
+    def up(wer: float) -> float:
+        return size[1] * (100 * wer - y_limits[0]) / (y_limits[1] - y_limits[0])
+
+    taken: list[_Box] = []
+    for one in drawn:
+        x, y = across(one.rtfx.median), up(one.wer.value)
+        taken += [(x - 7, x + 7, y - 7, y + 7), (x - 3, x + 3, up(one.wer.low), up(one.wer.high))]
     for one in sorted(drawn, key=lambda one: -one.wer.value):
         text = short(one.name, 34 if width == WIDE else 16)
-        x = size[0] * math.log10(one.rtfx.median / x_limits[0]) / span
-        y = size[1] * (100 * one.wer.value - y_limits[0]) / (y_limits[1] - y_limits[0])
-        length = 7.6 * len(text)
-        right = x + 12 + length < size[0] or x < size[0] / 2
-        left_end = x + 10 if right else x - 10 - length
-        middle = y + 9
-        while any(left_end < b and a < left_end + length and abs(middle - m) < _LINE for a, b, m in taken):
-            middle -= 2
-        middle = min(max(middle, 8), size[1] - 8)
-        taken.append((left_end, left_end + length, middle))
+        x, y, length = across(one.rtfx.median), up(one.wer.value), 7.6 * len(text)
+        choices = []
+        for shift in (9, -9, 20, -20, 32, -32, 44, -44):
+            for side in (1, -1):
+                left = x + 10 if side > 0 else x - 10 - length
+                box = left, left + length, y + shift - _LINE / 2, y + shift + _LINE / 2
+                outside = max(0.0, -left, left + length - size[0]) + max(0.0, -box[2], box[3] - size[1] - 20)
+                covered = sum(_overlap(box, other) for other in taken)
+                choices.append((outside * _LINE + covered, abs(shift), -side, shift, side, box))
+        *_, shift, side, box = min(choices)
+        taken.append(box)
         axes.annotate(
-            text, (one.rtfx.median, 100 * one.wer.value), (10 if right else -10, middle - y),
-            textcoords="offset points", ha="left" if right else "right", va="center", color=ink.ink,
+            text, (one.rtfx.median, 100 * one.wer.value), (10 * side, shift),
+            textcoords="offset points", ha="left" if side > 0 else "right", va="center", color=ink.ink,
         )  # fmt: skip
+
+
+def _overlap(one: _Box, other: _Box) -> float:
+    """The area that two boxes share."""
+    wide = min(one[1], other[1]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[2], other[2])
+    return max(0.0, wide) * max(0.0, high)
