@@ -5,10 +5,10 @@ beside its text.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.results import Scores, Speed, Summary, SystemSummary
+from benchmark.results import Scores, Speed, Spread, Summary, SystemSummary
 from finetune.significance import Rate
 
 SPACE = "\u00a0"  # between a number and its unit: never broken over two lines
@@ -32,6 +32,7 @@ class Quantity:
     label: str
     term: str
     read: Callable[[SystemSummary], Cell]
+    optional: bool = False  # left out where no system has a value
 
 
 TERMS = {
@@ -39,8 +40,13 @@ TERMS = {
     "insertions can take it above 100 %. Lower is better.",
     "Interval": "95 % bootstrap interval: the range that holds the rate in 95 % of redraws of this test set.",
     "CER": "Character error rate: the same count over characters, spaces included.",
+    "MER": "Match error rate: errors over hits and errors together; never above 100 %.",
+    "WIL": "Word information lost: one minus the product of the shares of words kept on both sides.",
+    "Profiles": "How much the text profile alone moves the WER, in points of percent.",
     "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second. Above 1 keeps up with live speech. "
     "Higher is better.",
+    "Throughput": "RTFx with several utterances in a batch: what a machine gets through when nobody waits.",
+    "Energy": "Energy of the device for one second of audio, where the device counts it.",
     "p50, p95, p99": "Latency percentiles: half, 95 % or 99 % of utterances took no longer than this from file to "
     "text, one at a time. Lower is better.",
     "Substitution": "A reference word replaced by another.",
@@ -82,67 +88,98 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def extent(hours: float) -> str:
+    """How much audio, for a sentence: "5.40 hours", "24.0 minutes", "8.3 seconds"."""
+    if hours >= 1:
+        return f"{hours:.2f} hours"
+    return f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.1f} seconds"
+
+
+def points(fraction: float) -> str:
+    """A difference of rates in points of percent, signed: -0.0042 is "−0.42"."""
+    return f"{100 * fraction:+.2f}".replace("-", "−")
+
+
 def quantities(summary: Summary) -> list[Quantity]:
-    """The rows of the table, the primary ones first. Device memory is a row only where some system used a device."""
-    first = summary.profiles[0].name
-    rows = [
-        *(
-            Quantity("Accuracy", f"WER, {profile.name}", "WER", _rate(profile.name, lambda scores: scores.wer))
-            for profile in summary.profiles
+    """The rows of the table, the primary ones first; one that no system has a value for is left out where optional."""
+    rows = [*_accuracy(summary), *_speeds(summary), *_word_errors(summary)]
+    rows += [
+        Quantity("Start and size", "First call", "First call", _speed(lambda speed: speed.first_call, milliseconds)),
+        Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
+        Quantity("Start and size", "Peak memory", "Peak memory", lambda system: _bytes(system.peak_memory_bytes)),
+        Quantity(
+            "Start and size", "Peak device memory", "Peak memory",
+            lambda system: _bytes(system.peak_device_memory_bytes), optional=True,
         ),
-        Quantity("Accuracy", f"CER, {first}", "CER", _rate(first, lambda scores: scores.cer)),
-        Quantity("Speed", "RTFx", "RTFx", _speed(lambda speed: speed.rtfx, lambda value: f"{value:,.1f}×")),
-        Quantity("Speed", "p50 latency", "p50, p95, p99", _speed(lambda speed: speed.p50, milliseconds)),
-        Quantity("Speed", "p95 latency", "p50, p95, p99", _speed(lambda speed: speed.p95, milliseconds)),
-        Quantity("Speed", "p99 latency", "p50, p95, p99", _speed(lambda speed: speed.p99, milliseconds)),
+        Quantity("Start and size", "Parameters", "Parameters", _parameters),
+    ]  # fmt: skip
+    return [row for row in rows if not row.optional or any(row.read(one).value is not None for one in summary.systems)]
+
+
+def terms(rows: Sequence[Quantity]) -> dict[str, str]:
+    """The definitions that the rows of a table need, and what an interval is."""
+    used = {row.term for row in rows} | {"Interval"}
+    return {term: meaning for term, meaning in TERMS.items() if term in used}
+
+
+def _accuracy(summary: Summary) -> list[Quantity]:
+    first, *others = [profile.name for profile in summary.profiles]
+    group = "Accuracy"
+    return [
+        *(Quantity(group, f"WER, {name}", "WER", _rate(name, lambda scores: scores.wer)) for name in (first, *others)),
+        *(Quantity(group, f"{name} less {first}", "Profiles", _between(first, name), optional=True) for name in others),
+        Quantity(group, f"CER, {first}", "CER", _rate(first, lambda scores: scores.cer)),
+        Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer), optional=True),
+        Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil), optional=True),
+    ]
+
+
+def _speeds(summary: Summary) -> list[Quantity]:
+    sizes = {system.speed.batch_seconds for system in summary.systems if system.speed and system.speed.throughput}
+    size = next(iter(sizes)) if len(sizes) == 1 else None
+    batches = f"Throughput, {size:g} s batches" if size else "Throughput"
+    group, latency = "Speed", "p50, p95, p99"
+    return [
+        Quantity(group, "RTFx", "RTFx", _speed(lambda one: one.rtfx, _times, lambda one: one.rtfx_spread)),
+        Quantity(
+            group, batches, "Throughput",
+            _speed(lambda one: one.throughput.median if one.throughput else None, _times, lambda one: one.throughput),
+            optional=True,
+        ),
+        Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
+        Quantity(group, "p95 latency", latency, _speed(lambda one: one.p95, milliseconds, lambda one: one.p95_spread)),
+        Quantity(group, "p99 latency", latency, _speed(lambda one: one.p99, milliseconds, lambda one: one.p99_spread)),
+        Quantity(
+            group, "Energy per second", "Energy",
+            _speed(lambda one: one.joules_per_audio_second, lambda value: f"{value:.3g}{SPACE}J"), optional=True,
+        ),
+    ]  # fmt: skip
+
+
+def _word_errors(summary: Summary) -> list[Quantity]:
+    first = summary.profiles[0].name
+    return [
         Quantity("Word errors", "Substitutions", "Substitution", _count(first, lambda scores: scores.substitutions)),
         Quantity("Word errors", "Deletions", "Deletion", _count(first, lambda scores: scores.deletions)),
         Quantity("Word errors", "Insertions", "Insertion", _count(first, lambda scores: scores.insertions)),
         Quantity("Word errors", "Failed utterances", "Failed", _failed),
-        Quantity("Start and size", "First call", "First call", _speed(lambda speed: speed.first_call, milliseconds)),
-        Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
-        Quantity("Start and size", "Peak memory", "Peak memory", lambda system: _bytes(system.peak_memory_bytes)),
     ]
-    if any(system.peak_device_memory_bytes is not None for system in summary.systems):
-        label, term = "Peak device memory", "Peak memory"
-        rows.append(
-            Quantity("Start and size", label, term, lambda system: _bytes(system.peak_device_memory_bytes)),
-        )
-    rows.append(Quantity("Start and size", "Parameters", "Parameters", _parameters))
-    return rows
 
 
-def notices(summary: Summary) -> list[str]:
-    """All that must be read before any figure: the run's own notices, stand-ins, systems without results."""
-    found = list(summary.notices)
-    for system in summary.systems:
-        name, notice = system.facts.name, system.facts.notice
-        if notice and not any(notice in said for said in found):
-            found.append(notice if name in notice else f"{name}: {notice}")
-        if system.failure:
-            found.append(f"{name} gave no results: {system.failure}")
-    return found
-
-
-def verdict(summary: Summary) -> list[str]:
-    """The comparisons' sentences; where nothing was compared, each system's WER in words."""
-    if summary.comparisons:
-        return [comparison.sentence for comparison in summary.comparisons]
-    profile = summary.profiles[0].name
-    scored = [(system.facts.name, system.scores[profile].wer) for system in summary.systems if profile in system.scores]
-    sentences = [
-        f"{name} has a WER of {percent(wer.value)} (95 % interval {interval(wer)}) under the profile {profile}."
-        for name, wer in scored
-    ]
-    return sentences or ["No system gave any results."]
-
-
-def _rate(profile: str, read: Callable[[Scores], Rate]) -> Callable[[SystemSummary], Cell]:
+def _rate(profile: str, read: Callable[[Scores], Rate | None]) -> Callable[[SystemSummary], Cell]:
     def cell(system: SystemSummary) -> Cell:
-        if profile not in system.scores:
+        rate = read(system.scores[profile]) if profile in system.scores else None
+        return Cell() if rate is None else Cell(percent(rate.value), interval(rate), rate.value)
+
+    return cell
+
+
+def _between(first: str, other: str) -> Callable[[SystemSummary], Cell]:
+    def cell(system: SystemSummary) -> Cell:
+        if first not in system.scores or other not in system.scores:
             return Cell()
-        rate = read(system.scores[profile])
-        return Cell(percent(rate.value), interval(rate), rate.value)
+        value = system.scores[other].wer.value - system.scores[first].wer.value
+        return Cell(points(value), value=value) if math.isfinite(value) else Cell()
 
     return cell
 
@@ -157,14 +194,27 @@ def _count(profile: str, read: Callable[[Scores], int]) -> Callable[[SystemSumma
     return cell
 
 
-def _speed(read: Callable[[Speed], float], write: Callable[[float], str]) -> Callable[[SystemSummary], Cell]:
+def _speed(
+    read: Callable[[Speed], float | None],
+    write: Callable[[float], str],
+    spread: Callable[[Speed], Spread | None] = lambda _: None,
+) -> Callable[[SystemSummary], Cell]:
     def cell(system: SystemSummary) -> Cell:
-        if system.speed is None:
+        value = read(system.speed) if system.speed else None
+        if system.speed is None or value is None or not math.isfinite(value):
             return Cell()
-        value = read(system.speed)
-        return Cell(write(value), value=value) if math.isfinite(value) else Cell()
+        ends = spread(system.speed)
+        low, high = (write(ends.low), write(ends.high)) if ends else ("", "")
+        unit = low.rpartition(SPACE)[2] if SPACE in low else ""
+        if unit and high.endswith(f"{SPACE}{unit}"):
+            low = low.rpartition(SPACE)[0]
+        return Cell(write(value), f"{low.removesuffix('×')}–{high}" if ends else "", value)
 
     return cell
+
+
+def _times(value: float) -> str:
+    return f"{value:,.1f}×"
 
 
 def _bytes(count: int | None) -> Cell:

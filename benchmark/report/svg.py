@@ -1,7 +1,8 @@
-"""A matplotlib figure as inline SVG that takes its colours and its font from the page around it.
+"""A matplotlib figure as inline SVG that takes its colours and its font from the page around it, or as files.
 
-Colours are drawn as stand-ins and then replaced by CSS variables, so one drawing serves light and dark. Ids, metadata,
-namespaces and matplotlib's own style element go: several drawings share one HTML document, and nothing points outside.
+For a page, colours are drawn as stand-ins and then replaced by CSS variables, so one drawing serves light and dark.
+Ids, metadata, namespaces and matplotlib's own style element go: several drawings share one HTML document, and nothing
+points outside. For files, the same drawing is made with the light theme's colours.
 """
 
 import io
@@ -9,27 +10,49 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from preprocessing.whole import whole_file
+
 POINTS_PER_INCH = 72  # one point is one unit of the drawing, and one CSS pixel at its natural width
+PNG_DOTS_PER_INCH = 192
 N_SERIES = 8
-INK, FAINT, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
-SERIES: Final = tuple(f"#0102{16 + index:02x}" for index in range(N_SERIES))
-# Light-theme values, for a drawing taken out of the page; inside it, page.css says.
-_SERIES_ALONE = ("#0067a8", "#c04e00", "#00805c", "#8e3f9b", "#8a6a00", "#b0305c", "#3c6e8f", "#5d5d5d")
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """The colours that a drawing is made with; a system's is `series`, by its place in the summary."""
+
+    ink: str
+    faint: str
+    grid: str
+    paper: str
+    series: tuple[str, ...]
+
+    def of(self, index: int) -> str:
+        return self.series[index % N_SERIES]
+
+
+PAGE = Ink("#010203", "#010204", "#010205", "#010206", tuple(f"#0102{16 + index:02x}" for index in range(N_SERIES)))
+PLAIN = Ink(
+    "#1c1d1f", "#63666b", "#dcdcd6", "#ffffff",
+    ("#0067a8", "#c04e00", "#00805c", "#8e3f9b", "#8a6a00", "#b0305c", "#3c6e8f", "#5d5d5d"),
+)  # fmt: skip
 _VARIABLES: Mapping[str, str] = {
-    INK: "var(--ink, #1c1d1f)",
-    FAINT: "var(--faint, #63666b)",
-    GRID: "var(--rule, #dcdcd6)",
-    PAPER: "var(--paper, #ffffff)",
+    PAGE.ink: f"var(--ink, {PLAIN.ink})",
+    PAGE.faint: f"var(--faint, {PLAIN.faint})",
+    PAGE.grid: f"var(--rule, {PLAIN.grid})",
+    PAGE.paper: f"var(--paper, {PLAIN.paper})",
 } | {
     colour: f"var(--series-{index}, {alone})"
-    for index, (colour, alone) in enumerate(zip(SERIES, _SERIES_ALONE, strict=True))
+    for index, (colour, alone) in enumerate(zip(PAGE.series, PLAIN.series, strict=True))
 }
 
 _STYLE: Any = {
@@ -42,8 +65,31 @@ _STYLE: Any = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A finished figure. `name` is unique in a document and names its files, `label` is what it says in words."""
+
+    name: str
+    label: str
+    figure: Figure
+
+    def inline(self, css_class: str) -> str:
+        """The drawing as an `<svg>` element for an HTML document."""
+        with matplotlib.rc_context(_STYLE):
+            return inline(self.figure, self.name, self.label, css_class)
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write it as NAME.png and NAME.svg; made with the colours of PLAIN, it needs no page around it."""
+        self.figure.patch.set(visible=True, facecolor=PLAIN.paper)
+        with matplotlib.rc_context({**_STYLE, "svg.fonttype": "path"}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"Glyph .* missing")
+            for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
+                with whole_file(folder / f"{name}{suffix}") as beside:
+                    self.figure.savefig(beside, dpi=PNG_DOTS_PER_INCH, metadata=metadata)
+
+
 @contextmanager
-def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+def drawing(width: float, height: float, ink: Ink = PAGE) -> Iterator[tuple[Figure, Axes]]:
     """A figure of `width` by `height` points with one bare pair of axes over all of it, in the house's style."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=POINTS_PER_INCH)
@@ -51,8 +97,8 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.patch.set_visible(False)
         axes.spines[["top", "left", "right"]].set_visible(False)
-        axes.spines["bottom"].set_color(FAINT)
-        axes.tick_params(colors=FAINT, labelcolor=FAINT, labelsize=12, length=4, pad=4)
+        axes.spines["bottom"].set_color(ink.faint)
+        axes.tick_params(colors=ink.faint, labelcolor=ink.faint, labelsize=12, length=4, pad=4)
         yield figure, axes
 
 

@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.report.quantities import TERMS, Cell, Quantity, counted, notices, quantities, verdict
+from benchmark.report.quantities import Cell, Quantity, counted, quantities, terms
+from benchmark.report.verdict import caveats, notices, verdict
 from benchmark.results import Summary, SystemSummary
 
 _NAME_WIDTH = 18  # cells that a system's name gets before it is wrapped
@@ -30,6 +31,8 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
         console.print(_terminal_table(systems, rows))
     for sentence in verdict(summary):
         console.print(Text(sentence, style="bold"))
+    for sentence in caveats(summary):
+        console.print(Text(sentence))
 
 
 def markdown(summary: Summary) -> str:
@@ -37,10 +40,17 @@ def markdown(summary: Summary) -> str:
     corpus = summary.corpus
     parts = [f"# Benchmark on {_escape(corpus.reference)}"]
     parts += [_escape(sentence) for sentence in verdict(summary)]
+    parts += [_escape(sentence) for sentence in caveats(summary)]
     parts += [f"> [!WARNING]\n> **{_escape(notice)}**" for notice in notices(summary)]
     parts.append(markdown_table(summary))
-    parts.append("95 % intervals in brackets. The page beside this file, report.html, shows where the errors are.")
-    parts.append("## Terms\n\n" + "\n".join(f"- {term}: {_escape(meaning)}" for term, meaning in TERMS.items()))
+    parts.append(
+        "95 % intervals in brackets, beside speeds the least and the greatest of the rounds. The page beside this "
+        "file, report.html, shows where the errors are."
+    )
+    parts.append(
+        "## Terms\n\n"
+        + "\n".join(f"- {term}: {_escape(meaning)}" for term, meaning in terms(quantities(summary)).items())
+    )
     utterances, speakers = counted(corpus.utterances, "utterance"), counted(corpus.speakers, "speaker")
     settings = [
         f"Corpus: {corpus.reference}",

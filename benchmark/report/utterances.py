@@ -6,11 +6,15 @@ summary's own.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from benchmark.report.alignment import Alignment, align
 from benchmark.report.quantities import counted
+from benchmark.report.verdict import CLEAN
 from benchmark.results import Sample, Summary
 from preprocessing.errors import InputError
+
+__all__ = ["CLEAN", "Outcome", "Utterance", "most_errors", "recount_notes", "side_by_side", "worst_first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ def side_by_side(summary: Summary, samples: Sequence[Sample], normalise: Callabl
     Raises InputError when a sample's system is not in the summary: the two are then of different runs.
     """
     names = [system.facts.name for system in summary.systems]
+    normalise = cache(normalise)
     grouped: dict[tuple[str, str], dict[str, Outcome]] = {}
     for sample in samples:
         if sample.system not in names:
@@ -63,17 +68,20 @@ def worst_first(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
     failed on does not rank an utterance, as there is no hypothesis to read.
     """
 
-    def most_errors(utterance: Utterance) -> int:
-        heard = (outcome for outcome in utterance.outcomes.values() if outcome.sample.error is None)
-        return max((outcome.alignment.errors for outcome in heard), default=0)
-
     wrong = [utterance for utterance in utterances if most_errors(utterance) > 0]
     return sorted(wrong, key=lambda utterance: (-most_errors(utterance), utterance.id, utterance.condition))[:count]
+
+
+def most_errors(utterance: Utterance) -> int:
+    """Word errors of the system that made most of them; failures do not count."""
+    heard = (outcome for outcome in utterance.outcomes.values() if outcome.sample.error is None)
+    return max((outcome.alignment.errors for outcome in heard), default=0)
 
 
 def recount_notes(summary: Summary, utterances: Sequence[Utterance]) -> list[str]:
     """A sentence for each system whose errors, counted again for display, are not those of the summary.
 
+    Counted are utterances of clean speech, with or without those in which nothing is said.
     That happens when the text profile has changed since the run, or the files were edited.
     """
     notes = []
@@ -82,10 +90,11 @@ def recount_notes(summary: Summary, utterances: Sequence[Utterance]) -> list[str
         scores = system.scores.get(profile.name)
         if scores is None:
             continue
-        alignments = [row.outcomes[name].alignment for row in utterances if name in row.outcomes]
-        shown = sum(alignment.errors for alignment in alignments)
+        own = [row.outcomes[name].alignment for row in utterances if row.condition == CLEAN and name in row.outcomes]
+        shown = sum(alignment.errors for alignment in own)
+        in_speech = sum(alignment.errors for alignment in own if alignment.words)
         scored = scores.substitutions + scores.deletions + scores.insertions
-        if shown != scored:
+        if scored not in (shown, in_speech):
             notes.append(
                 f"{name}: the words below have {counted(shown, 'error')}, the table counts {scored:,}. The text "
                 f"profile {profile.name} has changed since version {profile.version}, or the files were edited."

@@ -1,0 +1,130 @@
+"""The report's files for other programs: systems.csv, utterances.csv, and every figure as PNG and SVG."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.report.figures.style import Plot
+from benchmark.report.svg import PLAIN
+from benchmark.report.utterances import Utterance
+from benchmark.report.verdict import CLEAN
+from benchmark.results import Scores, Summary
+from preprocessing.whole import write_whole
+
+SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_tables(
+    folder: Path, summary: Summary, utterances: Sequence[Utterance], latencies: Mapping[tuple[str, str], float]
+) -> None:
+    """systems.csv, a line for each system, profile and condition; utterances.csv, one for each of their texts.
+
+    Rates are fractions, times seconds. latencies: seconds by system and utterance.
+    """
+    write_whole(folder / SYSTEMS, _table(_system_lines(summary)))
+    write_whole(folder / UTTERANCES, _table(_utterance_lines(utterances, latencies)))
+
+
+def write_figures(folder: Path, plots: Mapping[str, Plot]) -> list[str]:
+    """Each figure at its larger width as figures/NAME.png and .svg; returns the names of those with content."""
+    (folder / FIGURES).mkdir(exist_ok=True)
+    written = []
+    for name, plot in plots.items():
+        drawing = plot.draw(plot.widths[0], PLAIN)
+        if drawing is not None:
+            drawing.save(folder / FIGURES, name)
+            written.append(name)
+    return written
+
+
+def _system_lines(summary: Summary) -> Iterator[dict[str, Any]]:
+    for system in summary.systems:
+        speed = system.speed
+        shared = {
+            "failed_utterances": system.failed_utterances,
+            "rtfx": speed and speed.rtfx,
+            "throughput_rtfx": speed and speed.throughput and speed.throughput.median,
+            "p50_seconds": speed and speed.p50,
+            "p95_seconds": speed and speed.p95,
+            "p99_seconds": speed and speed.p99,
+            "load_seconds": speed and speed.load,
+            "peak_memory_bytes": system.peak_memory_bytes,
+            "peak_device_memory_bytes": system.peak_device_memory_bytes,
+            "parameters": system.facts.parameters or None,
+            "failure": system.failure,
+        }
+        by_condition = {CLEAN: system.scores, **{k: v for k, v in system.conditions.items() if k != CLEAN}}
+        for condition, by_profile in by_condition.items():
+            for profile in [one.name for one in summary.profiles]:
+                yield {
+                    "system": system.facts.name,
+                    "checkpoint": system.facts.checkpoint,
+                    "profile": profile,
+                    "condition": condition,
+                    **_scores(by_profile.get(profile)),
+                    "hallucinated_words_per_minute": system.hallucinated_words_per_minute.get(condition),
+                    **shared,
+                }
+
+
+def _scores(scores: Scores | None) -> dict[str, Any]:
+    names = ("wer", "cer", "mer", "wil")
+    rates = {name: getattr(scores, name, None) for name in names}
+    ends = {
+        f"{name}{suffix}": rate and getattr(rate, attribute)
+        for name, rate in rates.items()
+        for suffix, attribute in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+    counts = ("words", "hits", "substitutions", "deletions", "insertions")
+    return {**ends, **{name: getattr(scores, name, None) for name in counts}}
+
+
+def _utterance_lines(
+    utterances: Sequence[Utterance], latencies: Mapping[tuple[str, str], float]
+) -> Iterator[dict[str, Any]]:
+    for utterance in utterances:
+        for name, outcome in utterance.outcomes.items():
+            sample, found = outcome.sample, outcome.alignment
+            yield {
+                "id": utterance.id,
+                "system": name,
+                "condition": utterance.condition,
+                "speaker": sample.speaker,
+                "sex": sample.sex,
+                "domain": sample.domain,
+                "language": sample.language,
+                "audio_seconds": sample.audio_seconds,
+                "latency_seconds": latencies.get((name, utterance.id)),
+                "words": found.words,
+                "substitutions": found.substitutions,
+                "deletions": found.deletions,
+                "insertions": found.insertions,
+                "wer": found.wer,
+                "error": sample.error,
+                "reference": sample.reference,
+                "hypothesis": sample.hypothesis,
+                "audio": sample.audio,
+                "start": sample.start,
+                "stop": sample.stop,
+            }
+
+
+def _table(lines: Iterator[dict[str, Any]]) -> str:
+    """CSV with a heading; empty where nothing was measured. A text that a spreadsheet would run gets a quote first."""
+    file = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for line in lines:
+        if writer is None:
+            writer = csv.DictWriter(file, list(line), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({key: _cell(value) for key, value in line.items()})
+    return file.getvalue().encode("utf-8", "replace").decode("utf-8")
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value.replace("\x00", "\ufffd")
+    return value

@@ -1,0 +1,86 @@
+"""Utterances to listen to and to look at, small enough to travel inside a page: Ogg Opus and a grey log-mel in WebP.
+
+Only recordings that still lie where the samples say are taken; one that does not is passed over in silence.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmark.report.utterances import Utterance
+
+MAX_BYTES = 8_000_000  # of all clips together, as they stand in the page
+MAX_SECONDS = 60.0  # of one clip
+_MAX_COLUMNS = 640  # of a log-mel
+_DYNAMIC_RANGE = 1.5  # of Whisper's log-mel, 60 dB: what lies lower is drawn white
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Data URIs of the sound and of its log-mel spectrogram (time to the right, 0 to 8 kHz upwards), and its length."""
+
+    audio: str
+    log_mel: str
+    seconds: float
+
+
+def clips(utterances: Sequence[Utterance], max_bytes: int = MAX_BYTES) -> dict[tuple[str, str], Clip]:
+    """Clips of these utterances, in their order until `max_bytes` are reached, by utterance and condition.
+
+    A condition's clip is the recording as the corpus has it: what was added to it is not kept.
+    """
+    found: dict[tuple[str, str], Clip] = {}
+    by_source: dict[tuple[str, float, float | None], Clip | None] = {}
+    left = max_bytes
+    for utterance in utterances:
+        sample = utterance.first
+        if sample.audio is None or sample.audio_seconds > MAX_SECONDS:
+            continue
+        source = sample.audio, sample.start, sample.stop
+        if source not in by_source:
+            by_source[source] = _clip(*source)
+        clip = by_source[source]
+        if clip is None:
+            continue
+        size = len(clip.audio) + len(clip.log_mel)
+        if size > left:
+            continue
+        left -= size
+        found[utterance.id, utterance.condition] = clip
+    return found
+
+
+def _clip(path: str, start: float, stop: float | None) -> Clip | None:
+    # Imported here so that a report without sounds does not wait for torch.
+    import numpy as np
+    import soundfile
+    import torch
+    from PIL import Image
+
+    from preprocessing import audio
+    from preprocessing.features import LogMel
+
+    extractor = LogMel()
+    try:
+        waveform = audio.load(path, start=start, stop=stop)
+    except audio.AudioError:
+        return None
+    if len(waveform) < extractor.shortest:
+        return None
+    file = io.BytesIO()
+    soundfile.write(file, waveform.numpy(), audio.SAMPLE_RATE, format="OGG", subtype="OPUS")
+    with torch.no_grad():
+        values = extractor(waveform).numpy()
+    loudness = np.clip(1 + (values - values.max()) / _DYNAMIC_RANGE, 0, 1)
+    picture = Image.fromarray((255 * (1 - loudness[::-1])).astype(np.uint8))
+    if picture.width > _MAX_COLUMNS:
+        picture = picture.resize((_MAX_COLUMNS, picture.height), Image.Resampling.BOX)
+    image = io.BytesIO()
+    picture.save(image, "WEBP", quality=40, method=4)
+    seconds = len(waveform) / audio.SAMPLE_RATE
+    return Clip(_uri("audio/ogg", file.getvalue()), _uri("image/webp", image.getvalue()), seconds)
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,140 @@
+"""What lies in the folder after a report: CSV that reads back, figures, sounds from real audio, and the command."""
+
+import base64
+import csv
+import dataclasses
+import io
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from benchmark import results
+from benchmark.report import __main__ as command
+from benchmark.report import browser, write_reports
+from benchmark.report.listening import clips
+from benchmark.report.page import prepare
+from benchmark.report.utterances import side_by_side, worst_first
+from benchmark.results import Sample
+from preprocessing.command import run_command
+from preprocessing.errors import InputError
+from preprocessing.text import profile
+from tests.benchmark.reported import full_run, heard, run, sample
+from tests.conftest import DEMO, read_manifest
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def demo_samples(count: int) -> list[Sample]:
+    """Real recordings of the demo corpus, each heard with some errors."""
+    import random
+
+    rng = random.Random(0)
+    manifest = DEMO / "corpus" / "test.jsonl"
+    return [
+        dataclasses.replace(
+            sample("only", row["id"], row["text"], heard(row["text"].split(), 0.9, rng)),
+            audio=str(manifest.parent / row["audio"]),
+            audio_seconds=row["duration"],
+        )
+        for row in read_manifest(manifest)[:count]
+    ]
+
+
+def test_the_tables_read_back(tmp_path: Path) -> None:
+    summary, samples, timings = full_run(12, n_noisy=3)
+    samples[0] = dataclasses.replace(samples[0], speaker="=1+1", domain='a,"b"\nc', reference=samples[0].reference)
+    write_reports(tmp_path, summary, samples, timings, n_audio=0)
+    by_system = read_csv(tmp_path / "systems.csv")
+    assert len(by_system) == 3 * 2 * 8  # systems, profiles, conditions with speech
+    for row in by_system:
+        system = next(one for one in summary.systems if one.facts.name == row["system"])
+        scores = system.scores if row["condition"] == "clean" else system.conditions[row["condition"]]
+        if row["profile"] in scores:
+            assert float(row["wer_low"]) == scores[row["profile"]].wer.low
+            assert int(row["insertions"]) == scores[row["profile"]].insertions
+        else:
+            assert row["wer"] == row["words"] == ""
+    rows = read_csv(tmp_path / "utterances.csv")
+    assert len(rows) == len(samples) == 3 * 15
+    assert rows[0]["speaker"] == "'=1+1" and rows[0]["domain"] == 'a,"b"\nc'
+    totals = {one.facts.name: 0 for one in summary.systems}
+    for row in rows:
+        if row["condition"] == "clean":
+            totals[row["system"]] += int(row["substitutions"]) + int(row["deletions"]) + int(row["insertions"])
+    assert totals == {
+        one.facts.name: (s := one.scores["verbatim"]).substitutions + s.deletions + s.insertions
+        for one in summary.systems
+    }
+    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"forest", "differences", "tradeoff", "percentiles", "latency", "errors-0", "slices-5", "snr-1"} <= names
+
+
+def test_latencies_are_the_medians_of_the_rounds() -> None:
+    summary, samples, timings = full_run(4)
+    content = prepare(summary, samples, timings, profile("verbatim"))
+    own = sorted(t.seconds.total for t in timings if (t.system, t.id) == (samples[0].system, samples[0].id))
+    assert len(own) == 3 and content.latencies[samples[0].system, samples[0].id] == own[1]
+
+
+def test_clips_hold_the_recordings_and_stay_under_their_limit() -> None:
+    samples = [
+        *demo_samples(6),
+        sample("only", "gone", "a b", "c d", audio="nowhere.wav"),
+        sample("only", "x", "a", "b"),
+    ]
+    summary = dataclasses.replace(run()[0], systems=[dataclasses.replace(run()[0].systems[0])])
+    system = summary.systems[0]
+    facts = dataclasses.replace(system.facts, name="only")
+    summary = dataclasses.replace(summary, systems=[dataclasses.replace(system, facts=facts)])
+    utterances = worst_first(side_by_side(summary, samples, str), 40)
+    found = clips(utterances)
+    assert {id for id, _ in found} == {u.id for u in utterances} - {"gone", "x"} and len(found) >= 5
+    for utterance in utterances:
+        if clip := found.get((utterance.id, utterance.condition)):
+            sound, rate = soundfile.read(io.BytesIO(base64.b64decode(clip.audio.partition(",")[2])))
+            assert len(sound) / rate == pytest.approx(utterance.first.audio_seconds, abs=0.05)
+            assert base64.b64decode(clip.log_mel.partition(",")[2])[8:12] == b"WEBP"
+    sizes = [len(clip.audio) + len(clip.log_mel) for clip in found.values()]
+    assert len(clips(utterances, max_bytes=sizes[0])) == 1 and not clips(utterances, max_bytes=10)
+
+
+def test_a_large_run_shows_the_worst_and_some_of_the_others() -> None:
+    summary, samples, _ = full_run(60, n_noisy=0)
+    utterances = side_by_side(summary, samples, str)
+    assert browser.choose(utterances) == browser.Shown(utterances)
+    some = browser.choose(utterances, limit=20)
+    assert 15 <= len(some.utterances) <= 20 and f"{len(some.utterances)} of 60" in some.sentence
+    kept = {one.id for one in some.utterances}
+    assert {one.id for one in worst_first(utterances, 10)} <= kept
+    assert [one.id for one in utterances if one.id in kept] == [one.id for one in some.utterances]
+    assert 0 < len(browser.choose(utterances, n_characters=3000).utterances) < 60
+
+
+def test_the_command_makes_the_same_again_or_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary, samples, timings = full_run(8, n_noisy=0)
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path)])
+    for content in (None, "{", '{"schema": 0}', "[]"):
+        if content is not None:
+            (tmp_path / "summary.json").write_text(content)
+            (tmp_path / "samples.jsonl").touch()
+        with pytest.raises(SystemExit) as ended:
+            run_command(command.main)
+        said = capsys.readouterr().err
+        assert ended.value.code == 1 and "summary.json" in said and said.count("\n") == 1
+    write_reports(tmp_path, summary, samples, timings)
+    files = [path for path in sorted(tmp_path.rglob("*")) if path.is_file() and path.suffix in (".md", ".html", ".csv")]
+    before = [path.read_bytes() for path in files]
+    results.write_summary(tmp_path / "summary.json", summary)
+    results.write_samples(tmp_path / "samples.jsonl", samples)
+    (tmp_path / "timings.jsonl").write_text("".join(map(results.line_of, timings)))
+    command.main()
+    assert len(files) == 4 and before == [path.read_bytes() for path in files]
+    with pytest.raises(InputError, match="'stranger'"):
+        write_reports(tmp_path, summary, [*samples, sample("stranger", "u", "a", "a")])

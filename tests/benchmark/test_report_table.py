@@ -1,0 +1,113 @@
+"""The tables of page, summary.md and terminal say what the results say: each is parsed back."""
+
+import dataclasses
+import io
+import itertools
+import re
+
+import pytest
+from rich.console import Console
+
+from benchmark.report import quantities
+from benchmark.report.table import markdown, print_table
+from benchmark.results import Spread, SystemSummary
+from finetune.significance import Rate
+from tests.benchmark.parsed_page import Page, page_of
+from tests.benchmark.reported import full_run, run
+
+
+def expected(system: SystemSummary) -> dict[str, tuple[float, float]]:
+    """By row: the value as the results hold it, and by how many of them one unit of the shown text stands for."""
+    main, other, speed = system.scores["verbatim"], system.scores["other"], system.speed
+    assert speed and system.peak_memory_bytes
+    times = {"p50": speed.p50, "p95": speed.p95, "p99": speed.p99}
+    return {
+        "WER, verbatim": (main.wer.value, 0.01),
+        "WER, other": (other.wer.value, 0.01),
+        "CER, verbatim": (main.cer.value, 0.01),
+        "Substitutions": (main.substitutions, 1),
+        "Deletions": (main.deletions, 1),
+        "Insertions": (main.insertions, 1),
+        "Failed utterances": (system.failed_utterances, 1),
+        "RTFx": (speed.rtfx, 1),
+        **{f"{name} latency": (value, 1e-3) for name, value in times.items()},
+        "First call": (speed.first_call, 1e-3),
+        "Load time": (speed.load, 1e-3),
+        "Peak memory": (system.peak_memory_bytes, 1e9),
+        "Parameters": (system.facts.parameters, 1e6),
+    }
+
+
+def shows(text: str, value: float, unit: float) -> bool:
+    """Whether the first number in `text` is `value`, counted in `unit`, rounded to the digits that are shown."""
+    shown = re.search(r"-?[\d,]+(\.\d+)?", text)
+    assert shown, text
+    digits = len(shown[1] or ".") - 1
+    return bool(abs(float(shown[0].replace(",", "")) - value / unit) <= 0.5000001 * 10**-digits)
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return page_of(*run())
+
+
+def test_every_value_of_the_page_is_the_summarys(html: str) -> None:
+    summary, table = run()[0], Page(html).table()
+    for column, system in enumerate(summary.systems[:2]):
+        for row, (value, unit) in expected(system).items():
+            text, exact = table[row][column]
+            assert exact == value and shows(text, value, unit), (row, text, value)
+        wer = system.scores["verbatim"].wer
+        text = f"{100 * wer.value:.2f}\u00a0%{100 * wer.low:.2f}–{100 * wer.high:.2f}"
+        assert table["WER, verbatim"][column][0] == " ".join(text.split())
+    assert all(cells[2] == ("–", None) for label, cells in table.items() if label in expected(summary.systems[0]))
+    assert table["lost"][0][0] == "no <file> found"
+
+
+def test_the_markdown_table_parses_back() -> None:
+    summary = run()[0]
+    lines = [line for line in markdown(summary).splitlines() if line.startswith("| ")]
+    cells = {row[1].strip(): row[2:-1] for row in (line.split("|") for line in lines)}
+    assert [name.strip() for name in cells[""]] == ["wav2vec2", "whisper", "lost"]
+    for column, system in enumerate(summary.systems[:2]):
+        for row, (value, unit) in expected(system).items():
+            assert shows(cells[row][column], value, unit), row
+        low, high = re.findall(r"[\d.]+", cells["WER, verbatim"][column])[1:]
+        wer = system.scores["verbatim"].wer
+        assert shows(low, wer.low, 0.01) and shows(high, wer.high, 0.01)
+
+
+@pytest.mark.parametrize("width", [34, 80, 160])
+def test_the_terminal_table_fits_and_leaves_nothing_out(width: int) -> None:
+    summary = run()[0]
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_table(summary, console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    assert text.index("NOTICE") < text.index("WER, verbatim")
+    for system, quantity in itertools.product(summary.systems, quantities.quantities(summary)):
+        assert quantity.read(system).text in text and quantity.read(system).interval in text
+
+
+def test_optional_rows_stand_where_they_have_content() -> None:
+    plain, full = run()[0], full_run(12)[0]
+    labels = [{row.label for row in quantities.quantities(summary)} for summary in (plain, full)]
+    assert labels[1] - labels[0] == {"MER, verbatim", "WIL, verbatim", "Throughput, 60 s batches"}
+    rows = {row.label: row for row in quantities.quantities(full)}
+    system = full.systems[0]
+    first, second = (system.scores[name].wer.value for name in ("verbatim", "other"))
+    assert rows["other less verbatim"].read(system).value == second - first
+    assert system.speed is not None
+    speed = dataclasses.replace(system.speed, p50=0.25, p50_spread=Spread(0.25, 0.2, 0.3), joules_per_audio_second=1.5)
+    timed = dataclasses.replace(full, systems=[dataclasses.replace(system, speed=speed)])
+    rows = {row.label: row for row in quantities.quantities(timed)}
+    assert rows["p50 latency"].read(timed.systems[0]).interval == "200–300\u00a0ms"
+    assert rows["Energy per second"].read(timed.systems[0]).text == "1.5\u00a0J"
+    assert rows["WER, verbatim"].read(dataclasses.replace(system, scores={})).value is None
+
+
+def test_times_have_three_digits() -> None:
+    times = [quantities.milliseconds(s).replace("\u00a0", " ") for s in (0.00052, 0.00999, 0.0431, 0.09996, 1.21)]
+    assert times == ["0.52 ms", "9.99 ms", "43.1 ms", "100 ms", "1,210 ms"]
+    assert [quantities.extent(h) for h in (5.4, 0.4, 0.0023)] == ["5.40 hours", "24.0 minutes", "8.3 seconds"]
+    assert quantities.points(-0.0042) == "−0.42" and quantities.interval(Rate(0.1, 0.05, 0.2)) == "5.00–20.00"
