@@ -169,7 +169,7 @@ def finish(folder: Path, run: Run, samples: Sequence[Sample], earlier: Summary |
     if earlier is not None:
         summary = replace(summary, changes=changes(earlier, summary))
     write_summary(folder / SUMMARY, summary)
-    write_reports(folder, summary, samples)
+    write_reports(folder, summary, samples, record.timings)
     return summary
 
 
