@@ -5,8 +5,10 @@ as some contenders wait for programs of their own. The first rounds warm up and 
 """
 
 import multiprocessing
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -46,11 +48,17 @@ def seconds_of(
 
 
 def turns_of(
-    contenders: Mapping[str, Contender], material: Any, rounds: int, *, threads: int = 1, keep_results: bool = False
+    contenders: Mapping[str, Contender],
+    material: Any,
+    rounds: int,
+    *,
+    threads: int = 1,
+    keep_results: bool = False,
+    environments: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, list[Turn] | Absent]:
     """Each contender's rounds in order, the first ones too; what contenders are given and return must pickle.
 
-    threads: of torch, in each contender's process.
+    threads: of torch, in each contender's process. environments: variables that a contender's process begins with.
     """
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Connection] = {}
@@ -60,7 +68,8 @@ def turns_of(
         pipes[name], theirs = context.Pipe()
         given = (contender, material, theirs, threads, keep_results)
         processes.append(context.Process(target=_serve, args=given))
-        processes[-1].start()
+        with _environment((environments or {}).get(name, {})):
+            processes[-1].start()
         theirs.close()
         reason: str | None = pipes[name].recv()
         found[name] = [] if reason is None else Absent(reason)
@@ -78,6 +87,21 @@ def turns_of(
         pipe.close()
         process.join()
     return found
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables that a process started meanwhile inherits."""
+    before = {key: os.environ.get(key) for key in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
 
 
 def _serve(contender: Contender, material: Any, pipe: Connection, threads: int, keep_results: bool) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,23 @@ def count(material: int) -> Any:
 
 def refuse(material: int) -> Any:
     raise OSError(f"no {material} here")
+
+
+def surroundings(material: str) -> Any:
+    return lambda: os.environ.get(material)
+
+
+def test_a_contender_has_an_environment_of_its_own() -> None:
+    found = turns_of(
+        {"told": surroundings, "untold": surroundings},
+        "CONTENDER_IS_TOLD",
+        1,
+        keep_results=True,
+        environments={"told": {"CONTENDER_IS_TOLD": "yes"}},
+    )
+    heard = {name: turns[0].result for name, turns in found.items() if not isinstance(turns, Absent)}
+    assert heard == {"told": "yes", "untold": None}
+    assert "CONTENDER_IS_TOLD" not in os.environ
 
 
 def test_turns_hand_results_back() -> None:
