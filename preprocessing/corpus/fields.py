@@ -5,9 +5,11 @@ One place knows the names, the types and what start, stop and duration mean toge
 
 import os
 import sys
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from preprocessing.audio import StoredAudio
+from preprocessing.corpus.segments import read_segments, within
 from preprocessing.corpus.utterance import Utterance
 from preprocessing.errors import InputError
 
@@ -72,6 +74,10 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
         start,
         stop,
     )
+    segments = get("segments")
+    if segments:
+        utterance = replace(utterance, segments=read_segments(segments))
+        return Draft(utterance, stated) if duration is None else within(utterance)
     return Draft(utterance, stated) if duration is None else utterance
 
 

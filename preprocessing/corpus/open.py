@@ -20,6 +20,7 @@ from preprocessing.corpus.fields import Draft, read_fields, settled_duration
 from preprocessing.corpus.headers import lengths
 from preprocessing.corpus.manifest import read_manifest
 from preprocessing.corpus.rows import Rows, folders_in
+from preprocessing.corpus.segments import within
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 from preprocessing.errors import InputError
 
@@ -206,7 +207,7 @@ def _settled(window: list[Made]) -> Iterator[tuple[str, int, Utterance | str]]:
             try:
                 if isinstance(length, InputError):
                     raise length
-                yield source, number, replace(made.utterance, duration=settled_duration(made, length))
+                yield source, number, within(replace(made.utterance, duration=settled_duration(made, length)))
             except InputError as error:
                 yield source, number, str(error)
         else:

@@ -12,6 +12,15 @@ DURATION_SECONDS, DURATION_SHARE = 0.1, 0.02  # how far a stated duration may be
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a long recording and what was said in it; seconds into `Utterance.audio`."""
+
+    start: float
+    stop: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One stretch of speech and what was said. `text` is raw; `start` and `stop` are seconds into `audio`."""
 
@@ -25,6 +34,7 @@ class Utterance:
     domain: str | None = None
     start: float = 0.0
     stop: float | None = None
+    segments: tuple[Segment, ...] = ()  # of a long recording, where the corpus lists them
 
     def lasts(self, seconds: float) -> bool:
         """Whether audio of so many seconds is as long as `duration` says."""

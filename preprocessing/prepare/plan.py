@@ -59,5 +59,6 @@ def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
     for one in corpus.utterances:
         audio = hashlib.sha256(one.audio).hexdigest() if isinstance(one.audio, bytes) else os.fspath(one.audio)
         facts = [one.id, audio, one.text, one.duration, one.speaker, one.sex, one.language, one.domain]
-        digest.update(json.dumps([*facts, one.start, one.stop]).encode())
+        segments = [[(part.start, part.stop, part.text) for part in one.segments]] if one.segments else []
+        digest.update(json.dumps([*facts, one.start, one.stop, *segments]).encode())
     return digest.hexdigest()[:16]

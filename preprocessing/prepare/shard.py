@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
-from preprocessing.corpus import Reject, Utterance, load_waveform
+from preprocessing.corpus import Reject, Segment, Utterance, load_waveform
+from preprocessing.corpus.segments import within
 from preprocessing.corpus.sound import Sound, measure
 from preprocessing.errors import InputError
 from preprocessing.prepare.plan import Shard
@@ -57,7 +58,10 @@ def read_record(shard: Shard, folder: Path) -> Written:
     """What `write_shard` wrote of the shard."""
     found = json.loads((folder / f"{shard.name}.json").read_text(encoding="utf-8"))
     return Written(
-        tuple(Utterance(**fields) for fields in found["utterances"]),
+        tuple(
+            Utterance(**fields | {"segments": tuple(Segment(**one) for one in fields.get("segments", ()))})
+            for fields in found["utterances"]
+        ),
         tuple(Sound(**fields | {"digest": bytes.fromhex(fields["digest"])}) for fields in found["sounds"]),
         tuple(Reject(**fields) for fields in found["rejects"]),
     )
@@ -72,17 +76,10 @@ def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> Writt
         for utterance in shard.utterances:
             try:
                 for piece, waveform in _pieces(utterance, cutting):
+                    moved = _moved(piece, name, at, len(waveform))
                     file.write((waveform * PCM_STEPS).to(torch.int16).numpy())
-                    start, at = at, at + len(waveform)
-                    utterances.append(
-                        replace(
-                            piece,
-                            audio=name,
-                            duration=len(waveform) / SAMPLE_RATE,
-                            start=start / SAMPLE_RATE,
-                            stop=at / SAMPLE_RATE,
-                        )
-                    )
+                    at += len(waveform)
+                    utterances.append(moved)
                     sounds.append(measure(waveform))
             except InputError as error:
                 rejects.append(Reject(utterance.id, str(error)))
@@ -99,13 +96,29 @@ def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance,
     if cutting.segment == "none" or seconds <= cutting.max_seconds:
         yield utterance, waveform
         return
-    if utterance.text.strip():
+    if utterance.text.strip() or utterance.segments:
         raise InputError(
             f"lasts {seconds:.1f} s with one text; expected at most {cutting.max_seconds:g} s, or no text: a text "
             "cannot be cut with the audio, so give each stretch its own line with start and stop"
         )
     for number, (start, stop) in enumerate(_cuts(waveform, cutting)):
         yield replace(utterance, id=f"{utterance.id}-{number:04d}"), waveform[start:stop]
+
+
+def _moved(utterance: Utterance, name: str, at: int, n_samples: int) -> Utterance:
+    """Itself where the shard has it, `at` samples from its beginning. Raises InputError on segments beyond its end."""
+    start = at / SAMPLE_RATE
+    by = start - utterance.start
+    return within(
+        replace(
+            utterance,
+            audio=name,
+            duration=n_samples / SAMPLE_RATE,
+            start=start,
+            stop=(at + n_samples) / SAMPLE_RATE,
+            segments=tuple(Segment(max(one.start + by, 0.0), one.stop + by, one.text) for one in utterance.segments),
+        )
+    )
 
 
 def _cuts(waveform: Tensor, cutting: Cutting) -> list[tuple[int, int]]:

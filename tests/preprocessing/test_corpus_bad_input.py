@@ -140,10 +140,25 @@ def test_quotes_in_a_tsv_are_text_unless_doubled(folder: Path) -> None:
     assert [u.text for u in open_corpus(str(path)).utterances] == ['"Yes', '"No."', 'Say "aye" now']
 
 
-KEYS = ("id", "audio", "text", "duration", "start", "stop", "offset", "speaker", "sex", "language", "domain", "path")
+KEYS = (
+    "id",
+    "audio",
+    "text",
+    "duration",
+    "start",
+    "stop",
+    "offset",
+    "speaker",
+    "sex",
+    "language",
+    "domain",
+    "path",
+    "segments",
+)
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just("a.wav"), st.just("x"),
     st.lists(st.integers(), max_size=2), st.floats(0.01, 3.0),
+    st.lists(st.dictionaries(st.sampled_from(("start", "stop", "end", "text")), st.floats() | st.text(max_size=5))),
 )  # fmt: skip
 LINES = st.one_of(
     st.dictionaries(st.sampled_from(KEYS), VALUES).map(lambda row: json.dumps(row).encode()),
