@@ -1,7 +1,8 @@
 """Systems by name: what `--models` may hold, and what stands in where the Hub cannot be reached.
 
-A reference is `wav2vec2` or `whisper` (their defaults; `lstm` has none), `FAMILY=CHECKPOINT`, or `package.module:Class`
-for a class of the user's own that takes (SystemSpec, LoadOptions) and follows `systems.base.System`.
+A reference is `wav2vec2` or `whisper` (their published defaults), `pocketsphinx` (one model, in its package),
+`FAMILY=CHECKPOINT`, or `package.module:Class` for a class of the user's own that takes (SystemSpec, LoadOptions) and
+follows `systems.base.System`.
 """
 
 import difflib
@@ -16,7 +17,11 @@ FAMILIES = {
     "wav2vec2": "benchmark.systems.wav2vec2:Wav2Vec2System",
     "whisper": "benchmark.systems.whisper:WhisperSystem",
     "lstm": "benchmark.systems.lstm:LSTMSystem",
+    "pipeline": "benchmark.systems.pipeline:PipelineSystem",
+    "faster-whisper": "benchmark.systems.faster_whisper:FasterWhisperSystem",
+    "pocketsphinx": "benchmark.systems.pocketsphinx:PocketSphinxSystem",
 }
+BUILT_IN = {"pocketsphinx": "en-us, in the package"}  # families without a checkpoint to choose
 DEFAULTS = {"wav2vec2": "facebook/wav2vec2-base-960h", "whisper": "base.en"}
 STAND_INS = {"wav2vec2": DEMO / "wav2vec2", "whisper": DEMO / "whisper"}
 
@@ -55,6 +60,10 @@ def _parse(reference: str) -> SystemSpec:
             f"--models: unknown system {family!r}; expected {', '.join(FAMILIES)} or package.module:Class: {meant}"
         )
     if named:
+        if family in BUILT_IN:
+            raise UsageError(
+                f"--models: {reference!r}: there is one {family} alone; expected no checkpoint: leave it out"
+            )
         if not checkpoint:
             raise UsageError(f"--models: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
         return SystemSpec(reference, family, checkpoint)
@@ -63,6 +72,8 @@ def _parse(reference: str) -> SystemSpec:
 
 def _default(family: str) -> SystemSpec:
     """A family's published default, or the embedded demo under its own name where neither cache nor Hub has it."""
+    if family in BUILT_IN:
+        return SystemSpec(family, family, BUILT_IN[family])
     if family not in DEFAULTS:
         raise UsageError(
             f"--models: {family} has no published default; expected {family}=FOLDER or a Hub id: name a run, as in "

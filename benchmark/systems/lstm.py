@@ -10,17 +10,15 @@ from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec
 from benchmark.systems.ctc import CTCSystem, valid_paths
 from finetune.models.lstm import load
-from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Normalised features of a batch [batch, bins, frames], and the model's frames of each utterance."""
+    """Normalised features of those that are long enough for a frame [batch, bins, frames], and every one's frames."""
 
-    features: Features
+    features: Features | None
     n_frames: tuple[int, ...]
 
 
@@ -55,16 +53,17 @@ class LSTMSystem(CTCSystem):
         """Normalised features, computed on the model's device."""
         n_samples = torch.tensor([len(waveform) for waveform in waveforms])
         n_frames = self._model.n_frames(n_samples)
-        if int(n_frames.min()) < 1:
-            raise InputError(
-                f"lasts {int(n_samples.min()) / SAMPLE_RATE:.4f} s; expected {self._model.extractor.shortest} samples "
-                "or more: leave it out"
-            )
-        padded = torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
-        features = self._model.features(padded.to(self._device), n_samples.to(self._device))
+        heard = [place for place, frames in enumerate(n_frames.tolist()) if frames > 0]
+        if not heard:
+            return Heard(None, tuple(n_frames.tolist()))
+        padded = torch.nn.utils.rnn.pad_sequence([waveforms[place] for place in heard], batch_first=True)
+        features = self._model.features(padded.to(self._device), n_samples[heard].to(self._device))
         return Heard(features, tuple(n_frames.tolist()))
 
     @torch.inference_mode()
     def forward(self, features: Heard) -> list[list[int]]:
+        if features.features is None:
+            return [[] for _ in features.n_frames]
         best = self._model.lm_head(self._model.encode(features.features)).argmax(dim=-1)
-        return valid_paths(best, features.n_frames)
+        paths = iter(valid_paths(best, [frames for frames in features.n_frames if frames > 0]))
+        return [next(paths) if frames > 0 else [] for frames in features.n_frames]

@@ -115,7 +115,9 @@ class Wav2Vec2System(CTCSystem):
         """The best unit of each frame, for each recording."""
         paths: list[list[int]] = [[] for _ in features.values]
         whole = [i for i, values in enumerate(features.values) if self._is_whole(len(values))]
-        for index in set(range(len(paths))) - set(whole):
+        long = set(range(len(paths))) - set(whole)
+        whole = [index for index in whole if self._n_frames(len(features.values[index])) > 0]  # of others, nothing
+        for index in long:
             paths[index] = self._in_chunks(features.values[index])
         lengths = [len(features.values[index]) for index in whole]
         device = self._device.type
@@ -125,6 +127,9 @@ class Wav2Vec2System(CTCSystem):
             for index, path in zip(batch, self._best([features.values[index] for index in batch]), strict=True):
                 paths[index] = path
         return paths
+
+    def _n_frames(self, n_samples: int) -> int:
+        return int(self._model._get_feat_extract_output_lengths(n_samples))
 
     def _is_whole(self, n_samples: int) -> bool:
         return self._chunking is None or n_samples <= WHOLE_SECONDS * SAMPLE_RATE

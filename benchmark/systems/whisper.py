@@ -3,7 +3,8 @@
 Up to 30 s, `whisper.decode` on the log-mel of the silence-padded waveform; beyond, `whisper.transcribe`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,8 +26,24 @@ LONG_FORM = {
 }
 
 
+N_SAMPLES = whisper.audio.N_SAMPLES  # of a window
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A batch: log-mel windows [short ones, n_mels, 3000] on the device, and by place what is longer, or empty."""
+
+    windows: Tensor | None
+    long: Mapping[int, Tensor]
+    empty: frozenset[int]
+    size: int
+
+
 class WhisperSystem(System):
     """fp16 on a GPU, float32 on a CPU; greedy; without timestamps up to 30 s."""
+
+    batched = True
+    longest_in_batch_seconds = 30.0
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         self._fp16 = options.device == "cuda"
@@ -46,27 +63,37 @@ class WhisperSystem(System):
                 "timestamps": "none up to 30 s",
                 "language": self._language or "detected",
                 "precision": "float16" if self._fp16 else "float32",
-                "batch size": "1",
                 "beyond 30 s": ", ".join(f"{key}={value}" for key, value in LONG_FORM.items()),
             },
             notice=spec.notice,
         )
 
-    def features(self, waveforms: Sequence[Tensor]) -> Tensor:
-        """A window [n_mels, 3000], or the waveform itself where it is longer than a window."""
-        (waveform,) = waveforms
-        if len(waveform) > whisper.audio.N_SAMPLES:
-            return waveform
-        window = torch.nn.functional.pad(waveform, (0, whisper.audio.N_SAMPLES - len(waveform)))
-        return self._log_mel(window.to(self._model.device))  # type: ignore[no-any-return]
+    def features(self, waveforms: Sequence[Tensor]) -> Windows:
+        """Log-mel windows of those that fit into one, computed together; longer ones stay waveforms."""
+        short = [waveform for waveform in waveforms if 0 < len(waveform) <= N_SAMPLES]
+        windows = None
+        if short:
+            padded = torch.stack([torch.nn.functional.pad(one, (0, N_SAMPLES - len(one))) for one in short])
+            windows = torch.stack([self._log_mel(one) for one in padded.to(self._model.device)])
+        long = {place: one for place, one in enumerate(waveforms) if len(one) > N_SAMPLES}
+        empty = frozenset(place for place, one in enumerate(waveforms) if not len(one))
+        return Windows(windows, long, empty, len(waveforms))
 
-    def forward(self, features: Tensor) -> str:
-        if features.ndim == 1:
-            outcome = whisper.transcribe(
-                self._model, features, language=self._language, fp16=self._fp16, verbose=None, **LONG_FORM
-            )
-            return str(outcome["text"])
-        return str(whisper.decode(self._model, features, self._short_form).text)
+    def forward(self, features: Windows) -> list[str]:
+        heard = iter(
+            [] if features.windows is None else whisper.decode(self._model, features.windows, self._short_form)
+        )
+        return [self._at(place, features, heard) for place in range(features.size)]
+
+    def _at(self, place: int, features: Windows, heard: Iterator[Any]) -> str:
+        if place in features.empty:
+            return ""
+        if place not in features.long:
+            return str(next(heard).text)
+        outcome = whisper.transcribe(
+            self._model, features.long[place], language=self._language, fp16=self._fp16, verbose=None, **LONG_FORM
+        )
+        return str(outcome["text"])
 
     def text(self, outcome: Any) -> list[str]:
-        return [str(outcome).strip()]
+        return [str(text).strip() for text in outcome]

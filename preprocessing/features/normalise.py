@@ -18,6 +18,8 @@ def normalise_waveform(waveform: Tensor) -> Tensor:
 
     waveform: [samples]; variance is the population's. Returns the same shape; on a CPU the same bits in any process.
     """
+    if not waveform.numel():
+        return waveform
     if waveform.requires_grad or waveform.device.type != "cpu":
         centred = waveform - waveform.mean()
         return centred / (centred.square().mean() + 1e-7).sqrt()

@@ -1,0 +1,82 @@
+"""Any speech recogniser of transformers through its own pipeline: CTC models, and Whisper and others that generate.
+
+What the pipeline does, padding and chunking included, is its own; only the waveform and greedy decoding are ours.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.results import SystemFacts
+from benchmark.systems.base import LoadOptions, System, SystemSpec
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.errors import InputError
+
+WINDOW_SECONDS = 30.0  # of Whisper; a longer recording needs timestamps to be put together again
+WHOLE_SECONDS = 60.0  # of a CTC model
+CHUNK_SECONDS, STRIDE_SECONDS = 20.0, 2.0
+
+
+class PipelineSystem(System):
+    """Batches as long as they come; greedy."""
+
+    batched = True
+    longest_in_batch_seconds = WINDOW_SECONDS
+
+    def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+        from transformers import pipeline
+
+        try:
+            self._recognise: Any = pipeline(
+                "automatic-speech-recognition", model=spec.checkpoint, device=options.device, dtype=torch.float32
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"{spec.name}: {spec.checkpoint} cannot be loaded by transformers' pipeline ({reason}); expected a "
+                "speech recogniser's folder or Hub id: check the name and the network"
+            ) from error
+        self._generates = self._recognise.type != "ctc"
+        self._greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
+        multilingual = getattr(getattr(self._recognise.model, "generation_config", None), "is_multilingual", False)
+        if self._generates and multilingual and options.language:
+            self._greedy |= {"language": options.language, "task": "transcribe"}
+        self.facts = SystemFacts(
+            name=spec.name,
+            family=spec.family,
+            checkpoint=spec.checkpoint,
+            parameters=sum(parameter.numel() for parameter in self._recognise.model.parameters()),
+            settings={
+                "decoding": "greedy",
+                "precision": "float32",
+                "batch": "padded, as the pipeline does it",
+                "long recordings": f"over {WINDOW_SECONDS:g} s with timestamps"
+                if self._generates
+                else f"over {WHOLE_SECONDS:g} s in chunks of {CHUNK_SECONDS:g} s, stride {STRIDE_SECONDS:g} s",
+            },
+            notice=spec.notice,
+        )
+
+    def features(self, waveforms: Sequence[Tensor]) -> list[Any]:
+        """Waveforms [samples]: the pipeline makes its features itself, so that they count as its forward pass."""
+        return [waveform.numpy() for waveform in waveforms]
+
+    def forward(self, features: list[Any]) -> list[str]:
+        texts = ["" for _ in features]
+        heard = [index for index, waveform in enumerate(features) if len(waveform)]
+        inputs = [{"raw": features[index].copy(), "sampling_rate": SAMPLE_RATE} for index in heard]
+        seconds = max((len(features[index]) for index in heard), default=0) / SAMPLE_RATE
+        options: dict[str, Any] = {"generate_kwargs": self._greedy} if self._generates else {}
+        if self._generates and seconds > WINDOW_SECONDS:
+            options |= {"return_timestamps": True}
+        if not self._generates and seconds > WHOLE_SECONDS:
+            options |= {"chunk_length_s": CHUNK_SECONDS, "stride_length_s": STRIDE_SECONDS}
+        found = self._recognise(inputs, batch_size=max(len(inputs), 1), **options) if inputs else []
+        for index, one in zip(heard, found, strict=True):
+            texts[index] = one["text"]
+        return texts
+
+    def text(self, outcome: Any) -> list[str]:
+        return [text.strip() for text in outcome]
