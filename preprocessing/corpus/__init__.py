@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from preprocessing.corpus.open import from_dataset, open_corpus, stream_corpus
-    from preprocessing.corpus.utterance import Corpus, Reject, Utterance, missing_files
+    from preprocessing.corpus.utterance import Corpus, Reject, Segment, Utterance, missing_files
     from preprocessing.corpus.waveform import load_waveform
 
 __all__ = [
     "Corpus",
     "Reject",
+    "Segment",
     "Utterance",
     "from_dataset",
     "load_waveform",

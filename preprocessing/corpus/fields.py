@@ -8,6 +8,7 @@ import sys
 from typing import Any, NamedTuple
 
 from preprocessing.audio import StoredAudio
+from preprocessing.corpus.segments import read_segments, refuse_beyond
 from preprocessing.corpus.utterance import Utterance
 from preprocessing.errors import InputError
 
@@ -60,6 +61,9 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
         duration = _duration(stated, start, stop)
     else:
         start, stop, duration = 0.0, None, stated
+    segments = read_segments(fields["segments"], text) if "segments" in fields else ()
+    if segments and duration is not None:
+        refuse_beyond(segments, duration)
     utterance = Utterance(
         _id(fields, audio, start, stop),
         audio,
@@ -71,6 +75,7 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
         _name(fields, DOMAIN_KEYS),
         start,
         stop,
+        segments,
     )
     return Draft(utterance, stated) if duration is None else utterance
 
@@ -102,7 +107,7 @@ def _part(fields: dict[str, Any], stated: float | None) -> tuple[float, float | 
 def settled_duration(draft: Draft, length: float) -> float:
     """Seconds of the draft's part in audio that lasts `length` seconds, 0 where its container does not say.
 
-    Raises InputError when start and stop do not lie within it.
+    Raises InputError when start and stop, or segments, do not lie within it.
     """
     start, stop = draft.utterance.start, draft.utterance.stop
     length = length or draft.stated or 0.0
@@ -112,7 +117,9 @@ def settled_duration(draft: Draft, length: float) -> float:
         raise InputError(_backwards(start, stop if stop is not None else length))
     if stop is not None and stop > length + AGREES_SECONDS:
         raise InputError(f"stop {stop:g} s lies beyond the audio's end at {length:.2f} s: mend stop")
-    return (length if stop is None else min(stop, length)) - start
+    duration = (length if stop is None else min(stop, length)) - start
+    refuse_beyond(draft.utterance.segments, duration)
+    return duration
 
 
 def find_audio(audio: Any, fields: dict[str, Any], folder: str) -> StoredAudio:

@@ -12,8 +12,20 @@ DURATION_SECONDS, DURATION_SHARE = 0.1, 0.02  # how far a stated duration may be
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a long utterance and what was said in it; seconds from the utterance's beginning."""
+
+    start: float
+    stop: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
-    """One stretch of speech and what was said. `text` is raw; `start` and `stop` are seconds into `audio`."""
+    """One stretch of speech and what was said. `text` is raw; `start` and `stop` are seconds into `audio`.
+
+    segments: of a long recording, where the corpus says what was said when; together they say `text`.
+    """
 
     id: str
     audio: StoredAudio
@@ -25,6 +37,7 @@ class Utterance:
     domain: str | None = None
     start: float = 0.0
     stop: float | None = None
+    segments: tuple[Segment, ...] = ()
 
     def lasts(self, seconds: float) -> bool:
         """Whether audio of so many seconds is as long as `duration` says."""

@@ -35,6 +35,7 @@ def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], p
 def _manifest_fields(utterance: Utterance) -> dict[str, Any]:
     """Without what is not known."""
     values = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
+    values["segments"] = [asdict(segment) for segment in utterance.segments] or None
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -60,4 +60,6 @@ def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
         audio = hashlib.sha256(one.audio).hexdigest() if isinstance(one.audio, bytes) else os.fspath(one.audio)
         facts = [one.id, audio, one.text, one.duration, one.speaker, one.sex, one.language, one.domain]
         digest.update(json.dumps([*facts, one.start, one.stop]).encode())
+        if one.segments:
+            digest.update(repr(one.segments).encode())
     return digest.hexdigest()[:16]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
-from preprocessing.corpus import Reject, Utterance, load_waveform
+from preprocessing.corpus import Reject, Segment, Utterance, load_waveform
 from preprocessing.corpus.sound import Sound, measure
 from preprocessing.errors import InputError
 from preprocessing.prepare.plan import Shard
@@ -57,10 +57,14 @@ def read_record(shard: Shard, folder: Path) -> Written:
     """What `write_shard` wrote of the shard."""
     found = json.loads((folder / f"{shard.name}.json").read_text(encoding="utf-8"))
     return Written(
-        tuple(Utterance(**fields) for fields in found["utterances"]),
+        tuple(_utterance(fields) for fields in found["utterances"]),
         tuple(Sound(**fields | {"digest": bytes.fromhex(fields["digest"])}) for fields in found["sounds"]),
         tuple(Reject(**fields) for fields in found["rejects"]),
     )
+
+
+def _utterance(fields: dict[str, Any]) -> Utterance:
+    return Utterance(**fields | {"segments": tuple(Segment(**segment) for segment in fields.get("segments", ()))})
 
 
 def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> Written:
@@ -105,7 +109,7 @@ def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance,
             "cannot be cut with the audio, so give each stretch its own line with start and stop"
         )
     for number, (start, stop) in enumerate(_cuts(waveform, cutting)):
-        yield replace(utterance, id=f"{utterance.id}-{number:04d}"), waveform[start:stop]
+        yield replace(utterance, id=f"{utterance.id}-{number:04d}", segments=()), waveform[start:stop]
 
 
 def _cuts(waveform: Tensor, cutting: Cutting) -> list[tuple[int, int]]:
