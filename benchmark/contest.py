@@ -242,5 +242,6 @@ def sample(material: Material, system: str, item: Item, heard: Heard, seconds: S
         audio=utterance.audio if isinstance(utterance.audio, str) else None,
         start=utterance.start,
         stop=utterance.stop,
+        segments=utterance.segments,
         error=heard.error,
     )

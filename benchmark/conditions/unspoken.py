@@ -27,7 +27,7 @@ class Unspoken(Condition):
         by_length = sorted(corpus, key=lambda utterance: (utterance.duration, utterance.id))
         count = min(MOST, len(by_length))
         places = {round(place * (len(by_length) - 1) / max(count - 1, 1)) for place in range(count)}
-        return [replace(by_length[place], text="") for place in sorted(places)]
+        return [replace(by_length[place], text="", segments=()) for place in sorted(places)]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a benchmark run leaves behind: records while it runs, a summary at its end, and both on the disk."""
 
-from benchmark.results.records import Sample, Segment, StageSeconds, Throughput, Timing
+from benchmark.results.records import Sample, StageSeconds, Throughput, Timing
 from benchmark.results.run import Run, SystemRun
 from benchmark.results.storage import (
     RUN,
@@ -51,7 +51,6 @@ __all__ = [
     "Run",
     "Sample",
     "Scores",
-    "Segment",
     "Slice",
     "Speed",
     "Spread",

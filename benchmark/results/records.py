@@ -5,6 +5,8 @@ Texts are raw. What a report says of quality comes from samples, what it says of
 
 from dataclasses import dataclass
 
+from preprocessing.corpus.utterance import Segment
+
 
 @dataclass(frozen=True, slots=True)
 class StageSeconds:
@@ -18,15 +20,6 @@ class StageSeconds:
     @property
     def total(self) -> float:
         return self.decode + self.features + self.forward + self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of a long recording and what was said in it; seconds from the recording's beginning."""
-
-    start: float
-    stop: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,13 @@ class Talks(Length):
         return features
 
 
+class Recites(Length):
+    """The same words, whatever it is given."""
+
+    def text(self, outcome: Any) -> list[str]:
+        return ["ONE THREE FOUR" for _ in outcome]
+
+
 class Slow(One):
     """Says which process it is, and takes its time."""
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.results import Confusion, Sample, Segment, StageSeconds
+from benchmark.results import Confusion, Sample, StageSeconds
 from benchmark.scoring.counts import Normaliser, count
 from benchmark.scoring.segments import by_segment, score_segments
 from benchmark.scoring.slices import DURATIONS, MOST_SPEAKERS, slices
 from benchmark.scoring.words import LOOP_TIMES, LOOP_WORDS, MOST_CONFUSED, confusions, loops
+from preprocessing.corpus import Segment
 from preprocessing.text import profile
 
 SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)
