@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ |= {
             "GRADIO_ANALYTICS_ENABLED": "False",
             "GRADIO_TEMP_DIR": given_by_visitors,
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
         _serve(config, port)

@@ -62,7 +62,7 @@ def build(page: Page, systems: Systems) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as blocks:
         gr.Markdown(f"# {TITLE}\n{INTRODUCTION}")
         if systems.notices:
-            gr.HTML(render.notices(systems.notices))
+            gr.HTML(render.notices(systems.notices), elem_id="notices", apply_default_css=False)
         with gr.Row():
             file = gr.File(label="Audio file", elem_id="file", height=170)
             recorded = gr.Audio(
@@ -83,7 +83,8 @@ def build(page: Page, systems: Systems) -> gr.Blocks:
                 scale=1,
             )
         button = gr.Button("Transcribe", variant="primary", elem_id="transcribe")
-        results, drawn = gr.HTML(elem_id="results"), gr.HTML(elem_id="picture")
+        results = gr.HTML(elem_id="results", apply_default_css=False)
+        drawn = gr.HTML(elem_id="picture", apply_default_css=False)
         shown = gr.State(None)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         file.upload(lambda: None, outputs=recorded, **private)

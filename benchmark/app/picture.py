@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -62,12 +63,11 @@ def _style(axes: Axes, seconds: float, colours: Colours) -> None:
 
 def _draw_waveform(axes: Axes, waveform: Tensor, colours: Colours) -> None:
     """The range that each column covers, in full scale; the axis reaches as far as the recording does."""
-    n_columns = min(COLUMNS, len(waveform))
-    columns = waveform[: len(waveform) // n_columns * n_columns].reshape(n_columns, -1)
-    at = (torch.arange(n_columns) + 0.5) * columns.shape[1] / SAMPLE_RATE
-    low, high = columns.amin(dim=1), columns.amax(dim=1)
-    axes.fill_between(at.numpy(), low.numpy(), high.numpy(), color=colours.line, linewidth=0.6)
-    peak = max(float(waveform.abs().max()), 0.01)
+    samples = waveform.numpy()
+    edges = np.linspace(0, len(samples), min(COLUMNS, len(samples)) + 1).astype(int)[:-1]
+    low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+    axes.fill_between(edges / SAMPLE_RATE, low, high, step="post", color=colours.line, linewidth=0.6)
+    peak = max(float(np.abs(samples).max()), 0.01)
     axes.set_ylim(-1.08 * peak, 1.08 * peak)
     axes.set_yticks([-peak, 0.0, peak], [f"−{peak:.2f}", "0", f"{peak:.2f}"])
 
