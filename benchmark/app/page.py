@@ -96,7 +96,7 @@ def build(page: Page, systems: Systems) -> gr.Blocks:
             concurrency_limit=1,  # a model holds state while it runs
             **private,
         )
-        for changed in (said.input, reference_system.input):
+        for changed in (said.change, reference_system.change):
             changed(page.compare, [shown, said, reference_system], results, **private)
     return blocks
 

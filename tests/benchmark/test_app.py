@@ -1,4 +1,4 @@
-"""The page in a real Chromium, its server in a process of its own: files, microphone, broken files, markup, requests."""
+"""The page in a real Chromium, its server in its own process: files, microphone, broken files, markup, requests."""
 
 import json
 import os

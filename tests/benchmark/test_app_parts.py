@@ -119,7 +119,7 @@ def test_a_system_that_fails_does_not_stop_the_others() -> None:
 
 
 def test_no_system_at_all_ends_the_command() -> None:
-    with pytest.raises(InputError, match="none of .*Unloadable can be loaded"):
+    with pytest.raises(InputError, match=r"none of .*Unloadable can be loaded"):
         Systems(parse_models(f"{HERE}:Unloadable"), OPTIONS)
 
 
