@@ -52,9 +52,13 @@ class Page:
             shown = render.Shown(told, hearings, names[len(hearings) :])
             yield self.compare(shown, said, reference_system), drawn, shown
 
-    def compare(self, shown: render.Shown | None, said: str, reference_system: str) -> str:
+    def compare(self, shown: render.Shown, said: str, reference_system: str) -> str:
         """The same hearings against another reference."""
-        return "" if shown is None else render.results(shown, said, reference_system, self._normalise)
+        return render.results(shown, said, reference_system, self._normalise)
+
+    def compare_again(self, shown: render.Shown | None, said: str, reference_system: str) -> Any:
+        """What stands there stays where nothing was heard."""
+        return gr.skip() if shown is None else self.compare(shown, said, reference_system)
 
 
 def build(page: Page, systems: Systems) -> gr.Blocks:
@@ -89,15 +93,16 @@ def build(page: Page, systems: Systems) -> gr.Blocks:
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         file.upload(lambda: None, outputs=recorded, **private)
         recorded.stop_recording(lambda: None, outputs=file, **private)
-        button.click(
+        again = {"fn": page.compare_again, "inputs": [shown, said, reference_system], "outputs": results, **private}
+        hearing = button.click(
             page.hear,
             [file, recorded, said, reference_system],
             [results, drawn, shown],
             concurrency_limit=1,  # a model holds state while it runs
             **private,
         )
-        for changed in (said.change, reference_system.change):
-            changed(page.compare, [shown, said, reference_system], results, **private)
+        for settled in (hearing.then, said.change, reference_system.change):  # what was typed meanwhile counts too
+            settled(**again)
     return blocks
 
 
