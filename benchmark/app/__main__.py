@@ -1,0 +1,58 @@
+"""`python -m benchmark.app --models wav2vec2=runs/mine,whisper`: a page that compares systems on what you say.
+
+Thin: options in, systems loaded once, a page served until Ctrl-C.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from benchmark.app.config import AppConfig, chosen_port
+from preprocessing.command import parse_command, run_command
+from preprocessing.errors import InputError
+
+DESCRIPTION = "Serve a page: speak or drop a file, and see every system's text, seconds and differences side by side."
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    config = parse_command(AppConfig, program="python -m benchmark.app", description=DESCRIPTION, arguments=arguments)
+    config.check()
+    if find_spec("gradio") is None:
+        raise InputError('gradio is not installed; expected it for the page: pip install "speech-on-your-own[app]"')
+    port = chosen_port(config.host, config.port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tempfile.TemporaryDirectory(prefix="speech-app-") as given_by_visitors:
+        os.environ |= {
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "GRADIO_TEMP_DIR": given_by_visitors,
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        _serve(config, port)
+
+
+def _serve(config: AppConfig, port: int) -> None:
+    from benchmark.inputs import chosen_device
+    from benchmark.systems import parse_models
+    from benchmark.systems.base import LoadOptions
+    from preprocessing.text import profile
+
+    normalise = profile(config.profile)
+    specs = parse_models(config.models)
+    options = LoadOptions(chosen_device(config.device), config.language)
+
+    from benchmark.app.hear import Systems
+    from benchmark.app.page import Page, build, launch
+
+    systems = Systems(specs, options, lambda line: print(line, flush=True))
+    page = Page(systems, normalise, config.max_seconds)
+    print(f"open {launch(build(page, systems), config.host, port)} (Ctrl-C ends)", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    run_command(main)
