@@ -40,9 +40,8 @@ def load(source: AudioSource, *, start: float = 0.0, stop: float | None = None) 
     """
     _check_window(source, start, stop)
     with open_decoder(source) as decoder:
-        blocks = list(resampled(source, decoder, start, stop, WHOLE))
-        waveform = torch.from_numpy(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
-        return waveform if _is_on_grid(decoder) else quantise(waveform)
+        waveforms = map(torch.from_numpy, resampled(source, decoder, start, stop, WHOLE))
+        return _joined(list(waveforms if _is_on_grid(decoder) else map(quantise, waveforms)))
 
 
 def stream(
@@ -64,6 +63,20 @@ def _stream(source: AudioSource, block_seconds: float, start: float, stop: float
         n_samples = max(round(block_seconds * decoder.info.sample_rate), 1)
         for block in _even(resampled(source, decoder, start, stop, n_samples), length):
             yield quantise(torch.from_numpy(block))
+
+
+def _joined(blocks: list[Tensor]) -> Tensor:
+    """The blocks [samples] one after another. Each is let go once copied: hours are not held twice."""
+    if len(blocks) == 1:
+        return blocks[0]
+    whole = torch.empty(sum(map(len, blocks)))
+    at = 0
+    blocks.reverse()
+    while blocks:
+        block = blocks.pop()
+        whole[at : at + len(block)] = block
+        at += len(block)
+    return whole
 
 
 def _check_window(source: AudioSource, start: float, stop: float | None) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from preprocessing.features.base import Features
 
+BLOCK_SAMPLES = 1 << 22  # squared at a time: hours of audio are held once more, not three times
 LEAST_DEVIATION = 1e-5  # a bin that never changes is centred, not blown up
 
 
@@ -25,8 +26,10 @@ def normalise_waveform(waveform: Tensor) -> Tensor:
         return centred / (centred.square().mean() + 1e-7).sqrt()
     # numpy sums on one thread; torch's sums change in the last bit with the number of threads, which a worker has fewer
     centred = waveform - float(waveform.numpy().mean(dtype=np.float64))
-    variance = np.square(centred.numpy()).mean(dtype=np.float64)
-    return centred / math.sqrt(variance + 1e-7)
+    samples, squares = centred.numpy(), 0.0
+    for first in range(0, samples.size, BLOCK_SAMPLES):
+        squares += float(np.square(samples[first : first + BLOCK_SAMPLES]).sum(dtype=np.float64))
+    return centred.div_(math.sqrt(squares / samples.size + 1e-7))
 
 
 class UtteranceNorm(nn.Module):

@@ -1,6 +1,7 @@
 """wav2vec2 over long recordings: short ones whole, long ones in chunks, one collapse, logits of one batch."""
 
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.studies import long_recordings
 from benchmark.systems import wav2vec2
 from benchmark.systems.base import LoadOptions, SystemSpec
 from benchmark.systems.wav2vec2 import Wav2Vec2System, Waveforms
 from preprocessing import audio
-from preprocessing.errors import InputError
+from preprocessing.errors import InputError, UsageError
+from preprocessing.features import normalise_waveform
+from preprocessing.features.normalise import BLOCK_SAMPLES
 from preprocessing.segment import Chunking
 from tests.conftest import DEMO, read_manifest
 
@@ -116,3 +120,25 @@ def test_a_model_that_cannot_be_joined_refuses_long_recordings(
     monkeypatch.setattr(system, "_chunking", None)
     with pytest.raises(InputError, match="at most 300 s"):
         system.features([torch.zeros(301 * RATE)])
+
+
+def test_the_study_repeats_a_recording_and_measures_each_length(
+    tmp_path: Path,
+) -> None:
+    audio.save(tmp_path / "one.wav", 0.1 * torch.randn(RATE, generator=torch.Generator().manual_seed(0)))
+    long_recordings.write_repeated(tmp_path / "one.wav", 2.5, tmp_path / "long.flac")
+    once = audio.load(tmp_path / "one.wav")
+    assert torch.equal(audio.load(tmp_path / "long.flac"), torch.cat([once, once, once[: RATE // 2]]))
+    found = long_recordings.hear(f"wav2vec2={DEMO / 'wav2vec2'}", tmp_path / "long.flac")
+    assert found.audio_seconds == 2.5 and found.rtfx == 2.5 / found.seconds
+    assert found.peak_memory_bytes >= found.loaded_bytes > 0
+    with pytest.raises(UsageError, match="--hours is '0,x'"):
+        long_recordings.LongRecordingsConfig("wav2vec2", tmp_path, "0,x").check()
+
+
+def test_hours_are_normalised_as_transformers_does() -> None:
+    """Over several blocks, whose squares are summed one after another."""
+    waveform = 0.1 + 0.3 * torch.randn(BLOCK_SAMPLES + 12_345, generator=torch.Generator().manual_seed(0))
+    exact = waveform.double()
+    expected = (exact - exact.mean()) / (exact.var(correction=0) + 1e-7).sqrt()
+    assert torch.allclose(normalise_waveform(waveform).double(), expected, atol=1e-6)
