@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 DRAWS = 2000
 LEVEL = 0.95
 FEWEST_SPEAKERS = 5  # below, speakers vary too little among the draws to mean anything
+FEWEST_GROUPS = 5  # utterances, where there are no speakers to draw; below, an interval would be a guess
 MOST_GROUPS = 1000  # more utterances than this are dealt into so many groups: a draw of 100,000 costs no more
 # Quantile of Student's t that no studentised draw goes beyond: a draw without any error has no spread to divide by.
 _FARTHEST = 0.9995
@@ -125,7 +126,7 @@ def _studentised(
     n_groups, n_columns = totals.shape
     value, gradient = function(totals.sum(axis=0))
     found = float(value)
-    if n_groups == 1:  # nothing tells how another one would differ
+    if n_groups < FEWEST_GROUPS:  # too few to tell how another one would differ
         return Rate(found, 0.0, max(found, 1.0))
     error = linear_error(totals, gradient)
     if error == 0.0:

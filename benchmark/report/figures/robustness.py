@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmark.report.figures.style import WIDE, is_finite, marker, short
 from benchmark.report.quantities import percent
-from benchmark.report.svg import PAGE, Drawing, Ink, drawing, place
+from benchmark.report.svg import PAGE, PLAIN, Drawing, Ink, drawing, place
 from benchmark.results import ConditionUsed
 from finetune.significance import Rate
 
@@ -67,14 +67,16 @@ def against_snr(
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y", color=ink.grid, linewidth=0.8)
         axes.tick_params(axis="y", length=0)
-        for series, _, rates in lines:
+        for series, name, rates in lines:
             x, colour = [at for at, _ in rates], ink.of(series)
             low, high = [100 * rate.low for _, rate in rates], [100 * rate.high for _, rate in rates]
             axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
             axes.plot(
                 x, [100 * rate.value for _, rate in rates], color=colour, linewidth=1.8, marker=marker(series),
-                markersize=7.5, markeredgecolor=ink.paper,
+                markersize=7.5, markeredgecolor=ink.paper, label=short(name, 32),
             )  # fmt: skip
+        if ink is PLAIN:  # the page names systems beside its panels; a file stands alone
+            axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=ink.faint, handlelength=1.2)
         axes.set_xlabel("Signal-to-noise ratio, dB", color=ink.faint)
         axes.annotate("WER, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=ink.faint)
         levels = ["clean", *(f"{level:g} dB" for level, _ in noise.levels)]
