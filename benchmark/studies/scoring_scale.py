@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 DESCRIPTION = "How long scoring takes, and how much memory, by the number of utterances."
 VOCABULARY = 5000
 _CHILD = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 began = time.perf_counter()
+from benchmark.measure.memory import peak_memory_bytes
 from benchmark.results import read_run, read_samples
 from benchmark.scoring import summarise
 folder = Path(sys.argv[1])
 summary = summarise(read_run(folder / "run.json"), read_samples(folder / "samples.jsonl"), [], [])
-print(time.perf_counter() - began, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(time.perf_counter() - began, time.process_time(), peak_memory_bytes())
 print(summary.systems[0].scores[summary.profiles[0].name].wer)
 """
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from benchmark import scoring, session
+from benchmark import session
 from benchmark.config import BenchmarkConfig
 from benchmark.results import Change, CorpusFacts, ProfileUsed, Summary, read_summary, write_summary
 from preprocessing.errors import InputError
@@ -33,7 +33,7 @@ def test_only_a_significant_regression_fails(
         asked.append((old, new))
         return [change(kind, significant)]
 
-    monkeypatch.setattr(scoring, "changes", changes, raising=False)
+    monkeypatch.setattr(session, "changes", changes)
     monkeypatch.setattr(session, "measure", lambda *_: (measured(), [object()]))
     monkeypatch.setattr(session, "summarise", lambda *_: now)
     monkeypatch.setattr(session, "write_reports", lambda *_: None)
