@@ -1,17 +1,21 @@
 """Systems by name: what `--models` may hold, and what stands in where the Hub cannot be reached.
 
 A reference is `wav2vec2` or `whisper` (their published defaults), `pocketsphinx` (one model, in its package),
-`FAMILY=CHECKPOINT`, or `package.module:Class` for a class of the user's own that takes (SystemSpec, LoadOptions) and
-follows `systems.base.System`.
+`FAMILY=CHECKPOINT`, or `package.module:Class` for a subclass of `systems.base.System` of the user's own, which takes
+(SystemSpec, LoadOptions); `package.module:Class=CHECKPOINT` hands it a checkpoint. The first `=` ends the name, so
+that a checkpoint may hold others; commas end a reference.
 """
 
 import difflib
 import importlib
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmark.offline import DEMO, hub_has, whisper_size_available
 from benchmark.systems.base import LoadOptions, System, SystemSpec
-from preprocessing.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError, UserError
 
 FAMILIES = {
     "wav2vec2": "benchmark.systems.wav2vec2:Wav2Vec2System",
@@ -39,20 +43,59 @@ def parse_models(references: str) -> list[SystemSpec]:
 
 
 def load_system(spec: SystemSpec, options: LoadOptions) -> System:
-    """Import the system's class and load it. Raises UserError when that cannot be done."""
-    module_name, _, class_name = FAMILIES.get(spec.family, spec.family).partition(":")
+    """Import the system's class and load it. Raises UserError when that cannot be done, whatever the class raises."""
+    load = _system_class(spec.name, FAMILIES.get(spec.family, spec.family))
+    if spec.family in FAMILIES:
+        return load(spec, options)
     try:
-        system_class: Any = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{spec.name}: {error}; expected an importable package.module:Class: mend the name") from error
-    system: System = system_class(spec, options)
+        system = load(spec, options)
+        _ = system.facts
+    except UserError:
+        raise
+    except Exception as error:  # a class of the user's own may raise anything
+        raise InputError(
+            f"{spec.name}: {_told(error)}, raised by its constructor; expected {spec.family}(spec, options) to "
+            "load and to set facts: mend the class"
+        ) from error
     return system
+
+
+def _system_class(name: str, reference: str) -> Callable[[SystemSpec, LoadOptions], System]:
+    """The class; calling it loads."""
+    module_name, _, class_name = reference.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"{name}: cannot be imported ({error}); expected package.module:Class on PYTHONPATH: mend the name, or "
+            "install what it imports"
+        ) from error
+    except Exception as error:  # so may its module
+        raise InputError(
+            f"{name}: importing {module_name} failed with {_told(error)}; expected a module that can be imported: "
+            "mend it"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, System)):
+        raise InputError(
+            f"{name}: {class_name} of {module_name} is no System; expected a subclass of "
+            "benchmark.systems.base.System: name one"
+        )
+    constructor: Callable[[SystemSpec, LoadOptions], System] = found
+    return constructor
+
+
+def _told(error: Exception) -> str:
+    """Its type, what it says, and where it was raised, unless that is here or in Python's import."""
+    *_, place = traceback.extract_tb(error.__traceback__)
+    where = Path(place.filename)
+    told = f"{type(error).__name__}: {error}"
+    return told if where == Path(__file__) or not where.is_file() else f"{told} ({where.name}, line {place.lineno})"
 
 
 def _parse(reference: str) -> SystemSpec:
     family, named, checkpoint = reference.partition("=")
-    if ":" in family and not named:
-        return SystemSpec(reference, reference, reference)
+    if ":" in family:
+        return _own(reference, family, checkpoint if named else None)
     if family not in FAMILIES:
         near = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.5)
         meant = f"did you mean {near[0]}?" if near else "choose one of them, or FAMILY=CHECKPOINT"
@@ -68,6 +111,18 @@ def _parse(reference: str) -> SystemSpec:
             raise UsageError(f"--models: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
         return SystemSpec(reference, family, checkpoint)
     return _default(family)
+
+
+def _own(reference: str, family: str, checkpoint: str | None) -> SystemSpec:
+    """A class of the user's own; without a checkpoint its reference stands there."""
+    module_name, _, class_name = family.partition(":")
+    if not class_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+        raise UsageError(f"--models: {reference!r} names no class; expected package.module:Class: mend the name")
+    if checkpoint == "":
+        raise UsageError(
+            f"--models: {reference!r} names no checkpoint; expected {family}=CHECKPOINT, or {family} alone: add it"
+        )
+    return SystemSpec(reference, family, reference if checkpoint is None else checkpoint)
 
 
 def _default(family: str) -> SystemSpec:

@@ -62,37 +62,6 @@ def test_the_pipeline_of_a_ctc_model_writes_our_words(waveforms: list[Tensor]) -
     assert heard(theirs, [torch.zeros(0)]) == [""]
 
 
-@pytest.fixture(scope="module")
-def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in transformers' form, over forty words of its own."""
-    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
-
-    folder = tmp_path_factory.mktemp("whisper")
-    end, start, no_timestamps = 40, 41, 42
-    vocabulary = {f"w{number}": number for number in range(end)}
-    vocabulary |= {"<|endoftext|>": end, "<|startoftranscript|>": start, "<|notimestamps|>": no_timestamps}
-    torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
-    special = {"decoder_start_token_id": start, "eos_token_id": end, "bos_token_id": end, "pad_token_id": end}
-    model = WhisperForConditionalGeneration(WhisperConfig(**sizes, **heads, **special, vocab_size=len(vocabulary)))
-    model.generation_config.max_new_tokens = 5
-    model.generation_config.no_timestamps_token_id = no_timestamps
-    model.save_pretrained(folder)
-    WhisperFeatureExtractor().save_pretrained(folder)
-    WhisperTokenizer(vocab=vocabulary, merges=[], pad_token="<|endoftext|>").save_pretrained(folder)
-    return folder
-
-
-def test_the_pipeline_of_a_model_that_generates(tiny_whisper: Path, waveforms: list[Tensor]) -> None:
-    """Random weights write anything; what is tested is that batches come back whole and empty ones empty."""
-    system = load("pipeline", tiny_whisper)
-    found = heard(system, [waveforms[0], torch.zeros(0), waveforms[1]])
-    assert len(found) == 3 and found[1] == ""
-    assert all(isinstance(text, str) for text in found)
-    assert system.facts.parameters > 0
-
-
 def test_pocketsphinx_knows_english(speech: Path) -> None:
     pytest.importorskip("pocketsphinx")
     system = load("pocketsphinx", "")
@@ -129,23 +98,6 @@ def test_a_missing_package_is_named_with_its_install_line(family: str, without: 
         load(family, "base.en")
 
 
-def test_faster_whisper_takes_our_options() -> None:
-    """Its model cannot be had here; that the pinned options are its own can be seen."""
-    import inspect
-
-    faster_whisper = pytest.importorskip("faster_whisper")
-    from benchmark.systems.faster_whisper import PINNED
-
-    known = inspect.signature(faster_whisper.WhisperModel.transcribe).parameters
-    assert set(PINNED) | {"language", "without_timestamps"} <= set(known)
-
-
-def test_faster_whisper_refuses_a_folder_that_holds_none(tmp_path: Path) -> None:
-    pytest.importorskip("faster_whisper")
-    with pytest.raises(InputError, match="cannot be loaded"):
-        load("faster-whisper", tmp_path)
-
-
 @pytest.mark.parametrize(
     ("reference", "told"),
     [
@@ -167,4 +119,6 @@ def test_references() -> None:
         ("pipeline=a/b", "pipeline"),
         ("own.module:Class", "own.module:Class"),
     ]
+    (spec,) = parse_models("pipeline=runs/lr=1e-4/my model")
+    assert (spec.family, spec.checkpoint) == ("pipeline", "runs/lr=1e-4/my model")
     assert len(FAMILIES) == 6
