@@ -70,7 +70,11 @@ def benchmark(config: BenchmarkConfig) -> None:
     if run is None:
         leave()
         return
-    failures = [f"{one.facts.name}: {one.failure}" for one in run.systems if one.failure]
+    failures = [
+        one.failure if one.failure.startswith(f"{one.facts.name}: ") else f"{one.facts.name}: {one.failure}"
+        for one in run.systems
+        if one.failure
+    ]
     if samples:
         summary = finish(folder, run, samples, earlier)
         print_table(summary)
