@@ -27,6 +27,7 @@ LONG_FORM = {
 
 
 N_SAMPLES = whisper.audio.N_SAMPLES  # of a window
+WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 32}  # a window costs its 30 s however short what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class WhisperSystem(System):
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         self._fp16 = options.device == "cuda"
+        self._at_once = WINDOWS_AT_ONCE["cuda" if self._fp16 else "cpu"]
         self._model = load_model(spec.checkpoint).to(options.device)
         self._log_mel = LogMel(self._model.dims.n_mels).to(options.device)
         self._language = options.language if self._model.is_multilingual else "en"
@@ -62,6 +64,7 @@ class WhisperSystem(System):
                 "decoding": "greedy, temperature 0, no fallback",
                 "timestamps": "none up to 30 s",
                 "language": self._language or "detected",
+                "batch": f"up to {self._at_once} windows of 30 s",
                 "precision": "float16" if self._fp16 else "float32",
                 "beyond 30 s": ", ".join(f"{key}={value}" for key, value in LONG_FORM.items()),
             },
@@ -80,9 +83,9 @@ class WhisperSystem(System):
         return Windows(windows, long, empty, len(waveforms))
 
     def forward(self, features: Windows) -> list[str]:
-        heard = iter(
-            [] if features.windows is None else whisper.decode(self._model, features.windows, self._short_form)
-        )
+        windows = torch.empty(0) if features.windows is None else features.windows
+        passes = [windows[first : first + self._at_once] for first in range(0, len(windows), self._at_once)]
+        heard = iter([one for some in passes for one in whisper.decode(self._model, some, self._short_form)])
         return [self._at(place, features, heard) for place in range(features.size)]
 
     def _at(self, place: int, features: Windows, heard: Iterator[Any]) -> str:
