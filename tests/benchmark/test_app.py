@@ -67,6 +67,7 @@ class Visit:
 
     def __init__(self, browser: Any, address: str, **options: Any) -> None:
         self.tab = browser.new_page(**options)
+        self.tab.set_default_timeout(PATIENCE_MS)
         self.complaints: list[str] = []
         self.elsewhere: list[str] = []
         self.tab.on("console", self._on_console)
@@ -122,6 +123,7 @@ def test_a_dropped_file_is_heard_by_every_system(address: str, scheme: str) -> N
         figures = visit.card(WHISPER).locator(".figures").inner_text()
         assert figures.endswith("· 2 differences in 5 words")
         assert visit.card(WHISPER).locator(".differences del").all_inner_texts() == ["blind", "now"]
+        visit.tab.locator(f"#picture img.on-{scheme}").wait_for(timeout=PATIENCE_MS)
         shown = [
             image.get_attribute("class") for image in visit.tab.locator("#picture img").all() if image.is_visible()
         ]
