@@ -56,6 +56,9 @@ class BenchmarkConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run."""
 
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of wav2vec2; auto: the fastest that the device does well. Other systems have their own, and say it."""
+
     compare: Path | None = None
     """Folder of an earlier result: every figure that has changed since is named."""
 
@@ -85,7 +88,7 @@ class BenchmarkConfig:
         """The flags that decide what is measured and how, as text; a run goes on only under the same ones."""
         kept = (
             "models data limit conditions condition_utterances noise rooms profiles language denoise rounds "
-            "latency_utterances device seed"
+            "latency_utterances device precision seed"
         )
         return {flag: _written(getattr(self, flag)) for flag in kept.split()}
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import shlex
-import sys
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 
 from benchmark.config import BenchmarkConfig
@@ -60,7 +60,7 @@ def described(
         machine["processes"] = f"{ranks.count}, the first of which measured latency and throughput"
     return Run(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "benchmark/run.py", *sys.argv[1:]]),
+        command=command_of(config),
         machine=machine,
         corpus=corpus.reference,
         conditions=[condition.used for condition in material.conditions],
@@ -72,6 +72,22 @@ def described(
             SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice)) for spec in specs
         ],
     )
+
+
+def command_of(config: BenchmarkConfig) -> str:
+    """The command that measures this again, whoever called: every setting that is not at its default.
+
+    >>> command_of(BenchmarkConfig(models="whisper", rounds=5, profiles=["basic"]))
+    "python benchmark/run.py --models whisper --profiles '[basic]' --rounds 5"
+    """
+    words = ["python", "benchmark/run.py"]
+    for one in fields(config):
+        value, default = getattr(config, one.name), one.default
+        default = one.default_factory() if one.default_factory is not MISSING else default
+        if value != default and one.name not in ("output", "overwrite", "compare", "fail_on_regression"):
+            shown = f"[{','.join(value)}]" if isinstance(value, list) else str(value)
+            words += [f"--{one.name}", "true" if value is True else shown]
+    return shlex.join(words)
 
 
 def order_of(specs: Sequence[SystemSpec], material: Material) -> dict[Key, int]:

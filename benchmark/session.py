@@ -118,7 +118,7 @@ def measure(
         if ranks.first:
             write_run(folder / RUN, run)
 
-    options = LoadOptions(device, config.language, config.denoise)
+    options = LoadOptions(device, config.language, config.denoise, config.precision)
     with ExitStack() as open_processes:
         entrants = [
             _entrant(Setup(spec, options, material, ranks.local_rank, ranks.local_count), config, record, ranks)

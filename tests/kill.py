@@ -78,6 +78,8 @@ def kill_often(folder: Path, times: int, updates: int, seed: int) -> tuple[int, 
             assert ended == 0, f"ended with {ended}"
             break
         count += 1
+        print(f"\rkilled {count} of {times} times, at {_mark(killed)[-1:]}", end="", flush=True)
+    print()
     subprocess.run(arguments, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return count, weights(killed), weights(whole)
 

@@ -39,6 +39,7 @@ class PipelineSystem(System):
                 "speech recogniser's folder or Hub id: check the name and the network"
             ) from error
         self._generates = self._recognise.type != "ctc"
+        self._shortest = 1 if self._generates else _receptive_field(self._recognise.model)  # of less, nothing is heard
         self._greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
         multilingual = getattr(getattr(self._recognise.model, "generation_config", None), "is_multilingual", False)
         if self._generates and multilingual and options.language:
@@ -65,7 +66,7 @@ class PipelineSystem(System):
 
     def forward(self, features: list[Any]) -> list[str]:
         texts = ["" for _ in features]
-        heard = [index for index, waveform in enumerate(features) if len(waveform)]
+        heard = [index for index, waveform in enumerate(features) if len(waveform) >= self._shortest]
         inputs = [{"raw": features[index].copy(), "sampling_rate": SAMPLE_RATE} for index in heard]
         seconds = max((len(features[index]) for index in heard), default=0) / SAMPLE_RATE
         options: dict[str, Any] = {"generate_kwargs": self._greedy} if self._generates else {}
@@ -80,3 +81,11 @@ class PipelineSystem(System):
 
     def text(self, outcome: Any) -> list[str]:
         return [text.strip() for text in outcome]
+
+
+def _receptive_field(model: Any) -> int:
+    """Samples that one frame of a CTC model needs; 1 where the model does not tell how many frames it makes."""
+    frames = getattr(model, "_get_feat_extract_output_lengths", None)
+    if frames is None:
+        return 1
+    return next(n_samples for n_samples in range(1, SAMPLE_RATE) if int(frames(n_samples)) > 0)

@@ -7,6 +7,7 @@ bit with the number of threads, and a training worker has another number of them
 import difflib
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeGuard
@@ -22,7 +23,7 @@ Samples: TypeAlias = NDArray[np.float32]
 Range: TypeAlias = float | Sequence[float]  # a value drawn evenly from [low, high]; one number stands for itself
 
 
-class Augmentation(nn.Module):
+class Augmentation(nn.Module, ABC):
     """One change of a waveform [samples], float32 at 16 kHz on the CPU, made with a probability.
 
     probability: the chance, for each waveform, that the change is made.
@@ -43,9 +44,9 @@ class Augmentation(nn.Module):
             return waveform
         return torch.from_numpy(self.transform(waveform.numpy(), generator))
 
+    @abstractmethod
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
         """The change itself, on one sample or more."""
-        raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
         """The entry of a configuration that makes this very augmentation; paths as they were given."""

@@ -131,15 +131,9 @@ def test_bfloat16_decides_in_float32(tmp_path: Path) -> None:
     assert [len(path) for path in paths] == [49, 46, 93, 1, 90, 52]
 
 
-@pytest.mark.parametrize(
-    ("listed", "times", "expected"),
-    [(False, 9.0, "float32"), (True, 0.5, "float32"), (True, 2.0, "bfloat16")],
-)
-def test_a_trial_decides_on_bfloat16(
-    listed: bool, times: float, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(precision, "cpu_lists_bfloat16", lambda: listed)
-    monkeypatch.setattr(precision, "bfloat16_speed_up", lambda: times)
+@pytest.mark.parametrize(("pays", "expected"), [(False, "float32"), (True, "bfloat16")])
+def test_bfloat16_is_taken_where_it_pays(pays: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "bfloat16_pays_on_cpu", lambda: pays)
     chosen = precision.choose("auto", "cpu")
     assert chosen.told.startswith(expected)
     assert chosen.dtype == precision.PRECISIONS[expected]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.systems import FAMILIES, load_system, parse_models
+from benchmark.systems import load_system, parse_models
 from benchmark.systems.base import LoadOptions, System, SystemSpec
 from benchmark.systems.pocketsphinx import BLOCK_SECONDS, blocks
 from preprocessing import audio
@@ -59,7 +59,7 @@ def test_the_pipeline_of_a_ctc_model_writes_our_words(waveforms: list[Tensor]) -
     ours, theirs = load("wav2vec2", DEMO / "wav2vec2"), load("pipeline", DEMO / "wav2vec2")
     for waveform in waveforms:
         assert heard(theirs, [waveform]) == heard(ours, [waveform])
-    assert heard(theirs, [torch.zeros(0)]) == [""]
+    assert heard(theirs, [torch.zeros(0), torch.zeros(1), torch.zeros(399)]) == ["", "", ""]
 
 
 def test_pocketsphinx_knows_english(speech: Path) -> None:
@@ -121,4 +121,3 @@ def test_references() -> None:
     ]
     (spec,) = parse_models("pipeline=runs/lr=1e-4/my model")
     assert (spec.family, spec.checkpoint) == ("pipeline", "runs/lr=1e-4/my model")
-    assert len(FAMILIES) == 6
