@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from benchmark.config import BenchmarkConfig
 from benchmark.machine import describe_machine
 from benchmark.material import Material
-from benchmark.offline import DEMO_CORPUS, hub_has
+from benchmark.offline import DEMO_CORPUS, hub_has, reference_of
 from benchmark.ranks import Ranks
 from benchmark.record import Key
 from benchmark.results import Run, SystemFacts, SystemRun
@@ -31,7 +31,7 @@ def chosen_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
         "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus stands in: synthetic commands "
         "that say nothing of real speech."
     )
-    return open_corpus(str(DEMO_CORPUS), limit=config.limit)
+    return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit)
 
 
 def chosen_device(asked: str) -> str:

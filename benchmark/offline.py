@@ -13,6 +13,11 @@ DEMO_CORPUS = DEMO / "corpus" / "test.jsonl"
 PATIENCE_SECONDS = 5.0  # for the Hub's first answer
 
 
+def reference_of(path: Path) -> str:
+    """How a report names something embedded: from the current folder where it lies below, without the user's own."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 def hub_has(repository: str, kind: str = "model") -> bool:
     """True where a Hub repository is in the cache or answers now; kind: "model" or "dataset"."""
     from huggingface_hub import HfApi, constants, try_to_load_from_cache

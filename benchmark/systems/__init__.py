@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmark.offline import DEMO, hub_has, whisper_size_available
+from benchmark.offline import DEMO, hub_has, reference_of, whisper_size_available
 from benchmark.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.errors import InputError, UsageError, UserError
 
@@ -142,4 +142,4 @@ def _default(family: str) -> SystemSpec:
         f"{family}: {default} is neither cached nor reachable, so the embedded demo checkpoint stands in as "
         f"{family}-demo. It is tiny and was trained on synthetic speech: its figures say nothing of {default}."
     )
-    return SystemSpec(f"{family}-demo", family, str(STAND_INS[family]), notice)
+    return SystemSpec(f"{family}-demo", family, reference_of(STAND_INS[family]), notice)

@@ -71,6 +71,11 @@ def test_defaults_fall_back_to_the_demo_loudly(tmp_path: Path) -> None:
     assert result.stdout.count("say nothing of") >= 2
     page = (output / "report.html").read_text()
     assert "facebook/wav2vec2-base-960h is neither cached nor reachable" in page
+    assert (summary.corpus.reference, summary.systems[0].facts.checkpoint) == (
+        "demo/corpus/test.jsonl",
+        "demo/wav2vec2",
+    )
+    assert str(DEMO) not in summary.command + summary.corpus.reference
 
 
 def test_ten_real_utterances(speech: Path, tmp_path: Path) -> None:
