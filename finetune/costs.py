@@ -53,8 +53,9 @@ def print_costs(
     most = _timed(accelerator, recogniser, module, examples, batches[largest])
     usual = _timed(accelerator, recogniser, module, examples, batches[middle])
     load, compute = usual.load_seconds, usual.computed.seconds * mean / max(usual.batch.seconds[1], 1e-9)
-    update = config.optimisation.accumulate * (compute + load if config.data.workers == 0 else compute)
-    update = max(update, config.optimisation.accumulate * load / max(config.data.workers, 1))
+    workers = config.data.workers or 0
+    update = config.optimisation.accumulate * (compute if workers else compute + load)
+    update = max(update, config.optimisation.accumulate * load / max(workers, 1))
     evaluation = _evaluation_seconds(config, accelerator, recogniser, module, validation, profile)
     evaluations = 1 + -(-config.optimisation.updates // config.evaluate_every)
     seconds = config.optimisation.updates * update + evaluations * evaluation
@@ -75,7 +76,7 @@ def print_costs(
     console.print(
         f"  {config.optimisation.updates:,} updates of {update:.2f} s: {config.optimisation.accumulate} of "
         f"{len(batches)} batches an epoch, each {compute:.2f} s to compute and {load:.2f} s to read in "
-        f"{config.data.workers or 'no other'} process{'es' if config.data.workers > 1 else ''}\n"
+        f"{workers or 'no other'} process{'es' if workers > 1 else ''}\n"
         f"  {evaluations:,} evaluations of {evaluation:.1f} s\n"
         f"  in all about [bold]{_hours(seconds)}[/], {epochs:.1f} epochs",
         soft_wrap=True,

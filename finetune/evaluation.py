@@ -10,7 +10,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
-from finetune.examples import Examples, Visit, collate
+from finetune.examples import Collated, Examples, Visit
+from finetune.loading import load_batches
 from finetune.metrics import ErrorRates
 from finetune.models.base import Recogniser
 from preprocessing.batching import DurationBatches
@@ -54,13 +55,20 @@ class Evaluator:
     """Holds a validation corpus and what it should read; `run` measures a model on it."""
 
     def __init__(
-        self, examples: Examples, profile: Profile, recogniser: Recogniser, *, max_batch_seconds: float
+        self,
+        examples: Examples,
+        profile: Profile,
+        recogniser: Recogniser,
+        *,
+        max_batch_seconds: float,
+        workers: int = 0,
     ) -> None:
         self._examples = examples
         self._references = {utterance.id: profile(utterance.text) for utterance in examples.utterances}
         self._speakers = {utterance.id: utterance.speaker for utterance in examples.utterances}
         self._profile = profile
         self._recogniser = recogniser
+        self._workers = workers
         durations = [utterance.duration for utterance in examples.utterances]
         self._batches = DurationBatches(durations, max_seconds=max_batch_seconds).in_order()
 
@@ -69,8 +77,10 @@ class Evaluator:
         module.eval()
         heard: list[Transcript] = []
         sums: list[tuple[float, int]] = []
-        for batch in self._batches[accelerator.process_index :: accelerator.num_processes]:
-            transcripts, loss, n_labels = self._batch(accelerator, module, batch)
+        mine = self._batches[accelerator.process_index :: accelerator.num_processes]
+        visits = ([Visit(index) for index in indices] for indices in mine)
+        for collated in load_batches(self._examples, visits, accelerator.device, workers=self._workers):
+            transcripts, loss, n_labels = self._batch(accelerator, module, collated)
             heard += transcripts
             sums.append((loss, n_labels))
         module.train()
@@ -90,9 +100,8 @@ class Evaluator:
         )
 
     def _batch(
-        self, accelerator: Accelerator, module: nn.Module, indices: Sequence[int]
+        self, accelerator: Accelerator, module: nn.Module, collated: Collated
     ) -> tuple[list[Transcript], float, int]:
-        collated = collate([self._examples[Visit(index)] for index in indices])
         failed = [self._transcript(reject.where, "") for reject in collated.rejects]
         if collated.batch is None:
             return failed, 0.0, 0

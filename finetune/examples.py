@@ -148,6 +148,10 @@ class Collated:
     batch: Batch | None
     rejects: tuple[Reject, ...]
 
+    def pin_memory(self) -> "Collated":
+        """As DataLoader asks for what goes to a GPU."""
+        return self if self.batch is None else Collated(self.batch.pin_memory(), self.rejects)
+
 
 def collate(items: Sequence["Example | Reject"]) -> Collated:
     examples = [item for item in items if isinstance(item, Example)]

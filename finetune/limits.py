@@ -55,7 +55,7 @@ def _counts(config: "TrainConfig") -> list[tuple[str, int, int]]:
         ("--optimisation.average_best", config.optimisation.average_best, 1),
         ("--patience", 1 if config.patience is None else config.patience, 1),
         ("--optimisation.head_only_updates", config.optimisation.head_only_updates, 0),
-        ("--data.workers", config.data.workers, 0),
+        ("--data.workers", config.data.workers or 0, 0),
         ("--data.shuffle_buffer", config.data.shuffle_buffer, 1),
         ("--data.streaming_first", config.data.streaming_first, 1),
         ("--model.lora_rank", config.model.lora_rank, 0),

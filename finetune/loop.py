@@ -19,7 +19,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from finetune import checkpoint, diagnosis
 from finetune.averaging import BestWeights, MovingAverage
@@ -28,7 +27,8 @@ from finetune.config import TrainConfig
 from finetune.data import MAIN
 from finetune.display import Display
 from finetune.evaluation import Evaluation, Evaluator, write_transcripts
-from finetune.examples import Collated, TrainingExamples, collate
+from finetune.examples import Collated, TrainingExamples
+from finetune.loading import load_batches
 from finetune.models.base import Batch, Recogniser
 from finetune.optimisation import make_optimiser, make_schedule
 from finetune.placement import placement
@@ -152,18 +152,10 @@ class Loop:
         accumulate = self._config.optimisation.accumulate
         stream = self._examples.batches(data.max_batch_seconds, self._progress.batches)
         mine = islice(stream, self._accelerator.process_index, None, self._accelerator.num_processes)
-        loader: DataLoader[Any] = DataLoader(
-            self._examples,
-            batch_sampler=_Stream(mine),
-            collate_fn=collate,
-            num_workers=data.workers,
-            prefetch_factor=4 if data.workers else None,
-            # its own: otherwise it draws from the state that dropout draws from, and no run resumes exactly
-            generator=torch.Generator().manual_seed(self._config.seed),
-        )
-        collated = iter(loader)
+        device = self._accelerator.device
+        collated = load_batches(self._examples, mine, device, workers=data.workers or 0, seed=self._config.seed)
         while True:
-            yield [batch.to(self._accelerator.device) for batch in self._usable(islice(collated, accumulate))]
+            yield [batch.to(device) for batch in self._usable(islice(collated, accumulate))]
 
     def _usable(self, collated: Iterator[Collated]) -> Iterator[Batch]:
         for item in collated:
@@ -208,7 +200,7 @@ class Loop:
     def _diagnose(self, display: Display) -> None:
         """Say and log what the log shows to go wrong, each thing once."""
         config = self._config
-        setting = diagnosis.Setting(config.optimisation.updates, config.data.workers, config.log_every)
+        setting = diagnosis.Setting(config.optimisation.updates, config.data.workers or 0, config.log_every)
         log = self._record.read_log()
         for found in diagnosis.not_yet_said(log, diagnosis.diagnose(log, setting)):
             display.diagnosed(found)
@@ -274,16 +266,6 @@ class Loop:
 
     def _share_interrupt(self) -> None:
         self._interrupted = any(gather_object([self._interrupted]))
-
-
-class _Stream:
-    """An iterator that DataLoader takes as a batch sampler."""
-
-    def __init__(self, batches: Iterator[list[Any]]) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[list[Any]]:
-        return self._batches
 
 
 def _numbers(evaluation: Evaluation) -> dict[str, float | None]:

@@ -24,6 +24,7 @@ from finetune.examples import Examples, Preparation, TrainingExamples, Visit
 from finetune.hub.card import CardOptions
 from finetune.hub.publish import publish, refusal, said
 from finetune.hub.push import Target
+from finetune.loading import default_workers
 from finetune.loop import Loop
 from finetune.models.base import Example, Recogniser
 from finetune.overfit import overfit, without_chance
@@ -45,6 +46,7 @@ def train(config: TrainConfig) -> None:
     found = _checkpoint_to_resume(config)
     config = replace(config, mixed_precision=precision.resolve(config, begun=found is not None))
     accelerator = _accelerator(config)
+    config = _with_workers(config, accelerator)
     if accelerator.device.type == "cpu":
         torch.set_num_threads(max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
     check_placement(accelerator, config)
@@ -75,7 +77,13 @@ def train(config: TrainConfig) -> None:
         dry_run(config, accelerator, recogniser, examples, held_out[MAIN], text_profile, start)
         return
     evaluators = {
-        name: Evaluator(chosen, text_profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
+        name: Evaluator(
+            chosen,
+            text_profile,
+            recogniser,
+            max_batch_seconds=config.data.max_batch_seconds,
+            workers=config.data.workers or 0,
+        )
         for name, chosen in held_out.items()
     }
     over = identity.identify(plain(config), data.train, examples.labels)
@@ -145,6 +153,12 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         project_dir=str(config.output),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] if frozen_at_first else [],
     )
+
+
+def _with_workers(config: TrainConfig, accelerator: Accelerator) -> TrainConfig:
+    """The configuration with as many workers as it asks for, or as there are by default."""
+    workers = default_workers(accelerator.device) if config.data.workers is None else config.data.workers
+    return replace(config, data=replace(config.data, workers=workers))
 
 
 def _ask_hub(config: TrainConfig, accelerator: Accelerator) -> None:

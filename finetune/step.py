@@ -85,15 +85,15 @@ class Stepper:
         n_labels: int,
     ) -> float:
         """Add up gradients of every part of every batch. Returns the sum of the losses."""
-        loss_sum = 0.0
+        losses = []
         for part, generator, last in self._parts_of(batches, generator_of):
             with contextlib.nullcontext() if last else self._accelerator.no_sync(module):
                 with self._accelerator.autocast():
                     loss: Tensor = module(part, generator)
                 # gradients are averaged over processes: undo that, so that they are summed
                 self._accelerator.backward(loss * (self._accelerator.num_processes / n_labels))
-            loss_sum += loss.item()
-        return loss_sum
+            losses.append(loss.detach())
+        return sum(torch.stack(losses).tolist()) if losses else 0.0  # waits for the device once
 
     def _parts_of(
         self, batches: Sequence[Batch], generator_of: Callable[[int], torch.Generator]

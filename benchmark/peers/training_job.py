@@ -21,6 +21,7 @@ SEED = 0
 PEAK_LEARNING_RATE = 3e-4
 WARM_UP_UPDATES = 1  # of every round, not measured
 PROFILE = "librispeech"
+MAX_SECONDS = {"cpu": 10.0, "cuda": 20.0}
 HELD_OUT = 4  # utterances whose loss both sides are compared by
 TINY: dict[str, Any] = {
     "hidden_size": 32,
@@ -81,7 +82,7 @@ class Trained:
 def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJob:
     """Write the model and the manifests. Raises UsageError where there is no such speech."""
     size, accumulate = (config.batch or 4, 1) if device == "cpu" else (config.batch or 16, 2)
-    listed = _listed(config)
+    listed = _listed(config, device)
     utterances = _spread(listed, config, size * accumulate * (WARM_UP_UPDATES + config.updates))
     heard = {utterance.id for utterance in utterances}
     held_out = [utterance for utterance in listed if utterance.id not in heard][:HELD_OUT] or utterances[:1]
@@ -131,15 +132,16 @@ def _cap_for(durations: Sequence[float], size: int) -> float:
     return cap
 
 
-def _listed(config: TrainingPeersConfig) -> list[Utterance]:
+def _listed(config: TrainingPeersConfig, device: str) -> list[Utterance]:
+    max_seconds = MAX_SECONDS[device] if config.max_seconds is None else config.max_seconds
     folder = config.data or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
     manifest = folder / "librispeech" / "train.jsonl"
     if not manifest.exists():
         raise UsageError(f"{manifest}: not there; expected speech: name its folder with --data")
-    listed = [u for u in corpus.open_corpus(str(manifest)).utterances if u.duration <= config.max_seconds]
+    listed = [u for u in corpus.open_corpus(str(manifest)).utterances if u.duration <= max_seconds]
     if not listed or (config.utterances is not None and config.utterances < 1):
         raise UsageError(
-            f"{manifest} holds {len(listed)} utterances of up to {config.max_seconds:g} s and --utterances is "
+            f"{manifest} holds {len(listed)} utterances of up to {max_seconds:g} s and --utterances is "
             f"{config.utterances}; expected 1 or more: raise --max_seconds or --utterances"
         )
     return listed

@@ -6,6 +6,7 @@ What makes frames of waveforms is each family's own.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from benchmark.systems.base import System
@@ -15,9 +16,11 @@ from preprocessing.units import Vocabulary
 MOST_PADDING = {"cpu": 0.1, "cuda": 1.0}  # of a batch; a GPU is faster with more rows than without padding
 AT_ONCE_SECONDS = {"cpu": 60.0, "cuda": 480.0}  # of audio and padding in a pass
 
+NO_FRAMES = torch.empty(0, dtype=torch.long)
+
 
 class CTCSystem(System):
-    """Greedy CTC without a language model; an outcome is a list of paths, one unit a frame [frames] each."""
+    """Greedy CTC without a language model. An outcome is a list of paths, a unit a frame [frames], on the CPU."""
 
     batched = True
     longest_in_batch_seconds = 30.0
@@ -48,6 +51,6 @@ def alike(lengths: Sequence[int], *, most_padding: float, most: float) -> Iterat
         yield together
 
 
-def valid_paths(best: Tensor, n_frames: Sequence[int]) -> list[list[int]]:
-    """Best units [batch, frames] on any device -> a list of each utterance's own."""
-    return [path[:n].tolist() for path, n in zip(best.cpu(), n_frames, strict=True)]
+def valid_paths(best: Tensor, n_frames: Sequence[int]) -> list[Tensor]:
+    """Best units [batch, frames] on any device -> each utterance's own [frames], on the CPU."""
+    return [path[:n] for path, n in zip(best.cpu(), n_frames, strict=True)]

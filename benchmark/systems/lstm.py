@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.ctc import CTCSystem, valid_paths
+from benchmark.systems.ctc import NO_FRAMES, CTCSystem, valid_paths
 from finetune.models.lstm import load
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
@@ -61,9 +61,9 @@ class LSTMSystem(CTCSystem):
         return Heard(features, tuple(n_frames.tolist()))
 
     @torch.inference_mode()
-    def forward(self, features: Heard) -> list[list[int]]:
+    def forward(self, features: Heard) -> list[Tensor]:
         if features.features is None:
-            return [[] for _ in features.n_frames]
+            return [NO_FRAMES for _ in features.n_frames]
         best = self._model.lm_head(self._model.encode(features.features)).argmax(dim=-1)
         paths = iter(valid_paths(best, [frames for frames in features.n_frames if frames > 0]))
-        return [next(paths) if frames > 0 else [] for frames in features.n_frames]
+        return [next(paths) if frames > 0 else NO_FRAMES for frames in features.n_frames]

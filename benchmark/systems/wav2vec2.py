@@ -18,10 +18,11 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.ctc import AT_ONCE_SECONDS, MOST_PADDING, CTCSystem, alike, valid_paths
+from benchmark.systems.ctc import AT_ONCE_SECONDS, MOST_PADDING, NO_FRAMES, CTCSystem, alike, valid_paths
 from benchmark.systems.fast_convolutions import FastFeatureEncoder, speed_up
 from benchmark.systems.precision import choose
 from finetune.models.exact import ValidFrames
+from finetune.models.gpu_convolutions import arrange_for_gpu
 from finetune.models.wav2vec2 import model_input
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError
@@ -31,11 +32,11 @@ from preprocessing.units import Vocabulary
 WHOLE_SECONDS = 60.0  # attention grows with the square, and training utterances are shorter
 CHUNK_SECONDS = 20.0  # kept of each chunk of a longer recording
 CONTEXT_SECONDS = 2.0  # heard on both sides of it
-CHUNKS_AT_ONCE = 4
+CHUNKS_AT_ONCE = {"cpu": 4, "cuda": 16}
 LONGEST_WHOLE_SECONDS = 300.0  # for models that cannot be chunked
 IN_CHUNKS = (
     f"over {WHOLE_SECONDS:g} s: chunks of {CHUNK_SECONDS:g} s with {CONTEXT_SECONDS:g} s of context either side, "
-    f"{CHUNKS_AT_ONCE} at a time"
+    "{} at a time"
 )
 EXACT_IN_BATCHES = frozenset({"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"})
 WHOLE_ONLY = f"whole, up to {LONGEST_WHOLE_SECONDS:g} s"
@@ -79,6 +80,8 @@ class Wav2Vec2System(CTCSystem):
         in_place = "as transformers has them"
         if exact and options.device == "cpu" and self._dtype == torch.float32:
             in_place = speed_up(self._model)
+        elif options.device == "cuda" and arrange_for_gpu(self._model):
+            in_place = "dense matrix products over rows"
         self._model.to(self._device, self._dtype)
         if self._dtype != torch.float32:  # what the best unit is, is decided in float32
             self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
@@ -93,7 +96,9 @@ class Wav2Vec2System(CTCSystem):
                 "precision": precision.told,
                 "convolutions": in_place,
                 "batch": "padded, each utterance as it is alone" if exact else "one at a time: padding changes it",
-                "long recordings": WHOLE_ONLY if self._chunking is None else IN_CHUNKS,
+                "long recordings": WHOLE_ONLY
+                if self._chunking is None
+                else IN_CHUNKS.format(CHUNKS_AT_ONCE[options.device]),
             },
             notice=spec.notice,
         )
@@ -106,14 +111,17 @@ class Wav2Vec2System(CTCSystem):
                 f"lasts {seconds:.0f} s; expected at most {LONGEST_WHOLE_SECONDS:g} s of a model whose frames cannot "
                 "be joined: cut the recording"
             )
-        return Waveforms(
-            tuple(model_input(waveform, self._normalise).to(self._device, self._dtype) for waveform in waveforms)
-        )
+        lengths = [len(waveform) for waveform in waveforms]
+        if self._device.type == "cuda":  # in one transfer, and normalised there
+            together = torch.empty(sum(lengths), pin_memory=True)
+            torch.cat(list(waveforms), out=together)
+            waveforms = torch.split(together.to(self._device, non_blocking=True), lengths)
+        return Waveforms(tuple(model_input(waveform, self._normalise).to(self._dtype) for waveform in waveforms))
 
     @torch.inference_mode()
-    def forward(self, features: Waveforms) -> list[list[int]]:
-        """The best unit of each frame, for each recording."""
-        paths: list[list[int]] = [[] for _ in features.values]
+    def forward(self, features: Waveforms) -> list[Tensor]:
+        """The best unit of each frame [frames], for each recording."""
+        paths = [NO_FRAMES for _ in features.values]
         whole = [i for i, values in enumerate(features.values) if self._is_whole(len(values))]
         long = set(range(len(paths))) - set(whole)
         whole = [index for index in whole if self._n_frames(len(features.values[index])) > 0]  # of others, nothing
@@ -122,9 +130,14 @@ class Wav2Vec2System(CTCSystem):
         lengths = [len(features.values[index]) for index in whole]
         device = self._device.type
         most = AT_ONCE_SECONDS[device] * SAMPLE_RATE if self._valid_frames is not None else 0.0
-        for together in alike(lengths, most_padding=MOST_PADDING[device], most=most):
-            batch = [whole[place] for place in together]
-            for index, path in zip(batch, self._best([features.values[index] for index in batch]), strict=True):
+        batches = [
+            [whole[place] for place in together]
+            for together in alike(lengths, most_padding=MOST_PADDING[device], most=most)
+        ]
+        computed = [self._best([features.values[index] for index in batch]) for batch in batches]
+        for batch, best in zip(batches, computed, strict=True):  # only here is the device waited for
+            n_frames = [self._n_frames(len(features.values[index])) for index in batch]
+            for index, path in zip(batch, valid_paths(best, n_frames), strict=True):
                 paths[index] = path
         return paths
 
@@ -134,35 +147,33 @@ class Wav2Vec2System(CTCSystem):
     def _is_whole(self, n_samples: int) -> bool:
         return self._chunking is None or n_samples <= WHOLE_SECONDS * SAMPLE_RATE
 
-    def _in_chunks(self, values: Tensor) -> list[int]:
-        """The path of one long recording [samples], joined of its chunks."""
+    def _in_chunks(self, values: Tensor) -> Tensor:
+        """The path of one long recording [samples], joined of its chunks [frames]."""
         assert self._chunking is not None
-        joined: list[int] = []
-        for batch in _equally_long(chunks(len(values), self._chunking), CHUNKS_AT_ONCE):
+        joined: list[Tensor] = []
+        for batch in _equally_long(chunks(len(values), self._chunking), CHUNKS_AT_ONCE[self._device.type]):
             best = self._best([values[chunk.start : chunk.stop] for chunk in batch])
-            for path, chunk in zip(best, batch, strict=True):
-                joined += keep(torch.tensor(path), chunk, self._chunking.grid).tolist()
-        return joined
+            joined += [keep(path, chunk, self._chunking.grid) for path, chunk in zip(best, batch, strict=True)]
+        return torch.cat(joined).cpu()
 
-    def _best(self, rows: Sequence[Tensor]) -> list[list[int]]:
-        """Waveforms [samples] -> the best unit of each one's frames."""
+    def _best(self, rows: Sequence[Tensor]) -> Tensor:
+        """Waveforms [samples] -> the best unit of each one's frames, and of padding [batch, frames], on the device."""
         lengths = [len(row) for row in rows]
         if min(lengths) == max(lengths):  # a plain call is exact, and faster
-            best = self._model(torch.stack(list(rows))).logits.argmax(dim=-1)
-            return best.tolist()  # type: ignore[no-any-return]
+            best: Tensor = self._model(torch.stack(list(rows))).logits.argmax(dim=-1)
+            return best
         assert self._valid_frames is not None
         inputs = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
         n_samples = torch.tensor(lengths)
         n_frames = self._model._get_feat_extract_output_lengths(n_samples).long()
         positions = torch.arange(inputs.shape[1], device=self._device)
-        on_device = n_samples.to(self._device)
-        self._valid_frames.of(on_device, n_frames.to(self._device))
+        on_device = n_samples.to(self._device, non_blocking=True)
+        self._valid_frames.of(on_device, n_frames.to(self._device, non_blocking=True))
         encoder = self._model.base_model.feature_extractor
         if isinstance(encoder, FastFeatureEncoder):
             encoder.n_samples = lengths
         mask = (positions < on_device[:, None]).long()
-        best = self._model(inputs, attention_mask=mask).logits.argmax(dim=-1)
-        return valid_paths(best, n_frames.tolist())
+        return self._model(inputs, attention_mask=mask).logits.argmax(dim=-1)  # type: ignore[no-any-return]
 
 
 def _has_adapter(config: Any) -> bool:

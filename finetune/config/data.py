@@ -54,8 +54,9 @@ class DataConfig:
     max_batch_seconds: float = 80.0
     """Cap on a batch's size times its longest utterance."""
 
-    workers: int = 0
-    """Processes that decode audio beside the training process; 0 decodes in it."""
+    workers: int | None = None
+    """Processes that decode audio beside the training process; 0 decodes in it. By default 0 on a CPU, and beside a GPU
+    one for each further core, up to 12."""
 
     strict: bool = False
     """Stop at the first unusable utterance instead of setting it aside in rejects.jsonl."""

@@ -35,9 +35,14 @@ class Batch:
     n_samples: tuple[int, ...]  # of each waveform
 
     def to(self, device: torch.device) -> "Batch":
-        tensors = (self.inputs, self.lengths, self.labels, self.label_lengths)
-        inputs, lengths, labels, label_lengths = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return replace(self, inputs=inputs, lengths=lengths, labels=labels, label_lengths=label_lengths)
+        """All but `label_lengths`, which are counted, and wanted by the CTC loss, on the CPU."""
+        tensors = (self.inputs, self.lengths, self.labels)
+        inputs, lengths, labels = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return replace(self, inputs=inputs, lengths=lengths, labels=labels)
+
+    def pin_memory(self) -> "Batch":
+        inputs, lengths, labels = (tensor.pin_memory() for tensor in (self.inputs, self.lengths, self.labels))
+        return replace(self, inputs=inputs, lengths=lengths, labels=labels)
 
     @property
     def seconds(self) -> tuple[float, float]:

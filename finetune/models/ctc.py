@@ -48,14 +48,14 @@ class CTCPass(nn.Module, ABC):
         """Valid frames of each utterance [batch] from its samples [batch]."""
 
     def log_probs(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Returns log-probabilities [batch, frames, units] in float32 and valid frames [batch].
+        """Returns log-probabilities [batch, frames, units] in float32 and, on the CPU, valid frames [batch].
 
         generator: draws masks; None hides nothing.
         """
         with torch.no_grad() if self.head_only else nullcontext():
             hidden = self.hidden(batch, generator)
         logits = self.model.lm_head(self.model.dropout(hidden))
-        return logits.float().log_softmax(dim=-1), self.frames(batch.lengths)
+        return logits.float().log_softmax(dim=-1), self.frames(torch.tensor(batch.n_samples))
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """Sum of the CTC losses of the batch; while training, masks are drawn from the generator."""
@@ -138,7 +138,7 @@ class CTCRecogniser(Recogniser):
     def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
         log_probs, frames = self._bare(module).log_probs(batch)
         paths = log_probs.argmax(dim=-1).cpu()
-        return [self._heard(path[:n].tolist()) for path, n in zip(paths, frames.cpu().tolist(), strict=True)]
+        return [self._heard(path[:n]) for path, n in zip(paths, frames.tolist(), strict=True)]
 
     @staticmethod
     def _bare(module: nn.Module) -> CTCPass:
@@ -146,10 +146,10 @@ class CTCRecogniser(Recogniser):
         assert isinstance(bare, CTCPass)
         return bare
 
-    def _heard(self, path: list[int]) -> Heard:
+    def _heard(self, path: Tensor) -> Heard:
         blank = self.vocabulary.blank
         text = self.vocabulary.decode(collapse(path, blank))
-        return Heard(text, path.count(blank) / max(len(path), 1))
+        return Heard(text, int((path == blank).sum()) / max(len(path), 1))
 
     def save(self, folder: Path, module: nn.Module) -> None:
         self._bare(module).model.save_pretrained(folder)

@@ -28,8 +28,8 @@ class LatentMasks:
 
     @contextmanager
     def drawn(self, n_frames: Tensor, generator: torch.Generator | None) -> Iterator[None]:
-        """For one forward pass over utterances of n_frames [batch]; a generator of None hides nothing."""
-        self._generator, self._n_frames = generator, n_frames.cpu()
+        """For one forward pass over utterances of n_frames [batch], on the CPU; a generator of None hides nothing."""
+        self._generator, self._n_frames = generator, n_frames
         try:
             yield
         finally:
@@ -49,7 +49,8 @@ class LatentMasks:
                 mask_length=config.mask_time_length,
                 generator=generator,
             )
-            hidden = torch.where(frames.to(hidden.device)[..., None], self._embedding.to(hidden.dtype), hidden)
+            frames = frames.to(hidden.device, non_blocking=True)
+            hidden = torch.where(frames[..., None], self._embedding.to(hidden.dtype), hidden)
         if config.mask_channel_probability > 0:
             channels = latent_channel_mask(
                 size,
@@ -58,5 +59,5 @@ class LatentMasks:
                 mask_length=config.mask_channel_length,
                 generator=generator,
             )
-            hidden = hidden.masked_fill(channels.to(hidden.device)[:, None], 0.0)
+            hidden = hidden.masked_fill(channels.to(hidden.device, non_blocking=True)[:, None], 0.0)
         return hidden

@@ -24,6 +24,7 @@ from finetune.models.ctc import (
 )
 from finetune.models.dropout import draw_cheaply
 from finetune.models.exact import ValidFrames
+from finetune.models.gpu_convolutions import arrange_for_gpu
 from finetune.models.masking import LatentMasks
 from finetune.models.partial import choose_trained, plain_state
 from preprocessing.audio import SAMPLE_RATE
@@ -39,15 +40,16 @@ class CTCModule(CTCPass):
         super().__init__(model, blank=blank)
         self._valid_frames = ValidFrames(model)
         self._masks = LatentMasks(model, config)
+        arrange_for_gpu(model)
 
     def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """The transformer's output [batch, frames, channels]; the generator draws latent masks."""
-        frames = self.frames(batch.lengths)
+        frames = self.frames(torch.tensor(batch.n_samples))
         attention_mask = None
         if any(n != batch.inputs.shape[-1] for n in batch.n_samples):  # else a plain call is exact, and faster
             positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
             attention_mask = (positions < batch.lengths[:, None]).long()
-            self._valid_frames.of(batch.lengths, frames)
+            self._valid_frames.of(batch.lengths, frames.to(batch.inputs.device, non_blocking=True))
         with self._masks.drawn(frames, generator):
             return self.model.base_model(batch.inputs, attention_mask=attention_mask).last_hidden_state  # type: ignore[no-any-return]
 

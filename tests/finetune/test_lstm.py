@@ -88,7 +88,13 @@ def test_spec_augment_hides_speech_while_training_and_nothing_else() -> None:
     ours = recogniser(spec_augment="SM")
     batch = batch_for(ours)
     lengths = torch.tensor([11_200, 8_000, 9_999])
-    batch = replace(batch, inputs=batch.inputs[:, :11_200], lengths=lengths, label_lengths=torch.tensor([3, 2, 2]))
+    batch = replace(
+        batch,
+        inputs=batch.inputs[:, :11_200],
+        lengths=lengths,
+        label_lengths=torch.tensor([3, 2, 2]),
+        n_samples=tuple(lengths.tolist()),
+    )
     plain = seen(ours, batch, None)
     masked = seen(ours, batch, torch.Generator().manual_seed(1))
     hidden = masked.values != plain.values
