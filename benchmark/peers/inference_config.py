@@ -16,7 +16,8 @@ class InferencePeersConfig:
     """How many, spread over the manifest."""
 
     model: str | None = None
-    """CTC checkpoint to compare words with; default the embedded demo. Speed is of random weights."""
+    """CTC checkpoint to compare words with, on the same utterances; default the embedded demo, on its own test corpus.
+    Speed is of random weights."""
 
     rounds: int = 3
     """Rounds of each contender, taking turns, after one that warms up."""

@@ -3,7 +3,7 @@
 What makes frames of waveforms is each family's own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from benchmark.systems.base import System
 from finetune.ctc.collapse import collapse
 from preprocessing.units import Vocabulary
 
-MOST_PADDING = {"cpu": 0.1, "cuda": 1.0}  # of a batch; a GPU is faster with more rows than without padding
+A_PASS_COSTS = {"cpu": 5.0, "cuda": 100.0}  # seconds of audio, however little is in it
 AT_ONCE_SECONDS = {"cpu": 60.0, "cuda": 480.0}  # of audio and padding in a pass
 
 NO_FRAMES = torch.empty(0, dtype=torch.long)
@@ -30,25 +30,33 @@ class CTCSystem(System):
         return [self._vocabulary.decode(collapse(path, self._vocabulary.blank)) for path in outcome]
 
 
-def alike(lengths: Sequence[int], *, most_padding: float, most: float) -> Iterator[list[int]]:
-    """Indices of utterances that go together, longest first: little padding, no more than `most` with it.
+def alike(lengths: Sequence[int], *, a_pass_costs: float, most: float) -> list[list[int]]:
+    """Indices of utterances that go together, longest first: the division that costs least of all.
 
-    lengths: of the utterances, in any unit; most_padding: share of a batch; most: in the unit of lengths.
+    A pass costs what it pads its utterances to and `a_pass_costs`, and holds no more than `most`, padding included, or
+    one utterance; all in the unit of lengths. Takes time with the square of their number.
 
-    >>> list(alike([100, 30, 96, 29], most_padding=0.1, most=1000))
+    >>> alike([100, 30, 96, 29], a_pass_costs=10, most=1000)
     [[0, 2], [1, 3]]
     """
-    together: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if together:
-            padded = lengths[together[0]] * (len(together) + 1)
-            filled = sum(lengths[i] for i in together) + lengths[index]
-            if padded > most or padded - filled > most_padding * padded:
-                yield together
-                together = []
-        together.append(index)
-    if together:
-        yield together
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    costs, begins = [0.0], [0]  # of the best division of the first so many, and where its last pass begins
+    for end in range(1, len(order) + 1):
+        found = []
+        for begin in range(end - 1, -1, -1):
+            padded = lengths[order[begin]] * (end - begin)
+            if padded > most and begin < end - 1:
+                break
+            found.append((costs[begin] + a_pass_costs + padded, begin))
+        cost, begin = min(found)
+        costs.append(cost)
+        begins.append(begin)
+    passes = []
+    while order:
+        begin = begins[len(order)]
+        passes.append(order[begin:])
+        order = order[:begin]
+    return passes[::-1]
 
 
 def valid_paths(best: Tensor, n_frames: Sequence[int]) -> list[Tensor]:

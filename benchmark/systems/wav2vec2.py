@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.ctc import AT_ONCE_SECONDS, MOST_PADDING, NO_FRAMES, CTCSystem, alike, valid_paths
+from benchmark.systems.ctc import A_PASS_COSTS, AT_ONCE_SECONDS, NO_FRAMES, CTCSystem, alike, valid_paths
 from benchmark.systems.fast_convolutions import FastFeatureEncoder, speed_up
 from benchmark.systems.precision import choose
 from finetune.models.exact import ValidFrames
@@ -78,6 +79,7 @@ class Wav2Vec2System(CTCSystem):
         exact = self._model.config.model_type in EXACT_IN_BATCHES and not _has_adapter(self._model.config)
         self._valid_frames = ValidFrames(self._model) if exact else None
         in_place = "as transformers has them"
+        _fix_weights(self._model)
         if exact and options.device == "cpu" and self._dtype == torch.float32:
             in_place = speed_up(self._model)
         elif options.device == "cuda" and arrange_for_gpu(self._model):
@@ -85,6 +87,7 @@ class Wav2Vec2System(CTCSystem):
         self._model.to(self._device, self._dtype)
         if self._dtype != torch.float32:  # what the best unit is, is decided in float32
             self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+        self._finite: list[Tensor] = []  # of each pass, on the device
         self._chunking = _chunking(self._model.config)
         self.facts = SystemFacts(
             name=spec.name,
@@ -132,9 +135,10 @@ class Wav2Vec2System(CTCSystem):
         most = AT_ONCE_SECONDS[device] * SAMPLE_RATE if self._valid_frames is not None else 0.0
         batches = [
             [whole[place] for place in together]
-            for together in alike(lengths, most_padding=MOST_PADDING[device], most=most)
+            for together in alike(lengths, a_pass_costs=A_PASS_COSTS[device] * SAMPLE_RATE, most=most)
         ]
         computed = [self._best([features.values[index] for index in batch]) for batch in batches]
+        self._refuse_overflow()
         for batch, best in zip(batches, computed, strict=True):  # only here is the device waited for
             n_frames = [self._n_frames(len(features.values[index])) for index in batch]
             for index, path in zip(batch, valid_paths(best, n_frames), strict=True):
@@ -154,14 +158,14 @@ class Wav2Vec2System(CTCSystem):
         for batch in _equally_long(chunks(len(values), self._chunking), CHUNKS_AT_ONCE[self._device.type]):
             best = self._best([values[chunk.start : chunk.stop] for chunk in batch])
             joined += [keep(path, chunk, self._chunking.grid) for path, chunk in zip(best, batch, strict=True)]
+        self._refuse_overflow()
         return torch.cat(joined).cpu()
 
     def _best(self, rows: Sequence[Tensor]) -> Tensor:
         """Waveforms [samples] -> the best unit of each one's frames, and of padding [batch, frames], on the device."""
         lengths = [len(row) for row in rows]
         if min(lengths) == max(lengths):  # a plain call is exact, and faster
-            best: Tensor = self._model(torch.stack(list(rows))).logits.argmax(dim=-1)
-            return best
+            return self._best_units(self._model(torch.stack(list(rows))).logits)
         assert self._valid_frames is not None
         inputs = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
         n_samples = torch.tensor(lengths)
@@ -173,7 +177,25 @@ class Wav2Vec2System(CTCSystem):
         if isinstance(encoder, FastFeatureEncoder):
             encoder.n_samples = lengths
         mask = (positions < on_device[:, None]).long()
-        return self._model(inputs, attention_mask=mask).logits.argmax(dim=-1)  # type: ignore[no-any-return]
+        return self._best_units(self._model(inputs, attention_mask=mask).logits)
+
+    def _best_units(self, logits: Tensor) -> Tensor:
+        if self._dtype == torch.float16:
+            self._finite.append(logits.isfinite().all())
+        return logits.argmax(dim=-1)
+
+    def _refuse_overflow(self) -> None:
+        """Raises InputError where a model's numbers left the range of float16."""
+        finite, self._finite = self._finite, []
+        if finite and not bool(torch.stack(finite).all()):
+            raise InputError("its numbers leave the range of float16; expected finite ones: set --precision bfloat16")
+
+
+def _fix_weights(model: torch.nn.Module) -> None:
+    """Compute normalised weights, as of positional convolutions, once instead of in every pass."""
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
 
 
 def _has_adapter(config: Any) -> bool:

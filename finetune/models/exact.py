@@ -56,6 +56,9 @@ class ValidFrames:
         self._n_frames: Tensor | None = None
         self._announced = False
         model.base_model.register_forward_pre_hook(self._begin)
+        self._plain_mask = model.base_model._get_feature_vector_attention_mask
+        if not getattr(model.config, "add_adapter", False):  # else frames are fewer than what is masked
+            model.base_model._get_feature_vector_attention_mask = self._mask
         positional = model.base_model.encoder.pos_conv_embed
         for layer in list(getattr(positional, "layers", []))[1:]:
             layer.register_forward_pre_hook(self._without_padding)
@@ -74,6 +77,12 @@ class ValidFrames:
             if self._norm is not None:
                 self._norm.valid = None
         self._announced = False
+
+    def _mask(self, n_frames: int, attention_mask: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """[batch, frames], whether each is valid: transformers counts samples to know what was announced."""
+        if self._n_frames is None:
+            return self._plain_mask(n_frames, attention_mask, *args, **kwargs)  # type: ignore[no-any-return]
+        return torch.arange(n_frames, device=attention_mask.device) < self._n_frames[:, None]
 
     def _without_padding(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """hidden: [batch, channels, frames], 0 beyond each utterance."""

@@ -1,10 +1,13 @@
 """CTC systems in batches, with faster convolutions: every family's outcome is transformers' own for each utterance."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
@@ -13,7 +16,7 @@ from benchmark.systems.base import LoadOptions, SystemSpec
 from benchmark.systems.ctc import alike
 from benchmark.systems.fast_convolutions import FastFeatureEncoder, FastPositions, speed_up
 from benchmark.systems.wav2vec2 import Wav2Vec2System
-from preprocessing.errors import UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
@@ -147,10 +150,34 @@ def test_other_precisions_are_refused(asked: str) -> None:
 
 def test_batches_hold_everything_once() -> None:
     lengths = [int(n) for n in torch.randint(1, 1000, (200,), generator=torch.Generator().manual_seed(4))]
-    batches = list(alike(lengths, most_padding=0.1, most=3000))
+    batches = alike(lengths, a_pass_costs=100, most=3000)
     assert sorted(index for batch in batches for index in batch) == list(range(200))
-    for batch in batches:
-        padded = max(lengths[i] for i in batch) * len(batch)
-        assert padded <= 3000
-        assert padded - sum(lengths[i] for i in batch) <= 0.1 * padded
+    assert all(max(lengths[i] for i in batch) * len(batch) <= 3000 for batch in batches)
     assert wav2vec2.Wav2Vec2System.batched
+
+
+@given(st.lists(st.integers(1, 50), max_size=8), st.integers(0, 60), st.integers(1, 120))
+def test_no_division_costs_less(lengths: list[int], a_pass_costs: int, most: int) -> None:
+    """Beside every division of the sorted lengths into neighbours."""
+
+    def cost(passes: list[list[int]]) -> float:
+        allowed = all(len(one) == 1 or max(one) * len(one) <= most for one in passes)
+        return sum(a_pass_costs + max(one) * len(one) for one in passes) if allowed else float("inf")
+
+    ordered = sorted(lengths, reverse=True)
+    divisions = []
+    for cuts in itertools.product([False, True], repeat=max(len(ordered) - 1, 0)):
+        places = [0, *(place + 1 for place, cut in enumerate(cuts) if cut), len(ordered)]
+        divisions.append([ordered[first:last] for first, last in itertools.pairwise(places) if last > first])
+    found = [[lengths[i] for i in one] for one in alike(lengths, a_pass_costs=a_pass_costs, most=most)]
+    assert cost(found) == min(cost(division) for division in divisions)
+
+
+def test_what_leaves_the_range_of_float16_is_refused(tmp_path: Path) -> None:
+    system = Wav2Vec2System(saved(tmp_path, plain_model("wav2vec2 group")), LoadOptions("cpu", None))
+    features = system.features(waveforms())
+    system._dtype = torch.float16
+    assert len(system.forward(features)) == len(LENGTHS)
+    system._model.lm_head.register_forward_hook(lambda _, __, logits: logits * float("inf"))
+    with pytest.raises(InputError, match="--precision bfloat16"):
+        system.forward(features)
