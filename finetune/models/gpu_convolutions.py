@@ -1,10 +1,12 @@
 """wav2vec2's convolutions as what a GPU is fast at: dense matrix products over rows, forward and backward.
 
 As transformers has them they are half of a pass on a GPU: channels lie apart, so that every convolution is transposed
-to and fro, and no fast kernel knows the positional one (128 wide, 16 groups of 48 channels). Here frames are rows
-[frames, channels]. Group normalisation after the first layer is folded into its weights, as mean and variance of a
-linear map follow from mean and covariance of its windows. The positional convolution takes BLOCK frames at once: one
-dense product whose matrix holds its kernel BLOCK times, each a frame further down.
+to and fro, and no fast kernel knows the positional one (128 wide, 16 groups of 48 channels). What is more, cuDNN plans
+a convolution anew for each shape that it meets, which takes longer than a pass, and batches of speech hardly ever
+repeat a shape. Here frames are rows [frames, channels], and a strided convolution is a product over as many rows as it
+steps, and one over what its kernel holds beyond. Group normalisation after the first layer is folded into its weights,
+as mean and variance of a linear map follow from mean and covariance of its windows. The positional convolution takes
+BLOCK frames at once: one dense product whose matrix holds its kernel BLOCK times, each a frame further down.
 
 Classes are exchanged, weights and their names are not; on other devices all is computed as transformers does.
 """
@@ -19,14 +21,15 @@ DEVICES = frozenset({"cuda"})  # where it pays
 BLOCK = 8  # frames: 8 times the kernel's memory, 6 % more arithmetic than needed at a kernel of 128
 LAYERS = ("NormConvLayer", "Data2VecAudioConvLayer")  # how the names of those known here end
 ALIGNED = 8  # numbers of 16 bits
-SHORTEST_KERNEL = 64  # of a positional convolution; narrower ones are fast as they come
+SHORTEST_KERNEL = 16  # of a positional convolution
 
 
 def arrange_for_gpu(model: Any) -> bool:
     """Give a *ForCTC model of wav2vec2's kind these convolutions, as far as it is built of layers known here. Returns
-    whether any is.
+    whether any is. In the whole process, torch's attention then does without cuDNN, which plans for each shape, too.
     """
     arranged = False
+    torch.backends.cuda.enable_cudnn_sdp(False)
     encoder = getattr(model.base_model, "feature_extractor", None)
     if encoder is not None and _is_known(encoder):
         _become(encoder, RowFeatureEncoder)
@@ -125,11 +128,26 @@ def _folded(norm: nn.GroupNorm, weight: Tensor, windows: Tensor) -> tuple[Tensor
 
 
 def _convolved(convolution: nn.Conv1d, rows: Tensor) -> Tensor:
-    """[batch, frames, channels] -> the same, strided: a convolution over images one pixel high, channels last."""
-    weight = convolution.weight[:, :, None].contiguous(memory_format=torch.channels_last)
-    image = rows.transpose(1, 2)[:, :, None]
-    convolved = functional.conv2d(image, weight, convolution.bias, stride=(1, convolution.stride[0]))
-    return convolved[:, :, 0].transpose(1, 2)
+    """[batch, frames, channels] -> the same, strided. What is multiplied are views: nothing is copied."""
+    (kernel,), (stride,) = convolution.kernel_size, convolution.stride
+    n_out = (rows.shape[1] - kernel) // stride + 1
+    if torch.is_autocast_enabled(rows.device.type):
+        rows = rows.to(torch.get_autocast_dtype(rows.device.type))
+    taps = convolution.weight.to(rows.dtype).permute(2, 1, 0)  # [kernel, in, out]
+    convolved: Tensor | None = None if convolution.bias is None else convolution.bias.to(rows.dtype)
+    first = 0
+    while first < kernel:
+        together = stride if first + stride <= kernel else 1  # taps, of as many neighbouring rows
+        if together == stride:
+            neighbours = rows[:, first : first + n_out * stride]
+            seen = neighbours.view(len(rows), n_out, stride * rows.shape[2])
+        else:
+            seen = rows[:, first::stride][:, :n_out]
+        weight = taps[first : first + together].reshape(1, -1, taps.shape[-1]).expand(len(rows), -1, -1)
+        convolved = torch.bmm(seen, weight) if convolved is None else torch.baddbmm(convolved, seen, weight)
+        first += together
+    assert convolved is not None
+    return convolved
 
 
 def _normalised(layer: Any, rows: Tensor) -> Tensor:

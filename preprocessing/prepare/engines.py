@@ -25,7 +25,7 @@ def local(shards: Sequence[Shard], work: Work, workers: int) -> Iterator[Shard]:
     """Processes that end when this one does, however it ends. Raises InputError when a decoder takes one down."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["preprocessing.prepare.shard"])  # torch is imported once, not once a worker
-    with ProcessPoolExecutor(workers, context, _end_with_parent, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         futures = {pool.submit(work, shard): shard for shard in shards}
         try:
             for future in as_completed(futures):
@@ -40,8 +40,13 @@ def local(shards: Sequence[Shard], work: Work, workers: int) -> Iterator[Shard]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _end_with_parent(parent: int) -> None:
-    """In a worker: watch the process that wants the work, and end when it is gone, a kill -9 included."""
+def _begin_worker(parent: int) -> None:
+    """On one thread, as there are workers for the other cores; watches the process that wants the work, and ends when
+    it is gone, a kill -9 included.
+    """
+    import torch
+
+    torch.set_num_threads(1)
 
     def watch() -> None:
         while _alive(parent):

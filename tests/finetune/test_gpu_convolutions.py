@@ -54,7 +54,7 @@ def same(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> bool:
 
 
 @pytest.mark.parametrize("norm", [GROUP, LAYER])
-@pytest.mark.parametrize("kernel", [128, 65])
+@pytest.mark.parametrize("kernel", [128, 65, 19])
 def test_forward_and_backward_as_transformers(device: str, norm: dict[str, Any], kernel: int) -> None:
     model = wav2vec2(norm, num_conv_pos_embeddings=kernel).to(device)
     waveforms = torch.randn(3, 9_000, generator=torch.Generator().manual_seed(1)).to(device) + 0.3
@@ -94,6 +94,15 @@ def test_a_padded_batch_is_each_utterance_alone(device: str, kind: tuple[Any, An
             assert same(logits[:frames], model(row[None, :length]).logits[0])
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (2, 2), (4, 2), (5, 1), (7, 3), (3, 3)])
+@pytest.mark.parametrize("frames", [7, 8, 30, 31])
+def test_strided_convolutions_of_any_shape(kernel: int, stride: int, frames: int) -> None:
+    convolution = torch.nn.Conv1d(3, 5, kernel, stride, bias=stride == 3)
+    rows = torch.randn(2, frames, 3)
+    expected = convolution(rows.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(gpu_convolutions._convolved(convolution, rows), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_bfloat16_as_close_as_transformers_own(device: str) -> None:
     model = wav2vec2(GROUP).to(device)
     waveforms = torch.randn(2, 9_000, generator=torch.Generator().manual_seed(1)).to(device)
@@ -119,6 +128,6 @@ def test_other_devices_and_checkpointing_are_left_to_transformers(monkeypatch: p
 
 
 def test_narrow_positions_are_left_as_they_are() -> None:
-    model = wav2vec2(GROUP, num_conv_pos_embeddings=32)
+    model = wav2vec2(GROUP, num_conv_pos_embeddings=15)
     arrange_for_gpu(model)
     assert not isinstance(model.wav2vec2.encoder.pos_conv_embed.conv, BlockedConvolution)
