@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from finetune import about
@@ -75,9 +76,10 @@ def plain(config: Any) -> Any:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, without anything that names a user."""
+    devices = [torch.cuda.get_device_name(device) for device in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": ", ".join([platform.machine(), f"{os.cpu_count()} cores", *devices]),
         "packages": {package: version(package) for package in PACKAGES},
     }
 

@@ -96,9 +96,13 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
         trainer.remove_callback(_printer())
         trainer.train()
         updates = []
+        # a model that takes further keywords is believed to divide by the batches of an update; this one does not
+        summed = job.accumulate if trainer.model_accepts_loss_kwargs else 1
         for number, (loss, seconds) in enumerate(zip(clock.losses, clock.seconds, strict=True)):
             seen = collator.seen[number * job.accumulate : (number + 1) * job.accumulate]
-            updates.append(Update(loss, sum(valid for valid, _ in seen), sum(padded for _, padded in seen), seconds))
+            updates.append(
+                Update(loss / summed, sum(valid for valid, _ in seen), sum(padded for _, padded in seen), seconds)
+            )
         loss = _held_out_loss(model, job, processor)
         return Trained(tuple(updates), loss, preparation_seconds, n_bytes)
 
