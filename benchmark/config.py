@@ -38,6 +38,21 @@ class BenchmarkConfig:
     profiles: list[str] = field(default_factory=lambda: ["librispeech", "whisper-english"])
     """Text profiles that errors are counted under (`python -m preprocessing.text --list`); the first one decides."""
 
+    lm: Path | None = None
+    """ARPA file for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT (`python -m finetune.lm` makes one)."""
+
+    lm_weight: float = 0.5
+    """Of the language model's logarithm beside the model's own."""
+
+    word_bonus: float = 1.0
+    """For each word, in natural logarithms: more makes more and shorter words."""
+
+    unknown_word: float = -10.0
+    """For a word that the language model does not know, likewise."""
+
+    beam: int = 64
+    """Hypotheses that are kept with a language model."""
+
     language: str | None = None
     """Of the speech, such as de; a multilingual Whisper detects it where it is not given."""
 
@@ -75,7 +90,7 @@ class BenchmarkConfig:
         """Raises UsageError on values that cannot be, or do not go together."""
         if not self.profiles:
             raise UsageError("--profiles is empty; expected a text profile or more: name one")
-        for flag in ("limit", "condition_utterances", "rounds", "latency_utterances"):
+        for flag in ("limit", "condition_utterances", "rounds", "latency_utterances", "beam"):
             count = getattr(self, flag)
             if count is not None and count < 1:
                 raise UsageError(f"--{flag} is {count}; expected 1 or more: raise it")
@@ -90,6 +105,7 @@ class BenchmarkConfig:
             "models data limit conditions condition_utterances noise rooms profiles language denoise rounds "
             "latency_utterances device precision seed"
         )
+        kept += " lm lm_weight word_bonus unknown_word beam" if self.lm is not None else ""
         return {flag: _written(getattr(self, flag)) for flag in kept.split()}
 
 

@@ -35,8 +35,8 @@ from benchmark.results import (
     write_summary,
 )
 from benchmark.scoring import changes, summarise
-from benchmark.systems import parse_models
-from benchmark.systems.base import LoadOptions, SystemSpec
+from benchmark.systems import check_language_model, parse_models
+from benchmark.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from preprocessing.corpus import Corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
@@ -49,6 +49,7 @@ def benchmark(config: BenchmarkConfig) -> None:
         profile(name)
     earlier = _earlier_result(config)
     specs = parse_models(config.models)
+    check_language_model(specs, config.lm)
     conditions = choose_conditions(config)
     device = chosen_device(config.device)
     ranks = join()
@@ -118,7 +119,7 @@ def measure(
         if ranks.first:
             write_run(folder / RUN, run)
 
-    options = LoadOptions(device, config.language, config.denoise, config.precision)
+    options = LoadOptions(device, config.language, config.denoise, config.precision, _language_model(config))
     with ExitStack() as open_processes:
         entrants = [
             _entrant(Setup(spec, options, material, ranks.local_rank, ranks.local_count), config, record, ranks)
@@ -184,3 +185,9 @@ def _earlier_result(config: BenchmarkConfig) -> Summary | None:
     if not (config.compare / SUMMARY).is_file():
         raise UsageError(f"--compare {config.compare} holds no {SUMMARY}; expected an earlier result: name its folder")
     return read_summary(config.compare / SUMMARY)
+
+
+def _language_model(config: BenchmarkConfig) -> LanguageModelOptions | None:
+    if config.lm is None:
+        return None
+    return LanguageModelOptions(config.lm, config.lm_weight, config.word_bonus, config.unknown_word, config.beam)

@@ -37,13 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _serve(config: AppConfig, port: int) -> None:
     from benchmark.inputs import chosen_device
-    from benchmark.systems import parse_models
-    from benchmark.systems.base import LoadOptions
+    from benchmark.systems import check_language_model, parse_models
+    from benchmark.systems.base import LanguageModelOptions, LoadOptions
     from preprocessing.text import profile
 
     normalise = profile(config.profile)
     specs = parse_models(config.models)
-    options = LoadOptions(chosen_device(config.device), config.language)
+    check_language_model(specs, config.lm)
+    language_model = None if config.lm is None else LanguageModelOptions(config.lm)
+    options = LoadOptions(chosen_device(config.device), config.language, language_model=language_model)
 
     from benchmark.app.hear import Systems
     from benchmark.app.page import Page, build, launch

@@ -3,6 +3,7 @@
 import math
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from preprocessing.errors import UsageError
@@ -26,6 +27,9 @@ class AppConfig:
 
     language: str | None = None
     """Of the speech, such as de; a multilingual Whisper detects it where it is not given."""
+
+    lm: Path | None = None
+    """ARPA file for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT (`python -m finetune.lm` makes one)."""
 
     profile: str = "basic"
     """Text profile that words are compared under (`python -m preprocessing.text --list`)."""

@@ -9,7 +9,7 @@ that a checkpoint may hold others; commas end a reference.
 import difflib
 import importlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ FAMILIES = {
     "wav2vec2": "benchmark.systems.wav2vec2:Wav2Vec2System",
     "whisper": "benchmark.systems.whisper:WhisperSystem",
     "lstm": "benchmark.systems.lstm:LSTMSystem",
+    "wav2vec2+lm": "benchmark.systems.wav2vec2:Wav2Vec2System",
+    "lstm+lm": "benchmark.systems.lstm:LSTMSystem",
     "pipeline": "benchmark.systems.pipeline:PipelineSystem",
     "faster-whisper": "benchmark.systems.faster_whisper:FasterWhisperSystem",
     "pocketsphinx": "benchmark.systems.pocketsphinx:PocketSphinxSystem",
 }
 BUILT_IN = {"pocketsphinx": "en-us, in the package"}  # families without a checkpoint to choose
+WITH_LM = "+lm"  # ends a family that decodes with a language model
 DEFAULTS = {"wav2vec2": "facebook/wav2vec2-base-960h", "whisper": "base.en"}
-STAND_INS = {"wav2vec2": DEMO / "wav2vec2", "whisper": DEMO / "whisper"}
+DEFAULTS["wav2vec2+lm"] = DEFAULTS["wav2vec2"]
+STAND_INS = {"wav2vec2": DEMO / "wav2vec2", "wav2vec2+lm": DEMO / "wav2vec2", "whisper": DEMO / "whisper"}
 
 
 def parse_models(references: str) -> list[SystemSpec]:
@@ -40,6 +44,24 @@ def parse_models(references: str) -> list[SystemSpec]:
         if names.count(name) > 1:
             raise UsageError(f"--models names {name} twice; expected each system once: leave one out")
     return specs
+
+
+def check_language_model(specs: Sequence[SystemSpec], language_model: Path | None) -> None:
+    """Raises UsageError where a system wants a language model and there is none, or the other way round."""
+    wanting = [spec.name for spec in specs if spec.family.endswith(WITH_LM)]
+    if wanting and language_model is None:
+        raise UsageError(
+            f"--models: {wanting[0]} decodes with a language model, and --lm names none; expected an ARPA file: make "
+            "one of your text with `python -m finetune.lm TEXT OUT.arpa`"
+        )
+    if language_model is not None and not wanting:
+        families = ", ".join(family for family in FAMILIES if family.endswith(WITH_LM))
+        raise UsageError(
+            f"--lm {language_model} is used by no system of --models; expected one of {families}: as in "
+            "wav2vec2+lm=CHECKPOINT"
+        )
+    if language_model is not None and not language_model.is_file():
+        raise UsageError(f"--lm {language_model}: not there; expected an ARPA file: check the name")
 
 
 def load_system(spec: SystemSpec, options: LoadOptions) -> System:

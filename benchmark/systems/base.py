@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -21,11 +22,30 @@ class SystemSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageModelOptions:
+    """An ARPA file, and how a family ending in +lm weighs it (`finetune.ctc.beam.BeamSettings`)."""
+
+    path: Path
+    weight: float = 0.5
+    word_bonus: float = 1.0
+    unknown_word: float = -10.0
+    beam: int = 64
+
+    def told(self) -> str:
+        """For the report."""
+        return (
+            f"beam of {self.beam} with {self.path.name}: weight {self.weight:g}, word bonus {self.word_bonus:g}, "
+            f"unknown words {self.unknown_word:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class LoadOptions:
     device: str  # "cpu" or "cuda"
     language: str | None  # of the speech; None: the model decides
     denoise: bool = False  # waveforms have been through noise removal before a system is given them
     precision: str = "auto"  # "auto", "float32", "bfloat16" or "float16", where a system can choose
+    language_model: LanguageModelOptions | None = None  # for families ending in +lm
 
 
 class System(ABC):

@@ -1,16 +1,20 @@
-"""What CTC systems share: paths of best units become text, and utterances of like length go through the model together.
+"""What CTC systems share: greedy text or a beam search, and utterances of like length through the model together.
 
 What makes frames of waveforms is each family's own.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmark.systems.base import System
+from benchmark.systems.base import LoadOptions, System, SystemSpec
+from finetune.ctc.beam import BeamSearch, BeamSettings
 from finetune.ctc.collapse import collapse
+from finetune.lm.ngram import read_arpa
+from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
 A_PASS_COSTS = {"cpu": 5.0, "cuda": 100.0}  # seconds of audio, however little is in it
@@ -20,14 +24,39 @@ NO_FRAMES = torch.empty(0, dtype=torch.long)
 
 
 class CTCSystem(System):
-    """Greedy CTC without a language model. An outcome is a list of paths, a unit a frame [frames], on the CPU."""
+    """Greedy, or with a language model where the family ends in +lm.
+
+    An outcome is a list of what decoding needs of each recording, on the CPU: the best unit of each frame [frames], or
+    for a search log-probabilities [frames, units].
+    """
 
     batched = True
     longest_in_batch_seconds = 30.0
     _vocabulary: Vocabulary
 
+    _search: BeamSearch | None = None
+
+    def _prepare_decoding(self, spec: SystemSpec, options: LoadOptions) -> str:
+        """Once the vocabulary is there. Returns what decoding is, for the report; raises InputError."""
+        if not spec.family.endswith("+lm"):
+            return "greedy CTC, no language model"
+        told = options.language_model
+        if told is None:
+            raise InputError(f"{spec.name}: no language model; expected an ARPA file: name one with --lm")
+        model = read_arpa(told.path)
+        _check_words(spec.name, told.path, list(model.words), self._vocabulary)
+        settings = BeamSettings(told.beam, told.weight, told.word_bonus, told.unknown_word)
+        self._search = BeamSearch(self._vocabulary, model, settings)
+        return told.told()
+
+    def _kept(self, logits: Tensor) -> Tensor:
+        """[batch, frames, units] -> what decoding needs of each frame, on the same device."""
+        return logits.argmax(dim=-1) if self._search is None else logits.float().log_softmax(dim=-1)
+
     def text(self, outcome: Any) -> list[str]:
-        return [self._vocabulary.decode(collapse(path, self._vocabulary.blank)) for path in outcome]
+        if self._search is None:
+            return [self._vocabulary.decode(collapse(path, self._vocabulary.blank)) for path in outcome]
+        return [self._search.best(log_probs).text if len(log_probs) else "" for log_probs in outcome]
 
 
 def alike(lengths: Sequence[int], *, a_pass_costs: float, most: float) -> list[list[int]]:
@@ -59,6 +88,21 @@ def alike(lengths: Sequence[int], *, a_pass_costs: float, most: float) -> list[l
     return passes[::-1]
 
 
-def valid_paths(best: Tensor, n_frames: Sequence[int]) -> list[Tensor]:
-    """Best units [batch, frames] on any device -> each utterance's own [frames], on the CPU."""
-    return [path[:n] for path, n in zip(best.cpu(), n_frames, strict=True)]
+def valid_frames(kept: Tensor, n_frames: Sequence[int]) -> list[Tensor]:
+    """What is kept of each frame [batch, frames, ...] on any device -> each utterance's own, on the CPU."""
+    return [frames[:n] for frames, n in zip(kept.cpu(), n_frames, strict=True)]
+
+
+def _check_words(name: str, path: Path, words: Sequence[str], vocabulary: Vocabulary) -> None:
+    """Raises InputError where the model's units cannot write most words of the language model."""
+    looked_at = words[:: max(len(words) // 1000, 1)]
+    outside = [word for word in looked_at if vocabulary.outside([word])]
+    if 2 * len(outside) > len(looked_at):
+        swapped = sum(not vocabulary.outside([word.swapcase()]) for word in outside)
+        remedy = "make it under the profile of the model's labels"
+        if 2 * swapped > len(outside):
+            remedy = "the letters are there in the other case: " + remedy
+        raise InputError(
+            f"{name}: its units cannot write most words of {path}, such as {outside[0]!r}; expected a language model "
+            f"of its words: {remedy} (`python -m finetune.lm --profile`)"
+        )

@@ -1,4 +1,4 @@
-"""An LSTM-CTC model trained by this project, decoded greedily."""
+"""An LSTM-CTC model trained by this project."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.ctc import NO_FRAMES, CTCSystem, valid_paths
+from benchmark.systems.ctc import NO_FRAMES, CTCSystem, valid_frames
 from finetune.models.lstm import load
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
@@ -39,7 +39,7 @@ class LSTMSystem(CTCSystem):
             checkpoint=spec.checkpoint,
             parameters=sum(parameter.numel() for parameter in self._model.parameters()),
             settings={
-                "decoding": "greedy CTC, no language model",
+                "decoding": self._prepare_decoding(spec, options),
                 "features": f"{config.features}, normalised by {config.normalisation} statistics",
                 "frame": f"{10 * config.subsampling_factor} ms",
                 "precision": "float32",
@@ -64,6 +64,6 @@ class LSTMSystem(CTCSystem):
     def forward(self, features: Heard) -> list[Tensor]:
         if features.features is None:
             return [NO_FRAMES for _ in features.n_frames]
-        best = self._model.lm_head(self._model.encode(features.features)).argmax(dim=-1)
-        paths = iter(valid_paths(best, [frames for frames in features.n_frames if frames > 0]))
+        kept = self._kept(self._model.lm_head(self._model.encode(features.features)))
+        paths = iter(valid_frames(kept, [frames for frames in features.n_frames if frames > 0]))
         return [next(paths) if frames > 0 else NO_FRAMES for frames in features.n_frames]

@@ -1,8 +1,8 @@
-"""Any CTC model of transformers, decoded greedily under this project's preprocessing, as fast as it goes unchanged.
+"""Any CTC model of transformers under this project's preprocessing, as fast as it goes unchanged.
 
 Utterances of like length go through the model as one padded batch that gives each the logits it has alone
 (`finetune.models.exact`); on a CPU convolutions are faster ones (`fast_convolutions`), elsewhere bfloat16 is
-(`precision`). The device keeps the logits: only best units leave it.
+(`precision`). Only best units leave the device, or for a beam search log-probabilities.
 
 A recording of up to WHOLE_SECONDS is heard whole, a longer one in overlapping chunks whose best units are joined and
 collapsed once, over the whole, so that no letter is doubled or lost at a seam. Only one batch's logits exist at a time.
@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.ctc import A_PASS_COSTS, AT_ONCE_SECONDS, NO_FRAMES, CTCSystem, alike, valid_paths
+from benchmark.systems.ctc import A_PASS_COSTS, AT_ONCE_SECONDS, NO_FRAMES, CTCSystem, alike, valid_frames
 from benchmark.systems.fast_convolutions import FastFeatureEncoder, speed_up
 from benchmark.systems.precision import choose
 from finetune.models.exact import ValidFrames
@@ -95,7 +95,7 @@ class Wav2Vec2System(CTCSystem):
             checkpoint=spec.checkpoint,
             parameters=parameters,
             settings={
-                "decoding": "greedy CTC, no language model",
+                "decoding": self._prepare_decoding(spec, options),
                 "precision": precision.told,
                 "convolutions": in_place,
                 "batch": "padded, each utterance as it is alone" if exact else "one at a time: padding changes it",
@@ -123,7 +123,7 @@ class Wav2Vec2System(CTCSystem):
 
     @torch.inference_mode()
     def forward(self, features: Waveforms) -> list[Tensor]:
-        """The best unit of each frame [frames], for each recording."""
+        """What decoding needs of each frame, for each recording."""
         paths = [NO_FRAMES for _ in features.values]
         whole = [i for i, values in enumerate(features.values) if self._is_whole(len(values))]
         long = set(range(len(paths))) - set(whole)
@@ -141,7 +141,7 @@ class Wav2Vec2System(CTCSystem):
         self._refuse_overflow()
         for batch, best in zip(batches, computed, strict=True):  # only here is the device waited for
             n_frames = [self._n_frames(len(features.values[index])) for index in batch]
-            for index, path in zip(batch, valid_paths(best, n_frames), strict=True):
+            for index, path in zip(batch, valid_frames(best, n_frames), strict=True):
                 paths[index] = path
         return paths
 
@@ -152,7 +152,7 @@ class Wav2Vec2System(CTCSystem):
         return self._chunking is None or n_samples <= WHOLE_SECONDS * SAMPLE_RATE
 
     def _in_chunks(self, values: Tensor) -> Tensor:
-        """The path of one long recording [samples], joined of its chunks [frames]."""
+        """What decoding needs of one long recording [samples], joined of its chunks."""
         assert self._chunking is not None
         joined: list[Tensor] = []
         for batch in _equally_long(chunks(len(values), self._chunking), CHUNKS_AT_ONCE[self._device.type]):
@@ -162,10 +162,10 @@ class Wav2Vec2System(CTCSystem):
         return torch.cat(joined).cpu()
 
     def _best(self, rows: Sequence[Tensor]) -> Tensor:
-        """Waveforms [samples] -> the best unit of each one's frames, and of padding [batch, frames], on the device."""
+        """Waveforms [samples] -> what decoding needs of each one's frames, and of padding, on the device."""
         lengths = [len(row) for row in rows]
         if min(lengths) == max(lengths):  # a plain call is exact, and faster
-            return self._best_units(self._model(torch.stack(list(rows))).logits)
+            return self._checked(self._model(torch.stack(list(rows))).logits)
         assert self._valid_frames is not None
         inputs = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
         n_samples = torch.tensor(lengths)
@@ -177,12 +177,12 @@ class Wav2Vec2System(CTCSystem):
         if isinstance(encoder, FastFeatureEncoder):
             encoder.n_samples = lengths
         mask = (positions < on_device[:, None]).long()
-        return self._best_units(self._model(inputs, attention_mask=mask).logits)
+        return self._checked(self._model(inputs, attention_mask=mask).logits)
 
-    def _best_units(self, logits: Tensor) -> Tensor:
+    def _checked(self, logits: Tensor) -> Tensor:
         if self._dtype == torch.float16:
             self._finite.append(logits.isfinite().all())
-        return logits.argmax(dim=-1)
+        return self._kept(logits)
 
     def _refuse_overflow(self) -> None:
         """Raises InputError where a model's numbers left the range of float16."""

@@ -1,0 +1,87 @@
+"""Systems that decode with a language model: better words, refusals, long recordings, and the command."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.systems import check_language_model, load_system, parse_models
+from benchmark.systems.base import LanguageModelOptions, LoadOptions
+from finetune.lm.config import LanguageModelConfig
+from finetune.lm.make import make
+from finetune.metrics import ErrorRates
+from preprocessing.corpus import load_waveform, open_corpus
+from preprocessing.errors import InputError, UsageError
+from preprocessing.text import profile
+from tests.commands import assert_one_sentence, run
+from tests.conftest import DEMO
+
+CHECKPOINT = str(DEMO / "wav2vec2")
+
+
+@pytest.fixture(scope="module")
+def commands_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the demo's training texts."""
+    path = tmp_path_factory.mktemp("lm") / "commands.arpa"
+    make(LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), path, order=3))
+    return path
+
+
+def test_a_language_model_of_the_domain_helps(commands_lm: Path) -> None:
+    spoken = open_corpus(str(DEMO / "corpus" / "test.jsonl")).utterances[::3]
+    waveforms = [load_waveform(utterance) for utterance in spoken]
+    normalise = profile("librispeech")
+    rates = {}
+    for family, model in (("wav2vec2", None), ("wav2vec2+lm", LanguageModelOptions(commands_lm))):
+        system = load_system(parse_models(f"{family}={CHECKPOINT}")[0], LoadOptions("cpu", None, language_model=model))
+        heard = system.text(system.forward(system.features(waveforms)))
+        rates[family] = ErrorRates().compute(
+            predictions=[normalise(text) for text in heard], references=[normalise(one.text) for one in spoken]
+        )["wer"]
+        assert ("commands.arpa" in system.facts.settings["decoding"]) is (model is not None)
+    assert rates["wav2vec2+lm"] < 0.8 * rates["wav2vec2"]
+
+
+def test_long_recordings_too(commands_lm: Path) -> None:
+    """One of 70 s, in chunks, and one without a frame, beside one that is heard whole."""
+    spoken = open_corpus(str(DEMO / "corpus" / "test.jsonl")).utterances
+    pieces = [load_waveform(utterance) for utterance in spoken[:40]]
+    long = torch.cat(pieces * 3)[: 70 * 16_000]
+    options = LoadOptions("cpu", None, language_model=LanguageModelOptions(commands_lm, beam=8))
+    system = load_system(parse_models(f"wav2vec2+lm={CHECKPOINT}")[0], options)
+    heard, short, nothing = system.text(system.forward(system.features([long, pieces[0], torch.zeros(10)])))
+    assert len(heard.split()) > 40
+    assert 0 < len(short.split()) < 20
+    assert nothing == ""
+
+
+def test_words_in_the_other_case_are_refused(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("turn the lights on\nturn it off\n")
+    make(LanguageModelConfig(str(texts), tmp_path / "lower.arpa", order=2, profile="basic"))
+    options = LoadOptions("cpu", None, language_model=LanguageModelOptions(tmp_path / "lower.arpa"))
+    with pytest.raises(InputError, match="in the other case"):
+        load_system(parse_models(f"wav2vec2+lm={CHECKPOINT}")[0], options)
+
+
+def test_the_two_belong_together(commands_lm: Path) -> None:
+    with_lm, without = parse_models(f"wav2vec2+lm={CHECKPOINT},wav2vec2={CHECKPOINT}")
+    check_language_model([with_lm, without], commands_lm)
+    check_language_model([without], None)
+    with pytest.raises(UsageError, match=r"python -m finetune\.lm"):
+        check_language_model([with_lm, without], None)
+    with pytest.raises(UsageError, match="used by no system"):
+        check_language_model([without], commands_lm)
+    with pytest.raises(UsageError, match="not there"):
+        check_language_model([with_lm], Path("absent.arpa"))
+
+
+def test_by_the_command(commands_lm: Path, tmp_path: Path) -> None:
+    told = ["--data", DEMO / "corpus" / "test.jsonl", "--limit", "3", "--rounds", "1", "--conditions", "clean"]
+    told += ["--output", tmp_path / "out", "--models", f"wav2vec2={CHECKPOINT},wav2vec2+lm={CHECKPOINT}"]
+    assert_one_sentence(run("benchmark/run.py", *told), 2, "--lm")
+    ended = run("benchmark/run.py", *told, "--lm", commands_lm, "--lm_weight", "0.4")
+    assert ended.returncode == 0, ended.stderr
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "commands.arpa: weight 0.4" in report
+    assert f"--lm {commands_lm} --lm_weight 0.4" in (tmp_path / "out" / "run.json").read_text(encoding="utf-8")

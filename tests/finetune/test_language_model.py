@@ -1,0 +1,132 @@
+"""n-gram models: probabilities that sum to 1, estimates by hand, ARPA files both ways, and files that are none."""
+
+import gzip
+import io
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finetune.lm.config import LanguageModelConfig
+from finetune.lm.kneser_ney import estimate, perplexity
+from finetune.lm.make import make
+from finetune.lm.ngram import BEGIN, END, UNKNOWN, NgramModel, read_arpa, write_arpa
+from preprocessing.errors import InputError
+from tests.commands import assert_one_sentence, run
+from tests.conftest import DEMO
+
+WORDS = ["a", "b", "c"]
+SENTENCES = st.lists(st.lists(st.sampled_from(WORDS), max_size=6), min_size=1, max_size=12)
+
+
+def mass(model: NgramModel, state: tuple[str, ...]) -> float:
+    words = [*model.words, END, UNKNOWN]
+    return sum(math.exp(model.score(state, word)[0]) for word in words)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SENTENCES, st.integers(1, 4), st.integers(1, 3))
+def test_what_may_follow_sums_to_one(sentences: list[list[str]], order: int, least: int) -> None:
+    """After every context, met or not, whatever was left out."""
+    model = estimate(sentences, order, least=least)
+    assert model.order == order
+    for state in [(), (BEGIN,), ("a",), ("a", "b"), ("c", "c"), (BEGIN, "b"), (BEGIN, "a", "b"), (UNKNOWN,)]:
+        if len(state) < order:
+            assert mass(model, state) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_bigrams_by_hand() -> None:
+    """Too few counts to tell discounts: 0.5, 1 and 1.5 for counts of 1, 2 and 3 and more."""
+    model = estimate([["a", "b"], ["a", "b"], ["a", "a"]], 2)
+    # in how many contexts: a after <s> and a; b after a; </s> after b and a
+    left = (1.0 + 0.5 + 1.0) / 5
+    unigram = {"a": (2 - 1.0) / 5 + left / 4, "b": (1 - 0.5) / 5 + left / 4, UNKNOWN: left / 4}
+    for word, expected in unigram.items():
+        assert math.exp(model.score((), word)[0]) == pytest.approx(expected)
+    # after a: b twice, a once, </s> once
+    left_of_a = (1.0 + 0.5 + 0.5) / 4
+    assert math.exp(model.score(("a",), "b")[0]) == pytest.approx((2 - 1.0) / 4 + left_of_a * unigram["b"])
+    assert math.exp(model.score(("a",), "zebra")[0]) == pytest.approx(left_of_a * unigram[UNKNOWN])
+    assert math.exp(model.score((BEGIN,), "a")[0]) == pytest.approx((3 - 1.5) / 3 + 1.5 / 3 * unigram["a"])
+
+
+def test_discounts_are_those_of_the_paper() -> None:
+    """Counts of 1, 2, 3 and 4 that occur 6, 3, 2 and 1 times."""
+    words = [
+        f"{count}{letter}" for count, letters in ((1, "abcdef"), (2, "abc"), (3, "ab"), (4, "a")) for letter in letters
+    ]
+    model = estimate([[word] for word in words for _ in range(int(word[0]))], 1)
+    y = 6 / (6 + 2 * 3)
+    one, two, three = 1 - 2 * y * 3 / 6, 2 - 3 * y * 2 / 3, 3 - 4 * y * 1 / 2
+    total = 6 + 6 + 6 + 4 + 22  # and an end for each
+    left = (6 * one + 3 * two + 4 * three) / total
+    uniform = left / (len(words) + 2)
+    assert math.exp(model.score((), "1a")[0]) == pytest.approx((1 - one) / total + uniform)
+    assert math.exp(model.score((), "2a")[0]) == pytest.approx((2 - two) / total + uniform)
+    assert math.exp(model.score((), "4a")[0]) == pytest.approx((4 - three) / total + uniform)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_an_arpa_file_says_the_same(tmp_path: Path, zipped: bool) -> None:
+    model = estimate([list("abacab"), list("cab"), list("bb")], 3)
+    text = io.StringIO()
+    write_arpa(model, text)
+    path = tmp_path / "some.arpa"
+    content = text.getvalue().encode()
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    read = read_arpa(path)
+    for sentence in (list("abc"), list("zab"), [], list("cabbb")):
+        assert read.sentence(sentence) == pytest.approx(model.sentence(sentence), abs=1e-4)
+    assert perplexity(read, [list("az")])[1:] == (2, 1)
+
+
+def test_a_file_of_another_maker() -> None:
+    """As SRILM's manual has it: tabs or spaces, backoffs only where there are any, no <unk>."""
+    model = read_arpa(Path(__file__).parent / "srilm.arpa")
+    assert model.order == 2
+    assert model.score(("the",), "cat")[0] == pytest.approx(-0.3 * math.log(10))
+    assert model.score(("cat",), "the")[0] == pytest.approx((-0.1 - 1.0) * math.log(10))
+    assert model.score((), "dog")[0] < -200
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "no \\end\\"),
+        ("\\data\\\nngram 1=1\n\n\\1-grams:\n-1 a\n", "no \\end\\"),
+        ("\\data\\\n\\2-grams:\n", "expected \\1-grams:"),
+        ("\\data\\\n\\1-grams:\nminus a\n\\end\\\n", "line 3"),
+        ("\\data\\\n\\1-grams:\n-1 a b c\n\\end\\\n", "line 3"),
+    ],
+)
+def test_what_is_no_arpa_file_is_named(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "bad.arpa"
+    path.write_text(content)
+    with pytest.raises(InputError) as raised:
+        read_arpa(path)
+    assert str(path) in str(raised.value)
+    assert said in str(raised.value)
+
+
+def test_a_corpus_or_a_text_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = make(LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), tmp_path / "a.arpa", order=2))
+    assert len(list(corpus.words)) > 20
+    lines = tmp_path / "lines.txt"
+    lines.write_text("Hello, world!\n\nhello you\n")
+    text = make(LanguageModelConfig(str(lines), tmp_path / "b.arpa", order=2, evaluate=str(lines)))
+    assert sorted(text.words) == ["HELLO", "WORLD", "YOU"]
+    assert "perplexity" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["absent.txt", "out.arpa"], 1, "absent.txt"),
+        ([str(DEMO / "corpus" / "train.jsonl"), "out.arpa", "--order", "9"], 2, "--order is 9"),
+        ([str(DEMO / "corpus" / "train.jsonl"), "."], 2, "is a folder"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments: list[str], code: int, said: str) -> None:
+    assert_one_sentence(run("-m", "finetune.lm", *arguments), code, said)
