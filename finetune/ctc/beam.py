@@ -31,8 +31,8 @@ class BeamSettings:
     weight: float = 0.5  # of the language model
     bonus: float = 1.0  # for each word, against its preference for few
     unknown: float = -10.0  # for a word that it does not know
-    behind: float = 12.0  # hypotheses that score so much less than the best are dropped
-    unlikely: float = -9.0  # units below this log-probability are not tried in a frame, unless they are its best
+    behind: float = 10.0  # hypotheses that score so much less than the best are dropped
+    unlikely: float = -5.0  # units below this log-probability are not tried in a frame, unless they are its best
 
 
 @dataclass(frozen=True)
