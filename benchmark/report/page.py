@@ -21,6 +21,7 @@ from benchmark.report.figures.latency import MAX_POINTS, Point
 from benchmark.report.figures.robustness import noises
 from benchmark.report.figures.style import WIDE, Plot
 from benchmark.report.listening import clips
+from benchmark.report.stretches import Recording, along_time
 from benchmark.report.svg import PAGE
 from benchmark.report.utterances import Utterance, recount_notes, side_by_side, worst_first
 from benchmark.results import Sample, Summary, Timing
@@ -39,6 +40,7 @@ class Content:
     latencies: Mapping[tuple[str, str], float]
     points: Mapping[str, Sequence[Point]]
     plots: Mapping[str, Plot]
+    recordings: Sequence[Recording] = ()
 
 
 def prepare(
@@ -56,7 +58,9 @@ def prepare(
     points: dict[str, list[Point]] = {}
     for (system, id), own in rounds.items():
         points.setdefault(system, []).append((own[0].audio_seconds, latencies[system, id]))
-    return Content(summary, utterances, latencies, points, plots(summary, utterances, points))
+    recordings = along_time(utterances, normalise)
+    drawn = plots(summary, utterances, points, recordings)
+    return Content(summary, utterances, latencies, points, drawn, recordings)
 
 
 def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
@@ -87,6 +91,9 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             noises=noises(summary.conditions),
             conditions=views.condition_rows(summary),
             properties=properties(summary),
+            segmented=[(s, own.segments) for s, own in zip(systems, summary.systems, strict=True) if own.segments],
+            recordings=content.recordings,
+            unit_of_segments="speakers" if summary.corpus.resampling_unit == "speaker" else "segments",
             max_values=MAX_VALUES,
             max_points=MAX_POINTS,
             thinned=any(len(own) > MAX_POINTS for own in content.points.values()),

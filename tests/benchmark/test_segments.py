@@ -1,10 +1,17 @@
 """Segments of a manifest through a whole benchmark: in the samples, and counted in the summary."""
 
+import dataclasses
+import math
 from pathlib import Path
 
+from benchmark.report import figures
+from benchmark.report.alignment import align
+from benchmark.report.stretches import along_time
+from benchmark.report.utterances import Outcome, Utterance
 from benchmark.results import read_samples, read_summary
 from preprocessing.corpus import Segment
 from tests.benchmark.odd_systems import corpus
+from tests.benchmark.reported import sample
 from tests.commands import run
 from tests.conftest import read_manifest, write_manifest
 
@@ -27,3 +34,37 @@ def test_errors_are_counted_by_segment(tmp_path: Path) -> None:
     assert found is not None
     assert (found.words, found.hits, found.deletions, found.substitutions) == (12, 6, 3, 3)
     assert (found.wer.value, found.wer.low, found.wer.high) == (0.5, 0.5, 0.5)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Along long recordings" in page
+    assert '<a href="#long">' in page
+
+
+def test_rates_along_a_recording() -> None:
+    """Three minutes of one word each, then two of nothing; one system misses the second, one fails."""
+    segments = tuple(
+        Segment(60.0 * at, 60.0 * at + 30, word) for at, word in enumerate(["ONE", "TWO", "THREE", "", ""])
+    )
+    reference = "ONE TWO THREE"
+    samples = [
+        dataclasses.replace(
+            sample(name, "lecture", reference, hypothesis), audio_seconds=300.0, segments=segments, **more
+        )
+        for name, hypothesis, more in (
+            ("a", "ONE TOO THREE FOUR", {}),
+            ("b", "", {"error": "RuntimeError: gone"}),
+        )
+    ]
+    rows = [Utterance("lecture", "clean", {one.system: Outcome(one, align("", "", str.strip)) for one in samples})]
+    (recording,) = along_time(rows, str.strip)
+    assert recording.stretch_seconds == 60.0
+    assert recording.wers["a"][:3] == (0.0, 1.0, 1.0)
+    assert all(math.isnan(rate) for rate in recording.wers["a"][3:])
+    assert recording.wers["b"][:3] == (1.0, 1.0, 1.0)
+    drawing = figures.along_time.along_time(recording, ["a", "b"])
+    assert drawing is not None
+    assert "a median 100" in drawing.inline("figure")
+
+
+def test_short_ones_are_not_drawn() -> None:
+    few = dataclasses.replace(sample("a", "short", "ONE", "ONE"), segments=(Segment(0.0, 1.0, "ONE"),))
+    assert along_time([Utterance("short", "clean", {"a": Outcome(few, align("", "", str.strip))})], str.strip) == []

@@ -1,13 +1,14 @@
 """Every figure of a report by its name: drawn into the page by its templates, and into figures/ as files.
 
 intervals: rates, differences, slices   errors: distribution   tradeoff: WER and speed   robustness: noise
-latency: percentiles, against duration   style: what they share
+latency: percentiles, against duration   along_time: long recordings   style: what they share
 """
 
 from collections.abc import Mapping, Sequence
 
-from benchmark.report.figures import errors, intervals, latency, robustness, tradeoff
+from benchmark.report.figures import along_time, errors, intervals, latency, robustness, tradeoff
 from benchmark.report.figures.style import NARROW, Plot, is_finite
+from benchmark.report.stretches import Recording
 from benchmark.report.utterances import CLEAN, Utterance
 from benchmark.report.verdict import best_system, to_best
 from benchmark.results import Spread, Summary, SystemSummary
@@ -15,7 +16,10 @@ from finetune.significance import Rate
 
 
 def plots(
-    summary: Summary, utterances: Sequence[Utterance], latencies: Mapping[str, Sequence[latency.Point]]
+    summary: Summary,
+    utterances: Sequence[Utterance],
+    latencies: Mapping[str, Sequence[latency.Point]],
+    recordings: Sequence[Recording] = (),
 ) -> dict[str, Plot]:
     """The figures that the results have content for. `latencies`: (duration, latency) in seconds, by system."""
     profile = summary.profiles[0].name
@@ -51,6 +55,12 @@ def plots(
                 ),
                 (NARROW,),
             )
+    for number, recording in enumerate(recordings):
+        found[f"along-time-{number}"] = Plot(
+            lambda width, ink, number=number, recording=recording: along_time.along_time(  # type: ignore[misc]
+                recording, names, number, width, ink
+            )
+        )
     return found | _slices(summary) | _noises(summary, clean, profile)
 
 
