@@ -16,6 +16,8 @@ UNIT_REASONS: Mapping[str, str] = {
     "speaker": "whole speakers, with all they said, since the errors of one voice resemble each other",
     "utterance": "single utterances, as if each were independent of the others; where speakers recur, the true "
     "intervals are wider",
+    "segment": "segments of the recordings, as if each were independent of the others: they speak of these voices and "
+    "rooms alone, and the true intervals are wider",
 }
 
 

@@ -175,7 +175,7 @@ class CorpusFacts:
     utterances: int
     hours: float
     speakers: int
-    resampling_unit: str  # what the bootstrap draws: "speaker" or "utterance"
+    resampling_unit: str  # what the bootstrap draws: "speaker", "utterance" or, of long recordings, "segment"
 
 
 @dataclass(frozen=True, slots=True)

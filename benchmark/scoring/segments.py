@@ -1,10 +1,12 @@
 """Long recordings by their segments: errors of the whole's alignment, given to the segment in which they happened.
 
-The whole is aligned once, so a word that a system heard a segment too late costs what it costs in the whole; nothing
-depends on times that a system reports.
+The whole is aligned once, so a word that a system heard a segment too late costs what it costs in the whole, the sums
+are those of the whole, and nothing depends on times that a system reports. Where recordings are too few to draw from,
+rates and comparisons are over their segments.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
@@ -13,7 +15,30 @@ from benchmark.results import Sample, Scores
 from benchmark.scoring.counts import Counted, Normaliser
 from benchmark.scoring.rates import scores_of
 from finetune.errors import character_distance
-from finetune.significance import resample
+from finetune.significance import FEWEST_GROUPS, resample
+
+UNIT = "segment"
+
+
+def counts_by_segment(samples: Sequence[Sample], normaliser: Normaliser) -> tuple[list[Sample], Counted]:
+    """The segments of the samples that have any, as samples without texts of their own, and their counts."""
+    rows: list[tuple[int, ...]] = []
+    segments: list[Sample] = []
+    for sample in samples:
+        if sample.segments:
+            texts = [normaliser.profile(segment.text) for segment in sample.segments]
+            rows += by_segment(texts, normaliser.hypothesis(sample))
+            segments += [
+                replace(sample, id=f"{sample.id}, segment {number}", reference="", hypothesis="", segments=())
+                for number in range(1, len(texts) + 1)
+            ]
+    return segments, Counted(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
+
+
+def too_few(samples: Sequence[Sample]) -> bool:
+    """Whether there are too few recordings and speakers for an interval, but segments in each of them."""
+    drawn = resample([sample.speaker for sample in samples], seed=0, draws=1)
+    return drawn.n_groups < FEWEST_GROUPS and all(len(sample.segments) > 1 for sample in samples)
 
 
 def score_segments(samples: Sequence[Sample], normaliser: Normaliser, seed: int) -> Scores | None:
@@ -21,18 +46,10 @@ def score_segments(samples: Sequence[Sample], normaliser: Normaliser, seed: int)
 
     Drawn are speakers where recordings name enough of them, segments elsewhere.
     """
-    rows: list[tuple[int, ...]] = []
-    speakers: list[str | None] = []
-    for sample in samples:
-        if sample.segments:
-            own = by_segment(
-                [normaliser.profile(segment.text) for segment in sample.segments], normaliser.hypothesis(sample)
-            )
-            rows += own
-            speakers += [sample.speaker] * len(own)
-    if not rows:
+    segments, counted = counts_by_segment(samples, normaliser)
+    if not segments:
         return None
-    return scores_of(Counted(*np.array(rows, dtype=np.int64).T), resample(speakers, seed=seed))
+    return scores_of(counted, resample([segment.speaker for segment in segments], seed=seed))
 
 
 def by_segment(segments: Sequence[str], hypothesis: str) -> list[tuple[int, ...]]:

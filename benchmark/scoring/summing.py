@@ -20,7 +20,7 @@ from benchmark.results import (
 from benchmark.scoring.comparing import CLEAN, Heard, decided, minimum_detectable, pairs
 from benchmark.scoring.counts import Normaliser, count
 from benchmark.scoring.rates import scores_of
-from benchmark.scoring.segments import score_segments
+from benchmark.scoring.segments import UNIT, counts_by_segment, score_segments, too_few
 from benchmark.scoring.slices import slices
 from benchmark.scoring.words import confusions, loops, words_per_minute
 from benchmark.speed import speed_of
@@ -118,12 +118,15 @@ def _corpus(run: Run, heap: Heap) -> CorpusFacts:
     known = known or [one for own in heap.values() for one in own.values()]
     utterances = {sample.id: sample for own in known for sample in own}
     speakers = [sample.speaker for sample in utterances.values()]
+    unit = resample(speakers, seed=run.seed, draws=1).unit if speakers else "utterance"
+    if utterances and too_few(list(utterances.values())):
+        unit = UNIT
     return CorpusFacts(
         reference=run.corpus,
         utterances=len(utterances),
         hours=sum(sample.audio_seconds for sample in utterances.values()) / 3600,
         speakers=len(set(speakers) - {None}),
-        resampling_unit=resample(speakers, seed=run.seed, draws=1).unit if speakers else "utterance",
+        resampling_unit=unit,
     )
 
 
@@ -155,8 +158,12 @@ def _system(
         looping |= {sample.id: None for sample, pair in zip(samples, texts, strict=True) if loops(*pair)}
         if condition in silent:
             continue
-        heard[condition] = Heard(samples, counted[0])
-        drawn = resample([sample.speaker for sample in samples], seed=seed)
+        units = samples
+        if too_few(samples):
+            by_segment = [counts_by_segment(samples, normaliser) for normaliser in normalisers]
+            units, counted = by_segment[0][0], [own for _, own in by_segment]
+        heard[condition] = Heard(units, counted[0])
+        drawn = resample([unit.speaker for unit in units], seed=seed)
         scores = {
             normaliser.profile.name: scores_of(own, drawn) for normaliser, own in zip(normalisers, counted, strict=True)
         }
@@ -166,7 +173,7 @@ def _system(
         summary = replace(
             summary,
             scores=scores,
-            slices=slices(samples, counted[0], seed),
+            slices=slices(units, counted[0], seed) if units is samples else [],
             confusions=confusions(texts),
             segments=score_segments(samples, first, seed),
         )

@@ -1,13 +1,14 @@
 """`python -m benchmark.studies.long_recordings --model REF --recording FILE --hours 0.5,3`: what does length cost?
 
 One recording is repeated up to so many hours, a FLAC file each, and transcribed whole in a process of its own: seconds
-and peak memory of decoding, features, forward pass and text together. Nothing is scored.
+and peak memory of decoding, features, forward pass and text together. Where the recording comes with its text, it is
+repeated whole, and words are counted over all of it.
 """
 
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preprocessing.command import parse_command, run_command
@@ -24,10 +25,13 @@ class LongRecordingsConfig:
     """The recogniser, such as wav2vec2=demo/wav2vec2."""
 
     recording: Path
-    """Audio file that is repeated."""
+    """What is repeated: an audio file, or a manifest of one recording and its text, which is scored then."""
 
     hours: str = "0.5,3"
     """Lengths, separated by commas; memory is compared with that of the first."""
+
+    profile: str = "librispeech"
+    """Text profile that words are counted under."""
 
     def check(self) -> tuple[float, ...]:
         """The lengths. Raises UsageError where they are no hours."""
@@ -48,7 +52,8 @@ class Heard:
     seconds: float
     peak_memory_bytes: int
     loaded_bytes: int
-    characters: int
+    hypothesis: str
+    wer: float | None = None  # where the text is known
 
     @property
     def rtfx(self) -> float:
@@ -86,7 +91,7 @@ def hear(model: str, path: Path) -> Heard:
     waveform = audio.load(path)
     (hypothesis,) = system.text(system.forward(system.features([waveform])))
     seconds = time.perf_counter() - began
-    return Heard(len(waveform) / audio.SAMPLE_RATE, seconds, peak_memory_bytes(), loaded, len(hypothesis))
+    return Heard(len(waveform) / audio.SAMPLE_RATE, seconds, peak_memory_bytes(), loaded, hypothesis)
 
 
 def study(config: LongRecordingsConfig, hours: Sequence[float]) -> list[Heard]:
@@ -94,16 +99,43 @@ def study(config: LongRecordingsConfig, hours: Sequence[float]) -> list[Heard]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
+    audio, text, duration = _recording(config.recording)
     found = []
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         for one in hours:
             path = Path(folder) / f"{one:g}.flac"
-            write_repeated(config.recording, one * 3600, path)
+            times = max(round(one * 3600 / duration), 1)
+            write_repeated(audio, one * 3600 if text is None else times * duration, path)
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                found.append(pool.submit(hear, config.model, path).result())
+                heard = pool.submit(hear, config.model, path).result()
+            if text is not None:
+                heard = replace(heard, wer=_wer(" ".join([text] * times), heard.hypothesis, config.profile))
+            found.append(heard)
             path.unlink()
     return found
+
+
+def _recording(path: Path) -> tuple[Path, str | None, float]:
+    """Its audio file, its text where a manifest tells it, and seconds. Raises UserError where there is none such."""
+    from preprocessing import audio
+    from preprocessing.corpus import open_corpus
+
+    if path.suffix != ".jsonl":
+        return path, None, audio.probe(path).duration
+    utterances = open_corpus(str(path)).utterances
+    if len(utterances) != 1:
+        raise UsageError(f"--recording {path} holds {len(utterances)} recordings; expected one: name another manifest")
+    return Path(str(utterances[0].audio)), utterances[0].text, utterances[0].duration
+
+
+def _wer(reference: str, hypothesis: str, name: str) -> float:
+    from finetune.metrics import ErrorRates
+    from preprocessing.text import profile
+
+    normalise = profile(name)
+    rates = ErrorRates().compute(predictions=[normalise(hypothesis)], references=[normalise(reference)])
+    return float(rates["wer"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -115,13 +147,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments=arguments,
     )
     found = study(config, config.check())
-    print("| hours | seconds | RTFx | peak memory, MB | of it before hearing | times the first | characters |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    print("| hours | seconds | RTFx | peak memory, MB | of it before hearing | times the first | characters | WER |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
     for one in found:
         times = one.peak_memory_bytes / found[0].peak_memory_bytes
         print(
             f"| {one.audio_seconds / 3600:.3g} | {one.seconds:.1f} | {one.rtfx:.1f} "
-            f"| {one.peak_memory_bytes / 1e6:.0f} | {one.loaded_bytes / 1e6:.0f} | {times:.2f} | {one.characters} |"
+            f"| {one.peak_memory_bytes / 1e6:.0f} | {one.loaded_bytes / 1e6:.0f} | {times:.2f} | {len(one.hypothesis)} "
+            f"| {'-' if one.wer is None else f'{100 * one.wer:.1f} %'} |"
         )
 
 

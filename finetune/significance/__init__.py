@@ -6,6 +6,7 @@ is where and what coverage a simulation finds.
 
 from finetune.significance.intervals import (
     DRAWS,
+    FEWEST_GROUPS,
     FEWEST_SPEAKERS,
     LEVEL,
     MOST_GROUPS,
@@ -19,6 +20,7 @@ from finetune.significance.paired import detectable, difference, holm, matched_p
 
 __all__ = [
     "DRAWS",
+    "FEWEST_GROUPS",
     "FEWEST_SPEAKERS",
     "LEVEL",
     "MOST_GROUPS",

@@ -1,6 +1,7 @@
 """wav2vec2 over long recordings: short ones whole, long ones in chunks, one collapse, logits of one batch."""
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
 from preprocessing.features.normalise import BLOCK_SAMPLES
 from preprocessing.segment import Chunking
-from tests.conftest import DEMO, read_manifest
+from tests.conftest import DEMO, read_manifest, write_manifest
 
 RATE = 16_000
 
@@ -137,6 +138,14 @@ def test_the_study_repeats_a_recording_and_measures_each_length(
     found = long_recordings.hear(f"wav2vec2={DEMO / 'wav2vec2'}", tmp_path / "long.flac")
     assert found.audio_seconds == 2.5 and found.rtfx == 2.5 / found.seconds
     assert found.peak_memory_bytes >= found.loaded_bytes > 0
+    (row,) = read_manifest(DEMO / "corpus" / "test.jsonl")[:1]
+    manifest = write_manifest(tmp_path / "one.jsonl", [row | {"audio": str(DEMO / "corpus" / row["audio"])}])
+    config = long_recordings.LongRecordingsConfig(f"wav2vec2={DEMO / 'wav2vec2'}", manifest)
+    once, thrice = long_recordings.study(config, [row["duration"] / 3600, 3 * row["duration"] / 3600])
+    assert thrice.audio_seconds == pytest.approx(3 * once.audio_seconds, abs=0.01)
+    assert once.wer is not None and thrice.wer is not None and 0 <= thrice.wer < 2
+    with pytest.raises(UsageError, match="holds 100 recordings"):
+        long_recordings.study(replace(config, recording=DEMO / "corpus" / "test.jsonl"), [1.0])
     with pytest.raises(UsageError, match="--hours is '0,x'"):
         long_recordings.LongRecordingsConfig("wav2vec2", tmp_path, "0,x").check()
 

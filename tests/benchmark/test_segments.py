@@ -8,7 +8,8 @@ from benchmark.report import figures
 from benchmark.report.alignment import align
 from benchmark.report.stretches import along_time
 from benchmark.report.utterances import Outcome, Utterance
-from benchmark.results import read_samples, read_summary
+from benchmark.results import Run, SystemFacts, SystemRun, read_samples, read_summary
+from benchmark.scoring import summarise
 from preprocessing.corpus import Segment
 from tests.benchmark.odd_systems import corpus
 from tests.benchmark.reported import sample
@@ -68,3 +69,26 @@ def test_rates_along_a_recording() -> None:
 def test_short_ones_are_not_drawn() -> None:
     few = dataclasses.replace(sample("a", "short", "ONE", "ONE"), segments=(Segment(0.0, 1.0, "ONE"),))
     assert along_time([Utterance("short", "clean", {"a": Outcome(few, align("", "", str.strip))})], str.strip) == []
+
+
+def test_one_recording_is_judged_by_its_segments() -> None:
+    """Forty segments of two words: one system wrong in every second, the other in none. The sums stay the whole's."""
+    n, spoken = 40, "ONE TWO"
+    segments = tuple(Segment(float(at), at + 1.0, spoken) for at in range(n))
+    right, wrong = " ".join([spoken] * n), " ".join([spoken, "ONE TEN"] * (n // 2))
+    samples = [
+        dataclasses.replace(sample(name, "lecture", right, hypothesis), audio_seconds=float(n), segments=segments)
+        for name, hypothesis in (("good", right), ("bad", wrong))
+    ]
+    facts = [SystemRun(SystemFacts(name, "family", name, 0)) for name in ("good", "bad")]
+    run_of = Run("2026-11-23T00:00:00", "command", {}, "lecture.jsonl", [], ["librispeech", "basic"], 0, [], {}, facts)
+    summary = summarise(run_of, samples, [], [])
+    assert summary.corpus.resampling_unit == "segment"
+    assert summary.corpus.utterances == 1
+    bad = summary.systems[1].scores["librispeech"]
+    assert (bad.wer.value, bad.words, bad.substitutions) == (0.25, 80, 20)
+    assert 0.15 < bad.wer.low < 0.25 < bad.wer.high < 0.35
+    assert summary.systems[1].scores["basic"].wer == bad.wer
+    (between,) = summary.comparisons
+    assert between.different
+    assert between.difference.value == -0.25
