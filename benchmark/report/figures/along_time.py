@@ -32,10 +32,10 @@ def along_time(
             axes.plot(
                 [minutes * (at + 0.5) for at in range(n_stretches)], [100 * rate for rate in own],
                 color=ink.of(series), linewidth=1.6, marker=marker(series), markersize=5, markeredgecolor=ink.paper,
-                label=short(name, 32),
+                label=short(name, 50),
             )  # fmt: skip
         if ink is PLAIN:  # the page names systems beside its panels; a file stands alone
-            axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=ink.faint, handlelength=1.2)
+            axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=ink.faint, handlelength=1.2)
         axes.set_xlabel("Minutes into the recording", color=ink.faint)
         axes.annotate("WER, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=ink.faint)
         said = "; ".join(
