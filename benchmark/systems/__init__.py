@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.offline import DEMO, hub_has, reference_of, whisper_size_available
-from benchmark.systems.base import LoadOptions, System, SystemSpec
+from benchmark.systems.base import WITH_LM, LoadOptions, System, SystemSpec
 from preprocessing.errors import InputError, UsageError, UserError
 
 FAMILIES = {
@@ -28,7 +28,6 @@ FAMILIES = {
     "pocketsphinx": "benchmark.systems.pocketsphinx:PocketSphinxSystem",
 }
 BUILT_IN = {"pocketsphinx": "en-us, in the package"}  # families without a checkpoint to choose
-WITH_LM = "+lm"  # ends a family that decodes with a language model
 DEFAULTS = {"wav2vec2": "facebook/wav2vec2-base-960h", "whisper": "base.en"}
 DEFAULTS["wav2vec2+lm"] = DEFAULTS["wav2vec2"]
 STAND_INS = {"wav2vec2": DEMO / "wav2vec2", "wav2vec2+lm": DEMO / "wav2vec2", "whisper": DEMO / "whisper"}

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 
+WITH_LM = "+lm"  # ends a family that decodes with a language model
+
 
 @dataclass(frozen=True, slots=True)
 class SystemSpec:

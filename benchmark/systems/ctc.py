@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.systems.base import LoadOptions, System, SystemSpec
+from benchmark.systems.base import WITH_LM, LoadOptions, System, SystemSpec
 from finetune.ctc.beam import BeamSearch, BeamSettings
 from finetune.ctc.collapse import collapse
 from finetune.lm.ngram import read_arpa
@@ -33,12 +33,11 @@ class CTCSystem(System):
     batched = True
     longest_in_batch_seconds = 30.0
     _vocabulary: Vocabulary
-
     _search: BeamSearch | None = None
 
     def _prepare_decoding(self, spec: SystemSpec, options: LoadOptions) -> str:
         """Once the vocabulary is there. Returns what decoding is, for the report; raises InputError."""
-        if not spec.family.endswith("+lm"):
+        if not spec.family.endswith(WITH_LM):
             return "greedy CTC, no language model"
         told = options.language_model
         if told is None:
