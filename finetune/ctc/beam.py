@@ -58,13 +58,10 @@ class _Prefix:
     state: State
     blank: float = NEVER
     labelled: float = NEVER
+    total: float = NEVER  # of both
     next_blank: float = NEVER
     next_labelled: float = NEVER
     longer: "dict[int, _Prefix]" = field(default_factory=dict)
-
-    @property
-    def ctc(self) -> float:
-        return _either(self.blank, self.labelled)
 
 
 class BeamSearch:
@@ -89,13 +86,13 @@ class BeamSearch:
 
     def search(self, log_probs: Tensor) -> list[Hypothesis]:
         """log_probs: [frames, units], natural logarithms. Hypotheses from the best on, one a transcript."""
-        beam = [_Prefix(-1, None, "", 0.0, False, self._model.begin() if self._model else (), blank=0.0)]
+        beam = [_Prefix(-1, None, "", 0.0, False, self._model.begin() if self._model else (), blank=0.0, total=0.0)]
         for units in self._tried(log_probs):
             beam = self._pruned(self._advance(beam, units))
         found: dict[str, Hypothesis] = {}
         for prefix in beam:
             text = self._vocabulary.decode(_labels(prefix))
-            hypothesis = Hypothesis(text, prefix.ctc + self._ended(prefix), prefix.ctc)
+            hypothesis = Hypothesis(text, prefix.total + self._ended(prefix), prefix.total)
             if text not in found or found[text].score < hypothesis.score:
                 found[text] = hypothesis
         return sorted(found.values(), key=lambda hypothesis: -hypothesis.score)
@@ -114,52 +111,78 @@ class BeamSearch:
         yield from frames
 
     def _advance(self, beam: Sequence[_Prefix], units: Sequence[tuple[int, float]]) -> list[_Prefix]:
-        """Every prefix of the next frame, with what its paths now sum to."""
+        """Every prefix of the next frame, with what its paths now sum to. The innermost loop: it calls little."""
         reached: list[_Prefix] = []
+        bar = self._least(beam, units)
         for prefix in beam:
-            total = _either(prefix.blank, prefix.labelled)
+            total, own = prefix.total, prefix.unit
+            below = bar - prefix.judged
             for unit, value in units:
                 if unit == self._blank:
-                    to, blank, labelled = prefix, total + value, NEVER
-                elif unit == prefix.unit:
                     if prefix.next_blank == NEVER and prefix.next_labelled == NEVER:
                         reached.append(prefix)
-                    prefix.next_labelled = _either(prefix.next_labelled, prefix.labelled + value)
+                    prefix.next_blank = total + value  # from nowhere else
+                    continue
+                arriving = total + value
+                if unit == own:
+                    if prefix.labelled != NEVER:
+                        if prefix.next_blank == NEVER and prefix.next_labelled == NEVER:
+                            reached.append(prefix)
+                        stays = prefix.labelled + value
+                        known = prefix.next_labelled
+                        prefix.next_labelled = stays if known == NEVER else _either(known, stays)
                     if prefix.blank == NEVER:
                         continue
-                    to, blank, labelled = self._longer(prefix, unit), NEVER, prefix.blank + value
+                    arriving = prefix.blank + value
+                to = prefix.longer.get(unit)
+                if to is None:
+                    if arriving < below:  # would be dropped at once
+                        continue
+                    to = prefix.longer[unit] = self._extended(prefix, unit)
+                known = to.next_labelled
+                if known == NEVER:
+                    if to.next_blank == NEVER:
+                        reached.append(to)
+                    to.next_labelled = arriving
                 else:
-                    to, blank, labelled = self._longer(prefix, unit), NEVER, total + value
-                if to.next_blank == NEVER and to.next_labelled == NEVER:
-                    reached.append(to)
-                to.next_blank = _either(to.next_blank, blank)
-                to.next_labelled = _either(to.next_labelled, labelled)
+                    to.next_labelled = _either(known, arriving)
         for prefix in beam:  # those that no path leads on
-            prefix.blank = prefix.labelled = NEVER
-        kept = []
+            prefix.blank = prefix.labelled = prefix.total = NEVER
         for prefix in reached:
-            prefix.blank, prefix.labelled = prefix.next_blank, prefix.next_labelled
+            blank, labelled = prefix.next_blank, prefix.next_labelled
+            prefix.blank, prefix.labelled = blank, labelled
+            prefix.total = labelled if blank == NEVER else blank if labelled == NEVER else _either(blank, labelled)
             prefix.next_blank = prefix.next_labelled = NEVER
-            if prefix.blank != NEVER or prefix.labelled != NEVER:
-                kept.append(prefix)
-        return kept
+        return reached
+
+    def _least(self, beam: Sequence[_Prefix], units: Sequence[tuple[int, float]]) -> float:
+        """A score below which no new hypothesis of the next frame is kept, before what its last word may still add: so
+        much behind the best if that stays as it is, or behind all of a full beam if these stay.
+        """
+        best, worst, settings = beam[0], beam[-1], self.settings
+        least = NEVER
+        for unit, value in units:
+            if unit == self._blank:
+                least = max(least, best.total + best.judged + value - settings.behind)
+                if len(beam) == settings.width:
+                    least = max(least, worst.total + worst.judged + value)
+            elif unit == best.unit:
+                least = max(least, best.labelled + best.judged + value - settings.behind)
+        return least - max(settings.bonus, 0.0) - max(settings.unknown, 0.0)
 
     def _pruned(self, prefixes: list[_Prefix]) -> list[_Prefix]:
-        scored = [(_either(prefix.blank, prefix.labelled) + prefix.judged, prefix) for prefix in prefixes]
-        scored.sort(key=lambda pair: -pair[0])
-        least = scored[0][0] - self.settings.behind
-        kept = [prefix for score, prefix in scored[: self.settings.width] if score >= least]
-        for _, dropped in scored[len(kept) :]:
-            dropped.blank = dropped.labelled = NEVER
-        for _, dropped in scored[len(kept) :]:
-            _forget(dropped)
-        return kept
-
-    def _longer(self, prefix: _Prefix, unit: int) -> _Prefix:
-        known = prefix.longer.get(unit)
-        if known is None:
-            known = prefix.longer[unit] = self._extended(prefix, unit)
-        return known
+        prefixes.sort(key=_rank)
+        settings = self.settings
+        least = prefixes[0].total + prefixes[0].judged - settings.behind
+        n_kept = min(settings.width, len(prefixes))
+        while n_kept > 1 and prefixes[n_kept - 1].total + prefixes[n_kept - 1].judged < least:
+            n_kept -= 1
+        dropped = prefixes[n_kept:]
+        for prefix in dropped:
+            prefix.blank = prefix.labelled = prefix.total = NEVER
+        for prefix in dropped:
+            _forget(prefix)
+        return prefixes[:n_kept]
 
     def _extended(self, prefix: _Prefix, unit: int) -> _Prefix:
         """The prefix with one more unit, which may end its word and begin another."""
@@ -193,10 +216,14 @@ def _beginnings(model: NgramModel) -> frozenset[str]:
     return frozenset(word[:length] for word in model.words for length in range(1, len(word) + 1))
 
 
+def _rank(prefix: _Prefix) -> float:
+    return -(prefix.total + prefix.judged)
+
+
 def _forget(prefix: _Prefix) -> None:
     """Take a prefix, and those before it, from the tree where nothing is left of them."""
     at = prefix
-    while at.before is not None and not at.longer and at.blank == NEVER and at.labelled == NEVER:
+    while at.before is not None and not at.longer and at.total == NEVER:
         at.before.longer.pop(at.unit, None)
         at = at.before
 
