@@ -37,6 +37,7 @@ from benchmark.results import (
 from benchmark.scoring import changes, summarise
 from benchmark.systems import check_language_model, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
+from finetune.ctc.beam import BeamSettings
 from preprocessing.corpus import Corpus
 from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
@@ -190,4 +191,6 @@ def _earlier_result(config: BenchmarkConfig) -> Summary | None:
 def _language_model(config: BenchmarkConfig) -> LanguageModelOptions | None:
     if config.lm is None:
         return None
-    return LanguageModelOptions(config.lm, config.lm_weight, config.word_bonus, config.unknown_word, config.beam)
+    return LanguageModelOptions(
+        config.lm, BeamSettings(config.beam, config.lm_weight, config.word_bonus, config.unknown_word)
+    )

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from benchmark.results import SystemFacts
+from finetune.ctc.beam import BeamSettings
 
 WITH_LM = "+lm"  # ends a family that decodes with a language model
 
@@ -25,19 +26,16 @@ class SystemSpec:
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelOptions:
-    """An ARPA file, and how a family ending in +lm weighs it (`finetune.ctc.beam.BeamSettings`)."""
+    """An ARPA file, and how a family ending in +lm weighs it."""
 
     path: Path
-    weight: float = 0.5
-    word_bonus: float = 1.0
-    unknown_word: float = -10.0
-    beam: int = 64
+    search: BeamSettings = field(default_factory=BeamSettings)
 
     def told(self) -> str:
         """For the report."""
         return (
-            f"beam of {self.beam} with {self.path.name}: weight {self.weight:g}, word bonus {self.word_bonus:g}, "
-            f"unknown words {self.unknown_word:g}"
+            f"beam of {self.search.width} with {self.path.name}: weight {self.search.weight:g}, word bonus "
+            f"{self.search.bonus:g}, unknown words {self.search.unknown:g}"
         )
 
 

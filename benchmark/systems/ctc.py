@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.systems.base import WITH_LM, LoadOptions, System, SystemSpec
-from finetune.ctc.beam import BeamSearch, BeamSettings
+from finetune.ctc.beam import BeamSearch
 from finetune.ctc.collapse import collapse
 from finetune.lm.ngram import read_arpa
 from preprocessing.errors import InputError
@@ -44,8 +44,7 @@ class CTCSystem(System):
             raise InputError(f"{spec.name}: no language model; expected an ARPA file: name one with --lm")
         model = read_arpa(told.path)
         _check_words(spec.name, told.path, list(model.words), self._vocabulary)
-        settings = BeamSettings(told.beam, told.weight, told.word_bonus, told.unknown_word)
-        self._search = BeamSearch(self._vocabulary, model, settings)
+        self._search = BeamSearch(self._vocabulary, model, told.search)
         return told.told()
 
     def _kept(self, logits: Tensor) -> Tensor:

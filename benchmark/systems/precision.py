@@ -1,8 +1,8 @@
 """Which floating-point numbers a model computes with: what was asked for, or the fastest that keeps its words.
 
-On a GPU float16 and bfloat16 are equally fast. float16 has 11 bits of mantissa to bfloat16's 8 and keeps the words of
-more utterances as float32 has them (`python -m benchmark.peers.inference` counts); its range is smaller, and a system
-refuses what leaves it. On a CPU the rule is that of training (`finetune.precision`).
+On a GPU float16 and bfloat16 are equally fast. float16 has 11 bits of mantissa to bfloat16's 8, so that words should
+change less (`python -m benchmark.peers.inference` counts them); its range is smaller, and a system refuses what leaves
+it. On a CPU the rule is that of training (`finetune.precision`).
 """
 
 from dataclasses import dataclass

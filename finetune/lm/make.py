@@ -8,7 +8,7 @@ from rich.console import Console
 
 from finetune.lm.config import LanguageModelConfig
 from finetune.lm.kneser_ney import estimate, perplexity
-from finetune.lm.ngram import NgramModel, open_text, read_arpa, write_arpa
+from finetune.lm.ngram import NgramModel, open_text, write_arpa
 from preprocessing.corpus import open_corpus
 from preprocessing.errors import InputError
 from preprocessing.text import Profile, profile
@@ -31,7 +31,7 @@ def make(config: LanguageModelConfig) -> NgramModel:
     sizes = ", ".join(f"{len(entries):,} of {n}" for n, entries in enumerate(model.entries, 1))
     console.print(f"{config.output}: n-grams of words: {sizes}")
     if config.evaluate is not None:
-        found, words, unknown = perplexity(read_arpa(config.output), _some(config.evaluate, normalise))
+        found, words, unknown = perplexity(model, _some(config.evaluate, normalise))
         share = 100.0 * unknown / max(words, 1)
         console.print(
             f"{config.evaluate}: perplexity {found:.1f}; {unknown:,} of {words:,} words unknown ({share:.1f} %)"

@@ -7,7 +7,6 @@ at the same path on every machine (a shared file system), as its tasks write the
 import logging
 import multiprocessing
 import os
-import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -86,14 +85,13 @@ def on_ray(shards: Sequence[Shard], work: Work, workers: int) -> Iterator[Shard]
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     by_number = {shard.number: shard for shard in shards}
+    held = {shard.number: ray.put(shard) for shard in shards}  # arrow has no type for an utterance
 
     def do(row: dict[str, Any]) -> dict[str, Any]:
-        shard: Shard = pickle.loads(row["shard"])
-        work(shard)
-        return {"number": shard.number}
+        work(ray.get(held[int(row["number"])]))
+        return row
 
-    # pickled here: arrow has no type for an utterance
-    jobs = ray.data.from_items([{"shard": pickle.dumps(shard)} for shard in shards], override_num_blocks=len(shards))
+    jobs = ray.data.from_items([{"number": number} for number in held], override_num_blocks=len(shards))
     try:
         for row in jobs.map(do, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=workers)).iter_rows():
             yield by_number[int(row["number"])]

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark.config import BenchmarkConfig
 from benchmark.systems import check_language_model, load_system, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions
+from finetune.ctc.beam import BeamSettings
 from finetune.lm.config import LanguageModelConfig
 from finetune.lm.make import make
 from finetune.metrics import ErrorRates
@@ -47,7 +49,7 @@ def test_long_recordings_too(commands_lm: Path) -> None:
     spoken = open_corpus(str(DEMO / "corpus" / "test.jsonl")).utterances
     pieces = [load_waveform(utterance) for utterance in spoken[:40]]
     long = torch.cat(pieces * 3)[: 70 * 16_000]
-    options = LoadOptions("cpu", None, language_model=LanguageModelOptions(commands_lm, beam=8))
+    options = LoadOptions("cpu", None, language_model=LanguageModelOptions(commands_lm, BeamSettings(width=8)))
     system = load_system(parse_models(f"wav2vec2+lm={CHECKPOINT}")[0], options)
     heard, short, nothing = system.text(system.forward(system.features([long, pieces[0], torch.zeros(10)])))
     assert len(heard.split()) > 40
@@ -74,6 +76,12 @@ def test_the_two_belong_together(commands_lm: Path) -> None:
         check_language_model([without], commands_lm)
     with pytest.raises(UsageError, match="not there"):
         check_language_model([with_lm], Path("absent.arpa"))
+
+
+def test_the_command_begins_with_the_search_as_it_is() -> None:
+    told, search = BenchmarkConfig(), BeamSettings()
+    mine = (told.beam, told.lm_weight, told.word_bonus, told.unknown_word)
+    assert mine == (search.width, search.weight, search.bonus, search.unknown)
 
 
 def test_by_the_command(commands_lm: Path, tmp_path: Path) -> None:

@@ -92,7 +92,6 @@ def test_a_language_model_mends_what_was_misheard() -> None:
     vocabulary = Vocabulary.of_characters(["THE CAT SAT"])
     model = estimate([line.split() for line in ("THE CAT SAT", "THE CAT", "A CAT SAT")] * 4, 3)
     said = "THE CET SAT"
-    vocabulary = Vocabulary.of_characters(["THE CAT SAT"])
     path = vocabulary.encode("THE CAT SAT")
     logits = torch.full((2 * len(path), len(vocabulary.units)), -8.0)
     for place, unit in enumerate(path):
