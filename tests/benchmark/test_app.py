@@ -86,7 +86,7 @@ class Visit:
 
     def give(self, path: Path) -> None:
         self.tab.set_input_files("#file input[type=file]", str(path))
-        self.tab.get_by_text(path.name[-8:]).first.wait_for(timeout=PATIENCE_MS)
+        self.tab.locator("#file").get_by_label(path.name, exact=True).wait_for(timeout=PATIENCE_MS)
 
     def transcribe(self) -> None:
         """Until the last system is done."""
