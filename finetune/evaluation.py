@@ -107,13 +107,12 @@ class Evaluator:
             return failed, 0.0, 0
         batch = collated.batch.to(accelerator.device)
         with torch.inference_mode(), accelerator.autocast():
-            loss = float(module(batch, None))
-            outputs = self._recogniser.hear(module, batch)
+            judged = self._recogniser.judge(module, batch)
         heard = [
             self._transcript(self._examples.utterances[index].id, output.text, output.blank_ratio)
-            for index, output in zip(batch.indices, outputs, strict=True)
+            for index, output in zip(batch.indices, judged.heard, strict=True)
         ]
-        return heard + failed, loss, self._recogniser.count_labels(batch)
+        return heard + failed, judged.loss, self._recogniser.count_labels(batch)
 
     def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> Transcript:
         reference, speaker = self._references[utterance_id], self._speakers[utterance_id]

@@ -36,6 +36,9 @@ class ModelConfig:
     units_dictionary: str | None = None
     """CMUdict's file, plain or .gz: English syllables are then as many as it counts in a word."""
 
+    language: str | None = None
+    """That a multilingual Whisper is trained on and asked for, such as de; an English-only one knows no other."""
+
     freeze_feature_encoder: bool = True
     """Leave the base's convolutions as they are, as wav2vec 2.0 is fine-tuned."""
 
@@ -132,6 +135,11 @@ class ModelConfig:
             raise UsageError(
                 f"--model.adapters_only is true and --model.lora_rank {self.lora_rank}; expected one of the two: "
                 "leave one out"
+            )
+        if self.language is not None and self.family != "whisper":
+            raise UsageError(
+                f"--model.language is {self.language}, but --model.family is {self.family}, whose units are all it "
+                "knows of a language; expected whisper with it: leave it out"
             )
         if self.family != "wav2vec2":
             self._check_family_keys()

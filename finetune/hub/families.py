@@ -62,7 +62,7 @@ print(recognise("speech.wav")["text"])""",
         tags=("whisper",),
         files=("whisper.pt",),
         model_input="openai-whisper's log-mel spectrogram",
-        settings=("freeze_feature_encoder", "spec_augment", "context_seconds"),
+        settings=("language", "freeze_feature_encoder", "spec_augment", "context_seconds"),
         usage="""\
 import whisper
 from huggingface_hub import hf_hub_download

@@ -30,10 +30,9 @@ def publish(
     run = open_run(path)
     if results is not None:
         options = replace(options, benchmark=read_benchmark(results, path, target.repo_id))
-    told = run.config.get("hub") or {}
-    options = replace(
-        options, license=options.license or told.get("license"), language=options.language or told.get("language")
-    )
+    told, trained = run.config.get("hub") or {}, run.config.get("model") or {}
+    language = options.language or told.get("language") or trained.get("language")
+    options = replace(options, license=options.license or told.get("license"), language=language)
     files = {"README.md": model_card(run, options).encode(), **run.uploads()}
     repository = repository or Repository(target)
     try:

@@ -74,6 +74,14 @@ class Heard:
     blank_ratio: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A validation batch: its loss, summed over labels, and what was heard in each utterance."""
+
+    loss: float
+    heard: list[Heard]
+
+
 IGNORED_LABEL = -100  # where a label row is padding
 
 
@@ -134,8 +142,10 @@ class Recogniser(ABC):
         return
 
     @abstractmethod
-    def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
-        """Greedy transcripts of a batch; `module` is this recogniser's, perhaps wrapped for several devices."""
+    def judge(self, module: nn.Module, batch: Batch) -> Judged:
+        """The loss without masks, and greedy transcripts, of one pass through the encoder; `module` is this
+        recogniser's, evaluating, perhaps wrapped for several devices.
+        """
 
     @abstractmethod
     def save(self, folder: Path, module: nn.Module) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from finetune.config import ModelConfig
 from finetune.ctc.collapse import collapse
-from finetune.models.base import Batch, Heard, Recogniser
+from finetune.models.base import Batch, Heard, Judged, Recogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary, frames_needed
@@ -59,7 +59,10 @@ class CTCPass(nn.Module, ABC):
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """Sum of the CTC losses of the batch; while training, masks are drawn from the generator."""
-        log_probs, frames = self.log_probs(batch, generator if self.training else None)
+        return self.loss(batch, *self.log_probs(batch, generator if self.training else None))
+
+    def loss(self, batch: Batch, log_probs: Tensor, frames: Tensor) -> Tensor:
+        """Sum of the CTC losses, of what `log_probs` returned for the batch."""
         targets = batch.labels.clamp(min=0)
         return nn.functional.ctc_loss(
             log_probs.transpose(0, 1), targets, frames, batch.label_lengths, blank=self.blank, reduction="sum"
@@ -135,10 +138,12 @@ class CTCRecogniser(Recogniser):
         return f"{told}; {unknown} of {words} words of the labels are {self.vocabulary.unknown_unit}"
 
     @torch.inference_mode()
-    def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
-        log_probs, frames = self._bare(module).log_probs(batch)
+    def judge(self, module: nn.Module, batch: Batch) -> Judged:
+        bare = self._bare(module)
+        log_probs, frames = bare.log_probs(batch)
         paths = log_probs.argmax(dim=-1).cpu()
-        return [self._heard(path[:n]) for path, n in zip(paths, frames.tolist(), strict=True)]
+        heard = [self._heard(path[:n]) for path, n in zip(paths, frames.tolist(), strict=True)]
+        return Judged(float(bare.loss(batch, log_probs, frames)), heard)
 
     @staticmethod
     def _bare(module: nn.Module) -> CTCPass:

@@ -15,10 +15,10 @@ import whisper
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from whisper.model import ModelDimensions, Whisper, sinusoids
-from whisper.tokenizer import get_tokenizer
+from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, get_tokenizer
 
 from finetune.config import ModelConfig
-from finetune.models.base import IGNORED_LABEL, Batch, Example, Heard, Recogniser
+from finetune.models.base import IGNORED_LABEL, Batch, Example, Heard, Judged, Recogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.errors import InputError, UsageError
 from preprocessing.features import Features, LogMel
@@ -40,8 +40,11 @@ class WhisperModule(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """Labels hold the whole sequence, start to end of text; each token is predicted from those before it."""
-        tokens = batch.labels.clamp(min=0)
-        logits = self.model(self._masked(batch, generator), tokens[:, :-1])
+        return self.loss(batch, self.model.encoder(self._masked(batch, generator)))
+
+    def loss(self, batch: Batch, audio_features: Tensor) -> Tensor:
+        """The same from the encoder's output [batch, frames, channels]."""
+        logits = self.model.decoder(batch.labels.clamp(min=0)[:, :-1], audio_features)
         return nn.functional.cross_entropy(
             logits.float().flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
         )
@@ -63,8 +66,9 @@ class WhisperRecogniser(Recogniser):
         self.module: WhisperModule = WhisperModule(
             model, None if policy == "none" else SpecAugment(policy, fill="mean")
         )
+        self._language = _language(config, model)
         self._tokenizer = get_tokenizer(
-            model.is_multilingual, num_languages=model.num_languages, language="en", task="transcribe"
+            model.is_multilingual, num_languages=model.num_languages, language=self._language, task="transcribe"
         )
         self._log_mel = LogMel(model.dims.n_mels)
         self._window_seconds = model.dims.n_audio_ctx / FRAMES_PER_SECOND
@@ -104,12 +108,12 @@ class WhisperRecogniser(Recogniser):
         """Whisper's byte-level tokenizer holds every text."""
 
     @torch.inference_mode()
-    def hear(self, module: nn.Module, batch: Batch) -> list[Heard]:
-        model = self._bare(module).model
-        options = whisper.DecodingOptions(
-            language="en", without_timestamps=True, temperature=0.0, fp16=False, sample_len=96
-        )
-        return [Heard(result.text, None) for result in whisper.decode(model, batch.inputs, options)]
+    def judge(self, module: nn.Module, batch: Batch) -> Judged:
+        bare = self._bare(module)
+        audio_features = bare.model.encoder(batch.inputs)
+        options = whisper.DecodingOptions(language=self._language, without_timestamps=True, temperature=0.0, fp16=False)
+        decoded = whisper.decode(bare.model, audio_features.float(), options)
+        return Judged(float(bare.loss(batch, audio_features)), [Heard(result.text, None) for result in decoded])
 
     @staticmethod
     def _bare(module: nn.Module) -> WhisperModule:
@@ -124,6 +128,26 @@ class WhisperRecogniser(Recogniser):
 
     def count_labels(self, batch: Batch) -> int:
         return int((batch.label_lengths - 1).sum())
+
+
+def _language(config: ModelConfig, model: Whisper) -> str:
+    """The code of the language that is trained. Raises UsageError where the model lacks it, or nothing says it."""
+    given, origin = config.language, config.base or "--model.scratch"
+    if not model.is_multilingual:
+        if given not in (None, "en"):
+            raise UsageError(
+                f"--model.language is {given}, but {origin} is an English-only Whisper; expected en: begin with a "
+                "multilingual size, such as base instead of base.en"
+            )
+        return "en"
+    known = list(LANGUAGES)[: model.num_languages]
+    if given is None or given not in known:
+        meant = TO_LANGUAGE_CODE.get((given or "").lower())
+        raise UsageError(
+            f"--model.language is {given or 'unset'} and {origin} a multilingual Whisper; expected the code of one of "
+            f"its {len(known)} languages: write {meant or 'en, de or another of ' + ', '.join(sorted(known))}"
+        )
+    return given
 
 
 def save_checkpoint(path: Path, model: Whisper) -> None:

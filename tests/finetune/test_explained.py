@@ -92,7 +92,7 @@ class Two(Recogniser):
         self.module = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 7))
         self.module[0].requires_grad_(False)
 
-    prepare = encode = fits = unusable = check_labels = hear = save = None  # type: ignore[assignment]
+    prepare = encode = fits = unusable = check_labels = judge = save = None  # type: ignore[assignment]
 
 
 Two.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]

@@ -54,7 +54,7 @@ def learn(ours: LSTM, updates: int) -> None:
 def test_three_utterances_are_learnt_by_heart_saved_and_benchmarked(tmp_path: Path) -> None:
     ours = recogniser()
     learn(ours, 100)
-    assert [heard.text for heard in ours.hear(ours.module, batch_for(ours))] == TEXTS
+    assert [heard.text for heard in ours.judge(ours.module, batch_for(ours)).heard] == TEXTS
     ours.save(tmp_path, ours.module)
     system = load_system(parse_models(f"lstm={tmp_path}")[0], LoadOptions(device="cpu", language=None))
     waveforms = [audio.load(DEMO / "corpus" / row["audio"]) for row in ROWS]
@@ -65,7 +65,7 @@ def test_three_utterances_are_learnt_by_heart_saved_and_benchmarked(tmp_path: Pa
     assert system.text(system.forward(system.features([torch.zeros(0)]))) == [""]
     again = recogniser(scratch=None, base=str(tmp_path))
     again.module.eval()
-    assert [heard.text for heard in again.hear(again.module, batch_for(again))] == TEXTS
+    assert [heard.text for heard in again.judge(again.module, batch_for(again)).heard] == TEXTS
     frozen = {name for name, parameter in again.module.named_parameters() if not parameter.requires_grad}
     assert frozen and all(".subsampling." in name for name in frozen)
     other = build(ModelConfig(family="lstm", base=str(tmp_path), vocabulary="new"), ["ÄÖÜ"], seed=0)

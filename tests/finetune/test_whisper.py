@@ -104,6 +104,54 @@ def test_spec_augment_masks_speech_alone_and_in_training_alone() -> None:
     assert all(torch.equal(mel, batch.inputs) for mel in untouched)
 
 
+MULTILINGUAL = DIMENSIONS | {"n_vocab": 51865}  # 99 languages
+
+
+def test_another_language_is_trained_and_asked_for() -> None:
+    """The sequence is that of openai-whisper's decoding, which a checkpoint meets in every program that loads it."""
+    ours = recogniser(scratch=MULTILINGUAL, language="de")
+    labels = ours.encode("schalte das Licht an")
+    options = whisper.DecodingOptions(language="de", without_timestamps=True)
+    asked = whisper.decoding.DecodingTask(ours.module.model, options).initial_tokens
+    assert labels[: len(asked)] == asked
+    tokenizer = whisper.tokenizer.get_tokenizer(multilingual=True, language="de")
+    assert tokenizer.decode(list(labels[len(asked) : -1])) == " schalte das Licht an"
+    assert ours.encode("an") != recogniser(scratch=MULTILINGUAL, language="en").encode("an")
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_an_evaluation_hears_what_decode_hears(precision: torch.dtype) -> None:
+    """From one pass through the encoder: the loss of the module's own pass, the text of `whisper.decode`."""
+    ours = recogniser(scratch=MULTILINGUAL | {"n_text_ctx": 64}, language="de")
+    ours.module.eval()
+    batch = pad_batch([ours.prepare(i, noise(0.4 + 0.3 * i), ours.encode(text)) for i, text in enumerate(["ja", "an"])])
+    passes: list[int] = []
+    ours.module.model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    with torch.inference_mode(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        judged = ours.judge(ours.module, batch)
+        assert passes == [1]
+        loss = float(ours.module(batch, None))
+    assert judged.loss == pytest.approx(loss, rel=1e-6)
+    assert len(judged.heard) == 2
+    if precision == torch.float32:
+        options = whisper.DecodingOptions(language="de", without_timestamps=True, fp16=False)
+        expected = [result.text for result in whisper.decode(ours.module.model, batch.inputs, options)]
+        assert [heard.text for heard in judged.heard] == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scratch": MULTILINGUAL}, "unset .* expected the code of one of its 99 languages"),
+        ({"scratch": MULTILINGUAL, "language": "German"}, "is German .* write de$"),
+        ({"language": "de"}, "an English-only Whisper; expected en"),
+    ],
+)
+def test_a_language_that_the_model_lacks_is_said(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=f"--model.language .*{said}"):
+        recogniser(**changes)
+
+
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     ours = recogniser()
     assert "window, 2 s" in str(ours.unusable(3 * SAMPLE_RATE, "x"))
