@@ -94,6 +94,8 @@ class BenchmarkConfig:
             count = getattr(self, flag)
             if count is not None and count < 1:
                 raise UsageError(f"--{flag} is {count}; expected 1 or more: raise it")
+        if self.unknown_word > 0:
+            raise UsageError(f"--unknown_word is {self.unknown_word:g}; expected 0 or less: lower it")
         if not self.timeout > 0:
             raise UsageError(f"--timeout is {self.timeout:g}; expected seconds above 0: raise it")
         if self.fail_on_regression and self.compare is None:

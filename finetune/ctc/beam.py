@@ -6,8 +6,9 @@ judged when it ends, and at once by whether any known word begins so. A hypothes
 
     ln P(labels | audio) + weight * ln P(words) + bonus * number of words
 
-where P is the language model's; `unknown` is added for a word that it does not know. Hypotheses are pruned by that
-score, units by their probability in the frame.
+where P is the language model's; `unknown` is added for a word that it does not know, in proportion more for a long one,
+as several known words are otherwise written as one (pyctcdecode does so, too). Hypotheses are pruned by that score,
+units by their probability in the frame.
 """
 
 import math
@@ -30,9 +31,14 @@ class BeamSettings:
     width: int = 64  # hypotheses after each frame
     weight: float = 0.5  # of the language model
     bonus: float = 1.0  # for each word, against its preference for few
-    unknown: float = -10.0  # for a word that it does not know
+    unknown: float = -10.0  # for a word that it does not know, 0 or less
+    letters: int = 6  # of an unknown word; for a longer one `unknown` grows in proportion
     behind: float = 10.0  # hypotheses that score so much less than the best are dropped
     unlikely: float = -5.0  # units below this log-probability are not tried in a frame, unless they are its best
+
+    def __post_init__(self) -> None:
+        if self.unknown > 0:
+            raise ValueError(f"unknown is {self.unknown:g}; expected 0 or less")
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,7 @@ class BeamSearch:
                     least = max(least, worst.total + worst.judged + value)
             elif unit == best.unit:
                 least = max(least, best.labelled + best.judged + value - settings.behind)
-        return least - max(settings.bonus, 0.0) - max(settings.unknown, 0.0)
+        return least - max(settings.bonus, 0.0)
 
     def _pruned(self, prefixes: list[_Prefix]) -> list[_Prefix]:
         prefixes.sort(key=_rank)
@@ -191,8 +197,9 @@ class BeamSearch:
             more, state = self._word(prefix)
             word, judged, doubted = "", judged + more, False
         word += self._letters[unit]
-        if word and not doubted and self._model is not None and word not in self._beginnings:
-            judged, doubted = judged + self.settings.unknown, True
+        if self._model is not None and word and (doubted or word not in self._beginnings):
+            judged += self._unknown(word) - (self._unknown(prefix.word) if doubted else 0.0)
+            doubted = True
         return _Prefix(unit, prefix, word, judged, doubted, state)
 
     def _word(self, prefix: _Prefix) -> tuple[float, State]:
@@ -200,8 +207,12 @@ class BeamSearch:
         if self._model is None:
             return 0.0, ()
         score, state = self._model.score(prefix.state, prefix.word)
-        unknown = self.settings.unknown if prefix.word not in self._model and not prefix.doubted else 0.0
+        unknown = self._unknown(prefix.word) if prefix.word not in self._model and not prefix.doubted else 0.0
         return self.settings.weight * score + self.settings.bonus + unknown, state
+
+    def _unknown(self, word: str) -> float:
+        """What an unknown word adds, whole or begun."""
+        return self.settings.unknown * max(1.0, len(word) / self.settings.letters)
 
     def _ended(self, prefix: _Prefix) -> float:
         """All that the language model says of a whole utterance."""

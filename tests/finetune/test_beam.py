@@ -4,6 +4,7 @@ import gc
 import itertools
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,12 +53,12 @@ def test_the_most_probable_labelling(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_with_a_language_model_as_defined(seed: int) -> None:
     model = estimate([line.split() for line in ("AB A", "A AB", "AB AB A", "B A")], 2)
-    weighed = BeamSettings(width=10**6, weight=0.7, bonus=0.4, unknown=-1.5, behind=math.inf, unlikely=-math.inf)
+    weighed = replace(ALL, weight=0.7, bonus=0.4, unknown=-1.5, letters=2)
     log_probs = frames(5, seed, sharpness=1.0)
 
     def score(labels: tuple[int, ...], probability: float) -> float:
         words = LETTERS.decode(labels).split()
-        unknown = sum(word not in model for word in words)
+        unknown = sum(max(1.0, len(word) / 2) for word in words if word not in model)
         return math.log(probability) + 0.7 * model.sentence(words) + 0.4 * len(words) - 1.5 * unknown
 
     expected = {labels: score(labels, probability) for labels, probability in labellings(log_probs).items()}
@@ -88,19 +89,28 @@ def test_any_width_ends_in_texts_with_their_probability(n_frames: int, seed: int
         assert len(labels) <= n_frames
 
 
-def test_a_language_model_mends_what_was_misheard() -> None:
-    vocabulary = Vocabulary.of_characters(["THE CAT SAT"])
-    model = estimate([line.split() for line in ("THE CAT SAT", "THE CAT", "A CAT SAT")] * 4, 3)
-    said = "THE CET SAT"
+def misheard(vocabulary: Vocabulary) -> Tensor:
+    """Log-probabilities of THE CAT SAT, whose first A is a little less probable than an E."""
     path = vocabulary.encode("THE CAT SAT")
     logits = torch.full((2 * len(path), len(vocabulary.units)), -8.0)
     for place, unit in enumerate(path):
         logits[2 * place, unit] = 0.0
         logits[2 * place + 1, vocabulary.blank] = 0.0
-    logits[2 * 5, vocabulary.encode("E")] = 0.4  # a little more than A
-    log_probs = logits.log_softmax(dim=1)
-    assert BeamSearch(vocabulary).best(log_probs).text == said
+    logits[2 * 5, vocabulary.encode("E")] = 0.4
+    return logits.log_softmax(dim=1)
+
+
+def test_a_language_model_mends_what_was_misheard() -> None:
+    vocabulary = Vocabulary.of_characters(["THE CAT SAT"])
+    model = estimate([line.split() for line in ("THE CAT SAT", "THE CAT", "A CAT SAT")] * 4, 3)
+    log_probs = misheard(vocabulary)
+    assert BeamSearch(vocabulary).best(log_probs).text == "THE CET SAT"
     assert BeamSearch(vocabulary, model).best(log_probs).text == "THE CAT SAT"
+
+
+def test_a_bonus_for_unknown_words_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown is 1; expected 0 or less"):
+        BeamSettings(unknown=1.0)
 
 
 def test_nothing_is_heard_in_no_frames() -> None:

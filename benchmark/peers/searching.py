@@ -1,0 +1,158 @@
+"""The beam search beside pyctcdecode with KenLM: the same frames, language model, weights and pruning.
+
+pyctcdecode (0.5) is what transformers' Wav2Vec2ProcessorWithLM searches with. Both sum the paths of a prefix, judge
+words as they end and prune by score; their defaults for that are the same, and its word bonus is given to both. A
+process each, taking turns (`benchmark.peers.rounds`); reading the language model is not counted.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmark.offline import DEMO
+from benchmark.peers.decoding_config import DecodingPeersConfig
+from benchmark.peers.figures import Figure, Missing, report, speed_up
+from benchmark.peers.rounds import WARM_UP_ROUNDS, Absent, Contender, turns_of
+from benchmark.systems import FAMILIES, load_system, parse_models
+from benchmark.systems.base import WITH_LM, LanguageModelOptions, LoadOptions
+from finetune.ctc.beam import BeamSearch, BeamSettings
+from finetune.lm.kneser_ney import estimate
+from finetune.lm.ngram import read_arpa, write_arpa
+from finetune.metrics import ErrorRates
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.corpus import load_waveform, open_corpus
+from preprocessing.errors import InputError, UsageError
+from preprocessing.text import profile
+from preprocessing.units import Vocabulary
+
+OURS, PEER = "ours", "pyctcdecode"
+TIMES_AS_FAST = 1.0
+WORSE_AT_MOST = 0.5  # points of WER
+WORD_BONUS = 1.5  # pyctcdecode's default
+PROFILE = "librispeech"
+TRAINING_TEXTS = DEMO / "corpus" / "train.jsonl"
+
+Round = Callable[[], list[str]]
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """A round: log-probabilities [frames, units] of each utterance, whose units, which words."""
+
+    checkpoint: str
+    arpa: Path
+    log_probs: tuple[Tensor, ...]
+    settings: BeamSettings
+
+
+def ours(job: SearchJob) -> Round:
+    search = BeamSearch(Vocabulary.load(job.checkpoint), read_arpa(job.arpa), job.settings)
+    return lambda: [search.best(log_probs).text for log_probs in job.log_probs]
+
+
+def pyctcdecode(job: SearchJob) -> Round:
+    """Without the units that are never written, which it would take for letters."""
+    try:
+        import kenlm  # noqa: F401  (pyctcdecode imports without it, and then knows no language model)
+        from pyctcdecode import build_ctcdecoder
+    except ImportError as error:
+        raise InputError("install it with `pip install --no-deps pyctcdecode pygtrie kenlm`") from error
+    vocabulary, settings = Vocabulary.load(job.checkpoint), job.settings
+    special = {vocabulary.blank: "", vocabulary.boundary: " "}
+    written = [unit for unit in range(len(vocabulary.units)) if unit in special or unit not in vocabulary.silent]
+    decoder = build_ctcdecoder(
+        [special.get(unit, vocabulary.units[unit]) for unit in written],
+        str(job.arpa),
+        unigrams=list(read_arpa(job.arpa).words),
+        alpha=settings.weight,
+        beta=settings.bonus,
+        unk_score_offset=settings.unknown,
+    )
+    arrays = [log_probs[:, written].numpy() for log_probs in job.log_probs]
+
+    def one_round() -> list[str]:
+        return [
+            decoder.decode(
+                array,
+                beam_width=settings.width,
+                beam_prune_logp=-settings.behind,
+                token_min_logp=settings.unlikely,
+            )
+            for array in arrays
+        ]
+
+    return one_round
+
+
+def measure(config: DecodingPeersConfig) -> None:
+    """Search in turns, compare, report. Raises UserError, and FallsShortError where a figure does."""
+    if min(config.rounds, config.beam, config.utterances) < 1:
+        raise UsageError("--rounds, --beam and --utterances must be 1 or more: mend them")
+    default = DecodingPeersConfig()
+    if config.lm is None and (config.model, config.data) != (default.model, default.data):
+        raise UsageError("--model or --data without --lm; expected a language model of its words: name an ARPA file")
+    with tempfile.TemporaryDirectory() as folder:
+        arpa = config.lm or _trigrams(Path(folder) / "trigrams.arpa")
+        job, references, seconds = _job(config, arpa)
+        contenders: dict[str, Contender] = {OURS: ours, PEER: pyctcdecode}
+        turns = turns_of(contenders, job, WARM_UP_ROUNDS + config.rounds, keep_results=True)
+    mine, theirs = turns[OURS], turns[PEER]
+    if isinstance(mine, Absent):
+        raise InputError(f"our own side could not search: {mine.reason}")
+    settings = (
+        f"{len(references)} utterances, {seconds:.0f} s of audio, {config.model}; beam of {config.beam}; "
+        f"{config.rounds} rounds after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, wall-clock"
+    )
+    if isinstance(theirs, Absent):
+        report("Beam search", [], [Missing(PEER, theirs.reason)], settings, config.json)
+        return
+    mine, theirs = mine[WARM_UP_ROUNDS:], theirs[WARM_UP_ROUNDS:]
+    figures = [
+        speed_up("searched", PEER, [turn.seconds for turn in mine], [turn.seconds for turn in theirs], TIMES_AS_FAST),
+        fewer_errors(mine[-1].result, theirs[-1].result, references),
+    ]
+    same = sum(map(str.__eq__, mine[-1].result, theirs[-1].result))
+    report("Beam search", figures, [], f"{settings}\nthe same text in {same} of them", config.json)
+
+
+def fewer_errors(mine: list[str], theirs: list[str], references: list[str]) -> Figure:
+    """Word error rates of both, and by how many points ours is the lower one."""
+    normalise = profile(PROFILE)
+    ours, peers = (
+        100.0 * ErrorRates().compute(predictions=[normalise(text) for text in texts], references=references)["wer"]
+        for texts in (mine, theirs)
+    )
+    fewer = peers - ours
+    return Figure("word errors", PEER, ours, peers, "%", fewer, fewer, fewer, "points", -WORSE_AT_MOST)
+
+
+def _trigrams(path: Path) -> Path:
+    """Of the texts that the embedded model was trained on, as `python -m finetune.lm` makes them."""
+    normalise = profile(PROFILE)
+    texts = [normalise(utterance.text).split() for utterance in open_corpus(str(TRAINING_TEXTS)).utterances]
+    with path.open("w", encoding="utf-8") as file:
+        write_arpa(estimate(texts, 3), file)
+    return path
+
+
+def _job(config: DecodingPeersConfig, arpa: Path) -> tuple[SearchJob, list[str], float]:
+    """What is searched, normalised references, and the audio's seconds."""
+    spec = parse_models(config.model)[0]
+    if spec.family + WITH_LM not in FAMILIES:
+        raise UsageError(f"--model is {config.model}; expected wav2vec2=REF or lstm=FOLDER: name a CTC model")
+    settings = BeamSettings(width=config.beam, bonus=WORD_BONUS)
+    options = LoadOptions("cpu", None, language_model=LanguageModelOptions(arpa, settings))
+    system = load_system(replace(spec, family=spec.family + WITH_LM), options)
+    listed = open_corpus(config.data).utterances
+    count = min(config.utterances, len(listed))
+    spoken = [listed[place * len(listed) // count] for place in range(count)]
+    waveforms = [load_waveform(utterance) for utterance in spoken]
+    with torch.inference_mode():
+        log_probs = [system.forward(system.features([waveform]))[0].clone() for waveform in waveforms]
+    normalise = profile(PROFILE)
+    job = SearchJob(spec.checkpoint, arpa, tuple(log_probs), settings)
+    return job, [normalise(utterance.text) for utterance in spoken], sum(map(len, waveforms)) / SAMPLE_RATE
