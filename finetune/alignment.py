@@ -40,13 +40,17 @@ def align(said: str, heard: str) -> list[Column]:
 
 
 def fold(columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """Rows of columns that, with a space between, are at most so wide; a wider word has a row alone."""
+    """Rows of columns that, with a space between, are at most so wide; a wider word is cut."""
     rows: list[list[Column]] = []
     used = width + 1
-    for column in columns:
+    for column in (Column(_cut(column.said, width), _cut(column.heard, width)) for column in columns):
         if used + 1 + column.width > width:
             rows.append([])
             used = -1
         rows[-1].append(column)
         used += 1 + column.width
     return rows
+
+
+def _cut(word: str, width: int) -> str:
+    return word if len(word) <= width else word[: width - 1] + "…"

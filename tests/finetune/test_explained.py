@@ -162,6 +162,8 @@ def test_aligned_words_lie_under_each_other_and_none_is_lost() -> None:
     rows = fold(columns, 12)
     assert [column for row in rows for column in row] == columns
     assert all(sum(c.width + 1 for c in row) - 1 <= 12 for row in rows)
+    ((looping,),) = fold(align("no", "on" * 200), 12)
+    assert (looping.said, looping.heard) == ("no", "onononononon"[:11] + "…")
 
 
 def test_a_curve_of_a_run_without_blanks_or_with_a_loss_that_is_none() -> None:
