@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from finetune.config.limits import check_counts, check_ranges
 from preprocessing.errors import UsageError
 
 
@@ -89,3 +90,22 @@ class DataConfig:
             raise UsageError(
                 f"--data.validation_share is {self.validation_share:g}; expected 0 or more, below 1: change it"
             )
+
+    def check_limits(self) -> None:
+        """Raises UsageError naming the first number that cannot be."""
+        if self.max_seconds > self.max_batch_seconds:
+            raise UsageError(
+                f"--data.max_batch_seconds is {self.max_batch_seconds:g}, below --data.max_seconds "
+                f"{self.max_seconds:g}; expected a cap that holds the longest: raise the one or lower the other"
+            )
+        if self.min_seconds >= self.max_seconds:
+            raise UsageError(
+                f"--data.min_seconds is {self.min_seconds:g} and --data.max_seconds {self.max_seconds:g}; expected "
+                "room between them: lower the one or raise the other"
+            )
+        check_counts(
+            ("--data.workers", self.workers or 0, 0),
+            ("--data.shuffle_buffer", self.shuffle_buffer, 1),
+            ("--data.streaming_first", self.streaming_first, 1),
+        )
+        check_ranges(("--data.min_seconds", self.min_seconds, "0 or more", self.min_seconds >= 0.0))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from finetune.config.limits import check_counts, check_shares
 from preprocessing.errors import UsageError
 
 
@@ -143,6 +144,16 @@ class ModelConfig:
             )
         if self.family != "wav2vec2":
             self._check_family_keys()
+
+    def check_limits(self) -> None:
+        """Raises UsageError naming the first number that cannot be."""
+        check_counts(("--model.lora_rank", self.lora_rank, 0))
+        check_shares(
+            ("--model.dropout", self.dropout),
+            ("--model.attention_dropout", self.attention_dropout),
+            ("--model.mask_time_probability", self.mask_time_probability),
+            ("--model.mask_channel_probability", self.mask_channel_probability),
+        )
 
     def _check_family_keys(self) -> None:
         """Raises UsageError naming the first key that only wav2vec2 knows and that was given."""

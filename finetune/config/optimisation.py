@@ -1,7 +1,10 @@
-"""How weights move; finetune/limits.py holds the ranges of its numbers."""
+"""How weights move."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from finetune.config.limits import check_counts, check_ranges, check_shares
+from preprocessing.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,23 @@ class OptimisationConfig:
 
     average_best: int = 1
     """At the end, try the mean of the weights of so many of the best evaluations, and keep it where it is better."""
+
+    def check_limits(self) -> None:
+        """Raises UsageError naming the first number that cannot be."""
+        if self.rise + self.hold > 1:
+            raise UsageError("--optimisation.rise and --optimisation.hold add up to over 1: lower one of them")
+        check_counts(
+            ("--optimisation.updates", self.updates, 1),
+            ("--optimisation.accumulate", self.accumulate, 1),
+            ("--optimisation.average_best", self.average_best, 1),
+            ("--optimisation.head_only_updates", self.head_only_updates, 0),
+        )
+        check_shares(("--optimisation.ema_decay", self.ema_decay))
+        check_ranges(
+            ("--optimisation.learning_rate", self.learning_rate, "over 0", self.learning_rate > 0.0),
+            ("--optimisation.weight_decay", self.weight_decay, "0 or more", self.weight_decay >= 0.0),
+            ("--optimisation.max_gradient_norm", self.max_gradient_norm, "over 0", self.max_gradient_norm > 0.0),
+            ("--optimisation.layer_decay", self.layer_decay, "over 0, up to 1", 0.0 < self.layer_decay <= 1.0),
+            ("--optimisation.rise", self.rise, "0 to 1", 0.0 <= self.rise <= 1.0),
+            ("--optimisation.hold", self.hold, "0 to 1", 0.0 <= self.hold <= 1.0),
+        )

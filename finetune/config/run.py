@@ -1,14 +1,16 @@
 """A run as a whole: every topic's keys and its own."""
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from finetune.config.data import DataConfig
 from finetune.config.hub import HubConfig
+from finetune.config.limits import check_counts
 from finetune.config.model import ModelConfig
 from finetune.config.optimisation import OptimisationConfig
-from finetune.limits import check_limits
+from preprocessing.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -56,4 +58,25 @@ class TrainConfig:
         self.data.check()
         self.model.check()
         self.hub.check()
-        check_limits(self)
+        for part in (self.data, self.optimisation, self.model):
+            part.check_limits()
+        self._check_own()
+
+    def _check_own(self) -> None:
+        check_counts(
+            ("--evaluate_every", self.evaluate_every, 1),
+            ("--log_every", self.log_every, 1),
+            ("--patience", 1 if self.patience is None else self.patience, 1),
+        )
+        if self.dry_run and self.overfit_batch:
+            raise UsageError("--dry_run and --overfit_batch are both true; expected one of them: leave one out")
+        if self.optimisation.head_only_updates > 0 and self.model.family == "whisper":
+            raise UsageError(
+                f"--optimisation.head_only_updates is {self.optimisation.head_only_updates}, but --model.family is "
+                "whisper, which has no output layer of its own; expected 0: leave it out"
+            )
+        if self.tracker in ("trackio", "wandb") and find_spec(self.tracker) is None:
+            raise UsageError(
+                f"--tracker is {self.tracker}, but its package is not installed; expected it, or another of "
+                f"tensorboard, trackio, wandb and none: pip install {self.tracker}"
+            )

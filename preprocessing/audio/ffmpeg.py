@@ -12,7 +12,7 @@ from typing import Any
 import av
 
 from preprocessing.audio.contract import TAIL_SECONDS, AudioError, AudioInfo
-from preprocessing.audio.decode import Samples, damaged, one_line, truncated
+from preprocessing.audio.decoder import Samples, damaged, one_line, truncated
 from preprocessing.audio.source import Opened
 
 FORMATS = (

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import soundfile
 
 from preprocessing.audio.contract import TAIL_SECONDS, AudioError, AudioInfo
-from preprocessing.audio.decode import Samples, damaged, truncated
+from preprocessing.audio.decoder import Samples, damaged, truncated
 from preprocessing.audio.promise import missing_bytes
 from preprocessing.audio.source import Opened
 

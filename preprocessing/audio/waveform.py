@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from preprocessing.audio.contract import SAMPLE_RATE, AudioError, AudioInfo
-from preprocessing.audio.decode import Decoder, Samples, open_decoder
+from preprocessing.audio.decode import open_decoder
+from preprocessing.audio.decoder import Decoder, Samples
 from preprocessing.audio.grid import quantise
 from preprocessing.audio.source import AudioSource, describe_source
 

@@ -44,7 +44,7 @@ GOOD = TrainConfig(
 def test_numbers_out_of_range(
     part: str | None, changes: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetune.limits.find_spec", lambda _: None)
+    monkeypatch.setattr("finetune.config.run.find_spec", lambda _: None)
     GOOD.check()
     wrong = replace(GOOD, **(changes if part is None else {part: replace(getattr(GOOD, part), **changes)}))
     with pytest.raises(UsageError, match="^" + expected.replace(".", r"\.") if expected.startswith("--") else expected):
