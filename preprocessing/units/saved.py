@@ -72,9 +72,13 @@ def _write_characters(saved: Saved, folder: Path) -> None:
 
 
 def _read_characters(reference: str) -> Saved:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(reference)
+    settings = Path(reference) / "tokenizer_config.json"
+    told = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    # AutoTokenizer looks at the model's configuration, too, and complains of an architecture that it does not know.
+    plain = told.get("tokenizer_class") == Wav2Vec2CTCTokenizer.__name__
+    tokenizer = (Wav2Vec2CTCTokenizer if plain else AutoTokenizer).from_pretrained(reference)
     ids: dict[str, int] = tokenizer.get_vocab()
     return Saved(_in_order(ids), tokenizer.pad_token, tokenizer.unk_token, tokenizer.word_delimiter_token, Characters())
 
