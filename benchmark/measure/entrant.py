@@ -15,6 +15,7 @@ from benchmark.results import SystemFacts, SystemRun
 
 STOPS = 3  # of its process, each by another utterance, before a system is given up
 WARM_UP_CALLS = 2  # after the first call, which is reported apart
+WARM_SECONDS = 10.0  # a first call that takes so long, as of a recording of an hour, has warmed up what there is
 
 
 class GaveUp(Exception):  # noqa: N818 - an outcome, not a defect
@@ -136,16 +137,25 @@ class Entrant:
             return
         longest_first = sorted(calls, key=lambda item: -self._setup.material.utterance(item).duration)
         usual = longest_first[len(longest_first) // 10]  # long, but not the one recording that lasts for hours
-        batches: list[Batch] = [(calls[0],), *[(usual,)] * WARM_UP_CALLS]
-        done = 0
+        first = self._call(calls[0])
+        if first is None:
+            return
+        if not self._run.first_call_seconds:
+            self._run = replace(self._run, first_call_seconds=first)
+        for _ in range(WARM_UP_CALLS if first < WARM_SECONDS else 0):
+            if self._call(usual) is None:
+                return
+
+    def _call(self, item: Item) -> float | None:
+        """Seconds that one utterance takes; None where it stopped the process, and is lost."""
+        seconds = 0.0
         try:
-            for reply in self.attempt(batches, overlap=False):
-                if isinstance(reply, BatchDone):
-                    if done == 0 and not self._run.first_call_seconds:
-                        self._run = replace(self._run, first_call_seconds=reply.seconds.total)
-                    done += 1
+            for reply in self.attempt([(item,)], overlap=False):
+                seconds += reply.seconds.total if isinstance(reply, BatchDone) else 0.0
         except Stopped as stop:
-            self._lose(batches[done][0], stop.reason)
+            self._lose(item, stop.reason)
+            return None
+        return seconds
 
     def _lose(self, item: Item, reason: str) -> None:
         self.lost.add(item)

@@ -76,6 +76,22 @@ def test_what_is_no_answer_is_shown(wrong: Any) -> None:
         checked(wrong, 2)
 
 
+@pytest.mark.parametrize(("warm_seconds", "called"), [(60.0, "4"), (0.0, "2")])
+def test_a_long_first_call_has_warmed_up(
+    warm_seconds: float, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call and two more before anything is timed; the first alone where it takes long."""
+    monkeypatch.setattr("benchmark.measure.entrant.WARM_SECONDS", warm_seconds)
+    material = material_of(odd_systems.corpus(tmp_path, 1))
+    entrant = Entrant(Setup(named("Calls"), OPTIONS, material), 60.0, tmp_path / "printed.txt", lambda *lost: None)
+    try:
+        done = [one for one in entrant.run([((0, 0),)], overlap=False) if isinstance(one, BatchDone)]
+    finally:
+        entrant.close()
+    assert [one.heard[0].hypothesis for one in done] == [called]
+    assert entrant.told.first_call_seconds > 0
+
+
 def test_our_own_time_is_next_to_none(tmp_path: Path) -> None:
     """A system that computes for 20 ms and looks at the clock itself, in a real process: what we time beside that is
     under 1 % of it.
