@@ -43,7 +43,7 @@ class Identity:
     def fingerprint(self) -> str:
         flat = _flat(self.config)
         left_out = FREE if flat.get("data.streaming") else (*FREE, *STREAMING)
-        told = {key: value for key, value in flat.items() if key not in left_out}
+        told = {key: value for key, value in flat.items() if key not in left_out and value is not None}
         content = json.dumps(told, sort_keys=True).encode() + self.utterances.astype("<u8").tobytes()
         return hashlib.sha256(content).hexdigest()[:12]
 

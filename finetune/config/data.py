@@ -53,7 +53,7 @@ class DataConfig:
     """Longer utterances are set aside."""
 
     max_batch_seconds: float = 80.0
-    """Cap on a batch's size times its longest utterance."""
+    """Cap on a batch's size times its longest utterance; to Whisper each of them costs a whole window."""
 
     workers: int | None = None
     """Processes that decode audio beside the training process; 0 decodes in it. By default 0 on a CPU, and beside a GPU

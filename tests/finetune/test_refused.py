@@ -10,8 +10,10 @@ import yaml
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
 from finetune.identity import Identity, difference, identify
 from finetune.record import plain
+from preprocessing.command import parse_command
 from preprocessing.corpus import Utterance
 from preprocessing.errors import UsageError
+from tests.conftest import ROOT
 
 GOOD = TrainConfig(
     output=Path("runs/x"),
@@ -55,6 +57,19 @@ def test_whisper_has_no_head_of_its_own() -> None:
     whisper = ModelConfig(family="whisper", base="base.en")
     with pytest.raises(UsageError, match="head_only_updates"):
         replace(GOOD, model=whisper, optimisation=OptimisationConfig(head_only_updates=5)).check()
+
+
+CONFIGURATIONS = sorted((ROOT / "configs" / "finetune").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_the_configurations_that_are_there_hold(path: Path) -> None:
+    parse_command(TrainConfig, program="", description="", arguments=["--config", str(path)]).check()
+
+
+def test_a_language_is_whispers_alone() -> None:
+    with pytest.raises(UsageError, match=r"--model\.language is de, but --model\.family is wav2vec2"):
+        replace(GOOD, model=replace(GOOD.model, language="de")).check()
 
 
 UTTERANCES = [Utterance(f"u{n}", f"{n}.wav", f"text {n}", 1.0 + n) for n in range(10)]
