@@ -13,8 +13,8 @@ STAGES = ("decode", "features", "forward", "text")
 def speed_of(told: SystemRun, timings: Iterable[Timing], throughputs: Iterable[Throughput]) -> Speed | None:
     """Of the system that `told` is of; lines of others are passed over. None where it was never timed.
 
-    Percentiles, RTFx and stages are of each utterance's median over rounds, so that one slow moment of the machine is
-    no slow utterance; spreads are over rounds.
+    Percentiles and RTFx are of the median round, and lie between the least and the greatest, which the spreads tell.
+    Stages are of each utterance's median over rounds.
     """
     name = told.facts.name
     mine = [timing for timing in timings if timing.system == name]
@@ -25,24 +25,23 @@ def speed_of(told: SystemRun, timings: Iterable[Timing], throughputs: Iterable[T
     for timing in mine:
         by_id[timing.id].append(timing)
         by_round[timing.round].append(timing)
-    latencies = [float(np.median([timing.seconds.total for timing in rounds])) for rounds in by_id.values()]
-    audio_seconds = sum(rounds[0].audio_seconds for rounds in by_id.values())
-    p50, p95, p99 = percentiles(latencies)
     rounds = [percentiles([timing.seconds.total for timing in one]) for _, one in sorted(by_round.items())]
+    p50, p95, p99 = (spread(values) for values in zip(*rounds, strict=True))
+    speed = spread([rtfx(one) for one in by_round.values()])
     batches = [one for one in throughputs if one.system == name]
     joules = [one.joules / one.audio_seconds for one in batches if one.joules is not None and one.audio_seconds > 0]
     return Speed(
         load=told.load_seconds,
         first_call=told.first_call_seconds,
-        p50=p50,
-        p95=p95,
-        p99=p99,
-        rtfx=audio_seconds / sum(latencies),
+        p50=p50.median,
+        p95=p95.median,
+        p99=p99.median,
+        rtfx=speed.median,
         stages=StageSeconds(*(_stage(by_id.values(), stage) for stage in STAGES)),
-        p50_spread=spread([one[0] for one in rounds]),
-        p95_spread=spread([one[1] for one in rounds]),
-        p99_spread=spread([one[2] for one in rounds]),
-        rtfx_spread=spread([rtfx(one) for one in by_round.values()]),
+        p50_spread=p50,
+        p95_spread=p95,
+        p99_spread=p99,
+        rtfx_spread=speed,
         throughput=spread([one.audio_seconds / one.wall_seconds for one in batches]) if batches else None,
         batch_seconds=batches[0].batch_seconds if batches else None,
         joules_per_audio_second=float(np.median(joules)) if joules else None,
