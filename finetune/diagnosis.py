@@ -1,7 +1,7 @@
 """What goes wrong in a run, by name: pure functions from the lines of its log to what was seen, meant and can be done.
 
 A diagnosis needs a pattern over several lines, so that an unlucky batch or the usual slow start names nothing. What is
-said of the corpora, before the first update, is in `finetune.data_diagnosis`.
+said of the corpora, before the first update, is in `finetune.start_diagnosis`.
 """
 
 import math

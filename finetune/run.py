@@ -72,7 +72,7 @@ def train(config: TrainConfig) -> None:
     if config.overfit_batch:
         overfit(config, accelerator, recogniser, examples, text_profile)
         return
-    start = look_at(data.train, data.validation[MAIN], labels, data.rejects, text_profile)
+    start = look_at(data.train, data.validation[MAIN], labels, data.rejects, text_profile, config.model)
     if config.dry_run:
         dry_run(config, accelerator, recogniser, examples, held_out[MAIN], text_profile, start)
         return

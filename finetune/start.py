@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from finetune.data_diagnosis import leaking, outside_vocabulary
+from finetune.config import ModelConfig
 from finetune.diagnosis import Diagnosis
+from finetune.start_diagnosis import leaking, outside_vocabulary, short_window
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.leaks import find_leaks
 from preprocessing.text import Profile
@@ -26,11 +27,13 @@ def look_at(
     labels: Sequence[str],
     rejects: Sequence[Reject],
     profile: Profile,
+    model: ModelConfig,
 ) -> Start:
     """utterances: to train on; labels: normalised, of all that was found; rejects: of both corpora."""
     train, validated = Corpus("training", tuple(utterances), ()), Corpus("validation", tuple(validation), ())
     found = (
         outside_vocabulary(rejects, len(utterances) + len(validation)),
         leaking(find_leaks(validated, train, profile), len(validation)),
+        short_window(model),
     )
     return Start(train, validated, tuple(labels), tuple(diagnosis for diagnosis in found if diagnosis is not None))

@@ -83,7 +83,8 @@ class ModelConfig:
     """Of attention weights (wav2vec2). 0 as in the paper's recipe; above it, fast attention is lost on a CPU."""
 
     context_seconds: float = 30.0
-    """Audio that Whisper's encoder sees at once; below 30 only to train faster, the checkpoint keeps all positions."""
+    """Audio that Whisper's encoder sees at once; below 30 to train faster at first: the checkpoint keeps all positions,
+    and has to meet the full window before it is used."""
 
     def check_origin(self) -> None:
         """Raises UsageError where it begins with nothing, or with both a checkpoint and a new model."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetune.data_diagnosis import leaking, outside_vocabulary
+from finetune.config import ModelConfig
 from finetune.diagnosis import (
     Diagnosis,
     Setting,
@@ -14,6 +14,7 @@ from finetune.diagnosis import (
     diagnose,
     not_yet_said,
 )
+from finetune.start_diagnosis import leaking, outside_vocabulary, short_window
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.leaks import find_leaks
 from preprocessing.text import profile
@@ -148,3 +149,11 @@ def test_leaks_count_files_sentences_and_speakers() -> None:
     assert "1 of 2 validation utterances are themselves trained on" in same.seen
     assert "50 % of validation sentences (1 of 2)" in same.seen and "1 speaker in both (bob)" in same.seen
     assert leak(train, corpus("v", ("d.wav", "go", "eve"), ("e.wav", "wait", None))) is None
+
+
+def test_a_window_that_nobody_else_will_give() -> None:
+    found = short_window(ModelConfig(family="whisper", context_seconds=4.0))
+    assert found is not None
+    assert found.seen == "--model.context_seconds is 4"
+    assert short_window(ModelConfig(family="whisper")) is None
+    assert short_window(ModelConfig(context_seconds=4.0)) is None

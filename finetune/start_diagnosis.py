@@ -1,15 +1,17 @@
-"""What is wrong with a run's corpora, by name, before its first update: characters without units, and leaks.
+"""What is wrong with a run, by name, before its first update: characters without units, leaks, a window too short.
 
 Leaks are measured by `preprocessing.corpus.leaks`; what goes wrong later is in `finetune.diagnosis`.
 """
 
 from collections.abc import Sequence
 
+from finetune.config import ModelConfig
 from finetune.diagnosis import Diagnosis
 from preprocessing.corpus import Reject
 from preprocessing.corpus.leaks import LONG_WORDS, Leaks
 
 OUTSIDE_SHARE = 0.05  # of utterances
+WINDOW_SECONDS = 30.0  # of a released Whisper
 SHARED_LONG_SHARE, SHARED_SHARE = 0.01, 0.1  # of validation utterances whose sentence was trained on
 
 
@@ -49,4 +51,19 @@ def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
         "validation WER then tells how well these sentences and voices are known, not how well new ones are heard",
         "keep speakers and sentences apart, with a --data.validation of its own; it is harmless only where use will "
         "bring the same ones",
+    )
+
+
+def short_window(model: ModelConfig) -> Diagnosis | None:
+    """Whisper trained, and validated, in windows that nobody else will give it."""
+    if model.family != "whisper" or model.context_seconds >= WINDOW_SECONDS:
+        return None
+    return Diagnosis(
+        "short window",
+        f"--model.context_seconds is {model.context_seconds:g}",
+        f"validation hears windows of {model.context_seconds:g} s too, but openai-whisper gives the checkpoint "
+        f"{WINDOW_SECONDS:g} s, mostly silence: until it has met them its WER there is far worse (the embedded model, "
+        "at that point: 21 instead of 2 %)",
+        f"end with a short run from this one at --model.context_seconds {WINDOW_SECONDS:g}, as "
+        "configs/finetune/demo-whisper-window.yaml does",
     )
