@@ -80,6 +80,7 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             profile=summary.profiles[0].name,
             systems=systems,
             by_name={system.name: system for system in systems},
+            named=verdict.named(summary),
             verdict=verdict.verdict(summary),
             caveats=verdict.caveats(summary),
             notices=verdict.notices(summary),

@@ -8,6 +8,8 @@ from finetune.significance import Rate
 
 CLEAN = "clean"
 _MAX_SENTENCES = 3  # of comparisons at the head of the page; the table of comparisons has all
+_MAX_NAMES = 3  # of systems in the title
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def notices(summary: Summary) -> list[str]:
@@ -22,15 +24,31 @@ def notices(summary: Summary) -> list[str]:
     return found
 
 
-def verdict(summary: Summary) -> list[str]:
-    """The comparisons' sentences on clean speech, those with the best system where there are many.
+def named(summary: Summary) -> list[str]:
+    """The systems as a title has them: their names, or how many they are."""
+    names = [system.facts.name for system in summary.systems]
+    return names if len(names) <= _MAX_NAMES else [f"{in_words(len(names)).capitalize()} systems"]
 
-    Where nothing was compared, each system's WER in words.
+
+def in_words(count: int) -> str:
+    """
+    >>> in_words(6), in_words(13)
+    ('six', '13')
+    """
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+
+
+def verdict(summary: Summary) -> list[str]:
+    """The comparisons' sentences on clean speech; where there are many, a sentence over those with the best system, and
+    theirs. Where nothing was compared, each system's WER in words.
     """
     compared = [one for one in summary.comparisons if one.condition == CLEAN] or list(summary.comparisons)
     if len(compared) > _MAX_SENTENCES:
         best = best_system(summary)
-        compared = [one for one in compared if best in (one.first, one.second)] or compared[:_MAX_SENTENCES]
+        with_best = [one for one in compared if best in (one.first, one.second)]
+        if with_best and best is not None:
+            return [_summed_up(summary, best, with_best), *(one.sentence for one in with_best)]
+        compared = compared[:_MAX_SENTENCES]
     if compared:
         return [one.sentence for one in compared]
     profile = summary.profiles[0].name
@@ -40,6 +58,29 @@ def verdict(summary: Summary) -> list[str]:
         for name, wer in scored
     ]
     return sentences or ["No system gave any results."]
+
+
+def _summed_up(summary: Summary, best: str, compared: Sequence[Comparison]) -> str:
+    """How the best system stands to the others, in one sentence."""
+    (wer,) = [one.scores[summary.profiles[0].name].wer for one in summary.systems if one.facts.name == best]
+    head = f"{best} has the lowest WER of {in_words(len(summary.systems))} systems, {percent(wer.value)}"
+    beaten = sum(one.different is True for one in compared)
+    alike = [one.second if one.first == best else one.first for one in compared if one.different is False]
+    told = []
+    if beaten:
+        told.append("beats " + ("all others" if beaten == len(compared) else f"{in_words(beaten)} of the others"))
+    if alike:
+        several = len(alike) > _MAX_NAMES
+        told.append("cannot be told apart from " + (f"{in_words(len(alike))} others" if several else _listed(alike)))
+    return head + (f": it {' and '.join(told)}." if told else ".")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """
+    >>> _listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])
 
 
 def caveats(summary: Summary) -> list[str]:

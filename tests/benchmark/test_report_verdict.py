@@ -1,0 +1,55 @@
+"""What a report says first: of few systems every comparison, of many a sentence over them."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import pytest
+
+from benchmark.report.verdict import named, verdict
+from benchmark.results import Comparison, Summary
+from finetune.significance import Rate
+from tests.benchmark.reported import run
+
+
+def of(names: Sequence[str], different: Sequence[bool | None]) -> Summary:
+    """Systems whose WER rises in their order, the first compared with each of the others."""
+    summary, _ = run()
+    profile = summary.profiles[0].name
+    systems = []
+    for place, name in enumerate(names):
+        row = summary.systems[0]
+        scores = dataclasses.replace(row.scores[profile], wer=Rate(0.1 * (place + 1), 0.05, 0.9))
+        facts = dataclasses.replace(row.facts, name=name)
+        systems.append(dataclasses.replace(row, facts=facts, scores={profile: scores}))
+    compared = [
+        Comparison(names[0], other, Rate(-0.1, -0.2, 0.1), f"{names[0]} and {other}.", "clean", 0.1, 0.2, found)
+        for other, found in zip(names[1:], different, strict=True)
+    ]
+    return dataclasses.replace(summary, systems=systems, comparisons=compared)
+
+
+def test_of_few_systems_every_comparison_is_said() -> None:
+    summary = of("abc", [True, False])
+    assert named(summary) == ["a", "b", "c"]
+    assert verdict(summary) == ["a and b.", "a and c."]
+
+
+@pytest.mark.parametrize(
+    ("different", "said"),
+    [
+        ([True] * 4, "it beats all others."),
+        ([True, True, False, False], "it beats two of the others and cannot be told apart from d and e."),
+        ([False] * 4, "it cannot be told apart from four others."),
+        ([True, True, True, None], "it beats three of the others."),
+    ],
+)
+def test_of_many_systems_a_sentence_comes_first(different: list[bool | None], said: str) -> None:
+    summary = of("abcde", different)
+    first, *rest = verdict(summary)
+    assert named(summary) == ["Five systems"]
+    assert first == f"a has the lowest WER of five systems, 10.00\N{NO-BREAK SPACE}%: {said}"
+    assert rest == ["a and b.", "a and c.", "a and d.", "a and e."]
+
+
+def test_nothing_compared_leaves_it_at_the_lowest() -> None:
+    assert verdict(of("abcde", [None] * 4))[0].endswith("%.")
