@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmark.report.quantities import counted, interval, percent
+from benchmark.report.quantities import SPACE, counted, interval, percent
 from benchmark.results import Comparison, Summary
 from finetune.significance import Rate
 
@@ -47,10 +47,10 @@ def verdict(summary: Summary) -> list[str]:
         best = best_system(summary)
         with_best = [one for one in compared if best in (one.first, one.second)]
         if with_best and best is not None:
-            return [_summed_up(summary, best, with_best), *(one.sentence for one in with_best)]
+            return [_summed_up(summary, best, with_best), *map(_sentence, with_best)]
         compared = compared[:_MAX_SENTENCES]
     if compared:
-        return [one.sentence for one in compared]
+        return list(map(_sentence, compared))
     profile = summary.profiles[0].name
     scored = [(system.facts.name, system.scores[profile].wer) for system in summary.systems if profile in system.scores]
     sentences = [
@@ -58,6 +58,11 @@ def verdict(summary: Summary) -> list[str]:
         for name, wer in scored
     ]
     return sentences or ["No system gave any results."]
+
+
+def _sentence(comparison: Comparison) -> str:
+    """Its own, the sign of percent kept on the line of its number."""
+    return comparison.sentence.replace(" %", f"{SPACE}%")
 
 
 def _summed_up(summary: Summary, best: str, compared: Sequence[Comparison]) -> str:
