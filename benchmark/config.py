@@ -65,6 +65,9 @@ class BenchmarkConfig:
     latency_utterances: int = 50
     """At most so many utterances, spread over durations, are timed one at a time."""
 
+    one_at_a_time: bool = False
+    """Keep one system in memory, not all, where they do not fit together; each is loaded anew for every turn."""
+
     timeout: float = 600.0
     """Seconds after which a batch counts as hung: the process is ended, and the utterance at fault counts as failed."""
 
@@ -108,6 +111,7 @@ class BenchmarkConfig:
             "latency_utterances device precision seed"
         )
         kept += " lm lm_weight word_bonus unknown_word beam" if self.lm is not None else ""
+        kept += " one_at_a_time" if self.one_at_a_time else ""
         return {flag: _written(getattr(self, flag)) for flag in kept.split()}
 
 

@@ -24,7 +24,7 @@ MUCH_SLOWER = 0.8  # of the best trial's speed: larger batches are not tried any
 
 @dataclass
 class Contest:
-    """save: told what a system says of itself whenever that has changed.
+    """save: told what a system says of itself whenever that has changed. one_at_a_time: no two are in memory together.
 
     batch_seconds: the best cap for each system, once it has been sought.
     """
@@ -37,6 +37,7 @@ class Contest:
     rounds: int
     latency_utterances: int
     save: Callable[[SystemRun], None]
+    one_at_a_time: bool = False
     batch_seconds: dict[str, float | None] = field(default_factory=dict)
     given_up: set[str] = field(default_factory=set)
 
@@ -44,7 +45,7 @@ class Contest:
         """Latency of all systems, then their throughput."""
         durations = [utterance.duration for utterance in self.material.utterances[0]]
         clean = [(0, place) for place in plan.spread_by_duration(durations, self.latency_utterances)]
-        for entrant in self._left():
+        for entrant in () if self.one_at_a_time else self._left():
             if any(self._untimed(entrant, clean, number) for number in range(self.rounds)):
                 with self._going_on(entrant), self.steps.step(f"{entrant.name}: loading", 0):
                     entrant.begin()
@@ -89,6 +90,8 @@ class Contest:
         except GaveUp as end:
             self.given_up.add(entrant.name)
             entrant.give_up(end.reason)
+        if self.one_at_a_time:
+            entrant.close()
         if entrant.loaded is not None or entrant.told.failure is not None:
             self.save(entrant.told)
 

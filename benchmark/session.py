@@ -128,9 +128,17 @@ def measure(
         ]
         for entrant in entrants:
             open_processes.callback(entrant.close)
-        n_steps = len(specs) * (3 + 2 * config.rounds)
+        n_steps = len(specs) * (2 + (not config.one_at_a_time) + 2 * config.rounds)
         contest = Contest(
-            entrants, material, record, Steps(console, n_steps), device, config.rounds, config.latency_utterances, save
+            entrants,
+            material,
+            record,
+            Steps(console, n_steps),
+            device,
+            config.rounds,
+            config.latency_utterances,
+            save,
+            config.one_at_a_time,
         )
         if ranks.first:
             contest.time()

@@ -1,5 +1,6 @@
 """Systems that a benchmark must survive, and plain ones that say what a test wants to know; `--models` names them."""
 
+import fcntl
 import os
 import sys
 import time
@@ -60,6 +61,19 @@ class Calls(Length):
     def text(self, outcome: Any) -> list[str]:
         self.called += 1
         return [str(self.called) for _ in outcome]
+
+
+class Alone(Length):
+    """Cannot be loaded where another one is."""
+
+    def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+        super().__init__(spec, options)
+        self._held = open(os.environ["ALONE"], "w")  # noqa: SIM115 - held as long as the process lives
+        fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class AloneToo(Alone):
+    pass
 
 
 class Raises(Length):

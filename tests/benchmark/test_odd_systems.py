@@ -1,5 +1,7 @@
 """Systems that raise, hang, die, answer wrongly or chatter: recorded, counted, gone on, and nobody else is stopped."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmark.results import Sample, Summary, SystemSummary, read_samples, read_summary
@@ -54,3 +56,16 @@ def test_what_it_prints_is_kept_from_the_terminal(found: Found) -> None:
     assert int(printed.split()[0]) >= 2 * COUNT
     assert "UNWANTED" not in found[2]
     assert "printed" not in summed(found, "Length").facts.settings
+
+
+@pytest.mark.parametrize("one_at_a_time", ["true", "false"])
+def test_no_two_are_in_memory_together_where_so_told(one_at_a_time: str, tmp_path: Path) -> None:
+    models = ",".join(f"tests.benchmark.odd_systems:{name}" for name in ("Alone", "AloneToo"))
+    result = run(
+        *("benchmark/run.py", "--models", models, "--data", corpus(tmp_path, 2), "--output", tmp_path / "out"),
+        *("--conditions", "clean", "--rounds", "1", "--profiles", "[verbatim]", "--one_at_a_time", one_at_a_time),
+        ALONE=str(tmp_path / "lock"),
+    )
+    first, second = read_summary(tmp_path / "out" / "summary.json").systems
+    assert first.failure is None and first.speed is not None and first.speed.throughput is not None
+    assert (result.returncode, second.failure is None) == ((0, True) if one_at_a_time == "true" else (1, False))

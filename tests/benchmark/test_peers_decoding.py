@@ -39,11 +39,10 @@ def test_more_word_errors_than_the_peer_fall_short(mine: str, points: float, hol
 
 
 @pytest.mark.skipif(THERE, reason="pyctcdecode is installed")
-def test_a_peer_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_peer_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = tmp_path / "found.json"
-    result = run("-m", "benchmark.peers.decoding", "--utterances", "1", "--rounds", "1", "--json", found)
-    assert result.returncode == 0, result.stderr
-    assert "pyctcdecode is missing: install it with" in result.stdout
+    measure(DecodingPeersConfig(utterances=1, rounds=1, json=found))
+    assert "pyctcdecode is missing: install it with" in capsys.readouterr().out
     assert json.loads(found.read_text())["missing"][0]["peer"] == PEER
 
 
