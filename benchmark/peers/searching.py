@@ -20,9 +20,9 @@ from benchmark.peers.rounds import WARM_UP_ROUNDS, Absent, Contender, turns_of
 from benchmark.systems import FAMILIES, load_system, parse_models
 from benchmark.systems.base import WITH_LM, LanguageModelOptions, LoadOptions
 from finetune.ctc.beam import BeamSearch, BeamSettings
+from finetune.errors import ErrorCounts, word_errors
 from finetune.lm.kneser_ney import estimate
 from finetune.lm.ngram import read_arpa, write_arpa
-from finetune.metrics import ErrorRates
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.errors import InputError, UsageError
@@ -123,8 +123,7 @@ def fewer_errors(mine: list[str], theirs: list[str], references: list[str]) -> F
     """Word error rates of both, and by how many points ours is the lower one."""
     normalise = profile(PROFILE)
     ours, peers = (
-        100.0 * ErrorRates().compute(predictions=[normalise(text) for text in texts], references=references)["wer"]
-        for texts in (mine, theirs)
+        100.0 * sum(map(word_errors, references, map(normalise, texts)), ErrorCounts()).rate for texts in (mine, theirs)
     )
     fewer = peers - ours
     return Figure("word errors", PEER, ours, peers, "%", fewer, fewer, fewer, "points", -WORSE_AT_MOST)
