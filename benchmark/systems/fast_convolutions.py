@@ -1,10 +1,11 @@
 """wav2vec2's convolutions faster on a CPU in float32, equal to 1e-4: matrix products over views, and an FFT.
 
-With frames as rows [frames, channels], the windows of a strided convolution are overlapping rows of the same memory:
-one matrix product, no copy. Group normalisation after the first layer is folded into its weights, as mean and variance
-of a linear map follow from mean and covariance of the windows (kernel x kernel). The lowest two layers run in blocks
-that stay in the cache. Each utterance is convolved alone and without its padding. The positional convolution (kernel
-128) is a product of spectra, overlap-save.
+With frames as rows [frames, channels], the windows of a strided convolution are overlapping rows of the same memory.
+BLAS wants them apart, so each window is taken in pieces of a stride, a product for each, without a copy. Group
+normalisation after the first layer is folded into its weights, as mean and variance of a linear map follow from mean
+and covariance of the windows (kernel x kernel). The lowest two layers run in blocks that stay in the cache. Each
+utterance is convolved alone and without its padding. The positional convolution (kernel 128) is a product of spectra,
+overlap-save.
 
 What is not known here, or does not agree with the original on noise, is left as it is (`speed_up` says so).
 """
@@ -73,9 +74,21 @@ class RowConvolution:
         bias = self.group_norm.bias.detach() - scale * (weight @ mean)  # a bias of the convolution cancels out
         return (weight * scale[:, None]).float(), bias.float()
 
+    def products(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """[rows, in] contiguous -> [rows out, out], before normalisation: a product for each stride of the kernel."""
+        channels, n_rows = rows.shape[1], self.n_rows(len(rows))
+        step, hidden = self.stride * channels, None
+        for begin in range(0, self.kernel * channels, step):
+            width = min(step, self.kernel * channels - begin)
+            piece = rows.as_strided((n_rows, width), (step, 1), rows.storage_offset() + begin)
+            taps = weight[:, begin : begin + width]
+            hidden = functional.linear(piece, taps, bias) if hidden is None else hidden.addmm_(piece, taps.T)
+        assert hidden is not None
+        return hidden
+
     def __call__(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """[rows, in] contiguous -> [rows out, out]."""
-        hidden = functional.linear(self.windows(rows), weight, bias)
+        hidden = self.products(rows, weight, bias)
         if self.layer_norm is not None:
             norm = self.layer_norm
             hidden = functional.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
