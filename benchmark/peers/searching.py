@@ -17,12 +17,14 @@ from benchmark.offline import DEMO
 from benchmark.peers.decoding_config import DecodingPeersConfig
 from benchmark.peers.figures import Figure, Missing, report, speed_up
 from benchmark.peers.rounds import WARM_UP_ROUNDS, Absent, Contender, turns_of
+from benchmark.plan import spread
 from benchmark.systems import FAMILIES, load_system, parse_models
 from benchmark.systems.base import WITH_LM, LanguageModelOptions, LoadOptions
 from finetune.ctc.beam import BeamSearch, BeamSettings
 from finetune.errors import ErrorCounts, word_errors
-from finetune.lm.kneser_ney import estimate
-from finetune.lm.ngram import read_arpa, write_arpa
+from finetune.lm.config import LanguageModelConfig
+from finetune.lm.make import make
+from finetune.lm.ngram import read_arpa
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.errors import InputError, UsageError
@@ -96,7 +98,9 @@ def measure(config: DecodingPeersConfig) -> None:
     if config.lm is None and (config.model, config.data) != (default.model, default.data):
         raise UsageError("--model or --data without --lm; expected a language model of its words: name an ARPA file")
     with tempfile.TemporaryDirectory() as folder:
-        arpa = config.lm or _trigrams(Path(folder) / "trigrams.arpa")
+        arpa = config.lm or Path(folder) / "trigrams.arpa"
+        if config.lm is None:
+            make(LanguageModelConfig(str(TRAINING_TEXTS), arpa, order=3, profile=PROFILE))
         job, references, seconds = _job(config, arpa)
         contenders: dict[str, Contender] = {OURS: ours, PEER: pyctcdecode}
         turns = turns_of(contenders, job, WARM_UP_ROUNDS + config.rounds, keep_results=True)
@@ -122,20 +126,11 @@ def measure(config: DecodingPeersConfig) -> None:
 def fewer_errors(mine: list[str], theirs: list[str], references: list[str]) -> Figure:
     """Word error rates of both, and by how many points ours is the lower one."""
     normalise = profile(PROFILE)
-    ours, peers = (
+    own, peers = (
         100.0 * sum(map(word_errors, references, map(normalise, texts)), ErrorCounts()).rate for texts in (mine, theirs)
     )
-    fewer = peers - ours
-    return Figure("word errors", PEER, ours, peers, "%", fewer, fewer, fewer, "points", -WORSE_AT_MOST)
-
-
-def _trigrams(path: Path) -> Path:
-    """Of the texts that the embedded model was trained on, as `python -m finetune.lm` makes them."""
-    normalise = profile(PROFILE)
-    texts = [normalise(utterance.text).split() for utterance in open_corpus(str(TRAINING_TEXTS)).utterances]
-    with path.open("w", encoding="utf-8") as file:
-        write_arpa(estimate(texts, 3), file)
-    return path
+    fewer = peers - own
+    return Figure("word errors", PEER, own, peers, "%", fewer, fewer, fewer, "points", -WORSE_AT_MOST)
 
 
 def _job(config: DecodingPeersConfig, arpa: Path) -> tuple[SearchJob, list[str], float]:
@@ -146,9 +141,7 @@ def _job(config: DecodingPeersConfig, arpa: Path) -> tuple[SearchJob, list[str],
     settings = BeamSettings(width=config.beam, bonus=WORD_BONUS)
     options = LoadOptions("cpu", None, language_model=LanguageModelOptions(arpa, settings))
     system = load_system(replace(spec, family=spec.family + WITH_LM), options)
-    listed = open_corpus(config.data).utterances
-    count = min(config.utterances, len(listed))
-    spoken = [listed[place * len(listed) // count] for place in range(count)]
+    spoken = spread(open_corpus(config.data).utterances, config.utterances)
     waveforms = [load_waveform(utterance) for utterance in spoken]
     with torch.inference_mode():
         log_probs = [system.forward(system.features([waveform]))[0].clone() for waveform in waveforms]

@@ -69,7 +69,7 @@ def _summed_up(summary: Summary, best: str, compared: Sequence[Comparison]) -> s
     """How the best system stands to the others, in one sentence."""
     (wer,) = [one.scores[summary.profiles[0].name].wer for one in summary.systems if one.facts.name == best]
     head = f"{best} has the lowest WER of {in_words(len(summary.systems))} systems, {percent(wer.value)}"
-    beaten = sum(one.different is True for one in compared)
+    beaten = sum(one.different is True and _from_best(one, best).value > 0 for one in compared)
     alike = [one.second if one.first == best else one.first for one in compared if one.different is False]
     told = []
     if beaten:

@@ -112,7 +112,7 @@ class WhisperRecogniser(Recogniser):
         bare = self._bare(module)
         audio_features = bare.model.encoder(batch.inputs)
         options = whisper.DecodingOptions(language=self._language, without_timestamps=True, temperature=0.0, fp16=False)
-        decoded = whisper.decode(bare.model, audio_features.float(), options)
+        decoded = whisper.decode(bare.model, audio_features.float(), options)  # autocast's 16 bits it would refuse
         return Judged(float(bare.loss(batch, audio_features)), [Heard(result.text, None) for result in decoded])
 
     @staticmethod

@@ -84,6 +84,11 @@ def test_the_command_begins_with_the_search_as_it_is() -> None:
     assert mine == (search.width, search.weight, search.bonus, search.unknown)
 
 
+def test_a_bonus_for_unknown_words_is_refused() -> None:
+    with pytest.raises(UsageError, match="--unknown_word is 1; expected 0 or less"):
+        BenchmarkConfig(unknown_word=1.0).check()
+
+
 def test_by_the_command(commands_lm: Path, tmp_path: Path) -> None:
     told = ["--data", DEMO / "corpus" / "test.jsonl", "--limit", "3", "--rounds", "1", "--conditions", "clean"]
     told += ["--output", tmp_path / "out", "--models", f"wav2vec2={CHECKPOINT},wav2vec2+lm={CHECKPOINT}"]

@@ -51,5 +51,13 @@ def test_of_many_systems_a_sentence_comes_first(different: list[bool | None], sa
     assert rest == ["a and b.", "a and c.", "a and d.", "a and e."]
 
 
+def test_one_that_is_better_where_both_were_heard_is_not_beaten() -> None:
+    """The lowest WER may be of fewer utterances: a difference the other way is no victory."""
+    summary = of("abcde", [True] * 4)
+    turned = dataclasses.replace(summary.comparisons[0], difference=Rate(0.1, 0.05, 0.2))
+    found = verdict(dataclasses.replace(summary, comparisons=[turned, *summary.comparisons[1:]]))
+    assert found[0].endswith("it beats three of the others.")
+
+
 def test_nothing_compared_leaves_it_at_the_lowest() -> None:
     assert verdict(of("abcde", [None] * 4))[0].endswith("%.")

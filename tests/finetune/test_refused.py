@@ -67,6 +67,17 @@ def test_the_configurations_that_are_there_hold(path: Path) -> None:
     parse_command(TrainConfig, program="", description="", arguments=["--config", str(path)]).check()
 
 
+def test_a_key_left_unset_does_not_tell_runs_apart() -> None:
+    """So that a run begun before there was such a key goes on."""
+    now = identify(plain(GOOD), [], [])
+    before = replace(
+        now, config={**now.config, "model": {k: v for k, v in now.config["model"].items() if v is not None}}
+    )
+    assert before.config != now.config
+    assert before.fingerprint == now.fingerprint
+    assert now.fingerprint != identify(plain(replace(GOOD, seed=1)), [], []).fingerprint
+
+
 def test_a_language_is_whispers_alone() -> None:
     with pytest.raises(UsageError, match=r"--model\.language is de, but --model\.family is wav2vec2"):
         replace(GOOD, model=replace(GOOD.model, language="de")).check()
