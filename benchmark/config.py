@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class BenchmarkConfig:
     """Text profiles that errors are counted under (`python -m preprocessing.text --list`); the first one decides."""
 
     lm: Path | None = None
-    """ARPA file for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT (`python -m finetune.lm` makes one)."""
+    """ARPA file for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT (`python -m finetune.language_model` makes one)."""
 
     lm_weight: float = 0.5
     """Of the language model's logarithm beside the model's own."""

@@ -8,6 +8,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from benchmark.config import BenchmarkConfig
+from preprocessing.corpus import Corpus, open_corpus
+
 DEMO = Path(__file__).resolve().parents[1] / "demo"
 DEMO_CORPUS = DEMO / "corpus" / "test.jsonl"
 PATIENCE_SECONDS = 5.0  # for the Hub's first answer
@@ -51,3 +54,20 @@ def whisper_size_available(size: str) -> bool:
             return True
     except (urllib.error.URLError, TimeoutError, OSError):
         return False
+
+
+DEFAULT_DATASET = "openslr/librispeech_asr"
+DEFAULT_DATA = f"hf:{DEFAULT_DATASET}:clean:test"
+
+
+def chosen_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
+    """The corpus asked for; the embedded demo where the default one is out of reach, said in `notices`."""
+    if config.data is not None:
+        return open_corpus(config.data, limit=config.limit)
+    if hub_has(DEFAULT_DATASET, kind="dataset"):
+        return open_corpus(DEFAULT_DATA, limit=config.limit)
+    notices.append(
+        "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus stands in: synthetic commands "
+        "that say nothing of real speech."
+    )
+    return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit)

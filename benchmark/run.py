@@ -15,7 +15,7 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
     sys.path[0] = str(ROOT)  # a script's own folder comes first, where our modules would hide libraries of their name
 
 from benchmark.config import BenchmarkConfig
-from preprocessing.command import parse_command, run_command
+from preprocessing.cli.options import parse_command, run_command
 
 DESCRIPTION = "Measure recognisers on one corpus: WER with confidence, latency, memory, in one report."
 

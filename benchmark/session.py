@@ -12,34 +12,24 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark import record as records
 from benchmark.config import BenchmarkConfig
-from benchmark.contest import Contest, sample
-from benchmark.inputs import chosen_corpus, chosen_device, described, order_of
-from benchmark.material import Material, choose, choose_conditions
-from benchmark.measure import Entrant, Heard, Item, Setup
-from benchmark.progress import Steps
-from benchmark.ranks import Ranks, join, leave
-from benchmark.record import PRINTED, Record
+from benchmark.dataset import Material, choose, choose_conditions
+from benchmark.environment import Ranks, chosen_device, described, join, leave, order_of
+from benchmark.offline import chosen_corpus
 from benchmark.report import write_reports
 from benchmark.report.table import print_table
-from benchmark.results import (
-    RUN,
-    SUMMARY,
-    Run,
-    Sample,
-    Summary,
-    SystemRun,
-    read_summary,
-    write_run,
-    write_summary,
-)
+from benchmark.results import RUN, SUMMARY, Run, Sample, Summary, SystemRun, read_summary, write_run, write_summary
+from benchmark.results import store as records
+from benchmark.results.store import PRINTED, Record
+from benchmark.runner import Contest, sample
 from benchmark.scoring import changes, summarise
 from benchmark.systems import check_language_model, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
-from finetune.ctc.beam import BeamSettings
+from benchmark.worker import Entrant, Heard, Item, Setup
+from finetune.decoding.beam import BeamSettings
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.progress import Steps
 from preprocessing.corpus import Corpus
-from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 
 

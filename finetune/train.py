@@ -17,8 +17,8 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
     sys.path[0] = str(ROOT)  # a script's own folder comes first, where our modules would hide libraries of their name
 
 from finetune.config import TrainConfig
-from preprocessing.command import parse_command, run_command
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.options import parse_command, run_command
 
 OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DESCRIPTION = "Train wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. Run again to resume; Ctrl-C saves first."
@@ -27,7 +27,7 @@ DESCRIPTION = "Train wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. Run ag
 def main() -> None:
     config = parse_command(TrainConfig, program="finetune/train.py", description=DESCRIPTION)
     config.check()
-    from finetune.run import train
+    from finetune.training.run import train
 
     try:
         train(config)

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.command import parse_command, run_command
+from preprocessing.cli.options import parse_command, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 

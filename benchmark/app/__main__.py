@@ -11,9 +11,9 @@ import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from benchmark.app.config import AppConfig, chosen_port
-from preprocessing.command import parse_command, run_command
-from preprocessing.errors import InputError
+from benchmark.app import AppConfig, chosen_port
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.options import parse_command, run_command
 
 DESCRIPTION = "Serve a page: speak or drop a file, and see every system's text, seconds and differences side by side."
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(config: AppConfig, port: int) -> None:
-    from benchmark.inputs import chosen_device
+    from benchmark.environment import chosen_device
     from benchmark.systems import check_language_model, parse_models
     from benchmark.systems.base import LanguageModelOptions, LoadOptions
     from preprocessing.text import profile
@@ -47,8 +47,8 @@ def _serve(config: AppConfig, port: int) -> None:
     language_model = None if config.lm is None else LanguageModelOptions(config.lm)
     options = LoadOptions(chosen_device(config.device), config.language, language_model=language_model)
 
-    from benchmark.app.hear import Systems
     from benchmark.app.page import Page, build, launch
+    from benchmark.app.transcribing import Systems
 
     systems = Systems(specs, options, lambda line: print(line, flush=True))
     page = Page(systems, normalise, config.max_seconds)

@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from benchmark.app import render
-from benchmark.app.hear import Systems, read
-from preprocessing.errors import InputError
+from benchmark.app.transcribing import Systems, read
+from preprocessing.cli.errors import InputError
 
 KEPT_SECONDS = 3_600
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Arial", "sans-serif")

@@ -4,8 +4,7 @@
 and `empty`. A noise is drawn by the utterance alone, so that noise:20 and noise:0 differ in nothing but the level.
 """
 
-from benchmark.conditions.base import Clean, Condition, Corrupted
+from benchmark.conditions.base import Clean, Condition, Corrupted, Empty, NoiseOnly, Silence
 from benchmark.conditions.names import parse_conditions
-from benchmark.conditions.unspoken import Empty, NoiseOnly, Silence
 
 __all__ = ["Clean", "Condition", "Corrupted", "Empty", "NoiseOnly", "Silence", "parse_conditions"]

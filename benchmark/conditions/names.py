@@ -5,12 +5,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.conditions.base import Clean, Condition, Corrupted
-from benchmark.conditions.generated_room import RT60_SECONDS, GeneratedRoom
-from benchmark.conditions.unspoken import NOISE_LEVEL_DB, Empty, NoiseOnly, Silence
+from benchmark.conditions.base import NOISE_LEVEL_DB, Clean, Condition, Corrupted, Empty, NoiseOnly, Silence
 from benchmark.results import ConditionUsed
 from preprocessing.augment import Augmentation, Chain, Clipping, Noise, Reverb, Speed, Telephone
-from preprocessing.errors import UsageError
+from preprocessing.augment.reverb import RT60_SECONDS, GeneratedRoom
+from preprocessing.cli.errors import UsageError
 
 _SPOKEN = "clean,noise:20,noise:10,noise:5,noise:0,reverb,telephone"
 GROUPS = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.results import Sample, Summary, Timing
-from preprocessing.whole import write_whole
+from preprocessing.cli.atomic_write import write_whole
 
 SUMMARY, PAGE = "summary.md", "report.html"
 

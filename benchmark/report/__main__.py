@@ -4,16 +4,10 @@ import argparse
 from pathlib import Path
 
 from benchmark.report import PAGE, SUMMARY, write_reports
-from benchmark.results import (
-    SAMPLES,
-    TIMINGS,
-    read_samples,
-    read_summary,
-    read_timings,
-)
+from benchmark.results import SAMPLES, TIMINGS, read_samples, read_summary, read_timings
 from benchmark.results import SUMMARY as RESULTS
-from preprocessing.command import run_command
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.options import run_command
 
 
 def main() -> None:

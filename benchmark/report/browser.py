@@ -12,9 +12,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmark.report.alignment import Alignment
 from benchmark.report.listening import Clip
 from benchmark.report.utterances import Outcome, Utterance, most_errors
+from finetune.metrics.word_alignment import Alignment
 
 MAX_UTTERANCES = 5_000
 MAX_CHARACTERS = 5_000_000  # of all texts together
@@ -127,7 +127,7 @@ def script_json(content: object) -> Markup:
 def pieces(alignment: Alignment) -> list[Any]:
     """An alignment against its reference words: 3 alike, -2 deleted, "a b" inserted, ["a b"] in place of as many.
 
-    >>> from benchmark.report.alignment import align
+    >>> from finetune.metrics.word_alignment import align
     >>> pieces(align("the cat sat down", "so a cat sat", str.lower))
     ['so', ['a'], 2, -1]
     """

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.report.figures.style import Plot
-from benchmark.report.svg import PLAIN
+from benchmark.report.figures.style import PLAIN, Plot
 from benchmark.report.utterances import Utterance
 from benchmark.report.verdict import CLEAN
 from benchmark.results import Scores, Summary
-from preprocessing.whole import write_whole
+from preprocessing.cli.atomic_write import write_whole
 
 SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

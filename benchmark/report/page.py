@@ -16,14 +16,12 @@ from markupsafe import Markup
 
 from benchmark.report import browser, quantities, verdict, views
 from benchmark.report.figures import plots, properties
-from benchmark.report.figures.intervals import MAX_VALUES
-from benchmark.report.figures.latency import MAX_POINTS, Point
+from benchmark.report.figures.accuracy import MAX_VALUES
 from benchmark.report.figures.robustness import noises
-from benchmark.report.figures.style import WIDE, Plot
+from benchmark.report.figures.speed import MAX_POINTS, Point
+from benchmark.report.figures.style import PAGE, WIDE, Plot
 from benchmark.report.listening import clips
-from benchmark.report.stretches import Recording, along_time
-from benchmark.report.svg import PAGE
-from benchmark.report.utterances import Utterance, recount_notes, side_by_side, worst_first
+from benchmark.report.utterances import Recording, Utterance, along_time, recount_notes, side_by_side, worst_first
 from benchmark.results import Sample, Summary, Timing
 
 LONG_TEXT_WORDS = 150  # from here on a text is folded until its reader opens it, and says what is alike in a word

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmark.results import Scores, Speed, Spread, Summary, SystemSummary
-from finetune.significance import Rate
+from finetune.metrics import Rate
 
 SPACE = "\u00a0"  # between a number and its unit: never broken over two lines
 MISSING = "–"

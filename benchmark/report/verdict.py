@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmark.report.quantities import SPACE, counted, interval, percent
 from benchmark.results import Comparison, Summary
-from finetune.significance import Rate
+from finetune.metrics import Rate
 
 CLEAN = "clean"
 _MAX_SENTENCES = 3  # of comparisons at the head of the page; the table of comparisons has all

@@ -1,8 +1,28 @@
 """What a benchmark run leaves behind: records while it runs, a summary at its end, and both on the disk."""
 
-from benchmark.results.records import Sample, StageSeconds, Throughput, Timing
-from benchmark.results.run import Run, SystemRun
-from benchmark.results.storage import (
+from benchmark.results.schema import (
+    SCHEMA,
+    Change,
+    Comparison,
+    ConditionUsed,
+    Confusion,
+    CorpusFacts,
+    ProfileUsed,
+    Run,
+    Sample,
+    Scores,
+    Slice,
+    Speed,
+    Spread,
+    StageSeconds,
+    Summary,
+    SystemFacts,
+    SystemRun,
+    SystemSummary,
+    Throughput,
+    Timing,
+)
+from benchmark.results.store import (
     RUN,
     SAMPLES,
     SUMMARY,
@@ -17,22 +37,6 @@ from benchmark.results.storage import (
     write_run,
     write_samples,
     write_summary,
-)
-from benchmark.results.summary import (
-    SCHEMA,
-    Change,
-    Comparison,
-    ConditionUsed,
-    Confusion,
-    CorpusFacts,
-    ProfileUsed,
-    Scores,
-    Slice,
-    Speed,
-    Spread,
-    Summary,
-    SystemFacts,
-    SystemSummary,
 )
 
 __all__ = [

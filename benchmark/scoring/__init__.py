@@ -4,11 +4,10 @@
 scores a folder again. docs/statistics.md says which methods are behind the figures.
 """
 
-from benchmark.scoring.comparing import Heard, decided, pairs
-from benchmark.scoring.counts import Counted, Normaliser, count
-from benchmark.scoring.earlier import changes, paired_changes
-from benchmark.scoring.rates import scores_of
-from benchmark.scoring.summing import summarise
+from benchmark.scoring.comparisons import Heard, decided, pairs
+from benchmark.scoring.counts import Counted, Normaliser, count, scores_of
+from benchmark.scoring.regression import changes, paired_changes
+from benchmark.scoring.summary import summarise
 
 __all__ = [
     "Counted",

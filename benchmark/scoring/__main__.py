@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preprocessing.command import parse_command, run_command
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import parse_command, run_command
 
 DESCRIPTION = "Score a benchmark's samples again: other text profiles, another seed, a later version of this project."
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_summary,
     )
     from benchmark.scoring import summarise
-    from benchmark.scoring.profiles import profile_differences
+    from benchmark.scoring.summary import profile_differences
 
     folder = config.results
     for name in (RUN, SAMPLES):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.results import Sample
-from finetune.errors import character_distance, word_errors
+from benchmark.results import Sample, Scores
+from finetune.metrics import Rate, Resampling, information_lost, rate
+from finetune.metrics.error_rates import character_distance, word_errors
 from preprocessing.text import Profile
 
 Column = NDArray[np.int64]
@@ -82,4 +83,20 @@ def _row(reference: str, hypothesis: str) -> tuple[int, ...]:
         words.deletions,
         words.insertions,
         *character_distance(reference, hypothesis),
+    )
+
+
+def scores_of(counted: Counted, resampling: Resampling) -> Scores:
+    """All rates of one set of utterances, in the order of the resampling."""
+    mer = rate(counted.errors.tolist(), (counted.errors + counted.hits).tolist(), resampling)
+    return Scores(
+        wer=rate(counted.errors.tolist(), counted.words.tolist(), resampling),
+        cer=rate(counted.character_errors.tolist(), counted.characters.tolist(), resampling),
+        words=int(counted.words.sum()),
+        hits=int(counted.hits.sum()),
+        substitutions=int(counted.substitutions.sum()),
+        deletions=int(counted.deletions.sum()),
+        insertions=int(counted.insertions.sum()),
+        mer=Rate(mer.value, mer.low, min(mer.high, 1.0)),
+        wil=information_lost(counted.hits.tolist(), counted.words.tolist(), counted.heard.tolist(), resampling),
     )

@@ -12,10 +12,9 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from benchmark.results import Sample, Scores
-from benchmark.scoring.counts import Counted, Normaliser
-from benchmark.scoring.rates import scores_of
-from finetune.errors import character_distance
-from finetune.significance import FEWEST_GROUPS, resample
+from benchmark.scoring.counts import Counted, Normaliser, scores_of
+from finetune.metrics import FEWEST_GROUPS, resample
+from finetune.metrics.error_rates import character_distance
 
 UNIT = "segment"
 

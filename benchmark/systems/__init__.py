@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark.offline import DEMO, hub_has, reference_of, whisper_size_available
 from benchmark.systems.base import WITH_LM, LoadOptions, System, SystemSpec
-from preprocessing.errors import InputError, UsageError, UserError
+from preprocessing.cli.errors import InputError, UsageError, UserError
 
 FAMILIES = {
     "wav2vec2": "benchmark.systems.wav2vec2:Wav2Vec2System",
@@ -51,7 +51,7 @@ def check_language_model(specs: Sequence[SystemSpec], language_model: Path | Non
     if wanting and language_model is None:
         raise UsageError(
             f"--models: {wanting[0]} decodes with a language model, and --lm names none; expected an ARPA file: make "
-            "one of your text with `python -m finetune.lm TEXT OUT.arpa`"
+            "one of your text with `python -m finetune.language_model TEXT OUT.arpa`"
         )
     if language_model is not None and not wanting:
         families = ", ".join(family for family in FAMILIES if family.endswith(WITH_LM))

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from benchmark.systems.base import WITH_LM, LoadOptions, System, SystemSpec
-from finetune.ctc.beam import BeamSearch
-from finetune.ctc.collapse import collapse
-from finetune.lm.ngram import read_arpa
-from preprocessing.errors import InputError
+from finetune.decoding.beam import BeamSearch
+from finetune.decoding.greedy import collapse
+from finetune.language_model.ngram import read_arpa
+from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
 A_PASS_COSTS = {"cpu": 5.0, "cuda": 100.0}  # seconds of audio, however little is in it
@@ -102,5 +102,5 @@ def _check_words(name: str, path: Path, words: Sequence[str], vocabulary: Vocabu
             remedy = "the letters are there in the other case: " + remedy
         raise InputError(
             f"{name}: its units cannot write most words of {path}, such as {outside[0]!r}; expected a language model "
-            f"of its words: {remedy} (`python -m finetune.lm --profile`)"
+            f"of its words: {remedy} (`python -m finetune.language_model --profile`)"
         )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, System, SystemSpec
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 
 INSTALL = 'pip install "speech-on-your-own[rivals]"'
 PINNED: dict[str, Any] = {

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 
 WINDOW_SECONDS = 30.0  # of Whisper; a longer recording needs timestamps to be put together again
 WHOLE_SECONDS = 60.0  # of a CTC model

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 
 BLOCK_SECONDS = 30.0  # of a longer recording: the decoder's lattice grows with what it hears
 INSTALL = 'pip install "speech-on-your-own[rivals]"'

@@ -1,7 +1,7 @@
 """Any CTC model of transformers under this project's preprocessing, as fast as it goes unchanged.
 
 Utterances of like length go through the model as one padded batch that gives each the logits it has alone
-(`finetune.models.exact`); on a CPU convolutions are faster ones (`fast_convolutions`), elsewhere bfloat16 is
+(`finetune.models.padding_invariance`); on a CPU convolutions are faster ones (`fast_convolutions`), elsewhere bfloat16 is
 (`precision`). Only best units leave the device, or for a beam search log-probabilities.
 
 A recording of up to WHOLE_SECONDS is heard whole, a longer one in overlapping chunks whose best units are joined and
@@ -18,15 +18,14 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, SystemSpec
+from benchmark.systems.base import LoadOptions, SystemSpec, choose
 from benchmark.systems.ctc import A_PASS_COSTS, AT_ONCE_SECONDS, NO_FRAMES, CTCSystem, alike, valid_frames
-from benchmark.systems.fast_convolutions import FastFeatureEncoder, speed_up
-from benchmark.systems.precision import choose
-from finetune.models.exact import ValidFrames
-from finetune.models.gpu_convolutions import arrange_for_gpu
+from finetune.models.fast.cpu import FastFeatureEncoder, speed_up
+from finetune.models.fast.gpu import arrange_for_gpu
+from finetune.models.padding_invariance import ValidFrames
 from finetune.models.wav2vec2 import model_input
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 from preprocessing.segment import Chunk, Chunking, FrameGrid, chunks, keep
 from preprocessing.units import Vocabulary
 

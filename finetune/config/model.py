@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune.config.limits import check_counts, check_shares
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import check_counts, check_shares
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.config import HubConfig, check_repo_id
-from preprocessing.command import parse_command, run_command
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command, run_command
 
 DESCRIPTION = "Publish a run's best model on the Hugging Face Hub, with its model card, in one commit."
 USAGE = "python -m finetune.hub push RUN REPO [options]; `python -m finetune.hub push --help` explains them"
@@ -55,8 +55,7 @@ def main() -> None:
     check_repo_id(config.repo, "REPO")
     HubConfig(license=config.license, language=config.language).check("--")
     from finetune.hub.card import CardOptions
-    from finetune.hub.publish import publish, said
-    from finetune.hub.push import Target
+    from finetune.hub.push import Target, publish, said
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what it would warn of, we say
     target = Target(config.repo, config.private, config.revision)

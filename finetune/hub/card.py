@@ -12,10 +12,10 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from finetune.about import without_folders
 from finetune.hub.folder import CURVE, RunFolder, public
-from finetune.hub.measured import Benchmark, Scored, on_validation
-from finetune.significance import Rate
+from finetune.hub.results import Benchmark, Scored, on_validation
+from finetune.metrics import Rate
+from finetune.training.about import without_folders
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")

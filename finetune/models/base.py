@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

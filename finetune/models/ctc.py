@@ -15,10 +15,10 @@ from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
 from finetune.config import ModelConfig
-from finetune.ctc.collapse import collapse
+from finetune.decoding.greedy import collapse
 from finetune.models.base import Batch, Heard, Judged, Recogniser
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict

@@ -19,9 +19,9 @@ from finetune.models.base import Batch, Example
 from finetune.models.ctc import CTCPass, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
 from finetune.models.lstm_ctc import LSTMConfig, LSTMForCTC
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError, UsageError
+from preprocessing.augment.spec_augment import SpecAugment
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import GlobalNorm
-from preprocessing.spec_augment import SpecAugment
 from preprocessing.units import Vocabulary
 
 STATISTICS_SECONDS = 3600.0  # of training audio that GlobalNorm's statistics are taken of

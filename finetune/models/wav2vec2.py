@@ -14,21 +14,13 @@ from torch import Tensor, nn
 
 from finetune.config import ModelConfig
 from finetune.models.base import Batch, Example
-from finetune.models.ctc import (
-    CTCPass,
-    CTCRecogniser,
-    base_vocabulary,
-    extend_head,
-    new_vocabulary,
-    vocabulary_sizes,
-)
-from finetune.models.dropout import draw_cheaply
-from finetune.models.exact import ValidFrames
-from finetune.models.gpu_convolutions import arrange_for_gpu
-from finetune.models.masking import LatentMasks
-from finetune.models.partial import choose_trained, plain_state
+from finetune.models.ctc import CTCPass, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
+from finetune.models.fast.gpu import arrange_for_gpu
+from finetune.models.padding_invariance import ValidFrames
+from finetune.models.regularisation import LatentMasks, draw_cheaply
+from finetune.models.trainable_parameters import choose_trained, plain_state
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
 from preprocessing.units import Vocabulary
 

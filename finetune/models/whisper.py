@@ -20,10 +20,10 @@ from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, get_tokenizer
 from finetune.config import ModelConfig
 from finetune.models.base import IGNORED_LABEL, Batch, Example, Heard, Judged, Recogniser
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError, UsageError
+from preprocessing.augment.spec_augment import SpecAugment
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import Features, LogMel
 from preprocessing.features.whisper import HOP_LENGTH
-from preprocessing.spec_augment import SpecAugment
 
 FRAMES_PER_SECOND = 50  # of the encoder, after its stride of 2 over 10 ms frames
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s

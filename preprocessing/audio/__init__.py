@@ -5,8 +5,8 @@ k a 16-bit integer. soundfile (libsndfile) decodes WAV, FLAC, Ogg Vorbis, Ogg Op
 libraries, inside its wheel) decodes the rest. Channels are averaged, then soxr's very high quality filter resamples,
 then samples are rounded to the 16-bit grid. No system package is needed. Cutting and augmenting live elsewhere.
 
-contract: the numbers   source, promise: what is given   sndfile, ffmpeg, decode: samples as they are stored
-waveform: load, stream, probe   grid: the 16-bit grid, dither   write: save, transcode
+contract: the numbers, and what may be given   sndfile, ffmpeg: samples as they are stored
+waveform: load, stream, probe, transcode   pcm16: the 16-bit grid, dither, save
 The names below are imported when first used, so that a command's --help does not wait for torch.
 """
 
@@ -20,13 +20,14 @@ from preprocessing.audio.contract import (
     TAIL_SECONDS,
     AudioError,
     AudioInfo,
+    AudioSource,
+    StoredAudio,
+    describe_source,
 )
 
 if TYPE_CHECKING:
-    from preprocessing.audio.grid import quantise
-    from preprocessing.audio.source import AudioSource, StoredAudio, describe_source
-    from preprocessing.audio.waveform import load, probe, stream
-    from preprocessing.audio.write import save, transcode
+    from preprocessing.audio.pcm16 import quantise, save
+    from preprocessing.audio.waveform import load, probe, stream, transcode
 
 __all__ = [
     "MAX_SAMPLE_RATE",
@@ -47,10 +48,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("load", "probe", "stream"), "waveform"),
-    **dict.fromkeys(("save", "transcode"), "write"),
-    **dict.fromkeys(("AudioSource", "StoredAudio", "describe_source"), "source"),
-    "quantise": "grid",
+    **dict.fromkeys(("load", "probe", "stream", "transcode"), "waveform"),
+    **dict.fromkeys(("quantise", "save"), "pcm16"),
 }
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from preprocessing.audio.contract import SAMPLE_RATE
-from preprocessing.command import parse_command, run_command
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command, run_command
 
 DESCRIPTION = "Write any audio file as 16-bit PCM at 16 kHz, mono: WAV or FLAC by the suffix of OUT."
 LONG_SECONDS = 60.0  # shorter files show no progress
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     config.check()
     from preprocessing import audio
-    from preprocessing.audio.grid import TriangularDither
+    from preprocessing.audio.pcm16 import TriangularDither
 
     info = audio.probe(config.source)
     dither = TriangularDither(config.seed) if config.dither == "tpdf" else None

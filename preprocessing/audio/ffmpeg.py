@@ -11,9 +11,16 @@ from typing import Any
 
 import av
 
-from preprocessing.audio.contract import TAIL_SECONDS, AudioError, AudioInfo
-from preprocessing.audio.decoder import Samples, damaged, one_line, truncated
-from preprocessing.audio.source import Opened
+from preprocessing.audio.contract import (
+    TAIL_SECONDS,
+    AudioError,
+    AudioInfo,
+    Opened,
+    Samples,
+    damaged,
+    one_line,
+    truncated,
+)
 
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,loas,matroska,mov,mp3,mp4,mpc,mpc8,mpeg,"

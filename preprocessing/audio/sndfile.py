@@ -4,6 +4,8 @@ Reads in one go from front to back: soundfile's own `read` seeks after each bloc
 """
 
 import io
+import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from preprocessing.audio.contract import TAIL_SECONDS, AudioError, AudioInfo
-from preprocessing.audio.decoder import Samples, damaged, truncated
-from preprocessing.audio.promise import missing_bytes
-from preprocessing.audio.source import Opened
+from preprocessing.audio.contract import TAIL_SECONDS, AudioError, AudioInfo, Opened, Samples, damaged, truncated
 
 BLOCK_VALUES = 1 << 22  # samples times channels at a time: no header makes more be allocated
 BYTES_EACH = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "IMA_ADPCM": 0.5, "MS_ADPCM": 0.5}
@@ -101,3 +100,60 @@ class SndfileDecoder:
         promised = total if last is None else min(last, total)
         if promised - position > TAIL_SECONDS * file.samplerate:
             raise truncated(self._opened, position / file.samplerate, total / file.samplerate)
+
+
+MAX_CHUNKS = 1000  # chunks looked at before the samples
+LAST_PAGE_BYTES = 65_307  # the largest Ogg page (RFC 3533)
+UNKNOWN = (0, 0xFFFFFFFF)
+
+
+def missing_bytes(opened: Opened) -> int:
+    """Bytes promised beyond the file's end; 0 for a whole file and where the format makes no promise."""
+    if opened.head[:4] not in (b"RIFF", b"RIFX", b"FORM", b"OggS"):
+        return 0
+    with _file(opened) as file:
+        size = file.seek(0, os.SEEK_END)
+        if opened.head[:4] == b"OggS":
+            return int(_last_page_is_cut(file, size))
+        return max(_chunk_end(file, ">" if opened.head[:4] in (b"RIFX", b"FORM") else "<", size) - size, 0)
+
+
+@contextmanager
+def _file(opened: Opened) -> Iterator[BinaryIO]:
+    if isinstance(opened.file, str):
+        with open(opened.file, "rb", buffering=0) as file:
+            yield file
+    else:
+        yield opened.file
+        opened.file.seek(0)
+
+
+def _chunk_end(file: BinaryIO, order: str, size: int) -> int:
+    """Where the chunk of samples ends by its own header; 0 where there is none or it does not say."""
+    position = 12
+    for _ in range(MAX_CHUNKS):
+        file.seek(position)
+        header = file.read(8)
+        if len(header) < 8:
+            return 0
+        name, length = struct.unpack(order + "4sI", header)
+        if name in (b"data", b"SSND"):
+            return 0 if length in UNKNOWN else position + 8 + length
+        position += 8 + length + length % 2
+        if position >= size:
+            return 0
+    return 0
+
+
+def _last_page_is_cut(file: BinaryIO, size: int) -> bool:
+    """An Ogg page says in its table how long it is."""
+    file.seek(max(size - LAST_PAGE_BYTES, 0))
+    tail = file.read(LAST_PAGE_BYTES)
+    at = tail.rfind(b"OggS")
+    if at < 0:
+        return True
+    page = tail[at:]
+    if len(page) < 27:
+        return True
+    table = page[27 : 27 + page[26]]
+    return len(page) < 27 + page[26] + sum(table)

@@ -4,7 +4,9 @@
 there is nothing to gain from a second path.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import soxr
@@ -12,11 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preprocessing.audio.contract import SAMPLE_RATE, AudioError, AudioInfo
-from preprocessing.audio.decode import open_decoder
-from preprocessing.audio.decoder import Decoder, Samples
-from preprocessing.audio.grid import quantise
-from preprocessing.audio.source import AudioSource, describe_source
+from preprocessing.audio.contract import (
+    MAX_SAMPLE_RATE,
+    SAMPLE_RATE,
+    AudioError,
+    AudioInfo,
+    AudioSource,
+    Decoder,
+    Opened,
+    Samples,
+    describe_source,
+    open_source,
+)
+from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, to_pcm16
 
 Mono = NDArray[np.float32]
 
@@ -153,3 +163,63 @@ def _even(blocks: Iterator[Mono], length: int) -> Iterator[Mono]:
             held, n_held = [joined[whole:].copy()], n_held - whole
     if n_held:
         yield np.concatenate(held)
+
+
+MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"riff")
+
+
+@contextmanager
+def open_decoder(source: AudioSource) -> Iterator[Decoder]:
+    """The decoder of a source, its header read and plausible. Raises AudioError."""
+    opened = open_source(source)
+    if opened.head.startswith(MAGIC) or _is_mpeg_audio(opened.head):
+        from preprocessing.audio.sndfile import open_sndfile
+
+        with open_sndfile(opened) as decoder:
+            if decoder is not None:
+                _check_header(opened, decoder.info)
+                yield decoder
+                return
+    from preprocessing.audio.ffmpeg import open_ffmpeg
+
+    with open_ffmpeg(opened) as other:
+        _check_header(opened, other.info)
+        yield other
+
+
+def _is_mpeg_audio(head: bytes) -> bool:
+    """An MPEG layer III frame header: eleven bits of sync, then a version and layer that exist (ADTS has layer 0)."""
+    return len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+
+
+def _check_header(opened: Opened, info: AudioInfo) -> None:
+    if not 0 < info.sample_rate <= MAX_SAMPLE_RATE or info.n_channels < 1:
+        raise AudioError(
+            f"{opened.name}: header says {info.sample_rate} Hz, {info.n_channels} channels; expected 1 to "
+            f"{MAX_SAMPLE_RATE} Hz and a channel or more: export it again"
+        )
+
+
+TRANSCODE_BLOCK_SECONDS = 10
+
+
+def transcode(
+    source: AudioSource,
+    path: Path,
+    *,
+    dither: TriangularDither | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> int:
+    """Decode a source and write it, by streaming. Returns the number of samples written.
+
+    on_progress: called with the seconds written so far.
+    Raises AudioError like `load`; nothing is left at `path` then.
+    """
+    n_written = 0
+    with open_decoder(source) as decoder, pcm16_file(path) as file:
+        for block in resampled(source, decoder, 0.0, None, TRANSCODE_BLOCK_SECONDS * decoder.info.sample_rate):
+            file.write(to_pcm16(np.ascontiguousarray(block), dither))
+            n_written += len(block)
+            if on_progress is not None:
+                on_progress(n_written / SAMPLE_RATE)
+    return n_written

@@ -8,7 +8,7 @@ handed; `Chain` puts them in order. As YAML:
     - {name: noise, files: noises/, snr_db: [5, 20], probability: 0.5}
     - {name: telephone, probability: 0.1}
 
-Masks over features live in `preprocessing.spec_augment`.
+Masks over features live in `preprocessing.augment.spec_augment`.
 """
 
 from preprocessing.augment.base import Augmentation
@@ -16,7 +16,7 @@ from preprocessing.augment.chain import AUGMENTATIONS, Chain, from_config, from_
 from preprocessing.augment.channel import Clipping, Gain, Telephone
 from preprocessing.augment.duration import Pitch, Speed, Tempo, TimeShift, scaled_length
 from preprocessing.augment.noise import Noise
-from preprocessing.augment.room import Reverb
+from preprocessing.augment.reverb import Reverb
 
 __all__ = [
     "AUGMENTATIONS",

@@ -13,8 +13,8 @@ from preprocessing.augment.base import Augmentation, nearest, parameters, requir
 from preprocessing.augment.channel import Clipping, Gain, Telephone
 from preprocessing.augment.duration import Pitch, Speed, Tempo, TimeShift
 from preprocessing.augment.noise import Noise
-from preprocessing.augment.room import Reverb
-from preprocessing.errors import UsageError
+from preprocessing.augment.reverb import Reverb
+from preprocessing.cli.errors import UsageError
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     kind.name: kind for kind in (TimeShift, Speed, Tempo, Pitch, Reverb, Noise, Gain, Clipping, Telephone)

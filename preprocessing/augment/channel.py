@@ -7,8 +7,7 @@ import numpy as np
 import torch
 
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
-from preprocessing.augment.base import Augmentation, Range, Samples, checked_range, decibels, draw, peak
-from preprocessing.augment.fir import FixedFilter
+from preprocessing.augment.base import Augmentation, FixedFilter, Range, Samples, checked_range, decibels, draw, peak
 
 TELEPHONE_BAND_HZ = (300.0, 3400.0)  # the voice-frequency band of ITU-T G.712
 _STOP_DB = 60.0  # how far the telephone's filters go down

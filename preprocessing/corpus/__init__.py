@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from preprocessing.corpus.open import from_dataset, open_corpus, stream_corpus
-    from preprocessing.corpus.utterance import Corpus, Reject, Segment, Utterance, missing_files
-    from preprocessing.corpus.waveform import load_waveform
+    from preprocessing.corpus.utterance import Corpus, Reject, Segment, Utterance, load_waveform, missing_files
 
 __all__ = [
     "Corpus",
@@ -27,7 +26,7 @@ __all__ = [
     "stream_corpus",
 ]
 
-_MODULES = {"from_dataset": "open", "open_corpus": "open", "stream_corpus": "open", "load_waveform": "waveform"}
+_MODULES = {"from_dataset": "open", "open_corpus": "open", "stream_corpus": "open"}
 
 
 def __getattr__(name: str) -> Any:

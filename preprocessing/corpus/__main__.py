@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.command import parse_command, run_command
-from preprocessing.errors import UsageError
-from preprocessing.whole import write_output
+from preprocessing.cli.atomic_write import write_output
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command, run_command
 
 if TYPE_CHECKING:
     from preprocessing.corpus import Corpus
-    from preprocessing.corpus.sound import Sound
+    from preprocessing.corpus.levels import Sound
 
 DESCRIPTION = "Statistics of a corpus: hours, speakers, rates, levels, clipping, duplicates, leaks into another one."
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -70,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config.check()
     from rich.console import Console
 
-    from preprocessing.corpus import figure, report
-    from preprocessing.corpus.leaks import find_leaks
-    from preprocessing.corpus.sound import Sound
-    from preprocessing.corpus.statistics import summarise
+    from preprocessing.corpus import plot as figure
+    from preprocessing.corpus import report
+    from preprocessing.corpus.levels import Sound
+    from preprocessing.corpus.statistics import find_leaks, summarise
     from preprocessing.text import profile
 
     text_profile = profile(config.profile)
@@ -122,7 +122,7 @@ def _sounds(corpus: "Corpus", config: CorpusConfig) -> "list[Sound | str]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from preprocessing.corpus.sound import UTTERANCES_PER_JOB, measure_all
+    from preprocessing.corpus.levels import UTTERANCES_PER_JOB, measure_all
 
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
     if len(corpus.utterances) <= UTTERANCES_PER_JOB:

@@ -8,21 +8,22 @@ corpus states is not even opened.
 import gc
 import os
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from preprocessing.corpus import folder as audiofolder
-from preprocessing.corpus import hugging_face, kaldi, published
-from preprocessing.corpus.fields import Draft, read_fields, settled_duration
-from preprocessing.corpus.headers import lengths
-from preprocessing.corpus.manifest import read_manifest
-from preprocessing.corpus.rows import Rows, folders_in
-from preprocessing.corpus.segments import within
+from preprocessing.audio import StoredAudio, probe
+from preprocessing.cli.errors import InputError
+from preprocessing.corpus.readers import folders as audiofolder
+from preprocessing.corpus.readers import folders as kaldi
+from preprocessing.corpus.readers import folders as published
+from preprocessing.corpus.readers import hugging_face
+from preprocessing.corpus.readers.manifest import read_manifest
+from preprocessing.corpus.readers.rows import Draft, Rows, folders_in, read_fields, settled_duration, within
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
-from preprocessing.errors import InputError
 
 STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; each may hold a megabyte
 FOLDERS = (
@@ -229,3 +230,38 @@ def _no_collections() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+THREADS = 8  # headers are small: the wait for a disk or a network is what there is to share
+AT_ONCE = 2048
+QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
+
+
+def lengths(sources: Iterable[StoredAudio], total: int) -> Iterator[float | InputError]:
+    """Seconds of each source in order, 0 where its container does not say; the error instead where it is no audio.
+
+    A long reading shows its progress on stderr.
+    """
+    if total < 8:
+        yield from map(_length, sources)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    waiting = iter(sources)
+    quiet = total < QUIET_FILES
+    with (
+        Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+        task = bar.add_task("reading audio headers", total=total)
+        while chunk := list(islice(waiting, AT_ONCE)):
+            yield from pool.map(_length, chunk)
+            bar.advance(task, len(chunk))
+
+
+def _length(source: StoredAudio) -> float | InputError:
+    try:
+        return probe(source).duration
+    except InputError as error:
+        return error

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preprocessing.corpus.leaks import LONG_WORDS, Leaks
-from preprocessing.corpus.statistics import UNNAMED, Finding, SoundFacts, Spread, Statistics
+from preprocessing.corpus.statistics import LONG_WORDS, UNNAMED, Finding, Leaks, SoundFacts, Spread, Statistics
 
 SHOWN = 5  # of each list; all are in the JSON
 NAMES_SHOWN = 4

@@ -5,8 +5,11 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
+from preprocessing import audio
 from preprocessing.audio import StoredAudio
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 
 DURATION_SECONDS, DURATION_SHARE = 0.1, 0.02  # how far a stated duration may be off, whichever is more
 
@@ -104,3 +107,19 @@ def _missing(path: str) -> str | None:
     if stat.S_ISDIR(found.st_mode):
         return "is a folder; expected an audio file: name a file in it"
     return None if found.st_size else "empty file; expected audio: fetch it again"
+
+
+def load_waveform(utterance: Utterance) -> Tensor:
+    """The utterance's part of its audio, under the waveform contract [samples].
+
+    Raises InputError when it cannot be decoded, or is not as long as the utterance says: batches are planned by that,
+    and memory with them.
+    """
+    waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+    seconds = len(waveform) / audio.SAMPLE_RATE
+    if not utterance.lasts(seconds):
+        raise InputError(
+            f"manifest says {utterance.duration:.2f} s, the audio holds {seconds:.2f} s; expected the two within "
+            f"{DURATION_SECONDS:g} s or {DURATION_SHARE:.0%}: mend 'duration', or leave it out to have it read"
+        )
+    return waveform

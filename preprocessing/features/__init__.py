@@ -1,6 +1,6 @@
-"""What models eat: spectral features of speech in the three conventions that models are trained on.
+"""What models eat: spectral features of speech in the two conventions that models are trained on.
 
-`LogMel` is Whisper's, `KaldiFbank` and `KaldiMfcc` are Kaldi's, `LibrosaMfcc` is librosa's; `Deltas`, `UtteranceNorm`
+`LogMel` is Whisper's, `KaldiFbank` and `KaldiMfcc` are Kaldi's; `Deltas`, `UtteranceNorm`
 and `GlobalNorm` work on any of them. Each is an nn.Module that runs where its buffers lie and lets gradients through.
 
 An extractor called on waveforms of one length gives the bare tensor [..., bins, frames]; its `batch` takes a padded
@@ -12,14 +12,12 @@ batch with the samples of each utterance and gives `Features`, in which each utt
 >>> features.values.shape, features.n_frames.tolist()
 (torch.Size([2, 39, 98]), [98, 48])
 
-Cutting audio comes before (`preprocessing.audio`), masking features after (`preprocessing.spec_augment`).
+Cutting audio comes before (`preprocessing.audio`), masking features after (`preprocessing.augment.spec_augment`).
 """
 
 from preprocessing.features.base import FeatureExtractor, Features
-from preprocessing.features.deltas import Deltas
 from preprocessing.features.kaldi import KaldiFbank, KaldiMfcc
-from preprocessing.features.librosa import LibrosaMfcc
-from preprocessing.features.normalise import GlobalNorm, UtteranceNorm, normalise_waveform
+from preprocessing.features.transforms import Deltas, GlobalNorm, UtteranceNorm, normalise_waveform
 from preprocessing.features.whisper import LogMel, slaney_mels
 
 __all__ = [
@@ -29,7 +27,6 @@ __all__ = [
     "GlobalNorm",
     "KaldiFbank",
     "KaldiMfcc",
-    "LibrosaMfcc",
     "LogMel",
     "UtteranceNorm",
     "normalise_waveform",

@@ -3,3 +3,53 @@
 `python -m preprocessing.prepare DATA OUT` is the command. Each shard is one job, done by whichever process or machine
 takes it; its bytes depend on the corpus and the options alone.
 """
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from preprocessing.cli.errors import UsageError
+
+SHORTEST_PIECE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Which corpus, how it is cut, who does the work."""
+
+    data: str
+    """the corpus: a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]"""
+    output: Path
+    """folder for manifest.jsonl, shards, rejects.jsonl and statistics.json; an unfinished one there is gone on with"""
+    engine: Literal["local", "ray"] = "local"
+    """who does the work: processes on this machine, or Ray Data on a cluster (the extra `ray`)"""
+    workers: int | None = None
+    """processes, or Ray tasks at a time; by default as many as there are cores"""
+    segment: Literal["none", "fixed", "speech"] = "none"
+    """recordings without text that are longer than max_seconds: left whole, cut evenly, or cut at pauses"""
+    max_seconds: float = 30.0
+    """the longest piece where recordings are cut"""
+    shard_seconds: float = 600.0
+    """audio in a shard, one FLAC file; the last utterance may go over it"""
+    profile: str = "librispeech"
+    """text profile that statistics.json counts characters under; the texts themselves stay raw"""
+    overwrite: bool = False
+    """begin anew in an output folder that holds a preparation of other data or options"""
+
+    @property
+    def processes(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
+
+    def check(self) -> None:
+        """Raises UsageError naming the first value that cannot be meant."""
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers is {self.workers}; expected 1 or more: raise it")
+        if not self.max_seconds >= SHORTEST_PIECE_SECONDS:
+            raise UsageError(
+                f"--max_seconds is {self.max_seconds:g}; expected {SHORTEST_PIECE_SECONDS:g} or more: raise it"
+            )
+        if not 0.0 < self.shard_seconds <= 86_400.0:
+            raise UsageError(f"--shard_seconds is {self.shard_seconds:g}; expected over 0, up to 86400: change it")
+        if self.output.is_file():
+            raise UsageError(f"{self.output} is a file; expected a folder: choose another name")

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from preprocessing.command import parse_command, run_command
-from preprocessing.prepare.config import PrepareConfig
+from preprocessing.cli.options import parse_command, run_command
+from preprocessing.prepare import PrepareConfig
 
 DESCRIPTION = (
     "Decode, resample, cut and measure a corpus into 16 kHz FLAC shards with manifest.jsonl, rejects.jsonl and "

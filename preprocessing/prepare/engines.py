@@ -14,8 +14,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeAlias
 
-from preprocessing.errors import InputError, UsageError
-from preprocessing.prepare.plan import Shard
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.prepare.shards import Shard
 
 Work: TypeAlias = Callable[[Shard], None]  # picklable
 
@@ -23,7 +23,7 @@ Work: TypeAlias = Callable[[Shard], None]  # picklable
 def local(shards: Sequence[Shard], work: Work, workers: int) -> Iterator[Shard]:
     """Processes that end when this one does, however it ends. Raises InputError when a decoder takes one down."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["preprocessing.prepare.shard"])  # torch is imported once, not once a worker
+    context.set_forkserver_preload(["preprocessing.prepare.shards"])  # torch is imported once, not once a worker
     with ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
         futures = {pool.submit(work, shard): shard for shard in shards}
         try:

@@ -1,20 +1,24 @@
 """A preparation from start to end: begun anew or gone on with, shard by shard, then assembled."""
 
 import functools
+import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from preprocessing.corpus import Corpus, open_corpus
-from preprocessing.errors import UsageError
-from preprocessing.prepare.assemble import assemble
-from preprocessing.prepare.config import PrepareConfig
+from preprocessing.cli.atomic_write import write_whole
+from preprocessing.cli.errors import UsageError
+from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
+from preprocessing.corpus.report import as_json
+from preprocessing.corpus.statistics import Statistics, summarise
+from preprocessing.prepare import PrepareConfig
 from preprocessing.prepare.engines import ENGINES
-from preprocessing.prepare.plan import Shard, fingerprint, make_plan
-from preprocessing.prepare.shard import Cutting, is_done, write_shard
+from preprocessing.prepare.shards import Cutting, Shard, fingerprint, is_done, make_plan, read_record, write_shard
 from preprocessing.text import profile
 
 FINGERPRINT = "fingerprint"  # the file that says of what corpus and options a folder's shards are
@@ -76,3 +80,31 @@ def _work(config: PrepareConfig, left: Sequence[Shard], folder: Path, console: C
         for shard in ENGINES[config.engine](left, work, min(config.processes, len(left))):
             seconds += shard.seconds
             bar.update(task, advance=1, hours=f"{seconds / 3600:.2f} h of audio")
+
+
+def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], profile_name: str) -> Statistics:
+    """Write the three files, the manifest last: a preparation is finished when it is there.
+
+    rejects: what the corpus's reader had set aside. Returns what statistics.json says.
+    """
+    records = [read_record(shard, folder / "shards") for shard in shards]
+    utterances = tuple(utterance for record in records for utterance in record.utterances)
+    sounds = [sound for record in records for sound in record.sounds]
+    all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
+    corpus = Corpus("manifest.jsonl", utterances, all_rejects)
+    found = summarise(corpus, profile(profile_name), sounds)
+    write_whole(folder / "rejects.jsonl", "".join(_line(asdict(reject)) for reject in all_rejects))
+    write_whole(folder / "statistics.json", as_json(found, None))
+    write_whole(folder / "manifest.jsonl", "".join(_line(_manifest_fields(utterance)) for utterance in utterances))
+    return found
+
+
+def _manifest_fields(utterance: Utterance) -> dict[str, Any]:
+    """Without what is not known."""
+    values = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
+    values["segments"] = [asdict(segment) for segment in utterance.segments] or None
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _line(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"

@@ -1,6 +1,6 @@
 """Uniform dimensions: one duration for all, overlapping chunks and their joining, pieces of a recording as files.
 
-`python -m preprocessing.segment FILE OUT_FOLDER` is the command. Where pauses are, `preprocessing.voice_activity` says.
+`python -m preprocessing.segment FILE OUT_FOLDER` is the command. Where pauses are, `preprocessing.segment.voice_activity` says.
 """
 
 from preprocessing.segment.chunks import (

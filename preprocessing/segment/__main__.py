@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from preprocessing.command import parse_command, run_command
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command, run_command
 
 DESCRIPTION = "Cut a recording into FLAC pieces with a manifest: at pauses, in overlapping chunks, or of one length."
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds = sum(piece.stop - piece.start for piece in kept) / audio.SAMPLE_RATE
     print(f"{config.output}: {len(kept)} pieces, {seconds:.1f} s in all")
     if config.picture is not None and activity is not None:
-        from preprocessing.segment import picture
+        from preprocessing.segment import plot as picture
 
         picture.save(config.picture, picture.page(waveform, config.file.name, activity, cut))
         print(config.picture)

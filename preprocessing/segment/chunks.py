@@ -4,7 +4,7 @@ A stack of unpadded convolutions, such as wav2vec 2.0's, makes frame i of a reco
 [i * stride, i * stride + receptive field). A chunk that begins on a multiple of the stride therefore has the frames of
 the whole, shifted. Of each chunk the frames that begin in [keep_start, keep_stop) are kept; the samples around are
 context. Models without attention, normalised frame by frame, give exactly the frames of the unchunked recording where
-the context covers what a frame sees; others nearly. Pauses are found in `preprocessing.voice_activity`.
+the context covers what a frame sees; others nearly. Pauses are found in `preprocessing.segment.voice_activity`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

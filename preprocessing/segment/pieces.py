@@ -12,11 +12,10 @@ from torch import Tensor
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
 from preprocessing.segment.chunks import Chunk, Chunking, chunks, pad_or_trim
-from preprocessing.silero import silero
-from preprocessing.voice_activity import Span, spans_of
-from preprocessing.voice_activity import pieces as cut_at_pauses
+from preprocessing.segment.voice_activity import Span, silero, spans_of
+from preprocessing.segment.voice_activity import pieces as cut_at_pauses
 
 Method = Literal["speech", "chunks", "fixed"]
 

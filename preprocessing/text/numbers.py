@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
 
 # Languages that write 1,000.5; all others of num2words write 1.000,5 or 1 000,5.
 POINT_LANGUAGES = frozenset(["am", "ar", "bn", "cy", "en", "fa", "he", "ja", "kn", "ko", "te", "th"])

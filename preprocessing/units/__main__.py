@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.command import parse_command, run_command
-from preprocessing.errors import UsageError
-from preprocessing.whole import write_output
+from preprocessing.cli.atomic_write import write_output
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command, run_command
 
 if TYPE_CHECKING:
-    from preprocessing.units.report import Report
+    from preprocessing.units.counts import Report
 
 DESCRIPTION = (
     "Count what a model's output units could be in a corpus: how many there are, how much text the frequent ones "
@@ -82,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rich.console import Console
 
     from preprocessing.text import profile
-    from preprocessing.units import report, texts
+    from preprocessing.units import counts as report
+    from preprocessing.units import counts as texts
     from preprocessing.units.syllables import read_cmudict
 
     counts = {} if config.dictionary is None else read_cmudict(config.dictionary)
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config.json, "--json", (json.dumps(counted.as_json(), indent=1, ensure_ascii=False) + "\n").encode()
         )
     if config.output is not None:
-        from preprocessing.units.picture import picture
+        from preprocessing.units.plot import picture
 
         content = io.BytesIO()
         picture(counted).savefig(content, format=config.output.suffix[1:].lower())

@@ -7,8 +7,9 @@ import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from preprocessing.errors import UsageError
-from preprocessing.units import bpe, syllables
+from preprocessing.cli.errors import UsageError
+from preprocessing.units import splitting as bpe
+from preprocessing.units import syllables
 from preprocessing.units.splitting import WORD_BOUNDARY, Characters, Splitter, Words
 from preprocessing.units.vocabulary import SPECIAL, Vocabulary, alphabet
 

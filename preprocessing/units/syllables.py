@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units.splitting import Splitter
 
 ONSETS = frozenset(

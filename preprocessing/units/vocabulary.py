@@ -1,17 +1,19 @@
 """Vocabulary: the output units of a CTC model with their ids, the blank and the word boundary explicit.
 
 Joined, the units of a path are its text, `|` read as a space; so plain transformers decodes a saved folder (`saved`).
-Normalising text comes before (`preprocessing.text`); collapsing model output comes after (`finetune.ctc.collapse`).
+Normalising text comes before (`preprocessing.text`); collapsing model output comes after (`finetune.decoding.greedy`).
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from preprocessing.units import saved
-from preprocessing.units.splitting import WORD_BOUNDARY, Characters, Splitter
+from preprocessing.cli.errors import InputError
+from preprocessing.units.splitting import WORD_BOUNDARY, BytePairs, Characters, Splitter, Words
+from preprocessing.units.syllables import Syllables
 
 BLANK = "<pad>"  # CTC's blank; transformers' CTC models use the padding token for it
 UNKNOWN = "<unk>"
@@ -68,13 +70,13 @@ class Vocabulary:
 
         Raises InputError when it has none, or one that is no CTC vocabulary.
         """
-        found = saved.read(reference)
+        found = read_vocabulary_files(reference)
         return cls(found.units, found.blank_unit, found.unknown_unit, found.boundary_unit, found.splitter)
 
     def save(self, folder: Path) -> None:
         """Write into the folder what plain transformers decodes with, and units.json where `saved` needs it."""
-        saved.write(
-            saved.Saved(self.units, self.blank_unit, self.unknown_unit, self.boundary_unit, self.splitter), folder
+        write_vocabulary_files(
+            SavedVocabulary(self.units, self.blank_unit, self.unknown_unit, self.boundary_unit, self.splitter), folder
         )
 
     @property
@@ -160,3 +162,138 @@ class Vocabulary:
 def alphabet(texts: Iterable[str]) -> list[str]:
     """Characters of the texts in code-point order, without the space and what is written for it."""
     return sorted({character for text in texts for character in text} - {" ", WORD_BOUNDARY})
+
+
+SETTINGS = "units.json"
+
+
+@dataclass(frozen=True)
+class SavedVocabulary:
+    """What the files of a vocabulary say."""
+
+    units: tuple[str, ...]
+    blank_unit: str
+    unknown_unit: str
+    boundary_unit: str
+    splitter: Splitter
+
+
+def write_vocabulary_files(saved: SavedVocabulary, folder: Path) -> None:
+    """Write the files of a vocabulary into the folder, over those of another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (SETTINGS, "tokenizer.json", "added_tokens.json"):
+        (folder / stale).unlink(missing_ok=True)
+    _write_json(folder / "vocab.json", {unit: index for index, unit in enumerate(saved.units)})
+    if isinstance(saved.splitter, Characters):
+        _write_characters(saved, folder)
+        return
+    _tokenizer(saved).save(str(folder / "tokenizer.json"))
+    special = {"pad_token": saved.blank_unit, "unk_token": saved.unknown_unit}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    _write_json(folder / "tokenizer_config.json", settings | special)
+    told = {"kind": saved.splitter.kind, "boundary": saved.boundary_unit, "blank": saved.blank_unit}
+    _write_json(folder / SETTINGS, told | {"unknown": saved.unknown_unit} | saved.splitter.settings())
+
+
+def read_vocabulary_files(reference: str) -> SavedVocabulary:
+    """The vocabulary of a folder or a Hub id. Raises InputError when it has none, or one that is no CTC vocabulary."""
+    settings = _find(reference, SETTINGS)
+    try:
+        return _read_characters(reference) if settings is None else _read_units(reference, settings)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise InputError(
+            f"{reference}: no CTC vocabulary ({reason}); expected the vocab.json of a Wav2Vec2CTCTokenizer: name a "
+            "fine-tuned model, or build a new vocabulary"
+        ) from error
+
+
+def _write_characters(saved: SavedVocabulary, folder: Path) -> None:
+    from transformers import Wav2Vec2CTCTokenizer
+
+    tokenizer = Wav2Vec2CTCTokenizer(
+        str(folder / "vocab.json"),
+        pad_token=saved.blank_unit,
+        unk_token=saved.unknown_unit,
+        word_delimiter_token=saved.boundary_unit,
+    )
+    tokenizer.save_pretrained(folder)
+
+
+def _read_characters(reference: str) -> SavedVocabulary:
+    from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
+
+    settings = Path(reference) / "tokenizer_config.json"
+    told = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    # AutoTokenizer looks at the model's configuration, too, and complains of an architecture that it does not know.
+    plain = told.get("tokenizer_class") == Wav2Vec2CTCTokenizer.__name__
+    tokenizer = (Wav2Vec2CTCTokenizer if plain else AutoTokenizer).from_pretrained(reference)
+    ids: dict[str, int] = tokenizer.get_vocab()
+    return SavedVocabulary(
+        _in_order(ids), tokenizer.pad_token, tokenizer.unk_token, tokenizer.word_delimiter_token, Characters()
+    )
+
+
+def _read_units(reference: str, settings: Path) -> SavedVocabulary:
+    told = json.loads(settings.read_text(encoding="utf-8"))
+    vocabulary = _find(reference, "vocab.json")
+    if vocabulary is None:
+        raise ValueError("units.json without vocab.json")
+    units = _in_order(json.loads(vocabulary.read_text(encoding="utf-8")))
+    return SavedVocabulary(units, told["blank"], told["unknown"], told["boundary"], _splitter(told, set(units)))
+
+
+def _splitter(told: dict[str, Any], units: set[str]) -> Splitter:
+    kind = told["kind"]
+    if kind == Words.kind:
+        return Words()
+    if kind == Syllables.kind:
+        return Syllables(told["language"], {word: tuple(split.split(" ")) for word, split in told["splits"].items()})
+    if kind == BytePairs.kind:
+        merges = tuple((first, second) for first, second in told["merges"])
+        lacking = [first + second for first, second in merges if first + second not in units]
+        if lacking:
+            raise ValueError(f"units.json merges {lacking[0]!r}, which vocab.json lacks")
+        return BytePairs(tuple(told["alphabet"]), merges)
+    raise ValueError(f"units.json is of kind {kind!r}")
+
+
+def _tokenizer(saved: SavedVocabulary) -> Any:
+    """Decodes a frame path: repeats collapsed, blanks dropped, units joined, the boundary a space, spaces closed up."""
+    from tokenizers import Regex, Tokenizer, decoders
+    from tokenizers.models import WordLevel
+
+    ids = {unit: index for index, unit in enumerate(saved.units)}
+    tokenizer = Tokenizer(WordLevel(ids, unk_token=saved.unknown_unit))
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.CTC(pad_token=saved.blank_unit, word_delimiter_token=saved.boundary_unit, cleanup=False),
+            decoders.Replace(saved.boundary_unit, " "),
+            decoders.Fuse(),
+            decoders.Replace(Regex(" +"), " "),
+            decoders.Replace(Regex("^ | $"), ""),  # decoders.Strip panics on a path of blanks alone
+        ]
+    )
+    return tokenizer
+
+
+def _find(reference: str, name: str) -> Path | None:
+    """A file of a folder or of a repository on the Hub; None where there is none, or no network to ask."""
+    if Path(reference).exists():
+        path = Path(reference) / name
+        return path if path.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(reference, name))
+    except (HfHubHTTPError, HFValidationError, OSError):
+        return None  # what is wrong with the repository itself, AutoTokenizer says
+
+
+def _in_order(ids: dict[str, int]) -> tuple[str, ...]:
+    return tuple(sorted(ids, key=ids.__getitem__))
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ from benchmark.results import (
     SystemSummary,
     Timing,
 )
-from finetune.significance import Rate
+from finetune.metrics import Rate
 
 HOSTILE = "<script>alert(1)</script><img src=http://x onerror='y'> \"&quot;\" $a_b$ |pipe| \u202e مرحبا \x00 ]]> `code`"
 WORDS = ("the", "a", "stew", "for", "dinner", "<b>turnips</b>", "and", "carrots", "isn't", "مرحبا", "بكم")

@@ -12,17 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.app import AppConfig, chosen_port, render
 from benchmark.app import __main__ as command
-from benchmark.app import render
-from benchmark.app.comparison import compare
-from benchmark.app.config import AppConfig, chosen_port
-from benchmark.app.hear import Hearing, Recording, Systems, read
-from benchmark.app.picture import DARK, LIGHT, draw
+from benchmark.app.render import DARK, LIGHT, draw
+from benchmark.app.transcribing import Hearing, Recording, Systems, compare, read
 from benchmark.results import StageSeconds
 from benchmark.systems import parse_models
 from benchmark.systems.base import LoadOptions
 from preprocessing import audio
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from tests.benchmark.app_systems import MARKUP
 from tests.commands import run
 

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
-from benchmark.systems import precision, wav2vec2
+from benchmark.systems import base as precision
+from benchmark.systems import wav2vec2
 from benchmark.systems.base import LoadOptions, SystemSpec
 from benchmark.systems.ctc import alike
-from benchmark.systems.fast_convolutions import FastFeatureEncoder, FastPositions, speed_up
 from benchmark.systems.wav2vec2 import Wav2Vec2System
-from preprocessing.errors import InputError, UsageError
+from finetune.models.fast.cpu import FastFeatureEncoder, FastPositions, speed_up
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
-from tests.finetune.test_exact_batches import KINDS, SMALL, plain_model
+from tests.finetune.test_padding_invariance import KINDS, SMALL, plain_model
 
 LENGTHS = (16_000, 15_001, 30_000, 400, 28_999, 17_000)
 

@@ -9,7 +9,7 @@ import pytest
 from benchmark import session
 from benchmark.config import BenchmarkConfig
 from benchmark.results import Change, CorpusFacts, ProfileUsed, Summary, read_summary, write_summary
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 from tests.benchmark.odd_systems import corpus
 
 Kind = Literal["better", "worse", "same"]

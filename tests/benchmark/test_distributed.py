@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark.ranks import Ranks
+from benchmark.environment import Ranks
 from benchmark.results import Sample, StageSeconds, read_samples, read_summary, read_timings
 from tests.benchmark.odd_systems import corpus
 from tests.commands import run

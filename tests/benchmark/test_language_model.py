@@ -8,12 +8,11 @@ import torch
 from benchmark.config import BenchmarkConfig
 from benchmark.systems import check_language_model, load_system, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions
-from finetune.ctc.beam import BeamSettings
-from finetune.lm.config import LanguageModelConfig
-from finetune.lm.make import make
-from finetune.metrics import ErrorRates
+from finetune.decoding.beam import BeamSettings
+from finetune.language_model.build import LanguageModelConfig, make
+from finetune.metrics.error_rates import ErrorRates
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import load_waveform, open_corpus
-from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.studies import long_recordings
 from benchmark.systems import wav2vec2
 from benchmark.systems.base import LoadOptions, SystemSpec
 from benchmark.systems.wav2vec2 import Wav2Vec2System, Waveforms
+from experiments import long_recordings
 from preprocessing import audio
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
-from preprocessing.features.normalise import BLOCK_SAMPLES
+from preprocessing.features.transforms import BLOCK_SAMPLES
 from preprocessing.segment import Chunking
 from tests.conftest import DEMO, read_manifest, write_manifest
 

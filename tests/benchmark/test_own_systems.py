@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmark.results import SystemFacts
 from benchmark.systems import load_system, parse_models
 from benchmark.systems.base import LoadOptions, System, SystemSpec
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 
 OPTIONS = LoadOptions("cpu", "de")
 HERE = __name__

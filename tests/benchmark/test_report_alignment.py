@@ -6,8 +6,8 @@ import jiwer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.report.alignment import align
 from benchmark.report.browser import pieces
+from finetune.metrics.word_alignment import align
 
 
 def edits(reference: list[str], hypothesis: list[str]) -> int:

@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmark.report import views
-from benchmark.report.figures import errors, intervals, latency, robustness, tradeoff
-from benchmark.report.figures.tradeoff import Place
-from benchmark.report.svg import PLAIN, Drawing
+from benchmark.report.figures import accuracy as errors
+from benchmark.report.figures import accuracy as intervals
+from benchmark.report.figures import robustness
+from benchmark.report.figures import speed as latency
+from benchmark.report.figures import speed as tradeoff
+from benchmark.report.figures.speed import Place
+from benchmark.report.figures.style import PLAIN, Drawing
 from benchmark.report.verdict import best_system, to_best
 from benchmark.results import ConditionUsed, Slice, Spread
-from finetune.significance import Rate
+from finetune.metrics import Rate
 from tests.benchmark.reported import full_run, run
 
 RATE = Rate(0.1, 0.05, 0.2)

@@ -17,8 +17,8 @@ from benchmark.report.listening import clips
 from benchmark.report.page import prepare
 from benchmark.report.utterances import side_by_side, worst_first
 from benchmark.results import Sample
-from preprocessing.command import run_command
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.options import run_command
 from preprocessing.text import profile
 from tests.benchmark.reported import full_run, heard, run, sample
 from tests.conftest import DEMO, read_manifest

@@ -15,7 +15,7 @@ from benchmark.report.page import LONG_TEXT_WORDS
 from benchmark.report.table import markdown
 from benchmark.report.utterances import side_by_side, worst_first
 from benchmark.results import Confusion, SystemFacts
-from finetune.significance import Rate
+from finetune.metrics import Rate
 from tests.benchmark.parsed_page import Page, page_of
 from tests.benchmark.reported import HOSTILE, full_run, run, run_of, sample, scored
 

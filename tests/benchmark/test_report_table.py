@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmark.report import quantities
 from benchmark.report.table import markdown, print_table
 from benchmark.results import Spread, SystemSummary
-from finetune.significance import Rate
+from finetune.metrics import Rate
 from tests.benchmark.parsed_page import Page, page_of
 from tests.benchmark.reported import full_run, run
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.report.verdict import named, verdict
 from benchmark.results import Comparison, Summary
-from finetune.significance import Rate
+from finetune.metrics import Rate
 from tests.benchmark.reported import run
 
 

@@ -11,9 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmark import record
 from benchmark.config import BenchmarkConfig
-from benchmark.record import Record, drop_torn_line
 from benchmark.results import (
     RUN,
     Run,
@@ -25,7 +23,9 @@ from benchmark.results import (
     read_samples,
     read_timings,
 )
-from preprocessing.errors import UsageError
+from benchmark.results import store as record
+from benchmark.results.store import Record, drop_torn_line
+from preprocessing.cli.errors import UsageError
 from tests.benchmark.odd_systems import corpus
 from tests.commands import assert_one_sentence, run
 from tests.conftest import ROOT

@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.results import Sample, StageSeconds
 from benchmark.scoring import Counted, Heard, Normaliser, count, decided, pairs, scores_of
-from finetune.significance import FEWEST_SPEAKERS, Rate, difference, rate, resample, verdict
+from finetune.metrics import FEWEST_SPEAKERS, Rate, difference, rate, resample, verdict
 from preprocessing.text import profile
 
 TEXTS = [

@@ -21,7 +21,7 @@ from benchmark.results import (
 )
 from benchmark.scoring import summarise
 from benchmark.scoring.__main__ import main as command
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 
 SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)
 CONDITIONS = [

@@ -5,11 +5,10 @@ import math
 from pathlib import Path
 
 from benchmark.report import figures
-from benchmark.report.alignment import align
-from benchmark.report.stretches import along_time
-from benchmark.report.utterances import Outcome, Utterance
+from benchmark.report.utterances import Outcome, Utterance, along_time
 from benchmark.results import Run, SystemFacts, SystemRun, read_samples, read_summary
 from benchmark.scoring import summarise
+from finetune.metrics.word_alignment import align
 from preprocessing.corpus import Segment
 from tests.benchmark.odd_systems import corpus
 from tests.benchmark.reported import sample

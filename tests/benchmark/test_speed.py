@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.results import Spread, StageSeconds, SystemFacts, SystemRun, Throughput, Timing
-from benchmark.speed import speed_of
+from benchmark.scoring.speed import speed_of
 
 TOLD = SystemRun(SystemFacts("a", "f", "c", 0), load_seconds=3.0, first_call_seconds=2.0)
 

@@ -14,8 +14,8 @@ from benchmark.systems.base import LoadOptions, System, SystemSpec
 from benchmark.systems.pocketsphinx import BLOCK_SECONDS, blocks
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import open_corpus
-from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from tests.conftest import DEMO
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.systems import load_system
 from benchmark.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 from tests.benchmark.tiny_whisper import save_tiny_whisper
 
 

@@ -7,7 +7,7 @@ import torch
 import whisper
 from transformers import AutoModelForCTC, Wav2Vec2ForCTC
 
-from finetune.errors import ErrorCounts, word_errors
+from finetune.metrics.error_rates import ErrorCounts, word_errors
 from preprocessing import audio
 from preprocessing.corpus import open_corpus
 from tests.conftest import DEMO, read_manifest

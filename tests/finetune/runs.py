@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from finetune import about, models
+from finetune import models
 from finetune.config import DataConfig, HubConfig, ModelConfig, OptimisationConfig, TrainConfig
-from finetune.evaluation import Transcript, write_transcripts
-from finetune.record import Record
+from finetune.training import about
+from finetune.training.evaluation import Transcript, write_transcripts
+from finetune.training.run_folder import Record
 from preprocessing.corpus import Reject, Utterance
 from preprocessing.text import profile
 

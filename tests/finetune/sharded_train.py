@@ -8,9 +8,9 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-from finetune import run
 from finetune.train import main
-from preprocessing.command import run_command
+from finetune.training import run
+from preprocessing.cli.options import run_command
 
 make_accelerator = run._accelerator
 

@@ -10,15 +10,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.examples import Collated, Examples, Visit, collate
+from finetune.data.examples import Collated, Examples, Visit, collate
 from finetune.models import build
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
 from finetune.models.wav2vec2 import CTCModule
 from preprocessing import audio
 from preprocessing.augment import Chain, from_config
+from preprocessing.augment.denoise import SpectralGate
+from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import open_corpus
-from preprocessing.denoise import SpectralGate
-from preprocessing.errors import UsageError
 from tests.conftest import DEMO
 
 CHANGES = [{"name": "speed", "factors": [0.9, 1.1]}, {"name": "noise", "colour": "pink", "snr_db": [5, 15]}]

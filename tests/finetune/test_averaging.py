@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from finetune.averaging import BestWeights, MovingAverage
+from finetune.training.averaging import BestWeights, MovingAverage
 
 
 def module(value: float) -> nn.Linear:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from finetune.ctc.beam import BeamSearch, BeamSettings
-from finetune.ctc.collapse import collapse
-from finetune.lm.kneser_ney import estimate
+from finetune.decoding.beam import BeamSearch, BeamSettings
+from finetune.decoding.greedy import collapse
+from finetune.language_model.kneser_ney import estimate
 from preprocessing.units import Vocabulary
 
 LETTERS = Vocabulary.of_characters(["AB"])

@@ -4,7 +4,7 @@ from itertools import product
 
 import torch
 
-from finetune.ctc.collapse import collapse
+from finetune.decoding.greedy import collapse
 from preprocessing.units import frames_needed
 
 UNITS = 3  # blank and two letters

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.data import MAIN, RunData, choose, open_data
+from finetune.data.corpora import MAIN, RunData, choose, open_data
 from finetune.models import build
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
 from preprocessing.text import profile
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from finetune.config import ModelConfig
-from finetune.diagnosis import (
+from finetune.preflight.diagnosis import (
     Diagnosis,
     Setting,
     as_line,
     diagnose,
+    leaking,
     not_yet_said,
+    outside_vocabulary,
+    short_window,
 )
-from finetune.start_diagnosis import leaking, outside_vocabulary, short_window
 from preprocessing.corpus import Corpus, Reject, Utterance
-from preprocessing.corpus.leaks import find_leaks
+from preprocessing.corpus.statistics import find_leaks
 from preprocessing.text import profile
 
 # Validation WER of the spoken-digits run at its evaluations; loss and blank ratio as CTC runs have them.

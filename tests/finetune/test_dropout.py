@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-from finetune.models.dropout import BitDropout, draw_cheaply
+from finetune.models.regularisation import BitDropout, draw_cheaply
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from torch import Tensor
 
-from finetune.examples import Examples, Visit
+from finetune.data.examples import Examples, Visit
 from finetune.models.base import Example
 from preprocessing.corpus import Reject, open_corpus
 

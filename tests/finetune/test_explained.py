@@ -10,19 +10,20 @@ import yaml
 from rich.console import Console
 from torch import nn
 
-from finetune import curve, trackers
-from finetune.alignment import align, fold
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
-from finetune.diagnosis import Diagnosis
-from finetune.display import Display
-from finetune.evaluation import Evaluation, Transcript
-from finetune.measured import held
+from finetune.metrics.word_alignment import align_columns, fold
 from finetune.models.base import Recogniser
-from finetune.optimisation import make_optimiser
-from finetune.overfit import Attempt, small_batch, why_not
-from finetune.run import train
-from finetune.shown_setting import configuration, trained_table
-from preprocessing.errors import InputError
+from finetune.preflight.costs import held
+from finetune.preflight.diagnosis import Diagnosis
+from finetune.preflight.dry_run import configuration, trained_table
+from finetune.preflight.overfit import Attempt, small_batch, why_not
+from finetune.training import run_folder as curve
+from finetune.training import run_folder as trackers
+from finetune.training.display import Display
+from finetune.training.evaluation import Evaluation, Transcript
+from finetune.training.optimisation import make_optimiser
+from finetune.training.run import train
+from preprocessing.cli.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 
 
@@ -125,7 +126,7 @@ def test_the_configuration_told_is_yaml_with_what_differs_marked(tmp_path: Path)
 
 
 def test_the_batch_to_overfit_stays_under_the_cap() -> None:
-    from finetune.examples import Examples
+    from finetune.data.examples import Examples
     from preprocessing.corpus import Utterance
 
     utterances = [Utterance(f"u{n}", "a.wav", "x", float(n)) for n in range(1, 10)]
@@ -156,13 +157,13 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
 
 def test_aligned_words_lie_under_each_other_and_none_is_lost() -> None:
     said, heard = "turn the lamp on please now", "turn lamps on now now"
-    columns = align(said, heard)
+    columns = align_columns(said, heard)
     assert " ".join(c.said for c in columns if c.said) == said
     assert " ".join(c.heard for c in columns if c.heard) == heard
     rows = fold(columns, 12)
     assert [column for row in rows for column in row] == columns
     assert all(sum(c.width + 1 for c in row) - 1 <= 12 for row in rows)
-    ((looping,),) = fold(align("no", "on" * 200), 12)
+    ((looping,),) = fold(align_columns("no", "on" * 200), 12)
     assert (looping.said, looping.heard) == ("no", "onononononon"[:11] + "…")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
-from finetune.run import train
-from preprocessing.errors import InputError
+from finetune.training.run import train
+from preprocessing.cli.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 
 LSTM = ModelConfig(family="lstm", scratch={"hidden_size": 64, "num_layers": 1})

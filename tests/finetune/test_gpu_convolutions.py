@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2Config, Wav2Vec2ForCTC
 
-from finetune.models import gpu_convolutions
-from finetune.models.exact import ValidFrames
-from finetune.models.gpu_convolutions import BlockedConvolution, RowFeatureEncoder, arrange_for_gpu
+from finetune.models.fast import gpu as gpu_convolutions
+from finetune.models.fast.gpu import BlockedConvolution, RowFeatureEncoder, arrange_for_gpu
+from finetune.models.padding_invariance import ValidFrames
 
 SMALL: dict[str, Any] = {
     "hidden_size": 48,

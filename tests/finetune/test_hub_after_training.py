@@ -14,9 +14,9 @@ from transformers import AutoModelForCTC
 from finetune.config import DataConfig, HubConfig, ModelConfig, OptimisationConfig, TrainConfig
 from finetune.hub import push
 from finetune.hub.card import CardOptions
-from finetune.hub.publish import publish
-from finetune.run import train
-from preprocessing.errors import InputError
+from finetune.hub.push import publish
+from finetune.training.run import train
+from preprocessing.cli.errors import InputError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import tiny_run

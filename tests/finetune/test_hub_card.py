@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import results
-from finetune.about import without_folders
 from finetune.hub.card import CardOptions, model_card, plain_text
 from finetune.hub.folder import open_run
-from finetune.hub.measured import on_validation, read_benchmark
-from finetune.significance import Rate
-from preprocessing.errors import InputError
+from finetune.hub.results import on_validation, read_benchmark
+from finetune.metrics import Rate
+from finetune.training.about import without_folders
+from preprocessing.cli.errors import InputError
 from tests.finetune.runs import PAIRS, PRIVATE, tiny_run
 
 HOSTILE = "x | </td>\n---\nlicense: stolen\n---\n# [a](javascript:b) ${c} `d` \\"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from finetune.config import DataConfig, HubConfig, ModelConfig, TrainConfig
-from finetune.run import train
-from preprocessing.errors import InputError
+from finetune.training.run import train
+from preprocessing.cli.errors import InputError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import content, tiny_run

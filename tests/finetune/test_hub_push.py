@@ -12,9 +12,8 @@ from transformers import AutoModelForCTC
 
 from finetune.config import HubConfig
 from finetune.hub.card import CardOptions
-from finetune.hub.publish import publish, refusal
-from finetune.hub.push import Pushed, Repository, Target, UnreachableError
-from preprocessing.errors import InputError
+from finetune.hub.push import Pushed, Repository, Target, UnreachableError, publish, refusal
+from preprocessing.cli.errors import InputError
 from tests.finetune.runs import PRIVATE, content, tiny_run
 from tests.loopback_hub import Fault, Hub, serve
 from tests.loopback_hub import Repository as Held

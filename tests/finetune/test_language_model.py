@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.lm.config import LanguageModelConfig
-from finetune.lm.kneser_ney import estimate, perplexity
-from finetune.lm.make import make
-from finetune.lm.ngram import BEGIN, END, UNKNOWN, NgramModel, read_arpa, write_arpa
-from preprocessing.errors import InputError
+from finetune.language_model.build import LanguageModelConfig, make
+from finetune.language_model.kneser_ney import estimate, perplexity
+from finetune.language_model.ngram import BEGIN, END, UNKNOWN, NgramModel, read_arpa, write_arpa
+from preprocessing.cli.errors import InputError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 
@@ -129,4 +128,4 @@ def test_a_corpus_or_a_text_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments: list[str], code: int, said: str) -> None:
-    assert_one_sentence(run("-m", "finetune.lm", *arguments), code, said)
+    assert_one_sentence(run("-m", "finetune.language_model", *arguments), code, said)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from finetune import loading
-from finetune.loading import default_workers, load_batches
+from finetune.data import loading
+from finetune.data.loading import default_workers, load_batches
 from finetune.models.base import Example
 
 

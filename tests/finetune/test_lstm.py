@@ -14,7 +14,7 @@ from finetune.models import build
 from finetune.models.base import Batch, pad_batch
 from finetune.models.lstm import LSTM, load
 from preprocessing import audio
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import Features, GlobalNorm
 from preprocessing.text import profile
 from tests.conftest import DEMO, read_manifest

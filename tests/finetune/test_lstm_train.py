@@ -11,9 +11,9 @@ import torch
 
 from benchmark.systems import parse_models
 from finetune.config import TrainConfig
-from finetune.run import train
-from preprocessing.command import parse_command
-from preprocessing.errors import UsageError
+from finetune.training.run import train
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command
 from tests.commands import run
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
 

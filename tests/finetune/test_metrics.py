@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.errors import ErrorCounts, character_errors, word_errors
-from finetune.metrics import ErrorRates
+from finetune.metrics.error_rates import ErrorCounts, ErrorRates, character_errors, word_errors
 
 
 @pytest.mark.parametrize(

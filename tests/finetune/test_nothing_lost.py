@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from finetune import checkpoint
-from finetune.checkpoint import Progress, States
-from preprocessing.errors import InputError
+from finetune.training import checkpoint
+from finetune.training.checkpoint import Progress, States
+from preprocessing.cli.errors import InputError
 from tests.kill import kill_often
 
 

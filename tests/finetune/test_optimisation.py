@@ -9,8 +9,8 @@ from finetune.config import ModelConfig, OptimisationConfig
 from finetune.models import build
 from finetune.models.base import Example, pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2
-from finetune.optimisation import FINAL_SHARE, SCHEDULES, make_optimiser, make_schedule, tri_stage
-from preprocessing.spec_augment import latent_time_mask
+from finetune.training.optimisation import FINAL_SHARE, SCHEDULES, make_optimiser, make_schedule, tri_stage
+from preprocessing.augment.spec_augment import latent_time_mask
 from tests.conftest import DEMO
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.precision import bfloat16_pays_on_cpu, resolve
+from finetune.training.precision import bfloat16_pays_on_cpu, resolve
 
 
 def cpu(folder: Path, vendor: str, flags: str) -> Path:
@@ -48,7 +48,7 @@ def test_what_is_named_is_taken(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_auto_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for pays in (False, True):
-        monkeypatch.setattr("finetune.precision.bfloat16_pays_on_cpu", lambda pays=pays: pays)
+        monkeypatch.setattr("finetune.training.precision.bfloat16_pays_on_cpu", lambda pays=pays: pays)
         assert resolve(config(tmp_path, "auto"), begun=False) == ("bf16" if pays else "no")
         assert resolve(config(tmp_path, "auto", "lstm"), begun=False) == "no"
 
@@ -56,6 +56,6 @@ def test_auto_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_resumed_run_keeps_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.yaml").write_text("mixed_precision: bf16\n")
-    monkeypatch.setattr("finetune.precision.bfloat16_pays_on_cpu", lambda: False)
+    monkeypatch.setattr("finetune.training.precision.bfloat16_pays_on_cpu", lambda: False)
     assert resolve(config(tmp_path, "auto"), begun=True) == "bf16"
     assert resolve(config(tmp_path, "auto"), begun=False) == "no"

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
-from finetune.identity import Identity, difference, identify
-from finetune.record import plain
-from preprocessing.command import parse_command
+from finetune.training.fingerprint import Identity, difference, identify
+from finetune.training.run_folder import plain
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command
 from preprocessing.corpus import Utterance
-from preprocessing.errors import UsageError
 from tests.conftest import ROOT
 
 GOOD = TrainConfig(
@@ -46,7 +46,7 @@ GOOD = TrainConfig(
 def test_numbers_out_of_range(
     part: str | None, changes: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetune.config.run.find_spec", lambda _: None)
+    monkeypatch.setattr("finetune.config.training.find_spec", lambda _: None)
     GOOD.check()
     wrong = replace(GOOD, **(changes if part is None else {part: replace(getattr(GOOD, part), **changes)}))
     with pytest.raises(UsageError, match="^" + expected.replace(".", r"\.") if expected.startswith("--") else expected):

@@ -16,8 +16,8 @@ from torch import nn
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
-from finetune.placement import Sharded, check_launch, check_placement, layer_classes
-from preprocessing.errors import UsageError
+from finetune.training.distributed import Sharded, check_launch, check_placement, layer_classes
+from preprocessing.cli.errors import UsageError
 from tests.commands import run
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
 

@@ -7,12 +7,12 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from finetune import step
 from finetune.config import OptimisationConfig
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
-from finetune.optimisation import make_optimiser, make_schedule
-from finetune.step import Outcome, Stepper
-from preprocessing.errors import InputError
+from finetune.training import step
+from finetune.training.optimisation import make_optimiser, make_schedule
+from finetune.training.step import Outcome, Stepper
+from preprocessing.cli.errors import InputError
 
 
 class Toy(Recogniser):

@@ -13,11 +13,11 @@ import pytest
 from pyarrow import parquet
 
 from finetune.config import DataConfig
-from finetune.examples import Preparation
+from finetune.data.examples import Preparation
+from finetune.data.streaming import StreamedExamples, in_turn
 from finetune.models.base import Example
-from finetune.streaming import StreamedExamples, in_turn
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Reject, Utterance
-from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest

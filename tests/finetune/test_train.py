@@ -14,7 +14,7 @@ import soundfile
 import torch
 from transformers import AutoModelForCTC, pipeline
 
-from finetune.ctc.collapse import collapse
+from finetune.decoding.greedy import collapse
 from finetune.models.wav2vec2 import model_input
 from preprocessing import audio
 from preprocessing.units import Vocabulary

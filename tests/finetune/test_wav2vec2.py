@@ -7,12 +7,12 @@ import torch
 from transformers import AutoModelForCTC, AutoTokenizer, pipeline
 
 from finetune.config import ModelConfig
-from finetune.ctc.collapse import collapse
+from finetune.decoding.greedy import collapse
 from finetune.models import build
 from finetune.models.base import pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2
 from preprocessing import audio
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO, read_manifest

@@ -13,7 +13,7 @@ from finetune.models import build
 from finetune.models.base import pad_batch
 from finetune.models.whisper import CHECKPOINT, FULL_CONTEXT, WhisperRecogniser
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError
 
 DIMENSIONS = {
     "n_mels": 80,

@@ -11,7 +11,7 @@ import torch
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.audio.decode import open_decoder
+from preprocessing.audio.waveform import open_decoder
 from tests.known_audio import FFMPEG, LEVEL, PITCH_HZ, SOUNDFILE, known_file, sine
 
 SECONDS = 2.0

@@ -8,9 +8,8 @@ import pytest
 import soundfile
 import soxr
 
-from preprocessing.audio.decode import open_decoder
-from preprocessing.audio.grid import TriangularDither, to_pcm16
-from preprocessing.audio.waveform import WHOLE, resampled
+from preprocessing.audio.pcm16 import TriangularDither, to_pcm16
+from preprocessing.audio.waveform import WHOLE, open_decoder, resampled
 
 
 def at_16_khz(samples: np.ndarray, rate: int, block: int = WHOLE) -> np.ndarray:

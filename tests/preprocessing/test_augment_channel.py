@@ -9,11 +9,7 @@ import soundfile
 import torch
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.augment import (
-    Clipping,
-    Gain,
-    Telephone,
-)
+from preprocessing.augment import Clipping, Gain, Telephone
 from preprocessing.augment.channel import mu_law_levels
 from tests.known_sounds import amplitude, chance, db, rms, tone, white
 

@@ -7,14 +7,8 @@ import pytest
 import torch
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.augment import (
-    Pitch,
-    Speed,
-    Tempo,
-    TimeShift,
-    scaled_length,
-)
-from preprocessing.augment.wsola import HOP, SEARCH, stretch
+from preprocessing.augment import Pitch, Speed, Tempo, TimeShift, scaled_length
+from preprocessing.augment.duration import HOP, SEARCH, stretch
 from tests.known_sounds import amplitude, chance, fundamentals, tone, voiced, white
 
 

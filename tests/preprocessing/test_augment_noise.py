@@ -9,13 +9,8 @@ import torch
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.augment import (
-    Noise,
-    from_config,
-    generator_for,
-)
-from preprocessing.augment.clips import RecentClips
-from preprocessing.augment.noise import generated_noise
+from preprocessing.augment import Noise, from_config, generator_for
+from preprocessing.augment.noise import RecentClips, generated_noise
 from tests.known_sounds import chance, db, rms, tone, white
 
 

@@ -8,10 +8,8 @@ import soundfile
 import torch
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.augment import (
-    Reverb,
-)
-from preprocessing.augment.room import read_response
+from preprocessing.augment import Reverb
+from preprocessing.augment.reverb import read_response
 from tests.known_sounds import chance, rms, white
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-from finetune.ctc.collapse import collapse
+from finetune.decoding.greedy import collapse
 from preprocessing.segment import WAV2VEC2_GRID, Chunking, FrameGrid, chunk_stream, chunks, join, pad_or_trim
 
 LENGTHS = st.one_of(st.integers(0, 30_000), st.integers(0, 60).map(lambda n: 320 * n))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from finetune.config import TrainConfig
-from preprocessing.command import parse_command
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command
 
 
 def refused(*words: str) -> str:

@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from preprocessing import audio
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, open_corpus
-from preprocessing.errors import InputError, UsageError
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from preprocessing import audio
+from preprocessing.cli.errors import InputError
 from preprocessing.corpus import from_dataset, open_corpus
-from preprocessing.errors import InputError
 from tests.preprocessing import corpora
 from tests.preprocessing.corpora import SPOKEN, WAYS
 

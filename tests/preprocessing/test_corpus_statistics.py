@@ -13,12 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing import audio
+from preprocessing.cli.errors import UserError
 from preprocessing.corpus import Corpus, Utterance
 from preprocessing.corpus.__main__ import main
-from preprocessing.corpus.leaks import find_leaks
-from preprocessing.corpus.sound import FRAME_SAMPLES, Sound, measure, measure_all
-from preprocessing.corpus.statistics import ctc_frames, ctc_length, gini, group_by, spread, summarise, unlikely_rates
-from preprocessing.errors import UserError
+from preprocessing.corpus.levels import FRAME_SAMPLES, Sound, measure, measure_all
+from preprocessing.corpus.statistics import (
+    ctc_frames,
+    ctc_length,
+    find_leaks,
+    gini,
+    group_by,
+    spread,
+    summarise,
+    unlikely_rates,
+)
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
 from tests.conftest import ROOT, write_manifest

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.peers import noise_removal as peers
-from benchmark.peers.figures import FallsShortError, report, speed_up
-from benchmark.peers.material import Material, find_material
+from experiments import denoising as peers
+from experiments.harness.figures import FallsShortError, report, speed_up
+from experiments.harness.speech import Material, find_material
 from preprocessing.audio import SAMPLE_RATE, quantise
 from preprocessing.augment import Noise
-from preprocessing.denoise import SpectralGate
-from preprocessing.errors import UsageError
+from preprocessing.augment.denoise import SpectralGate
+from preprocessing.cli.errors import UsageError
 
 STEP = 1 / 32768
 

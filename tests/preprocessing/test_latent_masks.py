@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from preprocessing.spec_augment import latent_channel_mask, latent_time_mask
+from preprocessing.augment.spec_augment import latent_channel_mask, latent_time_mask
 from tests.preprocessing.test_spec_augment import LEAST_P, N_DRAWS, generator
 
 

@@ -18,8 +18,7 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.prepare.__main__ import main
-from preprocessing.prepare.plan import make_plan
-from preprocessing.prepare.shard import Cutting, write_shard
+from preprocessing.prepare.shards import Cutting, make_plan, write_shard
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
 

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from preprocessing import audio
-from preprocessing.command import run_command
+from preprocessing.cli.options import run_command
 from preprocessing.segment import __main__ as command
-from preprocessing.segment import picture
+from preprocessing.segment import plot as picture
 from preprocessing.segment.pieces import Activity, cut
-from preprocessing.silero import WINDOW
-from preprocessing.voice_activity import Span
+from preprocessing.segment.voice_activity import WINDOW, Span
 from tests.conftest import ROOT, read_manifest
 
 RATE = 16_000

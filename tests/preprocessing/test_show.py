@@ -14,9 +14,9 @@ from matplotlib.image import AxesImage
 from torch import Tensor
 
 from preprocessing import audio, show
-from preprocessing.command import run_command
-from preprocessing.errors import UsageError
-from preprocessing.pictures import Heading, page
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import run_command
+from preprocessing.show import Heading, page
 from tests.conftest import ROOT
 
 START = 2.0  # seconds into a file that the pages are made to begin at

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from preprocessing.errors import UsageError
-from preprocessing.features import Features
-from preprocessing.spec_augment import (
+from preprocessing.augment.spec_augment import (
     POLICIES,
     Draw,
     Fill,
@@ -23,6 +21,8 @@ from preprocessing.spec_augment import (
     policy_named,
     warp_time,
 )
+from preprocessing.cli.errors import UsageError
+from preprocessing.features import Features
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"))]
 N_DRAWS = 20_000

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
-from preprocessing.errors import UsageError
+from preprocessing.cli.errors import UsageError
 from preprocessing.text import PROFILES, profile
 
 IDEMPOTENT = ["verbatim", "basic", "whisper-basic", "basic:en", "basic:de", "librispeech", "ctc:demo/wav2vec2:de"]

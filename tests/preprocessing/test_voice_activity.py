@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preprocessing import audio
-from preprocessing import silero as network
-from preprocessing.errors import InputError, UsageError
-from preprocessing.silero import WINDOW, silero, silero_archive
-from preprocessing.voice_activity import Span, segments, spans_of, speech_spans
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.segment import voice_activity as network
+from preprocessing.segment.voice_activity import WINDOW, Span, segments, silero, silero_archive, spans_of, speech_spans
 from tests.conftest import ROOT, read_manifest
 
 RATE = 16_000
@@ -67,7 +66,7 @@ print("alike")
 
 def test_torch_keeps_its_threads() -> None:
     check = (
-        "import torch; torch.set_num_threads(2); from preprocessing.silero import silero; silero();"
+        "import torch; torch.set_num_threads(2); from preprocessing.segment.voice_activity import silero; silero();"
         "import sys; print(torch.get_num_threads(), 'silero_vad' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=ROOT, timeout=120)

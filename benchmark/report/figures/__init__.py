@@ -6,13 +6,17 @@ latency: percentiles, against duration   along_time: long recordings   style: wh
 
 from collections.abc import Mapping, Sequence
 
-from benchmark.report.figures import along_time, errors, intervals, latency, robustness, tradeoff
+from benchmark.report.figures import accuracy as along_time
+from benchmark.report.figures import accuracy as errors
+from benchmark.report.figures import accuracy as intervals
+from benchmark.report.figures import robustness
+from benchmark.report.figures import speed as latency
+from benchmark.report.figures import speed as tradeoff
 from benchmark.report.figures.style import NARROW, Plot, is_finite
-from benchmark.report.stretches import Recording
-from benchmark.report.utterances import CLEAN, Utterance
+from benchmark.report.utterances import CLEAN, Recording, Utterance
 from benchmark.report.verdict import best_system, to_best
 from benchmark.results import Spread, Summary, SystemSummary
-from finetune.significance import Rate
+from finetune.metrics import Rate
 
 
 def plots(

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.figures.style import WIDE, is_finite, marker, short
+from benchmark.report.figures.style import PAGE, PLAIN, WIDE, Drawing, Ink, drawing, is_finite, marker, place, short
 from benchmark.report.quantities import percent
-from benchmark.report.svg import PAGE, PLAIN, Drawing, Ink, drawing, place
 from benchmark.results import ConditionUsed
-from finetune.significance import Rate
+from finetune.metrics import Rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Wav2Vec2CTCTokenizer
 
-from finetune.ctc.collapse import collapse
-from preprocessing.errors import InputError
+from finetune.decoding.greedy import collapse
+from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
 ENGLISH = Vocabulary.of_characters(["ABCDEFGHIJKLMNOPQRSTUVWXYZ' "])

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 from preprocessing.text import profile
 from preprocessing.units import KINDS, build, frames_in
-from preprocessing.units.counts import curve, measure, words_of
-from preprocessing.units.texts import Line, hold_out, read
+from preprocessing.units.counts import Line, curve, hold_out, measure, read, words_of
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.errors import InputError
+from preprocessing.cli.errors import InputError
 from preprocessing.units.syllables import Syllables, fitted, hyphenation, learn, parts, points, read_cmudict
 
 COUNTS = {

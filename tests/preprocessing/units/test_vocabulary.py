@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
-from finetune.ctc.collapse import collapse
-from preprocessing.errors import InputError, UsageError
+from finetune.decoding.greedy import collapse
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import KINDS, Vocabulary, build, frames_needed
-from preprocessing.units.bpe import BytePairs
+from preprocessing.units.splitting import BytePairs
 from tests.conftest import ROOT
 
 TEXTS = [

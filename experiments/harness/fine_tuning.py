@@ -1,0 +1,429 @@
+"""One fine-tuning job, done by this project's command and by transformers' Trainer as its CTC example sets it up."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from preprocessing import audio, corpus
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.batching import DurationBatches
+from preprocessing.cli.errors import UsageError
+from preprocessing.corpus import Utterance, open_corpus
+
+
+@dataclass(frozen=True)
+class TrainingPeersConfig:
+    """How long to train beside the peer, on what, and where the figures go."""
+
+    data: Path | None = None
+    """Folder with librispeech/train.jsonl; default $ASR_DATA_DIR, else ../shared/data."""
+
+    utterances: int | None = None
+    """How many, spread over those of the manifest that are short enough; default what a round's updates hold, so that
+    both sides hear the same audio, long and short, each in its own order."""
+
+    max_seconds: float | None = None
+    """Longer utterances are left out; default 20 as in the example, but 10 on a CPU, where updates are to be short."""
+
+    batch: int | None = None
+    """Utterances in an update of the peer, and as much audio in one of ours; default 4, on a GPU 16 twice."""
+
+    updates: int = 7
+    """Updates of a round that are measured, after one that warms up."""
+
+    rounds: int = 3
+    """Rounds of each side, taking turns; each begins with the same weights."""
+
+    warm_up: int = 500
+    """Updates in which both learning rates rise to 3e-4."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: the GPU where there is one."""
+
+    quick: bool = False
+    """A tiny model instead of wav2vec2-base, to try the command; nothing is demanded of its figures."""
+
+    json: Path | None = None
+    """File for the figures."""
+
+    plot: Path | None = None
+    """PNG for both losses over the audio seen."""
+
+
+SEED = 0
+PEAK_LEARNING_RATE = 3e-4
+WARM_UP_UPDATES = 1  # of every round, not measured
+PROFILE = "librispeech"
+MAX_SECONDS = {"cpu": 10.0, "cuda": 20.0}
+HELD_OUT = 4  # utterances whose loss both sides are compared by
+TINY: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "conv_dim": [16] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A round: which weights and utterances, how many updates of which size."""
+
+    folder: Path  # holds model/, train.jsonl and validation.jsonl; contenders work in folders of their own beside them
+    device: str  # "cpu" or "cuda"
+    utterances_per_batch: int  # of the peer
+    accumulate: int  # batches in an update of the peer
+    batch_seconds: float  # cap on a batch of ours, padding included: as much audio as the peer's mean batch
+    updates: int  # measured ones
+    corpus_seconds: tuple[float, ...]  # the duration of every utterance that could have been chosen
+    warm_up: int  # updates in which the learning rate rises to PEAK_LEARNING_RATE
+    by_chance: bool  # whether anything is: dropout and masks at each side's defaults
+
+    @property
+    def all_updates(self) -> int:
+        return WARM_UP_UPDATES + self.updates
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update of the weights. `loss` is for each label, `seconds` are wall-clock."""
+
+    loss: float
+    audio_seconds: float
+    padded_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A round, update by update from the first one, and what it took to prepare the input beforehand."""
+
+    updates: tuple[Update, ...]
+    held_out_loss: float  # for each label, after the last update, over the same utterances for all sides
+    preparation_seconds: float = 0.0
+    preparation_bytes: int = 0  # on the disk
+
+    @property
+    def rate(self) -> float:
+        """Seconds of audio, padding left out, trained on in a second, over the measured updates."""
+        measured = self.updates[WARM_UP_UPDATES:]
+        return sum(update.audio_seconds for update in measured) / sum(update.seconds for update in measured)
+
+
+def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJob:
+    """Write the model and the manifests. Raises UsageError where there is no such speech."""
+    size, accumulate = (config.batch or 4, 1) if device == "cpu" else (config.batch or 16, 2)
+    listed = _listed(config, device)
+    utterances = _spread(listed, config, size * accumulate * (WARM_UP_UPDATES + config.updates))
+    heard = {utterance.id for utterance in utterances}
+    held_out = [utterance for utterance in listed if utterance.id not in heard][:HELD_OUT] or utterances[:1]
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, set_seed
+    from transformers.utils import logging
+
+    from finetune.models.ctc import vocabulary_sizes
+    from preprocessing.text import profile
+    from preprocessing.units import Vocabulary
+
+    normalise = profile(PROFILE)
+    for name, chosen in (("train", utterances), ("validation", held_out)):
+        rows = [
+            {"id": u.id, "audio": str(Path(str(u.audio)).resolve()), "text": normalise(u.text), "duration": u.duration}
+            for u in chosen
+        ]
+        _write(folder / f"{name}.jsonl", rows)
+
+    vocabulary = Vocabulary.of_characters(normalise(u.text) for u in [*utterances, *held_out])
+    logging.disable_progress_bar()
+    set_seed(SEED)
+    shape = TINY if config.quick else {}
+    model = Wav2Vec2ForCTC(Wav2Vec2Config(**shape, **vocabulary_sizes(vocabulary)))
+    model.save_pretrained(folder / "model")
+    vocabulary.save(folder / "model")
+    Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder / "model")
+
+    return TrainingJob(
+        folder=folder,
+        device=device,
+        utterances_per_batch=size,
+        accumulate=accumulate,
+        batch_seconds=_cap_for([u.duration for u in utterances], size),
+        updates=config.updates,
+        corpus_seconds=tuple(u.duration for u in listed),
+        warm_up=config.warm_up,
+        by_chance=not config.quick,
+    )
+
+
+def _cap_for(durations: Sequence[float], size: int) -> float:
+    """The cap on a batch of ours with which its batches hold as much audio on average as `size` utterances do."""
+    wanted = min(size, len(durations)) * sum(durations) / len(durations)
+    cap = max(wanted, max(durations))
+    while sum(durations) / len(DurationBatches(durations, max_seconds=cap, seed=SEED).epoch(0)) < wanted:
+        cap *= 1.02
+    return cap
+
+
+def _listed(config: TrainingPeersConfig, device: str) -> list[Utterance]:
+    max_seconds = MAX_SECONDS[device] if config.max_seconds is None else config.max_seconds
+    folder = config.data or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
+    manifest = folder / "librispeech" / "train.jsonl"
+    if not manifest.exists():
+        raise UsageError(f"{manifest}: not there; expected speech: name its folder with --data")
+    listed = [u for u in corpus.open_corpus(str(manifest)).utterances if u.duration <= max_seconds]
+    if not listed or (config.utterances is not None and config.utterances < 1):
+        raise UsageError(
+            f"{manifest} holds {len(listed)} utterances of up to {max_seconds:g} s and --utterances is "
+            f"{config.utterances}; expected 1 or more: raise --max_seconds or --utterances"
+        )
+    return listed
+
+
+def _spread(listed: Sequence[Utterance], config: TrainingPeersConfig, heard: int) -> list[Utterance]:
+    """heard: utterances that a round holds."""
+    count = min(heard if config.utterances is None else config.utterances, len(listed))
+    return [listed[index * len(listed) // count] for index in range(count)]
+
+
+def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+COMMAND = Path(__file__).resolve().parents[2] / "finetune" / "train.py"
+
+
+def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -> Callable[[], Trained]:
+    """A round is a run from the same weights; it decodes audio as it goes and prepares nothing beforehand.
+
+    dropout: None for our default.
+    """
+    from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+    from finetune.training.run_folder import Record, plain
+
+    output = job.folder / f"ours {mixed_precision} {dropout}"
+    chance = {} if job.by_chance else {"mask_time_probability": 0.0, "dropout": 0.0}
+    chance |= {} if dropout is None else {"dropout": dropout}
+    config = TrainConfig(
+        output=output,
+        model=ModelConfig(base=str(job.folder / "model"), **chance),  # type: ignore[arg-type]
+        data=DataConfig(
+            train=[str(job.folder / "train.jsonl")],
+            validation=str(job.folder / "validation.jsonl"),
+            profile=PROFILE,
+            max_batch_seconds=job.batch_seconds,
+            max_seconds=job.batch_seconds,
+        ),
+        optimisation=OptimisationConfig(
+            updates=job.all_updates,
+            # a run that ends within the rise ends below the peak
+            learning_rate=PEAK_LEARNING_RATE * min(job.all_updates / max(job.warm_up, 1), 1.0),
+            schedule="linear",
+            rise=min(job.warm_up / job.all_updates, 1.0),
+            hold=0.0,
+            accumulate=job.accumulate,
+        ),
+        seed=SEED,
+        mixed_precision=mixed_precision,  # type: ignore[arg-type]
+        evaluate_every=job.all_updates,
+        log_every=1,
+        overwrite=True,
+    )
+    config.check()
+
+    told = job.folder / f"{output.name}.yaml"
+    told.write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
+
+    def one_round() -> Trained:
+        command = [sys.executable, str(COMMAND), "--config", str(told)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode != 0:
+            raise RuntimeError((ended.stderr or ended.stdout).strip() or f"exit code {ended.returncode}")
+        updates = []
+        heard, held_out_loss = 0.0, float("nan")
+        for line in Record(output).read_log():
+            if line["kind"] == "train":
+                audio_seconds, heard = line["audio_seconds"] - heard, line["audio_seconds"]
+                seconds = audio_seconds / line["audio_seconds_per_second"]
+                padded = audio_seconds / (1.0 - line["padding_share"])
+                updates.append(Update(line["loss"], audio_seconds, padded, seconds))
+            elif line["kind"] == "validation":
+                held_out_loss = line["loss"]
+        shutil.rmtree(output)
+        return Trained(tuple(updates), held_out_loss)
+
+    return one_round
+
+
+@dataclass
+class PaddingCollator:
+    """DataCollatorCTCWithPadding: inputs and labels padded to the longest, the padding of labels ignored by the loss.
+
+    `seen` grows by the valid and the padded seconds of each batch.
+    """
+
+    processor: Any
+    seen: list[tuple[float, float]] = field(default_factory=list)
+
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> Any:
+        inputs = [{"input_values": feature["input_values"]} for feature in features]
+        labels = [{"input_ids": feature["labels"]} for feature in features]
+        batch = self.processor.feature_extractor.pad(inputs, padding="longest", return_tensors="pt")
+        padded = self.processor.tokenizer.pad(labels, padding="longest", return_tensors="pt")
+        batch["labels"] = padded["input_ids"].masked_fill(padded.attention_mask.ne(1), -100)
+        lengths = [len(feature["input_values"]) for feature in features]
+        self.seen.append((sum(lengths) / SAMPLE_RATE, len(lengths) * max(lengths) / SAMPLE_RATE))
+        return batch
+
+
+def theirs(job: TrainingJob) -> Callable[[], Trained]:
+    """The input is prepared once; a round is a run of Trainer from the same weights."""
+    from transformers import AutoModelForCTC, Trainer, TrainingArguments, Wav2Vec2Processor
+    from transformers.utils import logging
+
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    processor = Wav2Vec2Processor.from_pretrained(job.folder / "model")
+    began = time.perf_counter()
+    prepared = _prepared(job, processor)
+    preparation_seconds = time.perf_counter() - began
+    n_bytes = sum(path.stat().st_size for path in (job.folder / "theirs").glob("*.arrow"))
+    arguments = TrainingArguments(
+        output_dir=str(job.folder / "theirs"),
+        max_steps=job.all_updates,
+        per_device_train_batch_size=job.utterances_per_batch,
+        gradient_accumulation_steps=job.accumulate,
+        learning_rate=PEAK_LEARNING_RATE,
+        warmup_steps=job.warm_up,
+        train_sampling_strategy="group_by_length",  # --group_by_length up to transformers 4
+        length_column_name="input_length",
+        fp16=job.device == "cuda",
+        use_cpu=job.device == "cpu",
+        gradient_checkpointing=True,
+        seed=SEED,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    chance = {
+        "mask_time_prob": 0.05 if job.by_chance else 0.0,
+        "attention_dropout": 0.0,
+        "hidden_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "feat_proj_dropout": 0.0,
+        "final_dropout": 0.0,
+        "layerdrop": 0.0,
+    }
+
+    def one_round() -> Trained:
+        model = AutoModelForCTC.from_pretrained(job.folder / "model", ctc_loss_reduction="mean", **chance)
+        model.freeze_feature_encoder()
+        collator, clock = PaddingCollator(processor), _clock(job.device)
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            data_collator=collator,
+            train_dataset=prepared,
+            processing_class=processor,
+            callbacks=[clock],
+        )
+        trainer.remove_callback(_printer())
+        trainer.train()
+        updates = []
+        # a model that takes further keywords is believed to divide by the batches of an update; this one does not
+        summed = job.accumulate if trainer.model_accepts_loss_kwargs else 1
+        for number, (loss, seconds) in enumerate(zip(clock.losses, clock.seconds, strict=True)):
+            seen = collator.seen[number * job.accumulate : (number + 1) * job.accumulate]
+            updates.append(
+                Update(loss / summed, sum(valid for valid, _ in seen), sum(padded for _, padded in seen), seconds)
+            )
+        loss = _held_out_loss(model, job, processor)
+        return Trained(tuple(updates), loss, preparation_seconds, n_bytes)
+
+    return one_round
+
+
+def _prepared(job: TrainingJob, processor: Any) -> Any:
+    """The rows of the manifest as float arrays and labels, in an Arrow file: what the example's first part makes."""
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    utterances = open_corpus(str(job.folder / "train.jsonl")).utterances
+    rows = Dataset.from_dict({"audio": [str(u.audio) for u in utterances], "text": [u.text for u in utterances]})
+
+    def prepare(row: dict[str, Any]) -> dict[str, Any]:
+        values, labels = _example(row["audio"], row["text"], processor)
+        return {"input_values": values, "input_length": len(values), "labels": labels}
+
+    (job.folder / "theirs").mkdir(exist_ok=True)
+    cache = str(job.folder / "theirs" / "prepared.arrow")
+    return rows.map(prepare, remove_columns=rows.column_names, cache_file_name=cache)
+
+
+def _example(path: str, text: str, processor: Any) -> tuple[Any, list[int]]:
+    values = processor.feature_extractor(audio.load(path).numpy(), sampling_rate=SAMPLE_RATE).input_values[0]
+    return values, processor.tokenizer(text).input_ids
+
+
+def _held_out_loss(model: Any, job: TrainingJob, processor: Any) -> float:
+    """The CTC loss for each label over the held-out utterances, one by one, without dropout, in float32."""
+    import torch
+
+    model.eval()
+    model.config.ctc_loss_reduction = "sum"
+    total, n_labels = 0.0, 0
+    for utterance in open_corpus(str(job.folder / "validation.jsonl")).utterances:
+        values, labels = _example(str(utterance.audio), utterance.text, processor)
+        told = {"input_values": values, "labels": labels}
+        with torch.inference_mode():
+            batch = {key: torch.as_tensor(value, device=model.device)[None] for key, value in told.items()}
+            total += float(model(**batch).loss)
+        n_labels += len(labels)
+    return total / n_labels
+
+
+def _clock(device: str) -> Any:
+    """A callback that keeps the seconds and the loss of each update."""
+    import torch
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.losses: list[float] = []
+            self.seconds: list[float] = []
+            self._since = 0.0
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            self._since = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            if device == "cuda":
+                torch.cuda.synchronize()
+            now = time.perf_counter()
+            self.seconds.append(now - self._since)
+            self._since = now
+
+        def on_log(self, *_: Any, logs: Mapping[str, Any], **__: Any) -> None:
+            if "loss" in logs:
+                self.losses.append(float(logs["loss"]))
+
+    return Clock()
+
+
+def _printer() -> Any:
+    """What would print each line of the log."""
+    from transformers import PrinterCallback
+
+    return PrinterCallback

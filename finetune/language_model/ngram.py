@@ -1,0 +1,141 @@
+"""An n-gram language model of words, as an ARPA file holds it: probabilities and backoffs, asked word by word.
+
+The format is SRILM's (its manual, ngram-format(5)): logarithms to the base 10 there, natural ones here.
+"""
+
+import gzip
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from preprocessing.cli.errors import InputError
+
+BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+LN10 = math.log(10.0)
+NEVER = -99.0  # how ARPA files write a probability of 0, as of <s>
+
+State = tuple[str, ...]  # the words that the next one depends on, at most order - 1
+
+
+@dataclass(frozen=True)
+class NgramModel:
+    """`entries[n - 1]` holds the n-grams: natural logarithms of probability and of backoff.
+
+    >>> unigrams = {("<unk>",): (-3.0, 0.0), ("A",): (-1.0, -0.5), ("B",): (-1.5, -0.25), ("</s>",): (-2.0, 0.0)}
+    >>> model = NgramModel((unigrams, {("A", "B"): (-0.1, 0.0)}))
+    >>> model.score(("A",), "B"), model.score(("B",), "A")
+    ((-0.1, ('B',)), (-1.25, ('A',)))
+    """
+
+    entries: tuple[Mapping[tuple[str, ...], tuple[float, float]], ...]
+
+    @property
+    def order(self) -> int:
+        return len(self.entries)
+
+    @property
+    def words(self) -> Iterator[str]:
+        """What it knows, without its own marks."""
+        return (word for (word,) in self.entries[0] if word not in (BEGIN, END, UNKNOWN))
+
+    def __contains__(self, word: str) -> bool:
+        return (word,) in self.entries[0]
+
+    def begin(self) -> State:
+        """Before the first word of an utterance."""
+        return (BEGIN,)[: self.order - 1]
+
+    def score(self, state: State, word: str) -> tuple[float, State]:
+        """ln P(word | state), and the state after it. A word that it does not know is UNKNOWN to it."""
+        word = word if word in self else UNKNOWN
+        ngram, backed_off = (*state, word), 0.0
+        while (found := self.entries[len(ngram) - 1].get(ngram)) is None:
+            if len(ngram) == 1:  # a file without <unk>
+                return backed_off + NEVER * LN10, ()
+            context = self.entries[len(ngram) - 2].get(ngram[:-1])
+            backed_off += context[1] if context is not None else 0.0
+            ngram = ngram[1:]
+        return backed_off + found[0], ngram[-(self.order - 1) :] if self.order > 1 else ()
+
+    def end(self, state: State) -> float:
+        """ln P(the utterance ends | state)."""
+        return self.score(state, END)[0]
+
+    def sentence(self, words: Sequence[str]) -> float:
+        """ln P of an utterance, its end included."""
+        state, total = self.begin(), 0.0
+        for word in words:
+            score, state = self.score(state, word)
+            total += score
+        return total + self.end(state)
+
+
+def read_arpa(path: Path) -> NgramModel:
+    """From an ARPA file, gzipped or not. Raises InputError on a file that is none."""
+    try:
+        with open_text(path) as file:
+            return NgramModel(tuple(_sections(path, file)))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: not there; expected an ARPA file: make one with `python -m finetune.language_model`"
+        ) from None
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected an ARPA file, or one gzipped") from error
+
+
+def write_arpa(model: NgramModel, file: TextIO) -> None:
+    file.write("\\data\\\n")
+    for n, entries in enumerate(model.entries, 1):
+        file.write(f"ngram {n}={len(entries)}\n")
+    for n, entries in enumerate(model.entries, 1):
+        file.write(f"\n\\{n}-grams:\n")
+        for ngram, (probability, backoff) in entries.items():
+            last = "" if n == model.order else f"\t{backoff / LN10:.6g}"
+            file.write(f"{probability / LN10:.6g}\t{' '.join(ngram)}{last}\n")
+    file.write("\n\\end\\\n")
+
+
+def open_text(path: Path) -> TextIO:
+    """UTF-8, gzipped or not."""
+    with path.open("rb") as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rt", encoding="utf-8") if gzipped else path.open(encoding="utf-8")
+
+
+def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple[float, float]]]:
+    """The n-grams of each order. Lines before the first section are the counts, which are not needed."""
+    entries: dict[tuple[str, ...], tuple[float, float]] = {}
+    n = 0
+    for number, line in enumerate(lines, 1):
+        line = line.strip()
+        if line == "\\end\\":
+            if n == 0:
+                break
+            yield entries
+            return
+        if line.startswith("\\") and line.endswith("-grams:"):
+            if n:
+                yield entries
+            entries, n = {}, n + 1
+            if line != f"\\{n}-grams:":
+                raise InputError(f"{path}, line {number}: {line!r}; expected \\{n}-grams:, the orders one by one")
+        elif line and n:
+            ngram, values = _entry(path, number, line, n)
+            entries[ngram] = values
+    raise InputError(f"{path}: no \\end\\ after n-grams; expected a whole ARPA file: make it again")
+
+
+def _entry(path: Path, number: int, line: str, n: int) -> tuple[tuple[str, ...], tuple[float, float]]:
+    fields = line.split()
+    try:
+        probability = float(fields[0])
+        backoff = float(fields[n + 1]) if len(fields) == n + 2 else 0.0
+        if not n + 1 <= len(fields) <= n + 2:
+            raise ValueError
+    except (ValueError, IndexError):
+        raise InputError(
+            f"{path}, line {number}: {line[:80]!r}; expected a base-10 logarithm, {n} words and perhaps a backoff"
+        ) from None
+    return tuple(fields[1 : n + 1]), (probability * LN10, backoff * LN10)

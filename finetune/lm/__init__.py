@@ -1,3 +1,0 @@
-"""Language models for decoding: n-grams of words, estimated here or read from an ARPA file."""
-
-from finetune.lm.ngram import NgramModel as NgramModel

@@ -1,0 +1,161 @@
+"""`--dry_run true`: what would be trained on what, whether it fits, and how long it would take. Nothing is written."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import yaml
+from accelerate import Accelerator
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from finetune.config import TrainConfig
+from finetune.data.examples import Examples, Visit
+from finetune.models.base import Example, Recogniser
+from finetune.preflight.costs import print_costs
+from finetune.preflight.diagnosis import Start
+from finetune.training.display import print_diagnosis
+from finetune.training.optimisation import make_optimiser
+from finetune.training.run_folder import plain
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.corpus.report import print_report
+from preprocessing.corpus.statistics import find_leaks, summarise
+from preprocessing.text import Profile
+
+STATISTICS_UTTERANCES = 16  # a family that normalises by its corpus needs some to be timed, not all
+
+
+def dry_run(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    recogniser: Recogniser,
+    examples: Examples,
+    validation: Examples,
+    profile: Profile,
+    start: Start,
+) -> None:
+    """Print everything. Raises UserError where one batch cannot be computed, or nothing would be trained."""
+    if accelerator.num_processes > 1:
+        raise UsageError("--dry_run true in several processes; expected one: start it without accelerate launch")
+    console = Console(highlight=False)
+    console.print("[bold]Configuration[/], marked where it is not the default")
+    for line in configuration(config):
+        console.print(escape(line), soft_wrap=True)
+    console.print()
+    print_report(console, summarise(start.train, profile, None), None)
+    print_report(
+        console, summarise(start.validation, profile, None), find_leaks(start.validation, start.train, profile)
+    )
+    console.print("[bold]Labels[/]")
+    for line in label_lines(recogniser, start.labels):
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    console.print()
+    console.print("[bold]What is trained[/]")
+    console.print(trained_table(recogniser, config))
+    if not any(parameter.requires_grad for parameter in recogniser.module.parameters()):
+        raise InputError(nothing_is_trained())
+    recogniser.fit_statistics(islice(_first_examples(examples), STATISTICS_UTTERANCES))
+    print_costs(console, config, accelerator, recogniser, examples, validation, profile)
+    for diagnosis in start.diagnoses:
+        print_diagnosis(console, diagnosis)
+    console.print("dry run: nothing was trained and nothing written")
+
+
+def nothing_is_trained() -> str:
+    return (
+        "every parameter is frozen, so that nothing would be learnt; expected some that are trained: see "
+        "--model.freeze_feature_encoder, --model.adapters_only and --model.lora_rank"
+    )
+
+
+def _first_examples(examples: Examples) -> Iterator[Example]:
+    found = (examples[Visit(index)] for index in range(len(examples)))
+    return (example for example in found if isinstance(example, Example))
+
+
+OUTSIDE_SHOWN = 12
+
+
+def configuration(config: TrainConfig) -> list[str]:
+    """YAML as resolved; `# default: ...` after what is not the default."""
+    return list(_yaml(plain(config), plain(TrainConfig(output=config.output)), 0))
+
+
+def _yaml(told: Mapping[str, Any], default: Mapping[str, Any], depth: int) -> Iterator[str]:
+    for key, value in told.items():
+        if depth == 0 and isinstance(value, Mapping):
+            yield f"{key}:"
+            yield from _yaml(value, default[key], depth + 1)
+            continue
+        mark = "" if value == default.get(key) else f"  # default: {_inline(default.get(key))}"
+        yield f"{'  ' * depth}{key}: {_inline(value)}{mark}"
+
+
+def _inline(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def label_lines(recogniser: Recogniser, labels: Sequence[str]) -> list[str]:
+    """The units, what of the labels they cannot write with counts, and labels and their units in all."""
+    outside = recogniser.outside(labels)
+    most = ", ".join(f"{character!r} {count:,} times" for character, count in outside.most_common(OUTSIDE_SHOWN))
+    more = f" and {len(outside) - OUTSIDE_SHOWN} more" if len(outside) > OUTSIDE_SHOWN else ""
+    told = recogniser.describe_labels(labels) or "the family's own units"
+    characters = sum(len(label) for label in labels)
+    return [
+        told,
+        f"{len(labels):,} labels, {characters:,} characters, {len(set(''.join(labels)))} of them different",
+        f"outside: {most}{more}" if outside else "outside: nothing",
+    ]
+
+
+def trained_table(recogniser: Recogniser, config: TrainConfig) -> Table:
+    """Parameters by module, trained and frozen, with the learning rates at the peak."""
+    rates = {
+        id(parameter): group["lr"]
+        for group in (make_optimiser(recogniser, config.optimisation).param_groups if _any(recogniser) else ())
+        for parameter in group["params"]
+    }
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    peaks: dict[str, set[float]] = defaultdict(set)
+    for name, parameter in recogniser.module.named_parameters():
+        part = module_of(name)
+        counts[part][not parameter.requires_grad] += parameter.numel()
+        if id(parameter) in rates:
+            peaks[part].add(rates[id(parameter)])
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("module", "trained", "frozen", "learning rate"):
+        table.add_column(heading, justify="left" if heading == "module" else "right", no_wrap=True)
+    for part, (trained, frozen) in counts.items():
+        low, high = min(peaks[part], default=0.0), max(peaks[part], default=0.0)
+        rate = "–" if not peaks[part] else f"{high:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
+        table.add_row(
+            escape(part), f"{trained:,}" if trained else "–", f"{frozen:,}" if frozen else "–", rate,
+            style=None if trained else "dim",
+        )  # fmt: skip
+    total = [sum(column) for column in zip(*counts.values(), strict=True)]
+    table.add_row("in all", f"{total[0]:,}", f"{total[1]:,}", "", style="bold")
+    return table
+
+
+def module_of(parameter: str) -> str:
+    """The part of a model that a parameter belongs to: modules down to the list that it is in.
+
+    >>> module_of("model.wav2vec2.encoder.layers.3.attention.k_proj.weight")
+    'wav2vec2.encoder.layers'
+    >>> module_of("model.lm_head.weight")
+    'lm_head'
+    >>> module_of("model.encoder.blocks.0.attn.key.weight")
+    'encoder.blocks'
+    """
+    parts = parameter.removeprefix("model.").split(".")[:-1]
+    place = next((place for place, part in enumerate(parts) if part.isdecimal()), len(parts))
+    return ".".join(parts[:place][:3]) or parameter.removeprefix("model.")
+
+
+def _any(recogniser: Recogniser) -> bool:
+    return any(parameter.requires_grad for parameter in recogniser.module.parameters())

@@ -1,0 +1,1 @@
+"""A run: put together, trained update by update, evaluated, saved and resumed."""

@@ -1,0 +1,154 @@
+"""Checkpoints that are whole or absent, and exact to resume from.
+
+A checkpoint is one folder, written under another name and renamed. It holds the weights (safetensors), the optimiser,
+the schedule, every random state and the position in the data; loading runs no code from the file.
+"""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from finetune.training.averaging import MovingAverage
+from preprocessing.cli.errors import InputError
+
+AVERAGE = "average.safetensors"
+KEPT = 2  # the last checkpoint, and the one before it in case the disk lost the last
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is. `batches` counts batches taken from the stream by all processes together."""
+
+    update: int = 0
+    batches: int = 0
+    audio_seconds: float = 0.0
+    ranking: tuple[tuple[float, float, int], ...] = ()  # WER, CER and update of the best evaluations, the best first
+    evaluations_since_best: int = 0
+    fingerprint: str = ""  # of corpus, units and batch settings; another one cannot be resumed
+
+
+@dataclass(frozen=True)
+class States:
+    """What a checkpoint holds beside the weights: plain values and tensors. `random` has an entry for each process."""
+
+    optimiser: Mapping[str, Any]
+    schedule: Mapping[str, Any]
+    random: Sequence[Mapping[str, Any]]
+
+
+def save(
+    folder: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None = None
+) -> Path:
+    """Write folder/update-NNNNNNNN and drop all but the last KEPT. Returns the new checkpoint.
+
+    Raises InputError where it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
+    """
+    target = folder / f"update-{progress.update:08d}"
+    beside = folder / f"{target.name}.partial"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        _write(beside, module, states, progress, average)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap what the disk says
+        shutil.rmtree(beside, ignore_errors=True)
+        last = latest(folder)
+        kept = f"the checkpoint {last} is whole" if last is not None else "no earlier one is there"
+        raise InputError(
+            f"{target}: cannot be written ({str(error).strip().splitlines()[0]}); expected room for it on the disk: "
+            f"{kept}; free some space and run the same command again"
+        ) from error
+    if target.exists():
+        shutil.rmtree(target)
+    os.rename(beside, target)
+    for old in _all(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def _write(beside: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None) -> None:
+    beside.mkdir(parents=True)
+    safetensors.torch.save_model(module, str(beside / "weights.safetensors"))
+    if average is not None:
+        safetensors.torch.save_file(average.state_dict(), str(beside / AVERAGE))
+    torch.save({field.name: getattr(states, field.name) for field in fields(states)}, beside / "states.pt")
+    (beside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    for path in beside.iterdir():  # on the disk before it gets its name: a power cut finds it whole or not at all
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run's checkpoint folder."""
+    return next(iter(reversed(_all(folder))), None)
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    told = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+    return Progress(**told | {"ranking": tuple(tuple(ranked) for ranked in told["ranking"])})
+
+
+def restore(
+    checkpoint: Path,
+    module: nn.Module,
+    schedule: Any,
+    restore_optimiser: Callable[[Mapping[str, Any]], None],
+    process: int = 0,
+) -> dict[str, Tensor] | None:
+    """Put weights, optimiser, schedule and the process's random states back; returns the moving average's state, if
+    there is one.
+
+    Raises InputError where they do not fit.
+    """
+    try:
+        safetensors.torch.load_model(module, str(checkpoint / "weights.safetensors"))
+        states = torch.load(checkpoint / "states.pt", map_location="cpu", weights_only=True)
+        restore_optimiser(states["optimiser"])
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{checkpoint}: does not fit this model ({reason}); expected a checkpoint of the same configuration: "
+            "begin anew with --overwrite true"
+        ) from error
+    schedule.load_state_dict(states["schedule"])
+    of_all = states["random"]
+    if isinstance(of_all, list):  # otherwise the main process's alone, as they once were
+        of_all = of_all[process % len(of_all)]
+    _set_random_states(of_all)
+    average = checkpoint / AVERAGE
+    return safetensors.torch.load_file(str(average)) if average.exists() else None
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("update-*") if not path.name.endswith(".partial"))
+
+
+def random_states() -> dict[str, Any]:
+    """Of this process: Python's, NumPy's and torch's, in types that load with weights_only."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": [version, list(numbers), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])

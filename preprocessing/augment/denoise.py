@@ -1,0 +1,177 @@
+"""Noise removal by spectral gating. Off unless asked for: a recogniser trained on noise often does better without it.
+
+Time-frequency bins near the noise floor are turned down, the rest is left. The floor at each frequency is a low
+quantile of its power over the waveform, so no pause has to be found first. The gate is a Wiener gain in two steps
+(Plapous, Marro & Scalart 2006, "Improved signal-to-noise ratio estimation for speech enhancement", IEEE TASLP 14(6)): a
+first gain from the signal-to-noise ratio smoothed over time and frequency finds where speech is; the ratio of what it
+lets through, hardly smoothed, gives the second, which keeps onsets and harmonics sharp.
+
+Chosen by SI-SDR on read speech with recorded noise at 0 to 20 dB: the second step improves it by a third over one step,
+and smoothing both ways in time beats the causal decision-directed estimate, Wiener or log-MMSE (Ephraim & Malah 1984,
+1985), which costs SI-SDR at 20 dB. A floor that moves brought nothing at the length of an utterance, so each waveform
+has one: cut long recordings first. Steady noise goes (rain: 8 to 12 dB better), a bark stays. A recording's own faint
+background is noise, too, and goes with the rest. On utterances and noises that nothing was chosen on, SI-SDR gains
+1.8 dB at 0 dB, 1.6 at 5 and 1.2 at 10, and loses 0.7 at 20 (`python -m experiments.denoising`).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preprocessing.audio import SAMPLE_RATE, quantise
+from preprocessing.cli.errors import UsageError
+
+FAINT_POWER = 1e-10  # of a bin, full scale being 1: a frame below is digital silence and says nothing of the noise
+SECOND_SMOOTHING_MS = 20.0  # half the base of the second step's triangle
+SHORTEST_NOISE_SECONDS = 0.1
+
+
+class SpectralGate(nn.Module):
+    """Stationary noise turned down; the waveform contract in and out.
+
+    window_ms, hop_ms: of the short-time spectrum, in square-root Hann windows of 2 hops or more, without a rest.
+    threshold_db: what rises less above the floor counts as noise.
+    attenuation_db: the most that a bin is turned down.
+    quiet_share: the share of frames that lies below the floor, at each frequency.
+    smoothing_ms, smoothing_hz: half the base of the triangle that the first step smooths with.
+    noise: a waveform [samples] of nothing but the noise, 0.1 s or more; its median power at each frequency is the floor
+        then, and quiet_share has no effect. None finds the floor in each waveform itself.
+
+    Raises UsageError where one is out of bounds.
+    """
+
+    window: Tensor  # [window_length]
+    noise_floor: Tensor | None  # power [bins]
+
+    def __init__(
+        self,
+        *,
+        window_ms: float = 40.0,
+        hop_ms: float = 10.0,
+        threshold_db: float = 5.0,
+        attenuation_db: float = 20.0,
+        quiet_share: float = 0.2,
+        smoothing_ms: float = 50.0,
+        smoothing_hz: float = 250.0,
+        noise: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.window_length, self.hop_length = (round(ms * SAMPLE_RATE / 1000.0) for ms in (window_ms, hop_ms))
+        if self.hop_length < 1 or self.window_length < 2 * self.hop_length or self.window_length % self.hop_length:
+            raise UsageError(
+                f"denoise: window_ms is {window_ms:g}, hop_ms {hop_ms:g}; expected a window of 2 or more hops: mend one"
+            )
+        for name, value, highest in (
+            ("threshold_db", threshold_db, 60.0),
+            ("attenuation_db", attenuation_db, 120.0),
+            ("quiet_share", quiet_share, 1.0),
+            ("smoothing_ms", smoothing_ms, 1000.0),
+            ("smoothing_hz", smoothing_hz, 4000.0),
+        ):
+            if not 0.0 <= value <= highest:
+                raise UsageError(f"denoise: {name} is {value:g}; expected 0 to {highest:g}: mend it")
+        self.threshold = 10.0 ** (threshold_db / 10.0)
+        self.least_gain = 10.0 ** (-attenuation_db / 20.0)
+        self.quiet_share = quiet_share
+        self.first_hops, self.second_hops = (max(1, round(ms / hop_ms)) for ms in (smoothing_ms, SECOND_SMOOTHING_MS))
+        self.first_bins = max(1, round(smoothing_hz * self.window_length / SAMPLE_RATE))
+        self.register_buffer("window", torch.hann_window(self.window_length).sqrt(), persistent=False)
+        self.register_buffer("noise_floor", None if noise is None else self._floor_of(noise), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """waveform: [samples] or [batch, samples], float32 at 16 kHz; lengths: valid samples of each [batch].
+
+        Returns the same shape on the 16-bit grid, zero beyond each length. Each comes out as it would alone.
+        """
+        batch = waveform.reshape(-1, waveform.shape[-1])
+        if lengths is None:
+            lengths = torch.full((batch.shape[0],), batch.shape[1], device=batch.device)
+        valid = torch.arange(batch.shape[1], device=batch.device) < lengths[:, None]
+        spectrum, power, inside = self._analyse(batch * valid, lengths)
+        smooth = _smooth_over_time(power, inside, self.first_hops)
+        floor = self.noise_floor
+        if floor is None:
+            rows = zip(smooth, inside[..., 0] > 0.0, strict=True)
+            floor = torch.stack([_quiet_power(row[own], self.quiet_share, self.first_hops) for row, own in rows])[
+                :, None
+            ]
+        floor = floor * self.threshold + FAINT_POWER
+        # In place from here: at these sizes, fetching memory costs more than the arithmetic.
+        ratio = _smooth_over_frequency(smooth.div_(floor), self.first_bins)
+        first_gain = ratio.clamp_(min=1.0).reciprocal_().neg_().add_(1.0)
+        ratio = _smooth_over_time(first_gain.square_().mul_(power).div_(floor), inside, self.second_hops)
+        gain = ratio.div_(ratio + 1.0).mul_(1.0 - self.least_gain).add_(self.least_gain)
+        torch.view_as_real(spectrum).mul_(gain[..., None])
+        return quantise(self._synthesise(spectrum, batch.shape[1]) * valid).reshape(waveform.shape)
+
+    def _analyse(self, batch: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Spectrum and power [batch, frames, bins]; 1.0 for frames with a valid sample, else 0.0 [batch, frames, 1].
+
+        The other frames have no power. The outermost frames reach beyond the waveform, so that all samples weigh alike.
+        """
+        margin = self.window_length - self.hop_length
+        n_frames = (lengths - 1 + margin) // self.hop_length + 1
+        longest = (batch.shape[1] - 1 + margin) // self.hop_length + 1
+        behind = longest * self.hop_length - batch.shape[1]
+        frames = functional.pad(batch, (margin, behind)).unfold(-1, self.window_length, self.hop_length)
+        spectrum = torch.fft.rfft(frames * self.window)
+        inside = (torch.arange(longest, device=batch.device) < n_frames[:, None])[..., None].to(batch.dtype)
+        return spectrum, spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag), inside
+
+    def _synthesise(self, spectrum: Tensor, n_samples: int) -> Tensor:
+        """Overlap-add; n squared square-root Hann windows to a hop add up to n / 2 everywhere."""
+        n_overlapping = self.window_length // self.hop_length
+        frames = torch.fft.irfft(spectrum, self.window_length).mul_(self.window * (2.0 / n_overlapping))
+        pieces = frames.unflatten(-1, (n_overlapping, self.hop_length))
+        laid: Tensor = pieces.new_zeros(pieces.shape[0], pieces.shape[1] + n_overlapping - 1, self.hop_length)
+        for k in range(n_overlapping):
+            laid[:, k : k + pieces.shape[1]] += pieces[:, :, k]
+        margin = self.window_length - self.hop_length
+        return laid.flatten(1)[:, margin : margin + n_samples]
+
+    def _floor_of(self, noise: Tensor) -> Tensor:
+        if noise.ndim != 1 or noise.numel() < SHORTEST_NOISE_SECONDS * SAMPLE_RATE:
+            raise UsageError(
+                f"denoise: noise is {list(noise.shape)}; expected [samples], {SHORTEST_NOISE_SECONDS:g} s or more"
+            )
+        _, power, inside = self._analyse(noise[None], torch.tensor([noise.numel()]))
+        return _quiet_power(_smooth_over_time(power, inside, self.first_hops)[0], 0.5, self.first_hops)
+
+
+def _quiet_power(power: Tensor, share: float, stride: int) -> Tensor:
+    """The power [bins] that `share` of the frames [frames, bins] lies below; every `stride`-th frame is asked."""
+    asked = power[::stride]
+    heard = asked[asked.amax(dim=1) > FAINT_POWER]
+    if heard.shape[0] == 0:
+        return power.new_zeros(power.shape[1])
+    return heard.kthvalue(1 + int(share * (heard.shape[0] - 1)), dim=0).values
+
+
+def _smooth_over_time(values: Tensor, inside: Tensor, reach: int) -> Tensor:
+    """Means over the frames inside alone, their weights falling evenly to zero `reach` frames away.
+
+    values: [batch, frames, bins], zero outside; inside: [batch, frames, 1].
+    """
+    return _triangle(values, reach, -2).div_(_triangle(inside, reach, -2).clamp_(min=1.0))
+
+
+def _smooth_over_frequency(values: Tensor, reach: int) -> Tensor:
+    """Means over the bins there are, their weights falling evenly to zero `reach` bins away."""
+    return _triangle(values, reach, -1).div_(_triangle(torch.ones_like(values[:1, :1]), reach, -1))
+
+
+def _triangle(values: Tensor, reach: int, dim: int) -> Tensor:
+    """Sums along a dimension with the weights 1, 2, ... reach, ... 2, 1: a sliding sum of a sliding sum."""
+    padding = [reach - 1, reach - 1] if dim == -1 else [0, 0, reach - 1, reach - 1]
+    return _sliding_sum(_sliding_sum(functional.pad(values, padding), reach, dim), reach, dim)
+
+
+def _sliding_sum(values: Tensor, width: int, dim: int) -> Tensor:
+    """Sums of `width` neighbours, as many as fit, by doubling: exact where differences of a running sum are not."""
+    if width == 1:
+        return values
+    half = _sliding_sum(values, width // 2, dim)
+    n_sums = values.shape[dim] - width + 1
+    summed = half.narrow(dim, 0, n_sums) + half.narrow(dim, width // 2, n_sums)
+    return summed.add_(values.narrow(dim, width - 1, n_sums)) if width % 2 else summed

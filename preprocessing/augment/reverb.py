@@ -1,0 +1,105 @@
+"""Reverberation from measured room impulse responses."""
+
+import math
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+from preprocessing import audio
+from preprocessing.audio import SAMPLE_RATE, AudioError
+from preprocessing.augment.base import Augmentation, FixedFilter, Samples, checked_number, draw_index, rms
+from preprocessing.augment.noise import Files, RecentClips, find_audio
+
+
+class Reverb(Augmentation):
+    """The waveform as a room passes it on: convolved with a drawn impulse response.
+
+    The direct path, the response's largest magnitude, takes no time, so that labels stay aligned. The energy is that of
+    the input. What reverberates beyond the end is cut off.
+
+    files: an impulse response, a folder of them, or a list of both. Of several channels the first counts: an average of
+        microphones is no room.
+    cache_megabytes: responses kept ready in memory, in each worker.
+    """
+
+    name = "reverb"
+
+    def __init__(
+        self, files: Files, cache_megabytes: float = 64.0, probability: float = 1.0, *, root: Path | None = None
+    ) -> None:
+        super().__init__(probability)
+        self.cache_megabytes = checked_number(self.name, "cache_megabytes", cache_megabytes, 0.0, 1e6, "MB")
+        self.files = files
+        self._paths = find_audio(self.name, files, root)
+        self._rooms: RecentClips[FixedFilter] = RecentClips(
+            _read_room, attrgetter("n_bytes"), int(self.cache_megabytes * 1e6)
+        )
+
+    def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
+        reverberant = self._rooms[self._paths[draw_index(generator, len(self._paths))]](samples)
+        level = rms(reverberant)
+        if level == 0.0:
+            return samples.copy()
+        return reverberant * np.float32(rms(samples) / level)
+
+
+def read_response(path: Path) -> Samples:
+    """An impulse response [taps] at 16 kHz as its file holds it: floats are not rounded, nor levels above 1 clipped.
+
+    Raises AudioError where the file is missing, is no audio or is silent.
+    """
+    audio.probe(path)
+    try:
+        channels, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:
+        channels, sample_rate = audio.load(path).numpy()[:, None], SAMPLE_RATE
+    response: Samples = channels[:, 0]
+    if sample_rate != SAMPLE_RATE:
+        response = soxr.resample(response, sample_rate, SAMPLE_RATE, quality="VHQ")
+    heard = np.flatnonzero(response)
+    if heard.size == 0 or not np.isfinite(response).all():
+        raise AudioError(f"{path}: holds silence or NaN; expected an impulse response: export it again")
+    until_silence: Samples = response[: heard[-1] + 1]
+    return until_silence
+
+
+def _read_room(path: Path) -> FixedFilter:
+    response = read_response(path)
+    return FixedFilter(response, delay=int(np.abs(response).argmax()))
+
+
+RT60_SECONDS = 0.6  # a furnished office
+DIRECT_TO_REVERBERANT_DB = 0.0  # the speaker some two metres away
+_SEED = 60
+
+
+class GeneratedRoom(Augmentation):
+    """The waveform as one generated room passes it on, with the energy of the input and its tail cut off."""
+
+    name = "generated_room"
+
+    def __init__(self) -> None:
+        super().__init__()
+        response = generated_response()
+        self._filter = FixedFilter(response, delay=0)
+
+    def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
+        reverberant = self._filter(samples)
+        level = rms(reverberant)
+        return samples.copy() if level == 0.0 else reverberant * np.float32(rms(samples) / level)
+
+
+def generated_response() -> Samples:
+    """The impulse response [taps]: 1 at time zero, then noise; always the same."""
+    n_taps = round(RT60_SECONDS * SAMPLE_RATE)
+    noise = np.random.default_rng(_SEED).standard_normal(n_taps)
+    tail = noise * np.exp(-3.0 * math.log(10.0) * np.arange(n_taps) / n_taps)
+    tail[0] = 0.0
+    tail *= 10 ** (-DIRECT_TO_REVERBERANT_DB / 20) / np.linalg.norm(tail)
+    tail[0] = 1.0
+    response: Samples = tail.astype(np.float32)
+    return response

@@ -1,0 +1,1 @@
+"""What every command shares: errors, options, atomic writes, progress."""

@@ -1,0 +1,1 @@
+"""Readers: every way that a corpus is kept, as rows of fields."""

@@ -1,0 +1,198 @@
+"""Text-normalisation profiles by name and version: named steps in order, one truth for training labels and scoring."""
+
+import difflib
+import functools
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from preprocessing.cli.errors import UsageError
+from preprocessing.text import steps as characters
+from preprocessing.text.numbers import NumberWords
+from preprocessing.text.steps import Profile, Step
+from preprocessing.text.vocabulary_fit import Fit, case_of, characters_of
+
+if TYPE_CHECKING:
+    from preprocessing.units import Vocabulary
+
+
+def whisper_english(text: str) -> str:
+    """openai-whisper's EnglishTextNormalizer: lower case, contractions spelled out, numbers as digits, US spelling.
+
+    It also turns "Brown's dog" into "brown is dog"; that is the published rule, kept as it is.
+    """
+    return _english_normalizer()(text)
+
+
+def whisper_basic(text: str) -> str:
+    """openai-whisper's BasicTextNormalizer as it comes, diacritics kept.
+
+    Combining marks become spaces, which cuts Hindi and other scripts apart at their vowels, and outer spaces stay.
+    """
+    return _basic_normalizer()(text)
+
+
+@functools.cache
+def _english_normalizer() -> Callable[[str], str]:
+    from whisper.normalizers import EnglishTextNormalizer
+
+    return EnglishTextNormalizer()  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _basic_normalizer() -> Callable[[str], str]:
+    from whisper.normalizers import BasicTextNormalizer
+
+    return BasicTextNormalizer()  # type: ignore[no-any-return]
+
+
+__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile"]
+
+TRANSLITERATE = "transliterate"
+PARAMETRISED = {
+    "basic:LANGUAGE": "basic with numbers spelled out: basic:de, basic:en, basic:en-GB",
+    "ctc:MODEL[:LANGUAGE][:transliterate]": "fitted to a model's vocabulary: ctc:runs/mine:de",
+}
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Z]{2})?")
+_NUMBERS_SHOWN = {"de": "am 3. Mai 2001 um 9:30 Uhr, 5,30 €, 20 %", "en": "the 3rd, in 1963, at 9:30, $5.30, 20%"}
+
+
+def _numbers(language: str) -> Step:
+    shown = _NUMBERS_SHOWN.get(language[:2], "275")
+    return Step(f"numbers spelled out ({language})", NumberWords(language), (shown,))
+
+
+def _basic(language: str | None) -> Profile:
+    """Lower case and words, in any script; version 1."""
+    turkic = language is not None and language[:2] in ("tr", "az")
+    return Profile(
+        "basic" if language is None else f"basic:{language}",
+        1,
+        "lower case; letters of all scripts, digits, inner apostrophes; other punctuation is a space"
+        + ("" if language is None else f"; numbers spelled out ({language})"),
+        (
+            characters.VISIBLE,
+            characters.COMPOSE,
+            *([] if language is None else [_numbers(language)]),
+            characters.LOWER_TURKIC if turkic else characters.LOWER,
+            characters.WORDS,
+            characters.INNER,
+            characters.CLOSE_UP,
+        ),
+    )
+
+
+def _ctc(name: str, vocabulary: "Vocabulary", language: str | None, transliterate: bool) -> Profile:
+    held = characters_of(vocabulary.units)
+    fit = Fit(held, language=language, transliterate=transliterate)
+    case = {"upper": "upper case", "lower": "lower case", "both": "case as it is"}[case_of(held)]
+    spelled = language is not None and not any(character.isdecimal() for character in held)
+    return Profile(
+        name,
+        1,
+        f"fitted to {len(held)} characters of a vocabulary: {case}; other punctuation is a space; other letters "
+        + ("transliterated where they can be, else" if transliterate else "stay, to be")
+        + " reported"
+        + (f"; numbers spelled out ({language})" if spelled else ""),
+        (
+            characters.VISIBLE,
+            characters.COMPOSE,
+            *([_numbers(language)] if spelled and language is not None else []),
+            Step(f"the vocabulary's case: {case}", fit.case, ("Straße été",)),
+            Step("punctuation outside the vocabulary to a space, letters kept", fit, ("Well—no, it's Été!",)),
+            characters.CLOSE_UP_WORDS,
+        ),
+    )
+
+
+_LIBRISPEECH = Profile(
+    "librispeech",
+    2,
+    "upper case; letters, digits and apostrophes; other punctuation is a space",
+    (
+        characters.VISIBLE,
+        characters.COMPOSE,
+        characters.UPPER,
+        characters.WORDS,
+        characters.CLOSE_UP_WORDS,
+    ),
+)
+_STRIP = Step("outer white space removed", str.strip, (" As  it is. ",))
+_ENGLISH = Step(
+    "EnglishTextNormalizer: brackets and fillers go, contractions out, numbers to digits, US spelling",
+    whisper_english,
+    ("[noise] um, Brown's dog can't", "twenty-one pounds of colour"),
+)
+_BASIC = Step(
+    "BasicTextNormalizer: brackets go, lower case, punctuation, symbols and combining marks to a space",
+    whisper_basic,
+    ("[noise] Brown's Straße!", "हिन्दी"),
+)
+
+PROFILES = {
+    one.name: one
+    for one in (
+        Profile("verbatim", 1, "the text as it is, outer white space removed", (_STRIP,)),
+        _basic(None),
+        _LIBRISPEECH,
+        Profile("whisper-english", 1, "openai-whisper's EnglishTextNormalizer", (_ENGLISH,)),
+        Profile("whisper-basic", 1, "openai-whisper's BasicTextNormalizer, diacritics kept", (_BASIC,)),
+    )
+}
+
+
+def profile(
+    name: str, *, vocabulary: "Vocabulary | None" = None, language: str | None = None, transliterate: bool = False
+) -> Profile:
+    """The profile of that name: `basic`, `basic:de`, `ctc:runs/mine:de`, or `ctc` with a vocabulary.
+
+    language: numbers are spelled out in it (`basic`, and `ctc` where the vocabulary has no digits); None leaves them.
+    transliterate: under `ctc`, é becomes e where the vocabulary has no é. The last two go into the name as well.
+    Raises UsageError on an unknown name, suggesting the nearest, and InputError where ctc's model has no vocabulary.
+
+    >>> profile("basic:en")("“It’s the 3rd of 275!”")
+    "it's the third of two hundred seventy five"
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "ctc":
+        words = rest.split(":") if rest else []
+        if words and words[-1] == TRANSLITERATE:
+            transliterate, words = True, words[:-1]
+        if words and _LANGUAGE.fullmatch(words[-1]) and (len(words) > 1 or vocabulary is not None):
+            language, words = words[-1], words[:-1]
+        reference = ":".join(words)
+        options = [reference, language or "", TRANSLITERATE if transliterate else ""]
+        return _ctc(
+            ":".join(["ctc", *filter(None, options)]), _vocabulary(reference, vocabulary), language, transliterate
+        )
+    if vocabulary is not None or transliterate:
+        raise UsageError(f"text profile {name!r} takes no vocabulary; expected ctc: name that one")
+    if kind == "basic" and (rest or language):
+        return _basic(rest or language)
+    if name not in PROFILES or language is not None:
+        raise UsageError(_unknown(name, language))
+    return PROFILES[name]
+
+
+def _vocabulary(reference: str, given: "Vocabulary | None") -> "Vocabulary":
+    if (given is None) == (not reference):
+        raise UsageError(
+            f"text profile 'ctc' with {'no vocabulary' if given is None else f'a vocabulary and {reference!r}'}; "
+            "expected one: name a model, as in ctc:facebook/wav2vec2-base-960h"
+        )
+    if given is not None:
+        return given
+    from preprocessing.units import Vocabulary
+
+    return Vocabulary.load(reference)
+
+
+def _unknown(name: str, language: str | None) -> str:
+    known = [*PROFILES, *PARAMETRISED]
+    if name in PROFILES or name.partition(":")[0] in PROFILES:
+        found = f"text profile {name!r}{f' with language {language!r}' if language else ''}"
+        return f"{found}; expected no parameter: only basic and ctc take a language"
+    near = difflib.get_close_matches(name, [*PROFILES, "ctc"], n=1, cutoff=0.5)
+    return f"unknown text profile {name!r}; expected one of {', '.join(known)}: " + (
+        f"did you mean {near[0]!r}?" if near else "choose one of them"
+    )

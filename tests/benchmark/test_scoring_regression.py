@@ -1,0 +1,110 @@
+"""Changes beside an earlier result: chance is no change, a real one is, and paired samples see more than intervals."""
+
+import dataclasses
+
+import pytest
+
+from benchmark.results import Change, Sample, Scores, Speed, Spread, StageSeconds, Summary, SystemFacts, SystemSummary
+from benchmark.results.schema import CorpusFacts, ProfileUsed
+from benchmark.scoring import changes, paired_changes
+from finetune.metrics import Rate
+
+STAGES = StageSeconds(0.0, 0.0, 0.1, 0.0)
+
+
+def speed(p50: tuple[float, float, float], throughput: tuple[float, float, float]) -> Speed:
+    """From least, median, greatest of the rounds."""
+    low, median, high = p50
+    slow, usual, fast = throughput
+    latency = Spread(median, low, high)
+    return Speed(
+        *(1.0, 1.0, median, median, median, 10.0, STAGES),
+        p50_spread=latency,
+        p95_spread=latency,
+        throughput=Spread(usual, slow, fast),
+        batch_seconds=40.0,
+    )
+
+
+def result(wer: Rate, noisy: Rate | None = None, *, words: int = 1000, memory: int = 10**9, **rest: Speed) -> Summary:
+    def scores(rate: Rate) -> dict[str, Scores]:
+        return {"basic": Scores(rate, rate, words, words, 0, 0, 0)}
+
+    system = SystemSummary(
+        SystemFacts("a", "none", "a", 1),
+        scores(wer),
+        rest.get("speed"),
+        *(memory, None, 0),
+        conditions={"babble": scores(noisy)} if noisy else {},
+    )
+    return Summary(
+        "", "", {}, CorpusFacts("c", 10, 1.0, 0, "utterance"), [ProfileUsed("basic", 1, "")], [system], [], [], {}
+    )
+
+
+def by_figure(before: Summary, now: Summary, **rest: dict[tuple[str, str], Rate]) -> dict[str, Change]:
+    return {one.figure: one for one in changes(before, now, **rest)}
+
+
+def test_error_rates_change_where_the_interval_of_the_difference_has_no_zero() -> None:
+    before = result(Rate(0.10, 0.08, 0.12), Rate(0.30, 0.25, 0.35))
+    found = by_figure(before, result(Rate(0.12, 0.10, 0.14), Rate(0.20, 0.16, 0.24)))
+    clean, noisy = found["WER, clean"], found["WER, babble"]
+    assert (clean.kind, clean.significant, clean.before, clean.now) == ("same", False, 0.10, 0.12)
+    assert (noisy.kind, noisy.significant) == ("better", True)
+    # Equal half-widths: square root of the sum of squares, 5 and 4 points around -10.
+    assert "-16.40 to -3.60 points: better." in noisy.sentence
+    worse = by_figure(before, result(Rate(0.15, 0.13, 0.17)))["WER, clean"]
+    assert (worse.kind, worse.significant) == ("worse", True)
+
+
+def test_another_test_set_or_profile_has_no_change_of_error_rate() -> None:
+    before = result(Rate(0.1, 0.08, 0.12))
+    assert list(by_figure(before, result(Rate(0.5, 0.4, 0.6), words=999))) == ["peak memory"]
+    other = dataclasses.replace(result(Rate(0.5, 0.4, 0.6)), profiles=[ProfileUsed("basic", 2, "")])
+    assert list(by_figure(before, other)) == ["peak memory"]
+
+
+@pytest.mark.parametrize(
+    ("now", "kind"),
+    [
+        ((0.90, 1.00, 1.10), "same"),  # as before
+        ((1.20, 1.30, 1.40), "worse"),  # no overlap
+        ((1.05, 1.30, 1.40), "same"),  # overlap
+        ((0.70, 0.80, 0.85), "better"),
+    ],
+)
+def test_speed_changes_where_rounds_do_not_overlap(now: tuple[float, float, float], kind: str) -> None:
+    rate = Rate(0.1, 0.08, 0.12)
+    before = result(rate, speed=speed((0.9, 1.0, 1.1), (9, 10, 11)))
+    found = by_figure(before, result(rate, speed=speed(now, (12, 13, 14))))
+    assert found["latency p50"].kind == found["latency p95"].kind == kind
+    assert found["latency p50"].significant == (kind != "same")
+    assert found["throughput"].kind == "better"  # more is better
+
+
+def test_a_small_steady_change_of_speed_is_none_and_memory_has_a_tenth() -> None:
+    rate = Rate(0.1, 0.08, 0.12)
+    before = result(rate, speed=speed((0.999, 1.0, 1.001), (9, 10, 11)))
+    found = by_figure(before, result(rate, memory=1_090_000_000, speed=speed((1.039, 1.04, 1.041), (9, 10, 11))))
+    assert found["latency p50"].kind == "same" and found["peak memory"].kind == "same"
+    found = by_figure(before, result(rate, memory=1_110_000_000, speed=speed((1.059, 1.06, 1.061), (9, 10, 11))))
+    assert found["latency p50"].kind == "worse" and found["peak memory"].kind == "worse"
+
+
+def test_paired_samples_see_what_two_intervals_cannot() -> None:
+    """Every utterance is hard or easy for both, and now always one word better."""
+
+    def samples(extra: int) -> list[Sample]:
+        return [
+            Sample("a", f"u{i}", "w " * 20, "w " * (20 - 2 * (i % 9) - extra), 1.0, STAGES, condition="clean")
+            for i in range(60)
+        ]
+
+    before, now = result(Rate(0.45, 0.38, 0.52)), result(Rate(0.40, 0.33, 0.47))
+    assert by_figure(before, now)["WER, clean"].kind == "same"
+    paired = paired_changes(samples(1), samples(0), "basic", seed=0)
+    assert paired.keys() == {("a", "clean")} and paired["a", "clean"].value == pytest.approx(-0.05)
+    assert by_figure(before, now, paired=paired)["WER, clean"].kind == "better"
+    renamed = [dataclasses.replace(one, reference="other words") for one in samples(0)]
+    assert paired_changes(samples(1), renamed, "basic", seed=0) == {}

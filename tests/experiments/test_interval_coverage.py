@@ -1,0 +1,73 @@
+"""Simulated test sets whose truth is known: 93 to 97 of 100 intervals hold it, at most 6 of 100 verdicts are false."""
+
+import numpy as np
+import pytest
+
+from experiments.interval_coverage import SYSTEM_LUCK, Voices, simulate
+from experiments.interval_coverage import main as command
+from finetune.metrics import detectable, holm, matched_pairs, resample, standard_error
+
+
+@pytest.mark.parametrize(("n_speakers", "wer", "concentration"), [(20, 0.1, 20), (40, 0.05, 20), (60, 0.3, 8)])
+def test_from_20_speakers_on(n_speakers: int, wer: float, concentration: float) -> None:
+    found = simulate(Voices(n_speakers, wer, concentration, seed=n_speakers), trials=600, draws=500)
+    assert 0.93 <= found.ours <= 0.97
+    assert 0.03 <= found.alarms <= 0.06
+    assert 0.03 <= found.excluded <= 0.07
+
+
+def test_with_8_speakers_the_studentised_interval_holds_where_percentiles_do_not() -> None:
+    found = simulate(Voices(8, 0.1, 20, seed=8), trials=600, draws=500)
+    assert found.percentile < 0.89
+    assert 0.92 <= found.ours <= 0.97
+    assert found.alarms <= 0.06
+
+
+def test_among_several_equal_systems_a_false_alarm_is_still_rare() -> None:
+    """Four equal systems, six comparisons: after the correction, at most 6 of 100 test sets tell any two apart."""
+    voices = Voices(30, 0.1, 20, seed=1)
+    alarms, uncorrected, trials = 0, 0, 600
+    for trial in range(trials):
+        words, rates = voices.words(), voices.speaker_rates()
+        systems = [voices.errors(words, rates, SYSTEM_LUCK).tolist() for _ in range(4)]
+        drawn = resample(voices.names, seed=trial, draws=1)
+        found = [matched_pairs(systems[i], systems[j], drawn) for i in range(4) for j in range(i)]
+        alarms += min(holm(found)) < 0.05
+        uncorrected += min(found) < 0.05
+    assert alarms / trials <= 0.06
+    assert uncorrected / trials > 0.1  # the correction has something to correct
+
+
+def test_treating_utterances_of_a_voice_as_independent_would_raise_false_alarms() -> None:
+    """Why the variance is clustered: the same test over utterances finds differences where there are none."""
+    generator = np.random.default_rng(0)
+    clustered, naive, trials = 0, 0, 300
+    speakers = np.repeat(np.arange(20), 25)
+    by_speaker = resample([f"s{index}" for index in speakers], seed=0, draws=1)
+    by_utterance = resample([None] * 500, seed=0, draws=1)
+    for _ in range(trials):
+        gained = generator.normal(0, 0.5, 20)[speakers]
+        one, two = (generator.poisson(np.exp(sign * gained)).tolist() for sign in (1, -1))
+        clustered += matched_pairs(one, two, by_speaker) < 0.05
+        naive += matched_pairs(one, two, by_utterance) < 0.05
+    assert clustered / trials < 0.08 < 0.3 < naive / trials
+
+
+def test_a_detectable_difference_is_found_4_times_in_5() -> None:
+    voices = Voices(40, 0.1, 50, seed=3)
+    found, trials = 0, 600
+    for trial in range(trials):
+        words, rates = voices.words(), voices.speaker_rates()
+        one, two = (voices.errors(words, rates, SYSTEM_LUCK) for _ in range(2))
+        drawn = resample(voices.names, seed=trial, draws=1)
+        error = standard_error(one.tolist(), two.tolist(), words.tolist(), drawn)
+        worse = two + np.round(detectable(error, drawn.n_groups) * words).astype(int)
+        found += matched_pairs(one.tolist(), worse.tolist(), drawn) < 0.05
+    assert 0.75 <= found / trials <= 0.85
+
+
+def test_the_command_prints_a_row_for_each_number_of_speakers(capsys: pytest.CaptureFixture[str]) -> None:
+    command(["--speakers", "[5, 6]", "--trials", "20"])
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split()[1] for row in rows] == ["5", "6"]
+    assert all(row.count("%") == 3 for row in rows)

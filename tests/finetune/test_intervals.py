@@ -1,0 +1,113 @@
+"""Intervals and tests against scipy, the jackknife and closed forms; their coverage is simulated in tests/benchmark."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from finetune.metrics import (
+    MOST_GROUPS,
+    Rate,
+    difference,
+    holm,
+    information_lost,
+    matched_pairs,
+    rate,
+    resample,
+    standard_error,
+    verdict,
+)
+
+Counts = NDArray[np.int64]
+
+
+def over(count: int, speakers: int | None = None) -> list[str | None]:
+    return [None if speakers is None else f"s{index % speakers}" for index in range(count)]
+
+
+def test_the_matched_pair_test_is_the_paired_t_test_of_scipy() -> None:
+    generator = np.random.default_rng(0)
+    one, two = generator.integers(0, 9, 300), generator.integers(0, 8, 300)
+    found = matched_pairs(one.tolist(), two.tolist(), resample(over(300), seed=0))
+    assert found == pytest.approx(stats.ttest_rel(one, two).pvalue)
+    by_speaker = [np.bincount(np.arange(300) % 12, errors) for errors in (one, two)]
+    found = matched_pairs(one.tolist(), two.tolist(), resample(over(300, 12), seed=0))
+    assert found == pytest.approx(stats.ttest_rel(*by_speaker).pvalue)
+
+
+def brute_force(statistic: Callable[[Counts], float], n_groups: int) -> float:
+    """Jackknife standard error."""
+    left_out = [statistic(np.delete(np.arange(n_groups), group)) for group in range(n_groups)]
+    return float(np.sqrt((n_groups - 1) / n_groups * np.sum((np.array(left_out) - np.mean(left_out)) ** 2)))
+
+
+def test_the_standard_error_is_the_jackknifes() -> None:
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(5, 50, 200)
+    one, two = generator.binomial(lengths, 0.2), generator.binomial(lengths, 0.1)
+    found = standard_error(one.tolist(), two.tolist(), lengths.tolist(), resample(over(200), seed=0))
+    expected = brute_force(lambda rows: (one - two)[rows].sum() / lengths[rows].sum(), 200)
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_many_independent_utterances_have_the_normal_interval() -> None:
+    """5,000 utterances are dealt into groups; the interval is that of the central limit theorem all the same."""
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(5, 50, 5000)
+    errors = generator.binomial(lengths, 0.1)
+    drawn = resample(over(5000), seed=0)
+    assert drawn.n_groups == MOST_GROUPS and (np.bincount(drawn.groups) == 5).all()
+    found = rate(errors.tolist(), lengths.tolist(), drawn)
+    half = 1.96 * brute_force(lambda rows: errors[rows].sum() / lengths[rows].sum(), 5000)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+    heard = lengths + generator.integers(0, 5, 5000)
+    lost = information_lost((lengths - errors).tolist(), lengths.tolist(), heard.tolist(), drawn)
+    assert lost.value == pytest.approx(1 - (lengths - errors).sum() ** 2 / (lengths.sum() * heard.sum()))
+
+    def leaving_out(rows: Counts) -> float:
+        return float((lengths - errors)[rows].sum() ** 2 / (lengths[rows].sum() * heard[rows].sum()))
+
+    assert (lost.high - lost.low) / 2 == pytest.approx(1.96 * brute_force(leaving_out, 5000), rel=0.1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_as_the_stepwise_procedure_does(p_values: list[float]) -> None:
+    """Holm's own words: the smallest is tested at 0.05 / m, the next at 0.05 / (m - 1), up to the first failure."""
+    rejected = set()
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        if p_values[index] * (len(p_values) - rank) >= 0.05:
+            break
+        rejected.add(index)
+    assert {index for index, adjusted in enumerate(holm(p_values)) if adjusted < 0.05} == rejected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12),
+    st.integers(0, 3),
+)
+def test_intervals_hold_their_value_and_are_finite(rows: list[tuple[int, int, int]], seed: int) -> None:
+    first, second, lengths = (list(column) for column in zip(*rows, strict=True))
+    drawn = resample(over(len(rows)), seed=seed, draws=50)
+    for found in (rate(first, lengths, drawn), difference(first, second, lengths, drawn)):
+        assert np.isfinite([found.low, found.high]).all()
+        assert found.low <= found.value <= found.high
+    assert 0.0 <= matched_pairs(first, second, drawn) <= 1.0
+
+
+def test_a_single_utterance_says_nothing_of_others() -> None:
+    drawn = resample([None], seed=0)
+    assert rate([1], [4], drawn) == Rate(0.25, 0.0, 1.0)
+    assert difference([1], [4], [10], drawn) == Rate(-0.3, -1.0, 1.0)
+    assert matched_pairs([1], [4], drawn) == 1.0
+
+
+@pytest.mark.parametrize("different", [True, False])
+def test_a_verdict_never_contradicts_the_corrected_test(different: bool) -> None:
+    told = verdict("a", "b", Rate(0.02, 0.001, 0.039), different)
+    assert ("b beats a" in told) == different
+    assert ("cannot be told apart" in told) == (not different)
+    assert "0.1 to 3.9 points" in told

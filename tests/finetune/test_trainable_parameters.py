@@ -1,0 +1,109 @@
+"""A part trained, a plain model saved: LoRA against peft's own merging, adapters against MMS's rule, checkpointing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
+
+from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.models import build
+from finetune.models.base import Example, pad_batch
+from finetune.models.wav2vec2 import Wav2Vec2
+from preprocessing.cli.errors import UsageError
+from preprocessing.units import Vocabulary
+from tests.conftest import DEMO
+from tests.finetune.test_padding_invariance import plain_model
+
+BASE = str(DEMO / "wav2vec2")
+
+
+def recogniser(base: str = BASE, **changes: object) -> Wav2Vec2:
+    built = build(ModelConfig(base=base, dropout=0.0, **changes), [], seed=0)  # type: ignore[arg-type]
+    assert isinstance(built, Wav2Vec2)
+    return built
+
+
+def trained(ours: Wav2Vec2, updates: int = 3) -> Wav2Vec2:
+    generator = torch.Generator().manual_seed(0)
+    batch = pad_batch([Example(i, torch.randn(16_000, generator=generator), (5, 6, 7), 16_000) for i in range(2)])
+    optimiser = torch.optim.AdamW([p for p in ours.module.parameters() if p.requires_grad], lr=1e-2)
+    ours.module.train()
+    for _ in range(updates):
+        ours.module(batch, None).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    ours.module.eval()
+    return ours
+
+
+def test_lora_trains_little_and_saves_a_plain_model(tmp_path: Path) -> None:
+    untouched = recogniser()
+    ours = trained(recogniser(lora_rank=4))
+    named = dict(ours.module.model.named_parameters())
+    assert {name.split(".")[-2] if "lora" not in name else "lora" for name, p in named.items() if p.requires_grad} == {
+        "lora",
+        "lm_head",
+    }
+    ours.save(tmp_path, ours.module)
+    plain = AutoModelForCTC.from_pretrained(tmp_path).eval()
+    assert plain.state_dict().keys() == untouched.module.model.state_dict().keys()
+    inputs = torch.randn(1, 12_000, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = ours.module.model(inputs).logits
+        torch.testing.assert_close(plain(inputs).logits, expected, atol=1e-4, rtol=1e-4)
+        assert (untouched.module.model(inputs).logits - expected).abs().max() > 0.05
+
+
+@pytest.fixture
+def mms(tmp_path: Path) -> str:
+    """A model shaped as MMS, small."""
+    folder = tmp_path / "mms"
+    vocabulary = Vocabulary.of_characters(["ABCDEFG"])
+    plain_model("mms").save_pretrained(folder)
+    vocabulary.save(folder)
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    return str(folder)
+
+
+def test_adapters_only_leaves_the_rest_for_every_language(mms: str, tmp_path: Path) -> None:
+    before = AutoModelForCTC.from_pretrained(mms).state_dict()
+    ours = trained(recogniser(mms, adapters_only=True))
+    ours.save(tmp_path / "saved", ours.module)
+    after = AutoModelForCTC.from_pretrained(tmp_path / "saved").state_dict()
+    changed = {name for name, value in after.items() if name in before and not torch.equal(value, before[name])}
+    assert changed and all("adapter_layer" in name or "lm_head" in name for name in changed)
+
+
+def test_a_model_without_adapters_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no language adapters.*mms-1b-all"):
+        recogniser(adapters_only=True)
+
+
+def test_gradient_checkpointing_and_attention_change_nothing() -> None:
+    plain, saving = recogniser(), recogniser(gradient_checkpointing=True, attention="eager")
+    batch = pad_batch([Example(0, torch.randn(9_000), (5, 6), 9_000), Example(1, torch.randn(16_000), (5,), 16_000)])
+    for ours in (plain, saving):
+        for dropout in (part for part in ours.module.modules() if isinstance(part, torch.nn.Dropout)):
+            dropout.p = 0.0
+    losses = [ours.module.train()(batch, None) for ours in (plain, saving)]
+    torch.testing.assert_close(*losses)
+    for loss in losses:
+        loss.backward()
+    for (name, expected), found in zip(plain.module.named_parameters(), saving.module.parameters(), strict=True):
+        if expected.grad is not None:
+            torch.testing.assert_close(found.grad, expected.grad, atol=1e-4, rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"family": "whisper", "lora_rank": 4}, "--model.lora_rank is 4"),
+        ({"family": "whisper", "attention": "eager"}, "--model.attention is eager"),
+        ({"lora_rank": 4, "adapters_only": True}, "one of the two"),
+    ],
+)
+def test_contradictions_are_named(changes: dict[str, object], named: str) -> None:
+    model = ModelConfig(base="x", **changes)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=named):
+        TrainConfig(output=DEMO, model=model, data=DataConfig(["x"], validation="x")).check()
