@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.results import Sample, Summary, Timing
-from preprocessing.cli.atomic_write import write_whole
+from preprocessing.cli.atomic_write import write_text_atomically
 
 SUMMARY, PAGE = "summary.md", "report.html"
 
@@ -39,7 +39,7 @@ def write_reports(
 
     content = prepare(summary, samples, timings, profile(summary.profiles[0].name))
     page = render(content, n_worst=n_worst, n_audio=n_audio)
-    write_whole(folder / SUMMARY, markdown(summary))
+    write_text_atomically(folder / SUMMARY, markdown(summary))
     write_tables(folder, summary, content.utterances, content.latencies)
     write_figures(folder, content.plots)
-    write_whole(folder / PAGE, page)
+    write_text_atomically(folder / PAGE, page)

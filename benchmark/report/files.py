@@ -10,7 +10,7 @@ from benchmark.report.figures.style import PLAIN, Plot
 from benchmark.report.utterances import Utterance
 from benchmark.report.verdict import CLEAN
 from benchmark.results import Scores, Summary
-from preprocessing.cli.atomic_write import write_whole
+from preprocessing.cli.atomic_write import write_text_atomically
 
 SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -23,8 +23,8 @@ def write_tables(
 
     Rates are fractions, times seconds. latencies: seconds by system and utterance.
     """
-    write_whole(folder / SYSTEMS, _table(_system_lines(summary)))
-    write_whole(folder / UTTERANCES, _table(_utterance_lines(utterances, latencies)))
+    write_text_atomically(folder / SYSTEMS, _table(_system_lines(summary)))
+    write_text_atomically(folder / UTTERANCES, _table(_utterance_lines(utterances, latencies)))
 
 
 def write_figures(folder: Path, plots: Mapping[str, Plot]) -> list[str]:

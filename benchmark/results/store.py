@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from benchmark.results.schema import SCHEMA, Run, Sample, Summary, SystemRun, Throughput, Timing
-from preprocessing.cli.atomic_write import write_whole
+from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, UsageError
 
 SAMPLES, TIMINGS, THROUGHPUT, RUN, SUMMARY = (
@@ -27,7 +27,7 @@ def line_of(record: Sample | Timing | Throughput) -> str:
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    write_whole(path, "".join(map(line_of, samples)))
+    write_text_atomically(path, "".join(map(line_of, samples)))
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
@@ -75,7 +75,7 @@ def read_run(path: Path) -> Run:
 
 
 def _write(path: Path, whole: Run | Summary) -> None:
-    write_whole(path, msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n")
+    write_text_atomically(path, msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n")
 
 
 def _read(path: Path, kind: type[Whole], what: str) -> Whole:

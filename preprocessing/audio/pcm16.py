@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from preprocessing.audio.contract import PCM_STEPS, SAMPLE_RATE, AudioError
-from preprocessing.cli.atomic_write import whole_file
+from preprocessing.cli.atomic_write import atomic_file
 
 
 def quantise(waveform: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def pcm16_file(path: Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(f"{path}: suffix {path.suffix!r}; expected .wav or .flac: choose one of them")
     try:
         with (
-            whole_file(path) as beside,
+            atomic_file(path) as beside,
             soundfile.SoundFile(beside, "w", SAMPLE_RATE, 1, "PCM_16", format=FORMATS[path.suffix.lower()]) as file,
         ):
             yield file

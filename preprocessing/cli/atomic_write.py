@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all: written under another name beside their own, then renamed."""
+"""Files that appear complete or not at all: written under a temporary name beside their own, then renamed.
+
+`os.replace` is atomic within a file system: a reader sees the old file or the new one, also after a kill.
+"""
 
 import os
 import uuid
@@ -10,30 +13,34 @@ from preprocessing.cli.errors import UsageError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yields the name to write to; `path` is replaced when the block ends, and left as it was when the block fails.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; it replaces `path` when the block ends, and is removed when the block raises.
 
-    The name keeps the suffix, which some writers choose the format by, and is no other process's.
+    The temporary name is hidden, in the same folder, unique to this call, and keeps the suffix, by which soundfile and
+    matplotlib choose the format.
     """
-    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
-        yield beside
-        os.replace(beside, path)
+        yield temporary
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """UTF-8."""
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, complete or not at all. OSError passes through."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_output(path: Path, flag: str, content: bytes) -> None:
-    """What a flag asked for, its folder made. Raises UsageError naming flag and path where it cannot be written."""
+    """Write `content` to the path that the option `flag` named, making its folder; complete or not at all.
+
+    Raises UsageError naming flag and path where it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as beside:
-            beside.write_bytes(content)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
-        raise UsageError(f"{flag} {path}: {error.strerror}; expected a place to write to: mend it") from None
+        raise UsageError(f"{flag} {path}: {error.strerror}; expected a place to write to: change the path") from None

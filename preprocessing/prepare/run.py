@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from preprocessing.cli.atomic_write import write_whole
+from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.corpus.report import as_json
@@ -93,9 +93,9 @@ def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], p
     all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
     corpus = Corpus("manifest.jsonl", utterances, all_rejects)
     found = summarise(corpus, profile(profile_name), sounds)
-    write_whole(folder / "rejects.jsonl", "".join(_line(asdict(reject)) for reject in all_rejects))
-    write_whole(folder / "statistics.json", as_json(found, None))
-    write_whole(folder / "manifest.jsonl", "".join(_line(_manifest_fields(utterance)) for utterance in utterances))
+    write_text_atomically(folder / "rejects.jsonl", "".join(_line(asdict(reject)) for reject in all_rejects))
+    write_text_atomically(folder / "statistics.json", as_json(found, None))
+    write_text_atomically(folder / "manifest.jsonl", "".join(_line(_manifest_fields(utterance)) for utterance in utterances))
     return found
 
 

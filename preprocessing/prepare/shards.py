@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
-from preprocessing.cli.atomic_write import whole_file, write_whole
+from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Corpus, Reject, Segment, Utterance, load_waveform
 from preprocessing.corpus.levels import Sound, measure
@@ -95,11 +95,11 @@ class Written:
 def write_shard(shard: Shard, folder: Path, cutting: Cutting) -> None:
     """Do the job and leave both files in the folder. An utterance that cannot be used becomes a reject."""
     flac = folder / f"{shard.name}.flac"
-    with whole_file(flac) as partial:
+    with atomic_file(flac) as partial:
         written = _write_audio(shard, partial, f"{folder.name}/{flac.name}", cutting)
     if not written.utterances:
         flac.unlink()
-    write_whole(folder / f"{shard.name}.json", _as_json(written))
+    write_text_atomically(folder / f"{shard.name}.json", _as_json(written))
 
 
 def is_done(shard: Shard, folder: Path) -> bool:

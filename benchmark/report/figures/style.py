@@ -18,7 +18,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.patches import PathPatch
 
 from finetune.metrics import Rate
-from preprocessing.cli.atomic_write import whole_file
+from preprocessing.cli.atomic_write import atomic_file
 
 POINTS_PER_INCH = 72  # one point is one unit of the drawing, and one CSS pixel at its natural width
 PNG_DOTS_PER_INCH = 192
@@ -83,7 +83,7 @@ class Drawing:
         with matplotlib.rc_context({**_STYLE, "svg.fonttype": "path"}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"Glyph .* missing")
             for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
-                with whole_file(folder / f"{name}{suffix}") as beside:
+                with atomic_file(folder / f"{name}{suffix}") as beside:
                     self.figure.savefig(beside, dpi=PNG_DOTS_PER_INCH, metadata=metadata)
 
 
