@@ -1,94 +1,65 @@
-"""Two texts aligned word by word, for people to read: what was said, and where the hypothesis differs."""
+"""Two texts aligned word by word: what a reader is shown on the terminal, in the report and in the app.
+
+`align` returns the pieces of an alignment with its counts, `Alignment.pairs` the same as word under word, and
+`wrap_pairs` breaks those pairs into rows for a terminal. Rates over a corpus, which need no words, are in
+error_rates.py. rapidfuzz aligns (Levenshtein distance over words); its counts are jiwer's, which the tests compare.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
-import jiwer
+from rapidfuzz.distance import Levenshtein
 
-NOTHING = "·"
+MISSING_WORD = "·"  # printed where one of the two texts has no word
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A word said and a word heard in its place; empty where one has none."""
-
-    said: str
-    heard: str
-
-    @property
-    def width(self) -> int:
-        return max(len(self.said), len(self.heard), 1)
-
-
-def align_columns(said: str, heard: str) -> list[Column]:
-    """By the fewest edits of words.
-
-    >>> [(column.said, column.heard) for column in align_columns("turn the lamp on", "turn lamp on now")]
-    [('turn', 'turn'), ('the', ''), ('lamp', 'lamp'), ('on', 'on'), ('', 'now')]
-    """
-    reference, hypothesis = said.split(), heard.split()
-    if not reference or not hypothesis:
-        return [Column(word, "") for word in reference] + [Column("", word) for word in hypothesis]
-    (chunks,) = jiwer.process_words(" ".join(reference), " ".join(hypothesis)).alignments
-    columns: list[Column] = []
-    for chunk in chunks:
-        words = reference[chunk.ref_start_idx : chunk.ref_end_idx]
-        others = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
-        for place in range(max(len(words), len(others))):
-            columns.append(Column((words[place:] or [""])[0], (others[place:] or [""])[0]))
-    return columns
-
-
-def fold(columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """Rows of columns that, with a space between, are at most so wide; a wider word is cut."""
-    rows: list[list[Column]] = []
-    used = width + 1
-    for column in (Column(_cut(column.said, width), _cut(column.heard, width)) for column in columns):
-        if used + 1 + column.width > width:
-            rows.append([])
-            used = -1
-        rows[-1].append(column)
-        used += 1 + column.width
-    return rows
-
-
-def _cut(word: str, width: int) -> str:
-    return word if len(word) <= width else word[: width - 1] + "…"
-
-
+WordPair = tuple[str, str]  # a reference word and the hypothesis word aligned with it; "" on the side that has none
 Kind = Literal["equal", "substitute", "delete", "insert"]
+_KINDS: dict[str, Kind] = {"equal": "equal", "replace": "substitute", "delete": "delete", "insert": "insert"}
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Neighbouring words of one kind. An insertion has no reference words, a deletion no hypothesis words."""
+    """Neighbouring words with the same edit. An insertion has no reference words, a deletion no hypothesis words."""
 
     kind: Kind
     reference: tuple[str, ...]
     hypothesis: tuple[str, ...]
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Each reference word with the hypothesis word in its place; only for "equal" and "substitute"."""
-        return list(zip(self.reference, self.hypothesis, strict=True))
+    def pairs(self) -> list[WordPair]:
+        """Each reference word with the hypothesis word in its place; "" for the words that one side lacks."""
+        length = max(len(self.reference), len(self.hypothesis))
+        return list(zip(_padded(self.reference, length), _padded(self.hypothesis, length), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """The pieces in order, and how many words are of each kind."""
+    """The pieces in the order of the texts; counts are of words."""
 
     pieces: tuple[Piece, ...]
-    hits: int
-    substitutions: int
-    deletions: int
-    insertions: int
+
+    @property
+    def hits(self) -> int:
+        return self._count("equal")
+
+    @property
+    def substitutions(self) -> int:
+        return self._count("substitute")
+
+    @property
+    def deletions(self) -> int:
+        return self._count("delete")
+
+    @property
+    def insertions(self) -> int:
+        return self._count("insert")
 
     @property
     def words(self) -> int:
         """Words of the reference."""
-        return self.hits + self.substitutions + self.deletions
+        return sum(len(piece.reference) for piece in self.pieces)
 
     @property
     def errors(self) -> int:
@@ -102,11 +73,24 @@ class Alignment:
             return self.errors / self.words
         return math.inf if self.errors else 0.0
 
+    @property
+    def pairs(self) -> list[WordPair]:
+        """All words as pairs.
 
-def align(reference: str, hypothesis: str, normalise: Callable[[str], str]) -> Alignment:
-    """Align the words of two raw texts after `normalise`, usually a profile of preprocessing.text.
+        >>> align("turn the lamp on", "turn lamp on now").pairs
+        [('turn', 'turn'), ('the', ''), ('lamp', 'lamp'), ('on', 'on'), ('', 'now')]
+        """
+        return [pair for piece in self.pieces for pair in piece.pairs]
 
-    >>> for piece in align("the cat sat down", "a cat sat", str.lower).pieces:
+    def _count(self, kind: Kind) -> int:
+        return sum(max(len(piece.reference), len(piece.hypothesis)) for piece in self.pieces if piece.kind == kind)
+
+
+def align(reference: str, hypothesis: str, normalise: Callable[[str], str] = str) -> Alignment:
+    """The alignment with the fewest word edits of two raw texts after `normalise`, usually a profile of
+    preprocessing.text; words are split at white space.
+
+    >>> for piece in align("the cat sat down", "A cat sat", str.lower).pieces:
     ...     print(piece.kind, piece.reference, piece.hypothesis)
     substitute ('the',) ('a',)
     equal ('cat', 'sat') ('cat', 'sat')
@@ -114,14 +98,43 @@ def align(reference: str, hypothesis: str, normalise: Callable[[str], str]) -> A
 
     Either text may be empty, before or after normalising: all words of the other then count as inserted or deleted.
     """
-    counted = jiwer.process_words(normalise(reference), normalise(hypothesis))
-    (reference_words,), (hypothesis_words,) = counted.references, counted.hypotheses
-    pieces = tuple(
-        Piece(
-            cast(Kind, chunk.type),
-            tuple(reference_words[chunk.ref_start_idx : chunk.ref_end_idx]),
-            tuple(hypothesis_words[chunk.hyp_start_idx : chunk.hyp_end_idx]),
+    reference_words, hypothesis_words = tuple(normalise(reference).split()), tuple(normalise(hypothesis).split())
+    return Alignment(
+        tuple(
+            Piece(
+                _KINDS[block.tag],
+                reference_words[block.src_start : block.src_end],
+                hypothesis_words[block.dest_start : block.dest_end],
+            )
+            for block in Levenshtein.opcodes(reference_words, hypothesis_words)
         )
-        for chunk in counted.alignments[0]
     )
-    return Alignment(pieces, counted.hits, counted.substitutions, counted.deletions, counted.insertions)
+
+
+def wrap_pairs(pairs: Sequence[WordPair], width: int) -> list[list[WordPair]]:
+    """Rows of pairs that, printed one column each with a space between, are at most `width` characters wide.
+
+    A word of more than `width` characters is cut and ends in "…".
+    """
+    rows: list[list[WordPair]] = []
+    used = width + 1
+    for pair in ((_cut(reference, width), _cut(hypothesis, width)) for reference, hypothesis in pairs):
+        if used + 1 + column_width(pair) > width:
+            rows.append([])
+            used = -1
+        rows[-1].append(pair)
+        used += 1 + column_width(pair)
+    return rows
+
+
+def column_width(pair: WordPair) -> int:
+    """Characters that a pair needs when its words are printed under each other."""
+    return max(len(pair[0]), len(pair[1]), len(MISSING_WORD))
+
+
+def _padded(words: tuple[str, ...], length: int) -> tuple[str, ...]:
+    return words + ("",) * (length - len(words))
+
+
+def _cut(word: str, width: int) -> str:
+    return word if len(word) <= width else word[: width - 1] + "…"

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from finetune.metrics.word_alignment import NOTHING, Column, align_columns, fold
+from finetune.metrics.word_alignment import MISSING_WORD, WordPair, align, column_width, wrap_pairs
 from finetune.preflight.diagnosis import Diagnosis
 from finetune.training.evaluation import Evaluation
 
@@ -82,15 +82,15 @@ class Display:
         print_diagnosis(self._console, diagnosis)
 
     def _sample(self, said: str, heard: str) -> None:
-        rows = fold(align_columns(said, heard), min(self._console.width, WIDEST) - 8)
+        rows = wrap_pairs(align(said, heard).pairs, min(self._console.width, WIDEST) - 8)
         for number, row in enumerate(rows[:ROWS_SHOWN]):
             more = " …" if number == ROWS_SHOWN - 1 and len(rows) > ROWS_SHOWN else ""
-            self._console.print(f"  said  {escape(_line(row, [column.said for column in row]))}{more}", style="dim")
-            heard_words = [column.heard or NOTHING for column in row]
+            self._console.print(f"  said  {escape(_line(row))}{more}", style="dim")
             text = Text("  heard ")
-            for place, (column, word) in enumerate(zip(row, heard_words, strict=True)):
-                text.append(word, style="" if column.said == column.heard else "red")
-                text.append(" " * (column.width - len(word) + 1) if place < len(row) - 1 else "")
+            for place, (reference_word, hypothesis_word) in enumerate(row):
+                shown = hypothesis_word or MISSING_WORD
+                text.append(shown, style="" if reference_word == hypothesis_word else "red")
+                text.append(" " * (column_width(row[place]) - len(shown) + 1) if place < len(row) - 1 else "")
             self._console.print(text)
 
 
@@ -120,11 +120,12 @@ def _how_it_goes(values: Mapping[str, float]) -> str:
     """A line of the log in as few words as 80 columns hold; audio 61× is 61 seconds of it a second."""
     skipped = f"  skipped {values['skipped_updates']:.0f}" if values.get("skipped_updates") else ""
     return (
-        f"lr {values['learning_rate']:.1e}  grad {values['gradient_norm']:.2g}  "
+        f"lr {values['learning_rate']:.1e}  grad {values['grad_norm']:.2g}  "
         f"audio {values['audio_seconds_per_second']:.0f}×  padding {100 * values['padding_share']:.0f} %  "
         f"stall {100 * values['stall_share']:.0f} %{skipped}"
     )
 
 
-def _line(row: Sequence[Column], words: Sequence[str]) -> str:
-    return " ".join((word or NOTHING).ljust(column.width) for column, word in zip(row, words, strict=True)).rstrip()
+def _line(row: Sequence[WordPair]) -> str:
+    """The reference words of a row, each as wide as its column."""
+    return " ".join((pair[0] or MISSING_WORD).ljust(column_width(pair)) for pair in row).rstrip()

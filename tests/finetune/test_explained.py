@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import nn
 
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
-from finetune.metrics.word_alignment import align_columns, fold
+from finetune.metrics.word_alignment import align, column_width, wrap_pairs
 from finetune.models.base import Recogniser
 from finetune.preflight.costs import held
 from finetune.preflight.diagnosis import Diagnosis
@@ -30,10 +30,11 @@ from tests.conftest import DEMO, absolute, write_manifest
 def config(folder: Path, **changes: Any) -> TrainConfig:
     manifest = write_manifest(folder / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 24))
     settings: dict[str, Any] = {
-        "output": folder / "run",
+        "output_dir": folder / "run",
         "model": ModelConfig(base=str(DEMO / "wav2vec2")),
         "data": DataConfig(train=[str(manifest)], validation_share=0.2, max_batch_seconds=20.0),
-        "optimisation": OptimisationConfig(updates=40, learning_rate=5e-4),
+        "max_steps": 40,
+        "learning_rate": 5e-4,
     }
     found = TrainConfig(**settings | changes)
     found.check()
@@ -59,10 +60,9 @@ def test_a_batch_is_learnt_by_heart_and_nothing_written(tmp_path: Path, capsys: 
 
 
 def test_a_batch_that_is_not_learnt_ends_with_a_named_reason(tmp_path: Path) -> None:
-    slow = OptimisationConfig(updates=5, learning_rate=1e-9)
     model = ModelConfig(base=str(DEMO / "wav2vec2"), vocabulary="new")
     with pytest.raises(InputError, match=r"not learnt in 5 updates.*learning_rate") as caught:
-        train(config(tmp_path, overfit_batch=True, optimisation=slow, model=model))
+        train(config(tmp_path, overfit_batch=True, max_steps=5, learning_rate=1e-9, model=model))
     assert caught.value.exit_code == 1
     assert not (tmp_path / "run").exists()
 
@@ -93,7 +93,7 @@ class Two(Recogniser):
         self.module = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 7))
         self.module[0].requires_grad_(False)
 
-    prepare = encode = fits = unusable = check_labels = judge = save = None  # type: ignore[assignment]
+    prepare = encode = fits = rejection_reason = check_labels = evaluate = save = None  # type: ignore[assignment]
 
 
 Two.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
@@ -113,15 +113,15 @@ def test_memory_is_what_adamw_holds() -> None:
 
 def test_the_table_tells_trained_from_frozen(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=80)
-    console.print(trained_table(Two(), TrainConfig(output=tmp_path)))
+    console.print(trained_table(Two(), TrainConfig(output_dir=tmp_path)))
     rows = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert ["in", "all", "42", "20"] in rows
 
 
 def test_the_configuration_told_is_yaml_with_what_differs_marked(tmp_path: Path) -> None:
     lines = configuration(config(tmp_path))
-    assert yaml.safe_load("\n".join(lines))["optimisation"]["updates"] == 40
-    assert {line.strip() for line in lines if "# default" in line} >= {"updates: 40  # default: 1000"}
+    assert yaml.safe_load("\n".join(lines))["max_steps"] == 40
+    assert {line.strip() for line in lines if "# default" in line} >= {"max_steps: 40  # default: 1000"}
     assert "seed: 0" in lines
 
 
@@ -144,7 +144,7 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
     heard_all = tuple(Transcript(str(n), said, heard, 0.7) for n in range(3))
     with Display(100_000, True, console) as display:
         display.trained(
-            {"loss": 0.4331, "learning_rate": 3e-4, "gradient_norm": 12.34, "audio_seconds_per_second": 611.0,
+            {"loss": 0.4331, "learning_rate": 3e-4, "grad_norm": 12.34, "audio_seconds_per_second": 611.0,
              "padding_share": 0.04, "stall_share": 0.31, "skipped_updates": 0}
         )  # fmt: skip
         display.evaluated(32_000, Evaluation(0.512, 0.1234, 0.045, 1, 1, 1, 0.62, heard_all))
@@ -157,20 +157,20 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
 
 def test_aligned_words_lie_under_each_other_and_none_is_lost() -> None:
     said, heard = "turn the lamp on please now", "turn lamps on now now"
-    columns = align_columns(said, heard)
-    assert " ".join(c.said for c in columns if c.said) == said
-    assert " ".join(c.heard for c in columns if c.heard) == heard
-    rows = fold(columns, 12)
-    assert [column for row in rows for column in row] == columns
-    assert all(sum(c.width + 1 for c in row) - 1 <= 12 for row in rows)
-    ((looping,),) = fold(align_columns("no", "on" * 200), 12)
-    assert (looping.said, looping.heard) == ("no", "onononononon"[:11] + "…")
+    pairs = align(said, heard).pairs
+    assert " ".join(word for word, _ in pairs if word) == said
+    assert " ".join(word for _, word in pairs if word) == heard
+    rows = wrap_pairs(pairs, 12)
+    assert [pair for row in rows for pair in row] == pairs
+    assert all(sum(column_width(pair) + 1 for pair in row) - 1 <= 12 for row in rows)
+    ((looping,),) = wrap_pairs(align("no", "on" * 200).pairs, 12)
+    assert looping == ("no", "onononononon"[:11] + "…")
 
 
 def test_a_curve_of_a_run_without_blanks_or_with_a_loss_that_is_none() -> None:
     log = [
-        {"kind": "train", "update": 1, "loss": float("nan"), "learning_rate": 1e-4, "gradient_norm": float("inf")},
-        {"kind": "validation", "update": 1, "loss": 2.0, "wer": 1.0, "cer": 0.5, "blank_ratio": None},
+        {"kind": "train", "step": 1, "loss": float("nan"), "learning_rate": 1e-4, "grad_norm": float("inf")},
+        {"kind": "validation", "step": 1, "loss": 2.0, "wer": 1.0, "cer": 0.5, "blank_ratio": None},
     ]
     for lines in (log, []):
         curve.draw(lines).savefig(io.BytesIO())
@@ -186,8 +186,8 @@ def test_each_tracker_is_begun_under_its_own_name(tmp_path: Path) -> None:
             begun.append((project, more))
 
     for name in ("none", "tensorboard"):
-        trackers.begin(Spy(), TrainConfig(output=tmp_path / "mine", tracker=name))  # type: ignore[arg-type]
-    trackers.begin(Spy(), TrainConfig(output=tmp_path / "mine", tracker="trackio"))  # type: ignore[arg-type]
+        trackers.begin(Spy(), TrainConfig(output_dir=tmp_path / "mine", report_to=name))  # type: ignore[arg-type]
+    trackers.begin(Spy(), TrainConfig(output_dir=tmp_path / "mine", report_to="trackio"))  # type: ignore[arg-type]
     assert [project for project, _ in begun] == ["tensorboard", "finetune"]
     assert begun[1][1]["init_kwargs"] == {"trackio": {"name": "mine"}}
-    assert begun[1][1]["config"]["optimisation"]["updates"] == 1000
+    assert begun[1][1]["config"]["max_steps"] == 1000
