@@ -1,4 +1,10 @@
-"""Options of every command: typed dataclasses in, and one sentence naming flag or key where one cannot be used."""
+"""Options of every command: a typed dataclass in, one sentence naming flag or key where a value cannot be used.
+
+`parse_command` fills the dataclass from its defaults, a YAML file and the command line, with jsonargparse. Fields
+become flags (those of nested dataclasses after a dot, `--model.base`), the documentation under a field its help.
+`run_command` turns a UserError into a line on stderr and an exit code. The `check_*` functions are for the `check`
+methods of configurations.
+"""
 
 import difflib
 import math
@@ -6,14 +12,18 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from preprocessing.cli.errors import UsageError, UserError
 
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
 Config = TypeVar("Config")
+BUILT_IN_OPTIONS = ("config", "help", "print_config", "print_shtab")
 
 
 def parse_command(
@@ -24,36 +34,40 @@ def parse_command(
     arguments: Sequence[str] | None = None,
     positional: bool = False,
     short: Mapping[str, str] | None = None,
+    several: Sequence[str] = (),
 ) -> Config:
-    """Options from the command line over --config's YAML over the dataclass's defaults.
+    """The configuration: options of the command line over --config's YAML over the dataclass's defaults.
 
+    arguments: words of the command line, by default those of this process.
     positional: fields without a default are given in their order, without a flag.
-    short: one-letter flags and the options that they stand for: {"-o": "--output"}.
-    Raises UsageError, one sentence, on an unknown key (with the nearest that there is, and the file it is in), a
-    missing one or a value of the wrong type.
+    short: further spellings of flags, and what they stand for: {"-o": "--output"}.
+    several: names of list fields that are given as several words, `--sizes 500 1000`, in YAML as a list. Other list
+    fields are given as one word, `--weights "[1, 2]"`.
+
+    A class attribute `renamed: ClassVar[Mapping[str, str]]` of the dataclass, or of one nested in it, gives the new
+    name of each former key, dotted where nested: {"optimisation.updates": "max_steps"}. A former group may stand for
+    all of its keys: {"optimization": "optimisation"}. Such a key is refused with its new name.
+
+    Raises UsageError, one sentence, on an unknown key (with the nearest that exists, and the file it is in), a renamed
+    one, a missing one or a value of the wrong type.
     """
     import jsonargparse
 
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False)
+    parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="a YAML file with any of the options below")
-    parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True)
+    parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True, skip=set(several))
+    _add_several(parser, config_class, several, positional=positional)
     words = list(sys.argv[1:] if arguments is None else arguments)
     words = [(short or {}).get(word, word) for word in words]
     try:
         options = parser.parse_args(words)
     except (jsonargparse.ArgumentError, TypeError) as error:
-        told = explain(config_class, words, _one_sentence(str(error)))
-        mark = "" if told.endswith("?") else ";"
-        raise UsageError(f"{told}{mark} see `{program} --help` for what there is") from None
+        message = explain(config_class, words, _one_sentence(str(error)))
+        mark = "" if message.endswith("?") else ";"
+        raise UsageError(f"{message}{mark} see `{program} --help` for the options") from None
     options.pop("config", None)
-    instantiated = parser.instantiate_classes(options)
-    return config_class(**vars(instantiated))
-
-
-def _one_sentence(message: str) -> str:
-    lines = [line.strip(" -") for line in message.splitlines()]
-    return " ".join(line for line in lines if line).rstrip(".")
+    return config_class(**vars(parser.instantiate(options)))
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -68,11 +82,30 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-NOT_OPTIONS = ("config", "help", "print_config", "print_shtab")
+def check_counts(*counts: tuple[str, int, int]) -> None:
+    """Raises UsageError naming the first flag whose number is too low. counts: (flag, number, minimum)."""
+    for flag, number, minimum in counts:
+        if number < minimum:
+            raise UsageError(f"{flag} is {number}; expected {minimum} or more: raise it")
+
+
+def check_ranges(*ranges: tuple[str, float, str, bool]) -> None:
+    """Raises UsageError naming the first flag whose value is out of range or not finite.
+
+    ranges: (flag, value, the expected range in words, whether the value is in it).
+    """
+    for flag, value, expected, is_in_range in ranges:
+        if not is_in_range or not math.isfinite(value):
+            raise UsageError(f"{flag} is {value:g}; expected {expected}: change it")
+
+
+def check_shares(*shares: tuple[str, float]) -> None:
+    """Raises UsageError naming the first flag whose share is outside 0 to 1, or 1 itself. shares: (flag, value)."""
+    check_ranges(*((flag, value, "0 or more, below 1", 0.0 <= value < 1.0) for flag, value in shares))
 
 
 def option_names(config_class: type[Any], prefix: str = "") -> list[str]:
-    """Every key of a dataclass, those of dataclasses in it after a dot."""
+    """Every key of a configuration dataclass, those of dataclasses in it after a dot."""
     assert is_dataclass(config_class)
     hints = get_type_hints(config_class)
     names: list[str] = []
@@ -82,74 +115,154 @@ def option_names(config_class: type[Any], prefix: str = "") -> list[str]:
     return names
 
 
+def renamed_options(config_class: type[Any], prefix: str = "") -> dict[str, str]:
+    """Former key -> new key, from the `renamed` of a configuration dataclass and of those nested in it."""
+    assert is_dataclass(config_class)
+    hints = get_type_hints(config_class)
+    renamed = {f"{prefix}{old}": f"{prefix}{new}" for old, new in getattr(config_class, "renamed", {}).items()}
+    for field in fields(config_class):
+        if is_dataclass(hints[field.name]):
+            renamed |= renamed_options(hints[field.name], f"{prefix}{field.name}.")
+    return renamed
+
+
 def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
-    """The sentence for a command line that the parser refused with `message`."""
-    known = option_names(config_class)
-    given = [word[2:].partition("=")[0] for word in words if word.startswith("--")]
-    for key in given:
-        if not _is_known(key, known) and key.removeprefix("no_").removeprefix("no-") not in known:
-            return f"--{key} is no option{_nearest(key, known, '--')}"
-    files = _configs(words)
+    """The sentence for a command line `words` that the parser refused with `message`.
+
+    Looks, in this order, for renamed and unknown flags, unreadable configuration files, renamed and unknown keys in
+    them, and a wrong value in one of them; else returns `message`.
+    """
+    known, renamed = option_names(config_class), renamed_options(config_class)
+    flags = [word[2:].partition("=")[0] for word in words if word.startswith("--")]
+    unknown = [flag for flag in flags if not _is_known(flag, known)]
+    if sentence := _explain_renamed(unknown, renamed, "--{}"):
+        return sentence
+    for flag in unknown:
+        if flag.removeprefix("no_").removeprefix("no-") not in known:
+            return f"--{flag} is no option{_nearest(flag, known, renamed, '--')}"
+    files = _read_config_files(words)
     for path, content in files.items():
         if isinstance(content, str):
             return f"{path}: {content}"
-        for key in _keys(content):
-            if not _is_known(key, known):
-                return f"{path}: '{key}' is no option{_nearest(key, known, '')}"
+        unknown = [key for key in _keys(content) if not _is_known(key, known)]
+        if sentence := _explain_renamed(unknown, renamed, "'{}'"):
+            return f"{path}: {sentence}"
+        for key in unknown:
+            return f"{path}: '{key}' is no option{_nearest(key, known, renamed, '')}"
     at_fault = re.search(r'Parser key "([^"]+)"', message)
-    if at_fault is not None and at_fault[1] not in given:
+    if at_fault is not None and at_fault[1] not in flags:
         for path, content in files.items():
             if isinstance(content, Mapping) and at_fault[1] in _keys(content):
                 return f"{path}: {message}"
     return message
 
 
+def _add_several(parser: "ArgumentParser", config_class: type[Any], names: Sequence[str], *, positional: bool) -> None:
+    """Add list fields as arguments of one or more words each, which add_class_arguments has no option for."""
+    if not names:
+        return
+    import docstring_parser
+
+    hints = get_type_hints(config_class)
+    documented = docstring_parser.parse_from_object(config_class)
+    helps = {parameter.arg_name: parameter.description for parameter in documented.params}
+    for field in fields(config_class):
+        if field.name not in names:
+            continue
+        (item,) = get_args(hints[field.name])
+        options: dict[str, Any] = {"nargs": "+", "type": item, "help": helps.get(field.name)}
+        if field.default_factory is not MISSING:
+            parser.add_argument(f"--{field.name}", default=field.default_factory(), **options)
+        elif positional:
+            parser.add_argument(field.name, **options)
+        else:
+            parser.add_argument(f"--{field.name}", required=True, **options)
+
+
+def _one_sentence(message: str) -> str:
+    lines = [line.strip(" -") for line in message.splitlines()]
+    return " ".join(line for line in lines if line).rstrip(".")
+
+
 def _is_known(key: str, known: Sequence[str]) -> bool:
     """An option, a group of them, or a key in the value of one."""
     key = key.rstrip("+")  # appends to a list
-    return key in (*NOT_OPTIONS, *known) or any(
+    return key in (*BUILT_IN_OPTIONS, *known) or any(
         name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in known
     )
 
 
-def _nearest(key: str, known: Sequence[str], mark: str) -> str:
-    """By the whole key, or by its last part wherever that lies.
+def _new_name(key: str, renamed: Mapping[str, str]) -> str | None:
+    """The present name of a former key, by itself or by a group that it is in.
 
-    >>> _nearest("optimization.learning_rate", ["seed", "optimisation.learning_rate"], "--")
+    >>> _new_name("optimization.updates", {"optimization": "optimisation", "optimization.updates": "max_steps"})
+    'max_steps'
+    >>> _new_name("optimization.seed", {"optimization": "optimisation", "optimization.updates": "max_steps"})
+    'optimisation.seed'
+    """
+    key = key.replace("-", "_").rstrip("+")
+    former, below = key, ""
+    while former:
+        if former in renamed:
+            return renamed[former] + below
+        former, dot, last = former.rpartition(".")
+        below = f"{dot}{last}{below}"
+    return None
+
+
+def _explain_renamed(keys: Sequence[str], renamed: Mapping[str, str], quoted: str) -> str:
+    """The sentence about all renamed ones among unknown keys; empty if there are none."""
+    new_names = {key: new for key in keys if (new := _new_name(key, renamed)) is not None}
+    leaves = {key: new for key, new in new_names.items() if not any(other.startswith(f"{key}.") for other in keys)}
+    mark = "--" if quoted.startswith("--") else ""
+    pairs = [f"{quoted.format(key)} is now {mark}{new}" for key, new in leaves.items()]
+    return f"{', '.join(pairs)}: rename {'it' if len(pairs) == 1 else 'them'}" if pairs else ""
+
+
+def _nearest(key: str, known: Sequence[str], renamed: Mapping[str, str], mark: str) -> str:
+    """The question after an unknown key: an option of the same last part, or formerly of it, else of similar spelling.
+
+    >>> _nearest("optimization.learning_rate", ["seed", "optimisation.learning_rate"], {}, "--")
     '; did you mean --optimisation.learning_rate?'
-    >>> _nearest("learning_rate", ["seed", "optimisation.learning_rate"], "--")
+    >>> _nearest("learning_rate", ["seed", "optimisation.learning_rate"], {}, "--")
     '; did you mean --optimisation.learning_rate?'
+    >>> _nearest("updates", ["max_steps"], {"optimisation.updates": "max_steps"}, "--")
+    '; did you mean --max_steps?'
     """
     key = key.replace("-", "_")
     last = key.rpartition(".")[2]
-    by_last = [name for name in known if name.rpartition(".")[2] == last]
-    groups = sorted({name.rpartition(".")[0] for name in known} - {""})
-    near = by_last or difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0.6)
+    near = [name for name in known if name.rpartition(".")[2] == last]
+    near = near or [new for old, new in renamed.items() if old.rpartition(".")[2] == last]
+    if not near:
+        groups = sorted({name.rpartition(".")[0] for name in known} - {""})
+        near = difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0.6)
     if not near:
         lasts = {name.rpartition(".")[2]: name for name in known}
         near = [lasts[part] for part in difflib.get_close_matches(last, lasts, n=1, cutoff=0.6)]
     return f"; did you mean {' or '.join(mark + name for name in near)}?" if near else ""
 
 
-def _configs(words: Sequence[str]) -> dict[str, Mapping[str, Any] | str]:
-    """What each --config file holds, or what is wrong with it, by its path."""
+def _read_config_files(words: Sequence[str]) -> dict[str, Mapping[str, Any] | str]:
+    """The content of each --config file by its path, or the sentence about why it cannot be used."""
     import yaml
 
     paths = [word.partition("=")[2] for word in words if word.startswith("--config=")]
     paths += [after for word, after in pairwise(words) if word == "--config"]
-    found: dict[str, Mapping[str, Any] | str] = {}
+    contents: dict[str, Mapping[str, Any] | str] = {}
     for path in paths:
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            found[path] = f"{(error.strerror or str(error)).lower()}; expected a YAML file of options: check --config"
+            reason = (error.strerror or str(error)).lower()
+            contents[path] = f"{reason}; expected a YAML file of options: check --config"
             continue
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            told = " ".join(str(error).replace(' in "<unicode string>",', "").split())
-            found[path] = f"is no YAML ({told}); expected key: value lines: mend it"
+            reason = " ".join(str(error).replace(' in "<unicode string>",', "").split())
+            contents[path] = f"is no YAML ({reason}); expected lines of key: value: correct it"
             continue
-        found[path] = content if isinstance(content, dict) else "holds no keys; expected key: value lines: mend it"
-    return found
+        is_mapping = isinstance(content, dict)
+        contents[path] = content if is_mapping else "holds no keys; expected lines of key: value: correct it"
+    return contents
 
 
 def _keys(content: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -158,22 +271,3 @@ def _keys(content: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _keys(value, f"{prefix}{key}.")
-
-
-def check_counts(*counts: tuple[str, int, int]) -> None:
-    """Of flag, number and the least that it may be. Raises UsageError naming the first that is below."""
-    for flag, number, least in counts:
-        if number < least:
-            raise UsageError(f"{flag} is {number}; expected {least} or more: raise it")
-
-
-def check_ranges(*ranges: tuple[str, float, str, bool]) -> None:
-    """Of flag, value, what is expected, and whether it is that. Raises UsageError naming the first that is not."""
-    for flag, value, expected, right in ranges:
-        if not right or not math.isfinite(value):
-            raise UsageError(f"{flag} is {value:g}; expected {expected}: change it")
-
-
-def check_shares(*shares: tuple[str, float]) -> None:
-    """Of flag and value. Raises UsageError naming the first outside 0 to 1, or 1 itself."""
-    check_ranges(*((flag, value, "0 or more, below 1", 0.0 <= value < 1.0) for flag, value in shares))

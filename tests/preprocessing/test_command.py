@@ -1,6 +1,9 @@
 """A command line that cannot be parsed is one sentence with the key, the file it is in and the nearest key."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -11,7 +14,7 @@ from preprocessing.cli.options import parse_command
 
 def refused(*words: str) -> str:
     with pytest.raises(UsageError) as caught:
-        parse_command(TrainConfig, program="train", description="", arguments=["--output", "runs/x", *words])
+        parse_command(TrainConfig, program="train", description="", arguments=["--output_dir", "runs/x", *words])
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -19,8 +22,8 @@ def refused(*words: str) -> str:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--optimization.updates", "1"], "--optimization.updates is no option; did you mean --optimisation.updates?"),
-        (["--learning_rate=1"], "--learning_rate is no option; did you mean --optimisation.learning_rate?"),
+        (["--data.learning_rate", "1"], "--data.learning_rate is no option; did you mean --learning_rate?"),
+        (["--max_seconds=1"], "--max_seconds is no option; did you mean --data.max_seconds?"),
         (["--model.bose", "x"], "--model.bose is no option; did you mean --model.base?"),
         (["--data.valdation", "x"], "did you mean --data.validation?"),
         (["--modle.famly", "x"], "did you mean --model.family?"),
@@ -37,9 +40,9 @@ def test_an_unknown_flag_names_the_nearest(words: list[str], expected: str) -> N
     [
         ("model: {bose: x}", "'model.bose' is no option; did you mean model.base?"),
         ("modle: {base: x}", "'modle' is no option; did you mean model"),
-        ("optimisation: {updates: many}", "optimisation.updates"),
+        ("max_steps: many", "max_steps"),
         ("data: {train: 3}", "data.train"),
-        ("output: [a\nb", "is no YAML"),
+        ("output_dir: [a\nb", "is no YAML"),
         ("just text", "holds no keys"),
     ],
 )
@@ -57,11 +60,143 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_wrong_value_on_the_command_line_is_not_laid_at_the_files_door(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("optimisation: {updates: 3}")
-    assert "mine.yaml" not in refused("--config", str(file), "--optimisation.updates", "many")
+    file.write_text("max_steps: 3")
+    assert "mine.yaml" not in refused("--config", str(file), "--max_steps", "many")
 
 
 def test_keys_in_the_value_of_an_option_are_its_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("model: {scratch: {hidden_size: 8}}\nseed: x")
     assert "hidden_size" not in refused("--config", str(file))
+
+
+@dataclass(frozen=True)
+class Data:
+    max_seconds: float = 20.0
+
+    renamed: ClassVar[Mapping[str, str]] = {"longest": "max_seconds"}
+
+
+@dataclass(frozen=True)
+class Model:
+    family: str = "wav2vec2-ctc"
+    base: str | None = None
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    learning_rate: float = 3e-4
+
+
+@dataclass(frozen=True)
+class NestedConfig:
+    output: Path
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    seed: int = 0
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "optimisation.rate": "optimisation.learning_rate",
+        "hub.repo_id": "output",
+        "network": "model",
+        "network.start_from": "model.base",
+    }
+
+
+def parse_nested(*words: str) -> NestedConfig:
+    return parse_command(NestedConfig, program="train", description="", arguments=["--output", "runs/x", *words])
+
+
+def refused_by_nested(*words: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse_nested(*words)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--optimisation.rate", "1"], "--optimisation.rate is now --optimisation.learning_rate: rename it; see"),
+        (["--optimisation.rate=1"], "--optimisation.rate is now --optimisation.learning_rate: rename it"),
+        (["--hub.repo-id", "x"], "--hub.repo-id is now --output: rename it"),
+        (["--network.family", "x"], "--network.family is now --model.family: rename it"),
+        (["--network.start_from", "x"], "--network.start_from is now --model.base: rename it"),
+        (["--data.longest", "9"], "--data.longest is now --data.max_seconds: rename it"),
+        (
+            ["--data.longest", "9", "--hub.repo_id", "x"],
+            "--data.longest is now --data.max_seconds, --hub.repo_id is now --output: rename them",
+        ),
+        (["--rate", "9"], "--rate is no option; did you mean --optimisation.learning_rate?"),
+    ],
+)
+def test_a_renamed_flag_is_refused_with_its_new_name(words: list[str], expected: str) -> None:
+    assert refused_by_nested(*words).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("optimisation: {rate: 1}", "'optimisation.rate' is now optimisation.learning_rate: rename it"),
+        ("optimisation.rate: 1", "'optimisation.rate' is now optimisation.learning_rate: rename it"),
+        ("hub: {repo_id: x}", "'hub.repo_id' is now output: rename it"),
+        ("hub: {repo: x}", "'hub' is no option"),
+        (
+            "network: {family: x, start_from: y}\nseed: 1\nbatch: 3",
+            "'network.family' is now model.family, 'network.start_from' is now model.base: rename them",
+        ),
+        ("data: {longest: 9}", "'data.longest' is now data.max_seconds: rename it"),
+    ],
+)
+def test_a_renamed_key_of_a_file_is_refused_with_its_new_name(tmp_path: Path, text: str, expected: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert refused_by_nested("--config", str(file)).startswith(f"{file}: {expected}")
+
+
+def test_present_keys_are_read_beside_the_renamed_ones() -> None:
+    config = parse_nested("--optimisation.learning_rate", "1", "--data.max_seconds", "9")
+    assert (config.optimisation.learning_rate, config.data.max_seconds) == (1.0, 9.0)
+
+
+@dataclass(frozen=True)
+class CountConfig:
+    """What to count."""
+
+    texts: list[str]
+    """files to read"""
+    sizes: list[int] = field(default_factory=lambda: [500])
+    """sizes to count"""
+    folders: list[Path] = field(default_factory=list)
+    seed: int = 0
+
+
+def counted(*words: str) -> CountConfig:
+    return parse_command(
+        CountConfig, program="count", description="", arguments=words, positional=True,
+        short={"-s": "--sizes"}, several=("texts", "sizes", "folders"),
+    )  # fmt: skip
+
+
+def test_lists_are_several_words_or_lists_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("texts: [q, r]\nsizes: [4, 5]")
+    assert counted("a", "b", "-s", "1", "2", "--folders", "c", "--seed", "3") == CountConfig(
+        ["a", "b"], [1, 2], [Path("c")], 3
+    )
+    assert counted("a b") == CountConfig(["a b"])
+    assert counted("--seed", "3", "a", "b") == CountConfig(["a", "b"], seed=3)
+    assert counted("--config", str(file)) == CountConfig(["q", "r"], [4, 5])
+    assert counted("--config", str(file), "--sizes", "6") == CountConfig(["q", "r"], [6])
+
+
+def test_a_wrong_value_in_a_list_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, expected in ((["a", "--sizes", "1", "x"], "sizes"), ([], "texts"), (["a", "--size", "1"], "--sizes?")):
+        with pytest.raises(UsageError) as caught:
+            counted(*words)
+        assert expected in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(SystemExit):
+        counted("--help")
+    printed = capsys.readouterr().out
+    assert "files to read" in printed and "sizes to count" in printed
