@@ -1,62 +1,86 @@
-"""`python -m experiments.augmentation_speed [--json FILE]`: how fast augmentation is, beside real time and torchaudio."""
+"""How fast is waveform augmentation beside real time and beside torchaudio?
 
-from collections.abc import Callable
+Exit code 1 when a figure falls short of what is required.
+"""
 
-import torch
-import torchaudio.functional
-from torch import Tensor
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from experiments.harness.figures import Figure, one_thread, processor_seconds, report, speed_up
-from experiments.harness.speech import Material, PeersConfig, find_material
-from preprocessing.audio import SAMPLE_RATE
-from preprocessing.augment import Augmentation, Noise, Reverb, Speed, from_config, generator_for
-from preprocessing.augment.reverb import read_response
-from preprocessing.cli.options import parse_command, run_command
+from experiments.harness.command import progress, run_experiment
+from experiments.harness.figures import Comparison, Findings, speed_up
+from experiments.harness.rounds import one_thread, processor_seconds
+from experiments.harness.speech import SpeechOptions, SpeechSamples, load_samples
+from preprocessing.cli.options import run_command
 
-DESCRIPTION = "The speed of waveform augmentation beside real time and torchaudio. Exit 1 where a figure falls short."
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from preprocessing.augment import Augmentation
 
-def main() -> None:
-    config = parse_command(PeersConfig, program="python -m experiments.augmentation_speed", description=DESCRIPTION)
-
-    measure(config)
-
-
-TIMES_REAL_TIME = 200.0
+DURATION = "half a minute"
+MINIMUM_TIMES_REAL_TIME = 200.0
+EPOCHS = 3
 WARM_UP_CALLS = 40  # so that each noise and room has been decoded, as after the first minute of training
+PAIRED_UTTERANCES = 6  # beside torchaudio; the first warms up
 
 
-def whole_chain(material: Material) -> Figure:
-    """Nine augmentations and two kinds of noise, whatever they draw."""
-    files = [str(path) for path in material.noises]
+@dataclass(frozen=True)
+class Config(SpeechOptions):
+    """What is augmented."""
+
+
+def run(config: Config) -> Findings:
+    """Time the augmentations. Raises UsageError where speech, noise or rooms are not there."""
+    samples = load_samples(config.data, config.count)
+    with one_thread():
+        comparisons = [time_whole_chain(samples), *compare_with_torchaudio(samples)]
+    settings = f"{len(samples.waveforms)} utterances, {len(samples.noises)} noises, one thread, processor time"
+    return Findings("Waveform augmentation", settings, comparisons)
+
+
+def time_whole_chain(samples: SpeechSamples) -> Comparison:
+    """Nine augmentations and two kinds of noise with random parameters, beside the duration of the audio."""
+    from preprocessing.audio import SAMPLE_RATE
+    from preprocessing.augment import from_config, generator_for
+
     chain = from_config(
         [
             {"name": "time_shift"},
             {"name": "speed", "factors": [0.9, 1.1]},
             {"name": "tempo"},
             {"name": "pitch"},
-            {"name": "reverb", "files": str(material.rooms)},
-            {"name": "noise", "files": files},
+            {"name": "reverb", "files": str(samples.rooms)},
+            {"name": "noise", "files": [str(path) for path in samples.noises]},
             {"name": "noise", "colour": "pink"},
             {"name": "gain"},
             {"name": "clipping"},
             {"name": "telephone"},
         ]
     )
-    for call in range(WARM_UP_CALLS):
-        chain(material.utterances[0], generator_for(0, 0, str(call)))
     ours, real = [], []
-    for epoch in range(3):
-        for number, waveform in enumerate(material.utterances):
-            ours.append(processor_seconds(chain, waveform, generator_for(1, epoch, str(number)))[0])
-            real.append(waveform.numel() / SAMPLE_RATE)
-    return speed_up("whole chain", "real time", ours, real, TIMES_REAL_TIME)
+    with progress("whole chain", WARM_UP_CALLS + EPOCHS * len(samples.waveforms)) as advance:
+        for call in range(WARM_UP_CALLS):
+            chain(samples.waveforms[0], generator_for(0, 0, str(call)))
+            advance(1)
+        for epoch in range(EPOCHS):
+            for number, waveform in enumerate(samples.waveforms):
+                ours.append(processor_seconds(chain, waveform, generator_for(1, epoch, str(number)))[0])
+                real.append(waveform.numel() / SAMPLE_RATE)
+                advance(1)
+    return speed_up("whole chain", "real time", ours, real, MINIMUM_TIMES_REAL_TIME)
 
 
-def beside_torchaudio(material: Material) -> list[Figure]:
-    """Pairs of calls that do the same job."""
-    functional = torchaudio.functional
-    room = sorted(material.rooms.glob("*.wav"))[0]
+def compare_with_torchaudio(samples: SpeechSamples) -> list[Comparison]:
+    """Speed, reverb and white noise, each beside torchaudio's function for the same job."""
+    import torch
+    from torchaudio import functional
+
+    from preprocessing.audio import SAMPLE_RATE
+    from preprocessing.augment import Noise, Reverb, Speed, generator_for
+    from preprocessing.augment.reverb import read_response
+
+    room = sorted(samples.rooms.glob("*.wav"))[0]
     response = torch.from_numpy(read_response(room))
     pairs: list[tuple[str, Augmentation, Callable[[Tensor], object]]] = [
         ("speed 1.1", Speed(factors=[1.1]), lambda waveform: functional.speed(waveform, SAMPLE_RATE, 1.1)),
@@ -67,26 +91,21 @@ def beside_torchaudio(material: Material) -> list[Figure]:
             lambda waveform: functional.add_noise(waveform, torch.randn_like(waveform), torch.tensor(10.0)),
         ),
     ]
-    figures = []
-    for what, ours, theirs in pairs:
-        seconds: tuple[list[float], list[float]] = ([], [])
-        for number, waveform in enumerate(material.utterances[:6]):
+    comparisons = []
+    for quantity, ours, theirs in pairs:
+        our_seconds, their_seconds = [], []
+        for number, waveform in enumerate(samples.waveforms[:PAIRED_UTTERANCES]):
             own = processor_seconds(ours, waveform, generator_for(0, 0, str(number)))[0]
             peer = processor_seconds(theirs, waveform)[0]
-            if number > 0:  # the first is a warm-up
-                seconds[0].append(own)
-                seconds[1].append(peer)
-        figures.append(speed_up(what, "torchaudio", *seconds, None))
-    return figures
+            if number > 0:
+                our_seconds.append(own)
+                their_seconds.append(peer)
+        comparisons.append(speed_up(quantity, "torchaudio", our_seconds, their_seconds, None))
+    return comparisons
 
 
-def measure(config: PeersConfig) -> None:
-    """Find the material, compare, report. Raises FallsShortError where a figure does."""
-    material = find_material(config.data, config.utterances)
-    with one_thread():
-        figures = [whole_chain(material), *beside_torchaudio(material)]
-    settings = f"{len(material.utterances)} utterances, {len(material.noises)} noises, one thread, processor time"
-    report("Waveform augmentation", figures, [], settings, config.json)
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,32 @@
-"""`python -m experiments.interval_coverage`: how often intervals hold the truth and verdicts are false.
+"""How often do 95 % intervals of a WER hold the true one, and how often are two equal systems called different?
 
 Test sets are simulated: each speaker has an error rate of their own (a beta distribution), 10 to 39 utterances of 3 to
 30 words; two equal systems do better or worse with each speaker by luck. No audio, no model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from preprocessing.cli.options import parse_command, run_command
+from experiments.harness.command import ExperimentOptions, progress, run_experiment
+from experiments.harness.figures import Findings, Table
+from preprocessing.cli.options import run_command
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-
-DESCRIPTION = "Coverage of the 95 % intervals, and false alarms between equal systems, by the number of speakers."
+DURATION = "3 minutes"
 SYSTEM_LUCK = 0.3  # standard deviation of the logarithm of a system's error rate with one speaker
-LEAST_UTTERANCES, MOST_UTTERANCES = 10, 39
+FEWEST_UTTERANCES, MOST_UTTERANCES = 10, 39  # of a speaker
 SHORTEST, LONGEST = 3, 30  # words in an utterance
+LEVEL = 0.05  # of the test; intervals are of 95 %
+QUICK_TRIALS = 100
 
 
 @dataclass(frozen=True)
-class CoverageConfig:
+class Config(ExperimentOptions):
     """What is simulated."""
 
     speakers: list[int] = field(default_factory=lambda: [5, 8, 12, 20, 40, 60])
@@ -35,14 +39,50 @@ class CoverageConfig:
     """How alike speakers are: a + b of the beta distribution of their error rates."""
 
     trials: int = 2000
-    """Test sets for each number of speakers."""
+    """Test sets for each number of speakers; with --quick at most 100."""
 
     seed: int = 0
     """Of the test sets."""
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """Shares of simulated test sets, 0 to 1.
+
+    studentised, percentile: whose interval of a WER holds the true one, by this project's method and by percentiles of
+    the bootstrap draws. alarms: in which the test calls two equal systems different. excluded: in which the interval of
+    their difference leaves zero out.
+    """
+
+    speakers: int
+    studentised: float
+    percentile: float
+    alarms: float
+    excluded: float
+
+
+def run(config: Config) -> Findings:
+    """Simulate every number of speakers in turn."""
+    trials = min(config.trials, QUICK_TRIALS) if config.quick else config.trials
+    found = [
+        simulate(Voices(n_speakers, config.wer, config.concentration, config.seed), trials)
+        for n_speakers in config.speakers
+    ]
+    headings = ("speakers", "interval holds the true WER", "percentiles would", "equal systems told apart")
+    rows = [
+        (str(one.speakers), f"{one.studentised:.1%}", f"{one.percentile:.1%}", f"{one.alarms:.1%}") for one in found
+    ]
+    return Findings(
+        "Coverage of 95 % intervals",
+        f"{trials} test sets a row, true WER {config.wer:.1%}, concentration {config.concentration:g}",
+        tables=[Table(headings, rows)],
+        details={"coverage": [asdict(one) for one in found]},
+        draw=lambda axes: _draw(axes, found),
+    )
+
+
 class Voices:
-    """Draws test sets of `n_speakers`, a row a speaker: intervals draw speakers, and take only their sums."""
+    """Draws test sets of `n_speakers`, one row per speaker: the bootstrap draws speakers and needs only their sums."""
 
     def __init__(self, n_speakers: int, wer: float, concentration: float, seed: int) -> None:
         import numpy as np
@@ -52,78 +92,73 @@ class Voices:
         self.names = [f"s{index}" for index in range(n_speakers)]
 
     def words(self) -> "NDArray[np.int64]":
-        """Reference words of each speaker."""
-        utterances = self.generator.integers(LEAST_UTTERANCES, MOST_UTTERANCES + 1, self.n_speakers)
+        """Number of reference words of each speaker, [speakers]."""
+        utterances = self.generator.integers(FEWEST_UTTERANCES, MOST_UTTERANCES + 1, self.n_speakers)
         words = self.generator.integers(SHORTEST, LONGEST + 1, (self.n_speakers, MOST_UTTERANCES))
         words[range(MOST_UTTERANCES) >= utterances[:, None]] = 0
         each: NDArray[np.int64] = words.sum(axis=1)
         return each
 
     def speaker_rates(self) -> "NDArray[np.float64]":
+        """The true error rate of each speaker, [speakers]."""
         a, b = self.wer * self.concentration, (1 - self.wer) * self.concentration
         return self.generator.beta(a, b, self.n_speakers)
 
     def errors(
         self, words: "NDArray[np.int64]", speaker_rates: "NDArray[np.float64]", luck: float = 0.0
     ) -> "NDArray[np.int64]":
-        """Errors of a system on each speaker; with `luck`, it has good and bad ones among them."""
+        """Word errors of one system on each speaker, [speakers]; `luck` varies its rate from speaker to speaker."""
         import numpy as np
 
         own = speaker_rates * np.exp(luck * self.generator.standard_normal(self.n_speakers))
         return self.generator.binomial(words, np.clip(own, 0, 1))
 
 
-@dataclass(frozen=True)
-class Covered:
-    """Shares of test sets: `ours`, `percentile`: whose interval of a WER holds the true one, by our method and by
-    percentiles of the draws; `alarms`: in which two equal systems are called different; `excluded`: in which the
-    interval of their difference leaves zero out.
-    """
-
-    speakers: int
-    ours: float
-    percentile: float
-    alarms: float
-    excluded: float
-
-
-def simulate(voices: Voices, trials: int, draws: int = 1000) -> Covered:
-    """The shares in so many test sets."""
+def simulate(voices: Voices, trials: int, draws: int = 1000) -> Coverage:
+    """The shares over `trials` test sets, with intervals from `draws` bootstrap draws each."""
     import numpy as np
 
     from finetune.metrics import difference, matched_pairs, rate, resample
 
-    ours = percentile = alarms = excluded = 0
-    for trial in range(trials):
-        words, rates = voices.words(), voices.speaker_rates()
-        errors = voices.errors(words, rates)
-        drawn = resample(voices.names, seed=trial, draws=draws)
-        found = rate(errors.tolist(), words.tolist(), drawn)
-        ours += found.low <= voices.wer <= found.high
-        totals = drawn.weights @ drawn.totals(errors, words)
-        low, high = np.quantile(totals[:, 0] / totals[:, 1], [0.025, 0.975])
-        percentile += bool(low <= voices.wer <= high)
-        one, two = (voices.errors(words, rates, SYSTEM_LUCK).tolist() for _ in range(2))
-        apart = difference(one, two, words.tolist(), drawn)
-        alarms += matched_pairs(one, two, drawn) < 0.05
-        excluded += not apart.low <= 0 <= apart.high
-    return Covered(voices.n_speakers, ours / trials, percentile / trials, alarms / trials, excluded / trials)
+    studentised = percentile = alarms = excluded = 0
+    with progress(f"{voices.n_speakers} speakers", trials) as advance:
+        for trial in range(trials):
+            words, rates = voices.words(), voices.speaker_rates()
+            errors = voices.errors(words, rates)
+            drawn = resample(voices.names, seed=trial, draws=draws)
+            found = rate(errors.tolist(), words.tolist(), drawn)
+            studentised += found.low <= voices.wer <= found.high
+            totals = drawn.weights @ drawn.totals(errors, words)
+            low, high = np.quantile(totals[:, 0] / totals[:, 1], [LEVEL / 2, 1 - LEVEL / 2])
+            percentile += bool(low <= voices.wer <= high)
+            one, two = (voices.errors(words, rates, SYSTEM_LUCK).tolist() for _ in range(2))
+            apart = difference(one, two, words.tolist(), drawn)
+            alarms += matched_pairs(one, two, drawn) < LEVEL
+            excluded += not apart.low <= 0 <= apart.high
+            advance(1)
+    shares = (count / trials for count in (studentised, percentile, alarms, excluded))
+    return Coverage(voices.n_speakers, *shares)
+
+
+def _draw(axes: "Axes", found: Sequence[Coverage]) -> None:
+    """Coverage of both intervals by the number of speakers, and the 95 % that they promise."""
+    from preprocessing.plot_style import PALETTE
+
+    speakers = [one.speakers for one in found]
+    axes.axhline(100 * (1 - LEVEL), color=PALETTE.grid)
+    for place, (label, values) in enumerate(
+        (
+            ("studentised", [100 * one.studentised for one in found]),
+            ("percentiles of the draws", [100 * one.percentile for one in found]),
+        )
+    ):
+        axes.plot(speakers, values, color=PALETTE.of(place), marker="o", label=label)
+    axes.set(xlabel="speakers in a test set", ylabel="intervals that hold the true WER, %")
+    axes.legend(frameon=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a line for each number of speakers."""
-    config = parse_command(
-        CoverageConfig,
-        program="python -m experiments.interval_coverage",
-        description=DESCRIPTION,
-        arguments=arguments,
-    )
-    print("| speakers | interval of WER holds the truth | percentiles of the draws would | equal systems told apart |")
-    print("|---:|---:|---:|---:|")
-    for n_speakers in config.speakers:
-        voices = Voices(n_speakers, config.wer, config.concentration, config.seed)
-        found = simulate(voices, config.trials)
-        print(f"| {n_speakers} | {found.ours:.1%} | {found.percentile:.1%} | {found.alarms:.1%} |", flush=True)
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,52 +1,65 @@
-"""`python -m experiments.long_recordings --model REF --recording FILE --hours 0.5,3`: what does length cost?
+"""What does the length of a recording cost one recogniser: seconds and memory, up to several hours in one file?
 
-One recording is repeated up to so many hours, a FLAC file each, and transcribed whole in a process of its own: seconds
-and peak memory of decoding, features, forward pass and text together. Where the recording comes with its text, it is
-repeated whole, and words are counted over all of it.
+One recording is repeated to each length, as one FLAC file, and transcribed whole in a process of its own: seconds and
+peak of memory of decoding, features, forward pass and text together. Where the recording comes with its text, it is
+repeated a whole number of times, and words are counted over all of it. Without options, the embedded demo transcribes
+the data folder's long recording.
 """
 
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from experiments.harness.command import ExperimentOptions, run_experiment
+from experiments.harness.figures import Findings, Table
+from experiments.harness.rounds import call_apart
 from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import run_command
 
-DESCRIPTION = "Seconds and peak memory of one recogniser over recordings of several hours."
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DURATION = "4 minutes with the embedded demo"
+QUICK_HOURS = (0.02, 0.1)
+LONGEST_HOURS = 100.0
 
 
 @dataclass(frozen=True)
-class LongRecordingsConfig:
-    """What is repeated, how often, and who hears it."""
+class Config(ExperimentOptions):
+    """What is repeated, to which lengths, and which recogniser transcribes it."""
 
-    model: str
-    """The recogniser, such as wav2vec2=demo/wav2vec2."""
+    model: str | None = None
+    """The recogniser, such as wav2vec2=runs/mine; default the embedded demo's wav2vec2."""
 
-    recording: Path
-    """What is repeated: an audio file, or a manifest of one recording and its text, which is scored then."""
+    recording: Path | None = None
+    """What is repeated: an audio file, or a manifest of one recording and its text, against which words are counted
+    then. Default long-form/test.jsonl in $ASR_DATA_DIR, else ../shared/data; with --quick a demo utterance."""
 
     hours: str = "0.5,3"
-    """Lengths, separated by commas; memory is compared with that of the first."""
+    """Lengths, separated by commas; memory is compared with that of the first. With --quick 0.02,0.1."""
 
     profile: str = "librispeech"
     """Text profile that words are counted under."""
 
-    def check(self) -> tuple[float, ...]:
-        """The lengths. Raises UsageError where they are no hours."""
+    def lengths(self) -> tuple[float, ...]:
+        """The lengths in hours. Raises UsageError where --hours holds anything else."""
         try:
             hours = tuple(float(one) for one in self.hours.split(","))
         except ValueError:
             hours = ()
-        if not hours or not all(0 < one <= 100 for one in hours):
-            raise UsageError(f"--hours is {self.hours!r}; expected numbers over 0, up to 100, such as 0.5,3: mend it")
-        return hours
+        if not hours or not all(0 < one <= LONGEST_HOURS for one in hours):
+            raise UsageError(
+                f"--hours is {self.hours!r}; expected numbers above 0, up to {LONGEST_HOURS:g}, such as 0.5,3: change it"
+            )
+        return QUICK_HOURS if self.quick else hours
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One length through one system; loading the model is not in `seconds`. `loaded_bytes`: the peak before it."""
+class Transcribed:
+    """One length through one recogniser. Loading the model is not in `seconds`; `loaded_bytes`: the peak after it."""
 
     audio_seconds: float
     seconds: float
@@ -57,11 +70,60 @@ class Heard:
 
     @property
     def rtfx(self) -> float:
+        """Seconds of audio transcribed in a second."""
         return self.audio_seconds / self.seconds
 
 
+def run(config: Config) -> Findings:
+    """Transcribe every length in turn. Raises UserError where model or recording cannot be used."""
+    from benchmark.offline import DEMO
+
+    hours = config.lengths()
+    model = config.model or f"wav2vec2={DEMO / 'wav2vec2'}"
+    recording = config.recording or _default_recording(config.quick)
+    found = transcribe_lengths(model, recording, hours, config.profile)
+    headings = ("hours", "seconds", "RTFx", "peak of memory, MB", "after loading", "times the first", "characters", "WER")
+    rows = [
+        (
+            f"{one.audio_seconds / 3600:.3g}",
+            f"{one.seconds:.1f}",
+            f"{one.rtfx:.1f}",
+            f"{one.peak_memory_bytes / 1e6:.0f}",
+            f"{one.loaded_bytes / 1e6:.0f}",
+            f"{one.peak_memory_bytes / found[0].peak_memory_bytes:.2f}",
+            str(len(one.hypothesis)),
+            "-" if one.wer is None else f"{100 * one.wer:.1f} %",
+        )
+        for one in found
+    ]
+    return Findings(
+        "Long recordings",
+        f"{model}, {recording} repeated, a process each; seconds of decoding, features, forward pass and text",
+        tables=[Table(headings, rows)],
+        details={"lengths": [asdict(one) for one in found]},
+        draw=lambda axes: _draw(axes, found),
+    )
+
+
+def transcribe_lengths(model: str, recording: Path, hours: Sequence[float], profile: str) -> list[Transcribed]:
+    """Every length in turn, in a process of its own, because a peak of memory never goes down. Raises UserError."""
+    audio, text, duration = _read_recording(recording)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for length in hours:
+            path = Path(folder) / f"{length:g}.flac"
+            times = max(round(length * 3600 / duration), 1)
+            write_repeated(audio, length * 3600 if text is None else times * duration, path)
+            one = call_apart(f"{length:g} hours", transcribe_file, model, path)
+            if text is not None:
+                one = replace(one, wer=_wer(" ".join([text] * times), one.hypothesis, profile))
+            found.append(one)
+            path.unlink()
+    return found
+
+
 def write_repeated(recording: Path, seconds: float, path: Path) -> None:
-    """The recording over and over as 16-bit FLAC at 16 kHz, cut at so many seconds; one copy of it is in memory."""
+    """Write the recording over and over as 16-bit FLAC at 16 kHz, cut at `seconds`; one copy of it is in memory."""
     import soundfile
     import torch
 
@@ -75,8 +137,8 @@ def write_repeated(recording: Path, seconds: float, path: Path) -> None:
             left -= len(once)
 
 
-def hear(model: str, path: Path) -> Heard:
-    """Load the system and transcribe one file. Raises UserError where either cannot be used."""
+def transcribe_file(model: str, path: Path) -> Transcribed:
+    """Load the recogniser in this process and transcribe one file. Raises UserError where either cannot be used."""
     from benchmark.systems import load_system, parse_models
     from benchmark.systems.base import LoadOptions
     from benchmark.worker.resources import peak_memory_bytes
@@ -91,33 +153,24 @@ def hear(model: str, path: Path) -> Heard:
     waveform = audio.load(path)
     (hypothesis,) = system.text(system.forward(system.features([waveform])))
     seconds = time.perf_counter() - began
-    return Heard(len(waveform) / audio.SAMPLE_RATE, seconds, peak_memory_bytes(), loaded, hypothesis)
+    return Transcribed(len(waveform) / audio.SAMPLE_RATE, seconds, peak_memory_bytes(), loaded, hypothesis)
 
 
-def study(config: LongRecordingsConfig, hours: Sequence[float]) -> list[Heard]:
-    """Every length in turn, in a process of its own, since a peak of memory never goes down."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+def _default_recording(quick: bool) -> Path:
+    from benchmark.offline import DEMO_CORPUS
+    from experiments.harness.speech import data_folder
+    from preprocessing.corpus import open_corpus
 
-    audio, text, duration = _recording(config.recording)
-    found = []
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        for one in hours:
-            path = Path(folder) / f"{one:g}.flac"
-            times = max(round(one * 3600 / duration), 1)
-            write_repeated(audio, one * 3600 if text is None else times * duration, path)
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                heard = pool.submit(hear, config.model, path).result()
-            if text is not None:
-                heard = replace(heard, wer=_wer(" ".join([text] * times), heard.hypothesis, config.profile))
-            found.append(heard)
-            path.unlink()
-    return found
+    if quick:
+        return Path(str(open_corpus(str(DEMO_CORPUS)).utterances[0].audio))
+    path = data_folder(None) / "long-form" / "test.jsonl"
+    if not path.is_file():
+        raise UsageError(f"{path}: not there; expected a long recording: name one with --recording")
+    return path
 
 
-def _recording(path: Path) -> tuple[Path, str | None, float]:
-    """Its audio file, its text where a manifest tells it, and seconds. Raises UserError where there is none such."""
+def _read_recording(path: Path) -> tuple[Path, str | None, float]:
+    """Its audio file, its text where a manifest has it, and seconds. Raises UserError where there is no such recording."""
     from preprocessing import audio
     from preprocessing.corpus import open_corpus
 
@@ -130,32 +183,26 @@ def _recording(path: Path) -> tuple[Path, str | None, float]:
 
 
 def _wer(reference: str, hypothesis: str, name: str) -> float:
-    from finetune.metrics.error_rates import ErrorRates
+    from finetune.metrics.error_rates import word_errors
     from preprocessing.text import profile
 
     normalise = profile(name)
-    rates = ErrorRates().compute(predictions=[normalise(hypothesis)], references=[normalise(reference)])
-    return float(rates["wer"])
+    return word_errors(normalise(reference), normalise(hypothesis)).rate
+
+
+def _draw(axes: "Axes", found: Sequence[Transcribed]) -> None:
+    """Peak of memory by hours."""
+    from preprocessing.plot_style import PALETTE
+
+    hours = [one.audio_seconds / 3600 for one in found]
+    axes.plot(hours, [one.peak_memory_bytes / 1e9 for one in found], color=PALETTE.main, marker="o", label="peak")
+    axes.plot(hours, [one.loaded_bytes / 1e9 for one in found], color=PALETTE.accent, marker="o", label="after loading")
+    axes.set(xlabel="hours of audio in one file", ylabel="memory, GB", xlim=(0, None), ylim=(0, None))
+    axes.legend(frameon=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a line for each length."""
-    config = parse_command(
-        LongRecordingsConfig,
-        program="python -m experiments.long_recordings",
-        description=DESCRIPTION,
-        arguments=arguments,
-    )
-    found = study(config, config.check())
-    print("| hours | seconds | RTFx | peak memory, MB | of it before hearing | times the first | characters | WER |")
-    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for one in found:
-        times = one.peak_memory_bytes / found[0].peak_memory_bytes
-        print(
-            f"| {one.audio_seconds / 3600:.3g} | {one.seconds:.1f} | {one.rtfx:.1f} "
-            f"| {one.peak_memory_bytes / 1e6:.0f} | {one.loaded_bytes / 1e6:.0f} | {times:.2f} | {len(one.hypothesis)} "
-            f"| {'-' if one.wer is None else f'{100 * one.wer:.1f} %'} |"
-        )
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

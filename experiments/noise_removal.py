@@ -1,62 +1,62 @@
-"""`python -m experiments.noise_removal --model REF --data MANIFEST --noise FOLDER`: does noise removal help?
+"""Does noise removal lower the word error rate of a recogniser, on clean speech and in noise?
 
-One recogniser hears each utterance clean and with recorded noise at several levels, as it is and after
-`preprocessing.augment.denoise`; WER of both, and their paired difference with a 95 % bootstrap interval. The noise is the same
-excerpt for both, and at every level.
+One recogniser transcribes each utterance clean and with recorded noise at several levels, as it is and after
+`preprocessing.augment.denoise`: WER of both, and their paired difference with a 95 % bootstrap interval. The noise is
+the same excerpt for both and at every level. Without options, the embedded demo is measured.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.cli.options import parse_command, run_command
+from experiments.harness.command import ExperimentOptions, progress, run_experiment
+from experiments.harness.figures import Findings, Table
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import run_command
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from torch import Tensor
 
     from benchmark.systems.base import System
     from finetune.metrics import Rate
     from preprocessing.corpus import Utterance
 
-
-DESCRIPTION = "What noise removal does to the word error rate of one recogniser, clean and in noise."
+DURATION = "2 minutes with the embedded demo"
 CLEAN = "clean"
+QUICK_UTTERANCES = 10
 
 
 @dataclass(frozen=True)
-class NoiseRemovalConfig:
-    """What is heard, by whom, in which noise."""
+class Config(ExperimentOptions):
+    """Which recogniser transcribes which speech in which noise."""
 
-    model: str
-    """The recogniser, such as wav2vec2=runs/digits."""
+    model: str | None = None
+    """The recogniser, such as wav2vec2=runs/digits; default the embedded demo's wav2vec2."""
 
-    data: str
-    """Corpus that it transcribes."""
+    data: str | None = None
+    """Corpus that it transcribes; default the embedded demo's test corpus."""
 
-    noise: Path
-    """Recordings of noise: a file, or a folder of them."""
+    noise: Path | None = None
+    """Recordings of noise: a file, or a folder of them; default noise/ in $ASR_DATA_DIR, else ../shared/data/noise."""
 
     snr_db: list[float] = field(default_factory=lambda: [20.0, 10.0, 5.0, 0.0])
-    """Levels of the speech above the noise."""
+    """Levels of the speech above the noise; with --quick only the last."""
 
     profile: str = "librispeech"
     """Text profile that errors are counted under."""
 
     limit: int | None = None
-    """Only the first so many utterances."""
+    """Only the first so many utterances; with --quick at most 10."""
 
     seed: int = 0
     """Of the noises' choice and the bootstrap."""
 
-    json: Path | None = None
-    """File for the figures."""
-
 
 @dataclass(frozen=True)
 class Level:
-    """WER at one level of noise, as it is and after noise removal; `change` is removed minus as it is."""
+    """WER at one level of noise, as it is and after noise removal; `change` is denoised minus plain."""
 
     condition: str
     plain: "Rate"
@@ -64,89 +64,104 @@ class Level:
     change: "Rate"
 
 
-def study(config: NoiseRemovalConfig) -> list[Level]:
-    """Every level in turn. Raises UserError where model, data or noise cannot be used."""
-    import torch
-    from rich.progress import track
-
+def run(config: Config) -> Findings:
+    """Measure every level in turn. Raises UserError where model, data or noise cannot be used."""
+    from benchmark.offline import DEMO, DEMO_CORPUS
     from benchmark.systems import load_system, parse_models
     from benchmark.systems.base import LoadOptions
+    from experiments.harness.speech import data_folder
+    from preprocessing.corpus import open_corpus
+
+    model = config.model or f"wav2vec2={DEMO / 'wav2vec2'}"
+    specs = parse_models(model)
+    if len(specs) != 1:
+        raise UsageError(f"--model is {model!r}; expected one recogniser: name one")
+    noise = config.noise or data_folder(None) / "noise"
+    if not noise.exists():
+        raise UsageError(f"--noise {noise}: not there; expected a recording of noise, or a folder of them: name one")
+    limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES) if config.quick else config.limit
+    corpus = open_corpus(config.data or str(DEMO_CORPUS), limit=limit).whole()
+    system = load_system(specs[0], LoadOptions("cpu", None))
+    levels = measure_levels(config, system, corpus.utterances, noise)
+
+    headings = ("noise", "WER as it is, %", "WER denoised, %", "change, points")
+    rows = [(one.condition, *map(_percent, (one.plain, one.denoised, one.change))) for one in levels]
+    return Findings(
+        "Word error rate with and without noise removal",
+        f"{len(corpus.utterances)} utterances, {model}, noise of {noise}; text profile {config.profile}; 95 % intervals",
+        tables=[Table(headings, rows)],
+        details={"levels": [asdict(one) for one in levels]},
+        draw=lambda axes: _draw(axes, levels),
+    )
+
+
+def measure_levels(
+    config: Config, system: "System", utterances: "Sequence[Utterance]", noise: Path
+) -> list[Level]:
+    """Clean speech, then every level of noise. Raises UserError where the noise cannot be read."""
+    import torch
+
     from finetune.metrics import difference, rate, resample
     from finetune.metrics.error_rates import word_errors
-    from preprocessing import audio
     from preprocessing.augment import Chain, Noise, generator_for
     from preprocessing.augment.denoise import SpectralGate
-    from preprocessing.cli.errors import UsageError
-    from preprocessing.corpus import open_corpus
+    from preprocessing.corpus import load_waveform
     from preprocessing.text import profile
 
-    text_profile = profile(config.profile)
-    specs = parse_models(config.model)
-    if len(specs) != 1:
-        raise UsageError(f"--model is {config.model!r}; expected one recogniser: name one")
-    noises = {snr: Chain([Noise(snr_db=snr, files=config.noise)]) for snr in config.snr_db}
-    corpus = open_corpus(config.data, limit=config.limit).whole()
-    system = load_system(specs[0], LoadOptions("cpu", None))
+    normalise = profile(config.profile)
+    snrs_db = config.snr_db[-1:] if config.quick else config.snr_db
+    noises = {snr_db: Chain([Noise(snr_db=snr_db, files=noise)]) for snr_db in snrs_db}
     gate = SpectralGate()
-    resampling = resample([utterance.speaker for utterance in corpus.utterances], seed=config.seed)
-
-    def noisy(utterance: "Utterance", snr_db: float | None) -> "Tensor":
-        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
-        if snr_db is None:
-            return waveform
-        heard: Tensor = noises[snr_db](waveform, generator_for(config.seed, 0, utterance.id))
-        return heard
-
+    resampling = resample([utterance.speaker for utterance in utterances], seed=config.seed)
     levels = []
-    for snr_db in (None, *config.snr_db):
-        condition = CLEAN if snr_db is None else f"{snr_db:g} dB"
-        counts: tuple[list[int], list[int]] = ([], [])
-        lengths: list[int] = []
-        for utterance in track(corpus.utterances, condition, transient=True):
-            waveform = noisy(utterance, snr_db)
-            reference = text_profile(utterance.text)
-            for errors, heard in zip(counts, (waveform, gate(waveform)), strict=True):
-                with torch.inference_mode():
-                    errors.append(word_errors(reference, text_profile(transcript(system, heard))).errors)
-            lengths.append(word_errors(reference, "").reference_length)
-        plain, denoised = (rate(errors, lengths, resampling) for errors in counts)
-        levels.append(Level(condition, plain, denoised, difference(counts[1], counts[0], lengths, resampling)))
+    with progress("utterances at all levels", (1 + len(snrs_db)) * len(utterances)) as advance, torch.inference_mode():
+        for snr_db in (None, *snrs_db):
+            plain_errors, denoised_errors, lengths = [], [], []
+            for utterance in utterances:
+                waveform = load_waveform(utterance)
+                if snr_db is not None:
+                    waveform = noises[snr_db](waveform, generator_for(config.seed, 0, utterance.id))
+                reference = normalise(utterance.text)
+                for errors, heard in ((plain_errors, waveform), (denoised_errors, gate(waveform))):
+                    errors.append(word_errors(reference, normalise(transcribe(system, heard))).errors)
+                lengths.append(word_errors(reference, "").reference_length)
+                advance(1)
+            condition = CLEAN if snr_db is None else f"{snr_db:g} dB"
+            plain, denoised = (rate(errors, lengths, resampling) for errors in (plain_errors, denoised_errors))
+            levels.append(
+                Level(condition, plain, denoised, difference(denoised_errors, plain_errors, lengths, resampling))
+            )
     return levels
 
 
-def transcript(system: "System", waveform: "Tensor") -> str:
+def transcribe(system: "System", waveform: "Tensor") -> str:
+    """The system's text of one waveform [samples]."""
     (hypothesis,) = system.text(system.forward(system.features([waveform])))
     return hypothesis
 
 
-def print_levels(levels: Sequence[Level]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def _percent(rate: "Rate") -> str:
+    return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
-    def percent(rate: "Rate") -> str:
-        return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("noise")
-    for heading in ("WER as it is, %", "WER denoised, %", "change, points"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for level in levels:
-        table.add_row(level.condition, percent(level.plain), percent(level.denoised), percent(level.change))
-    Console().print(table)
+def _draw(axes: "Axes", levels: Sequence[Level]) -> None:
+    """WER with its interval at every level, as it is and denoised."""
+    from preprocessing.plot_style import PALETTE
+
+    for place, (label, rates) in enumerate(
+        (("as it is", [one.plain for one in levels]), ("denoised", [one.denoised for one in levels]))
+    ):
+        values = [100 * one.value for one in rates]
+        below, above = [100 * (one.value - one.low) for one in rates], [100 * (one.high - one.value) for one in rates]
+        rows = [row + 0.1 * place for row in range(len(levels))]
+        axes.errorbar(rows, values, yerr=[below, above], color=PALETTE.of(place), marker="o", label=label)
+    axes.set_xticks(range(len(levels)), [one.condition for one in levels])
+    axes.set(xlabel="speech above the noise", ylabel="WER, %", ylim=(0, None))
+    axes.legend(frameon=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    config = parse_command(
-        NoiseRemovalConfig,
-        program="python -m experiments.noise_removal",
-        description=DESCRIPTION,
-        arguments=arguments,
-    )
-    levels = study(config)
-    print_levels(levels)
-    if config.json is not None:
-        config.json.write_text(json.dumps([asdict(level) for level in levels], indent=2) + "\n", encoding="utf-8")
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,45 +1,79 @@
-"""`python -m experiments.preprocessing_speed [--json FILE]`: decoding and features beside what people use, in one run."""
+"""How fast are decoding, resampling and log-mel beside openai-whisper, datasets and torchaudio?
 
-import multiprocessing
+Also measured: what a second DataLoader worker gains, and the memory that a recording of three hours takes. Exit code 1
+when a figure falls short of what is required.
+"""
+
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from torch import Tensor
+from experiments.harness.command import run_experiment
+from experiments.harness.figures import Comparison, Findings, cost_ratio, speed_up
+from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, call_apart, seconds_of
+from experiments.harness.speech import SpeechOptions, utterance_paths
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.options import run_command
 
-from experiments.harness.figures import Figure, Missing, at_most, report, speed_up
-from experiments.harness.rounds import WARM_UP_ROUNDS, Absent, Contender, seconds_of
-from experiments.harness.speech import PeersConfig, manifest_paths
-from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.options import parse_command, run_command
+if TYPE_CHECKING:
+    from torch import Tensor
 
-DESCRIPTION = (
-    "Decoding, resampling and log-mel beside openai-whisper, datasets and torchaudio; workers; memory for long files. "
-    "Exit 1 where a figure falls short."
-)
-
-
-def main() -> None:
-    config = parse_command(PeersConfig, program="python -m experiments.preprocessing_speed", description=DESCRIPTION)
-
-    measure(config)
-
-
-ROUNDS = 7
-BESIDE_WHISPER, BESIDE_DATASETS, BESIDE_TORCHAUDIO, BESIDE_ONE_WORKER = 10.0, 3.0, 1.3, 1.7
-LONG_MEMORY = 1.2  # times the memory of a file a sixtieth as long
-SHORT_MINUTES, LONG_MINUTES = 3, 180
+DURATION = "2 minutes"
+ROUNDS, QUICK_ROUNDS = 7, 2
 BATCH = 8  # utterances that a worker hands over at once
 WORKER_REPEATS = 12  # of the utterances, so that starting a worker counts little
+SHORT_MINUTES, LONG_MINUTES, QUICK_LONG_MINUTES = 3, 180, 12
+MAXIMUM_MEMORY_RATIO = 1.2  # of the long file beside the short one
+MINIMUM_WHISPER, MINIMUM_DATASETS, MINIMUM_TORCHAUDIO, MINIMUM_TWO_WORKERS = 10.0, 3.0, 1.3, 1.7
 
-Round = Callable[[], object]
+Round: TypeAlias = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Config(SpeechOptions):
+    """What is decoded."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Implementations of one job: ours and its peers, with the ratio required beside each (None: not required)."""
+
+    what: str
+    ours: Implementation
+    peers: Sequence[tuple[str, Implementation, float | None]]
+
+
+def run(config: Config) -> Findings:
+    """Time every implementation in turns and measure memory. Raises UsageError where there is no such speech."""
+    paths = utterance_paths(config.data, config.count)
+    rounds = QUICK_ROUNDS if config.quick else ROUNDS
+    comparisons: list[Comparison] = []
+    missing: dict[str, str] = {}
+    for question in QUESTIONS:
+        peers = {name: peer for name, peer, _ in question.peers}
+        found = seconds_of(question.what, {OURS: question.ours, **peers}, paths, rounds)
+        mine = found[OURS]
+        if isinstance(mine, Unavailable):
+            raise InputError(f"{question.what}: {mine.reason}")
+        for name, _, minimum in question.peers:
+            theirs = found[name]
+            if isinstance(theirs, Unavailable):
+                missing[name] = theirs.reason
+            else:
+                comparisons.append(speed_up(question.what, name, mine, theirs, minimum))
+    comparisons.append(compare_memory(paths, QUICK_LONG_MINUTES if config.quick else LONG_MINUTES))
+    settings = (
+        f"{len(paths)} utterances, {rounds} rounds after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, "
+        "wall-clock; milliseconds are of a round over all utterances"
+    )
+    return Findings("Files to features", settings, comparisons, missing)
 
 
 def ours(paths: Sequence[Path]) -> Round:
-    """The project's way."""
+    """Files decoded by `preprocessing.audio`, log-mel by `preprocessing.features`."""
     from preprocessing import audio
     from preprocessing.features import LogMel
 
@@ -48,7 +82,7 @@ def ours(paths: Sequence[Path]) -> Round:
 
 
 def openai_whisper(paths: Sequence[Path]) -> Round:
-    """Its load_audio asks the ffmpeg program."""
+    """Its load_audio, which runs the ffmpeg program, and its log_mel_spectrogram."""
     import whisper
 
     if shutil.which("ffmpeg") is None:
@@ -62,14 +96,16 @@ def datasets_padded(paths: Sequence[Path]) -> Round:
 
 
 def datasets_unpadded(paths: Sequence[Path]) -> Round:
-    """The same, with as many frames as the utterance has."""
+    """As `datasets_padded`, with only as many frames as the utterance has."""
     return _datasets(paths, "longest")
 
 
 def _datasets(paths: Sequence[Path], padding: str) -> Round:
-    import torchcodec  # noqa: F401  # what datasets decodes with; said here in a sentence where it is not there
+    import torchcodec  # noqa: F401  # what datasets decodes with: without it, the peer is named as missing
     from datasets import Audio, Dataset, disable_progress_bars
     from transformers import WhisperFeatureExtractor
+
+    from preprocessing.audio import SAMPLE_RATE
 
     disable_progress_bars()
     rows = Dataset.from_dict({"audio": [str(path) for path in paths]})
@@ -81,21 +117,23 @@ def _datasets(paths: Sequence[Path], padding: str) -> Round:
 
 
 def our_log_mel(paths: Sequence[Path]) -> Round:
-    """The transform with its logarithm, waveforms in memory."""
+    """`preprocessing.features.LogMel` with its logarithm, on waveforms in memory."""
     from preprocessing.features import LogMel
 
     return _transform(LogMel(), paths)
 
 
 def torchaudio_mel(paths: Sequence[Path]) -> Round:
-    """MelSpectrogram at Whisper's settings, without the logarithm that would make it equal."""
+    """MelSpectrogram at Whisper's settings, without the logarithm that ours includes."""
     from torchaudio.transforms import MelSpectrogram
+
+    from preprocessing.audio import SAMPLE_RATE
 
     transform = MelSpectrogram(SAMPLE_RATE, n_fft=400, hop_length=160, n_mels=80, norm="slaney", mel_scale="slaney")
     return _transform(transform, paths)
 
 
-def _transform(transform: Callable[[Tensor], Tensor], paths: Sequence[Path]) -> Round:
+def _transform(transform: "Callable[[Tensor], Tensor]", paths: Sequence[Path]) -> Round:
     from preprocessing import audio
 
     waveforms = [audio.load(path) for path in paths]
@@ -103,17 +141,17 @@ def _transform(transform: Callable[[Tensor], Tensor], paths: Sequence[Path]) -> 
 
 
 def one_worker(paths: Sequence[Path]) -> Round:
-    """A DataLoader with a worker."""
+    """A DataLoader with one worker process."""
     return _workers(paths, 1)
 
 
 def two_workers(paths: Sequence[Path]) -> Round:
-    """A DataLoader with two."""
+    """A DataLoader with two worker processes."""
     return _workers(paths, 2)
 
 
-class Decoded:
-    """Log-mels of files, as a DataLoader asks for them."""
+class LogMelFiles:
+    """A map-style data set for a DataLoader: the log-mel of each file."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         from preprocessing.features import LogMel
@@ -124,14 +162,14 @@ class Decoded:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> "Tensor":
         from preprocessing import audio
 
-        features: Tensor = self._log_mel(audio.load(self._paths[index]))
+        features: "Tensor" = self._log_mel(audio.load(self._paths[index]))
         return features
 
 
-def _padded(log_mels: Sequence[Tensor]) -> Tensor:
+def _padded(log_mels: "Sequence[Tensor]") -> "Tensor":
     """[bins, frames] of each -> one batch [utterances, bins, longest], as training hands it over."""
     import torch
     from torch.nn.functional import pad
@@ -144,7 +182,7 @@ def _workers(paths: Sequence[Path], count: int) -> Round:
     from torch.utils.data import DataLoader
 
     loader: DataLoader[Tensor] = DataLoader(
-        Decoded(list(paths) * WORKER_REPEATS),  # type: ignore[arg-type]
+        LogMelFiles(list(paths) * WORKER_REPEATS),  # type: ignore[arg-type]
         batch_size=BATCH,
         collate_fn=_padded,
         num_workers=count,
@@ -154,88 +192,62 @@ def _workers(paths: Sequence[Path], count: int) -> Round:
     return lambda: [None for _ in loader]
 
 
-def peak_memory(path: Path, sender: Connection) -> None:
-    """Stream a file through log-mel in this process; send its highest resident memory in bytes."""
+OURS = "ours"
+QUESTIONS = (
+    Question(
+        "files to log-mel",
+        ours,
+        (
+            ("openai-whisper", openai_whisper, MINIMUM_WHISPER),
+            ("datasets, WhisperFeatureExtractor", datasets_padded, MINIMUM_DATASETS),
+            ("the same, unpadded", datasets_unpadded, None),
+        ),
+    ),
+    Question("log-mel alone", our_log_mel, (("torchaudio, no logarithm", torchaudio_mel, MINIMUM_TORCHAUDIO),)),
+    Question("two workers", two_workers, (("one worker", one_worker, MINIMUM_TWO_WORKERS),)),
+)
+
+
+def compare_memory(paths: Sequence[Path], long_minutes: int) -> Comparison:
+    """Peak memory of streaming a long recording beside one of three minutes, both made of the utterances."""
+    import numpy as np
+    import soundfile
+
+    from preprocessing import audio
+
+    speech = np.concatenate([audio.load(path).numpy() for path in paths])
+    minute = np.resize(speech, 60 * audio.SAMPLE_RATE)
+    with tempfile.TemporaryDirectory() as folder:
+        peaks = []
+        for minutes in (long_minutes, SHORT_MINUTES):
+            path = Path(folder) / f"{minutes}.flac"
+            with soundfile.SoundFile(path, "w", audio.SAMPLE_RATE, 1, "PCM_16") as file:
+                for _ in range(minutes):
+                    file.write(minute)
+            peaks.append(call_apart(f"memory of {minutes} minutes", stream_through_log_mel, path) / 1e6)
+    long, short = peaks
+    what = f"memory, {long_minutes / 60:g} h streamed"
+    return cost_ratio(what, f"{SHORT_MINUTES} min", long, short, "MB", MAXIMUM_MEMORY_RATIO)
+
+
+def stream_through_log_mel(path: Path) -> int:
+    """Stream a file through log-mel in this process; returns the process's peak of resident memory in bytes."""
     import torch
 
-    from benchmark.worker import peak_memory_bytes
+    from benchmark.worker.resources import peak_memory_bytes
     from preprocessing import audio
     from preprocessing.features import LogMel
 
     torch.set_num_threads(1)
     log_mel = LogMel()
     for block in audio.stream(path):
-        if len(block) > SAMPLE_RATE:
+        if len(block) > audio.SAMPLE_RATE:
             log_mel(block)
-    sender.send(peak_memory_bytes())
+    return peak_memory_bytes()
 
 
-def memory_of(path: Path) -> int:
-    """Bytes that a new process takes to stream the file."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=peak_memory, args=(path, sender))
-    process.start()
-    peak: int = receiver.recv()
-    process.join()
-    return peak
-
-
-def long_file_memory(paths: Sequence[Path]) -> Figure:
-    """A recording of three hours beside one of three minutes, both made of the utterances."""
-    import soundfile
-
-    from preprocessing import audio
-
-    speech = np.concatenate([audio.load(path).numpy() for path in paths])
-    minute = np.resize(speech, 60 * SAMPLE_RATE)
-    with tempfile.TemporaryDirectory() as folder:
-        peaks = []
-        for minutes in (LONG_MINUTES, SHORT_MINUTES):
-            path = Path(folder) / f"{minutes}.flac"
-            with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
-                for _ in range(minutes):
-                    file.write(minute)
-            peaks.append(memory_of(path) / 1e6)
-    long, short = peaks
-    return at_most(f"memory, {LONG_MINUTES // 60} h streamed", f"{SHORT_MINUTES} min", long, short, "MB", LONG_MEMORY)
-
-
-def measure(config: PeersConfig) -> None:
-    """Find the material, compare, report. Raises FallsShortError where a figure does."""
-    paths = manifest_paths(config.data, config.utterances)
-    contests: list[tuple[str, tuple[str, Contender], list[tuple[str, Contender, float | None]]]] = [
-        (
-            "files to log-mel",
-            ("ours", ours),
-            [
-                ("openai-whisper", openai_whisper, BESIDE_WHISPER),
-                ("datasets, WhisperFeatureExtractor", datasets_padded, BESIDE_DATASETS),
-                ("the same, unpadded", datasets_unpadded, None),
-            ],
-        ),
-        ("log-mel alone", ("ours", our_log_mel), [("torchaudio, no logarithm", torchaudio_mel, BESIDE_TORCHAUDIO)]),
-        ("two workers", ("ours", two_workers), [("one worker", one_worker, BESIDE_ONE_WORKER)]),
-    ]
-    figures: list[Figure] = []
-    missing: list[Missing] = []
-    for what, (own, contender), peers in contests:
-        found = seconds_of({own: contender, **{name: peer for name, peer, _ in peers}}, paths, ROUNDS)
-        mine = found[own]
-        if isinstance(mine, Absent):
-            raise RuntimeError(f"{what}: {mine.reason}")
-        for name, _, floor in peers:
-            theirs = found[name]
-            if isinstance(theirs, Absent):
-                missing.append(Missing(name, theirs.reason))
-            else:
-                figures.append(speed_up(what, name, mine, theirs, floor))
-    figures.append(long_file_memory(paths))
-    settings = (
-        f"{len(paths)} utterances, {ROUNDS} rounds after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, "
-        "wall-clock; milliseconds are of a round over all utterances"
-    )
-    report("Files to features", figures, missing, settings, config.json)
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,52 +1,45 @@
-"""`python -m experiments.scoring_scale --utterances 100000`: seconds and memory that scoring takes.
+"""How many seconds and how much memory does scoring take, by the number of utterances?
 
 Synthetic samples (random words, a share of them wrong) are written to a temporary folder; a process of its own reads
-and scores them, so its peak memory is that of scoring alone. Reports are not made.
+and scores them, so that its peak of memory is that of scoring alone. No report is made.
 """
 
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.cli.options import parse_command, run_command
+from experiments.harness.command import ExperimentOptions, run_experiment
+from experiments.harness.figures import Findings, Table
+from experiments.harness.rounds import call_apart
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import run_command
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from benchmark.results import Sample
 
-
-DESCRIPTION = "How long scoring takes, and how much memory, by the number of utterances."
-VOCABULARY = 5000
-_CHILD = """
-import sys, time
-from pathlib import Path
-began = time.perf_counter()
-from benchmark.measure.memory import peak_memory_bytes
-from benchmark.results import read_run, read_samples
-from benchmark.scoring import summarise
-folder = Path(sys.argv[1])
-summary = summarise(read_run(folder / "run.json"), read_samples(folder / "samples.jsonl"), [], [])
-print(time.perf_counter() - began, time.process_time(), peak_memory_bytes())
-print(summary.systems[0].scores[summary.profiles[0].name].wer)
-"""
+DURATION = "2 minutes"
+VOCABULARY = 5000  # different words
+DELETED = 0.3  # share of the wrong words that are missing rather than replaced
+QUICK_UTTERANCES = 2000
 
 
 @dataclass(frozen=True)
-class ScaleConfig:
+class Config(ExperimentOptions):
     """How many synthetic samples are scored."""
 
     utterances: int = 100_000
-    """Of one system under one condition."""
+    """Of one system under one condition; a tenth of them is scored as well. With --quick at most 2,000."""
 
     words: int = 20
     """In an utterance, about."""
 
     speakers: int = 0
-    """Voices; 0: unknown, so that utterances are drawn."""
+    """How many; 0: unknown, so that the bootstrap draws utterances."""
 
     errors: float = 0.1
     """Share of the words that are wrong."""
@@ -59,29 +52,44 @@ class ScaleConfig:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Cost:
+    """What scoring took, reading included: wall-clock and processor seconds, peak of memory in bytes; its WER."""
+
+    utterances: int
     seconds: float
     cpu_seconds: float
     peak_bytes: int
-    wer: str
+    wer: float
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print what scoring took. Raises UsageError for a count below 1."""
-    config = parse_command(
-        ScaleConfig, program="python -m experiments.scoring_scale", description=DESCRIPTION, arguments=arguments
-    )
+def run(config: Config) -> Findings:
+    """Score a tenth of the utterances, then all. Raises UsageError for a count below 1."""
     if config.utterances < 1:
         raise UsageError(f"--utterances is {config.utterances}; expected 1 or more: raise it")
-    found = measure(config)
-    print(
-        f"{config.utterances:,} utterances, {len(config.profiles)} profiles: {found.seconds:.1f} s "
-        f"({found.cpu_seconds:.1f} s of them on the processor), peak {found.peak_bytes / 1e6:,.0f} MB; WER {found.wer}"
+    most = min(config.utterances, QUICK_UTTERANCES) if config.quick else config.utterances
+    costs = [measure(config, count) for count in sorted({max(most // 10, 1), most})]
+    headings = ("utterances", "seconds", "of them on the processor", "peak of memory, MB", "WER")
+    rows = [
+        (
+            f"{one.utterances:,}",
+            f"{one.seconds:.1f}",
+            f"{one.cpu_seconds:.1f}",
+            f"{one.peak_bytes / 1e6:,.0f}",
+            f"{one.wer:.1%}",
+        )
+        for one in costs
+    ]
+    return Findings(
+        "Cost of scoring",
+        f"text profiles {', '.join(config.profiles)}; {config.words} words in an utterance, {config.errors:.0%} wrong",
+        tables=[Table(headings, rows)],
+        details={"costs": [asdict(one) for one in costs]},
+        draw=lambda axes: _draw(axes, costs),
     )
 
 
-def measure(config: ScaleConfig) -> Measured:
-    """Write the samples, score them in a process of its own. Raises InputError with its words where it failed."""
+def measure(config: Config, utterances: int) -> Cost:
+    """Write so many samples and score them in a process of their own. Raises UserError when that fails."""
     from benchmark.results import Run, SystemFacts, SystemRun, write_run, write_samples
 
     with tempfile.TemporaryDirectory() as name:
@@ -91,16 +99,24 @@ def measure(config: ScaleConfig) -> Measured:
             folder / "run.json",
             Run("2026-01-01T00:00:00+00:00", "", {}, "synthetic", [], config.profiles, config.seed, [], {}, [system]),
         )
-        write_samples(folder / "samples.jsonl", _samples(config))
-        ended = subprocess.run([sys.executable, "-c", _CHILD, name], capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise InputError(f"scoring failed: {ended.stderr.strip()}")
-    figures, wer = ended.stdout.splitlines()
-    seconds, cpu_seconds, peak = figures.split()
-    return Measured(float(seconds), float(cpu_seconds), int(peak), wer)
+        write_samples(folder / "samples.jsonl", _samples(config, utterances))
+        return call_apart(f"scoring {utterances:,} utterances", score, folder, utterances)
 
 
-def _samples(config: ScaleConfig) -> "Iterator[Sample]":
+def score(folder: Path, utterances: int) -> Cost:
+    """Score the samples of a folder in this process, which should be a new one; imports count."""
+    began = time.perf_counter()
+    from benchmark.results import read_run, read_samples
+    from benchmark.scoring import summarise
+    from benchmark.worker.resources import peak_memory_bytes
+
+    summary = summarise(read_run(folder / "run.json"), read_samples(folder / "samples.jsonl"), [], [])
+    seconds = time.perf_counter() - began
+    wer = summary.systems[0].scores[summary.profiles[0].name].wer
+    return Cost(utterances, seconds, time.process_time(), peak_memory_bytes(), wer.value)
+
+
+def _samples(config: Config, utterances: int) -> "Iterator[Sample]":
     import numpy as np
 
     from benchmark.results import Sample, StageSeconds
@@ -109,22 +125,34 @@ def _samples(config: ScaleConfig) -> "Iterator[Sample]":
     letters = np.array(list("etaoinshrdlu"))
     vocabulary = ["".join(generator.choice(letters, generator.integers(2, 9))) for _ in range(VOCABULARY)]
     seconds = StageSeconds(0.001, 0.001, 0.01, 0.001)
-    for index in range(config.utterances):
-        drawn = generator.integers(VOCABULARY, size=max(1, int(generator.poisson(config.words))))
-        wrong = generator.random(len(drawn)) < config.errors
-        heard = np.where(wrong, generator.integers(VOCABULARY, size=len(drawn)), drawn)
-        kept = heard[~(wrong & (generator.random(len(drawn)) < 0.3))]
+    for index in range(utterances):
+        spoken = generator.integers(VOCABULARY, size=max(1, int(generator.poisson(config.words))))
+        wrong = generator.random(len(spoken)) < config.errors
+        recognised = np.where(wrong, generator.integers(VOCABULARY, size=len(spoken)), spoken)
+        recognised = recognised[~(wrong & (generator.random(len(spoken)) < DELETED))]
         yield Sample(
             "synthetic",
             f"u{index}",
-            " ".join(vocabulary[word] for word in drawn),
-            " ".join(vocabulary[word] for word in kept),
-            0.4 * len(drawn),
+            " ".join(vocabulary[word] for word in spoken),
+            " ".join(vocabulary[word] for word in recognised),
+            0.4 * len(spoken),
             seconds,
             speaker=f"s{index % config.speakers}" if config.speakers else None,
             sex=("F", "M")[index % 2],
             domain=("read", "talk", "phone")[index % 3],
         )
+
+
+def _draw(axes: "Axes", costs: Sequence[Cost]) -> None:
+    """Processor seconds by the number of utterances."""
+    from preprocessing.plot_style import PALETTE
+
+    axes.plot([one.utterances for one in costs], [one.cpu_seconds for one in costs], color=PALETTE.main, marker="o")
+    axes.set(xlabel="utterances", ylabel="seconds on the processor", xlim=(0, None), ylim=(0, None))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

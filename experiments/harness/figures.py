@@ -1,37 +1,33 @@
-"""What a comparison with peers found: figures beside what they must reach, as a table, as JSON, as an exit code."""
+"""What an experiment found: comparisons with what is required of them, or a table; printed, as JSON and as a picture.
+
+Nothing is measured here. torch, numpy, rich and matplotlib are imported where they are used.
+"""
 
 import dataclasses
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from benchmark.environment import describe_machine
 from preprocessing.cli.errors import UserError
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
-NARROWEST = 120  # cells: the table cannot be had with less
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SCHEMA = 2  # of the JSON file; 1 had what, at_least and at_most for quantity, minimum and maximum
+NARROWEST = 120  # columns of a terminal: the table of comparisons needs as many
 
 
 class FallsShortError(UserError):
-    """A figure below what it must reach; exit 1."""
+    """A figure does not reach what is required of it; exit code 1."""
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One quantity of ours beside a peer's."""
+class Comparison:
+    """One quantity of this project beside a peer's, and the advantage: a ratio or a difference of the two."""
 
-    what: str
+    quantity: str
     peer: str
     ours: float
     theirs: float
@@ -39,140 +35,196 @@ class Figure:
     advantage: float
     low: float  # quartiles of the advantage over the single measurements
     high: float
-    advantage_unit: str  # "x" for a ratio, else a difference
-    at_least: float | None  # what the advantage must reach; None: told, not demanded
-    at_most: float | None = None  # what it may not exceed, where less is better
+    advantage_unit: str  # "x" for a ratio, else the unit of a difference
+    minimum: float | None  # of the advantage; None: not required
+    maximum: float | None = None  # of the advantage, where less is better
 
     @property
     def holds(self) -> bool:
-        reached = self.at_least is None or self.advantage >= self.at_least
-        return reached and (self.at_most is None or self.advantage <= self.at_most)
+        """Whether the advantage is within minimum and maximum."""
+        reached = self.minimum is None or self.advantage >= self.minimum
+        return reached and (self.maximum is None or self.advantage <= self.maximum)
 
     @property
-    def demand(self) -> str:
-        """What must hold, in words for a table."""
-        bounds = [("", self.at_least), ("at most ", self.at_most)]
+    def requirement(self) -> str:
+        """What is required, for a table: "3 x", "at most 5 %", "3 x (NOT MET)", or "" where nothing is."""
+        bounds = [("", self.minimum), ("at most ", self.maximum)]
         words = [f"{word}{bound:g} {self.advantage_unit}" for word, bound in bounds if bound is not None]
-        return " ".join(words) + ("" if self.holds else " (SHORT)")
+        return " ".join(words) + ("" if self.holds else " (NOT MET)")
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A peer that could not be measured."""
+class Table:
+    """Rows of cells under headings; the first column names what a row is of."""
 
-    peer: str
-    reason: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
-def speed_up(what: str, peer: str, ours: Sequence[float], theirs: Sequence[float], at_least: float | None) -> Figure:
-    """How many times faster: the median of pairwise ratios of seconds, beside both medians in milliseconds."""
-    low, middle, high = (float(q) for q in np.quantile(np.array(theirs) / np.array(ours), [0.25, 0.5, 0.75]))
-    ours_ms, theirs_ms = (1000.0 * float(np.median(seconds)) for seconds in (ours, theirs))
-    return Figure(what, peer, ours_ms, theirs_ms, "ms", middle, low, high, "x", at_least)
+@dataclass(frozen=True)
+class Findings:
+    """All that an experiment reports.
+
+    settings: how it was measured, for people. missing: the peers that could not be measured, and why.
+    details: what only the JSON file holds. draw: draws the picture into one panel; None draws the comparisons.
+    """
+
+    title: str
+    settings: str
+    comparisons: Sequence[Comparison] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    device: str = "cpu"
+    details: Mapping[str, object] = field(default_factory=dict)
+    draw: "Callable[[Axes], None] | None" = None
+
+
+def speed_up(
+    quantity: str, peer: str, ours: Sequence[float], theirs: Sequence[float], minimum: float | None
+) -> Comparison:
+    """How many times faster ours is: the median of the pairwise ratios of seconds, beside both medians in ms."""
+    low, middle, high = _quartiles_of_ratios(theirs, ours)
+    ours_ms, theirs_ms = (1000.0 * _median(seconds) for seconds in (ours, theirs))
+    return Comparison(quantity, peer, ours_ms, theirs_ms, "ms", middle, low, high, "x", minimum)
 
 
 def rate_ratio(
-    what: str, peer: str, ours: Sequence[float], theirs: Sequence[float], unit: str, at_least: float | None
-) -> Figure:
-    """How many times the peer's rate: the median of pairwise ratios of rates, beside both medians."""
-    low, middle, high = (float(q) for q in np.quantile(np.array(ours) / np.array(theirs), [0.25, 0.5, 0.75]))
-    return Figure(what, peer, float(np.median(ours)), float(np.median(theirs)), unit, middle, low, high, "x", at_least)
+    quantity: str, peer: str, ours: Sequence[float], theirs: Sequence[float], unit: str, minimum: float | None
+) -> Comparison:
+    """How many times the peer's rate ours is: the median of the pairwise ratios, beside both medians in `unit`."""
+    low, middle, high = _quartiles_of_ratios(ours, theirs)
+    return Comparison(quantity, peer, _median(ours), _median(theirs), unit, middle, low, high, "x", minimum)
 
 
-def gain_in_db(what: str, peer: str, ours: Sequence[float], theirs: Sequence[float], at_least: float | None) -> Figure:
-    """How many dB better on average, beside both means."""
+def gain_in_db(
+    quantity: str, peer: str, ours: Sequence[float], theirs: Sequence[float], minimum: float | None
+) -> Comparison:
+    """How many dB better ours is on average, beside both means."""
+    import numpy as np
+
     differences = np.array(ours) - np.array(theirs)
-    low, high = (float(q) for q in np.quantile(differences, [0.25, 0.75]))
+    low, high = (float(quantile) for quantile in np.quantile(differences, [0.25, 0.75]))
     ours_db, theirs_db = (float(np.mean(values)) for values in (ours, theirs))
-    return Figure(what, peer, ours_db, theirs_db, "dB", float(differences.mean()), low, high, "dB", at_least)
+    return Comparison(quantity, peer, ours_db, theirs_db, "dB", float(differences.mean()), low, high, "dB", minimum)
 
 
-def at_most(what: str, peer: str, ours: float, theirs: float, unit: str, most: float) -> Figure:
-    """A ratio of costs, ours over theirs, that may not exceed `most`; measured once."""
+def cost_ratio(quantity: str, peer: str, ours: float, theirs: float, unit: str, maximum: float) -> Comparison:
+    """Ours over theirs of a cost that was measured once, such as memory; it may not exceed `maximum`."""
     ratio = ours / theirs
-    return Figure(what, peer, ours, theirs, unit, ratio, ratio, ratio, "x", None, most)
+    return Comparison(quantity, peer, ours, theirs, unit, ratio, ratio, ratio, "x", None, maximum)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread, as the peers run; two would also count the time that they wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _quartiles_of_ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
+    import numpy as np
+
+    low, middle, high = (float(q) for q in np.quantile(np.array(above) / np.array(below), [0.25, 0.5, 0.75]))
+    return low, middle, high
 
 
-def processor_seconds(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> tuple[float, Result]:
-    """Processor time of a call, a fair figure for one thread on a machine that does other things, too; its result."""
-    start = time.process_time()
-    result = function(*args, **kwargs)
-    return time.process_time() - start, result
+def _median(values: Sequence[float]) -> float:
+    import numpy as np
+
+    return float(np.median(values))
 
 
-def report(
-    title: str,
-    figures: Sequence[Figure],
-    missing: Sequence[Missing],
-    settings: str,
-    path: Path | None,
-    *,
-    device: str = "cpu",
-    details: Mapping[str, object] | None = None,
-) -> None:
-    """Print the table, write it as JSON where `path` is given, name what is missing. Raises FallsShortError.
+def print_findings(findings: Findings) -> None:
+    """Print tables, settings and missing peers on stdout."""
+    from rich.console import Console
 
-    details: what only the JSON tells besides.
-    """
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("beside", min_width=12)
-    for heading in ("ours", "theirs", "ratio or gain", "quartiles"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("must be", no_wrap=True)
-    for one in figures:
-        table.add_row(
-            one.what,
-            one.peer,
-            f"{one.ours:.1f} {one.unit}",
-            f"{one.theirs:.1f} {one.unit}",
-            f"{one.advantage:.1f} {one.advantage_unit}",
-            f"{one.low:.1f} to {one.high:.1f}",
-            one.demand,
-        )
     console = Console(width=max(Console().width, NARROWEST))
-    console.print(table)
-    console.print(settings)
-    for peer in missing:
-        console.print(f"{peer.peer} is missing: {peer.reason}")
-    if path is not None:
-        found = {
-            "title": title,
-            "settings": settings,
-            "figures": [dataclasses.asdict(one) | {"holds": one.holds} for one in figures],
-            "missing": [dataclasses.asdict(peer) for peer in missing],
-            "machine": describe_machine(device),
-        } | dict(details or {})
-        path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    short = [f"{one.what} beside {one.peer}" for one in figures if not one.holds]
-    if short:
-        raise FallsShortError(f"{len(short)} of {len(figures)} figures fall short: {'; '.join(short)}")
+    if findings.comparisons:
+        headings = ("", "beside", "ours", "theirs", "ratio or gain", "quartiles", "required")
+        rows = [
+            (
+                one.quantity,
+                one.peer,
+                f"{one.ours:.1f} {one.unit}".rstrip(),
+                f"{one.theirs:.1f} {one.unit}".rstrip(),
+                f"{one.advantage:.1f} {one.advantage_unit}",
+                f"{one.low:.1f} to {one.high:.1f}",
+                one.requirement,
+            )
+            for one in findings.comparisons
+        ]
+        console.print(_rich(Table(headings, rows), findings.title, left=("", "beside", "required")))
+    for number, table in enumerate(findings.tables):
+        console.print(_rich(table, "" if number or findings.comparisons else findings.title))
+    if findings.settings:
+        console.print(findings.settings, markup=False, highlight=False)
+    for peer, reason in findings.missing.items():
+        console.print(f"{peer} is missing: {reason}", markup=False, highlight=False)
 
 
-def peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> float:
-    """The fastest of some large matrix products, in 10^9 operations a second."""
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    size = size * 4 if device == "cuda" else size
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    matrix = torch.randn(size, size).to(device, dtype)
-    fastest = float("inf")
-    for _ in range(6):
-        began = time.perf_counter()
-        matrix @ matrix
-        if device == "cuda":
-            torch.cuda.synchronize()
-        fastest = min(fastest, time.perf_counter() - began)
-    torch.set_num_threads(before)
-    return 2.0 * size**3 / fastest / 1e9
+def _rich(table: Table, title: str, left: Sequence[str] = ()) -> object:
+    """The table for a terminal; numbers, so every column but the first and those in `left`, to the right."""
+    from rich import box
+    from rich.table import Table as RichTable
+
+    shown = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for place, heading in enumerate(table.headings):
+        to_left = place == 0 or heading in left
+        shown.add_column(heading, justify="left" if to_left else "right", no_wrap=not to_left, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
+
+
+def write_json(findings: Findings, path: Path) -> None:
+    """Write findings, settings, machine and details as JSON. Raises UsageError where the file cannot be written."""
+    from benchmark.environment import describe_machine
+    from preprocessing.cli.errors import UsageError
+
+    content = {
+        "schema": SCHEMA,
+        "title": findings.title,
+        "settings": findings.settings,
+        "figures": [dataclasses.asdict(one) | {"holds": one.holds} for one in findings.comparisons],
+        "missing": [{"peer": peer, "reason": reason} for peer, reason in findings.missing.items()],
+        "machine": describe_machine(findings.device),
+    } | dict(findings.details)
+    try:
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--json {path}: {error.strerror}; expected a place to write to: change the path") from None
+
+
+def save_plot(findings: Findings, path: Path) -> None:
+    """Save the picture of the findings: their own, or the advantages as bars beside what is required."""
+    from preprocessing.plot_style import new_figure, save_figure, style_axes, write_heading
+
+    units = list(dict.fromkeys(one.advantage_unit for one in findings.comparisons))
+    if findings.draw is not None or not units:
+        figure = new_figure(7.0, 4.5)
+        axes = figure.add_axes((0.12, 0.14, 0.83, 0.66))
+        if findings.draw is not None:
+            findings.draw(axes)
+        style_axes(axes, grid=True)
+    else:
+        counts = [sum(one.advantage_unit == unit for one in findings.comparisons) for unit in units]
+        height = 1.4 + sum(0.34 * count + 0.75 for count in counts)
+        figure = new_figure(9.0, height)
+        top = height - 0.95
+        for unit, count in zip(units, counts, strict=True):
+            rows = 0.34 * count
+            axes = figure.add_axes((0.42, (top - rows) / height, 0.53, rows / height))
+            _draw_advantages(axes, [one for one in findings.comparisons if one.advantage_unit == unit])
+            style_axes(axes, spines=("bottom",))
+            top -= rows + 0.75
+    write_heading(figure, findings.title, findings.settings.partition("\n")[0][:130])
+    save_figure(figure, path, flag="--plot")
+
+
+def _draw_advantages(axes: "Axes", comparisons: Sequence[Comparison]) -> None:
+    """A bar with its quartiles for each comparison of one unit, and a mark at what is required."""
+    from preprocessing.plot_style import PALETTE
+
+    for row, one in enumerate(comparisons):
+        axes.barh(row, one.advantage, height=0.55, color=PALETTE.main)
+        axes.plot([one.low, one.high], [row, row], color=PALETTE.ink, linewidth=1.2)
+        for bound in (one.minimum, one.maximum):
+            if bound is not None:
+                axes.plot([bound, bound], [row - 0.4, row + 0.4], color=PALETTE.accent, linewidth=2)
+    axes.set_yticks(range(len(comparisons)), [f"{one.quantity}, beside {one.peer}" for one in comparisons])
+    axes.invert_yaxis()
+    ratios = comparisons[0].advantage_unit == "x"
+    axes.set_xlabel("times" if ratios else comparisons[0].advantage_unit)

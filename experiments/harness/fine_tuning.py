@@ -208,14 +208,14 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
 
     dropout: None for our default.
     """
-    from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+    from finetune.config import DataConfig, ModelConfig, TrainConfig
     from finetune.training.run_folder import Record, plain
 
     output = job.folder / f"ours {mixed_precision} {dropout}"
-    chance = {} if job.by_chance else {"mask_time_probability": 0.0, "dropout": 0.0}
+    chance = {} if job.by_chance else {"mask_time_prob": 0.0, "dropout": 0.0}
     chance |= {} if dropout is None else {"dropout": dropout}
     config = TrainConfig(
-        output=output,
+        output_dir=output,
         model=ModelConfig(base=str(job.folder / "model"), **chance),  # type: ignore[arg-type]
         data=DataConfig(
             train=[str(job.folder / "train.jsonl")],
@@ -224,19 +224,17 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
             max_batch_seconds=job.batch_seconds,
             max_seconds=job.batch_seconds,
         ),
-        optimisation=OptimisationConfig(
-            updates=job.all_updates,
-            # a run that ends within the rise ends below the peak
-            learning_rate=PEAK_LEARNING_RATE * min(job.all_updates / max(job.warm_up, 1), 1.0),
-            schedule="linear",
-            rise=min(job.warm_up / job.all_updates, 1.0),
-            hold=0.0,
-            accumulate=job.accumulate,
-        ),
+        max_steps=job.all_updates,
+        # a run that ends within the warm-up ends below the peak
+        learning_rate=PEAK_LEARNING_RATE * min(job.all_updates / max(job.warm_up, 1), 1.0),
+        lr_scheduler_type="linear",
+        warmup_ratio=min(job.warm_up / job.all_updates, 1.0),
+        hold_ratio=0.0,
+        gradient_accumulation_steps=job.accumulate,
         seed=SEED,
         mixed_precision=mixed_precision,  # type: ignore[arg-type]
-        evaluate_every=job.all_updates,
-        log_every=1,
+        eval_steps=job.all_updates,
+        logging_steps=1,
         overwrite=True,
     )
     config.check()

@@ -1,97 +1,207 @@
-"""Contenders in a process of their own each, taking turns: a round of one, a round of the next, and around again.
+"""Implementations of one job that take turns, each in a process of its own: a round of one, then of the next, again.
 
-Apart, none shares another's caches, threads or memory; taking turns, all meet the same machine. Times are wall-clock,
-as some contenders wait for programs of their own. The first rounds warm up and are not counted.
+In processes of their own they share no caches, threads or memory; taking turns, all of them meet the same machine.
+Times are wall-clock, because some implementations wait for programs of their own. The first rounds warm up and are not
+counted. Also here: processor time of a call in this process, and the matrix peak of the machine.
 """
 
 import multiprocessing
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from preprocessing.cli.errors import UserError
+from experiments.harness.command import progress
+from preprocessing.cli.errors import InputError, UserError
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Implementation: TypeAlias = Callable[[Any], Callable[[], object]]  # job -> a function that does one round of it
 
 WARM_UP_ROUNDS = 1
-
-Contender: TypeAlias = Callable[[Any], Callable[[], object]]  # material -> one round over all of it
+EXPECTED_ERRORS = (ImportError, RuntimeError, OSError, UserError)  # a library or program that is not there, bad input
+TICK_SECONDS = 0.5  # between looks at a process that works
+PATIENCE_SECONDS = 10.0  # for a process to end when asked to
 
 
 @dataclass(frozen=True)
-class Absent:
-    """Why a contender could not take part, in a sentence."""
+class Unavailable:
+    """Why an implementation could not take part, in one sentence."""
 
     reason: str
+    error: Exception | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One round of a contender: its wall-clock seconds, and what it returned where results are kept."""
+    """One round of an implementation: its wall-clock seconds, and what it returned when results are kept."""
 
     seconds: float
     result: Any
 
 
+@dataclass(frozen=True)
+class _Done:
+    """Steps of a round that a process has newly done."""
+
+    steps: int
+
+
 def seconds_of(
-    contenders: Mapping[str, Contender], paths: Sequence[Path], rounds: int
-) -> dict[str, list[float] | Absent]:
-    """Seconds of each contender's rounds, in order; Absent for one whose libraries or programs are not there."""
-    turns = turns_of(contenders, list(paths), WARM_UP_ROUNDS + rounds)
+    what: str, implementations: Mapping[str, Implementation], paths: Sequence[Path], rounds: int
+) -> dict[str, list[float] | Unavailable]:
+    """Seconds of each implementation's rounds after the warm-up, in order; Unavailable for one that cannot run here."""
+    turns = take_turns(what, implementations, list(paths), WARM_UP_ROUNDS + rounds)
     return {
-        name: found if isinstance(found, Absent) else [turn.seconds for turn in found[WARM_UP_ROUNDS:]]
+        name: found if isinstance(found, Unavailable) else [turn.seconds for turn in found[WARM_UP_ROUNDS:]]
         for name, found in turns.items()
     }
 
 
-def turns_of(
-    contenders: Mapping[str, Contender],
-    material: Any,
+def take_turns(
+    what: str,
+    implementations: Mapping[str, Implementation],
+    job: Any,
     rounds: int,
     *,
-    threads: int = 1,
+    threads: int | None = 1,
     keep_results: bool = False,
     environments: Mapping[str, Mapping[str, str]] | None = None,
-) -> dict[str, list[Turn] | Absent]:
-    """Each contender's rounds in order, the first ones too; what contenders are given and return must pickle.
+    steps_per_round: int = 1,
+) -> dict[str, list[Turn] | Unavailable]:
+    """Each implementation's rounds in order, warm-up included; the job and what is returned must pickle.
 
-    threads: of torch, in each contender's process. environments: variables that a contender's process begins with.
+    what: names the work in the progress display. threads: of torch in each process; None leaves torch unimported.
+    environments: variables that the process of an implementation starts with. steps_per_round: how often a round calls
+    `report_step`; 1 where it does not.
     """
-    context = multiprocessing.get_context("spawn")
-    pipes: dict[str, Connection] = {}
-    found: dict[str, list[Turn] | Absent] = {}
-    processes = []
-    for name, contender in contenders.items():
-        pipes[name], theirs = context.Pipe()
-        given = (contender, material, theirs, threads, keep_results)
-        processes.append(context.Process(target=_serve, args=given))
-        with _environment((environments or {}).get(name, {})):
-            processes[-1].start()
-        theirs.close()
-        reason: str | None = pipes[name].recv()
-        found[name] = [] if reason is None else Absent(reason)
-    for _ in range(rounds):
-        for name, turns in found.items():
-            if isinstance(turns, Absent):
-                continue
-            pipes[name].send(True)
-            answer: Turn | str = pipes[name].recv()
-            if isinstance(answer, str):
-                found[name] = Absent(answer)
-            else:
-                turns.append(answer)
-    for pipe, process in zip(pipes.values(), processes, strict=True):
-        pipe.close()
-        process.join()
+    found: dict[str, list[Turn] | Unavailable] = {}
+    workers: dict[str, _Worker] = {}
+    with progress(what, rounds * len(implementations) * steps_per_round) as advance:
+        try:
+            for name, implementation in implementations.items():
+                environment = (environments or {}).get(name, {})
+                workers[name] = _Worker(implementation, job, threads, keep_results, environment)
+                answer = workers[name].answer(advance)
+                found[name] = answer if isinstance(answer, Unavailable) else []
+            for number in range(rounds):
+                for name in implementations:
+                    turns = found[name]
+                    if isinstance(turns, Unavailable):
+                        advance(steps_per_round)
+                        continue
+                    workers[name].start_round()
+                    reported = 0
+
+                    def count(steps: int) -> None:
+                        nonlocal reported
+                        reported += steps
+                        advance(steps)
+
+                    answer = workers[name].answer(count)
+                    advance(steps_per_round - reported)
+                    if isinstance(answer, Turn):
+                        turns.append(answer)
+                    elif isinstance(answer, Unavailable):
+                        found[name] = answer
+        except BaseException:
+            for worker in workers.values():
+                worker.stop()
+            raise
+        for worker in workers.values():
+            worker.end()
     return found
+
+
+def call_apart(what: str, function: Callable[..., Result], *arguments: Any) -> Result:
+    """`function(*arguments)` in a fresh process, for a peak of memory that is its own; both must pickle.
+
+    Raises UserError as the function does, and InputError with the reason for any other failure.
+    """
+    found = take_turns(what, {"call": partial(_once, function)}, arguments, 1, threads=None, keep_results=True)["call"]
+    if isinstance(found, Unavailable):
+        raise found.error if isinstance(found.error, UserError) else InputError(f"{what}: {found.reason}")
+    result: Result = found[0].result
+    return result
+
+
+def _once(function: Callable[..., Result], arguments: Sequence[Any]) -> Callable[[], Result]:
+    return lambda: function(*arguments)
+
+
+def report_step(steps: int = 1) -> None:
+    """Tell the progress display that so many steps of the current round are done; does nothing outside a round."""
+    if _pipe is not None:
+        _pipe.send(_Done(steps))
+
+
+_pipe: Connection | None = None  # to the parent, in an implementation's process
+
+
+class _Worker:
+    """The process of one implementation, seen from the parent."""
+
+    def __init__(
+        self,
+        implementation: Implementation,
+        job: Any,
+        threads: int | None,
+        keep_results: bool,
+        environment: Mapping[str, str],
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
+            target=_serve, args=(implementation, job, theirs, threads, keep_results)
+        )
+        with _environment(environment), _interrupts_ignored():
+            self._process.start()
+        theirs.close()
+
+    def start_round(self) -> None:
+        self._pipe.send(True)
+
+    def answer(self, advance: Callable[[int], None]) -> Turn | Unavailable | None:
+        """What the process says next: None when it is ready, then a Turn a round, or why there is none."""
+        while True:
+            while not self._pipe.poll(TICK_SECONDS):
+                advance(0)
+            try:
+                message: Turn | Unavailable | _Done | None = self._pipe.recv()
+            except EOFError:
+                self._process.join()
+                code = self._process.exitcode
+                return Unavailable(f"its process ended with exit code {code}" + (", killed" if code == -9 else ""))
+            if not isinstance(message, _Done):
+                return message
+            advance(message.steps)
+
+    def end(self) -> None:
+        """Let the process end by itself: it waits for a round that does not come."""
+        self._pipe.close()
+        self._process.join(PATIENCE_SECONDS)
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process, and the programs that it started, wherever it is."""
+        self._process.terminate()
+        self._process.join(PATIENCE_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
 
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Variables that a process started meanwhile inherits."""
+    """Variables that a process inherits when it is started inside."""
     before = {key: os.environ.get(key) for key in variables}
     os.environ.update(variables)
     try:
@@ -104,30 +214,85 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _serve(contender: Contender, material: Any, pipe: Connection, threads: int, keep_results: bool) -> None:
-    """Make the contender ready, then a round for each message until the pipe closes."""
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A process started inside ignores Ctrl-C from its first instruction on: its parent stops it."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not the main thread, which alone may set it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(
+    implementation: Implementation, job: Any, pipe: Connection, threads: int | None, keep_results: bool
+) -> None:
+    """Prepare the implementation, then do a round for each message until the pipe closes."""
+    global _pipe
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that programs which it started are stopped with it
+    _pipe = pipe
+    try:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        one_round = implementation(job)
+        pipe.send(None)
+        while True:
+            try:
+                pipe.recv()
+            except EOFError:
+                return
+            began = time.perf_counter()
+            result = one_round()
+            pipe.send(Turn(time.perf_counter() - began, result if keep_results else None))
+    except EXPECTED_ERRORS as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        pipe.send(Unavailable(reason, error if isinstance(error, UserError) else None))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread, as the peers run; processor time of two would include their waiting for each other."""
     import torch
 
-    torch.set_num_threads(threads)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        one_round = contender(material)
-    except (ImportError, RuntimeError, OSError, UserError) as error:
-        pipe.send(_sentence(error))
-        return
-    pipe.send(None)
-    while True:
-        try:
-            pipe.recv()
-        except EOFError:
-            return
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def processor_seconds(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> tuple[float, Result]:
+    """Processor time of a call and its result; fair for one thread on a machine that does other things as well."""
+    start = time.process_time()
+    result = function(*args, **kwargs)
+    return time.process_time() - start, result
+
+
+def peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> float:
+    """The fastest of six large matrix products, in 10^9 operations a second.
+
+    precision: "bf16" or "fp32". size: rows and columns on a CPU; a GPU multiplies matrices of four times as many.
+    """
+    import torch
+
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    size = size * 4 if device == "cuda" else size
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    matrix = torch.randn(size, size).to(device, dtype)
+    fastest = float("inf")
+    for _ in range(6):
         began = time.perf_counter()
-        try:
-            result = one_round()
-        except (ImportError, RuntimeError, OSError, UserError) as error:
-            pipe.send(_sentence(error))
-            return
-        pipe.send(Turn(time.perf_counter() - began, result if keep_results else None))
-
-
-def _sentence(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        matrix @ matrix
+        if device == "cuda":
+            torch.cuda.synchronize()
+        fastest = min(fastest, time.perf_counter() - began)
+    torch.set_num_threads(before)
+    return 2.0 * size**3 / fastest / 1e9

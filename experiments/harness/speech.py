@@ -1,69 +1,90 @@
-"""The real speech, noise and rooms that comparisons with peers are made on."""
+"""The real speech, noises and rooms that experiments measure on: the data folder that $ASR_DATA_DIR names.
+
+It holds manifests such as librispeech/test-other.jsonl, recordings of noise (noise/*.ogg, ESC-10) and room impulse
+responses (rir/). Nothing is downloaded.
+"""
 
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from preprocessing import audio, corpus
+from experiments.harness.command import ExperimentOptions
 from preprocessing.cli.errors import UsageError
 
-HELD_OUT = re.compile(r"_[45]-")  # ESC-10's folds 4 and 5: no default of ours was chosen on them
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from preprocessing.corpus import Utterance
+
+HELD_OUT = re.compile(r"_[45]-")  # ESC-10's folds 4 and 5: none of this project's defaults was chosen on them
+TEST_MANIFEST, TRAIN_MANIFEST = "librispeech/test-other.jsonl", "librispeech/train.jsonl"
 
 
-@dataclass(frozen=True)
-class PeersConfig:
-    """What to measure on, and where the figures go."""
+@dataclass(frozen=True, kw_only=True)
+class SpeechOptions(ExperimentOptions):
+    """What is measured on, and where the figures go."""
 
     data: Path | None = None
     """Folder with librispeech/test-other.jsonl, noise/*.ogg and rir/; default $ASR_DATA_DIR, else ../shared/data."""
 
     utterances: int = 20
-    """How many, spread over the manifest."""
+    """How many, spread over the manifest; with --quick at most 4."""
 
-    json: Path | None = None
-    """File for the figures."""
+    @property
+    def count(self) -> int:
+        """Utterances to measure on."""
+        return min(self.utterances, 4) if self.quick else self.utterances
 
 
 @dataclass(frozen=True)
-class Material:
-    """Speech of hard speakers, noise recordings and room impulse responses."""
+class SpeechSamples:
+    """Waveforms [samples] of hard speakers, recordings of noise, and the folder of room impulse responses."""
 
-    utterances: list[Tensor]  # [samples] each
+    waveforms: "list[Tensor]"
     noises: list[Path]
     rooms: Path
 
 
-def manifest_paths(folder: Path | None, count: int) -> list[Path]:
-    """Audio files of `count` utterances spread over the folder's LibriSpeech test-other. Raises UsageError."""
-    return [Path(str(utterance.audio)) for utterance in _chosen(_folder(folder), count)]
-
-
-def find_material(folder: Path | None, count: int) -> Material:
-    """`count` utterances spread over the folder's LibriSpeech test-other, its held-out noises and its rooms.
-
-    folder: None is $ASR_DATA_DIR, else ../shared/data. Raises UsageError where there is none.
-    """
-    folder = _folder(folder)
-    noises, rooms = folder / "noise", folder / "rir"
-    for needed in (noises, rooms):
-        if not needed.exists():
-            raise UsageError(f"{needed}: not there; expected noise and rooms: name their folder with --data")
-    held_out = [path for path in sorted(noises.glob("*.ogg")) if HELD_OUT.search(path.name)]
-    return Material([audio.load(utterance.audio) for utterance in _chosen(folder, count)], held_out, rooms)
-
-
-def _folder(folder: Path | None) -> Path:
+def data_folder(folder: Path | None) -> Path:
+    """The folder itself; None is $ASR_DATA_DIR, else ../shared/data."""
     return folder or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
 
 
-def _chosen(folder: Path, count: int) -> list[corpus.Utterance]:
-    manifest = folder / "librispeech" / "test-other.jsonl"
-    if not manifest.exists():
-        raise UsageError(f"{manifest}: not there; expected speech: name its folder with --data")
-    listed = corpus.open_corpus(str(manifest)).utterances
+def require(path: Path, expected: str) -> Path:
+    """The path. Raises UsageError naming --data when it does not exist."""
+    if not path.exists():
+        raise UsageError(f"{path}: not there; expected {expected}: name its folder with --data")
+    return path
+
+
+def load_samples(folder: Path | None, count: int) -> SpeechSamples:
+    """`count` utterances spread over LibriSpeech test-other, the held-out noises and the rooms of a data folder.
+
+    Raises UsageError where one of them is not there or `count` is out of range.
+    """
+    from preprocessing import audio
+
+    folder = data_folder(folder)
+    noises, rooms = (require(folder / name, "noise and rooms") for name in ("noise", "rir"))
+    held_out = [path for path in sorted(noises.glob("*.ogg")) if HELD_OUT.search(path.name)]
+    return SpeechSamples([audio.load(path) for path in utterance_paths(folder, count)], held_out, rooms)
+
+
+def utterance_paths(folder: Path | None, count: int) -> list[Path]:
+    """Audio files of `count` utterances spread over the data folder's LibriSpeech test-other. Raises UsageError."""
+    from benchmark.plan import spread
+
+    manifest = data_folder(folder) / TEST_MANIFEST
+    listed = read_utterances(manifest)
     if not 1 <= count <= len(listed):
-        raise UsageError(f"utterances is {count}; expected 1 to {len(listed)}, as in {manifest}: mend it")
-    return [listed[index * len(listed) // count] for index in range(count)]
+        raise UsageError(f"--utterances is {count}; expected 1 to {len(listed)}, as in {manifest}: change it")
+    return [Path(str(utterance.audio)) for utterance in spread(listed, count)]
+
+
+def read_utterances(manifest: Path) -> "list[Utterance]":
+    """The utterances of a manifest in the data folder. Raises UsageError where it is not there."""
+    from preprocessing.corpus import open_corpus
+
+    return list(open_corpus(str(require(manifest, "speech"))).utterances)

@@ -1,0 +1,75 @@
+"""How every experiment is run: the options that all have, progress on stderr, findings on stdout, JSON and picture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from experiments.harness.figures import Findings, FallsShortError, print_findings, save_plot, write_json
+from preprocessing.cli.options import parse_command
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentOptions:
+    """What every experiment can be told; its own `Config` adds to them."""
+
+    quick: bool = False
+    """A small case that ends within about a minute, to try the command; nothing is required of its figures."""
+
+    json: Path | None = None
+    """File for the figures, with the settings and the machine."""
+
+    plot: Path | None = None
+    """Picture of the figures: a .png, .pdf or .svg file."""
+
+
+Options = TypeVar("Options", bound=ExperimentOptions)
+
+
+def run_experiment(
+    config_class: type[Options],
+    run: Callable[[Options], Findings],
+    documentation: str | None,
+    file: str,
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Parse the options, call `run` and report what it found: the `main` of every experiment.
+
+    documentation, file: `__doc__` and `__file__` of its module, which `--help` shows. arguments: the command line,
+    None for that of the process. Raises UserError as `run` does, and FallsShortError (exit code 1) when a figure does
+    not reach what is required of it; the findings have been printed and written then.
+    """
+    program = f"python -m experiments.{Path(file).stem}"
+    question, _, more = (documentation or "").partition("\n")
+    config = parse_command(config_class, program=program, description=f"{question} {more}", arguments=arguments)
+    if config.plot is not None:
+        from preprocessing.plot_style import check_picture_suffix
+
+        check_picture_suffix(config.plot, "--plot")
+    findings = run(config)
+    if config.quick:
+        optional = [replace(one, minimum=None, maximum=None) for one in findings.comparisons]
+        findings = replace(findings, comparisons=optional)
+    print_findings(findings)
+    if config.json is not None:
+        write_json(findings, config.json)
+    if config.plot is not None:
+        save_plot(findings, config.plot)
+    short = [f"{one.quantity} beside {one.peer}" for one in findings.comparisons if not one.holds]
+    if short:
+        raise FallsShortError(f"{len(short)} of {len(findings.comparisons)} figures fall short: {'; '.join(short)}")
+
+
+@contextmanager
+def progress(what: str, count: int) -> Iterator[Callable[[int], None]]:
+    """Show how far `what` is on stderr, of `count` items: a bar on a terminal, lines elsewhere.
+
+    Yields a function to call with the number of items that are newly done; 0 only keeps the display going.
+    """
+    from rich.console import Console
+
+    from preprocessing.cli.progress import Steps
+
+    with Steps(Console(stderr=True), 1).step(what, count) as advance:
+        yield advance
