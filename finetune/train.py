@@ -1,6 +1,6 @@
-"""`accelerate launch finetune/train.py --config ...`: fine-tune a recogniser on your speech.
+"""`accelerate launch finetune/train.py --config FILE`: fine-tune a speech recogniser.
 
-Thin: options in, parts put together, the loop run. The run's folder then loads without this project.
+Options are those of `finetune.config.TrainConfig`; the run itself is `finetune.training.run.train`.
 """
 
 import errno
@@ -9,19 +9,21 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Read once, at torch's import. On a CPU an update frees and takes the same gigabytes as the one before: in pages of
-# 4 KiB the kernel spends up to 2.6 s on them beside 6.3 s of arithmetic (wav2vec2-base, 24 s of audio, one core,
-# 2026-11-23), in pages of 2 MiB 0.2 s.
+# torch reads this when it is imported. On a CPU, a step frees and allocates the same gigabytes as the one before: in
+# pages of 4 KiB the kernel spends up to 2.6 s on them beside 6.3 s of arithmetic (wav2vec2-base, 24 s of audio, one
+# core, 2026-11-23), in pages of 2 MiB 0.2 s.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 if sys.path[0] == str(Path(__file__).resolve().parent):
-    sys.path[0] = str(ROOT)  # a script's own folder comes first, where our modules would hide libraries of their name
+    sys.path[0] = str(ROOT)  # the folder of a script comes first, where our modules would hide libraries of their name
 
 from finetune.config import TrainConfig
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command, run_command
 
-OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-DESCRIPTION = "Train wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. Run again to resume; Ctrl-C saves first."
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DESCRIPTION = (
+    "Fine-tune wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. The same command resumes a run; Ctrl-C saves first."
+)
 
 
 def main() -> None:
@@ -32,11 +34,11 @@ def main() -> None:
     try:
         train(config)
     except OSError as error:
-        if error.errno not in OUT_OF_ROOM:
+        if error.errno not in DISK_FULL:
             raise
         raise InputError(
-            f"{config.output}: {error.strerror}; expected room for the run's files: what was saved is whole; free some "
-            "space and run the same command again"
+            f"{config.output_dir}: {error.strerror}; expected disk space for the run's files: checkpoints saved so far "
+            "are complete; free some space and run the same command again"
         ) from None
 
 

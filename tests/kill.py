@@ -21,15 +21,15 @@ from tests.conftest import DEMO, ROOT, absolute, write_manifest
 def command(train: Path, output: Path, updates: int) -> list[str]:
     """Checkpoints after every update, so that many kills fall into saving."""
     options = {
-        "output": output,
+        "output_dir": output,
         "data.train": f"[{train}]",
         "data.validation_share": 0.15,
         "data.max_batch_seconds": 20,
         "data.augment": "[{name: speed, factors: [0.95, 1.05], probability: 0.5}]",
-        "optimisation.updates": updates,
-        "optimisation.ema_decay": 0.9,
-        "evaluate_every": 1,
-        "log_every": 1,
+        "max_steps": updates,
+        "ema_decay": 0.9,
+        "eval_steps": 1,
+        "logging_steps": 1,
     }
     flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
     return [sys.executable, "finetune/train.py", "--config", "configs/finetune/demo.yaml", *flags]

@@ -1,4 +1,4 @@
-"""What is trained: family, beginning, units, which weights move, masks."""
+"""Configuration of the model: family, origin, output units, which weights are trained, masks and dropout."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,79 +15,75 @@ class ModelConfig:
     """wav2vec2: any CTC model of transformers. whisper: openai-whisper's own module. lstm: an LSTM-CTC on log-mel."""
 
     base: str | None = None
-    """Checkpoint to begin with: a folder or Hub id (wav2vec2, lstm), a .pt file or size such as base.en (whisper)."""
+    """Checkpoint to start from: a folder or Hub id (wav2vec2, lstm), a .pt file or size such as base.en (whisper)."""
 
     scratch: dict[str, Any] | None = None
     """Instead of base, a new model with random weights: keys of Wav2Vec2Config, of Whisper's ModelDimensions, or of
     LSTMConfig in finetune/models/lstm_ctc.py, for which {} is enough."""
 
     vocabulary: Literal["keep", "extend", "new"] = "keep"
-    """keep: the base's own units. extend: these, and the labels' characters that they lack, with fresh weights for the
-    new ones. new: units made of the training labels, on a fresh output layer."""
+    """keep: the units of base. extend: these and the characters of the labels that they lack, whose weights are new.
+    new: units made of the training labels, on a new output layer."""
 
     units: Literal["characters", "syllables", "bpe", "words"] = "characters"
-    """What a new CTC vocabulary is made of; docs/units.md compares them."""
+    """Units of a new CTC vocabulary; docs/units.md compares them."""
 
     units_size: int | None = None
-    """How many units at the most; bpe needs it, for syllables and words it cuts those rarest in the labels."""
+    """Largest number of units; bpe needs it, syllables and words drop those rarest in the labels."""
 
     units_language: str | None = None
-    """Of the hyphenation that parts syllables: en_US, de_DE or another that pyphen has."""
+    """Language of the hyphenation that splits words into syllables: en_US, de_DE or another that pyphen has."""
 
     units_dictionary: str | None = None
-    """CMUdict's file, plain or .gz: English syllables are then as many as it counts in a word."""
+    """CMUdict's file, plain or .gz, that gives the number of syllables of English words."""
 
     language: str | None = None
-    """That a multilingual Whisper is trained on and asked for, such as de; an English-only one knows no other."""
+    """Language token of a multilingual Whisper, such as de; English-only ones take none."""
 
     freeze_feature_encoder: bool = True
-    """Leave the base's convolutions as they are, as wav2vec 2.0 is fine-tuned."""
+    """Keep the convolutions of base as they are, as wav2vec 2.0 is fine-tuned."""
 
     adapters_only: bool = False
-    """Train only the language adapters and the output layer of an MMS model; the rest stays for every language."""
+    """Train only the language adapters and the output layer of an MMS model; other languages keep working."""
 
     lora_rank: int = 0
-    """Train matrices of this rank beside the attention's, and the output layer, instead of all weights (wav2vec2)."""
+    """Rank of LoRA matrices beside the attention's projections, which are trained with the output layer instead of all
+    weights; 0 trains all weights (wav2vec2)."""
 
-    lora_scale: float = 2.0
-    """What those matrices are multiplied with (alpha over rank)."""
+    lora_alpha: int | None = None
+    """LoRA's scale times its rank, as in peft: the matrices are multiplied by lora_alpha / lora_rank. Default: twice
+    lora_rank."""
 
-    gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, a third slower (wav2vec2)."""
+    attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """Attention of transformers (wav2vec2); flash_attention_2 needs its package and 16-bit arithmetic."""
 
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
-    """How transformers computes attention (wav2vec2); flash_attention_2 needs its package and 16-bit arithmetic."""
-
-    compile: bool = False
-    """Compile the transformer with torch.compile (wav2vec2): minutes at the start, faster after."""
-
-    mask_time_probability: float = 0.05
+    mask_time_prob: float = 0.05
     """Share of latent frames masked while training (wav2vec2)."""
 
     mask_time_length: int = 10
-    """Frames in a mask, 20 ms each; cut to short clips."""
+    """Frames in a mask, 20 ms each; shorter in short clips."""
 
-    mask_channel_probability: float = 0.0
+    mask_feature_prob: float = 0.0
     """Share of latent channels masked while training, in every frame of an utterance (wav2vec2)."""
 
-    mask_channel_length: int = 64
+    mask_feature_length: int = 64
     """Channels in a mask."""
 
     spec_augment: Literal["none", "LB", "LD", "SM", "SS"] = "none"
-    """SpecAugment's policy over features while training (whisper, lstm); wav2vec2 has its latent masks instead."""
+    """SpecAugment policy on the features while training (whisper, lstm); wav2vec2 has latent masks instead."""
 
     dropout: float = 0.1
-    """Of hidden states, activations and what the output layer sees; of each layer's input (lstm)."""
+    """Dropout of hidden states, activations and the output layer's input; of each layer's input (lstm)."""
 
     attention_dropout: float = 0.0
-    """Of attention weights (wav2vec2). 0 as in the paper's recipe; above it, fast attention is lost on a CPU."""
+    """Dropout of attention weights (wav2vec2). 0 as in the paper's recipe; over 0, fast attention is lost on a CPU."""
 
     context_seconds: float = 30.0
-    """Audio that Whisper's encoder sees at once; below 30 to train faster at first: the checkpoint keeps all positions,
-    and has to meet the full window before it is used."""
+    """Audio that Whisper's encoder gets at once. Below 30, training is faster, but openai-whisper will give the model
+    30: end with a short run at 30."""
 
     def check_origin(self) -> None:
-        """Raises UsageError where it begins with nothing, or with both a checkpoint and a new model."""
+        """Raises UsageError unless exactly one of base and scratch is given."""
         if (self.base is None) == (self.scratch is None):
             raise UsageError(
                 f"--model.base is {self.base!r} and --model.scratch "
@@ -96,7 +92,7 @@ class ModelConfig:
             )
 
     def check_units(self) -> None:
-        """Raises UsageError where what is said of the units does not go together."""
+        """Raises UsageError naming the first contradiction between the keys of the units."""
         if self.units != "characters":
             if self.family == "whisper":
                 raise UsageError(
@@ -130,13 +126,18 @@ class ModelConfig:
             )
 
     def check(self) -> None:
-        """Raises UsageError where keys do not go with each other or with the family."""
+        """Raises UsageError naming the first key that contradicts another one or the family."""
         self.check_units()
         self._check_masks()
         if self.adapters_only and self.lora_rank > 0:
             raise UsageError(
                 f"--model.adapters_only is true and --model.lora_rank {self.lora_rank}; expected one of the two: "
                 "leave one out"
+            )
+        if self.lora_alpha is not None and self.lora_rank == 0:
+            raise UsageError(
+                f"--model.lora_alpha is {self.lora_alpha} and --model.lora_rank 0, which adds no LoRA matrices; "
+                "expected a rank with it: set --model.lora_rank, or leave it out"
             )
         if self.language is not None and self.family != "whisper":
             raise UsageError(
@@ -147,42 +148,43 @@ class ModelConfig:
             self._check_family_keys()
 
     def check_limits(self) -> None:
-        """Raises UsageError naming the first number that cannot be."""
-        check_counts(("--model.lora_rank", self.lora_rank, 0))
+        """Raises UsageError naming the first number that is out of range."""
+        check_counts(
+            ("--model.lora_rank", self.lora_rank, 0),
+            ("--model.lora_alpha", 1 if self.lora_alpha is None else self.lora_alpha, 1),
+        )
         check_shares(
             ("--model.dropout", self.dropout),
             ("--model.attention_dropout", self.attention_dropout),
-            ("--model.mask_time_probability", self.mask_time_probability),
-            ("--model.mask_channel_probability", self.mask_channel_probability),
+            ("--model.mask_time_prob", self.mask_time_prob),
+            ("--model.mask_feature_prob", self.mask_feature_prob),
         )
 
     def _check_family_keys(self) -> None:
-        """Raises UsageError naming the first key that only wav2vec2 knows and that was given."""
+        """Raises UsageError naming the first given key that only wav2vec2 has."""
         given = {
             "adapters_only": self.adapters_only,
             "lora_rank": self.lora_rank > 0,
-            "gradient_checkpointing": self.gradient_checkpointing,
-            "attention": self.attention != "auto",
-            "compile": self.compile,
-            "mask_channel_probability": self.mask_channel_probability > 0,
+            "attn_implementation": self.attn_implementation != "auto",
+            "mask_feature_prob": self.mask_feature_prob > 0,
         }
-        for key, told in given.items():
-            if told:
+        for key, is_given in given.items():
+            if is_given:
                 raise UsageError(
                     f"--model.{key} is {getattr(self, key)}, but --model.family is {self.family}; expected "
                     "wav2vec2 with it: leave it out"
                 )
 
     def _check_masks(self) -> None:
-        """Raises UsageError where masks are asked for that the family does not have."""
+        """Raises UsageError naming the first mask that the family does not have."""
         if self.family == "wav2vec2" and self.spec_augment != "none":
             raise UsageError(
                 f"--model.spec_augment is {self.spec_augment}, but wav2vec2 has no log-mel features to mask; "
-                "expected none: set --model.mask_time_probability and --model.mask_channel_probability instead"
+                "expected none: set --model.mask_time_prob and --model.mask_feature_prob instead"
             )
         if self.family == "wav2vec2":
             return
-        for name in ("mask_time_probability", "mask_time_length", "mask_channel_probability", "mask_channel_length"):
+        for name in ("mask_time_prob", "mask_time_length", "mask_feature_prob", "mask_feature_length"):
             value = getattr(self, name)
             if value not in (0, getattr(ModelConfig, name)):  # the default says nothing: it is wav2vec2's
                 raise UsageError(

@@ -1,114 +1,165 @@
-"""How a run trains, evaluates, logs and publishes: keys named as TrainingArguments where it has them."""
+"""Configuration of a fine-tuning run: steps, evaluation, logging and publishing.
+
+A key that means what a key of transformers' TrainingArguments means has its name. Wrong values and contradictions are
+refused by flag name before anything is loaded.
+"""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from finetune.config.data import DataConfig
 from finetune.config.model import ModelConfig
+from finetune.config.renamed import RENAMED
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OptimisationConfig:
-    """How weights move: AdamW under a schedule that rises, holds and falls."""
+    """How the weights are updated: AdamW under a learning rate that warms up, holds and decays."""
 
-    updates: int = 1000
-    """Optimiser steps."""
+    max_steps: int = 1000
+    """Optimiser steps of the run."""
 
     learning_rate: float = 3e-4
-    """At its peak."""
+    """Peak learning rate."""
 
-    schedule: Literal["tri-stage", "linear", "cosine"] = "tri-stage"
-    """How the learning rate falls: tri-stage exponentially to 5 %, as wav2vec 2.0 is fine-tuned; the others to 0."""
+    lr_scheduler_type: Literal["tri-stage", "linear", "cosine"] = "tri-stage"
+    """Decay of the learning rate: tri-stage exponentially to 5 % of the peak (wav2vec 2.0's recipe), linear and cosine
+    to 0."""
 
-    rise: float = 0.1
-    """Share of updates in which the learning rate rises from 0."""
+    warmup_ratio: float = 0.1
+    """Share of the steps in which the learning rate rises from 0 to its peak."""
 
-    hold: float = 0.4
-    """Share of updates at the peak; in the rest it falls."""
+    hold_ratio: float = 0.4
+    """Share of the steps at the peak; the learning rate decays in the rest."""
 
     layer_decay: float = 1.0
-    """A layer's learning rate over that of the layer above it; 0.9 leaves the lower ones nearly as they were."""
+    """Factor of a layer's learning rate to that of the layer above it; 0.9 nearly freezes the lowest layers."""
 
-    head_only_updates: int = 0
-    """Updates at the start in which only the output layer learns, as wav2vec 2.0 is fine-tuned on little data."""
+    head_only_steps: int = 0
+    """Steps at the start that train the output layer alone (wav2vec 2.0's recipe for little data)."""
 
     weight_decay: float = 0.01
-    """On matrices; biases and normalisation are left out."""
+    """AdamW's weight decay on matrices; biases and normalisation layers have none."""
 
-    accumulate: int = 1
-    """Batches in an update, weighted by labels, for each process."""
+    gradient_accumulation_steps: int = 1
+    """Batches of each process in one step; their gradients are weighted by their number of labels."""
 
-    max_gradient_norm: float = 1.0
-    """Gradients are scaled down to this norm."""
+    max_grad_norm: float = 1.0
+    """Norm that gradients are clipped to."""
 
     ema_decay: float = 0.0
-    """Evaluate and keep an exponential moving average of the weights: 0.999 averages about 1,000 updates; 0: none."""
+    """Decay of an exponential moving average of the weights, which is evaluated and saved instead of them: 0.999
+    averages about 1,000 steps; 0 keeps none."""
 
     average_best: int = 1
-    """At the end, try the mean of the weights of so many of the best evaluations, and keep it where it is better."""
+    """At the end, average the weights of this many best evaluations and keep the average if its WER is better."""
 
-    def check_limits(self) -> None:
-        """Raises UsageError naming the first number that cannot be."""
-        if self.rise + self.hold > 1:
-            raise UsageError("--optimisation.rise and --optimisation.hold add up to over 1: lower one of them")
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass instead of storing them: less memory, a third slower (wav2vec2)."""
+
+    torch_compile: bool = False
+    """Compile the transformer with torch.compile: minutes at the start, faster steps afterwards (wav2vec2)."""
+
+    def check_optimisation(self) -> None:
+        """Raises UsageError naming the first value that is out of range."""
+        if self.warmup_ratio + self.hold_ratio > 1:
+            raise UsageError("--warmup_ratio and --hold_ratio add up to over 1; expected 1 at most: lower one of them")
         check_counts(
-            ("--optimisation.updates", self.updates, 1),
-            ("--optimisation.accumulate", self.accumulate, 1),
-            ("--optimisation.average_best", self.average_best, 1),
-            ("--optimisation.head_only_updates", self.head_only_updates, 0),
+            ("--max_steps", self.max_steps, 1),
+            ("--gradient_accumulation_steps", self.gradient_accumulation_steps, 1),
+            ("--average_best", self.average_best, 1),
+            ("--head_only_steps", self.head_only_steps, 0),
         )
-        check_shares(("--optimisation.ema_decay", self.ema_decay))
+        check_shares(("--ema_decay", self.ema_decay))
         check_ranges(
-            ("--optimisation.learning_rate", self.learning_rate, "over 0", self.learning_rate > 0.0),
-            ("--optimisation.weight_decay", self.weight_decay, "0 or more", self.weight_decay >= 0.0),
-            ("--optimisation.max_gradient_norm", self.max_gradient_norm, "over 0", self.max_gradient_norm > 0.0),
-            ("--optimisation.layer_decay", self.layer_decay, "over 0, up to 1", 0.0 < self.layer_decay <= 1.0),
-            ("--optimisation.rise", self.rise, "0 to 1", 0.0 <= self.rise <= 1.0),
-            ("--optimisation.hold", self.hold, "0 to 1", 0.0 <= self.hold <= 1.0),
+            ("--learning_rate", self.learning_rate, "over 0", self.learning_rate > 0.0),
+            ("--weight_decay", self.weight_decay, "0 or more", self.weight_decay >= 0.0),
+            ("--max_grad_norm", self.max_grad_norm, "over 0", self.max_grad_norm > 0.0),
+            ("--layer_decay", self.layer_decay, "over 0, up to 1", 0.0 < self.layer_decay <= 1.0),
+            ("--warmup_ratio", self.warmup_ratio, "0 to 1", 0.0 <= self.warmup_ratio <= 1.0),
+            ("--hold_ratio", self.hold_ratio, "0 to 1", 0.0 <= self.hold_ratio <= 1.0),
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """When a run is evaluated, saved and logged."""
+
+    eval_steps: int = 100
+    """Steps between evaluations; each one saves a checkpoint."""
+
+    early_stopping_patience: int | None = None
+    """Stop after this many evaluations without a better WER, or a better CER at the same WER."""
+
+    logging_steps: int = 10
+    """Steps between lines of log.jsonl."""
+
+    report_to: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+    """Tracker that gets the figures of log.jsonl too; trackio and wandb need their package."""
+
+    def check_evaluation(self) -> None:
+        """Raises UsageError naming the first value that is out of range, or a tracker that is not installed."""
+        patience = self.early_stopping_patience
+        check_counts(
+            ("--eval_steps", self.eval_steps, 1),
+            ("--logging_steps", self.logging_steps, 1),
+            ("--early_stopping_patience", 1 if patience is None else patience, 1),
+        )
+        if self.report_to in ("trackio", "wandb") and find_spec(self.report_to) is None:
+            raise UsageError(
+                f"--report_to is {self.report_to}, but its package is not installed; expected it, or another of "
+                f"tensorboard, trackio, wandb and none: pip install {self.report_to}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class HubConfig:
     """Where the trained model is published."""
 
-    push: bool = False
+    push_to_hub: bool = False
     """Publish the best model on the Hugging Face Hub after training; `python -m finetune.hub push` does it later."""
 
-    repo_id: str | None = None
-    """Its repository: you/model. It is made where there is none."""
+    hub_model_id: str | None = None
+    """Repository to push to, as you/model; it is created if it does not exist."""
 
-    private: bool = False
-    """Only for those with access to your account; a public repository that is there already is refused."""
+    hub_private_repo: bool = False
+    """Push to a private repository; an existing public one is refused."""
 
-    license: str | None = None
-    """The Hub's key of the licence that you give the weights, such as apache-2.0 or cc-by-4.0."""
+    hub_license: str | None = None
+    """Licence of the weights, as a key of the Hub such as apache-2.0 or cc-by-4.0."""
 
-    language: str | None = None
-    """Of the speech, such as de; where the corpus does not say."""
+    hub_language: str | None = None
+    """Language of the speech, such as de, if the corpus does not name it."""
 
-    def check(self, prefix: str = "--hub.") -> None:
-        """Raises UsageError naming the first contradiction, by its flag with the prefix."""
-        if self.push and self.repo_id is None:
-            raise UsageError("--hub.push is true without --hub.repo_id; expected a repository: name it, as you/model")
-        if self.repo_id is not None:
-            check_repo_id(self.repo_id, f"{prefix}repo_id")
-        if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.license):
+    def check_hub(self, prefix: str = "--hub_") -> None:
+        """Raises UsageError naming the first contradiction. prefix: of the flags in messages about licence and
+        language, which `python -m finetune.hub push` has under shorter names.
+        """
+        if self.push_to_hub and self.hub_model_id is None:
             raise UsageError(
-                f"{prefix}license is {self.license!r}; expected a key of the Hub, in small letters: write apache-2.0, "
-                "cc-by-4.0, or other"
+                "--push_to_hub is true without --hub_model_id; expected a repository: name it, as you/model"
             )
-        if self.language is not None and not re.fullmatch(r"[a-z]{2,3}", self.language):
-            raise UsageError(f"{prefix}language is {self.language!r}; expected an ISO 639 code: write en, de or yue")
+        if self.hub_model_id is not None:
+            check_repo_id(self.hub_model_id, "--hub_model_id")
+        if self.hub_license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.hub_license):
+            raise UsageError(
+                f"{prefix}license is {self.hub_license!r}; expected a key of the Hub, in small letters: write "
+                "apache-2.0, cc-by-4.0, or other"
+            )
+        if self.hub_language is not None and not re.fullmatch(r"[a-z]{2,3}", self.hub_language):
+            raise UsageError(
+                f"{prefix}language is {self.hub_language!r}; expected an ISO 639 code: write en, de or yue"
+            )
 
 
 def check_repo_id(repo_id: str, flag: str) -> None:
-    """Raises UsageError where it is no NAMESPACE/NAME that the Hub takes."""
+    """Raises UsageError, naming the flag, if `repo_id` is no NAMESPACE/NAME that the Hub accepts."""
     names = repo_id.split("/")
     named = len(names) == 2 and all(re.fullmatch(r"\w([\w.-]*\w)?", name, re.ASCII) for name in names)
     if not named or len(repo_id) > 96 or "--" in repo_id or ".." in repo_id or repo_id.endswith(".git"):
@@ -118,70 +169,67 @@ def check_repo_id(repo_id: str, flag: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything of a run; config.yaml in its output folder holds it as it was resolved."""
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What is trained on what, into which folder, and how a command is run."""
 
-    output: Path
+    output_dir: Path
     """Folder of the run: the best model, checkpoints, log.jsonl, curve.png, rejects.jsonl, about.json."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
-    hub: HubConfig = field(default_factory=HubConfig)
 
     seed: int = 0
-    """Of initial weights, order, masks and dropout."""
+    """Seed of initial weights, order of the data, augmentation, masks and dropout."""
 
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """Arithmetic of the forward pass; the loss is float32 always. auto: the fastest that the device does well."""
+    """Arithmetic of the forward pass; the loss is always float32. auto: the fastest that the device does well."""
 
-    evaluate_every: int = 100
-    """Updates between evaluations; a checkpoint is saved at each."""
-
-    patience: int | None = None
-    """Stop after so many evaluations without a better WER, or CER at the same WER."""
-
-    log_every: int = 10
-    """Updates between lines of log.jsonl."""
-
-    tracker: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
-    """Where figures are logged beside log.jsonl; trackio and wandb need their package."""
+    dataloader_num_workers: int | None = None
+    """Processes that decode audio beside the training process; 0 decodes in the training process. Default: 0 on a CPU;
+    on a GPU one for each further core, up to 12."""
 
     overwrite: bool = False
-    """Begin anew in an output folder that holds a run; otherwise the run is resumed."""
+    """Delete the run in output_dir and start anew; by default it is resumed."""
 
     dry_run: bool = False
-    """Say what would be trained on what, and what it would cost, by one batch; write nothing."""
+    """Show what would be trained on what and what it would cost, measured on a few batches; write nothing."""
 
     overfit_batch: bool = False
-    """Learn one small batch by heart, up to so many updates, and say what is wrong where that fails; write nothing."""
+    """Overfit one small batch, in up to max_steps steps, and say what is wrong if that fails; write nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
+    """All options of a run; config.yaml in output_dir holds them as they were resolved."""
+
+    renamed: ClassVar[Mapping[str, str]] = RENAMED
 
     def check(self) -> None:
-        """Raises UsageError naming the first contradiction: what is trained on what, the rest, numbers last."""
+        """Raises UsageError naming the first contradiction: origin of the model and data first, numbers last."""
         self.model.check_origin()
         self.data.check()
         self.model.check()
-        self.hub.check()
-        for part in (self.data, self.optimisation, self.model):
-            part.check_limits()
-        self._check_own()
-
-    def _check_own(self) -> None:
-        check_counts(
-            ("--evaluate_every", self.evaluate_every, 1),
-            ("--log_every", self.log_every, 1),
-            ("--patience", 1 if self.patience is None else self.patience, 1),
-        )
+        self.check_hub()
+        self.data.check_limits()
+        self.check_optimisation()
+        self.model.check_limits()
+        self.check_evaluation()
+        check_counts(("--dataloader_num_workers", self.dataloader_num_workers or 0, 0))
         if self.dry_run and self.overfit_batch:
             raise UsageError("--dry_run and --overfit_batch are both true; expected one of them: leave one out")
-        if self.optimisation.head_only_updates > 0 and self.model.family == "whisper":
+        self._check_family()
+
+    def _check_family(self) -> None:
+        """Raises UsageError naming the first key that the family of the model does not have."""
+        if self.head_only_steps > 0 and self.model.family == "whisper":
             raise UsageError(
-                f"--optimisation.head_only_updates is {self.optimisation.head_only_updates}, but --model.family is "
-                "whisper, which has no output layer of its own; expected 0: leave it out"
+                f"--head_only_steps is {self.head_only_steps}, but --model.family is whisper, which has no output "
+                "layer of its own; expected 0: leave it out"
             )
-        if self.tracker in ("trackio", "wandb") and find_spec(self.tracker) is None:
-            raise UsageError(
-                f"--tracker is {self.tracker}, but its package is not installed; expected it, or another of "
-                f"tensorboard, trackio, wandb and none: pip install {self.tracker}"
-            )
+        for key in ("gradient_checkpointing", "torch_compile"):
+            if getattr(self, key) and self.model.family != "wav2vec2":
+                raise UsageError(
+                    f"--{key} is true, but --model.family is {self.model.family}; expected wav2vec2 with it: leave it "
+                    "out"
+                )

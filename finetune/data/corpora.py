@@ -40,7 +40,7 @@ def open_data(config: DataConfig) -> Opened:
 
     Raises UserError where one cannot be opened.
     """
-    named = ({} if config.validation is None else {MAIN: config.validation}) | config.also_validation
+    named = ({} if config.validation is None else {MAIN: config.validation}) | config.eval_sets
     validation = {name: open_corpus(reference) for name, reference in named.items()}
     first = config.streaming_first if config.streaming else None
     return Opened([open_corpus(reference, limit=first) for reference in config.train], validation)

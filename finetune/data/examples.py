@@ -57,7 +57,7 @@ def hold_out(utterances: Sequence[Utterance], share: float) -> tuple[list[Uttera
 def reason_against(utterance: Utterance, recogniser: Recogniser, profile: Profile, config: DataConfig) -> str | None:
     """Why an utterance cannot be trained on, in one sentence; None if it can."""
     n_samples = round(utterance.duration * audio.SAMPLE_RATE)
-    return _outside(utterance, config) or recogniser.unusable(n_samples, profile(utterance.text))
+    return _outside(utterance, config) or recogniser.rejection_reason(n_samples, profile(utterance.text))
 
 
 def _outside(utterance: Utterance, config: DataConfig) -> str | None:

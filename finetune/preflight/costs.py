@@ -164,13 +164,13 @@ def print_costs(
     most = _timed(accelerator, recogniser, module, examples, batches[largest])
     usual = _timed(accelerator, recogniser, module, examples, batches[middle])
     load, compute = usual.load_seconds, usual.computed.seconds * mean / max(usual.batch.seconds[1], 1e-9)
-    workers = config.data.workers or 0
-    update = config.optimisation.accumulate * (compute if workers else compute + load)
-    update = max(update, config.optimisation.accumulate * load / max(workers, 1))
+    workers = config.dataloader_num_workers or 0
+    update = config.gradient_accumulation_steps * (compute if workers else compute + load)
+    update = max(update, config.gradient_accumulation_steps * load / max(workers, 1))
     evaluation = _evaluation_seconds(config, accelerator, recogniser, module, validation, profile)
-    evaluations = 1 + -(-config.optimisation.updates // config.evaluate_every)
-    seconds = config.optimisation.updates * update + evaluations * evaluation
-    needs = held(recogniser.module, averaged=config.optimisation.ema_decay > 0)
+    evaluations = 1 + -(-config.max_steps // config.eval_steps)
+    seconds = config.max_steps * update + evaluations * evaluation
+    needs = held(recogniser.module, averaged=config.ema_decay > 0)
     console.print("[bold]One batch[/], the largest of the first epoch")
     audio_seconds, padded_seconds = most.batch.seconds
     console.print(
@@ -182,10 +182,10 @@ def print_costs(
     )
     console.print("\n[bold]Memory[/]")
     console.print(_memory_table(needs, most.computed, accelerator.device.type))
-    epochs = config.optimisation.updates * config.optimisation.accumulate / len(batches)
+    epochs = config.max_steps * config.gradient_accumulation_steps / len(batches)
     console.print("[bold]Time[/], as measured on this machine as it is now")
     console.print(
-        f"  {config.optimisation.updates:,} updates of {update:.2f} s: {config.optimisation.accumulate} of "
+        f"  {config.max_steps:,} updates of {update:.2f} s: {config.gradient_accumulation_steps} of "
         f"{len(batches)} batches an epoch, each {compute:.2f} s to compute and {load:.2f} s to read in "
         f"{workers or 'no other'} process{'es' if workers > 1 else ''}\n"
         f"  {evaluations:,} evaluations of {evaluation:.1f} s\n"
@@ -214,7 +214,7 @@ def _timed(
         raise InputError(
             f"a batch of {len(batch.indices)} utterances, {batch.seconds[1]:.0f} s with padding, does not fit into the "
             "device's memory; expected one that does: lower --data.max_batch_seconds or --data.max_seconds, or set "
-            "--model.gradient_checkpointing true"
+            "--gradient_checkpointing true"
         ) from None
     return _Timed(batch, seconds, computed)
 

@@ -42,13 +42,13 @@ class Setting:
 
     updates: int
     workers: int = 0
-    log_every: int = 1
+    logging_steps: int = 1
 
 
 def diagnose(log: Sequence[Line], setting: Setting) -> list[Diagnosis]:
     """Everything that the log shows by now, in the order of CHECKS."""
     trained = [line for line in log if line["kind"] == "train"]
-    validated = [line for line in log if line["kind"] == "validation" and line["update"] > 0]
+    validated = [line for line in log if line["kind"] == "validation" and line["step"] > 0]
     found = (check(trained, validated, setting) for check in CHECKS)
     return [diagnosis for diagnosis in found if diagnosis is not None]
 
@@ -59,25 +59,25 @@ def not_yet_said(log: Sequence[Line], diagnoses: Sequence[Diagnosis]) -> list[Di
     return [diagnosis for diagnosis in diagnoses if diagnosis.name not in said]
 
 
-def as_line(diagnosis: Diagnosis, update: int) -> dict[str, Any]:
+def as_line(diagnosis: Diagnosis, step: int) -> dict[str, Any]:
     """As log.jsonl holds it."""
-    return {"kind": "diagnosis", "update": update, **asdict(diagnosis)}
+    return {"kind": "diagnosis", "step": step, **asdict(diagnosis)}
 
 
 def all_blank(_: Sequence[Line], validated: Sequence[Line], setting: Setting) -> Diagnosis | None:
     """CTC says blank in nearly every frame, past the first tenth of the run."""
     last = validated[-EVALUATIONS:]
-    if len(last) < EVALUATIONS or last[-1]["update"] < 0.1 * setting.updates:
+    if len(last) < EVALUATIONS or last[-1]["step"] < 0.1 * setting.updates:
         return None
     if not all((line.get("blank_ratio") or 0.0) > BLANK_RATIO and line["wer"] >= NEARLY_ALL_WRONG for line in last):
         return None
     ratio, wer = last[-1]["blank_ratio"], last[-1]["wer"]
     return Diagnosis(
         "all blank",
-        f"{100 * ratio:.0f} % of frames are blank and WER is {100 * wer:.0f} %, since update {last[0]['update']}",
+        f"{100 * ratio:.0f} % of frames are blank and WER is {100 * wer:.0f} %, since update {last[0]['step']}",
         "CTC learns first that most frames are blank, and letters after it: usual for some hundred updates after the "
         "learning rate has risen, with random weights or a new vocabulary for some thousand; beyond that, it is stuck",
-        "wait that long; then raise --optimisation.learning_rate (or --optimisation.updates), check that texts belong "
+        "wait that long; then raise --learning_rate (or --max_steps), check that texts belong "
         "to their audio, and see whether --overfit_batch true reaches WER 0",
     )
 
@@ -105,8 +105,8 @@ def exploding(trained: Sequence[Line], _: Sequence[Line], setting: Setting) -> D
     """Loss far over its best for long, or gradients that are not finite again and again."""
     recent = trained[-2 * LINES :]
     skipped = sum(line.get("skipped_updates", 0) for line in recent)
-    if len(recent) == 2 * LINES and skipped > SKIPPED_SHARE * len(recent) * setting.log_every:
-        seen = f"{skipped} of the last {len(recent) * setting.log_every} updates had no finite gradient"
+    if len(recent) == 2 * LINES and skipped > SKIPPED_SHARE * len(recent) * setting.logging_steps:
+        seen = f"{skipped} of the last {len(recent) * setting.logging_steps} updates had no finite gradient"
     elif len(trained) > 2 * LINES:
         means = _means(trained)
         best, lowest_since = min(means), min(means[-LINES:])
@@ -119,25 +119,25 @@ def exploding(trained: Sequence[Line], _: Sequence[Line], setting: Setting) -> D
         "exploding loss",
         seen,
         "updates are too large, and what was learnt is being lost; under fp16 a few skipped at the start are usual",
-        "lower --optimisation.learning_rate to a third, raise --optimisation.rise, or use bf16 or no for "
-        "--mixed_precision; --optimisation.max_gradient_norm below 1 tames single bad batches",
+        "lower --learning_rate to a third, raise --warmup_ratio, or use bf16 or no for "
+        "--mixed_precision; --max_grad_norm below 1 tames single bad batches",
     )
 
 
 def learning_nothing(trained: Sequence[Line], validated: Sequence[Line], setting: Setting) -> Diagnosis | None:
     """Loss as at the start, well after the learning rate has risen."""
     means = _means(trained)
-    if len(trained) < 3 * LINES or len(validated) < EVALUATIONS or trained[-1]["update"] < 0.2 * setting.updates:
+    if len(trained) < 3 * LINES or len(validated) < EVALUATIONS or trained[-1]["step"] < 0.2 * setting.updates:
         return None
     first, last = means[0], means[-1]
     if not abs(last - first) <= FLAT * abs(first) or validated[-1]["wer"] < NEARLY_ALL_WRONG:
         return None
     return Diagnosis(
         "learning nothing",
-        f"training loss {last:.3g} at update {trained[-1]['update']}, {first:.3g} at the start; WER "
+        f"training loss {last:.3g} at update {trained[-1]['step']}, {first:.3g} at the start; WER "
         f"{100 * validated[-1]['wer']:.0f} %",
         "weights hardly move: too low a learning rate, too much that is frozen, or texts that are not of the audio",
-        "see with --dry_run true what is trained and at which rate; raise --optimisation.learning_rate tenfold; try "
+        "see with --dry_run true what is trained and at which rate; raise --learning_rate tenfold; try "
         "--overfit_batch true",
     )
 
@@ -148,15 +148,15 @@ def overfitting(trained: Sequence[Line], validated: Sequence[Line], _: Setting) 
     if len(last) <= EVALUATIONS or not all(after["loss"] > before["loss"] for before, after in pairwise(last)):
         return None
     lowest = min(validated, key=lambda line: line["loss"])
-    before = [line["loss"] for line in trained if line["update"] <= lowest["update"]][-LINES:]
-    now = [line["loss"] for line in trained if line["update"] > lowest["update"]][-LINES:]
+    before = [line["loss"] for line in trained if line["step"] <= lowest["step"]][-LINES:]
+    now = [line["loss"] for line in trained if line["step"] > lowest["step"]][-LINES:]
     if not before or not now or last[-1]["loss"] < RISEN * lowest["loss"] or fmean(now) >= fmean(before):
         return None
     best = min(validated, key=lambda line: line["wer"])
-    wer = "still falls" if best is validated[-1] else f"was best at update {best['update']}"
+    wer = "still falls" if best is validated[-1] else f"was best at update {best['step']}"
     return Diagnosis(
         "overfitting",
-        f"validation loss {last[-1]['loss']:.3g}, up from {lowest['loss']:.3g} at update {lowest['update']}, while "
+        f"validation loss {last[-1]['loss']:.3g}, up from {lowest['loss']:.3g} at update {lowest['step']}, while "
         f"training loss fell from {fmean(before):.3g} to {fmean(now):.3g}; WER {wer}",
         "the training utterances are learnt by heart; the weights kept are those with the best WER, so nothing is lost "
         "but time",
@@ -174,8 +174,8 @@ def starved(trained: Sequence[Line], _: Sequence[Line], setting: Setting) -> Dia
         "data starvation",
         f"{100 * share:.0f} % of the time is spent waiting for audio",
         "decoding is slower than training, so that the device stands still",
-        f"raise --data.workers (now {setting.workers}), up to a process for each core; augmentation and denoising cost "
-        "most, and preparing the corpus once saves both resampling and decoding",
+        f"raise --dataloader_num_workers (now {setting.workers}), up to a process for each core; augmentation and "
+        "denoising cost most, and preparing the corpus once saves both resampling and decoding",
     )
 
 

@@ -81,7 +81,7 @@ OUTSIDE_SHOWN = 12
 
 def configuration(config: TrainConfig) -> list[str]:
     """YAML as resolved; `# default: ...` after what is not the default."""
-    return list(_yaml(plain(config), plain(TrainConfig(output=config.output)), 0))
+    return list(_yaml(plain(config), plain(TrainConfig(output_dir=config.output_dir)), 0))
 
 
 def _yaml(told: Mapping[str, Any], default: Mapping[str, Any], depth: int) -> Iterator[str]:
@@ -101,10 +101,10 @@ def _inline(value: Any) -> str:
 
 def label_lines(recogniser: Recogniser, labels: Sequence[str]) -> list[str]:
     """The units, what of the labels they cannot write with counts, and labels and their units in all."""
-    outside = recogniser.outside(labels)
+    outside = recogniser.out_of_vocabulary(labels)
     most = ", ".join(f"{character!r} {count:,} times" for character, count in outside.most_common(OUTSIDE_SHOWN))
     more = f" and {len(outside) - OUTSIDE_SHOWN} more" if len(outside) > OUTSIDE_SHOWN else ""
-    told = recogniser.describe_labels(labels) or "the family's own units"
+    told = recogniser.describe_units(labels) or "the family's own units"
     characters = sum(len(label) for label in labels)
     return [
         told,
@@ -117,7 +117,7 @@ def trained_table(recogniser: Recogniser, config: TrainConfig) -> Table:
     """Parameters by module, trained and frozen, with the learning rates at the peak."""
     rates = {
         id(parameter): group["lr"]
-        for group in (make_optimiser(recogniser, config.optimisation).param_groups if _any(recogniser) else ())
+        for group in (make_optimiser(recogniser, config).param_groups if _any(recogniser) else ())
         for parameter in group["params"]
     }
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])

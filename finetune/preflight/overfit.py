@@ -35,22 +35,23 @@ def without_chance(config: TrainConfig) -> TrainConfig:
         config.model,
         dropout=0.0,
         attention_dropout=0.0,
-        mask_time_probability=0.0,
-        mask_channel_probability=0.0,
+        mask_time_prob=0.0,
+        mask_feature_prob=0.0,
         spec_augment="none",
     )
-    optimisation = replace(
-        config.optimisation,
-        updates=min(config.optimisation.updates, MOST_UPDATES),
-        rise=0.05,
-        hold=0.95,
-        accumulate=1,
-        head_only_updates=0,
+    return replace(
+        config,
+        model=model,
+        data=replace(config.data, augment=[]),
+        max_steps=min(config.max_steps, MOST_UPDATES),
+        warmup_ratio=0.05,
+        hold_ratio=0.95,
+        gradient_accumulation_steps=1,
+        head_only_steps=0,
         ema_decay=0.0,
         weight_decay=0.0,
         average_best=1,
     )
-    return replace(config, model=model, data=replace(config.data, augment=[]), optimisation=optimisation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,12 @@ def overfit(
     collated = collate(ready)
     assert collated.batch is not None
     evaluator = Evaluator(batch, profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
-    optimiser = make_optimiser(recogniser, config.optimisation)
-    schedule = make_schedule(optimiser, config.optimisation)
+    optimiser = make_optimiser(recogniser, config)
+    schedule = make_schedule(optimiser, config)
     module, prepared = accelerator.prepare(recogniser.module, optimiser)
-    stepper = Stepper(accelerator, recogniser, prepared, schedule, config.optimisation)
+    stepper = Stepper(accelerator, recogniser, prepared, schedule, config)
     on_device = collated.batch.to(accelerator.device)
-    updates = config.optimisation.updates
+    updates = config.max_steps
     losses: list[float] = []
     evaluation: Evaluation | None = None
     module.train()
@@ -118,7 +119,7 @@ def overfit(
         tuple(losses),
         evaluation.wer,
         evaluation.blank_ratio,
-        config.optimisation.learning_rate,
+        config.learning_rate,
         _written_alike(recogniser, batch, profile),
     )
     diagnosis = why_not(attempt)
@@ -155,7 +156,7 @@ def why_not(attempt: Attempt) -> Diagnosis:
             "learning rate too high",
             seen,
             "the loss jumps or climbs instead of falling",
-            f"lower --optimisation.learning_rate ({rate:g}), to a third at first",
+            f"lower --learning_rate ({rate:g}), to a third at first",
         )
     if last <= LEARNT_LOSS:
         if not attempt.written_alike:
@@ -176,7 +177,7 @@ def why_not(attempt: Attempt) -> Diagnosis:
             "all blank",
             f"{seen}; {100 * (attempt.blank_ratio or 0.0):.0f} % of frames are blank",
             "CTC has learnt that most frames are blank and no letters yet",
-            f"raise --optimisation.learning_rate ({rate:g}) to its triple, or --optimisation.updates; check that the "
+            f"raise --learning_rate ({rate:g}) to its triple, or --max_steps; check that the "
             "texts belong to the audio",
         )
     if last > 0.9 * first:
@@ -184,17 +185,17 @@ def why_not(attempt: Attempt) -> Diagnosis:
             "learning rate too low",
             seen,
             "the weights hardly move, or too few of them are trained",
-            f"raise --optimisation.learning_rate ({rate:g}) tenfold; see with --dry_run true what is frozen",
+            f"raise --learning_rate ({rate:g}) tenfold; see with --dry_run true what is frozen",
         )
     return Diagnosis(
         "not there yet",
         seen,
         "the loss falls, too slowly for so many updates",
-        f"raise --optimisation.learning_rate ({rate:g}) to its double or triple, or --optimisation.updates (at most "
+        f"raise --learning_rate ({rate:g}) to its double or triple, or --max_steps (at most "
         f"{MOST_UPDATES} are made)",
     )
 
 
 def _written_alike(recogniser: Recogniser, batch: Examples, profile: Profile) -> bool:
     """Whether the units write every text of the batch without loss; families that cannot tell count as alike."""
-    return not recogniser.outside([profile(utterance.text) for utterance in batch.utterances])
+    return not recogniser.out_of_vocabulary([profile(utterance.text) for utterance in batch.utterances])

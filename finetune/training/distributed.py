@@ -132,12 +132,11 @@ def check_placement(accelerator: Accelerator, config: TrainConfig) -> None:
         return
     if not accelerator.is_fsdp2:
         raise UsageError("accelerate's fsdp_version is 1; expected 2: see configs/accelerate/fsdp.yaml")
-    optimisation, model = config.optimisation, config.model
     refused = [
-        ("--optimisation.ema_decay", optimisation.ema_decay, "0", optimisation.ema_decay > 0),
-        ("--optimisation.average_best", optimisation.average_best, "1", optimisation.average_best > 1),
-        ("--model.compile", model.compile, "false", model.compile),
-        ("--model.family", model.family, "wav2vec2 or whisper", model.family == "lstm"),
+        ("--ema_decay", config.ema_decay, "0", config.ema_decay > 0),
+        ("--average_best", config.average_best, "1", config.average_best > 1),
+        ("--torch_compile", config.torch_compile, "false", config.torch_compile),
+        ("--model.family", config.model.family, "wav2vec2 or whisper", config.model.family == "lstm"),
     ]
     for flag, value, expected, wrong in refused:
         if wrong:

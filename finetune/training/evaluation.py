@@ -107,12 +107,12 @@ class Evaluator:
             return failed, 0.0, 0
         batch = collated.batch.to(accelerator.device)
         with torch.inference_mode(), accelerator.autocast():
-            judged = self._recogniser.judge(module, batch)
+            output = self._recogniser.evaluate(module, batch)
         heard = [
-            self._transcript(self._examples.utterances[index].id, output.text, output.blank_ratio)
-            for index, output in zip(batch.indices, judged.heard, strict=True)
+            self._transcript(self._examples.utterances[index].id, hypothesis.text, hypothesis.blank_ratio)
+            for index, hypothesis in zip(batch.indices, output.hypotheses, strict=True)
         ]
-        return heard + failed, judged.loss, self._recogniser.count_labels(batch)
+        return heard + failed, output.loss, self._recogniser.count_labels(batch)
 
     def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> Transcript:
         reference, speaker = self._references[utterance_id], self._speakers[utterance_id]

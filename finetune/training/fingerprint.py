@@ -22,9 +22,9 @@ from preprocessing.corpus import Utterance
 FILE = "utterances.npy"
 # An exact resume does not depend on these.
 FREE = (
-    *("output", "overwrite", "evaluate_every", "log_every", "tracker", "dry_run", "overfit_batch"),
-    *("data.workers", "data.validation", "data.also_validation", "patience"),
-    *("hub.push", "hub.repo_id", "hub.private", "hub.license", "hub.language"),
+    *("output_dir", "overwrite", "eval_steps", "logging_steps", "report_to", "dry_run", "overfit_batch"),
+    *("dataloader_num_workers", "data.validation", "data.eval_sets", "early_stopping_patience"),
+    *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_license", "hub_language"),
 )
 STREAMING = ("data.streaming", "data.shuffle_buffer", "data.streaming_first")  # say nothing where nothing is streamed
 SHOWN = 5

@@ -57,8 +57,8 @@ class Loop:
         self._evaluators = evaluators
         self._record = record
         self._progress = Progress(fingerprint=fingerprint)
-        self._optimiser: Any = make_optimiser(recogniser, config.optimisation)
-        self._schedule = make_schedule(self._optimiser, config.optimisation)
+        self._optimiser: Any = make_optimiser(recogniser, config)
+        self._schedule = make_schedule(self._optimiser, config)
         self._placement = placement(accelerator)
         self._average: MovingAverage | None = None
         self._best = BestWeights(record.folder / "checkpoints" / "best")
@@ -82,11 +82,11 @@ class Loop:
         """Train. Returns False when Ctrl-C ended it early, its state saved."""
         module, self._optimiser = self._placement.prepare(self._recogniser.module, self._optimiser)
         module.train()
-        if self._config.optimisation.ema_decay > 0:
-            self._average = MovingAverage(self._recogniser.module, self._config.optimisation.ema_decay)
+        if self._config.ema_decay > 0:
+            self._average = MovingAverage(self._recogniser.module, self._config.ema_decay)
             if self._restored_average is not None:
                 self._average.load_state_dict(self._restored_average)
-        with Display(self._config.optimisation.updates, self._accelerator.is_main_process) as display:
+        with Display(self._config.max_steps, self._accelerator.is_main_process) as display:
             if self._progress.update == 0:
                 self._evaluate(module, display)
             with self._catch_interrupt():
@@ -97,15 +97,15 @@ class Loop:
 
     def _finished(self) -> bool:
         """Whether every update is made, or the last evaluations brought nothing."""
-        patience = self._config.patience
+        patience = self._config.early_stopping_patience
         since_best = self._progress.evaluations_since_best
         stopped = patience is not None and since_best >= patience
-        return stopped or self._progress.update >= self._config.optimisation.updates
+        return stopped or self._progress.update >= self._config.max_steps
 
     def _train(self, module: nn.Module, display: Display) -> None:
         updates = self._batches()
         stepper = Stepper(
-            self._accelerator, self._recogniser, self._optimiser, self._schedule, self._config.optimisation
+            self._accelerator, self._recogniser, self._optimiser, self._schedule, self._config
         )
         window = Window()
         display.update(self._progress.update)
@@ -113,7 +113,7 @@ class Loop:
             waiting = time.perf_counter()
             batches = next(updates)
             window.stalled += time.perf_counter() - waiting
-            self._recogniser.train_head_only(self._progress.update < self._config.optimisation.head_only_updates)
+            self._recogniser.train_head_only(self._progress.update < self._config.head_only_steps)
             outcome = stepper.update(module, batches, self._generator)
             if self._average is not None and not outcome.skipped:
                 self._average.update()
@@ -121,10 +121,10 @@ class Loop:
             window.add(outcome)
             done = self._progress.update
             display.update(done)
-            if done % self._config.log_every == 0:
+            if done % self._config.logging_steps == 0:
                 self._log(window, display)
                 window = Window()
-            if done % self._config.evaluate_every == 0 or done == self._config.optimisation.updates:
+            if done % self._config.eval_steps == 0 or done == self._config.max_steps:
                 paused = time.perf_counter()
                 self._evaluate(module, display)
                 self._save(module)
@@ -137,7 +137,7 @@ class Loop:
         self._progress = replace(
             self._progress,
             update=self._progress.update + 1,
-            batches=self._progress.batches + self._config.optimisation.accumulate * self._accelerator.num_processes,
+            batches=self._progress.batches + self._config.gradient_accumulation_steps * self._accelerator.num_processes,
             audio_seconds=self._progress.audio_seconds + outcome.audio_seconds,
         )
 
@@ -149,11 +149,12 @@ class Loop:
     def _batches(self) -> Iterator[list[Batch]]:
         """This process's batches of each update from the run's position on, on the device."""
         data = self._config.data
-        accumulate = self._config.optimisation.accumulate
+        accumulate = self._config.gradient_accumulation_steps
         stream = self._examples.batches(data.max_batch_seconds, self._progress.batches)
         mine = islice(stream, self._accelerator.process_index, None, self._accelerator.num_processes)
         device = self._accelerator.device
-        collated = load_batches(self._examples, mine, device, workers=data.workers or 0, seed=self._config.seed)
+        workers, seed = self._config.dataloader_num_workers or 0, self._config.seed
+        collated = load_batches(self._examples, mine, device, workers=workers, seed=seed)
         while True:
             yield [batch.to(device) for batch in self._usable(islice(collated, accumulate))]
 
@@ -189,10 +190,10 @@ class Loop:
         ranking = sorted([*self._progress.ranking, (evaluation.wer, evaluation.cer, self._progress.update)])
         better = ranking[0][2] == self._progress.update
         since = 0 if better else self._progress.evaluations_since_best + 1
-        kept = tuple(ranking[: self._config.optimisation.average_best])
+        kept = tuple(ranking[: self._config.average_best])
         self._progress = replace(self._progress, ranking=kept, evaluations_since_best=since)
         if self._accelerator.is_main_process:
-            if self._config.optimisation.average_best > 1:
+            if self._config.average_best > 1:
                 self._best.keep(self._accelerator.unwrap_model(module), self._progress.update, kept)
             if better:
                 self._save_best(module, evaluation)
@@ -200,7 +201,7 @@ class Loop:
     def _diagnose(self, display: Display) -> None:
         """Say and log what the log shows to go wrong, each thing once."""
         config = self._config
-        setting = diagnosis.Setting(config.optimisation.updates, config.data.workers or 0, config.log_every)
+        setting = diagnosis.Setting(config.max_steps, config.dataloader_num_workers or 0, config.logging_steps)
         log = self._record.read_log()
         for found in diagnosis.not_yet_said(log, diagnosis.diagnose(log, setting)):
             display.diagnosed(found)
@@ -224,7 +225,7 @@ class Loop:
         """A line of log.jsonl, and the same to the trackers."""
         seconds = round(self._progress.audio_seconds, 2)
         if self._accelerator.is_main_process:
-            self._record.log(kind=kind, update=self._progress.update, audio_seconds=seconds, **values, **more)
+            self._record.log(kind=kind, step=self._progress.update, audio_seconds=seconds, **values, **more)
         logged: dict[str, Any] = {f"{kind}/{key}": value for key, value in values.items() if value is not None}
         for key, pairs in more.items():
             logged[f"{kind}/{key}"] = "\n\n".join(f"said {said}  \nheard {heard}" for said, heard in pairs)

@@ -41,23 +41,23 @@ def _groups(recogniser: Recogniser, config: OptimisationConfig) -> dict[tuple[in
 def tri_stage(update: int, config: OptimisationConfig) -> float:
     """Share of the peak learning rate at an update counted from 0 (Baevski et al. 2020, section 4.2).
 
-    >>> config = OptimisationConfig(updates=100, rise=0.1, hold=0.4)
+    >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.4)
     >>> [round(tri_stage(update, config), 2) for update in (0, 9, 10, 49, 99)]
     [0.1, 1.0, 1.0, 1.0, 0.05]
     """
-    rise, hold = round(config.rise * config.updates), round(config.hold * config.updates)
+    rise, hold = round(config.warmup_ratio * config.max_steps), round(config.hold_ratio * config.max_steps)
     if update < rise:
         return (update + 1) / rise
     if update < rise + hold:
         return 1.0
-    decay = max(config.updates - rise - hold, 1)
+    decay = max(config.max_steps - rise - hold, 1)
     return float(FINAL_SHARE ** min((update + 1 - rise - hold) / decay, 1.0))
 
 
 def linear(update: int, config: OptimisationConfig) -> float:
     """Rises, holds, and falls in a straight line to 0 after the last update.
 
-    >>> config = OptimisationConfig(updates=100, rise=0.1, hold=0.0)
+    >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.0)
     >>> [round(linear(update, config), 2) for update in (0, 9, 54, 99)]
     [0.1, 1.0, 0.51, 0.01]
     """
@@ -67,7 +67,7 @@ def linear(update: int, config: OptimisationConfig) -> float:
 def cosine(update: int, config: OptimisationConfig) -> float:
     """Rises, holds, and falls along half a cosine to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, no restarts).
 
-    >>> config = OptimisationConfig(updates=100, rise=0.1, hold=0.0)
+    >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.0)
     >>> [round(cosine(update, config), 2) for update in (0, 9, 54, 99)]
     [0.1, 1.0, 0.52, 0.0]
     """
@@ -75,12 +75,12 @@ def cosine(update: int, config: OptimisationConfig) -> float:
 
 
 def _rise_and_fall(update: int, config: OptimisationConfig, fall: Callable[[float], float]) -> float:
-    rise, hold = round(config.rise * config.updates), round(config.hold * config.updates)
+    rise, hold = round(config.warmup_ratio * config.max_steps), round(config.hold_ratio * config.max_steps)
     if update < rise:
         return (update + 1) / rise
     if update < rise + hold:
         return 1.0
-    return fall((config.updates - update) / max(config.updates - rise - hold, 1))
+    return fall((config.max_steps - update) / max(config.max_steps - rise - hold, 1))
 
 
 SCHEDULES = {"tri-stage": tri_stage, "linear": linear, "cosine": cosine}
@@ -88,5 +88,5 @@ SCHEDULES = {"tri-stage": tri_stage, "linear": linear, "cosine": cosine}
 
 def make_schedule(optimiser: Any, config: OptimisationConfig) -> LambdaLR:
     """Every group's learning rate follows the same curve below its own peak."""
-    share = SCHEDULES[config.schedule]
+    share = SCHEDULES[config.lr_scheduler_type]
     return LambdaLR(optimiser, lambda update: share(update, config))

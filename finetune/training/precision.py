@@ -22,7 +22,7 @@ def resolve(config: TrainConfig, begun: bool) -> Precision:
     """The arithmetic of a run; begun: its output folder holds one to resume."""
     if config.mixed_precision != "auto":
         return config.mixed_precision
-    earlier = _earlier(config.output) if begun else None
+    earlier = _earlier(config.output_dir) if begun else None
     if earlier is not None:
         return earlier
     if torch.accelerator.is_available():

@@ -14,7 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from rich.console import Console
 
 from finetune import models
-from finetune.config import TrainConfig
+from finetune.config import TrainConfig, check_config_file
 from finetune.data.corpora import MAIN, RunData, choose, open_data
 from finetune.data.examples import Examples, Preparation, TrainingExamples, Visit
 from finetune.data.loading import default_workers
@@ -58,11 +58,15 @@ def train(config: TrainConfig) -> None:
     set_seed(config.seed)
     labels = opened.labels(text_profile)
     recogniser = models.build(config.model, labels, config.seed)
+    if config.gradient_checkpointing:
+        recogniser.gradient_checkpointing_enable()
+    if config.torch_compile:
+        recogniser.compile()
     recogniser.check_labels(labels)
     data = choose(opened, recogniser, text_profile, config.data)
     accelerator.print(_description(config, data, recogniser, labels))
 
-    record = Record(config.output)
+    record = Record(config.output_dir)
     denoise = SpectralGate() if config.data.denoise else None
     held_out = {
         name: Examples(utterances, _labels(utterances, recogniser, text_profile), recogniser, denoise)
@@ -83,7 +87,7 @@ def train(config: TrainConfig) -> None:
             text_profile,
             recogniser,
             max_batch_seconds=config.data.max_batch_seconds,
-            workers=config.data.workers or 0,
+            workers=config.dataloader_num_workers or 0,
         )
         for name, chosen in held_out.items()
     }
@@ -102,18 +106,18 @@ def train(config: TrainConfig) -> None:
         progress = checkpoint.read_progress(found)
         if progress.fingerprint != over.fingerprint:
             raise UsageError(
-                f"{config.output} holds a run over other data or another model: "
-                f"{identity.difference(config.output, over)}; expected the same to resume: choose another --output, or "
-                "--overwrite true"
+                f"{config.output_dir} holds a run over other data or another model: "
+                f"{identity.difference(config.output_dir, over)}; expected the same to resume: choose another "
+                "--output_dir, or --overwrite true"
             )
         update = loop.resume(found).update
-        accelerator.print(f"resumed at update {update} of {config.optimisation.updates}")
+        accelerator.print(f"resumed at update {update} of {config.max_steps}")
     else:
         recogniser.fit_statistics(_unchanged(examples))
     if accelerator.is_main_process:
         if found is None:
-            _clear(config.output)
-            over.write(config.output / "checkpoints")
+            _clear(config.output_dir)
+            over.write(config.output_dir / "checkpoints")
         made_of = about.describe(
             config,
             parameters=sum(parameter.numel() for parameter in recogniser.module.parameters()),
@@ -132,11 +136,11 @@ def train(config: TrainConfig) -> None:
     accelerator.end_training()
     if finished:
         if config.data.streaming and accelerator.is_main_process:
-            accelerator.print(f"{record.set_aside} utterances set aside: {config.output / 'rejects.jsonl'}")
-        accelerator.print(f"done: the best model, its log and curve.png are in {config.output}")
+            accelerator.print(f"{record.set_aside} utterances set aside: {config.output_dir / 'rejects.jsonl'}")
+        accelerator.print(f"done: the best model, its log and curve.png are in {config.output_dir}")
         _push(config, accelerator)
     else:
-        accelerator.print(f"stopped and saved in {config.output}; run the same command again to go on")
+        accelerator.print(f"stopped and saved in {config.output_dir}; run the same command again to go on")
 
 
 def _accelerator(config: TrainConfig) -> Accelerator:
@@ -144,29 +148,31 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     would train alone into the same folder.
     """
     check_launch(os.environ, on_cpu=not torch.accelerator.is_available())
-    frozen_at_first = config.optimisation.head_only_updates > 0
+    frozen_at_first = config.head_only_steps > 0
     if config.mixed_precision == "fp16" and not torch.accelerator.is_available():
         raise UsageError("--mixed_precision is fp16, but there is no GPU; expected bf16 or no on a CPU: choose one")
     return Accelerator(
         cpu=not torch.accelerator.is_available(),
         mixed_precision=config.mixed_precision,
-        log_with=None if config.tracker == "none" else config.tracker,
-        project_dir=str(config.output),
+        log_with=None if config.report_to == "none" else config.report_to,
+        project_dir=str(config.output_dir),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] if frozen_at_first else [],
     )
 
 
 def _with_workers(config: TrainConfig, accelerator: Accelerator) -> TrainConfig:
     """The configuration with as many workers as it asks for, or as there are by default."""
-    workers = default_workers(accelerator.device) if config.data.workers is None else config.data.workers
-    return replace(config, data=replace(config.data, workers=workers))
+    workers = config.dataloader_num_workers
+    return replace(
+        config, dataloader_num_workers=default_workers(accelerator.device) if workers is None else workers
+    )
 
 
 def _ask_hub(config: TrainConfig, accelerator: Accelerator) -> None:
     """Raises InputError, in every process, where a push at the end would be refused: now, not after hours."""
-    if not config.hub.push:
+    if not config.push_to_hub:
         return
-    refused, note = broadcast_object_list(list(refusal(config.hub)) if accelerator.is_main_process else [None, None])
+    refused, note = broadcast_object_list(list(refusal(config)) if accelerator.is_main_process else [None, None])
     if refused is not None:
         raise InputError(refused)
     if note is not None:
@@ -175,9 +181,9 @@ def _ask_hub(config: TrainConfig, accelerator: Accelerator) -> None:
 
 def _push(config: TrainConfig, accelerator: Accelerator) -> None:
     """Raises InputError in the main process where the Hub does not take the run; nothing of it is lost then."""
-    if config.hub.push and config.hub.repo_id is not None and accelerator.is_main_process:
-        target = Target(config.hub.repo_id, config.hub.private)
-        accelerator.print(said(publish(config.output, target, CardOptions(target.repo_id))))
+    if config.push_to_hub and config.hub_model_id is not None and accelerator.is_main_process:
+        target = Target(config.hub_model_id, config.hub_private_repo)
+        accelerator.print(said(publish(config.output_dir, target, CardOptions(target.repo_id))))
 
 
 def _recorder(record: Record, known: Sequence[Reject]) -> Callable[[Reject], None]:
@@ -196,9 +202,11 @@ def _dropped(_: Reject) -> None:
 
 
 def _checkpoint_to_resume(config: TrainConfig) -> Path | None:
-    if config.output.is_file():
-        raise UsageError(f"--output {config.output} is a file; expected a folder: choose another name")
-    return None if config.overwrite else checkpoint.latest(config.output / "checkpoints")
+    if config.output_dir.is_file():
+        raise UsageError(f"--output_dir {config.output_dir} is a file; expected a folder: choose another name")
+    if not config.overwrite:
+        check_config_file(config.output_dir / "config.yaml")
+    return None if config.overwrite else checkpoint.latest(config.output_dir / "checkpoints")
 
 
 def _clear(folder: Path) -> None:
@@ -237,10 +245,10 @@ def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, lab
         f"{', '.join(f'{len(chosen)} of {name}' for name, chosen in data.validation.items())}; "
         f"{len(data.rejects)} set aside",
     ]
-    lines += [units] if (units := recogniser.describe_labels(labels)) else []
+    lines += [units] if (units := recogniser.describe_units(labels)) else []
     lines += [f"  {reject.where}: {reject.reason}" for reject in data.rejects[:5]]
     if len(data.rejects) > 5:
-        lines.append(f"  ... all in {config.output / 'rejects.jsonl'}")
+        lines.append(f"  ... all in {config.output_dir / 'rejects.jsonl'}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What a run writes into its folder: log.jsonl, rejects.jsonl, samples.jsonl, config.yaml, about.json, curve.png; and trackers."""
+"""The files of a run: log.jsonl, rejects.jsonl, config.yaml, about.json, environment.json, curve.png; and trackers."""
 
 import json
 import math
@@ -38,7 +38,7 @@ class Record:
     def begin(self, config: TrainConfig, made_of: about.About, rejects: Iterable[Reject], *, update: int) -> None:
         """Write what is known at the start; lines of a resumed run's log after `update` are dropped."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in self.read_log() if line["update"] <= update] if update else []
+        kept = [line for line in self.read_log() if line["step"] <= update] if update else []
         _replace(self._log, "".join(map(_line, kept)))
         told = [_line(asdict(reject)) for reject in rejects]
         self.set_aside = len(told)
@@ -103,15 +103,15 @@ PROJECT = "finetune"  # under which trackio and wandb gather runs; a run has its
 
 def begin(accelerator: Accelerator, config: TrainConfig) -> None:
     """Start the tracker that accelerate was told of; TensorBoard writes into the run's folder."""
-    if config.tracker == "none":
+    if config.report_to == "none":
         return
-    if config.tracker == "tensorboard":
+    if config.report_to == "tensorboard":
         accelerator.init_trackers("tensorboard")  # the name of its folder
         return
-    own: dict[str, Any] = {"name": config.output.name}
-    if config.tracker == "wandb":
-        own["dir"] = str(config.output)
-    accelerator.init_trackers(PROJECT, config=plain(config), init_kwargs={config.tracker: own})
+    own: dict[str, Any] = {"name": config.output_dir.name}
+    if config.report_to == "wandb":
+        own["dir"] = str(config.output_dir)
+    accelerator.init_trackers(PROJECT, config=plain(config), init_kwargs={config.report_to: own})
 
 
 Line = Mapping[str, Any]
@@ -138,11 +138,11 @@ def draw(log: Sequence[Line]) -> "Figure":
     errors.set(ylabel="error rate, %", ylim=(0, None), title="Validation")
     for axes in (loss, errors):
         axes.legend(frameon=False)
-        axes.set_xlabel("updates")
+        axes.set_xlabel("steps")
     _plot(small[0], trained, "learning_rate", color=DARK, lw=1.2)
     small[0].set_ylim(0, None)
     small[0].ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    _plot(small[1], trained, "gradient_norm", color=LIGHT, lw=1)
+    _plot(small[1], trained, "grad_norm", color=LIGHT, lw=1)
     small[1].set_ylim(0, None)
     titles = ["Learning rate", "Gradient norm"]
     if blanks:
@@ -152,7 +152,7 @@ def draw(log: Sequence[Line]) -> "Figure":
     for axes, title in zip(small, titles, strict=True):
         axes.set_title(title, fontsize="medium")
         axes.tick_params(labelsize="small")
-    last = max((line["update"] for line in (*trained, *validated)), default=0)
+    last = max((line["step"] for line in (*trained, *validated)), default=0)
     for axes in (loss, errors, *small):
         axes.set_xlim(0, max(last, 1))
         axes.spines[["top", "right"]].set_visible(False)
@@ -162,6 +162,6 @@ def draw(log: Sequence[Line]) -> "Figure":
 
 def _plot(axes: "Axes", lines: Sequence[Line], key: str, *, scale: float = 1.0, **style: Any) -> None:
     """What is not finite leaves a gap."""
-    points = [(line["update"], line.get(key)) for line in lines]
+    points = [(line["step"], line.get(key)) for line in lines]
     values = [scale * value if value is not None and math.isfinite(value) else math.nan for _, value in points]
     axes.plot([update for update, _ in points], values, clip_on=False, **style)

@@ -69,7 +69,7 @@ class Stepper:
                 break
             except torch.OutOfMemoryError:
                 self._cut_smaller(batches)
-        norm = float(self._accelerator.clip_grad_norm_(module.parameters(), self._config.max_gradient_norm))
+        norm = float(self._accelerator.clip_grad_norm_(module.parameters(), self._config.max_grad_norm))
         skipped = self._apply(norm)
         self._schedule.step()
         self._optimiser.zero_grad()
@@ -113,7 +113,7 @@ class Stepper:
             raise InputError(
                 f"a batch of {largest} utterances, {max(batch.seconds[1] for batch in batches):.0f} s with padding, "
                 "does not fit into the device's memory; expected one that does: lower --data.max_batch_seconds or "
-                "--data.max_seconds, or set --model.gradient_checkpointing true"
+                "--data.max_seconds, or set --gradient_checkpointing true"
             ) from None
         self.parts *= 2
         self._accelerator.print(
@@ -137,7 +137,7 @@ class Stepper:
         if self._skipped_in_a_row >= MOST_SKIPPED:
             raise InputError(
                 f"the gradient has not been finite for {MOST_SKIPPED} updates in a row; expected a loss that falls: "
-                "lower --optimisation.learning_rate, or use bf16 or no for --mixed_precision"
+                "lower --learning_rate, or use bf16 or no for --mixed_precision"
             )
         return skipped
 
@@ -169,7 +169,7 @@ class Window:
         elapsed = time.perf_counter() - self._since - self.paused
         return {
             "loss": self.loss / max(self.labels, 1),
-            "gradient_norm": self.gradient_norm,
+            "grad_norm": self.gradient_norm,
             "audio_seconds_per_second": self.audio_seconds / elapsed,
             "padding_share": 1.0 - self.audio_seconds / max(self.padded_seconds, 1e-9),
             "stall_share": self.stalled / elapsed,

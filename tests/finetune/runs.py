@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from finetune import models
-from finetune.config import DataConfig, HubConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training import about
 from finetune.training.evaluation import Transcript, write_transcripts
 from finetune.training.run_folder import Record
@@ -39,11 +39,11 @@ PAIRS = [("TURN ON THE LIGHT", "TURN ON THE LIGHT"), ("STOP", "STOP IT"), ("GO H
 def tiny_run(folder: Path, family: str = "wav2vec2", *, language: str | None = "en", corpus: str = "train") -> Path:
     """A finished run of 20 updates over 12 validation utterances by six people."""
     config = TrainConfig(
-        output=folder,
+        output_dir=folder,
         model=ModelConfig(family=family, scratch=TINY if family == "wav2vec2" else TINY_WHISPER),  # type: ignore[arg-type]
         data=DataConfig(train=[f"{PRIVATE}/{corpus}.jsonl"], validation_share=0.1, profile="librispeech"),
-        optimisation=OptimisationConfig(updates=20),
-        hub=HubConfig(license="cc-by-4.0"),
+        max_steps=20,
+        hub_license="cc-by-4.0",
     )
     recogniser = models.build(config.model, [reference for reference, _ in PAIRS], config.seed)
     recogniser.save(folder, recogniser.module)
@@ -57,8 +57,8 @@ def tiny_run(folder: Path, family: str = "wav2vec2", *, language: str | None = "
     record = Record(folder)
     record.begin(config, made_of, [Reject(f"{PRIVATE}/bad.wav", "no such file")], update=0)
     for update, rate in ((0, 1.0), (10, 0.4), (20, 0.5)):
-        record.log(kind="validation", update=update, loss=1.0, wer=rate, cer=rate)
-    record.log(kind="train", update=20, loss=1.0)
+        record.log(kind="validation", step=update, loss=1.0, wer=rate, cer=rate)
+    record.log(kind="train", step=20, loss=1.0)
     record.draw_curve()
     transcripts = [Transcript(u.id, *pair, 0.5, u.speaker) for u, pair in zip(utterances, PAIRS, strict=True)]
     write_transcripts(folder / "samples.jsonl", transcripts)

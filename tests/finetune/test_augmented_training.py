@@ -13,7 +13,7 @@ from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.data.examples import Collated, Examples, Visit, collate
 from finetune.models import build
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
-from finetune.models.wav2vec2 import CTCModule
+from finetune.models.wav2vec2 import Wav2Vec2Module
 from preprocessing import audio
 from preprocessing.augment import Chain, from_config
 from preprocessing.augment.denoise import SpectralGate
@@ -83,13 +83,13 @@ def test_noise_removal_is_heard_in_training_and_validation() -> None:
         assert not torch.equal(example(plain[visit]).inputs, prepared.inputs)
 
 
-def ctc(**changes: object) -> CTCModule:
+def ctc(**changes: object) -> Wav2Vec2Module:
     module = recogniser(dropout=0.0, **changes).module
-    assert isinstance(module, CTCModule)
+    assert isinstance(module, Wav2Vec2Module)
     return module
 
 
-def latents(module: CTCModule, seed: int | None) -> torch.Tensor:
+def latents(module: Wav2Vec2Module, seed: int | None) -> torch.Tensor:
     """What the transformer is given of three utterances [batch, frames, channels]."""
     found: list[torch.Tensor] = []
     hook = module.model.base_model.encoder.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
@@ -101,7 +101,7 @@ def latents(module: CTCModule, seed: int | None) -> torch.Tensor:
 
 def test_latent_masks_hide_frames_and_channels_of_each_utterance() -> None:
     plain = latents(ctc().train(), None)
-    module = ctc(mask_time_probability=0.3, mask_channel_probability=0.3, mask_channel_length=8).train()
+    module = ctc(mask_time_prob=0.3, mask_feature_prob=0.3, mask_feature_length=8).train()
     masked = latents(module, 1)
     embedding = module.model.base_model.masked_spec_embed.detach()
     for before, after in zip(plain, masked, strict=True):
@@ -116,7 +116,7 @@ def test_latent_masks_hide_frames_and_channels_of_each_utterance() -> None:
 
 def test_without_a_generator_or_outside_training_nothing_is_hidden() -> None:
     """transformers would draw masks of its own in training mode."""
-    module = ctc(mask_time_probability=0.5, mask_channel_probability=0.5)
+    module = ctc(mask_time_prob=0.5, mask_feature_prob=0.5)
     expected = latents(ctc().eval(), None)
     torch.testing.assert_close(latents(module.train(), None), expected)
     torch.testing.assert_close(latents(module.eval(), 1), expected)
@@ -124,7 +124,7 @@ def test_without_a_generator_or_outside_training_nothing_is_hidden() -> None:
 
 def test_a_feature_policy_on_a_waveform_model_is_refused() -> None:
     config = TrainConfig(
-        output=DEMO, model=ModelConfig(base="x", spec_augment="LD"), data=DataConfig(["x"], validation="x")
+        output_dir=DEMO, model=ModelConfig(base="x", spec_augment="LD"), data=DataConfig(["x"], validation="x")
     )
-    with pytest.raises(UsageError, match=r"model\.spec_augment is LD.*mask_time_probability"):
+    with pytest.raises(UsageError, match=r"model\.spec_augment is LD.*mask_time_prob"):
         config.check()

@@ -33,7 +33,7 @@ def test_weights_follow_their_corpus_past_what_is_held_out(corpora: tuple[str, s
 
 
 def test_validation_sets_by_name(corpora: tuple[str, str]) -> None:
-    data = chosen(DataConfig([corpora[0]], validation=corpora[1], also_validation={"demo": corpora[0]}))
+    data = chosen(DataConfig([corpora[0]], validation=corpora[1], eval_sets={"demo": corpora[0]}))
     assert list(data.validation) == [MAIN, "demo"]
     assert [len(utterances) for utterances in data.validation.values()] == [10, 20]
     assert data.repeats is None
@@ -49,9 +49,9 @@ def test_corpora_that_share_ids_are_refused(corpora: tuple[str, str]) -> None:
     [
         (DataConfig(["a", "b"], validation="c", weights=[1.0]), "--data.weights"),
         (DataConfig(["a"], validation="c", weights=[0.0]), "--data.weights"),
-        (DataConfig(["a"], validation="c", also_validation={"validation": "d"}), "--data.also_validation"),
+        (DataConfig(["a"], validation="c", eval_sets={"validation": "d"}), "--data.eval_sets"),
     ],
 )
 def test_contradictions_are_named(data: DataConfig, named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        TrainConfig(output=DEMO, model=ModelConfig(base="x"), data=data).check()
+        TrainConfig(output_dir=DEMO, model=ModelConfig(base="x"), data=data).check()

@@ -26,13 +26,13 @@ WER = (1.037, 0.90, 0.40, 0.12, 0.05, 0.03, 0.023)
 LOSS = (5.1, 2.4, 1.0, 0.35, 0.16, 0.11, 0.09)
 BLANK = (0.20, 0.97, 0.80, 0.75, 0.74, 0.74, 0.74)
 EVERY = 100
-SETTING = Setting(updates=600, workers=2, log_every=10)
+SETTING = Setting(updates=600, workers=2, logging_steps=10)
 Log = list[dict[str, Any]]
 
 
 def train_line(update: int, **values: float) -> dict[str, Any]:
-    usual = {"loss": 1.0, "padding_share": 0.04, "stall_share": 0.02, "skipped_updates": 0, "gradient_norm": 1.0}
-    return {"kind": "train", "update": update} | usual | values
+    usual = {"loss": 1.0, "padding_share": 0.04, "stall_share": 0.02, "skipped_updates": 0, "grad_norm": 1.0}
+    return {"kind": "train", "step": update} | usual | values
 
 
 def healthy() -> Log:
@@ -43,7 +43,7 @@ def healthy() -> Log:
             between = LOSS[number - 1] ** (1 - share) * loss**share * (1.1 if step % 2 else 0.9)
             log.append(train_line((number - 1) * EVERY + 10 * (step + 1), loss=between))
         samples = [["one two three four five", "one two tree four five"]] * 3
-        log.append({"kind": "validation", "update": number * EVERY, "wer": wer, "cer": wer / 2, "loss": loss,
+        log.append({"kind": "validation", "step": number * EVERY, "wer": wer, "cer": wer / 2, "loss": loss,
                     "blank_ratio": blank, "samples": samples})  # fmt: skip
     return log
 
@@ -53,7 +53,7 @@ def names(log: Log, setting: Setting = SETTING) -> list[str]:
 
 
 def changed(kind: str, change: Callable[[dict[str, Any]], dict[str, Any]], since: int = 1) -> Log:
-    return [line | change(line) if line["kind"] == kind and line["update"] >= since else line for line in healthy()]
+    return [line | change(line) if line["kind"] == kind and line["step"] >= since else line for line in healthy()]
 
 
 def test_a_healthy_run_is_told_nothing_at_any_time() -> None:
@@ -65,7 +65,7 @@ def test_a_healthy_run_is_told_nothing_at_any_time() -> None:
 def test_all_blank_after_three_evaluations_and_the_first_tenth() -> None:
     log = changed("validation", lambda _: {"blank_ratio": 0.99, "wer": 1.0})
     assert names(log) == ["all blank"]
-    assert names([line for line in log if line["update"] <= 200]) == []
+    assert names([line for line in log if line["step"] <= 200]) == []
     assert names(log, Setting(updates=100_000)) == []  # still the usual start
 
 
@@ -82,16 +82,16 @@ def test_other_case() -> None:
 @pytest.mark.parametrize("loss", [30.0, math.nan, math.inf])
 def test_a_loss_far_over_its_best_for_long(loss: float) -> None:
     assert names(changed("train", lambda _: {"loss": loss}, since=410)) == ["exploding loss"]
-    assert names(changed("train", lambda line: {"loss": loss if line["update"] == 450 else 0.1}, since=410)) == []
+    assert names(changed("train", lambda line: {"loss": loss if line["step"] == 450 else 0.1}, since=410)) == []
 
 
 def test_gradients_that_are_not_finite() -> None:
     assert names(changed("train", lambda _: {"skipped_updates": 3}, since=410)) == ["exploding loss"]
-    assert names(changed("train", lambda line: {"skipped_updates": 3 * (line["update"] < 60)})) == []
+    assert names(changed("train", lambda line: {"skipped_updates": 3 * (line["step"] < 60)})) == []
 
 
 def test_learning_nothing() -> None:
-    log = changed("train", lambda line: {"loss": 3.0 + 0.05 * (line["update"] % 20 > 0)})
+    log = changed("train", lambda line: {"loss": 3.0 + 0.05 * (line["step"] % 20 > 0)})
     assert names(log) == []  # the WER falls
     stuck = [line | ({"wer": 1.0} if line["kind"] == "validation" else {}) for line in log]
     assert names(stuck) == ["learning nothing"]
@@ -99,10 +99,10 @@ def test_learning_nothing() -> None:
 
 def test_overfitting() -> None:
     rising = {200: 1.0, 300: 1.1, 400: 1.2, 500: 1.4, 600: 1.5}
-    log = changed("validation", lambda line: {"loss": rising[line["update"]]}, since=200)
+    log = changed("validation", lambda line: {"loss": rising[line["step"]]}, since=200)
     assert names(log) == ["overfitting"]
     assert "still falls" in diagnose(log, SETTING)[0].seen
-    assert names([line for line in log if line["update"] <= 400]) == []  # two rises only
+    assert names([line for line in log if line["step"] <= 400]) == []  # two rises only
     flat = [line | ({"loss": 2.0} if line["kind"] == "train" else {}) for line in log]
     assert names(flat) == []  # training loss does not fall
 
@@ -113,7 +113,7 @@ def test_starvation_and_padding_name_their_flags() -> None:
         changed("train", lambda _: {"padding_share": 0.2}),
     )
     assert names(starved) == ["data starvation"]
-    assert "--data.workers (now 2)" in diagnose(starved, SETTING)[0].remedy
+    assert "--dataloader_num_workers (now 2)" in diagnose(starved, SETTING)[0].remedy
     assert names(padded) == ["padding"]
     assert names(starved[:8]) == []  # a few lines are no pattern
 

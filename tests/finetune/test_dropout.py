@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-from finetune.models.regularisation import BitDropout, draw_cheaply
+from finetune.models.regularisation import BitDropout, use_bit_dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -54,7 +54,7 @@ def test_every_dropout_of_a_model() -> None:
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     model = Wav2Vec2ForCTC(Wav2Vec2Config(**shape, hidden_dropout=0.3, vocab_size=5))
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Dropout)]
-    draw_cheaply(model)
+    use_bit_dropout(model)
     found = {name: module for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
     assert list(found) == names
     assert {type(module) for module in found.values()} == {BitDropout}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.run import train
 from preprocessing.cli.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
@@ -17,10 +17,11 @@ WHISPER = ModelConfig(family="whisper", base=str(DEMO / "whisper" / "whisper.pt"
 def config(folder: Path, model: ModelConfig, updates: int) -> TrainConfig:
     manifest = write_manifest(folder / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 16))
     found = TrainConfig(
-        output=folder / "run",
+        output_dir=folder / "run",
         model=model,
         data=DataConfig(train=[str(manifest)], validation_share=0.2, max_seconds=4.0, max_batch_seconds=12.0),
-        optimisation=OptimisationConfig(updates=updates, learning_rate=2e-3),
+        max_steps=updates,
+        learning_rate=2e-3,
     )
     found.check()
     return found

@@ -22,15 +22,15 @@ UPDATES = 30
 
 def arguments(output: Path, manifest: Path) -> list[str]:
     options = {
-        "output": output,
+        "output_dir": output,
         "model.scratch.normalisation": "global",
         "model.scratch.hidden_size": 32,
         "data.train": f"[{manifest}]",
         "data.validation_share": 0.1,
         "data.max_seconds": 10,
-        "optimisation.updates": UPDATES,
-        "evaluate_every": 10,
-        "log_every": 1,
+        "max_steps": UPDATES,
+        "eval_steps": 10,
+        "logging_steps": 1,
     }
     config = ROOT / "configs" / "finetune" / "digits-lstm.yaml"
     return ["--config", str(config), *(part for key, value in options.items() for part in (f"--{key}", str(value)))]

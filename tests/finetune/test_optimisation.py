@@ -8,20 +8,20 @@ import torch
 from finetune.config import ModelConfig, OptimisationConfig
 from finetune.models import build
 from finetune.models.base import Example, pad_batch
-from finetune.models.wav2vec2 import Wav2Vec2
+from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from finetune.training.optimisation import FINAL_SHARE, SCHEDULES, make_optimiser, make_schedule, tri_stage
 from preprocessing.augment.spec_augment import latent_time_mask
 from tests.conftest import DEMO
 
 
-def recogniser() -> Wav2Vec2:
+def recogniser() -> Wav2Vec2Recogniser:
     built = build(ModelConfig(base=str(DEMO / "wav2vec2"), freeze_feature_encoder=False), [], seed=0)
-    assert isinstance(built, Wav2Vec2)
+    assert isinstance(built, Wav2Vec2Recogniser)
     return built
 
 
 def test_tri_stage_rises_holds_and_decays() -> None:
-    config = OptimisationConfig(updates=1000, rise=0.1, hold=0.4)
+    config = OptimisationConfig(max_steps=1000, warmup_ratio=0.1, hold_ratio=0.4)
     shares = [tri_stage(update, config) for update in range(1000)]
     assert shares[:100] == sorted(shares[:100])
     assert set(shares[100:500]) == {1.0}
@@ -32,7 +32,9 @@ def test_tri_stage_rises_holds_and_decays() -> None:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_rises_and_falls_and_moves_each_group_alike(schedule: str) -> None:
-    config = OptimisationConfig(updates=200, rise=0.1, hold=0.2, schedule=schedule, layer_decay=0.5)  # type: ignore[arg-type]
+    config = OptimisationConfig(
+        max_steps=200, warmup_ratio=0.1, hold_ratio=0.2, lr_scheduler_type=schedule, layer_decay=0.5  # type: ignore[arg-type]
+    )
     optimiser = make_optimiser(recogniser(), config)
     peaks = [group["lr"] for group in optimiser.param_groups]
     rates = []

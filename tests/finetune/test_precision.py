@@ -38,7 +38,7 @@ def test_a_processor_that_does_not_tell(tmp_path: Path) -> None:
 
 def config(folder: Path, precision: str, family: str = "wav2vec2") -> TrainConfig:
     model = ModelConfig(family=family, base="somewhere")  # type: ignore[arg-type]
-    return TrainConfig(folder, model, DataConfig(train=["x"]), mixed_precision=precision)  # type: ignore[arg-type]
+    return TrainConfig(output_dir=folder, model=model, data=DataConfig(train=["x"]), mixed_precision=precision)  # type: ignore[arg-type]
 
 
 def test_what_is_named_is_taken(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.fingerprint import Identity, difference, identify
 from finetune.training.run_folder import plain
 from preprocessing.cli.errors import UsageError
@@ -16,7 +16,7 @@ from preprocessing.corpus import Utterance
 from tests.conftest import ROOT
 
 GOOD = TrainConfig(
-    output=Path("runs/x"),
+    output_dir=Path("runs/x"),
     model=ModelConfig(base="base"),
     data=DataConfig(train=["train.jsonl"], validation="dev.jsonl"),
 )
@@ -25,22 +25,22 @@ GOOD = TrainConfig(
 @pytest.mark.parametrize(
     ("part", "changes", "expected"),
     [
-        ("optimisation", {"learning_rate": 0.0}, "--optimisation.learning_rate is 0"),
-        ("optimisation", {"learning_rate": float("nan")}, "--optimisation.learning_rate is nan"),
-        ("optimisation", {"ema_decay": 1.0}, "--optimisation.ema_decay"),
-        ("optimisation", {"layer_decay": 1.5}, "--optimisation.layer_decay"),
-        ("optimisation", {"max_gradient_norm": 0.0}, "--optimisation.max_gradient_norm"),
-        ("optimisation", {"rise": -0.5}, "--optimisation.rise"),
-        ("optimisation", {"rise": 0.7}, "--optimisation.rise and --optimisation.hold"),
-        ("optimisation", {"head_only_updates": -1}, "--optimisation.head_only_updates"),
-        ("data", {"workers": -1}, "--data.workers is -1"),
+        (None, {"learning_rate": 0.0}, "--learning_rate is 0"),
+        (None, {"learning_rate": float("nan")}, "--learning_rate is nan"),
+        (None, {"ema_decay": 1.0}, "--ema_decay"),
+        (None, {"layer_decay": 1.5}, "--layer_decay"),
+        (None, {"max_grad_norm": 0.0}, "--max_grad_norm"),
+        (None, {"warmup_ratio": -0.5}, "--warmup_ratio"),
+        (None, {"warmup_ratio": 0.7}, "--warmup_ratio and --hold_ratio"),
+        (None, {"head_only_steps": -1}, "--head_only_steps"),
+        (None, {"dataloader_num_workers": -1}, "--dataloader_num_workers is -1"),
         ("data", {"min_seconds": 30.0}, "--data.min_seconds is 30 and --data.max_seconds 20"),
         ("data", {"max_seconds": 100.0}, "--data.max_batch_seconds is 80"),
         ("model", {"dropout": 1.0}, "--model.dropout"),
-        ("model", {"mask_time_probability": 2.0}, "--model.mask_time_probability"),
+        ("model", {"mask_time_prob": 2.0}, "--model.mask_time_prob"),
         (None, {"dry_run": True, "overfit_batch": True}, "--dry_run and --overfit_batch"),
-        (None, {"tracker": "trackio"}, "pip install trackio"),
-        (None, {"evaluate_every": 0}, "--evaluate_every is 0"),
+        (None, {"report_to": "trackio"}, "pip install trackio"),
+        (None, {"eval_steps": 0}, "--eval_steps is 0"),
     ],
 )
 def test_numbers_out_of_range(
@@ -55,8 +55,8 @@ def test_numbers_out_of_range(
 
 def test_whisper_has_no_head_of_its_own() -> None:
     whisper = ModelConfig(family="whisper", base="base.en")
-    with pytest.raises(UsageError, match="head_only_updates"):
-        replace(GOOD, model=whisper, optimisation=OptimisationConfig(head_only_updates=5)).check()
+    with pytest.raises(UsageError, match="head_only_steps"):
+        replace(GOOD, model=whisper, head_only_steps=5).check()
 
 
 CONFIGURATIONS = sorted((ROOT / "configs" / "finetune").glob("*.yaml"))
@@ -101,14 +101,14 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_what_does_not_matter_changes_nothing() -> None:
-    free = replace(GOOD, output=Path("y"), log_every=3, tracker="none", data=replace(GOOD.data, workers=4))
+    free = replace(GOOD, output_dir=Path("y"), logging_steps=3, report_to="none", dataloader_num_workers=4)
     assert identity(free).fingerprint == identity().fingerprint
 
 
 def test_changed_keys_are_named_with_both_values(run: Path) -> None:
-    now = identity(replace(GOOD, seed=3, optimisation=OptimisationConfig(learning_rate=1e-3), log_every=7))
+    now = identity(replace(GOOD, seed=3, learning_rate=1e-3, logging_steps=7))
     assert now.fingerprint != identity().fingerprint
-    assert difference(run, now) == "optimisation.learning_rate was 0.0003, now 0.001; seed was 0, now 3"
+    assert difference(run, now) == "learning_rate was 0.0003, now 0.001; seed was 0, now 3"
 
 
 def test_utterances_are_counted_by_what_happened_to_them(run: Path) -> None:

@@ -21,7 +21,7 @@ class Toy(Recogniser):
     def __init__(self) -> None:
         self.module = ToyModule()
 
-    prepare = encode = fits = unusable = check_labels = hear = save = None  # type: ignore[assignment]
+    prepare = encode = fits = rejection_reason = check_labels = evaluate = save = None  # type: ignore[assignment]
 
 
 Toy.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
@@ -47,7 +47,7 @@ def examples(n: int) -> list[Example]:
 def updated(batches: list[list[Example]], *, fails: int = 0, value: float = 1.0) -> tuple[torch.Tensor, Outcome]:
     """Weights after two updates over the batches, and the second outcome."""
     toy = Toy()
-    config = OptimisationConfig(updates=10, learning_rate=0.1, max_gradient_norm=0.3)
+    config = OptimisationConfig(max_steps=10, learning_rate=0.1, max_grad_norm=0.3)
     optimiser = make_optimiser(toy, config)
     stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
     toy.module.fails = fails

@@ -46,7 +46,7 @@ class AsItIs:
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(map(ord, text))
 
-    def unusable(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str) -> str | None:
         return None if text else "an empty label"
 
     def prepare(self, index: int, waveform: Any, labels: tuple[int, ...]) -> Example:
@@ -108,11 +108,11 @@ def test_a_run_on_a_stream_resumes_byte_for_byte_and_writes_little(corpus: Path,
     validation = write_manifest(tmp_path / "validation.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 4))
     output, caches = tmp_path / "run", {"HF_HOME": str(tmp_path / "hf")}
     arguments = (
-        *("finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output", output),
+        *("finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output_dir", output),
         *("--data.train", f"['hf:{corpus}::train']", "--data.validation", validation, "--data.validation_share", "0"),
         *("--data.streaming", "true", "--data.shuffle_buffer", "16", "--data.streaming_first", "10"),
-        *("--data.max_batch_seconds", "12", "--data.max_seconds", "12", "--data.workers", "1"),
-        *("--optimisation.updates", "24", "--evaluate_every", "12", "--log_every", "4", "--tracker", "none"),
+        *("--data.max_batch_seconds", "12", "--data.max_seconds", "12", "--dataloader_num_workers", "1"),
+        *("--max_steps", "24", "--eval_steps", "12", "--logging_steps", "4", "--report_to", "none"),
     )
     first = run(*arguments, **caches)
     assert first.returncode == 0, first.stderr

@@ -27,14 +27,14 @@ UPDATES = 30
 
 def arguments(output: Path, train: Path, **options: object) -> list[str]:
     settings: dict[str, object] = {
-        "output": output,
+        "output_dir": output,
         "data.train": f"[{train}]",
         "data.validation_share": 0.1,
         "data.max_batch_seconds": 20,
         "data.augment": "[{name: speed, factors: [0.95, 1.05], probability: 0.5}, {name: gain, gain_db: [-6, 6]}]",
-        "optimisation.updates": UPDATES,
-        "evaluate_every": 10,
-        "log_every": 1,
+        "max_steps": UPDATES,
+        "eval_steps": 10,
+        "logging_steps": 1,
     }
     told = settings | {key.replace("__", "."): value for key, value in options.items()}
     flags = [part for key, value in told.items() for part in (f"--{key}", str(value))]
@@ -77,7 +77,7 @@ def test_the_loss_falls(trained: Path) -> None:
     assert len(losses) == UPDATES
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
     validated = log(trained, "validation")
-    assert [line["update"] for line in validated] == [0, 10, 20, 30]
+    assert [line["step"] for line in validated] == [0, 10, 20, 30]
     assert validated[-1]["loss"] < validated[0]["loss"]
     assert {"wer", "cer", "blank_ratio"} <= validated[0].keys()
     assert all(len(line["samples"]) == 3 for line in validated)
@@ -127,7 +127,7 @@ def test_what_was_measured_is_what_was_saved(trained: Path, manifest: Path) -> N
 
 def test_interrupting_saves_and_says_how_to_go_on(manifest: Path, tmp_path: Path) -> None:
     output = tmp_path / "interrupted"
-    command = [sys.executable, *arguments(output, manifest, optimisation__updates=1000, evaluate_every=500)]
+    command = [sys.executable, *arguments(output, manifest, max_steps=1000, eval_steps=500)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 200
     while (not (output / "log.jsonl").exists() or len(log(output, "train")) < 2) and time.monotonic() < deadline:
@@ -151,7 +151,7 @@ def test_another_corpus_cannot_resume_a_run(manifest: Path, trained: Path, tmp_p
         ({"model__bose": "x"}, 2, ["model.bose"]),
         ({"data__profile": "libri"}, 2, ["libri", "librispeech"]),
         ({"model__base": "nowhere"}, 1, ["nowhere"]),
-        ({"optimisation__updates": 0}, 2, ["--optimisation.updates"]),
+        ({"max_steps": 0}, 2, ["--max_steps"]),
         ({"data__augment": "[{name: sped}]"}, 2, ["--data.augment", "'speed'"]),
         ({"data__profile": "verbatim"}, 2, ["--data.profile", "vocabulary"]),
     ],
@@ -171,7 +171,7 @@ def test_strict_stops_at_the_first_bad_utterance(manifest: Path, tmp_path: Path)
 
 def test_an_unknown_key_in_the_yaml_is_named(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text("output: runs/x\nmodel:\n  bose: demo/wav2vec2\n")
+    config.write_text("output_dir: runs/x\nmodel:\n  bose: demo/wav2vec2\n")
     assert_one_sentence(run("finetune/train.py", "--config", config), 2, "bose")
 
 
@@ -181,7 +181,7 @@ def test_help_answers_without_loading_torch() -> None:
         "except SystemExit: sys.exit('torch' in sys.modules)"  # fmt: skip
     result = run("-c", code)
     assert result.returncode == 0, "torch was imported for --help"
-    assert "--optimisation.learning_rate" in result.stdout
+    assert "--learning_rate" in result.stdout
 
 
 def test_audio_cut_short_goes_on(manifest: Path, tmp_path: Path) -> None:
@@ -195,5 +195,5 @@ def test_audio_cut_short_goes_on(manifest: Path, tmp_path: Path) -> None:
     rows.append({"id": "broken", "audio": str(broken), "text": "turn on the lamp"})
     train = write_manifest(tmp_path / "train.jsonl", rows)
     output = tmp_path / "run"
-    result = run(*arguments(output, train, optimisation__updates=4, evaluate_every=4))
+    result = run(*arguments(output, train, max_steps=4, eval_steps=4))
     assert result.returncode == 0, result.stderr
