@@ -6,19 +6,15 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.corpus.levels import CLIP_SAMPLES, Sound
 from preprocessing.corpus.utterance import Corpus, Utterance
+from preprocessing.frames import frames_in, frames_needed
 from preprocessing.text import Profile
 
-FRAME_SAMPLES, RECEPTIVE_FIELD = (
-    320,
-    400,
-)  # wav2vec 2.0 (Baevski et al. 2020, section 4.2): 25 ms each 20 ms
 OUTLIER_Z = 3.5  # of the modified z-score (Iglewicz and Hoaglin 1993), here of log characters per second
 FEWEST_FOR_OUTLIERS = 10
 NARROWEST_SPREAD = 0.05  # of log characters per second: what varies less would make outliers of nothing
@@ -141,20 +137,6 @@ def gini(values: Sequence[float]) -> float:
     return float((2 * ranks - len(ordered) - 1) @ ordered / (len(ordered) * ordered.sum()))
 
 
-def ctc_frames(seconds: float) -> int:
-    """Frames that wav2vec 2.0 makes of so much audio; one below its receptive field of 25 ms."""
-    return max((round(seconds * SAMPLE_RATE) - RECEPTIVE_FIELD) // FRAME_SAMPLES + 1, 0)
-
-
-def ctc_length(text: str) -> int:
-    """Frames that CTC needs for a text of characters: one each, and a blank between equal neighbours.
-
-    >>> ctc_length("HELLO")
-    6
-    """
-    return len(text) + sum(first == second for first, second in pairwise(text))
-
-
 def group_by(ids: Sequence[str], keys: Sequence[Hashable]) -> list[tuple[str, ...]]:
     """Ids that share a key with another, in order; a key of None is nobody's."""
     groups: dict[Hashable, list[str]] = defaultdict(list)
@@ -195,7 +177,7 @@ def _text_facts(utterances: Sequence[Utterance], texts: Sequence[str], profile: 
     ids, rates = [name for name, _ in spoken], [rate for _, rate in spoken]
     too_long = []
     for utterance, text in zip(utterances, texts, strict=True):
-        needed, frames = ctc_length(text), ctc_frames(utterance.duration)
+        needed, frames = frames_needed(text), frames_in(utterance.duration)
         if needed > frames:
             too_long.append(Finding(utterance.id, f"{needed} characters with repeats in {frames} frames of 20 ms"))
     return TextFacts(

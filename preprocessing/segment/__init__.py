@@ -3,11 +3,10 @@
 `python -m preprocessing.segment FILE OUT_FOLDER` is the command. Where pauses are, `preprocessing.segment.voice_activity` says.
 """
 
+from preprocessing.frames import WAV2VEC2_GRID, FrameGrid
 from preprocessing.segment.chunks import (
-    WAV2VEC2_GRID,
     Chunk,
     Chunking,
-    FrameGrid,
     chunk_stream,
     chunks,
     join,

@@ -9,52 +9,12 @@ the context covers what a frame sees; others nearly. Pauses are found in `prepro
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
+
+from preprocessing.frames import WAV2VEC2_GRID, FrameGrid
 
 if TYPE_CHECKING:  # the command's --help waits for no torch
     from torch import Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class FrameGrid:
-    """Which samples a frame is made of: frame i of [i * stride, i * stride + receptive_field).
-
-    >>> FrameGrid(320, 400) == WAV2VEC2_GRID == FrameGrid.of_convolutions((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
-    True
-    """
-
-    stride: int
-    receptive_field: int
-
-    def __post_init__(self) -> None:
-        if self.stride < 1 or self.receptive_field < 1:
-            raise ValueError(f"stride {self.stride}, receptive field {self.receptive_field}; expected 1 or more")
-
-    @classmethod
-    def of_convolutions(cls, kernels: Sequence[int], strides: Sequence[int]) -> "FrameGrid":
-        """The grid of unpadded 1-D convolutions one after another, the first one first."""
-        before = [prod(strides[:layer]) for layer in range(len(strides))]
-        reach = sum((kernel - 1) * step for kernel, step in zip(kernels, before, strict=True))
-        return cls(prod(strides), 1 + reach)
-
-    def frames(self, n_samples: int) -> int:
-        """How many frames there are of so many samples.
-
-        >>> WAV2VEC2_GRID.frames(16_000), WAV2VEC2_GRID.frames(399)
-        (49, 0)
-        """
-        return max(0, (n_samples - self.receptive_field) // self.stride + 1)
-
-    def kept(self, chunk: "Chunk") -> slice:
-        """Which of a chunk's own frames are kept."""
-        first = (chunk.keep_start - chunk.start) // self.stride
-        if chunk.keep_stop == chunk.stop:
-            return slice(first, self.frames(chunk.stop - chunk.start))
-        return slice(first, (chunk.keep_stop - chunk.start) // self.stride)
-
-
-WAV2VEC2_GRID = FrameGrid(stride=320, receptive_field=400)  # Baevski et al. 2020, section 4.2: 20 ms and 25 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +148,15 @@ def keep(part: "Tensor", chunk: Chunk, grid: FrameGrid = WAV2VEC2_GRID) -> "Tens
     expected = grid.frames(chunk.stop - chunk.start)
     if part.shape[0] != expected:
         raise ValueError(f"{chunk}: {part.shape[0]} frames; expected {expected}: another grid than the model's?")
-    return part[grid.kept(chunk)]
+    return part[_kept_frames(chunk, grid)]
+
+
+def _kept_frames(chunk: Chunk, grid: FrameGrid) -> slice:
+    """The frames of a chunk, numbered from its own first one, that begin in its kept span."""
+    first = (chunk.keep_start - chunk.start) // grid.stride
+    if chunk.keep_stop == chunk.stop:
+        return slice(first, grid.frames(chunk.stop - chunk.start))
+    return slice(first, (chunk.keep_stop - chunk.start) // grid.stride)
 
 
 def pad_or_trim(waveform: "Tensor", n_samples: int) -> "tuple[Tensor, int]":

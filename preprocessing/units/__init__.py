@@ -1,7 +1,7 @@
 """Output units of a CTC model: characters, syllables, byte-pair pieces or words, all behind `Vocabulary`."""
 
+from preprocessing.frames import frames_in, frames_needed
 from preprocessing.units.build import KINDS, build
-from preprocessing.units.frames import frames_in, frames_needed
 from preprocessing.units.splitting import WORD_BOUNDARY
 from preprocessing.units.vocabulary import BLANK, SPECIAL, UNKNOWN, Vocabulary
 

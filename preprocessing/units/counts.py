@@ -16,9 +16,9 @@ from rich.table import Table
 
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import open_corpus
+from preprocessing.frames import frames_in, frames_needed
 from preprocessing.text import Profile
 from preprocessing.units.build import build, by_frequency
-from preprocessing.units.frames import frames_in, frames_needed
 from preprocessing.units.syllables import Syllables
 from preprocessing.units.vocabulary import Vocabulary
 

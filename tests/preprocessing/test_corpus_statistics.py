@@ -18,8 +18,6 @@ from preprocessing.corpus import Corpus, Utterance
 from preprocessing.corpus.__main__ import main
 from preprocessing.corpus.levels import FRAME_SAMPLES, Sound, measure, measure_all
 from preprocessing.corpus.statistics import (
-    ctc_frames,
-    ctc_length,
     find_leaks,
     gini,
     group_by,
@@ -27,6 +25,7 @@ from preprocessing.corpus.statistics import (
     summarise,
     unlikely_rates,
 )
+from preprocessing.frames import frames_in, frames_needed
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
 from tests.conftest import ROOT, write_manifest
@@ -69,7 +68,7 @@ def test_frames_are_those_of_the_convolutions() -> None:
         n_frames = n_samples
         for kernel, stride in zip((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2), strict=True):
             n_frames = max((n_frames - kernel) // stride + 1, 0)
-        assert ctc_frames(n_samples / 16_000) == n_frames
+        assert frames_in(n_samples / 16_000) == n_frames
 
 
 def test_unlikely_rates_are_found_among_likely_ones() -> None:
@@ -226,4 +225,4 @@ def test_texts_are_counted_under_the_profile() -> None:
     assert (found.text.distinct, found.text.empty, found.text.repeated) == (3, 1, (("YES", 2),))
     assert found.text.characters_per_second.high == 1.5
     assert found.sound is None
-    assert ctc_length("AABBA") == 5 + 2
+    assert frames_needed("AABBA") == 5 + 2
