@@ -1,5 +1,6 @@
 """Running the project's commands as a user does, from the repository root, without a network."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -7,17 +8,34 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
+ENDS_WITHIN = 45  # seconds: a launcher gives its processes 30
+
 
 def run(*arguments: str | Path, timeout: float = 280, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python ARGUMENTS` in a fresh process; the Hub counts as unreachable."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
+    """`python ARGUMENTS` in a fresh process; the Hub counts as unreachable.
+
+    Raises TimeoutExpired after `timeout` seconds; the process is asked to end before it is killed, so that a launcher
+    takes those along that it has started.
+    """
+    command = [sys.executable, *map(str, arguments)]
+    process = subprocess.Popen(
+        command,
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
         env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"} | environment,
     )
+    with process:
+        try:
+            told, errors = process.communicate(timeout=timeout)
+        except BaseException:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(ENDS_WITHIN)
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, told, errors)
 
 
 def assert_one_sentence(result: subprocess.CompletedProcess[str], exit_code: int, *expected: str) -> None:

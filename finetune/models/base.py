@@ -1,4 +1,7 @@
-"""What the training loop asks of a model, whatever its family; batches and outcomes that travel between the two."""
+"""The interface of a model family to the training loop, and the batches and results that travel between the two.
+
+Whoever adds a family reads `Recogniser` below: what each method is given, what it returns and when it is called.
+"""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,45 +15,61 @@ from torch import Tensor, nn
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
 
+IGNORED_LABEL = -100  # fills label rows after their end, as in transformers and torch's cross-entropy
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One utterance ready to batch."""
+    """One utterance as the model takes it.
 
-    index: int  # into the corpus
-    inputs: Tensor  # what the model eats: [samples] or [n_mels, frames]
+    index: of the utterance in its corpus.
+    inputs: the model's input: a waveform [samples], or features [n_mels, frames]; float32.
+    labels: ids of the output units.
+    n_samples: length of the waveform that `inputs` was made of, at 16 kHz.
+    """
+
+    index: int
+    inputs: Tensor
     labels: tuple[int, ...]
-    n_samples: int  # of the waveform that it was made of
+    n_samples: int
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Examples padded to one shape."""
+    """Examples padded to one shape, in the order given.
+
+    inputs: [batch, ...], zeros after each utterance's length along the last axis.
+    lengths: valid length of each input along its last axis [batch].
+    labels: [batch, longest], IGNORED_LABEL after each utterance's own.
+    label_lengths: number of labels of each utterance [batch].
+    n_samples: length of each waveform, at 16 kHz.
+    """
 
     indices: tuple[int, ...]
-    inputs: Tensor  # [batch, ...], zeros after each utterance's length along the last axis
-    lengths: Tensor  # valid length of each input along its last axis [batch]
-    labels: Tensor  # [batch, longest], padded with -100
-    label_lengths: Tensor  # [batch]
-    n_samples: tuple[int, ...]  # of each waveform
+    inputs: Tensor
+    lengths: Tensor
+    labels: Tensor
+    label_lengths: Tensor
+    n_samples: tuple[int, ...]
 
     def to(self, device: torch.device) -> "Batch":
-        """All but `label_lengths`, which are counted, and wanted by the CTC loss, on the CPU."""
+        """The batch with its tensors on `device`, except `label_lengths`: torch's CTC loss wants these on the CPU."""
         tensors = (self.inputs, self.lengths, self.labels)
         inputs, lengths, labels = (tensor.to(device, non_blocking=True) for tensor in tensors)
         return replace(self, inputs=inputs, lengths=lengths, labels=labels)
 
     def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, for `to`; torch's DataLoader calls this."""
         inputs, lengths, labels = (tensor.pin_memory() for tensor in (self.inputs, self.lengths, self.labels))
         return replace(self, inputs=inputs, lengths=lengths, labels=labels)
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """Seconds of audio, and seconds with padding."""
+        """Seconds of audio without padding, and with it."""
         return sum(self.n_samples) / SAMPLE_RATE, len(self.n_samples) * max(self.n_samples) / SAMPLE_RATE
 
     def split(self, parts: int) -> list["Batch"]:
-        """At most so many batches of neighbouring rows, of the same padded shape, together all rows in order."""
+        """At most `parts` batches of neighbouring rows in the same padded shape; together they hold every row once."""
         rows = -(-len(self.indices) // parts)
         starts = range(0, len(self.indices), rows)
         return [self._rows(slice(start, start + rows)) for start in starts] if parts > 1 else [self]
@@ -66,27 +85,8 @@ class Batch:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What a model made of one utterance. `blank_ratio` is the share of frames that are blank; None without CTC."""
-
-    text: str
-    blank_ratio: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A validation batch: its loss, summed over labels, and what was heard in each utterance."""
-
-    loss: float
-    heard: list[Heard]
-
-
-IGNORED_LABEL = -100  # where a label row is padding
-
-
 def pad_batch(examples: Sequence[Example]) -> Batch:
-    """Zero-pad inputs along their last axis and labels with IGNORED_LABEL."""
+    """Examples as one Batch: inputs padded with zeros along their last axis, labels with IGNORED_LABEL."""
     lengths = torch.tensor([example.inputs.shape[-1] for example in examples])
     inputs = examples[0].inputs.new_zeros((len(examples), *examples[0].inputs.shape[:-1], int(lengths.max())))
     label_lengths = torch.tensor([len(example.labels) for example in examples])
@@ -98,71 +98,174 @@ def pad_batch(examples: Sequence[Example]) -> Batch:
     return Batch(indices, inputs, lengths, labels, label_lengths, tuple(example.n_samples for example in examples))
 
 
-class Recogniser(ABC):
-    """A trainable speech recogniser.
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A model's transcript of one utterance, not normalised.
 
-    `module(batch, generator)` is its training pass: the sum of the losses over all labels of the batch, a float32
-    scalar, so that the loop can weight by labels over any number of batches and processes.
+    blank_ratio: share of the utterance's frames whose best unit is the CTC blank; None for models without CTC.
+    """
+
+    text: str
+    blank_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOutput:
+    """A validation batch under a model: the loss, summed over all labels, and a hypothesis for each row."""
+
+    loss: float
+    hypotheses: list[Hypothesis]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What the Hugging Face Hub and the model card say of a family's models.
+
+    title: heading of the card's section on the model.
+    library: the Hub's `library_name`; tags: the Hub's tags.
+    files: glob patterns of the model's files in a run's folder; a folder without a match of the first is no model.
+    model_input: what the model takes, in one phrase.
+    settings: keys of ModelConfig that the card's recipe lists, where the run set them.
+    usage: Python that loads the model; REPO stands for the repository's id.
+    """
+
+    title: str
+    library: str
+    tags: tuple[str, ...]
+    files: tuple[str, ...]
+    model_input: str
+    settings: tuple[str, ...]
+    usage: str
+
+
+class Recogniser(ABC):
+    """A trainable speech recogniser: a torch module with the text and audio conventions of its family.
+
+    A family is a module `finetune/models/NAME.py` with a subclass of this class and
+
+    - `build(config: ModelConfig, labels: Sequence[str], seed: int) -> Recogniser`: the model that a configuration
+      describes, on the CPU in float32. `labels` are the normalised texts of the training corpus, for families that make
+      their units from them. Raises UserError where the checkpoint or the configuration cannot be used.
+    - `PUBLICATION: Publication`: what the Hub is told of it.
+
+    NAME then joins the names in `finetune.config.ModelConfig.family`; nothing else lists the families.
+
+    A run calls, in this order: `gradient_checkpointing_enable` and `compile` where asked for; `check_labels` and
+    `describe_units` on all training texts; `rejection_reason` for each utterance, whose usable ones are encoded
+    (`encode`); `fit_statistics` once; then `fits` and `prepare` in worker processes for each visit of an utterance,
+    `module` and `count_labels` for each batch, and at each evaluation `evaluate` for each validation batch and `save`.
+
+    module: its `forward(batch, generator)` is the training pass. It returns the losses summed over all labels of the
+    batch, a float32 scalar with a gradient, so that the loop can weight by labels over any number of batches and
+    processes. `generator` (CPU) draws all masks of the pass; with None, and in evaluation mode, nothing is masked. An
+    utterance's loss must not depend on what it is padded to.
     """
 
     module: nn.Module
 
     @abstractmethod
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
-        """Waveform [samples] under the waveform contract -> an Example."""
+        """The Example of one utterance, from its waveform [samples] (16 kHz, float32 in [-1, 1)) and its labels.
+
+        Called in the data loader's processes, after augmentation, so it must not change the recogniser.
+        """
 
     @abstractmethod
     def encode(self, text: str) -> tuple[int, ...]:
-        """Labels of a normalised text."""
+        """Label ids of a normalised text."""
 
     @abstractmethod
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
-        """Whether a waveform of that length has room for the labels, and the model for the waveform."""
+        """Whether a waveform of `n_samples` can be trained on with these labels: neither too short nor too long.
+
+        Called after an augmentation changed the waveform's length; where it does not fit, the unchanged one is taken.
+        """
 
     @abstractmethod
-    def unusable(self, n_samples: int, text: str) -> str | None:
-        """Why an utterance of that length and normalised text cannot be trained on, in one sentence; None if it can."""
+    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+        """None where an utterance of `n_samples` with this normalised text can be trained on, else why not, in one
+        sentence with what to do: it is written to rejects.jsonl.
+        """
 
     @abstractmethod
     def check_labels(self, texts: Sequence[str]) -> None:
-        """Raises UsageError when the units do not hold the texts, with the characters and their counts."""
+        """Raises UsageError where the output units cannot write most of the normalised training texts, naming the
+        characters and their counts. Single texts that they cannot write are for `rejection_reason`.
+        """
 
-    def outside(self, texts: Sequence[str]) -> Counter[str]:
-        """What of normalised texts the units cannot write, with counts; nothing where they write everything."""
+    def out_of_vocabulary(self, texts: Sequence[str]) -> Counter[str]:
+        """What the output units cannot write of normalised texts (characters, or words), with counts.
+
+        Empty by default: for families whose units write every text.
+        """
         return Counter()
 
-    def describe_labels(self, texts: Sequence[str]) -> str:
-        """What the units are and how many labels they cannot write, in one line; empty where they are the family's."""
+    def describe_units(self, texts: Sequence[str]) -> str:
+        """The output units in one line for the terminal: how many, of what kind, and how many words of `texts` they
+        cannot write. Empty by default: for families whose units are always the same.
+        """
         return ""
 
     def fit_statistics(self, examples: Iterable[Example]) -> None:
-        """Before the first update of a new run: what the model keeps of its training audio, heard as it is, other than
-        by learning. Most keep nothing, and decode none of the examples.
+        """Fits what the model keeps of its training audio other than by gradients, such as feature means.
+
+        Called once before the first update of a new run, with training examples without augmentation, made when
+        iterated over. Does nothing by default.
         """
         return
 
     @abstractmethod
-    def judge(self, module: nn.Module, batch: Batch) -> Judged:
-        """The loss without masks, and greedy transcripts, of one pass through the encoder; `module` is this
-        recogniser's, evaluating, perhaps wrapped for several devices.
+    def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
+        """The loss of a validation batch, without masks, and greedy hypotheses of its rows, from one encoder pass.
+
+        module: this recogniser's `module` in evaluation mode, perhaps wrapped by accelerate for several devices; batch:
+        on its device. Called under autocast and without gradients.
         """
 
     @abstractmethod
     def save(self, folder: Path, module: nn.Module) -> None:
-        """Write a folder (or in it a file) that the family's own library loads without this project."""
+        """Writes the weights of `module` (as in `evaluate`) to `folder` in the format of the family's own library,
+        which loads it without this project, with all that decoding needs.
+        """
+
+    def gradient_checkpointing_enable(self) -> None:
+        """From now on, recompute activations in the backward pass instead of storing them.
+
+        Raises UsageError for a family that cannot.
+        """
+        raise UsageError("--gradient_checkpointing is true, but this family has none; expected wav2vec2: leave it out")
+
+    def compile(self) -> None:
+        """From now on, run the transformer through torch.compile. Raises UsageError for a family that cannot."""
+        raise UsageError("--torch_compile is true, but this family is not compiled; expected wav2vec2: leave it out")
 
     def layers_above(self, parameter: str) -> int:
-        """Layers between a parameter, by its name in `module`, and the output: for layer-wise learning rates."""
+        """Number of layers between a parameter, by its name in `module`, and the output: the exponent of
+        --layer_decay in its learning rate. 0 for every parameter by default.
+        """
         return 0
 
     def train_head_only(self, only: bool) -> None:
-        """While `only`, no gradient flows below the output layer. Raises UsageError where a family has none."""
+        """From now on, trains the output layer alone (`only`), or everything that the configuration trains.
+
+        Called before each update: `only` is true for the first --head_only_steps of them. By default, for families
+        without an output layer of their own, raises UsageError where it is true.
+        """
         if only:
             raise UsageError(
-                "--optimisation.head_only_updates is set, but this family has no output layer of its own; expected 0: "
-                "set --optimisation.layer_decay below 1 to keep lower layers near what they were"
+                "--head_only_steps is set, but this family has no output layer of its own; expected 0: "
+                "set --layer_decay below 1 to keep lower layers near what they were"
             )
 
+    def idle_batch(self) -> Batch:
+        """A batch of one utterance that is in no corpus, on the CPU: a second of faint noise without a text.
+
+        A process without a usable utterance of its own computes it with weight 0 while the others train, so that all
+        processes take part in the same collectives.
+        """
+        noise = 0.01 * torch.randn(SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+        return pad_batch([self.prepare(0, noise, self.encode(""))])
+
     def count_labels(self, batch: Batch) -> int:
-        """Labels that the loss of a batch is a sum over."""
+        """Number of labels that the loss of a batch is a sum over."""
         return int(batch.label_lengths.sum())

@@ -27,6 +27,7 @@ from finetune.data.loading import load_batches
 from finetune.models.base import Batch, Recogniser
 from finetune.preflight import diagnosis
 from finetune.training import checkpoint
+from finetune.training.agreement import Agreed, agree, summed
 from finetune.training.averaging import BestWeights, MovingAverage
 from finetune.training.checkpoint import Progress
 from finetune.training.display import Display
@@ -35,6 +36,7 @@ from finetune.training.evaluation import Evaluation, Evaluator, write_transcript
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import Record
 from finetune.training.step import Outcome, Stepper, Window
+from preprocessing.augment import generator_from
 
 
 class Loop:
@@ -63,7 +65,8 @@ class Loop:
         self._average: MovingAverage | None = None
         self._best = BestWeights(record.folder / "checkpoints" / "best")
         self._restored_average: dict[str, Tensor] | None = None
-        self._interrupted = False
+        self._interrupted = False  # this process was asked to stop
+        self._stopped = False  # one of them was, and all of them know
 
     def resume(self, folder: Path) -> Progress:
         """Restore the state of a checkpoint folder; returns how far it is."""
@@ -91,9 +94,9 @@ class Loop:
                 self._evaluate(module, display)
             with self._catch_interrupt():
                 self._train(module, display)
-            if not self._interrupted:
+            if not self._stopped:
                 self._average_best(module, display)
-        return not self._interrupted
+        return not self._stopped
 
     def _finished(self) -> bool:
         """Whether every update is made, or the last evaluations brought nothing."""
@@ -109,13 +112,16 @@ class Loop:
         )
         window = Window()
         display.update(self._progress.update)
-        while not self._finished() and not self._interrupted:
+        while not self._finished():
             waiting = time.perf_counter()
-            batches = next(updates)
+            batches = [] if self._interrupted else next(updates)
             window.stalled += time.perf_counter() - waiting
+            agreed = self._agree(batches)
+            if agreed.interrupted:
+                break
             self._recogniser.train_head_only(self._progress.update < self._config.head_only_steps)
-            outcome = stepper.update(module, batches, self._generator)
-            if self._average is not None and not outcome.skipped:
+            outcome = stepper.update(module, batches, self._generator, agreed)
+            if self._average is not None and agreed.batches and not outcome.skipped:
                 self._average.update()
             self._count(outcome)
             window.add(outcome)
@@ -129,9 +135,17 @@ class Loop:
                 self._evaluate(module, display)
                 self._save(module)
                 window.paused += time.perf_counter() - paused
-            self._share_interrupt()
-        if self._interrupted:
+        self._stopped = self._agree([]).interrupted > 0
+        if self._stopped:
             self._save(module)
+
+    def _agree(self, batches: Sequence[Batch]) -> Agreed:
+        """What all processes together have for the next update; what they set aside since the last one is shared."""
+        noted, asked = self._record.rejects.noted, self._interrupted
+        agreed = agree(self._accelerator, self._recogniser, batches, noted=noted, interrupted=asked)
+        if agreed.noted:
+            self._record.rejects.share(self._accelerator)
+        return agreed
 
     def _count(self, outcome: Outcome) -> None:
         self._progress = replace(
@@ -143,8 +157,7 @@ class Loop:
 
     def _generator(self, number: int) -> torch.Generator:
         """For masks: a function of seed, update, process and batch, so that nothing of it needs saving."""
-        parts = (self._config.seed, self._progress.update, self._accelerator.process_index, number)
-        return torch.Generator().manual_seed(hash(parts) % 2**63)
+        return generator_from(self._config.seed, self._progress.update, self._accelerator.process_index, number)
 
     def _batches(self) -> Iterator[list[Batch]]:
         """This process's batches of each update from the run's position on, on the device."""
@@ -161,11 +174,12 @@ class Loop:
     def _usable(self, collated: Iterator[Collated]) -> Iterator[Batch]:
         for item in collated:
             for reject in item.rejects:
-                self._record.reject(reject)
+                self._record.rejects.note(reject)
             if item.batch is not None:
                 yield item.batch
 
     def _log(self, window: Window, display: Display) -> None:
+        (window.loss,) = summed(self._accelerator, [window.loss])
         values = {"learning_rate": max(float(rate) for rate in self._schedule.get_last_lr()), **window.values()}
         display.trained(values)
         self._write("train", values)
@@ -247,6 +261,7 @@ class Loop:
         optimiser = self._placement.optimiser_state(module, self._optimiser)
         with self._placement.whole(module) as whole:
             if self._accelerator.is_main_process:
+                self._record.rejects.write()
                 states = checkpoint.States(optimiser, self._schedule.state_dict(), random)
                 folder = self._record.folder / "checkpoints"
                 checkpoint.save(folder, self._accelerator.unwrap_model(whole), states, self._progress, self._average)
@@ -264,9 +279,6 @@ class Loop:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-    def _share_interrupt(self) -> None:
-        self._interrupted = any(gather_object([self._interrupted]))
 
 
 def _numbers(evaluation: Evaluation) -> dict[str, float | None]:

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def train(config: TrainConfig) -> None:
             config.data,
             Preparation(recogniser, denoise, augment, config.seed),
             text_profile,
-            _recorder(record, data.rejects) if accelerator.is_main_process else _dropped,
+            record.rejects.note if accelerator.is_main_process else _dropped,
         )
     loop = Loop(config, accelerator, recogniser, trained_on, evaluators, record, over.fingerprint)
     update = 0
@@ -135,8 +135,8 @@ def train(config: TrainConfig) -> None:
     finished = loop.run()
     accelerator.end_training()
     if finished:
-        if config.data.streaming and accelerator.is_main_process:
-            accelerator.print(f"{record.set_aside} utterances set aside: {config.output_dir / 'rejects.jsonl'}")
+        if accelerator.is_main_process and (config.data.streaming or record.rejects.found):
+            accelerator.print(f"{len(record.rejects)} utterances set aside: {config.output_dir / 'rejects.jsonl'}")
         accelerator.print(f"done: the best model, its log and curve.png are in {config.output_dir}")
         _push(config, accelerator)
     else:
@@ -184,17 +184,6 @@ def _push(config: TrainConfig, accelerator: Accelerator) -> None:
     if config.push_to_hub and config.hub_model_id is not None and accelerator.is_main_process:
         target = Target(config.hub_model_id, config.hub_private_repo)
         accelerator.print(said(publish(config.output_dir, target, CardOptions(target.repo_id))))
-
-
-def _recorder(record: Record, known: Sequence[Reject]) -> Callable[[Reject], None]:
-    """Writes down what a stream sets aside, but for what was known before it was read."""
-    told = {(reject.where, reject.reason) for reject in known}
-
-    def write(reject: Reject) -> None:
-        if (reject.where, reject.reason) not in told:
-            record.reject(reject)
-
-    return write
 
 
 def _dropped(_: Reject) -> None:

@@ -15,6 +15,7 @@ import yaml
 from accelerate import Accelerator
 
 from finetune.config import TrainConfig
+from finetune.data.rejects import Rejects
 from finetune.training import about
 from preprocessing.corpus import Reject
 
@@ -32,27 +33,20 @@ class Record:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._log = folder / "log.jsonl"
-        self._rejects = folder / "rejects.jsonl"
-        self.set_aside = 0  # utterances, since it began, in this process
+        self.rejects = Rejects(folder / "rejects.jsonl")
 
     def begin(self, config: TrainConfig, made_of: about.About, rejects: Iterable[Reject], *, update: int) -> None:
-        """Write what is known at the start; lines of a resumed run's log after `update` are dropped."""
+        """Write what is known at the start. A resumed run's log is kept up to `update`, and its rejects are kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = [line for line in self.read_log() if line["step"] <= update] if update else []
         _replace(self._log, "".join(map(_line, kept)))
-        told = [_line(asdict(reject)) for reject in rejects]
-        self.set_aside = len(told)
-        _replace(self._rejects, "".join(told))
+        self.rejects.begin(rejects, resumed=update > 0)
         _replace(self.folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
         _replace(self.folder / about.NAME, about.to_json(made_of))
         _replace(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
     def log(self, **values: Any) -> None:
         self._append(self._log, values)
-
-    def reject(self, reject: Reject) -> None:
-        self.set_aside += 1
-        self._append(self._rejects, asdict(reject))
 
     def read_log(self) -> list[dict[str, Any]]:
         """Every whole line of the log; a line cut off by a kill is left out."""

@@ -12,7 +12,7 @@ Masks over features live in `preprocessing.augment.spec_augment`.
 """
 
 from preprocessing.augment.base import Augmentation
-from preprocessing.augment.chain import AUGMENTATIONS, Chain, from_config, from_yaml, generator_for
+from preprocessing.augment.chain import AUGMENTATIONS, Chain, from_config, from_yaml, generator_for, generator_from
 from preprocessing.augment.channel import Clipping, Gain, Telephone
 from preprocessing.augment.duration import Pitch, Speed, Tempo, TimeShift, scaled_length
 from preprocessing.augment.noise import Noise
@@ -34,5 +34,6 @@ __all__ = [
     "from_config",
     "from_yaml",
     "generator_for",
+    "generator_from",
     "scaled_length",
 ]

@@ -16,7 +16,11 @@ make_accelerator = run._accelerator
 
 
 def sharded(config: Any) -> Accelerator:
-    accelerator = make_accelerator(config)
+    return shard(make_accelerator(config))
+
+
+def shard(accelerator: Accelerator) -> Accelerator:
+    """Lets it prepare what follows in shards."""
     accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2, auto_wrap_policy="transformer_based_wrap", cpu_ram_efficient_loading=False
     )

@@ -1,18 +1,24 @@
 """An update is the same however its labels come: in one batch, in several, in parts; and a bad one moves nothing."""
 
 import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from finetune.config import OptimisationConfig
-from finetune.models.base import Batch, Example, Recogniser, pad_batch
+from finetune import models
+from finetune.config import ModelConfig, OptimisationConfig
+from finetune.models.base import Batch, EvaluationOutput, Example, Hypothesis, Recogniser, pad_batch
 from finetune.training import step
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.step import Outcome, Stepper
 from preprocessing.cli.errors import InputError
+from tests.finetune.runs import TINY, TINY_WHISPER
 
 
 class Toy(Recogniser):
@@ -21,10 +27,26 @@ class Toy(Recogniser):
     def __init__(self) -> None:
         self.module = ToyModule()
 
-    prepare = encode = fits = rejection_reason = check_labels = evaluate = save = None  # type: ignore[assignment]
+    def prepare(self, index: int, waveform: torch.Tensor, labels: tuple[int, ...]) -> Example:
+        return Example(index, waveform[:3], labels, len(waveform))
 
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(map(ord, text))
 
-Toy.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+    def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
+        return True
+
+    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+        return None
+
+    def check_labels(self, texts: Sequence[str]) -> None:
+        """Anything is a label."""
+
+    def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
+        return EvaluationOutput(float(module(batch, None)), [Hypothesis("", None) for _ in batch.indices])
+
+    def save(self, folder: Path, module: nn.Module) -> None:
+        torch.save(module.state_dict(), folder / "toy.pt")
 
 
 class ToyModule(nn.Module):
@@ -67,6 +89,67 @@ def test_accumulated_batches_equal_the_large_one() -> None:
         assert found.loss_sum == pytest.approx(told.loss_sum, rel=1e-5)
         assert found.n_labels == told.n_labels == sum(1 + i % 4 for i in range(12))
         assert found.gradient_norm == pytest.approx(told.gradient_norm, rel=1e-5)
+
+
+def test_a_recogniser_learns_the_same_however_its_batch_is_cut() -> None:
+    """A real one: wav2vec2 in small, waveforms of several lengths, in one batch, in two, and in parts of a batch."""
+    weights, outcomes = [], []
+    for cuts, parts in (((0, 6), 1), ((0, 2, 6), 1), ((0, 6), 4)):
+        config = ModelConfig(scratch=TINY, dropout=0.0, attention_dropout=0.0, mask_time_probability=0.0)
+        recogniser = models.build(config, ["stop", "go", "yes"], seed=0)
+        generator = torch.Generator().manual_seed(0)
+        heard = [
+            recogniser.prepare(n, 0.1 * torch.randn(8000 + 900 * n, generator=generator), recogniser.encode(text))
+            for n, text in enumerate(("stop", "go", "yes") * 2)
+        ]
+        settings = OptimisationConfig(max_steps=10)
+        optimiser = torch.optim.SGD(recogniser.module.parameters(), lr=1.0)  # Adam makes steps of rounding errors
+        stepper = Stepper(Accelerator(cpu=True), recogniser, optimiser, make_schedule(optimiser, settings), settings)
+        stepper.parts = parts
+        batches = [pad_batch(heard[low:high]) for low, high in pairwise(cuts)]
+        before = torch.nn.utils.parameters_to_vector(recogniser.module.parameters()).detach().clone()
+        outcomes.append(stepper.update(recogniser.module, batches, lambda n: torch.Generator().manual_seed(n)))
+        weights.append(torch.nn.utils.parameters_to_vector(recogniser.module.parameters()).detach())
+        assert not torch.equal(weights[-1], before)
+        assert outcomes[-1].n_labels == sum(map(recogniser.count_labels, batches)) == 18
+    for found, outcome in zip(weights[1:], outcomes[1:], strict=True):
+        torch.testing.assert_close(found, weights[0], atol=1e-6, rtol=1e-5)
+        assert outcome.loss_sum == pytest.approx(outcomes[0].loss_sum, rel=1e-5)
+        assert outcome.gradient_norm == pytest.approx(outcomes[0].gradient_norm, rel=1e-4)
+
+
+@pytest.mark.parametrize(("family", "scratch"), [("wav2vec2", TINY), ("whisper", TINY_WHISPER), ("lstm", {})])
+def test_a_pass_over_the_idle_batch_reaches_every_weight_and_moves_none(family: Any, scratch: dict[str, Any]) -> None:
+    """Processes that share gradients wait for one of each weight."""
+    config = ModelConfig(family=family, scratch=scratch, spec_augment="LB" if family != "wav2vec2" else "none")
+    recogniser = models.build(config, ["stop", "go"], seed=0)
+    loss = recogniser.module.train()(recogniser.idle_batch(), torch.Generator().manual_seed(0))
+    assert loss.isfinite()
+    (loss * 0.0).backward()
+    gradients = [parameter.grad for parameter in recogniser.module.parameters() if parameter.requires_grad]
+    assert gradients
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+
+
+def test_an_update_without_a_batch_moves_nothing_and_many_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "MOST_SKIPPED", 3)
+    toy, config = Toy(), OptimisationConfig(max_steps=10)
+    optimiser = make_optimiser(toy, config)
+    stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
+
+    def update(batches: list[Batch]) -> Outcome:
+        return stepper.update(toy.module, batches, lambda number: torch.Generator().manual_seed(number))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outcomes = [update([]), update([])]
+    assert toy.module.weight.tolist() == [[0.5] * 3]
+    assert [(outcome.n_labels, outcome.audio_seconds, outcome.skipped) for outcome in outcomes] == [(0, 0.0, False)] * 2
+    update([pad_batch(examples(3))])
+    update([])
+    update([])
+    with pytest.raises(InputError, match=r"no utterance of 3 updates.*rejects\.jsonl"):
+        update([])
 
 
 def test_out_of_memory_cuts_batches_in_parts_with_the_same_result(capsys: pytest.CaptureFixture[str]) -> None:
