@@ -20,9 +20,9 @@ from torch.nn.utils import parametrize
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec, choose
 from benchmark.systems.ctc import A_PASS_COSTS, AT_ONCE_SECONDS, NO_FRAMES, CTCSystem, alike, valid_frames
-from finetune.models.fast.cpu import FastFeatureEncoder, speed_up
-from finetune.models.fast.gpu import arrange_for_gpu
-from finetune.models.padding_invariance import ValidFrames
+from finetune.models.fast import cpu, gpu
+from finetune.models.fast.folding import UNCHANGED
+from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.wav2vec2 import model_input
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
@@ -76,13 +76,13 @@ class Wav2Vec2System(CTCSystem):
         parameters = sum(parameter.numel() for parameter in self._model.parameters())
         self._model.eval()
         exact = self._model.config.model_type in EXACT_IN_BATCHES and not _has_adapter(self._model.config)
-        self._valid_frames = ValidFrames(self._model) if exact else None
-        in_place = "as transformers has them"
+        self._padding_invariance = PaddingInvariance(self._model) if exact else None
+        convolutions = UNCHANGED
         _fix_weights(self._model)
         if exact and options.device == "cpu" and self._dtype == torch.float32:
-            in_place = speed_up(self._model)
-        elif options.device == "cuda" and arrange_for_gpu(self._model):
-            in_place = "dense matrix products over rows"
+            convolutions = cpu.replace_convolutions(self._model)
+        elif options.device == "cuda":
+            convolutions = gpu.replace_convolutions(self._model)
         self._model.to(self._device, self._dtype)
         if self._dtype != torch.float32:  # what the best unit is, is decided in float32
             self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
@@ -96,7 +96,7 @@ class Wav2Vec2System(CTCSystem):
             settings={
                 "decoding": self._prepare_decoding(spec, options),
                 "precision": precision.told,
-                "convolutions": in_place,
+                "convolutions": convolutions,
                 "batch": "padded, each utterance as it is alone" if exact else "one at a time: padding changes it",
                 "long recordings": WHOLE_ONLY
                 if self._chunking is None
@@ -131,7 +131,7 @@ class Wav2Vec2System(CTCSystem):
             paths[index] = self._in_chunks(features.values[index])
         lengths = [len(features.values[index]) for index in whole]
         device = self._device.type
-        most = AT_ONCE_SECONDS[device] * SAMPLE_RATE if self._valid_frames is not None else 0.0
+        most = AT_ONCE_SECONDS[device] * SAMPLE_RATE if self._padding_invariance is not None else 0.0
         batches = [
             [whole[place] for place in together]
             for together in alike(lengths, a_pass_costs=A_PASS_COSTS[device] * SAMPLE_RATE, most=most)
@@ -165,16 +165,13 @@ class Wav2Vec2System(CTCSystem):
         lengths = [len(row) for row in rows]
         if min(lengths) == max(lengths):  # a plain call is exact, and faster
             return self._checked(self._model(torch.stack(list(rows))).logits)
-        assert self._valid_frames is not None
+        assert self._padding_invariance is not None
         inputs = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
         n_samples = torch.tensor(lengths)
         n_frames = self._model._get_feat_extract_output_lengths(n_samples).long()
         positions = torch.arange(inputs.shape[1], device=self._device)
         on_device = n_samples.to(self._device, non_blocking=True)
-        self._valid_frames.of(on_device, n_frames.to(self._device, non_blocking=True))
-        encoder = self._model.base_model.feature_extractor
-        if isinstance(encoder, FastFeatureEncoder):
-            encoder.n_samples = lengths
+        self._padding_invariance.set_lengths(on_device, n_frames.to(self._device, non_blocking=True))
         mask = (positions < on_device[:, None]).long()
         return self._checked(self._model(inputs, attention_mask=mask).logits)
 

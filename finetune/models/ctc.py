@@ -1,6 +1,7 @@
-"""What every CTC family shares: the loss, whether an utterance fits, how labels are checked, greedy hearing.
+"""The base of every CTC family: loss, length and label checks, greedy decoding, and output layers of any size.
 
-The encoder, from waveforms to the hidden frames below the output layer, is each family's own.
+CTC is Graves et al. 2006, "Connectionist Temporal Classification". A family adds its encoder, from waveforms to the
+hidden frames below the output layer, and `prepare`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,21 +17,22 @@ from torch import Tensor, nn
 
 from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
-from finetune.models.base import Batch, Heard, Judged, Recogniser
+from finetune.models.base import Batch, EvaluationOutput, Hypothesis, Recogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict
 
-HEAD_DEVIATION = 0.02  # of fresh weights, as transformers draws an output layer's
+HEAD_INIT_STD = 0.02  # standard deviation of new output weights: transformers' initializer_range
 
 
-class CTCPass(nn.Module, ABC):
-    """The training pass: a batch -> summed CTC loss in float32.
+class CTCModule(nn.Module, ABC):
+    """The training pass of a CTC model: a batch -> the CTC losses summed over it, a float32 scalar.
 
     model: a transformers model with `dropout` and `lm_head` above its encoder.
-    head_only: while set, no gradient flows below `lm_head`.
+    blank: id of the CTC blank.
+    head_only: while true, no gradient flows below `lm_head`.
     """
 
     def __init__(self, model: Any, *, blank: int) -> None:
@@ -41,16 +43,16 @@ class CTCPass(nn.Module, ABC):
 
     @abstractmethod
     def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """The encoder's output [batch, frames, channels]; the generator draws masks, None hides nothing."""
+        """The encoder's output [batch, frames, channels]. `generator` draws the masks; None masks nothing."""
 
     @abstractmethod
     def frames(self, n_samples: Tensor) -> Tensor:
-        """Valid frames of each utterance [batch] from its samples [batch]."""
+        """Valid output frames of each utterance [batch], from its samples [batch]."""
 
     def log_probs(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Returns log-probabilities [batch, frames, units] in float32 and, on the CPU, valid frames [batch].
+        """Natural log-probabilities [batch, frames, units] in float32, and valid frames [batch] on the CPU.
 
-        generator: draws masks; None hides nothing.
+        generator: draws the masks; None masks nothing.
         """
         with torch.no_grad() if self.head_only else nullcontext():
             hidden = self.hidden(batch, generator)
@@ -58,11 +60,11 @@ class CTCPass(nn.Module, ABC):
         return logits.float().log_softmax(dim=-1), self.frames(torch.tensor(batch.n_samples))
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """Sum of the CTC losses of the batch; while training, masks are drawn from the generator."""
+        """The CTC losses summed over the batch, in nats; in training mode masked by the generator's draws."""
         return self.loss(batch, *self.log_probs(batch, generator if self.training else None))
 
     def loss(self, batch: Batch, log_probs: Tensor, frames: Tensor) -> Tensor:
-        """Sum of the CTC losses, of what `log_probs` returned for the batch."""
+        """The same from what `log_probs` returned for the batch."""
         targets = batch.labels.clamp(min=0)
         return nn.functional.ctc_loss(
             log_probs.transpose(0, 1), targets, frames, batch.label_lengths, blank=self.blank, reduction="sum"
@@ -70,11 +72,11 @@ class CTCPass(nn.Module, ABC):
 
 
 class CTCRecogniser(Recogniser):
-    """A CTC model with its vocabulary; what a family's input is, it says itself in `prepare`."""
+    """A CTC model with its vocabulary. Families add `prepare`: the model's input is theirs."""
 
-    module: CTCPass
+    module: CTCModule
 
-    def __init__(self, module: CTCPass, vocabulary: Vocabulary) -> None:
+    def __init__(self, module: CTCModule, vocabulary: Vocabulary) -> None:
         self.module = module
         self.vocabulary = vocabulary
         self._shortest = next(n for n in range(1, SAMPLE_RATE) if self._n_frames(n) > 0)
@@ -88,7 +90,7 @@ class CTCRecogniser(Recogniser):
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
         return n_samples >= self._shortest and self._n_frames(n_samples) >= frames_needed(labels)
 
-    def unusable(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str) -> str | None:
         if n_samples < self._shortest:
             return f"{n_samples} samples; expected {self._shortest} or more, the model's receptive field: leave it out"
         if not text:
@@ -114,55 +116,50 @@ class CTCRecogniser(Recogniser):
         if labels and outside.total() > 0.5 * labels:
             example = next(text for text in texts if self.vocabulary.outside([text]))
             swapped = [text.swapcase() for text in texts]
+            remedy = "expected the same case and script: choose another profile, or --model.vocabulary extend or new"
             if 2 * self.vocabulary.outside(swapped).total() < outside.total():
-                remedy = (
-                    "the letters are there in the other case: take the profile ctc:MODEL, which follows the model's"
-                )
-            else:
-                remedy = (
-                    "expected the same case and script: choose another profile, or --model.vocabulary extend or new"
-                )
+                remedy = "the letters are there in the other case: take the profile ctc:MODEL, which has the model's"
             raise UsageError(
                 f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}; as in "
                 f"{example[:60]!r}); {remedy}"
             )
 
-    def outside(self, texts: Sequence[str]) -> Counter[str]:
+    def out_of_vocabulary(self, texts: Sequence[str]) -> Counter[str]:
         return self.vocabulary.outside(texts)
 
-    def describe_labels(self, texts: Sequence[str]) -> str:
-        told = f"{self.vocabulary.size} units: {self.vocabulary.kind}"
+    def describe_units(self, texts: Sequence[str]) -> str:
+        units = f"{self.vocabulary.size} units: {self.vocabulary.kind}"
         if self.vocabulary.unknown is None:
-            return told
+            return units
         unknown, words = self.vocabulary.outside(texts).total(), sum(len(text.split()) for text in texts)
-        return f"{told}; {unknown} of {words} words of the labels are {self.vocabulary.unknown_unit}"
+        return f"{units}; {unknown} of {words} words of the labels are {self.vocabulary.unknown_unit}"
 
     @torch.inference_mode()
-    def judge(self, module: nn.Module, batch: Batch) -> Judged:
-        bare = self._bare(module)
-        log_probs, frames = bare.log_probs(batch)
+    def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
+        unwrapped = self._unwrap(module)
+        log_probs, frames = unwrapped.log_probs(batch)
         paths = log_probs.argmax(dim=-1).cpu()
-        heard = [self._heard(path[:n]) for path, n in zip(paths, frames.tolist(), strict=True)]
-        return Judged(float(bare.loss(batch, log_probs, frames)), heard)
+        hypotheses = [self._hypothesis(path[:n]) for path, n in zip(paths, frames.tolist(), strict=True)]
+        return EvaluationOutput(float(unwrapped.loss(batch, log_probs, frames)), hypotheses)
 
     @staticmethod
-    def _bare(module: nn.Module) -> CTCPass:
-        bare = extract_model_from_parallel(module)
-        assert isinstance(bare, CTCPass)
-        return bare
+    def _unwrap(module: nn.Module) -> CTCModule:
+        unwrapped = extract_model_from_parallel(module)
+        assert isinstance(unwrapped, CTCModule)
+        return unwrapped
 
-    def _heard(self, path: Tensor) -> Heard:
+    def _hypothesis(self, path: Tensor) -> Hypothesis:
         blank = self.vocabulary.blank
         text = self.vocabulary.decode(collapse(path, blank))
-        return Heard(text, int((path == blank).sum()) / max(len(path), 1))
+        return Hypothesis(text, int((path == blank).sum()) / max(len(path), 1))
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        self._bare(module).model.save_pretrained(folder)
+        self._unwrap(module).model.save_pretrained(folder)
         self.vocabulary.save(folder)
 
 
 def new_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
-    """The units that a configuration asks for, made of the normalised training texts."""
+    """A vocabulary of the configuration's kind of units, made from the normalised training texts."""
     counts = None if config.units_dictionary is None else read_cmudict(Path(config.units_dictionary))
     return build_units(
         config.units,
@@ -175,19 +172,23 @@ def new_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
 
 
 def base_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
-    """The base's own units, with the labels' further characters where the configuration extends them."""
+    """The vocabulary of the base checkpoint, with the characters that only `labels` have where --model.vocabulary is
+    extend.
+    """
     assert config.base is not None
     vocabulary = Vocabulary.load(config.base)
     return vocabulary.extended(labels) if config.vocabulary == "extend" else vocabulary
 
 
 def extend_head(model: Any, n_units: int) -> None:
-    """Give the model's output layer rows for further units, drawn as fresh ones are; the old ones keep theirs."""
+    """Enlarges the model's output layer to `n_units`, in place: the first rows keep their weights, new ones are drawn
+    from a normal distribution of HEAD_INIT_STD, with zero biases.
+    """
     old = model.lm_head
     if n_units == old.out_features:
         return
     new = nn.Linear(old.in_features, n_units)
-    nn.init.normal_(new.weight, std=HEAD_DEVIATION)
+    nn.init.normal_(new.weight, std=HEAD_INIT_STD)
     nn.init.zeros_(new.bias)
     with torch.no_grad():
         new.weight[: old.out_features] = old.weight
@@ -197,10 +198,10 @@ def extend_head(model: Any, n_units: int) -> None:
 
 
 def vocabulary_sizes(vocabulary: Vocabulary) -> dict[str, int]:
-    """What a CTC model's configuration says of its vocabulary; the padding token is the blank."""
+    """The keys of a transformers CTC configuration that depend on the vocabulary; `pad_token_id` is the blank."""
     return {"vocab_size": len(vocabulary.units), "pad_token_id": vocabulary.blank}
 
 
 def _counted(characters: Counter[str]) -> str:
-    most = ", ".join(f"{character!r} {n} times" for character, n in characters.most_common(8))
-    return most + (", ..." if len(characters) > 8 else "")
+    commonest = ", ".join(f"{character!r} {n} times" for character, n in characters.most_common(8))
+    return commonest + (", ..." if len(characters) > 8 else "")

@@ -1,7 +1,7 @@
-"""The LSTM-CTC family: trains `models.lstm_ctc` from random weights, or on from a folder or Hub id of its own.
+"""The LSTM family: trains the model of `lstm_ctc.py`, from random weights or from a saved one.
 
-SpecAugment hides features after normalisation, where 0 is their mean, while training alone and by the loop's generator.
-wav2vec 2.0's latent masks have no place here.
+While training, SpecAugment (Park et al. 2019) masks normalised features with 0, their mean. Saved folders load with
+transformers once `finetune.models.lstm_ctc` is imported.
 """
 
 import re
@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from finetune.config import ModelConfig
-from finetune.models.base import Batch, Example
-from finetune.models.ctc import CTCPass, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
+from finetune.models.base import Batch, Example, Publication
+from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
 from finetune.models.lstm_ctc import LSTMConfig, LSTMForCTC
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
@@ -24,11 +24,25 @@ from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import GlobalNorm
 from preprocessing.units import Vocabulary
 
-STATISTICS_SECONDS = 3600.0  # of training audio that GlobalNorm's statistics are taken of
+STATISTICS_SECONDS = 3600.0  # of training audio, for GlobalNorm's means and deviations
+
+PUBLICATION = Publication(
+    title="A bidirectional LSTM-CTC model",
+    library="transformers",
+    tags=("lstm", "ctc"),
+    files=("*.safetensors", "config.json", "vocab.json", "units.json", "tokenizer.json", "tokenizer_config.json"),
+    model_input="the waveform; the model computes its own features",
+    settings=("units", "spec_augment", "dropout"),
+    usage="""\
+import finetune.models.lstm_ctc  # this project's: tells transformers the architecture
+from transformers import AutoModelForCTC
+
+model = AutoModelForCTC.from_pretrained("REPO")""",
+)
 
 
-class LSTMPass(CTCPass):
-    """The training pass of an LSTM: waveforms -> features, masked -> summed CTC loss in float32."""
+class LSTMModule(CTCModule):
+    """The training pass of an LSTM: waveforms -> masked features -> the CTC losses summed over the batch."""
 
     def __init__(self, model: LSTMForCTC, spec_augment: SpecAugment | None, *, blank: int) -> None:
         super().__init__(model, blank=blank)
@@ -44,8 +58,11 @@ class LSTMPass(CTCPass):
         return self.model.n_frames(n_samples)  # type: ignore[no-any-return]
 
 
-class LSTM(CTCRecogniser):
-    """An LSTM with its vocabulary. `fits_statistics`: its normalisation still lacks those of the training corpus."""
+class LSTMRecogniser(CTCRecogniser):
+    """An LSTM with its vocabulary.
+
+    fits_statistics: whether `fit_statistics` sets the model's feature means and deviations from the training corpus.
+    """
 
     def __init__(
         self, config: ModelConfig, model: LSTMForCTC, vocabulary: Vocabulary, *, fits_statistics: bool = False
@@ -54,7 +71,7 @@ class LSTM(CTCRecogniser):
         if config.freeze_feature_encoder and config.scratch is None:
             model.subsampling.requires_grad_(False)
         self._fits_statistics = fits_statistics
-        super().__init__(LSTMPass(model, spec_augment, blank=vocabulary.blank), vocabulary)
+        super().__init__(LSTMModule(model, spec_augment, blank=vocabulary.blank), vocabulary)
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
         return Example(index, waveform, labels, len(waveform))
@@ -70,28 +87,29 @@ class LSTM(CTCRecogniser):
         norm.load_state_dict(fitted.state_dict())
 
     def layers_above(self, parameter: str) -> int:
-        """The output layer has none above it, the top LSTM layer one, the subsampling the most."""
+        """0 for the output layer, 1 for the top LSTM layer, the number of layers + 1 for the subsampling."""
         layers = len(self.module.model.layers)
-        place = re.search(r"\blayers\.(\d+)\.", parameter)
-        if place is not None:
-            return layers - int(place[1])
+        layer = re.search(r"\blayers\.(\d+)\.", parameter)
+        if layer is not None:
+            return layers - int(layer[1])
         return 0 if ".lm_head." in parameter or ".norm_out." in parameter else layers + 1
 
 
 def _first(examples: Iterable[Example], seconds: float) -> Iterator[Example]:
-    """Examples until they make up so many seconds of audio."""
-    heard = 0
+    """The first examples that together last `seconds` or a little more."""
+    n_samples = 0
     for example in examples:
         yield example
-        heard += example.n_samples
-        if heard >= seconds * SAMPLE_RATE:
+        n_samples += example.n_samples
+        if n_samples >= seconds * SAMPLE_RATE:
             return
 
 
 def load(reference: str, **changes: Any) -> LSTMForCTC:
-    """The model of a run's folder or a Hub id, in float32 on the CPU; changes: keys of LSTMConfig.
+    """An LSTM-CTC model in float32 on the CPU, from the folder of a run or a Hub id.
 
-    A head of another size than the saved one begins anew. Raises InputError where there is no such model.
+    changes: keys of LSTMConfig; with another `vocab_size` the output layer gets random weights. Raises InputError where
+    there is no such model.
     """
     try:
         config = AutoConfig.from_pretrained(reference)
@@ -107,29 +125,29 @@ def load(reference: str, **changes: Any) -> LSTMForCTC:
         ) from error
 
 
-def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTM:
-    """The recogniser that a configuration names; `labels` are the normalised training texts.
+def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecogniser:
+    """The recogniser that a configuration describes (see `Recogniser`); `labels` are the normalised training texts.
 
-    Raises UserError where the base or the keys of `scratch` cannot be used.
+    Raises InputError where the base cannot be loaded, UsageError on keys of --model.scratch that cannot be used.
     """
     torch.manual_seed(seed)
     if config.scratch is not None:
         vocabulary = new_vocabulary(config, labels)
         model = _from_scratch(config.scratch, {"dropout": config.dropout} | vocabulary_sizes(vocabulary))
-        return LSTM(config, model, vocabulary, fits_statistics=True)
+        return LSTMRecogniser(config, model, vocabulary, fits_statistics=True)
     assert config.base is not None
     if config.vocabulary != "new":
         model, vocabulary = load(config.base, dropout=config.dropout), base_vocabulary(config, labels)
         extend_head(model, len(vocabulary.units))
-        return LSTM(config, model, vocabulary)
+        return LSTMRecogniser(config, model, vocabulary)
     vocabulary = new_vocabulary(config, labels)
-    return LSTM(config, load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary)), vocabulary)
+    return LSTMRecogniser(config, load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary)), vocabulary)
 
 
-def _from_scratch(scratch: dict[str, Any], decided: dict[str, Any]) -> LSTMForCTC:
-    """A new model; `decided` are keys of LSTMConfig that other options say."""
+def _from_scratch(scratch: dict[str, Any], fixed: dict[str, Any]) -> LSTMForCTC:
+    """A model with random weights; `fixed` are keys of LSTMConfig that other options set."""
     own = [field.name for field in fields(LSTMConfig) if field.name in LSTMConfig.__annotations__]
-    free = [name for name in own if name not in decided]
+    free = [name for name in own if name not in fixed]
     unknown = sorted(set(scratch) - set(free))
     if unknown:
         raise UsageError(
@@ -137,6 +155,6 @@ def _from_scratch(scratch: dict[str, Any], decided: dict[str, Any]) -> LSTMForCT
             f"choose among {', '.join(free)}"
         )
     try:
-        return LSTMForCTC(LSTMConfig(**scratch, **decided))
+        return LSTMForCTC(LSTMConfig(**scratch, **fixed))
     except (StrictDataclassError, TypeError, ValueError) as error:
         raise UsageError(f"--model.scratch: {str(error).strip().splitlines()[-1].strip()}") from None

@@ -1,17 +1,17 @@
 """A bidirectional LSTM with a CTC head on spectral features, as a transformers model: waveforms in, logits out.
 
 Graves & Schmidhuber 2005 (bidirectional LSTM), Graves et al. 2006 (CTC), Amodei et al. 2016 (Deep Speech 2: two
-convolutions before the recurrent layers, a stride of 2 in time for characters of English). Importing this module makes
-AutoConfig and AutoModelForCTC know the model. Training it is not here (`finetune.models.lstm`).
+convolutions before the recurrent layers, a stride of 2 in time for characters of English). Importing this module
+registers the model with AutoConfig and AutoModelForCTC. Training it is in `lstm.py`.
 
-An utterance's logits are the same in a padded batch and alone: features are those of each utterance, convolutions see
-zeros after it, and the LSTM that runs backwards begins at its last frame. This takes two one-way LSTMs a layer, the
-second over utterances reversed within their length. Packed sequences would say the same, but torch's CPU path for them
+An utterance has the same logits in a padded batch as alone: features are computed for each utterance, convolutions see
+zeros after it, and the backward LSTM starts at its last frame. Each layer therefore is two one-way LSTMs, the second
+over utterances reversed within their length. Packed sequences would give the same result, but torch's CPU path for them
 skips oneDNN and copies the whole sequence at every step of the backward pass: 9 s of audio a second instead of 76
 (6 utterances of 12 s, 3 layers of 256 cells, one core, 2026-11-23).
 
-On a CPU the same seed gives the same weights. On a GPU neither cuDNN's LSTM nor the CTC loss promises the same bits
-twice (cuDNN documents it for its recurrent backward passes), so that two runs there agree only closely.
+On a CPU the same seed gives the same weights. On a GPU cuDNN's recurrent backward passes and the CTC loss are not
+deterministic, so two runs agree only closely.
 """
 
 from abc import ABC, abstractmethod
@@ -40,14 +40,19 @@ INT16_SCALE = 32_768.0  # Kaldi reads 16-bit integers: its floor of energies lie
 
 @strict
 class LSTMConfig(PreTrainedConfig):  # type: ignore[misc]
-    """All that decides what the model makes of a waveform. A frame is 10 ms before subsampling.
+    """The configuration of LSTMForCTC. Before subsampling a frame is 10 ms.
 
-    features: log_mel (Whisper's convention), kaldi_fbank or mfcc (Kaldi's); n_mels, n_mfcc: bins of each; deltas: 0, 1
-        or 2 orders of slopes beside them.
-    normalisation: of each bin, over each utterance, or by statistics of the training corpus, saved with the weights.
-    subsampling: conv, two 3x3 convolutions of conv_channels channels that halve the bins twice; stack, neighbouring
-        frames side by side. subsampling_factor: 1, 2 or 4 frames become one: 10, 20 or 40 ms; CTC needs one a label.
-    hidden_size: LSTM cells in each direction; num_layers: bidirectional layers; dropout: before each and the output.
+    features: log_mel (Whisper's convention), kaldi_fbank or mfcc (Kaldi's).
+    n_mels, n_mfcc: bins of the features.
+    deltas: number of orders of time derivatives appended to the features.
+    normalisation: of each bin, over each utterance or by the training corpus's mean and deviation, saved with the
+        weights.
+    subsampling: conv, two 3x3 convolutions of `conv_channels` channels that halve the bins twice; stack, neighbouring
+        frames concatenated.
+    subsampling_factor: frames that become one: 1, 2 or 4 give output frames of 10, 20 or 40 ms. CTC needs at least one
+        for each label.
+    hidden_size: LSTM cells in each direction. num_layers: bidirectional layers. dropout: before each layer and the
+        output.
     """
 
     model_type = "lstm-ctc"
@@ -68,15 +73,15 @@ class LSTMConfig(PreTrainedConfig):  # type: ignore[misc]
     pad_token_id: int | None = 0  # the blank
 
     def validate_sizes(self) -> None:
-        """Part of `strict`: called with every new configuration."""
+        """Raises ValueError on a size below 1; `strict` calls it on every new configuration."""
         for name in ("n_mels", "n_mfcc", "conv_channels", "hidden_size", "num_layers", "vocab_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more: raise it")
 
 
 def make_extractor(config: LSTMConfig) -> FeatureExtractor:
-    """The features that a configuration names, on the CPU whatever the default device is."""
-    with torch.device("cpu"):  # transformers builds models on the meta device, where no filter has a value
+    """The configuration's feature extractor, on the CPU whatever the default device is."""
+    with torch.device("cpu"):  # transformers builds models on the meta device, where filters have no values
         if config.features == "mfcc":
             return KaldiMfcc(config.n_mfcc, config.n_mels, full_scale=INT16_SCALE)
         return (
@@ -87,9 +92,9 @@ def make_extractor(config: LSTMConfig) -> FeatureExtractor:
 
 
 class BidirectionalLayer(nn.Module):
-    """Layer norm, dropout, then an LSTM in either direction: [batch, frames, size] -> [batch, frames, 2 * hidden_size].
+    """Layer norm, dropout, then an LSTM in each direction: [batch, frames, size] -> [batch, frames, 2 * hidden_size].
 
-    Both start at the utterance's own ends, whatever follows it in the batch; what is in the padding means nothing.
+    The backward LSTM starts at the utterance's last frame, not the batch's. Output frames in the padding are undefined.
     """
 
     def __init__(self, size: int, hidden_size: int, dropout: float) -> None:
@@ -100,16 +105,18 @@ class BidirectionalLayer(nn.Module):
         self.backwards = nn.LSTM(size, hidden_size, batch_first=True)
 
     def forward(self, frames: Tensor, mirror: Tensor) -> Tensor:
-        """mirror: where each frame of the flattened batch lies in the reversed utterances [batch * frames]."""
-        # autocast leaves LSTMs alone on a CPU, and casts by itself on a GPU
+        """frames: [batch, frames, size]; mirror: `mirror_of` the utterances' lengths [batch * frames]."""
+        # on a CPU autocast does not cast an LSTM's input to the dtype of its weights
         frames = self.dropout(self.norm(frames)).to(self.forwards.weight_ih_l0.dtype)
-        ahead, _ = self.forwards(frames)
-        back, _ = self.backwards(_rows(frames, mirror))
-        return torch.cat([ahead, _rows(back, mirror)], dim=-1)
+        forward, _ = self.forwards(frames)
+        backward, _ = self.backwards(_reordered(frames, mirror))
+        return torch.cat([forward, _reordered(backward, mirror)], dim=-1)
 
 
 def mirror_of(n_frames: Tensor, longest: int) -> Tensor:
-    """Rows of a flattened [batch, longest, ...] that reverse each utterance within its n_frames [batch].
+    """Indices [batch * longest] into a flattened [batch, longest, ...] that reverse each utterance within its n_frames.
+
+    n_frames: [batch]. Padding stays where it is, and applying the indices twice gives the original order.
 
     >>> mirror_of(torch.tensor([3, 2]), 3).tolist()
     [2, 1, 0, 4, 3, 5]
@@ -120,14 +127,15 @@ def mirror_of(n_frames: Tensor, longest: int) -> Tensor:
     return (reversed_ + longest * torch.arange(len(n_frames), device=n_frames.device)[:, None]).flatten()
 
 
-def _rows(frames: Tensor, order: Tensor) -> Tensor:
+def _reordered(frames: Tensor, order: Tensor) -> Tensor:
+    """[batch, frames, size] with the flattened frames taken in `order` [batch * frames]."""
     return frames.flatten(0, 1).index_select(0, order).view(frames.shape)
 
 
 class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
-    """Waveforms -> features -> subsampling -> bidirectional LSTM -> one logit a unit.
+    """Waveforms -> features -> subsampling -> bidirectional LSTM -> logits.
 
-    Stages can be called apart: `features`, `encode`, then `lm_head(dropout(...))`.
+    `forward` is `lm_head(dropout(encode(features(...))))`; the stages can be called one by one.
     """
 
     config_class = LSTMConfig
@@ -154,16 +162,16 @@ class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
         self.post_init()
 
     def raw_features(self, waveforms: Tensor, n_samples: Tensor) -> Features:
-        """Features with their deltas before normalisation: what GlobalNorm's statistics are of."""
+        """Features and their deltas of waveforms [batch, samples] before normalisation, for GlobalNorm's statistics."""
         features = self.extractor.batch(waveforms, n_samples)
         return features if self.deltas is None else self.deltas(features)
 
     def features(self, waveforms: Tensor, n_samples: Tensor) -> Features:
-        """Normalised features of waveforms [batch, samples] with n_samples [batch] valid samples each."""
+        """Normalised features of waveforms [batch, samples], of which n_samples [batch] are valid."""
         return self.norm(self.raw_features(waveforms, n_samples))  # type: ignore[no-any-return]
 
     def encode(self, features: Features) -> Tensor:
-        """Features -> hidden frames [batch, frames, 2 * hidden_size]; `n_frames` says how many are valid."""
+        """Hidden frames [batch, frames, 2 * hidden_size] of features; method `n_frames` gives how many are valid."""
         hidden, n_frames = self.subsampling(features)
         mirror = mirror_of(n_frames, hidden.shape[1])
         for layer in self.layers:
@@ -171,14 +179,14 @@ class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
         return self.norm_out(hidden)  # type: ignore[no-any-return]
 
     def n_frames(self, n_samples: Tensor) -> Tensor:
-        """Frames of the output for each utterance [batch] of n_samples [batch]; 0 where it is too short."""
+        """Output frames of utterances of n_samples [batch] -> [batch]; 0 for one shorter than a feature frame."""
         frames = self.subsampling.n_frames(self.extractor.n_frames(n_samples))
         return torch.where(n_samples < self.extractor.shortest, 0, frames)
 
     def forward(self, input_values: Tensor, attention_mask: Tensor | None = None, **_: Any) -> CausalLMOutput:
-        """input_values: [batch, samples] at 16 kHz; attention_mask: [batch, samples], 1 where a sample is valid.
+        """CausalLMOutput with logits [batch, frames, vocab_size].
 
-        Returns logits [batch, frames, vocab_size].
+        input_values: [batch, samples] at 16 kHz; attention_mask: [batch, samples], 1 where valid; None: everywhere.
         """
         if attention_mask is None:
             n_samples = torch.full((len(input_values),), input_values.shape[-1], device=input_values.device)
@@ -188,7 +196,9 @@ class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
         return CausalLMOutput(logits=self.lm_head(self.dropout(hidden)))
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Orthogonal recurrences; forget gates that begin open (Jozefowicz et al. 2015); buffers that no file holds."""
+        """Orthogonal recurrent weights, a forget-gate bias of 1 (Jozefowicz et al. 2015), and buffers that are not
+        saved. transformers calls it for each module of a new or loaded model.
+        """
         if isinstance(module, FeatureExtractor):
             for name, value in make_extractor(self.config).named_buffers(recurse=False):
                 init.copy_(getattr(module, name), value)
@@ -210,7 +220,7 @@ class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
             init.kaiming_uniform_(module.weight, nonlinearity="relu")
             init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
-            init.normal_(module.weight, std=0.02)  # all units begin about as likely
+            init.normal_(module.weight, std=0.02)  # all units about equally likely
             init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
@@ -225,15 +235,18 @@ Count = TypeVar("Count", int, Tensor)
 
 
 class Subsampling(nn.Module, ABC):
-    """Features -> (frames [batch, ceil(frames / factor), size], valid frames [batch])."""
+    """Features -> (frames [batch, ceil(frames / factor), size], valid frames [batch]).
+
+    factor: input frames for each output frame. size: channels of an output frame.
+    """
 
     def __init__(self, factor: int, size: int) -> None:
         super().__init__()
         self.factor = factor
-        self.size = size  # of an output frame
+        self.size = size
 
     def n_frames(self, n_frames: Count) -> Count:
-        """Frames that come out of n_frames, element by element."""
+        """Output frames of n_frames input frames; of a tensor element by element."""
         return -(-n_frames // self.factor)
 
     @abstractmethod
@@ -241,13 +254,13 @@ class Subsampling(nn.Module, ABC):
 
 
 class FrameStacking(Subsampling):
-    """`factor` neighbouring frames side by side; zeros stand in where the last ones are missing."""
+    """Concatenates `factor` neighbouring frames; the last ones are filled up with zeros."""
 
     def __init__(self, n_bins: int, factor: int) -> None:
         super().__init__(factor, factor * n_bins)
 
     def forward(self, features: Features) -> tuple[Tensor, Tensor]:
-        """values: [batch, bins, frames], 0 in the padding."""
+        """features.values: [batch, bins, frames], 0 in the padding."""
         frames = features.values.transpose(1, 2)
         missing = -frames.shape[1] % self.factor
         stacked = nn.functional.pad(frames, (0, 0, 0, missing)).reshape(len(frames), -1, self.size)
@@ -255,10 +268,10 @@ class FrameStacking(Subsampling):
 
 
 class ConvSubsampling(Subsampling):
-    """Two 3x3 convolutions over time and frequency, each halving the bins.
+    """Two 3x3 convolutions over time and frequency with ReLU, each halving the bins.
 
-    Factor 2 halves time in the first, 4 in both. Deltas are further input channels. Beyond an utterance's end both see
-    zeros, as they do beyond the batch's.
+    A factor of 2 halves time in the first convolution, 4 in both. Orders of deltas are input channels. Both
+    convolutions see zeros beyond an utterance's end, as beyond the batch's.
     """
 
     def __init__(self, n_bins: int, n_orders: int, n_channels: int, factor: int) -> None:
@@ -269,11 +282,11 @@ class ConvSubsampling(Subsampling):
         self.second = nn.Conv2d(n_channels, n_channels, 3, stride=(2, self.strides[1]), padding=1)
 
     def forward(self, features: Features) -> tuple[Tensor, Tensor]:
-        """values: [batch, orders * bins, frames], 0 in the padding."""
+        """features.values: [batch, orders * bins, frames], 0 in the padding."""
         values, n_frames = features.values, features.n_frames
         hidden = values.reshape(len(values), self.n_orders, -1, values.shape[-1])
         for convolution, stride in zip((self.first, self.second), self.strides, strict=True):
             hidden, n_frames = convolution(hidden).relu(), -(-n_frames // stride)
-            padding = torch.arange(hidden.shape[-1], device=hidden.device) >= n_frames[:, None]
-            hidden = hidden.masked_fill(padding[:, None, None], 0.0)
+            in_padding = torch.arange(hidden.shape[-1], device=hidden.device) >= n_frames[:, None]
+            hidden = hidden.masked_fill(in_padding[:, None, None], 0.0)
         return hidden.flatten(1, 2).transpose(1, 2), n_frames

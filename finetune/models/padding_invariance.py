@@ -1,8 +1,9 @@
-"""Batches that do not change what a model says: padding kept out of normalisation and positional convolutions.
+"""Padding invariance: an utterance gets the same logits in a padded batch as alone.
 
-wav2vec2-base and its kin normalise each channel of their first convolution over the whole, padded utterance, so that
-padding moves every logit. Here the statistics are taken over valid frames; parameters and their names stay, so that a
-model saved afterwards is a plain transformers model.
+Two parts of transformers' models let padding change the logits: group normalisation in the feature encoder
+(wav2vec2-base, HuBERT base, WavLM base ...), whose statistics are taken over the whole padded utterance, and several
+positional convolutions in a row (data2vec-audio), whose biases fill the padding that the next one reads. Both are
+replaced in place. Parameters and their names stay, so a model saved afterwards is a plain transformers model.
 """
 
 from typing import Any
@@ -10,24 +11,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from finetune.models.fast.cpu import FastFeatureEncoder
+
 
 class ValidGroupNorm(nn.GroupNorm):
-    """GroupNorm with one group a channel whose statistics leave padding out.
+    """GroupNorm with one group for each channel, whose statistics are taken over valid frames only.
 
-    `valid` holds the valid frames of each utterance of the batch at hand [batch], None where nothing is padded.
+    valid: valid frames of each utterance of the next batch [batch]; None: all frames.
     """
 
     valid: Tensor | None = None
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """hidden: [batch, channels, frames]. Returns the same shape; what lies in the padding means nothing."""
+        """hidden: [batch, channels, frames]. Returns the same shape; frames in the padding are undefined."""
         if self.valid is None:
             return super().forward(hidden)
         positions = torch.arange(hidden.shape[-1], device=hidden.device)
         valid = (positions < self.valid[:, None]).float()  # [batch, frames]
         frames = self.valid[:, None, None]
         values = hidden.float()
-        # the longest tensors of the model: each pass over them counts, so that sums are products with the mask
+        # the longest tensors of the model, where each pass over them takes time: sums are products with the mask
         with torch.autocast(hidden.device.type, enabled=False):
             centred = (values - values @ valid[:, :, None] / frames).mul_(valid[:, None])
         variance = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / frames
@@ -35,43 +38,49 @@ class ValidGroupNorm(nn.GroupNorm):
         return torch.addcmul(self.bias[:, None], centred, scale).to(hidden.dtype)
 
 
-class ValidFrames:
-    """Tells a model's parts how long each utterance of a batch is, where padding would otherwise leak into speech.
+class PaddingInvariance:
+    """Makes a *ForCTC model of transformers padding-invariant; `set_lengths` announces each padded batch.
 
-    Two places leak: group normalisation in the feature encoder (wav2vec2-base, HuBERT base, WavLM base ...), and
-    positional convolutions one after another (data2vec-audio), whose biases fill the padding that the next one reads.
-    Everything else is exact as it comes, and left alone. A pass that is run again for its gradients (checkpointing)
-    finds the lengths of its own batch, as they stay until the next one.
+    The model's first GroupNorm becomes a ValidGroupNorm, its `_get_feature_vector_attention_mask` returns the announced
+    frames, and hooks zero the padding between positional convolutions. A forward pass without `set_lengths` before it
+    is a plain call of the model: all of its batch counts as valid. Gradient checkpointing finds the lengths of its own
+    batch, as they stay until the next forward pass.
     """
 
     def __init__(self, model: Any) -> None:
-        first = model.base_model.feature_extractor.conv_layers[0]
+        self._base = model.base_model
+        first = self._base.feature_extractor.conv_layers[0]
         self._norm: ValidGroupNorm | None = None
-        before = getattr(first, "layer_norm", None)
-        if isinstance(before, nn.GroupNorm):
-            self._norm = ValidGroupNorm(before.num_groups, before.num_channels, before.eps)
-            self._norm.weight, self._norm.bias = before.weight, before.bias  # frozen where they were
+        original = getattr(first, "layer_norm", None)
+        if isinstance(original, nn.GroupNorm):
+            self._norm = ValidGroupNorm(original.num_groups, original.num_channels, original.eps)
+            self._norm.weight, self._norm.bias = original.weight, original.bias  # the same parameters, frozen or not
             first.layer_norm = self._norm
         (self._kernel,), (self._stride,) = first.conv.kernel_size, first.conv.stride
         self._n_frames: Tensor | None = None
         self._announced = False
-        model.base_model.register_forward_pre_hook(self._begin)
-        self._plain_mask = model.base_model._get_feature_vector_attention_mask
-        if not getattr(model.config, "add_adapter", False):  # else frames are fewer than what is masked
-            model.base_model._get_feature_vector_attention_mask = self._mask
-        positional = model.base_model.encoder.pos_conv_embed
+        self._base.register_forward_pre_hook(self._begin)
+        self._original_mask = self._base._get_feature_vector_attention_mask
+        if not getattr(model.config, "add_adapter", False):  # an adapter's output has fewer frames than are masked
+            self._base._get_feature_vector_attention_mask = self._mask
+        positional = self._base.encoder.pos_conv_embed
         for layer in list(getattr(positional, "layers", []))[1:]:
-            layer.register_forward_pre_hook(self._without_padding)
+            layer.register_forward_pre_hook(self._zero_padding)
 
-    def of(self, n_samples: Tensor, n_frames: Tensor) -> None:
-        """For the next forward pass: valid samples and latent frames of each utterance, both [batch]."""
+    def set_lengths(self, n_samples: Tensor, n_frames: Tensor) -> None:
+        """Announces the lengths of the next forward pass's utterances.
+
+        n_samples: valid samples [batch]; n_frames: valid latent frames [batch]; both on the model's device.
+        """
         self._announced = True
         self._n_frames = n_frames
         if self._norm is not None:
             self._norm.valid = (n_samples - self._kernel) // self._stride + 1
+        if isinstance(self._base.feature_extractor, FastFeatureEncoder):
+            self._base.feature_extractor.n_samples = n_samples.tolist()
 
     def _begin(self, *_: object) -> None:
-        """A pass that nobody announced is a plain call of the model: all of its batch counts as valid."""
+        """Before each forward pass: forgets the lengths of the batch before, unless new ones were announced."""
         if not self._announced:
             self._n_frames = None
             if self._norm is not None:
@@ -79,15 +88,15 @@ class ValidFrames:
         self._announced = False
 
     def _mask(self, n_frames: int, attention_mask: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """[batch, frames], whether each is valid: transformers counts samples to know what was announced."""
+        """Whether each frame is valid [batch, n_frames], in place of transformers' count from the attention mask."""
         if self._n_frames is None:
-            return self._plain_mask(n_frames, attention_mask, *args, **kwargs)  # type: ignore[no-any-return]
+            return self._original_mask(n_frames, attention_mask, *args, **kwargs)  # type: ignore[no-any-return]
         return torch.arange(n_frames, device=attention_mask.device) < self._n_frames[:, None]
 
-    def _without_padding(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """hidden: [batch, channels, frames], 0 beyond each utterance."""
+    def _zero_padding(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """inputs: one tensor [batch, channels, frames]; returned with zeros in the padding."""
         (hidden,) = inputs
         if self._n_frames is None:
             return inputs
-        beyond = torch.arange(hidden.shape[-1], device=hidden.device) >= self._n_frames[:, None]
-        return (hidden.masked_fill(beyond[:, None], 0.0),)
+        in_padding = torch.arange(hidden.shape[-1], device=hidden.device) >= self._n_frames[:, None]
+        return (hidden.masked_fill(in_padding[:, None], 0.0),)

@@ -1,4 +1,4 @@
-"""What is hidden from a model while it trains: wav2vec 2.0's latent masks, and dropout that is cheap on a CPU."""
+"""Regularisation while training: wav2vec 2.0's masks over latent frames and channels, and a dropout fast on a CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,70 +12,83 @@ from preprocessing.augment.spec_augment import latent_channel_mask, latent_time_
 
 
 class LatentMasks:
-    """Takes the masking of a transformers model over; outside `drawn` nothing is hidden, whatever its mode."""
+    """wav2vec 2.0's masking (Baevski et al. 2020, section 3.1 and appendix B), in place of the model's own.
+
+    transformers draws masks by NumPy's global generator, over the whole padded batch, in every training pass. Here a
+    torch generator draws them within each utterance's valid frames, and only inside `applied`: the model's
+    `_mask_hidden_states` is replaced.
+    """
 
     def __init__(self, model: Any, config: ModelConfig) -> None:
         self._config = config
         self._embedding: Any = getattr(model.base_model, "masked_spec_embed", None)
         self._generator: torch.Generator | None = None
         self._n_frames: Tensor | None = None
-        model.base_model._mask_hidden_states = self._hide
+        model.base_model._mask_hidden_states = self._masked
 
     @contextmanager
-    def drawn(self, n_frames: Tensor, generator: torch.Generator | None) -> Iterator[None]:
-        """For one forward pass over utterances of n_frames [batch], on the CPU; a generator of None hides nothing."""
+    def applied(self, n_frames: Tensor, generator: torch.Generator | None) -> Iterator[None]:
+        """A context in which the model's forward pass is masked.
+
+        n_frames: valid latent frames of each utterance of the batch [batch], on the CPU. generator: draws the masks, on
+        the CPU; None masks nothing.
+        """
         self._generator, self._n_frames = generator, n_frames
         try:
             yield
         finally:
             self._generator = None
 
-    def _hide(self, hidden: Tensor, **_: Any) -> Tensor:
-        """hidden: [batch, frames, channels]; what transformers passes besides is not needed."""
+    def _masked(self, hidden: Tensor, **_: Any) -> Tensor:
+        """hidden [batch, frames, channels] with the mask embedding in masked frames and 0 in masked channels."""
         generator, config = self._generator, self._config
         if generator is None or self._n_frames is None:
             return hidden
         size, n_frames, n_channels = hidden.shape
-        if config.mask_time_probability > 0:
+        if config.mask_time_prob > 0:
             frames = latent_time_mask(
                 self._n_frames,
                 n_frames,
-                mask_probability=config.mask_time_probability,
+                mask_probability=config.mask_time_prob,
                 mask_length=config.mask_time_length,
                 generator=generator,
             )
             frames = frames.to(hidden.device, non_blocking=True)
             hidden = torch.where(frames[..., None], self._embedding.to(hidden.dtype), hidden)
-        if config.mask_channel_probability > 0:
+        if config.mask_feature_prob > 0:
             channels = latent_channel_mask(
                 size,
                 n_channels,
-                mask_probability=config.mask_channel_probability,
-                mask_length=config.mask_channel_length,
+                mask_probability=config.mask_feature_prob,
+                mask_length=config.mask_feature_length,
                 generator=generator,
             )
             hidden = hidden.masked_fill(channels.to(hidden.device, non_blocking=True)[:, None], 0.0)
         return hidden
 
 
-STEPS = 2**16  # of a 16-bit draw; a probability is met to half a step
+DRAW_LEVELS = 2**16  # values of a 16-bit draw: a probability is met to half of 1 / DRAW_LEVELS
 
 
 class BitDropout(nn.Dropout):
-    """nn.Dropout from 16-bit draws of torch's generator, so that a resumed run draws the same."""
+    """nn.Dropout that on a CPU draws 16 bits an element, four elements a number of torch's global generator.
+
+    nn.Dropout draws a number an element there, which takes longer than the layers around it. On other devices it is
+    nn.Dropout.
+    """
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Any shape. Each element is 0 with probability p, else divided by the probability of being kept."""
-        dropped = round(self.p * STEPS)
-        if not self.training or dropped in (0, STEPS) or hidden.device.type != "cpu":
+        """hidden (any shape) with each element 0 with probability p, else divided by 1 - p; unchanged in evaluation."""
+        dropped = round(self.p * DRAW_LEVELS)
+        if not self.training or dropped in (0, DRAW_LEVELS) or hidden.device.type != "cpu":
             return super().forward(hidden)
         draws = torch.empty(-(-hidden.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        kept = draws.view(torch.int16)[: hidden.numel()].view(hidden.shape) >= dropped - STEPS // 2
-        return hidden * kept.to(hidden.dtype).mul_(STEPS / (STEPS - dropped))
+        kept = draws.view(torch.int16)[: hidden.numel()].view(hidden.shape) >= dropped - DRAW_LEVELS // 2
+        return hidden * kept.to(hidden.dtype).mul_(DRAW_LEVELS / (DRAW_LEVELS - dropped))
 
 
-def draw_cheaply(model: nn.Module) -> None:
-    """Let every nn.Dropout of a model draw so."""
+def use_bit_dropout(model: nn.Module) -> None:
+    """Replaces every nn.Dropout of a model by a BitDropout of the same probability, in place."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:

@@ -1,7 +1,8 @@
-"""Which part of a CTC model is trained: all but the feature encoder, LoRA beside the attention, or language adapters.
+"""Selects the trained part of a CTC model: all but the feature encoder, LoRA at the attention, or language adapters.
 
-Whatever was trained, what is saved is a plain transformers model: LoRA's matrices are added into the weights that they
-stand beside. MMS's adapters (Pratap et al. 2023, arXiv 2305.13516, section 4.1) are part of that model already.
+Saved models are plain transformers models in each case: LoRA's matrices (Hu et al. 2021, arXiv 2106.09685) are merged
+into the weights that they were added to, and the adapters of MMS (Pratap et al. 2023, arXiv 2305.13516, section 4.1)
+are part of the plain model.
 """
 
 from typing import Any
@@ -15,8 +16,11 @@ from preprocessing.cli.errors import UsageError
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")  # every projection of the attention
 
 
-def choose_trained(model: Any, config: ModelConfig) -> None:
-    """Freeze what the configuration leaves as it is. Raises UsageError where the model has no such part."""
+def select_trainable_parameters(model: Any, config: ModelConfig) -> None:
+    """Sets `requires_grad` of a *ForCTC model as --model.adapters_only, lora_rank and freeze_feature_encoder ask.
+
+    LoRA's matrices are added to the model. Raises UsageError for adapters of a model that has none.
+    """
     if config.adapters_only:
         _train_adapters(model, config)
     elif config.lora_rank > 0:
@@ -39,13 +43,13 @@ def _train_adapters(model: Any, config: ModelConfig) -> None:
 
 
 def _add_lora(model: Any, config: ModelConfig) -> None:
-    """Low-rank matrices beside the attention's projections (Hu et al. 2021, arXiv 2106.09685), and the head whole."""
+    """Low-rank matrices at the attention's projections; the output layer is trained whole, all else frozen."""
     from peft import LoraConfig, inject_adapter_in_model
 
     head_trained = [parameter.requires_grad for parameter in model.lm_head.parameters()]
     settings = LoraConfig(
         r=config.lora_rank,
-        lora_alpha=round(config.lora_rank * config.lora_scale),
+        lora_alpha=2 * config.lora_rank if config.lora_alpha is None else config.lora_alpha,
         lora_dropout=config.dropout,
         target_modules=list(LORA_TARGETS),
     )
@@ -55,8 +59,8 @@ def _add_lora(model: Any, config: ModelConfig) -> None:
 
 
 @torch.no_grad()
-def plain_state(model: Any) -> dict[str, Tensor]:
-    """The model's weights under the names of the plain model, LoRA's matrices added in."""
+def merged_state_dict(model: Any) -> dict[str, Tensor]:
+    """The model's state dict under the plain model's names, with LoRA's matrices added to the weights."""
     from peft.tuners.lora import LoraLayer
 
     layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}

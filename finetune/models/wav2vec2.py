@@ -1,7 +1,8 @@
-"""wav2vec 2.0 with a CTC head, and any other *ForCTC of transformers built alike (HuBERT, WavLM, data2vec-audio).
+"""The wav2vec2 family: any *ForCTC model of transformers built as wav2vec 2.0 (Baevski et al. 2020), among them
+HuBERT, WavLM, data2vec-audio, XLS-R and MMS.
 
-Loads from a folder or the Hub by id, trains under the waveform and text contracts of `preprocessing`, and saves a plain
-transformers folder. An utterance's logits are the same in a padded batch and alone (`models.exact`).
+A model comes from a folder, the Hub or random weights, and is saved as a plain transformers folder. An utterance has
+the same logits in a padded batch as alone (`padding_invariance`).
 """
 
 import re
@@ -13,45 +14,83 @@ import torch
 from torch import Tensor, nn
 
 from finetune.config import ModelConfig
-from finetune.models.base import Batch, Example
-from finetune.models.ctc import CTCPass, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
-from finetune.models.fast.gpu import arrange_for_gpu
-from finetune.models.padding_invariance import ValidFrames
-from finetune.models.regularisation import LatentMasks, draw_cheaply
-from finetune.models.trainable_parameters import choose_trained, plain_state
+from finetune.models.base import Batch, Example, Publication
+from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
+from finetune.models.fast import gpu
+from finetune.models.padding_invariance import PaddingInvariance
+from finetune.models.regularisation import LatentMasks, use_bit_dropout
+from finetune.models.trainable_parameters import merged_state_dict, select_trainable_parameters
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
 from preprocessing.units import Vocabulary
 
+PUBLICATION = Publication(
+    title="A CTC model of transformers",
+    library="transformers",
+    tags=("wav2vec2", "ctc"),
+    files=(
+        "*.safetensors",
+        "model.safetensors.index.json",
+        "config.json",
+        "preprocessor_config.json",
+        "vocab.json",
+        "units.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+    ),
+    model_input="the waveform, as the model's own feature extractor makes it",
+    settings=(
+        "vocabulary",
+        "freeze_feature_encoder",
+        "mask_time_prob",
+        "mask_time_length",
+        "mask_feature_prob",
+        "dropout",
+        "attention_dropout",
+        "lora_rank",
+        "adapters_only",
+    ),
+    usage="""\
+from transformers import pipeline
 
-class CTCModule(CTCPass):
-    """The training pass of a *ForCTC model: waveforms -> summed CTC loss in float32."""
+recognise = pipeline("automatic-speech-recognition", model="REPO")
+print(recognise("speech.wav")["text"])""",
+)
+
+
+class Wav2Vec2Module(CTCModule):
+    """The training pass of a *ForCTC model: waveforms -> the CTC losses summed over the batch, a float32 scalar."""
 
     def __init__(self, model: Any, config: ModelConfig, *, blank: int) -> None:
         super().__init__(model, blank=blank)
-        self._valid_frames = ValidFrames(model)
+        self._padding_invariance = PaddingInvariance(model)
         self._masks = LatentMasks(model, config)
-        arrange_for_gpu(model)
+        gpu.replace_convolutions(model)  # on a CPU they compute as transformers does
 
     def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """The transformer's output [batch, frames, channels]; the generator draws latent masks."""
+        """The transformer's output [batch, frames, channels]. `generator` draws the masks; None masks nothing."""
         frames = self.frames(torch.tensor(batch.n_samples))
         attention_mask = None
-        if any(n != batch.inputs.shape[-1] for n in batch.n_samples):  # else a plain call is exact, and faster
+        if any(n != batch.inputs.shape[-1] for n in batch.n_samples):  # else no padding: a plain call is faster
             positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
             attention_mask = (positions < batch.lengths[:, None]).long()
-            self._valid_frames.of(batch.lengths, frames.to(batch.inputs.device, non_blocking=True))
-        with self._masks.drawn(frames, generator):
+            self._padding_invariance.set_lengths(batch.lengths, frames.to(batch.inputs.device, non_blocking=True))
+        with self._masks.applied(frames, generator):
             return self.model.base_model(batch.inputs, attention_mask=attention_mask).last_hidden_state  # type: ignore[no-any-return]
 
     def frames(self, n_samples: Tensor) -> Tensor:
-        """Valid frames of each utterance [batch] from its samples [batch]."""
+        """Valid output frames of each utterance [batch], from its samples [batch]."""
         return self.model._get_feat_extract_output_lengths(n_samples).to(torch.long)  # type: ignore[no-any-return]
 
 
-class Wav2Vec2(CTCRecogniser):
-    """A *ForCTC model with its vocabulary and its feature extractor."""
+class Wav2Vec2Recogniser(CTCRecogniser):
+    """A *ForCTC model with its vocabulary and its feature extractor.
+
+    Raises InputError where the model is not for 16 kHz, UsageError where the configuration trains a part that it lacks.
+    """
 
     def __init__(self, config: ModelConfig, model: Any, vocabulary: Vocabulary, feature_extractor: Any) -> None:
         self._feature_extractor = feature_extractor
@@ -59,42 +98,48 @@ class Wav2Vec2(CTCRecogniser):
             raise InputError(
                 f"{config.base}: expects {feature_extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another base"
             )
-        choose_trained(model, config)
-        draw_cheaply(model)
-        if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        if config.compile:
-            model.base_model.encoder.compile(dynamic=True)
+        select_trainable_parameters(model, config)
+        use_bit_dropout(model)
         self._lora = config.lora_rank > 0
-        super().__init__(CTCModule(model, config, blank=vocabulary.blank), vocabulary)
+        super().__init__(Wav2Vec2Module(model, config, blank=vocabulary.blank), vocabulary)
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
         return Example(index, model_input(waveform, self._feature_extractor.do_normalize), labels, len(waveform))
 
+    def gradient_checkpointing_enable(self) -> None:
+        self.module.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def compile(self) -> None:
+        self.module.model.base_model.encoder.compile(dynamic=True)
+
     def layers_above(self, parameter: str) -> int:
-        """The output layer has none above it, the top transformer layer one, what feeds the lowest one the most."""
+        """0 for the output layer, 1 for the top transformer layer, their number + 1 for what feeds the lowest."""
         layers = len(self.module.model.base_model.encoder.layers)
-        place = re.search(r"encoder\.layers\.(\d+)\.", parameter)
-        if place is not None:
-            return layers - int(place[1])
+        layer = re.search(r"encoder\.layers\.(\d+)\.", parameter)
+        if layer is not None:
+            return layers - int(layer[1])
         return 0 if ".lm_head." in parameter else layers + 1
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        ctc = self._bare(module)
-        ctc.model.save_pretrained(folder, state_dict=plain_state(ctc.model) if self._lora else None)
+        model = self._unwrap(module).model
+        model.save_pretrained(folder, state_dict=merged_state_dict(model) if self._lora else None)
         self.vocabulary.save(folder)
         self._feature_extractor.save_pretrained(folder)
 
 
 def model_input(waveform: Tensor, normalise: bool) -> Tensor:
-    """What Wav2Vec2FeatureExtractor makes of one waveform [samples]."""
+    """A waveform [samples] as Wav2Vec2FeatureExtractor hands it to the model, [samples] float32.
+
+    normalise: the extractor's `do_normalize`: to zero mean and unit variance.
+    """
     return normalise_waveform(waveform) if normalise else waveform
 
 
-def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
-    """The recogniser that a configuration names; `labels` are the normalised training texts.
+def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Recogniser:
+    """The recogniser that a configuration describes (see `Recogniser`); `labels` are the normalised training texts.
 
-    Raises InputError when the base cannot be loaded or lacks a vocabulary that it should keep.
+    Raises InputError where the base cannot be loaded or lacks a vocabulary that it should keep, UsageError on keys of
+    --model.scratch that Wav2Vec2Config does not have.
     """
     torch.manual_seed(seed)
     if config.scratch is not None:
@@ -111,7 +156,7 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
             config.base,
             dtype=torch.float32,
             ignore_mismatched_sizes=new,
-            attn_implementation=None if config.attention == "auto" else config.attention,
+            attn_implementation=None if config.attn_implementation == "auto" else config.attn_implementation,
             **_regularisation(config),
             **changes,
         )
@@ -121,10 +166,10 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2:
             "expected a transformers folder or Hub id: check the name and the network"
         ) from error
     extend_head(model, len(vocabulary.units))
-    return Wav2Vec2(config, model, vocabulary, feature_extractor)
+    return Wav2Vec2Recogniser(config, model, vocabulary, feature_extractor)
 
 
-def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2:
+def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2Recogniser:
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     assert config.scratch is not None
@@ -136,14 +181,16 @@ def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2:
         )
         model = Wav2Vec2ForCTC(settings)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"--model.scratch: {error}; expected keys of Wav2Vec2Config: mend them") from None
+        raise UsageError(f"--model.scratch: {error}; expected keys of Wav2Vec2Config: correct them") from None
     feature_extractor = Wav2Vec2FeatureExtractor(return_attention_mask=settings.feat_extract_norm == "layer")
-    return Wav2Vec2(config, model, vocabulary, feature_extractor)
+    return Wav2Vec2Recogniser(config, model, vocabulary, feature_extractor)
 
 
 def _regularisation(config: ModelConfig) -> dict[str, Any]:
-    """layerdrop is 0: it breaks gradient synchronisation over several devices. The mask's probability is told so that
-    the model has an embedding for masked frames; which frames are masked is drawn by us, within each utterance.
+    """The keys of a transformers configuration for dropout and masks.
+
+    layerdrop is 0, as it breaks gradient synchronisation over several devices. `mask_time_prob` only makes the model
+    keep an embedding for masked frames: LatentMasks draws which frames are masked.
     """
     return {
         "attention_dropout": config.attention_dropout,
@@ -152,8 +199,8 @@ def _regularisation(config: ModelConfig) -> dict[str, Any]:
         "final_dropout": config.dropout,
         "feat_proj_dropout": 0.0,
         "layerdrop": 0.0,
-        "mask_time_prob": config.mask_time_probability,
+        "mask_time_prob": config.mask_time_prob,
         "mask_time_length": config.mask_time_length,
-        "mask_feature_prob": config.mask_channel_probability,
-        "mask_feature_length": config.mask_channel_length,
+        "mask_feature_prob": config.mask_feature_prob,
+        "mask_feature_length": config.mask_feature_length,
     }

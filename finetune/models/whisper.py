@@ -1,10 +1,10 @@
-"""Whisper through openai-whisper's own module: cross-entropy on its tokenizer, saved as `whisper.load_model` loads it.
+"""The Whisper family: openai-whisper's module and tokenizer (Radford et al. 2022), trained by cross-entropy.
 
-The encoder always sees a full window. Its positions are fixed sinusoids, so a window below 30 s while training changes
-nothing in the saved checkpoint but what the weights have seen. Texts are trained without timestamps.
+Checkpoints are saved as `whisper.load_model` reads them. The encoder always takes a full window; its positions are
+fixed sinusoids, so training with a window below 30 s changes nothing in the saved checkpoint's format. Texts have no
+timestamps.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,9 +18,18 @@ from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, get_tokenizer
 
 from finetune.config import ModelConfig
-from finetune.models.base import IGNORED_LABEL, Batch, Example, Heard, Judged, Recogniser
+from finetune.models.base import (
+    IGNORED_LABEL,
+    Batch,
+    EvaluationOutput,
+    Example,
+    Hypothesis,
+    Publication,
+    Recogniser,
+)
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
+from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import Features, LogMel
 from preprocessing.features.whisper import HOP_LENGTH
@@ -29,9 +38,24 @@ FRAMES_PER_SECOND = 50  # of the encoder, after its stride of 2 over 10 ms frame
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
 CHECKPOINT = "whisper.pt"
 
+PUBLICATION = Publication(
+    title="A Whisper checkpoint for openai-whisper",
+    library="openai-whisper",
+    tags=("whisper",),
+    files=(CHECKPOINT,),
+    model_input="openai-whisper's log-mel spectrogram",
+    settings=("language", "freeze_feature_encoder", "spec_augment", "context_seconds"),
+    usage="""\
+import whisper
+from huggingface_hub import hf_hub_download
+
+model = whisper.load_model(hf_hub_download("REPO", "whisper.pt"))
+print(model.transcribe("speech.wav", temperature=0)["text"])""",
+)
+
 
 class WhisperModule(nn.Module):
-    """The training pass: log-mel windows -> summed cross-entropy in float32."""
+    """The training pass of Whisper: log-mel windows -> cross-entropy summed over all tokens, a float32 scalar."""
 
     def __init__(self, model: Whisper, spec_augment: SpecAugment | None = None) -> None:
         super().__init__()
@@ -39,18 +63,21 @@ class WhisperModule(nn.Module):
         self.spec_augment = spec_augment
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """Labels hold the whole sequence, start to end of text; each token is predicted from those before it."""
+        """The loss of a batch of windows [batch, n_mels, frames], in training mode masked by the generator's draws.
+
+        Labels hold the whole token sequence, start to end of text: each token is predicted from those before it.
+        """
         return self.loss(batch, self.model.encoder(self._masked(batch, generator)))
 
     def loss(self, batch: Batch, audio_features: Tensor) -> Tensor:
-        """The same from the encoder's output [batch, frames, channels]."""
+        """The same from the encoder's output for the batch [batch, frames, channels]."""
         logits = self.model.decoder(batch.labels.clamp(min=0)[:, :-1], audio_features)
         return nn.functional.cross_entropy(
             logits.float().flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
         )
 
     def _masked(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """Log-mel windows [batch, n_mels, frames]; while training, SpecAugment's warp and masks over what is speech."""
+        """The windows [batch, n_mels, frames]; in training mode with SpecAugment's warp and masks over their speech."""
         if self.spec_augment is None or not self.training or generator is None:
             return batch.inputs
         longest = batch.inputs.shape[-1]
@@ -59,7 +86,7 @@ class WhisperModule(nn.Module):
 
 
 class WhisperRecogniser(Recogniser):
-    """A Whisper model, its tokenizer and its window."""
+    """A Whisper model with its tokenizer, its language and its window."""
 
     def __init__(self, config: ModelConfig, model: Whisper) -> None:
         policy = config.spec_augment
@@ -77,8 +104,10 @@ class WhisperRecogniser(Recogniser):
                 convolution.requires_grad_(False)
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
-        """A full window. openai-whisper fills it in two ways, and a checkpoint meets both: `decode` is given silence
-        after the waveform, `transcribe` puts zeros after the log-mel; examples take them by turns.
+        """The log-mel of a full window [n_mels, frames].
+
+        openai-whisper fills a window in two ways, so examples of even and odd index take them by turns: silence after
+        the waveform, as for `whisper.decode`, or zeros after the log-mel, as in `whisper.transcribe`.
         """
         n_frames = 2 * round(self._window_seconds * FRAMES_PER_SECOND)
         silence = nn.functional.pad(waveform, (0, round(self._window_seconds * SAMPLE_RATE) - len(waveform)))
@@ -92,37 +121,38 @@ class WhisperRecogniser(Recogniser):
         return (*self._tokenizer.sot_sequence_including_notimestamps, *tokens, self._tokenizer.eot)
 
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
-        longest = self._window_seconds * SAMPLE_RATE
-        return n_samples <= longest and len(labels) <= int(self.module.model.dims.n_text_ctx)
+        window = self._window_seconds * SAMPLE_RATE
+        return n_samples <= window and len(labels) <= int(self.module.model.dims.n_text_ctx)
 
-    def unusable(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str) -> str | None:
         if n_samples > self._window_seconds * SAMPLE_RATE:
             return (
                 f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the window, {self._window_seconds:g} s: cut "
                 "it, or raise --model.context_seconds"
             )
-        n_tokens, most = len(self.encode(text)), self.module.model.dims.n_text_ctx
-        return f"{n_tokens} tokens; expected at most {most}: cut the utterance" if n_tokens > most else None
+        n_tokens, maximum = len(self.encode(text)), self.module.model.dims.n_text_ctx
+        return f"{n_tokens} tokens; expected at most {maximum}: cut the utterance" if n_tokens > maximum else None
 
     def check_labels(self, texts: Sequence[str]) -> None:
-        """Whisper's byte-level tokenizer holds every text."""
+        """Never raises: Whisper's byte-level tokenizer writes every text."""
 
     @torch.inference_mode()
-    def judge(self, module: nn.Module, batch: Batch) -> Judged:
-        bare = self._bare(module)
-        audio_features = bare.model.encoder(batch.inputs)
+    def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
+        unwrapped = self._unwrap(module)
+        audio_features = unwrapped.model.encoder(batch.inputs)
         options = whisper.DecodingOptions(language=self._language, without_timestamps=True, temperature=0.0, fp16=False)
-        decoded = whisper.decode(bare.model, audio_features.float(), options)  # autocast's 16 bits it would refuse
-        return Judged(float(bare.loss(batch, audio_features)), [Heard(result.text, None) for result in decoded])
+        results = whisper.decode(unwrapped.model, audio_features.float(), options)  # it refuses autocast's 16 bits
+        hypotheses = [Hypothesis(result.text, None) for result in results]
+        return EvaluationOutput(float(unwrapped.loss(batch, audio_features)), hypotheses)
 
     @staticmethod
-    def _bare(module: nn.Module) -> WhisperModule:
-        bare = extract_model_from_parallel(module)
-        assert isinstance(bare, WhisperModule)
-        return bare
+    def _unwrap(module: nn.Module) -> WhisperModule:
+        unwrapped = extract_model_from_parallel(module)
+        assert isinstance(unwrapped, WhisperModule)
+        return unwrapped
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        model = self._bare(module).model
+        model = self._unwrap(module).model
         folder.mkdir(parents=True, exist_ok=True)
         save_checkpoint(folder / CHECKPOINT, model)
 
@@ -131,7 +161,9 @@ class WhisperRecogniser(Recogniser):
 
 
 def _language(config: ModelConfig, model: Whisper) -> str:
-    """The code of the language that is trained. Raises UsageError where the model lacks it, or nothing says it."""
+    """The code of the language to train, "en" for an English-only model. Raises UsageError where the model does not
+    know --model.language, or a multilingual one is given none.
+    """
     given, origin = config.language, config.base or "--model.scratch"
     if not model.is_multilingual:
         if given not in (None, "en"):
@@ -151,19 +183,21 @@ def _language(config: ModelConfig, model: Whisper) -> str:
 
 
 def save_checkpoint(path: Path, model: Whisper) -> None:
-    """{"dims", "model_state_dict"} in half precision with all 30 s of positions, as OpenAI publishes it."""
+    """Writes {"dims", "model_state_dict"} in half precision with the positions of all 30 s, as OpenAI publishes it.
+
+    `path` is replaced only once the file is whole.
+    """
     weights = {name: weight.half() for name, weight in model.state_dict().items()}
     weights["encoder.positional_embedding"] = sinusoids(FULL_CONTEXT, model.dims.n_audio_state).half()
     dims = asdict(replace(model.dims, n_audio_ctx=FULL_CONTEXT))
-    beside = path.with_name(path.name + ".partial")
-    torch.save({"dims": dims, "model_state_dict": weights}, beside)
-    os.replace(beside, path)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        torch.save({"dims": dims, "model_state_dict": weights}, file)
 
 
 def build(config: ModelConfig, _labels: Sequence[str], seed: int) -> WhisperRecogniser:
-    """The recogniser that a configuration names; its tokenizer is Whisper's own, whatever the labels.
+    """The recogniser that a configuration describes (see `Recogniser`); its tokenizer is Whisper's own.
 
-    Raises UserError when the base or the dimensions cannot be used.
+    Raises InputError where the base cannot be loaded, UsageError on keys or values that cannot be used.
     """
     torch.manual_seed(seed)
     context = round(config.context_seconds * FRAMES_PER_SECOND)
@@ -183,7 +217,10 @@ def build(config: ModelConfig, _labels: Sequence[str], seed: int) -> WhisperReco
 
 
 def load_model(reference: str) -> Whisper:
-    """A size's name, a .pt file, or the folder of a run, in float32 on the CPU. Raises InputError if there is none."""
+    """A Whisper model in float32 on the CPU, from a size's name, a .pt file, or the folder of a run.
+
+    Raises InputError where it cannot be loaded.
+    """
     path = Path(reference)
     try:
         return whisper.load_model(str(path / CHECKPOINT if path.is_dir() else path), device="cpu").float()
@@ -195,6 +232,7 @@ def load_model(reference: str) -> Whisper:
 
 
 def _with_context(model: Whisper, context: int) -> Whisper:
+    """The model with the first `context` encoder positions only."""
     if context == model.dims.n_audio_ctx:
         return model
     shorter = Whisper(replace(model.dims, n_audio_ctx=context))

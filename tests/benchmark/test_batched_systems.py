@@ -1,4 +1,4 @@
-"""CTC systems in batches, with faster convolutions: every family's outcome is transformers' own for each utterance."""
+"""CTC systems in batches: every family's outcome is transformers' own for each utterance."""
 
 import itertools
 from pathlib import Path
@@ -16,7 +16,6 @@ from benchmark.systems import wav2vec2
 from benchmark.systems.base import LoadOptions, SystemSpec
 from benchmark.systems.ctc import alike
 from benchmark.systems.wav2vec2 import Wav2Vec2System
-from finetune.models.fast.cpu import FastFeatureEncoder, FastPositions, speed_up
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
 from preprocessing.units import Vocabulary
@@ -72,46 +71,6 @@ def test_paths_keep_their_order(kind: str, tmp_path: Path) -> None:
         alone = [plain(normalise_waveform(row)[None]).logits[0].argmax(-1).tolist() for row in waveforms()]
     assert [path.tolist() for path in system.forward(system.features(waveforms()))] == alone
     assert len({tuple(path) for path in alone}) == len(LENGTHS)
-
-
-@pytest.mark.parametrize("seconds", [0.025, 0.0451, 3.3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_faster_feature_encoder_is_the_same(kind: str, seconds: float) -> None:
-    plain, fast = plain_model(kind).eval().base_model, plain_model(kind).eval()
-    assert "feature encoder as matrix products" in speed_up(fast)
-    assert isinstance(fast.base_model.feature_extractor, FastFeatureEncoder)
-    inputs = torch.randn(2, round(seconds * 16_000), generator=torch.Generator().manual_seed(2)) + 0.5
-    with torch.inference_mode():
-        expected = plain.feature_extractor(inputs)
-        torch.testing.assert_close(fast.base_model.feature_extractor(inputs), expected, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("frames", [1, 70, 385, 386, 1000])
-@pytest.mark.parametrize("kernel", [128, 101])
-def test_positions_by_spectra_are_the_same(frames: int, kernel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SMALL, "num_conv_pos_embeddings", kernel)
-    plain = plain_model("wav2vec2 group").eval().base_model.encoder.pos_conv_embed
-    hidden = torch.randn(2, frames, 48, generator=torch.Generator().manual_seed(3))
-    with torch.inference_mode():
-        torch.testing.assert_close(FastPositions(plain)(hidden), plain(hidden), atol=1e-4, rtol=1e-4)
-
-
-def test_what_is_unknown_stays_and_is_told() -> None:
-    model = plain_model("wav2vec2 group").eval()
-    model.base_model.feature_extractor.conv_layers[2].conv.padding = (1,)
-    original = model.base_model.feature_extractor
-    told = speed_up(model)
-    assert model.base_model.feature_extractor is original
-    assert "feature encoder as transformers has it (Wav2Vec2NoLayerNormConvLayer)" in told
-
-
-def test_what_differs_stays_and_is_told() -> None:
-    """An order of operations that the names of its layers do not tell."""
-    model = plain_model("wav2vec2 layer").eval()
-    model.base_model.feature_extractor.conv_layers[1].register_forward_hook(lambda _, __, hidden: hidden + 1)
-    original = model.base_model.feature_extractor
-    assert "(the faster one differs)" in speed_up(model)
-    assert model.base_model.feature_extractor is original
 
 
 def test_adapters_are_heard_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

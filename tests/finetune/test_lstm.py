@@ -12,7 +12,7 @@ from benchmark.systems.base import LoadOptions
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import build
 from finetune.models.base import Batch, pad_batch
-from finetune.models.lstm import LSTM, load
+from finetune.models.lstm import LSTMRecogniser, load
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import Features, GlobalNorm
@@ -26,19 +26,19 @@ ROWS = read_manifest(DEMO / "corpus" / "train.jsonl")[:3]
 TEXTS = [profile("librispeech")(row["text"]) for row in ROWS]
 
 
-def recogniser(**changes: object) -> LSTM:
+def recogniser(**changes: object) -> LSTMRecogniser:
     settings: dict[str, object] = {"family": "lstm", "scratch": SMALL, "dropout": 0.0} | changes
     built = build(ModelConfig(**settings), TEXTS, seed=0)  # type: ignore[arg-type]
-    assert isinstance(built, LSTM)
+    assert isinstance(built, LSTMRecogniser)
     return built
 
 
-def batch_for(ours: LSTM) -> Batch:
+def batch_for(ours: LSTMRecogniser) -> Batch:
     waveforms = [audio.load(DEMO / "corpus" / row["audio"]) for row in ROWS]
     return pad_batch([ours.prepare(i, waveform, ours.encode(TEXTS[i])) for i, waveform in enumerate(waveforms)])
 
 
-def learn(ours: LSTM, updates: int) -> None:
+def learn(ours: LSTMRecogniser, updates: int) -> None:
     batch = batch_for(ours)
     optimiser = torch.optim.AdamW(ours.module.parameters(), lr=3e-3, betas=(0.9, 0.98))
     ours.module.train()
@@ -54,7 +54,7 @@ def learn(ours: LSTM, updates: int) -> None:
 def test_three_utterances_are_learnt_by_heart_saved_and_benchmarked(tmp_path: Path) -> None:
     ours = recogniser()
     learn(ours, 100)
-    assert [heard.text for heard in ours.judge(ours.module, batch_for(ours)).heard] == TEXTS
+    assert [heard.text for heard in ours.evaluate(ours.module, batch_for(ours)).hypotheses] == TEXTS
     ours.save(tmp_path, ours.module)
     system = load_system(parse_models(f"lstm={tmp_path}")[0], LoadOptions(device="cpu", language=None))
     waveforms = [audio.load(DEMO / "corpus" / row["audio"]) for row in ROWS]
@@ -65,16 +65,16 @@ def test_three_utterances_are_learnt_by_heart_saved_and_benchmarked(tmp_path: Pa
     assert system.text(system.forward(system.features([torch.zeros(0)]))) == [""]
     again = recogniser(scratch=None, base=str(tmp_path))
     again.module.eval()
-    assert [heard.text for heard in again.judge(again.module, batch_for(again)).heard] == TEXTS
+    assert [heard.text for heard in again.evaluate(again.module, batch_for(again)).hypotheses] == TEXTS
     frozen = {name for name, parameter in again.module.named_parameters() if not parameter.requires_grad}
     assert frozen and all(".subsampling." in name for name in frozen)
     other = build(ModelConfig(family="lstm", base=str(tmp_path), vocabulary="new"), ["ÄÖÜ"], seed=0)
-    assert isinstance(other, LSTM)
+    assert isinstance(other, LSTMRecogniser)
     assert other.module.model.lm_head.out_features == len(other.vocabulary.units) != len(ours.vocabulary.units)
     assert torch.equal(other.module.model.norm_out.weight, ours.module.model.norm_out.weight)
 
 
-def seen(ours: LSTM, batch: Batch, generator: torch.Generator | None, *, training: bool = True) -> Features:
+def seen(ours: LSTMRecogniser, batch: Batch, generator: torch.Generator | None, *, training: bool = True) -> Features:
     """What the subsampling is given."""
     found: list[Features] = []
     hook = ours.module.model.subsampling.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
@@ -152,7 +152,7 @@ def test_layers_and_the_head_alone() -> None:
     ],
 )
 def test_what_cannot_be_trained_on(n_samples: int, text: str, reason: str | None) -> None:
-    found = recogniser().unusable(n_samples, text)
+    found = recogniser().rejection_reason(n_samples, text)
     assert found is None if reason is None else reason in str(found)
 
 
@@ -182,9 +182,9 @@ def test_a_base_of_another_family_is_named(tmp_path: Path) -> None:
 def test_latent_masks_are_refused_where_there_are_none(family: str) -> None:
     def config(**changes: object) -> TrainConfig:
         model = ModelConfig(family=family, scratch={}, **changes)  # type: ignore[arg-type]
-        return TrainConfig(output=DEMO, model=model, data=DataConfig(["x"], validation="x"))
+        return TrainConfig(output_dir=DEMO, model=model, data=DataConfig(["x"], validation="x"))
 
-    for changes in ({"mask_time_probability": 0.2}, {"mask_channel_probability": 0.1}, {"mask_time_length": 5}):
+    for changes in ({"mask_time_prob": 0.2}, {"mask_feature_prob": 0.1}, {"mask_time_length": 5}):
         with pytest.raises(UsageError, match=rf"model\.{next(iter(changes))} is .*{family} has none.*spec_augment"):
             config(**changes).check()
-    config(spec_augment="LD", mask_time_probability=0.0).check()
+    config(spec_augment="LD", mask_time_prob=0.0).check()

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import AutoModelForCTC
 
 from finetune.models.base import Example, pad_batch
-from finetune.models.lstm import LSTMPass
+from finetune.models.lstm import LSTMModule
 from finetune.models.lstm_ctc import BidirectionalLayer, LSTMConfig, LSTMForCTC, mirror_of
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
@@ -50,7 +50,7 @@ def examples() -> list[Example]:
 
 @kinds
 def test_batched_logits_equal_single_ones(kind: dict[str, object]) -> None:
-    ours = LSTMPass(model(kind).eval(), None, blank=0)
+    ours = LSTMModule(model(kind).eval(), None, blank=0)
     with torch.inference_mode():
         batched, frames = ours.log_probs(pad_batch(examples()))
         for row, example in enumerate(examples()):
@@ -61,7 +61,7 @@ def test_batched_logits_equal_single_ones(kind: dict[str, object]) -> None:
 
 @kinds
 def test_gradients_of_a_batch_are_the_sum_of_single_ones(kind: dict[str, object]) -> None:
-    batched, single = (LSTMPass(model(kind).train(), None, blank=0) for _ in range(2))
+    batched, single = (LSTMModule(model(kind).train(), None, blank=0) for _ in range(2))
     n_labels = sum(len(example.labels) for example in examples())  # the loop weighs by labels
     (batched(pad_batch(examples()), None) / n_labels).backward()
     for example in examples():
@@ -115,7 +115,7 @@ def test_transformers_loads_what_is_saved(kind: dict[str, object], tmp_path: Pat
 
 
 def test_lower_precision_keeps_the_loss() -> None:
-    ours = LSTMPass(model({}).eval(), None, blank=0)
+    ours = LSTMModule(model({}).eval(), None, blank=0)
     with torch.inference_mode():
         expected = ours(pad_batch(examples()), None)
         with torch.autocast("cpu", torch.bfloat16):

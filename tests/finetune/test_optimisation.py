@@ -33,7 +33,11 @@ def test_tri_stage_rises_holds_and_decays() -> None:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_rises_and_falls_and_moves_each_group_alike(schedule: str) -> None:
     config = OptimisationConfig(
-        max_steps=200, warmup_ratio=0.1, hold_ratio=0.2, lr_scheduler_type=schedule, layer_decay=0.5  # type: ignore[arg-type]
+        max_steps=200,
+        warmup_ratio=0.1,
+        hold_ratio=0.2,
+        lr_scheduler_type=schedule,
+        layer_decay=0.5,  # type: ignore[arg-type]
     )
     optimiser = make_optimiser(recogniser(), config)
     peaks = [group["lr"] for group in optimiser.param_groups]

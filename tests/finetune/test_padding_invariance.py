@@ -19,7 +19,7 @@ from transformers import (
 
 from finetune.config import ModelConfig
 from finetune.models.base import Batch, Example, pad_batch
-from finetune.models.wav2vec2 import CTCModule
+from finetune.models.wav2vec2 import Wav2Vec2Module
 
 SMALL = {
     "vocab_size": 12,
@@ -74,8 +74,8 @@ def plain_model(kind: str) -> Any:
     return model
 
 
-def module(kind: str) -> CTCModule:
-    return CTCModule(plain_model(kind), ModelConfig(mask_time_probability=0.0), blank=0)
+def module(kind: str) -> Wav2Vec2Module:
+    return Wav2Vec2Module(plain_model(kind), ModelConfig(mask_time_prob=0.0), blank=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,7 @@ from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import build
 from finetune.models.base import Example, pad_batch
-from finetune.models.wav2vec2 import Wav2Vec2
+from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from preprocessing.cli.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
@@ -18,13 +18,13 @@ from tests.finetune.test_padding_invariance import plain_model
 BASE = str(DEMO / "wav2vec2")
 
 
-def recogniser(base: str = BASE, **changes: object) -> Wav2Vec2:
+def recogniser(base: str = BASE, **changes: object) -> Wav2Vec2Recogniser:
     built = build(ModelConfig(base=base, dropout=0.0, **changes), [], seed=0)  # type: ignore[arg-type]
-    assert isinstance(built, Wav2Vec2)
+    assert isinstance(built, Wav2Vec2Recogniser)
     return built
 
 
-def trained(ours: Wav2Vec2, updates: int = 3) -> Wav2Vec2:
+def trained(ours: Wav2Vec2Recogniser, updates: int = 3) -> Wav2Vec2Recogniser:
     generator = torch.Generator().manual_seed(0)
     batch = pad_batch([Example(i, torch.randn(16_000, generator=generator), (5, 6, 7), 16_000) for i in range(2)])
     optimiser = torch.optim.AdamW([p for p in ours.module.parameters() if p.requires_grad], lr=1e-2)
@@ -81,7 +81,8 @@ def test_a_model_without_adapters_is_refused() -> None:
 
 
 def test_gradient_checkpointing_and_attention_change_nothing() -> None:
-    plain, saving = recogniser(), recogniser(gradient_checkpointing=True, attention="eager")
+    plain, saving = recogniser(), recogniser(attn_implementation="eager")
+    saving.gradient_checkpointing_enable()
     batch = pad_batch([Example(0, torch.randn(9_000), (5, 6), 9_000), Example(1, torch.randn(16_000), (5,), 16_000)])
     for ours in (plain, saving):
         for dropout in (part for part in ours.module.modules() if isinstance(part, torch.nn.Dropout)):
@@ -99,11 +100,11 @@ def test_gradient_checkpointing_and_attention_change_nothing() -> None:
     ("changes", "named"),
     [
         ({"family": "whisper", "lora_rank": 4}, "--model.lora_rank is 4"),
-        ({"family": "whisper", "attention": "eager"}, "--model.attention is eager"),
+        ({"family": "whisper", "attn_implementation": "eager"}, "--model.attn_implementation is eager"),
         ({"lora_rank": 4, "adapters_only": True}, "one of the two"),
     ],
 )
 def test_contradictions_are_named(changes: dict[str, object], named: str) -> None:
     model = ModelConfig(base="x", **changes)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=named):
-        TrainConfig(output=DEMO, model=model, data=DataConfig(["x"], validation="x")).check()
+        TrainConfig(output_dir=DEMO, model=model, data=DataConfig(["x"], validation="x")).check()

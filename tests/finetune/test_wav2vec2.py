@@ -10,7 +10,7 @@ from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
 from finetune.models import build
 from finetune.models.base import pad_batch
-from finetune.models.wav2vec2 import Wav2Vec2
+from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import profile
@@ -20,10 +20,10 @@ from tests.conftest import DEMO, read_manifest
 BASE = str(DEMO / "wav2vec2")
 
 
-def recogniser(**changes: object) -> Wav2Vec2:
+def recogniser(**changes: object) -> Wav2Vec2Recogniser:
     config = ModelConfig(**{"base": BASE} | changes)  # type: ignore[arg-type]
     built = build(config, ["GRÜSSE AUS KÖLN"], seed=0)
-    assert isinstance(built, Wav2Vec2)
+    assert isinstance(built, Wav2Vec2Recogniser)
     return built
 
 
@@ -84,7 +84,7 @@ def test_labels_outside_the_vocabulary_are_counted_never_unknown() -> None:
         ours.check_labels(["lower case"])
     with pytest.raises(UsageError, match=r"as in 'другое'.*same case and script"):
         ours.check_labels(["YES", "другое"])
-    assert "'Ü' 1 times" in str(ours.unusable(32_000, "GRÜSSE"))
+    assert "'Ü' 1 times" in str(ours.rejection_reason(32_000, "GRÜSSE"))
     ours.check_labels(["MOSTLY FINE, ONE Ü"])
 
 
@@ -93,7 +93,7 @@ def test_labels_outside_the_vocabulary_are_counted_never_unknown() -> None:
     [(399, "A", "receptive field"), (16_000, "", "empty label"), (720, "AA", "CTC cannot fit"), (16_000, "YES", None)],
 )
 def test_what_cannot_be_trained_on(n_samples: int, text: str, reason: str | None) -> None:
-    found = recogniser().unusable(n_samples, text)
+    found = recogniser().rejection_reason(n_samples, text)
     assert found is None if reason is None else reason in str(found)
 
 
@@ -118,11 +118,11 @@ def test_every_kind_of_unit_trains_saves_and_loads(kind: str, tmp_path: Path) ->
     config = ModelConfig(base=BASE, vocabulary="new", units=kind, dropout=0.0, **UNITS[kind])  # type: ignore[arg-type]
     config.check_units()
     ours = build(config, texts, seed=0)
-    assert isinstance(ours, Wav2Vec2)
-    assert kind in ours.describe_labels(texts)
+    assert isinstance(ours, Wav2Vec2Recogniser)
+    assert kind in ours.describe_units(texts)
     assert (ours.vocabulary.outside(texts).total() > 0) == (kind == "words")
     waveforms = [audio.load(DEMO / "corpus" / row["audio"]) for row in rows[:4]]
-    assert all(ours.unusable(len(w), text) is None for w, text in zip(waveforms, texts, strict=False))
+    assert all(ours.rejection_reason(len(w), text) is None for w, text in zip(waveforms, texts, strict=False))
     batch = pad_batch([ours.prepare(i, w, ours.encode(texts[i])) for i, w in enumerate(waveforms)])
     optimiser = torch.optim.Adam([p for p in ours.module.parameters() if p.requires_grad], lr=1e-3)
     losses = []

@@ -128,15 +128,15 @@ def test_an_evaluation_hears_what_decode_hears(precision: torch.dtype) -> None:
     passes: list[int] = []
     ours.module.model.encoder.register_forward_hook(lambda *_: passes.append(1))
     with torch.inference_mode(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        judged = ours.judge(ours.module, batch)
+        output = ours.evaluate(ours.module, batch)
         assert passes == [1]
         loss = float(ours.module(batch, None))
-    assert judged.loss == pytest.approx(loss, rel=1e-6)
-    assert len(judged.heard) == 2
+    assert output.loss == pytest.approx(loss, rel=1e-6)
+    assert len(output.hypotheses) == 2
     if precision == torch.float32:
         options = whisper.DecodingOptions(language="de", without_timestamps=True, fp16=False)
         expected = [result.text for result in whisper.decode(ours.module.model, batch.inputs, options)]
-        assert [heard.text for heard in judged.heard] == expected
+        assert [heard.text for heard in output.hypotheses] == expected
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_language_that_the_model_lacks_is_said(changes: dict[str, object], sai
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     ours = recogniser()
-    assert "window, 2 s" in str(ours.unusable(3 * SAMPLE_RATE, "x"))
-    assert "tokens" in str(ours.unusable(SAMPLE_RATE, "many words " * 40))
-    assert ours.unusable(SAMPLE_RATE, "fine") is None
+    assert "window, 2 s" in str(ours.rejection_reason(3 * SAMPLE_RATE, "x"))
+    assert "tokens" in str(ours.rejection_reason(SAMPLE_RATE, "many words " * 40))
+    assert ours.rejection_reason(SAMPLE_RATE, "fine") is None
     with pytest.raises(UsageError, match="context_seconds"):
         recogniser(context_seconds=31.0)
     with pytest.raises(UsageError, match="n_audio_stat"):

@@ -1,13 +1,12 @@
-"""wav2vec2's convolutions faster on a CPU in float32, equal to 1e-4: matrix products over views, and an FFT.
+"""wav2vec2's convolutions for inference on a CPU in float32, equal to transformers' to 1e-4.
 
-With frames as rows [frames, channels], the windows of a strided convolution are overlapping rows of the same memory.
-BLAS wants them apart, so each window is taken in pieces of a stride, a product for each, without a copy. Group
-normalisation after the first layer is folded into its weights, as mean and variance of a linear map follow from mean
-and covariance of the windows (kernel x kernel). The lowest two layers run in blocks that stay in the cache. Each
-utterance is convolved alone and without its padding. The positional convolution (kernel 128) is a product of spectra,
-overlap-save.
+The feature encoder works on frames as rows [frames, channels], where the windows of a strided convolution are
+overlapping rows of one memory. BLAS takes no overlapping rows, so a window is cut into pieces of a stride, each
+multiplied by its part of the kernel, without copying. Group normalisation after the first layer is folded into its
+weights. The lowest two layers are computed in blocks that stay in the cache. Each utterance is convolved alone, without
+its padding. The positional convolution (kernel 128) is a product of spectra, overlap-save.
 
-What is not known here, or does not agree with the original on noise, is left as it is (`speed_up` says so).
+Parts that are not built as known here, or differ from the original on noise, are left as they are.
 """
 
 from typing import Any
@@ -16,13 +15,45 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from finetune.models.fast.folding import UNCHANGED, UnknownLayerError, check_feature_encoder, fold_group_norm, report
+
 BLOCK_ROWS = 1024  # of the second layer's output: 2 MB of 512 channels, made of 4 MB of the first layer's
 N_FFT = 512  # of the positional convolution; at a kernel of 128, 385 frames a block
-AGREES = 1e-4  # largest difference, relative to the original's largest value, beyond 1
+TOLERANCE = 1e-4  # of the largest difference from the original, relative to its largest value or 1
 
 
-class UnknownLayerError(Exception):
-    """An encoder that is not built of the layers that this module knows; the message says which."""
+@torch.inference_mode()
+def replace_convolutions(model: Any) -> str:
+    """Replaces the feature encoder and the positional convolution of a *ForCTC model, in place, for inference in
+    float32 on the CPU. Returns what computes each of the two, in one line.
+
+    Each replacement is compared with the original on noise first, and taken only where they agree to TOLERANCE.
+    """
+    base, generator = model.base_model, torch.Generator().manual_seed(0)
+    waveform = torch.randn(1, 24_000, generator=generator)
+    hidden = torch.randn(1, 70, model.config.hidden_size, generator=generator)
+    return report(
+        [
+            ("feature encoder", _replaced(base, "feature_extractor", FastFeatureEncoder, waveform)),
+            ("positions", _replaced(base.encoder, "pos_conv_embed", FastPositions, hidden)),
+        ]
+    )
+
+
+def _replaced(
+    parent: Any, name: str, replacement: "type[FastFeatureEncoder] | type[FastPositions]", noise: Tensor
+) -> str:
+    """Replaces an attribute of `parent` where that computes the same; returns what computes it now."""
+    original = getattr(parent, name)
+    try:
+        fast = replacement(original)
+    except (UnknownLayerError, AttributeError) as error:
+        return f"{UNCHANGED} ({error})"
+    expected, found = original(noise), fast(noise)
+    if expected.shape != found.shape or (expected - found).abs().max() > TOLERANCE * max(1.0, expected.abs().max()):
+        return f"{UNCHANGED} (the faster one differs)"
+    setattr(parent, name, fast)
+    return replacement.method
 
 
 class RowConvolution:
@@ -33,12 +64,6 @@ class RowConvolution:
         norm = getattr(layer, "layer_norm", None)
         self.group_norm = norm if isinstance(norm, nn.GroupNorm) else None
         self.layer_norm = norm if isinstance(norm, nn.LayerNorm) else None
-        known_norm = norm is None or self.layer_norm is not None
-        if self.group_norm is not None:
-            known_norm = self.group_norm.num_groups == convolution.out_channels and convolution.in_channels == 1
-        plain = (convolution.groups, convolution.dilation, convolution.padding) == (1, (1,), (0,))
-        if not (known_norm and plain and type(convolution) is nn.Conv1d):
-            raise UnknownLayerError(type(layer).__name__)
         (self.kernel,), (self.stride,) = convolution.kernel_size, convolution.stride
         # one copy in memory: the original's weight becomes a view of this one
         rows = convolution.weight.detach().transpose(1, 2).contiguous()
@@ -51,30 +76,18 @@ class RowConvolution:
             self._gelu = False
 
     def n_rows(self, n_rows: int) -> int:
+        """Output rows of `n_rows` input rows."""
         return (n_rows - self.kernel) // self.stride + 1
 
-    def windows(self, rows: Tensor) -> Tensor:
-        """[rows, channels] -> a view [rows out, kernel * channels]."""
-        channels = rows.shape[1]
-        return rows.as_strided(
-            (self.n_rows(len(rows)), self.kernel * channels), (self.stride * channels, 1), rows.storage_offset()
-        )
-
-    def normalising(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias for an utterance [samples, 1]: group normalisation is over all of it."""
+    def folded(self, samples: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias for an utterance [samples, 1], with its group normalisation where the layer has one."""
         if self.group_norm is None:
             return self.weight, self.bias
-        windows = self.windows(rows).double()
-        mean = windows.mean(dim=0)
-        centred = windows - mean
-        covariance = centred.T @ centred / len(windows)
-        weight = self.weight.double()
-        variance = ((weight @ covariance) * weight).sum(dim=1).clamp_(min=0.0)
-        scale = (variance + self.group_norm.eps).rsqrt() * self.group_norm.weight.detach()
-        bias = self.group_norm.bias.detach() - scale * (weight @ mean)  # a bias of the convolution cancels out
-        return (weight * scale[:, None]).float(), bias.float()
+        windows = samples[:, 0].unfold(0, self.kernel, self.stride)
+        weight, bias = fold_group_norm(self.group_norm, self.weight, windows[None])
+        return weight[0].float(), bias[0].float()
 
-    def products(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def convolved(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """[rows, in] contiguous -> [rows out, out], before normalisation: a product for each stride of the kernel."""
         channels, n_rows = rows.shape[1], self.n_rows(len(rows))
         step, hidden = self.stride * channels, None
@@ -87,8 +100,8 @@ class RowConvolution:
         return hidden
 
     def __call__(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """[rows, in] contiguous -> [rows out, out]."""
-        hidden = self.products(rows, weight, bias)
+        """[rows, in] contiguous -> [rows out, out], normalised and activated; weight and bias as of `folded`."""
+        hidden = self.convolved(rows, weight, bias)
         if self.layer_norm is not None:
             norm = self.layer_norm
             hidden = functional.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
@@ -98,18 +111,19 @@ class RowConvolution:
 
 
 class FastFeatureEncoder(nn.Module):
-    """Stands where a model's `feature_extractor` stood; holds its layers, and shares their weights.
+    """Replaces a model's `feature_extractor`, whose layers and weights it keeps. Raises UnknownLayerError.
 
-    n_samples: valid samples of each utterance of the next batch [batch]; None: all.
+    n_samples: valid samples of each utterance of the next batch; None: all. Forgotten after each forward pass.
     """
+
+    method = "matrix products over rows"
 
     def __init__(self, original: Any) -> None:
         super().__init__()
+        check_feature_encoder(original)
         self.conv_layers = original.conv_layers
         self.n_samples: list[int] | None = None
         self._rows = [RowConvolution(layer) for layer in original.conv_layers]
-        if len(self._rows) < 2 or any(layer.group_norm is not None for layer in self._rows[1:]):
-            raise UnknownLayerError(type(original).__name__)
 
     def forward(self, input_values: Tensor) -> Tensor:
         """[batch, samples] -> [batch, channels, frames], zeros beyond each utterance."""
@@ -129,7 +143,7 @@ class FastFeatureEncoder(nn.Module):
         """[samples, 1] -> [frames, channels]."""
         first, second, *others = self._rows
         waveform = waveform.contiguous()
-        weight, bias = first.normalising(waveform)
+        weight, bias = first.folded(waveform)
         total = second.n_rows(first.n_rows(len(waveform)))
         rows = waveform.new_empty(total, len(second.weight))
         for start in range(0, total, BLOCK_ROWS):
@@ -143,17 +157,21 @@ class FastFeatureEncoder(nn.Module):
 
 
 class FastPositions(nn.Module):
-    """Stands where `pos_conv_embed` stood: a grouped convolution that keeps the number of frames, then an activation.
+    """Replaces a model's `pos_conv_embed`: a grouped convolution that keeps the number of frames, then an activation.
 
-    Its spectra take 2 * N_FFT / kernel times the memory of its weights.
+    Its spectra take 2 * N_FFT / kernel times the memory of the weights. Raises UnknownLayerError.
     """
+
+    method = "products of spectra"
 
     def __init__(self, original: Any) -> None:
         super().__init__()
         convolution: Any = getattr(original, "conv", None)
-        expected = ["conv", "padding", "activation"]
-        has = [name for name, _ in original.named_children()]
-        if sorted(has) != sorted(expected) or type(convolution).__name__ not in ("Conv1d", "ParametrizedConv1d"):
+        children = {name for name, _ in original.named_children()}
+        if children != {"conv", "padding", "activation"} or type(convolution).__name__ not in (
+            "Conv1d",
+            "ParametrizedConv1d",
+        ):
             raise UnknownLayerError(type(original).__name__)
         (self._kernel,), (self._padding,) = convolution.kernel_size, convolution.padding
         if not 64 <= self._kernel <= N_FFT // 2:
@@ -178,29 +196,3 @@ class FastPositions(nn.Module):
         summed = torch.fft.irfft(products.permute(2, 3, 1, 0), N_FFT)[..., :hop]  # [batch, blocks, channels, hop]
         rows = summed.transpose(2, 3).reshape(batch, blocks * hop, channels)[:, :frames]
         return self.activation(rows + self._bias)  # type: ignore[no-any-return]
-
-
-@torch.inference_mode()
-def speed_up(model: Any) -> str:
-    """Replace what can be replaced in a loaded float32 *ForCTC model on the CPU; says what was, for the report."""
-    base = model.base_model
-    told = []
-    noise = torch.Generator().manual_seed(0)
-    channels = model.config.hidden_size
-    for what, parent, name, made, inputs in (
-        ("feature encoder", base, "feature_extractor", FastFeatureEncoder, torch.randn(1, 24_000, generator=noise)),
-        ("positions", base.encoder, "pos_conv_embed", FastPositions, torch.randn(1, 70, channels, generator=noise)),
-    ):
-        original = getattr(parent, name)
-        try:
-            fast = made(original)
-        except (UnknownLayerError, AttributeError) as error:
-            told.append(f"{what} as transformers has it ({error})")
-            continue
-        expected, found = original(inputs), fast(inputs)
-        if expected.shape != found.shape or (expected - found).abs().max() > AGREES * max(1.0, expected.abs().max()):
-            told.append(f"{what} as transformers has it (the faster one differs)")
-            continue
-        setattr(parent, name, fast)
-        told.append(f"{what} as {'products of spectra' if made is FastPositions else 'matrix products'}")
-    return "; ".join(told)

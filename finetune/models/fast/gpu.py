@@ -1,14 +1,14 @@
-"""wav2vec2's convolutions as what a GPU is fast at: dense matrix products over rows, forward and backward.
+"""wav2vec2's convolutions as dense matrix products over rows, for training and inference on a GPU.
 
-As transformers has them they are half of a pass on a GPU: channels lie apart, so that every convolution is transposed
-to and fro, and no fast kernel knows the positional one (128 wide, 16 groups of 48 channels). What is more, cuDNN plans
-a convolution anew for each shape that it meets, which takes longer than a pass, and batches of speech hardly ever
-repeat a shape. Here frames are rows [frames, channels], and a strided convolution is a product over as many rows as it
-steps, and one over what its kernel holds beyond. Group normalisation after the first layer is folded into its weights,
-as mean and variance of a linear map follow from mean and covariance of its windows. The positional convolution takes
-BLOCK frames at once: one dense product whose matrix holds its kernel BLOCK times, each a frame further down.
+As transformers computes them they take half of a pass on a GPU: tensors are channels first, so that every convolution
+is transposed to and fro, and no fast kernel exists for the positional one (128 wide, 16 groups of 48 channels). Also
+cuDNN plans a convolution anew for each shape, which takes longer than a pass, and batches of speech hardly ever repeat
+a shape. Here frames are rows [frames, channels]. A strided convolution is one product over as many neighbouring rows as
+it steps, and one for the rest of its kernel. Group normalisation after the first layer is folded into its weights. The
+positional convolution computes BLOCK frames at once, with a matrix that holds its kernel BLOCK times, each one frame
+further down.
 
-Classes are exchanged, weights and their names are not; on other devices all is computed as transformers does.
+Only classes are changed, no parameters; on devices other than DEVICES everything is computed as transformers does.
 """
 
 from typing import Any
@@ -17,62 +17,62 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-DEVICES = frozenset({"cuda"})  # where it pays
+from finetune.models.fast.folding import UNCHANGED, UnknownLayerError, check_feature_encoder, fold_group_norm, report
+
+DEVICES = frozenset({"cuda"})  # where the replacements compute
 BLOCK = 8  # frames: 8 times the kernel's memory, 6 % more arithmetic than needed at a kernel of 128
-LAYERS = ("NormConvLayer", "Data2VecAudioConvLayer")  # how the names of those known here end
-ALIGNED = 8  # numbers of 16 bits
-SHORTEST_KERNEL = 16  # of a positional convolution
+LAYERS = ("NormConvLayer", "Data2VecAudioConvLayer")  # ends of the class names of the layers known here
+ALIGNED = 8  # elements of 16 bits in 16 bytes
+SHORTEST_KERNEL = 16  # of a positional convolution that is replaced
 
 
-def arrange_for_gpu(model: Any) -> bool:
-    """Give a *ForCTC model of wav2vec2's kind these convolutions, as far as it is built of layers known here. Returns
-    whether any is. In the whole process, torch's attention then does without cuDNN, which plans for each shape, too.
+def replace_convolutions(model: Any) -> str:
+    """Replaces the feature encoder's and the positional convolution of a *ForCTC model, in place: their classes change,
+    their parameters do not. Returns what computes each of the two on a GPU, in one line.
+
+    Also turns cuDNN's attention off in the whole process, as it plans anew for each shape, too.
     """
-    arranged = False
     torch.backends.cuda.enable_cudnn_sdp(False)
-    encoder = getattr(model.base_model, "feature_extractor", None)
-    if encoder is not None and _is_known(encoder):
-        _become(encoder, RowFeatureEncoder)
-        arranged = True
-    positions = getattr(getattr(model.base_model, "encoder", None), "pos_conv_embed", None)
+    base = model.base_model
+    return report(
+        [
+            ("feature encoder", _replace_encoder(getattr(base, "feature_extractor", None))),
+            ("positions", _replace_positions(getattr(getattr(base, "encoder", None), "pos_conv_embed", None))),
+        ]
+    )
+
+
+def _replace_encoder(encoder: Any) -> str:
+    try:
+        check_feature_encoder(encoder)
+    except (UnknownLayerError, AttributeError) as error:
+        return f"{UNCHANGED} ({error})"
+    for layer in encoder.conv_layers:
+        if not type(layer).__name__.endswith(LAYERS):
+            return f"{UNCHANGED} ({type(layer).__name__})"
+    _mix_in(RowFeatureEncoder, encoder)
+    return "matrix products over rows"
+
+
+def _replace_positions(positions: Any) -> str:
     convolution = getattr(positions, "conv", None)
-    if isinstance(convolution, nn.Conv1d) and _is_positional(convolution):
-        _become(convolution, BlockedConvolution)
-        arranged = True
-    return arranged
+    if not isinstance(convolution, nn.Conv1d) or not _is_wide(convolution):
+        return f"{UNCHANGED} ({type(positions).__name__})"
+    _mix_in(BlockedConvolution, convolution)
+    return f"matrix products over blocks of {BLOCK} frames"
 
 
-def _become(module: nn.Module, mixin: type) -> None:
+def _mix_in(mixin: type, module: nn.Module) -> None:
     module.__class__ = type(mixin.__name__, (mixin, type(module)), {})
 
 
-def _is_known(encoder: Any) -> bool:
-    layers = list(getattr(encoder, "conv_layers", []))
-    norms = [getattr(layer, "layer_norm", None) for layer in layers]
-    plain = all(
-        type(layer).__name__.endswith(LAYERS)
-        and type(layer.conv) is nn.Conv1d
-        and (layer.conv.groups, layer.conv.dilation, layer.conv.padding) == (1, (1,), (0,))
-        for layer in layers
-    )
-    first_norm = norms[0] if norms else None
-    channelwise = isinstance(first_norm, nn.GroupNorm) and first_norm.num_groups == first_norm.num_channels
-    return (
-        len(layers) > 1
-        and plain
-        and layers[0].conv.in_channels == 1
-        and (channelwise or first_norm is None or isinstance(first_norm, nn.LayerNorm))
-        and all(norm is None or isinstance(norm, nn.LayerNorm) for norm in norms[1:])
-    )
-
-
-def _is_positional(convolution: nn.Conv1d) -> bool:
+def _is_wide(convolution: nn.Conv1d) -> bool:
     plain = (convolution.stride, convolution.dilation, convolution.padding_mode) == ((1,), (1,), "zeros")
     return plain and convolution.kernel_size[0] >= SHORTEST_KERNEL and not isinstance(convolution.padding, str)
 
 
 class RowFeatureEncoder(nn.Module):
-    """A mixin over a feature encoder of transformers."""
+    """Mixed into a feature encoder's class: its forward pass as matrix products over rows."""
 
     conv_layers: Any
     gradient_checkpointing: bool
@@ -91,7 +91,7 @@ class RowFeatureEncoder(nn.Module):
 def _first_rows(layer: Any, waveforms: Tensor) -> Tensor:
     """[batch, samples] -> [batch, frames, channels] of the first layer, normalised and activated."""
     convolution = layer.conv
-    # zeros beyond the kernel: matrix products are faster over rows of whole 16 bytes
+    # zeros after the kernel: matrix products are faster over rows of a multiple of 16 bytes
     beyond = -convolution.kernel_size[0] % ALIGNED
     windows = functional.pad(waveforms.unfold(1, convolution.kernel_size[0], convolution.stride[0]), (0, beyond))
     weight = functional.pad(convolution.weight[:, 0], (0, beyond))
@@ -99,36 +99,13 @@ def _first_rows(layer: Any, waveforms: Tensor) -> Tensor:
     if not isinstance(norm, nn.GroupNorm):
         return _normalised(layer, functional.linear(windows, weight, convolution.bias))
     with torch.autocast(waveforms.device.type, enabled=False):
-        weight, bias = _folded(norm, weight, windows)
+        weight, bias = fold_group_norm(norm, weight, windows, getattr(norm, "valid", None))
     rows = torch.baddbmm(bias.to(windows.dtype)[:, None], windows, weight.to(windows.dtype).transpose(1, 2))
     return layer.activation(rows)  # type: ignore[no-any-return]
 
 
-def _folded(norm: nn.GroupNorm, weight: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
-    """The first convolution with the normalisation of each utterance in it.
-
-    weight: [channels, kernel]; windows: [batch, frames, kernel]. Returns weights [batch, channels, kernel] and biases
-    [batch, channels] in float64: the convolution's own bias would cancel out. `norm.valid`, where it has any, holds the
-    valid frames of each utterance [batch].
-    """
-    values, weight = windows.double(), weight.double()
-    valid: Tensor | None = getattr(norm, "valid", None)
-    if valid is None:
-        mean = values.mean(dim=1, keepdim=True)
-        centred, frames = values - mean, values.new_tensor(values.shape[1])
-    else:
-        kept = (torch.arange(values.shape[1], device=values.device) < valid[:, None])[..., None]
-        frames = valid[:, None, None].double()
-        mean = (values * kept).sum(dim=1, keepdim=True) / frames
-        centred = (values - mean) * kept
-    covariance = centred.transpose(1, 2) @ centred / frames  # [batch, kernel, kernel]
-    variance = ((weight @ covariance) * weight).sum(dim=-1).clamp(min=0.0)  # [batch, channels]
-    scale = (variance + norm.eps).rsqrt() * norm.weight.double()
-    return weight * scale[..., None], norm.bias.double() - scale * (mean[:, 0] @ weight.T)
-
-
 def _convolved(convolution: nn.Conv1d, rows: Tensor) -> Tensor:
-    """[batch, frames, channels] -> the same, strided. What is multiplied are views: nothing is copied."""
+    """[batch, frames, channels in] -> [batch, frames out, channels out], by products over views without a copy."""
     (kernel,), (stride,) = convolution.kernel_size, convolution.stride
     n_out = (rows.shape[1] - kernel) // stride + 1
     if torch.is_autocast_enabled(rows.device.type):
@@ -140,11 +117,11 @@ def _convolved(convolution: nn.Conv1d, rows: Tensor) -> Tensor:
         together = stride if first + stride <= kernel else 1  # taps, of as many neighbouring rows
         if together == stride:
             neighbours = rows[:, first : first + n_out * stride]
-            seen = neighbours.view(len(rows), n_out, stride * rows.shape[2])
+            inputs = neighbours.view(len(rows), n_out, stride * rows.shape[2])
         else:
-            seen = rows[:, first::stride][:, :n_out]
+            inputs = rows[:, first::stride][:, :n_out]
         weight = taps[first : first + together].reshape(1, -1, taps.shape[-1]).expand(len(rows), -1, -1)
-        convolved = torch.bmm(seen, weight) if convolved is None else torch.baddbmm(convolved, seen, weight)
+        convolved = torch.bmm(inputs, weight) if convolved is None else torch.baddbmm(convolved, inputs, weight)
         first += together
     assert convolved is not None
     return convolved
@@ -156,13 +133,13 @@ def _normalised(layer: Any, rows: Tensor) -> Tensor:
 
 
 class BlockedConvolution(nn.Module):
-    """A mixin over nn.Conv1d with a wide kernel, many groups and no stride."""
+    """Mixed into the class of an nn.Conv1d with a wide kernel, groups and no stride: convolves BLOCK frames at once."""
 
     padding: tuple[int, ...]
     groups: int
 
     def _conv_forward(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """hidden: [batch, channels, frames], best as a view of rows; as nn.Conv1d."""
+        """As nn.Conv1d's. hidden: [batch, channels, frames], fastest as a transposed view of contiguous rows."""
         if hidden.device.type not in DEVICES:
             return super()._conv_forward(hidden, weight, bias)  # type: ignore[no-any-return,misc]
         if torch.is_autocast_enabled(hidden.device.type):
@@ -177,9 +154,7 @@ class BlockedConvolution(nn.Module):
 
 
 class _Blocked(torch.autograd.Function):
-    """Rows [batch, frames + kernel - 1, channels in], weight [channels out, channels in / groups, kernel], and groups
-    -> rows [batch, frames, channels out].
-    """
+    """`convolve_rows` with gradients that are matrix products, too."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, groups: int) -> Tensor:
@@ -194,14 +169,18 @@ class _Blocked(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             beyond = weight.shape[-1] - 1
             padded = functional.pad(gradient, (0, 0, beyond, beyond))
-            to_rows = convolve_rows(padded, _turned(weight, ctx.groups), ctx.groups)
+            to_rows = convolve_rows(padded, _flipped(weight, ctx.groups), ctx.groups)
         if ctx.needs_input_grad[1]:
             to_weight = _to_weight(rows, gradient, weight.shape[-1], ctx.groups).to(weight.dtype)
         return to_rows, to_weight, None
 
 
 def convolve_rows(rows: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """As _Blocked, without gradients."""
+    """The convolution that _Blocked differentiates.
+
+    rows: [batch, frames + kernel - 1, channels in]; weight: [channels out, channels in / groups, kernel]. Returns rows
+    [batch, frames, channels out].
+    """
     kernel = weight.shape[-1]
     frames = rows.shape[1] - kernel + 1
     products = torch.bmm(_windows(rows, frames, kernel, groups), _toeplitz(weight, groups))
@@ -214,9 +193,8 @@ def _blocks_in_window(kernel: int) -> int:
 
 
 def _windows(rows: Tensor, frames: int, kernel: int, groups: int) -> Tensor:
-    """What each block of output frames depends on: [groups, batch * blocks, frames of a window * channels of a group].
-
-    frames: of the output.
+    """The input frames of each block of output frames [groups, batch * blocks, frames of a window * channels of a
+    group]; frames: of the output.
     """
     batch, _, channels = rows.shape
     blocks, reach = -(-frames // BLOCK), _blocks_in_window(kernel)
@@ -238,7 +216,7 @@ def _toeplitz(weight: Tensor, groups: int) -> Tensor:
 
 
 def _to_weight(rows: Tensor, gradient: Tensor, kernel: int, groups: int) -> Tensor:
-    """The weight's gradient [out, in / groups, kernel]: _toeplitz backwards, of the gradient of its matrix."""
+    """The weight's gradient [out, in / groups, kernel] from the gradient of its _toeplitz matrix."""
     batch, frames, channels = gradient.shape
     blocks, width = -(-frames // BLOCK), _blocks_in_window(kernel) * BLOCK
     padded = functional.pad(gradient, (0, 0, 0, blocks * BLOCK - frames))
@@ -249,8 +227,8 @@ def _to_weight(rows: Tensor, gradient: Tensor, kernel: int, groups: int) -> Tens
     return longer.sum(dim=3)[..., :kernel].flatten(0, 1)
 
 
-def _turned(weight: Tensor, groups: int) -> Tensor:
-    """The kernel of the gradient's way back: [in, out / groups, kernel], from its end to its beginning."""
+def _flipped(weight: Tensor, groups: int) -> Tensor:
+    """The kernel that convolves the output's gradient into the input's: [in, out / groups, kernel], reversed."""
     split = weight.view(groups, -1, *weight.shape[1:]).transpose(1, 2)  # [groups, in, out, kernel]
     return split.flip(-1).flatten(0, 1)
 

@@ -1,4 +1,7 @@
-"""The convolutions for a GPU beside transformers' own: outputs and gradients, on the CPU, and where there is a GPU."""
+"""The fast convolutions beside transformers' own: outputs of both kinds for every family, gradients of the GPU's.
+
+The GPU's are computed on the CPU, too, and on a GPU where there is one.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +11,14 @@ import torch
 from torch import Tensor
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2Config, Wav2Vec2ForCTC
 
+from finetune.models.fast import cpu as cpu_convolutions
 from finetune.models.fast import gpu as gpu_convolutions
-from finetune.models.fast.gpu import BlockedConvolution, RowFeatureEncoder, arrange_for_gpu
-from finetune.models.padding_invariance import ValidFrames
+from finetune.models.fast.cpu import FastFeatureEncoder, FastPositions
+from finetune.models.fast.folding import UNCHANGED, fold_group_norm
+from finetune.models.fast.gpu import BlockedConvolution, RowFeatureEncoder
+from finetune.models.padding_invariance import PaddingInvariance
+from tests.finetune.test_padding_invariance import KINDS, plain_model
+from tests.finetune.test_padding_invariance import SMALL as SMALL_KINDS
 
 SMALL: dict[str, Any] = {
     "hidden_size": 48,
@@ -53,6 +61,78 @@ def same(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> bool:
     return bool((found - expected).abs().max() <= tolerance * max(float(expected.abs().max()), 1.0))
 
 
+@pytest.mark.parametrize("seconds", [0.025, 0.0451, 3.3])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("convolutions", [cpu_convolutions, gpu_convolutions])
+def test_every_family_has_the_logits_of_the_plain_model(
+    convolutions: Any, kind: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_convolutions, "DEVICES", frozenset({"cpu"}))
+    monkeypatch.setitem(SMALL_KINDS, "num_conv_pos_embeddings", 64)
+    plain, fast = plain_model(kind).eval(), plain_model(kind).eval()
+    report = convolutions.replace_convolutions(fast)
+    assert "feature encoder: matrix products over rows" in report
+    assert isinstance(fast.base_model.feature_extractor, FastFeatureEncoder | RowFeatureEncoder)
+    if kind == "wav2vec2 group":
+        assert f"positions: {UNCHANGED}" not in report
+    inputs = torch.randn(2, round(seconds * 16_000), generator=torch.Generator().manual_seed(2)) + 0.5
+    with torch.inference_mode():
+        expected = plain.base_model.feature_extractor(inputs)
+        torch.testing.assert_close(fast.base_model.feature_extractor(inputs), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(fast(inputs).logits, plain(inputs).logits, atol=1e-4, rtol=1e-4)
+
+
+def _positions(model: Any) -> Any:
+    return model.base_model.encoder.pos_conv_embed
+
+
+@pytest.mark.parametrize("frames", [1, 70, 385, 386, 1000])
+@pytest.mark.parametrize("kernel", [128, 101])
+def test_positions_by_spectra_are_the_same(frames: int, kernel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SMALL_KINDS, "num_conv_pos_embeddings", kernel)
+    plain = _positions(plain_model("wav2vec2 group").eval())
+    hidden = torch.randn(2, frames, 48, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        torch.testing.assert_close(FastPositions(plain)(hidden), plain(hidden), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("convolutions", [cpu_convolutions, gpu_convolutions])
+def test_what_is_unknown_stays_and_is_told(convolutions: Any) -> None:
+    model = plain_model("wav2vec2 group").eval()
+    model.base_model.feature_extractor.conv_layers[2].conv.padding = (1,)
+    original, kind = model.base_model.feature_extractor, type(model.base_model.feature_extractor)
+    report = convolutions.replace_convolutions(model)
+    assert model.base_model.feature_extractor is original and type(original) is kind
+    assert f"feature encoder: {UNCHANGED} (Wav2Vec2NoLayerNormConvLayer)" in report
+
+
+def test_what_differs_stays_and_is_told() -> None:
+    """An order of operations that the names of its layers do not tell."""
+    model = plain_model("wav2vec2 layer").eval()
+    model.base_model.feature_extractor.conv_layers[1].register_forward_hook(lambda _, __, hidden: hidden + 1)
+    original = model.base_model.feature_extractor
+    assert "(the faster one differs)" in cpu_convolutions.replace_convolutions(model)
+    assert model.base_model.feature_extractor is original
+
+
+@pytest.mark.parametrize("lengths", [None, [400, 397, 11]])
+def test_folding_is_the_convolution_then_the_normalisation(lengths: list[int] | None) -> None:
+    generator = torch.Generator().manual_seed(4)
+    convolution, norm = torch.nn.Conv1d(1, 6, 10, 5), torch.nn.GroupNorm(6, 6)
+    torch.nn.init.normal_(norm.weight, generator=generator)
+    torch.nn.init.normal_(norm.bias, generator=generator)
+    waveforms = torch.randn(3, 2_005, generator=generator) + 0.7
+    windows = waveforms.unfold(1, 10, 5)
+    valid = None if lengths is None else torch.tensor(lengths)
+    with torch.no_grad():
+        weight, bias = fold_group_norm(norm, convolution.weight[:, 0], windows, valid)
+        found = (windows.double() @ weight.transpose(1, 2) + bias[:, None]).transpose(1, 2).float()
+        convolved = convolution(waveforms[:, None])
+        for row, n in enumerate(lengths or [windows.shape[1]] * 3):
+            expected = norm(convolved[row : row + 1, :, :n])[0]
+            torch.testing.assert_close(found[row, :, :n], expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("norm", [GROUP, LAYER])
 @pytest.mark.parametrize("kernel", [128, 65, 19])
 def test_forward_and_backward_as_transformers(device: str, norm: dict[str, Any], kernel: int) -> None:
@@ -64,7 +144,7 @@ def test_forward_and_backward_as_transformers(device: str, norm: dict[str, Any],
 
     logits, expected = gradients(model, run)
     names = list(model.state_dict())
-    arrange_for_gpu(model)
+    gpu_convolutions.replace_convolutions(model)
     assert isinstance(model.wav2vec2.feature_extractor, RowFeatureEncoder)
     assert isinstance(model.wav2vec2.encoder.pos_conv_embed.conv, BlockedConvolution)
     found_logits, found = gradients(model, run)
@@ -78,8 +158,8 @@ def test_forward_and_backward_as_transformers(device: str, norm: dict[str, Any],
 def test_a_padded_batch_is_each_utterance_alone(device: str, kind: tuple[Any, Any]) -> None:
     torch.manual_seed(0)
     model = kind[0](kind[1](**SMALL, **GROUP)).eval().to(device)
-    frames_of = ValidFrames(model)
-    arrange_for_gpu(model)
+    padding_invariance = PaddingInvariance(model)
+    gpu_convolutions.replace_convolutions(model)
     lengths = [9_000, 7_777, 3_210]
     padded = torch.zeros(3, max(lengths), device=device)
     for row, length in zip(padded, lengths, strict=True):
@@ -88,7 +168,7 @@ def test_a_padded_batch_is_each_utterance_alone(device: str, kind: tuple[Any, An
     n_frames = model._get_feat_extract_output_lengths(n_samples).long()
     mask = (torch.arange(max(lengths), device=device) < n_samples[:, None]).long()
     with torch.no_grad():
-        frames_of.of(n_samples, n_frames)
+        padding_invariance.set_lengths(n_samples, n_frames)
         together = model(padded, attention_mask=mask).logits
         for row, length, frames, logits in zip(padded, lengths, n_frames, together, strict=True):
             assert same(logits[:frames], model(row[None, :length]).logits[0])
@@ -110,7 +190,7 @@ def test_bfloat16_as_close_as_transformers_own(device: str) -> None:
         exact = model(waveforms).logits
         with torch.autocast(device, torch.bfloat16):
             theirs = (model(waveforms).logits - exact).abs().max()
-            arrange_for_gpu(model)
+            gpu_convolutions.replace_convolutions(model)
             ours = (model(waveforms).logits - exact).abs().max()
     assert ours <= 2 * theirs
 
@@ -118,7 +198,7 @@ def test_bfloat16_as_close_as_transformers_own(device: str) -> None:
 def test_other_devices_and_checkpointing_are_left_to_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_convolutions, "_first_rows", lambda *_: pytest.fail("computed by rows"))
     model = wav2vec2(GROUP)
-    arrange_for_gpu(model)
+    gpu_convolutions.replace_convolutions(model)
     with monkeypatch.context() as patched:
         patched.setattr(gpu_convolutions, "convolve_rows", lambda *_: pytest.fail("computed by blocks"))
         assert model(torch.randn(1, 4_000)).logits.shape == (1, 12, 12)
@@ -129,5 +209,5 @@ def test_other_devices_and_checkpointing_are_left_to_transformers(monkeypatch: p
 
 def test_narrow_positions_are_left_as_they_are() -> None:
     model = wav2vec2(GROUP, num_conv_pos_embeddings=15)
-    arrange_for_gpu(model)
+    gpu_convolutions.replace_convolutions(model)
     assert not isinstance(model.wav2vec2.encoder.pos_conv_embed.conv, BlockedConvolution)
