@@ -1,6 +1,6 @@
-"""about.json: what a run was made of, for whoever reads of the model without its corpora at hand.
+"""about.json: what a run was trained on, for readers of the model card who do not have its corpora.
 
-Names only: of a corpus's path the last part is kept, so that nothing here tells where it lay on whose machine.
+Local paths are cut to their last part, so that the file names no folder of the machine.
 """
 
 import dataclasses
@@ -20,9 +20,11 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """A part of the data as it was used, rejects left out. `speakers` counts those named; 0 says nothing.
-    No utterances are told of what was streamed.
+class CorpusSummary:
+    """The training or the validation data without rejects.
+
+    speakers: different names in the data; 0 where no utterance names one. Of streamed corpora, utterances, hours and
+    speakers are 0, as they are not known.
     """
 
     corpora: tuple[str, ...]
@@ -34,13 +36,16 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """`base` is the Hub's id of the checkpoint that the run began with; None for a local one or random weights."""
+    """What a run was trained on and from. base: Hub id of the initial checkpoint, None for a local one or random
+    weights; parameters: of the model, frozen ones included; held_out: the validation utterances are taken out of the
+    training corpora.
+    """
 
     base: str | None
     parameters: int
-    training: Material
-    validation: Material
-    held_out: bool  # the validation utterances come out of the training corpora
+    training: CorpusSummary
+    validation: CorpusSummary
+    held_out: bool
     profile: str
     profile_version: int
     profile_description: str
@@ -54,15 +59,15 @@ def describe(
     validation: Sequence[Utterance],
     text_profile: Profile,
 ) -> About:
-    """What a run is made of, from its configuration and the utterances that it uses."""
+    """The description of a run, from its configuration and the utterances that it uses."""
     held_out = config.data.validation is None
-    known = _material(config.data.train, training)
+    summary = _summarise(config.data.train, training)
     references = config.data.train if config.data.validation is None else [config.data.validation]
     return About(
         base=hub_id(config.model.base, config.model.family),
         parameters=parameters,
-        training=_streamed(known) if config.data.streaming else known,
-        validation=_material(references, validation),
+        training=_without_counts(summary) if config.data.streaming else summary,
+        validation=_summarise(references, validation),
         held_out=held_out,
         profile=without_folders(text_profile.name),
         profile_version=text_profile.version,
@@ -71,7 +76,7 @@ def describe(
 
 
 def without_folders(text: str) -> str:
-    """A reference with every local path in it cut to its last part.
+    """A corpus or model reference with every local path in it cut to its last part.
 
     >>> without_folders("/home/me/corpus/train.jsonl"), without_folders("ctc:../runs/mine:de")
     ('train.jsonl', 'ctc:mine:de')
@@ -82,7 +87,7 @@ def without_folders(text: str) -> str:
 
 
 def hub_id(base: str | None, family: str) -> str | None:
-    """The Hub's id of a base checkpoint; None where it is a local file or folder, or there is none.
+    """The Hub id of a base checkpoint; None for a local file or folder, or without a base.
 
     >>> hub_id("facebook/wav2vec2-base-960h", "wav2vec2"), hub_id("base.en", "whisper"), hub_id("/data/x.pt", "whisper")
     ('facebook/wav2vec2-base-960h', 'openai/whisper-base.en', None)
@@ -95,26 +100,27 @@ def hub_id(base: str | None, family: str) -> str | None:
 
 
 def to_json(about: About) -> str:
+    """The content of about.json."""
     return json.dumps(dataclasses.asdict(about), ensure_ascii=False, indent=2) + "\n"
 
 
 def from_json(text: str) -> About:
-    """Raises ValueError, KeyError or TypeError where the text is not what `to_json` wrote."""
+    """The inverse of `to_json`. Raises ValueError, KeyError or TypeError for any other text."""
     fields = json.loads(text)
     for part in ("training", "validation"):
-        material = fields[part]
-        lists = {key: tuple(material[key]) for key in ("corpora", "languages")}
-        fields[part] = Material(**material | lists)
+        summary = fields[part]
+        lists = {key: tuple(summary[key]) for key in ("corpora", "languages")}
+        fields[part] = CorpusSummary(**summary | lists)
     return About(**fields)
 
 
-def _streamed(known: Material) -> Material:
-    """Of a stream, corpora and languages are told; how much it holds is not known from its first utterances."""
-    return dataclasses.replace(known, utterances=0, hours=0.0, speakers=0)
+def _without_counts(summary: CorpusSummary) -> CorpusSummary:
+    """For a stream: its first utterances tell its languages, but not how much it holds."""
+    return dataclasses.replace(summary, utterances=0, hours=0.0, speakers=0)
 
 
-def _material(references: Sequence[str], utterances: Sequence[Utterance]) -> Material:
-    return Material(
+def _summarise(references: Sequence[str], utterances: Sequence[Utterance]) -> CorpusSummary:
+    return CorpusSummary(
         corpora=tuple(without_folders(reference) for reference in references),
         utterances=len(utterances),
         hours=sum(utterance.duration for utterance in utterances) / 3600,

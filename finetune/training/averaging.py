@@ -1,6 +1,6 @@
-"""Averages of weights: an exponential one while training, and the mean of the best evaluations' weights at its end.
+"""Averages of weights: an exponential moving average while training, and the mean of the best evaluations' weights.
 
-Both average floating-point parameters; buffers and frozen parameters are the module's own.
+The moving average covers trained parameters, the mean all floating-point tensors of a state dict.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,35 +13,35 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-UPDATES = "updates"  # beside the names of parameters, which have a dot in them
+STEPS = "steps"  # a key of the state dict beside names of parameters, which have a dot in them
 
 Ranked: TypeAlias = tuple[float, float, int]
 
 
 class MovingAverage:
-    """Exponential moving average of what is trained: decay * average + (1 - decay) * weights after each update.
+    """Exponential moving average of the trained parameters: decay * average + (1 - decay) * weights after each step.
 
-    decay: 0.999 remembers about the last thousand updates. Early on it is lowered to (1 + updates) / (10 + updates), so
-    that the first random weights are soon forgotten.
+    decay: 0.999 averages about the last thousand steps. At first it is lowered to (1 + steps) / (10 + steps), so that
+    the initial weights soon lose their influence.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self._decay = decay
-        self._updates = 0
+        self._steps = 0
         self._trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self._average = {name: p.detach().clone() for name, p in self._trained.items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        """After an optimiser step."""
-        self._updates += 1
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        """Include the present weights; call it after each optimiser step."""
+        self._steps += 1
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        blend(list(self._average.values()), list(self._trained.values()), self._updates)
+        blend(list(self._average.values()), list(self._trained.values()), self._steps)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """The module computes with the average, to be evaluated and saved; its own weights come back afterwards."""
+        """A context in which the module has the averaged weights; its own ones come back at the end."""
         self._swap()
         try:
             yield
@@ -49,12 +49,12 @@ class MovingAverage:
             self._swap()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors alone, as a checkpoint holds them."""
-        return {**self._average, UPDATES: torch.tensor(self._updates)}
+        """The averaged parameters by name, and the number of steps; tensors alone, as safetensors stores them."""
+        return {**self._average, STEPS: torch.tensor(self._steps)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Raises KeyError when the state is of another module."""
-        self._updates = int(state[UPDATES])
+        """Continue from what `state_dict` returned. Raises KeyError if it is of another module."""
+        self._steps = int(state[STEPS])
         for name, average in self._average.items():
             average.copy_(state[name])
 
@@ -67,35 +67,35 @@ class MovingAverage:
 
 
 class BestWeights:
-    """The weights of the best evaluations so far, in files, and their mean.
+    """The weights of the best evaluations so far, as files in a folder, STEP.safetensors each, and their mean.
 
-    folder: holds UPDATE.safetensors of each. A ranking is (WER, CER, update), the best first.
+    A ranking is a list of (WER, CER, step), the best first.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, module: nn.Module, update: int, ranking: Sequence[Ranked]) -> None:
-        """Keep the module's weights if `update` is in the ranking, and none that is not."""
+    def keep(self, module: nn.Module, step: int, ranking: Sequence[Ranked]) -> None:
+        """Write the module's weights if `step` is in the ranking, and delete weights that are not in it."""
         kept = {ranked[2] for ranked in ranking}
-        if update in kept:
+        if step in kept:
             self._folder.mkdir(parents=True, exist_ok=True)
-            beside = self._folder / f".{update}.partial"
+            beside = self._folder / f".{step}.partial"
             safetensors.torch.save_model(module, str(beside))
-            beside.replace(self._path(update))
+            beside.replace(self._path(step))
         for path in self._folder.glob("*.safetensors"):
             if int(path.stem) not in kept:
                 path.unlink()
 
     @torch.no_grad()
     def mean_into(self, module: nn.Module, ranking: Sequence[Ranked]) -> None:
-        """Put the mean of the ranking's weights into the module, summed in double precision."""
+        """Load the mean of the ranking's weights, computed in float64, into the module."""
         paths = [self._path(ranked[2]) for ranked in ranking]
         states = [safetensors.torch.load_file(str(path)) for path in paths if path.exists()]
         for name, own in module.state_dict().items():
-            found = [state[name] for state in states if name in state]
-            if found and own.is_floating_point():
-                own.copy_(torch.stack([weight.double() for weight in found]).mean(dim=0))
+            weights = [state[name].double() for state in states if name in state]
+            if weights and own.is_floating_point():
+                own.copy_(torch.stack(weights).mean(dim=0))
 
-    def _path(self, update: int) -> Path:
-        return self._folder / f"{update}.safetensors"
+    def _path(self, step: int) -> Path:
+        return self._folder / f"{step}.safetensors"

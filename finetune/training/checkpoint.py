@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or absent, and exact to resume from.
+"""Checkpoints of a run: written as a whole or not at all, and resumed exactly.
 
-A checkpoint is one folder, written under another name and renamed. It holds the weights (safetensors), the optimiser,
-the schedule, every random state and the position in the data; loading runs no code from the file.
+A checkpoint is a folder that is written under another name and renamed. It holds the weights (safetensors), optimiser,
+learning-rate schedule, random states of every process and position in the data; loading runs no code from the file.
 """
 
 import json
@@ -23,24 +23,28 @@ from finetune.training.averaging import MovingAverage
 from preprocessing.cli.errors import InputError
 
 AVERAGE = "average.safetensors"
-KEPT = 2  # the last checkpoint, and the one before it in case the disk lost the last
+KEPT = 2  # the last checkpoint, and the one before it in case the last is lost by the disk
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `batches` counts batches taken from the stream by all processes together."""
+    """How far a run is.
+
+    batches: taken from the data by all processes together; ranking: (WER, CER, step) of the best evaluations, the best
+    first; fingerprint: of corpus, units and batch settings, as a run with another one is not resumed.
+    """
 
     update: int = 0
     batches: int = 0
     audio_seconds: float = 0.0
-    ranking: tuple[tuple[float, float, int], ...] = ()  # WER, CER and update of the best evaluations, the best first
+    ranking: tuple[tuple[float, float, int], ...] = ()
     evaluations_since_best: int = 0
-    fingerprint: str = ""  # of corpus, units and batch settings; another one cannot be resumed
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
 class States:
-    """What a checkpoint holds beside the weights: plain values and tensors. `random` has an entry for each process."""
+    """State dicts of a checkpoint beside the weights, of plain values and tensors. random: one for each process."""
 
     optimiser: Mapping[str, Any]
     schedule: Mapping[str, Any]
@@ -50,9 +54,9 @@ class States:
 def save(
     folder: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None = None
 ) -> Path:
-    """Write folder/update-NNNNNNNN and drop all but the last KEPT. Returns the new checkpoint.
+    """Write folder/update-NNNNNNNN and delete all but the last KEPT. Returns the new checkpoint.
 
-    Raises InputError where it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
+    Raises InputError if it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
     """
     target = folder / f"update-{progress.update:08d}"
     beside = folder / f"{target.name}.partial"
@@ -62,9 +66,9 @@ def save(
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap what the disk says
         shutil.rmtree(beside, ignore_errors=True)
         last = latest(folder)
-        kept = f"the checkpoint {last} is whole" if last is not None else "no earlier one is there"
+        kept = f"the checkpoint {last} is complete" if last is not None else "there is no earlier one"
         raise InputError(
-            f"{target}: cannot be written ({str(error).strip().splitlines()[0]}); expected room for it on the disk: "
+            f"{target}: cannot be written ({str(error).strip().splitlines()[0]}); expected disk space for it: "
             f"{kept}; free some space and run the same command again"
         ) from error
     if target.exists():
@@ -82,19 +86,20 @@ def _write(beside: Path, module: nn.Module, states: States, progress: Progress, 
         safetensors.torch.save_file(average.state_dict(), str(beside / AVERAGE))
     torch.save({field.name: getattr(states, field.name) for field in fields(states)}, beside / "states.pt")
     (beside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    for path in beside.iterdir():  # on the disk before it gets its name: a power cut finds it whole or not at all
+    for path in beside.iterdir():  # on the disk before the folder is renamed, in case of a power cut
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
 
 def latest(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run's checkpoint folder."""
+    """The newest complete checkpoint in a run's folder of checkpoints; None if there is none."""
     return next(iter(reversed(_all(folder))), None)
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    told = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
-    return Progress(**told | {"ranking": tuple(tuple(ranked) for ranked in told["ranking"])})
+    """How far the run was at a checkpoint."""
+    content = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+    return Progress(**content | {"ranking": tuple(tuple(ranked) for ranked in content["ranking"])})
 
 
 def restore(
@@ -104,10 +109,10 @@ def restore(
     restore_optimiser: Callable[[Mapping[str, Any]], None],
     process: int = 0,
 ) -> dict[str, Tensor] | None:
-    """Put weights, optimiser, schedule and the process's random states back; returns the moving average's state, if
-    there is one.
+    """Load weights, optimiser, schedule and the random states of `process`. Returns the moving average's state dict;
+    None without one.
 
-    Raises InputError where they do not fit.
+    restore_optimiser: takes the optimiser's state dict. Raises InputError if the checkpoint is of another model.
     """
     try:
         safetensors.torch.load_model(module, str(checkpoint / "weights.safetensors"))
@@ -120,10 +125,8 @@ def restore(
             "begin anew with --overwrite true"
         ) from error
     schedule.load_state_dict(states["schedule"])
-    of_all = states["random"]
-    if isinstance(of_all, list):  # otherwise the main process's alone, as they once were
-        of_all = of_all[process % len(of_all)]
-    _set_random_states(of_all)
+    random_of_all = states["random"]
+    _set_random_states(random_of_all[process % len(random_of_all)])
     average = checkpoint / AVERAGE
     return safetensors.torch.load_file(str(average)) if average.exists() else None
 
@@ -133,7 +136,7 @@ def _all(folder: Path) -> list[Path]:
 
 
 def random_states() -> dict[str, Any]:
-    """Of this process: Python's, NumPy's and torch's, in types that load with weights_only."""
+    """Random states of this process: Python's, NumPy's and torch's, in types that torch.load reads as weights_only."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {

@@ -1,7 +1,7 @@
-"""Parameter groups and learning-rate schedules.
+"""AdamW with its parameter groups, and learning-rate schedules.
 
 A group is a depth of the model (layer-wise learning rates) with or without weight decay: vectors (biases and
-normalisation) are never decayed. Freezing for the first updates is not here: what has no gradient is not moved.
+normalisation) have none. `head_only_steps` is not here: `Recogniser.train_head_only` stops the gradients instead.
 """
 
 import math
@@ -15,11 +15,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from finetune.config import OptimisationConfig
 from finetune.models.base import Recogniser
 
-FINAL_SHARE = 0.05  # of the peak learning rate, at the last update (wav2vec 2.0's tri-stage schedule)
+FINAL_SHARE = 0.05  # of the peak learning rate, at the last step (wav2vec 2.0's tri-stage schedule)
 
 
 def make_optimiser(recogniser: Recogniser, config: OptimisationConfig) -> AdamW:
-    """AdamW over what requires a gradient; a layer's learning rate is `layer_decay` times that of the one above."""
+    """AdamW over the parameters that require a gradient.
+
+    A layer's learning rate is `layer_decay` times that of the layer above it.
+    """
     groups = [
         {"params": parameters, "weight_decay": decay, "lr": config.learning_rate * config.layer_decay**below}
         for (below, decay), parameters in sorted(_groups(recogniser, config).items())
@@ -28,7 +31,7 @@ def make_optimiser(recogniser: Recogniser, config: OptimisationConfig) -> AdamW:
 
 
 def _groups(recogniser: Recogniser, config: OptimisationConfig) -> dict[tuple[int, float], list[nn.Parameter]]:
-    """Parameters by (layers above their own, weight decay); without layer-wise rates all are as the top."""
+    """Parameters by (layers above their own, weight decay); without layer_decay the first is always 0."""
     groups: dict[tuple[int, float], list[nn.Parameter]] = {}
     for name, parameter in recogniser.module.named_parameters():
         if parameter.requires_grad:
@@ -38,55 +41,58 @@ def _groups(recogniser: Recogniser, config: OptimisationConfig) -> dict[tuple[in
     return groups
 
 
-def tri_stage(update: int, config: OptimisationConfig) -> float:
-    """Share of the peak learning rate at an update counted from 0 (Baevski et al. 2020, section 4.2).
+def tri_stage(step: int, config: OptimisationConfig) -> float:
+    """Share of the peak learning rate at a step, counted from 0: exponential decay (Baevski et al. 2020, section 4.2).
 
     >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.4)
-    >>> [round(tri_stage(update, config), 2) for update in (0, 9, 10, 49, 99)]
+    >>> [round(tri_stage(step, config), 2) for step in (0, 9, 10, 49, 99)]
     [0.1, 1.0, 1.0, 1.0, 0.05]
     """
-    rise, hold = round(config.warmup_ratio * config.max_steps), round(config.hold_ratio * config.max_steps)
-    if update < rise:
-        return (update + 1) / rise
-    if update < rise + hold:
+    warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.hold_ratio * config.max_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if step < warmup + hold:
         return 1.0
-    decay = max(config.max_steps - rise - hold, 1)
-    return float(FINAL_SHARE ** min((update + 1 - rise - hold) / decay, 1.0))
+    decay = max(config.max_steps - warmup - hold, 1)
+    return float(FINAL_SHARE ** min((step + 1 - warmup - hold) / decay, 1.0))
 
 
-def linear(update: int, config: OptimisationConfig) -> float:
-    """Rises, holds, and falls in a straight line to 0 after the last update.
+def linear(step: int, config: OptimisationConfig) -> float:
+    """Share of the peak learning rate at a step, counted from 0: decay in a straight line to 0.
 
     >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.0)
-    >>> [round(linear(update, config), 2) for update in (0, 9, 54, 99)]
+    >>> [round(linear(step, config), 2) for step in (0, 9, 54, 99)]
     [0.1, 1.0, 0.51, 0.01]
     """
-    return _rise_and_fall(update, config, lambda left: left)
+    return _warm_up_and_decay(step, config, lambda remaining: remaining)
 
 
-def cosine(update: int, config: OptimisationConfig) -> float:
-    """Rises, holds, and falls along half a cosine to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, no restarts).
+def cosine(step: int, config: OptimisationConfig) -> float:
+    """Share of the peak learning rate at a step, counted from 0: decay along half a cosine to 0.
+
+    Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts.
 
     >>> config = OptimisationConfig(max_steps=100, warmup_ratio=0.1, hold_ratio=0.0)
-    >>> [round(cosine(update, config), 2) for update in (0, 9, 54, 99)]
+    >>> [round(cosine(step, config), 2) for step in (0, 9, 54, 99)]
     [0.1, 1.0, 0.52, 0.0]
     """
-    return _rise_and_fall(update, config, lambda left: 0.5 * (1.0 - math.cos(math.pi * left)))
+    return _warm_up_and_decay(step, config, lambda remaining: 0.5 * (1.0 - math.cos(math.pi * remaining)))
 
 
-def _rise_and_fall(update: int, config: OptimisationConfig, fall: Callable[[float], float]) -> float:
-    rise, hold = round(config.warmup_ratio * config.max_steps), round(config.hold_ratio * config.max_steps)
-    if update < rise:
-        return (update + 1) / rise
-    if update < rise + hold:
+def _warm_up_and_decay(step: int, config: OptimisationConfig, decay: Callable[[float], float]) -> float:
+    """decay: from the remaining share of the decaying steps to the share of the peak."""
+    warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.hold_ratio * config.max_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if step < warmup + hold:
         return 1.0
-    return fall((config.max_steps - update) / max(config.max_steps - rise - hold, 1))
+    return decay((config.max_steps - step) / max(config.max_steps - warmup - hold, 1))
 
 
 SCHEDULES = {"tri-stage": tri_stage, "linear": linear, "cosine": cosine}
 
 
 def make_schedule(optimiser: Any, config: OptimisationConfig) -> LambdaLR:
-    """Every group's learning rate follows the same curve below its own peak."""
+    """The schedule that `lr_scheduler_type` names; every group follows it below its own peak."""
     share = SCHEDULES[config.lr_scheduler_type]
-    return LambdaLR(optimiser, lambda update: share(update, config))
+    return LambdaLR(optimiser, lambda step: share(step, config))

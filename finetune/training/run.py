@@ -91,7 +91,7 @@ def train(config: TrainConfig) -> None:
         )
         for name, chosen in held_out.items()
     }
-    over = identity.identify(plain(config), data.train, examples.labels)
+    over = identity.fingerprint_of(plain(config), data.train, examples.labels)
     trained_on: TrainingExamples = examples
     if config.data.streaming:
         trained_on = StreamedExamples(
@@ -100,11 +100,11 @@ def train(config: TrainConfig) -> None:
             text_profile,
             record.rejects.note if accelerator.is_main_process else _dropped,
         )
-    loop = Loop(config, accelerator, recogniser, trained_on, evaluators, record, over.fingerprint)
+    loop = Loop(config, accelerator, recogniser, trained_on, evaluators, record, over.digest)
     update = 0
     if found is not None:
         progress = checkpoint.read_progress(found)
-        if progress.fingerprint != over.fingerprint:
+        if progress.fingerprint != over.digest:
             raise UsageError(
                 f"{config.output_dir} holds a run over other data or another model: "
                 f"{identity.difference(config.output_dir, over)}; expected the same to resume: choose another "

@@ -115,7 +115,7 @@ class Stepper:
 
     def _idle_passes(self, made: int) -> range:
         """Numbers of the passes that this process lacks after so many batches of its own."""
-        return range(made, self._config.accumulate if self._accelerator.num_processes > 1 else made)
+        return range(made, self._config.gradient_accumulation_steps if self._accelerator.num_processes > 1 else made)
 
     def _join(self, module: nn.Module, passes: range, generator_of: Callable[[int], torch.Generator]) -> None:
         """Make passes that count for nothing, the last of an update.

@@ -28,7 +28,7 @@ TEXTS = ("stop", "go", "yes", "no") * 2
 
 def recogniser_of(family: str) -> Recogniser:
     scratch = TINY if family == "wav2vec2" else {"n_mels": 8, "hidden_size": 8, "num_layers": 1, "conv_channels": 2}
-    chance: dict[str, Any] = {"dropout": 0.0, "mask_time_probability": 0.0}
+    chance: dict[str, Any] = {"dropout": 0.0, "mask_time_prob": 0.0}
     return models.build(ModelConfig(family=family, scratch=scratch, **chance), list(TEXTS), seed=0)  # type: ignore[arg-type]
 
 

@@ -38,7 +38,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(InputError, match=r"update-00000002: cannot be written.*update-00000001 is whole"):
+        with pytest.raises(InputError, match=r"update-00000002: cannot be written.*update-00000001 is complete"):
             checkpoint.save(tmp_path, module, states, Progress(update=2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.training.fingerprint import Identity, difference, identify
+from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
 from finetune.training.run_folder import plain
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
@@ -69,13 +69,13 @@ def test_the_configurations_that_are_there_hold(path: Path) -> None:
 
 def test_a_key_left_unset_does_not_tell_runs_apart() -> None:
     """So that a run begun before there was such a key goes on."""
-    now = identify(plain(GOOD), [], [])
+    now = fingerprint_of(plain(GOOD), [], [])
     before = replace(
         now, config={**now.config, "model": {k: v for k, v in now.config["model"].items() if v is not None}}
     )
     assert before.config != now.config
-    assert before.fingerprint == now.fingerprint
-    assert now.fingerprint != identify(plain(replace(GOOD, seed=1)), [], []).fingerprint
+    assert before.digest == now.digest
+    assert now.digest != fingerprint_of(plain(replace(GOOD, seed=1)), [], []).digest
 
 
 def test_a_language_is_whispers_alone() -> None:
@@ -87,48 +87,48 @@ UTTERANCES = [Utterance(f"u{n}", f"{n}.wav", f"text {n}", 1.0 + n) for n in rang
 LABELS = [(n, n + 1) for n in range(10)]
 
 
-def identity(
+def fingerprint(
     config: TrainConfig = GOOD, utterances: list[Utterance] = UTTERANCES, labels: list[tuple[int, int]] = LABELS
-) -> Identity:
-    return identify(plain(config), utterances, labels)
+) -> RunFingerprint:
+    return fingerprint_of(plain(config), utterances, labels)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    identity().write(tmp_path / "checkpoints")
+    fingerprint().write(tmp_path / "checkpoints")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(GOOD)))
     return tmp_path
 
 
 def test_what_does_not_matter_changes_nothing() -> None:
     free = replace(GOOD, output_dir=Path("y"), logging_steps=3, report_to="none", dataloader_num_workers=4)
-    assert identity(free).fingerprint == identity().fingerprint
+    assert fingerprint(free).digest == fingerprint().digest
 
 
 def test_changed_keys_are_named_with_both_values(run: Path) -> None:
-    now = identity(replace(GOOD, seed=3, learning_rate=1e-3, logging_steps=7))
-    assert now.fingerprint != identity().fingerprint
+    now = fingerprint(replace(GOOD, seed=3, learning_rate=1e-3, logging_steps=7))
+    assert now.digest != fingerprint().digest
     assert difference(run, now) == "learning_rate was 0.0003, now 0.001; seed was 0, now 3"
 
 
 def test_utterances_are_counted_by_what_happened_to_them(run: Path) -> None:
     changed = [*UTTERANCES[2:9], replace(UTTERANCES[9], text="other")]
     changed += [Utterance(f"new{n}", "n.wav", "new", 1.0) for n in range(3)]
-    now = identity(utterances=changed, labels=[*LABELS[2:], (1, 1), (2, 2), (3, 3)])
+    now = fingerprint(utterances=changed, labels=[*LABELS[2:], (1, 1), (2, 2), (3, 3)])
     assert difference(run, now) == ("of its 10 training utterances: 3 added, 2 removed, 1 changed in text or duration")
 
 
 def test_another_vocabulary_shows_in_the_labels(run: Path) -> None:
-    now = identity(labels=[(n + 1, n) for n in range(10)])
-    assert now.fingerprint != identity().fingerprint
+    now = fingerprint(labels=[(n + 1, n) for n in range(10)])
+    assert now.digest != fingerprint().digest
     assert "10 with other labels for the same text" in difference(run, now)
 
 
 def test_another_order_is_another_run(run: Path) -> None:
-    now = identity(utterances=UTTERANCES[::-1], labels=LABELS[::-1])
-    assert now.fingerprint != identity().fingerprint
+    now = fingerprint(utterances=UTTERANCES[::-1], labels=LABELS[::-1])
+    assert now.digest != fingerprint().digest
     assert "in another order" in difference(run, now)
 
 
 def test_a_folder_that_tells_nothing_is_no_defect(tmp_path: Path) -> None:
-    assert "does not say" in difference(tmp_path, identity())
+    assert "does not say" in difference(tmp_path, fingerprint())

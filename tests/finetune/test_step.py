@@ -95,7 +95,7 @@ def test_a_recogniser_learns_the_same_however_its_batch_is_cut() -> None:
     """A real one: wav2vec2 in small, waveforms of several lengths, in one batch, in two, and in parts of a batch."""
     weights, outcomes = [], []
     for cuts, parts in (((0, 6), 1), ((0, 2, 6), 1), ((0, 6), 4)):
-        config = ModelConfig(scratch=TINY, dropout=0.0, attention_dropout=0.0, mask_time_probability=0.0)
+        config = ModelConfig(scratch=TINY, dropout=0.0, attention_dropout=0.0, mask_time_prob=0.0)
         recogniser = models.build(config, ["stop", "go", "yes"], seed=0)
         generator = torch.Generator().manual_seed(0)
         heard = [
