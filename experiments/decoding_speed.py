@@ -1,97 +1,137 @@
-"""`python -m experiments.decoding_speed [--json FILE]`: the beam search beside pyctcdecode: words and speed."""
+"""Is the beam search with a language model as accurate as pyctcdecode with KenLM, and as fast?
+
+Both search the same frames with the same n-grams, weights and pruning. Exit code 1 when a figure falls short of what is
+required.
+"""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
-
-from benchmark.offline import DEMO, DEMO_CORPUS
-from benchmark.plan import spread
-from benchmark.systems import FAMILIES, load_system, parse_models
-from benchmark.systems.base import WITH_LM, LanguageModelOptions, LoadOptions
-from experiments.harness.figures import Figure, Missing, report, speed_up
-from experiments.harness.rounds import WARM_UP_ROUNDS, Absent, Contender, turns_of
-from finetune.decoding.beam import BeamSearch, BeamSettings
-from finetune.language_model.build import LanguageModelConfig, make
-from finetune.language_model.ngram import read_arpa
-from finetune.metrics.error_rates import ErrorCounts, word_errors
-from preprocessing.audio import SAMPLE_RATE
+from experiments.harness.command import ExperimentOptions, run_experiment
+from experiments.harness.figures import Comparison, Findings, speed_up
+from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, take_turns
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.cli.options import parse_command, run_command
-from preprocessing.corpus import load_waveform, open_corpus
-from preprocessing.text import profile
-from preprocessing.units import Vocabulary
+from preprocessing.cli.options import run_command
 
-DESCRIPTION = "CTC beam search with a language model beside pyctcdecode and KenLM. Exit 1 where a figure falls short."
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from finetune.decoding.beam import BeamSettings
 
-def main() -> None:
-    config = parse_command(DecodingPeersConfig, program="python -m experiments.decoding_speed", description=DESCRIPTION)
+DURATION = "1 minute"
+OURS, PEER = "ours", "pyctcdecode"
+MINIMUM_TIMES_AS_FAST = 1.0
+MAXIMUM_POINTS_WORSE = 0.5  # of WER
+WORD_BONUS = 1.5  # pyctcdecode's default
+PROFILE = "librispeech"
+QUICK_UTTERANCES = 20
 
-    measure(config)
+Round: TypeAlias = Callable[[], list[str]]
 
 
 @dataclass(frozen=True)
-class DecodingPeersConfig:
-    """Whose frames are searched, and where the figures go."""
+class Config(ExperimentOptions):
+    """Whose frames are searched."""
 
-    model: str = f"wav2vec2={DEMO / 'wav2vec2'}"
-    """A CTC model with letters for units, as benchmark/run.py takes it: wav2vec2=REF or lstm=FOLDER."""
+    model: str | None = None
+    """A CTC model with letters for units, as benchmark/run.py takes it: wav2vec2=REF or lstm=FOLDER; default the
+    embedded demo's wav2vec2."""
 
     lm: Path | None = None
-    """ARPA file of its words; default trigrams of the embedded training texts."""
+    """ARPA file of its words; default trigrams of the embedded demo's training texts."""
 
-    data: str = str(DEMO_CORPUS)
-    """Corpus with the words that the model knows."""
+    data: str | None = None
+    """Corpus with the words that the model knows; default the embedded demo's test corpus."""
 
     utterances: int = 100
-    """How many, spread over the corpus."""
+    """How many, spread over the corpus; with --quick at most 20."""
 
     beam: int = 64
     """Hypotheses that both keep."""
 
     rounds: int = 3
-    """Rounds of each contender, taking turns, after one that warms up."""
+    """Rounds of each, taking turns, after one that warms up; with --quick 1."""
 
-    json: Path | None = None
-    """File for the figures."""
-
-
-OURS, PEER = "ours", "pyctcdecode"
-TIMES_AS_FAST = 1.0
-WORSE_AT_MOST = 0.5  # points of WER
-WORD_BONUS = 1.5  # pyctcdecode's default
-PROFILE = "librispeech"
-TRAINING_TEXTS = DEMO / "corpus" / "train.jsonl"
-
-Round = Callable[[], list[str]]
+    def check(self) -> None:
+        """Raises UsageError where numbers are out of range or a model comes without its language model."""
+        if min(self.rounds, self.beam, self.utterances) < 1:
+            raise UsageError("--rounds, --beam and --utterances must be 1 or more: raise them")
+        if self.lm is None and (self.model is not None or self.data is not None):
+            raise UsageError(
+                "--model or --data without --lm; expected a language model of its words: name an ARPA file"
+            )
 
 
 @dataclass(frozen=True)
 class SearchJob:
-    """A round: log-probabilities [frames, units] of each utterance, whose units, which words."""
+    """A round: log-probabilities [frames, units] of each utterance, whose units they are, which words there are."""
 
     checkpoint: str
     arpa: Path
-    log_probs: tuple[Tensor, ...]
-    settings: BeamSettings
+    log_probs: "tuple[Tensor, ...]"
+    settings: "BeamSettings"
+
+
+def run(config: Config) -> Findings:
+    """Search in turns and compare. Raises UserError where model, language model or corpus cannot be used."""
+    from benchmark.offline import DEMO
+    from finetune.language_model.build import LanguageModelConfig, make
+
+    config.check()
+    rounds = 1 if config.quick else config.rounds
+    model = config.model or f"wav2vec2={DEMO / 'wav2vec2'}"
+    with tempfile.TemporaryDirectory() as folder:
+        arpa = config.lm or Path(folder) / "trigrams.arpa"
+        if config.lm is None:
+            make(LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), arpa, order=3, profile=PROFILE))
+        job, references, seconds = _prepare(config, model, arpa)
+        implementations: dict[str, Implementation] = {OURS: ours, PEER: pyctcdecode}
+        turns = take_turns("beam search", implementations, job, WARM_UP_ROUNDS + rounds, keep_results=True)
+    mine, theirs = turns[OURS], turns[PEER]
+    if isinstance(mine, Unavailable):
+        raise InputError(f"this project's beam search failed: {mine.reason}")
+    mine = mine[WARM_UP_ROUNDS:]
+    our_seconds, our_texts = [turn.seconds for turn in mine], mine[-1].result
+    settings = (
+        f"{len(references)} utterances, {seconds:.0f} s of audio, {model}; beam of {config.beam}; "
+        f"{rounds} rounds after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, wall-clock"
+    )
+    if isinstance(theirs, Unavailable):
+        settings += f"\nours: {1000 * min(our_seconds):.0f} ms at best, {_wer(our_texts, references):.1f} % word errors"
+        return Findings("Beam search", settings, missing={PEER: theirs.reason})
+    theirs = theirs[WARM_UP_ROUNDS:]
+    their_texts = theirs[-1].result
+    comparisons = [
+        speed_up("beam search", PEER, our_seconds, [turn.seconds for turn in theirs], MINIMUM_TIMES_AS_FAST),
+        compare_word_errors(our_texts, their_texts, references),
+    ]
+    same = sum(map(str.__eq__, our_texts, their_texts))
+    return Findings("Beam search", f"{settings}\nthe same text in {same} of {len(references)} utterances", comparisons)
 
 
 def ours(job: SearchJob) -> Round:
+    """`finetune.decoding.beam`."""
+    from finetune.decoding.beam import BeamSearch
+    from finetune.language_model.ngram import read_arpa
+    from preprocessing.units import Vocabulary
+
     search = BeamSearch(Vocabulary.load(job.checkpoint), read_arpa(job.arpa), job.settings)
     return lambda: [search.best(log_probs).text for log_probs in job.log_probs]
 
 
 def pyctcdecode(job: SearchJob) -> Round:
-    """Without the units that are never written, which it would take for letters."""
+    """pyctcdecode with KenLM, without the units that are never written: it would take them for letters."""
     try:
-        import kenlm  # noqa: F401  (pyctcdecode imports without it, and then knows no language model)
+        import kenlm  # noqa: F401  (pyctcdecode imports without it, and then has no language model)
         from pyctcdecode import build_ctcdecoder
     except ImportError as error:
         raise InputError("install it with `pip install --no-deps pyctcdecode pygtrie kenlm`") from error
+    from finetune.language_model.ngram import read_arpa
+    from preprocessing.units import Vocabulary
+
     vocabulary, settings = Vocabulary.load(job.checkpoint), job.settings
     special = {vocabulary.blank: "", vocabulary.boundary: " "}
     written = [unit for unit in range(len(vocabulary.units)) if unit in special or unit not in vocabulary.silent]
@@ -119,64 +159,51 @@ def pyctcdecode(job: SearchJob) -> Round:
     return one_round
 
 
-def measure(config: DecodingPeersConfig) -> None:
-    """Search in turns, compare, report. Raises UserError, and FallsShortError where a figure does."""
-    if min(config.rounds, config.beam, config.utterances) < 1:
-        raise UsageError("--rounds, --beam and --utterances must be 1 or more: mend them")
-    default = DecodingPeersConfig()
-    if config.lm is None and (config.model, config.data) != (default.model, default.data):
-        raise UsageError("--model or --data without --lm; expected a language model of its words: name an ARPA file")
-    with tempfile.TemporaryDirectory() as folder:
-        arpa = config.lm or Path(folder) / "trigrams.arpa"
-        if config.lm is None:
-            make(LanguageModelConfig(str(TRAINING_TEXTS), arpa, order=3, profile=PROFILE))
-        job, references, seconds = _job(config, arpa)
-        contenders: dict[str, Contender] = {OURS: ours, PEER: pyctcdecode}
-        turns = turns_of(contenders, job, WARM_UP_ROUNDS + config.rounds, keep_results=True)
-    mine, theirs = turns[OURS], turns[PEER]
-    if isinstance(mine, Absent):
-        raise InputError(f"our own side could not search: {mine.reason}")
-    settings = (
-        f"{len(references)} utterances, {seconds:.0f} s of audio, {config.model}; beam of {config.beam}; "
-        f"{config.rounds} rounds after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, wall-clock"
-    )
-    if isinstance(theirs, Absent):
-        report("Beam search", [], [Missing(PEER, theirs.reason)], settings, config.json)
-        return
-    mine, theirs = mine[WARM_UP_ROUNDS:], theirs[WARM_UP_ROUNDS:]
-    figures = [
-        speed_up("searched", PEER, [turn.seconds for turn in mine], [turn.seconds for turn in theirs], TIMES_AS_FAST),
-        fewer_errors(mine[-1].result, theirs[-1].result, references),
-    ]
-    same = sum(map(str.__eq__, mine[-1].result, theirs[-1].result))
-    report("Beam search", figures, [], f"{settings}\nthe same text in {same} of them", config.json)
-
-
-def fewer_errors(mine: list[str], theirs: list[str], references: list[str]) -> Figure:
-    """Word error rates of both, and by how many points ours is the lower one."""
-    normalise = profile(PROFILE)
-    own, peers = (
-        100.0 * sum(map(word_errors, references, map(normalise, texts)), ErrorCounts()).rate for texts in (mine, theirs)
-    )
+def compare_word_errors(ours: Sequence[str], theirs: Sequence[str], references: Sequence[str]) -> Comparison:
+    """Word error rates of both in percent, and by how many points ours is the lower one; references normalised."""
+    own, peers = _wer(ours, references), _wer(theirs, references)
     fewer = peers - own
-    return Figure("word errors", PEER, own, peers, "%", fewer, fewer, fewer, "points", -WORSE_AT_MOST)
+    return Comparison("word errors", PEER, own, peers, "%", fewer, fewer, fewer, "points", -MAXIMUM_POINTS_WORSE)
 
 
-def _job(config: DecodingPeersConfig, arpa: Path) -> tuple[SearchJob, list[str], float]:
-    """What is searched, normalised references, and the audio's seconds."""
-    spec = parse_models(config.model)[0]
+def _wer(texts: Sequence[str], references: Sequence[str]) -> float:
+    from finetune.metrics.error_rates import ErrorCounts, word_errors
+    from preprocessing.text import profile
+
+    return 100.0 * sum(map(word_errors, references, map(profile(PROFILE), texts)), ErrorCounts()).rate
+
+
+def _prepare(config: Config, model: str, arpa: Path) -> tuple[SearchJob, list[str], float]:
+    """What is searched, the normalised references, and the audio's seconds."""
+    import torch
+    from benchmark.batch_plan import evenly_spaced
+
+    from benchmark.offline import DEMO_CORPUS
+    from benchmark.systems import FAMILIES, load_system, parse_models
+    from benchmark.systems.base import WITH_LM, LanguageModelOptions, LoadOptions
+    from finetune.decoding.beam import BeamSettings
+    from preprocessing.audio import SAMPLE_RATE
+    from preprocessing.corpus import load_waveform, open_corpus
+    from preprocessing.text import profile
+
+    spec = parse_models(model)[0]
     if spec.family + WITH_LM not in FAMILIES:
-        raise UsageError(f"--model is {config.model}; expected wav2vec2=REF or lstm=FOLDER: name a CTC model")
+        raise UsageError(f"--model is {model!r}; expected wav2vec2=REF or lstm=FOLDER: name a CTC model")
     settings = BeamSettings(width=config.beam, bonus=WORD_BONUS)
     options = LoadOptions("cpu", None, language_model=LanguageModelOptions(arpa, settings))
     system = load_system(replace(spec, family=spec.family + WITH_LM), options)
-    spoken = spread(open_corpus(config.data).utterances, config.utterances)
-    waveforms = [load_waveform(utterance) for utterance in spoken]
+    count = min(config.utterances, QUICK_UTTERANCES) if config.quick else config.utterances
+    utterances = evenly_spaced(open_corpus(config.data or str(DEMO_CORPUS)).utterances, count)
+    waveforms = [load_waveform(utterance) for utterance in utterances]
     with torch.inference_mode():
         log_probs = [system.forward(system.features([waveform]))[0].clone() for waveform in waveforms]
     normalise = profile(PROFILE)
     job = SearchJob(spec.checkpoint, arpa, tuple(log_probs), settings)
-    return job, [normalise(utterance.text) for utterance in spoken], sum(map(len, waveforms)) / SAMPLE_RATE
+    return job, [normalise(utterance.text) for utterance in utterances], sum(map(len, waveforms)) / SAMPLE_RATE
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Config(ExperimentOptions):
             hours = ()
         if not hours or not all(0 < one <= LONGEST_HOURS for one in hours):
             raise UsageError(
-                f"--hours is {self.hours!r}; expected numbers above 0, up to {LONGEST_HOURS:g}, such as 0.5,3: change it"
+                f"--hours is {self.hours!r}; expected numbers above 0, up to {LONGEST_HOURS:g}, as in 0.5,3: change it"
             )
         return QUICK_HOURS if self.quick else hours
 
@@ -82,7 +82,16 @@ def run(config: Config) -> Findings:
     model = config.model or f"wav2vec2={DEMO / 'wav2vec2'}"
     recording = config.recording or _default_recording(config.quick)
     found = transcribe_lengths(model, recording, hours, config.profile)
-    headings = ("hours", "seconds", "RTFx", "peak of memory, MB", "after loading", "times the first", "characters", "WER")
+    headings = (
+        "hours",
+        "seconds",
+        "RTFx",
+        "peak of memory, MB",
+        "after loading",
+        "times the first",
+        "characters",
+        "WER",
+    )
     rows = [
         (
             f"{one.audio_seconds / 3600:.3g}",
@@ -170,7 +179,7 @@ def _default_recording(quick: bool) -> Path:
 
 
 def _read_recording(path: Path) -> tuple[Path, str | None, float]:
-    """Its audio file, its text where a manifest has it, and seconds. Raises UserError where there is no such recording."""
+    """Its audio file, its text where a manifest has it, and its seconds. Raises UserError where it cannot be used."""
     from preprocessing import audio
     from preprocessing.corpus import open_corpus
 

@@ -80,7 +80,7 @@ def run(config: Config) -> Findings:
     if not noise.exists():
         raise UsageError(f"--noise {noise}: not there; expected a recording of noise, or a folder of them: name one")
     limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES) if config.quick else config.limit
-    corpus = open_corpus(config.data or str(DEMO_CORPUS), limit=limit).whole()
+    corpus = open_corpus(config.data or str(DEMO_CORPUS), limit=limit).require_complete()
     system = load_system(specs[0], LoadOptions("cpu", None))
     levels = measure_levels(config, system, corpus.utterances, noise)
 
@@ -88,16 +88,14 @@ def run(config: Config) -> Findings:
     rows = [(one.condition, *map(_percent, (one.plain, one.denoised, one.change))) for one in levels]
     return Findings(
         "Word error rate with and without noise removal",
-        f"{len(corpus.utterances)} utterances, {model}, noise of {noise}; text profile {config.profile}; 95 % intervals",
+        f"{len(corpus.utterances)} utterances, {model}, noise of {noise}; profile {config.profile}; 95 % intervals",
         tables=[Table(headings, rows)],
         details={"levels": [asdict(one) for one in levels]},
         draw=lambda axes: _draw(axes, levels),
     )
 
 
-def measure_levels(
-    config: Config, system: "System", utterances: "Sequence[Utterance]", noise: Path
-) -> list[Level]:
+def measure_levels(config: Config, system: "System", utterances: "Sequence[Utterance]", noise: Path) -> list[Level]:
     """Clean speech, then every level of noise. Raises UserError where the noise cannot be read."""
     import torch
 
@@ -116,7 +114,9 @@ def measure_levels(
     levels = []
     with progress("utterances at all levels", (1 + len(snrs_db)) * len(utterances)) as advance, torch.inference_mode():
         for snr_db in (None, *snrs_db):
-            plain_errors, denoised_errors, lengths = [], [], []
+            plain_errors: list[int] = []
+            denoised_errors: list[int] = []
+            lengths: list[int] = []
             for utterance in utterances:
                 waveform = load_waveform(utterance)
                 if snr_db is not None:

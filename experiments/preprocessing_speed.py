@@ -165,7 +165,7 @@ class LogMelFiles:
     def __getitem__(self, index: int) -> "Tensor":
         from preprocessing import audio
 
-        features: "Tensor" = self._log_mel(audio.load(self._paths[index]))
+        features: Tensor = self._log_mel(audio.load(self._paths[index]))
         return features
 
 

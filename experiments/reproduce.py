@@ -1,22 +1,30 @@
-"""`python -m experiments.reproduce --config configs/benchmark/reproduce-librispeech.yaml`: do published WERs come out?
+"""Do the word error rates that were published of known models come out here?
 
-Each subset is an ordinary benchmark of all models; their WERs are then set beside what was published, each under the
-text profile that its publication counted with. A subset that is done already is not done again.
+Each subset of the configuration is an ordinary benchmark of all models; their WERs are then set beside what was
+published, each under the text profile that its publication counted with. A subset that is done already is not done
+again. With --quick, the embedded demo stands in for models, corpus and published figures. Exit code 1 when a figure
+is further off than --tolerance_points.
 """
 
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preprocessing.cli.options import parse_command, run_command
+from experiments.harness.command import ExperimentOptions, run_experiment
+from experiments.harness.figures import Findings, Table
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import run_command
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from benchmark.results import Summary
     from finetune.metrics import Rate
 
-
-DESCRIPTION = "Measure models on the test sets that their word error rates were published for, and compare."
+DURATION = "a day for configs/benchmark/reproduce-librispeech.yaml, an hour on a GPU"
+QUICK_UTTERANCES = 10
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,13 @@ class Published:
 
 
 @dataclass(frozen=True)
-class ReproduceConfig:
+class Config(ExperimentOptions):
     """What was published, and how it is measured again."""
 
-    published: list[Published]
+    published: list[Published] = field(default_factory=list)
     """One entry a model."""
 
-    subsets: dict[str, str]
+    subsets: dict[str, str] = field(default_factory=dict)
     """Test sets by name: each a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
 
     output: Path = Path("runs/reproduce")
@@ -60,10 +68,11 @@ class ReproduceConfig:
 
     def check(self) -> None:
         """Raises UsageError where subsets, models or figures do not go together."""
-        from preprocessing.cli.errors import UsageError
-
         if not self.published or not self.subsets:
-            raise UsageError("--published or --subsets is empty; expected one entry or more of each: fill it in")
+            raise UsageError(
+                "--published or --subsets is empty; expected one entry or more of each: name "
+                "configs/benchmark/reproduce-librispeech.yaml with --config, or fill it in"
+            )
         if not self.tolerance_points > 0:
             raise UsageError(f"--tolerance_points is {self.tolerance_points:g}; expected above 0: raise it")
         for subset in self.subsets:
@@ -81,13 +90,13 @@ class ReproduceConfig:
             if unknown:
                 raise UsageError(
                     f"--published: {one.model} has a WER on {unknown[0]!r}; expected one of the subsets "
-                    f"{', '.join(self.subsets)}: mend either"
+                    f"{', '.join(self.subsets)}: change either"
                 )
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One published WER and ours, in percent; ours is None where the model failed."""
+class Reproduced:
+    """One published WER in percent and ours; ours is None where the model failed."""
 
     model: str
     subset: str
@@ -100,13 +109,23 @@ class Figure:
         return None if self.ours is None else 100.0 * self.ours.value - self.published
 
     def agrees(self, tolerance_points: float) -> bool:
+        """Whether the difference is at most so many points; a model that failed does not agree."""
         return self.difference is not None and abs(self.difference) <= tolerance_points + 1e-9
 
 
-def reproduce(config: ReproduceConfig) -> list[Figure]:
-    """Benchmark what is not done yet; every published figure beside ours. Raises UserError as the benchmark does."""
+def run(config: Config) -> Findings:
+    """Set every published WER beside ours. Raises UserError as the benchmark does."""
+    if not config.quick:
+        return _findings(config, reproduce(config))
+    with tempfile.TemporaryDirectory() as folder:
+        config = _demo(config, Path(folder))
+        return _findings(config, reproduce(config))
+
+
+def reproduce(config: Config) -> list[Reproduced]:
+    """Benchmark what is not done yet; every published WER beside ours. Raises UserError as the benchmark does."""
     config.check()
-    figures = []
+    found = []
     for subset, data in config.subsets.items():
         summary = _summary(config, subset, data)
         systems = {system.facts.name: system for system in summary.systems}
@@ -114,16 +133,27 @@ def reproduce(config: ReproduceConfig) -> list[Figure]:
             if subset in one.wer_percent:
                 scores = systems[one.model].scores.get(one.profile)
                 ours = None if scores is None else scores.wer
-                figures.append(Figure(one.model, subset, one.wer_percent[subset], ours))
-    return figures
+                found.append(Reproduced(one.model, subset, one.wer_percent[subset], ours))
+    return found
 
 
-def _summary(config: ReproduceConfig, subset: str, data: str) -> "Summary":
-    """Of the subset's finished run, or of a new one; a model that fails leaves the others their figures."""
+def _demo(config: Config, folder: Path) -> Config:
+    """The embedded models on the embedded test corpus, beside the WERs of all of it that README.md gives."""
+    from benchmark.offline import DEMO, DEMO_CORPUS
+
+    published = [
+        Published(f"{family}={DEMO / family}", {"demo": wer}, "librispeech", "README.md")
+        for family, wer in (("wav2vec2", 60.7), ("whisper", 17.6))
+    ]
+    limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES)
+    return replace(config, published=published, subsets={"demo": str(DEMO_CORPUS)}, output=folder, limit=limit)
+
+
+def _summary(config: Config, subset: str, data: str) -> "Summary":
+    """The summary of the subset's finished run, or of a new one; where a model fails, the others keep their figures."""
     from benchmark.config import BenchmarkConfig
     from benchmark.results import SUMMARY, read_summary
     from benchmark.session import benchmark
-    from preprocessing.cli.errors import InputError, UsageError
 
     wanted = BenchmarkConfig(
         models=",".join(one.model for one in config.published if subset in one.wer_percent),
@@ -153,49 +183,63 @@ def _summary(config: ReproduceConfig, subset: str, data: str) -> "Summary":
     return summary
 
 
-def print_figures(figures: Sequence[Figure], config: ReproduceConfig) -> None:
-    """A table for each model, under its name, profile and source."""
-    from rich.console import Console
-    from rich.table import Table
+def _findings(config: Config, found: Sequence[Reproduced]) -> Findings:
+    """A table for each model under its name, profile and source."""
+    headings = ("subset", "published, %", "ours, %", "95 % interval", "points", "")
+    tables = [
+        Table(
+            headings,
+            [_cells(one, config.tolerance_points) for one in found if one.model == published.model],
+            f"{published.model}, counted under {published.profile}; published: {published.source}",
+        )
+        for published in config.published
+    ]
+    settings = (
+        "" if config.limit is None else f"{config.limit} utterances of each subset; published figures are of all."
+    )
+    off = [f"{one.model} on {one.subset}" for one in found if not one.agrees(config.tolerance_points)]
+    shortfall = (
+        f"{len(off)} of {len(found)} figures are not within {config.tolerance_points:g} points of what was "
+        f"published: {', '.join(off)}"
+    )
+    return Findings(
+        "Published word error rates, measured again",
+        settings,
+        tables=tables,
+        details={"reproduced": [asdict(one) for one in found]},
+        draw=lambda axes: _draw(axes, found),
+        shortfall=shortfall if off else "",
+    )
 
-    console = Console()
-    for one in config.published:
-        told = f"{one.model}, counted under {one.profile}; published: {one.source}"
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
-        table = Table(box=None, padding=(0, 0, 0, 3))
-        table.add_column("subset", overflow="fold", min_width=10)
-        for heading in ("published, %", "ours, %", "95 % interval", "points"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for figure in figures:
-            if figure.model == one.model:
-                table.add_row(*_cells(figure), "" if figure.agrees(config.tolerance_points) else "DIFFERS")
-        console.print(table)
-    if config.limit is not None:
-        console.print(f"Only {config.limit} utterances of each subset were heard; the published figures are of all.")
+
+def _cells(one: Reproduced, tolerance_points: float) -> tuple[str, ...]:
+    remark = "" if one.agrees(tolerance_points) else "DIFFERS"
+    if one.ours is None or one.difference is None:
+        return (one.subset, f"{one.published:g}", "failed", "", "", remark)
+    interval = f"{100 * one.ours.low:.2f} to {100 * one.ours.high:.2f}"
+    ours = f"{100 * one.ours.value:.2f}"
+    return (one.subset, f"{one.published:g}", ours, interval, f"{one.difference:+.2f}", remark)
 
 
-def _cells(figure: Figure) -> tuple[str, ...]:
-    ours, difference = figure.ours, figure.difference
-    if ours is None or difference is None:
-        return (figure.subset, f"{figure.published:g}", "failed", "", "")
-    interval = f"{100 * ours.low:.2f} to {100 * ours.high:.2f}"
-    return (figure.subset, f"{figure.published:g}", f"{100 * ours.value:.2f}", interval, f"{difference:+.2f}")
+def _draw(axes: "Axes", found: Sequence[Reproduced]) -> None:
+    """Our WER with its interval over the published one; on the line they are equal."""
+    from preprocessing.plot_style import PALETTE
+
+    for place, model in enumerate(dict.fromkeys(one.model for one in found)):
+        pairs = [(one.published, one.ours) for one in found if one.model == model and one.ours is not None]
+        ours = [100 * rate.value for _, rate in pairs]
+        spread = [
+            [100 * (rate.value - rate.low) for _, rate in pairs],
+            [100 * (rate.high - rate.value) for _, rate in pairs],
+        ]
+        axes.errorbar([wer for wer, _ in pairs], ours, yerr=spread, fmt="o", color=PALETTE.of(place), label=model)
+    axes.axline((0, 0), slope=1, color=PALETTE.grid)
+    axes.set(xlabel="published WER, %", ylabel="WER here, %", xlim=(0, None), ylim=(0, None))
+    axes.legend(frameon=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    config = parse_command(
-        ReproduceConfig, program="python -m experiments.reproduce", description=DESCRIPTION, arguments=arguments
-    )
-    figures = reproduce(config)
-    print_figures(figures, config)
-    off = [f"{one.model} on {one.subset}" for one in figures if not one.agrees(config.tolerance_points)]
-    if off:
-        from preprocessing.cli.errors import InputError
-
-        raise InputError(
-            f"{len(off)} of {len(figures)} figures are not within {config.tolerance_points:g} points of what was "
-            f"published: {', '.join(off)}"
-        )
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,101 +1,138 @@
-"""`python -m experiments.training_speed [--json FILE] [--plot FILE]`: fine-tuning beside transformers' CTC example."""
+"""How fast is fine-tuning wav2vec2-base beside transformers' Trainer as its CTC example sets it up, at the same loss?
+
+Both train on the same audio from the same random weights. Exit code 1 when a figure falls short of what is required.
+"""
 
 import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from experiments.harness.figures import Figure, Missing, peak_gflops, rate_ratio, report
-from experiments.harness.fine_tuning import (
-    SEED,
-    WARM_UP_UPDATES,
-    Trained,
-    TrainingJob,
-    TrainingPeersConfig,
-    ours,
-    prepare,
-    theirs,
-)
-from experiments.harness.rounds import Absent, Contender, turns_of
-from finetune.config import TrainConfig
-from preprocessing.batching import DurationBatches
+from experiments.harness.command import ExperimentOptions, run_experiment
+from experiments.harness.figures import Comparison, Findings, rate_ratio
+from experiments.harness.rounds import Implementation, Unavailable, choose_device, peak_gflops, take_turns
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import run_command
 
-DESCRIPTION = (
-    "The speed of fine-tuning wav2vec2-base beside transformers' Trainer as its CTC example sets it up, and both "
-    "losses. Exit 1 where a figure falls short."
-)
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
+    from experiments.harness.fine_tuning import Trained, TrainingJob
 
-def main() -> None:
-    config = parse_command(TrainingPeersConfig, program="python -m experiments.training_speed", description=DESCRIPTION)
-
-    measure(config)
-
-
+DURATION = "5 minutes"
 PEER = "transformers' Trainer"
-DEFAULT, ALIKE = "ours, at its defaults", "ours, alike"
-AT_DEFAULTS = 2.0
-AT_EQUAL_PRECISION = {"cpu": 1.0, "cuda": 2.0}
-LOSS_APART = 1.2  # times, after as many updates from the same weights, each over the utterances in its own order
-PADDING = 0.05  # of an epoch over the whole corpus
-GFLOP_FOR_A_SECOND = 3 * 14.0  # of audio: wav2vec2-base forward, and twice that backward
-UNTOLD = ("folder", "corpus_seconds")  # of a job, in the figures
+DEFAULT, EQUAL_PRECISION = "ours, at its defaults", "ours, at equal precision without dropout"
+MINIMUM_AT_DEFAULTS = 2.0
+MINIMUM_AT_EQUAL_PRECISION = {"cpu": 1.0, "cuda": 2.0}
+MAXIMUM_LOSS_APART = (
+    1.2  # times, after as many updates from the same weights, each over the utterances in its own order
+)
+MAXIMUM_PADDING = 5.0  # %, of an epoch over the whole corpus
+GFLOP_PER_SECOND_OF_AUDIO = 3 * 14.0  # wav2vec2-base: forward, and twice that backward
 RATE = "s/s"  # seconds of audio in a second
+QUICK_UPDATES = 2
 
 
-def measure(config: TrainingPeersConfig) -> None:
-    """Prepare, train in turns, compare, report. Raises UsageError, and FallsShortError where a figure does."""
-    device = _device(config.device)
+@dataclass(frozen=True)
+class Config(ExperimentOptions):
+    """How long to train beside the peer, and on what."""
+
+    data: Path | None = None
+    """Folder with librispeech/train.jsonl; default $ASR_DATA_DIR, else ../shared/data."""
+
+    utterances: int | None = None
+    """How many, spread over those of the manifest that are short enough; default what a round's updates hold, so that
+    both sides train on the same audio, long and short, each in its own order."""
+
+    max_seconds: float | None = None
+    """Longer utterances are left out; default 20 as in the example, but 10 on a CPU, where updates are to be short."""
+
+    batch: int | None = None
+    """Utterances in an update of the peer, and as much audio in one of ours; default 4, on a GPU 16 twice."""
+
+    updates: int = 7
+    """Updates of a round that are measured, after one that warms up; with --quick at most 2."""
+
+    rounds: int = 1
+    """Rounds of each side, taking turns; each begins with the same weights. With --quick 1."""
+
+    warm_up: int = 500
+    """Updates in which both learning rates rise to 3e-4."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: the GPU where there is one."""
+
+
+def run(config: Config) -> Findings:
+    """Train in turns and compare. Raises UsageError where options or speech cannot be used."""
+    from experiments.harness.fine_tuning import prepare
+
+    device = choose_device(config.device)
     if config.updates < 1 or config.rounds < 1 or config.warm_up < 0:
-        raise UsageError("--updates and --rounds must be 1 or more, --warm_up 0 or more: mend them")
+        raise UsageError("--updates and --rounds must be 1 or more, --warm_up 0 or more: raise them")
     threads = max(len(os.sched_getaffinity(0)), 1)
+    rounds = 1 if config.quick else config.rounds
     with tempfile.TemporaryDirectory() as folder:
-        job = prepare(config, device, Path(folder))
-        found = contest(job, config.rounds, threads)
-    missing = [Missing(name, absent.reason) for name, absent in found.items() if isinstance(absent, Absent)]
-    trained = {name: rounds for name, rounds in found.items() if not isinstance(rounds, Absent)}
+        job = prepare(
+            Path(folder),
+            device,
+            data=config.data,
+            utterances=config.utterances,
+            max_seconds=config.max_seconds,
+            batch=config.batch,
+            updates=min(config.updates, QUICK_UPDATES) if config.quick else config.updates,
+            warm_up=config.warm_up,
+            tiny=config.quick,
+        )
+        found = train_in_turns(job, rounds, threads)
+    missing = {name: failed.reason for name, failed in found.items() if isinstance(failed, Unavailable)}
+    trained = {name: runs for name, runs in found.items() if not isinstance(runs, Unavailable)}
     own = [name for name in trained if name != PEER]
     if not own:
-        raise InputError(f"our own side could not be trained: {missing[0].reason}")
-    peaks = {precision: peak_gflops(precision, device, threads) for precision in ("bf16", "fp32")}
-    figures = _figures(trained, job, peaks, demanding=not config.quick) if PEER in trained else []
-    if config.plot is not None:
-        draw(trained, config.plot)
-    details: dict[str, object] = {
-        "job": {
-            key: value for key, value in dataclasses.asdict(job).items() if key not in ("folder", "corpus_seconds")
-        },
-        "matmul_peaks_gflops": peaks,
-        "rounds": {name: [dataclasses.asdict(one) for one in rounds] for name, rounds in trained.items()},
+        raise InputError(f"this project's training failed: {missing[DEFAULT]}")
+    peaks = (
+        {} if config.quick else {precision: peak_gflops(precision, device, threads) for precision in ("bf16", "fp32")}
+    )
+    comparisons = compare(trained, job, peaks) if PEER in trained else []
+    described = {
+        key: value for key, value in dataclasses.asdict(job).items() if key not in ("folder", "corpus_seconds")
     }
-    settings = _settings(trained, job, config, threads)
-    report("Fine-tuning", figures, missing, settings, config.json, device=device, details=details)
+    return Findings(
+        "Fine-tuning",
+        _settings(trained, job, rounds, threads),
+        comparisons,
+        missing,
+        device=device,
+        details={
+            "job": described,
+            "matmul_peaks_gflops": peaks,
+            "rounds": {name: [dataclasses.asdict(one) for one in runs] for name, runs in trained.items()},
+        },
+        draw=lambda axes: draw_losses(axes, trained),
+    )
 
 
-def contest(job: TrainingJob, rounds: int, threads: int) -> dict[str, list[Trained] | Absent]:
-    """Every side's rounds."""
-    contenders: dict[str, Contender] = {
+def train_in_turns(job: "TrainingJob", rounds: int, threads: int) -> "dict[str, list[Trained] | Unavailable]":
+    """The rounds of Trainer, of ours at its defaults, and of ours at Trainer's precision without dropout."""
+    from experiments.harness.fine_tuning import ours, theirs
+    from finetune.config import TrainConfig
+
+    implementations: dict[str, Implementation] = {
         PEER: theirs,
         DEFAULT: partial(ours, mixed_precision=str(TrainConfig.mixed_precision)),
-        ALIKE: partial(ours, mixed_precision=_peer_precision(job.device), dropout=0.0),
+        EQUAL_PRECISION: partial(ours, mixed_precision=_peer_precision(job.device), dropout=0.0),
     }
-    found = turns_of(contenders, job, rounds, threads=threads, keep_results=True)
+    found = take_turns(
+        "training", implementations, job, rounds, threads=threads, keep_results=True, steps_per_round=job.all_updates
+    )
     return {
-        name: turns if isinstance(turns, Absent) else [turn.result for turn in turns] for name, turns in found.items()
+        name: turns if isinstance(turns, Unavailable) else [turn.result for turn in turns]
+        for name, turns in found.items()
     }
-
-
-def _device(wanted: str) -> str:
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
-    return "cuda" if available and wanted != "cpu" else "cpu"
 
 
 def _peer_precision(device: str) -> str:
@@ -103,39 +140,45 @@ def _peer_precision(device: str) -> str:
     return "bf16" if device == "cuda" else "no"
 
 
-def _figures(
-    trained: Mapping[str, Sequence[Trained]], job: TrainingJob, peaks: Mapping[str, float], *, demanding: bool
-) -> list[Figure]:
+def compare(
+    trained: "Mapping[str, Sequence[Trained]]", job: "TrainingJob", peaks: Mapping[str, float]
+) -> list[Comparison]:
+    """Rates, losses and padding beside Trainer's, and each one's share of the machine's matrix peaks in GFLOP/s."""
     peer = [one.rate for one in trained[PEER]]
-    figures = []
-    for what, name, floor in (
-        ("at defaults", DEFAULT, AT_DEFAULTS),
-        ("at equal precision", ALIKE, AT_EQUAL_PRECISION[job.device]),
+    comparisons = []
+    for what, name, minimum in (
+        ("training at defaults", DEFAULT, MINIMUM_AT_DEFAULTS),
+        ("training at equal precision", EQUAL_PRECISION, MINIMUM_AT_EQUAL_PRECISION[job.device]),
     ):
-        rates = [one.rate for one in trained[name]]
-        figures.append(rate_ratio(f"trained {what}", PEER, rates, peer, RATE, floor if demanding else None))
-    mine, other = trained[ALIKE][0].held_out_loss, trained[PEER][0].held_out_loss
-    apart = max(mine, other) / min(mine, other)
-    most = LOSS_APART if demanding else None
-    figures.append(Figure("held-out loss, apart", PEER, mine, other, "", apart, apart, apart, "x", None, most))
+        if name in trained:
+            comparisons.append(rate_ratio(what, PEER, [one.rate for one in trained[name]], peer, RATE, minimum))
+    if EQUAL_PRECISION in trained:
+        mine, other = trained[EQUAL_PRECISION][0].held_out_loss, trained[PEER][0].held_out_loss
+        apart = max(mine, other) / min(mine, other)
+        what = "held-out loss, apart"
+        comparisons.append(Comparison(what, PEER, mine, other, "", apart, apart, apart, "x", None, MAXIMUM_LOSS_APART))
     mine, other = (100.0 * share for share in corpus_padding(job))
-    figures.append(
-        Figure("padding", PEER, mine, other, "%", mine, mine, mine, "%", None, 100.0 * PADDING if demanding else None)
-    )
-    if demanding:
-        for precision, peak in peaks.items():
-            shares = [
-                100.0 * GFLOP_FOR_A_SECOND * max(one.rate for one in trained[name]) / peak for name in (DEFAULT, PEER)
-            ]
+    comparisons.append(Comparison("padding", PEER, mine, other, "%", mine, mine, mine, "%", None, MAXIMUM_PADDING))
+    for precision, peak in peaks.items():
+        shares = [
+            100.0 * GFLOP_PER_SECOND_OF_AUDIO * max(one.rate for one in trained[name]) / peak
+            for name in (DEFAULT, PEER)
+            if name in trained
+        ]
+        if len(shares) == 2:
             ratio = shares[0] / shares[1]
             what = f"of the {precision} peak"
-            figures.append(Figure(what, PEER, shares[0], shares[1], "%", ratio, ratio, ratio, "x", None))
-    return figures
+            comparisons.append(Comparison(what, PEER, shares[0], shares[1], "%", ratio, ratio, ratio, "x", None))
+    return comparisons
 
 
-def corpus_padding(job: TrainingJob) -> tuple[float, float]:
+def corpus_padding(job: "TrainingJob") -> tuple[float, float]:
     """Shares of padding in an epoch over all of the corpus: ours, and the peer's, whose sampler groups by length."""
+    import torch
     from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    from experiments.harness.fine_tuning import SEED
+    from preprocessing.batching import DurationBatches
 
     durations = job.corpus_seconds
     ours = DurationBatches(durations, max_seconds=job.batch_seconds, seed=SEED).epoch(0)
@@ -143,49 +186,49 @@ def corpus_padding(job: TrainingJob) -> tuple[float, float]:
     size = job.utterances_per_batch
     order = list(LengthGroupedSampler(size, lengths=[round(1000 * d) for d in durations], generator=generator))
     theirs = [order[first : first + size] for first in range(0, len(order), size)]
-    heard = sum(durations)
+    valid = sum(durations)
     mine, other = (
         sum(len(batch) * max(durations[place] for place in batch) for batch in batches) for batches in (ours, theirs)
     )
-    return 1.0 - heard / mine, 1.0 - heard / other
+    return 1.0 - valid / mine, 1.0 - valid / other
 
 
-def _settings(
-    trained: Mapping[str, Sequence[Trained]], job: TrainingJob, config: TrainingPeersConfig, threads: int
-) -> str:
-    told = [
-        f"{config.rounds} rounds of {job.updates} updates after {WARM_UP_UPDATES} of warm-up, a process each, "
-        f"{threads} threads, {job.device}, wall-clock"
+def _settings(trained: "Mapping[str, Sequence[Trained]]", job: "TrainingJob", rounds: int, threads: int) -> str:
+    from experiments.harness.fine_tuning import WARM_UP_UPDATES
+
+    lines = [
+        f"{rounds} {'round' if rounds == 1 else 'rounds'} of {job.updates} updates after {WARM_UP_UPDATES} of warm-up, "
+        f"a process each, {threads} threads, {job.device}, wall-clock"
     ]
-    for name, rounds in trained.items():
-        seconds = [update.audio_seconds for one in rounds for update in one.updates]
-        told.append(f"{name}: {sum(seconds) / len(seconds):.1f} s of audio in an update")
+    for name, runs in trained.items():
+        seconds = [update.audio_seconds for one in runs for update in one.updates]
+        lines.append(f"{name}: {sum(seconds) / len(seconds):.1f} s of audio in an update")
     if PEER in trained:
         first = trained[PEER][0]
-        told.append(
+        lines.append(
             f"{PEER} prepared its input beforehand, not counted: {first.preparation_seconds:.1f} s, "
             f"{first.preparation_bytes / 1e6:.0f} MB on the disk; ours decodes while it trains"
         )
-    return "\n".join(told)
+    return "\n".join(lines)
 
 
-def draw(trained: Mapping[str, Sequence[Trained]], path: Path) -> None:
-    """The loss for each label over the audio seen, of every side's first round, into a PNG."""
-    from matplotlib.figure import Figure as Picture
+def draw_losses(axes: "Axes", trained: "Mapping[str, Sequence[Trained]]") -> None:
+    """The loss for each label over the audio seen, of every side's first round."""
+    from preprocessing.plot_style import PALETTE
 
-    picture = Picture(figsize=(6.4, 3.8), layout="constrained", dpi=150)
-    axes = picture.subplots()
-    for (name, rounds), colour in zip(trained.items(), ("#8c8c8c", "#0b4f6c", "#c1440e"), strict=False):
+    for place, (name, runs) in enumerate(trained.items()):
         seen, losses, audio_seconds = [], [], 0.0
-        for update in rounds[0].updates:
+        for update in runs[0].updates:
             audio_seconds += update.audio_seconds
             seen.append(audio_seconds)
             losses.append(update.loss)
-        axes.plot(seen, losses, color=colour, marker="o", ms=3, label=name)
+        axes.plot(seen, losses, color=PALETTE.of(place), marker="o", ms=3, label=name)
     axes.set(xlabel="audio seen, s", ylabel="CTC loss for each label", ylim=(0, None), xlim=(0, None))
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    picture.savefig(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_experiment(Config, run, __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

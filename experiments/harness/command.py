@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from experiments.harness.figures import Findings, FallsShortError, print_findings, save_plot, write_json
+from experiments.harness.figures import FallsShortError, Findings, print_findings, save_plot, write_json
 from preprocessing.cli.options import parse_command
 
 
@@ -50,7 +50,7 @@ def run_experiment(
     findings = run(config)
     if config.quick:
         optional = [replace(one, minimum=None, maximum=None) for one in findings.comparisons]
-        findings = replace(findings, comparisons=optional)
+        findings = replace(findings, comparisons=optional, shortfall="")
     print_findings(findings)
     if config.json is not None:
         write_json(findings, config.json)
@@ -59,6 +59,8 @@ def run_experiment(
     short = [f"{one.quantity} beside {one.peer}" for one in findings.comparisons if not one.holds]
     if short:
         raise FallsShortError(f"{len(short)} of {len(findings.comparisons)} figures fall short: {'; '.join(short)}")
+    if findings.shortfall:
+        raise FallsShortError(findings.shortfall)
 
 
 @contextmanager

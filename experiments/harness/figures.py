@@ -55,10 +55,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under headings; the first column names what a row is of."""
+    """Rows of cells under headings; the first column names what a row is of. `title` stands above it."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Findings:
 
     settings: how it was measured, for people. missing: the peers that could not be measured, and why.
     details: what only the JSON file holds. draw: draws the picture into one panel; None draws the comparisons.
+    shortfall: what does not reach what is required, in one sentence, where the comparisons do not say it.
     """
 
     title: str
@@ -77,6 +79,7 @@ class Findings:
     device: str = "cpu"
     details: Mapping[str, object] = field(default_factory=dict)
     draw: "Callable[[Axes], None] | None" = None
+    shortfall: str = ""
 
 
 def speed_up(
@@ -132,6 +135,7 @@ def print_findings(findings: Findings) -> None:
     from rich.console import Console
 
     console = Console(width=max(Console().width, NARROWEST))
+    console.print(findings.title, style="bold", markup=False, highlight=False)
     if findings.comparisons:
         headings = ("", "beside", "ours", "theirs", "ratio or gain", "quartiles", "required")
         rows = [
@@ -146,21 +150,23 @@ def print_findings(findings: Findings) -> None:
             )
             for one in findings.comparisons
         ]
-        console.print(_rich(Table(headings, rows), findings.title, left=("", "beside", "required")))
-    for number, table in enumerate(findings.tables):
-        console.print(_rich(table, "" if number or findings.comparisons else findings.title))
+        console.print(_rich(Table(headings, rows), left=("beside", "required")))
+    for table in findings.tables:
+        if table.title:
+            console.print(table.title, markup=False, highlight=False, soft_wrap=True)
+        console.print(_rich(table))
     if findings.settings:
-        console.print(findings.settings, markup=False, highlight=False)
+        console.print(findings.settings, markup=False, highlight=False, soft_wrap=True)
     for peer, reason in findings.missing.items():
-        console.print(f"{peer} is missing: {reason}", markup=False, highlight=False)
+        console.print(f"{peer} is missing: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _rich(table: Table, title: str, left: Sequence[str] = ()) -> object:
+def _rich(table: Table, left: Sequence[str] = ()) -> object:
     """The table for a terminal; numbers, so every column but the first and those in `left`, to the right."""
     from rich import box
     from rich.table import Table as RichTable
 
-    shown = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for place, heading in enumerate(table.headings):
         to_left = place == 0 or heading in left
         shown.add_column(heading, justify="left" if to_left else "right", no_wrap=not to_left, overflow="fold")

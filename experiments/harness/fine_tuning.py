@@ -1,7 +1,10 @@
-"""One fine-tuning job, done by this project's command and by transformers' Trainer as its CTC example sets it up."""
+"""One fine-tuning job, done by this project's command and by transformers' Trainer as its CTC example sets it up.
+
+`prepare` writes the model, the manifests and a `TrainingJob`; `ours` and `theirs` are the two implementations of it for
+`experiments.harness.rounds`. Each round trains from the same weights and returns a `Trained`.
+"""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,58 +13,21 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import yaml
+from benchmark.batch_plan import evenly_spaced
 
-from preprocessing import audio, corpus
+from experiments.harness.rounds import report_step
+from experiments.harness.speech import TRAIN_MANIFEST, data_folder, read_utterances
+from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance, open_corpus
 
-
-@dataclass(frozen=True)
-class TrainingPeersConfig:
-    """How long to train beside the peer, on what, and where the figures go."""
-
-    data: Path | None = None
-    """Folder with librispeech/train.jsonl; default $ASR_DATA_DIR, else ../shared/data."""
-
-    utterances: int | None = None
-    """How many, spread over those of the manifest that are short enough; default what a round's updates hold, so that
-    both sides hear the same audio, long and short, each in its own order."""
-
-    max_seconds: float | None = None
-    """Longer utterances are left out; default 20 as in the example, but 10 on a CPU, where updates are to be short."""
-
-    batch: int | None = None
-    """Utterances in an update of the peer, and as much audio in one of ours; default 4, on a GPU 16 twice."""
-
-    updates: int = 7
-    """Updates of a round that are measured, after one that warms up."""
-
-    rounds: int = 3
-    """Rounds of each side, taking turns; each begins with the same weights."""
-
-    warm_up: int = 500
-    """Updates in which both learning rates rise to 3e-4."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: the GPU where there is one."""
-
-    quick: bool = False
-    """A tiny model instead of wav2vec2-base, to try the command; nothing is demanded of its figures."""
-
-    json: Path | None = None
-    """File for the figures."""
-
-    plot: Path | None = None
-    """PNG for both losses over the audio seen."""
-
-
 SEED = 0
 PEAK_LEARNING_RATE = 3e-4
+COMMAND = Path(__file__).resolve().parents[2] / "finetune" / "train.py"
 WARM_UP_UPDATES = 1  # of every round, not measured
 PROFILE = "librispeech"
 MAX_SECONDS = {"cpu": 10.0, "cuda": 20.0}
@@ -81,18 +47,19 @@ TINY: dict[str, Any] = {
 class TrainingJob:
     """A round: which weights and utterances, how many updates of which size."""
 
-    folder: Path  # holds model/, train.jsonl and validation.jsonl; contenders work in folders of their own beside them
+    folder: Path  # holds model/, train.jsonl and validation.jsonl; each side works in a folder of its own beside them
     device: str  # "cpu" or "cuda"
     utterances_per_batch: int  # of the peer
-    accumulate: int  # batches in an update of the peer
+    gradient_accumulation_steps: int  # batches in an update of the peer
     batch_seconds: float  # cap on a batch of ours, padding included: as much audio as the peer's mean batch
     updates: int  # measured ones
     corpus_seconds: tuple[float, ...]  # the duration of every utterance that could have been chosen
     warm_up: int  # updates in which the learning rate rises to PEAK_LEARNING_RATE
-    by_chance: bool  # whether anything is: dropout and masks at each side's defaults
+    regularised: bool  # with dropout and masks at each side's defaults; False: without either
 
     @property
     def all_updates(self) -> int:
+        """Updates of a round, with those that warm up."""
         return WARM_UP_UPDATES + self.updates
 
 
@@ -122,13 +89,31 @@ class Trained:
         return sum(update.audio_seconds for update in measured) / sum(update.seconds for update in measured)
 
 
-def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJob:
-    """Write the model and the manifests. Raises UsageError where there is no such speech."""
-    size, accumulate = (config.batch or 4, 1) if device == "cpu" else (config.batch or 16, 2)
-    listed = _listed(config, device)
-    utterances = _spread(listed, config, size * accumulate * (WARM_UP_UPDATES + config.updates))
-    heard = {utterance.id for utterance in utterances}
-    held_out = [utterance for utterance in listed if utterance.id not in heard][:HELD_OUT] or utterances[:1]
+def prepare(
+    folder: Path,
+    device: str,
+    *,
+    data: Path | None = None,
+    utterances: int | None = None,
+    max_seconds: float | None = None,
+    batch: int | None = None,
+    updates: int = 7,
+    warm_up: int = 500,
+    tiny: bool = False,
+) -> TrainingJob:
+    """Write the model and the manifests of a job to `folder`; returns the job.
+
+    device: "cpu" or "cuda", which decides what None means. data: folder with librispeech/train.jsonl. utterances: how
+    many, spread over the manifest; None takes what a round's updates hold. tiny: a very small model, without dropout
+    or masks. The other options are those of `experiments.training_speed`. Raises UsageError where there is no such
+    speech.
+    """
+    size, accumulate = (batch or 4, 1) if device == "cpu" else (batch or 16, 2)
+    listed = _short_utterances(data, utterances, MAX_SECONDS[device] if max_seconds is None else max_seconds)
+    wanted = size * accumulate * (WARM_UP_UPDATES + updates) if utterances is None else utterances
+    chosen = evenly_spaced(listed, wanted)
+    names = {utterance.id for utterance in chosen}
+    held_out = [utterance for utterance in listed if utterance.id not in names][:HELD_OUT] or chosen[:1]
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, set_seed
     from transformers.utils import logging
 
@@ -137,17 +122,17 @@ def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJ
     from preprocessing.units import Vocabulary
 
     normalise = profile(PROFILE)
-    for name, chosen in (("train", utterances), ("validation", held_out)):
+    for name, rows_of in (("train", chosen), ("validation", held_out)):
         rows = [
             {"id": u.id, "audio": str(Path(str(u.audio)).resolve()), "text": normalise(u.text), "duration": u.duration}
-            for u in chosen
+            for u in rows_of
         ]
         _write(folder / f"{name}.jsonl", rows)
 
-    vocabulary = Vocabulary.of_characters(normalise(u.text) for u in [*utterances, *held_out])
+    vocabulary = Vocabulary.of_characters(normalise(u.text) for u in [*chosen, *held_out])
     logging.disable_progress_bar()
     set_seed(SEED)
-    shape = TINY if config.quick else {}
+    shape = TINY if tiny else {}
     model = Wav2Vec2ForCTC(Wav2Vec2Config(**shape, **vocabulary_sizes(vocabulary)))
     model.save_pretrained(folder / "model")
     vocabulary.save(folder / "model")
@@ -157,12 +142,12 @@ def prepare(config: TrainingPeersConfig, device: str, folder: Path) -> TrainingJ
         folder=folder,
         device=device,
         utterances_per_batch=size,
-        accumulate=accumulate,
-        batch_seconds=_cap_for([u.duration for u in utterances], size),
-        updates=config.updates,
+        gradient_accumulation_steps=accumulate,
+        batch_seconds=_cap_for([u.duration for u in chosen], size),
+        updates=updates,
         corpus_seconds=tuple(u.duration for u in listed),
-        warm_up=config.warm_up,
-        by_chance=not config.quick,
+        warm_up=warm_up,
+        regularised=not tiny,
     )
 
 
@@ -175,48 +160,38 @@ def _cap_for(durations: Sequence[float], size: int) -> float:
     return cap
 
 
-def _listed(config: TrainingPeersConfig, device: str) -> list[Utterance]:
-    max_seconds = MAX_SECONDS[device] if config.max_seconds is None else config.max_seconds
-    folder = config.data or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
-    manifest = folder / "librispeech" / "train.jsonl"
-    if not manifest.exists():
-        raise UsageError(f"{manifest}: not there; expected speech: name its folder with --data")
-    listed = [u for u in corpus.open_corpus(str(manifest)).utterances if u.duration <= max_seconds]
-    if not listed or (config.utterances is not None and config.utterances < 1):
+def _short_utterances(data: Path | None, utterances: int | None, max_seconds: float) -> list[Utterance]:
+    """The training utterances of up to `max_seconds`. Raises UsageError where there are none, or none are wanted."""
+    manifest = data_folder(data) / TRAIN_MANIFEST
+    listed = [utterance for utterance in read_utterances(manifest) if utterance.duration <= max_seconds]
+    if not listed or (utterances is not None and utterances < 1):
         raise UsageError(
             f"{manifest} holds {len(listed)} utterances of up to {max_seconds:g} s and --utterances is "
-            f"{config.utterances}; expected 1 or more: raise --max_seconds or --utterances"
+            f"{utterances}; expected 1 or more: raise --max_seconds or --utterances"
         )
     return listed
-
-
-def _spread(listed: Sequence[Utterance], config: TrainingPeersConfig, heard: int) -> list[Utterance]:
-    """heard: utterances that a round holds."""
-    count = min(heard if config.utterances is None else config.utterances, len(listed))
-    return [listed[index * len(listed) // count] for index in range(count)]
 
 
 def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-COMMAND = Path(__file__).resolve().parents[2] / "finetune" / "train.py"
-
-
 def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -> Callable[[], Trained]:
-    """A round is a run from the same weights; it decodes audio as it goes and prepares nothing beforehand.
+    """finetune/train.py: a round is one run of the command, which decodes audio while it trains.
 
-    dropout: None for our default.
+    mixed_precision: "auto", "bf16" or "no". dropout: None for the model's default.
     """
+    import yaml
+
     from finetune.config import DataConfig, ModelConfig, TrainConfig
     from finetune.training.run_folder import Record, plain
 
     output = job.folder / f"ours {mixed_precision} {dropout}"
-    chance = {} if job.by_chance else {"mask_time_prob": 0.0, "dropout": 0.0}
-    chance |= {} if dropout is None else {"dropout": dropout}
+    regularisation = {} if job.regularised else {"mask_time_prob": 0.0, "dropout": 0.0}
+    regularisation |= {} if dropout is None else {"dropout": dropout}
     config = TrainConfig(
         output_dir=output,
-        model=ModelConfig(base=str(job.folder / "model"), **chance),  # type: ignore[arg-type]
+        model=ModelConfig(base=str(job.folder / "model"), **regularisation),  # type: ignore[arg-type]
         data=DataConfig(
             train=[str(job.folder / "train.jsonl")],
             validation=str(job.folder / "validation.jsonl"),
@@ -230,7 +205,7 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
         lr_scheduler_type="linear",
         warmup_ratio=min(job.warm_up / job.all_updates, 1.0),
         hold_ratio=0.0,
-        gradient_accumulation_steps=job.accumulate,
+        gradient_accumulation_steps=job.gradient_accumulation_steps,
         seed=SEED,
         mixed_precision=mixed_precision,  # type: ignore[arg-type]
         eval_steps=job.all_updates,
@@ -239,14 +214,11 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
     )
     config.check()
 
-    told = job.folder / f"{output.name}.yaml"
-    told.write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
+    settings = job.folder / f"{output.name}.yaml"
+    settings.write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
 
     def one_round() -> Trained:
-        command = [sys.executable, str(COMMAND), "--config", str(told)]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ended.returncode != 0:
-            raise RuntimeError((ended.stderr or ended.stdout).strip() or f"exit code {ended.returncode}")
+        _run_command([sys.executable, str(COMMAND), "--config", str(settings)], lambda: _trained_updates(output))
         updates = []
         heard, held_out_loss = 0.0, float("nan")
         for line in Record(output).read_log():
@@ -263,11 +235,43 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
     return one_round
 
 
+def _run_command(command: Sequence[str], count_updates: Callable[[], int]) -> None:
+    """Run a command that trains and report its updates as steps; RuntimeError with its last words where it fails.
+
+    The command is stopped when this process is told to end.
+    """
+    reported = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while True:
+                try:
+                    stdout, stderr = process.communicate(timeout=1.0)
+                    break
+                except subprocess.TimeoutExpired:
+                    done = count_updates()
+                    report_step(done - reported)
+                    reported = done
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise RuntimeError((stderr or stdout).strip() or f"exit code {process.returncode}")
+
+
+def _trained_updates(output: Path) -> int:
+    """How many updates the run in a folder has logged so far."""
+    from finetune.training.run_folder import Record
+
+    if not output.is_dir():
+        return 0
+    return sum(line["kind"] == "train" for line in Record(output).read_log())
+
+
 @dataclass
 class PaddingCollator:
-    """DataCollatorCTCWithPadding: inputs and labels padded to the longest, the padding of labels ignored by the loss.
+    """The example's DataCollatorCTCWithPadding: inputs and labels padded to the longest, padded labels set to -100.
 
-    `seen` grows by the valid and the padded seconds of each batch.
+    `seen` collects the valid and the padded seconds of each batch.
     """
 
     processor: Any
@@ -285,7 +289,7 @@ class PaddingCollator:
 
 
 def theirs(job: TrainingJob) -> Callable[[], Trained]:
-    """The input is prepared once; a round is a run of Trainer from the same weights."""
+    """transformers' Trainer: the input is prepared once, and a round is one training run."""
     from transformers import AutoModelForCTC, Trainer, TrainingArguments, Wav2Vec2Processor
     from transformers.utils import logging
 
@@ -301,7 +305,7 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
         output_dir=str(job.folder / "theirs"),
         max_steps=job.all_updates,
         per_device_train_batch_size=job.utterances_per_batch,
-        gradient_accumulation_steps=job.accumulate,
+        gradient_accumulation_steps=job.gradient_accumulation_steps,
         learning_rate=PEAK_LEARNING_RATE,
         warmup_steps=job.warm_up,
         train_sampling_strategy="group_by_length",  # --group_by_length up to transformers 4
@@ -315,8 +319,8 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
         report_to="none",
         disable_tqdm=True,
     )
-    chance = {
-        "mask_time_prob": 0.05 if job.by_chance else 0.0,
+    regularisation = {
+        "mask_time_prob": 0.05 if job.regularised else 0.0,
         "attention_dropout": 0.0,
         "hidden_dropout": 0.0,
         "activation_dropout": 0.0,
@@ -326,7 +330,7 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
     }
 
     def one_round() -> Trained:
-        model = AutoModelForCTC.from_pretrained(job.folder / "model", ctc_loss_reduction="mean", **chance)
+        model = AutoModelForCTC.from_pretrained(job.folder / "model", ctc_loss_reduction="mean", **regularisation)
         model.freeze_feature_encoder()
         collator, clock = PaddingCollator(processor), _clock(job.device)
         trainer = Trainer(
@@ -340,10 +344,12 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
         trainer.remove_callback(_printer())
         trainer.train()
         updates = []
-        # a model that takes further keywords is believed to divide by the batches of an update; this one does not
-        summed = job.accumulate if trainer.model_accepts_loss_kwargs else 1
+        # Trainer takes a model with further keywords for one that divides by the batches of an update; this does not
+        summed = job.gradient_accumulation_steps if trainer.model_accepts_loss_kwargs else 1
         for number, (loss, seconds) in enumerate(zip(clock.losses, clock.seconds, strict=True)):
-            seen = collator.seen[number * job.accumulate : (number + 1) * job.accumulate]
+            seen = collator.seen[
+                number * job.gradient_accumulation_steps : (number + 1) * job.gradient_accumulation_steps
+            ]
             updates.append(
                 Update(loss / summed, sum(valid for valid, _ in seen), sum(padded for _, padded in seen), seconds)
             )
@@ -384,9 +390,9 @@ def _held_out_loss(model: Any, job: TrainingJob, processor: Any) -> float:
     total, n_labels = 0.0, 0
     for utterance in open_corpus(str(job.folder / "validation.jsonl")).utterances:
         values, labels = _example(str(utterance.audio), utterance.text, processor)
-        told = {"input_values": values, "labels": labels}
+        example = {"input_values": values, "labels": labels}
         with torch.inference_mode():
-            batch = {key: torch.as_tensor(value, device=model.device)[None] for key, value in told.items()}
+            batch = {key: torch.as_tensor(value, device=model.device)[None] for key, value in example.items()}
             total += float(model(**batch).loss)
         n_labels += len(labels)
     return total / n_labels
@@ -411,7 +417,8 @@ def _clock(device: str) -> Any:
                 torch.cuda.synchronize()
             now = time.perf_counter()
             self.seconds.append(now - self._since)
-            self._since = now
+            report_step()
+            self._since = time.perf_counter()
 
         def on_log(self, *_: Any, logs: Mapping[str, Any], **__: Any) -> None:
             if "loss" in logs:
@@ -421,7 +428,7 @@ def _clock(device: str) -> Any:
 
 
 def _printer() -> Any:
-    """What would print each line of the log."""
+    """The callback that prints each line of the log, to be removed."""
     from transformers import PrinterCallback
 
     return PrinterCallback

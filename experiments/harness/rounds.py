@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from experiments.harness.command import progress
-from preprocessing.cli.errors import InputError, UserError
+from preprocessing.cli.errors import InputError, UsageError, UserError
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -92,7 +92,7 @@ def take_turns(
                 workers[name] = _Worker(implementation, job, threads, keep_results, environment)
                 answer = workers[name].answer(advance)
                 found[name] = answer if isinstance(answer, Unavailable) else []
-            for number in range(rounds):
+            for _ in range(rounds):
                 for name in implementations:
                     turns = found[name]
                     if isinstance(turns, Unavailable):
@@ -228,9 +228,7 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _serve(
-    implementation: Implementation, job: Any, pipe: Connection, threads: int | None, keep_results: bool
-) -> None:
+def _serve(implementation: Implementation, job: Any, pipe: Connection, threads: int | None, keep_results: bool) -> None:
     """Prepare the implementation, then do a round for each message until the pipe closes."""
     global _pipe
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that programs which it started are stopped with it
@@ -296,3 +294,16 @@ def peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> 
         fastest = min(fastest, time.perf_counter() - began)
     torch.set_num_threads(before)
     return 2.0 * size**3 / fastest / 1e9
+
+
+def choose_device(requested: str) -> str:
+    """The device that --device means, "cpu" or "cuda": "auto" takes the GPU where there is one.
+
+    Raises UsageError for "cuda" where torch finds no GPU.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if requested == "cuda" and not available:
+        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
+    return "cuda" if available and requested != "cpu" else "cpu"

@@ -74,13 +74,13 @@ def load_samples(folder: Path | None, count: int) -> SpeechSamples:
 
 def utterance_paths(folder: Path | None, count: int) -> list[Path]:
     """Audio files of `count` utterances spread over the data folder's LibriSpeech test-other. Raises UsageError."""
-    from benchmark.plan import spread
+    from benchmark.batch_plan import evenly_spaced
 
     manifest = data_folder(folder) / TEST_MANIFEST
     listed = read_utterances(manifest)
     if not 1 <= count <= len(listed):
         raise UsageError(f"--utterances is {count}; expected 1 to {len(listed)}, as in {manifest}: change it")
-    return [Path(str(utterance.audio)) for utterance in spread(listed, count)]
+    return [Path(str(utterance.audio)) for utterance in evenly_spaced(listed, count)]
 
 
 def read_utterances(manifest: Path) -> "list[Utterance]":

@@ -1,8 +1,6 @@
 """wav2vec2 over long recordings: short ones whole, long ones in chunks, one collapse, logits of one batch."""
 
 import weakref
-from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,13 +12,12 @@ from torch import Tensor
 from benchmark.systems import wav2vec2
 from benchmark.systems.base import LoadOptions, SystemSpec
 from benchmark.systems.wav2vec2 import Wav2Vec2System, Waveforms
-from experiments import long_recordings
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError
 from preprocessing.features import normalise_waveform
 from preprocessing.features.transforms import BLOCK_SAMPLES
 from preprocessing.segment import Chunking
-from tests.conftest import DEMO, read_manifest, write_manifest
+from tests.conftest import DEMO, read_manifest
 
 RATE = 16_000
 
@@ -126,28 +123,6 @@ def test_a_model_that_cannot_be_joined_refuses_long_recordings(
     monkeypatch.setattr(system, "_chunking", None)
     with pytest.raises(InputError, match="at most 300 s"):
         system.features([torch.zeros(301 * RATE)])
-
-
-def test_the_study_repeats_a_recording_and_measures_each_length(
-    tmp_path: Path,
-) -> None:
-    audio.save(tmp_path / "one.wav", 0.1 * torch.randn(RATE, generator=torch.Generator().manual_seed(0)))
-    long_recordings.write_repeated(tmp_path / "one.wav", 2.5, tmp_path / "long.flac")
-    once = audio.load(tmp_path / "one.wav")
-    assert torch.equal(audio.load(tmp_path / "long.flac"), torch.cat([once, once, once[: RATE // 2]]))
-    found = long_recordings.hear(f"wav2vec2={DEMO / 'wav2vec2'}", tmp_path / "long.flac")
-    assert found.audio_seconds == 2.5 and found.rtfx == 2.5 / found.seconds
-    assert found.peak_memory_bytes >= found.loaded_bytes > 0
-    (row,) = read_manifest(DEMO / "corpus" / "test.jsonl")[:1]
-    manifest = write_manifest(tmp_path / "one.jsonl", [row | {"audio": str(DEMO / "corpus" / row["audio"])}])
-    config = long_recordings.LongRecordingsConfig(f"wav2vec2={DEMO / 'wav2vec2'}", manifest)
-    once, thrice = long_recordings.study(config, [row["duration"] / 3600, 3 * row["duration"] / 3600])
-    assert thrice.audio_seconds == pytest.approx(3 * once.audio_seconds, abs=0.01)
-    assert once.wer is not None and thrice.wer is not None and 0 <= thrice.wer < 2
-    with pytest.raises(UsageError, match="holds 100 recordings"):
-        long_recordings.study(replace(config, recording=DEMO / "corpus" / "test.jsonl"), [1.0])
-    with pytest.raises(UsageError, match="--hours is '0,x'"):
-        long_recordings.LongRecordingsConfig("wav2vec2", tmp_path, "0,x").check()
 
 
 def test_hours_are_normalised_as_transformers_does() -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from experiments.decoding_speed import PEER, TRAINING_TEXTS, DecodingPeersConfig, SearchJob, fewer_errors, measure, ours
+from experiments.decoding_speed import PEER, Config, SearchJob, compare_word_errors, main, ours
+from experiments.decoding_speed import run as run_experiment
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import write_arpa
 from preprocessing.cli.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.commands import run
+from tests.conftest import DEMO
 from tests.finetune.test_beam import misheard
 
 THERE = importlib.util.find_spec("pyctcdecode") is not None and importlib.util.find_spec("kenlm") is not None
@@ -32,7 +34,7 @@ def test_our_side_searches_with_the_file(tmp_path: Path) -> None:
     ("mine", "points", "holds"), [("A B C D", 25.0, True), ("A B X D", 0.0, True), ("A", -50.0, False)]
 )
 def test_more_word_errors_than_the_peer_fall_short(mine: str, points: float, holds: bool) -> None:
-    found = fewer_errors([mine], ["A B C X"], ["A B C D"])
+    found = compare_word_errors([mine], ["A B C X"], ["A B C D"])
     assert found.advantage == pytest.approx(points)
     assert found.holds is holds
 
@@ -40,7 +42,7 @@ def test_more_word_errors_than_the_peer_fall_short(mine: str, points: float, hol
 @pytest.mark.skipif(THERE, reason="pyctcdecode is installed")
 def test_a_peer_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = tmp_path / "found.json"
-    measure(DecodingPeersConfig(utterances=1, rounds=1, json=found))
+    main(["--utterances", "1", "--rounds", "1", "--json", str(found)])
     assert "pyctcdecode is missing: install it with" in capsys.readouterr().out
     assert json.loads(found.read_text())["missing"][0]["peer"] == PEER
 
@@ -58,11 +60,11 @@ def test_beside_pyctcdecode(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (DecodingPeersConfig(data=str(TRAINING_TEXTS)), "without --lm; expected a language model"),
-        (DecodingPeersConfig(model="whisper=base.en", lm=Path("words.arpa")), "name a CTC model"),
-        (DecodingPeersConfig(beam=0), "must be 1 or more"),
+        (Config(data=str(DEMO / "corpus" / "train.jsonl")), "without --lm; expected a language model"),
+        (Config(model="whisper=base.en", lm=Path("words.arpa")), "name a CTC model"),
+        (Config(beam=0), "must be 1 or more"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(config: DecodingPeersConfig, said: str) -> None:
+def test_what_cannot_be_compared_is_refused(config: Config, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        measure(config)
+        run_experiment(config)

@@ -28,7 +28,7 @@ def test_noise_raises_errors_and_the_figures_are_written(tmp_path: Path, noise: 
             *("--snr_db", "[-5]", "--json", str(tmp_path / "figures.json")),
         ]
     )
-    clean, loud = json.loads((tmp_path / "figures.json").read_text())
+    clean, loud = json.loads((tmp_path / "figures.json").read_text())["levels"]
     assert (clean["condition"], loud["condition"]) == ("clean", "-5 dB")
     assert loud["plain"]["value"] > clean["plain"]["value"]
     for level in (clean, loud):

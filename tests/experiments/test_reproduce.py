@@ -1,4 +1,4 @@
-"""`python -m experiments.reproduce`: ours beside the published, what is off flagged, and what is done not done again."""
+"""`python -m experiments.reproduce`: ours beside the published, what is off flagged, what is done not done again."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +10,10 @@ import yaml
 
 from benchmark import session
 from benchmark.results import read_samples
-from experiments.reproduce import Figure, Published, ReproduceConfig, main, reproduce
+from experiments.harness.figures import FallsShortError
+from experiments.reproduce import Config, Published, Reproduced, main, reproduce
 from finetune.metrics import Rate
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.text import profile
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
@@ -21,12 +22,12 @@ MODELS = {f"wav2vec2={DEMO / 'wav2vec2'}": "librispeech", f"whisper={DEMO / 'whi
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReproduceConfig, dict[str, float]]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, dict[str, float]]:
     """Two demo models on three utterances, already reproduced, and their WERs in percent as jiwer counts them."""
     folder = tmp_path_factory.mktemp("reproduce")
     corpus = write_manifest(folder / "demo.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 3))
     published = [Published(model, {"demo": 50.0}, name, "made up") for model, name in MODELS.items()]
-    config = ReproduceConfig(published, {"demo": str(corpus)}, output=folder / "out", device="cpu")
+    config = Config(published, {"demo": str(corpus)}, output=folder / "out", device="cpu")
     reproduce(config)
     samples = list(read_samples(folder / "out" / "demo" / "samples.jsonl"))
     wers = {}
@@ -46,7 +47,7 @@ def no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "benchmark", refuse)
 
 
-def written(path: Path, config: ReproduceConfig, off: dict[str, float]) -> list[str]:
+def written(path: Path, config: Config, off: dict[str, float]) -> list[str]:
     """The configuration as a file, its published figures `off` points below what was measured; options that name it."""
     published = [
         {"model": model, "wer_percent": {"demo": wer}, "profile": MODELS[model], "source": f"made up for {model[:5]}"}
@@ -60,7 +61,7 @@ def written(path: Path, config: ReproduceConfig, off: dict[str, float]) -> list[
 @pytest.mark.usefixtures("no_run")
 def test_one_within_the_tolerance_and_one_flagged(
     tmp_path: Path,
-    measured: tuple[ReproduceConfig, dict[str, float]],
+    measured: tuple[Config, dict[str, float]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -68,7 +69,7 @@ def test_one_within_the_tolerance_and_one_flagged(
     config, wers = measured
     near, far = MODELS
     options = written(tmp_path / "published.yaml", config, {near: wers[near] - 0.29, far: wers[far] + 0.31})
-    with pytest.raises(InputError, match=r"^1 of 2 figures are not within 0\.3 points") as raised:
+    with pytest.raises(FallsShortError, match=r"^1 of 2 figures are not within 0\.3 points") as raised:
         main(options)
     assert far in str(raised.value) and near not in str(raised.value)
     printed = capsys.readouterr().out
@@ -80,19 +81,19 @@ def test_one_within_the_tolerance_and_one_flagged(
 
 
 @pytest.mark.usefixtures("no_run")
-def test_results_of_other_data_are_refused(measured: tuple[ReproduceConfig, dict[str, float]]) -> None:
+def test_results_of_other_data_are_refused(measured: tuple[Config, dict[str, float]]) -> None:
     with pytest.raises(UsageError, match=r"out/demo holds results with --limit default; expected 2"):
         reproduce(replace(measured[0], limit=2))
 
 
 def test_a_model_that_fails_is_no_agreement() -> None:
-    failed = Figure("whisper=tiny.en", "test-clean", 5.6, None)
+    failed = Reproduced("whisper=tiny.en", "test-clean", 5.6, None)
     assert failed.difference is None and not failed.agrees(100.0)
-    assert Figure("m", "s", 5.6, Rate(0.059, 0.05, 0.06)).agrees(0.3)
-    assert not Figure("m", "s", 5.6, Rate(0.0529, 0.05, 0.06)).agrees(0.3)
+    assert Reproduced("m", "s", 5.6, Rate(0.059, 0.05, 0.06)).agrees(0.3)
+    assert not Reproduced("m", "s", 5.6, Rate(0.0529, 0.05, 0.06)).agrees(0.3)
 
 
-GOOD = ReproduceConfig([Published("whisper=base.en", {"clean": 4.2}, "whisper-english", "s")], {"clean": "x.jsonl"})
+GOOD = Config([Published("whisper=base.en", {"clean": 4.2}, "whisper-english", "s")], {"clean": "x.jsonl"})
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ GOOD = ReproduceConfig([Published("whisper=base.en", {"clean": 4.2}, "whisper-en
         ),
     ],
 )
-def test_figures_that_do_not_go_together(change: Callable[[ReproduceConfig], ReproduceConfig], told: str) -> None:
+def test_figures_that_do_not_go_together(change: Callable[[Config], Config], told: str) -> None:
     GOOD.check()
     with pytest.raises(UsageError, match=told):
         change(GOOD).check()
@@ -118,7 +119,7 @@ def test_figures_that_do_not_go_together(change: Callable[[ReproduceConfig], Rep
 
 def test_the_published_figures_of_librispeech_can_be_read() -> None:
     path = ROOT / "configs" / "benchmark" / "reproduce-librispeech.yaml"
-    config = parse_command(ReproduceConfig, program="p", description="d", arguments=["--config", str(path)])
+    config = parse_command(Config, program="p", description="d", arguments=["--config", str(path)])
     config.check()
     assert {profile(one.profile).name for one in config.published} == set(MODELS.values())
     assert [set(one.wer_percent) for one in config.published] == [{"test-clean", "test-other"}] * 5

@@ -2,16 +2,16 @@
 
 import pytest
 
-from experiments.scoring_scale import ScaleConfig, main, measure
+from experiments.scoring_scale import Config, main, measure
 from preprocessing.cli.errors import UsageError
 
 
 def test_5000_utterances() -> None:
     """2 s of processor and 350 MB when quiet, most of it imports; ten times slower is a defect."""
-    found = measure(ScaleConfig(utterances=5000, profiles=["librispeech"]))
+    found = measure(Config(profiles=["librispeech"]), 5000)
     assert found.cpu_seconds < 20
     assert found.peak_bytes < 1.5e9
-    assert "value=0.10" in found.wer or "value=0.09" in found.wer
+    assert 0.09 <= found.wer < 0.11
 
 
 def test_no_utterances_are_wrong_usage() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import training_speed as fine_tuning
-from experiments.harness.fine_tuning import Trained, TrainingJob, TrainingPeersConfig, Update
-from experiments.harness.rounds import Absent, turns_of
-from experiments.training_speed import ALIKE, DEFAULT, PEER
+from experiments import training_speed
+from experiments.harness.fine_tuning import Trained, TrainingJob, Update
+from experiments.harness.rounds import Unavailable, take_turns
+from experiments.training_speed import DEFAULT, EQUAL_PRECISION, PEER
 from preprocessing import audio
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, read_manifest, write_manifest
@@ -51,7 +51,7 @@ def found(speech_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 def test_both_sides_begin_with_the_same_loss(found: dict[str, Any]) -> None:
     """Two computations of one loss: transformers' own, and ours."""
     losses = {name: [update["loss"] for update in rounds[0]["updates"]] for name, rounds in found["rounds"].items()}
-    theirs, ours = losses[PEER], losses[ALIKE]
+    theirs, ours = losses[PEER], losses[EQUAL_PRECISION]
     assert len(theirs) == len(ours) == 2
     assert ours[0] == pytest.approx(theirs[0], rel=1e-3)
 
@@ -66,7 +66,7 @@ def test_both_sides_heard_the_same_audio(found: dict[str, Any]) -> None:
 
 
 def test_a_tiny_model_is_held_to_nothing(found: dict[str, Any]) -> None:
-    assert {figure["at_least"] for figure in found["figures"]} == {None}
+    assert {figure["minimum"] for figure in found["figures"]} == {None}
     assert all(figure["holds"] for figure in found["figures"])
 
 
@@ -83,52 +83,55 @@ def job() -> TrainingJob:
 @pytest.mark.parametrize(("rate", "loss", "short"), [(4.1, 3.0, []), (3.9, 3.0, [2.0]), (1.9, 4.0, [2.0, 1.0, None])])
 def test_what_falls_short_is_found(rate: float, loss: float, short: list[float | None]) -> None:
     """Warm-up is not counted: 99 s of it would change every rate."""
-    sides = {PEER: [trained(2.0)] * 3, DEFAULT: [trained(rate, loss)] * 3, ALIKE: [trained(rate, loss)] * 3}
-    figures = fine_tuning._figures(sides, job(), {"bf16": 300.0, "fp32": 150.0}, demanding=True)
+    sides = {PEER: [trained(2.0)] * 3, DEFAULT: [trained(rate, loss)] * 3, EQUAL_PRECISION: [trained(rate, loss)] * 3}
+    figures = training_speed.compare(sides, job(), {"bf16": 300.0, "fp32": 150.0})
     assert figures[0].ours == pytest.approx(rate)
-    assert [figure.at_least for figure in figures if not figure.holds] == short
+    assert [figure.minimum for figure in figures if not figure.holds] == short
     assert figures[-1].theirs == pytest.approx(100 * 42 * 2.0 / 150)
 
 
 def test_padding_of_an_epoch() -> None:
     """Brute force for ours: batches of lengths that are all alike need none; the peer's last batch is no exception."""
     alike = dataclasses.replace(job(), corpus_seconds=(5.0,) * 10)
-    assert fine_tuning.corpus_padding(alike) == (0.0, 0.0)
-    mine, other = fine_tuning.corpus_padding(dataclasses.replace(job(), corpus_seconds=(1.0, 9.0), batch_seconds=9.0))
+    assert training_speed.corpus_padding(alike) == (0.0, 0.0)
+    mine, other = training_speed.corpus_padding(
+        dataclasses.replace(job(), corpus_seconds=(1.0, 9.0), batch_seconds=9.0)
+    )
     assert mine == 0.0
     assert other == pytest.approx(1.0 - 10.0 / 18.0)
 
 
-def count(material: int) -> Any:
-    return lambda: material + torch.get_num_threads()
+def count(job: int) -> Any:
+    return lambda: job + torch.get_num_threads()
 
 
-def refuse(material: int) -> Any:
-    raise OSError(f"no {material} here")
+def refuse(job: int) -> Any:
+    raise OSError(f"no {job} here")
 
 
-def surroundings(material: str) -> Any:
-    return lambda: os.environ.get(material)
+def surroundings(job: str) -> Any:
+    return lambda: os.environ.get(job)
 
 
 def test_a_contender_has_an_environment_of_its_own() -> None:
-    found = turns_of(
+    found = take_turns(
+        "environments",
         {"told": surroundings, "untold": surroundings},
         "CONTENDER_IS_TOLD",
         1,
         keep_results=True,
         environments={"told": {"CONTENDER_IS_TOLD": "yes"}},
     )
-    heard = {name: turns[0].result for name, turns in found.items() if not isinstance(turns, Absent)}
+    heard = {name: turns[0].result for name, turns in found.items() if not isinstance(turns, Unavailable)}
     assert heard == {"told": "yes", "untold": None}
     assert "CONTENDER_IS_TOLD" not in os.environ
 
 
 def test_turns_hand_results_back() -> None:
-    found = turns_of({"count": count, "refuse": refuse}, 40, 2, threads=2, keep_results=True)
-    assert found["refuse"] == Absent("no 40 here")
+    found = take_turns("turns", {"count": count, "refuse": refuse}, 40, 2, threads=2, keep_results=True)
+    assert found["refuse"] == Unavailable("no 40 here")
     turns = found["count"]
-    assert not isinstance(turns, Absent)
+    assert not isinstance(turns, Unavailable)
     assert [turn.result for turn in turns] == [42, 42]
 
 
@@ -140,4 +143,4 @@ def test_missing_speech_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_named(speech_folder: Path) -> None:
     with pytest.raises(Exception, match="--device is cuda, but torch finds no GPU"):
-        fine_tuning.measure(TrainingPeersConfig(data=speech_folder, device="cuda", quick=True))
+        training_speed.run(training_speed.Config(data=speech_folder, device="cuda", quick=True))

@@ -11,7 +11,7 @@ from experiments.transcribing_speed import (
     BATCHED,
     OURS,
     TranscribingJob,
-    figures_of,
+    compare_seconds,
     ours,
     pipeline_as_it_comes,
     plain_call,
@@ -33,7 +33,7 @@ def test_one_at_a_time_the_peers_write_the_same_words() -> None:
 @pytest.mark.parametrize(("theirs", "holds"), [(2.6, True), (2.4, False)])
 def test_a_floor_is_met_or_not(theirs: float, holds: bool) -> None:
     seconds = {OURS: [1.0, 1.0], AS_IT_COMES: [theirs] * 2, BATCHED: [0.1, 0.1]}
-    beside_pipeline, beside_batches = figures_of(seconds, transcribing.FLOORS["cpu"])
+    beside_pipeline, beside_batches = compare_seconds(seconds, transcribing.MINIMUM_RATIOS["cpu"])
     assert beside_pipeline.advantage == pytest.approx(theirs)
     assert beside_pipeline.holds is holds
     assert beside_batches.holds

@@ -1,9 +1,6 @@
-"""Spectral gating against its definition in plain loops, known noise, and noisereduce on real speech."""
+"""Spectral gating against its definition in plain loops and on known noise; beside noisereduce: test_denoising."""
 
-import json
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import denoising as peers
-from experiments.harness.figures import FallsShortError, report, speed_up
-from experiments.harness.speech import Material, find_material
 from preprocessing.audio import SAMPLE_RATE, quantise
-from preprocessing.augment import Noise
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.errors import UsageError
 
@@ -36,11 +29,6 @@ def tone(hertz: float, n_samples: int = SAMPLE_RATE, level: float = 0.25) -> tor
 
 def rms_db(waveform: torch.Tensor) -> float:
     return 10 * math.log10(waveform.double().square().mean() + 1e-20)
-
-
-@pytest.fixture(scope="session")
-def material(speech: Path) -> Material:
-    return find_material(speech, count=4)
 
 
 def gated_by_definition(waveform: np.ndarray) -> np.ndarray:
@@ -180,45 +168,3 @@ def test_wrong_settings_are_refused_with_a_sentence(settings_: dict[str, object]
     with pytest.raises(UsageError) as refused:
         SpectralGate(**settings_)
     assert said in str(refused.value)
-
-
-def test_si_sdr_is_the_ratio_of_known_parts_at_any_scale() -> None:
-    """Of a sine and another one orthogonal to it, the ratio of their powers."""
-    clean, error = tone(400.0), tone(900.0, level=0.025)
-    for scale in (1.0, 0.01, -3.0):
-        assert peers.si_sdr(scale * (clean + error) + 0.1, clean) == pytest.approx(20.0, abs=0.01)
-
-
-def test_rain_over_real_speech_goes(material: Material) -> None:
-    rain = next(path for path in material.noises if path.name.startswith("rain"))
-    for clean in material.utterances[:2]:
-        noisy = Noise(snr_db=5.0, files=rain)(clean, chance())
-        assert peers.si_sdr(SpectralGate()(noisy), clean) - peers.si_sdr(noisy, clean) > 3.0
-
-
-def test_beside_noisereduce_on_real_speech_with_recorded_noise(material: Material) -> None:
-    pytest.importorskip("noisereduce", reason="noisereduce is not installed: pip install noisereduce")
-    theirs, missing = peers.peers()
-    figures = peers.compare(material, theirs)
-    improved = [figure for figure in figures if figure.unit == "dB" and figure.peer != peers.NOTHING]
-    assert len(improved) == 8 and not missing
-    assert all(figure.advantage >= 0.0 for figure in improved)
-    times = [figure for figure in figures if figure.unit == "ms"]
-    assert len(times) == 2 and all(figure.advantage > 2.0 for figure in times)  # 3 by the command, on a quiet machine
-
-
-def test_the_comparison_names_what_is_missing_and_what_falls_short(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "noisereduce", None)
-    theirs, missing = peers.peers()
-    assert theirs == {} and [one.peer for one in missing] == ["noisereduce"]
-    report("Title", [speed_up("time", "a peer", [1.0], [4.0], 3.0)], missing, "settings", tmp_path / "figures.json")
-    assert "noisereduce is missing: install it" in capsys.readouterr().out
-    with pytest.raises(FallsShortError, match="time beside a peer") as short:
-        report("Title", [speed_up("time", "a peer", [1.0], [2.0], 3.0)], [], "settings", tmp_path / "figures.json")
-    assert short.value.exit_code == 1
-    written = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
-    assert written["figures"][0]["advantage"] == 2.0 and not written["figures"][0]["holds"]
-    with pytest.raises(UsageError, match="--data"):
-        find_material(tmp_path, 1)

@@ -1,0 +1,207 @@
+"""What all experiments share: the list, --help, --quick, findings as table, JSON and picture, turns, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from experiments.__main__ import list_experiments
+from experiments.harness.command import ExperimentOptions, run_experiment
+from experiments.harness.figures import Comparison, FallsShortError, Findings, Table, speed_up
+from experiments.harness.rounds import Unavailable, call_apart, report_step, take_turns
+from preprocessing.cli.errors import InputError, UsageError
+from tests.commands import run
+from tests.conftest import ROOT
+
+NAMES = [listed.name for listed in list_experiments()]
+OWN_FIXTURES = ("training_speed",)  # test_training_speed runs it with --quick
+HELP = """
+import runpy, sys, time
+sys.argv = ["experiments.{0}", "--help"]
+try:
+    runpy.run_module("experiments.{0}", run_name="__main__")
+except SystemExit:
+    heavy = sorted({{"torch", "transformers", "numpy", "matplotlib", "datasets"}} & set(sys.modules))
+    print("HEAVY", heavy, time.process_time())
+"""
+
+
+def test_every_experiment_is_listed_with_its_question_and_duration() -> None:
+    listed = run("-m", "experiments").stdout
+    files = {path.stem for path in (ROOT / "experiments").glob("*.py")} - {"__init__", "__main__"}
+    assert set(NAMES) == files
+    for one in list_experiments():
+        assert one.question.endswith("?") and one.duration
+        assert f"{one.question} ({one.duration})" in listed
+
+
+def test_a_new_experiment_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text('"""Does it work?\n\nMore."""\nimport nothing_of_the_kind\nDURATION = "1 s"\n')
+    (mine,) = list_experiments(tmp_path)
+    assert (mine.name, mine.question, mine.duration) == ("mine", "Does it work?", "1 s")
+    (tmp_path / "mine.py").write_text('"""Does it work?"""\n')
+    with pytest.raises(ValueError, match=r"mine\.py: expected .* DURATION"):
+        list_experiments(tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_answers_at_once(name: str) -> None:
+    """In under a second of processor time, the best of three on a busy machine, and without heavy imports."""
+    seconds = []
+    for _ in range(3):
+        result = run("-c", HELP.format(name))
+        text = " ".join(result.stdout.split())
+        assert "--quick" in text and "--json" in text and "--plot" in text, result.stderr
+        heavy, _, taken = result.stdout.rpartition("HEAVY ")[2].rpartition(" ")
+        assert heavy == "[]"
+        seconds.append(float(taken))
+        if seconds[-1] < 1.0:
+            break
+    assert min(seconds) < 1.0
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OWN_FIXTURES])
+def test_quick_ends_soon_and_writes_its_figures(name: str, tmp_path: Path, speech: Path) -> None:
+    began = time.monotonic()
+    result = run(
+        *("-m", f"experiments.{name}", "--quick", "true"),
+        *("--json", tmp_path / "found.json", "--plot", tmp_path / "found.png"),
+        ASR_DATA_DIR=str(speech),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert time.monotonic() - began < 200, "a minute on 2 quiet cores"
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["title"] and found["title"] in result.stdout
+    assert all(figure["holds"] for figure in found["figures"])
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+
+
+@dataclass(frozen=True)
+class Config(ExperimentOptions):
+    """Made up."""
+
+    theirs: float = 4.0
+    """Seconds of the peer."""
+
+
+def made_up(config: Config) -> Findings:
+    figures: list[Comparison] = [speed_up("time", "a peer", [1.0], [config.theirs], 3.0)]
+    return Findings("Title", "settings", figures, {"another": "not installed"}, [Table(("a", "b"), [("x", "1")])])
+
+
+def command(*arguments: Any) -> None:
+    run_experiment(Config, made_up, "Is it?", __file__, [str(argument) for argument in arguments])
+
+
+def test_findings_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command("--json", tmp_path / "found.json", "--plot", tmp_path / "found.png")
+    printed = capsys.readouterr().out
+    assert "another is missing: not installed" in printed and "settings" in printed and "Title" in printed
+    (figure,) = json.loads((tmp_path / "found.json").read_text())["figures"]
+    assert (figure["advantage"], figure["minimum"], figure["holds"]) == (4.0, 3.0, True)
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_that_falls_short_ends_with_1_after_the_report(tmp_path: Path) -> None:
+    with pytest.raises(FallsShortError, match="1 of 1 figures fall short: time beside a peer") as short:
+        command("--theirs", "2", "--json", tmp_path / "found.json")
+    assert short.value.exit_code == 1
+    assert not json.loads((tmp_path / "found.json").read_text())["figures"][0]["holds"]
+
+
+def test_quick_requires_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    command("--theirs", "2", "--quick", "true")
+    assert "NOT MET" not in capsys.readouterr().out
+
+
+def test_a_picture_of_no_kind_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(UsageError, match="--plot"):
+        command("--plot", "picture.docx")
+
+
+def ready(job: int) -> Any:
+    def one_round() -> int:
+        report_step()
+        report_step()
+        return job
+
+    return one_round
+
+
+def dies(job: int) -> Any:
+    return lambda: os._exit(job)
+
+
+def refuses(path: str) -> None:
+    raise UsageError(f"--data {path}: not there; expected one: name it")
+
+
+def divides(by: int) -> float:
+    return 1 / by
+
+
+def test_a_process_that_dies_is_unavailable_and_the_others_go_on() -> None:
+    found = take_turns("turns", {"ready": ready, "dies": dies}, 7, 2, keep_results=True, steps_per_round=2)
+    assert found["dies"] == Unavailable("its process ended with exit code 7")
+    turns = found["ready"]
+    assert not isinstance(turns, Unavailable) and [turn.result for turn in turns] == [7, 7]
+
+
+def test_a_call_apart_hands_back_its_result_or_its_error() -> None:
+    assert call_apart("dividing", divides, 4) == 0.25
+    with pytest.raises(UsageError, match="--data here: not there"):
+        call_apart("refusing", refuses, "here")
+    with pytest.raises(InputError, match="dividing: its process ended with exit code 1"):
+        call_apart("dividing", divides, 0)
+
+
+SLOW = """
+import sys, time
+from experiments.harness.rounds import take_turns
+from preprocessing.cli.options import run_command
+from tests.experiments.test_harness import sleeps
+if __name__ == "__main__":
+    run_command(lambda: take_turns("sleeping", {"one": sleeps}, 600, 2))
+"""
+
+
+def sleeps(seconds: int) -> Any:
+    def one_round() -> None:
+        subprocess.run([sys.executable, "-c", f"import time; time.sleep({seconds})"], check=True)
+
+    return one_round
+
+
+def test_interrupted_it_says_so_and_leaves_no_process(tmp_path: Path) -> None:
+    """Ctrl-C on a terminal reaches the command and every process that it started."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = subprocess.Popen(
+        [sys.executable, str(tmp_path / "slow.py")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    started = psutil.Process(command.pid)
+    deadline = time.monotonic() + 120
+    while not (
+        children := [one for one in started.children(recursive=True) if "time.sleep" in " ".join(one.cmdline())]
+    ):
+        assert time.monotonic() < deadline and command.poll() is None
+        time.sleep(0.2)
+    everyone = [*started.children(recursive=True), *children]
+    os.killpg(command.pid, signal.SIGINT)
+    _, errors = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert "interrupted" in errors and "Traceback" not in errors
+    _, alive = psutil.wait_procs(everyone, timeout=20)
+    assert not alive
