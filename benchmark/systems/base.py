@@ -37,8 +37,8 @@ class LanguageModelOptions:
     def told(self) -> str:
         """For the report."""
         return (
-            f"beam of {self.search.width} with {self.path.name}: weight {self.search.weight:g}, word bonus "
-            f"{self.search.bonus:g}, unknown words {self.search.unknown:g}"
+            f"beam of {self.search.beam_width} with {self.path.name}: weight {self.search.alpha:g}, word bonus "
+            f"{self.search.beta:g}, unknown words {self.search.unk_score_offset:g}"
         )
 
 

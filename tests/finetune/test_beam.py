@@ -18,7 +18,7 @@ from finetune.language_model.kneser_ney import estimate
 from preprocessing.units import Vocabulary
 
 LETTERS = Vocabulary.of_characters(["AB"])
-ALL = BeamSettings(width=10**6, behind=math.inf, unlikely=-math.inf)
+ALL = BeamSettings(beam_width=10**6, beam_prune_logp=-math.inf, token_min_logp=-math.inf)
 
 
 def frames(n_frames: int, seed: int, sharpness: float = 2.0) -> Tensor:
@@ -53,7 +53,7 @@ def test_the_most_probable_labelling(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_with_a_language_model_as_defined(seed: int) -> None:
     model = estimate([line.split() for line in ("AB A", "A AB", "AB AB A", "B A")], 2)
-    weighed = replace(ALL, weight=0.7, bonus=0.4, unknown=-1.5, letters=2)
+    weighed = replace(ALL, alpha=0.7, beta=0.4, unk_score_offset=-1.5, avg_token_len=2)
     log_probs = frames(5, seed, sharpness=1.0)
 
     def score(labels: tuple[int, ...], probability: float) -> float:
@@ -75,12 +75,12 @@ def test_with_a_language_model_as_defined(seed: int) -> None:
         assert hypothesis.score == pytest.approx(by_text[hypothesis.text], abs=1e-4)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 30), st.integers(0, 10**6), st.integers(1, 8))
 def test_any_width_ends_in_texts_with_their_probability(n_frames: int, seed: int, width: int) -> None:
     """What is pruned can only be missing from a sum."""
     log_probs = frames(n_frames, seed)
-    for hypothesis in BeamSearch(LETTERS, None, BeamSettings(width=width)).search(log_probs):
+    for hypothesis in BeamSearch(LETTERS, None, BeamSettings(beam_width=width)).search(log_probs):
         assert hypothesis.ctc <= 1e-4
         labels = LETTERS.encode(hypothesis.text) if hypothesis.text else []
         if n_frames <= 5:
@@ -108,9 +108,10 @@ def test_a_language_model_mends_what_was_misheard() -> None:
     assert BeamSearch(vocabulary, model).best(log_probs).text == "THE CAT SAT"
 
 
-def test_a_bonus_for_unknown_words_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown is 1; expected 0 or less"):
-        BeamSettings(unknown=1.0)
+@pytest.mark.parametrize("name", ["unk_score_offset", "beam_prune_logp", "token_min_logp"])
+def test_what_would_add_to_a_score_or_keep_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 1; expected 0 or less"):
+        BeamSettings(**{name: 1.0})
 
 
 def test_nothing_is_heard_in_no_frames() -> None:
@@ -125,7 +126,7 @@ def test_special_units_are_never_written() -> None:
 
 def test_what_is_dropped_is_forgotten() -> None:
     """The tree holds the hypotheses and what they share, however long the recording."""
-    search = BeamSearch(LETTERS, None, BeamSettings(width=4))
+    search = BeamSearch(LETTERS, None, BeamSettings(beam_width=4))
     gc.collect()
     before = sum(type(one).__name__ == "_Prefix" for one in gc.get_objects())
     kept: list[object] = []
