@@ -139,9 +139,9 @@ def pyctcdecode(job: SearchJob) -> Round:
         [special.get(unit, vocabulary.units[unit]) for unit in written],
         str(job.arpa),
         unigrams=list(read_arpa(job.arpa).words),
-        alpha=settings.weight,
-        beta=settings.bonus,
-        unk_score_offset=settings.unknown,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        unk_score_offset=settings.unk_score_offset,
     )
     arrays = [log_probs[:, written].numpy() for log_probs in job.log_probs]
 
@@ -149,9 +149,9 @@ def pyctcdecode(job: SearchJob) -> Round:
         return [
             decoder.decode(
                 array,
-                beam_width=settings.width,
-                beam_prune_logp=-settings.behind,
-                token_min_logp=settings.unlikely,
+                beam_width=settings.beam_width,
+                beam_prune_logp=settings.beam_prune_logp,
+                token_min_logp=settings.token_min_logp,
             )
             for array in arrays
         ]
@@ -189,7 +189,7 @@ def _prepare(config: Config, model: str, arpa: Path) -> tuple[SearchJob, list[st
     spec = parse_models(model)[0]
     if spec.family + WITH_LM not in FAMILIES:
         raise UsageError(f"--model is {model!r}; expected wav2vec2=REF or lstm=FOLDER: name a CTC model")
-    settings = BeamSettings(width=config.beam, bonus=WORD_BONUS)
+    settings = BeamSettings(beam_width=config.beam, beta=WORD_BONUS)
     options = LoadOptions("cpu", None, language_model=LanguageModelOptions(arpa, settings))
     system = load_system(replace(spec, family=spec.family + WITH_LM), options)
     count = min(config.utterances, QUICK_UTTERANCES) if config.quick else config.utterances

@@ -48,7 +48,7 @@ def test_long_recordings_too(commands_lm: Path) -> None:
     spoken = open_corpus(str(DEMO / "corpus" / "test.jsonl")).utterances
     pieces = [load_waveform(utterance) for utterance in spoken[:40]]
     long = torch.cat(pieces * 3)[: 70 * 16_000]
-    options = LoadOptions("cpu", None, language_model=LanguageModelOptions(commands_lm, BeamSettings(width=8)))
+    options = LoadOptions("cpu", None, language_model=LanguageModelOptions(commands_lm, BeamSettings(beam_width=8)))
     system = load_system(parse_models(f"wav2vec2+lm={CHECKPOINT}")[0], options)
     heard, short, nothing = system.text(system.forward(system.features([long, pieces[0], torch.zeros(10)])))
     assert len(heard.split()) > 40
@@ -80,7 +80,7 @@ def test_the_two_belong_together(commands_lm: Path) -> None:
 def test_the_command_begins_with_the_search_as_it_is() -> None:
     told, search = BenchmarkConfig(), BeamSettings()
     mine = (told.beam, told.lm_weight, told.word_bonus, told.unknown_word)
-    assert mine == (search.width, search.weight, search.bonus, search.unknown)
+    assert mine == (search.beam_width, search.alpha, search.beta, search.unk_score_offset)
 
 
 def test_a_bonus_for_unknown_words_is_refused() -> None:
