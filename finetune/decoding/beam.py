@@ -9,9 +9,9 @@ and of paths that end in its last label. A hypothesis with words W scores
 where P(W) is the language model's. It scores a word when the word ends; a word that begins as no known word does is
 unknown from there on. Hypotheses are pruned by this score, labels by their probability in the frame.
 
-Settings have pyctcdecode's names, signs and natural logarithms. One differs: once an unknown word has ended, pyctcdecode
-multiplies `unk_score_offset` by alpha * ln 10 and drops its growth with the word's length; here it stays what it was
-before the word's end.
+Settings have pyctcdecode's names, signs and natural logarithms. One differs: once an unknown word has ended,
+pyctcdecode multiplies `unk_score_offset` by alpha * ln 10 and drops its growth with the word's length; here it stays
+what it was before the word's end.
 """
 
 import math

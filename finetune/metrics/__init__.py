@@ -1,7 +1,11 @@
-"""How far luck can carry an error rate: intervals, paired tests and what a test set can tell apart.
+"""Error rates of speech recognition and their statistics: what is re-exported here, error counts and alignments.
 
-intervals.py draws and gives rates their intervals, paired.py compares two systems. docs/statistics.md says which method
-is where and what coverage a simulation finds.
+- `error_rates`: substitutions, deletions and insertions of an utterance; the `evaluate` metric.
+- `word_alignment`: two texts aligned word by word.
+- `intervals`: bootstrap confidence intervals of a rate.
+- `paired_tests`: two systems on the same utterances.
+
+docs/statistics.md says which method is used where, and the coverage that a simulation finds.
 """
 
 from finetune.metrics.intervals import (

@@ -1,7 +1,8 @@
-"""Two systems on the same utterances: how far apart, whether luck explains it, and what could have been seen at all.
+"""Two systems on the same utterances: the difference of their error rates, whether chance explains it, and the smallest
+difference that the test set could show.
 
-The matched-pair test of Gillick & Cox 1989 ("Some statistical issues in the comparison of speech recognition
-algorithms"), which NIST's sclite has as MAPSSWE, with whole speakers as segments where the corpus names them.
+The matched-pairs test is Gillick & Cox 1989 ("Some statistical issues in the comparison of speech recognition
+algorithms"), MAPSSWE in NIST's sclite, with whole speakers as segments where the corpus names them.
 """
 
 from collections.abc import Sequence
@@ -11,58 +12,62 @@ from scipy.special import stdtr, stdtrit
 
 from finetune.metrics.intervals import LEVEL, Rate, Resampling, linear_error
 
-POWER = 0.8
+POWER = 0.8  # of `detectable`
 
 
 def difference(
     first_errors: Sequence[int], second_errors: Sequence[int], lengths: Sequence[int], resampling: Resampling
 ) -> Rate:
-    """First rate minus second, paired: below zero, the first is better.
+    """The first system's error rate minus the second's, with its interval: below zero, the first is better.
 
-    The interval is Student's, over the groups (speakers or utterances) of the resampling. A difference has little skew
-    for a bootstrap to find, and the interval goes with the test below. Only the groups are used, not the draws.
+    first_errors, second_errors, lengths: of each utterance. The interval is d +- t * `standard_error`, t the 0.975
+    quantile of Student's distribution with groups - 1 degrees of freedom. A paired difference is hardly skewed, so
+    there is no bootstrap: of the resampling only the groups are used. The interval agrees with `matched_pairs`.
     """
-    gained = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
-    value = float(gained.sum() / max(np.sum(lengths), 1))
+    differences = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
+    value = float(differences.sum() / max(np.sum(lengths), 1))
     n_groups = resampling.n_groups
-    if n_groups == 1:  # nothing tells how another one would differ
+    if n_groups == 1:  # no variance can be estimated
         return Rate(value, min(value, -1.0), max(value, 1.0))
-    reach = float(stdtrit(n_groups - 1, (1.0 + LEVEL) / 2.0)) * standard_error(
+    margin = float(stdtrit(n_groups - 1, (1.0 + LEVEL) / 2.0)) * standard_error(
         first_errors, second_errors, lengths, resampling
     )
-    return Rate(value, value - reach, value + reach)
+    return Rate(value, value - margin, value + margin)
 
 
 def standard_error(
     first_errors: Sequence[int], second_errors: Sequence[int], lengths: Sequence[int], resampling: Resampling
 ) -> float:
-    """Of the paired difference of two rates; of a single rate where `second_errors` are zeros."""
-    gained = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
-    units = float(max(np.sum(lengths), 1))
-    gradient = np.array([1.0 / units, -float(gained.sum()) / units**2])
-    return linear_error(resampling.totals(gained, lengths), gradient)
+    """Standard error of `difference`, by `linear_error`; of the first system's rate where `second_errors` are zeros."""
+    differences = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
+    length = float(max(np.sum(lengths), 1))
+    gradient = np.array([1.0 / length, -float(differences.sum()) / length**2])
+    return linear_error(resampling.totals(differences, lengths), gradient)
 
 
 def matched_pairs(first_errors: Sequence[int], second_errors: Sequence[int], resampling: Resampling) -> float:
-    """Two-sided p-value that both systems make as many errors: mean difference of a segment over its standard error.
+    """Two-sided p-value of the hypothesis that both systems make equally many errors.
 
-    Segments are the resampling's groups. Where these are speakers the variance is a clustered one: Gillick & Cox ask
-    for segments that are independent, which utterances of one voice are not. Student's t with segments - 1 degrees of
-    freedom; from some hundred segments on, their z. 1.0 where nothing differs, or there is one segment.
+    Segments are the resampling's groups: Gillick & Cox ask for independent segments, which utterances of one speaker
+    are not. With z_i the difference in errors of segment i of n, the statistic is mean(z) / (std(z) / sqrt(n)), by
+    Student's t with n - 1 degrees of freedom (for some hundred segments and more the normal distribution of the paper).
+    1.0 where no segment differs or there is one segment, 0.0 where all differ by the same number.
     """
-    gained = resampling.totals(np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64))
-    n_segments = len(gained)
-    if n_segments < 2 or not gained.any():
+    differences = resampling.totals(
+        np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
+    )
+    n_segments = len(differences)
+    if n_segments < 2 or not differences.any():
         return 1.0
-    error = float(np.std(gained, ddof=1)) / n_segments**0.5
-    mean = float(np.mean(gained))
+    error = float(np.std(differences, ddof=1)) / n_segments**0.5
+    mean = float(np.mean(differences))
     if error == 0.0:
         return 0.0
     return float(2.0 * stdtr(n_segments - 1, -abs(mean) / error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for being several, in the order given (Holm 1979): each may be held against 0.05 by itself.
+    """P-values corrected for several comparisons (Holm 1979), in the order given; each is compared with 0.05 by itself.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -75,10 +80,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable(error: float, n_groups: int) -> float:
-    """The true difference that a two-sided 5 % test finds in 80 of 100 test sets like this one.
+    """The smallest true difference that the 5 % two-sided test finds with a probability of 80 %.
 
-    error: standard error of the paired difference. (1.96 + 0.84) times it, by Student's t with n_groups - 1 degrees of
-    freedom.
+    error: `standard_error` of the paired difference. The result is error * (t(0.975) + t(0.8)), quantiles of Student's
+    distribution with n_groups - 1 degrees of freedom: 2.8 * error for many groups. 1.0 for a single group.
     """
     if n_groups < 2:
         return 1.0
@@ -86,9 +91,10 @@ def detectable(error: float, n_groups: int) -> float:
 
 
 def verdict(first: str, second: str, paired: Rate, different: bool | None = None) -> str:
-    """The comparison as a sentence, in points of WER.
+    """The comparison as a sentence, in percentage points of WER.
 
-    different: the test's word after correction for several comparisons; None: the interval alone decides.
+    paired: `difference` of first and second. different: whether the test, corrected for several comparisons, finds a
+    difference; None: the interval alone decides.
 
     >>> verdict("tuned", "base", Rate(-0.135, -0.149, -0.121))
     'tuned beats base: 12.1 to 14.9 points of WER better, 95 % interval.'

@@ -1,13 +1,20 @@
-"""Counts by hand, against an independent edit distance, and as an evaluate metric that needs no network."""
+"""Counts by hand, against an independent edit distance and jiwer, and as an evaluate metric that needs no network."""
 
 import functools
 
 import evaluate
+import jiwer
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.metrics.error_rates import ErrorCounts, ErrorRates, character_errors, word_errors
+from finetune.metrics.error_rates import (
+    ErrorCounts,
+    ErrorRates,
+    character_distance,
+    character_errors,
+    word_errors,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,34 @@ def test_word_errors_are_the_edit_distance(reference: str, hypothesis: str) -> N
 @given(TEXTS, TEXTS)
 def test_character_errors_are_the_edit_distance(reference: str, hypothesis: str) -> None:
     assert character_errors(reference, hypothesis).errors == edit_distance(list(reference), list(hypothesis))
+
+
+@given(TEXTS, TEXTS)
+def test_every_kind_of_error_is_counted_as_jiwer_counts_it(reference: str, hypothesis: str) -> None:
+    for counts, expected in (
+        (word_errors(reference, hypothesis), jiwer.process_words(reference, hypothesis)),
+        (character_errors(reference, hypothesis), jiwer.process_characters(reference, hypothesis)),
+    ):
+        found = (counts.hits, counts.substitutions, counts.deletions, counts.insertions)
+        assert found == (expected.hits, expected.substitutions, expected.deletions, expected.insertions)
+    characters = character_errors(reference, hypothesis)
+    assert character_distance(reference, hypothesis) == (characters.errors, characters.reference_length)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6))
+def test_the_evaluate_metric_counts_as_the_sum_of_single_utterances(pairs: list[tuple[str, str]]) -> None:
+    words = sum((word_errors(*pair) for pair in pairs), ErrorCounts())
+    characters = sum((character_errors(*pair) for pair in pairs), ErrorCounts())
+    references, predictions = zip(*pairs, strict=True)
+    assert ErrorRates().compute(predictions=list(predictions), references=list(references)) == {
+        "wer": words.rate,
+        "cer": characters.rate,
+        "substitutions": words.substitutions,
+        "deletions": words.deletions,
+        "insertions": words.insertions,
+        "words": words.reference_length,
+    }
 
 
 def test_the_evaluate_metric_adds_counts_before_dividing() -> None:
