@@ -1,6 +1,6 @@
-"""`python -m preprocessing.corpus DATA [--against OTHER]`: what a corpus is made of, and what is wrong with it.
+"""`python -m preprocessing.corpus DATA [--against OTHER]`: the statistics of a corpus, its faults, and its leaks.
 
-Thin: options in, corpora opened and measured, JSON and figure written, tables printed.
+Thin: options in, corpora opened and measured, JSON and picture written, tables printed.
 """
 
 import os
@@ -13,49 +13,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.cli.atomic_write import write_output
-from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import check_counts, parse_command, run_command
+from preprocessing.plot_style import check_picture_suffix, save_figure
 
 if TYPE_CHECKING:
     from preprocessing.corpus import Corpus
-    from preprocessing.corpus.levels import Sound
+    from preprocessing.corpus.levels import AudioLevels
 
 DESCRIPTION = "Statistics of a corpus: hours, speakers, rates, levels, clipping, duplicates, leaks into another one."
-SUFFIXES = (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """What to look at, and where to write what was found."""
+    """Which corpus to measure, and where to write the results."""
 
     data: str
     """a manifest (JSONL, CSV, TSV, parquet), a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]"""
     against: str | None = None
-    """another corpus: what the two share, for a test set must share nothing with what was trained on"""
+    """another corpus: list what the two share, as a test set should share nothing with its training set"""
     json: Path | None = None
-    """file for all of it, the long lists too"""
+    """file to write all statistics to, the full lists of findings included"""
     output: Path | None = None
-    """figure to write (also -o): .png, .pdf or .svg"""
+    """picture to write (also -o): .png, .pdf or .svg"""
     audio: bool = True
-    """decode the audio (--no-audio leaves it out): levels, clipping, silence, duplicates"""
+    """decode the audio and measure levels, clipping, silence and duplicates; --no-audio leaves that out"""
     profile: str = "librispeech"
     """text profile that texts are counted and compared under"""
     limit: int | None = None
-    """look at the first so many utterances only"""
+    """measure the first so many utterances only"""
     workers: int | None = None
     """processes that decode; by default one a processor, 0 decodes in this one"""
 
     def check(self) -> None:
-        """Raises UsageError on a value that cannot be, before anything is read."""
-        if self.output is not None and self.output.suffix.lower() not in SUFFIXES:
-            raise UsageError(
-                f"--output {self.output}: suffix {self.output.suffix!r}; expected one of {', '.join(SUFFIXES)}: choose "
-                "one of them"
-            )
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit is {self.limit}; expected 1 or more: raise it")
-        if self.workers is not None and self.workers < 0:
-            raise UsageError(f"--workers is {self.workers}; expected 0 or more: raise it")
+        """Raises UsageError on a value that cannot be used, before anything is read."""
+        check_picture_suffix(self.output, "--output")
+        check_counts(
+            *[
+                (flag, number, minimum)
+                for flag, number, minimum in (("--limit", self.limit, 1), ("--workers", self.workers, 0))
+                if number is not None
+            ]
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,40 +68,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config.check()
     from rich.console import Console
 
-    from preprocessing.corpus import plot as figure
     from preprocessing.corpus import report
-    from preprocessing.corpus.levels import Sound
     from preprocessing.corpus.statistics import find_leaks, summarise
     from preprocessing.text import profile
 
     text_profile = profile(config.profile)
-    corpus = _opened(config.data, config.limit)
-    other = None if config.against is None else _opened(config.against, None)
-    sounds = _sounds(corpus, config) if config.audio else None
-    found = summarise(corpus, text_profile, sounds)
+    corpus = _open(config.data, config.limit)
+    other = None if config.against is None else _open(config.against, None)
+    levels = _measure(corpus, config) if config.audio else None
+    statistics = summarise(corpus, text_profile, levels)
     leaks = None
     if other is not None:
-        theirs = _sounds(other, config) if config.audio else None
-        both = None if sounds is None or theirs is None else (sounds, theirs)
+        other_levels = _measure(other, config) if config.audio else None
+        both = None if levels is None or other_levels is None else (levels, other_levels)
         leaks = find_leaks(corpus, other, text_profile, both)
     if config.json is not None:
-        write_output(config.json, "--json", report.as_json(found, leaks).encode("utf-8", errors="backslashreplace"))
+        write_output(config.json, "--json", report.as_json(statistics, leaks).encode("utf-8", "backslashreplace"))
     if config.output is not None:
-        import io
+        from preprocessing.corpus.levels import AudioLevels
+        from preprocessing.corpus.plot import UtteranceValues, draw_corpus
 
-        rates = [len(text) / u.duration for u in corpus.utterances if (text := text_profile(u.text))]
-        levels = [sound.rms_dbfs for sound in sounds or () if isinstance(sound, Sound)]
-        values = figure.Values([u.duration for u in corpus.utterances], rates, levels)
-        picture = io.BytesIO()
-        figure.draw(found, values).savefig(picture, format=config.output.suffix[1:].lower())
-        write_output(config.output, "--output", picture.getvalue())
-    report.print_report(Console(width=None if sys.stdout.isatty() else max(Console().width, 110)), found, leaks)
+        values = UtteranceValues(
+            seconds=[u.duration for u in corpus.utterances],
+            characters_per_second=[len(text) / u.duration for u in corpus.utterances if (text := text_profile(u.text))],
+            rms_dbfs=[one.rms_dbfs for one in levels or () if isinstance(one, AudioLevels)],
+        )
+        save_figure(draw_corpus(statistics, values), config.output, flag="--output")
+    report.print_report(Console(width=None if sys.stdout.isatty() else max(Console().width, 110)), statistics, leaks)
     for path in (config.json, config.output):
         if path is not None:
             print(path)
 
 
-def _opened(reference: str, limit: int | None) -> "Corpus":
+def _open(reference: str, limit: int | None) -> "Corpus":
     from preprocessing.corpus import open_corpus
 
     began, processor_began = time.perf_counter(), time.process_time()
@@ -118,11 +115,11 @@ def _opened(reference: str, limit: int | None) -> "Corpus":
     return corpus
 
 
-def _sounds(corpus: "Corpus", config: CorpusConfig) -> "list[Sound | str]":
+def _measure(corpus: "Corpus", config: CorpusConfig) -> "list[AudioLevels | str]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from preprocessing.corpus.levels import UTTERANCES_PER_JOB, measure_all
+    from preprocessing.corpus.levels import UTTERANCES_PER_JOB, measure_corpus
 
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
     if len(corpus.utterances) <= UTTERANCES_PER_JOB:
@@ -130,7 +127,7 @@ def _sounds(corpus: "Corpus", config: CorpusConfig) -> "list[Sound | str]":
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"decoding {corpus.reference}", total=len(corpus.utterances))
-        return list(measure_all(corpus.utterances, workers=workers, progress=lambda done: bar.advance(task, done)))
+        return list(measure_corpus(corpus.utterances, workers=workers, progress=lambda done: bar.advance(task, done)))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""open_corpus: from a reference to a Corpus. What a folder holds says which reader reads it.
+"""open_corpus: from a reference to a Corpus, by the one reader in `readers.READERS` that detects its layout.
 
 A reader never stops at a bad line: it is set aside as a Reject with its reason. Training goes on without it; a
-benchmark, which must not drop any, calls `Corpus.whole`. Nothing is decoded here, and a file whose duration the
-corpus states is not even opened.
+benchmark, which must not drop any, calls `Corpus.require_complete`. Nothing is decoded here, and a file whose duration
+the corpus states is not even opened.
 """
 
 import gc
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,19 +17,25 @@ from typing import Any
 
 from preprocessing.audio import StoredAudio, probe
 from preprocessing.cli.errors import InputError
-from preprocessing.corpus.readers import folders as audiofolder
-from preprocessing.corpus.readers import folders as kaldi
-from preprocessing.corpus.readers import folders as published
-from preprocessing.corpus.readers import hugging_face
-from preprocessing.corpus.readers.manifest import read_manifest
-from preprocessing.corpus.readers.rows import Draft, Rows, folders_in, read_fields, settled_duration, within
+from preprocessing.corpus import readers
+from preprocessing.corpus.readers.hugging_face import HUB_PREFIX, read_dataset
+from preprocessing.corpus.readers.rows import (
+    Draft,
+    Reader,
+    Rows,
+    duration_of_part,
+    read_fields,
+    with_checked_segments,
+)
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 
 STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; each may hold a megabyte
-FOLDERS = (
-    "one with metadata.csv or metadata.jsonl, LibriSpeech's, Common Voice's, Kaldi's, one that save_to_disk wrote, "
-    "parquet files, or audio with a .txt beside each"
-)
+THREADS = 8  # headers are small: the wait for a disk or a network is what there is to share
+FEWEST_FOR_THREADS = 8
+HEADERS_AT_ONCE = 2048
+QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
+
+Parsed = tuple[str, int, Utterance | Draft | str]  # source, number, and the reason where it is no utterance
 
 
 def open_corpus(reference: str, *, limit: int | None = None) -> Corpus:
@@ -42,114 +48,72 @@ def open_corpus(reference: str, *, limit: int | None = None) -> Corpus:
 
 
 def stream_corpus(reference: str) -> Iterator[Utterance | Reject]:
-    """The utterances of a corpus as they are read, and what could not be one, in their order: nothing is kept, so that
-    a corpus may be larger than memory and disk. Whether an id is there twice is not looked at.
+    """Yield the utterances and rejects of a corpus in their order as they are read, and keep none.
 
+    For a corpus larger than memory and disk. An id that occurs twice is not noticed.
     Raises InputError when there is nothing at the reference, or it cannot be read on.
     """
     rows = _rows(reference)
-    while window := _drafted(rows, STREAM_ROWS):
-        for source, number, made in _settled(window):
-            yield Reject(_where(source, number), made) if isinstance(made, str) else made
+    while window := _parse(rows, STREAM_ROWS):
+        for source, number, parsed in _with_durations(window):
+            yield Reject(_where(source, number), parsed) if isinstance(parsed, str) else parsed
 
 
 def from_dataset(dataset: Any, *, reference: str = "dataset", limit: int | None = None) -> Corpus:
-    """A corpus of a `datasets.Dataset` or `IterableDataset` at hand; `reference` is what messages call it.
+    """The corpus of a `datasets.Dataset` or `IterableDataset` at hand; `reference` is what messages call it.
 
+    limit: read that many utterances at the most.
     Raises InputError where it is something else or holds not one usable utterance.
     """
-    return _assemble(reference, hugging_face.dataset_rows(dataset, reference), limit)
+    return _assemble(reference, read_dataset(dataset, reference), limit)
 
 
 def _rows(reference: str) -> Rows:
-    if reference.startswith("hf:"):
-        return hugging_face.read_reference(reference)
     try:
-        if os.path.isdir(reference):
-            return _folder_reader(reference)()
-        if os.path.isfile(reference):
-            return _file_rows(reference)
+        reader, path = _find_reader(reference)
+        return reader.read(path)
     except OSError as error:
         raise InputError(
             f"{error.filename or reference}: {error.strerror}; expected readable files: mend their permissions"
         ) from None
-    except ValueError:  # a NUL in the name
-        pass
-    raise InputError(
-        f"{reference!r}"[1:-1]
-        + ": no such file or folder; expected a manifest (JSONL, CSV, TSV, parquet), a folder with "
-        "metadata.csv or of another known kind, or hf:DATASET: mend the path"
-    )
 
 
-def _file_rows(path: str) -> Rows:
-    if path.endswith(".parquet"):
-        return hugging_face.read_parquet([path])
-    if os.path.basename(path) == "wav.scp":
-        return kaldi.read_kaldi(os.path.dirname(path))
-    return read_manifest(path)
+def _find_reader(reference: str) -> tuple[Reader, str]:
+    """The reader of a reference and what it is to read: the reference, or the one split in it.
 
-
-def _folder_reader(folder: str) -> Callable[[], Rows]:
-    """What reads this folder. Raises InputError when it holds none or more than one kind, or several splits."""
-    found: dict[str, Callable[[], Rows]] = {}
-    metadata = audiofolder.metadata_file(folder)
-    if metadata is not None:
-        found[f"an audiofolder ({os.path.basename(metadata)})"] = lambda: audiofolder.read_audiofolder(folder)
-    if kaldi.is_kaldi(folder):
-        found["a Kaldi data folder (wav.scp)"] = lambda: kaldi.read_kaldi(folder)
-    release = published.find_common_voice(folder)
-    if release is not None:
-        found["Common Voice (clips and its tables)"] = lambda: published.read_common_voice(release)
-    if hugging_face.is_saved(folder):
-        found["a saved dataset (state.json)"] = lambda: hugging_face.read_saved(folder)
-    parquet = _parquet_files(folder)
-    if parquet:
-        found["parquet files"] = lambda: hugging_face.read_parquet(parquet)
-    if published.is_librispeech(folder):
-        found["a LibriSpeech tree (*.trans.txt)"] = lambda: published.read_librispeech(folder)
+    Raises InputError when none detects it, several do, or it holds several splits.
+    """
+    known = [reader for reader in readers.READERS if not reader.is_fallback]
+    found = [reader for reader in known if reader.detects(reference)]
     if len(found) > 1:
-        raise InputError(f"{folder}: holds {' and '.join(found)}; expected one kind: name the file or sub-folder meant")
-    splits = _splits(folder) if not found or published.is_librispeech(folder) else []
+        names = " and ".join(reader.name for reader in found)
+        raise InputError(f"{reference}: holds {names}; expected one kind: name the file or sub-folder meant")
+    splits: list[str] = next(filter(None, (reader.splits(reference) for reader in found or known)), [])
     if len(splits) > 1:
         raise InputError(
-            f"{folder}: holds the splits {', '.join(splits)}; expected one: name it, as in "
-            f"{os.path.join(folder, splits[0])}"
+            f"{reference}: holds the splits {', '.join(splits)}; expected one: name it, as in "
+            f"{os.path.join(reference, splits[0])}"
         )
     if found:
-        return next(iter(found.values()))
+        return found[0], reference
     if splits:
-        return _folder_reader(os.path.join(folder, splits[0]))
-    if audiofolder.has_text_beside_audio(folder):
-        return lambda: audiofolder.read_text_beside_audio(folder)
-    manifests = sorted(name for name in os.listdir(folder) if name.endswith((".jsonl", ".csv", ".tsv")))
+        return _find_reader(os.path.join(reference, splits[0]))
+    for reader in readers.READERS:
+        if reader.is_fallback and reader.detects(reference):
+            return reader, reference
+    raise InputError(_not_found(reference))
+
+
+def _not_found(reference: str) -> str:
+    if not os.path.isdir(reference):
+        return (
+            f"{reference!r}"[1:-1] + ": no such file or folder; expected a manifest (JSONL, CSV, TSV, parquet), a "
+            "folder with metadata.csv or of another known kind, or hf:DATASET: mend the path"
+        )
+    manifests = sorted(name for name in os.listdir(reference) if name.endswith((".jsonl", ".csv", ".tsv")))
     hint = f": name {' or '.join(manifests[:3])} in it" if manifests else ": name another, or add metadata.csv"
-    raise InputError(f"{folder}: a folder without metadata.csv or any other known kind; expected {FOLDERS}{hint}")
-
-
-def _parquet_files(folder: str) -> list[str]:
-    """Of a folder, or of its data/ as the Hub lays it out. Raises InputError when they are of several splits."""
-    for place in (folder, os.path.join(folder, "data")):
-        if os.path.isdir(place):
-            names = sorted(name for name in os.listdir(place) if name.endswith(".parquet"))
-            splits = sorted({name.split("-")[0].removesuffix(".parquet") for name in names})
-            if len(splits) > 1:
-                raise InputError(
-                    f"{place}: holds parquet files of {', '.join(splits)}; expected one split: name a file, or "
-                    f"hf:{folder}::{splits[0]}"
-                )
-            if names:
-                return [os.path.join(place, name) for name in names]
-    return []
-
-
-def _splits(folder: str) -> list[str]:
-    """Sub-folders that are corpora of their own, as train/ and test/ are."""
-    saved = hugging_face.saved_splits(folder)
-    if saved:
-        return saved
-    with_metadata = [below for below in folders_in(folder) if audiofolder.metadata_file(below) is not None]
-    return [os.path.basename(below) for below in with_metadata] or published.librispeech_subsets(folder)
+    kinds = "; ".join(reader.name for reader in readers.READERS)
+    return f"{reference}: a folder without metadata.csv or any other known kind; expected one of: {kinds}{hint}"
 
 
 def _assemble(reference: str, rows: Rows, limit: int | None) -> Corpus:
@@ -159,91 +123,70 @@ def _assemble(reference: str, rows: Rows, limit: int | None) -> Corpus:
     sources: list[str] = []  # of every accepted utterance, with its number: where an id was first seen
     numbers = array("q")
     first_seen: dict[str, int] = {}
-    with _no_collections():
+    with _garbage_collection_paused():
         while limit is None or len(utterances) < limit:
-            window = _drafted(rows, None if limit is None else limit - len(utterances))
+            window = _parse(rows, None if limit is None else limit - len(utterances))
             if not window:
                 break
-            for source, number, made in _settled(window):
-                if not isinstance(made, str):
-                    known = first_seen.setdefault(made.id, len(utterances))
+            for source, number, parsed in _with_durations(window):
+                if not isinstance(parsed, str):
+                    known = first_seen.setdefault(parsed.id, len(utterances))
                     if known == len(utterances):
-                        utterances.append(made)
+                        utterances.append(parsed)
                         sources.append(source)
                         numbers.append(number)
                         continue
                     before = _where(sources[known], numbers[known])
-                    made = f"id {made.id!r} occurs before, at {before}; expected each once: rename one of them"
-                rejects.append(Reject(_where(source, number), made))
+                    parsed = f"id {parsed.id!r} occurs before, at {before}; expected each once: rename one of them"
+                rejects.append(Reject(_where(source, number), parsed))
     corpus = Corpus(reference, tuple(utterances), tuple(rejects))
     if not utterances:
-        corpus.whole()
+        corpus.require_complete()
         raise InputError(f"{reference}: no utterances; expected one a line: check that it is the right file")
     return corpus
 
 
-Made = tuple[str, int, "Utterance | Draft | str"]  # source, number, and the reason where it is no utterance
-
-
-def _drafted(rows: Rows, count: int | None) -> list[Made]:
-    made: list[Made] = []
+def _parse(rows: Rows, count: int | None) -> list[Parsed]:
+    """The next `count` rows, or all, as utterances, as drafts or as reasons."""
+    window: list[Parsed] = []
     folder = rows.folder
     for source, number, fields in islice(rows.rows, count):
         if isinstance(fields, str):
-            made.append((source, number, fields))
+            window.append((source, number, fields))
             continue
         try:
-            made.append((source, number, read_fields(fields, folder)))
+            window.append((source, number, read_fields(fields, folder)))
         except InputError as error:
-            made.append((source, number, str(error)))
-    return made
+            window.append((source, number, str(error)))
+    return window
 
 
-def _settled(window: list[Made]) -> Iterator[tuple[str, int, Utterance | str]]:
-    drafts = [made for _, _, made in window if isinstance(made, Draft)]
-    read = lengths((draft.utterance.audio for draft in drafts), len(drafts))
-    for source, number, made in window:
-        if isinstance(made, Draft):
-            length = next(read)
+def _with_durations(window: list[Parsed]) -> Iterator[tuple[str, int, Utterance | str]]:
+    """The window with every draft made an utterance by its audio's header, or the reason why that cannot be."""
+    drafts = [parsed for _, _, parsed in window if isinstance(parsed, Draft)]
+    lengths = audio_lengths((draft.utterance.audio for draft in drafts), len(drafts))
+    for source, number, parsed in window:
+        if isinstance(parsed, Draft):
+            seconds = next(lengths)
             try:
-                if isinstance(length, InputError):
-                    raise length
-                yield source, number, within(replace(made.utterance, duration=settled_duration(made, length)))
+                if isinstance(seconds, InputError):
+                    raise seconds
+                utterance = replace(parsed.utterance, duration=duration_of_part(parsed, seconds))
+                yield source, number, with_checked_segments(utterance)
             except InputError as error:
                 yield source, number, str(error)
         else:
-            yield source, number, made
+            yield source, number, parsed
 
 
-def _where(source: str, number: int) -> str:
-    shown = source if source.isprintable() else repr(source)[1:-1]
-    return f"{shown}[{number}]" if source.startswith("hf:") else f"{shown}:{number}"
+def audio_lengths(sources: Iterable[StoredAudio], total: int) -> Iterator[float | InputError]:
+    """Seconds of each of the `total` sources in order, from their headers, several read at a time.
 
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """A million utterances hold no cycles; looking for them would take a sixth of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-THREADS = 8  # headers are small: the wait for a disk or a network is what there is to share
-AT_ONCE = 2048
-QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
-
-
-def lengths(sources: Iterable[StoredAudio], total: int) -> Iterator[float | InputError]:
-    """Seconds of each source in order, 0 where its container does not say; the error instead where it is no audio.
-
-    A long reading shows its progress on stderr.
+    0 where the container does not say; the error instead where it is no audio. A long reading shows its progress on
+    stderr.
     """
-    if total < 8:
-        yield from map(_length, sources)
+    if total < FEWEST_FOR_THREADS:
+        yield from map(_audio_length, sources)
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -255,13 +198,31 @@ def lengths(sources: Iterable[StoredAudio], total: int) -> Iterator[float | Inpu
         ThreadPoolExecutor(THREADS) as pool,
     ):
         task = bar.add_task("reading audio headers", total=total)
-        while chunk := list(islice(waiting, AT_ONCE)):
-            yield from pool.map(_length, chunk)
+        while chunk := list(islice(waiting, HEADERS_AT_ONCE)):
+            yield from pool.map(_audio_length, chunk)
             bar.advance(task, len(chunk))
 
 
-def _length(source: StoredAudio) -> float | InputError:
+def _audio_length(source: StoredAudio) -> float | InputError:
     try:
         return probe(source).duration
     except InputError as error:
         return error
+
+
+def _where(source: str, number: int) -> str:
+    """The place of a row: file:line, or reference[index]."""
+    shown = source if source.isprintable() else repr(source)[1:-1]
+    return f"{shown}[{number}]" if source.startswith(HUB_PREFIX) else f"{shown}:{number}"
+
+
+@contextmanager
+def _garbage_collection_paused() -> Iterator[None]:
+    """A million utterances hold no cycles; looking for them would take a sixth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,10 +1,10 @@
-"""A corpus's statistics as tables on a terminal, and as JSON. What they mean is said in `statistics` and `leaks`."""
+"""The statistics and leaks of a corpus (`preprocessing.corpus.statistics`) as tables on a terminal, and as JSON."""
 
 import dataclasses
 import json
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from rich import box
@@ -12,26 +12,35 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preprocessing.corpus.statistics import LONG_WORDS, UNNAMED, Finding, Leaks, SoundFacts, Spread, Statistics
+from preprocessing.corpus.statistics import (
+    LONG_WORDS,
+    UNNAMED,
+    AudioStatistics,
+    Finding,
+    Leaks,
+    Percentiles,
+    Statistics,
+)
 
 SHOWN = 5  # of each list; all are in the JSON
 NAMES_SHOWN = 4
 WIDEST_CELL = 110
 
 
-def print_report(console: Console, found: Statistics, leaks: Leaks | None) -> None:
-    _print(console, found.reference, _overview(found))
-    _print(console, "Over utterances", _spreads(found))
+def print_report(console: Console, statistics: Statistics, leaks: Leaks | None) -> None:
+    """Print an overview, the percentiles, the utterances to look at and, where they were looked for, the leaks."""
+    _print(console, statistics.reference, _overview(statistics))
+    _print(console, "Over utterances", _percentiles(statistics))
     sections: list[tuple[str, Sequence[Finding]]] = [
-        ("set aside when opened", found.set_aside),
-        ("transcript too long for CTC", found.text.do_not_fit),
-        ("unlikely characters a second", found.text.unlikely_rates),
+        ("set aside when opened", statistics.set_aside),
+        ("transcript too long for CTC", statistics.text.do_not_fit),
+        ("unlikely characters a second", statistics.text.unlikely_rates),
     ]
-    if found.sound is not None:
-        sections += _sound_sections(found.sound)
+    if statistics.sound is not None:
+        sections += _audio_sections(statistics.sound)
     _print(console, "To look at", _findings(sections))
     if leaks is not None:
-        _print(console, f"Shared with {leaks.other} ({leaks.other_utterances:,} utterances)", _leaks(found, leaks))
+        _print(console, f"Shared with {leaks.other} ({leaks.other_utterances:,} utterances)", _leaks(statistics, leaks))
 
 
 def _print(console: Console, title: str, table: Table) -> None:
@@ -39,10 +48,10 @@ def _print(console: Console, title: str, table: Table) -> None:
     console.print(table)
 
 
-def as_json(found: Statistics, leaks: Leaks | None) -> str:
-    """All of it; a figure that is not finite is null."""
-    told = dataclasses.asdict(found) | {"leaks": None if leaks is None else dataclasses.asdict(leaks)}
-    return json.dumps(_finite(told), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def as_json(statistics: Statistics, leaks: Leaks | None) -> str:
+    """All statistics and leaks as a JSON text; a figure that is not finite is null."""
+    fields = dataclasses.asdict(statistics) | {"leaks": None if leaks is None else dataclasses.asdict(leaks)}
+    return json.dumps(_finite(fields), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:
@@ -70,79 +79,77 @@ def _cut(text: str, length: int) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
-def _overview(found: Statistics) -> Table:
+def _overview(statistics: Statistics) -> Table:
     table = _table()
-    speakers = {name: minutes for name, minutes in found.minutes_by_speaker.items() if name != UNNAMED}
+    speakers = {name: minutes for name, minutes in statistics.minutes_by_speaker.items() if name != UNNAMED}
+    text, n_rejects = statistics.text, len(statistics.set_aside)
     rows = [
-        ("utterances", f"{found.utterances:,}" + (f", {len(found.set_aside):,} set aside" if found.set_aside else "")),
-        ("hours", f"{found.hours:.2f}"),
-        ("speakers", _speakers(speakers, found)),
-        ("sexes", _shares(found.hours_by_sex)),
-        ("languages", _shares(found.hours_by_language)),
-        ("domains", _shares(found.hours_by_domain)),
-        ("texts", f"{found.text.distinct:,} different, {found.text.empty:,} empty, under {found.text.profile}"),
+        ("utterances", f"{statistics.utterances:,}" + (f", {n_rejects:,} set aside" if n_rejects else "")),
+        ("hours", f"{statistics.hours:.2f}"),
+        ("speakers", _speakers(speakers, statistics)),
+        ("sexes", _shares(statistics.hours_by_sex)),
+        ("languages", _shares(statistics.hours_by_language)),
+        ("domains", _shares(statistics.hours_by_domain)),
+        ("texts", f"{text.distinct:,} different, {text.empty:,} empty, under {text.profile}"),
     ]
-    if found.text.repeated:
-        rows.append(
-            ("most repeated", "; ".join(f"{count:,} × {_cut(text, 32)}" for text, count in found.text.repeated[:3]))
-        )
-    if found.sound is not None and found.sound.duplicates:
-        rows.append(("duplicate audio", _duplicates(found.sound)))
+    if text.repeated:
+        repeated = "; ".join(f"{count:,} × {_cut(words, 32)}" for words, count in text.repeated[:3])
+        rows.append(("most repeated", repeated))
+    if statistics.sound is not None and statistics.sound.duplicates:
+        rows.append(("duplicate audio", _duplicates(statistics.sound)))
     for name, value in rows:
         table.add_row(name, _plain(value))
     return table
 
 
-def _speakers(speakers: Mapping[str, float], found: Statistics) -> str:
-    unnamed = found.minutes_by_speaker.get(UNNAMED)
+def _speakers(speakers: Mapping[str, float], statistics: Statistics) -> str:
+    unnamed = statistics.minutes_by_speaker.get(UNNAMED)
     without = "" if unnamed is None else f"{unnamed:.1f} min without a speaker"
     if not speakers:
         return without
-    most, minutes = next(iter(speakers.items()))
-    median = statistics.median(speakers.values())
-    told = f"{len(speakers):,}; the most, {most}, {minutes:.1f} min, the median {median:.1f}, "
-    told += f"the least {min(speakers.values()):.1f}; Gini {found.gini:.2f}"
-    return f"{told}; {without}" if without else told
+    longest, minutes = next(iter(speakers.items()))
+    summary = f"{len(speakers):,}; the most, {longest}, {minutes:.1f} min, the median {median(speakers.values()):.1f}, "
+    summary += f"the least {min(speakers.values()):.1f}; Gini {statistics.gini:.2f}"
+    return f"{summary}; {without}" if without else summary
 
 
 def _shares(hours: Mapping[str, float]) -> str:
     total = sum(hours.values()) or 1.0
-    told = [f"{name} {value / total:.0%}" for name, value in list(hours.items())[:NAMES_SHOWN]]
-    return ", ".join(told) + (f" and {len(hours) - NAMES_SHOWN} more" if len(hours) > NAMES_SHOWN else "")
+    shares = [f"{name} {value / total:.0%}" for name, value in list(hours.items())[:NAMES_SHOWN]]
+    return ", ".join(shares) + (f" and {len(hours) - NAMES_SHOWN} more" if len(hours) > NAMES_SHOWN else "")
 
 
-def _duplicates(sound: SoundFacts) -> str:
-    first = ", ".join(sound.duplicates[0][:3])
-    told = f"{len(sound.duplicates):,} held more than once ({first})"
-    return told + f"; {sound.duplicates_of_other_text:,} of them under different texts"
+def _duplicates(audio: AudioStatistics) -> str:
+    first, n_other_text = ", ".join(audio.duplicates[0][:3]), audio.duplicates_of_other_text
+    return f"{len(audio.duplicates):,} held more than once ({first}); {n_other_text:,} of them under different texts"
 
 
-def _spreads(found: Statistics) -> Table:
-    table = _table("", "least", "5 %", "median", "95 %", "most")
-    rows: list[tuple[str, Spread, int]] = [
-        ("seconds", found.duration_seconds, 2),
-        ("characters a second", found.text.characters_per_second, 1),
+def _percentiles(statistics: Statistics) -> Table:
+    table = _table("", "minimum", "5 %", "median", "95 %", "maximum")
+    rows: list[tuple[str, Percentiles, int]] = [
+        ("seconds", statistics.duration_seconds, 2),
+        ("characters a second", statistics.text.characters_per_second, 1),
     ]
-    if found.sound is not None:
+    if statistics.sound is not None:
         rows += [
-            ("level, dBFS RMS", found.sound.rms_dbfs, 1),
-            ("peak, dBFS", found.sound.peak_dbfs, 1),
-            ("silence before, s", found.sound.leading_silence_seconds, 2),
-            ("silence after, s", found.sound.trailing_silence_seconds, 2),
+            ("level, dBFS RMS", statistics.sound.rms_dbfs, 1),
+            ("peak, dBFS", statistics.sound.peak_dbfs, 1),
+            ("silence before, s", statistics.sound.leading_silence_seconds, 2),
+            ("silence after, s", statistics.sound.trailing_silence_seconds, 2),
         ]
-    for name, spread, digits in rows:
-        values = (spread.low, spread.p5, spread.median, spread.p95, spread.high)
+    for name, row, digits in rows:
+        values = (row.low, row.p5, row.median, row.p95, row.high)
         table.add_row(name, *("–" if math.isnan(value) else f"{value:.{digits}f}" for value in values))
     return table
 
 
-def _sound_sections(sound: SoundFacts) -> list[tuple[str, Sequence[Finding]]]:
+def _audio_sections(audio: AudioStatistics) -> list[tuple[str, Sequence[Finding]]]:
     return [
-        ("cannot be decoded", sound.failed),
-        ("duration is not the audio's", sound.wrong_durations),
-        (f"clipped ({100.0 * sound.full_scale_share:.4f} % of samples at full scale)", sound.clipped),
-        ("more than 1 s of silence at an end", sound.long_silence),
-        ("nothing but silence", [Finding(name, "") for name in sound.silent]),
+        ("cannot be decoded", audio.failed),
+        ("duration is not the audio's", audio.wrong_durations),
+        (f"clipped ({100.0 * audio.full_scale_share:.4f} % of samples at full scale)", audio.clipped),
+        ("more than 1 s of silence at an end", audio.long_silence),
+        ("nothing but silence", [Finding(name, "") for name in audio.silent]),
     ]
 
 
@@ -159,12 +166,12 @@ def _findings(sections: Iterable[tuple[str, Sequence[Finding]]]) -> Table:
     return table
 
 
-def _leaks(found: Statistics, leaks: Leaks) -> Table:
+def _leaks(statistics: Statistics, leaks: Leaks) -> Table:
     table = _table()
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column()
-    total = max(found.utterances, 1)
+    total = max(statistics.utterances, 1)
     rows: list[tuple[str, int, str]] = [
         ("speakers", leaks.utterances_of_shared_speakers, ", ".join(leaks.speakers[:SHOWN])),
         ("sentences", leaks.utterances_with_shared_text, "; ".join(leaks.shared_texts[:2])),

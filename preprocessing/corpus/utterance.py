@@ -1,9 +1,9 @@
-"""Utterance, what was set aside, and the corpus of both: plain data, read by every reader and used by every stage."""
+"""Utterance, Segment, Reject and Corpus: the plain data that every reader makes and every stage takes."""
 
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -11,7 +11,8 @@ from preprocessing import audio
 from preprocessing.audio import StoredAudio
 from preprocessing.cli.errors import InputError
 
-DURATION_SECONDS, DURATION_SHARE = 0.1, 0.02  # how far a stated duration may be off, whichever is more
+# How far a stated duration may be off, whichever is more.
+DURATION_TOLERANCE_SECONDS, DURATION_TOLERANCE_SHARE = 0.1, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,36 +26,37 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One stretch of speech and what was said. `text` is raw; `start` and `stop` are seconds into `audio`."""
+    """One stretch of speech and its transcript; None where a corpus does not say."""
 
     id: str
-    audio: StoredAudio
-    text: str
+    audio: StoredAudio  # a path, or the encoded bytes of a file
+    text: str  # raw: profiles of preprocessing.text normalise it
     duration: float  # seconds, of the part between start and stop
     speaker: str | None = None
-    sex: str | None = None  # "F" and "M" where the corpus says so in any of the usual words
+    sex: str | None = None  # F or M, or the corpus's own word where it is none of the usual ones
     language: str | None = None
     domain: str | None = None
-    start: float = 0.0
-    stop: float | None = None
+    start: float = 0.0  # seconds into `audio`
+    stop: float | None = None  # seconds into `audio`; None is its end
     segments: tuple[Segment, ...] = ()  # of a long recording, where the corpus lists them
 
-    def lasts(self, seconds: float) -> bool:
-        """Whether audio of so many seconds is as long as `duration` says."""
-        return abs(seconds - self.duration) <= max(DURATION_SECONDS, DURATION_SHARE * self.duration)
+    def has_duration(self, seconds: float) -> bool:
+        """Whether `seconds` equals `duration` within 0.1 s or 2 %, whichever is more."""
+        tolerance = max(DURATION_TOLERANCE_SECONDS, DURATION_TOLERANCE_SHARE * self.duration)
+        return abs(seconds - self.duration) <= tolerance
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """What was set aside: where it stands (file and line, or the utterance's id) and why, in one sentence."""
+    """A line or utterance that cannot be used."""
 
-    where: str
-    reason: str
+    where: str  # file:line, or the utterance's id
+    reason: str  # one sentence
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a reference held: utterances in their order, and what could not be one."""
+    """The utterances of a reference in their order, and the lines that could not be one."""
 
     reference: str
     utterances: tuple[Utterance, ...]
@@ -62,10 +64,14 @@ class Corpus:
 
     @property
     def seconds(self) -> float:
+        """The sum of all durations."""
         return sum(utterance.duration for utterance in self.utterances)
 
-    def whole(self) -> "Corpus":
-        """Itself. Raises InputError when anything was set aside or a file is missing: a benchmark drops nothing."""
+    def require_complete(self) -> "Corpus":
+        """The corpus itself. Raises InputError when anything was set aside or an audio file is missing.
+
+        For a benchmark, which drops no utterance.
+        """
         rejects = self.rejects or tuple(missing_files(self.utterances))
         if rejects:
             first, more = rejects[0], len(rejects) - 1
@@ -73,14 +79,11 @@ class Corpus:
             raise InputError(f"{first.where}: {first.reason}{also}")
         return self
 
-    def first(self, count: int | None) -> "Corpus":
-        return self if count is None else replace(self, utterances=self.utterances[:count])
-
 
 def missing_files(utterances: Iterable[Utterance]) -> list[Reject]:
-    """The utterances whose audio is no readable file, each file asked for once and none opened.
+    """A Reject for each utterance whose audio is no readable file. Each path is looked up once, and none is opened.
 
-    A manifest that gives durations is opened without touching its audio; this is the cheap check made up for later.
+    `open_corpus` does not look at audio whose duration the corpus states; this is the check to make before using it.
     """
     reasons: dict[str, str | None] = {}
     rejects = []
@@ -98,28 +101,29 @@ def missing_files(utterances: Iterable[Utterance]) -> list[Reject]:
 
 def _missing(path: str) -> str | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return "no such file; expected an audio file: mend the path"
     except (OSError, ValueError) as error:
-        told = error.strerror if isinstance(error, OSError) else str(error)
-        return f"{told}; expected a readable audio file: mend the path or its permissions"
-    if stat.S_ISDIR(found.st_mode):
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return f"{reason}; expected a readable audio file: mend the path or its permissions"
+    if stat.S_ISDIR(status.st_mode):
         return "is a folder; expected an audio file: name a file in it"
-    return None if found.st_size else "empty file; expected audio: fetch it again"
+    return None if status.st_size else "empty file; expected audio: fetch it again"
 
 
 def load_waveform(utterance: Utterance) -> Tensor:
-    """The utterance's part of its audio, under the waveform contract [samples].
+    """The utterance's part of its audio: float32 [samples] at 16 kHz, as `audio.load` gives it.
 
-    Raises InputError when it cannot be decoded, or is not as long as the utterance says: batches are planned by that,
-    and memory with them.
+    Raises InputError when it cannot be decoded, or is not as long as the utterance says (`has_duration`): batches are
+    planned by duration, and memory with them.
     """
     waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
     seconds = len(waveform) / audio.SAMPLE_RATE
-    if not utterance.lasts(seconds):
+    if not utterance.has_duration(seconds):
+        tolerance = f"{DURATION_TOLERANCE_SECONDS:g} s or {DURATION_TOLERANCE_SHARE:.0%}"
         raise InputError(
             f"manifest says {utterance.duration:.2f} s, the audio holds {seconds:.2f} s; expected the two within "
-            f"{DURATION_SECONDS:g} s or {DURATION_SHARE:.0%}: mend 'duration', or leave it out to have it read"
+            f"{tolerance}: mend 'duration', or leave it out to have it read"
         )
     return waveform

@@ -1,7 +1,7 @@
-"""A corpus of any size made ready once: 16 kHz FLAC shards with a manifest, rejects and statistics.
+"""Preparation of a corpus of any size: decoded once into 16 kHz FLAC shards, with manifest, rejects and statistics.
 
-`python -m preprocessing.prepare DATA OUT` is the command. Each shard is one job, done by whichever process or machine
-takes it; its bytes depend on the corpus and the options alone.
+`python -m preprocessing.prepare DATA OUT` is the command. Each shard is one job, done by any process or machine; its
+bytes depend on the corpus and the options alone.
 """
 
 import os
@@ -16,18 +16,18 @@ SHORTEST_PIECE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Which corpus, how it is cut, who does the work."""
+    """Options of the command: which corpus, how it is cut, and what does the work."""
 
     data: str
     """the corpus: a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]"""
     output: Path
-    """folder for manifest.jsonl, shards, rejects.jsonl and statistics.json; an unfinished one there is gone on with"""
+    """folder for manifest.jsonl, shards/, rejects.jsonl, statistics.json; what is unfinished there is continued"""
     engine: Literal["local", "ray"] = "local"
-    """who does the work: processes on this machine, or Ray Data on a cluster (the extra `ray`)"""
+    """what does the work: processes on this machine, or Ray Data on a cluster (the extra `ray`)"""
     workers: int | None = None
     """processes, or Ray tasks at a time; by default as many as there are cores"""
     segment: Literal["none", "fixed", "speech"] = "none"
-    """recordings without text that are longer than max_seconds: left whole, cut evenly, or cut at pauses"""
+    """recordings over max_seconds without text: left whole (none), cut evenly (fixed) or cut at pauses (speech)"""
     max_seconds: float = 30.0
     """the longest piece where recordings are cut"""
     shard_seconds: float = 600.0
@@ -39,10 +39,11 @@ class PrepareConfig:
 
     @property
     def processes(self) -> int:
+        """`workers`, or the number of cores this process may use."""
         return self.workers or len(os.sched_getaffinity(0))
 
     def check(self) -> None:
-        """Raises UsageError naming the first value that cannot be meant."""
+        """Raises UsageError naming the first value that cannot be used."""
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers is {self.workers}; expected 1 or more: raise it")
         if not self.max_seconds >= SHORTEST_PIECE_SECONDS:

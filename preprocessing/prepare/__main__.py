@@ -1,4 +1,4 @@
-"""`python -m preprocessing.prepare DATA OUT [--engine local|ray]`: a corpus made ready once, resumable, in parallel."""
+"""`python -m preprocessing.prepare DATA OUT [--engine local|ray]`: a corpus prepared once, in parallel, resumable."""
 
 from collections.abc import Sequence
 

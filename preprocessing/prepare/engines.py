@@ -1,7 +1,7 @@
-"""Who does the shards: processes on this machine, or Ray Data on as many as a cluster has.
+"""Engines that work on shards in parallel: processes on this machine, or Ray Data on a cluster.
 
-Both yield the shards that are done, in any order; neither knows what a shard is. Ray's side needs the output folder
-at the same path on every machine (a shared file system), as its tasks write there.
+Both yield the shards that are done, in any order. Ray's tasks write to the output folder themselves, so it must be at
+the same path on every machine (a shared file system).
 """
 
 import logging
@@ -17,15 +17,18 @@ from typing import Any, TypeAlias
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.prepare.shards import Shard
 
-Work: TypeAlias = Callable[[Shard], None]  # picklable
+WriteShard: TypeAlias = Callable[[Shard], None]  # picklable
 
 
-def local(shards: Sequence[Shard], work: Work, workers: int) -> Iterator[Shard]:
-    """Processes that end when this one does, however it ends. Raises InputError when a decoder takes one down."""
+def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iterator[Shard]:
+    """Call `write` on the shards in `workers` processes; yield each shard when it is done.
+
+    The processes end when this one does, killed or not. Raises InputError when a decoder takes one of them down.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["preprocessing.prepare.shards"])  # torch is imported once, not once a worker
     with ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
-        futures = {pool.submit(work, shard): shard for shard in shards}
+        futures = {pool.submit(write, shard): shard for shard in shards}
         try:
             for future in as_completed(futures):
                 future.result()
@@ -40,22 +43,20 @@ def local(shards: Sequence[Shard], work: Work, workers: int) -> Iterator[Shard]:
 
 
 def _begin_worker(parent: int) -> None:
-    """On one thread, as there are workers for the other cores; watches the process that wants the work, and ends when
-    it is gone, a kill -9 included.
-    """
+    """Keep torch to one thread, as other workers have the other cores, and end this process when `parent` is gone."""
     import torch
 
     torch.set_num_threads(1)
 
     def watch() -> None:
-        while _alive(parent):
+        while _is_alive(parent):
             time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _alive(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -65,10 +66,11 @@ def _alive(process: int) -> bool:
     return True
 
 
-def on_ray(shards: Sequence[Shard], work: Work, workers: int) -> Iterator[Shard]:
-    """Ray Data's map over the shards, on the cluster that RAY_ADDRESS names, or on one started on this machine.
+def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iterator[Shard]:
+    """Call `write` on the shards by Ray Data's map, `workers` at a time; yield each shard when it is done.
 
-    workers: tasks at a time. Raises UsageError where ray is not installed.
+    On the cluster that RAY_ADDRESS names, or on one started on this machine. Raises UsageError where ray is not
+    installed.
     """
     try:
         import ray
@@ -85,18 +87,18 @@ def on_ray(shards: Sequence[Shard], work: Work, workers: int) -> Iterator[Shard]
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     by_number = {shard.number: shard for shard in shards}
-    held = {shard.number: ray.put(shard) for shard in shards}  # arrow has no type for an utterance
+    stored = {shard.number: ray.put(shard) for shard in shards}  # arrow has no type for an utterance
 
-    def do(row: dict[str, Any]) -> dict[str, Any]:
-        work(ray.get(held[int(row["number"])]))
+    def write_row(row: dict[str, Any]) -> dict[str, Any]:
+        write(ray.get(stored[int(row["number"])]))
         return row
 
-    jobs = ray.data.from_items([{"number": number} for number in held], override_num_blocks=len(shards))
+    jobs = ray.data.from_items([{"number": number} for number in stored], override_num_blocks=len(shards))
     try:
-        for row in jobs.map(do, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=workers)).iter_rows():
+        for row in jobs.map(write_row, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=workers)).iter_rows():
             yield by_number[int(row["number"])]
     finally:
         ray.shutdown()
 
 
-ENGINES = {"local": local, "ray": on_ray}
+ENGINES = {"local": run_local, "ray": run_on_ray}

@@ -1,4 +1,4 @@
-"""A preparation from start to end: begun anew or gone on with, shard by shard, then assembled."""
+"""A preparation from start to end: the shards that are not done yet, then the manifest, rejects and statistics."""
 
 import functools
 import json
@@ -18,49 +18,61 @@ from preprocessing.corpus.report import as_json
 from preprocessing.corpus.statistics import Statistics, summarise
 from preprocessing.prepare import PrepareConfig
 from preprocessing.prepare.engines import ENGINES
-from preprocessing.prepare.shards import Cutting, Shard, fingerprint, is_done, make_plan, read_record, write_shard
+from preprocessing.prepare.shards import (
+    Cutting,
+    Shard,
+    fingerprint,
+    is_done,
+    read_record,
+    split_into_shards,
+    write_shard,
+)
 from preprocessing.text import profile
 
-FINGERPRINT = "fingerprint"  # the file that says of what corpus and options a folder's shards are
+FINGERPRINT = "fingerprint"  # the file that holds the fingerprint of corpus and options of a folder's shards
 
 
 def prepare(config: PrepareConfig) -> None:
-    """Do what is left to do. Raises UserError where corpus, options or folder cannot be used."""
+    """Prepare the corpus into `config.output`, going on with what an earlier, stopped call did there.
+
+    Prints the manifest's path with counts to stdout, progress to stderr. Raises UserError where corpus, options or
+    folder cannot be used.
+    """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     profile(config.profile)
     corpus = open_corpus(config.data)
-    shards = make_plan(corpus.utterances, config.shard_seconds)
-    folder = _folder(config, corpus)
-    left = [shard for shard in shards if not is_done(shard, folder)]
-    if len(left) < len(shards):
-        console.print(f"going on: {len(shards) - len(left)} of {len(shards)} shards are done")
+    shards = split_into_shards(corpus.utterances, config.shard_seconds)
+    folder = _shards_folder(config, corpus)
+    remaining = [shard for shard in shards if not is_done(shard, folder)]
+    if len(remaining) < len(shards):
+        console.print(f"going on: {len(shards) - len(remaining)} of {len(shards)} shards are done")
     try:
-        _work(config, left, folder, console)
+        _write_shards(config, remaining, folder, console)
     except KeyboardInterrupt:
-        console.print("stopped; what is done is kept: run the same command again to go on")
+        console.print("stopped; finished shards are kept: run the same command again to go on")
         raise
-    found = assemble(config.output, shards, corpus.rejects, config.profile)
+    statistics = assemble(config.output, shards, corpus.rejects, config.profile)
     print(
-        f"{config.output / 'manifest.jsonl'}: {found.utterances} utterances, {found.hours:.2f} h in {len(shards)} "
-        f"shards; {len(found.set_aside)} set aside"
+        f"{config.output / 'manifest.jsonl'}: {statistics.utterances} utterances, {statistics.hours:.2f} h in "
+        f"{len(shards)} shards; {len(statistics.set_aside)} set aside"
     )
 
 
-def _folder(config: PrepareConfig, corpus: Corpus) -> Path:
+def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
     """The shards' folder, ready to write to; raises UsageError where it belongs to another preparation."""
-    folder, mark = config.output / "shards", config.output / FINGERPRINT
-    told = fingerprint(config, corpus)
+    folder, path = config.output / "shards", config.output / FINGERPRINT
+    ours = fingerprint(config, corpus)
     try:
         if config.overwrite and folder.exists():
             shutil.rmtree(folder)
-        found = mark.read_text(encoding="utf-8").strip() if mark.exists() else None
-        if folder.exists() and any(folder.iterdir()) and found != told:
+        theirs = path.read_text(encoding="utf-8").strip() if path.exists() else None
+        if folder.exists() and any(folder.iterdir()) and theirs != ours:
             raise UsageError(
-                f"{config.output} holds a preparation of other data or options ({found}, now {told}); expected the "
+                f"{config.output} holds a preparation of other data or options ({theirs}, now {ours}); expected the "
                 "same to go on: choose another folder, or --overwrite true"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(told + "\n", encoding="utf-8")
+        path.write_text(ours + "\n", encoding="utf-8")
         for unfinished in folder.glob(".*.partial*"):
             unfinished.unlink()
     except OSError as error:
@@ -68,39 +80,41 @@ def _folder(config: PrepareConfig, corpus: Corpus) -> Path:
     return folder
 
 
-def _work(config: PrepareConfig, left: Sequence[Shard], folder: Path, console: Console) -> None:
-    if not left:
+def _write_shards(config: PrepareConfig, shards: Sequence[Shard], folder: Path, console: Console) -> None:
+    if not shards:
         return
-    work = functools.partial(write_shard, folder=folder, cutting=Cutting(config.segment, config.max_seconds))
+    write = functools.partial(write_shard, folder=folder, cutting=Cutting(config.segment, config.max_seconds))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[hours]}"))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, *times, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("shards", total=len(left), hours="")
+        task = bar.add_task("shards", total=len(shards), hours="")
         seconds = 0.0
-        for shard in ENGINES[config.engine](left, work, min(config.processes, len(left))):
+        for shard in ENGINES[config.engine](shards, write, min(config.processes, len(shards))):
             seconds += shard.seconds
             bar.update(task, advance=1, hours=f"{seconds / 3600:.2f} h of audio")
 
 
 def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], profile_name: str) -> Statistics:
-    """Write the three files, the manifest last: a preparation is finished when it is there.
+    """Write rejects.jsonl, statistics.json and manifest.jsonl from the shards' records; return the statistics.
 
-    rejects: what the corpus's reader had set aside. Returns what statistics.json says.
+    rejects: those of the corpus's reader; the shards' are added. The manifest comes last: where it is, all is done.
     """
     records = [read_record(shard, folder / "shards") for shard in shards]
     utterances = tuple(utterance for record in records for utterance in record.utterances)
-    sounds = [sound for record in records for sound in record.sounds]
+    levels = [one for record in records for one in record.levels]
     all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
     corpus = Corpus("manifest.jsonl", utterances, all_rejects)
-    found = summarise(corpus, profile(profile_name), sounds)
+    statistics = summarise(corpus, profile(profile_name), levels)
     write_text_atomically(folder / "rejects.jsonl", "".join(_line(asdict(reject)) for reject in all_rejects))
-    write_text_atomically(folder / "statistics.json", as_json(found, None))
-    write_text_atomically(folder / "manifest.jsonl", "".join(_line(_manifest_fields(utterance)) for utterance in utterances))
-    return found
+    write_text_atomically(folder / "statistics.json", as_json(statistics, None))
+    write_text_atomically(
+        folder / "manifest.jsonl", "".join(_line(_manifest_fields(utterance)) for utterance in utterances)
+    )
+    return statistics
 
 
 def _manifest_fields(utterance: Utterance) -> dict[str, Any]:
-    """Without what is not known."""
+    """The fields of a manifest line, without those that are None."""
     values = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
     values["segments"] = [asdict(segment) for segment in utterance.segments] or None
     return {key: value for key, value in values.items() if value is not None}

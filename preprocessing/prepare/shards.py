@@ -16,8 +16,8 @@ from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
 from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Corpus, Reject, Segment, Utterance, load_waveform
-from preprocessing.corpus.levels import Sound, measure
-from preprocessing.corpus.readers.rows import within
+from preprocessing.corpus.levels import AudioLevels, measure_levels
+from preprocessing.corpus.readers.rows import with_checked_segments
 from preprocessing.prepare import PrepareConfig
 
 FORMAT = 1  # rises whenever the same corpus and options would give other bytes
@@ -32,7 +32,8 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """
+        """The number in six digits, the stem of the shard's files.
+
         >>> Shard(7, ()).name
         '000007'
         """
@@ -40,11 +41,12 @@ class Shard:
 
     @property
     def seconds(self) -> float:
+        """The sum of the utterances' durations."""
         return sum(utterance.duration for utterance in self.utterances)
 
 
-def make_plan(utterances: Sequence[Utterance], shard_seconds: float) -> list[Shard]:
-    """Neighbours together, a new shard as soon as one holds `shard_seconds` of what the corpus says it holds."""
+def split_into_shards(utterances: Sequence[Utterance], shard_seconds: float) -> list[Shard]:
+    """Shards of neighbouring utterances, each closed when its durations sum to `shard_seconds` or more."""
     shards: list[Shard] = []
     gathered: list[Utterance] = []
     seconds = 0.0
@@ -60,86 +62,90 @@ def make_plan(utterances: Sequence[Utterance], shard_seconds: float) -> list[Sha
 
 
 def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
-    """Of all that the bytes of the shards depend on: a preparation goes on only under the same one.
+    """A digest, 16 hexadecimal digits, of the corpus and options that the shards depend on: the same goes on.
 
-    Files are told apart by their names; one whose content changed in between is not noticed.
+    Audio files count by their paths; one whose content changed in between is not noticed.
     """
     digest = hashlib.sha256()
     options = [FORMAT, config.segment, config.max_seconds, config.shard_seconds]
     digest.update(json.dumps(options).encode())
-    for one in corpus.utterances:
-        audio = hashlib.sha256(one.audio).hexdigest() if isinstance(one.audio, bytes) else os.fspath(one.audio)
-        facts = [one.id, audio, one.text, one.duration, one.speaker, one.sex, one.language, one.domain]
-        segments = [[(part.start, part.stop, part.text) for part in one.segments]] if one.segments else []
-        digest.update(json.dumps([*facts, one.start, one.stop, *segments]).encode())
+    for u in corpus.utterances:
+        audio = hashlib.sha256(u.audio).hexdigest() if isinstance(u.audio, bytes) else os.fspath(u.audio)
+        fields = [u.id, audio, u.text, u.duration, u.speaker, u.sex, u.language, u.domain, u.start, u.stop]
+        segments = [[(part.start, part.stop, part.text) for part in u.segments]] if u.segments else []
+        digest.update(json.dumps([*fields, *segments]).encode())
     return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """How recordings without text that last over `max_seconds` are cut; see PrepareConfig."""
+    """How recordings without text that last over `max_seconds` are cut."""
 
-    segment: str
+    segment: str  # none, fixed or speech: PrepareConfig.segment
     max_seconds: float
 
 
 @dataclass(frozen=True)
-class Written:
-    """What became of a shard. The utterances' audio is relative to the manifest's folder."""
+class ShardRecord:
+    """The result of one shard. The utterances' audio is relative to the manifest's folder."""
 
     utterances: tuple[Utterance, ...]
-    sounds: tuple[Sound, ...]  # of each of them
+    levels: tuple[AudioLevels, ...]  # of each of them
     rejects: tuple[Reject, ...]
 
 
 def write_shard(shard: Shard, folder: Path, cutting: Cutting) -> None:
-    """Do the job and leave both files in the folder. An utterance that cannot be used becomes a reject."""
+    """Write a shard's audio, NUMBER.flac, and then its record, NUMBER.json, into the folder, each whole or not at all.
+
+    An utterance that cannot be used becomes a reject. Without a usable one there is no .flac.
+    """
     flac = folder / f"{shard.name}.flac"
     with atomic_file(flac) as partial:
-        written = _write_audio(shard, partial, f"{folder.name}/{flac.name}", cutting)
-    if not written.utterances:
+        record = _write_audio(shard, partial, f"{folder.name}/{flac.name}", cutting)
+    if not record.utterances:
         flac.unlink()
-    write_text_atomically(folder / f"{shard.name}.json", _as_json(written))
+    write_text_atomically(folder / f"{shard.name}.json", _as_json(record))
 
 
 def is_done(shard: Shard, folder: Path) -> bool:
+    """Whether the shard's record is in the folder."""
     return (folder / f"{shard.name}.json").exists()
 
 
-def read_record(shard: Shard, folder: Path) -> Written:
-    """What `write_shard` wrote of the shard."""
-    found = json.loads((folder / f"{shard.name}.json").read_text(encoding="utf-8"))
-    return Written(
+def read_record(shard: Shard, folder: Path) -> ShardRecord:
+    """The record that `write_shard` wrote of the shard into the folder."""
+    fields_of = json.loads((folder / f"{shard.name}.json").read_text(encoding="utf-8"))
+    return ShardRecord(
         tuple(
             Utterance(**fields | {"segments": tuple(Segment(**one) for one in fields.get("segments", ()))})
-            for fields in found["utterances"]
+            for fields in fields_of["utterances"]
         ),
-        tuple(Sound(**fields | {"digest": bytes.fromhex(fields["digest"])}) for fields in found["sounds"]),
-        tuple(Reject(**fields) for fields in found["rejects"]),
+        tuple(AudioLevels(**fields | {"digest": bytes.fromhex(fields["digest"])}) for fields in fields_of["sounds"]),
+        tuple(Reject(**fields) for fields in fields_of["rejects"]),
     )
 
 
-def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> Written:
+def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> ShardRecord:
     utterances: list[Utterance] = []
-    sounds: list[Sound] = []
+    levels: list[AudioLevels] = []
     rejects: list[Reject] = []
-    at = 0  # samples into the shard
+    position = 0  # samples into the shard
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
         for utterance in shard.utterances:
             try:
                 for piece, waveform in _pieces(utterance, cutting):
-                    moved = _moved(piece, name, at, len(waveform))
+                    placed = _placed(piece, name, position, len(waveform))
                     file.write((waveform * PCM_STEPS).to(torch.int16).numpy())
-                    at += len(waveform)
-                    utterances.append(moved)
-                    sounds.append(measure(waveform))
+                    position += len(waveform)
+                    utterances.append(placed)
+                    levels.append(measure_levels(waveform))
             except InputError as error:
                 rejects.append(Reject(utterance.id, str(error)))
-    return Written(tuple(utterances), tuple(sounds), tuple(rejects))
+    return ShardRecord(tuple(utterances), tuple(levels), tuple(rejects))
 
 
 def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance, Tensor]]:
-    """The utterance's waveform whole, or the pieces of a long recording, each an utterance of its own.
+    """Yield the utterance with its waveform, or each piece of a long recording as an utterance of its own.
 
     Raises InputError where it cannot be decoded, is not as long as it says, or has one text for many pieces.
     """
@@ -157,18 +163,21 @@ def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance,
         yield replace(utterance, id=f"{utterance.id}-{number:04d}"), waveform[start:stop]
 
 
-def _moved(utterance: Utterance, name: str, at: int, n_samples: int) -> Utterance:
-    """Itself where the shard has it, `at` samples from its beginning. Raises InputError on segments beyond its end."""
-    start = at / SAMPLE_RATE
-    by = start - utterance.start
-    return within(
+def _placed(utterance: Utterance, name: str, position: int, n_samples: int) -> Utterance:
+    """The utterance as part of the shard's file `name`, from sample `position` on, its segments moved along.
+
+    Raises InputError on segments beyond its end.
+    """
+    start = position / SAMPLE_RATE
+    shift = start - utterance.start
+    return with_checked_segments(
         replace(
             utterance,
             audio=name,
             duration=n_samples / SAMPLE_RATE,
             start=start,
-            stop=(at + n_samples) / SAMPLE_RATE,
-            segments=tuple(Segment(max(one.start + by, 0.0), one.stop + by, one.text) for one in utterance.segments),
+            stop=(position + n_samples) / SAMPLE_RATE,
+            segments=tuple(Segment(max(s.start + shift, 0.0), s.stop + shift, s.text) for s in utterance.segments),
         )
     )
 
@@ -177,20 +186,20 @@ def _cuts(waveform: Tensor, cutting: Cutting) -> list[tuple[int, int]]:
     if cutting.segment == "fixed":
         length = round(cutting.max_seconds * SAMPLE_RATE)
         return [(start, min(start + length, len(waveform))) for start in range(0, len(waveform), length)]
-    from preprocessing.segment.voice_activity import segments
+    from preprocessing.segment.voice_activity import split_at_pauses
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # torch's sums change in the last bit with the threads, and a cut could move
     try:
-        return [(span.start, span.stop) for span in segments(waveform, cutting.max_seconds)]
+        return [(span.start, span.stop) for span in split_at_pauses(waveform, cutting.max_seconds)]
     finally:
         torch.set_num_threads(threads)
 
 
-def _as_json(written: Written) -> str:
+def _as_json(record: ShardRecord) -> str:
     fields: dict[str, Any] = {
-        "utterances": [asdict(utterance) for utterance in written.utterances],
-        "sounds": [asdict(sound) | {"digest": sound.digest.hex()} for sound in written.sounds],
-        "rejects": [asdict(reject) for reject in written.rejects],
+        "utterances": [asdict(utterance) for utterance in record.utterances],
+        "sounds": [asdict(levels) | {"digest": levels.digest.hex()} for levels in record.levels],
+        "rejects": [asdict(reject) for reject in record.rejects],
     }
     return json.dumps(fields, ensure_ascii=False) + "\n"

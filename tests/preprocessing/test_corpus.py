@@ -49,7 +49,7 @@ def test_manifest_folder_and_dataset_agree(folder: Path) -> None:
     from_folder = open_corpus(str(folder))
     expected = [("a", "one, two", 1.0, "ann"), ("b", "three", 1.0, "bob")]
     for corpus in (from_manifest, from_folder):
-        assert [facts(utterance) for utterance in corpus.whole().utterances] == expected
+        assert [facts(utterance) for utterance in corpus.require_complete().utterances] == expected
 
 
 def test_hugging_face_dataset_is_read_without_decoding(folder: Path, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_hugging_face_dataset_is_read_without_decoding(folder: Path, tmp_path: P
     dataset.mkdir()
     described = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(described, dataset / "test-00000-of-00001.parquet")
-    corpus = open_corpus(f"hf:{dataset}").whole()
+    corpus = open_corpus(f"hf:{dataset}").require_complete()
     assert [facts(u) for u in corpus.utterances] == [("a", "one", 1.0, "7"), ("b", "two", 1.0, "8")]
     assert torch.equal(audio.load(corpus.utterances[1].audio), audio.load(folder / "b.wav"))
     assert len(open_corpus(f"hf:{dataset}::test:1").utterances) == 1
@@ -107,7 +107,7 @@ def test_a_bad_line_is_set_aside_and_the_rest_kept(folder: Path, line: str | dic
     assert [reject.where for reject in corpus.rejects] == [f"{path}:2"]
     assert reason in corpus.rejects[0].reason
     with pytest.raises(InputError, match="jsonl:2: "):
-        corpus.whole()
+        corpus.require_complete()
 
 
 def test_what_is_not_utf8_is_set_aside(folder: Path) -> None:

@@ -75,7 +75,7 @@ def test_marks_blank_lines_and_carriage_returns_are_passed_over(folder: Path) ->
     table = folder / "corpus.csv"
     table.write_bytes(b"\xef\xbb\xbfpath,sentence\r\n\r\na.wav,\r\n")
     corpus = open_corpus(str(table))
-    assert [u.text for u in corpus.whole().utterances] == [""]
+    assert [u.text for u in corpus.require_complete().utterances] == [""]
 
 
 def test_a_second_id_names_the_first(folder: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_second_id_names_the_first(folder: Path) -> None:
 
 def test_parts_of_one_file_need_no_ids(folder: Path) -> None:
     path = written(folder, *({"audio": "a.wav", "text": "x", "start": s, "stop": s + 0.25} for s in (0.0, 0.25, 0.5)))
-    ids = [utterance.id for utterance in open_corpus(str(path)).whole().utterances]
+    ids = [utterance.id for utterance in open_corpus(str(path)).require_complete().utterances]
     assert ids == ["a-0000000-0000250", "a-0000250-0000500", "a-0000500-0000750"]
 
 
@@ -99,7 +99,7 @@ def test_a_manifest_with_durations_opens_no_audio_and_a_benchmark_still_finds_wh
     for name, told in zip(found, ("no such file", "empty file", "is a folder"), strict=True):
         assert told in found[name]
     with pytest.raises(InputError, match=r"not-there\.wav: .*no such file.* \(2 more like it\)"):
-        corpus.whole()
+        corpus.require_complete()
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,6 @@ def test_a_hundred_thousand_lines_take_memory_in_proportion(folder: Path) -> Non
 
 def test_a_corpus_that_is_whole_is_returned() -> None:
     corpus = Corpus("r", (Utterance("a", b"bytes", "x", 1.0),), ())
-    assert corpus.whole() is corpus
+    assert corpus.require_complete() is corpus
     with pytest.raises(InputError, match="r:1: reason"):
-        Corpus("r", (), (Reject("r:1", "reason"),)).whole()
+        Corpus("r", (), (Reject("r:1", "reason"),)).require_complete()

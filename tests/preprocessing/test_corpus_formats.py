@@ -22,7 +22,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
 
 @pytest.mark.parametrize("write", WAYS, ids=lambda write: write.__name__)
 def test_every_way_in_gives_the_same_utterances(tmp_path: Path, write: Callable[[Path], str]) -> None:
-    corpus = open_corpus(write(tmp_path)).whole()
+    corpus = open_corpus(write(tmp_path)).require_complete()
     without_speaker = write in (corpora.beside,)
     for utterance, expected in zip(corpus.utterances, SPOKEN, strict=True):
         assert (utterance.id, utterance.text) == (expected.id, expected.text)
@@ -40,7 +40,7 @@ def test_a_dataset_at_hand_is_a_corpus(tmp_path: Path) -> None:
 
     dataset = Dataset.from_parquet(corpora.parquet(tmp_path / "set"), cache_dir=str(tmp_path / "cache"))
     for one in (dataset, dataset.to_iterable_dataset()):
-        corpus = from_dataset(one, reference="mine").whole()
+        corpus = from_dataset(one, reference="mine").require_complete()
         assert [u.id for u in corpus.utterances] == [spoken.id for spoken in SPOKEN]
     assert len(from_dataset(dataset, limit=2).utterances) == 2
     with pytest.raises(InputError, match=r"mine: a DatasetDict of the splits a, b; expected one Dataset"):
@@ -57,7 +57,7 @@ def test_kaldi_segments_cut_recordings(tmp_path: Path) -> None:
         corpora.write_audio(tmp_path / f"{one.id}.wav", one)
     (tmp_path / "wav.scp").write_text("A 19-198-0000.wav\nB 26-495-0000.wav\n")
     (tmp_path / "segments").write_text("19-198-0000 A 0.0 0.25\n19-198-0001 A 0.25 1.0\n26-495-0000 B 0.25 -1\n")
-    corpus = open_corpus(str(tmp_path)).whole()
+    corpus = open_corpus(str(tmp_path)).require_complete()
     assert [(u.start, u.stop, u.duration) for u in corpus.utterances] == [
         (0.0, 0.25, 0.25),
         (0.25, 1.0, 0.75),
@@ -123,7 +123,7 @@ def test_splits_are_never_mixed(tmp_path: Path) -> None:
     (voices / "test.tsv").write_bytes((voices / "validated.tsv").read_bytes())
     with pytest.raises(InputError, match=r"holds the tables test\.tsv, validated\.tsv"):
         open_corpus(str(voices))
-    assert len(open_corpus(str(voices / "test.tsv")).whole().utterances) == 3
+    assert len(open_corpus(str(voices / "test.tsv")).require_complete().utterances) == 3
     books = tmp_path / "books"
     corpora.librispeech(books)
     os.rename(books / "dev-clean", books / "test-clean")
@@ -137,7 +137,7 @@ def test_links_that_lead_back_are_entered_once(tmp_path: Path) -> None:
     corpora.beside(tmp_path)
     (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "self.wav").symlink_to(tmp_path / "self.wav")
-    assert len(open_corpus(str(tmp_path)).whole().utterances) == 3
+    assert len(open_corpus(str(tmp_path)).require_complete().utterances) == 3
     with pytest.raises(InputError, match="no such file or folder"):
         open_corpus(str(tmp_path / "self.wav"))
 

@@ -37,7 +37,7 @@ def test_stop_or_end_and_other_keys(tmp_path: Path) -> None:
 
 
 def test_real_segments_together_are_the_text(speech: Path) -> None:
-    (chapter,) = open_corpus(str(speech / "long-form" / "test.jsonl")).whole().utterances
+    (chapter,) = open_corpus(str(speech / "long-form" / "test.jsonl")).require_complete().utterances
     assert len(chapter.segments) == 119
     assert " ".join(segment.text for segment in chapter.segments) == chapter.text
     assert chapter.segments[-1].stop <= chapter.duration
@@ -68,7 +68,7 @@ def test_what_is_none_is_one_sentence(tmp_path: Path, segments: Any, reason: str
     (reject,) = open_corpus(str(path)).rejects
     assert reason in reject.reason and "\n" not in reject.reason and len(reject.reason) < 300
     with pytest.raises(InputError, match=r"two\.jsonl:2: "):
-        open_corpus(str(path)).whole()
+        open_corpus(str(path)).require_complete()
 
 
 def test_without_a_duration_the_header_says_what_is_outside(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_preparation_moves_them_with_their_audio(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "talk.jsonl", rows)
     out = tmp_path / "out"
     prepare([str(manifest), str(out), "--workers", "1", "--segment", "none"])
-    prepared = open_corpus(str(out / "manifest.jsonl")).whole().utterances
+    prepared = open_corpus(str(out / "manifest.jsonl")).require_complete().utterances
     assert [len(one.segments) for one in prepared] == [2, 1]
     assert "segments" in read_manifest(out / "manifest.jsonl")[0]
     for one in prepared:

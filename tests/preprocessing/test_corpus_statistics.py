@@ -16,14 +16,14 @@ from preprocessing import audio
 from preprocessing.cli.errors import UserError
 from preprocessing.corpus import Corpus, Utterance
 from preprocessing.corpus.__main__ import main
-from preprocessing.corpus.levels import FRAME_SAMPLES, Sound, measure, measure_all
+from preprocessing.corpus.levels import FRAME_SAMPLES, AudioLevels, measure_corpus, measure_levels
 from preprocessing.corpus.statistics import (
     find_leaks,
+    find_unlikely_rates,
     gini,
     group_by,
-    spread,
+    percentiles,
     summarise,
-    unlikely_rates,
 )
 from preprocessing.frames import frames_in, frames_needed
 from preprocessing.text import profile
@@ -36,7 +36,7 @@ PROFILE = profile("librispeech")
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([0, 1, 40, 20_000, 32_766, 32_767, -32_767, -32_768]), min_size=1, max_size=1500))
 def test_sound_is_what_a_walk_over_the_samples_finds(samples: list[int]) -> None:
-    sound = measure(torch.tensor(samples, dtype=torch.float32) / 32_768)
+    sound = measure_levels(torch.tensor(samples, dtype=torch.float32) / 32_768)
     longest = run_length = 0
     previous = 0
     for sample in samples:
@@ -73,16 +73,16 @@ def test_frames_are_those_of_the_convolutions() -> None:
 
 def test_unlikely_rates_are_found_among_likely_ones() -> None:
     rates = [14.0 + 0.1 * (index % 20) for index in range(100)] + [2.0, 60.0]
-    found = unlikely_rates([str(index) for index in range(102)], rates)
+    found = find_unlikely_rates([str(index) for index in range(102)], rates)
     assert {finding.id for finding in found} == {"100", "101"}
     assert found[0].id == "100"  # seven times too slow is further off than four times too fast
-    assert unlikely_rates(["a", "b"], [1.0, 100.0]) == []
-    assert unlikely_rates(["a"] * 20, [5.0] * 20) == []
+    assert find_unlikely_rates(["a", "b"], [1.0, 100.0]) == []
+    assert find_unlikely_rates(["a"] * 20, [5.0] * 20) == []
 
 
 def test_spread_is_numpys_and_bears_silence() -> None:
-    assert spread([]).median != spread([]).median
-    assert spread([-math.inf, -20.0, -20.0]).median == -20.0
+    assert percentiles([]).median != percentiles([]).median
+    assert percentiles([-math.inf, -20.0, -20.0]).median == -20.0
 
 
 def test_groups_are_those_that_share_a_key() -> None:
@@ -197,12 +197,12 @@ def test_workers_find_the_same_as_one_process(speech: Path) -> None:
 
     utterances = open_corpus(str(speech / "digits" / "test.jsonl"), limit=40).utterances
     told: list[int] = []
-    alone = list(measure_all(utterances, workers=0))
-    assert list(measure_all(utterances, workers=2, progress=told.append)) == alone
+    alone = list(measure_corpus(utterances, workers=0))
+    assert list(measure_corpus(utterances, workers=2, progress=told.append)) == alone
     assert told == [16, 16, 8]
     direct = audio.load(utterances[0].audio)
     first = alone[0]
-    assert isinstance(first, Sound)
+    assert isinstance(first, AudioLevels)
     assert first.peak_dbfs == pytest.approx(20 * math.log10(float(direct.abs().max())))
 
 

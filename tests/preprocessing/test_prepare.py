@@ -18,7 +18,7 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.prepare.__main__ import main
-from preprocessing.prepare.shards import Cutting, make_plan, write_shard
+from preprocessing.prepare.shards import Cutting, split_into_shards, write_shard
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
 
@@ -59,7 +59,7 @@ def prepared(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_prepared_corpus_holds_the_same_samples_and_facts(manifest: Path, prepared: Path) -> None:
     before = {utterance.id: utterance for utterance in open_corpus(str(manifest)).utterances}
-    after = open_corpus(str(prepared / "manifest.jsonl")).whole()
+    after = open_corpus(str(prepared / "manifest.jsonl")).require_complete()
     kept = [name for name in before if name not in ("gone", "liar")]
     assert [utterance.id for utterance in after.utterances] == kept
     for utterance in after.utterances:
@@ -137,7 +137,7 @@ def _group_lives(group: int) -> bool:
 def test_long_recordings_without_text_are_cut_with_nothing_lost(manifest: Path, tmp_path: Path) -> None:
     source = next(utterance for utterance in open_corpus(str(manifest)).utterances if utterance.id == "hum")
     whole = audio.load(source.audio)
-    shard = make_plan([source], SHARD_SECONDS)[0]
+    shard = split_into_shards([source], SHARD_SECONDS)[0]
     for segment in ("fixed", "speech"):
         folder = tmp_path / segment / "shards"
         folder.mkdir(parents=True)
@@ -151,7 +151,7 @@ def test_long_recordings_without_text_are_cut_with_nothing_lost(manifest: Path, 
 def test_a_long_recording_with_one_text_is_set_aside_where_it_would_be_cut(tmp_path: Path) -> None:
     row = absolute(DEMO / "corpus" / "train.jsonl", 1)[0]
     utterance = Utterance("long", row["audio"], "its text", audio.probe(row["audio"]).duration)
-    write_shard(make_plan([utterance], 1.0)[0], tmp_path, Cutting("speech", 0.5))
+    write_shard(split_into_shards([utterance], 1.0)[0], tmp_path, Cutting("speech", 0.5))
     (reject,) = json.loads((tmp_path / "000000.json").read_text())["rejects"]
     assert "with one text" in reject["reason"]
 

@@ -1,59 +1,88 @@
-"""Corpora that are folders: audiofolder, audio with .txt beside it, LibriSpeech, Common Voice, and Kaldi's data folder."""
+"""Corpora that are folders: audiofolder, audio with .txt beside it, LibriSpeech, Common Voice, Kaldi's data folder.
+
+Each layout has `is_NAME` (whether a path is such a folder) and `read_NAME` (its rows), then what only these two use.
+"""
 
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from preprocessing.cli.errors import InputError
-from preprocessing.corpus.readers.manifest import read_manifest, table_rows
+from preprocessing.corpus.readers.manifest import read_manifest, read_table
 from preprocessing.corpus.readers.rows import AUDIO_SUFFIXES, Row, Rows, files_below, folders_in, text_lines
 
 METADATA = ("metadata.csv", "metadata.jsonl")
+MAX_TEXT_CHARACTERS = 2**20  # of a .txt beside audio
+TRANSCRIPTS = ".trans.txt"
+LIBRISPEECH_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # LibriSpeech is FLAC; people convert it
+LEVELS_ABOVE = 3  # chapter -> speaker -> subset -> corpus, where SPEAKERS.TXT stands
+_ARCHIVE = re.compile(r"\.ark:\d+$")
 
 
-def metadata_file(folder: str) -> str | None:
-    """The folder's metadata. Raises InputError when there are two."""
-    found = [name for name in METADATA if os.path.isfile(os.path.join(folder, name))]
-    if len(found) > 1:
-        raise InputError(f"{folder}: holds both {found[0]} and {found[1]}; expected one: name one of the two files")
-    return os.path.join(folder, found[0]) if found else None
+def is_audiofolder(folder: str) -> bool:
+    """Whether the folder has a metadata file. Raises InputError when it has two."""
+    return _metadata_file(folder) is not None
 
 
 def read_audiofolder(folder: str) -> Rows:
-    """`file_name`, relative to the folder of the metadata, and any of the known columns."""
-    path = metadata_file(folder)
+    """The rows of an audiofolder's metadata: `file_name`, relative to the folder, and any of the known columns.
+
+    metadata.csv        file_name,transcription
+                        train/1.wav,one two
+    train/1.wav
+    """
+    path = _metadata_file(folder)
     assert path is not None, "only called on a folder with metadata"
     return read_manifest(path)
 
 
-def has_text_beside_audio(folder: str) -> bool:
-    return next(_pairs(folder), None) is not None
+def audiofolder_splits(folder: str) -> list[str]:
+    """Names of the audiofolders in a folder that is none itself: train, test."""
+    if is_audiofolder(folder):
+        return []
+    return [os.path.basename(below) for below in folders_in(folder) if is_audiofolder(below)]
+
+
+def _metadata_file(folder: str) -> str | None:
+    names = [name for name in METADATA if os.path.isfile(os.path.join(folder, name))]
+    if len(names) > 1:
+        raise InputError(f"{folder}: holds both {names[0]} and {names[1]}; expected one: name one of the two files")
+    return os.path.join(folder, names[0]) if names else None
+
+
+def is_text_beside_audio(folder: str) -> bool:
+    """Whether an audio file at any depth has a text of its name beside it. May walk the whole folder."""
+    if not os.path.isdir(folder):
+        return False
+    return any(os.path.isfile(f"{stem}.txt") for _, stem in _audio_files(folder))
 
 
 def read_text_beside_audio(folder: str) -> Rows:
-    """`a/b.wav` said what `a/b.txt` holds; its id is `a/b`. Audio without a text is set aside."""
-    return Rows("", _beside_rows(folder))
+    """Audio files with their texts beside them, at any depth; the id is the path without suffix.
+
+        ann/1.wav
+        ann/1.txt           ONE TWO
+        bob/1.mp3
+
+    Audio without a text is set aside.
+    """
+    return Rows("", _text_beside_audio_rows(folder))
 
 
-def _pairs(folder: str) -> Iterator[tuple[str, str]]:
+def _audio_files(folder: str) -> Iterator[tuple[str, str]]:
+    """Paths of audio below a folder, with and without suffix."""
     for path in files_below(folder):
         stem, suffix = os.path.splitext(path)
-        if suffix.lower() in AUDIO_SUFFIXES and os.path.isfile(f"{stem}.txt"):
-            yield path, f"{stem}.txt"
+        if suffix.lower() in AUDIO_SUFFIXES:
+            yield path, stem
 
 
-def _beside_rows(folder: str) -> Iterator[Row]:
-    number = 0
-    for path in files_below(folder):
-        stem, suffix = os.path.splitext(path)
-        if suffix.lower() not in AUDIO_SUFFIXES:
-            continue
-        number += 1
+def _text_beside_audio_rows(folder: str) -> Iterator[Row]:
+    for number, (path, stem) in enumerate(_audio_files(folder), start=1):
         try:
             with open(f"{stem}.txt", encoding="utf-8-sig") as file:
-                text = " ".join(file.read(2**20).split())
+                text = " ".join(file.read(MAX_TEXT_CHARACTERS).split())
         except FileNotFoundError:
             reason = f"no {os.path.basename(stem)}.txt beside it; expected what was said in it: add it"
             yield Row(path, number, reason)
@@ -64,18 +93,23 @@ def _beside_rows(folder: str) -> Iterator[Row]:
             yield Row(path, number, {"audio": path, "text": text, "id": name})
 
 
-TRANSCRIPTS = ".trans.txt"
-AUDIO = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # LibriSpeech is FLAC; people convert it
-LEVELS_ABOVE = 3  # chapter -> speaker -> subset -> corpus, where SPEAKERS.TXT stands
-
-
 def is_librispeech(folder: str) -> bool:
-    """Transcripts no deeper than corpus/subset/speaker/chapter."""
+    """Whether there are transcripts no deeper than corpus/subset/speaker/chapter."""
     return next(_transcripts(folder, 4), None) is not None
 
 
+def read_librispeech(folder: str) -> Rows:
+    """The rows of a LibriSpeech corpus, subset, speaker or chapter; the sex is from SPEAKERS.TXT above it.
+
+    dev-clean/84/121123/84-121123.trans.txt     84-121123-0000 GO DO YOU HEAR
+    dev-clean/84/121123/84-121123-0000.flac
+    SPEAKERS.TXT                                84   | F | dev-clean        |  8.02 | Christie Nowak
+    """
+    return Rows("", _librispeech_rows(folder))
+
+
 def librispeech_subsets(folder: str) -> list[str]:
-    """Names of the sub-folders that are subsets when `folder` is the corpus's own: train-clean-100, test-other, ..."""
+    """Names of the sub-folders that are subsets when `folder` is the corpus's own: train-clean-100, test-other."""
     return [
         os.path.basename(below)
         for below in folders_in(folder)
@@ -84,15 +118,12 @@ def librispeech_subsets(folder: str) -> list[str]:
 
 
 def _transcripts(folder: str, levels: int) -> Iterator[str]:
+    if not os.path.isdir(folder):
+        return
     yield from (os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(TRANSCRIPTS))
     if levels > 1:
         for below in folders_in(folder):
             yield from _transcripts(below, levels - 1)
-
-
-def read_librispeech(folder: str) -> Rows:
-    """A corpus, a subset, a speaker or a chapter."""
-    return Rows("", _librispeech_rows(folder))
 
 
 def _librispeech_rows(folder: str) -> Iterator[Row]:
@@ -100,15 +131,16 @@ def _librispeech_rows(folder: str) -> Iterator[Row]:
     for path in files_below(folder):
         if not path.endswith(TRANSCRIPTS):
             continue
-        beside = os.path.dirname(path)
+        chapter = os.path.dirname(path)
         for number, line, reason in text_lines(path):
             if reason is not None:
                 yield Row(path, number, reason)
                 continue
             name, _, text = line.partition(" ")
             speaker = name.split("-")[0]
-            stem = os.path.join(beside, name)
-            audio = next((stem + suffix for suffix in AUDIO if os.path.isfile(stem + suffix)), stem + AUDIO[0])
+            stem = os.path.join(chapter, name)
+            candidates = [stem + suffix for suffix in LIBRISPEECH_SUFFIXES]
+            audio = next(filter(os.path.isfile, candidates), candidates[0])
             yield Row(
                 path,
                 number,
@@ -129,21 +161,32 @@ def _sexes(folder: str) -> dict[str, str]:
     return {}
 
 
-@dataclass(frozen=True)
-class CommonVoice:
-    """A release's folder: its tables of clips, by name."""
-
-    folder: str
-    tables: tuple[str, ...]
+def is_common_voice(folder: str) -> bool:
+    """Whether the folder has clips/ and, beside it, a table of clips."""
+    return os.path.isdir(os.path.join(folder, "clips")) and bool(_clip_tables(folder))
 
 
-def find_common_voice(folder: str) -> CommonVoice | None:
-    """None where the folder has no clips/ with tables beside it."""
-    if not os.path.isdir(os.path.join(folder, "clips")):
-        return None
+def read_common_voice(folder: str) -> Rows:
+    """The rows of the one table of clips of a Common Voice release; its audio is in clips/.
+
+        train.tsv           client_id   path            sentence    gender
+                            5f02        common_1.mp3    Guten Tag.  female_feminine
+        clips/common_1.mp3
+
+    Raises InputError where there are several tables: they overlap, and one of them is the test set.
+    """
+    tables = _clip_tables(folder)
+    if len(tables) > 1:
+        raise InputError(
+            f"{folder}: holds the tables {', '.join(tables)}; expected one: name it, as in "
+            f"{os.path.join(folder, tables[0])}"
+        )
+    return read_table(os.path.join(folder, tables[0]), tabs=True)
+
+
+def _clip_tables(folder: str) -> list[str]:
     names = sorted(name for name in os.listdir(folder) if name.endswith(".tsv"))
-    tables = tuple(name for name in names if _is_clip_table(os.path.join(folder, name)))
-    return CommonVoice(folder, tables) if tables else None
+    return [name for name in names if _is_clip_table(os.path.join(folder, name))]
 
 
 def _is_clip_table(path: str) -> bool:
@@ -151,38 +194,39 @@ def _is_clip_table(path: str) -> bool:
     return {"path", "sentence"} <= set(header.split("\t"))
 
 
-def read_common_voice(release: CommonVoice) -> Rows:
-    """The one table there is. Raises InputError where there are several: they overlap, and one holds the test set."""
-    if len(release.tables) > 1:
-        raise InputError(
-            f"{release.folder}: holds the tables {', '.join(release.tables)}; expected one: name it, as in "
-            f"{os.path.join(release.folder, release.tables[0])}"
-        )
-    return table_rows(os.path.join(release.folder, release.tables[0]), tabs=True)
+def is_kaldi(path: str) -> bool:
+    """Whether the path is a folder with wav.scp, or that file."""
+    return os.path.isfile(_wav_scp(path))
 
 
-_ARCHIVE = re.compile(r"\.ark:\d+$")
+def read_kaldi(path: str) -> Rows:
+    """The rows of a Kaldi data folder; also `segments`, `utt2spk`, `spk2gender`, `utt2lang` and `utt2dur`.
 
+        wav.scp             ann-1 audio/ann-1.wav
+        text                ann-1 ONE TWO
+        utt2spk             ann-1 ann
 
-def is_kaldi(folder: str) -> bool:
-    return os.path.isfile(os.path.join(folder, "wav.scp"))
-
-
-def read_kaldi(folder: str) -> Rows:
-    """Raises InputError when `text` is missing. Relative audio paths are tried in the folder, then as they stand."""
+    Relative audio paths are tried in the folder, then as they stand. A command in wav.scp is never run: its utterances
+    are set aside. Raises InputError when `text` is missing.
+    """
+    folder = os.path.dirname(_wav_scp(path))
     if not os.path.isfile(os.path.join(folder, "text")):
         raise InputError(f"{folder}: wav.scp without text; expected a file 'text', an utterance a line: add it")
-    return Rows("", _rows(folder))
+    return Rows("", _kaldi_rows(folder))
 
 
-def _rows(folder: str) -> Iterator[Row]:
-    recordings, rejects = _table(folder, "wav.scp")
-    texts, more = _table(folder, "text")
+def _wav_scp(path: str) -> str:
+    return path if os.path.basename(path) == "wav.scp" else os.path.join(path, "wav.scp")
+
+
+def _kaldi_rows(folder: str) -> Iterator[Row]:
+    recordings, rejects = _kaldi_table(folder, "wav.scp")
+    texts, more = _kaldi_table(folder, "text")
     rejects += more
-    segments, more = _table(folder, "segments")
+    segments, more = _kaldi_table(folder, "segments")
     rejects += more
     speakers, sexes, languages, durations = (
-        _table(folder, name)[0] for name in ("utt2spk", "spk2gender", "utt2lang", "utt2dur")
+        _kaldi_table(folder, name)[0] for name in ("utt2spk", "spk2gender", "utt2lang", "utt2dur")
     )
     path = os.path.join(folder, "text")
     for name, (number, text) in texts.items():
@@ -196,9 +240,9 @@ def _rows(folder: str) -> Iterator[Row]:
         }
         try:
             if segments:
-                fields |= _segment(folder, segments, recordings, name)
+                fields |= _kaldi_segment(folder, segments, recordings, name)
             else:
-                fields["audio"] = _audio(folder, recordings, name)
+                fields["audio"] = _kaldi_audio(folder, recordings, name)
                 fields["duration"] = _number(_value(durations, name), "utt2dur")
         except InputError as error:
             yield Row(path, number, str(error))
@@ -211,22 +255,22 @@ def _rows(folder: str) -> Iterator[Row]:
     yield from rejects
 
 
-def _table(folder: str, name: str) -> tuple[dict[str, tuple[int, str]], list[Row]]:
+def _kaldi_table(folder: str, name: str) -> tuple[dict[str, tuple[int, str]], list[Row]]:
     """Key -> line and value, {} where there is no such file; and the lines that could not be read or came twice."""
     path = os.path.join(folder, name)
-    found: dict[str, tuple[int, str]] = {}
+    table: dict[str, tuple[int, str]] = {}
     rejects: list[Row] = []
     if not os.path.isfile(path):
-        return found, rejects
+        return table, rejects
     for number, line, reason in text_lines(path):
         key, value = (*line.split(maxsplit=1), "", "")[:2]
-        if reason is None and key in found:
-            reason = f"{key!r} occurs before, in line {found[key][0]}; expected each once: remove one of them"
+        if reason is None and key in table:
+            reason = f"{key!r} occurs before, in line {table[key][0]}; expected each once: remove one of them"
         if reason is not None:
             rejects.append(Row(path, number, reason))
         else:
-            found[key] = (number, value)
-    return found, rejects
+            table[key] = (number, value)
+    return table, rejects
 
 
 def _value(table: dict[str, tuple[int, str]], key: str | None) -> str | None:
@@ -240,7 +284,7 @@ def _number(value: str | None, where: str) -> float | None:
         raise InputError(f"{where} says {value!r:.40}; expected seconds: mend it") from None
 
 
-def _segment(
+def _kaldi_segment(
     folder: str, segments: dict[str, tuple[int, str]], recordings: dict[str, tuple[int, str]], name: str
 ) -> dict[str, Any]:
     """`utterance recording start stop`, seconds; a stop of -1 is the recording's end."""
@@ -249,11 +293,11 @@ def _segment(
         raise InputError(f"{name!r} has no line 'recording start stop' in segments; expected one: add or mend it")
     start, stop = (_number(part, "segments") for part in parts[1:])
     assert start is not None and stop is not None
-    fields: dict[str, Any] = {"audio": _audio(folder, recordings, parts[0]), "start": start}
+    fields: dict[str, Any] = {"audio": _kaldi_audio(folder, recordings, parts[0]), "start": start}
     return fields if stop == -1.0 else fields | {"stop": stop, "duration": stop - start if stop > start else None}
 
 
-def _audio(folder: str, recordings: dict[str, tuple[int, str]], name: str) -> str:
+def _kaldi_audio(folder: str, recordings: dict[str, tuple[int, str]], name: str) -> str:
     path = _value(recordings, name)
     if not path:
         raise InputError(f"recording {name!r} has no line in wav.scp; expected its audio file: add it")
@@ -264,5 +308,5 @@ def _audio(folder: str, recordings: dict[str, tuple[int, str]], name: str) -> st
         )
     if _ARCHIVE.search(path):
         raise InputError(f"recording {name!r} in wav.scp is in an archive ({path[:60]!r}); expected a file: extract it")
-    within = os.path.join(folder, path)
-    return within if os.path.exists(within) or os.path.isabs(path) else path if os.path.exists(path) else within
+    inside = os.path.join(folder, path)
+    return inside if os.path.exists(inside) or os.path.isabs(path) or not os.path.exists(path) else path

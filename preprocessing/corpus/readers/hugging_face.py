@@ -1,7 +1,7 @@
-"""Hugging Face datasets: streamed by `hf:` reference, saved by save_to_disk, handed over, or as parquet files.
+"""Hugging Face datasets: streamed from the Hub, saved by save_to_disk, at hand in Python, or as parquet files.
 
-Nothing is decoded by datasets, which wants torchcodec for that: the encoded bytes or the path come through. Where a row
-holds the bytes, they stay in memory with its utterance.
+`datasets` decodes nothing here, since it needs torchcodec for that: the encoded bytes or the path come through. Where a
+row holds the bytes, they stay in memory with its utterance.
 """
 
 import os
@@ -9,30 +9,78 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.corpus.readers.rows import AUDIO_KEYS, Row, Rows, folders_in
+from preprocessing.corpus.readers.rows import AUDIO_KEYS, Row, Rows, folder_of, folders_in
 
+HUB_PREFIX = "hf:"
+DEFAULT_SPLIT = "test"
 PARQUET_ROWS = 64  # read at a time: a row may hold megabytes of audio
 
 
-def read_reference(reference: str) -> Rows:
-    """`hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]`, streamed. Raises InputError when it cannot be opened."""
-    name, config, split, count = (reference.removeprefix("hf:").split(":") + [""] * 4)[:4]
+def is_hub_reference(reference: str) -> bool:
+    """Whether the reference begins with hf:."""
+    return reference.startswith(HUB_PREFIX)
+
+
+def read_hub_reference(reference: str) -> Rows:
+    """The rows of `hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]`, streamed; the split is test where none is named.
+
+        hf:openslr/librispeech_asr:clean:test:100
+        hf:google/fleurs:de_de
+        hf:folder/of/parquet/files
+
+    Raises UsageError when the reference has another form, InputError when it cannot be opened.
+    """
+    name, config, split, count = (reference.removeprefix(HUB_PREFIX).split(":") + [""] * 4)[:4]
     if not name or (count and not count.isdecimal()):
         raise UsageError(f"{reference}: expected hf:DATASET[:CONFIG[:SPLIT[:COUNT]]] with a whole COUNT: mend it")
+    split = split or DEFAULT_SPLIT
     from datasets import load_dataset
 
     try:
-        dataset = load_dataset(name, config or None, split=split or "test", streaming=True)
+        dataset = load_dataset(name, config or None, split=split, streaming=True)
         rows = _undecoded_stream(dataset.take(int(count)) if count else dataset)
     except Exception as error:  # datasets raises many kinds, from many libraries
         raise InputError(
             f"{reference}: cannot be opened ({_first_line(error)}); check its name and the network"
         ) from error
-    return Rows("", _numbered(rows, reference, split or "test"))
+    return Rows("", _numbered(rows, reference, split))
 
 
-def dataset_rows(dataset: Any, reference: str) -> Rows:
-    """A datasets.Dataset or IterableDataset. Raises InputError for a DatasetDict, or where it has no audio column."""
+def is_saved_dataset(folder: str) -> bool:
+    """Whether Dataset.save_to_disk wrote the folder."""
+    return all(os.path.isfile(os.path.join(folder, name)) for name in ("state.json", "dataset_info.json"))
+
+
+def read_saved_dataset(folder: str) -> Rows:
+    """The rows of what Dataset.save_to_disk wrote.
+
+    saved/state.json
+    saved/dataset_info.json
+    saved/data-00000-of-00001.arrow
+    """
+    from datasets import load_from_disk
+
+    try:
+        return read_dataset(load_from_disk(folder), folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder}: cannot be read as a saved dataset ({_first_line(error)}); expected what save_to_disk writes: "
+            "save it again"
+        ) from error
+
+
+def saved_splits(folder: str) -> list[str]:
+    """Names of the splits of a folder that DatasetDict.save_to_disk wrote."""
+    if not os.path.isfile(os.path.join(folder, "dataset_dict.json")):
+        return []
+    return [os.path.basename(below) for below in folders_in(folder) if is_saved_dataset(below)]
+
+
+def read_dataset(dataset: Any, reference: str) -> Rows:
+    """The rows of a datasets.Dataset or IterableDataset at hand; `reference` is what messages call it.
+
+    Raises InputError for anything else, a DatasetDict of several splits too.
+    """
     from datasets import Audio, Dataset, IterableDataset
 
     if isinstance(dataset, Dataset):
@@ -46,56 +94,67 @@ def dataset_rows(dataset: Any, reference: str) -> Rows:
     raise InputError(f"{reference}: a {type(dataset).__name__}{names}; expected one Dataset: choose a split of it")
 
 
-def saved_splits(folder: str) -> list[str]:
-    """Names of the splits when the folder is a DatasetDict's own."""
-    if not os.path.isfile(os.path.join(folder, "dataset_dict.json")):
-        return []
-    return [os.path.basename(below) for below in folders_in(folder) if is_saved(below)]
+def is_parquet(path: str) -> bool:
+    """Whether the path is a parquet file, or a folder with some. Raises InputError when they are of several splits."""
+    return bool(_parquet_files(path))
 
 
-def is_saved(folder: str) -> bool:
-    return all(os.path.isfile(os.path.join(folder, name)) for name in ("state.json", "dataset_info.json"))
+def read_parquet(path: str) -> Rows:
+    """The rows of a parquet file, or of a folder's files as the Hub lays a dataset out.
+
+        data/train-00000-of-00002.parquet       audio (bytes and path, or a path), sentence, speaker_id
+        data/train-00001-of-00002.parquet
+
+    Relative paths of audio are relative to the files' folder.
+    """
+    paths = _parquet_files(path)
+    return Rows(folder_of(paths[0]), _parquet_rows(paths))
 
 
-def read_saved(folder: str) -> Rows:
-    """What Dataset.save_to_disk wrote."""
-    from datasets import load_from_disk
+def _parquet_files(path: str) -> list[str]:
+    """The file itself, or those in a folder, or in its data/."""
+    if os.path.isfile(path):
+        return [path] if path.endswith(".parquet") else []
+    for folder in (path, os.path.join(path, "data")):
+        if os.path.isdir(folder):
+            names = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
+            splits = sorted({_split_of(name) for name in names})
+            if len(splits) > 1:
+                raise InputError(
+                    f"{folder}: holds parquet files of {', '.join(splits)}; expected one split: name a file, or "
+                    f"{HUB_PREFIX}{path}::{splits[0]}"
+                )
+            if names:
+                return [os.path.join(folder, name) for name in names]
+    return []
 
-    try:
-        return dataset_rows(load_from_disk(folder), folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder}: cannot be read as a saved dataset ({_first_line(error)}); expected what save_to_disk writes: "
-            "save it again"
-        ) from error
 
-
-def read_parquet(paths: list[str]) -> Rows:
-    """Parquet files as the Hub holds them, or with paths of audio, relative to the files' folder."""
-    return Rows(os.path.join(os.path.dirname(paths[0]), ""), _parquet_rows(paths))
+def _split_of(path: str) -> str:
+    """train of train-00000-of-00002.parquet."""
+    return os.path.basename(path).split("-")[0].removesuffix(".parquet")
 
 
 def _parquet_rows(paths: list[str]) -> Iterator[Row]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
-    total = 0
+    number = 0
     for path in paths:
         try:
             with ParquetFile(path) as file:
-                stem = os.path.basename(path).split("-")[0].removesuffix(".parquet")
                 for batch in file.iter_batches(PARQUET_ROWS):
                     for fields in batch.to_pylist():
-                        yield Row(path, total, {"id": _given_or_numbered(fields, stem, total)} | fields)
-                        total += 1
+                        yield Row(path, number, _with_id(fields, _split_of(path), number))
+                        number += 1
         except (pyarrow.ArrowException, OSError) as error:
             raise InputError(
                 f"{path}: cannot be read as parquet ({_first_line(error)}); expected a parquet file: fetch it again"
             ) from error
 
 
-def _given_or_numbered(fields: dict[str, Any], stem: str, number: int) -> str:
-    return str(fields.get("id") or f"{stem}-{number:06d}")
+def _with_id(fields: dict[str, Any], split: str, number: int) -> dict[str, Any]:
+    """The fields, with an id of split and number where they have none."""
+    return fields if fields.get("id") is not None else fields | {"id": f"{split}-{number:06d}"}
 
 
 def _undecoded_stream(dataset: Any) -> Iterator[dict[str, Any]]:
@@ -109,9 +168,9 @@ def _undecoded_stream(dataset: Any) -> Iterator[dict[str, Any]]:
     features = dataset.features or {}
     columns = [name for name, feature in features.items() if isinstance(feature, Audio)]
     columns = columns or [name for name in AUDIO_KEYS if not features or name in features][:1]
-    as_is = {"bytes": Value("binary"), "path": Value("string")}
+    undeclared = {"bytes": Value("binary"), "path": Value("string")}
     raised: Exception | None = None
-    for kind in (Audio(decode=False), as_is, Value("string")):
+    for kind in (Audio(decode=False), undeclared, Value("string")):
         attempt = dataset
         try:
             for column in columns:
@@ -121,12 +180,12 @@ def _undecoded_stream(dataset: Any) -> Iterator[dict[str, Any]]:
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raised = raised or error
         else:
-            return _again(first, rows)
+            return _chained(first, rows)
     assert raised is not None
     raise raised
 
 
-def _again(first: dict[str, Any] | None, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _chained(first: dict[str, Any] | None, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     if first is not None:
         yield first
         yield from rows
@@ -136,12 +195,7 @@ def _numbered(rows: Iterable[dict[str, Any]], reference: str, split: str) -> Ite
     number = -1
     try:
         for number, fields in enumerate(rows):
-            row: dict[str, Any] = {"id": f"{split}-{number:06d}"} | {
-                name: value for name, value in fields.items() if name != "id" or value is not None
-            }
-            for key in AUDIO_KEYS[:1]:
-                row[key] = _local(row.get(key))
-            yield Row(reference, number, row)
+            yield Row(reference, number, _with_id(fields, split, number) | {"audio": _local(fields.get("audio"))})
     except (OSError, RuntimeError, ImportError, ValueError) as error:
         raise InputError(
             f"{reference}: cannot be read on after row {number} ({_first_line(error)}); check the network, then again"
