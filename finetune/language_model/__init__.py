@@ -1,3 +1,3 @@
-"""Language models for decoding: n-grams of words, estimated here or read from an ARPA file."""
+"""N-gram language models of words for decoding: estimated here (modified Kneser-Ney) or read from an ARPA file."""
 
 from finetune.language_model.ngram import NgramModel as NgramModel

@@ -1,25 +1,30 @@
-"""Modified Kneser-Ney smoothing, interpolated: the n-gram estimate that recognisers have used since it was found.
+"""Estimates n-gram models by interpolated modified Kneser-Ney smoothing (Chen & Goodman 1998, "An Empirical Study of
+Smoothing Techniques for Language Modeling", section 3).
 
-Chen & Goodman 1998, "An Empirical Study of Smoothing Techniques for Language Modeling", section 3; in all as KenLM's
-lmplz does it (Heafield et al. 2013): lower orders count in how many contexts an n-gram occurs, unless it begins an
-utterance; unigrams are interpolated with a uniform distribution over all words and the unknown one.
+The estimate is that of KenLM's lmplz (Heafield et al. 2013): in lower orders the count of an n-gram is the number of
+its contexts, unless it begins an utterance, and unigrams are interpolated with a uniform distribution over all words
+and the unknown word. The probability of word w after context h is
+
+    p(w | h) = max(c(hw) - D(c(hw)), 0) / c(h) + b(h) * p(w | h without its first word),
+
+with one discount D for counts of 1, of 2, and of 3 and more in each order, and b(h) the mass that the discounts free.
 """
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from finetune.language_model.ngram import BEGIN, END, LN10, NEVER, UNKNOWN, NgramModel
+from finetune.language_model.ngram import BEGIN, END, LN10, LOG10_ZERO, UNKNOWN, NgramModel
 
 Ngram = tuple[str, ...]
-FALLBACK = (0.5, 1.0, 1.5)  # discounts where a text is too small to tell them, as of lmplz --discount_fallback
+FALLBACK = (0.5, 1.0, 1.5)  # discounts of a text too small to estimate them, as of lmplz --discount_fallback
 
 
-def estimate(sentences: Iterable[Sequence[str]], order: int, *, least: int = 1) -> NgramModel:
-    """From the words of sentences.
+def estimate(sentences: Iterable[Sequence[str]], order: int, *, min_count: int = 1) -> NgramModel:
+    """The n-gram model of sentences, each a sequence of words.
 
-    order: of the longest n-grams, 1 or more. least: n-grams of three words and more that occur less often are left out,
-    after estimation; their probability goes to what is backed off to.
+    order: length of the longest n-grams, 1 or more. min_count: n-grams of three words and more that occur less often
+    are left out after estimation, and the backoff weights are renormalised.
     """
     counts = _counts(sentences, order)
     adjusted = _adjusted(counts)
@@ -37,33 +42,37 @@ def estimate(sentences: Iterable[Sequence[str]], order: int, *, least: int = 1) 
             probabilities[(UNKNOWN,)] = left[()] / vocabulary
         tables.append(probabilities)
         lower = probabilities
-    kept = _kept(counts, tables, least)
+    kept = _kept(counts, tables, min_count)
     entries = []
     for n, ngrams in enumerate(kept, 1):
         over = backoffs[n] if n < len(backoffs) else {}
         entries.append({g: (math.log(tables[n - 1][g]), math.log(over.get(g, 1.0))) for g in ngrams})
-    entries[0][(BEGIN,)] = (NEVER * LN10, math.log(backoffs[1].get((BEGIN,), 1.0)) if order > 1 else 0.0)
-    return _renormalised(NgramModel(tuple(entries))) if least > 1 else NgramModel(tuple(entries))
+    entries[0][(BEGIN,)] = (LOG10_ZERO * LN10, math.log(backoffs[1].get((BEGIN,), 1.0)) if order > 1 else 0.0)
+    return _renormalised(NgramModel(tuple(entries))) if min_count > 1 else NgramModel(tuple(entries))
 
 
 def perplexity(model: NgramModel, sentences: Iterable[Sequence[str]]) -> tuple[float, int, int]:
-    """Of the words that the model knows and of the ends; and how many words there are, and of these unknown ones."""
-    total, scored, words, unknown = 0.0, 0, 0, 0
+    """(perplexity, number of words, number of unknown words) of sentences under a model.
+
+    The perplexity, exp of the mean negative log-probability, is over the words that the model knows and the sentences'
+    ends: unknown words are left out, as in SRILM's ppl.
+    """
+    total, scored, n_words, n_unknown = 0.0, 0, 0, 0
     for sentence in sentences:
         state = model.begin()
         for word in sentence:
             score, state = model.score(state, word)
-            words += 1
+            n_words += 1
             if word in model:
                 total, scored = total + score, scored + 1
             else:
-                unknown += 1
+                n_unknown += 1
         total, scored = total + model.end(state), scored + 1
-    return math.exp(-total / max(scored, 1)), words, unknown
+    return math.exp(-total / max(scored, 1)), n_words, n_unknown
 
 
 def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngram]]:
-    """How often each n-gram occurs, by order; utterances begin with one mark and end with one."""
+    """The count of each n-gram, for each order; sentences get one BEGIN and one END."""
     counts: list[Counter[Ngram]] = [Counter() for _ in range(order)]
     for sentence in sentences:
         marked = (BEGIN, *sentence, END)
@@ -73,7 +82,9 @@ def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngra
 
 
 def _adjusted(counts: Sequence[Counter[Ngram]]) -> list[dict[Ngram, int]]:
-    """Of the highest order its counts; of lower ones in how many contexts an n-gram occurs, but counts after BEGIN."""
+    """Kneser-Ney's counts: in the highest order the counts, in lower ones the number of words that precede an n-gram;
+    of n-grams that begin with BEGIN, which nothing precedes, their counts.
+    """
     adjusted: list[dict[Ngram, int]] = []
     for n, found in enumerate(counts, 1):
         if n == len(counts):
@@ -86,7 +97,7 @@ def _adjusted(counts: Sequence[Counter[Ngram]]) -> list[dict[Ngram, int]]:
 
 
 def _discounted(adjusted: Mapping[Ngram, int]) -> tuple[dict[Ngram, float], dict[Ngram, float]]:
-    """Each n-gram's discounted share of its context, and what the discounts leave of each context."""
+    """The discounted probability of each n-gram, and the probability that the discounts free in each context, b(h)."""
     discounts = _discounts(adjusted)
     totals: defaultdict[Ngram, int] = defaultdict(int)
     removed: defaultdict[Ngram, float] = defaultdict(float)
@@ -108,9 +119,13 @@ def _discounts(adjusted: Mapping[Ngram, int]) -> tuple[float, float, float]:
     return found if all(0.0 < d < k for k, d in enumerate(found, 1)) else FALLBACK
 
 
-def _kept(counts: Sequence[Counter[Ngram]], tables: Sequence[Mapping[Ngram, float]], least: int) -> list[list[Ngram]]:
-    """n-grams that occur often enough, and what longer ones of these begin with, so that they can be backed off to."""
-    kept = [[g for g in table if n <= 2 or counts[n - 1][g] >= least] for n, table in enumerate(tables, 1)]
+def _kept(
+    counts: Sequence[Counter[Ngram]], tables: Sequence[Mapping[Ngram, float]], min_count: int
+) -> list[list[Ngram]]:
+    """The n-grams of each order with `min_count` and more occurrences, and those that longer ones of them begin or end
+    with, as an ARPA file must hold them.
+    """
+    kept = [[g for g in table if n <= 2 or counts[n - 1][g] >= min_count] for n, table in enumerate(tables, 1)]
     for n in range(len(kept) - 1, 0, -1):
         needed = {ngram[:-1] for ngram in kept[n]} | {ngram[1:] for ngram in kept[n]}
         have = set(kept[n - 1])
@@ -119,7 +134,7 @@ def _kept(counts: Sequence[Counter[Ngram]], tables: Sequence[Mapping[Ngram, floa
 
 
 def _renormalised(model: NgramModel) -> NgramModel:
-    """Backoffs that make up for n-grams left out: each context's probabilities sum to 1 again."""
+    """The model with backoff weights such that each context's probabilities sum to 1 after n-grams were left out."""
     entries = [dict(table) for table in model.entries]
     for n in range(2, model.order + 1):
         lower = NgramModel(tuple(entries[: n - 1]))

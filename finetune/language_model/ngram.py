@@ -1,6 +1,7 @@
-"""An n-gram language model of words, as an ARPA file holds it: probabilities and backoffs, asked word by word.
+"""Backoff n-gram language models of words: scoring word by word, and reading and writing ARPA files.
 
-The format is SRILM's (its manual, ngram-format(5)): logarithms to the base 10 there, natural ones here.
+ARPA files (SRILM's manual, ngram-format(5)) hold logarithms to the base 10; everything here is in natural logarithms.
+Estimating a model is in `kneser_ney`.
 """
 
 import gzip
@@ -14,14 +15,14 @@ from preprocessing.cli.errors import InputError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 LN10 = math.log(10.0)
-NEVER = -99.0  # how ARPA files write a probability of 0, as of <s>
+LOG10_ZERO = -99.0  # how ARPA files write the logarithm of a probability of 0, as of <s>
 
-State = tuple[str, ...]  # the words that the next one depends on, at most order - 1
+State = tuple[str, ...]  # the last words, at most order - 1, that the next one's probability depends on
 
 
 @dataclass(frozen=True)
 class NgramModel:
-    """`entries[n - 1]` holds the n-grams: natural logarithms of probability and of backoff.
+    """A backoff n-gram model. `entries[n - 1]` maps each n-gram of n words to (ln probability, ln backoff weight).
 
     >>> unigrams = {("<unk>",): (-3.0, 0.0), ("A",): (-1.0, -0.5), ("B",): (-1.5, -0.25), ("</s>",): (-2.0, 0.0)}
     >>> model = NgramModel((unigrams, {("A", "B"): (-0.1, 0.0)}))
@@ -33,38 +34,39 @@ class NgramModel:
 
     @property
     def order(self) -> int:
+        """Words of the longest n-grams."""
         return len(self.entries)
 
     @property
     def words(self) -> Iterator[str]:
-        """What it knows, without its own marks."""
+        """The known words, without <s>, </s> and <unk>."""
         return (word for (word,) in self.entries[0] if word not in (BEGIN, END, UNKNOWN))
 
     def __contains__(self, word: str) -> bool:
         return (word,) in self.entries[0]
 
     def begin(self) -> State:
-        """Before the first word of an utterance."""
+        """The state before the first word of a sentence."""
         return (BEGIN,)[: self.order - 1]
 
     def score(self, state: State, word: str) -> tuple[float, State]:
-        """ln P(word | state), and the state after it. A word that it does not know is UNKNOWN to it."""
+        """(ln P(word | state), the state after the word). A word that is not known is scored as <unk>."""
         word = word if word in self else UNKNOWN
         ngram, backed_off = (*state, word), 0.0
         while (found := self.entries[len(ngram) - 1].get(ngram)) is None:
-            if len(ngram) == 1:  # a file without <unk>
-                return backed_off + NEVER * LN10, ()
+            if len(ngram) == 1:  # the model has no <unk>
+                return backed_off + LOG10_ZERO * LN10, ()
             context = self.entries[len(ngram) - 2].get(ngram[:-1])
             backed_off += context[1] if context is not None else 0.0
             ngram = ngram[1:]
         return backed_off + found[0], ngram[-(self.order - 1) :] if self.order > 1 else ()
 
     def end(self, state: State) -> float:
-        """ln P(the utterance ends | state)."""
+        """ln P(the sentence ends | state)."""
         return self.score(state, END)[0]
 
-    def sentence(self, words: Sequence[str]) -> float:
-        """ln P of an utterance, its end included."""
+    def score_sentence(self, words: Sequence[str]) -> float:
+        """ln P(words) of a whole sentence, its end included."""
         state, total = self.begin(), 0.0
         for word in words:
             score, state = self.score(state, word)
@@ -73,7 +75,7 @@ class NgramModel:
 
 
 def read_arpa(path: Path) -> NgramModel:
-    """From an ARPA file, gzipped or not. Raises InputError on a file that is none."""
+    """The model of an ARPA file, gzipped or not. Raises InputError, with the line, where it is not a valid one."""
     try:
         with open_text(path) as file:
             return NgramModel(tuple(_sections(path, file)))
@@ -86,6 +88,7 @@ def read_arpa(path: Path) -> NgramModel:
 
 
 def write_arpa(model: NgramModel, file: TextIO) -> None:
+    """Writes a model in the ARPA format."""
     file.write("\\data\\\n")
     for n, entries in enumerate(model.entries, 1):
         file.write(f"ngram {n}={len(entries)}\n")
@@ -98,14 +101,14 @@ def write_arpa(model: NgramModel, file: TextIO) -> None:
 
 
 def open_text(path: Path) -> TextIO:
-    """UTF-8, gzipped or not."""
+    """A text file opened for reading as UTF-8, gzipped or not."""
     with path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rt", encoding="utf-8") if gzipped else path.open(encoding="utf-8")
 
 
 def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple[float, float]]]:
-    """The n-grams of each order. Lines before the first section are the counts, which are not needed."""
+    """The n-grams of each order, from the lines of an ARPA file; the counts before the first section are skipped."""
     entries: dict[tuple[str, ...], tuple[float, float]] = {}
     n = 0
     for number, line in enumerate(lines, 1):
@@ -120,7 +123,9 @@ def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple
                 yield entries
             entries, n = {}, n + 1
             if line != f"\\{n}-grams:":
-                raise InputError(f"{path}, line {number}: {line!r}; expected \\{n}-grams:, the orders one by one")
+                raise InputError(
+                    f"{path}, line {number}: {line!r}; expected \\{n}-grams:, the orders one after the other"
+                )
         elif line and n:
             ngram, values = _entry(path, number, line, n)
             entries[ngram] = values
@@ -128,6 +133,7 @@ def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple
 
 
 def _entry(path: Path, number: int, line: str, n: int) -> tuple[tuple[str, ...], tuple[float, float]]:
+    """The n-gram of a line, with its ln probability and ln backoff weight."""
     fields = line.split()
     try:
         probability = float(fields[0])

@@ -59,7 +59,7 @@ def test_with_a_language_model_as_defined(seed: int) -> None:
     def score(labels: tuple[int, ...], probability: float) -> float:
         words = LETTERS.decode(labels).split()
         unknown = sum(max(1.0, len(word) / 2) for word in words if word not in model)
-        return math.log(probability) + 0.7 * model.sentence(words) + 0.4 * len(words) - 1.5 * unknown
+        return math.log(probability) + 0.7 * model.score_sentence(words) + 0.4 * len(words) - 1.5 * unknown
 
     expected = {labels: score(labels, probability) for labels, probability in labellings(log_probs).items()}
     found = BeamSearch(LETTERS, model, weighed).search(log_probs)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.language_model.build import LanguageModelConfig, make
+from finetune.language_model.build import LanguageModelConfig, build_language_model
 from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BEGIN, END, UNKNOWN, NgramModel, read_arpa, write_arpa
 from preprocessing.cli.errors import InputError
@@ -27,9 +27,9 @@ def mass(model: NgramModel, state: tuple[str, ...]) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(SENTENCES, st.integers(1, 4), st.integers(1, 3))
-def test_what_may_follow_sums_to_one(sentences: list[list[str]], order: int, least: int) -> None:
+def test_what_may_follow_sums_to_one(sentences: list[list[str]], order: int, min_count: int) -> None:
     """After every context, met or not, whatever was left out."""
-    model = estimate(sentences, order, least=least)
+    model = estimate(sentences, order, min_count=min_count)
     assert model.order == order
     for state in [(), (BEGIN,), ("a",), ("a", "b"), ("c", "c"), (BEGIN, "b"), (BEGIN, "a", "b"), (UNKNOWN,)]:
         if len(state) < order:
@@ -77,7 +77,7 @@ def test_an_arpa_file_says_the_same(tmp_path: Path, zipped: bool) -> None:
     path.write_bytes(gzip.compress(content) if zipped else content)
     read = read_arpa(path)
     for sentence in (list("abc"), list("zab"), [], list("cabbb")):
-        assert read.sentence(sentence) == pytest.approx(model.sentence(sentence), abs=1e-4)
+        assert read.score_sentence(sentence) == pytest.approx(model.score_sentence(sentence), abs=1e-4)
     assert perplexity(read, [list("az")])[1:] == (2, 1)
 
 
@@ -110,11 +110,13 @@ def test_what_is_no_arpa_file_is_named(tmp_path: Path, content: str, said: str) 
 
 
 def test_a_corpus_or_a_text_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    corpus = make(LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), tmp_path / "a.arpa", order=2))
+    corpus = build_language_model(
+        LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), tmp_path / "a.arpa", order=2)
+    )
     assert len(list(corpus.words)) > 20
     lines = tmp_path / "lines.txt"
     lines.write_text("Hello, world!\n\nhello you\n")
-    text = make(LanguageModelConfig(str(lines), tmp_path / "b.arpa", order=2, evaluate=str(lines)))
+    text = build_language_model(LanguageModelConfig(str(lines), tmp_path / "b.arpa", order=2, evaluate=str(lines)))
     assert sorted(text.words) == ["HELLO", "WORLD", "YOU"]
     assert "perplexity" in capsys.readouterr().out
 
@@ -125,6 +127,7 @@ def test_a_corpus_or_a_text_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["absent.txt", "out.arpa"], 1, "absent.txt"),
         ([str(DEMO / "corpus" / "train.jsonl"), "out.arpa", "--order", "9"], 2, "--order is 9"),
         ([str(DEMO / "corpus" / "train.jsonl"), "."], 2, "is a folder"),
+        ([str(DEMO / "corpus" / "train.jsonl"), "out.arpa", "--least", "2"], 2, "min_count"),
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments: list[str], code: int, said: str) -> None:
