@@ -55,12 +55,12 @@ def run_until_killed(arguments: list[str], output: Path, seconds: float) -> int 
 
 def _mark(output: Path) -> tuple[str, ...]:
     """Changes with each checkpoint that a run has begun or finished to write: no kill comes before it has moved."""
-    return tuple(sorted(path.name for path in output.glob("checkpoints/update-*")))
+    return tuple(sorted(path.name for path in output.glob("checkpoints/step-*")))
 
 
 def weights(output: Path) -> str:
     """Digest of the last checkpoint's weights and average."""
-    last = max(output.glob("checkpoints/update-*[0-9]"))
+    last = max(output.glob("checkpoints/step-*[0-9]"))
     content = b"".join((last / name).read_bytes() for name in ("weights.safetensors", "average.safetensors"))
     return f"{last.name} {hashlib.sha256(content).hexdigest()[:16]}"
 

@@ -1,1 +1,1 @@
-"""What a run trains on: its corpora, examples made of utterances, batches loaded ahead, streams, rejects."""
+"""The data of a run: corpora, examples made of utterances, batches loaded ahead, streams, rejects."""

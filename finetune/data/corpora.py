@@ -1,78 +1,132 @@
-"""The corpora of a run: what is trained on and how often, what is validated on, what is set aside."""
+"""The corpora of a run: which utterances are trained and validated on, how often, and which are rejected and why.
 
+Utterances are checked by their duration and text alone; audio is decoded by `finetune.data.examples`, which can reject
+further ones.
+"""
+
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finetune.config import DataConfig
-from finetune.data.examples import hold_out, usable
 from finetune.models.base import Recogniser
-from preprocessing.cli.errors import UsageError
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.text import Profile
 
-MAIN = "validation"  # the set that chooses the best weights
+MAIN = "validation"  # name of the evaluation set that chooses the best weights
 
 
 @dataclass(frozen=True)
-class Opened:
-    """The corpora as they are, before a model says what it can use; of streamed ones the first utterances."""
+class OpenedCorpora:
+    """All utterances of the corpora; of streamed training corpora the first ones.
+
+    validation: by name, MAIN is absent if a share of the training utterances is held out for it.
+    """
 
     train: list[Corpus]
-    validation: dict[str, Corpus]  # by name; without MAIN where a share of train is held out for it
+    validation: dict[str, Corpus]
 
-    def labels(self, text_profile: Profile) -> list[str]:
-        """Normalised texts of everything that may be trained on."""
-        return [text_profile(utterance.text) for corpus in self.train for utterance in corpus.utterances]
+    def labels(self, profile: Profile) -> list[str]:
+        """Normalised texts of all training utterances, whether they turn out to be usable or not."""
+        return [profile(utterance.text) for corpus in self.train for utterance in corpus.utterances]
 
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run works on. `repeats`: how often each training utterance is heard in an epoch, on average."""
+    """The utterances that a run uses.
+
+    repeats: how often each training utterance occurs in an epoch, on average; None is once each.
+    validation: by name, MAIN first.
+    """
 
     train: list[Utterance]
-    repeats: list[float] | None  # None: once each
-    validation: dict[str, list[Utterance]]  # MAIN first
+    repeats: list[float] | None
+    validation: dict[str, list[Utterance]]
     rejects: list[Reject]
 
 
-def open_data(config: DataConfig) -> Opened:
-    """Open every corpus that the configuration names, of a streamed one its first utterances.
-
-    Raises UserError where one cannot be opened.
-    """
-    named = ({} if config.validation is None else {MAIN: config.validation}) | config.eval_sets
-    validation = {name: open_corpus(reference) for name, reference in named.items()}
-    first = config.streaming_first if config.streaming else None
-    return Opened([open_corpus(reference, limit=first) for reference in config.train], validation)
+def open_corpora(config: DataConfig) -> OpenedCorpora:
+    """Open every corpus of the configuration. Raises UserError naming one that cannot be opened."""
+    references = ({} if config.validation is None else {MAIN: config.validation}) | config.eval_sets
+    validation = {name: open_corpus(reference) for name, reference in references.items()}
+    limit = config.streaming_first if config.streaming else None
+    return OpenedCorpora([open_corpus(reference, limit=limit) for reference in config.train], validation)
 
 
-def choose(opened: Opened, recogniser: Recogniser, text_profile: Profile, config: DataConfig) -> RunData:
-    """Split into what the recogniser can use and what it cannot. Raises InputError where nothing is left, and at the
-    first reject under `strict`.
+def select_utterances(
+    corpora: OpenedCorpora, recogniser: Recogniser, profile: Profile, config: DataConfig
+) -> RunData:  # fmt: skip
+    """The utterances that the recogniser can use, split into training and validation.
+
+    Raises InputError if nothing usable is left, and at the first reject if `strict` is true.
     """
     train: list[Utterance] = []
     repeats: list[float] = []
     rejects: list[Reject] = []
-    for corpus, weight in zip(opened.train, config.weights or [1.0] * len(opened.train), strict=True):
-        kept, rejected = usable(corpus, recogniser, text_profile, config)
+    for corpus, weight in zip(corpora.train, config.weights or [1.0] * len(corpora.train), strict=True):
+        kept, rejected = split_usable(corpus, recogniser, profile, config)
         train += kept
         repeats += [weight] * len(kept)
         rejects += rejected
     validation: dict[str, list[Utterance]] = {}
-    if MAIN not in opened.validation:
-        held = {id(utterance) for utterance in hold_out(train, config.validation_share)[1]}
-        validation[MAIN] = [utterance for utterance in train if id(utterance) in held]
-        repeats = [repeat for repeat, utterance in zip(repeats, train, strict=True) if id(utterance) not in held]
-        train = [utterance for utterance in train if id(utterance) not in held]
-    for name, corpus in opened.validation.items():
-        validation[name], rejected = usable(corpus, recogniser, text_profile, config)
+    if MAIN not in corpora.validation:
+        held_out = {id(utterance) for utterance in hold_out(train, config.validation_share)[1]}
+        validation[MAIN] = [utterance for utterance in train if id(utterance) in held_out]
+        repeats = [repeat for repeat, utterance in zip(repeats, train, strict=True) if id(utterance) not in held_out]
+        train = [utterance for utterance in train if id(utterance) not in held_out]
+    for name, corpus in corpora.validation.items():
+        validation[name], rejected = split_usable(corpus, recogniser, profile, config)
         rejects += rejected
-    _check_ids(train, opened.train)
+    _check_ids(train, corpora.train)
     return RunData(train, repeats if config.weights else None, validation, rejects)
 
 
+def split_usable(
+    corpus: Corpus, recogniser: Recogniser, profile: Profile, config: DataConfig
+) -> tuple[list[Utterance], list[Reject]]:
+    """The usable utterances of a corpus, and the rejects with their reasons.
+
+    Raises InputError if nothing usable is left, and at the first reject if `strict` is true.
+    """
+    usable: list[Utterance] = []
+    rejects = list(corpus.rejects)
+    for utterance in corpus.utterances:
+        reason = rejection_reason(utterance, recogniser, profile, config)
+        if reason is None:
+            usable.append(utterance)
+        else:
+            rejects.append(Reject(utterance.id, reason))
+    if rejects and (config.strict or not usable):
+        more = f" ({len(rejects) - 1} more rejected)" if len(rejects) > 1 else ""
+        nothing = "" if usable else f"; nothing usable is left in {corpus.reference}"
+        raise InputError(f"{rejects[0].where}: {rejects[0].reason}{more}{nothing}")
+    return usable, rejects
+
+
+def rejection_reason(utterance: Utterance, recogniser: Recogniser, profile: Profile, config: DataConfig) -> str | None:
+    """Why an utterance cannot be trained on, in one sentence; None if it can."""
+    if not config.min_seconds <= utterance.duration <= config.max_seconds:
+        return (
+            f"lasts {utterance.duration:.3f} s; expected {config.min_seconds:g} to {config.max_seconds:g} s: cut it, "
+            "or change --data.min_seconds or --data.max_seconds"
+        )
+    return recogniser.rejection_reason(round(utterance.duration * SAMPLE_RATE), profile(utterance.text))
+
+
+def hold_out(utterances: Sequence[Utterance], share: float) -> tuple[list[Utterance], list[Utterance]]:
+    """Split into training utterances and a share of them, at least one, for validation.
+
+    The choice depends on the ids alone, so that it is the same in every process and at every resume.
+    """
+    ranked = sorted(utterances, key=lambda utterance: hashlib.sha256(utterance.id.encode()).digest())
+    held_out = {utterance.id for utterance in ranked[: max(round(share * len(ranked)), 1)]}
+    return [u for u in utterances if u.id not in held_out], [u for u in utterances if u.id in held_out]
+
+
 def _check_ids(train: Sequence[Utterance], corpora: Sequence[Corpus]) -> None:
-    """An id decides how an utterance is augmented, and must be one utterance's alone."""
+    """Raises UsageError if two training utterances have the same id, which decides how each is augmented."""
     if len({utterance.id for utterance in train}) < len(train):
         seen: set[str] = set()
         double = next(u.id for u in train if u.id in seen or seen.add(u.id))  # type: ignore[func-returns-value]

@@ -1,45 +1,70 @@
-"""Batches from examples: in the process itself, or in workers that decode while the device computes."""
+"""Batches of examples: collated, and loaded in the training process or ahead of it in worker processes."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from finetune.data.examples import Collated, collate
+from finetune.models.base import Batch, Example, pad_batch
+from preprocessing.corpus import Reject
 
-MOST_WORKERS = 12  # by default
-PREFETCHED = 4  # batches that each worker is ahead
+MAX_DEFAULT_WORKERS = 12
+PREFETCH_FACTOR = 4  # batches that each worker loads ahead
 
 
-def default_workers(device: torch.device) -> int:
-    """Beside a GPU a process for each core that this process has, but one; a CPU has its cores to compute with."""
-    if device.type == "cpu":
-        return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, MOST_WORKERS), 0)
+@dataclass(frozen=True, slots=True)
+class LoadedBatch:
+    """A batch, None if every utterance of it was rejected, and the rejects."""
+
+    batch: Batch | None
+    rejects: tuple[Reject, ...]
+
+    def pin_memory(self) -> "LoadedBatch":
+        """The same in page-locked memory; torch's DataLoader calls this for a GPU."""
+        return self if self.batch is None else LoadedBatch(self.batch.pin_memory(), self.rejects)
+
+
+def collate(items: Sequence["Example | Reject"]) -> LoadedBatch:
+    """The examples padded to one batch, and the rejects."""
+    examples = [item for item in items if isinstance(item, Example)]
+    rejects = tuple(item for item in items if isinstance(item, Reject))
+    return LoadedBatch(pad_batch(examples) if examples else None, rejects)
 
 
 def load_batches(
     examples: Dataset[Any], keys: Iterable[list[Any]], device: torch.device, *, workers: int, seed: int = 0
-) -> Iterator[Collated]:
-    """keys: of the examples of each batch; what comes is on the CPU, in pinned memory where it goes to a GPU."""
+) -> Iterator[LoadedBatch]:
+    """Batches of the examples, in the order of `keys`, which holds the keys of each batch.
+
+    Tensors are on the CPU, in page-locked memory if the device is a GPU. workers: processes that load ahead; 0 loads in
+    this process.
+    """
     loader: DataLoader[Any] = DataLoader(
         examples,
-        batch_sampler=_Stream(keys),
+        batch_sampler=_KeySampler(keys),
         collate_fn=collate,
         num_workers=workers,
-        prefetch_factor=PREFETCHED if workers else None,
+        prefetch_factor=PREFETCH_FACTOR if workers else None,
         pin_memory=device.type == "cuda",
-        # its own: otherwise it draws from the state that dropout draws from, and no run resumes exactly
+        # without its own, it draws from the random state of dropout, and no run resumes exactly
         generator=torch.Generator().manual_seed(seed),
     )
     return iter(loader)
 
 
-class _Stream(Sampler[list[Any]]):
-    """Keys as they come, without a length."""
+def default_workers(device: torch.device) -> int:
+    """0 on a CPU, whose cores compute; on a GPU the cores of this process but one, up to MAX_DEFAULT_WORKERS."""
+    if device.type == "cpu":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, MAX_DEFAULT_WORKERS), 0)
+
+
+class _KeySampler(Sampler[list[Any]]):
+    """The keys as they come, without a length."""
 
     def __init__(self, keys: Iterable[list[Any]]) -> None:
         self._keys = keys

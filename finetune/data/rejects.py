@@ -1,7 +1,6 @@
-"""rejects.jsonl of a run: what was set aside, before training and during it, whichever process found it."""
+"""rejects.jsonl: the utterances that a run could not use, found before training and during it, by all processes."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -9,85 +8,84 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.corpus import Reject
 
-WRITTEN_SHARE = 0.01  # what is new is written at once, unless it is less than this of what there is
+WRITTEN_SHARE = 0.01  # new rejects are written at once unless they are fewer than this share of those in the file
 
 
 class Rejects:
-    """A line for each utterance, in the order in which they were found; `len` counts them.
+    """One line for each rejected utterance, in the order in which they were found; `len` counts them.
 
-    A process notes what it comes across; `share` brings the notes of all together, and the main process writes them.
-    The file is replaced as a whole, so that it is never cut off within a line. What a kill loses was found after the
-    last checkpoint, and is found again by the run that goes on from there.
+    A process adds what it finds; `gather` shares it with all processes, and the main process writes it. The file is
+    always replaced as a whole. Rejects that a kill loses were found after the last checkpoint, and are found again by
+    the resumed run.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._all: list[Reject] = []
-        self._known: set[Reject] = set()  # before training
-        self._seen: set[str] = set()  # ids of what training has found
-        self._noted: list[Reject] = []
-        self._written = 0
+        self._before_training: set[Reject] = set()
+        self._ids_in_training: set[str] = set()
+        self._pending: list[Reject] = []
+        self._n_written = 0
 
     def __len__(self) -> int:
         return len(self._all)
 
     @property
-    def noted(self) -> int:
-        """How many this process has noted since `share`."""
-        return len(self._noted)
+    def n_pending(self) -> int:
+        """Rejects that this process has added since `gather`."""
+        return len(self._pending)
 
     @property
-    def found(self) -> int:
-        """How many were found while training, in this run and those that it goes on from."""
-        return len(self._seen)
+    def n_in_training(self) -> int:
+        """Rejects found while training, by this run and those that it resumes."""
+        return len(self._ids_in_training)
 
-    def begin(self, known: Iterable[Reject], *, resumed: bool) -> None:
-        """Write what is known before training, and keep what training had found where it is resumed."""
-        self._all = list(known)
-        self._known = set(self._all)
+    def begin(self, before_training: Iterable[Reject], *, resumed: bool) -> None:
+        """Write what was found before training. resumed: keep what the file has from training."""
+        self._all = list(before_training)
+        self._before_training = set(self._all)
         if resumed:
             for reject in self._read():
-                self._take(reject)
+                self._include(reject)
         self._replace()
 
-    def note(self, reject: Reject) -> None:
-        """Remember what this process came across; what all processes know already is left out."""
+    def add(self, reject: Reject) -> None:
+        """Remember a reject of this process, unless all processes know it already."""
         if self._is_new(reject):
-            self._noted.append(reject)
+            self._pending.append(reject)
 
-    def share(self, accelerator: Accelerator) -> None:
-        """Bring together what every process has noted. All processes call it; the main one writes."""
-        for reject in gather_object(self._noted):
-            self._take(reject)
-        self._noted = []
-        if accelerator.is_main_process and len(self) - self._written > WRITTEN_SHARE * self._written:
+    def gather(self, accelerator: Accelerator) -> None:
+        """Share what every process has added. All processes call it; the main process writes the file."""
+        for reject in gather_object(self._pending):
+            self._include(reject)
+        self._pending = []
+        if accelerator.is_main_process and len(self) - self._n_written > WRITTEN_SHARE * self._n_written:
             self.write()
 
     def write(self) -> None:
-        """Put into the file what it lacks. The main process calls it."""
-        if len(self) > self._written:
+        """Write what the file lacks. The main process calls it."""
+        if len(self) > self._n_written:
             self._replace()
 
     def _replace(self) -> None:
-        beside = self._path.with_name(self._path.name + ".partial")
         lines = (json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in self._all)
-        beside.write_text("".join(lines), encoding="utf-8")
-        os.replace(beside, self._path)
-        self._written = len(self)
+        write_text_atomically(self._path, "".join(lines))
+        self._n_written = len(self)
 
     def _is_new(self, reject: Reject) -> bool:
-        """An id is one utterance's alone among those that are trained on; others may share it with one of them."""
-        return reject.where not in self._seen and reject not in self._known
+        """Ids are unique among the training utterances; before training, two corpora may have the same one."""
+        return reject.where not in self._ids_in_training and reject not in self._before_training
 
-    def _take(self, reject: Reject) -> None:
+    def _include(self, reject: Reject) -> None:
         if self._is_new(reject):
-            self._seen.add(reject.where)
+            self._ids_in_training.add(reject.where)
             self._all.append(reject)
 
     def _read(self) -> list[Reject]:
-        """Of the file as it is; a last line that a kill cut off, as earlier versions left it, is left out."""
+        """The lines of the file, without a last one that a kill cut off."""
         if not self._path.exists():
             return []
         return [Reject(**json.loads(line)) for line in self._path.read_text(encoding="utf-8").split("\n")[:-1]]

@@ -1,4 +1,4 @@
-"""What a run would cost, measured on a few of its batches: memory by what holds it, and time in all."""
+"""Costs of a run, measured on a few of its batches: memory by use, and time of the whole run."""
 
 import os
 import threading
@@ -16,25 +16,27 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from finetune.config import TrainConfig
-from finetune.data.examples import Examples, Visit, collate
+from finetune.data.examples import ExampleKey, Examples
+from finetune.data.loading import collate
 from finetune.models.base import Batch, Recogniser
 from finetune.training.evaluation import Evaluator
 from preprocessing.batching import DurationBatches
 from preprocessing.cli.errors import InputError
 from preprocessing.text import Profile
 
-SAMPLING_SECONDS = 0.005  # between looks at resident memory
-STATES = 2  # of AdamW for each trained number: its mean gradient and mean square
+SAMPLING_SECONDS = 0.005  # between samples of resident memory
+ADAMW_STATES = 2  # numbers for each trained parameter: means of its gradient and of the square
+MEGABYTE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Bytes that training holds at all times."""
+class StaticMemory:
+    """Bytes in use at all times of a training. average: moving average of the weights, 0 without one."""
 
     parameters: int
     gradients: int
     optimiser_states: int
-    average: int  # the moving average of the weights, 0 without
+    average: int
 
     @property
     def total(self) -> int:
@@ -42,30 +44,35 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """One batch forward and backward."""
+class PassCost:
+    """Time, peak of activations and loss of one forward and backward pass of a batch."""
 
     seconds: float
     activation_bytes: int
     loss_per_label: float
 
 
-def held(module: nn.Module, *, averaged: bool) -> Held:
-    """Buffers count as parameters; fused AdamW keeps a float32 count of steps beside each tensor."""
+def static_memory(module: nn.Module, *, averaged: bool) -> StaticMemory:
+    """Bytes of parameters, buffers, gradients, AdamW's states and, if `averaged`, the moving average.
+
+    Fused AdamW has a float32 count of steps for each tensor.
+    """
     trained = [p for p in module.parameters() if p.requires_grad]
-    return Held(
+    return StaticMemory(
         parameters=_bytes([*module.parameters(), *module.buffers()]),
         gradients=_bytes(trained),
-        optimiser_states=STATES * _bytes(trained) + 4 * len(trained),
+        optimiser_states=ADAMW_STATES * _bytes(trained) + 4 * len(trained),
         average=_bytes(trained) if averaged else 0,
     )
 
 
-def forward_backward(
+def measure_pass(
     accelerator: Accelerator, module: nn.Module, batch: Batch, generator: torch.Generator, n_labels: int
-) -> Pass:
-    """The training pass of a batch on the device. Gradients are there before, so that the peak is activations alone,
-    and are emptied after. Raises torch.OutOfMemoryError where it does not fit.
+) -> PassCost:
+    """The cost of a batch's training pass on the device.
+
+    Gradients are allocated before, so that the peak is that of activations alone, and set to 0 afterwards. Raises
+    torch.OutOfMemoryError if the batch does not fit.
     """
     for parameter in module.parameters():
         if parameter.requires_grad and parameter.grad is None:
@@ -84,7 +91,7 @@ def forward_backward(
     for parameter in module.parameters():
         if parameter.grad is not None:
             parameter.grad.zero_()
-    return Pass(seconds, peak.bytes, summed / max(n_labels, 1))
+    return PassCost(seconds, peak.bytes, summed / max(n_labels, 1))
 
 
 class _CudaPeak:
@@ -102,13 +109,13 @@ class _CudaPeak:
 
 
 class _ResidentPeak:
-    """Watches from a thread of its own: torch lets go of Python's lock while it computes."""
+    """Growth of resident memory, sampled in a thread: torch releases Python's lock while it computes."""
 
     def __init__(self) -> None:
         self.bytes = 0
         self._process = psutil.Process(os.getpid())
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._sample_until_done, daemon=True)
 
     def __enter__(self) -> None:
         self._before = int(self._process.memory_info().rss)
@@ -117,13 +124,13 @@ class _ResidentPeak:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
-        self._look()
+        self._sample()
 
-    def _watch(self) -> None:
+    def _sample_until_done(self) -> None:
         while not self._done.wait(SAMPLING_SECONDS):
-            self._look()
+            self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         self.bytes = max(self.bytes, int(self._process.memory_info().rss) - self._before)
 
 
@@ -131,16 +138,13 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-MEGABYTE = 2**20
-
-
 @dataclass(frozen=True, slots=True)
-class _Timed:
-    """A batch of training: loaded and computed."""
+class _MeasuredBatch:
+    """A batch on the device, the time to load it, and the cost of its pass."""
 
     batch: Batch
     load_seconds: float
-    computed: Pass
+    cost: PassCost
 
 
 def print_costs(
@@ -152,7 +156,7 @@ def print_costs(
     validation: Examples,
     profile: Profile,
 ) -> None:
-    """Measure a few batches and print what they mean. Raises InputError where the largest does not fit."""
+    """Measure a few batches, and print memory and time of the run. Raises InputError if the largest does not fit."""
     module = accelerator.prepare(recogniser.module)
     batches = DurationBatches(
         [u.duration for u in examples.utterances], max_seconds=config.data.max_batch_seconds, seed=config.seed
@@ -161,32 +165,33 @@ def print_costs(
     largest = max(range(len(batches)), key=sizes.__getitem__)
     mean = sum(sizes) / len(sizes)
     middle = min(range(len(batches)), key=lambda number: abs(sizes[number] - mean))
-    most = _timed(accelerator, recogniser, module, examples, batches[largest])
-    usual = _timed(accelerator, recogniser, module, examples, batches[middle])
-    load, compute = usual.load_seconds, usual.computed.seconds * mean / max(usual.batch.seconds[1], 1e-9)
+    largest_batch = _measure(accelerator, recogniser, module, examples, batches[largest])
+    mean_batch = _measure(accelerator, recogniser, module, examples, batches[middle])
+    load, compute = mean_batch.load_seconds, mean_batch.cost.seconds * mean / max(mean_batch.batch.seconds[1], 1e-9)
     workers = config.dataloader_num_workers or 0
-    update = config.gradient_accumulation_steps * (compute if workers else compute + load)
-    update = max(update, config.gradient_accumulation_steps * load / max(workers, 1))
+    step = config.gradient_accumulation_steps * (compute if workers else compute + load)
+    step = max(step, config.gradient_accumulation_steps * load / max(workers, 1))
     evaluation = _evaluation_seconds(config, accelerator, recogniser, module, validation, profile)
     evaluations = 1 + -(-config.max_steps // config.eval_steps)
-    seconds = config.max_steps * update + evaluations * evaluation
-    needs = held(recogniser.module, averaged=config.ema_decay > 0)
+    seconds = config.max_steps * step + evaluations * evaluation
+    memory = static_memory(recogniser.module, averaged=config.ema_decay > 0)
     console.print("[bold]One batch[/], the largest of the first epoch")
-    audio_seconds, padded_seconds = most.batch.seconds
+    audio_seconds, padded_seconds = largest_batch.batch.seconds
+    n_utterances = len(largest_batch.batch.indices)
     console.print(
-        f"  {len(most.batch.indices)} utterances, {audio_seconds:.1f} s of audio, {padded_seconds:.1f} s with padding; "
-        f"loss {most.computed.loss_per_label:.2f} a label\n"
-        f"  read in {most.load_seconds:.2f} s, forward and backward in {most.computed.seconds:.2f} s "
+        f"  {n_utterances} utterances, {audio_seconds:.1f} s of audio, {padded_seconds:.1f} s with padding; "
+        f"loss {largest_batch.cost.loss_per_label:.2f} a label\n"
+        f"  loaded in {largest_batch.load_seconds:.2f} s, forward and backward in {largest_batch.cost.seconds:.2f} s "
         f"on {accelerator.device}",
         soft_wrap=True,
     )
     console.print("\n[bold]Memory[/]")
-    console.print(_memory_table(needs, most.computed, accelerator.device.type))
+    console.print(_memory_table(memory, largest_batch.cost, accelerator.device.type))
     epochs = config.max_steps * config.gradient_accumulation_steps / len(batches)
     console.print("[bold]Time[/], as measured on this machine as it is now")
     console.print(
-        f"  {config.max_steps:,} updates of {update:.2f} s: {config.gradient_accumulation_steps} of "
-        f"{len(batches)} batches an epoch, each {compute:.2f} s to compute and {load:.2f} s to read in "
+        f"  {config.max_steps:,} steps of {step:.2f} s: {config.gradient_accumulation_steps} of "
+        f"{len(batches)} batches an epoch, each {compute:.2f} s to compute and {load:.2f} s to load in "
         f"{workers or 'no other'} process{'es' if workers > 1 else ''}\n"
         f"  {evaluations:,} evaluations of {evaluation:.1f} s\n"
         f"  in all about [bold]{_hours(seconds)}[/], {epochs:.1f} epochs",
@@ -195,19 +200,17 @@ def print_costs(
     console.print()
 
 
-def _timed(
+def _measure(
     accelerator: Accelerator, recogniser: Recogniser, module: Any, examples: Examples, indices: Sequence[int]
-) -> _Timed:
+) -> _MeasuredBatch:
     began = time.perf_counter()
-    collated = collate([examples[Visit(index, 0)] for index in indices])
+    loaded = collate([examples[ExampleKey(index, 0)] for index in indices])
     seconds = time.perf_counter() - began
-    if collated.batch is None:
-        raise InputError(
-            f"{collated.rejects[0].where}: {collated.rejects[0].reason}; no utterance of a batch is usable"
-        )
-    batch = collated.batch.to(accelerator.device)
+    if loaded.batch is None:
+        raise InputError(f"{loaded.rejects[0].where}: {loaded.rejects[0].reason}; no utterance of a batch is usable")
+    batch = loaded.batch.to(accelerator.device)
     try:
-        computed = forward_backward(
+        cost = measure_pass(
             accelerator, module, batch, torch.Generator().manual_seed(0), recogniser.count_labels(batch)
         )
     except torch.OutOfMemoryError:
@@ -216,7 +219,7 @@ def _timed(
             "device's memory; expected one that does: lower --data.max_batch_seconds or --data.max_seconds, or set "
             "--gradient_checkpointing true"
         ) from None
-    return _Timed(batch, seconds, computed)
+    return _MeasuredBatch(batch, seconds, cost)
 
 
 def _evaluation_seconds(
@@ -227,7 +230,7 @@ def _evaluation_seconds(
     validation: Examples,
     profile: Profile,
 ) -> float:
-    """A middle-sized batch of validation, evaluated, taken times all seconds over its own."""
+    """Time of an evaluation, from that of one batch of middle size, by the seconds of audio."""
     durations = [utterance.duration for utterance in validation.utterances]
     batches = DurationBatches(durations, max_seconds=config.data.max_batch_seconds).in_order()
     chosen = batches[len(batches) // 2]
@@ -243,14 +246,14 @@ def _evaluation_seconds(
     return (time.perf_counter() - began) * sum(durations) / sum(durations[index] for index in chosen)
 
 
-def _memory_table(needs: Held, computed: Pass, device: str) -> Table:
+def _memory_table(memory: StaticMemory, cost: PassCost, device: str) -> Table:
     measured = "peak of CUDA's allocator" if device == "cuda" else "growth of resident memory, sampled"
     rows = [
-        ("parameters and buffers", needs.parameters, "exact"),
-        ("gradients", needs.gradients, "exact"),
-        ("optimiser states", needs.optimiser_states, "exact"),
-        *([("moving average", needs.average, "exact")] if needs.average else []),
-        ("activations of that batch", computed.activation_bytes, measured),
+        ("parameters and buffers", memory.parameters, "exact"),
+        ("gradients", memory.gradients, "exact"),
+        ("optimiser states", memory.optimiser_states, "exact"),
+        *([("moving average", memory.average, "exact")] if memory.average else []),
+        ("activations of that batch", cost.activation_bytes, measured),
     ]
     table = Table(box=box.SIMPLE_HEAD, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True)
@@ -258,7 +261,7 @@ def _memory_table(needs: Held, computed: Pass, device: str) -> Table:
     table.add_column(style="dim")
     for name, size, how in rows:
         table.add_row(f"  {name}", f"{size / MEGABYTE:,.1f} MiB", how)
-    table.add_row("  in all", f"{(needs.total + computed.activation_bytes) / MEGABYTE:,.1f} MiB", "", style="bold")
+    table.add_row("  in all", f"{(memory.total + cost.activation_bytes) / MEGABYTE:,.1f} MiB", "", style="bold")
     return table
 
 

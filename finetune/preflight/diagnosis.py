@@ -1,4 +1,4 @@
-"""Problems of a run by name, before its first update and from its log: what was seen, what it means, what to do."""
+"""Problems of a run by name, found in its data before the first step and in its log: observation, meaning, remedy."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,188 +12,192 @@ from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.statistics import LONG_WORDS, Leaks, find_leaks
 from preprocessing.text import Profile
 
-Line = Mapping[str, Any]
+LogLine = Mapping[str, Any]
 
-EVALUATIONS = 3  # in a row that show a pattern
-LINES = 10  # of training that a mean is taken over
+N_EVALUATIONS = 3  # in a row that show a pattern
+N_LINES = 10  # training lines of the log that a mean is taken over
 BLANK_RATIO = 0.95
 NEARLY_ALL_WRONG = 0.95  # WER
 EXPLODED = 3.0  # times the best mean loss
-SKIPPED_SHARE = 0.1  # of updates
-FLAT = 0.05  # change of loss that is none
-RISEN = 1.05  # validation loss over its lowest
+SKIPPED_SHARE = 0.1  # of steps
+FLAT = 0.05  # relative change of the loss that counts as none
+RISEN = 1.05  # times the lowest validation loss
 STALL_SHARE = 0.3
 PADDING_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A name, what was seen, what it means and what to do."""
+    """A problem of a run. observation: with figures; meaning: of the observation; remedy: what to do."""
 
     name: str
-    seen: str
-    means: str
+    observation: str
+    meaning: str
     remedy: str
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What a log does not say of its run."""
+class RunSettings:
+    """Options of a run that its log does not contain."""
 
-    updates: int
+    max_steps: int
     workers: int = 0
     logging_steps: int = 1
 
 
-def diagnose(log: Sequence[Line], setting: Setting) -> list[Diagnosis]:
-    """Everything that the log shows by now, in the order of CHECKS."""
-    trained = [line for line in log if line["kind"] == "train"]
-    validated = [line for line in log if line["kind"] == "validation" and line["step"] > 0]
-    found = (check(trained, validated, setting) for check in CHECKS)
-    return [diagnosis for diagnosis in found if diagnosis is not None]
+def diagnose(log: Sequence[LogLine], settings: RunSettings) -> list[Diagnosis]:
+    """The problems that the log reveals by now, in the order of CHECKS."""
+    train = [line for line in log if line["kind"] == "train"]
+    validation = [line for line in log if line["kind"] == "validation" and line["step"] > 0]
+    diagnoses = (check(train, validation, settings) for check in CHECKS)
+    return [diagnosis for diagnosis in diagnoses if diagnosis is not None]
 
 
-def not_yet_said(log: Sequence[Line], diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
-    """Those whose name no line of kind "diagnosis" has."""
-    said = {line["name"] for line in log if line["kind"] == "diagnosis"}
-    return [diagnosis for diagnosis in diagnoses if diagnosis.name not in said]
+def not_yet_logged(log: Sequence[LogLine], diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """The diagnoses whose name no line of kind "diagnosis" has."""
+    logged = {line["name"] for line in log if line["kind"] == "diagnosis"}
+    return [diagnosis for diagnosis in diagnoses if diagnosis.name not in logged]
 
 
-def as_line(diagnosis: Diagnosis, step: int) -> dict[str, Any]:
-    """As log.jsonl holds it."""
+def log_line(diagnosis: Diagnosis, step: int) -> dict[str, Any]:
+    """The line of log.jsonl for a diagnosis at a step."""
     return {"kind": "diagnosis", "step": step, **asdict(diagnosis)}
 
 
-def all_blank(_: Sequence[Line], validated: Sequence[Line], setting: Setting) -> Diagnosis | None:
-    """CTC says blank in nearly every frame, past the first tenth of the run."""
-    last = validated[-EVALUATIONS:]
-    if len(last) < EVALUATIONS or last[-1]["step"] < 0.1 * setting.updates:
+def all_blank(_: Sequence[LogLine], validation: Sequence[LogLine], settings: RunSettings) -> Diagnosis | None:
+    """CTC predicts blank in nearly every frame, past the first tenth of the run."""
+    last = validation[-N_EVALUATIONS:]
+    if len(last) < N_EVALUATIONS or last[-1]["step"] < 0.1 * settings.max_steps:
         return None
     if not all((line.get("blank_ratio") or 0.0) > BLANK_RATIO and line["wer"] >= NEARLY_ALL_WRONG for line in last):
         return None
     ratio, wer = last[-1]["blank_ratio"], last[-1]["wer"]
     return Diagnosis(
         "all blank",
-        f"{100 * ratio:.0f} % of frames are blank and WER is {100 * wer:.0f} %, since update {last[0]['step']}",
-        "CTC learns first that most frames are blank, and letters after it: usual for some hundred updates after the "
-        "learning rate has risen, with random weights or a new vocabulary for some thousand; beyond that, it is stuck",
-        "wait that long; then raise --learning_rate (or --max_steps), check that texts belong "
-        "to their audio, and see whether --overfit_batch true reaches WER 0",
+        f"{100 * ratio:.0f} % of frames are blank and WER is {100 * wer:.0f} %, since step {last[0]['step']}",
+        "CTC learns first that most frames are blank, and letters afterwards: usual for some hundred steps after the "
+        "warm-up, with random weights or a new vocabulary for some thousand; beyond that, training is stuck",
+        "wait that long, then raise --learning_rate (or --max_steps), check that texts belong "
+        "to their audio, and try whether --overfit_batch true reaches WER 0",
     )
 
 
-def other_case(_: Sequence[Line], validated: Sequence[Line], __: Setting) -> Diagnosis | None:
-    """What was heard is what was said, but for upper and lower case."""
-    if not validated:
+def other_case(_: Sequence[LogLine], validation: Sequence[LogLine], __: RunSettings) -> Diagnosis | None:
+    """Hypotheses equal references but for upper and lower case."""
+    if not validation:
         return None
-    samples = [(str(said), str(heard)) for said, heard in validated[-1].get("samples", ())]
-    said = [word for text, _ in samples for word in text.split()]
-    heard = {word for _, text in samples for word in text.split()}
-    folded = {word.casefold() for word in heard}
-    exact, alike = sum(word in heard for word in said), sum(word.casefold() in folded for word in said)
-    if len(said) < 5 or alike - exact < 0.3 * len(said):
+    samples = [(str(reference), str(hypothesis)) for reference, hypothesis in validation[-1].get("samples", ())]
+    words = [word for text, _ in samples for word in text.split()]
+    recognised = {word for _, text in samples for word in text.split()}
+    folded = {word.casefold() for word in recognised}
+    exact, ignoring_case = sum(word in recognised for word in words), sum(word.casefold() in folded for word in words)
+    if len(words) < 5 or ignoring_case - exact < 0.3 * len(words):
         return None
     return Diagnosis(
         "vocabulary mismatch",
-        f"{alike - exact} of {len(said)} words are heard in another case than they are said in",
+        f"{ignoring_case - exact} of {len(words)} reference words are transcribed in another case",
         "labels and the model's units follow different rules, and every such word counts as an error",
         "choose the profile that the model was trained under, such as --data.profile ctc:MODEL",
     )
 
 
-def exploding(trained: Sequence[Line], _: Sequence[Line], setting: Setting) -> Diagnosis | None:
-    """Loss far over its best for long, or gradients that are not finite again and again."""
-    recent = trained[-2 * LINES :]
-    skipped = sum(line.get("skipped_updates", 0) for line in recent)
-    if len(recent) == 2 * LINES and skipped > SKIPPED_SHARE * len(recent) * setting.logging_steps:
-        seen = f"{skipped} of the last {len(recent) * setting.logging_steps} updates had no finite gradient"
-    elif len(trained) > 2 * LINES:
-        means = _means(trained)
-        best, lowest_since = min(means), min(means[-LINES:])
+def exploding(train: Sequence[LogLine], _: Sequence[LogLine], settings: RunSettings) -> Diagnosis | None:
+    """The loss stays far over its best, or gradients are often not finite."""
+    recent = train[-2 * N_LINES :]
+    skipped = sum(line.get("skipped_steps", 0) for line in recent)
+    if len(recent) == 2 * N_LINES and skipped > SKIPPED_SHARE * len(recent) * settings.logging_steps:
+        observation = f"{skipped} of the last {len(recent) * settings.logging_steps} steps had no finite gradient"
+    elif len(train) > 2 * N_LINES:
+        means = _means(train)
+        best, lowest_since = min(means), min(means[-N_LINES:])
         if not lowest_since > EXPLODED * max(best, 0.01):
             return None
-        seen = f"training loss {lowest_since:.3g} or more for {2 * LINES - 1} lines of the log; its best was {best:.3g}"
+        observation = (
+            f"training loss {lowest_since:.3g} or more for {2 * N_LINES - 1} lines of the log; its best was {best:.3g}"
+        )
     else:
         return None
     return Diagnosis(
         "exploding loss",
-        seen,
-        "updates are too large, and what was learnt is being lost; under fp16 a few skipped at the start are usual",
+        observation,
+        "steps are too large, and the model is getting worse; under fp16 a few skipped steps at the start are usual",
         "lower --learning_rate to a third, raise --warmup_ratio, or use bf16 or no for "
         "--mixed_precision; --max_grad_norm below 1 tames single bad batches",
     )
 
 
-def learning_nothing(trained: Sequence[Line], validated: Sequence[Line], setting: Setting) -> Diagnosis | None:
-    """Loss as at the start, well after the learning rate has risen."""
-    means = _means(trained)
-    if len(trained) < 3 * LINES or len(validated) < EVALUATIONS or trained[-1]["step"] < 0.2 * setting.updates:
+def learning_nothing(
+    train: Sequence[LogLine], validation: Sequence[LogLine], settings: RunSettings
+) -> Diagnosis | None:
+    """The loss is as at the start, well after the warm-up."""
+    means = _means(train)
+    if len(train) < 3 * N_LINES or len(validation) < N_EVALUATIONS or train[-1]["step"] < 0.2 * settings.max_steps:
         return None
     first, last = means[0], means[-1]
-    if not abs(last - first) <= FLAT * abs(first) or validated[-1]["wer"] < NEARLY_ALL_WRONG:
+    if not abs(last - first) <= FLAT * abs(first) or validation[-1]["wer"] < NEARLY_ALL_WRONG:
         return None
     return Diagnosis(
         "learning nothing",
-        f"training loss {last:.3g} at update {trained[-1]['step']}, {first:.3g} at the start; WER "
-        f"{100 * validated[-1]['wer']:.0f} %",
-        "weights hardly move: too low a learning rate, too much that is frozen, or texts that are not of the audio",
+        f"training loss {last:.3g} at step {train[-1]['step']}, {first:.3g} at the start; WER "
+        f"{100 * validation[-1]['wer']:.0f} %",
+        "weights hardly change: the learning rate is too low, too much is frozen, or texts do not match the audio",
         "see with --dry_run true what is trained and at which rate; raise --learning_rate tenfold; try "
         "--overfit_batch true",
     )
 
 
-def overfitting(trained: Sequence[Line], validated: Sequence[Line], _: Setting) -> Diagnosis | None:
+def overfitting(train: Sequence[LogLine], validation: Sequence[LogLine], _: RunSettings) -> Diagnosis | None:
     """Validation loss rises from evaluation to evaluation while training loss falls."""
-    last = validated[-EVALUATIONS - 1 :]
-    if len(last) <= EVALUATIONS or not all(after["loss"] > before["loss"] for before, after in pairwise(last)):
+    last = validation[-N_EVALUATIONS - 1 :]
+    if len(last) <= N_EVALUATIONS or not all(after["loss"] > before["loss"] for before, after in pairwise(last)):
         return None
-    lowest = min(validated, key=lambda line: line["loss"])
-    before = [line["loss"] for line in trained if line["step"] <= lowest["step"]][-LINES:]
-    now = [line["loss"] for line in trained if line["step"] > lowest["step"]][-LINES:]
+    lowest = min(validation, key=lambda line: line["loss"])
+    before = [line["loss"] for line in train if line["step"] <= lowest["step"]][-N_LINES:]
+    now = [line["loss"] for line in train if line["step"] > lowest["step"]][-N_LINES:]
     if not before or not now or last[-1]["loss"] < RISEN * lowest["loss"] or fmean(now) >= fmean(before):
         return None
-    best = min(validated, key=lambda line: line["wer"])
-    wer = "still falls" if best is validated[-1] else f"was best at update {best['step']}"
+    best = min(validation, key=lambda line: line["wer"])
+    wer = "still falls" if best is validation[-1] else f"was best at step {best['step']}"
     return Diagnosis(
         "overfitting",
-        f"validation loss {last[-1]['loss']:.3g}, up from {lowest['loss']:.3g} at update {lowest['step']}, while "
+        f"validation loss {last[-1]['loss']:.3g}, up from {lowest['loss']:.3g} at step {lowest['step']}, while "
         f"training loss fell from {fmean(before):.3g} to {fmean(now):.3g}; WER {wer}",
-        "the training utterances are learnt by heart; the weights kept are those with the best WER, so nothing is lost "
-        "but time",
-        "stop early with --patience 5; augment (--data.augment), mask or drop out more, lower the learning rate, or "
-        "add speech",
+        "the model memorises the training utterances; the weights that are kept are those with the best WER, so only "
+        "time is lost",
+        "stop early with --early_stopping_patience 5; augment (--data.augment), mask or drop out more, lower the "
+        "learning rate, or add speech",
     )
 
 
-def starved(trained: Sequence[Line], _: Sequence[Line], setting: Setting) -> Diagnosis | None:
-    """The model waits for audio."""
-    share = _mean(trained, "stall_share")
+def starved(train: Sequence[LogLine], _: Sequence[LogLine], settings: RunSettings) -> Diagnosis | None:
+    """The device waits for audio."""
+    share = _mean(train, "stall_share")
     if share is None or share <= STALL_SHARE:
         return None
     return Diagnosis(
         "data starvation",
         f"{100 * share:.0f} % of the time is spent waiting for audio",
-        "decoding is slower than training, so that the device stands still",
-        f"raise --dataloader_num_workers (now {setting.workers}), up to a process for each core; augmentation and "
+        "decoding is slower than training, so that the device is idle",
+        f"raise --dataloader_num_workers (now {settings.workers}), up to a process for each core; augmentation and "
         "denoising cost most, and preparing the corpus once saves both resampling and decoding",
     )
 
 
-def padded(trained: Sequence[Line], _: Sequence[Line], __: Setting) -> Diagnosis | None:
-    """Much of what is computed is padding."""
-    share = _mean(trained, "padding_share")
+def padded(train: Sequence[LogLine], _: Sequence[LogLine], __: RunSettings) -> Diagnosis | None:
+    """Much of the computation is on padding."""
+    share = _mean(train, "padding_share")
     if share is None or share <= PADDING_SHARE:
         return None
     return Diagnosis(
         "padding",
         f"{100 * share:.0f} % of the seconds that are computed are padding",
-        "batches mix short and long utterances, because there are few of a like duration",
-        "lower --data.max_batch_seconds, or --data.max_seconds to leave out the few longest; gather corpora of like "
+        "batches mix short and long utterances, because few have similar durations",
+        "lower --data.max_batch_seconds, or --data.max_seconds to reject the few longest; combine corpora of similar "
         "durations",
     )
 
 
-CHECKS: tuple[Callable[[Sequence[Line], Sequence[Line], Setting], Diagnosis | None], ...] = (
+CHECKS: tuple[Callable[[Sequence[LogLine], Sequence[LogLine], RunSettings], Diagnosis | None], ...] = (
     all_blank,
     other_case,
     exploding,
@@ -204,80 +208,82 @@ CHECKS: tuple[Callable[[Sequence[Line], Sequence[Line], Setting], Diagnosis | No
 )
 
 
-def _means(trained: Sequence[Line]) -> list[float]:
-    """Means of loss over LINES lines, one for each line from the LINES-th on; a loss that is not finite is infinite."""
-    losses = [line["loss"] if math.isfinite(line["loss"]) else math.inf for line in trained]
-    return [fmean(losses[end - LINES : end]) for end in range(LINES, len(losses) + 1)]
+def _means(train: Sequence[LogLine]) -> list[float]:
+    """Means of the loss over N_LINES lines, one for each line from the N_LINES-th on; a loss that is not finite counts
+    as infinite.
+    """
+    losses = [line["loss"] if math.isfinite(line["loss"]) else math.inf for line in train]
+    return [fmean(losses[end - N_LINES : end]) for end in range(N_LINES, len(losses) + 1)]
 
 
-def _mean(trained: Sequence[Line], key: str) -> float | None:
-    """Over the last LINES lines, the first one of a run left out; None where there are fewer."""
-    values = [line[key] for line in trained[1:]][-LINES:]
-    return fmean(values) if len(values) == LINES else None
+def _mean(train: Sequence[LogLine], key: str) -> float | None:
+    """Mean of a field over the last N_LINES lines without the first of the run; None if there are fewer."""
+    values = [line[key] for line in train[1:]][-N_LINES:]
+    return fmean(values) if len(values) == N_LINES else None
 
 
 OUTSIDE_SHARE = 0.05  # of utterances
-WINDOW_SECONDS = 30.0  # of a released Whisper
-SHARED_LONG_SHARE, SHARED_SHARE = 0.01, 0.1  # of validation utterances whose sentence was trained on
+WINDOW_SECONDS = 30.0  # of openai-whisper
+SHARED_LONG_SHARE, SHARED_SHARE = 0.01, 0.1  # of validation utterances whose sentence is in the training data
 
 
 def outside_vocabulary(rejects: Sequence[Reject], kept: int) -> Diagnosis | None:
-    """Before the first update: many utterances are set aside for characters that the model has no unit for."""
+    """Many utterances were rejected for characters that the model has no unit for. kept: number of usable ones."""
     outside = [reject for reject in rejects if reject.reason.startswith("characters outside the vocabulary")]
     if len(outside) <= OUTSIDE_SHARE * (len(rejects) + kept):
         return None
     return Diagnosis(
         "vocabulary mismatch",
-        f"{len(outside)} of {len(rejects) + kept} utterances are set aside for characters outside the vocabulary, as "
+        f"{len(outside)} of {len(rejects) + kept} utterances are rejected for characters outside the vocabulary, as "
         f"{outside[0].where}: {outside[0].reason.partition(': ')[2]}",
-        "the model cannot write these, and learns nothing from the utterances",
+        "the model cannot write these characters, and learns nothing from the utterances",
         "choose a --data.profile that writes them otherwise (numbers in words, accents), or --model.vocabulary new",
     )
 
 
 def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
-    """Before the first update: validation (so many utterances) holds what is trained on."""
+    """Validation data is also trained on. utterances: number of those for validation."""
     texts, long = leaks.utterances_with_shared_text, leaks.utterances_with_long_shared_text
-    told = (
-        [f"{len(leaks.files)} of {utterances} validation utterances are themselves trained on"] if leaks.files else []
-    )
+    found = []
+    if leaks.files:
+        found.append(f"{len(leaks.files)} of {utterances} validation utterances are themselves trained on")
     if long > SHARED_LONG_SHARE * utterances or texts > SHARED_SHARE * utterances:
-        told.append(
-            f"{100 * texts / utterances:.0f} % of validation sentences ({texts} of {utterances}) are said in training "
+        found.append(
+            f"{100 * texts / utterances:.0f} % of validation sentences ({texts} of {utterances}) are trained on "
             f"too, {long} of them {LONG_WORDS} words or longer"
         )
     if leaks.utterances_of_shared_speakers:
         names = ", ".join(leaks.speakers[:3]) + (", ..." if len(leaks.speakers) > 3 else "")
-        told.append(f"{len(leaks.speakers)} speaker{'s' * (len(leaks.speakers) > 1)} in both ({names})")
-    if not told:
+        found.append(f"{len(leaks.speakers)} speaker{'s' * (len(leaks.speakers) > 1)} in both ({names})")
+    if not found:
         return None
     return Diagnosis(
         "leak",
-        "; ".join(told),
-        "validation WER then tells how well these sentences and voices are known, not how well new ones are heard",
-        "keep speakers and sentences apart, with a --data.validation of its own; it is harmless only where use will "
-        "bring the same ones",
+        "; ".join(found),
+        "validation WER then measures how well known sentences and voices are recognised, not how well new ones are",
+        "separate speakers and sentences, by a --data.validation of its own; a leak is harmless only if the model will "
+        "be used on the same ones",
     )
 
 
 def short_window(model: ModelConfig) -> Diagnosis | None:
-    """Whisper trained, and validated, in windows that nobody else will give it."""
+    """Whisper is trained and validated in windows shorter than those of openai-whisper."""
     if model.family != "whisper" or model.context_seconds >= WINDOW_SECONDS:
         return None
     return Diagnosis(
         "short window",
         f"--model.context_seconds is {model.context_seconds:g}",
-        f"validation hears windows of {model.context_seconds:g} s too, but openai-whisper gives the checkpoint "
-        f"{WINDOW_SECONDS:g} s, mostly silence: until it has met them its WER there is far worse (the embedded model, "
-        "at that point: 21 instead of 2 %)",
+        f"validation uses windows of {model.context_seconds:g} s too, but openai-whisper gives the model "
+        f"{WINDOW_SECONDS:g} s, mostly silence, on which it was not trained: its WER there is far worse (the embedded "
+        "model, at that point: 21 instead of 2 %)",
         f"end with a short run from this one at --model.context_seconds {WINDOW_SECONDS:g}, as "
         "configs/finetune/demo-whisper-window.yaml does",
     )
 
 
 @dataclass(frozen=True)
-class Start:
-    """Corpora of what is used, labels of all that was found for training, and diagnoses."""
+class DataInspection:
+    """The usable utterances as corpora, normalised texts of all training utterances, and problems of the data."""
 
     train: Corpus
     validation: Corpus
@@ -285,19 +291,25 @@ class Start:
     diagnoses: tuple[Diagnosis, ...]
 
 
-def look_at(
+def inspect_data(
     utterances: Sequence[Utterance],
     validation: Sequence[Utterance],
     labels: Sequence[str],
     rejects: Sequence[Reject],
     profile: Profile,
     model: ModelConfig,
-) -> Start:
-    """utterances: to train on; labels: normalised, of all that was found; rejects: of both corpora."""
-    train, validated = Corpus("training", tuple(utterances), ()), Corpus("validation", tuple(validation), ())
-    found = (
+) -> DataInspection:
+    """Find problems of the data before the first step.
+
+    utterances, validation: the usable ones. labels: normalised texts of all training utterances. rejects: of training
+    and validation corpora.
+    """
+    train_corpus = Corpus("training", tuple(utterances), ())
+    validation_corpus = Corpus("validation", tuple(validation), ())
+    diagnoses = (
         outside_vocabulary(rejects, len(utterances) + len(validation)),
-        leaking(find_leaks(validated, train, profile), len(validation)),
+        leaking(find_leaks(validation_corpus, train_corpus, profile), len(validation)),
         short_window(model),
     )
-    return Start(train, validated, tuple(labels), tuple(diagnosis for diagnosis in found if diagnosis is not None))
+    found = tuple(diagnosis for diagnosis in diagnoses if diagnosis is not None)
+    return DataInspection(train_corpus, validation_corpus, tuple(labels), found)

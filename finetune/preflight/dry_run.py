@@ -1,4 +1,7 @@
-"""`--dry_run true`: what would be trained on what, whether it fits, and how long it would take. Nothing is written."""
+"""`--dry_run true`: what would be trained on what, whether it fits into memory, and how long it would take.
+
+Nothing is written.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetune.config import TrainConfig
-from finetune.data.examples import Examples, Visit
+from finetune.data.examples import ExampleKey, Examples
 from finetune.models.base import Example, Recogniser
 from finetune.preflight.costs import print_costs
-from finetune.preflight.diagnosis import Start
+from finetune.preflight.diagnosis import DataInspection
 from finetune.training.display import print_diagnosis
 from finetune.training.optimisation import make_optimiser
 from finetune.training.run_folder import plain
@@ -25,7 +28,8 @@ from preprocessing.corpus.report import print_report
 from preprocessing.corpus.statistics import find_leaks, summarise
 from preprocessing.text import Profile
 
-STATISTICS_UTTERANCES = 16  # a family that normalises by its corpus needs some to be timed, not all
+STATISTICS_UTTERANCES = 16  # enough to time a family that normalises by statistics of its corpus
+MAX_OUT_OF_VOCABULARY_SHOWN = 12
 
 
 def dry_run(
@@ -35,9 +39,12 @@ def dry_run(
     examples: Examples,
     validation: Examples,
     profile: Profile,
-    start: Start,
+    inspection: DataInspection,
 ) -> None:
-    """Print everything. Raises UserError where one batch cannot be computed, or nothing would be trained."""
+    """Print the report: configuration, corpora, labels, trained parameters, costs, problems of the data.
+
+    Raises UserError if a batch cannot be computed, or nothing would be trained.
+    """
     if accelerator.num_processes > 1:
         raise UsageError("--dry_run true in several processes; expected one: start it without accelerate launch")
     console = Console(highlight=False)
@@ -45,47 +52,47 @@ def dry_run(
     for line in configuration(config):
         console.print(escape(line), soft_wrap=True)
     console.print()
-    print_report(console, summarise(start.train, profile, None), None)
+    print_report(console, summarise(inspection.train, profile, None), None)
     print_report(
-        console, summarise(start.validation, profile, None), find_leaks(start.validation, start.train, profile)
+        console,
+        summarise(inspection.validation, profile, None),
+        find_leaks(inspection.validation, inspection.train, profile),
     )
     console.print("[bold]Labels[/]")
-    for line in label_lines(recogniser, start.labels):
+    for line in label_lines(recogniser, inspection.labels):
         console.print(f"  {escape(line)}", soft_wrap=True)
     console.print()
     console.print("[bold]What is trained[/]")
     console.print(trained_table(recogniser, config))
-    if not any(parameter.requires_grad for parameter in recogniser.module.parameters()):
-        raise InputError(nothing_is_trained())
+    check_trainable(recogniser)
     recogniser.fit_statistics(islice(_first_examples(examples), STATISTICS_UTTERANCES))
     print_costs(console, config, accelerator, recogniser, examples, validation, profile)
-    for diagnosis in start.diagnoses:
+    for diagnosis in inspection.diagnoses:
         print_diagnosis(console, diagnosis)
     console.print("dry run: nothing was trained and nothing written")
 
 
-def nothing_is_trained() -> str:
-    return (
-        "every parameter is frozen, so that nothing would be learnt; expected some that are trained: see "
-        "--model.freeze_feature_encoder, --model.adapters_only and --model.lora_rank"
-    )
+def check_trainable(recogniser: Recogniser) -> None:
+    """Raises InputError if every parameter is frozen."""
+    if not _is_trainable(recogniser):
+        raise InputError(
+            "every parameter is frozen, so that nothing would be learnt; expected some that are trained: see "
+            "--model.freeze_feature_encoder, --model.adapters_only and --model.lora_rank"
+        )
 
 
 def _first_examples(examples: Examples) -> Iterator[Example]:
-    found = (examples[Visit(index)] for index in range(len(examples)))
-    return (example for example in found if isinstance(example, Example))
-
-
-OUTSIDE_SHOWN = 12
+    prepared = (examples[ExampleKey(index)] for index in range(len(examples)))
+    return (example for example in prepared if isinstance(example, Example))
 
 
 def configuration(config: TrainConfig) -> list[str]:
-    """YAML as resolved; `# default: ...` after what is not the default."""
+    """The resolved configuration as lines of YAML; `# default: ...` follows values that are not the default."""
     return list(_yaml(plain(config), plain(TrainConfig(output_dir=config.output_dir)), 0))
 
 
-def _yaml(told: Mapping[str, Any], default: Mapping[str, Any], depth: int) -> Iterator[str]:
-    for key, value in told.items():
+def _yaml(config: Mapping[str, Any], default: Mapping[str, Any], depth: int) -> Iterator[str]:
+    for key, value in config.items():
         if depth == 0 and isinstance(value, Mapping):
             yield f"{key}:"
             yield from _yaml(value, default[key], depth + 1)
@@ -100,24 +107,28 @@ def _inline(value: Any) -> str:
 
 
 def label_lines(recogniser: Recogniser, labels: Sequence[str]) -> list[str]:
-    """The units, what of the labels they cannot write with counts, and labels and their units in all."""
-    outside = recogniser.out_of_vocabulary(labels)
-    most = ", ".join(f"{character!r} {count:,} times" for character, count in outside.most_common(OUTSIDE_SHOWN))
-    more = f" and {len(outside) - OUTSIDE_SHOWN} more" if len(outside) > OUTSIDE_SHOWN else ""
-    told = recogniser.describe_units(labels) or "the family's own units"
+    """The units, the number of labels and characters, and the characters that the units cannot write, with counts."""
+    unknown = recogniser.out_of_vocabulary(labels)
+    most = ", ".join(
+        f"{character!r} {count:,} times" for character, count in unknown.most_common(MAX_OUT_OF_VOCABULARY_SHOWN)
+    )
+    more = (
+        f" and {len(unknown) - MAX_OUT_OF_VOCABULARY_SHOWN} more" if len(unknown) > MAX_OUT_OF_VOCABULARY_SHOWN else ""
+    )
+    units = recogniser.describe_units(labels) or "the family's own units"
     characters = sum(len(label) for label in labels)
     return [
-        told,
+        units,
         f"{len(labels):,} labels, {characters:,} characters, {len(set(''.join(labels)))} of them different",
-        f"outside: {most}{more}" if outside else "outside: nothing",
+        f"outside: {most}{more}" if unknown else "outside: nothing",
     ]
 
 
 def trained_table(recogniser: Recogniser, config: TrainConfig) -> Table:
-    """Parameters by module, trained and frozen, with the learning rates at the peak."""
+    """Numbers of trained and frozen parameters by module, with their peak learning rates."""
     rates = {
         id(parameter): group["lr"]
-        for group in (make_optimiser(recogniser, config).param_groups if _any(recogniser) else ())
+        for group in (make_optimiser(recogniser, config).param_groups if _is_trainable(recogniser) else ())
         for parameter in group["params"]
     }
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -143,7 +154,7 @@ def trained_table(recogniser: Recogniser, config: TrainConfig) -> Table:
 
 
 def module_of(parameter: str) -> str:
-    """The part of a model that a parameter belongs to: modules down to the list that it is in.
+    """The module that a parameter is counted in, down to the list of layers that it is in.
 
     >>> module_of("model.wav2vec2.encoder.layers.3.attention.k_proj.weight")
     'wav2vec2.encoder.layers'
@@ -157,5 +168,5 @@ def module_of(parameter: str) -> str:
     return ".".join(parts[:place][:3]) or parameter.removeprefix("model.")
 
 
-def _any(recogniser: Recogniser) -> bool:
+def _is_trainable(recogniser: Recogniser) -> bool:
     return any(parameter.requires_grad for parameter in recogniser.module.parameters())

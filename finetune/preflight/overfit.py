@@ -1,6 +1,7 @@
-"""`--overfit_batch true`: learn a few utterances by heart. What cannot do that cannot learn more; here is said why.
+"""`--overfit_batch true`: whether a few utterances can be overfitted, and the likeliest reason if they cannot.
 
-Without dropout, masks, augmentation, averages or a falling learning rate, so that only what is wrong is left.
+A setup that cannot overfit four utterances cannot learn a corpus. Dropout, masks, augmentation, averages and the decay
+of the learning rate are off, so that they are not the reason.
 """
 
 import math
@@ -12,25 +13,26 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from finetune.config import TrainConfig
-from finetune.data.examples import Examples, Visit, collate
+from finetune.data.examples import ExampleKey, Examples
+from finetune.data.loading import collate
 from finetune.models.base import Example, Recogniser
 from finetune.preflight.diagnosis import BLANK_RATIO, NEARLY_ALL_WRONG, Diagnosis
-from finetune.preflight.dry_run import nothing_is_trained
+from finetune.preflight.dry_run import check_trainable
 from finetune.training.display import Display, print_diagnosis
 from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.optimisation import make_optimiser, make_schedule
-from finetune.training.step import Stepper, Window
+from finetune.training.step import LogInterval, Stepper
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import Profile
 
-UTTERANCES = 4
-MOST_UPDATES = 500
-EVALUATE_EVERY = 10
-LEARNT_LOSS = 0.05  # per label: the batch is known by heart
+N_UTTERANCES = 4
+MAX_STEPS = 500
+EVAL_STEPS = 10
+OVERFITTED_LOSS = 0.05  # per label
 
 
-def without_chance(config: TrainConfig) -> TrainConfig:
-    """The configuration that overfits: nothing is drawn, hidden or averaged, the learning rate stays at its peak."""
+def overfit_config(config: TrainConfig) -> TrainConfig:
+    """The configuration without randomness and averages, and with the learning rate held at its peak."""
     model = replace(
         config.model,
         dropout=0.0,
@@ -43,7 +45,7 @@ def without_chance(config: TrainConfig) -> TrainConfig:
         config,
         model=model,
         data=replace(config.data, augment=[]),
-        max_steps=min(config.max_steps, MOST_UPDATES),
+        max_steps=min(config.max_steps, MAX_STEPS),
         warmup_ratio=0.05,
         hold_ratio=0.95,
         gradient_accumulation_steps=1,
@@ -55,147 +57,144 @@ def without_chance(config: TrainConfig) -> TrainConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """What overfitting came to: mean losses per label between evaluations, and the last evaluation."""
+class OverfitResult:
+    """How overfitting went.
+
+    losses: per label, means between evaluations. wer, blank_ratio: of the last evaluation. labels_are_lossless: whether
+    labels, decoded, are the references.
+    """
 
     losses: tuple[float, ...]
     wer: float
     blank_ratio: float | None
     learning_rate: float
-    written_alike: bool  # labels, written and read back, are the reference
+    labels_are_lossless: bool
 
 
 def overfit(
     config: TrainConfig, accelerator: Accelerator, recogniser: Recogniser, examples: Examples, profile: Profile
 ) -> None:
-    """Train on the batch and print how it goes. Raises InputError with what is wrong where WER 0 is not reached.
+    """Train on one small batch and print the progress. config: from `overfit_config`.
 
-    config: as `without_chance` makes it.
+    Raises InputError with the likeliest reason if WER 0 is not reached.
     """
     if accelerator.num_processes > 1:
         raise UsageError("--overfit_batch true in several processes; expected one: start it without accelerate launch")
-    if not any(parameter.requires_grad for parameter in recogniser.module.parameters()):
-        raise InputError(nothing_is_trained())
-    batch = small_batch(examples, config.data.max_batch_seconds)
-    found = [batch[Visit(place)] for place in range(len(batch))]
-    ready = [example for example in found if isinstance(example, Example)]
-    for reject in (item for item in found if not isinstance(item, Example)):
+    check_trainable(recogniser)
+    chosen = small_batch(examples, config.data.max_batch_seconds)
+    prepared = [chosen[ExampleKey(index)] for index in range(len(chosen))]
+    for reject in (item for item in prepared if not isinstance(item, Example)):
         raise InputError(f"{reject.where}: {reject.reason}; it is in the batch to overfit")
-    recogniser.fit_statistics(ready)
-    collated = collate(ready)
-    assert collated.batch is not None
-    evaluator = Evaluator(batch, profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
+    recogniser.fit_statistics(example for example in prepared if isinstance(example, Example))
+    loaded = collate(prepared)
+    assert loaded.batch is not None
+    evaluator = Evaluator(chosen, profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
     optimiser = make_optimiser(recogniser, config)
     schedule = make_schedule(optimiser, config)
-    module, prepared = accelerator.prepare(recogniser.module, optimiser)
-    stepper = Stepper(accelerator, recogniser, prepared, schedule, config)
-    on_device = collated.batch.to(accelerator.device)
-    updates = config.max_steps
+    module, wrapped_optimiser = accelerator.prepare(recogniser.module, optimiser)
+    stepper = Stepper(accelerator, recogniser, wrapped_optimiser, schedule, config)
+    batch = loaded.batch.to(accelerator.device)
     losses: list[float] = []
     evaluation: Evaluation | None = None
     module.train()
-    with Display(updates, True) as display:
-        window = Window()
-        for update in range(1, updates + 1):
-            window.add(stepper.update(module, [on_device], lambda _: torch.Generator().manual_seed(0)))
-            display.update(update)
-            if update % EVALUATE_EVERY and update != updates:
+    with Display(config.max_steps, True) as display:
+        interval = LogInterval()
+        for step in range(1, config.max_steps + 1):
+            interval.add(stepper.step(module, [batch], lambda _: torch.Generator().manual_seed(0)))
+            display.show_step(step)
+            if step % EVAL_STEPS and step != config.max_steps:
                 continue
-            values = {"learning_rate": max(float(rate) for rate in schedule.get_last_lr()), **window.values()}
-            display.trained(values)
+            values = {"learning_rate": max(float(rate) for rate in schedule.get_last_lr()), **interval.values()}
+            display.show_training(values)
             losses.append(values["loss"])
             evaluation = evaluator.run(accelerator, module)
-            display.evaluated(update, evaluation)
+            display.show_evaluation(step, evaluation)
             if evaluation.wer == 0.0:
                 break
-            window = Window()
+            interval = LogInterval()
     assert evaluation is not None
     if evaluation.wer == 0.0:
-        print(
-            f"{len(batch)} utterances are known by heart after {update} updates: nothing keeps the model from learning"
-        )
+        print(f"{len(chosen)} utterances are overfitted after {step} steps: nothing keeps the model from learning")
         return
-    attempt = Attempt(
+    result = OverfitResult(
         tuple(losses),
         evaluation.wer,
         evaluation.blank_ratio,
         config.learning_rate,
-        _written_alike(recogniser, batch, profile),
+        _labels_are_lossless(recogniser, chosen, profile),
     )
-    diagnosis = why_not(attempt)
+    diagnosis = explain_failure(result)
     print_diagnosis(Console(highlight=False, soft_wrap=True), diagnosis)
     raise InputError(
-        f"{len(batch)} utterances are not learnt in {updates} updates, WER is {100 * evaluation.wer:.1f} % "
+        f"{len(chosen)} utterances are not learnt in {config.max_steps} steps, WER is {100 * evaluation.wer:.1f} % "
         f"({diagnosis.name}); expected 0: {diagnosis.remedy}"
     )
 
 
 def small_batch(examples: Examples, max_seconds: float) -> Examples:
-    """A few utterances around the median duration, as many as the cap on a batch allows, one at least."""
-    order = sorted(range(len(examples)), key=lambda place: examples.utterances[place].duration)
-    first = max(min(len(order) // 2 - UTTERANCES // 2, len(order) - UTTERANCES), 0)
-    chosen = order[first : first + UTTERANCES]
+    """N_UTTERANCES around the median duration, fewer if they exceed the limit of a batch, at least one."""
+    order = sorted(range(len(examples)), key=lambda index: examples.utterances[index].duration)
+    first = max(min(len(order) // 2 - N_UTTERANCES // 2, len(order) - N_UTTERANCES), 0)
+    chosen = order[first : first + N_UTTERANCES]
     while len(chosen) > 1 and len(chosen) * examples.utterances[chosen[-1]].duration > max_seconds:
         chosen.pop()
     return replace(
         examples,
-        utterances=[examples.utterances[place] for place in chosen],
-        labels=[examples.labels[place] for place in chosen],
+        utterances=[examples.utterances[index] for index in chosen],
+        labels=[examples.labels[index] for index in chosen],
         augment=None,
     )
 
 
-def why_not(attempt: Attempt) -> Diagnosis:
-    """The likeliest reason why the batch was not learnt, from how its loss went."""
-    losses, rate = attempt.losses, attempt.learning_rate
+def explain_failure(result: OverfitResult) -> Diagnosis:
+    """The likeliest reason why the batch was not overfitted, by the course of its loss."""
+    losses, rate = result.losses, result.learning_rate
     first, last, best = losses[0], losses[-1], min(losses)
     tail = losses[-max(len(losses) // 4, 1) :]
-    seen = f"loss {first:.3g} at first, {last:.3g} at last, {best:.3g} at best; WER {100 * attempt.wer:.0f} %"
-    if not all(map(math.isfinite, losses)) or fmean(tail) > max(1.5 * best, LEARNT_LOSS) or last > first:
+    observation = f"loss {first:.3g} at first, {last:.3g} at last, {best:.3g} at best; WER {100 * result.wer:.0f} %"
+    if not all(map(math.isfinite, losses)) or fmean(tail) > max(1.5 * best, OVERFITTED_LOSS) or last > first:
         return Diagnosis(
             "learning rate too high",
-            seen,
+            observation,
             "the loss jumps or climbs instead of falling",
             f"lower --learning_rate ({rate:g}), to a third at first",
         )
-    if last <= LEARNT_LOSS:
-        if not attempt.written_alike:
+    if last <= OVERFITTED_LOSS:
+        if not result.labels_are_lossless:
             return Diagnosis(
                 "vocabulary mismatch",
-                f"{seen}; the labels read back are not the references",
-                "the units lose something of the texts, so that no training can reach them",
+                f"{observation}; the decoded labels are not the references",
+                "the units cannot write some of the texts, so that no training can reach them",
                 "choose another --data.profile, or --model.vocabulary new",
             )
         return Diagnosis(
-            "heard otherwise than trained",
-            seen,
-            "the labels are known by heart, and yet greedy reading makes something else of them",
-            "report this: training and reading should see the same audio and labels",
+            "decoding mismatch",
+            observation,
+            "the loss says that the labels are learnt, but greedy decoding returns others",
+            "report this as a bug: training and decoding should use the same audio and labels",
         )
-    if (attempt.blank_ratio or 0.0) > BLANK_RATIO and attempt.wer >= NEARLY_ALL_WRONG:
+    if (result.blank_ratio or 0.0) > BLANK_RATIO and result.wer >= NEARLY_ALL_WRONG:
         return Diagnosis(
             "all blank",
-            f"{seen}; {100 * (attempt.blank_ratio or 0.0):.0f} % of frames are blank",
-            "CTC has learnt that most frames are blank and no letters yet",
-            f"raise --learning_rate ({rate:g}) to its triple, or --max_steps; check that the "
-            "texts belong to the audio",
+            f"{observation}; {100 * (result.blank_ratio or 0.0):.0f} % of frames are blank",
+            "CTC has learnt that most frames are blank, but no letters yet",
+            f"raise --learning_rate ({rate:g}) to its triple, or --max_steps; check that the texts belong to the audio",
         )
     if last > 0.9 * first:
         return Diagnosis(
             "learning rate too low",
-            seen,
-            "the weights hardly move, or too few of them are trained",
+            observation,
+            "the weights hardly change, or too few of them are trained",
             f"raise --learning_rate ({rate:g}) tenfold; see with --dry_run true what is frozen",
         )
     return Diagnosis(
         "not there yet",
-        seen,
-        "the loss falls, too slowly for so many updates",
-        f"raise --learning_rate ({rate:g}) to its double or triple, or --max_steps (at most "
-        f"{MOST_UPDATES} are made)",
+        observation,
+        "the loss falls, but too slowly for this number of steps",
+        f"raise --learning_rate ({rate:g}) to its double or triple, or --max_steps (at most {MAX_STEPS} are made)",
     )
 
 
-def _written_alike(recogniser: Recogniser, batch: Examples, profile: Profile) -> bool:
-    """Whether the units write every text of the batch without loss; families that cannot tell count as alike."""
-    return not recogniser.out_of_vocabulary([profile(utterance.text) for utterance in batch.utterances])
+def _labels_are_lossless(recogniser: Recogniser, examples: Examples, profile: Profile) -> bool:
+    """Whether the units can write every text; true for families without units of their own."""
+    return not recogniser.out_of_vocabulary([profile(utterance.text) for utterance in examples.utterances])

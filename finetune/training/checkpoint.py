@@ -34,7 +34,7 @@ class Progress:
     first; fingerprint: of corpus, units and batch settings, as a run with another one is not resumed.
     """
 
-    update: int = 0
+    step: int = 0
     batches: int = 0
     audio_seconds: float = 0.0
     ranking: tuple[tuple[float, float, int], ...] = ()
@@ -54,11 +54,11 @@ class States:
 def save(
     folder: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None = None
 ) -> Path:
-    """Write folder/update-NNNNNNNN and delete all but the last KEPT. Returns the new checkpoint.
+    """Write folder/step-NNNNNNNN and delete all but the last KEPT. Returns the new checkpoint.
 
     Raises InputError if it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
     """
-    target = folder / f"update-{progress.update:08d}"
+    target = folder / f"step-{progress.step:08d}"
     beside = folder / f"{target.name}.partial"
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -132,7 +132,7 @@ def restore(
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("update-*") if not path.name.endswith(".partial"))
+    return sorted(path for path in folder.glob("step-*") if not path.name.endswith(".partial"))
 
 
 def random_states() -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What a run shows on the terminal: a bar with loss, speed and time left, and a few lines for each evaluation.
+"""Training on the terminal: a progress bar with loss, speed and remaining time, and a few lines for each evaluation.
 
-Where the output is no terminal, the bar is left out and the lines remain. Nothing is wider than the terminal.
+If the output is no terminal, the bar is left out and the lines remain. Nothing is wider than the terminal.
 """
 
 import textwrap
@@ -17,16 +17,16 @@ from finetune.metrics.word_alignment import MISSING_WORD, WordPair, align, colum
 from finetune.preflight.diagnosis import Diagnosis
 from finetune.training.evaluation import Evaluation
 
-ROWS_SHOWN = 2  # of a long sample
-WIDEST = 120
+MAX_SAMPLE_ROWS = 2
+MAX_WIDTH = 120
 
 
 class Display:
-    """A context manager; silent on all processes but the first."""
+    """A context manager that shows a run's progress. shown: false in all processes but the main one."""
 
-    def __init__(self, updates: int, shown: bool, console: Console | None = None) -> None:
+    def __init__(self, max_steps: int, shown: bool, console: Console | None = None) -> None:
         self._console = console or Console(quiet=not shown, highlight=False, soft_wrap=True)
-        self._updates = updates
+        self._max_steps = max_steps
         self._bar = _Bar(
             TextColumn("training"),
             BarColumn(bar_width=None),
@@ -39,8 +39,8 @@ class Display:
             expand=True,
             disable=not (shown and self._console.is_terminal),
         )
-        self._task = self._bar.add_task("training", total=updates, state="")
-        self._last: Mapping[str, float] | None = None
+        self._task = self._bar.add_task("training", total=max_steps, state="")
+        self._last_values: Mapping[str, float] | None = None
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -51,46 +51,48 @@ class Display:
     ) -> None:
         self._bar.stop()
 
-    def update(self, done: int) -> None:
-        self._bar.update(self._task, completed=done)
+    def show_step(self, step: int) -> None:
+        """Move the bar to a step."""
+        self._bar.update(self._task, completed=step)
 
-    def trained(self, values: Mapping[str, float]) -> None:
-        """values: of a line of the log, by its names."""
-        self._last = values
-        self._bar.below = Text(_how_it_goes(values), style="dim")
+    def show_training(self, values: Mapping[str, float]) -> None:
+        """Show the fields of a line of kind "train" in the log at the bar."""
+        self._last_values = values
+        self._bar.below = Text(_figures(values), style="dim")
         self._bar.update(self._task, state=f"loss {values['loss']:.3f}")
 
-    def evaluated(self, update: int, evaluation: Evaluation, name: str = "validation") -> None:
-        """A line of figures and the samples; a set that is not the main one by its name."""
+    def show_evaluation(self, step: int, evaluation: Evaluation, name: str = "validation") -> None:
+        """Print the figures of an evaluation, those of the last training line, and samples. name: of the set."""
         blank = "" if evaluation.blank_ratio is None else f"  blank {100 * evaluation.blank_ratio:.0f} %"
-        head = f"update {update}/{self._updates}"
         self._console.print(
-            f"{head}  [bold]WER {100 * evaluation.wer:.1f} %[/]  CER {100 * evaluation.cer:.1f} %  "
-            f"{name} loss {evaluation.loss:.3f}{blank}"
+            f"step {step}/{self._max_steps}  {_rates(evaluation)}  {name} loss {evaluation.loss:.3f}{blank}"
         )
-        if self._last is not None:
-            self._console.print(f"  training loss {self._last['loss']:.3f}  {_how_it_goes(self._last)}", style="dim")
-        for transcript in evaluation.shown:
-            self._sample(transcript.reference, transcript.hypothesis)
+        if self._last_values is not None:
+            figures = f"  training loss {self._last_values['loss']:.3f}  {_figures(self._last_values)}"
+            self._console.print(figures, style="dim")
+        for transcript in evaluation.samples:
+            self._show_sample(transcript.reference, transcript.hypothesis)
 
-    def averaged(self, count: int, evaluation: Evaluation, better: bool) -> None:
-        kept = "kept, as it is better" if better else "not kept: the best alone is as good"
-        rates = f"[bold]WER {100 * evaluation.wer:.1f} %[/]  CER {100 * evaluation.cer:.1f} %"
-        self._console.print(f"mean of the {count} best  {rates}  {kept}")
+    def show_average(self, count: int, evaluation: Evaluation, better: bool) -> None:
+        """Print the evaluation of the mean of the `count` best weights, and whether it is kept."""
+        kept = "kept, as it is better" if better else "not kept: the best weights alone are as good"
+        self._console.print(f"mean of the {count} best  {_rates(evaluation)}  {kept}")
 
-    def diagnosed(self, diagnosis: Diagnosis) -> None:
+    def show_diagnosis(self, diagnosis: Diagnosis) -> None:
+        """Print a diagnosis."""
         print_diagnosis(self._console, diagnosis)
 
-    def _sample(self, said: str, heard: str) -> None:
-        rows = wrap_pairs(align(said, heard).pairs, min(self._console.width, WIDEST) - 8)
-        for number, row in enumerate(rows[:ROWS_SHOWN]):
-            more = " …" if number == ROWS_SHOWN - 1 and len(rows) > ROWS_SHOWN else ""
-            self._console.print(f"  said  {escape(_line(row))}{more}", style="dim")
-            text = Text("  heard ")
+    def _show_sample(self, reference: str, hypothesis: str) -> None:
+        """Reference and hypothesis word under word, wrong words in red."""
+        rows = wrap_pairs(align(reference, hypothesis).pairs, min(self._console.width, MAX_WIDTH) - 8)
+        for number, row in enumerate(rows[:MAX_SAMPLE_ROWS]):
+            more = " …" if number == MAX_SAMPLE_ROWS - 1 and len(rows) > MAX_SAMPLE_ROWS else ""
+            self._console.print(f"  ref   {escape(_reference_line(row))}{more}", style="dim")
+            text = Text("  hyp   ")
             for place, (reference_word, hypothesis_word) in enumerate(row):
-                shown = hypothesis_word or MISSING_WORD
-                text.append(shown, style="" if reference_word == hypothesis_word else "red")
-                text.append(" " * (column_width(row[place]) - len(shown) + 1) if place < len(row) - 1 else "")
+                word = hypothesis_word or MISSING_WORD
+                text.append(word, style="" if reference_word == hypothesis_word else "red")
+                text.append(" " * (column_width(row[place]) - len(word) + 1) if place < len(row) - 1 else "")
             self._console.print(text)
 
 
@@ -106,9 +108,13 @@ class _Bar(Progress):
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
-    """Name and what was seen, then what it means and what to do, each indented under its name."""
-    width = min(console.width, WIDEST)
-    parts = ((f"! {diagnosis.name}: ", diagnosis.seen), ("  means ", diagnosis.means), ("  do    ", diagnosis.remedy))
+    """Print name and observation, then meaning and remedy, each indented under the name."""
+    width = min(console.width, MAX_WIDTH)
+    parts = (
+        (f"! {diagnosis.name}: ", diagnosis.observation),
+        ("  means ", diagnosis.meaning),
+        ("  do    ", diagnosis.remedy),
+    )
     for number, (label, text) in enumerate(parts):
         wrapped = textwrap.TextWrapper(
             width, initial_indent=label, subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False
@@ -116,9 +122,13 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         console.print(Text(wrapped.fill(text), style="" if number else "bold yellow"))
 
 
-def _how_it_goes(values: Mapping[str, float]) -> str:
-    """A line of the log in as few words as 80 columns hold; audio 61× is 61 seconds of it a second."""
-    skipped = f"  skipped {values['skipped_updates']:.0f}" if values.get("skipped_updates") else ""
+def _rates(evaluation: Evaluation) -> str:
+    return f"[bold]WER {100 * evaluation.wer:.1f} %[/]  CER {100 * evaluation.cer:.1f} %"
+
+
+def _figures(values: Mapping[str, float]) -> str:
+    """A training line of the log in at most 80 columns; audio 61× is 61 seconds of audio per second."""
+    skipped = f"  skipped {values['skipped_steps']:.0f}" if values.get("skipped_steps") else ""
     return (
         f"lr {values['learning_rate']:.1e}  grad {values['grad_norm']:.2g}  "
         f"audio {values['audio_seconds_per_second']:.0f}×  padding {100 * values['padding_share']:.0f} %  "
@@ -126,6 +136,6 @@ def _how_it_goes(values: Mapping[str, float]) -> str:
     )
 
 
-def _line(row: Sequence[WordPair]) -> str:
+def _reference_line(row: Sequence[WordPair]) -> str:
     """The reference words of a row, each as wide as its column."""
     return " ".join((pair[0] or MISSING_WORD).ljust(column_width(pair)) for pair in row).rstrip()

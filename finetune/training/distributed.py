@@ -1,14 +1,16 @@
-"""Where a run's weights and optimiser states lie: whole in every process, or in shards over them (FSDP 2).
+"""Several processes: what they sum up before each step, and weights that are replicated (DDP) or sharded (FSDP 2).
 
-What is evaluated, saved and published is whole in both cases, and so is a checkpoint: one written by eight processes is
-resumed by four. Sharding itself is accelerate's; which layers are gathered one by one is said here.
+Evaluation, checkpoints and saved models always have complete weights, so that a checkpoint written by eight processes
+is resumed by four. Sharding itself is accelerate's.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import nn
@@ -20,99 +22,145 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from finetune.config import TrainConfig
+from finetune.models.base import Batch, Recogniser
 from preprocessing.cli.errors import UsageError
 
 
-class Whole:
-    """Every process holds everything."""
+@dataclass(frozen=True, slots=True)
+class StepTotals:
+    """What all processes together have for a step.
+
+    new_rejects: rejects that they have not shared yet; interrupted: processes that were asked to stop.
+    """
+
+    batches: int
+    labels: int
+    audio_seconds: float
+    padded_seconds: float
+    new_rejects: int
+    interrupted: int
+
+
+def step_totals(
+    accelerator: Accelerator,
+    recogniser: Recogniser,
+    batches: Sequence[Batch],
+    *,
+    new_rejects: int = 0,
+    interrupted: bool = False,
+) -> StepTotals:
+    """The totals of a step over all processes, in one reduction. All processes call it with their own values."""
+    labels = sum(recogniser.count_labels(batch) for batch in batches)
+    audio = sum(batch.seconds[0] for batch in batches)
+    padded = sum(batch.seconds[1] for batch in batches)
+    own = StepTotals(len(batches), labels, audio, padded, new_rejects, int(interrupted))
+    n_batches, n_labels, audio, padded, n_rejects, n_interrupted = sum_over_processes(accelerator, astuple(own))
+    return StepTotals(round(n_batches), round(n_labels), audio, padded, round(n_rejects), round(n_interrupted))
+
+
+def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> list[float]:
+    """Each value summed over all processes, in float64. All processes call it, with as many values."""
+    if accelerator.num_processes == 1:
+        return [float(value) for value in values]
+    own = torch.tensor(values, dtype=torch.float64, device=accelerator.device)
+    sums: list[float] = accelerator.reduce(own, reduction="sum").tolist()
+    return sums
+
+
+class Replicated:
+    """Every process has all weights and optimiser states (one process, or DDP)."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
 
     def prepare(self, module: nn.Module, optimiser: Any) -> tuple[nn.Module, Any]:
-        """As accelerate wraps the two."""
+        """Both as accelerate wraps them."""
         module, optimiser = self._accelerator.prepare(module, optimiser)
         return module, optimiser
 
     @contextmanager
-    def whole(self, module: nn.Module) -> Iterator[nn.Module]:
-        """The prepared module's weights in one that each process computes with by itself. All processes call it."""
+    def gathered(self, module: nn.Module) -> Iterator[nn.Module]:
+        """A module with the complete weights of the prepared `module`, with which each process can compute alone.
+
+        All processes call it.
+        """
         yield module
 
     def optimiser_state(self, _: nn.Module, optimiser: Any) -> Mapping[str, Any]:
-        """Of all processes together, in the main one. All processes call it."""
+        """The complete state dict of the optimiser, in the main process. All processes call it."""
         state: Mapping[str, Any] = optimiser.state_dict()
         return state
 
-    def restore(self, optimiser: Any, state: Mapping[str, Any]) -> None:
-        """Put back what `optimiser_state` gave, before `prepare`. Raises ValueError where it does not fit."""
+    def restore_optimiser(self, optimiser: Any, state: Mapping[str, Any]) -> None:
+        """Load what `optimiser_state` returned; call it before `prepare`. Raises ValueError if it does not fit."""
         optimiser.load_state_dict(state)
 
 
-class Sharded(Whole):
-    """Every process holds a part of weights, gradients and optimiser states."""
+class Sharded(Replicated):
+    """Every process has a shard of weights, gradients and optimiser states (FSDP 2)."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         super().__init__(accelerator)
-        self._copy: nn.Module | None = None
-        self._restored: Mapping[str, Any] | None = None
+        self._complete: nn.Module | None = None
+        self._state_to_restore: Mapping[str, Any] | None = None
 
     def prepare(self, module: nn.Module, optimiser: Any) -> tuple[nn.Module, Any]:
-        self._copy = copy.deepcopy(module)  # on the CPU; a plain one, whatever becomes of the other
-        self._accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = layer_classes(module)
+        self._complete = copy.deepcopy(module)  # on the CPU, not wrapped
+        self._accelerator.state.fsdp_plugin.transformer_cls_names_to_wrap = attention_layer_classes(module)
         module, optimiser = super().prepare(module, optimiser)
-        if self._restored is not None:
+        if self._state_to_restore is not None:
             options = StateDictOptions(full_state_dict=True)
-            set_optimizer_state_dict(module, optimiser.optimizer, dict(self._restored), options=options)
-            self._restored = None
+            set_optimizer_state_dict(module, optimiser.optimizer, dict(self._state_to_restore), options=options)
+            self._state_to_restore = None
         return module, optimiser
 
     @contextmanager
-    def whole(self, module: nn.Module) -> Iterator[nn.Module]:
-        assert self._copy is not None
+    def gathered(self, module: nn.Module) -> Iterator[nn.Module]:
+        assert self._complete is not None
         state = get_model_state_dict(module, options=StateDictOptions(full_state_dict=True))
-        self._copy.to(self._accelerator.device).load_state_dict(state)
+        self._complete.to(self._accelerator.device).load_state_dict(state)
         del state
-        yield self._copy
-        self._copy.to("cpu")
+        yield self._complete
+        self._complete.to("cpu")
 
     def optimiser_state(self, module: nn.Module, optimiser: Any) -> Mapping[str, Any]:
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         return get_optimizer_state_dict(module, optimiser.optimizer, options=options)
 
-    def restore(self, optimiser: Any, state: Mapping[str, Any]) -> None:
+    def restore_optimiser(self, optimiser: Any, state: Mapping[str, Any]) -> None:
         if not all(isinstance(key, str) for key in state["state"]):
             raise ValueError("its optimiser was not sharded: resume it with the accelerate configuration of the run")
-        self._restored = state
+        self._state_to_restore = state
 
 
-def layer_classes(module: nn.Module) -> list[str]:
-    """Names of the classes of the repeated layers that hold attention: each such layer is gathered when it is computed.
-
-    >>> layer_classes(nn.ModuleList([nn.TransformerEncoderLayer(4, 2), nn.Linear(4, 4)]))
-    ['TransformerEncoderLayer']
-    """
-    lists = (found for found in module.modules() if isinstance(found, nn.ModuleList))
-    return sorted({type(layer).__name__ for layers in lists for layer in layers if _holds_attention(layer)})
-
-
-def _holds_attention(layer: nn.Module) -> bool:
-    return any("att" in name for name, _ in layer.named_children())
-
-
-def placement(accelerator: Accelerator) -> Whole:
-    """As the accelerate configuration of this run has it."""
-    return Sharded(accelerator) if is_sharded(accelerator) else Whole(accelerator)
+def weight_distribution(accelerator: Accelerator) -> Replicated:
+    """Replicated or Sharded, as accelerate is configured."""
+    return Sharded(accelerator) if is_sharded(accelerator) else Replicated(accelerator)
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether accelerate is configured for FSDP."""
     return bool(accelerator.distributed_type == DistributedType.FSDP)
 
 
-def check_launch(environment: Mapping[str, str], *, on_cpu: bool) -> None:
-    """Raises UsageError where accelerate was launched with what this project cannot run, before it is begun.
+def attention_layer_classes(module: nn.Module) -> list[str]:
+    """Names of the classes of the repeated layers with attention, which FSDP gathers one by one.
 
-    environment: variables of this process, by which `accelerate launch` tells what its configuration file says.
+    >>> attention_layer_classes(nn.ModuleList([nn.TransformerEncoderLayer(4, 2), nn.Linear(4, 4)]))
+    ['TransformerEncoderLayer']
+    """
+    lists = (part for part in module.modules() if isinstance(part, nn.ModuleList))
+    return sorted({type(layer).__name__ for layers in lists for layer in layers if _has_attention(layer)})
+
+
+def _has_attention(layer: nn.Module) -> bool:
+    return any("att" in name for name, _ in layer.named_children())
+
+
+def check_launch(environment: Mapping[str, str], *, on_cpu: bool) -> None:
+    """Raises UsageError if `accelerate launch` was configured for what this project does not support.
+
+    environment: variables of this process, in which `accelerate launch` passes its configuration on.
     """
     if environment.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         raise UsageError(
@@ -121,26 +169,26 @@ def check_launch(environment: Mapping[str, str], *, on_cpu: bool) -> None:
         )
     if on_cpu and environment.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
         raise UsageError(
-            "accelerate is configured for FSDP, which it has for GPUs alone, and there is none; expected DDP or one "
+            "accelerate is configured for FSDP, which it supports on GPUs only, and there is none; expected DDP or one "
             "process: launch with configs/accelerate/cpu.yaml or cpu-2.yaml"
         )
 
 
-def check_placement(accelerator: Accelerator, config: TrainConfig) -> None:
-    """Raises UsageError naming the first key that shards do not go with, before any model is loaded."""
+def check_sharding(accelerator: Accelerator, config: TrainConfig) -> None:
+    """Raises UsageError naming the first option that does not work with sharding, if the model is sharded."""
     if not is_sharded(accelerator):
         return
     if not accelerator.is_fsdp2:
         raise UsageError("accelerate's fsdp_version is 1; expected 2: see configs/accelerate/fsdp.yaml")
-    refused = [
+    unsupported = [
         ("--ema_decay", config.ema_decay, "0", config.ema_decay > 0),
         ("--average_best", config.average_best, "1", config.average_best > 1),
         ("--torch_compile", config.torch_compile, "false", config.torch_compile),
         ("--model.family", config.model.family, "wav2vec2 or whisper", config.model.family == "lstm"),
     ]
-    for flag, value, expected, wrong in refused:
-        if wrong:
+    for flag, value, expected, is_set in unsupported:
+        if is_set:
             raise UsageError(
                 f"{flag} is {value}, and the model is sharded (FSDP); expected {expected} with it: leave it out, or "
-                "launch with configs/accelerate/ddp.yaml, which keeps a whole model on each GPU"
+                "launch with configs/accelerate/ddp.yaml, which keeps a complete model on each GPU"
             )

@@ -1,4 +1,4 @@
-"""WER, CER, loss and blank ratio of a recogniser over a validation corpus, every utterance exactly once."""
+"""WER, CER, loss and blank ratio of a recogniser over an evaluation set, with every utterance counted exactly once."""
 
 import json
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
-from finetune.data.examples import Collated, Examples, Visit
-from finetune.data.loading import load_batches
+from finetune.data.examples import ExampleKey, Examples
+from finetune.data.loading import LoadedBatch, load_batches
 from finetune.metrics.error_rates import ErrorRates
 from finetune.models.base import Recogniser
 from preprocessing.batching import DurationBatches
 from preprocessing.text import Profile
 
-SAMPLES_SHOWN = 3
+N_SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was heard in one validation utterance; texts are normalised."""
+    """An utterance's reference and hypothesis, both normalised. blank_ratio: share of its frames that are blank."""
 
     id: str
     reference: str
@@ -33,7 +33,11 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """`loss` is summed over labels and divided by their number; `blank_ratio` is the mean over utterances."""
+    """Figures over an evaluation set.
+
+    loss: per label. wer, cer: as fractions. substitutions, deletions, insertions: of words. blank_ratio: mean over
+    utterances, None for models without CTC. transcripts: of every utterance, by id.
+    """
 
     loss: float
     wer: float
@@ -45,14 +49,14 @@ class Evaluation:
     transcripts: tuple[Transcript, ...]
 
     @property
-    def shown(self) -> tuple[Transcript, ...]:
-        """The few that a log has room for, the same utterances at every evaluation."""
-        step = max(len(self.transcripts) // SAMPLES_SHOWN, 1)
-        return self.transcripts[::step][:SAMPLES_SHOWN]
+    def samples(self) -> tuple[Transcript, ...]:
+        """N_SAMPLES transcripts, of the same utterances at every evaluation."""
+        stride = max(len(self.transcripts) // N_SAMPLES, 1)
+        return self.transcripts[::stride][:N_SAMPLES]
 
 
 class Evaluator:
-    """Holds a validation corpus and what it should read; `run` measures a model on it."""
+    """Evaluates models on one evaluation set."""
 
     def __init__(
         self,
@@ -73,46 +77,50 @@ class Evaluator:
         self._batches = DurationBatches(durations, max_seconds=max_batch_seconds).in_order()
 
     def run(self, accelerator: Accelerator, module: nn.Module) -> Evaluation:
-        """Measure `module`, sharing batches out over processes; every process gets the same Evaluation."""
+        """Evaluate `module`, each process on its share of the batches; all processes get the same Evaluation.
+
+        An utterance that cannot be decoded counts with an empty hypothesis.
+        """
         module.eval()
-        heard: list[Transcript] = []
-        sums: list[tuple[float, int]] = []
-        mine = self._batches[accelerator.process_index :: accelerator.num_processes]
-        visits = ([Visit(index) for index in indices] for indices in mine)
-        for collated in load_batches(self._examples, visits, accelerator.device, workers=self._workers):
-            transcripts, loss, n_labels = self._batch(accelerator, module, collated)
-            heard += transcripts
-            sums.append((loss, n_labels))
+        transcripts: list[Transcript] = []
+        losses: list[tuple[float, int]] = []
+        own_batches = self._batches[accelerator.process_index :: accelerator.num_processes]
+        keys = ([ExampleKey(index) for index in indices] for indices in own_batches)
+        for loaded in load_batches(self._examples, keys, accelerator.device, workers=self._workers):
+            of_batch, loss, n_labels = self._evaluate_batch(accelerator, module, loaded)
+            transcripts += of_batch
+            losses.append((loss, n_labels))
         module.train()
-        heard = sorted(gather_object(heard), key=lambda transcript: transcript.id)
-        sums = gather_object(sums)
+        transcripts = sorted(gather_object(transcripts), key=lambda transcript: transcript.id)
+        losses = gather_object(losses)
         rates = ErrorRates().compute(
-            predictions=[transcript.hypothesis for transcript in heard],
-            references=[transcript.reference for transcript in heard],
+            predictions=[transcript.hypothesis for transcript in transcripts],
+            references=[transcript.reference for transcript in transcripts],
         )
-        blanks = [transcript.blank_ratio for transcript in heard if transcript.blank_ratio is not None]
         rates.pop("words")
+        blanks = [transcript.blank_ratio for transcript in transcripts if transcript.blank_ratio is not None]
         return Evaluation(
-            loss=sum(loss for loss, _ in sums) / max(sum(n for _, n in sums), 1),
+            loss=sum(loss for loss, _ in losses) / max(sum(n for _, n in losses), 1),
             blank_ratio=sum(blanks) / len(blanks) if blanks else None,
-            transcripts=tuple(heard),
+            transcripts=tuple(transcripts),
             **rates,
         )
 
-    def _batch(
-        self, accelerator: Accelerator, module: nn.Module, collated: Collated
+    def _evaluate_batch(
+        self, accelerator: Accelerator, module: nn.Module, loaded: LoadedBatch
     ) -> tuple[list[Transcript], float, int]:
-        failed = [self._transcript(reject.where, "") for reject in collated.rejects]
-        if collated.batch is None:
-            return failed, 0.0, 0
-        batch = collated.batch.to(accelerator.device)
+        """Transcripts of a batch and its rejects, the loss summed over labels, and the number of labels."""
+        rejected = [self._transcript(reject.where, "") for reject in loaded.rejects]
+        if loaded.batch is None:
+            return rejected, 0.0, 0
+        batch = loaded.batch.to(accelerator.device)
         with torch.inference_mode(), accelerator.autocast():
             output = self._recogniser.evaluate(module, batch)
-        heard = [
+        transcripts = [
             self._transcript(self._examples.utterances[index].id, hypothesis.text, hypothesis.blank_ratio)
             for index, hypothesis in zip(batch.indices, output.hypotheses, strict=True)
         ]
-        return heard + failed, output.loss, self._recogniser.count_labels(batch)
+        return transcripts + rejected, output.loss, self._recogniser.count_labels(batch)
 
     def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> Transcript:
         reference, speaker = self._references[utterance_id], self._speakers[utterance_id]
@@ -120,5 +128,6 @@ class Evaluator:
 
 
 def write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
+    """Write samples.jsonl, a line for each transcript."""
     lines = (json.dumps(asdict(transcript), ensure_ascii=False) + "\n" for transcript in transcripts)
     path.write_text("".join(lines), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The training loop, over accelerate: batches, updates, evaluations, the log and checkpoints in their order.
+"""The training loop: steps, evaluations, the log and checkpoints in their order.
 
-The data is one endless stream of batches; a run's position in it is one number. How an update is made is in
+The data is one endless stream of batches, and a run's position in it is one number. A single step is in
 `finetune.training.step`.
 """
 
@@ -22,25 +22,27 @@ from torch import Tensor, nn
 
 from finetune.config import TrainConfig
 from finetune.data.corpora import MAIN
-from finetune.data.examples import Collated, TrainingExamples
+from finetune.data.examples import TrainingExamples
 from finetune.data.loading import load_batches
 from finetune.models.base import Batch, Recogniser
 from finetune.preflight import diagnosis
 from finetune.training import checkpoint
-from finetune.training.agreement import Agreed, agree, summed
 from finetune.training.averaging import BestWeights, MovingAverage
 from finetune.training.checkpoint import Progress
 from finetune.training.display import Display
-from finetune.training.distributed import placement
+from finetune.training.distributed import StepTotals, step_totals, sum_over_processes, weight_distribution
 from finetune.training.evaluation import Evaluation, Evaluator, write_transcripts
 from finetune.training.optimisation import make_optimiser, make_schedule
-from finetune.training.run_folder import Record
-from finetune.training.step import Outcome, Stepper, Window
+from finetune.training.run_folder import RunWriter
+from finetune.training.step import LogInterval, Stepper, StepResult
 from preprocessing.augment import generator_from
 
 
-class Loop:
-    """One run: built from its parts, `run` trains until the last update or Ctrl-C, resuming where it can."""
+class TrainingLoop:
+    """Trains one recogniser; `run` goes on from `resume` until the last step, early stopping or Ctrl-C.
+
+    evaluators: by the name of their evaluation set, MAIN among them. fingerprint: the digest of the run's.
+    """
 
     def __init__(
         self,
@@ -49,7 +51,7 @@ class Loop:
         recogniser: Recogniser,
         examples: TrainingExamples,
         evaluators: Mapping[str, Evaluator],
-        record: Record,
+        writer: RunWriter,
         fingerprint: str,
     ) -> None:
         self._config = config
@@ -57,40 +59,40 @@ class Loop:
         self._recogniser = recogniser
         self._examples = examples
         self._evaluators = evaluators
-        self._record = record
+        self._writer = writer
         self._progress = Progress(fingerprint=fingerprint)
         self._optimiser: Any = make_optimiser(recogniser, config)
         self._schedule = make_schedule(self._optimiser, config)
-        self._placement = placement(accelerator)
+        self._weights = weight_distribution(accelerator)
         self._average: MovingAverage | None = None
-        self._best = BestWeights(record.folder / "checkpoints" / "best")
+        self._best = BestWeights(writer.folder / "checkpoints" / "best")
         self._restored_average: dict[str, Tensor] | None = None
         self._interrupted = False  # this process was asked to stop
-        self._stopped = False  # one of them was, and all of them know
+        self._stopped = False  # a process was asked to stop, and all processes know
 
     def resume(self, folder: Path) -> Progress:
-        """Restore the state of a checkpoint folder; returns how far it is."""
+        """Restore the state of a checkpoint. Returns how far it is."""
         progress = checkpoint.read_progress(folder)
         self._restored_average = checkpoint.restore(
             folder,
             self._recogniser.module,
             self._schedule,
-            lambda state: self._placement.restore(self._optimiser, state),
+            lambda state: self._weights.restore_optimiser(self._optimiser, state),
             self._accelerator.process_index,
         )
         self._progress = progress
         return progress
 
     def run(self) -> bool:
-        """Train. Returns False when Ctrl-C ended it early, its state saved."""
-        module, self._optimiser = self._placement.prepare(self._recogniser.module, self._optimiser)
+        """Train. Returns False if Ctrl-C ended it early, with its state saved."""
+        module, self._optimiser = self._weights.prepare(self._recogniser.module, self._optimiser)
         module.train()
         if self._config.ema_decay > 0:
             self._average = MovingAverage(self._recogniser.module, self._config.ema_decay)
             if self._restored_average is not None:
                 self._average.load_state_dict(self._restored_average)
         with Display(self._config.max_steps, self._accelerator.is_main_process) as display:
-            if self._progress.update == 0:
+            if self._progress.step == 0:
                 self._evaluate(module, display)
             with self._catch_interrupt():
                 self._train(module, display)
@@ -98,131 +100,121 @@ class Loop:
                 self._average_best(module, display)
         return not self._stopped
 
-    def _finished(self) -> bool:
-        """Whether every update is made, or the last evaluations brought nothing."""
-        patience = self._config.early_stopping_patience
-        since_best = self._progress.evaluations_since_best
-        stopped = patience is not None and since_best >= patience
-        return stopped or self._progress.update >= self._config.max_steps
-
     def _train(self, module: nn.Module, display: Display) -> None:
-        updates = self._batches()
-        stepper = Stepper(
-            self._accelerator, self._recogniser, self._optimiser, self._schedule, self._config
-        )
-        window = Window()
-        display.update(self._progress.update)
-        while not self._finished():
-            waiting = time.perf_counter()
-            batches = [] if self._interrupted else next(updates)
-            window.stalled += time.perf_counter() - waiting
-            agreed = self._agree(batches)
-            if agreed.interrupted:
+        """Make steps until the run is finished or stopped."""
+        batches_of_steps = self._own_batches()
+        stepper = Stepper(self._accelerator, self._recogniser, self._optimiser, self._schedule, self._config)
+        interval = LogInterval()
+        display.show_step(self._progress.step)
+        while not self._is_finished():
+            began = time.perf_counter()
+            batches = [] if self._interrupted else next(batches_of_steps)
+            interval.waiting += time.perf_counter() - began
+            totals = self._share_totals(batches)
+            if totals.interrupted:
                 break
-            self._recogniser.train_head_only(self._progress.update < self._config.head_only_steps)
-            outcome = stepper.update(module, batches, self._generator, agreed)
-            if self._average is not None and agreed.batches and not outcome.skipped:
+            self._recogniser.train_head_only(self._progress.step < self._config.head_only_steps)
+            result = stepper.step(module, batches, self._mask_generator, totals)
+            if self._average is not None and totals.batches and not result.skipped:
                 self._average.update()
-            self._count(outcome)
-            window.add(outcome)
-            done = self._progress.update
-            display.update(done)
-            if done % self._config.logging_steps == 0:
-                self._log(window, display)
-                window = Window()
-            if done % self._config.eval_steps == 0 or done == self._config.max_steps:
-                paused = time.perf_counter()
+            self._count(result)
+            interval.add(result)
+            step = self._progress.step
+            display.show_step(step)
+            if step % self._config.logging_steps == 0:
+                self._log_training(interval, display)
+                interval = LogInterval()
+            if step % self._config.eval_steps == 0 or step == self._config.max_steps:
+                began = time.perf_counter()
                 self._evaluate(module, display)
-                self._save(module)
-                window.paused += time.perf_counter() - paused
-        self._stopped = self._agree([]).interrupted > 0
+                self._save_checkpoint(module)
+                interval.paused += time.perf_counter() - began
+        self._stopped = self._share_totals([]).interrupted > 0
         if self._stopped:
-            self._save(module)
+            self._save_checkpoint(module)
 
-    def _agree(self, batches: Sequence[Batch]) -> Agreed:
-        """What all processes together have for the next update; what they set aside since the last one is shared."""
-        noted, asked = self._record.rejects.noted, self._interrupted
-        agreed = agree(self._accelerator, self._recogniser, batches, noted=noted, interrupted=asked)
-        if agreed.noted:
-            self._record.rejects.share(self._accelerator)
-        return agreed
+    def _is_finished(self) -> bool:
+        """Whether all steps are made, or early stopping ends the run."""
+        patience = self._config.early_stopping_patience
+        stopped_early = patience is not None and self._progress.evaluations_since_best >= patience
+        return stopped_early or self._progress.step >= self._config.max_steps
 
-    def _count(self, outcome: Outcome) -> None:
+    def _own_batches(self) -> Iterator[list[Batch]]:
+        """This process's batches of each step from the run's position on, on the device."""
+        config, device = self._config, self._accelerator.device
+        keys = self._examples.batches(config.data.max_batch_seconds, self._progress.batches)
+        own_keys = islice(keys, self._accelerator.process_index, None, self._accelerator.num_processes)
+        workers = config.dataloader_num_workers or 0
+        loaded = load_batches(self._examples, own_keys, device, workers=workers, seed=config.seed)
+        while True:
+            batches = []
+            for item in islice(loaded, config.gradient_accumulation_steps):
+                for reject in item.rejects:
+                    self._writer.rejects.add(reject)
+                if item.batch is not None:
+                    batches.append(item.batch.to(device))
+            yield batches
+
+    def _share_totals(self, batches: Sequence[Batch]) -> StepTotals:
+        """The totals of the next step over all processes, which also share their new rejects."""
+        rejects, interrupted = self._writer.rejects, self._interrupted
+        totals = step_totals(
+            self._accelerator, self._recogniser, batches, new_rejects=rejects.n_pending, interrupted=interrupted
+        )
+        if totals.new_rejects:
+            rejects.gather(self._accelerator)
+        return totals
+
+    def _mask_generator(self, batch_number: int) -> torch.Generator:
+        """A generator that depends on seed, step, process and batch alone, so that a checkpoint need not hold it."""
+        return generator_from(self._config.seed, self._progress.step, self._accelerator.process_index, batch_number)
+
+    def _count(self, result: StepResult) -> None:
+        batches = self._config.gradient_accumulation_steps * self._accelerator.num_processes
         self._progress = replace(
             self._progress,
-            update=self._progress.update + 1,
-            batches=self._progress.batches + self._config.gradient_accumulation_steps * self._accelerator.num_processes,
-            audio_seconds=self._progress.audio_seconds + outcome.audio_seconds,
+            step=self._progress.step + 1,
+            batches=self._progress.batches + batches,
+            audio_seconds=self._progress.audio_seconds + result.audio_seconds,
         )
 
-    def _generator(self, number: int) -> torch.Generator:
-        """For masks: a function of seed, update, process and batch, so that nothing of it needs saving."""
-        return generator_from(self._config.seed, self._progress.update, self._accelerator.process_index, number)
-
-    def _batches(self) -> Iterator[list[Batch]]:
-        """This process's batches of each update from the run's position on, on the device."""
-        data = self._config.data
-        accumulate = self._config.gradient_accumulation_steps
-        stream = self._examples.batches(data.max_batch_seconds, self._progress.batches)
-        mine = islice(stream, self._accelerator.process_index, None, self._accelerator.num_processes)
-        device = self._accelerator.device
-        workers, seed = self._config.dataloader_num_workers or 0, self._config.seed
-        collated = load_batches(self._examples, mine, device, workers=workers, seed=seed)
-        while True:
-            yield [batch.to(device) for batch in self._usable(islice(collated, accumulate))]
-
-    def _usable(self, collated: Iterator[Collated]) -> Iterator[Batch]:
-        for item in collated:
-            for reject in item.rejects:
-                self._record.rejects.note(reject)
-            if item.batch is not None:
-                yield item.batch
-
-    def _log(self, window: Window, display: Display) -> None:
-        (window.loss,) = summed(self._accelerator, [window.loss])
-        values = {"learning_rate": max(float(rate) for rate in self._schedule.get_last_lr()), **window.values()}
-        display.trained(values)
-        self._write("train", values)
-
     def _evaluate(self, module: nn.Module, display: Display) -> None:
+        """Evaluate the weights, or their moving average, on every evaluation set."""
         averaged = self._average.swapped_in() if self._average is not None else contextlib.nullcontext()
-        with averaged, self._placement.whole(module) as whole:
-            self._judge(whole, self._evaluators[MAIN].run(self._accelerator, whole), display)
+        with averaged, self._weights.gathered(module) as gathered:
+            evaluation = self._evaluators[MAIN].run(self._accelerator, gathered)
+            self._report(evaluation, display)
+            self._rank(gathered, evaluation)
             for name in [name for name in self._evaluators if name != MAIN]:
-                evaluation = self._evaluators[name].run(self._accelerator, whole)
-                self._write(f"{MAIN} {name}", _numbers(evaluation))
-                display.evaluated(self._progress.update, evaluation, name)
+                evaluation = self._evaluators[name].run(self._accelerator, gathered)
+                self._log(f"{MAIN} {name}", _figures(evaluation))
+                display.show_evaluation(self._progress.step, evaluation, name)
 
-    def _judge(self, module: nn.Module, evaluation: Evaluation, display: Display) -> None:
-        """Log an evaluation of the module's weights as they are, and keep them where they are the best so far."""
+    def _report(self, evaluation: Evaluation, display: Display) -> None:
+        """Log and show an evaluation of the main set, what the log diagnoses, and the curve."""
         if self._accelerator.is_main_process:
-            shown = [(transcript.reference, transcript.hypothesis) for transcript in evaluation.shown]
-            self._write("validation", _numbers(evaluation), samples=shown)
-            display.evaluated(self._progress.update, evaluation)
+            samples = [(transcript.reference, transcript.hypothesis) for transcript in evaluation.samples]
+            self._log("validation", _figures(evaluation), samples=samples)
+            display.show_evaluation(self._progress.step, evaluation)
             self._diagnose(display)
-            self._record.draw_curve()
-        ranking = sorted([*self._progress.ranking, (evaluation.wer, evaluation.cer, self._progress.update)])
-        better = ranking[0][2] == self._progress.update
-        since = 0 if better else self._progress.evaluations_since_best + 1
+            self._writer.draw_curve()
+
+    def _rank(self, module: nn.Module, evaluation: Evaluation) -> None:
+        """Enter an evaluation of the main set into the ranking, and save the weights if they are the best so far."""
+        step = self._progress.step
+        ranking = sorted([*self._progress.ranking, (evaluation.wer, evaluation.cer, step)])
+        is_best = ranking[0][2] == step
         kept = tuple(ranking[: self._config.average_best])
-        self._progress = replace(self._progress, ranking=kept, evaluations_since_best=since)
+        since_best = 0 if is_best else self._progress.evaluations_since_best + 1
+        self._progress = replace(self._progress, ranking=kept, evaluations_since_best=since_best)
         if self._accelerator.is_main_process:
             if self._config.average_best > 1:
-                self._best.keep(self._accelerator.unwrap_model(module), self._progress.update, kept)
-            if better:
-                self._save_best(module, evaluation)
-
-    def _diagnose(self, display: Display) -> None:
-        """Say and log what the log shows to go wrong, each thing once."""
-        config = self._config
-        setting = diagnosis.Setting(config.max_steps, config.dataloader_num_workers or 0, config.logging_steps)
-        log = self._record.read_log()
-        for found in diagnosis.not_yet_said(log, diagnosis.diagnose(log, setting)):
-            display.diagnosed(found)
-            self._record.log(**diagnosis.as_line(found, self._progress.update))
+                self._best.keep(self._accelerator.unwrap_model(module), step, kept)
+            if is_best:
+                self._save_model(module, evaluation)
 
     def _average_best(self, module: nn.Module, display: Display) -> None:
-        """At the end: the mean of the best evaluations' weights, which takes their place where it is better."""
+        """At the end, evaluate the mean of the best evaluations' weights, and save it if it is better."""
         self._accelerator.wait_for_everyone()
         if len(self._progress.ranking) < 2:
             return
@@ -230,57 +222,75 @@ class Loop:
         evaluation = self._evaluators[MAIN].run(self._accelerator, module)
         better = (evaluation.wer, evaluation.cer) < self._progress.ranking[0][:2]
         if self._accelerator.is_main_process:
-            display.averaged(len(self._progress.ranking), evaluation, better)
-            self._write("average", _numbers(evaluation))
+            display.show_average(len(self._progress.ranking), evaluation, better)
+            self._log("average", _figures(evaluation))
             if better:
-                self._save_best(module, evaluation)
+                self._save_model(module, evaluation)
 
-    def _write(self, kind: str, values: Mapping[str, float | None], **more: Sequence[tuple[str, str]]) -> None:
-        """A line of log.jsonl, and the same to the trackers."""
-        seconds = round(self._progress.audio_seconds, 2)
+    def _diagnose(self, display: Display) -> None:
+        """Show and log each problem that the log reveals, once."""
+        config = self._config
+        settings = diagnosis.RunSettings(config.max_steps, config.dataloader_num_workers or 0, config.logging_steps)
+        log = self._writer.read_log()
+        for problem in diagnosis.not_yet_logged(log, diagnosis.diagnose(log, settings)):
+            display.show_diagnosis(problem)
+            self._writer.log(**diagnosis.log_line(problem, self._progress.step))
+
+    def _log_training(self, interval: LogInterval, display: Display) -> None:
+        """Log and show the steps since the last line."""
+        (interval.loss_sum,) = sum_over_processes(self._accelerator, [interval.loss_sum])
+        learning_rate = max(float(rate) for rate in self._schedule.get_last_lr())
+        values = {"learning_rate": learning_rate, **interval.values()}
+        display.show_training(values)
+        self._log("train", values)
+
+    def _log(self, kind: str, values: Mapping[str, float | None], **texts: Sequence[tuple[str, str]]) -> None:
+        """Write a line of log.jsonl, and the same to the tracker. texts: pairs of reference and hypothesis."""
+        step, seconds = self._progress.step, round(self._progress.audio_seconds, 2)
         if self._accelerator.is_main_process:
-            self._record.log(kind=kind, step=self._progress.update, audio_seconds=seconds, **values, **more)
-        logged: dict[str, Any] = {f"{kind}/{key}": value for key, value in values.items() if value is not None}
-        for key, pairs in more.items():
-            logged[f"{kind}/{key}"] = "\n\n".join(f"said {said}  \nheard {heard}" for said, heard in pairs)
-        self._accelerator.log(logged, step=self._progress.update)
+            self._writer.log(kind=kind, step=step, audio_seconds=seconds, **values, **texts)
+        tracked: dict[str, Any] = {f"{kind}/{key}": value for key, value in values.items() if value is not None}
+        for key, pairs in texts.items():
+            tracked[f"{kind}/{key}"] = "\n\n".join(f"ref {reference}  \nhyp {text}" for reference, text in pairs)
+        self._accelerator.log(tracked, step=step)
 
-    def _save_best(self, module: nn.Module, evaluation: Evaluation) -> None:
-        """Put the model into the run's folder, file by file, the weights last."""
-        beside = self._record.folder / "best.partial"
-        shutil.rmtree(beside, ignore_errors=True)
-        self._recogniser.save(beside, module)
-        write_transcripts(beside / "samples.jsonl", evaluation.transcripts)
-        for path in sorted(beside.iterdir(), key=lambda path: path.stat().st_size):
-            os.replace(path, self._record.folder / path.name)
-        beside.rmdir()
+    def _save_model(self, module: nn.Module, evaluation: Evaluation) -> None:
+        """Put the model and its transcripts into the run's folder, file by file, the weights last."""
+        partial = self._writer.folder / "best.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        self._recogniser.save(partial, module)
+        write_transcripts(partial / "samples.jsonl", evaluation.transcripts)
+        for path in sorted(partial.iterdir(), key=lambda path: path.stat().st_size):
+            os.replace(path, self._writer.folder / path.name)
+        partial.rmdir()
 
-    def _save(self, module: nn.Module) -> None:
+    def _save_checkpoint(self, module: nn.Module) -> None:
         self._accelerator.wait_for_everyone()
-        random = gather_object([checkpoint.random_states()])
-        optimiser = self._placement.optimiser_state(module, self._optimiser)
-        with self._placement.whole(module) as whole:
+        random_states = gather_object([checkpoint.random_states()])
+        optimiser_state = self._weights.optimiser_state(module, self._optimiser)
+        with self._weights.gathered(module) as gathered:
             if self._accelerator.is_main_process:
-                self._record.rejects.write()
-                states = checkpoint.States(optimiser, self._schedule.state_dict(), random)
-                folder = self._record.folder / "checkpoints"
-                checkpoint.save(folder, self._accelerator.unwrap_model(whole), states, self._progress, self._average)
+                self._writer.rejects.write()
+                states = checkpoint.States(optimiser_state, self._schedule.state_dict(), random_states)
+                weights = self._accelerator.unwrap_model(gathered)
+                checkpoint.save(self._writer.folder / "checkpoints", weights, states, self._progress, self._average)
 
     @contextlib.contextmanager
     def _catch_interrupt(self) -> Iterator[None]:
-        """The first Ctrl-C ends the run after the update at hand; a second one ends it at once."""
+        """The first Ctrl-C ends the run after the present step; a second one ends it at once."""
 
-        def note(*_: object) -> None:
+        def interrupt(*_: object) -> None:
             self._interrupted = True
             signal.signal(signal.SIGINT, before)
 
-        before = signal.signal(signal.SIGINT, note)
+        before = signal.signal(signal.SIGINT, interrupt)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
 
 
-def _numbers(evaluation: Evaluation) -> dict[str, float | None]:
+def _figures(evaluation: Evaluation) -> dict[str, float | None]:
+    """The fields of a line of kind "validation" in log.jsonl."""
     names = ("loss", "wer", "cer", "substitutions", "deletions", "insertions", "blank_ratio")
     return {name: getattr(evaluation, name) for name in names}

@@ -1,7 +1,7 @@
-"""One update: gradients of the loss over all its batches and processes, clipped and applied, or skipped.
+"""One optimiser step: gradients over all its batches and processes, clipped and applied, or skipped.
 
-The loss is summed over labels and divided by their number across batches and processes, so that neither accumulation,
-nor the number of processes, nor a batch cut in parts for want of memory changes what is optimised.
+The loss is summed over labels and divided by their number over all batches and processes, so that the result does not
+depend on gradient accumulation, on the number of processes, or on a batch that is computed in parts to fit into memory.
 """
 
 import contextlib
@@ -17,29 +17,29 @@ from torch import Tensor, nn
 
 from finetune.config import OptimisationConfig
 from finetune.models.base import Batch, Recogniser
-from finetune.training.agreement import Agreed, agree
+from finetune.training.distributed import StepTotals, step_totals
 from preprocessing.cli.errors import InputError
 
-MOST_SKIPPED = 50  # updates in a row without a finite gradient, or without audio: the run is lost, not unlucky
+MAX_SKIPPED = 50  # steps in a row without a finite gradient, or without audio, after which the run ends
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an update was made of, over all processes but for `loss_sum`, which is this one's own.
+class StepResult:
+    """A step over all processes, but for `loss_sum`, which is of this process.
 
-    skipped: its gradient was not finite, no weight moved.
+    grad_norm: before clipping. skipped: the gradient was not finite, and no weight changed.
     """
 
     loss_sum: float
     n_labels: int
     audio_seconds: float
     padded_seconds: float
-    gradient_norm: float  # before clipping
+    grad_norm: float
     skipped: bool
 
 
 class Stepper:
-    """Makes updates of one prepared module. `parts` counts into how many a batch is cut to fit into memory."""
+    """Makes the steps of a prepared module. parts: into how many a batch is cut to fit into memory."""
 
     def __init__(
         self,
@@ -59,113 +59,137 @@ class Stepper:
         self._idle_batch: Batch | None = None
         self.parts = 1
 
-    def update(
+    def step(
         self,
         module: nn.Module,
         batches: Sequence[Batch],
-        generator_of: Callable[[int], torch.Generator],
-        agreed: Agreed | None = None,
-    ) -> Outcome:
-        """Move the weights once. generator_of: the chance of the n-th batch's masks, begun anew at each call.
+        mask_generator: Callable[[int], torch.Generator],
+        totals: StepTotals | None = None,
+    ) -> StepResult:
+        """Update the weights once. All processes call it, each with its own batches.
 
-        agreed: what `agree` told of the batches; None asks it. Where no process has any, no weight moves.
-        Raises InputError when no gradient has been finite, or no process has had a batch, for long.
+        mask_generator: a new generator for the masks of the n-th batch at each call, seeded the same.
+        totals: of all processes, computed if None. Without any batch, no weight changes.
+        Raises InputError after MAX_SKIPPED steps in a row without a finite gradient or without a batch.
         """
-        agreed = agree(self._accelerator, self._recogniser, batches) if agreed is None else agreed
-        if agreed.batches == 0:
+        totals = step_totals(self._accelerator, self._recogniser, batches) if totals is None else totals
+        if totals.batches == 0:
             return self._without_batches()
         self._empty_in_a_row = 0
-        n_labels, idle = max(agreed.labels, 1), self._idle_passes(len(batches))
+        n_labels, idle = max(totals.labels, 1), self._idle_passes(len(batches))
         while True:
             try:
-                loss_sum = self._gradients(module, batches, generator_of, n_labels, more=len(idle) > 0)
+                loss_sum = self._backward(module, batches, mask_generator, n_labels, idle_follows=len(idle) > 0)
                 break
             except torch.OutOfMemoryError:
                 self._cut_smaller(batches)
         if idle:
-            self._join(module, idle, generator_of)
+            self._idle_backward(module, idle, mask_generator)
         norm = float(self._accelerator.clip_grad_norm_(module.parameters(), self._config.max_grad_norm))
         skipped = self._apply(norm)
         self._schedule.step()
         self._optimiser.zero_grad()
-        return Outcome(loss_sum, n_labels, agreed.audio_seconds, agreed.padded_seconds, norm, skipped)
+        return StepResult(loss_sum, n_labels, totals.audio_seconds, totals.padded_seconds, norm, skipped)
 
-    def _gradients(
+    def _backward(
         self,
         module: nn.Module,
         batches: Sequence[Batch],
-        generator_of: Callable[[int], torch.Generator],
+        mask_generator: Callable[[int], torch.Generator],
         n_labels: int,
         *,
-        more: bool,
+        idle_follows: bool,
     ) -> float:
-        """Add up gradients of every part of every batch. Returns the sum of the losses.
+        """Accumulate the gradients of all batches. Returns the sum of the losses.
 
-        more: other passes of this update follow, and the last of them is the one that processes meet in.
+        idle_follows: further passes of this step follow, and gradients are synchronised in the last of them.
         """
         losses = []
-        for part, generator, last in self._parts_of(batches, generator_of):
-            with contextlib.nullcontext() if last and not more else self._accelerator.no_sync(module):
+        for part, generator, is_last in self._parts(batches, mask_generator):
+            with contextlib.nullcontext() if is_last and not idle_follows else self._accelerator.no_sync(module):
                 with self._accelerator.autocast():
                     loss: Tensor = module(part, generator)
-                # gradients are averaged over processes: undo that, so that they are summed
+                # gradients are averaged over processes; times their number, they are summed
                 self._accelerator.backward(loss * (self._accelerator.num_processes / n_labels))
             losses.append(loss.detach())
         return sum(torch.stack(losses).tolist()) if losses else 0.0  # waits for the device once
 
-    def _idle_passes(self, made: int) -> range:
-        """Numbers of the passes that this process lacks after so many batches of its own."""
-        return range(made, self._config.gradient_accumulation_steps if self._accelerator.num_processes > 1 else made)
-
-    def _join(self, module: nn.Module, passes: range, generator_of: Callable[[int], torch.Generator]) -> None:
-        """Make passes that count for nothing, the last of an update.
-
-        Where every utterance of a batch has failed, this process has a batch less than others, and they would wait for
-        it for ever: DDP adds gradients up within the last backward pass, and FSDP gathers weights within every pass. So
-        each process makes `accumulate` passes, some over a batch that is nobody's, with a weight of 0: its gradient is
-        0, and what it leaves in buffers (batch normalisation's statistics) is undone.
-        """
-        if self._idle_batch is None:
-            self._idle_batch = self._recogniser.idle_batch().to(self._accelerator.device)
-        kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
-        for number in passes:
-            with contextlib.nullcontext() if number == passes[-1] else self._accelerator.no_sync(module):
-                with self._accelerator.autocast():
-                    loss: Tensor = module(self._idle_batch, generator_of(number))
-                self._accelerator.backward(loss * 0.0)
-        for buffer, value in kept:
-            buffer.copy_(value)
-
-    def _without_batches(self) -> Outcome:
-        """An update in which no process could use an utterance: nothing moves but the schedule.
-
-        Raises InputError where it has been so for long.
-        """
-        self._empty_in_a_row += 1
-        if self._empty_in_a_row >= MOST_SKIPPED:
-            raise InputError(
-                f"no utterance of {MOST_SKIPPED} updates in a row could be decoded; expected audio to train on: "
-                "rejects.jsonl in the run's folder says what is wrong with each"
-            )
-        self._step_nowhere()
-        self._schedule.step()
-        return Outcome(0.0, 0, 0.0, 0.0, 0.0, False)
-
-    def _step_nowhere(self) -> None:
-        """A step without gradients, which moves nothing: the schedule counts on one before each of its own."""
-        self._optimiser.zero_grad()
-        getattr(self._optimiser, "optimizer", self._optimiser).step()
-
-    def _parts_of(
-        self, batches: Sequence[Batch], generator_of: Callable[[int], torch.Generator]
+    def _parts(
+        self, batches: Sequence[Batch], mask_generator: Callable[[int], torch.Generator]
     ) -> Iterator[tuple[Batch, torch.Generator, bool]]:
+        """The parts of all batches, with the generator of their batch, and whether it is the last part."""
         for number, batch in enumerate(batches):
-            generator, parts = generator_of(number), batch.split(self.parts)
+            generator, parts = mask_generator(number), batch.split(self.parts)
             for place, part in enumerate(parts):
                 yield part, generator, number == len(batches) - 1 and place == len(parts) - 1
 
+    def _idle_passes(self, n_batches: int) -> range:
+        """Numbers of the passes that this process lacks with so many batches of its own."""
+        several = self._accelerator.num_processes > 1
+        return range(n_batches, self._config.gradient_accumulation_steps if several else n_batches)
+
+    def _idle_backward(
+        self, module: nn.Module, passes: range, mask_generator: Callable[[int], torch.Generator]
+    ) -> None:  # fmt: skip
+        """Make the last passes of a step with a loss of weight 0.
+
+        A process all of whose utterances in a batch were rejected has a batch less than the others, which would wait
+        for it for ever: DDP reduces gradients in the last backward pass, and FSDP gathers weights in every pass. So
+        each process makes gradient_accumulation_steps passes, the missing ones over a batch of noise. Its gradient is
+        0, and its changes of buffers (batch normalisation's statistics) are undone.
+        """
+        if self._idle_batch is None:
+            self._idle_batch = self._recogniser.idle_batch().to(self._accelerator.device)
+        buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+        for number in passes:
+            with contextlib.nullcontext() if number == passes[-1] else self._accelerator.no_sync(module):
+                with self._accelerator.autocast():
+                    loss: Tensor = module(self._idle_batch, mask_generator(number))
+                self._accelerator.backward(loss * 0.0)
+        for buffer, value in buffers:
+            buffer.copy_(value)
+
+    def _without_batches(self) -> StepResult:
+        """A step in which no process has a batch: only the schedule moves on.
+
+        Raises InputError after MAX_SKIPPED of them in a row.
+        """
+        self._empty_in_a_row += 1
+        if self._empty_in_a_row >= MAX_SKIPPED:
+            raise InputError(
+                f"no utterance of {MAX_SKIPPED} steps in a row could be decoded; expected audio to train on: "
+                "rejects.jsonl in the run's folder has the reason for each"
+            )
+        self._step_without_gradients()
+        self._schedule.step()
+        return StepResult(0.0, 0, 0.0, 0.0, 0.0, False)
+
+    def _apply(self, norm: float) -> bool:
+        """Step the optimiser unless the gradient is not finite. Returns whether it was skipped."""
+        if self._accelerator.scaler is not None:  # fp16: the gradient scaler itself skips, and lowers its scale
+            self._optimiser.step()
+            skipped = bool(self._optimiser.step_was_skipped)
+        else:
+            skipped = not math.isfinite(norm)
+            if not skipped:
+                self._optimiser.step()
+        if skipped:
+            self._step_without_gradients()
+        self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
+        if self._skipped_in_a_row >= MAX_SKIPPED:
+            raise InputError(
+                f"the gradient has not been finite for {MAX_SKIPPED} steps in a row; expected a loss that falls: lower "
+                "--learning_rate, or set --mixed_precision to bf16 or no"
+            )
+        return skipped
+
+    def _step_without_gradients(self) -> None:
+        """Step the optimiser without changing a weight: torch's schedule expects a step before each of its own."""
+        self._optimiser.zero_grad()
+        getattr(self._optimiser, "optimizer", self._optimiser).step()
+
     def _cut_smaller(self, batches: Sequence[Batch]) -> None:
-        """After a batch did not fit: twice as many parts from now on. Raises InputError where none is left to cut."""
+        """Double the number of parts, after a batch did not fit. Raises InputError if there is nothing to cut."""
         self._optimiser.zero_grad()
         torch.cuda.empty_cache()
         largest = max(len(batch.indices) for batch in batches)
@@ -181,56 +205,42 @@ class Stepper:
             "--data.max_batch_seconds would be faster"
         )
 
-    def _apply(self, norm: float) -> bool:
-        """Take the step, unless the gradient is not finite. Returns whether it was skipped."""
-        if self._accelerator.scaler is not None:  # fp16: the scaler itself skips, and lowers its scale
-            self._optimiser.step()
-            skipped = bool(self._optimiser.step_was_skipped)
-        else:
-            skipped = not math.isfinite(norm)
-            if not skipped:
-                self._optimiser.step()
-        if skipped:
-            self._step_nowhere()
-        self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
-        if self._skipped_in_a_row >= MOST_SKIPPED:
-            raise InputError(
-                f"the gradient has not been finite for {MOST_SKIPPED} updates in a row; expected a loss that falls: "
-                "lower --learning_rate, or use bf16 or no for --mixed_precision"
-            )
-        return skipped
-
 
 @dataclass(slots=True)
-class Window:
-    """What the updates since the last line were made of; times are wall-clock seconds."""
+class LogInterval:
+    """Sums over the steps since the last line of the log; times are in seconds of wall clock.
 
-    loss: float = 0.0  # of this process, unless told those of all
-    labels: int = 0
+    loss_sum is of this process until the loop sets the sum over all. skipped: steps whose gradient was not finite.
+    grad_norm: of the last step. waiting: for data. paused: for evaluations and checkpoints, which the rates leave out.
+    """
+
+    loss_sum: float = 0.0
+    n_labels: int = 0
     audio_seconds: float = 0.0
     padded_seconds: float = 0.0
-    skipped: int = 0  # updates whose gradient was not finite
-    gradient_norm: float = 0.0  # of the last update
-    stalled: float = 0.0  # waited for data
-    paused: float = 0.0  # evaluated and saved, which counts for neither speed nor stall
-    _since: float = field(default_factory=time.perf_counter)
+    skipped: int = 0
+    grad_norm: float = 0.0
+    waiting: float = 0.0
+    paused: float = 0.0
+    _began: float = field(default_factory=time.perf_counter)
 
-    def add(self, outcome: Outcome) -> None:
-        self.loss += outcome.loss_sum
-        self.labels += outcome.n_labels
-        self.audio_seconds += outcome.audio_seconds
-        self.padded_seconds += outcome.padded_seconds
-        self.skipped += outcome.skipped
-        self.gradient_norm = outcome.gradient_norm
+    def add(self, result: StepResult) -> None:
+        """Include a step."""
+        self.loss_sum += result.loss_sum
+        self.n_labels += result.n_labels
+        self.audio_seconds += result.audio_seconds
+        self.padded_seconds += result.padded_seconds
+        self.skipped += result.skipped
+        self.grad_norm = result.grad_norm
 
     def values(self) -> dict[str, float]:
-        """As the log names them."""
-        elapsed = time.perf_counter() - self._since - self.paused
+        """The fields of a line of kind "train" in log.jsonl; the loss is per label."""
+        elapsed = time.perf_counter() - self._began - self.paused
         return {
-            "loss": self.loss / max(self.labels, 1),
-            "grad_norm": self.gradient_norm,
+            "loss": self.loss_sum / max(self.n_labels, 1),
+            "grad_norm": self.grad_norm,
             "audio_seconds_per_second": self.audio_seconds / elapsed,
             "padding_share": 1.0 - self.audio_seconds / max(self.padded_seconds, 1e-9),
-            "stall_share": self.stalled / elapsed,
-            "skipped_updates": self.skipped,
+            "stall_share": self.waiting / elapsed,
+            "skipped_steps": self.skipped,
         }

@@ -7,7 +7,7 @@ from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training import about
 from finetune.training.evaluation import Transcript, write_transcripts
-from finetune.training.run_folder import Record
+from finetune.training.run_folder import RunWriter
 from preprocessing.corpus import Reject, Utterance
 from preprocessing.text import profile
 
@@ -54,16 +54,16 @@ def tiny_run(folder: Path, family: str = "wav2vec2", *, language: str | None = "
     made_of = about.describe(
         config, parameters=12_345, training=utterances * 10, validation=utterances, text_profile=profile("librispeech")
     )
-    record = Record(folder)
-    record.begin(config, made_of, [Reject(f"{PRIVATE}/bad.wav", "no such file")], update=0)
-    for update, rate in ((0, 1.0), (10, 0.4), (20, 0.5)):
-        record.log(kind="validation", step=update, loss=1.0, wer=rate, cer=rate)
-    record.log(kind="train", step=20, loss=1.0)
-    record.draw_curve()
+    writer = RunWriter(folder)
+    writer.begin(config, made_of, [Reject(f"{PRIVATE}/bad.wav", "no such file")], step=0)
+    for step, rate in ((0, 1.0), (10, 0.4), (20, 0.5)):
+        writer.log(kind="validation", step=step, loss=1.0, wer=rate, cer=rate)
+    writer.log(kind="train", step=20, loss=1.0)
+    writer.draw_curve()
     transcripts = [Transcript(u.id, *pair, 0.5, u.speaker) for u, pair in zip(utterances, PAIRS, strict=True)]
     write_transcripts(folder / "samples.jsonl", transcripts)
-    (folder / "checkpoints" / "update-00000020").mkdir(parents=True)
-    (folder / "checkpoints" / "update-00000020" / "weights.safetensors").write_bytes(b"not for others")
+    (folder / "checkpoints" / "step-00000020").mkdir(parents=True)
+    (folder / "checkpoints" / "step-00000020" / "weights.safetensors").write_bytes(b"not for others")
     (folder / "tensorboard").mkdir()
     (folder / "tensorboard" / "events.out").write_text(json.dumps(PRIVATE))
     return folder

@@ -12,7 +12,7 @@ from finetune.train import main
 from finetune.training import run
 from preprocessing.cli.options import run_command
 
-make_accelerator = run._accelerator
+make_accelerator = run.make_accelerator
 
 
 def sharded(config: Any) -> Accelerator:
@@ -29,5 +29,5 @@ def shard(accelerator: Accelerator) -> Accelerator:
 
 
 if __name__ == "__main__":
-    run._accelerator = sharded
+    run.make_accelerator = sharded
     run_command(main)

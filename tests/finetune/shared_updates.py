@@ -16,8 +16,7 @@ from torch import distributed
 from finetune import models
 from finetune.config import ModelConfig, OptimisationConfig
 from finetune.models.base import Batch, Recogniser, pad_batch
-from finetune.training.agreement import summed
-from finetune.training.distributed import placement
+from finetune.training.distributed import sum_over_processes, weight_distribution
 from finetune.training.optimisation import make_schedule
 from finetune.training.step import Stepper
 from tests.finetune.runs import TINY
@@ -70,27 +69,27 @@ def updated(
     settings = OptimisationConfig(max_steps=10, gradient_accumulation_steps=2)
     optimiser: Any = torch.optim.SGD(recogniser.module.parameters(), lr=1.0)
     schedule = make_schedule(optimiser, settings)
-    place = placement(accelerator)
+    place = weight_distribution(accelerator)
     module, optimiser = place.prepare(recogniser.module, optimiser)
     stepper = Stepper(accelerator, recogniser, optimiser, schedule, settings)
     found: list[dict[str, Any]] = []
     for share in shares:
         mine = [batches[number] for number in share[accelerator.process_index]]
         before = dict(counts)
-        outcome = stepper.update(module, mine, lambda number: torch.Generator().manual_seed(number))
+        outcome = stepper.step(module, mine, lambda number: torch.Generator().manual_seed(number))
         collectives = {name: count - before[name] for name, count in counts.items() if count > before[name]}
-        (loss,) = summed(accelerator, [outcome.loss_sum])
+        (loss,) = sum_over_processes(accelerator, [outcome.loss_sum])
         found.append(
             {
                 "loss": loss,
                 "labels": outcome.n_labels,
-                "norm": outcome.gradient_norm,
+                "norm": outcome.grad_norm,
                 "seconds": [outcome.audio_seconds, outcome.padded_seconds],
                 "skipped": outcome.skipped,
                 "collectives": collectives,
             }
         )
-    with place.whole(module) as whole:
+    with place.gathered(module) as whole:
         weights = torch.nn.utils.parameters_to_vector(accelerator.unwrap_model(whole).parameters()).detach()
     accelerator.free_memory()
     return {"updates": found, "weights": weights.double().tolist()}

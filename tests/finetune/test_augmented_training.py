@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.data.examples import Collated, Examples, Visit, collate
+from finetune.data.examples import ExampleKey, Examples
+from finetune.data.loading import LoadedBatch, collate
 from finetune.models import build
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Module
@@ -41,8 +42,8 @@ def example(found: object) -> Example:
     return found
 
 
-def heard(from_examples: Examples, visits: Sequence[Visit], workers: int) -> list[Batch]:
-    loader: DataLoader[Collated] = DataLoader(
+def heard(from_examples: Examples, visits: Sequence[ExampleKey], workers: int) -> list[Batch]:
+    loader: DataLoader[LoadedBatch] = DataLoader(
         from_examples, batch_sampler=[[visit] for visit in visits], collate_fn=collate, num_workers=workers
     )
     return [collated.batch for collated in loader if collated.batch is not None]
@@ -50,11 +51,11 @@ def heard(from_examples: Examples, visits: Sequence[Visit], workers: int) -> lis
 
 def test_the_same_visit_sounds_the_same_in_any_process_and_another_epoch_differently() -> None:
     changed = examples(augment=from_config(CHANGES))
-    visits = [Visit(index, epoch) for epoch in (0, 1) for index in range(6)]
+    visits = [ExampleKey(index, epoch) for epoch in (0, 1) for index in range(6)]
     here, elsewhere = heard(changed, visits, 0), heard(changed, visits, 2)
     for mine, theirs in zip(here, elsewhere, strict=True):
         assert torch.equal(mine.inputs, theirs.inputs)
-    plain = [example(examples()[Visit(index)]).inputs for index in range(6)]
+    plain = [example(examples()[ExampleKey(index)]).inputs for index in range(6)]
     for first, second, untouched in zip(here[:6], here[6:], plain, strict=True):
         assert not torch.equal(first.inputs[0], second.inputs[0])
         assert first.inputs.shape[1] != len(untouched)
@@ -62,22 +63,22 @@ def test_the_same_visit_sounds_the_same_in_any_process_and_another_epoch_differe
 
 def test_validation_is_never_augmented() -> None:
     changed, plain = examples(augment=from_config(CHANGES)), examples()
-    assert torch.equal(example(changed[Visit(0)]).inputs, example(plain[Visit(0)]).inputs)
+    assert torch.equal(example(changed[ExampleKey(0)]).inputs, example(plain[ExampleKey(0)]).inputs)
 
 
 def test_speech_made_too_fast_for_its_labels_is_heard_as_it_is() -> None:
     faster = from_config([{"name": "speed", "factors": [1.5]}])
     plain = examples()
-    n_samples = example(plain[Visit(0)]).n_samples
+    n_samples = example(plain[ExampleKey(0)]).n_samples
     full = next(labels for labels in ([5, 6] * n for n in range(999, 0, -1)) if recogniser().fits(n_samples, labels))
-    assert example(examples(augment=faster, labels=full)[Visit(0, 0)]).n_samples == n_samples
-    assert example(examples(augment=faster)[Visit(0, 0)]).n_samples == pytest.approx(n_samples / 1.5, abs=1)
+    assert example(examples(augment=faster, labels=full)[ExampleKey(0, 0)]).n_samples == n_samples
+    assert example(examples(augment=faster)[ExampleKey(0, 0)]).n_samples == pytest.approx(n_samples / 1.5, abs=1)
 
 
 def test_noise_removal_is_heard_in_training_and_validation() -> None:
     quiet, plain = examples(denoise=SpectralGate()), examples()
     expected = SpectralGate()(audio.load(plain.utterances[0].audio))
-    for visit in (Visit(0), Visit(0, 4)):
+    for visit in (ExampleKey(0), ExampleKey(0, 4)):
         prepared = plain.recogniser.prepare(0, expected, (5, 6, 7))
         assert torch.equal(example(quiet[visit]).inputs, prepared.inputs)
         assert not torch.equal(example(plain[visit]).inputs, prepared.inputs)
@@ -93,7 +94,7 @@ def latents(module: Wav2Vec2Module, seed: int | None) -> torch.Tensor:
     """What the transformer is given of three utterances [batch, frames, channels]."""
     found: list[torch.Tensor] = []
     hook = module.model.base_model.encoder.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
-    batch = pad_batch([example(item) for item in islice((examples()[Visit(i)] for i in range(6)), 3)])
+    batch = pad_batch([example(item) for item in islice((examples()[ExampleKey(i)] for i in range(6)), 3)])
     module(batch, None if seed is None else torch.Generator().manual_seed(seed))
     hook.remove()
     return found[0].detach()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.data.corpora import MAIN, RunData, choose, open_data
+from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances
 from finetune.models import build
 from preprocessing.cli.errors import UsageError
 from preprocessing.text import profile
@@ -21,7 +21,7 @@ def corpora(tmp_path: Path) -> tuple[str, str]:
 
 def chosen(config: DataConfig) -> RunData:
     recogniser = build(ModelConfig(base=str(DEMO / "wav2vec2")), [], seed=0)
-    return choose(open_data(config), recogniser, profile(config.profile), config)
+    return select_utterances(open_corpora(config), recogniser, profile(config.profile), config)
 
 
 def test_weights_follow_their_corpus_past_what_is_held_out(corpora: tuple[str, str]) -> None:

@@ -9,11 +9,11 @@ import pytest
 from finetune.config import ModelConfig
 from finetune.preflight.diagnosis import (
     Diagnosis,
-    Setting,
-    as_line,
+    RunSettings,
     diagnose,
     leaking,
-    not_yet_said,
+    log_line,
+    not_yet_logged,
     outside_vocabulary,
     short_window,
 )
@@ -26,12 +26,12 @@ WER = (1.037, 0.90, 0.40, 0.12, 0.05, 0.03, 0.023)
 LOSS = (5.1, 2.4, 1.0, 0.35, 0.16, 0.11, 0.09)
 BLANK = (0.20, 0.97, 0.80, 0.75, 0.74, 0.74, 0.74)
 EVERY = 100
-SETTING = Setting(updates=600, workers=2, logging_steps=10)
+SETTING = RunSettings(max_steps=600, workers=2, logging_steps=10)
 Log = list[dict[str, Any]]
 
 
 def train_line(update: int, **values: float) -> dict[str, Any]:
-    usual = {"loss": 1.0, "padding_share": 0.04, "stall_share": 0.02, "skipped_updates": 0, "grad_norm": 1.0}
+    usual = {"loss": 1.0, "padding_share": 0.04, "stall_share": 0.02, "skipped_steps": 0, "grad_norm": 1.0}
     return {"kind": "train", "step": update} | usual | values
 
 
@@ -48,7 +48,7 @@ def healthy() -> Log:
     return log
 
 
-def names(log: Log, setting: Setting = SETTING) -> list[str]:
+def names(log: Log, setting: RunSettings = SETTING) -> list[str]:
     return [diagnosis.name for diagnosis in diagnose(log, setting)]
 
 
@@ -66,7 +66,7 @@ def test_all_blank_after_three_evaluations_and_the_first_tenth() -> None:
     log = changed("validation", lambda _: {"blank_ratio": 0.99, "wer": 1.0})
     assert names(log) == ["all blank"]
     assert names([line for line in log if line["step"] <= 200]) == []
-    assert names(log, Setting(updates=100_000)) == []  # still the usual start
+    assert names(log, RunSettings(max_steps=100_000)) == []  # still the usual start
 
 
 def test_without_blanks_nothing_is_said_of_them() -> None:
@@ -86,8 +86,8 @@ def test_a_loss_far_over_its_best_for_long(loss: float) -> None:
 
 
 def test_gradients_that_are_not_finite() -> None:
-    assert names(changed("train", lambda _: {"skipped_updates": 3}, since=410)) == ["exploding loss"]
-    assert names(changed("train", lambda line: {"skipped_updates": 3 * (line["step"] < 60)})) == []
+    assert names(changed("train", lambda _: {"skipped_steps": 3}, since=410)) == ["exploding loss"]
+    assert names(changed("train", lambda line: {"skipped_steps": 3 * (line["step"] < 60)})) == []
 
 
 def test_learning_nothing() -> None:
@@ -101,7 +101,7 @@ def test_overfitting() -> None:
     rising = {200: 1.0, 300: 1.1, 400: 1.2, 500: 1.4, 600: 1.5}
     log = changed("validation", lambda line: {"loss": rising[line["step"]]}, since=200)
     assert names(log) == ["overfitting"]
-    assert "still falls" in diagnose(log, SETTING)[0].seen
+    assert "still falls" in diagnose(log, SETTING)[0].observation
     assert names([line for line in log if line["step"] <= 400]) == []  # two rises only
     flat = [line | ({"loss": 2.0} if line["kind"] == "train" else {}) for line in log]
     assert names(flat) == []  # training loss does not fall
@@ -120,10 +120,10 @@ def test_starvation_and_padding_name_their_flags() -> None:
 
 def test_each_is_said_once() -> None:
     log = changed("train", lambda _: {"stall_share": 0.5})
-    (found,) = not_yet_said(log, diagnose(log, SETTING))
-    log.append(as_line(found, 600))
+    (found,) = not_yet_logged(log, diagnose(log, SETTING))
+    log.append(log_line(found, 600))
     assert log[-1]["kind"] == "diagnosis"
-    assert not_yet_said(log, diagnose(log, SETTING)) == []
+    assert not_yet_logged(log, diagnose(log, SETTING)) == []
 
 
 def test_characters_outside_the_vocabulary() -> None:
@@ -131,7 +131,7 @@ def test_characters_outside_the_vocabulary() -> None:
     found = outside_vocabulary(outside, 94)
     assert found is not None
     assert found.name == "vocabulary mismatch"
-    assert "6 of 100" in found.seen and "'Ü' 2 times" in found.seen
+    assert "6 of 100" in found.observation and "'Ü' 2 times" in found.observation
     assert outside_vocabulary(outside, 200) is None
     assert outside_vocabulary([Reject("u", "too long")] * 50, 50) is None
 
@@ -148,14 +148,14 @@ def test_leaks_count_files_sentences_and_speakers() -> None:
     train = corpus("t", ("a.wav", "turn on the kitchen light", "ann"), ("b.wav", "stop", "bob"))
     same = leak(train, corpus("v", ("b.wav", "stop", "bob"), ("c.wav", "go", "eve")))
     assert same is not None
-    assert "1 of 2 validation utterances are themselves trained on" in same.seen
-    assert "50 % of validation sentences (1 of 2)" in same.seen and "1 speaker in both (bob)" in same.seen
+    assert "1 of 2 validation utterances are themselves trained on" in same.observation
+    assert "50 % of validation sentences (1 of 2)" in same.observation and "1 speaker in both (bob)" in same.observation
     assert leak(train, corpus("v", ("d.wav", "go", "eve"), ("e.wav", "wait", None))) is None
 
 
 def test_a_window_that_nobody_else_will_give() -> None:
     found = short_window(ModelConfig(family="whisper", context_seconds=4.0))
     assert found is not None
-    assert found.seen == "--model.context_seconds is 4"
+    assert found.observation == "--model.context_seconds is 4"
     assert short_window(ModelConfig(family="whisper")) is None
     assert short_window(ModelConfig(context_seconds=4.0)) is None

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from torch import Tensor
 
-from finetune.data.examples import Examples, Visit
+from finetune.data.examples import ExampleKey, Examples
 from finetune.models.base import Example
 from preprocessing.corpus import Reject, open_corpus
 
@@ -29,7 +29,7 @@ def examples(folder: Path, seconds: float, **fields: object) -> Examples:
 
 @pytest.mark.parametrize(("stated", "seconds"), [(3.0, 2.0), (2.0, 3.0), (1.0, 1.11), (20.0, 20.45)])
 def test_a_duration_that_lies_is_a_reject(tmp_path: Path, stated: float, seconds: float) -> None:
-    found = examples(tmp_path, seconds, duration=stated)[Visit(0)]
+    found = examples(tmp_path, seconds, duration=stated)[ExampleKey(0)]
     assert isinstance(found, Reject)
     assert found.where == "a"
     assert found.reason.startswith(f"manifest says {stated:.2f} s, the audio holds {seconds:.2f} s; expected")
@@ -37,19 +37,19 @@ def test_a_duration_that_lies_is_a_reject(tmp_path: Path, stated: float, seconds
 
 @pytest.mark.parametrize(("stated", "seconds"), [(2.0, 2.0), (1.0, 1.09), (1.0, 0.91), (20.0, 20.35)])
 def test_a_duration_near_enough_is_an_example(tmp_path: Path, stated: float, seconds: float) -> None:
-    found = examples(tmp_path, seconds, duration=stated)[Visit(0)]
+    found = examples(tmp_path, seconds, duration=stated)[ExampleKey(0)]
     assert isinstance(found, Example)
 
 
 def test_a_part_is_as_long_as_its_part(tmp_path: Path) -> None:
-    assert isinstance(examples(tmp_path, 2.0, start=0.5, stop=1.5, duration=2.0)[Visit(0)], Example)
-    assert isinstance(examples(tmp_path, 2.0, start=0.5, stop=1.5, duration=1.0)[Visit(0)], Example)
-    beyond = examples(tmp_path, 1.0, start=0.5, stop=2.0, duration=1.5)[Visit(0)]
+    assert isinstance(examples(tmp_path, 2.0, start=0.5, stop=1.5, duration=2.0)[ExampleKey(0)], Example)
+    assert isinstance(examples(tmp_path, 2.0, start=0.5, stop=1.5, duration=1.0)[ExampleKey(0)], Example)
+    beyond = examples(tmp_path, 1.0, start=0.5, stop=2.0, duration=1.5)[ExampleKey(0)]
     assert isinstance(beyond, Reject)
     assert "manifest says 1.50 s, the audio holds 0.50 s" in beyond.reason
 
 
 def test_a_missing_file_is_a_reject_when_decoded(tmp_path: Path) -> None:
-    found = examples(tmp_path, 1.0, audio="gone.wav", duration=1.0)[Visit(0)]
+    found = examples(tmp_path, 1.0, audio="gone.wav", duration=1.0)[ExampleKey(0)]
     assert isinstance(found, Reject)
     assert "no such file" in found.reason

@@ -13,16 +13,15 @@ from torch import nn
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
 from finetune.metrics.word_alignment import align, column_width, wrap_pairs
 from finetune.models.base import Recogniser
-from finetune.preflight.costs import held
+from finetune.preflight.costs import static_memory
 from finetune.preflight.diagnosis import Diagnosis
 from finetune.preflight.dry_run import configuration, trained_table
-from finetune.preflight.overfit import Attempt, small_batch, why_not
-from finetune.training import run_folder as curve
-from finetune.training import run_folder as trackers
+from finetune.preflight.overfit import OverfitResult, explain_failure, small_batch
 from finetune.training.display import Display
 from finetune.training.evaluation import Evaluation, Transcript
 from finetune.training.optimisation import make_optimiser
 from finetune.training.run import train
+from finetune.training.run_folder import draw_curve, start_tracker
 from preprocessing.cli.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 
@@ -47,7 +46,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(tmp_path: Path, capsys: py
     for expected in (
         *("learning_rate: 0.0005  # default: 0.0003", "characters a second", "Shared with training (19 utterances)"),
         *("outside: nothing", "feature_extractor.conv_layers", "optimiser states", "forward and backward in"),
-        *("activations of that batch", "40 updates of", "nothing written"),
+        *("activations of that batch", "40 steps of", "nothing written"),
     ):
         assert expected in told
     assert not (tmp_path / "run").exists()
@@ -55,13 +54,13 @@ def test_a_dry_run_says_everything_and_writes_nothing(tmp_path: Path, capsys: py
 
 def test_a_batch_is_learnt_by_heart_and_nothing_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(config(tmp_path, overfit_batch=True))
-    assert "known by heart after" in capsys.readouterr().out
+    assert "overfitted after" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_is_not_learnt_ends_with_a_named_reason(tmp_path: Path) -> None:
     model = ModelConfig(base=str(DEMO / "wav2vec2"), vocabulary="new")
-    with pytest.raises(InputError, match=r"not learnt in 5 updates.*learning_rate") as caught:
+    with pytest.raises(InputError, match=r"not learnt in 5 steps.*learning_rate") as caught:
         train(config(tmp_path, overfit_batch=True, max_steps=5, learning_rate=1e-9, model=model))
     assert caught.value.exit_code == 1
     assert not (tmp_path / "run").exists()
@@ -77,13 +76,13 @@ def test_a_batch_that_is_not_learnt_ends_with_a_named_reason(tmp_path: Path) -> 
         ((9.0, 3.2, 2.9), 1.0, 0.999, True, "all blank"),
         ((4.0, 2.0, 1.0), 0.8, 0.6, True, "not there yet"),
         ((4.0, 0.5, 0.01), 0.2, 0.6, False, "vocabulary mismatch"),
-        ((4.0, 0.5, 0.01), 0.2, None, True, "heard otherwise than trained"),
+        ((4.0, 0.5, 0.01), 0.2, None, True, "decoding mismatch"),
     ],
 )
 def test_why_a_batch_is_not_learnt(
     losses: tuple[float, ...], wer: float, blank: float | None, alike: bool, name: str
 ) -> None:
-    assert why_not(Attempt(losses, wer, blank, 1e-3, alike)).name == name
+    assert explain_failure(OverfitResult(losses, wer, blank, 1e-3, alike)).name == name
 
 
 class Two(Recogniser):
@@ -105,7 +104,7 @@ def test_memory_is_what_adamw_holds() -> None:
     two.module(torch.ones(1, 3)).sum().backward()
     optimiser.step()
     states = [tensor for state in optimiser.state.values() for tensor in state.values()]
-    needs = held(two.module, averaged=True)
+    needs = static_memory(two.module, averaged=True)
     assert needs.optimiser_states == sum(t.numel() * t.element_size() for t in states)
     assert (needs.parameters, needs.gradients, needs.average) == (4 * (20 + 42), 4 * 42, 4 * 42)
     assert needs.total == 4 * (62 + 42 + 42) + needs.optimiser_states
@@ -143,12 +142,12 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
     said, heard = "TURN THE LAMP ON " * 9, "TURN LAMPS ON NOW " * 8
     heard_all = tuple(Transcript(str(n), said, heard, 0.7) for n in range(3))
     with Display(100_000, True, console) as display:
-        display.trained(
+        display.show_training(
             {"loss": 0.4331, "learning_rate": 3e-4, "grad_norm": 12.34, "audio_seconds_per_second": 611.0,
-             "padding_share": 0.04, "stall_share": 0.31, "skipped_updates": 0}
+             "padding_share": 0.04, "stall_share": 0.31, "skipped_steps": 0}
         )  # fmt: skip
-        display.evaluated(32_000, Evaluation(0.512, 0.1234, 0.045, 1, 1, 1, 0.62, heard_all))
-        display.diagnosed(Diagnosis("all blank", "seen " * 40, "means " * 40, "do " * 60))
+        display.show_evaluation(32_000, Evaluation(0.512, 0.1234, 0.045, 1, 1, 1, 0.62, heard_all))
+        display.show_diagnosis(Diagnosis("all blank", "seen " * 40, "means " * 40, "do " * 60))
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     for expected in ("WER 12.3 %", "CER 4.5 %", "blank 62 %", "padding 4 %", "audio 611×", "stall 31 %", "lr 3.0e-04"):
@@ -173,9 +172,9 @@ def test_a_curve_of_a_run_without_blanks_or_with_a_loss_that_is_none() -> None:
         {"kind": "validation", "step": 1, "loss": 2.0, "wer": 1.0, "cer": 0.5, "blank_ratio": None},
     ]
     for lines in (log, []):
-        curve.draw(lines).savefig(io.BytesIO())
-    assert len(curve.draw(log).axes) == 4
-    assert len(curve.draw([log[0], log[1] | {"blank_ratio": 0.9}]).axes) == 5
+        draw_curve(lines).savefig(io.BytesIO())
+    assert len(draw_curve(log).axes) == 4
+    assert len(draw_curve([log[0], log[1] | {"blank_ratio": 0.9}]).axes) == 5
 
 
 def test_each_tracker_is_begun_under_its_own_name(tmp_path: Path) -> None:
@@ -186,8 +185,8 @@ def test_each_tracker_is_begun_under_its_own_name(tmp_path: Path) -> None:
             begun.append((project, more))
 
     for name in ("none", "tensorboard"):
-        trackers.begin(Spy(), TrainConfig(output_dir=tmp_path / "mine", report_to=name))  # type: ignore[arg-type]
-    trackers.begin(Spy(), TrainConfig(output_dir=tmp_path / "mine", report_to="trackio"))  # type: ignore[arg-type]
+        start_tracker(Spy(), TrainConfig(output_dir=tmp_path / "mine", report_to=name))  # type: ignore[arg-type]
+    start_tracker(Spy(), TrainConfig(output_dir=tmp_path / "mine", report_to="trackio"))  # type: ignore[arg-type]
     assert [project for project, _ in begun] == ["tensorboard", "finetune"]
     assert begun[1][1]["init_kwargs"] == {"trackio": {"name": "mine"}}
     assert begun[1][1]["config"]["max_steps"] == 1000

@@ -35,18 +35,18 @@ def test_a_dry_run_says_what_is_trained_and_writes_nothing(
 ) -> None:
     train(replace(config(tmp_path, model, 40), dry_run=True))
     told = capsys.readouterr().out
-    for expected in (*modules, "optimiser states", "forward and backward in", "40 updates of", "nothing written"):
+    for expected in (*modules, "optimiser states", "forward and backward in", "40 steps of", "nothing written"):
         assert expected in told
     assert not (tmp_path / "run").exists()
 
 
 def test_an_lstm_learns_a_batch_by_heart_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(replace(config(tmp_path, LSTM, 300), overfit_batch=True))
-    assert "known by heart after" in capsys.readouterr().out
+    assert "overfitted after" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 
 def test_a_whisper_that_is_not_given_time_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"not learnt in 2 updates"):
+    with pytest.raises(InputError, match=r"not learnt in 2 steps"):
         train(replace(config(tmp_path, WHISPER, 2), overfit_batch=True))
     assert not (tmp_path / "run").exists()

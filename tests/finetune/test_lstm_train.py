@@ -77,7 +77,7 @@ def test_a_run_resumes_to_the_same_weights(
     """From its last checkpoint but one, as if it had been killed after it; statistics come from there too."""
     output = tmp_path / "killed"
     shutil.copytree(trained, output)
-    last = f"checkpoints/update-{UPDATES:08d}"
+    last = f"checkpoints/step-{UPDATES:08d}"
     shutil.rmtree(output / last)
     monkeypatch.chdir(ROOT)
     config = parse_command(TrainConfig, program="x", description="x", arguments=arguments(output, manifest))

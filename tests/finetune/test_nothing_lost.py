@@ -33,17 +33,17 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(
     """A limit on the size of files stands for the disk: the kernel refuses the write in the same way."""
     module, optimiser, schedule = parts
     states = States(optimiser.state_dict(), schedule.state_dict(), [checkpoint.random_states()])
-    whole = checkpoint.save(tmp_path, module, states, Progress(update=1))
+    whole = checkpoint.save(tmp_path, module, states, Progress(step=1))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(InputError, match=r"update-00000002: cannot be written.*update-00000001 is complete"):
-            checkpoint.save(tmp_path, module, states, Progress(update=2))
+        with pytest.raises(InputError, match=r"step-00000002: cannot be written.*step-00000001 is complete"):
+            checkpoint.save(tmp_path, module, states, Progress(step=2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
-    assert [path.name for path in tmp_path.iterdir()] == ["update-00000001"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     before = module.weight.detach().clone()
     nn.init.zeros_(module.weight)
     checkpoint.restore(whole, module, schedule, optimiser.load_state_dict)

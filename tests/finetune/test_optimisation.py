@@ -36,8 +36,8 @@ def test_every_schedule_rises_and_falls_and_moves_each_group_alike(schedule: str
         max_steps=200,
         warmup_ratio=0.1,
         hold_ratio=0.2,
-        lr_scheduler_type=schedule,
-        layer_decay=0.5,  # type: ignore[arg-type]
+        lr_scheduler_type=schedule,  # type: ignore[arg-type]
+        layer_decay=0.5,
     )
     optimiser = make_optimiser(recogniser(), config)
     peaks = [group["lr"] for group in optimiser.param_groups]

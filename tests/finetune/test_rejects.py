@@ -34,8 +34,8 @@ def told(path: Path) -> list[tuple[str, str]]:
 
 def note(rejects: Rejects, accelerator: Accelerator, *found: str) -> None:
     for where in found:
-        rejects.note(Reject(where, "not audio\u2028at all"))
-    rejects.share(accelerator)
+        rejects.add(Reject(where, "not audio\u2028at all"))
+    rejects.gather(accelerator)
 
 
 def test_an_utterance_is_listed_once_over_epochs_and_resumed_runs(tmp_path: Path, alone: Accelerator) -> None:
@@ -46,17 +46,17 @@ def test_an_utterance_is_listed_once_over_epochs_and_resumed_runs(tmp_path: Path
     assert told(path) == [(reject.where, reject.reason) for reject in KNOWN]
     for _ in range(3):
         note(rejects, alone, "c", "a", "c")
-        rejects.note(KNOWN[1])  # as a stream tells again what was known of its beginning
+        rejects.add(KNOWN[1])  # as a stream tells again what was known of its beginning
     note(rejects, alone, "b")  # an id that one of another corpus has, which was set aside before
     wanted = [*((reject.where, reject.reason) for reject in KNOWN), *((w, "not audio\u2028at all") for w in "cab")]
     assert told(path) == wanted
-    assert (len(rejects), rejects.found, rejects.noted) == (5, 3, 0)
+    assert (len(rejects), rejects.n_in_training, rejects.n_pending) == (5, 3, 0)
 
     again = Rejects(path)
     again.begin(KNOWN, resumed=True)
     note(again, alone, "a", "c", "d")
     assert told(path) == [*wanted, ("d", "not audio\u2028at all")]
-    assert (len(again), again.found) == (6, 4)
+    assert (len(again), again.n_in_training) == (6, 4)
 
 
 def test_what_an_earlier_version_left_is_mended(tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ from preprocessing.corpus import Reject
 rejects, accelerator = Rejects(Path({str(path)!r})), Accelerator(cpu=True)
 rejects.begin([], resumed=True)
 for number in range(len(rejects), 100_000):
-    rejects.note(Reject(str(number - 1), "x" * 5000))
-    rejects.note(Reject(str(number), "x" * 5000))
-    rejects.share(accelerator)
+    rejects.add(Reject(str(number - 1), "x" * 5000))
+    rejects.add(Reject(str(number), "x" * 5000))
+    rejects.gather(accelerator)
 """
     before = 0
     for seconds in (0.0, 0.05, 0.13):
@@ -147,16 +147,16 @@ def test_two_processes_train_on_what_there_is_and_list_the_rest_once(tmp_path: P
     rejects = tmp_path / "run" / "rejects.jsonl"
     names = [where for where, _ in told(rejects)]
     assert sorted(names) == sorted(row["id"] for number, row in enumerate(rows) if number % 4 != 3)
-    assert f"{len(names)} utterances set aside" in first.stdout
+    assert f"{len(names)} utterances rejected" in first.stdout
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert all(math.isfinite(line["loss"]) for line in log if line["kind"] == "train")
     assert log[-1]["audio_seconds"] > 0
 
-    last = tmp_path / "run" / "checkpoints" / "update-00000024"
+    last = tmp_path / "run" / "checkpoints" / "step-00000024"
     last.rename(tmp_path / "last")
     second = run(*command, timeout=200)
-    assert "resumed at update 12 of 24" in second.stdout, second.stderr
+    assert "resumed at step 12 of 24" in second.stdout, second.stderr
     assert [where for where, _ in told(rejects)] == names
-    assert f"{len(names)} utterances set aside" in second.stdout
+    assert f"{len(names)} utterances rejected" in second.stdout
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (last, tmp_path / "last")]
     assert weights[0] == weights[1]

@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.training.distributed import Sharded, check_launch, check_placement, layer_classes
+from finetune.training.distributed import Sharded, attention_layer_classes, check_launch, check_sharding
 from preprocessing.cli.errors import UsageError
 from tests.commands import run
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
@@ -68,10 +68,10 @@ def test_shards_learn_as_the_whole_and_resume(tmp_path: Path) -> None:
     for name, weight in models[0].items():
         torch.testing.assert_close(models[1][name], weight, rtol=1e-3, atol=1e-4)
 
-    last = two / "checkpoints" / "update-00000004"
+    last = two / "checkpoints" / "step-00000004"
     before = safetensors.torch.load_file(last / "weights.safetensors")
     shutil.rmtree(last)
-    assert "resumed at update 2 of 4" in sharded(two, train)
+    assert "resumed at step 2 of 4" in sharded(two, train)
     after = safetensors.torch.load_file(last / "weights.safetensors")
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
     states = torch.load(last / "states.pt", weights_only=True)
@@ -100,10 +100,10 @@ def sharded_accelerator() -> Accelerator:
 )
 def test_what_shards_do_not_go_with_is_refused(flag: str, optimisation: Any, model: Any) -> None:
     plain = TrainConfig(output_dir=Path("x"), model=ModelConfig(scratch={}), data=DataConfig(train=["x"]))
-    check_placement(sharded_accelerator(), plain)
+    check_sharding(sharded_accelerator(), plain)
     config = replace(plain, model=ModelConfig(scratch={}, **model), **optimisation)
     with pytest.raises(UsageError, match=rf"{flag} is .* sharded \(FSDP\)"):
-        check_placement(sharded_accelerator(), config)
+        check_sharding(sharded_accelerator(), config)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_transformer_layers_are_found_by_their_attention() -> None:
 
     from tests.finetune.runs import TINY, TINY_WHISPER
 
-    assert layer_classes(Wav2Vec2ForCTC(Wav2Vec2Config(**TINY))) == ["Wav2Vec2EncoderLayer"]
+    assert attention_layer_classes(Wav2Vec2ForCTC(Wav2Vec2Config(**TINY))) == ["Wav2Vec2EncoderLayer"]
     stable = Wav2Vec2Config(**TINY, do_stable_layer_norm=True)
-    assert layer_classes(Wav2Vec2ForCTC(stable)) == ["Wav2Vec2EncoderLayerStableLayerNorm"]
-    assert layer_classes(Whisper(ModelDimensions(**TINY_WHISPER))) == ["ResidualAttentionBlock"]
-    assert layer_classes(nn.Sequential(nn.LSTM(2, 2), nn.Linear(2, 2))) == []
+    assert attention_layer_classes(Wav2Vec2ForCTC(stable)) == ["Wav2Vec2EncoderLayerStableLayerNorm"]
+    assert attention_layer_classes(Whisper(ModelDimensions(**TINY_WHISPER))) == ["ResidualAttentionBlock"]
+    assert attention_layer_classes(nn.Sequential(nn.LSTM(2, 2), nn.Linear(2, 2))) == []
 
 
 def test_a_checkpoint_of_a_whole_run_does_not_fit_shards() -> None:
@@ -150,4 +150,4 @@ def test_a_checkpoint_of_a_whole_run_does_not_fit_shards() -> None:
     module(torch.ones(2)).sum().backward()
     optimiser.step()
     with pytest.raises(ValueError, match="was not sharded"):
-        Sharded(sharded_accelerator()).restore(optimiser, optimiser.state_dict())
+        Sharded(sharded_accelerator()).restore_optimiser(optimiser, optimiser.state_dict())

@@ -16,7 +16,7 @@ from finetune.config import ModelConfig, OptimisationConfig
 from finetune.models.base import Batch, EvaluationOutput, Example, Hypothesis, Recogniser, pad_batch
 from finetune.training import step
 from finetune.training.optimisation import make_optimiser, make_schedule
-from finetune.training.step import Outcome, Stepper
+from finetune.training.step import Stepper, StepResult
 from preprocessing.cli.errors import InputError
 from tests.finetune.runs import TINY, TINY_WHISPER
 
@@ -66,7 +66,7 @@ def examples(n: int) -> list[Example]:
     return [Example(i, torch.randn(3, generator=generator), (5,) * (1 + i % 4), 16_000) for i in range(n)]
 
 
-def updated(batches: list[list[Example]], *, fails: int = 0, value: float = 1.0) -> tuple[torch.Tensor, Outcome]:
+def updated(batches: list[list[Example]], *, fails: int = 0, value: float = 1.0) -> tuple[torch.Tensor, StepResult]:
     """Weights after two updates over the batches, and the second outcome."""
     toy = Toy()
     config = OptimisationConfig(max_steps=10, learning_rate=0.1, max_grad_norm=0.3)
@@ -76,7 +76,7 @@ def updated(batches: list[list[Example]], *, fails: int = 0, value: float = 1.0)
     padded = [pad_batch(batch) for batch in batches]
     padded[0].inputs.mul_(value)
     for _ in range(2):
-        outcome = stepper.update(toy.module, padded, lambda number: torch.Generator().manual_seed(number))
+        outcome = stepper.step(toy.module, padded, lambda number: torch.Generator().manual_seed(number))
     return toy.module.weight.detach(), outcome
 
 
@@ -88,7 +88,7 @@ def test_accumulated_batches_equal_the_large_one() -> None:
         torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
         assert found.loss_sum == pytest.approx(told.loss_sum, rel=1e-5)
         assert found.n_labels == told.n_labels == sum(1 + i % 4 for i in range(12))
-        assert found.gradient_norm == pytest.approx(told.gradient_norm, rel=1e-5)
+        assert found.grad_norm == pytest.approx(told.grad_norm, rel=1e-5)
 
 
 def test_a_recogniser_learns_the_same_however_its_batch_is_cut() -> None:
@@ -108,14 +108,14 @@ def test_a_recogniser_learns_the_same_however_its_batch_is_cut() -> None:
         stepper.parts = parts
         batches = [pad_batch(heard[low:high]) for low, high in pairwise(cuts)]
         before = torch.nn.utils.parameters_to_vector(recogniser.module.parameters()).detach().clone()
-        outcomes.append(stepper.update(recogniser.module, batches, lambda n: torch.Generator().manual_seed(n)))
+        outcomes.append(stepper.step(recogniser.module, batches, lambda n: torch.Generator().manual_seed(n)))
         weights.append(torch.nn.utils.parameters_to_vector(recogniser.module.parameters()).detach())
         assert not torch.equal(weights[-1], before)
         assert outcomes[-1].n_labels == sum(map(recogniser.count_labels, batches)) == 18
     for found, outcome in zip(weights[1:], outcomes[1:], strict=True):
         torch.testing.assert_close(found, weights[0], atol=1e-6, rtol=1e-5)
         assert outcome.loss_sum == pytest.approx(outcomes[0].loss_sum, rel=1e-5)
-        assert outcome.gradient_norm == pytest.approx(outcomes[0].gradient_norm, rel=1e-4)
+        assert outcome.grad_norm == pytest.approx(outcomes[0].grad_norm, rel=1e-4)
 
 
 @pytest.mark.parametrize(("family", "scratch"), [("wav2vec2", TINY), ("whisper", TINY_WHISPER), ("lstm", {})])
@@ -132,13 +132,13 @@ def test_a_pass_over_the_idle_batch_reaches_every_weight_and_moves_none(family: 
 
 
 def test_an_update_without_a_batch_moves_nothing_and_many_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "MOST_SKIPPED", 3)
+    monkeypatch.setattr(step, "MAX_SKIPPED", 3)
     toy, config = Toy(), OptimisationConfig(max_steps=10)
     optimiser = make_optimiser(toy, config)
     stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
 
-    def update(batches: list[Batch]) -> Outcome:
-        return stepper.update(toy.module, batches, lambda number: torch.Generator().manual_seed(number))
+    def update(batches: list[Batch]) -> StepResult:
+        return stepper.step(toy.module, batches, lambda number: torch.Generator().manual_seed(number))
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -148,7 +148,7 @@ def test_an_update_without_a_batch_moves_nothing_and_many_end_the_run(monkeypatc
     update([pad_batch(examples(3))])
     update([])
     update([])
-    with pytest.raises(InputError, match=r"no utterance of 3 updates.*rejects\.jsonl"):
+    with pytest.raises(InputError, match=r"no utterance of 3 steps.*rejects\.jsonl"):
         update([])
 
 
@@ -169,7 +169,7 @@ def test_a_single_utterance_that_does_not_fit_is_said() -> None:
     optimiser = make_optimiser(toy, config)
     stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
     with pytest.raises(InputError, match=r"4 utterances.*max_batch_seconds"):
-        stepper.update(toy.module, [pad_batch(examples(4))], lambda _: torch.Generator())
+        stepper.step(toy.module, [pad_batch(examples(4))], lambda _: torch.Generator())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -182,6 +182,6 @@ def test_a_gradient_that_is_not_finite_moves_nothing_and_is_counted(value: float
 
 
 def test_a_run_that_never_has_a_finite_gradient_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "MOST_SKIPPED", 2)
+    monkeypatch.setattr(step, "MAX_SKIPPED", 2)
     with pytest.raises(InputError, match=r"learning_rate"):
         updated([examples(3)], value=float("nan"))

@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from finetune.config import DataConfig
 from finetune.data.examples import Preparation
-from finetune.data.streaming import StreamedExamples, in_turn
+from finetune.data.streaming import StreamedExamples, interleave
 from finetune.models.base import Example
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Reject, Utterance
@@ -91,7 +91,7 @@ def test_corpora_take_turns(tmp_path: Path) -> None:
     rows = absolute(DEMO / "corpus" / "train.jsonl", 6)
     short = write_manifest(tmp_path / "short.jsonl", rows[:2])
     long = write_manifest(tmp_path / "long.jsonl", rows[2:])
-    found = [found.id for found in in_turn([str(short), str(long)]) if isinstance(found, Utterance)]
+    found = [found.id for found in interleave([str(short), str(long)]) if isinstance(found, Utterance)]
     assert found == [rows[place]["id"] for place in (0, 2, 1, 3, 4, 5)]
 
 
@@ -116,8 +116,8 @@ def test_a_run_on_a_stream_resumes_byte_for_byte_and_writes_little(corpus: Path,
     )
     first = run(*arguments, **caches)
     assert first.returncode == 0, first.stderr
-    assert "streamed, of which the first 10 utterances" in first.stdout
-    assert "2 utterances set aside" in first.stdout
+    assert "a stream that begins with 10 utterances" in first.stdout
+    assert "2 utterances rejected" in first.stdout
     assert len(read_manifest(output / "rejects.jsonl")) == 2
     about = json.loads((output / "about.json").read_text())
     assert (about["training"]["utterances"], about["training"]["corpora"]) == (0, [f"hf:{corpus.name}::train"])
@@ -126,11 +126,11 @@ def test_a_run_on_a_stream_resumes_byte_for_byte_and_writes_little(corpus: Path,
     )
     assert beyond < 100 * MEGABYTE
 
-    last = output / "checkpoints" / "update-00000024"
+    last = output / "checkpoints" / "step-00000024"
     weights = (last / "weights.safetensors").read_bytes()
     shutil.rmtree(last)
     again = run(*arguments, **caches)
-    assert "resumed at update 12 of 24" in again.stdout, again.stderr
+    assert "resumed at step 12 of 24" in again.stdout, again.stderr
     assert (last / "weights.safetensors").read_bytes() == weights
 
     other = run(*arguments, "--data.shuffle_buffer", "17", **caches)

@@ -136,7 +136,7 @@ def test_interrupting_saves_and_says_how_to_go_on(manifest: Path, tmp_path: Path
     stdout, stderr = process.communicate(timeout=100)
     assert process.returncode == 0, stderr
     assert "run the same command again" in stdout
-    assert list((output / "checkpoints").glob("update-*"))
+    assert list((output / "checkpoints").glob("step-*"))
 
 
 def test_another_corpus_cannot_resume_a_run(manifest: Path, trained: Path, tmp_path: Path) -> None:
