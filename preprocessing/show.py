@@ -1,236 +1,17 @@
-"""`python -m preprocessing.show FILE -o page.png`: waveform, log-mel, MFCC and SpecAugment of a recording on one page."""
+"""`python -m preprocessing.show FILE -o page.png`: waveform, log-mel, MFCC and SpecAugment of a recording on one page.
 
-import io
+Thin: options in, the stretch loaded, the page drawn by `preprocessing.features.plot` and written.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
-from matplotlib.image import AxesImage
-from torch import Tensor
-
-from preprocessing.audio import SAMPLE_RATE, AudioError, AudioInfo
-from preprocessing.augment.spec_augment import POLICIES, Draw, Policy, SpecAugment, draw
-from preprocessing.cli.atomic_write import write_output
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command, run_command
-from preprocessing.features import Features, KaldiMfcc, LogMel, UtteranceNorm, slaney_mels
-from preprocessing.features.whisper import DYNAMIC_RANGE, HOP_LENGTH
-
-FRAME_SECONDS = HOP_LENGTH / SAMPLE_RATE
-MFCC_CENTRE_SECONDS = 200 / SAMPLE_RATE  # Kaldi's first frame begins at 0, Whisper's is centred there
-TICKS_HZ = {0: "0", 250: "250", 500: "500", 1_000: "1k", 2_000: "2k", 4_000: "4k", 8_000: "8k"}
-SHOWN_POLICIES = {
-    "LB": "LibriSpeech basic",
-    "LD": "LibriSpeech double",
-    "SM": "Switchboard mild",
-    "SS": "Switchboard strong",
-}
-INK, PALE_INK, LINE, PAPER = "#1f2430", "#6b7280", "#3b5b92", "#ffffff"
-MASKED = "#e9e4da"
-MARGINS = {"left": 0.065, "right": 0.915}
-ENVELOPE_COLUMNS = 2_400  # more samples than this are drawn as the range that each column covers
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """What the page says of its file."""
-
-    name: str
-    info: AudioInfo
-    start: float  # seconds into the file at which the waveform begins
-
-
-def page(waveform: Tensor, heading: Heading, *, seed: int) -> Figure:
-    """waveform: [samples] of the contract; seed: of SpecAugment's draws. Returns a figure for the caller to save.
-
-    Raises AudioError when the waveform is shorter than one frame.
-    """
-    log_mel, mfcc_bins = LogMel(), KaldiMfcc()
-    if len(waveform) < mfcc_bins.shortest:
-        raise AudioError(
-            f"{heading.name}: {len(waveform)} samples at 16 kHz; expected {mfcc_bins.shortest} or more, one frame of "
-            "25 ms: choose a longer stretch"
-        )
-    with torch.no_grad():
-        mel = Features.of(log_mel(waveform))
-        mfcc = UtteranceNorm()(Features.of(mfcc_bins(waveform))).utterance(0)
-    seconds = len(waveform) / SAMPLE_RATE
-    figure = Figure(figsize=(12.0, 13.0), dpi=120, facecolor=PAPER)
-    _write_heading(figure, heading, seconds)
-    above = figure.add_gridspec(3, 1, height_ratios=(1.0, 1.9, 1.25), top=0.915, bottom=0.475, **MARGINS, hspace=0.26)
-    _draw_waveform(_panel(figure, above, 0, heading, seconds, "Waveform"), waveform, heading.start)
-    _draw_log_mel(figure, above, mel, heading, seconds)
-    _draw_mfcc(figure, above, mfcc, heading, seconds)
-    below = figure.add_gridspec(2, 2, top=0.368, bottom=0.04, **MARGINS, wspace=0.05, hspace=0.26)
-    figure.text(MARGINS["left"], 0.412, "SpecAugment over the log-mel spectrogram", fontsize=13, fontweight="bold",
-                color=INK)  # fmt: skip
-    legend = f"grey: masked   ·   arrow: a moment that the time warp moved   ·   seed {seed}"
-    figure.text(MARGINS["left"], 0.398, legend, fontsize=9.5, color=PALE_INK)
-    generator = torch.Generator().manual_seed(seed)
-    for number, (name, meaning) in enumerate(SHOWN_POLICIES.items()):
-        axes = figure.add_subplot(below[number // 2, number % 2])
-        _style(axes, heading.start, seconds, f"{name}   {meaning}", below=number >= 2)
-        _draw_policy(axes, mel, POLICIES[name], heading.start, generator)
-        if number % 2:
-            axes.set_yticklabels([])
-            axes.set_ylabel("")
-    return figure
-
-
-def mel_position(frequency_hz: float, n_mels: int) -> float:
-    """Where a frequency lies among mel filters from 0 to 8 kHz, in bins: filter i is centred on i."""
-    return slaney_mels(frequency_hz) / slaney_mels(SAMPLE_RATE / 2) * (n_mels + 1) - 1.0
-
-
-def _write_heading(figure: Figure, heading: Heading, seconds: float) -> None:
-    info = heading.info
-    channels = {1: "mono", 2: "stereo"}.get(info.n_channels, f"{info.n_channels} channels")
-    source = f"{info.codec}, {info.sample_rate:,} Hz, {channels}"
-    part = f"{seconds:.2f} s" if info.n_samples == 0 else f"{seconds:.2f} s of {info.duration:.2f} s"
-    name = " ".join(heading.name.split())  # a file's name may hold new lines
-    name = name if len(name) <= 80 else f"{name[:77]}..."
-    figure.text(MARGINS["left"], 0.969, name, fontsize=17, fontweight="bold", color=INK, parse_math=False)
-    figure.text(MARGINS["left"], 0.951, f"{part} from {heading.start:.2f} s   ·   {source}   ·   heard as 16 kHz mono",
-                fontsize=9.5, color=PALE_INK)  # fmt: skip
-
-
-def _style(axes: Axes, start: float, seconds: float, title: str, *, below: bool) -> None:
-    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=10)
-    axes.set_xlim(start, start + seconds)
-    axes.tick_params(labelsize=8, colors=PALE_INK, length=3, width=0.6, labelbottom=below)
-    axes.xaxis.label.set_color(PALE_INK)
-    axes.yaxis.label.set_color(PALE_INK)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color("#c9ccd3")
-        spine.set_linewidth(0.8)
-    if below:
-        axes.set_xlabel("seconds", fontsize=8.5)
-
-
-def _panel(figure: Figure, grid: GridSpec, row: int, heading: Heading, seconds: float, title: str) -> Axes:
-    """A panel over the width of the page; the lowest of them has the time axis's labels."""
-    axes = figure.add_subplot(grid[row])
-    _style(axes, heading.start, seconds, title, below=row == 2)
-    return axes
-
-
-def _note(axes: Axes, text: str) -> None:
-    """A line at the upper right, beside the title."""
-    axes.annotate(
-        text, xy=(1.0, 1.0), xytext=(0.0, 10.0), xycoords="axes fraction", textcoords="offset points",
-        ha="right", va="baseline", fontsize=8, color=PALE_INK,
-    )  # fmt: skip
-
-
-def _draw_waveform(axes: Axes, waveform: Tensor, start: float) -> None:
-    samples = waveform.numpy()
-    peak = max(float(np.abs(samples).max()), 1e-4)
-    if len(samples) > 2 * ENVELOPE_COLUMNS:
-        edges = np.linspace(0, len(samples), ENVELOPE_COLUMNS + 1).astype(int)[:-1]
-        low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
-        axes.fill_between(start + edges / SAMPLE_RATE, low, high, step="post", color=LINE, linewidth=0.3)
-    else:
-        axes.plot(start + np.arange(len(samples)) / SAMPLE_RATE, samples, color=LINE, linewidth=0.7)
-    axes.axhline(0.0, color="#c9ccd3", linewidth=0.6, zorder=0)
-    axes.set_ylim(-1.08 * peak, 1.08 * peak)
-    axes.set_ylabel("of full scale", fontsize=8.5)
-    _note(axes, f"peak {20.0 * np.log10(peak):.1f} dB of full scale".replace("-", "−"))
-
-
-def _show_mel(axes: Axes, values: Tensor, start: float) -> AxesImage:
-    """Decibels [bins, frames] below the peak; NaN is drawn as masked."""
-    n_bins, n_frames = values.shape
-    colours = colormaps["magma"].with_extremes(bad=MASKED)
-    left = start - FRAME_SECONDS / 2
-    image = axes.imshow(
-        values.numpy(), origin="lower", aspect="auto", interpolation="nearest", cmap=colours,
-        vmin=-10.0 * DYNAMIC_RANGE, vmax=0.0, extent=(left, left + n_frames * FRAME_SECONDS, -0.5, n_bins - 0.5),
-    )  # fmt: skip
-    axes.set_facecolor(colours(0.0))
-    axes.set_ylim(mel_position(0.0, n_bins), mel_position(SAMPLE_RATE / 2, n_bins))
-    axes.set_yticks([mel_position(frequency, n_bins) for frequency in TICKS_HZ], TICKS_HZ.values())
-    axes.set_ylabel("hertz", fontsize=8.5)
-    return image
-
-
-def _decibels(values: Tensor) -> Tensor:
-    """Whisper's (log10 power + 4) / 4 -> dB below the loudest bin."""
-    return 40.0 * (values - values.max())
-
-
-def _draw_log_mel(figure: Figure, grid: GridSpec, mel: Features, heading: Heading, seconds: float) -> None:
-    axes = _panel(figure, grid, 1, heading, seconds, "Log-mel spectrogram")
-    image = _show_mel(axes, _decibels(mel.utterance(0)), heading.start)
-    _note(axes, f"Whisper's convention: {mel.values.shape[1]} filters, 25 ms windows each 10 ms")
-    _bar(figure, axes, image, "dB below the loudest")
-
-
-def _draw_mfcc(figure: Figure, grid: GridSpec, mfcc: Tensor, heading: Heading, seconds: float) -> None:
-    axes = _panel(figure, grid, 2, heading, seconds, "Mel-frequency cepstral coefficients")
-    n_bins, n_frames = mfcc.shape
-    left = heading.start + MFCC_CENTRE_SECONDS - FRAME_SECONDS / 2
-    image = axes.imshow(
-        mfcc.numpy(), origin="lower", aspect="auto", interpolation="nearest", cmap="RdBu_r", vmin=-3.0, vmax=3.0,
-        extent=(left, left + n_frames * FRAME_SECONDS, -0.5, n_bins - 0.5),
-    )  # fmt: skip
-    axes.set_yticks(range(0, n_bins, 3))
-    axes.set_ylabel("coefficient", fontsize=8.5)
-    _note(axes, "Kaldi's convention, each coefficient normalised over what is shown")
-    _bar(figure, axes, image, "standard deviations")
-
-
-def _bar(figure: Figure, axes: Axes, image: AxesImage, label: str) -> None:
-    """The key to an image's colours, right of its panel."""
-    panel = axes.get_position()
-    bar = figure.colorbar(image, cax=figure.add_axes((panel.x1 + 0.01, panel.y0, 0.009, panel.height)))
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=PALE_INK, length=2)
-    bar.set_label(label, fontsize=8.5, color=PALE_INK)
-
-
-def _draw_policy(axes: Axes, mel: Features, policy: Policy, start: float, generator: torch.Generator) -> None:
-    n_bins = mel.values.shape[1]
-    drawn = draw(policy, mel.n_frames, n_bins, generator)
-    peak = mel.values.max()
-    augmented = SpecAugment(policy, fill="mean").apply_draw(mel, drawn).utterance(0)
-    hidden = drawn.frequency_mask(n_bins).T | drawn.time_mask(augmented.shape[1])
-    _show_mel(axes, (40.0 * (augmented - peak)).masked_fill(hidden, torch.nan), start)
-    _note(axes, _limits(policy))
-    _draw_warp(axes, drawn, start)
-
-
-def _limits(policy: Policy) -> str:
-    cap = f" or {policy.time_mask_share:.0%}" if policy.time_mask_share < 1.0 else ""
-    return (
-        f"warp ±{policy.time_warp_frames * FRAME_SECONDS:.1f} s, "
-        f"{policy.n_frequency_masks} × ≤{policy.frequency_mask_bins} bins, "
-        f"{policy.n_time_masks} × ≤{policy.time_mask_frames * FRAME_SECONDS:.1f} s{cap}"
-    )
-
-
-def _draw_warp(axes: Axes, drawn: Draw, start: float) -> None:
-    """An arrow along the upper edge from where a moment was to where the warp has put it."""
-    source, target = (start + FRAME_SECONDS * float(at) for at in (drawn.warp_from, drawn.warp_to))
-    if source == target:
-        return
-    edge = axes.get_xaxis_transform()
-    axes.annotate(
-        "", xy=(target, 1.025), xytext=(source, 1.025), xycoords=edge, textcoords=edge, annotation_clip=False,
-        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0},
-    )  # fmt: skip
-    axes.plot([source], [1.025], marker="o", markersize=3.5, color=INK, transform=edge, clip_on=False)
-
+from preprocessing.plot_style import check_picture_suffix, save_figure
 
 DESCRIPTION = "Draw a recording's waveform, log-mel spectrogram, MFCC and the four SpecAugment policies on one page."
-PAGE_SECONDS = 30.0  # more would be a smear
-SUFFIXES = (".png", ".pdf", ".svg")
+PAGE_SECONDS = 30.0  # frames of a longer stretch are narrower than a dot
 
 
 @dataclass(frozen=True)
@@ -249,12 +30,8 @@ class ShowConfig:
     """of SpecAugment's draws; the same seed draws the same page"""
 
     def check(self) -> None:
-        """Raises UsageError on an output of unknown kind."""
-        if self.output.suffix.lower() not in SUFFIXES:
-            raise UsageError(
-                f"--output {self.output}: suffix {self.output.suffix!r}; expected one of {', '.join(SUFFIXES)}: choose "
-                "one of them"
-            )
+        """Raises UsageError on an output that is no picture."""
+        check_picture_suffix(self.output, "--output")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -268,14 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     config.check()
     from preprocessing import audio
+    from preprocessing.features.plot import Heading, page
 
     stop = config.start + PAGE_SECONDS if config.stop is None else config.stop
     waveform = audio.load(config.file, start=config.start, stop=stop)
     heading = Heading(config.file.name, audio.probe(config.file), config.start)
-    figure = page(waveform, heading, seed=config.seed)
-    content = io.BytesIO()
-    figure.savefig(content, format=config.output.suffix[1:].lower())
-    write_output(config.output, "--output", content.getvalue())
+    save_figure(page(waveform, heading, seed=config.seed), config.output, flag="--output")
     print(config.output)
 
 

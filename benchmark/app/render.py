@@ -20,8 +20,8 @@ from benchmark.report.quantities import counted
 from finetune.metrics.word_alignment import Alignment
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.features import LogMel
+from preprocessing.features.plot import FRAME_SECONDS, TICKS_HZ, mel_position
 from preprocessing.features.whisper import DYNAMIC_RANGE
-from preprocessing.show import FRAME_SECONDS, TICKS_HZ, mel_position
 
 HERE = Path(__file__).parent
 

@@ -1,6 +1,7 @@
-"""Uniform dimensions: one duration for all, overlapping chunks and their joining, pieces of a recording as files.
+"""Segmentation: one duration for all, overlapping chunks and their joining, pieces of a recording as files.
 
-`python -m preprocessing.segment FILE OUT_FOLDER` is the command. Where pauses are, `preprocessing.segment.voice_activity` says.
+`preprocessing.segment.voice_activity` finds speech and pauses, `python -m preprocessing.segment FILE OUT_FOLDER` is the
+command. This package imports no torch, so that the command's --help does not wait for it.
 """
 
 from preprocessing.frames import WAV2VEC2_GRID, FrameGrid

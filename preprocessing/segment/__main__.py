@@ -1,6 +1,6 @@
 """`python -m preprocessing.segment FILE OUT_FOLDER`: a recording cut into FLAC pieces with a manifest.
 
-Thin: options in, audio loaded and cut, the folder written whole or not at all by `preprocessing.segment.pieces`.
+Thin: options in, audio loaded and cut, the folder written complete or not at all by `preprocessing.segment.pieces`.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import check_ranges, parse_command, run_command
+from preprocessing.plot_style import check_picture_suffix, save_figure
 
 DESCRIPTION = "Cut a recording into FLAC pieces with a manifest: at pauses, in overlapping chunks, or of one length."
-PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
-SHORTEST_SECONDS = 0.5
+MIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,31 +29,27 @@ class SegmentConfig:
     seconds: float = 20.0
     """the longest piece (speech), what is kept of each chunk (chunks), or each piece's length (fixed)"""
     context_seconds: float = 2.0
-    """heard on both sides of what is kept; of chunks alone"""
+    """of method chunks alone: audio on both sides of what is kept, which the piece holds too"""
     threshold: float = 0.5
     """speech probability from which there is speech, above 0 and up to 1"""
     speech_only: bool = False
-    """leave out pieces in which nobody speaks; of method speech alone"""
+    """of method speech alone: leave out pieces in which nobody speaks"""
     picture: Path | None = None
     """draw waveform, speech probability and cuts (also -o): .png, .pdf or .svg"""
 
     def check(self) -> None:
-        """Raises UsageError on a value out of bounds or an option that does not go with the method."""
-        if not SHORTEST_SECONDS <= self.seconds < float("inf"):
-            raise UsageError(f"--seconds is {self.seconds:g}; expected {SHORTEST_SECONDS:g} or more: raise it")
-        if not 0.0 <= self.context_seconds < float("inf"):
-            raise UsageError(f"--context_seconds is {self.context_seconds:g}; expected 0 or more: mend it")
-        if not 0.0 < self.threshold <= 1.0:
-            raise UsageError(f"--threshold is {self.threshold:g}; expected above 0 and up to 1: mend it")
+        """Raises UsageError on a value out of range or an option that does not go with the method."""
+        seconds, context = self.seconds, self.context_seconds
+        check_ranges(
+            ("--seconds", seconds, f"{MIN_SECONDS:g} or more", seconds >= MIN_SECONDS),
+            ("--context_seconds", context, "0 or more", context >= 0.0),
+            ("--threshold", self.threshold, "above 0 and up to 1", 0.0 < self.threshold <= 1.0),
+        )
         if self.speech_only and self.method != "speech":
             raise UsageError(
                 f"--speech_only goes with --method speech; found --method {self.method}: leave one of them out"
             )
-        if self.picture is not None and self.picture.suffix.lower() not in PICTURE_SUFFIXES:
-            raise UsageError(
-                f"--picture {self.picture}: suffix {self.picture.suffix!r}; expected one of "
-                f"{', '.join(PICTURE_SUFFIXES)}: choose one of them"
-            )
+        check_picture_suffix(self.picture, "--picture")
         if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir())):
             raise UsageError(f"{self.output}: is there already; expected a new folder: choose another name")
 
@@ -69,20 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     config.check()
     from preprocessing import audio
-    from preprocessing.segment import pieces
+    from preprocessing.segment.pieces import cut, detect_speech, write
 
     waveform = audio.load(config.file)
     needs_speech = config.method == "speech" or config.picture is not None
-    activity = pieces.hear(waveform, config.threshold) if needs_speech else None
-    cut = pieces.cut(waveform, config.method, config.seconds, config.context_seconds, activity)
-    kept = [piece for piece in cut if piece.speech is not False] if config.speech_only else cut
-    pieces.write(config.output, config.file, waveform, kept)
+    activity = detect_speech(waveform, config.threshold) if needs_speech else None
+    pieces = cut(waveform, config.method, config.seconds, config.context_seconds, activity)
+    kept = [piece for piece in pieces if piece.speech is not False] if config.speech_only else pieces
+    write(config.output, config.file, waveform, kept)
     seconds = sum(piece.stop - piece.start for piece in kept) / audio.SAMPLE_RATE
     print(f"{config.output}: {len(kept)} pieces, {seconds:.1f} s in all")
     if config.picture is not None and activity is not None:
-        from preprocessing.segment import plot as picture
+        from preprocessing.segment.plot import page
 
-        picture.save(config.picture, picture.page(waveform, config.file.name, activity, cut))
+        save_figure(page(waveform, config.file.name, activity, pieces), config.picture, flag="--picture")
         print(config.picture)
 
 

@@ -1,10 +1,11 @@
-"""Overlapping chunks of long audio on a model's frame grid, joined again without a frame lost or doubled; one duration.
+"""Overlapping chunks of long audio on a model's frame grid, and the joining of their frames; one duration for all.
 
 A stack of unpadded convolutions, such as wav2vec 2.0's, makes frame i of a recording from the samples
-[i * stride, i * stride + receptive field). A chunk that begins on a multiple of the stride therefore has the frames of
-the whole, shifted. Of each chunk the frames that begin in [keep_start, keep_stop) are kept; the samples around are
-context. Models without attention, normalised frame by frame, give exactly the frames of the unchunked recording where
-the context covers what a frame sees; others nearly. Pauses are found in `preprocessing.segment.voice_activity`.
+[i * stride, i * stride + receptive field). A chunk that begins on a multiple of the stride therefore has the same frames
+as the recording. Of each chunk the frames that begin in [keep_start, keep_stop) are kept; the samples around are
+context. Models without attention that normalise each frame by itself give exactly the frames of the whole recording
+where the context covers their receptive field; other models nearly. `preprocessing.segment.voice_activity` cuts at
+pauses instead.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # the command's --help waits for no torch
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Samples [start, stop) to be heard, of which [keep_start, keep_stop) are kept."""
+    """Samples [start, stop) that a model is given; frames that begin in [keep_start, keep_stop) are kept."""
 
     start: int
     stop: int
@@ -29,11 +30,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How long recordings are cut, in samples: `keep` of each chunk are kept, `context` either side are heard as well.
+    """The sizes of chunks, in samples: `keep` of each chunk are kept, `context` on either side are given as well.
 
     Kept spans are rounded down to the grid, though to one frame at least; context is rounded up, after the span to a
     receptive field at least. At the ends of a recording the context lies on the other side, so that all chunks but
-    the last ones are equally long, `window` samples, and none is longer.
+    the last ones are `window` samples long, and none is longer.
 
     >>> Chunking(keep=320_000, context=32_000).window
     384000
@@ -49,7 +50,7 @@ class Chunking:
 
     @property
     def hop(self) -> int:
-        """Samples from one kept span's start to the next one's."""
+        """Samples from the start of one kept span to the start of the next."""
         return max(1, self.keep // self.grid.stride) * self.grid.stride
 
     @property
@@ -60,17 +61,17 @@ class Chunking:
     @property
     def window(self) -> int:
         """Samples of a chunk with all its context."""
-        least = self.grid.receptive_field - 1  # so that the last chunk reaches the end
-        return self.before + self.hop + -(-max(self.context, least) // self.grid.stride) * self.grid.stride
+        minimum = self.grid.receptive_field - 1  # so that the last chunk reaches the end
+        return self.before + self.hop + -(-max(self.context, minimum) // self.grid.stride) * self.grid.stride
 
     def count(self, n_samples: int) -> int:
-        """Chunks of a recording; the last one has a frame of its own, if the recording has one at all."""
+        """The number of chunks of a recording; each has a kept frame, if the recording has a frame at all."""
         if n_samples == 0:
             return 0
         return max(1, -(-self.grid.frames(n_samples) * self.grid.stride // self.hop))
 
     def chunk(self, index: int, n_samples: int) -> Chunk:
-        """One chunk of a recording of n_samples."""
+        """Chunk number `index`, from 0, of a recording of n_samples."""
         keep_start = index * self.hop
         last = index == self.count(n_samples) - 1
         latest = -(-(n_samples - self.window) // self.grid.stride) * self.grid.stride
@@ -79,7 +80,7 @@ class Chunking:
         return Chunk(start, stop, keep_start, n_samples if last else keep_start + self.hop)
 
     def settled(self, index: int) -> int:
-        """Once a recording is known to have so many samples, more of them do not change this chunk."""
+        """The number of samples from which on chunk `index` is the same, however long the recording becomes."""
         keep_start = index * self.hop
         return max(
             max(0, keep_start - self.before) + self.window,
@@ -88,7 +89,8 @@ class Chunking:
 
 
 def chunks(n_samples: int, chunking: Chunking) -> tuple[Chunk, ...]:
-    """Chunks of a recording, in order: kept spans are a partition of [0, n_samples), kept frames of its frames.
+    """The chunks of a recording of `n_samples`, in order. Their kept spans are a partition of [0, n_samples), their
+    kept frames of the recording's frames.
 
     >>> [(c.start, c.stop, c.keep_start, c.keep_stop) for c in chunks(8_000, Chunking(keep=3_200, context=320))]
     [(0, 4160, 0, 3200), (2880, 7040, 3200, 6400), (3840, 8000, 6400, 8000)]
@@ -99,8 +101,8 @@ def chunks(n_samples: int, chunking: Chunking) -> tuple[Chunk, ...]:
 def chunk_stream(blocks: "Iterable[Tensor]", chunking: Chunking) -> "Iterator[tuple[Chunk, Tensor]]":
     """The chunks of a recording that arrives in blocks [samples] of any lengths, each with its waveform [samples].
 
-    Each is given as soon as what comes later cannot change it; they are those of `chunks`. No more is held than a
-    window, a block, and the step from one chunk to the next.
+    They are those that `chunks` gives; each is yielded as soon as later samples cannot change it. At most a window, a
+    block, and the hop between two chunks are held in memory.
     """
     held, pending, n_held_from, n_samples, index = None, [], 0, 0, 0
     for block in blocks:
@@ -131,8 +133,9 @@ def _appended(held: "Tensor | None", blocks: "Sequence[Tensor]") -> "Tensor":
 
 
 def join(parts: "Iterable[Tensor]", of: Iterable[Chunk], grid: FrameGrid = WAV2VEC2_GRID) -> "Tensor":
-    """What a model made of each chunk [frames, ...] -> that of the whole recording [frames, ...].
+    """The kept frames of all chunks, one after the other: the recording's [frames, ...].
 
+    parts: a model's output for each chunk [frames, ...]; of: the chunks.
     Raises ValueError when a part has another number of frames than the grid gives its chunk.
     """
     import torch
@@ -144,7 +147,10 @@ def join(parts: "Iterable[Tensor]", of: Iterable[Chunk], grid: FrameGrid = WAV2V
 
 
 def keep(part: "Tensor", chunk: Chunk, grid: FrameGrid = WAV2VEC2_GRID) -> "Tensor":
-    """The kept frames of one chunk's [frames, ...]. Raises ValueError as `join` does."""
+    """The kept frames of a model's output for one chunk [frames, ...].
+
+    Raises ValueError when there are not as many as the grid gives the chunk.
+    """
     expected = grid.frames(chunk.stop - chunk.start)
     if part.shape[0] != expected:
         raise ValueError(f"{chunk}: {part.shape[0]} frames; expected {expected}: another grid than the model's?")
@@ -160,9 +166,9 @@ def _kept_frames(chunk: Chunk, grid: FrameGrid) -> slice:
 
 
 def pad_or_trim(waveform: "Tensor", n_samples: int) -> "tuple[Tensor, int]":
-    """One duration for all, as Whisper's pad_or_trim: the end of the last dimension cut off, or zeros appended.
+    """The waveform [..., samples] cut off at, or padded with zeros to, `n_samples`, as by Whisper's pad_or_trim.
 
-    waveform: [..., samples]. Returns [..., n_samples], a new tensor, and how many of them are the waveform's.
+    Returns [..., n_samples], a new tensor, and how many of them are the waveform's. Raises ValueError below 1 sample.
 
     >>> import torch
     >>> pad_or_trim(torch.ones(2), 4)

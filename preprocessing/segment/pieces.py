@@ -1,4 +1,4 @@
-"""Pieces of one recording, and their folder: FLAC files with a manifest, written whole or not at all."""
+"""Pieces of one recording, and their folder: FLAC files with a manifest, written complete or not at all."""
 
 import json
 import os
@@ -14,8 +14,7 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
 from preprocessing.segment.chunks import Chunk, Chunking, chunks, pad_or_trim
-from preprocessing.segment.voice_activity import Span, silero, spans_of
-from preprocessing.segment.voice_activity import pieces as cut_at_pauses
+from preprocessing.segment.voice_activity import Span, load_silero, spans_from_probabilities, split_at_pauses
 
 Method = Literal["speech", "chunks", "fixed"]
 
@@ -24,8 +23,9 @@ Method = Literal["speech", "chunks", "fixed"]
 class Piece:
     """Samples [start, stop) of a recording.
 
-    n_samples: of its file, more than stop - start where it is padded. kept: of a chunk, the samples that are its own.
-    speech: whether anybody speaks, None where nobody asked.
+    n_samples: of its file, more than stop - start where it is padded with zeros.
+    kept: of a chunk, the samples without its context.
+    speech: whether anybody speaks; None where the method does not look for speech.
     """
 
     start: int
@@ -36,26 +36,28 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Activity:
-    """Speech probability of each window of a recording [windows], and the spans of speech."""
+class SpeechActivity:
+    """The speech probability of each window of a recording [windows], and the spans of speech."""
 
-    probability: Tensor
+    probabilities: Tensor
     spans: tuple[Span, ...]
 
 
-def hear(waveform: Tensor, threshold: float = 0.5) -> Activity:
-    """Where speech is. waveform: [samples]."""
-    probability = silero()(waveform)
-    return Activity(probability, tuple(spans_of(probability.tolist(), waveform.numel(), threshold=threshold)))
+def detect_speech(waveform: Tensor, threshold: float = 0.5) -> SpeechActivity:
+    """The speech activity of a waveform [samples] by Silero VAD; threshold as of `speech_spans`."""
+    probabilities = load_silero()(waveform)
+    spans = spans_from_probabilities(probabilities.tolist(), waveform.numel(), threshold=threshold)
+    return SpeechActivity(probabilities, tuple(spans))
 
 
 def cut(
-    waveform: Tensor, method: Method, seconds: float, context_seconds: float, activity: Activity | None
+    waveform: Tensor, method: Method, seconds: float, context_seconds: float, activity: SpeechActivity | None
 ) -> list[Piece]:
-    """The pieces of a recording [samples] in order; what each calls kept is a partition of it.
+    """The pieces of a waveform [samples], in order; their `kept` spans are a partition of it.
 
-    seconds: the longest piece of method speech; what is kept of each chunk; the length of each fixed piece.
-    activity: what method speech cuts by.
+    seconds: the longest piece of method speech; the kept span of each chunk; the length of each fixed piece.
+    context_seconds: of chunks, on either side.
+    activity: of method speech, found anew where it is None.
     """
     n_samples, length = waveform.numel(), round(seconds * SAMPLE_RATE)
     if method == "fixed":
@@ -65,34 +67,34 @@ def cut(
     if method == "chunks":
         planned: tuple[Chunk, ...] = chunks(n_samples, Chunking(length, round(context_seconds * SAMPLE_RATE)))
         return [Piece(c.start, c.stop, c.stop - c.start, (c.keep_start, c.keep_stop)) for c in planned]
-    spans = hear(waveform).spans if activity is None else activity.spans
-    found = cut_at_pauses(waveform, spans, seconds)
-    return [Piece(s.start, s.stop, s.stop - s.start, (s.start, s.stop), s.speech) for s in found]
+    spans = split_at_pauses(waveform, seconds, speech=None if activity is None else activity.spans)
+    return [Piece(s.start, s.stop, s.stop - s.start, (s.start, s.stop), s.speech) for s in spans]
 
 
 def write(folder: Path, source: Path, waveform: Tensor, pieces: Sequence[Piece]) -> None:
-    """Write 0000.flac, ... and manifest.jsonl into a new folder, which appears only once all of it is written.
+    """Write 0000.flac, ... and manifest.jsonl into a new folder, which appears only when all of it is written.
 
-    Raises UsageError when the folder cannot be made or holds something already.
+    source: the recording's file, of which the manifest gives the name. waveform: [samples] of the whole recording.
+    Raises UsageError when the folder cannot be made or is not empty.
     """
     folder = folder.resolve()
-    beside = folder.with_name(f".{folder.name}.partial")
+    temporary = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
         digits = max(4, len(str(len(pieces) - 1)))
-        with (beside / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
+        with (temporary / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
             for number, piece in enumerate(pieces):
                 name = f"{number:0{digits}d}"
                 samples, _ = pad_or_trim(waveform[piece.start : piece.stop], piece.n_samples)
-                audio.save(beside / f"{name}.flac", samples)
+                audio.save(temporary / f"{name}.flac", samples)
                 line = _manifest_line(f"{source.stem}-{name}", f"{name}.flac", source, piece)
                 manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
-        os.replace(beside, folder)
+        os.replace(temporary, folder)
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; expected a place for a new folder: choose another") from None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _manifest_line(name: str, path: str, source: Path, piece: Piece) -> dict[str, Any]:

@@ -1,7 +1,12 @@
-"""Where speech is in a recording, and where to cut it: spans by Silero VAD, and a partition at pauses.
+"""Where speech is in a recording, by Silero VAD, and where to cut it: a partition at pauses.
 
-What judges each window is `preprocessing.segment.voice_activity`, or any function of the caller's. The hysteresis is that of the
-silero-vad package. Fixed chunks are in `preprocessing.segment`.
+Spans are found with the hysteresis of the silero-vad package. The network is written here, and only its weights are the
+package's, for two reasons. It runs a recording in batches of windows: 26 minutes take 2.7 s on one core, where the
+package's `load_silero_vad().audio_forward` takes 32 s, window by window; probabilities differ by 2.4e-6 at most
+(2026-11-28). And importing silero_vad sets torch to one thread for the whole process. The names of the weights are no
+public interface of the package: pyproject.toml pins its minor version, and a test compares the two networks.
+
+Fixed chunks are in `preprocessing.segment`. Source: https://github.com/snakers4/silero-vad, version 6.2.
 """
 
 from bisect import bisect_left
@@ -21,11 +26,22 @@ from torch.nn import functional
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
 
-RELEASE = 0.15  # speech ends when its probability falls so far below the threshold at which it began, as Silero's does
+WINDOW = 512  # samples of one probability: 32 ms
+RELEASE = 0.15  # speech ends when its probability falls so far below the threshold at which it began
+MIN_PIECE_SECONDS = 0.5
 LOUDNESS_HOP = 160  # samples: 10 ms
-SHORTEST_PIECE_SECONDS = 0.5
 
-SpeechProbability: TypeAlias = Callable[[Tensor], Tensor]  # waveform [samples] -> [ceil(samples / WINDOW)], 0 to 1
+_CONTEXT = 64  # samples before a window that the network sees too
+BLOCK_WINDOWS = 2_048  # in one batch of the convolutions, about a minute: memory does not grow with the recording
+_WEIGHT_NAMES = {  # in the package's TorchScript -> here
+    "stft.forward_basis_buffer": "stft_conv.weight",
+    **{f"encoder.{n}.reparam_conv.{part}": f"conv{n + 1}.{part}" for n in range(4) for part in ("weight", "bias")},
+    **{f"decoder.rnn.{part}": f"lstm.{part}_l0" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")},
+    "decoder.decoder.2.weight": "final_conv.weight",
+    "decoder.decoder.2.bias": "final_conv.bias",
+}
+
+SpeechDetector: TypeAlias = Callable[[Tensor], Tensor]  # waveform [samples] -> [ceil(samples / WINDOW)], 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +55,23 @@ class Span:
 
 def speech_spans(
     waveform: Tensor,
-    probability: SpeechProbability | None = None,
+    detector: SpeechDetector | None = None,
     *,
     threshold: float = 0.5,
     min_speech_seconds: float = 0.25,
     min_pause_seconds: float = 0.1,
     margin_seconds: float = 0.03,
 ) -> list[Span]:
-    """Where speech is, in order and apart from each other.
+    """The stretches of speech in a waveform [samples] at 16 kHz, in order and apart from each other.
 
-    waveform: [samples] at 16 kHz; probability: what judges each window, Silero VAD by default.
-    threshold: speech begins at this probability and ends RELEASE below it, when it stays there for min_pause_seconds.
-    min_speech_seconds: what is shorter is none. margin_seconds: added either side, no further than half a pause.
-    The defaults are Silero's.
+    detector: speech probability of each window, by default Silero VAD's.
+    threshold: speech begins at this probability and ends RELEASE below it, once it stays there for min_pause_seconds.
+    min_speech_seconds: shorter stretches are left out.
+    margin_seconds: added on either side, though no further than half of a pause.
+    The defaults are Silero's. Raises UsageError on a value out of range.
     """
-    return spans_of(
-        _judge(waveform, probability).tolist(),
+    return spans_from_probabilities(
+        _probabilities(waveform, detector).tolist(),
         waveform.numel(),
         threshold=threshold,
         min_speech_seconds=min_speech_seconds,
@@ -63,7 +80,7 @@ def speech_spans(
     )
 
 
-def spans_of(
+def spans_from_probabilities(
     probabilities: Sequence[float],
     n_samples: int,
     *,
@@ -72,24 +89,81 @@ def spans_of(
     min_pause_seconds: float = 0.1,
     margin_seconds: float = 0.03,
 ) -> list[Span]:
-    """`speech_spans` from probabilities [windows] that are there already."""
+    """`speech_spans` of a recording of `n_samples` from the probabilities [windows] that a detector gave for it."""
     if not 0.0 < threshold <= 1.0 or min(min_speech_seconds, min_pause_seconds, margin_seconds) < 0.0:
         raise UsageError(
-            f"speech: threshold {threshold:g}, seconds {min_speech_seconds:g}, {min_pause_seconds:g}, "
-            f"{margin_seconds:g}; expected a threshold above 0 and up to 1, and seconds from 0 up: mend it"
+            f"speech detection: threshold {threshold:g}, min_speech_seconds {min_speech_seconds:g}, min_pause_seconds "
+            f"{min_pause_seconds:g}, margin_seconds {margin_seconds:g}; expected a threshold above 0 and up to 1, and "
+            "0 seconds or more: change it"
         )
-    heard = [
+    bursts = [
         (start, stop)
         for start, stop in _bursts(probabilities, n_samples, threshold, round(min_pause_seconds * SAMPLE_RATE))
         if stop - start > min_speech_seconds * SAMPLE_RATE
     ]
     margin = round(margin_seconds * SAMPLE_RATE)
     spans = []
-    for number, (start, stop) in enumerate(heard):
-        before = start - heard[number - 1][1] if number else 2 * start
-        after = heard[number + 1][0] - stop if number + 1 < len(heard) else 2 * (n_samples - stop)
+    for number, (start, stop) in enumerate(bursts):
+        before = start - bursts[number - 1][1] if number else 2 * start
+        after = bursts[number + 1][0] - stop if number + 1 < len(bursts) else 2 * (n_samples - stop)
         spans.append(Span(start - min(margin, before // 2), stop + min(margin, after // 2)))
     return spans
+
+
+def split_at_pauses(
+    waveform: Tensor,
+    max_seconds: float,
+    detector: SpeechDetector | None = None,
+    *,
+    threshold: float = 0.5,
+    speech: Sequence[Span] | None = None,
+) -> list[Span]:
+    """A partition of a waveform [samples] at 16 kHz into pieces of at most `max_seconds`, cut where nobody speaks.
+
+    A cut is in the middle of the longest pause that a piece of half to whole max_seconds can end in; else of the last
+    pause before that; and where there is none, at the quietest place in that half. A piece's `speech` says whether
+    there is any in it.
+
+    speech: the stretches of speech in order, if they are known; else `speech_spans` finds them with detector and
+    threshold. Raises UsageError where max_seconds is below 0.5.
+    """
+    if not max_seconds >= MIN_PIECE_SECONDS:
+        raise UsageError(f"max_seconds is {max_seconds:g}; expected {MIN_PIECE_SECONDS:g} or more: raise it")
+    n_samples, longest = waveform.numel(), int(min(max_seconds * SAMPLE_RATE, 2**62))
+    if n_samples == 0:
+        return []
+    if speech is None:
+        speech = speech_spans(waveform, detector, threshold=threshold)
+    bounds = _bounds(waveform, speech, longest)
+    starts, stops = [span.start for span in speech], [span.stop for span in speech]
+    return [
+        Span(start, stop, bisect_left(stops, start + 1) < bisect_left(starts, stop)) for start, stop in pairwise(bounds)
+    ]
+
+
+def _bounds(waveform: Tensor, speech: Sequence[Span], longest: int) -> list[int]:
+    """Samples at which the pieces of at most `longest` samples begin and end, from 0 to the waveform's length."""
+    n_samples = waveform.numel()
+    edges = [0, *(edge for span in speech for edge in (span.start, span.stop)), n_samples]
+    pauses = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if stop > start]
+    starts, stops = [start for start, _ in pauses], [stop for _, stop in pauses]
+    loudness = _loudness(waveform)
+    cuts = [0]
+    while n_samples - cuts[-1] > longest:
+        begin = cuts[-1]
+        nearest, furthest = begin + (longest + 1) // 2, begin + longest
+        late = pauses[bisect_left(stops, nearest) : bisect_left(starts, furthest)]
+        earliest = begin + longest // 10  # an earlier cut makes a very short piece and brings nothing
+        early = pauses[bisect_left(stops, earliest) : bisect_left(starts, nearest)]
+        middles = [middle for start, stop in early if earliest <= (middle := (start + stop) // 2) < nearest]
+        if late:
+            start, stop = max(late, key=lambda pause: min(pause[1], furthest) - max(pause[0], nearest))
+            cuts.append(min(max((start + stop) // 2, nearest), furthest))
+        elif middles:
+            cuts.append(middles[-1])
+        else:
+            cuts.append(_quietest(loudness, nearest, furthest))
+    return [*cuts, n_samples]
 
 
 def _bursts(
@@ -113,62 +187,6 @@ def _bursts(
         yield start, n_samples
 
 
-def segments(
-    waveform: Tensor,
-    max_seconds: float,
-    probability: SpeechProbability | None = None,
-    *,
-    threshold: float = 0.5,
-) -> list[Span]:
-    """A partition of the recording into pieces of at most max_seconds, cut where nobody speaks.
-
-    A cut is in the middle of the longest pause that a piece of half to whole max_seconds can end in; else of the last
-    pause before; and where there is none, at the quietest place in that half. Nothing is lost or doubled. A piece's
-    `speech` says whether `speech_spans` finds any in it.
-    waveform: [samples] at 16 kHz. Raises UsageError where max_seconds is below 0.5.
-    """
-    if not max_seconds >= SHORTEST_PIECE_SECONDS:
-        raise UsageError(f"max_seconds is {max_seconds:g}; expected {SHORTEST_PIECE_SECONDS:g} or more: raise it")
-    return pieces(waveform, speech_spans(waveform, probability, threshold=threshold), max_seconds)
-
-
-def pieces(waveform: Tensor, speech: Sequence[Span], max_seconds: float) -> list[Span]:
-    """`segments` where the speech [samples] has been found already, in order."""
-    n_samples, longest = waveform.numel(), int(min(max_seconds * SAMPLE_RATE, 2**62))
-    if n_samples == 0:
-        return []
-    edges = [0, *(edge for span in speech for edge in (span.start, span.stop)), n_samples]
-    pauses = [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if stop > start]
-    starts, stops = [start for start, _ in pauses], [stop for _, stop in pauses]
-    loudness = _loudness(waveform)
-    cuts = [0]
-    while n_samples - cuts[-1] > longest:
-        begin = cuts[-1]
-        nearest, furthest = begin + (longest + 1) // 2, begin + longest
-        near = pauses[bisect_left(stops, nearest) : bisect_left(starts, furthest)]
-        earliest = begin + longest // 10  # an earlier cut makes a scrap and brings nothing
-        early = pauses[bisect_left(stops, earliest) : bisect_left(starts, nearest)]
-        middles = [middle for start, stop in early if earliest <= (middle := (start + stop) // 2) < nearest]
-        if near:
-            start, stop = max(near, key=lambda pause: min(pause[1], furthest) - max(pause[0], nearest))
-            cuts.append(min(max((start + stop) // 2, nearest), furthest))
-        elif middles:
-            cuts.append(middles[-1])
-        else:
-            cuts.append(_quietest(loudness, nearest, furthest))
-    bounds = [*cuts, n_samples]
-    spoken_from, spoken_to = [span.start for span in speech], [span.stop for span in speech]
-    return [
-        Span(start, stop, _first_after(spoken_to, start) < bisect_left(spoken_from, stop))
-        for start, stop in pairwise(bounds)
-    ]
-
-
-def _first_after(stops: Sequence[int], sample: int) -> int:
-    """The first span that ends after the sample."""
-    return bisect_left(stops, sample + 1)
-
-
 def _loudness(waveform: Tensor) -> Tensor:
     """Mean power over 50 ms around each 10 ms [hops]."""
     n_hops = -(-waveform.numel() // LOUDNESS_HOP)
@@ -184,30 +202,24 @@ def _quietest(loudness: Tensor, nearest: int, furthest: int) -> int:
     return (first + int(loudness[first : last + 1].argmin())) * LOUDNESS_HOP + half
 
 
-def _judge(waveform: Tensor, probability: SpeechProbability | None) -> Tensor:
-    judged = (silero() if probability is None else probability)(waveform)
+def _probabilities(waveform: Tensor, detector: SpeechDetector | None) -> Tensor:
+    probabilities = (load_silero() if detector is None else detector)(waveform)
     expected = -(-waveform.numel() // WINDOW)
-    if judged.shape != (expected,):
+    if probabilities.shape != (expected,):
         raise ValueError(
-            f"speech probability is {list(judged.shape)}; expected [{expected}], one each {WINDOW} samples"
+            f"speech probability is {list(probabilities.shape)}; expected [{expected}], one each {WINDOW} samples"
         )
-    return judged
+    return probabilities
 
 
-WINDOW = 512  # samples that one probability speaks of: 32 ms
-CONTEXT = 64  # samples before a window that the network sees as well
-BLOCK_WINDOWS = 2_048  # through the convolutions at once, about a minute: memory does not grow with the recording
-ARCHIVE_NAMES = {
-    "stft.forward_basis_buffer": "stft_conv.weight",
-    **{f"encoder.{n}.reparam_conv.{part}": f"conv{n + 1}.{part}" for n in range(4) for part in ("weight", "bias")},
-    **{f"decoder.rnn.{part}": f"lstm.{part}_l0" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")},
-    "decoder.decoder.2.weight": "final_conv.weight",
-    "decoder.decoder.2.bias": "final_conv.bias",
-}
+@lru_cache(maxsize=1)
+def load_silero() -> "SileroVad":
+    """Silero VAD, read once in a process. Raises InputError where silero-vad is not installed."""
+    return SileroVad.from_package()
 
 
 class SileroVad(nn.Module):
-    """Speech probability of each window of 512 samples, the last one filled up with zeros; 16 kHz only."""
+    """Silero VAD 6 at 16 kHz: the speech probability of each window of 512 samples, the last one padded with zeros."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,20 +232,20 @@ class SileroVad(nn.Module):
         self.final_conv = nn.Conv1d(128, 1, 1)
 
     @classmethod
-    def pretrained(cls) -> "SileroVad":
-        """With the weights of the installed silero-vad. Raises InputError where it is missing."""
-        archive = torch.jit.load(silero_archive(), map_location="cpu")  # type: ignore[no-untyped-call]
-        weights = archive._model.state_dict()  # the 16 kHz one of two
+    def from_package(cls) -> "SileroVad":
+        """The network with the weights of the installed silero-vad. Raises InputError where it is missing."""
+        archive = torch.jit.load(silero_weights(), map_location="cpu")  # type: ignore[no-untyped-call]
+        weights = archive._model.state_dict()  # of the network for 16 kHz, one of two
         network = cls()
-        network.load_state_dict({ours: weights[theirs] for theirs, ours in ARCHIVE_NAMES.items()})
+        network.load_state_dict({here: weights[there] for there, here in _WEIGHT_NAMES.items()})
         return network.eval()
 
     @torch.inference_mode()
     def forward(self, waveform: Tensor) -> Tensor:
-        """waveform: [samples]. Returns [windows] in float32."""
+        """waveform: [samples]. Returns probabilities [ceil(samples / 512)] in float32."""
         n_windows = -(-waveform.numel() // WINDOW)
-        padded = functional.pad(waveform, (CONTEXT, n_windows * WINDOW - waveform.numel()))
-        windows = padded.unfold(0, WINDOW + CONTEXT, WINDOW)
+        padded = functional.pad(waveform, (_CONTEXT, n_windows * WINDOW - waveform.numel()))
+        windows = padded.unfold(0, WINDOW + _CONTEXT, WINDOW)
         probabilities, state = [waveform.new_zeros(0)], None
         with _one_thread():
             for first in range(0, n_windows, BLOCK_WINDOWS):
@@ -250,29 +262,23 @@ class SileroVad(nn.Module):
         return encoded.squeeze(-1)
 
 
+def silero_weights() -> Path:
+    """The path of the TorchScript in the silero-vad wheel. Raises InputError where it is not installed."""
+    package = find_spec("silero_vad")  # found, not imported
+    if package is None or package.origin is None:
+        raise InputError("silero-vad is not installed; expected it for voice activity: pip install silero-vad")
+    path = Path(package.origin).parent / "data" / "silero_vad.jit"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected silero-vad 6.2: pip install 'silero-vad==6.2.*'")
+    return path
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The steps of the recurrence are too small to share: on a busy machine two threads are ten times slower."""
+    """Run torch on one thread: the LSTM's steps are too small to share, on a busy machine two are ten times slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def silero_archive() -> Path:
-    """Where the silero-vad wheel's TorchScript lies. Raises InputError where it is not installed."""
-    package = find_spec("silero_vad")  # found, not imported
-    if package is None or package.origin is None:
-        raise InputError("silero-vad is not installed; expected it for voice activity: pip install silero-vad")
-    path = Path(package.origin).parent / "data" / "silero_vad.jit"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected silero-vad 6.2 or newer: upgrade it")
-    return path
-
-
-@lru_cache(maxsize=1)
-def silero() -> SileroVad:
-    """The network, read once."""
-    return SileroVad.pretrained()

@@ -12,7 +12,7 @@ from preprocessing import audio
 from preprocessing.cli.options import run_command
 from preprocessing.segment import __main__ as command
 from preprocessing.segment import plot as picture
-from preprocessing.segment.pieces import Activity, cut
+from preprocessing.segment.pieces import SpeechActivity, cut
 from preprocessing.segment.voice_activity import WINDOW, Span
 from tests.conftest import ROOT, read_manifest
 
@@ -68,7 +68,7 @@ def test_silent_pieces_can_be_left_out(speech: Path, tmp_path: Path, capsys: pyt
 
 def test_a_page_shows_cuts_at_their_seconds() -> None:
     waveform = torch.randn(70 * RATE) * 0.1
-    activity = Activity(torch.zeros(-(-len(waveform) // WINDOW)), (Span(RATE, 3 * RATE),))
+    activity = SpeechActivity(torch.zeros(-(-len(waveform) // WINDOW)), (Span(RATE, 3 * RATE),))
     figure = picture.page(waveform, "a $file$", activity, cut(waveform, "fixed", 20.0, 0.0, None))
     rows = [axes for axes in figure.axes if axes.get_xlabel() or len(axes.patches) or len(axes.collections)]
     assert [axes.get_xlim() for axes in rows] == [(0.0, 60.0), (60.0, 120.0)]

@@ -14,7 +14,15 @@ from torch import Tensor
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.segment import voice_activity as network
-from preprocessing.segment.voice_activity import WINDOW, Span, segments, silero, silero_archive, spans_of, speech_spans
+from preprocessing.segment.voice_activity import (
+    WINDOW,
+    Span,
+    load_silero,
+    silero_weights,
+    spans_from_probabilities,
+    speech_spans,
+    split_at_pauses,
+)
 from tests.conftest import ROOT, read_manifest
 
 RATE = 16_000
@@ -31,22 +39,22 @@ def covered(spans: list[Span], n_samples: int) -> np.ndarray:
 def test_probabilities_are_those_of_the_wheels_own_network(n_samples: int, speech: Path) -> None:
     waveform = audio.load(speech / "long-form" / "7367-86737.opus", stop=7.0)[:n_samples]
     whole_windows = torch.nn.functional.pad(waveform, (0, -n_samples % WINDOW))  # theirs refuses less than one
-    theirs = torch.jit.load(silero_archive()).audio_forward(whole_windows[None], RATE)[0]
-    assert (silero()(waveform) - theirs).abs().max() < 1e-4
+    theirs = torch.jit.load(silero_weights()).audio_forward(whole_windows[None], RATE)[0]
+    assert (load_silero()(waveform) - theirs).abs().max() < 1e-4
 
 
 def test_blocks_change_nothing(speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waveform = audio.load(speech / "long-form" / "7367-86737.opus", stop=7.0)
-    whole = silero()(waveform)
+    whole = load_silero()(waveform)
     monkeypatch.setattr(network, "BLOCK_WINDOWS", 17)
-    assert (silero()(waveform) - whole).abs().max() < 1e-5
+    assert (load_silero()(waveform) - whole).abs().max() < 1e-5
 
 
 def test_spans_are_those_of_the_wheels_own_hysteresis() -> None:
     """In a process of its own, as importing the package sets torch to one thread."""
     check = """
 import random, silero_vad
-from preprocessing.voice_activity import spans_of
+from preprocessing.segment.voice_activity import spans_from_probabilities
 draw = random.Random(0)
 for trial in range(600):
     threshold = draw.choice([0.1, 0.3, 0.5, 0.9])
@@ -56,7 +64,7 @@ for trial in range(600):
         judged.append(level)
     n = max(0, 512 * len(judged) - draw.choice([0, 0, 1, 300, 511]))
     theirs = silero_vad.get_speech_timestamps_from_probs(judged, threshold=threshold, audio_length_samples=n)
-    ours = spans_of(judged, n, threshold=threshold)
+    ours = spans_from_probabilities(judged, n, threshold=threshold)
     assert [(s["start"], s["end"]) for s in theirs] == [(s.start, s.stop) for s in ours], trial
 print("alike")
 """
@@ -66,8 +74,8 @@ print("alike")
 
 def test_torch_keeps_its_threads() -> None:
     check = (
-        "import torch; torch.set_num_threads(2); from preprocessing.segment.voice_activity import silero; silero();"
-        "import sys; print(torch.get_num_threads(), 'silero_vad' in sys.modules)"
+        "import torch; torch.set_num_threads(2); from preprocessing.segment.voice_activity import load_silero;"
+        "load_silero(); import sys; print(torch.get_num_threads(), 'silero_vad' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert ran.stdout == "2 False\n", ran.stderr
@@ -86,7 +94,7 @@ def test_pieces_are_a_partition_whatever_the_speech(
     judged = torch.tensor([level for count, level in runs for _ in range(count)])
     n_samples = max(0, WINDOW * len(judged) - short_of)
     waveform = torch.zeros(n_samples) if silent else torch.randn(n_samples, generator=torch.Generator().manual_seed(1))
-    found = segments(waveform, max_seconds, lambda _: judged)
+    found = split_at_pauses(waveform, max_seconds, lambda _: judged)
     edges = [edge for piece in found for edge in (piece.start, piece.stop)]
     assert edges[1:-1:2] == edges[2::2]
     assert ([edges[0], edges[-1]] if edges else [0, 0]) == [0, n_samples]
@@ -103,22 +111,22 @@ def judge(*runs: tuple[float, float]) -> tuple[Tensor, Tensor]:
 
 def test_cuts_are_in_the_middle_of_the_longest_late_pause() -> None:
     waveform, judged = judge((6.4, 1.0), (0.64, 0.0), (2.56, 1.0), (0.32, 0.0), (6.4, 1.0))
-    first, second = segments(waveform, 10.0, lambda _: judged)
+    first, second = split_at_pauses(waveform, 10.0, lambda _: judged)
     assert abs(first.stop - 6.72 * RATE) <= 1
     assert second.start == first.stop
 
 
 def test_an_early_pause_is_better_than_a_cut_word_and_the_quietest_place_better_than_any() -> None:
     waveform, judged = judge((3.2, 1.0), (0.64, 0.0), (12.8, 1.0))
-    assert abs(segments(waveform, 10.0, lambda _: judged)[0].stop - 3.52 * RATE) <= 1
+    assert abs(split_at_pauses(waveform, 10.0, lambda _: judged)[0].stop - 3.52 * RATE) <= 1
     waveform, judged = judge((16.0, 1.0))
     waveform[round(7.3 * RATE) : round(7.4 * RATE)] *= 0.01
-    assert abs(segments(waveform, 10.0, lambda _: judged)[0].stop - 7.35 * RATE) < 0.03 * RATE
+    assert abs(split_at_pauses(waveform, 10.0, lambda _: judged)[0].stop - 7.35 * RATE) < 0.03 * RATE
 
 
 def test_pieces_of_a_long_silence_are_flagged() -> None:
     waveform, judged = judge((3.2, 1.0), (64.0, 0.0), (3.2, 1.0))
-    flags = [piece.speech for piece in segments(waveform, 10.0, lambda _: judged)]
+    flags = [piece.speech for piece in split_at_pauses(waveform, 10.0, lambda _: judged)]
     assert flags[0] and flags[-1] and not any(flags[1:-1]) and len(flags) >= 7
 
 
@@ -133,7 +141,7 @@ def test_a_real_chapter_is_cut_in_its_pauses(speech: Path) -> None:
     speech_here = covered(speech_spans(waveform), len(waveform))
     assert (speech_here & spoken).sum() / spoken.sum() > 0.8  # the segments hold pauses of their own
     assert (speech_here & ~spoken).sum() / (~spoken).sum() < 0.05
-    pieces = segments(waveform, 20.0)
+    pieces = split_at_pauses(waveform, 20.0)
     assert all(piece.speech and piece.stop - piece.start <= 20 * RATE for piece in pieces)
     cuts = [piece.start for piece in pieces[1:]]
     assert not speech_here[cuts].any()
@@ -151,16 +159,18 @@ def test_noise_and_silence_are_hardly_speech(speech: Path) -> None:
     for level in (0.0, 0.001, 0.1):
         waveform = level * torch.randn(5 * RATE, generator=torch.Generator().manual_seed(0))
         assert speech_spans(waveform) == []
-        assert [piece.speech for piece in segments(waveform, 2.0)] == [False] * len(segments(waveform, 2.0))
+        assert [piece.speech for piece in split_at_pauses(waveform, 2.0)] == [False] * len(
+            split_at_pauses(waveform, 2.0)
+        )
 
 
 def test_wrong_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"max_seconds is 0\.1"):
-        segments(torch.zeros(100), 0.1)
+        split_at_pauses(torch.zeros(100), 0.1)
     with pytest.raises(UsageError, match="threshold"):
-        spans_of([0.5], 512, threshold=0.0)
+        spans_from_probabilities([0.5], 512, threshold=0.0)
     with pytest.raises(ValueError, match=r"expected \[2\]"):
         speech_spans(torch.zeros(513), lambda _: torch.zeros(1))
     monkeypatch.setattr(network, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install silero-vad"):
-        silero_archive()
+        silero_weights()
