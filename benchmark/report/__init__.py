@@ -1,7 +1,11 @@
-"""Everything of a benchmark that a reader sees, from its results alone: no model, no scoring.
+"""The report of a benchmark, made from its results alone: no model is loaded and nothing is scored.
 
-`write_reports` writes report.html, summary.md, systems.csv, utterances.csv and figures/; benchmark.report.table prints
-the table to a terminal. `python -m benchmark.report FOLDER` renders a finished run again.
+`write_reports` writes report.html, summary.md, systems.csv, utterances.csv and figures/; `table.print_table` prints the
+table on a terminal; `python -m benchmark.report FOLDER` makes the report of a finished run again.
+
+page.py renders report.html from templates/, page.css, browser.css and page.js; verdict.py writes its sentences,
+quantities.py the rows of the table, utterances.py aligns the texts, browser.py makes the JSON of the utterance list,
+clips.py the recordings in it, figures/ the plots; table.py writes terminal and Markdown, export.py CSV and pictures.
 """
 
 from collections.abc import Sequence
@@ -22,17 +26,17 @@ def write_reports(
     n_worst: int = 30,
     n_audio: int = 40,
 ) -> None:
-    """Write report.html, summary.md, two tables as CSV and figures/ into `folder`, each file whole or not at all.
+    """Write report.html, summary.md, systems.csv, utterances.csv and figures/ into `folder`, each file atomically.
 
-    timings: where latencies of single utterances come from; without any, no figure shows them.
+    timings: for the latencies of single utterances; without them their figure and column are left out.
     n_worst: how many of the utterances with most errors the page shows without JavaScript and on paper.
-    n_audio: how many of them can be listened to, where their recordings still lie where they did.
+    n_audio: how many of them carry their recording, where its file still exists.
 
     Raises InputError when the samples are of another run than the summary, UsageError when the summary's first text
-    profile does not exist here.
+    profile does not exist in this version.
     """
-    # Imported here so that a command that never reports does not wait for matplotlib.
-    from benchmark.report.files import write_figures, write_tables
+    # Imported here, so that a command that writes no report does not wait for matplotlib.
+    from benchmark.report.export import write_figures, write_tables
     from benchmark.report.page import prepare, render
     from benchmark.report.table import markdown
     from preprocessing.text import profile

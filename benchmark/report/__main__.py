@@ -1,4 +1,4 @@
-"""Command: `python -m benchmark.report FOLDER` makes the report of a finished run again, from its files alone."""
+"""`python -m benchmark.report FOLDER`: make the report of a finished run again, from its files alone."""
 
 import argparse
 from pathlib import Path
@@ -11,22 +11,38 @@ from preprocessing.cli.options import run_command
 
 
 def main() -> None:
-    """Read the command line, write the report, print the table. Raises InputError when a file is not usable."""
+    """Read the command line, write the report, print the table. Raises InputError when a file is missing or invalid."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.report",
         description="Make report.html, summary.md, the CSV tables and figures/ of a finished run again.",
     )
-    parser.add_argument("folder", type=Path, help="where a benchmark left samples.jsonl and summary.json")
-    parser.add_argument("--worst", type=int, default=30, metavar="N", help="utterances to print in full (default: 30)")
-    parser.add_argument("--audio", type=int, default=40, metavar="N", help="utterances to listen to (default: 40)")
+    parser.add_argument(
+        "folder", type=Path, help="output folder of a benchmark run, with samples.jsonl and summary.json"
+    )
+    parser.add_argument(
+        "--worst",
+        type=int,
+        default=30,
+        metavar="N",
+        help="utterances shown without JavaScript and on paper, those with most errors (default: 30)",
+    )
+    parser.add_argument(
+        "--audio",
+        type=int,
+        default=40,
+        metavar="N",
+        help="utterances that carry their recording, those with most errors (default: 40, 0: none)",
+    )
     arguments = parser.parse_args()
     for flag, count in (("--worst", arguments.worst), ("--audio", arguments.audio)):
         if count < 0:
-            parser.error(f"argument {flag}: {count} is below zero; expected how many utterances: give 0 or more")
+            parser.error(f"argument {flag}: {count}; expected 0 or more utterances")
     folder: Path = arguments.folder
     for name in (RESULTS, SAMPLES):
         if not (folder / name).is_file():
-            raise InputError(f"{folder / name} is missing; name a folder that a benchmark run has written")
+            raise InputError(
+                f"{folder / name} does not exist; expected a folder written by benchmark/run.py: check the path"
+            )
     summary, samples = read_summary(folder / RESULTS), list(read_samples(folder / SAMPLES))
     timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []
 

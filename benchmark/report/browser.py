@@ -1,7 +1,7 @@
-"""What the utterance browser of the page is given: every utterance with what each system made of it, as JSON.
+"""The JSON that the page's utterance browser reads: every utterance with each system's words.
 
-page.js turns it into rows. Numbers and places stand for names that recur, so that 5,000 utterances of three systems
-are a few megabytes. The layout is in `Row` and `Heard`.
+page.js turns it into rows. A recurring name is written once and referred to by its index, so that 5,000 utterances of
+three systems take a few megabytes. The layout is that of `_row` and `_hypothesis`.
 """
 
 import json
@@ -12,104 +12,69 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmark.report.listening import Clip
-from benchmark.report.utterances import Outcome, Utterance, most_errors
+from benchmark.report.clips import Clip
+from benchmark.report.utterances import AlignedSample, ComparedUtterance, max_errors
 from finetune.metrics.word_alignment import Alignment
 
 MAX_UTTERANCES = 5_000
 MAX_CHARACTERS = 5_000_000  # of all texts together
-Heard = list[Any]  # hypothesis, S, D, I, pieces, latency in ms or null, error or null, 1 where it repeated itself
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """The utterances of the browser, in the corpus' order, and a sentence where they are not all."""
+class BrowserSelection:
+    """The utterances that the browser lists, in the corpus' order; `sentence` says so where they are not all."""
 
-    utterances: Sequence[Utterance]
+    utterances: Sequence[ComparedUtterance]
     sentence: str = ""
 
 
-@dataclass(slots=True)
-class _Names:
-    """Names by their place of first appearance; None is -1."""
-
-    found: dict[str, int] = field(default_factory=dict)
-
-    def place(self, name: str | None) -> int:
-        return -1 if name is None else self.found.setdefault(name, len(self.found))
-
-
-def choose(utterances: Sequence[Utterance], limit: int = MAX_UTTERANCES, n_characters: int = MAX_CHARACTERS) -> Shown:
-    """All utterances where they fit; else the worst ones for one half and evenly spaced others for the other."""
-    sizes = [_characters(utterance) for utterance in utterances]
+def select_utterances(
+    utterances: Sequence[ComparedUtterance], limit: int = MAX_UTTERANCES, n_characters: int = MAX_CHARACTERS
+) -> BrowserSelection:
+    """All utterances where they fit; else half of `limit` with most errors, and others evenly from the corpus."""
+    sizes = [_n_characters(utterance) for utterance in utterances]
     if len(utterances) <= limit and sum(sizes) <= n_characters:
-        return Shown(utterances)
-    worst = sorted(range(len(utterances)), key=lambda at: -most_errors(utterances[at]))
-    head, rest = worst[: limit // 2], sorted(worst[limit // 2 :])
-    step = max(1, math.ceil(len(rest) / max(1, limit - limit // 2)))
+        return BrowserSelection(utterances)
+    ranked = sorted(range(len(utterances)), key=lambda index: -max_errors(utterances[index]))
+    worst, others = ranked[: limit // 2], sorted(ranked[limit // 2 :])
+    step = max(1, math.ceil(len(others) / max(1, limit - limit // 2)))
     kept: list[int] = []
-    left = n_characters
-    for at in [*head, *rest[::step]]:
-        if sizes[at] <= left:
-            kept.append(at)
-            left -= sizes[at]
+    room = n_characters
+    for index in [*worst, *others[::step]]:
+        if sizes[index] <= room:
+            kept.append(index)
+            room -= sizes[index]
     sentence = (
-        f"{len(kept):,} of {len(utterances):,} utterances are shown, as a page holds no more: the worst ones, and "
-        "others taken evenly from the corpus. utterances.csv beside this page has all."
+        f"The list holds {len(kept):,} of {len(utterances):,} utterances to keep the page small: those with most "
+        "errors, and others taken evenly from the corpus. utterances.csv beside this page has all."
     )
-    return Shown([utterances[at] for at in sorted(kept)], sentence)
+    return BrowserSelection([utterances[index] for index in sorted(kept)], sentence)
 
 
 def browser_json(
-    shown: Shown,
+    selection: BrowserSelection,
     systems: Sequence[str],
     latencies: Mapping[tuple[str, str], float],
     loops: Mapping[str, Sequence[str]],
-    sounds: Mapping[tuple[str, str], Clip],
+    clips: Mapping[tuple[str, str], Clip],
 ) -> Markup:
-    """The data as JSON that cannot end its script element, whatever the texts hold.
+    """The browser's data as JSON that is safe inside a <script> element, whatever the texts hold.
 
-    latencies: seconds by system and utterance. loops: utterances in which a system repeated itself, by system.
+    latencies: seconds by system and utterance id. loops: ids of the utterances in which a system repeats itself, by
+    system. clips: by utterance id and condition.
     """
-    conditions, speakers, domains, languages = _Names(), _Names(), _Names(), _Names()
-    repeated = {name: set(ids) for name, ids in loops.items()}
-    rows: list[list[Any]] = []
-    for utterance in shown.utterances:
-        first = utterance.first
-        words = _reference(utterance)
-        heard = [
-            _heard(
-                utterance.outcomes[name], latencies.get((name, utterance.id)), utterance.id in repeated.get(name, ())
-            )
-            if name in utterance.outcomes
-            else 0
-            for name in systems
-        ]
-        rows.append(
-            [
-                utterance.id,
-                conditions.place(utterance.condition),
-                speakers.place(first.speaker),
-                domains.place(first.domain),
-                languages.place(first.language),
-                round(first.audio_seconds, 2),
-                first.reference,
-                0 if words == first.reference else words,
-                heard,
-            ]
-        )
-    places = {(utterance.id, utterance.condition): at for at, utterance in enumerate(shown.utterances)}
+    indices = {name: _NameIndex() for name in ("conditions", "speakers", "domains", "languages")}
+    looping = {name: set(ids) for name, ids in loops.items()}
+    rows = [_row(utterance, systems, latencies, looping, indices) for utterance in selection.utterances]
+    positions = {(utterance.id, utterance.condition): index for index, utterance in enumerate(selection.utterances)}
     content = {
         "systems": list(systems),
-        "conditions": list(conditions.found),
-        "speakers": list(speakers.found),
-        "domains": list(domains.found),
-        "languages": list(languages.found),
+        **{name: list(index.found) for name, index in indices.items()},
         "rows": rows,
         "clips": {
-            str(places[at]): [clip.audio, clip.log_mel, round(clip.seconds, 2)]
-            for at, clip in sounds.items()
-            if at in places
+            str(positions[key]): [clip.audio, clip.log_mel, round(clip.seconds, 2)]
+            for key, clip in clips.items()
+            if key in positions
         },
     }
     return script_json(content)
@@ -124,48 +89,84 @@ def script_json(content: object) -> Markup:
     return Markup(text)
 
 
-def pieces(alignment: Alignment) -> list[Any]:
-    """An alignment against its reference words: 3 alike, -2 deleted, "a b" inserted, ["a b"] in place of as many.
+def alignment_code(alignment: Alignment) -> list[Any]:
+    """An alignment by its reference words: 3 equal words, -2 deleted, "a b" inserted, ["a b"] substituted for as many.
 
     >>> from finetune.metrics.word_alignment import align
-    >>> pieces(align("the cat sat down", "so a cat sat", str.lower))
+    >>> alignment_code(align("the cat sat down", "so a cat sat", str.lower))
     ['so', ['a'], 2, -1]
     """
-    found: list[Any] = []
+    code: list[Any] = []
     for piece in alignment.pieces:
         match piece.kind:
             case "equal":
-                found.append(len(piece.reference))
+                code.append(len(piece.reference))
             case "delete":
-                found.append(-len(piece.reference))
+                code.append(-len(piece.reference))
             case "insert":
-                found.append(" ".join(piece.hypothesis))
+                code.append(" ".join(piece.hypothesis))
             case "substitute":
-                found.append([" ".join(piece.hypothesis)])
-    return found
+                code.append([" ".join(piece.hypothesis)])
+    return code
 
 
-def _heard(outcome: Outcome, latency: float | None, repeated: bool) -> Heard:
-    found = outcome.alignment
+@dataclass(slots=True)
+class _NameIndex:
+    """Names by the order of their first appearance; None is -1."""
+
+    found: dict[str, int] = field(default_factory=dict)
+
+    def of(self, name: str | None) -> int:
+        return -1 if name is None else self.found.setdefault(name, len(self.found))
+
+
+def _row(
+    utterance: ComparedUtterance,
+    systems: Sequence[str],
+    latencies: Mapping[tuple[str, str], float],
+    looping: Mapping[str, set[str]],
+    indices: Mapping[str, _NameIndex],
+) -> list[Any]:
+    """Id, index of condition, speaker, domain and language, seconds, reference, normalised reference (0: the same), and
+    a hypothesis of each system (0: no sample).
+    """
+    first = utterance.first
+    pieces = next(iter(utterance.by_system.values())).alignment.pieces
+    normalised = " ".join(word for piece in pieces for word in piece.reference)
     return [
-        outcome.sample.hypothesis,
-        found.substitutions,
-        found.deletions,
-        found.insertions,
-        pieces(found),
-        None if latency is None else round(1000 * latency, 2),
-        outcome.sample.error,
-        int(repeated),
+        utterance.id,
+        indices["conditions"].of(utterance.condition),
+        indices["speakers"].of(first.speaker),
+        indices["domains"].of(first.domain),
+        indices["languages"].of(first.language),
+        round(first.audio_seconds, 2),
+        first.reference,
+        0 if normalised == first.reference else normalised,
+        [
+            _hypothesis(aligned, latencies.get((name, utterance.id)), utterance.id in looping.get(name, ()))
+            if (aligned := utterance.by_system.get(name))
+            else 0
+            for name in systems
+        ],
     ]
 
 
-def _reference(utterance: Utterance) -> str:
-    """The words that were compared."""
-    outcome = next(iter(utterance.outcomes.values()))
-    return " ".join(word for piece in outcome.alignment.pieces for word in piece.reference)
+def _hypothesis(aligned: AlignedSample, latency: float | None, is_loop: bool) -> list[Any]:
+    """Text, substitutions, deletions, insertions, alignment, milliseconds or null, error or null, 1 for a loop."""
+    alignment = aligned.alignment
+    return [
+        aligned.sample.hypothesis,
+        alignment.substitutions,
+        alignment.deletions,
+        alignment.insertions,
+        alignment_code(alignment),
+        None if latency is None else round(1000 * latency, 2),
+        aligned.sample.error,
+        int(is_loop),
+    ]
 
 
-def _characters(utterance: Utterance) -> int:
-    first = utterance.first
-    heard = sum(len(outcome.sample.hypothesis) + 40 for outcome in utterance.outcomes.values())
-    return len(first.reference) + heard + 60
+def _n_characters(utterance: ComparedUtterance) -> int:
+    """About the size of the utterance's row in the JSON."""
+    hypotheses = sum(len(aligned.sample.hypothesis) + 40 for aligned in utterance.by_system.values())
+    return len(utterance.first.reference) + hypotheses + 60

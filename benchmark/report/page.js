@@ -17,10 +17,10 @@
 
   // ---- one object for each utterance ----
   const count = (text) => (text.trim() ? text.trim().split(/\s+/).length : 0);
-  const utterances = data.rows.map(([id, condition, speaker, domain, language, seconds, reference, compared, heard], place) => {
-    const words = compared === 0 ? reference : compared, n = count(words);
-    const systems = heard.map((one) => one && {
-      hypothesis: one[0], s: one[1], d: one[2], i: one[3], pieces: one[4], latency: one[5], error: one[6], loop: one[7],
+  const utterances = data.rows.map(([id, condition, speaker, domain, language, seconds, reference, normalised, hypotheses], place) => {
+    const words = normalised === 0 ? reference : normalised, n = count(words);
+    const systems = hypotheses.map((one) => one && {
+      hypothesis: one[0], s: one[1], d: one[2], i: one[3], alignment: one[4], latency: one[5], error: one[6], loop: one[7],
       errors: one[1] + one[2] + one[3], wer: n ? (one[1] + one[2] + one[3]) / n : one[3] ? Infinity : 0,
     });
     return { place, id, condition, speaker, domain, language, seconds, reference, words, n, systems, text: null };
@@ -45,7 +45,7 @@
     s: ["substitutions", (s) => s.s > 0],
     d: ["deletions", (s) => s.d > 0],
     i: ["insertions", (s) => s.i > 0],
-    right: ["none", (s) => s.errors === 0 && s.error === null],
+    right: ["no errors", (s) => s.errors === 0 && s.error === null],
     loop: ["repetition loops", (s) => s.loop === 1],
     failed: ["failed", (s) => s.error !== null],
   };
@@ -100,8 +100,8 @@
     const head = make("span", "about"), id = make("bdi", "id", one.id);
     head.append(id, make("span", "length", `${number(one.seconds, 1)} s`));
     if (data.conditions[one.condition] !== "clean") head.append(make("bdi", "tag", data.conditions[one.condition]));
-    if (data.clips[one.place]) { const ear = make("span", "tag ear", "♪"); ear.title = "can be heard"; head.append(ear); }
-    const text = make("span", "said", one.reference.trim().slice(0, 240) || "nothing is said");
+    if (data.clips[one.place]) { const ear = make("span", "tag ear", "♪"); ear.title = "can be played"; head.append(ear); }
+    const text = make("span", "preview", one.reference.trim().slice(0, 240) || "nothing is said");
     text.dir = "auto";
     if (!one.reference.trim()) text.classList.add("none");
     const rates = make("span", "rates");
@@ -141,7 +141,7 @@
       line.append(make("bdi", "", data.systems[at]), " failed: ", make("bdi", "", s.error));
       panel.append(line);
     });
-    const raw = make("details"), summary = make("summary", "", "Texts as they were written"), list = make("dl", "texts");
+    const raw = make("details"), summary = make("summary", "", "Texts before normalisation"), list = make("dl", "texts");
     raw.append(summary, list);
     const entry = (name, text) => { const dt = make("dt", "", name), dd = make("dd", "", text || "–"); dd.dir = "auto"; list.append(dt, dd); };
     entry("Reference", one.reference);
@@ -159,40 +159,40 @@
     plot.addEventListener("click", (event) => { const at = plot.getBoundingClientRect(); sound.currentTime = (seconds * (event.clientX - at.left)) / at.width; });
     plot.append(picture, line);
     box.append(plot, sound);
-    if (data.conditions[one.condition] !== "clean") box.append(make("p", "facts", "The recording as the corpus has it, without what this condition added."));
+    if (data.conditions[one.condition] !== "clean") box.append(make("p", "facts", "This is the recording of the corpus, without what the condition adds to it."));
     return box;
   }
 
   // ---- words side by side ----
-  // A column is a reference word or a place where words were inserted: [said, cells], a cell [kind, word].
+  // A column is [reference word, cells]; "" where words are inserted, null for equal words left out. A cell is [kind, word].
   function columns(one) {
-    const said = one.n ? one.words.trim().split(/\s+/) : [];
-    const heard = one.systems.map((s) => {
+    const reference = one.n ? one.words.trim().split(/\s+/) : [];
+    const hypotheses = one.systems.map((s) => {
       if (!s || s.error !== null) return null;
-      const at = said.map(() => null), between = said.concat([0]).map(() => []);
+      const at = reference.map(() => null), between = reference.concat([0]).map(() => []);
       let place = 0;
-      for (const piece of s.pieces) {
+      for (const piece of s.alignment) {
         if (typeof piece === "string") between[place].push(...piece.split(" "));
         else if (Array.isArray(piece)) for (const word of piece[0].split(" ")) at[place++] = ["substituted", word];
-        else if (piece > 0) for (let left = piece; left; left--) at[place] = ["equal", said[place++]];
+        else if (piece > 0) for (let left = piece; left; left--) at[place] = ["equal", reference[place++]];
         else for (let left = piece; left; left++) at[place++] = ["deleted", ""];
       }
       return { at, between };
     });
     const found = [];
-    for (let place = 0; place <= said.length; place++) {
-      const inserted = Math.max(0, ...heard.map((h) => (h ? h.between[place].length : 0)));
-      for (let n = 0; n < inserted; n++) found.push(["", heard.map((h) => (h && n < h.between[place].length ? ["inserted", h.between[place][n]] : null))]);
-      if (place < said.length) found.push([said[place], heard.map((h) => h && h.at[place])]);
+    for (let place = 0; place <= reference.length; place++) {
+      const inserted = Math.max(0, ...hypotheses.map((h) => (h ? h.between[place].length : 0)));
+      for (let n = 0; n < inserted; n++) found.push(["", hypotheses.map((h) => (h && n < h.between[place].length ? ["inserted", h.between[place][n]] : null))]);
+      if (place < reference.length) found.push([reference[place], hypotheses.map((h) => h && h.at[place])]);
     }
     return found.length > LONG ? folded(found) : found;
   }
-  const alike = ([, cells]) => cells.every((cell) => !cell || cell[0] === "equal");
+  const allEqual = ([, cells]) => cells.every((cell) => !cell || cell[0] === "equal");
   function folded(all) {
     const kept = [];
     for (let at = 0; at < all.length;) {
       let end = at;
-      while (end < all.length && alike(all[end])) end++;
+      while (end < all.length && allEqual(all[end])) end++;
       if (end - at > 4 * CONTEXT) kept.push(...all.slice(at, at + CONTEXT), [null, end - at - 2 * CONTEXT], ...all.slice(end - CONTEXT, end));
       else kept.push(...all.slice(at, Math.max(end, at)));
       if (end < all.length) kept.push(all[end]);
@@ -205,11 +205,11 @@
   function alignment(one, panel) {
     const box = make("div", "aligned");
     const all = columns(one), shown = one.systems.map((s, at) => at).filter((at) => one.systems[at] && one.systems[at].error === null);
-    if (!all.length) { box.append(make("p", "none", "No words to compare: nothing was said, and nothing written.")); return box; }
+    if (!all.length) { box.append(make("p", "none", "No words to compare: reference and hypotheses are empty.")); return box; }
     ruler.font = `15px ${getComputedStyle(document.body).fontFamily}`;
     const wide = panel.clientWidth > 560, room = panel.clientWidth - (wide ? 176 : 52);
     const measure = (word) => ruler.measureText(word.length > 40 ? word.slice(0, 40) : word).width + 15;
-    const width = ([said, cells]) => (said === null ? 140 : Math.max(22, measure(said), ...cells.map((cell) => (cell ? measure(cell[1]) + 12 : 0))));
+    const width = ([word, cells]) => (word === null ? 140 : Math.max(22, measure(word), ...cells.map((cell) => (cell ? measure(cell[1]) + 12 : 0))));
     const LIMIT = 1500;
     const draw = (from, to) => {
       let line = [], used = 0;
@@ -233,7 +233,7 @@
   const SIGNS = { deleted: "−", inserted: "+" };
   function table(line, shown, one, wide) {
     const node = make("table", "words"), body = make("tbody");
-    node.setAttribute("aria-label", "Words of all systems under each other");
+    node.setAttribute("aria-label", "Reference and hypotheses, word under word");
     if (RTL.test(one.words)) node.dir = "rtl";
     const heading = (name, mark) => {
       const th = make("th"), box = make("span", "system");
@@ -244,15 +244,15 @@
       th.title = name;
       return th;
     };
-    const said = make("tr", "said");
-    said.append(heading("Reference", null));
+    const header = make("tr", "reference-row");
+    header.append(heading("Reference", null));
     for (const [word, cells] of line) {
       const td = make("td", word === null ? "gap" : "");
-      if (word === null) td.textContent = `… ${number(cells)} words alike …`;
+      if (word === null) td.textContent = `… ${number(cells)} equal words …`;
       else td.append(make("bdi", "", word));
-      said.append(td);
+      header.append(td);
     }
-    body.append(said);
+    body.append(header);
     for (const at of shown) {
       const tr = make("tr");
       tr.append(heading(data.systems[at], keys.get(at)));

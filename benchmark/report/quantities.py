@@ -1,7 +1,6 @@
-"""What the table shows: each quantity's name, its meaning, and its value for a system.
+"""The rows of the table of results: label, definition, and how a system's value is read and written.
 
-One list serves the terminal, summary.md and the page, so the three cannot differ. A cell keeps the unrounded value
-beside its text.
+`quantities` serves the terminal, summary.md and the page alike; the formatting of numbers serves the figures too.
 """
 
 import math
@@ -17,7 +16,7 @@ MISSING = "–"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value as text, with its interval where it has one; `value` is None where nothing was measured."""
+    """A value as text with the interval below it; `value` is the unrounded one, None where nothing was measured."""
 
     text: str = MISSING
     interval: str = ""
@@ -26,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One row of the table. `term` is the key of its definition in TERMS."""
+    """One row of the table. `term` is the key of its definition in TERMS, `read` returns a system's cell."""
 
     group: str
     label: str
@@ -36,50 +35,53 @@ class Quantity:
 
 
 TERMS = {
-    "WER": "Word error rate: words substituted, deleted and inserted, over the words of the reference. 0 % is perfect; "
-    "insertions can take it above 100 %. Lower is better.",
-    "Interval": "95 % bootstrap interval: the range that holds the rate in 95 % of redraws of this test set.",
-    "CER": "Character error rate: the same count over characters, spaces included.",
-    "MER": "Match error rate: errors over hits and errors together; never above 100 %.",
-    "WIL": "Word information lost: one minus the product of the shares of words kept on both sides.",
-    "Profiles": "How much the text profile alone moves the WER, in points of percent.",
-    "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second. Above 1 keeps up with live speech. "
-    "Higher is better.",
-    "Throughput": "RTFx with several utterances in a batch: what a machine gets through when nobody waits.",
-    "Energy": "Energy of the device for one second of audio, where the device counts it.",
-    "p50, p95, p99": "Latency percentiles: half, 95 % or 99 % of utterances took no longer than this from file to "
-    "text, one at a time. Lower is better.",
-    "Substitution": "A reference word replaced by another.",
-    "Deletion": "A reference word that the system left out. An utterance it failed on counts as all deleted.",
-    "Insertion": "A word that the reference does not have.",
-    "Failed": "Utterances on which the system raised an error instead of giving a text.",
-    "First call": "Time of the very first transcription, with all that is set up lazily. Not in the percentiles.",
-    "Load": "Time from naming the checkpoint to a model ready in memory.",
-    "Peak memory": "The most main memory that the process held; device memory is the accelerator's. "
+    "WER": "Word error rate: substituted, deleted and inserted words divided by the words of the reference. 0 % is "
+    "perfect; insertions can raise it above 100 %. Lower is better.",
+    "Interval": "95 % confidence interval by the bootstrap: how far the rate varies over test sets like this one.",
+    "CER": "Character error rate: the same over characters, spaces included.",
+    "MER": "Match error rate: errors divided by hits and errors together; at most 100 %.",
+    "WIL": "Word information lost: one minus the share of reference words that were recognised times the share of "
+    "hypothesis words that are correct.",
+    "Profiles": "WER under the first named text profile minus WER under the second, in percentage points: what text "
+    "normalisation alone changes.",
+    "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second, one utterance at a time. Above 1 is "
+    "faster than real time. Higher is better.",
+    "Throughput": "RTFx with batches of several utterances, for transcription in bulk.",
+    "Energy": "Energy that the GPU draws for one second of audio, where it reports it.",
+    "p50, p95, p99": "Latency percentiles: 50 %, 95 % or 99 % of utterances take at most this long from file to text, "
+    "one at a time. Lower is better.",
+    "Substitution": "A reference word recognised as another word.",
+    "Deletion": "A reference word that is missing in the hypothesis. All words of a failed utterance count as deleted.",
+    "Insertion": "A word of the hypothesis that is not in the reference.",
+    "Failed": "Utterances for which the system raised an error and returned no text.",
+    "First call": "Time of the first transcription after loading, with everything that is set up lazily; not in the "
+    "percentiles.",
+    "Load": "Time to load the checkpoint until the model is ready in memory.",
+    "Peak memory": "The most main memory that the system's process used; device memory is the GPU's. "
     "1\u00a0GB is 10⁹ bytes.",
-    "Parameters": "Trained numbers in the model. M is a million.",
+    "Parameters": "Trained parameters of the model, in millions (M).",
 }
 
 
 def percent(fraction: float) -> str:
-    """A fraction in percent: 0.0421 is "4.21 %"; a dash for what is not a number, as with no reference words."""
+    """A fraction in percent: 0.0421 is "4.21 %"; a dash where it is not finite, as without reference words."""
     return f"{100 * fraction:.2f}{SPACE}%" if math.isfinite(fraction) else MISSING
 
 
 def interval(rate: Rate) -> str:
-    """The ends of an interval in percent, without the sign: "3.90–4.55"."""
+    """The ends of an interval in percent, without the % sign: "3.90–4.55"; empty where they are not finite."""
     return f"{100 * rate.low:.2f}–{100 * rate.high:.2f}" if math.isfinite(rate.low + rate.high) else ""
 
 
 def milliseconds(seconds: float) -> str:
-    """Three significant digits or whole milliseconds: "0.52 ms", "43.1 ms", "1,210 ms"."""
+    """Seconds as milliseconds with three significant digits, or whole ones: "0.52 ms", "43.1 ms", "1,210 ms"."""
     value = 1000 * seconds
     decimals = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
     return f"{value:,.{decimals}f}{SPACE}ms"
 
 
 def decimal_bytes(count: int) -> str:
-    """Bytes as a reader sees them: "71 MB", "1.23 GB", of a million and of 10⁹ bytes."""
+    """Bytes in MB (10⁶) or GB (10⁹): "71 MB", "1.23 GB"."""
     return f"{count / 1e9:.2f}{SPACE}GB" if count >= 999.5e6 else f"{count / 1e6:.0f}{SPACE}MB"
 
 
@@ -89,19 +91,19 @@ def counted(count: int, noun: str) -> str:
 
 
 def extent(hours: float) -> str:
-    """How much audio, for a sentence: "5.40 hours", "24.0 minutes", "8.3 seconds"."""
+    """A duration for a sentence: "5.40 hours", "24.0 minutes", "8.3 seconds"."""
     if hours >= 1:
         return f"{hours:.2f} hours"
     return f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.1f} seconds"
 
 
 def points(fraction: float) -> str:
-    """A difference of rates in points of percent, signed: -0.0042 is "−0.42"."""
+    """A difference of two fractions in percentage points, signed: -0.0042 is "−0.42"."""
     return f"{100 * fraction:+.2f}".replace("-", "−")
 
 
 def quantities(summary: Summary) -> list[Quantity]:
-    """The rows of the table, the primary ones first; one that no system has a value for is left out where optional."""
+    """The rows of the table in their order; an optional one is left out where no system has a value for it."""
     rows = [*_accuracy(summary), *_speeds(summary), *_word_errors(summary)]
     rows += [
         Quantity("Start and size", "First call", "First call", _speed(lambda speed: speed.first_call, milliseconds)),
@@ -117,7 +119,7 @@ def quantities(summary: Summary) -> list[Quantity]:
 
 
 def terms(rows: Sequence[Quantity]) -> dict[str, str]:
-    """The definitions that the rows of a table need, and what an interval is."""
+    """The definitions of the terms in these rows, and of an interval."""
     used = {row.term for row in rows} | {"Interval"}
     return {term: meaning for term, meaning in TERMS.items() if term in used}
 
@@ -127,7 +129,10 @@ def _accuracy(summary: Summary) -> list[Quantity]:
     group = "Accuracy"
     return [
         *(Quantity(group, f"WER, {name}", "WER", _rate(name, lambda scores: scores.wer)) for name in (first, *others)),
-        *(Quantity(group, f"{name} less {first}", "Profiles", _between(first, name), optional=True) for name in others),
+        *(
+            Quantity(group, f"WER, {name} − {first}", "Profiles", _profile_difference(first, name), optional=True)
+            for name in others
+        ),
         Quantity(group, f"CER, {first}", "CER", _rate(first, lambda scores: scores.cer)),
         Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer), optional=True),
         Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil), optional=True),
@@ -140,10 +145,10 @@ def _speeds(summary: Summary) -> list[Quantity]:
     batches = f"Throughput, {size:g} s batches" if size else "Throughput"
     group, latency = "Speed", "p50, p95, p99"
     return [
-        Quantity(group, "RTFx", "RTFx", _speed(lambda one: one.rtfx, _times, lambda one: one.rtfx_spread)),
+        Quantity(group, "RTFx", "RTFx", _speed(lambda one: one.rtfx, _rtfx, lambda one: one.rtfx_spread)),
         Quantity(
             group, batches, "Throughput",
-            _speed(lambda one: one.throughput.median if one.throughput else None, _times, lambda one: one.throughput),
+            _speed(lambda one: one.throughput.median if one.throughput else None, _rtfx, lambda one: one.throughput),
             optional=True,
         ),
         Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
@@ -174,7 +179,7 @@ def _rate(profile: str, read: Callable[[Scores], Rate | None]) -> Callable[[Syst
     return cell
 
 
-def _between(first: str, other: str) -> Callable[[SystemSummary], Cell]:
+def _profile_difference(first: str, other: str) -> Callable[[SystemSummary], Cell]:
     def cell(system: SystemSummary) -> Cell:
         if first not in system.scores or other not in system.scores:
             return Cell()
@@ -213,7 +218,7 @@ def _speed(
     return cell
 
 
-def _times(value: float) -> str:
+def _rtfx(value: float) -> str:
     return f"{value:,.1f}×"
 
 

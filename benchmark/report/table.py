@@ -1,6 +1,7 @@
-"""The table as a terminal prints it and as summary.md holds it: quantities down, systems across.
+"""The table of results on the terminal and in summary.md: a row for each quantity, a column for each system.
 
-A narrow terminal gets several tables below each other, each as many systems wide as fit. Nothing is cut off.
+A narrow terminal gets several tables below each other, each with as many systems as fit. Nothing is cut off. The rows
+themselves are in quantities.py.
 """
 
 import re
@@ -17,18 +18,21 @@ from benchmark.report.quantities import Cell, Quantity, counted, quantities, ter
 from benchmark.report.verdict import caveats, notices, verdict
 from benchmark.results import Summary, SystemSummary
 
-_NAME_WIDTH = 18  # cells that a system's name gets before it is wrapped
-_PADDING = 2  # cells between two columns
+_NAME_WIDTH = 18  # characters of a system's name before it is wrapped
+_PADDING = 2  # characters between two columns
 
 
 def print_table(summary: Summary, console: Console | None = None) -> None:
-    """Print the notices, the table and the verdict, at most as wide as the console (default: the terminal)."""
+    """Print notices, table, signatures of the scores, verdict and caveats on `console`, by default the terminal."""
     console = console or Console()
     for notice in notices(summary):
         console.print(Panel(Text(notice), title="NOTICE", title_align="left", border_style="bold red", style="bold"))
     rows = quantities(summary)
     for systems in _fitting(summary.systems, rows, console.width):
         console.print(_terminal_table(systems, rows))
+    for profile in summary.profiles:
+        if profile.signature:
+            console.print(Text(f"signature, {profile.name}: {profile.signature}", style="dim"))
     for sentence in verdict(summary):
         console.print(Text(sentence, style="bold"))
     for sentence in caveats(summary):
@@ -36,7 +40,7 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
 
 
 def markdown(summary: Summary) -> str:
-    """All of summary.md: verdict, notices, table, and under what the figures were made."""
+    """The whole content of summary.md: verdict, notices, table, terms, settings and command."""
     corpus = summary.corpus
     parts = [f"# Benchmark on {_escape(corpus.reference)}"]
     parts += [_escape(sentence) for sentence in verdict(summary)]
@@ -44,9 +48,14 @@ def markdown(summary: Summary) -> str:
     parts += [f"> [!WARNING]\n> **{_escape(notice)}**" for notice in notices(summary)]
     parts.append(markdown_table(summary))
     parts.append(
-        "95 % intervals in brackets, beside speeds the least and the greatest of the rounds. The page beside this "
-        "file, report.html, shows where the errors are."
+        "In brackets: the 95 % confidence interval of a rate, the lowest and highest round of a speed. report.html "
+        "beside this file shows the errors themselves."
     )
+    parts += [
+        f"Signature of the scores under {_escape(profile.name)}: {_code(profile.signature)}"
+        for profile in summary.profiles
+        if profile.signature
+    ]
     parts.append(
         "## Terms\n\n"
         + "\n".join(f"- {term}: {_escape(meaning)}" for term, meaning in terms(quantities(summary)).items())
@@ -54,30 +63,30 @@ def markdown(summary: Summary) -> str:
     utterances, speakers = counted(corpus.utterances, "utterance"), counted(corpus.speakers, "speaker")
     settings = [
         f"Corpus: {corpus.reference}",
-        f"Extent: {utterances}, {corpus.hours:.2f} hours, {speakers}",
-        f"Intervals: bootstrap, drawn by {corpus.resampling_unit}",
+        f"Size: {utterances}, {corpus.hours:.2f} hours, {speakers}",
+        f"Confidence intervals: bootstrap over each {corpus.resampling_unit}",
         *(
             f"Text profile {profile.name}, version {profile.version}: {profile.description}"
             for profile in summary.profiles
         ),
-        *(_pinned(system) for system in summary.systems),
+        *(_system_settings(system) for system in summary.systems),
         *(f"{key}: {value}" for key, value in [*summary.settings.items(), *summary.machine.items()]),
         f"Made: {summary.created}",
     ]
     parts.append("## Settings\n\n" + "\n".join(f"- {_escape(line)}" for line in settings))
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", summary.command)), default=0))
+    fence = _fence(summary.command, 3)
     parts.append(f"{fence}\n{summary.command}\n{fence}")
     return "\n\n".join(parts) + "\n"
 
 
-def _pinned(system: SystemSummary) -> str:
-    """A system's checkpoint and every option it was run with."""
+def _system_settings(system: SystemSummary) -> str:
+    """A line with a system's name, checkpoint and settings."""
     options = "; ".join(f"{key}: {value}" for key, value in system.facts.settings.items())
     return f"{system.facts.name}: {system.facts.checkpoint}" + (f" ({options})" if options else "")
 
 
 def markdown_table(summary: Summary) -> str:
-    """The table alone, in GitHub's pipe syntax; an interval stands in brackets behind its rate."""
+    """The table alone, in GitHub's pipe syntax; the interval of a value is in brackets behind it."""
     names = [_escape(system.facts.name) for system in summary.systems]
     lines = [_pipes(["", *names]), _pipes(["---", *("---:" for _ in names)])]
     for row in quantities(summary):
@@ -96,13 +105,25 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#~$&])", r"\\\1", " ".join(text.split()))
 
 
+def _code(text: str) -> str:
+    """Text as inline code, which Markdown shows letter by letter."""
+    fence = _fence(text, 1)
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
+
+
+def _fence(text: str, minimum: int) -> str:
+    """More backticks than stand together anywhere in `text`."""
+    return "`" * max(minimum, 1 + max(map(len, re.findall("`+", text)), default=0))
+
+
 def _fitting(
     systems: Sequence[SystemSummary], rows: Sequence[Quantity], console_width: int
 ) -> list[Sequence[SystemSummary]]:
+    """The systems in groups, each as many as fit beside each other; a group has one system at least."""
     label_width = max(cell_len(row.label) for row in rows)
     widths = [
         max(
-            min(cell_len(system.facts.name), _NAME_WIDTH),
+            max(cell_len(line) for line in _name_lines(system.facts.name)),
             *(cell_len(line) for row in rows for line in _lines(row.read(system))),
         )
         for system in systems
@@ -118,6 +139,17 @@ def _fitting(
     return list(groups)
 
 
+def _name_lines(name: str) -> list[str]:
+    """A long name in lines of at most _NAME_WIDTH, broken after = / - _ : or a space where there is one."""
+    lines = [""]
+    for part in re.findall(r"[^=/:_\s-]*[=/:_\s-]?", name):
+        for piece in [part[start : start + _NAME_WIDTH] for start in range(0, len(part), _NAME_WIDTH)]:
+            if cell_len(lines[-1] + piece) > _NAME_WIDTH and lines[-1]:
+                lines.append("")
+            lines[-1] += piece
+    return lines
+
+
 def _lines(cell: Cell) -> list[str]:
     return [cell.text, cell.interval] if cell.interval else [cell.text]
 
@@ -127,7 +159,7 @@ def _terminal_table(systems: Sequence[SystemSummary], rows: Sequence[Quantity]) 
     table.add_column("")
     for system in systems:
         table.add_column(
-            Text(system.facts.name, style="bold red" if system.failure else "bold"),
+            Text("\n".join(_name_lines(system.facts.name)), style="bold red" if system.failure else "bold"),
             justify="right",
             overflow="fold",
             max_width=_NAME_WIDTH,

@@ -1,53 +1,69 @@
-"""What a report says first: who is better and how sure that is, and what must be read before any figure."""
+"""The sentences above the table: notices, the verdict of the comparisons, and the caveats that belong to them."""
 
 from collections.abc import Sequence
 
 from benchmark.report.quantities import SPACE, counted, interval, percent
-from benchmark.results import Comparison, Summary
+from benchmark.results import CLEAN, Comparison, Summary
 from finetune.metrics import Rate
 
-CLEAN = "clean"
-_MAX_SENTENCES = 3  # of comparisons at the head of the page; the table of comparisons has all
+_MAX_SENTENCES = 3  # of comparisons at the top of the page; the table of comparisons has all
 _MAX_NAMES = 3  # of systems in the title
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_NUMBER_WORDS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 
 
 def notices(summary: Summary) -> list[str]:
-    """All that must be read before any figure: the run's own notices, stand-ins, systems without results."""
+    """What a reader must know before the figures: the run's notices, stand-ins, systems without results."""
     found = list(summary.notices)
     for system in summary.systems:
         name, notice = system.facts.name, system.facts.notice
-        if notice and not any(notice in said for said in found):
+        if notice and not any(notice in other for other in found):
             found.append(notice if name in notice else f"{name}: {notice}")
         if system.failure:
             found.append(f"{name} gave no results: {system.failure}")
     return found
 
 
-def named(summary: Summary) -> list[str]:
-    """The systems as a title has them: their names, or how many they are."""
+def title_names(summary: Summary) -> list[str]:
+    """The systems for a title: up to three names, or one entry such as "Five systems"."""
     names = [system.facts.name for system in summary.systems]
-    return names if len(names) <= _MAX_NAMES else [f"{in_words(len(names)).capitalize()} systems"]
+    return names if len(names) <= _MAX_NAMES else [f"{number_word(len(names)).capitalize()} systems"]
 
 
-def in_words(count: int) -> str:
-    """
-    >>> in_words(6), in_words(13)
+def number_word(count: int) -> str:
+    """A number up to twelve as a word, a larger one in digits.
+
+    >>> number_word(6), number_word(13)
     ('six', '13')
     """
-    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    return _NUMBER_WORDS[count] if count < len(_NUMBER_WORDS) else str(count)
 
 
 def verdict(summary: Summary) -> list[str]:
-    """The comparisons' sentences on clean speech; where there are many, a sentence over those with the best system, and
-    theirs. Where nothing was compared, each system's WER in words.
+    """The sentences that answer which system is best, on clean speech.
+
+    Up to three comparisons: the sentence of each. More: one sentence that sums up the comparisons with the best system,
+    then theirs. None: a sentence with the WER of each system.
     """
     compared = [one for one in summary.comparisons if one.condition == CLEAN] or list(summary.comparisons)
     if len(compared) > _MAX_SENTENCES:
         best = best_system(summary)
         with_best = [one for one in compared if best in (one.first, one.second)]
         if with_best and best is not None:
-            return [_summed_up(summary, best, with_best), *map(_sentence, with_best)]
+            return [_summary_sentence(summary, best, with_best), *map(_sentence, with_best)]
         compared = compared[:_MAX_SENTENCES]
     if compared:
         return list(map(_sentence, compared))
@@ -61,46 +77,51 @@ def verdict(summary: Summary) -> list[str]:
 
 
 def _sentence(comparison: Comparison) -> str:
-    """Its own, the sign of percent kept on the line of its number."""
+    """The comparison's sentence, with each % kept on the line of its number."""
     return comparison.sentence.replace(" %", f"{SPACE}%")
 
 
-def _summed_up(summary: Summary, best: str, compared: Sequence[Comparison]) -> str:
-    """How the best system stands to the others, in one sentence."""
+def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison]) -> str:
+    """One sentence: the best system, its WER, how many it beats and from which its difference is not significant."""
     (wer,) = [one.scores[summary.profiles[0].name].wer for one in summary.systems if one.facts.name == best]
-    head = f"{best} has the lowest WER of {in_words(len(summary.systems))} systems, {percent(wer.value)}"
+    head = f"{best} has the lowest WER of {number_word(len(summary.systems))} systems, {percent(wer.value)}"
     beaten = sum(one.different is True and _from_best(one, best).value > 0 for one in compared)
-    alike = [one.second if one.first == best else one.first for one in compared if one.different is False]
-    told = []
+    not_different = [one.second if one.first == best else one.first for one in compared if one.different is False]
+    findings = []
     if beaten:
-        told.append("beats " + ("all others" if beaten == len(compared) else f"{in_words(beaten)} of the others"))
-    if alike:
-        several = len(alike) > _MAX_NAMES
-        told.append("cannot be told apart from " + (f"{in_words(len(alike))} others" if several else _listed(alike)))
-    return head + (f": it {' and '.join(told)}." if told else ".")
+        findings.append(
+            "beats " + ("all others" if beaten == len(compared) else f"{number_word(beaten)} of the others")
+        )
+    if not_different:
+        several = len(not_different) > _MAX_NAMES
+        findings.append(
+            "does not differ significantly from "
+            + (f"{number_word(len(not_different))} others" if several else _enumerated(not_different))
+        )
+    return head + (f": it {' and '.join(findings)}." if findings else ".")
 
 
-def _listed(names: Sequence[str]) -> str:
+def _enumerated(names: Sequence[str]) -> str:
     """
-    >>> _listed(["a", "b", "c"])
+    >>> _enumerated(["a", "b", "c"])
     'a, b and c'
     """
     return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])
 
 
 def caveats(summary: Summary) -> list[str]:
-    """How sure the verdict is: what was corrected for, and which difference this corpus can show at all."""
+    """How far the verdict holds: the correction for several comparisons, and the smallest detectable difference."""
     found = []
     corrected = [one for one in summary.comparisons if one.adjusted_p is not None]
     if len(corrected) > 1:
         found.append(
-            f"{counted(len(corrected), 'comparison')} were made. The more one makes, the likelier chance alone gives "
-            "one that looks real, so each was held to a stricter limit (Holm’s correction)."
+            f"{counted(len(corrected), 'comparison')} were made. With each further one it becomes likelier that chance "
+            "alone makes one significant, so all p-values are corrected for their number (Holm)."
         )
     if summary.minimum_detectable_difference is not None:
         found.append(
-            f"With this corpus a difference of {100 * summary.minimum_detectable_difference:.2f} points of WER would "
-            "be found four times in five; a smaller one may well be there and go unseen."
+            f"This corpus shows a true difference of {100 * summary.minimum_detectable_difference:.2f} points of WER "
+            "with a probability of 80 % (statistical power); smaller differences easily remain undetected."
         )
     return found
 
@@ -114,28 +135,28 @@ def best_system(summary: Summary) -> str | None:
     return min(scored, key=lambda one: one[0])[1] if scored else None
 
 
-def to_best(summary: Summary, condition: str = CLEAN) -> list[tuple[int, str, Rate]]:
-    """Paired differences of the others to the best system: place in the summary, name, other minus best."""
+def differences_to_best(summary: Summary, condition: str = CLEAN) -> list[tuple[int, str, Rate]]:
+    """Paired differences to the best system: index in the summary, name, WER of that system minus the best one's."""
     best = best_system(summary)
-    places = {system.facts.name: index for index, system in enumerate(summary.systems)}
+    indices = {system.facts.name: index for index, system in enumerate(summary.systems)}
     found: list[tuple[int, str, Rate]] = []
     for one in summary.comparisons:
         if one.condition == condition and best in (one.first, one.second):
             other = one.second if one.first == best else one.first
-            if other in places:
-                found.append((places[other], other, _from_best(one, best)))
+            if other in indices:
+                found.append((indices[other], other, _from_best(one, best)))
     return sorted(found)
 
 
 def significance(comparison: Comparison) -> str:
-    """The verdict of one comparison in a word or two; a dash where it was not tested."""
+    """The verdict of one comparison: "significant", "not significant", or a dash where it was not tested."""
     if comparison.different is None:
         return "–"
-    return "different" if comparison.different else "no difference shown"
+    return "significant" if comparison.different else "not significant"
 
 
 def p_value(value: float | None) -> str:
-    """A p-value as one prints it: "0.013", "< 0.001", a dash for none."""
+    """A p-value as text: "0.013", "< 0.001", a dash for None."""
     if value is None:
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -147,4 +168,5 @@ def _from_best(comparison: Comparison, best: str | None) -> Rate:
 
 
 def several_conditions(comparisons: Sequence[Comparison]) -> bool:
+    """Whether the comparisons are of more than one condition, so that a table of them needs a column for it."""
     return len({one.condition for one in comparisons}) > 1

@@ -1,29 +1,28 @@
-"""What the templates show, as they show it: systems, stages, conditions, hallucinations, confusions."""
+"""The values that the page's templates show, one dataclass or list for each section, made from the summary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from benchmark.report.figures.style import key
+from benchmark.report.figures.style import marker_svg
 from benchmark.report.quantities import Quantity, milliseconds
-from benchmark.report.utterances import CLEAN, Utterance
-from benchmark.results import Confusion, Sample, Scores, Summary, SystemSummary
+from benchmark.report.utterances import ComparedUtterance
+from benchmark.results import CLEAN, Confusion, Sample, Scores, Summary, SystemSummary
 from preprocessing.audio import SAMPLE_RATE
 
 MAX_CONFUSIONS = 15  # of one system
 UNIT_REASONS: Mapping[str, str] = {
-    "speaker": "whole speakers, with all they said, since the errors of one voice resemble each other",
-    "utterance": "single utterances, as if each were independent of the others; where speakers recur, the true "
-    "intervals are wider",
-    "segment": "segments of the recordings, as if each were independent of the others: they speak of these voices and "
-    "rooms alone, and the true intervals are wider",
+    "speaker": "whole speakers with all their utterances, because the errors of one voice are not independent",
+    "utterance": "single utterances, as if they were independent; where speakers recur, the true intervals are wider",
+    "segment": "segments of the recordings, as if they were independent; the intervals hold for these voices and rooms "
+    "only, and the true ones are wider",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class SystemView:
-    """A system with what stands for it in every figure; `n_utterances` are those of clean speech."""
+    """A system with its marker as SVG (`key`). n_utterances: of clean speech. n_samples: under all conditions."""
 
     index: int
     summary: SystemSummary
@@ -33,13 +32,13 @@ class SystemView:
 
     @property
     def name(self) -> str:
-        """What every figure and table calls it."""
+        """The system's name in every figure and table."""
         return self.summary.facts.name
 
 
 @dataclass(frozen=True, slots=True)
 class StageBar:
-    """Mean milliseconds of one stage, and its share of the slowest system's total, in percent."""
+    """Mean time of one stage as text, and in percent of the slowest system's total."""
 
     name: str
     milliseconds: str
@@ -48,7 +47,7 @@ class StageBar:
 
 @dataclass(frozen=True, slots=True)
 class ConditionRow:
-    """One condition of the table: each system's scores under the first profile, None where it has none."""
+    """One condition: each system's scores under the first profile, None where it has none."""
 
     name: str
     description: str
@@ -56,35 +55,38 @@ class ConditionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Hallucinated:
-    """Words a minute where nothing was said: as a number, and as a share of the greatest, in percent."""
+class HallucinationRate:
+    """Words per minute of audio without speech, and in percent of the highest rate of any system and condition."""
 
     words_per_minute: float
-    percent_of_greatest: float
+    percent_of_highest: float
 
 
 @dataclass(frozen=True, slots=True)
 class ConfusionBar:
-    """A confusion, and its share of the system's most frequent one, in percent."""
+    """A confusion, and its count in percent of the system's most frequent one."""
 
     confusion: Confusion
-    percent_of_most: float
+    percent_of_highest: float
 
 
-def system_views(summary: Summary, utterances: Sequence[Utterance]) -> list[SystemView]:
+def system_views(summary: Summary, utterances: Sequence[ComparedUtterance]) -> list[SystemView]:
+    """A view of every system, in the summary's order."""
     found = []
     for index, system in enumerate(summary.systems):
-        own = [row for row in utterances if system.facts.name in row.outcomes]
-        n_clean = sum(row.condition == CLEAN for row in own)
-        found.append(SystemView(index, system, Markup(key(index)), n_clean, len(own)))
+        own = [one for one in utterances if system.facts.name in one.by_system]
+        n_clean = sum(one.condition == CLEAN for one in own)
+        found.append(SystemView(index, system, Markup(marker_svg(index)), n_clean, len(own)))
     return found
 
 
-def grouped(rows: Sequence[Quantity]) -> list[tuple[str, list[Quantity]]]:
+def group_rows(rows: Sequence[Quantity]) -> list[tuple[str, list[Quantity]]]:
+    """The rows of the table under the name of their group, both in their order."""
     return [(group, [row for row in rows if row.group == group]) for group in dict.fromkeys(row.group for row in rows)]
 
 
 def stage_bars(systems: Sequence[SystemSummary]) -> dict[str, list[StageBar]]:
+    """The stages decode, features, forward and text of every system that was timed, by its name."""
     timed = {system.facts.name: system.speed.stages for system in systems if system.speed}
     slowest = max((stages.total for stages in timed.values()), default=0) or 1
     return {
@@ -102,7 +104,7 @@ def stage_bars(systems: Sequence[SystemSummary]) -> dict[str, list[StageBar]]:
 
 
 def condition_rows(summary: Summary) -> list[ConditionRow]:
-    """Conditions with speech, clean speech first; none where there is only that."""
+    """The conditions with speech, clean speech first; empty where there is no other condition."""
     profile = summary.profiles[0].name
     described = {one.name: one.description for one in summary.conditions}
     present = dict.fromkeys(name for system in summary.systems for name in system.conditions)
@@ -123,12 +125,12 @@ def condition_rows(summary: Summary) -> list[ConditionRow]:
     ]
 
 
-def hallucinations(summary: Summary) -> list[tuple[str, str, list[Hallucinated | None]]]:
-    """By condition: its name, what it is, and each system's words a minute."""
+def hallucinations(summary: Summary) -> list[tuple[str, str, list[HallucinationRate | None]]]:
+    """For each condition or part without speech: its name, its description, and each system's rate."""
     described = {one.name: one.description for one in summary.conditions}
     names = dict.fromkeys(name for system in summary.systems for name in system.hallucinated_words_per_minute)
     rates = [rate for system in summary.systems for rate in system.hallucinated_words_per_minute.values()]
-    greatest = max(rates, default=0) or 1
+    highest = max(rates, default=0) or 1
     return [
         (
             name,
@@ -136,7 +138,7 @@ def hallucinations(summary: Summary) -> list[tuple[str, str, list[Hallucinated |
             [
                 None
                 if (rate := system.hallucinated_words_per_minute.get(name)) is None
-                else Hallucinated(rate, 100 * rate / greatest)
+                else HallucinationRate(rate, 100 * rate / highest)
                 for system in summary.systems
             ],
         )
@@ -145,27 +147,30 @@ def hallucinations(summary: Summary) -> list[tuple[str, str, list[Hallucinated |
 
 
 def confusions(summary: Summary) -> list[list[ConfusionBar]]:
-    """The most frequent confusions of each system, most frequent first."""
+    """The MAX_CONFUSIONS most frequent confusions of each system, most frequent first."""
     found = []
     for system in summary.systems:
         ordered = sorted(system.confusions, key=lambda one: -one.count)[:MAX_CONFUSIONS]
-        most = max((one.count for one in ordered), default=0) or 1
-        found.append([ConfusionBar(one, 100 * one.count / most) for one in ordered])
+        highest = max((one.count for one in ordered), default=0) or 1
+        found.append([ConfusionBar(one, 100 * one.count / highest) for one in ordered])
     return found
 
 
-def failed(utterances: Sequence[Utterance]) -> list[Sample]:
-    """Samples that a system raised an error on, system by system."""
-    found = [one.sample for row in utterances for one in row.outcomes.values() if one.sample.error is not None]
-    order = {sample.system: place for place, sample in reversed(list(enumerate(found)))}
+def failed_samples(utterances: Sequence[ComparedUtterance]) -> list[Sample]:
+    """The samples with an error, system by system."""
+    found = [one.sample for row in utterances for one in row.by_system.values() if one.sample.error is not None]
+    order = {sample.system: index for index, sample in reversed(list(enumerate(found)))}
     return sorted(found, key=lambda sample: order[sample.system])
 
 
-def contract() -> list[tuple[str, str]]:
-    """What every system was given, as preprocessing.audio makes it."""
+def input_contract() -> list[tuple[str, str]]:
+    """What every system is given, by topic, as preprocessing.audio makes it."""
     return [
-        ("Waveform", f"{SAMPLE_RATE:,} Hz, one channel, float32 in [−1, 1) on the 16-bit grid"),
+        ("Waveform", f"{SAMPLE_RATE:,} Hz, one channel, float32 in [−1, 1), values of 16-bit PCM"),
         ("Channels", "averaged"),
         ("Resampling", "soxr, very high quality"),
-        ("Text", "kept as the corpus and the systems write it; compared only under the profiles named here"),
+        (
+            "Text",
+            "stored as the corpus and the systems write it; normalised only for scoring, by the profiles named here",
+        ),
     ]

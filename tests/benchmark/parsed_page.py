@@ -7,7 +7,7 @@ from benchmark.report.page import prepare, render
 from benchmark.results import Sample, Summary, Timing
 from preprocessing.text import profile
 
-VOID = {"meta", "link", "br", "img", "hr", "input"}
+VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 
 
 def page_of(summary: Summary, samples: Sequence[Sample], timings: Sequence[Timing] = (), **counts: int) -> str:

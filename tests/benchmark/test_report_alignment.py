@@ -6,7 +6,7 @@ import jiwer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.report.browser import pieces
+from benchmark.report.browser import alignment_code
 from finetune.metrics.word_alignment import align
 
 
@@ -40,7 +40,7 @@ def test_an_alignment_keeps_both_texts_and_counts_as_jiwer_does(reference: str, 
 @given(TEXTS, TEXTS)
 def test_the_pieces_for_the_browser_give_the_hypothesis_back(reference: str, hypothesis: str) -> None:
     said, heard, place = reference.split(), [], 0
-    for piece in pieces(align(reference, hypothesis, str)):
+    for piece in alignment_code(align(reference, hypothesis, str)):
         if isinstance(piece, str):
             heard += piece.split(" ")
         elif isinstance(piece, list):

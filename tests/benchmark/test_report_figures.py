@@ -10,16 +10,13 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmark.report import views
-from benchmark.report.figures import accuracy as errors
-from benchmark.report.figures import accuracy as intervals
-from benchmark.report.figures import robustness
-from benchmark.report.figures import speed as latency
-from benchmark.report.figures import speed as tradeoff
-from benchmark.report.figures.speed import Place
-from benchmark.report.figures.style import PLAIN, Drawing
-from benchmark.report.verdict import best_system, to_best
+from benchmark.report.figures import accuracy, robustness, speed
+from benchmark.report.figures.speed import OperatingPoint
+from benchmark.report.figures.style import Drawing
+from benchmark.report.verdict import best_system, differences_to_best
 from benchmark.results import ConditionUsed, Slice, Spread
 from finetune.metrics import Rate
+from preprocessing.plot_style import PALETTE
 from tests.benchmark.reported import full_run, run
 
 RATE = Rate(0.1, 0.05, 0.2)
@@ -36,7 +33,7 @@ def test_an_error_bin_holds_the_rates_that_its_label_says(n_errors: int, words: 
     labels = {0: n_errors == 0, 11: n_errors > words}
     tenth = [10 * n_errors > (n - 1) * words and 10 * n_errors <= n * words for n in range(1, 11)]
     assert [n for n, holds in {**labels, **dict(enumerate(tenth, 1))}.items() if holds] == [
-        errors.error_bin(n_errors / words)
+        accuracy.error_bin(n_errors / words)
     ]
 
 
@@ -44,24 +41,29 @@ def test_an_error_bin_holds_the_rates_that_its_label_says(n_errors: int, words: 
 def test_many_points_are_thinned_but_the_slowest_is_kept(place: int) -> None:
     points = [(1.0 + n % 300, 0.01 * (1 + n % 17)) for n in range(5000)]
     points[place] = (points[place][0], 99.0)
-    kept = latency.thinned([*points, (0.0, 1.0), (1.0, 0.0)])
-    assert max(second for _, second in kept) == 99.0 and 400 < len(kept) <= latency.MAX_POINTS
+    kept = speed.thin_points([*points, (0.0, 1.0), (1.0, 0.0)])
+    assert max(second for _, second in kept) == 99.0 and 400 < len(kept) <= speed.MAX_POINTS
     assert kept == sorted(kept) and set(kept) <= set(points)
 
 
 def test_without_values_there_is_no_figure() -> None:
-    assert intervals.forest([("a", None), ("b", NONE)], "p") is None
-    assert intervals.differences("a", [(1, "b", NONE)]) is None
-    assert intervals.slices([("a", [])], "sex", 330) is None
-    assert tradeoff.tradeoff([Place(0, "a", RATE, Spread(1, 1, 1)), Place(1, "b", RATE, Spread(0, 0, 0))]) is None
-    assert latency.against_duration([("a", [])]) is None and latency.percentiles([]) is None
-    noise = robustness.Noise("babble", ((10.0, "b10"),))
-    assert robustness.against_snr(noise, [("a", None, {"other": RATE})], 1.0) is None
-    assert sum(errors.shares([0.0, 0.2, 3.0, math.inf])) == 1
+    assert accuracy.forest([("a", None), ("b", NONE)], "p") is None
+    assert accuracy.differences_to_best("a", [(1, "b", NONE)]) is None
+    assert accuracy.wer_by_slice([("a", [])], "sex", 330) is None
+    assert (
+        speed.wer_against_rtfx(
+            [OperatingPoint(0, "a", RATE, Spread(1, 1, 1)), OperatingPoint(1, "b", RATE, Spread(0, 0, 0))]
+        )
+        is None
+    )
+    assert speed.latency_against_duration([("a", [])]) is None and speed.latency_percentiles([]) is None
+    noise = robustness.NoiseKind("babble", ((10.0, "b10"),))
+    assert robustness.wer_against_snr(noise, [("a", None, {"other": RATE})], 1.0) is None
+    assert sum(accuracy.bin_shares([0.0, 0.2, 3.0, math.inf])) == 1
 
 
 def test_intervals_lie_where_their_rates_say() -> None:
-    svg = text_of(intervals.forest([("a", RATE), ("b", None), ("c", Rate(0.15, 0.1, 0.3))], "p"))
+    svg = text_of(accuracy.forest([("a", RATE), ("b", None), ("c", Rate(0.15, 0.1, 0.3))], "p"))
     lines = re.findall(r'd="M ([\d.]+) ([\d.]+)  L ([\d.]+) \2"[^>]*series', svg)
     dots = re.findall(r'<use href="#[^"]*" x="([\d.]+)" y="([\d.]+)"', svg)
     rows = [(float(left), float(right)) for left, _, right in lines]
@@ -77,7 +79,7 @@ def test_differences_are_of_the_others_to_the_best() -> None:
     wers = {one.facts.name: one.scores["verbatim"].wer.value for one in summary.systems}
     best = min(wers, key=lambda name: wers[name])
     assert best_system(summary) == best
-    found = to_best(summary)
+    found = differences_to_best(summary)
     assert [name for _, name, _ in found] == [name for name in wers if name != best]
     for _, name, rate in found:
         assert rate.value == pytest.approx(wers[name] - wers[best])
@@ -86,8 +88,10 @@ def test_differences_are_of_the_others_to_the_best() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=7))
 def test_the_front_holds_just_those_that_none_beats(at: list[tuple[int, int]]) -> None:
-    places = [Place(n, str(n), Rate(wer, wer, wer), Spread(fast, fast, fast)) for n, (wer, fast) in enumerate(at)]
-    front = {one.series for one in tradeoff.pareto(places)}
+    places = [
+        OperatingPoint(n, str(n), Rate(wer, wer, wer), Spread(fast, fast, fast)) for n, (wer, fast) in enumerate(at)
+    ]
+    front = {one.series for one in speed.pareto_front(places)}
     for n, (wer, fast) in enumerate(at):
         beaten = any(a <= wer and b >= fast and (a, b) != (wer, fast) for a, b in at)
         assert (n in front) != beaten
@@ -97,10 +101,10 @@ def test_names_stand_clear_of_each_other() -> None:
     names = ["wav2vec2-base", "faster-whisper", "whisper small", "yours"]
     wers = (0.05, 0.055, 0.06, 0.05)
     places = [
-        Place(n, name, Rate(wer, wer - 0.005, wer + 0.005), Spread(9 + n, 9, 13))
+        OperatingPoint(n, name, Rate(wer, wer - 0.005, wer + 0.005), Spread(9 + n, 9, 13))
         for n, (name, wer) in enumerate(zip(names, wers, strict=True))
     ]
-    drawing = tradeoff.tradeoff(places)
+    drawing = speed.wer_against_rtfx(places)
     assert drawing is not None
     renderer = FigureCanvasAgg(drawing.figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in drawing.figure.axes[0].texts if text.get_text() in names]
@@ -123,15 +127,15 @@ def test_names_stand_clear_of_each_other() -> None:
     ],
 )
 def test_kinds_of_noise_come_from_the_names_of_conditions(name: str, kind: str) -> None:
-    (found,) = robustness.noises([ConditionUsed(name, "", 5.0), ConditionUsed("silence", "", 5.0, speech=False)])
+    (found,) = robustness.noise_kinds([ConditionUsed(name, "", 5.0), ConditionUsed("silence", "", 5.0, speech=False)])
     assert found.kind == kind and found.levels == ((5.0, name),)
 
 
 def test_a_property_of_many_values_shows_those_with_most_words() -> None:
     own = [Slice("speaker", str(n), n, 10 * n, RATE) for n in range(30)]
-    shown = intervals.shown_values([("a", own)], "speaker")
+    shown = accuracy.largest_slices([("a", own)], "speaker")
     assert shown == [(str(n), n) for n in range(18, 30)]
-    svg = text_of(intervals.slices([("a", own)], "speaker", 330))
+    svg = text_of(accuracy.wer_by_slice([("a", own)], "speaker", 330))
     assert ">29<" in svg and ">17<" not in svg and 'role="img"' in svg
 
 
@@ -145,11 +149,11 @@ def test_stage_bars_are_in_proportion() -> None:
 
 
 def test_a_drawing_comes_out_as_files(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    drawing = intervals.forest([("a$b$ <c>", RATE)], "p", ink=PLAIN)
+    drawing = accuracy.forest([("a$b$ <c>", RATE)], "p", palette=PALETTE)
     assert drawing is not None
     drawing.save(tmp_path, "forest")
     assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")
     svg = (tmp_path / "forest.svg").read_text(encoding="utf-8")
-    assert ElementTree.fromstring(svg).tag.endswith("svg") and PLAIN.of(0) in svg
+    assert ElementTree.fromstring(svg).tag.endswith("svg") and PALETTE.of(0) in svg
     assert "var(" not in svg and "#0102" not in svg
-    assert "var(--series-0" in text_of(intervals.forest([("a", RATE)], "p"))
+    assert "var(--series-0" in text_of(accuracy.forest([("a", RATE)], "p"))

@@ -13,9 +13,9 @@ import soundfile
 from benchmark import results
 from benchmark.report import __main__ as command
 from benchmark.report import browser, write_reports
-from benchmark.report.listening import clips
+from benchmark.report.clips import clips
 from benchmark.report.page import prepare
-from benchmark.report.utterances import side_by_side, worst_first
+from benchmark.report.utterances import compare_utterances, worst_utterances
 from benchmark.results import Sample
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import run_command
@@ -91,7 +91,7 @@ def test_clips_hold_the_recordings_and_stay_under_their_limit() -> None:
     system = summary.systems[0]
     facts = dataclasses.replace(system.facts, name="only")
     summary = dataclasses.replace(summary, systems=[dataclasses.replace(system, facts=facts)])
-    utterances = worst_first(side_by_side(summary, samples, str), 40)
+    utterances = worst_utterances(compare_utterances(summary, samples, str), 40)
     found = clips(utterances)
     assert {id for id, _ in found} == {u.id for u in utterances} - {"gone", "x"} and len(found) >= 5
     for utterance in utterances:
@@ -105,14 +105,14 @@ def test_clips_hold_the_recordings_and_stay_under_their_limit() -> None:
 
 def test_a_large_run_shows_the_worst_and_some_of_the_others() -> None:
     summary, samples, _ = full_run(60, n_noisy=0)
-    utterances = side_by_side(summary, samples, str)
-    assert browser.choose(utterances) == browser.Shown(utterances)
-    some = browser.choose(utterances, limit=20)
+    utterances = compare_utterances(summary, samples, str)
+    assert browser.select_utterances(utterances) == browser.BrowserSelection(utterances)
+    some = browser.select_utterances(utterances, limit=20)
     assert 15 <= len(some.utterances) <= 20 and f"{len(some.utterances)} of 60" in some.sentence
     kept = {one.id for one in some.utterances}
-    assert {one.id for one in worst_first(utterances, 10)} <= kept
+    assert {one.id for one in worst_utterances(utterances, 10)} <= kept
     assert [one.id for one in utterances if one.id in kept] == [one.id for one in some.utterances]
-    assert 0 < len(browser.choose(utterances, n_characters=3000).utterances) < 60
+    assert 0 < len(browser.select_utterances(utterances, n_characters=3000).utterances) < 60
 
 
 def test_the_command_makes_the_same_again_or_says_what_is_missing(
@@ -133,7 +133,7 @@ def test_the_command_makes_the_same_again_or_says_what_is_missing(
     before = [path.read_bytes() for path in files]
     results.write_summary(tmp_path / "summary.json", summary)
     results.write_samples(tmp_path / "samples.jsonl", samples)
-    (tmp_path / "timings.jsonl").write_text("".join(map(results.line_of, timings)))
+    (tmp_path / "timings.jsonl").write_text("".join(map(results.json_line, timings)))
     command.main()
     assert len(files) == 4 and before == [path.read_bytes() for path in files]
     with pytest.raises(InputError, match="'stranger'"):

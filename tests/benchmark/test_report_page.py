@@ -13,7 +13,7 @@ from benchmark import results
 from benchmark.report import write_reports
 from benchmark.report.page import LONG_TEXT_WORDS
 from benchmark.report.table import markdown
-from benchmark.report.utterances import side_by_side, worst_first
+from benchmark.report.utterances import compare_utterances, worst_utterances
 from benchmark.results import Confusion, SystemFacts
 from finetune.metrics import Rate
 from tests.benchmark.parsed_page import Page, page_of
@@ -67,7 +67,7 @@ def test_hostile_text_is_only_ever_text(html: str) -> None:
     )
     attack = page_of(attacked, evil)
     page = Page(attack)
-    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in Page(html).tags}
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in Page(html).tags} | {"wbr"}  # after "=" and the like
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
     assert page.text.count("<script>alert(1)</script>") > 100 and attack.count("<script") == 2 and "<img" not in attack
     prose = re.sub(r"(?ms)^(`{3,})$.*?^\1$", "", markdown(attacked))
@@ -89,8 +89,10 @@ def test_long_texts_are_folded_and_differences_marked(html: str) -> None:
     texts = re.findall(r"<dd dir=.*?</dd>", rest, re.DOTALL)
     assert texts and all(len(re.sub("<.*?>", "", text).split()) <= 2 * LONG_TEXT_WORDS for text in texts)
     summary, samples = run()
-    utterances = side_by_side(summary, samples, str.strip)
-    shown = [o.alignment for u in worst_first(utterances, 30) for o in u.outcomes.values() if o.sample.error is None]
+    utterances = compare_utterances(summary, samples, str.strip)
+    shown = [
+        o.alignment for u in worst_utterances(utterances, 30) for o in u.by_system.values() if o.sample.error is None
+    ]
     for mark, count in (
         ("substituted", sum(a.substitutions for a in shown)),
         ("deleted", sum(piece.kind == "delete" for a in shown for piece in a.pieces)),

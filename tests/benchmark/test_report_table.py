@@ -96,7 +96,7 @@ def test_optional_rows_stand_where_they_have_content() -> None:
     rows = {row.label: row for row in quantities.quantities(full)}
     system = full.systems[0]
     first, second = (system.scores[name].wer.value for name in ("verbatim", "other"))
-    assert rows["other less verbatim"].read(system).value == second - first
+    assert rows["WER, other − verbatim"].read(system).value == second - first
     assert system.speed is not None
     speed = dataclasses.replace(system.speed, p50=0.25, p50_spread=Spread(0.25, 0.2, 0.3), joules_per_audio_second=1.5)
     timed = dataclasses.replace(full, systems=[dataclasses.replace(system, speed=speed)])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from benchmark.report.verdict import named, verdict
+from benchmark.report.verdict import title_names, verdict
 from benchmark.results import Comparison, Summary
 from finetune.metrics import Rate
 from tests.benchmark.reported import run
@@ -30,7 +30,7 @@ def of(names: Sequence[str], different: Sequence[bool | None]) -> Summary:
 
 def test_of_few_systems_every_comparison_is_said() -> None:
     summary = of("abc", [True, False])
-    assert named(summary) == ["a", "b", "c"]
+    assert title_names(summary) == ["a", "b", "c"]
     assert verdict(summary) == ["a and b.", "a and c."]
 
 
@@ -38,15 +38,15 @@ def test_of_few_systems_every_comparison_is_said() -> None:
     ("different", "said"),
     [
         ([True] * 4, "it beats all others."),
-        ([True, True, False, False], "it beats two of the others and cannot be told apart from d and e."),
-        ([False] * 4, "it cannot be told apart from four others."),
+        ([True, True, False, False], "it beats two of the others and does not differ significantly from d and e."),
+        ([False] * 4, "it does not differ significantly from four others."),
         ([True, True, True, None], "it beats three of the others."),
     ],
 )
 def test_of_many_systems_a_sentence_comes_first(different: list[bool | None], said: str) -> None:
     summary = of("abcde", different)
     first, *rest = verdict(summary)
-    assert named(summary) == ["Five systems"]
+    assert title_names(summary) == ["Five systems"]
     assert first == f"a has the lowest WER of five systems, 10.00\N{NO-BREAK SPACE}%: {said}"
     assert rest == ["a and b.", "a and c.", "a and d.", "a and e."]
 

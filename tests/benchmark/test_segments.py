@@ -4,8 +4,8 @@ import dataclasses
 import math
 from pathlib import Path
 
-from benchmark.report import figures
-from benchmark.report.utterances import Outcome, Utterance, along_time
+from benchmark.report.figures import accuracy
+from benchmark.report.utterances import AlignedSample, ComparedUtterance, wer_over_time
 from benchmark.results import Run, SystemFacts, SystemRun, read_samples, read_summary
 from benchmark.scoring import summarise
 from finetune.metrics.word_alignment import align
@@ -22,7 +22,7 @@ def test_errors_are_counted_by_segment(tmp_path: Path) -> None:
     segments = [{"start": 0, "stop": 0.5, "text": "ONE TWO"}, {"start": 0.5, "end": 1, "text": "THREE FIVE"}]
     rows = [row | {"text": "ONE TWO THREE FIVE", "segments": segments} for row in rows]
     result = run(
-        *("benchmark/run.py", "--models", "tests.benchmark.odd_systems:Recites", "--output", tmp_path / "out"),
+        *("benchmark/run.py", "--models", "tests.benchmark.odd_systems:Recites", "--output_dir", tmp_path / "out"),
         *("--data", write_manifest(tmp_path / "long.jsonl", rows), "--conditions", "clean,silence", "--rounds", "1"),
     )
     assert result.returncode == 0, result.stderr
@@ -35,7 +35,7 @@ def test_errors_are_counted_by_segment(tmp_path: Path) -> None:
     assert (found.words, found.hits, found.deletions, found.substitutions) == (12, 6, 3, 3)
     assert (found.wer.value, found.wer.low, found.wer.high) == (0.5, 0.5, 0.5)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "Along long recordings" in page
+    assert "Long recordings</h2>" in page
     assert '<a href="#long">' in page
 
 
@@ -54,20 +54,22 @@ def test_rates_along_a_recording() -> None:
             ("b", "", {"error": "RuntimeError: gone"}),
         )
     ]
-    rows = [Utterance("lecture", "clean", {one.system: Outcome(one, align("", "", str.strip)) for one in samples})]
-    (recording,) = along_time(rows, str.strip)
+    aligned = {one.system: AlignedSample(one, align("", "")) for one in samples}
+    rows = [ComparedUtterance("lecture", "clean", aligned)]
+    (recording,) = wer_over_time(rows, str.strip)
     assert recording.stretch_seconds == 60.0
     assert recording.wers["a"][:3] == (0.0, 1.0, 1.0)
     assert all(math.isnan(rate) for rate in recording.wers["a"][3:])
     assert recording.wers["b"][:3] == (1.0, 1.0, 1.0)
-    drawing = figures.along_time.along_time(recording, ["a", "b"])
+    drawing = accuracy.wer_over_time(recording, ["a", "b"])
     assert drawing is not None
     assert "a median 100" in drawing.inline("figure")
 
 
 def test_short_ones_are_not_drawn() -> None:
     few = dataclasses.replace(sample("a", "short", "ONE", "ONE"), segments=(Segment(0.0, 1.0, "ONE"),))
-    assert along_time([Utterance("short", "clean", {"a": Outcome(few, align("", "", str.strip))})], str.strip) == []
+    short = ComparedUtterance("short", "clean", {"a": AlignedSample(few, align("", ""))})
+    assert wer_over_time([short], str.strip) == []
 
 
 def test_one_recording_is_judged_by_its_segments() -> None:

@@ -1,75 +1,64 @@
-"""Every figure of a report by its name: drawn into the page by its templates, and into figures/ as files.
+"""Every figure of a report by its name, drawn into the page by its templates and into figures/ as files.
 
-intervals: rates, differences, slices   errors: distribution   tradeoff: WER and speed   robustness: noise
-latency: percentiles, against duration   along_time: long recordings   style: what they share
+accuracy.py: intervals, paired differences, slices, errors by utterance and over time. speed.py: latency, WER against
+RTFx. robustness.py: WER against noise. style.py: what they share.
 """
 
 from collections.abc import Mapping, Sequence
 
-from benchmark.report.figures import accuracy as along_time
-from benchmark.report.figures import accuracy as errors
-from benchmark.report.figures import accuracy as intervals
-from benchmark.report.figures import robustness
-from benchmark.report.figures import speed as latency
-from benchmark.report.figures import speed as tradeoff
+from benchmark.report.figures import accuracy, robustness, speed
 from benchmark.report.figures.style import NARROW, Plot, is_finite
-from benchmark.report.utterances import CLEAN, Recording, Utterance
-from benchmark.report.verdict import best_system, to_best
-from benchmark.results import Spread, Summary, SystemSummary
+from benchmark.report.utterances import ComparedUtterance, WerOverTime
+from benchmark.report.verdict import best_system, differences_to_best
+from benchmark.results import CLEAN, Spread, Summary, SystemSummary
 from finetune.metrics import Rate
 
 
 def plots(
     summary: Summary,
-    utterances: Sequence[Utterance],
-    latencies: Mapping[str, Sequence[latency.Point]],
-    recordings: Sequence[Recording] = (),
+    utterances: Sequence[ComparedUtterance],
+    latencies: Mapping[str, Sequence[speed.Point]],
+    recordings: Sequence[WerOverTime] = (),
 ) -> dict[str, Plot]:
-    """The figures that the results have content for. `latencies`: (duration, latency) in seconds, by system."""
+    """Every figure that these results may have content for, by name; a Plot draws nothing where there is none.
+
+    latencies: (duration, latency) in seconds, by system.
+    """
     profile = summary.profiles[0].name
     names = [system.facts.name for system in summary.systems]
     clean = {name: _clean_wer(system, profile) for name, system in zip(names, summary.systems, strict=True)}
-    wers = [
-        [row.outcomes[name].alignment.wer for row in utterances if row.condition == CLEAN and name in row.outcomes]
-        for name in names
-    ]
     found = {
-        "forest": Plot(lambda width, ink: intervals.forest(list(clean.items()), profile, width, ink)),
-        "tradeoff": Plot(lambda width, ink: tradeoff.tradeoff(_places(summary), width, ink)),
+        "forest": Plot(lambda width, palette: accuracy.forest(list(clean.items()), profile, width, palette)),
+        "tradeoff": Plot(lambda width, palette: speed.wer_against_rtfx(_operating_points(summary), width, palette)),
         "latency": Plot(
-            lambda width, ink: latency.against_duration([(n, latencies.get(n, ())) for n in names], width, ink)
+            lambda width, palette: speed.latency_against_duration(
+                [(name, latencies.get(name, ())) for name in names], width, palette
+            )
         ),
         "percentiles": Plot(
-            lambda width, ink: latency.percentiles(
-                [(at, n, s.speed) for at, (n, s) in enumerate(zip(names, summary.systems, strict=True)) if s.speed],
+            lambda width, palette: speed.latency_percentiles(
+                [(index, one.facts.name, one.speed) for index, one in enumerate(summary.systems) if one.speed],
                 width,
-                ink,
+                palette,
             )
         ),
     }
     best = best_system(summary)
     if best is not None:
-        found["differences"] = Plot(lambda width, ink: intervals.differences(best, to_best(summary), width, ink))
-    tallest = max((share for own in wers for share in errors.shares(own)), default=0) or 1
-    for index, (name, own) in enumerate(zip(names, wers, strict=True)):
-        if own:
-            found[f"errors-{index}"] = Plot(
-                lambda _, ink, index=index, name=name, own=own: errors.error_distribution(  # type: ignore[misc]
-                    index, name, own, tallest, ink
-                ),
-                (NARROW,),
-            )
+        found["differences"] = Plot(
+            lambda width, palette: accuracy.differences_to_best(best, differences_to_best(summary), width, palette)
+        )
     for number, recording in enumerate(recordings):
         found[f"along-time-{number}"] = Plot(
-            lambda width, ink, number=number, recording=recording: along_time.along_time(  # type: ignore[misc]
-                recording, names, number, width, ink
+            lambda width, palette, number=number, recording=recording: accuracy.wer_over_time(  # type: ignore[misc]
+                recording, names, number, width, palette
             )
         )
-    return found | _slices(summary) | _noises(summary, clean, profile)
+    return found | _error_distributions(names, utterances) | _slices(summary) | _noises(summary, clean, profile)
 
 
-def properties(summary: Summary) -> list[str]:
-    """What the results are sliced by, in their order."""
+def sliced_properties(summary: Summary) -> list[str]:
+    """The properties that the results are sliced by, such as "speaker", in their order."""
     return list(dict.fromkeys(one.by for system in summary.systems for one in system.slices))
 
 
@@ -78,10 +67,10 @@ def _clean_wer(system: SystemSummary, profile: str) -> Rate | None:
     return scores.wer if scores else None
 
 
-def _places(summary: Summary) -> list[tradeoff.Place]:
+def _operating_points(summary: Summary) -> list[speed.OperatingPoint]:
     profile = summary.profiles[0].name
     return [
-        tradeoff.Place(
+        speed.OperatingPoint(
             index,
             system.facts.name,
             system.scores[profile].wer,
@@ -92,19 +81,37 @@ def _places(summary: Summary) -> list[tradeoff.Place]:
     ]
 
 
+def _error_distributions(names: Sequence[str], utterances: Sequence[ComparedUtterance]) -> dict[str, Plot]:
+    wers = [
+        [one.by_system[name].alignment.wer for one in utterances if one.condition == CLEAN and name in one.by_system]
+        for name in names
+    ]
+    highest = max((share for own in wers for share in accuracy.bin_shares(own)), default=0) or 1
+    return {
+        f"errors-{index}": Plot(
+            lambda _, palette, index=index, name=name, own=own: accuracy.error_distribution(  # type: ignore[misc]
+                index, name, own, highest, palette
+            ),
+            (NARROW,),
+        )
+        for index, (name, own) in enumerate(zip(names, wers, strict=True))
+        if own
+    }
+
+
 def _slices(summary: Summary) -> dict[str, Plot]:
     systems = [(system.facts.name, system.slices) for system in summary.systems]
     return {
         f"slices-{number}": Plot(
-            lambda width, ink, by=by: intervals.slices(systems, by, width, ink),  # type: ignore[misc]
+            lambda width, palette, by=by: accuracy.wer_by_slice(systems, by, width, palette),  # type: ignore[misc]
             (NARROW,),
         )
-        for number, by in enumerate(properties(summary))
+        for number, by in enumerate(sliced_properties(summary))
     }
 
 
 def _noises(summary: Summary, clean: Mapping[str, Rate | None], profile: str) -> dict[str, Plot]:
-    kinds = robustness.noises(summary.conditions)
+    kinds = robustness.noise_kinds(summary.conditions)
     systems = [
         (
             system.facts.name,
@@ -123,8 +130,8 @@ def _noises(summary: Summary, clean: Mapping[str, Rate | None], profile: str) ->
     highest = max(tops, default=0.0) or 1.0
     return {
         f"snr-{number}": Plot(
-            lambda width, ink, kind=kind, number=number: robustness.against_snr(  # type: ignore[misc]
-                kind, systems, highest, number, width, ink
+            lambda width, palette, kind=kind, number=number: robustness.wer_against_snr(  # type: ignore[misc]
+                kind, systems, highest, number, width, palette
             ),
             (NARROW,),
         )

@@ -1,4 +1,7 @@
-"""Figures of how many words are wrong: rates with intervals, paired differences, slices, errors by utterance and over time."""
+"""Figures of accuracy: WER with intervals, paired differences, slices, WER of single utterances and over time.
+
+Every function returns a Drawing, or None where nothing it is given can be drawn.
+"""
 
 import math
 from collections import Counter
@@ -9,105 +12,109 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmark.report.figures.style import (
     NARROW,
-    PAGE,
-    PLAIN,
+    PAGE_PALETTE,
     WIDE,
     Drawing,
-    Ink,
-    dot_and_interval,
-    drawing,
+    axis_limits,
+    draw_interval,
     is_finite,
-    label,
-    limits,
     marker,
-    name_limit,
-    place,
-    short,
+    max_name_length,
+    new_drawing,
+    set_margins,
+    shorten,
+    write_label,
 )
 from benchmark.report.quantities import interval, percent, points
-from benchmark.report.utterances import Recording
+from benchmark.report.utterances import WerOverTime
 from benchmark.results import Slice
 from finetune.metrics import Rate
+from preprocessing.plot_style import PALETTE, Palette
 
-MAX_VALUES = 12  # of one property in a figure of slices
+MAX_SLICES = 12  # values of one property that a figure shows
 
 
 def forest(
-    systems: Sequence[tuple[str, Rate | None]], profile: str, width: float = WIDE, ink: Ink = PAGE
+    systems: Sequence[tuple[str, Rate | None]], profile: str, width: float = WIDE, palette: Palette = PAGE_PALETTE
 ) -> Drawing | None:
-    """WER of each system with its 95 % interval, one under the other on one scale.
+    """WER of each system with its 95 % interval, one system under the other on one scale (a forest plot).
 
-    A system without a rate (None, or not finite) keeps its colour and is not drawn; with none to draw, None.
+    systems: name and WER as a fraction. A system whose WER is None or not finite is left out; the others keep their
+    colours.
     """
     drawn = [(index, name, rate) for index, (name, rate) in enumerate(systems) if rate is not None and is_finite(rate)]
     if not drawn:
         return None
-    with drawing(width, 46 + 50 * len(drawn), ink) as (figure, axes):
-        place(axes, 10, 10, 42, 4)
-        axes.set_xlim(limits([rate for *_, rate in drawn]))
+    with new_drawing(width, 46 + 50 * len(drawn), palette) as (figure, axes):
+        set_margins(axes, 10, 10, 42, 4)
+        axes.set_xlim(axis_limits([rate for *_, rate in drawn]))
         axes.set_ylim(len(drawn) - 0.4, -0.65)
         axes.yaxis.set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(7 if width == WIDE else 4))
-        axes.grid(axis="x", color=ink.grid, linewidth=0.8)
+        axes.grid(axis="x", color=palette.grid, linewidth=0.8)
         for row, (index, name, rate) in enumerate(drawn):
-            dot_and_interval(axes, rate, row, index, ink)
-            label(axes, 0, row - 0.3, short(name, name_limit(width)), ink)
+            draw_interval(axes, rate, row, index, palette)
+            write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width)), palette)
             figures = f"{percent(rate.value)}  [{interval(rate)}]"
-            label(axes, 1, row - 0.3, figures, ink, faint=True)
-        axes.set_xlabel(f"WER, %, with its 95 % interval ({short(profile, 20)})", color=ink.faint)
-        said = "; ".join(f"{short(name, 50)} {percent(rate.value)}, from {interval(rate)}" for _, name, rate in drawn)
-        return Drawing(f"forest-{width:.0f}", f"WER with its 95 % interval: {said}.", figure)
+            write_label(axes, 1, row - 0.3, figures, palette, faint=True)
+        axes.set_xlabel(f"WER, %, with its 95 % interval ({shorten(profile, 20)})", color=palette.faint)
+        described = "; ".join(
+            f"{shorten(name, 50)} {percent(rate.value)}, from {interval(rate)}" for _, name, rate in drawn
+        )
+        return Drawing(f"forest-{width:.0f}", f"WER with its 95 % interval: {described}.", figure)
 
 
-def differences(
-    best: str, others: Sequence[tuple[int, str, Rate]], width: float = WIDE, ink: Ink = PAGE
+def differences_to_best(
+    best: str, others: Sequence[tuple[int, str, Rate]], width: float = WIDE, palette: Palette = PAGE_PALETTE
 ) -> Drawing | None:
     """Paired difference of WER between each other system and the best one, with its 95 % interval.
 
-    `others`: place in the summary, name, difference as a fraction, above 0 where the other makes more errors.
+    others: index in the summary, name, difference as a fraction, above 0 where the other makes more errors.
     """
     drawn = [one for one in others if is_finite(one[2])]
     if not drawn:
         return None
-    with drawing(width, 46 + 50 * len(drawn), ink) as (figure, axes):
-        place(axes, 10, 10, 42, 4)
-        axes.set_xlim(limits([*(rate for *_, rate in drawn), Rate(0, 0, 0)], least=None))
+    with new_drawing(width, 46 + 50 * len(drawn), palette) as (figure, axes):
+        set_margins(axes, 10, 10, 42, 4)
+        axes.set_xlim(axis_limits([*(rate for *_, rate in drawn), Rate(0, 0, 0)], minimum=None))
         axes.set_ylim(len(drawn) - 0.4, -0.65)
         axes.yaxis.set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(7 if width == WIDE else 4))
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda value, _: f"{value:+.4g}".replace("-", "−") if value else "0")
         )
-        axes.grid(axis="x", color=ink.grid, linewidth=0.8)
-        axes.axvline(0, color=ink.ink, linewidth=1.4, zorder=1)
+        axes.grid(axis="x", color=palette.grid, linewidth=0.8)
+        axes.axvline(0, color=palette.ink, linewidth=1.4, zorder=1)
         for row, (index, name, rate) in enumerate(drawn):
-            dot_and_interval(axes, rate, row, index, ink)
-            label(axes, 0, row - 0.3, short(name, name_limit(width)), ink)
+            draw_interval(axes, rate, row, index, palette)
+            write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width)), palette)
             figures = f"{points(rate.value)}  [{points(rate.low)} to {points(rate.high)}]"
-            label(axes, 1, row - 0.3, figures, ink, faint=True)
-        axes.set_xlabel(f"Points of WER above {short(best, 24)}", color=ink.faint)
-        said = "; ".join(
-            f"{short(name, 50)} {points(rate.value)}, from {points(rate.low)} to {points(rate.high)}"
+            write_label(axes, 1, row - 0.3, figures, palette, faint=True)
+        axes.set_xlabel(f"Points of WER above {shorten(best, 24)}", color=palette.faint)
+        described = "; ".join(
+            f"{shorten(name, 50)} {points(rate.value)}, from {points(rate.low)} to {points(rate.high)}"
             for _, name, rate in drawn
         )
-        described = f"Paired difference of WER to {short(best, 50)}, in points of percent: {said}."
-        return Drawing(f"differences-{width:.0f}", described, figure)
+        text = f"Paired difference of WER to {shorten(best, 50)}, in points of percent: {described}."
+        return Drawing(f"differences-{width:.0f}", text, figure)
 
 
-def shown_values(systems: Sequence[tuple[str, Sequence[Slice]]], by: str) -> list[tuple[str, int]]:
-    """Values of one property with their utterances, in the results' order; the MAX_VALUES with most words."""
+def largest_slices(systems: Sequence[tuple[str, Sequence[Slice]]], by: str) -> list[tuple[str, int]]:
+    """The MAX_SLICES values of property `by` with most words, in the results' order: value, number of utterances."""
     found: dict[str, Slice] = {}
     for _, slices in systems:
         for one in slices:
             if one.by == by and is_finite(one.wer):
                 found.setdefault(one.value, one)
-    kept = sorted(found, key=lambda value: -found[value].words)[:MAX_VALUES]
+    kept = sorted(found, key=lambda value: -found[value].words)[:MAX_SLICES]
     return [(value, one.utterances) for value, one in found.items() if value in kept]
 
 
-def slices(systems: Sequence[tuple[str, Sequence[Slice]]], by: str, width: float, ink: Ink = PAGE) -> Drawing | None:
-    """WER of each system on the utterances that share one property, a block of lines for each value of it."""
-    values = shown_values(systems, by)
+def wer_by_slice(
+    systems: Sequence[tuple[str, Sequence[Slice]]], by: str, width: float, palette: Palette = PAGE_PALETTE
+) -> Drawing | None:
+    """WER of each system on the utterances that share a value of property `by`, a block of lines for each value."""
+    values = largest_slices(systems, by)
     rates = {
         (index, one.value): one.wer
         for index, (_, own) in enumerate(systems)
@@ -117,34 +124,34 @@ def slices(systems: Sequence[tuple[str, Sequence[Slice]]], by: str, width: float
     if not rates:
         return None
     present = sorted({index for index, _ in rates})
-    line, heading = 14, 26
+    line, heading = 14, 26  # points
     block = heading + line * len(present)
-    with drawing(width, 46 + block * len(values), ink) as (figure, axes):
-        place(axes, 8, 8, 42, 4)
-        axes.set_xlim(limits(list(rates.values())))
+    with new_drawing(width, 46 + block * len(values), palette) as (figure, axes):
+        set_margins(axes, 8, 8, 42, 4)
+        axes.set_xlim(axis_limits(list(rates.values())))
         axes.set_ylim(block * len(values), 0)
         axes.yaxis.set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.grid(axis="x", color=ink.grid, linewidth=0.8)
+        axes.grid(axis="x", color=palette.grid, linewidth=0.8)
         for number, (value, utterances) in enumerate(values):
             top = number * block
-            label(axes, 0, top + 17, short(value, 26), ink)
-            label(axes, 1, top + 17, f"{utterances:,}", ink, faint=True, size=11)
+            write_label(axes, 0, top + 17, shorten(value, 26), palette)
+            write_label(axes, 1, top + 17, f"{utterances:,}", palette, faint=True, size=11)
             for row, index in enumerate(present):
                 if (index, value) in rates:
                     at = top + heading + line * (row + 0.4)
-                    dot_and_interval(axes, rates[index, value], at, index, ink, size=7.5)
-        axes.set_xlabel("WER, %", color=ink.faint)
-        said = "; ".join(
-            f"{short(value, 30)}: "
+                    draw_interval(axes, rates[index, value], at, index, palette, size=7.5)
+        axes.set_xlabel("WER, %", color=palette.faint)
+        described = "; ".join(
+            f"{shorten(value, 30)}: "
             + ", ".join(
-                f"{short(systems[index][0], 30)} {percent(rates[index, value].value)} ({interval(rates[index, value])})"
+                f"{shorten(systems[index][0], 30)} {percent(rate.value)} ({interval(rate)})"
                 for index in present
-                if (index, value) in rates
+                if (rate := rates.get((index, value)))
             )
             for value, _ in values
         )
-        return Drawing(f"slices-{_slug(by)}", f"WER by {by}: {said}.", figure)
+        return Drawing(f"slices-{_slug(by)}", f"WER by {by}: {described}.", figure)
 
 
 def _slug(text: str) -> str:
@@ -155,7 +162,7 @@ _BIN_LABELS = ("0", *(f"{low} to {low + 10}" for low in range(0, 100, 10)), ">10
 
 
 def error_bin(wer: float) -> int:
-    """Which bar an utterance's WER (a fraction) falls into: 0 for none, 1 to 10 for tenths up to 100 %, 11 above.
+    """The bar that an utterance's WER (a fraction) belongs to: 0 without errors, 1 to 10 up to 100 %, 11 above.
 
     >>> [error_bin(wer) for wer in (0.0, 0.05, 0.1, 0.11, 1.0, 1.01, math.inf)]
     [0, 1, 1, 2, 10, 11, 11]
@@ -165,74 +172,85 @@ def error_bin(wer: float) -> int:
     return 11 if wer > 1 else max(1, math.ceil(round(10 * wer, 9)))
 
 
-def error_distribution(series: int, name: str, wers: Sequence[float], tallest: float, ink: Ink = PAGE) -> Drawing:
-    """How many utterances of one system have which WER: none at all, by tenths, above 100 %.
+def error_distribution(
+    series: int, name: str, wers: Sequence[float], highest: float, palette: Palette = PAGE_PALETTE
+) -> Drawing:
+    """A histogram of one system's WER over utterances: no error, tenths up to 100 %, above 100 %.
 
-    `wers` are fractions, one per utterance; `tallest` is the largest share of any bar of any system (see `shares`),
-    so that the systems' figures have one scale.
+    wers: a fraction for each utterance. highest: the largest share of any bar of any system (see `bin_shares`), so that
+    all systems are drawn on one scale.
     """
-    heights = shares(wers)
-    with drawing(NARROW, 170, ink) as (figure, axes):
-        place(axes, 2, 2, 40, 18)
+    heights = bin_shares(wers)
+    with new_drawing(NARROW, 170, palette) as (figure, axes):
+        set_margins(axes, 2, 2, 40, 18)
         centres = [-11.0, *range(5, 100, 10), 116.0]
-        colour = ink.of(series)
+        colour = palette.of(series)
         bars = axes.bar(centres, heights, width=8.8, color=colour, linewidth=0)
-        bars[0].set(facecolor=ink.paper, edgecolor=colour, linewidth=1.6, visible=heights[0] > 0)
-        bars[-1].set(facecolor=ink.paper, edgecolor=colour, linewidth=1.2, hatch="////", visible=heights[-1] > 0)
+        bars[0].set(facecolor=palette.paper, edgecolor=colour, linewidth=1.6, visible=heights[0] > 0)
+        bars[-1].set(facecolor=palette.paper, edgecolor=colour, linewidth=1.2, hatch="////", visible=heights[-1] > 0)
         for centre, height in zip(centres, heights, strict=True):
             if height:
                 text = f"{100 * height:.0f}" if height >= 0.005 else "<1"
                 axes.annotate(
-                    text, (centre, height), (0, 4), textcoords="offset points", ha="center", color=ink.ink, fontsize=11
+                    text,
+                    (centre, height),
+                    (0, 4),
+                    textcoords="offset points",
+                    ha="center",
+                    color=palette.ink,
+                    fontsize=11,
                 )
         axes.set_xlim(-18, 123)
-        axes.set_ylim(0, 1.02 * tallest)
+        axes.set_ylim(0, 1.02 * highest)
         axes.yaxis.set_visible(False)
         axes.set_xticks([-11, 0, 20, 40, 60, 80, 100, 116], ["0", "", "20", "40", "60", "80", "100", ">100"])
-        axes.set_xlabel("WER of an utterance, %", color=ink.faint, fontsize=12)
+        axes.set_xlabel("WER of an utterance, %", color=palette.faint, fontsize=12)
         shown = ", ".join(
             f"{label} %: {100 * share:.1f} %" for label, share in zip(_BIN_LABELS, heights, strict=True) if share
         )
-        label = f"{short(name, 50)}: share of utterances by their WER. {shown or 'no utterances'}."
+        label = f"{shorten(name, 50)}: share of utterances by their WER. {shown or 'no utterances'}."
         return Drawing(f"errors-{series}", label, figure)
 
 
-def shares(wers: Sequence[float]) -> list[float]:
-    """The share of utterances in each of the twelve bars; all zero without utterances."""
+def bin_shares(wers: Sequence[float]) -> list[float]:
+    """The share of utterances in each of the twelve bars of `error_bin`; all zero without utterances."""
     counts = Counter(map(error_bin, wers))
     return [counts[index] / max(1, len(wers)) for index in range(len(_BIN_LABELS))]
 
 
-def along_time(
-    recording: Recording, names: Sequence[str], number: int = 0, width: float = WIDE, ink: Ink = PAGE
+def wer_over_time(
+    recording: WerOverTime, names: Sequence[str], number: int = 0, width: float = WIDE, palette: Palette = PAGE_PALETTE
 ) -> Drawing | None:
-    """names: of all systems, in their order. Each point stands in the middle of its stretch."""
+    """WER of each system along a long recording, a point in the middle of each stretch.
+
+    names: of all systems, in the summary's order. number: of the recording, for the drawing's name.
+    """
     rates = [(series, name, recording.wers[name]) for series, name in enumerate(names) if name in recording.wers]
     found = [rate for _, _, own in rates for rate in own if math.isfinite(rate)]
     if not found:
         return None
     minutes = recording.stretch_seconds / 60.0
-    with drawing(width, 240, ink) as (figure, axes):
-        place(axes, 38, 12, 44, 30)
+    with new_drawing(width, 240, palette) as (figure, axes):
+        set_margins(axes, 38, 12, 44, 30)
         n_stretches = len(rates[0][2])
         axes.set(xlim=(0, minutes * n_stretches), ylim=(0, 104 * (max(found) or 1.0)))
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.grid(axis="y", color=ink.grid, linewidth=0.8)
+        axes.grid(axis="y", color=palette.grid, linewidth=0.8)
         axes.tick_params(axis="y", length=0)
         for series, name, own in rates:
             axes.plot(
                 [minutes * (at + 0.5) for at in range(n_stretches)], [100 * rate for rate in own],
-                color=ink.of(series), linewidth=1.6, marker=marker(series), markersize=5, markeredgecolor=ink.paper,
-                label=short(name, 50),
+                color=palette.of(series), linewidth=1.6, marker=marker(series), markersize=5,
+                markeredgecolor=palette.paper, label=shorten(name, 50),
             )  # fmt: skip
-        if ink is PLAIN:  # the page names systems beside its panels; a file stands alone
-            axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=ink.faint, handlelength=1.2)
-        axes.set_xlabel("Minutes into the recording", color=ink.faint)
-        axes.annotate("WER, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=ink.faint)
-        said = "; ".join(
-            f"{short(name, 50)} median {percent(median(known))}, worst {percent(max(known))}"
+        if palette is PALETTE:  # the page names systems beside its panels; a file stands alone
+            axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=palette.faint, handlelength=1.2)
+        axes.set_xlabel("Minutes into the recording", color=palette.faint)
+        axes.annotate("WER, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=palette.faint)
+        described = "; ".join(
+            f"{shorten(name, 50)} median {percent(median(known))}, worst {percent(max(known))}"
             for _, name, own in rates
             if (known := [rate for rate in own if math.isfinite(rate)])
         )
-        title = f"WER in stretches of {minutes:g} min of {short(recording.id, 40)}: {said}."
+        title = f"WER in stretches of {minutes:g} min of {shorten(recording.id, 40)}: {described}."
         return Drawing(f"along-time-{number}", title, figure)

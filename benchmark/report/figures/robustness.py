@@ -1,4 +1,4 @@
-"""WER against the signal-to-noise ratio, a panel for each kind of noise."""
+"""Figures of robustness: WER against the signal-to-noise ratio, a panel for each kind of noise."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,24 +6,35 @@ from dataclasses import dataclass
 
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.figures.style import PAGE, PLAIN, WIDE, Drawing, Ink, drawing, is_finite, marker, place, short
+from benchmark.report.figures.style import (
+    PAGE_PALETTE,
+    WIDE,
+    Drawing,
+    is_finite,
+    marker,
+    new_drawing,
+    set_margins,
+    shorten,
+)
 from benchmark.report.quantities import percent
 from benchmark.results import ConditionUsed
 from finetune.metrics import Rate
+from preprocessing.plot_style import PALETTE, Palette
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
-    """Conditions with one kind of noise, clearest first: signal-to-noise ratio in dB, and the condition's name."""
+class NoiseKind:
+    """Conditions with one kind of noise. levels: SNR in dB and condition name, quietest noise first."""
 
     kind: str
     levels: tuple[tuple[float, str], ...]
 
 
-def noises(conditions: Sequence[ConditionUsed]) -> list[Noise]:
-    """Kinds of noise by the conditions' names without their level, in the results' order.
+def noise_kinds(conditions: Sequence[ConditionUsed]) -> list[NoiseKind]:
+    """The conditions with noise, grouped by their names without the level, in the results' order.
 
-    >>> [(one.kind, one.levels) for one in noises([ConditionUsed("babble 5 dB", "", 5.0), ConditionUsed("clean", "")])]
+    >>> conditions = [ConditionUsed("babble 5 dB", "", 5.0), ConditionUsed("clean", "")]
+    >>> [(one.kind, one.levels) for one in noise_kinds(conditions)]
     [('babble', ((5.0, 'babble 5 dB'),))]
     """
     found: dict[str, list[tuple[float, str]]] = {}
@@ -31,21 +42,22 @@ def noises(conditions: Sequence[ConditionUsed]) -> list[Noise]:
         if one.snr_db is not None and one.speech:
             kind = re.sub(r"[\s_,@:/(-]*(at\s+|snr\s*)?[-−+]?\d+(\.\d+)?[\s_-]*(db)?\)?\s*$", "", one.name, flags=re.I)
             found.setdefault(kind or "noise", []).append((one.snr_db, one.name))
-    return [Noise(kind, tuple(sorted(levels, reverse=True))) for kind, levels in found.items()]
+    return [NoiseKind(kind, tuple(sorted(levels, reverse=True))) for kind, levels in found.items()]
 
 
-def against_snr(
-    noise: Noise,
+def wer_against_snr(
+    noise: NoiseKind,
     systems: Sequence[tuple[str, Rate | None, Mapping[str, Rate]]],
     highest: float,
     number: int = 0,
     width: float = WIDE,
-    ink: Ink = PAGE,
+    palette: Palette = PAGE_PALETTE,
 ) -> Drawing | None:
-    """WER of each system from clear to noisy, with the band of its 95 % interval.
+    """WER of each system from clean speech to the loudest noise, with the band of its 95 % interval.
 
-    `systems`: name, WER of clean speech (drawn left of all levels, None: not), WER by condition. `highest`: the top of
-    the axis as a fraction, one for all panels.
+    systems: name, WER of clean speech (drawn left of all levels; None leaves it out) and WER by condition. highest: the
+    top of the axis as a fraction, one for all panels. number: of the panel, for the drawing's name. None where no
+    system has a rate in this noise.
     """
     columns = {name: at + 1 for at, (_, name) in enumerate(noise.levels)}
     lines = []
@@ -57,30 +69,30 @@ def against_snr(
             lines.append((series, name, rates))
     if not lines:
         return None
-    with drawing(width, 260, ink) as (figure, axes):
-        place(axes, 38, 12, 44, 30)
+    with new_drawing(width, 260, palette) as (figure, axes):
+        set_margins(axes, 38, 12, 44, 30)
         axes.set(xlim=(-0.3, len(columns) + 0.3), ylim=(0, 104 * highest))
         axes.set_xticks(
             range(len(columns) + 1), ["clean", *(f"{level:g}".replace("-", "−") for level, _ in noise.levels)]
         )
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.grid(axis="y", color=ink.grid, linewidth=0.8)
+        axes.grid(axis="y", color=palette.grid, linewidth=0.8)
         axes.tick_params(axis="y", length=0)
         for series, name, rates in lines:
-            x, colour = [at for at, _ in rates], ink.of(series)
+            x, colour = [at for at, _ in rates], palette.of(series)
             low, high = [100 * rate.low for _, rate in rates], [100 * rate.high for _, rate in rates]
             axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
             axes.plot(
                 x, [100 * rate.value for _, rate in rates], color=colour, linewidth=1.8, marker=marker(series),
-                markersize=7.5, markeredgecolor=ink.paper, label=short(name, 32),
+                markersize=7.5, markeredgecolor=palette.paper, label=shorten(name, 32),
             )  # fmt: skip
-        if ink is PLAIN:  # the page names systems beside its panels; a file stands alone
-            axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=ink.faint, handlelength=1.2)
-        axes.set_xlabel("Signal-to-noise ratio, dB", color=ink.faint)
-        axes.annotate("WER, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=ink.faint)
+        if palette is PALETTE:  # the page names systems beside its panels; a file stands alone
+            axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=palette.faint, handlelength=1.2)
+        axes.set_xlabel("Signal-to-noise ratio, dB", color=palette.faint)
+        axes.annotate("WER, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=palette.faint)
         levels = ["clean", *(f"{level:g} dB" for level, _ in noise.levels)]
-        said = "; ".join(
-            f"{short(name, 50)} " + ", ".join(f"{levels[at]} {percent(rate.value)}" for at, rate in rates)
+        described = "; ".join(
+            f"{shorten(name, 50)} " + ", ".join(f"{levels[at]} {percent(rate.value)}" for at, rate in rates)
             for _, name, rates in lines
         )
-        return Drawing(f"snr-{number}", f"WER in {short(noise.kind, 40)}: {said}.", figure)
+        return Drawing(f"snr-{number}", f"WER in {shorten(noise.kind, 40)}: {described}.", figure)

@@ -1,4 +1,7 @@
-"""Figures of how fast: latency percentiles, latency against duration, and WER against speed with the Pareto front."""
+"""Figures of speed: latency percentiles, latency against duration, and WER against RTFx with the Pareto front.
+
+Every function returns a Drawing, or None where nothing it is given can be drawn.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,29 +11,34 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from benchmark.report.figures.style import (
-    PAGE,
+    PAGE_PALETTE,
     WIDE,
     Drawing,
-    Ink,
-    drawing,
+    axis_limits,
     is_finite,
-    label,
-    limits,
     marker,
-    name_limit,
-    place,
-    short,
+    max_name_length,
+    new_drawing,
+    set_margins,
+    shorten,
+    write_label,
 )
 from benchmark.report.quantities import SPACE, milliseconds, percent
 from benchmark.results import Speed, Spread
 from finetune.metrics import Rate
+from preprocessing.plot_style import Palette
 
 MAX_POINTS = 800  # of one system in the figure of latency against duration
 Point = tuple[float, float]  # duration of the audio and latency, in seconds
 
 
-def percentiles(systems: Sequence[tuple[int, str, Speed]], width: float = WIDE, ink: Ink = PAGE) -> Drawing | None:
-    """p50, p95 and p99 of each system on one logarithmic axis; thick lines are the least and greatest of rounds."""
+def latency_percentiles(
+    systems: Sequence[tuple[int, str, Speed]], width: float = WIDE, palette: Palette = PAGE_PALETTE
+) -> Drawing | None:
+    """p50, p95 and p99 latency of each system on one logarithmic axis, with the range over rounds as a thick line.
+
+    systems: index in the summary, name, speed.
+    """
     drawn = [(index, name, _three(speed)) for index, name, speed in systems]
     drawn = [one for one in drawn if all(0 < at.low <= at.high < math.inf for at in one[2])]
     if not drawn:
@@ -38,14 +46,14 @@ def percentiles(systems: Sequence[tuple[int, str, Speed]], width: float = WIDE, 
     low = 1000 * min(at.low for *_, three in drawn for at in three)
     high = 1000 * max(at.high for *_, three in drawn for at in three)
     x_limits = low / 1.35, high * 1.35
-    with drawing(width, 46 + 56 * len(drawn), ink) as (figure, axes):
-        place(axes, 14, 14, 42, 4)
+    with new_drawing(width, 46 + 56 * len(drawn), palette) as (figure, axes):
+        set_margins(axes, 14, 14, 42, 4)
         axes.set(xscale="log", xlim=x_limits, ylim=(len(drawn) - 0.35, -0.65))
         axes.yaxis.set_visible(False)
         _log_ticks(axes, "x", x_limits, width)
-        axes.grid(axis="x", color=ink.grid, linewidth=0.8)
+        axes.grid(axis="x", color=palette.grid, linewidth=0.8)
         for row, (index, name, three) in enumerate(drawn):
-            colour = ink.of(index)
+            colour = palette.of(index)
             axes.plot([1000 * three[0].median, 1000 * three[2].median], [row, row], color=colour, linewidth=1.2)
             for at, filled in zip(three, (True, False, False), strict=True):
                 if at.high > at.low:
@@ -53,61 +61,64 @@ def percentiles(systems: Sequence[tuple[int, str, Speed]], width: float = WIDE, 
                               solid_capstyle="butt")  # fmt: skip
                 axes.plot(
                     1000 * at.median, row, linestyle="", marker=marker(index), markersize=9 if filled else 7,
-                    color=colour if filled else ink.paper, markeredgecolor=ink.paper if filled else colour,
+                    color=colour if filled else palette.paper, markeredgecolor=palette.paper if filled else colour,
                     markeredgewidth=1.0 if filled else 1.8,
                 )  # fmt: skip
-            label(axes, 0, row - 0.3, short(name, name_limit(width) - 4), ink)
+            write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width) - 4), palette)
             figures = " · ".join(milliseconds(at.median).partition(SPACE)[0] for at in three) + " ms"
-            label(axes, 1, row - 0.3, figures, ink, faint=True)
-        axes.set_xlabel("Latency, ms: p50 (filled), p95, p99", color=ink.faint)
-        said = "; ".join(
-            f"{short(name, 50)} " + ", ".join(milliseconds(at.median) for at in three) for _, name, three in drawn
+            write_label(axes, 1, row - 0.3, figures, palette, faint=True)
+        axes.set_xlabel("Latency, ms: p50 (filled), p95, p99", color=palette.faint)
+        described = "; ".join(
+            f"{shorten(name, 50)} " + ", ".join(milliseconds(at.median) for at in three) for _, name, three in drawn
         )
-        return Drawing(f"percentiles-{width:.0f}", f"Latency percentiles p50, p95, p99: {said}.", figure)
+        return Drawing(f"percentiles-{width:.0f}", f"Latency percentiles p50, p95, p99: {described}.", figure)
 
 
-def against_duration(
-    systems: Sequence[tuple[str, Sequence[Point]]], width: float = WIDE, ink: Ink = PAGE
+def latency_against_duration(
+    systems: Sequence[tuple[str, Sequence[Point]]], width: float = WIDE, palette: Palette = PAGE_PALETTE
 ) -> Drawing | None:
-    """Latency of each utterance against its duration, both logarithmic; diagonals are lines of equal speed.
+    """Latency of each utterance against its duration, both logarithmic, with diagonals of equal RTFx.
 
-    Above MAX_POINTS of a system, points evenly spaced in duration stand for all, the slowest among them.
+    systems: name and (duration, latency) in seconds. More than MAX_POINTS points of a system are thinned.
     """
-    drawn = [thinned(own) for _, own in systems]
+    drawn = [thin_points(own) for _, own in systems]
     durations = [duration for own in drawn for duration, _ in own]
     seconds = [second for own in drawn for _, second in own]
     if not durations:
         return None
     x_limits = min(durations) / 1.25, max(durations) * 1.25
     y_limits = 1000 * min(seconds) / 1.6, 1000 * max(seconds) * 1.6
-    with drawing(width, 340, ink) as (figure, axes):
-        place(axes, 52, 40, 42, 42)
+    with new_drawing(width, 340, palette) as (figure, axes):
+        set_margins(axes, 52, 40, 42, 42)
         axes.set(xscale="log", yscale="log", xlim=x_limits, ylim=y_limits)
         _log_ticks(axes, "x", x_limits, width)
         _log_ticks(axes, "y", y_limits, 340)
-        axes.grid(color=ink.grid, linewidth=0.8)
+        axes.grid(color=palette.grid, linewidth=0.8)
         axes.tick_params(axis="y", length=0)
         for rtfx in (0.1, 1, 10, 100, 1000, 10_000):
-            _speed_line(axes, rtfx, x_limits, y_limits, ink)
+            _speed_line(axes, rtfx, x_limits, y_limits, palette)
         for index, own in enumerate(drawn):
             x, y = [duration for duration, _ in own], [1000 * second for _, second in own]
             axes.plot(
-                x, y, linestyle="", marker=marker(index), markersize=5.5, color=ink.of(index), alpha=0.75,
+                x, y, linestyle="", marker=marker(index), markersize=5.5, color=palette.of(index), alpha=0.75,
                 markeredgewidth=0,
             )  # fmt: skip
-        axes.set_xlabel("Duration of the audio, s", color=ink.faint)
-        axes.annotate("Latency, ms", (0, 1), (0, 22), "axes fraction", "offset points", color=ink.faint)
+        axes.set_xlabel("Duration of the audio, s", color=palette.faint)
+        axes.annotate("Latency, ms", (0, 1), (0, 22), "axes fraction", "offset points", color=palette.faint)
         ranges = "; ".join(
-            f"{short(name, 50)} {1000 * min(s for _, s in own):.0f} to {1000 * max(s for _, s in own):.0f} ms"
+            f"{shorten(name, 50)} {1000 * min(s for _, s in own):.0f} to {1000 * max(s for _, s in own):.0f} ms"
             for (name, _), own in zip(systems, drawn, strict=True)
             if own
         )
-        described = f"Latency against duration of {min(durations):.1f} to {max(durations):.1f} s of audio: {ranges}."
-        return Drawing(f"latency-{width:.0f}", described, figure)
+        text = f"Latency against duration of {min(durations):.1f} to {max(durations):.1f} s of audio: {ranges}."
+        return Drawing(f"latency-{width:.0f}", text, figure)
 
 
-def thinned(points: Sequence[Point]) -> list[Point]:
-    """Sorted by duration and thinned to MAX_POINTS; those without a duration or a latency left out."""
+def thin_points(points: Sequence[Point]) -> list[Point]:
+    """At most MAX_POINTS of the points, evenly by duration and with the slowest one, sorted by duration.
+
+    Points without a duration or a latency are left out.
+    """
     kept = sorted(point for point in points if point[0] > 0 and point[1] > 0)
     step = math.ceil(len(kept) / MAX_POINTS)
     groups = [kept[start : start + step] for start in range(0, len(kept), step or 1)]
@@ -124,7 +135,7 @@ def _three(speed: Speed) -> tuple[Spread, Spread, Spread]:
 
 
 def _log_ticks(axes: Axes, which: str, limits: Point, length: float) -> None:
-    """Ticks at as many digits of each decade as have room on an axis `length` points long."""
+    """Set ticks at 1, 1 and 3, or 1, 2 and 5 of each decade, as many as have room on an axis `length` points long."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     points_per_decade = length / math.log10(limits[1] / limits[0])
     digits = (1, 2, 5) if points_per_decade > 150 else (1, 3) if points_per_decade > 90 else (1,)
@@ -133,18 +144,18 @@ def _log_ticks(axes: Axes, which: str, limits: Point, length: float) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
-def _speed_line(axes: Axes, rtfx: float, x_limits: Point, y_limits: Point, ink: Ink) -> None:
-    """The diagonal on which `rtfx` seconds of audio take one second, named where it leaves the axes."""
+def _speed_line(axes: Axes, rtfx: float, x_limits: Point, y_limits: Point, palette: Palette) -> None:
+    """Draw the diagonal on which `rtfx` seconds of audio take one second, with its name where it leaves the axes."""
     at_left, at_right = (1000 * x / rtfx for x in x_limits)
     if at_right < y_limits[0] or at_left > y_limits[1]:
         return
-    axes.plot(x_limits, (at_left, at_right), color=ink.faint, linewidth=0.9, dashes=(1, 3))
+    axes.plot(x_limits, (at_left, at_right), color=palette.faint, linewidth=0.9, dashes=(1, 3))
     text = "real time" if rtfx == 1 else f"{rtfx:,g}×"
     if at_right <= y_limits[1]:
         end, offset, vertical = (x_limits[1], at_right), (4, 0), "center"
     else:
         end, offset, vertical = (rtfx * y_limits[1] / 1000, y_limits[1]), (-8, 4), "bottom"
-    axes.annotate(text, end, offset, textcoords="offset points", color=ink.faint, va=vertical, fontsize=11)
+    axes.annotate(text, end, offset, textcoords="offset points", color=palette.faint, va=vertical, fontsize=11)
 
 
 _LINE = 15.0  # height of a name, in points
@@ -152,8 +163,8 @@ _Box = tuple[float, float, float, float]  # left, right, lower, upper; in points
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a system stands: its place in the summary, name, WER, and RTFx with the least and greatest of rounds."""
+class OperatingPoint:
+    """WER and RTFx of one system; `series` is its index in the summary, `rtfx` the median and range over rounds."""
 
     series: int
     name: str
@@ -161,39 +172,41 @@ class Place:
     rtfx: Spread
 
 
-def pareto(places: Sequence[Place]) -> list[Place]:
-    """The systems that no other one beats in WER and speed at once, fastest first.
+def pareto_front(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """The systems that no other system beats in both WER and RTFx, fastest first.
 
-    >>> at = lambda name, wer, rtfx: Place(0, name, Rate(wer, wer, wer), Spread(rtfx, rtfx, rtfx))
-    >>> [one.name for one in pareto([at("a", 0.1, 10), at("b", 0.2, 5), at("c", 0.3, 90)])]
+    >>> at = lambda name, wer, rtfx: OperatingPoint(0, name, Rate(wer, wer, wer), Spread(rtfx, rtfx, rtfx))
+    >>> [one.name for one in pareto_front([at("a", 0.1, 10), at("b", 0.2, 5), at("c", 0.3, 90)])]
     ['c', 'a']
     """
 
-    def beaten(one: Place) -> bool:
+    def beaten(one: OperatingPoint) -> bool:
         return any(
             other.wer.value <= one.wer.value
             and other.rtfx.median >= one.rtfx.median
             and (other.wer.value < one.wer.value or other.rtfx.median > one.rtfx.median)
-            for other in places
+            for other in points
         )
 
-    return sorted((one for one in places if not beaten(one)), key=lambda one: (-one.rtfx.median, one.wer.value))
+    return sorted((one for one in points if not beaten(one)), key=lambda one: (-one.rtfx.median, one.wer.value))
 
 
-def tradeoff(places: Sequence[Place], width: float = WIDE, ink: Ink = PAGE) -> Drawing | None:
-    """Each system by RTFx (logarithmic) and WER with their intervals; a line joins the Pareto front.
+def wer_against_rtfx(
+    points: Sequence[OperatingPoint], width: float = WIDE, palette: Palette = PAGE_PALETTE
+) -> Drawing | None:
+    """WER against RTFx (logarithmic) of each system, with interval and range; a dashed line joins the Pareto front.
 
-    None for fewer than two systems, where there is nothing to weigh.
+    None for fewer than two systems that can be drawn.
     """
-    drawn = [one for one in places if is_finite(one.wer) and 0 < one.rtfx.low <= one.rtfx.high < math.inf]
+    drawn = [one for one in points if is_finite(one.wer) and 0 < one.rtfx.low <= one.rtfx.high < math.inf]
     if len(drawn) < 2:
         return None
     height = 340.0
-    with drawing(width, height, ink) as (figure, axes):
-        place(axes, 44, 12, 44, 30)
+    with new_drawing(width, height, palette) as (figure, axes):
+        set_margins(axes, 44, 12, 44, 30)
         low, high = min(one.rtfx.low for one in drawn), max(one.rtfx.high for one in drawn)
         room = max(1.6, (high / low) ** 0.25)
-        x_limits, y_limits = (low / room, high * room), limits([one.wer for one in drawn])
+        x_limits, y_limits = (low / room, high * room), axis_limits([one.wer for one in drawn])
         axes.set(xscale="log", xlim=x_limits, ylim=y_limits)
         per_decade = (width - 56) / math.log10(x_limits[1] / x_limits[0])
         digits = (1, 2, 5) if per_decade > 110 else (1, 3) if per_decade > 60 else (1,)
@@ -201,41 +214,49 @@ def tradeoff(places: Sequence[Place], width: float = WIDE, ink: Ink = PAGE) -> D
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}×"))
         axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.grid(color=ink.grid, linewidth=0.8)
+        axes.grid(color=palette.grid, linewidth=0.8)
         axes.tick_params(axis="y", length=0)
-        front = pareto(drawn)
+        front = pareto_front(drawn)
         axes.plot(
-            [one.rtfx.median for one in front], [100 * one.wer.value for one in front], color=ink.faint, linewidth=1.2,
-            dashes=(4, 3),
+            [one.rtfx.median for one in front], [100 * one.wer.value for one in front], color=palette.faint,
+            linewidth=1.2, dashes=(4, 3),
         )  # fmt: skip
         for one in drawn:
-            colour, x, y = ink.of(one.series), one.rtfx.median, 100 * one.wer.value
+            colour, x, y = palette.of(one.series), one.rtfx.median, 100 * one.wer.value
             axes.plot([x, x], [100 * one.wer.low, 100 * one.wer.high], color=colour, linewidth=1.8)
             axes.plot([one.rtfx.low, one.rtfx.high], [y, y], color=colour, linewidth=1.8)
             axes.plot(
-                x, y, linestyle="", marker=marker(one.series), markersize=10, color=colour, markeredgecolor=ink.paper
+                x,
+                y,
+                linestyle="",
+                marker=marker(one.series),
+                markersize=10,
+                color=colour,
+                markeredgecolor=palette.paper,
             )
-        _names(axes, drawn, x_limits, y_limits, (width - 56, height - 74), width, ink)
-        axes.set_xlabel("RTFx: seconds of audio done in one second (faster to the right)", color=ink.faint)
+        _write_names(axes, drawn, x_limits, y_limits, (width - 56, height - 74), width, palette)
+        axes.set_xlabel("RTFx: seconds of audio transcribed in one second (faster to the right)", color=palette.faint)
         if width < WIDE:
-            axes.set_xlabel("RTFx (faster to the right)", color=ink.faint)
-        axes.annotate("WER, %", (0, 1), (-36, 14), "axes fraction", "offset points", color=ink.faint)
-        said = "; ".join(f"{short(one.name, 50)} {percent(one.wer.value)} at {one.rtfx.median:.1f}×" for one in drawn)
-        unbeaten = ", ".join(short(one.name, 50) for one in front)
-        label = f"WER against speed: {said}. Beaten by no other in both: {unbeaten}."
-        return Drawing(f"tradeoff-{width:.0f}", label, figure)
+            axes.set_xlabel("RTFx (faster to the right)", color=palette.faint)
+        axes.annotate("WER, %", (0, 1), (-36, 14), "axes fraction", "offset points", color=palette.faint)
+        described = "; ".join(
+            f"{shorten(one.name, 50)} {percent(one.wer.value)} at {one.rtfx.median:.1f}×" for one in drawn
+        )
+        unbeaten = ", ".join(shorten(one.name, 50) for one in front)
+        text = f"WER against RTFx: {described}. On the Pareto front: {unbeaten}."
+        return Drawing(f"tradeoff-{width:.0f}", text, figure)
 
 
-def _names(
+def _write_names(
     axes: Axes,
-    drawn: Sequence[Place],
+    drawn: Sequence[OperatingPoint],
     x_limits: tuple[float, float],
     y_limits: tuple[float, float],
     size: tuple[float, float],
     width: float,
-    ink: Ink,
+    palette: Palette,
 ) -> None:
-    """Each system's name beside its point: the nearest of some places where nothing else stands, or the freest one."""
+    """Write each system's name beside its point, at the nearest of 16 positions that overlaps nothing, or the least."""
     span = math.log10(x_limits[1] / x_limits[0])
 
     def across(rtfx: float) -> float:
@@ -249,7 +270,7 @@ def _names(
         x, y = across(one.rtfx.median), up(one.wer.value)
         taken += [(x - 7, x + 7, y - 7, y + 7), (x - 3, x + 3, up(one.wer.low), up(one.wer.high))]
     for one in sorted(drawn, key=lambda one: -one.wer.value):
-        text = short(one.name, 34 if width == WIDE else 16)
+        text = shorten(one.name, 34 if width == WIDE else 16)
         x, y, length = across(one.rtfx.median), up(one.wer.value), 7.6 * len(text)
         choices = []
         for shift in (9, -9, 20, -20, 32, -32, 44, -44):
@@ -263,7 +284,7 @@ def _names(
         taken.append(box)
         axes.annotate(
             text, (one.rtfx.median, 100 * one.wer.value), (10 * side, shift),
-            textcoords="offset points", ha="left" if side > 0 else "right", va="center", color=ink.ink,
+            textcoords="offset points", ha="left" if side > 0 else "right", va="center", color=palette.ink,
         )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""Utterances to listen to and to look at, small enough to travel inside a page: Ogg Opus and a grey log-mel in WebP.
+"""Recordings inside the page: Ogg Opus to play, and a grey log-mel spectrogram as WebP.
 
-Only recordings that still lie where the samples say are taken; one that does not is passed over in silence.
+A recording that is no longer where its sample says, or cannot be read, has no clip.
 """
 
 import base64
@@ -8,9 +8,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmark.report.utterances import Utterance
+from benchmark.report.utterances import ComparedUtterance
 
-MAX_BYTES = 8_000_000  # of all clips together, as they stand in the page
+MAX_BYTES = 8_000_000  # of all clips together, as base64
 MAX_SECONDS = 60.0  # of one clip
 _MAX_COLUMNS = 640  # of a log-mel
 _DYNAMIC_RANGE = 1.5  # of Whisper's log-mel, 60 dB: what lies lower is drawn white
@@ -18,17 +18,18 @@ _DYNAMIC_RANGE = 1.5  # of Whisper's log-mel, 60 dB: what lies lower is drawn wh
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Data URIs of the sound and of its log-mel spectrogram (time to the right, 0 to 8 kHz upwards), and its length."""
+    """Data URIs of a recording and of its log-mel spectrogram (time to the right, 0 to 8 kHz upwards)."""
 
     audio: str
     log_mel: str
     seconds: float
 
 
-def clips(utterances: Sequence[Utterance], max_bytes: int = MAX_BYTES) -> dict[tuple[str, str], Clip]:
-    """Clips of these utterances, in their order until `max_bytes` are reached, by utterance and condition.
+def clips(utterances: Sequence[ComparedUtterance], max_bytes: int = MAX_BYTES) -> dict[tuple[str, str], Clip]:
+    """Clips of these utterances by id and condition, in their order as long as all fit into `max_bytes`.
 
-    A condition's clip is the recording as the corpus has it: what was added to it is not kept.
+    Under every condition the clip is the corpus' recording, without what the condition added. Recordings longer than
+    MAX_SECONDS have none.
     """
     found: dict[tuple[str, str], Clip] = {}
     by_source: dict[tuple[str, float, float | None], Clip | None] = {}
@@ -52,7 +53,7 @@ def clips(utterances: Sequence[Utterance], max_bytes: int = MAX_BYTES) -> dict[t
 
 
 def _clip(path: str, start: float, stop: float | None) -> Clip | None:
-    # Imported here so that a report without sounds does not wait for torch.
+    # Imported here, as a report without clips needs no torch.
     import numpy as np
     import soundfile
     import torch

@@ -1,4 +1,4 @@
-"""The report's files for other programs: systems.csv, utterances.csv, and every figure as PNG and SVG."""
+"""The report's files for other programs: systems.csv, utterances.csv, and every figure as PNG and SVG in figures/."""
 
 import csv
 import io
@@ -6,33 +6,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.report.figures.style import PLAIN, Plot
-from benchmark.report.utterances import Utterance
-from benchmark.report.verdict import CLEAN
-from benchmark.results import Scores, Summary
+from benchmark.report.figures.style import Plot
+from benchmark.report.utterances import ComparedUtterance
+from benchmark.results import CLEAN, Scores, Summary
 from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.plot_style import PALETTE
 
 SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_tables(
-    folder: Path, summary: Summary, utterances: Sequence[Utterance], latencies: Mapping[tuple[str, str], float]
+    folder: Path, summary: Summary, utterances: Sequence[ComparedUtterance], latencies: Mapping[tuple[str, str], float]
 ) -> None:
-    """systems.csv, a line for each system, profile and condition; utterances.csv, one for each of their texts.
+    """Write systems.csv, a line for each system, profile and condition, and utterances.csv, a line for each sample.
 
-    Rates are fractions, times seconds. latencies: seconds by system and utterance.
+    Rates are fractions, times seconds. latencies: seconds by system and utterance id.
     """
     write_text_atomically(folder / SYSTEMS, _table(_system_lines(summary)))
     write_text_atomically(folder / UTTERANCES, _table(_utterance_lines(utterances, latencies)))
 
 
 def write_figures(folder: Path, plots: Mapping[str, Plot]) -> list[str]:
-    """Each figure at its larger width as figures/NAME.png and .svg; returns the names of those with content."""
+    """Write each figure at its larger width as figures/NAME.png and .svg; return the names of those with content."""
     (folder / FIGURES).mkdir(exist_ok=True)
     written = []
     for name, plot in plots.items():
-        drawing = plot.draw(plot.widths[0], PLAIN)
+        drawing = plot.draw(plot.widths[0], PALETTE)
         if drawing is not None:
             drawing.save(folder / FIGURES, name)
             written.append(name)
@@ -82,11 +82,11 @@ def _scores(scores: Scores | None) -> dict[str, Any]:
 
 
 def _utterance_lines(
-    utterances: Sequence[Utterance], latencies: Mapping[tuple[str, str], float]
+    utterances: Sequence[ComparedUtterance], latencies: Mapping[tuple[str, str], float]
 ) -> Iterator[dict[str, Any]]:
     for utterance in utterances:
-        for name, outcome in utterance.outcomes.items():
-            sample, found = outcome.sample, outcome.alignment
+        for name, aligned in utterance.by_system.items():
+            sample, alignment = aligned.sample, aligned.alignment
             yield {
                 "id": utterance.id,
                 "system": name,
@@ -97,11 +97,11 @@ def _utterance_lines(
                 "language": sample.language,
                 "audio_seconds": sample.audio_seconds,
                 "latency_seconds": latencies.get((name, utterance.id)),
-                "words": found.words,
-                "substitutions": found.substitutions,
-                "deletions": found.deletions,
-                "insertions": found.insertions,
-                "wer": found.wer,
+                "words": alignment.words,
+                "substitutions": alignment.substitutions,
+                "deletions": alignment.deletions,
+                "insertions": alignment.insertions,
+                "wer": alignment.wer,
                 "error": sample.error,
                 "reference": sample.reference,
                 "hypothesis": sample.hypothesis,
@@ -112,7 +112,7 @@ def _utterance_lines(
 
 
 def _table(lines: Iterator[dict[str, Any]]) -> str:
-    """CSV with a heading; empty where nothing was measured. A text that a spreadsheet would run gets a quote first."""
+    """CSV text with a header line; empty without lines."""
     file = io.StringIO()
     writer: csv.DictWriter[str] | None = None
     for line in lines:
@@ -124,6 +124,7 @@ def _table(lines: Iterator[dict[str, Any]]) -> str:
 
 
 def _cell(value: object) -> object:
+    """A quote goes before a text that a spreadsheet would run as a formula."""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value.replace("\x00", "\ufffd")
+        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value.replace("\x00", "\ufffd")
     return value
