@@ -1,41 +1,51 @@
-"""What is to be transcribed: each condition with its utterances, the clean ones first."""
+"""The evaluation set: every condition with its utterances, and how an utterance becomes the waveform to transcribe."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmark.batch_plan import evenly_spaced
 from benchmark.conditions import Condition, parse_conditions
 from benchmark.config import BenchmarkConfig
-from benchmark.plan import spread
+from benchmark.results import CLEAN
 from preprocessing.corpus import Utterance
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-CLEAN = "clean"
+Item = tuple[int, int]  # an utterance under a condition: indices of EvaluationSet.conditions and of its utterances
 
 
 @dataclass(frozen=True)
-class Material:
-    """utterances[c][i] is heard under conditions[c]; conditions[0] is clean speech and has the whole corpus."""
+class EvaluationSet:
+    """What every system transcribes: utterances[c][i] under conditions[c].
+
+    conditions[0] is clean speech and has the whole corpus.
+    """
 
     conditions: tuple[Condition, ...]
     utterances: tuple[tuple[Utterance, ...], ...]
 
-    def name(self, item: tuple[int, int]) -> str:
+    def condition_name(self, item: Item) -> str:
+        """The name of the item's condition, such as noise:10."""
         return self.conditions[item[0]].used.name
 
-    def utterance(self, item: tuple[int, int]) -> Utterance:
+    def utterance(self, item: Item) -> Utterance:
+        """The item's utterance, with the reference text that holds under its condition."""
         return self.utterances[item[0]][item[1]]
 
-    def items(self) -> list[tuple[int, int]]:
-        """Every utterance under every condition, as (condition, place)."""
+    def items(self) -> list[Item]:
+        """Every utterance under every condition, clean speech first, in the order of the corpus."""
         return [(c, i) for c, utterances in enumerate(self.utterances) for i in range(len(utterances))]
 
+    @property
+    def clean_durations(self) -> list[float]:
+        """Seconds of each utterance of the corpus."""
+        return [utterance.duration for utterance in self.utterances[0]]
 
-def choose_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
-    """Those asked for, clean speech first and always among them. Raises UsageError on an unknown one."""
+
+def requested_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
+    """The conditions of --conditions, clean speech first and always among them. Raises UsageError on an unknown one."""
     found = parse_conditions(config.conditions, seed=config.seed, noise=config.noise, rooms=config.rooms)
     clean = [condition for condition in found if condition.used.name == CLEAN]
     if not clean:
@@ -43,28 +53,31 @@ def choose_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
     return (*clean, *(condition for condition in found if condition.used.name != CLEAN))
 
 
-def choose(conditions: Sequence[Condition], corpus: Sequence[Utterance], most: int) -> Material:
-    """The whole corpus clean, and `most` of its utterances, evenly spread, under every other condition."""
-    some = spread(corpus, most)
-    return Material(
+def build_evaluation_set(
+    conditions: Sequence[Condition], corpus: Sequence[Utterance], condition_utterances: int
+) -> EvaluationSet:
+    """The whole corpus clean, and at most `condition_utterances` of it, evenly spaced, under every other condition."""
+    some = evenly_spaced(corpus, condition_utterances)
+    return EvaluationSet(
         conditions=tuple(conditions),
         utterances=tuple(tuple(one.utterances(corpus if place == 0 else some)) for place, one in enumerate(conditions)),
     )
 
 
-def loader(material: Material, *, denoise: bool) -> Callable[[tuple[int, int]], "Tensor"]:
-    """From an item to the waveform [samples] that every system is given: decoded, under its condition, then noise
-    removed where that is asked for.
+def waveform_loader(evaluation_set: EvaluationSet, *, denoise: bool) -> Callable[[Item], "Tensor"]:
+    """A function from an item to its waveform [samples], float32 at 16 kHz: the same samples for every system.
+
+    The audio is decoded, then its condition applied, then stationary noise removed where `denoise` is true.
     """
     from preprocessing import audio
     from preprocessing.augment.denoise import SpectralGate
 
     gate = SpectralGate() if denoise else None
 
-    def load(item: tuple[int, int]) -> "Tensor":
-        utterance = material.utterance(item)
+    def load(item: Item) -> "Tensor":
+        utterance = evaluation_set.utterance(item)
         waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
-        waveform = material.conditions[item[0]].apply(waveform, utterance.id)
+        waveform = evaluation_set.conditions[item[0]].apply(waveform, utterance.id)
         return waveform if gate is None else gate(waveform)
 
     return load

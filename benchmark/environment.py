@@ -1,4 +1,4 @@
-"""On what a run is measured: machine, device, the processes of `accelerate launch`, and how the run describes itself."""
+"""Where a run is measured: machine, device, the processes of `accelerate launch`; and its description for run.json."""
 
 import hashlib
 import os
@@ -14,18 +14,112 @@ from typing import Any, TypeVar
 import psutil
 
 from benchmark.config import BenchmarkConfig
-from benchmark.dataset import Material
+from benchmark.dataset import EvaluationSet
 from benchmark.results import Run, SystemFacts, SystemRun
-from benchmark.results.store import Key
+from benchmark.results.store import SampleKey
 from benchmark.systems.base import SystemSpec
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Corpus, Utterance
 
+GROUP_TIMEOUT = timedelta(days=7)  # the other processes wait while the first one measures latency
+NOT_MEASURING = ("output_dir", "overwrite", "compare", "fail_on_regression")  # flags that change no measurement
+Element = TypeVar("Element")
 
-def describe_machine(device: str) -> dict[str, str]:
+
+@dataclass(frozen=True)
+class DistributedRanks:
+    """This process among those that `accelerate launch` or torchrun started; the defaults are a process alone.
+
+    Collective methods (`wait_for_everyone`, `broadcast`, `gather`) must be called by all processes in the same order.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process measures time, writes the summary and prints."""
+        return self.rank == 0
+
+    @property
+    def file_rank(self) -> int | None:
+        """The rank, for names of this process's own files; None where it is the only process."""
+        return None if self.count == 1 else self.rank
+
+    def shard(self, elements: Sequence[Element]) -> list[Element]:
+        """This process's share of the elements; each element is in exactly one process's."""
+        return list(elements[self.rank :: self.count])
+
+    def wait_for_everyone(self) -> None:
+        """Returns once every process has called it."""
+        if self.count > 1:
+            from accelerate.utils import wait_for_everyone
+
+            wait_for_everyone()
+
+    def broadcast(self, value: Element) -> Element:
+        """The value that the first process has passed, in every process."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        found: list[Element] = broadcast_object_list([value])
+        return found[0]
+
+    def gather(self, elements: Sequence[Element]) -> list[Element]:
+        """The elements of all processes, in the order of ranks, in every process."""
+        if self.count == 1:
+            return list(elements)
+        from accelerate.utils import gather_object
+
+        found: list[Element] = gather_object(list(elements))
+        return found
+
+
+def join_process_group() -> DistributedRanks:
+    """Join the group of the processes that a launcher started, over gloo; without a launcher there is one process."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return DistributedRanks()
+    from accelerate import PartialState
+
+    state: Any = PartialState(cpu=True, timeout=GROUP_TIMEOUT)
+    return DistributedRanks(
+        rank=state.process_index,
+        count=state.num_processes,
+        local_rank=state.local_process_index,
+        local_count=int(os.environ.get("LOCAL_WORLD_SIZE", count)),
+    )
+
+
+def leave_process_group() -> None:
+    """Leave the group again, so that no process waits for another at exit."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState
+
+        PartialState().destroy_process_group()
+
+
+def resolve_device(requested: str) -> str:
+    """ "cpu" or "cuda", for --device auto, cpu or cuda. Raises UsageError for cuda without a GPU."""
     import torch
 
-    facts = {
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "--device is cuda, but torch finds no GPU; expected one: use --device cpu, or check the driver"
+        )
+    if requested == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return requested
+
+
+def describe_machine(device: str) -> dict[str, str]:
+    """What a report says of the machine, by topic: processor, cores, memory, versions, and the GPU of "cuda"."""
+    import torch
+
+    description = {
         "processor": _processor(),
         "cores": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
@@ -35,113 +129,20 @@ def describe_machine(device: str) -> dict[str, str]:
         "openai-whisper": version("openai-whisper"),
     }
     if device == "cuda":
-        facts["device"] = torch.cuda.get_device_name()
-    return facts
+        description["device"] = torch.cuda.get_device_name()
+    return description
 
 
-def _processor() -> str:
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        for line in cpu_info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-PATIENCE = timedelta(days=7)  # others wait while the first one measures latency
-Thing = TypeVar("Thing")
-
-
-@dataclass(frozen=True)
-class Ranks:
-    rank: int = 0
-    count: int = 1
-    local_rank: int = 0
-    local_count: int = 1
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-    @property
-    def file_rank(self) -> int | None:
-        """What the rank's own files are named after; None where it is the only one."""
-        return None if self.count == 1 else self.rank
-
-    def mine(self, things: Sequence[Thing]) -> list[Thing]:
-        """This process's share: every thing is in exactly one process's."""
-        return list(things[self.rank :: self.count])
-
-    def wait(self) -> None:
-        if self.count > 1:
-            from accelerate.utils import wait_for_everyone
-
-            wait_for_everyone()
-
-    def from_first(self, thing: Thing) -> Thing:
-        """What the first process has."""
-        if self.count == 1:
-            return thing
-        from accelerate.utils import broadcast_object_list
-
-        found: list[Thing] = broadcast_object_list([thing])
-        return found[0]
-
-    def gathered(self, things: Sequence[Thing]) -> list[Thing]:
-        """The things of all processes, in every one."""
-        if self.count == 1:
-            return list(things)
-        from accelerate.utils import gather_object
-
-        found: list[Thing] = gather_object(list(things))
-        return found
-
-
-def join() -> Ranks:
-    """Meet the other processes, where `accelerate launch` or torchrun started several."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
-        return Ranks()
-    from accelerate import PartialState
-
-    state: Any = PartialState(cpu=True, timeout=PATIENCE)
-    return Ranks(
-        rank=state.process_index,
-        count=state.num_processes,
-        local_rank=state.local_process_index,
-        local_count=int(os.environ.get("LOCAL_WORLD_SIZE", count)),
-    )
-
-
-def leave() -> None:
-    """Part from the others, so that none is waited for at exit."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from accelerate import PartialState
-
-        PartialState().destroy_process_group()
-
-
-def chosen_device(asked: str) -> str:
-    import torch
-
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device is cuda, but torch finds no GPU; expected one: use --device cpu, or check the driver"
-        )
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return asked
-
-
-def described(
+def describe_run(
     config: BenchmarkConfig,
     specs: Sequence[SystemSpec],
-    material: Material,
+    evaluation_set: EvaluationSet,
     corpus: Corpus,
-    ranks: Ranks,
+    ranks: DistributedRanks,
     device: str,
     notices: Sequence[str],
 ) -> Run:
+    """The run before anything is measured: machine, corpus, settings, and each system by its name alone."""
     machine = describe_machine(device)
     if ranks.count > 1:
         machine["processes"] = f"{ranks.count}, the first of which measured latency and throughput"
@@ -150,7 +151,7 @@ def described(
         command=command_of(config),
         machine=machine,
         corpus=corpus.reference,
-        conditions=[condition.used for condition in material.conditions],
+        conditions=[condition.used for condition in evaluation_set.conditions],
         profiles=list(config.profiles),
         seed=config.seed,
         notices=list(notices),
@@ -162,7 +163,7 @@ def described(
 
 
 def command_of(config: BenchmarkConfig) -> str:
-    """The command that measures this again, whoever called: every setting that is not at its default.
+    """The command that measures this again: every setting that is not at its default, wherever it was given.
 
     >>> command_of(BenchmarkConfig(models="whisper", rounds=5, profiles=["basic"]))
     "python benchmark/run.py --models whisper --profiles '[basic]' --rounds 5"
@@ -171,21 +172,33 @@ def command_of(config: BenchmarkConfig) -> str:
     for one in fields(config):
         value, default = getattr(config, one.name), one.default
         default = one.default_factory() if one.default_factory is not MISSING else default
-        if value != default and one.name not in ("output", "overwrite", "compare", "fail_on_regression"):
+        if value != default and one.name not in NOT_MEASURING:
             shown = f"[{','.join(value)}]" if isinstance(value, list) else str(value)
             words += [f"--{one.name}", "true" if value is True else shown]
     return shlex.join(words)
 
 
-def order_of(specs: Sequence[SystemSpec], material: Material) -> dict[Key, int]:
+def sample_order(specs: Sequence[SystemSpec], evaluation_set: EvaluationSet) -> dict[SampleKey, int]:
+    """The place of every sample in a finished samples.jsonl: by system, condition, and the order of the corpus."""
     keys = [
-        (spec.name, material.name(item), material.utterance(item).id) for spec in specs for item in material.items()
+        (spec.name, evaluation_set.condition_name(item), evaluation_set.utterance(item).id)
+        for spec in specs
+        for item in evaluation_set.items()
     ]
     return {key: place for place, key in enumerate(keys)}
 
 
+def _processor() -> str:
+    cpu_info = Path("/proc/cpuinfo")
+    if cpu_info.exists():
+        for line in cpu_info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def _fingerprint(utterances: Sequence[Utterance]) -> str:
-    """Changes with any utterance's name, text or length."""
+    """A hash that changes with any utterance's id, text or length."""
     digest = hashlib.sha256()
     for one in utterances:
         digest.update(repr((one.id, one.text, one.duration, one.start, one.stop)).encode())

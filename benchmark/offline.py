@@ -1,6 +1,6 @@
-"""Whether the published defaults can be had, and what the project carries for when they cannot.
+"""Whether the published defaults are available, and what the project carries for when they are not.
 
-Only defaults are ever replaced; what a user names is loaded or refused.
+Only defaults are replaced by the embedded demo; what a user names is loaded or refused.
 """
 
 import os
@@ -13,55 +13,17 @@ from preprocessing.corpus import Corpus, open_corpus
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
 DEMO_CORPUS = DEMO / "corpus" / "test.jsonl"
-PATIENCE_SECONDS = 5.0  # for the Hub's first answer
-
-
-def reference_of(path: Path) -> str:
-    """How a report names something embedded: from the current folder where it lies below, without the user's own."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def hub_has(repository: str, kind: str = "model") -> bool:
-    """True where a Hub repository is in the cache or answers now; kind: "model" or "dataset"."""
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
-
-    if kind == "model" and isinstance(try_to_load_from_cache(repository, "config.json"), str):
-        return True
-    if constants.HF_HUB_OFFLINE:
-        return False
-    api = HfApi()
-    try:
-        if kind == "model":
-            api.model_info(repository, timeout=PATIENCE_SECONDS)
-        else:
-            api.dataset_info(repository, timeout=PATIENCE_SECONDS)
-    except Exception:  # the client's own errors, its HTTP library's and the system's all mean: not to be had now
-        return False
-    return True
-
-
-def whisper_size_available(size: str) -> bool:
-    """True where openai-whisper has the size in its cache or can download it now."""
-    import whisper
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
-    address = whisper._MODELS[size]
-    if (cache / Path(address).name).is_file():
-        return True
-    request = urllib.request.Request(address, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS):
-            return True
-    except (urllib.error.URLError, TimeoutError, OSError):
-        return False
-
-
 DEFAULT_DATASET = "openslr/librispeech_asr"
 DEFAULT_DATA = f"hf:{DEFAULT_DATASET}:clean:test"
+HUB_TIMEOUT_SECONDS = 5.0  # for the first answer
 
 
-def chosen_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
-    """The corpus asked for; the embedded demo where the default one is out of reach, said in `notices`."""
+def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
+    """The corpus of --data; without it, LibriSpeech test-clean from the Hub.
+
+    Where the Hub cannot be reached, the embedded demo corpus stands in, and a sentence that says so is added to
+    `notices`.
+    """
     if config.data is not None:
         return open_corpus(config.data, limit=config.limit)
     if hub_has(DEFAULT_DATASET, kind="dataset"):
@@ -71,3 +33,43 @@ def chosen_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
         "that say nothing of real speech."
     )
     return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit)
+
+
+def reference_of(path: Path) -> str:
+    """The path of something embedded as a report shows it: relative to the current folder where it is below that."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def hub_has(repository: str, kind: str = "model") -> bool:
+    """Whether a Hub repository is in the cache, or the Hub answers for it now. kind: "model" or "dataset"."""
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+
+    if kind == "model" and isinstance(try_to_load_from_cache(repository, "config.json"), str):
+        return True
+    if constants.HF_HUB_OFFLINE:
+        return False
+    api = HfApi()
+    try:
+        if kind == "model":
+            api.model_info(repository, timeout=HUB_TIMEOUT_SECONDS)
+        else:
+            api.dataset_info(repository, timeout=HUB_TIMEOUT_SECONDS)
+    except Exception:  # errors of the client, of its HTTP library and of the system: in each case it is not available
+        return False
+    return True
+
+
+def whisper_available(size: str) -> bool:
+    """Whether openai-whisper has the size, such as base.en, in its cache or can download it now."""
+    import whisper
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
+    address = whisper._MODELS[size]
+    if (cache / Path(address).name).is_file():
+        return True
+    request = urllib.request.Request(address, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_SECONDS):
+            return True
+    except (urllib.error.URLError, TimeoutError, OSError):
+        return False

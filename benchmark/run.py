@@ -1,6 +1,6 @@
-"""`python benchmark/run.py --models wav2vec2,whisper`: which recogniser is better on this speech, and is it luck?
+"""`python benchmark/run.py --models wav2vec2,whisper`: which recogniser is better on this speech, and is it chance?
 
-Thin: options in, the session run. Results lie in the output folder, report.html first of all.
+Thin: it parses the options and calls `benchmark.session`. The results are in --output_dir, report.html among them.
 """
 
 import os
@@ -21,6 +21,7 @@ DESCRIPTION = "Measure recognisers on one corpus: WER with confidence, latency, 
 
 
 def main() -> None:
+    """Run the benchmark that the command line describes."""
     config = parse_command(BenchmarkConfig, program="benchmark/run.py", description=DESCRIPTION)
     from benchmark.session import benchmark
 

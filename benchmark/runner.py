@@ -1,250 +1,302 @@
-"""All systems through all passes: latency in turns, the best batch sought, throughput in turns, every utterance once.
+"""All systems through the four phases of a benchmark: load, latency, throughput, transcribe.
 
-One system computes at a time. Each line is recorded as it comes; what is recorded already is not measured again.
+Each phase takes a frozen RunState and returns the next one. One system computes at a time. Every record is written as
+it comes, and what is recorded already is not measured again, so that a run that was stopped goes on.
 """
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from benchmark import plan
-from benchmark.dataset import Material
-from benchmark.results import Sample, StageSeconds, SystemRun, Throughput, Timing
-from benchmark.results.store import Record
+from benchmark import batch_plan
+from benchmark.dataset import EvaluationSet, Item
+from benchmark.results import NO_SECONDS, Sample, StageSeconds, SystemRun, Throughput, Timing
+from benchmark.results.store import ResultsStore
 from benchmark.scoring.speed import rtfx
-from benchmark.worker import Batch, BatchDone, Ended, Entrant, GaveUp, Heard, Item, Stopped
-from benchmark.worker.stage_clock import added, share
+from benchmark.worker import Batch, BatchDone, Hypothesis, SupervisedSystem, SystemFailed, TaskFinished, WorkerDied
 from preprocessing.cli.progress import Steps
 
-NOTHING = StageSeconds(0.0, 0.0, 0.0, 0.0)
-LONGEST_TRIAL_BATCH_SECONDS = 30.0  # of computing; where a batch would take longer it is not tried
-MUCH_SLOWER = 0.8  # of the best trial's speed: larger batches are not tried any more
+MAX_TRIAL_BATCH_SECONDS = 30.0  # of computing; a batch that would take longer is not tried
+MUCH_SLOWER = 0.8  # of the best trial's RTFx: below it, larger batches are not tried
 
 
-@dataclass
-class Contest:
-    """save: told what a system says of itself whenever that has changed. one_at_a_time: no two are in memory together.
+@dataclass(frozen=True)
+class RunState:
+    """What the phases have found out so far.
 
-    batch_seconds: the best cap for each system, once it has been sought.
+    failed: names of the systems that failed as a whole; later phases leave them out.
+    batch_seconds: the cap on a batch's audio under which each system was fastest; None is one utterance at a time.
     """
 
-    entrants: Sequence[Entrant]
-    material: Material
-    record: Record
-    steps: Steps
+    failed: frozenset[str] = frozenset()
+    batch_seconds: Mapping[str, float | None] = field(default_factory=dict)
+
+
+Step = Callable[[RunState, SupervisedSystem], RunState]  # what a phase does with one system
+
+
+def count_steps(n_systems: int, rounds: int, *, one_at_a_time: bool) -> int:
+    """How many steps all phases report to `preprocessing.cli.progress.Steps`, at most."""
+    loading, searching, transcribing = int(not one_at_a_time), 1, 1
+    return n_systems * (loading + rounds + searching + rounds + transcribing)
+
+
+@dataclass(frozen=True)
+class BenchmarkRunner:
+    """The phases of a benchmark over some systems and one evaluation set.
+
+    store: takes every record. progress: is told of every step. device: "cpu" or "cuda".
+    save: is called with a system's entry in run.json whenever that may have changed.
+    one_at_a_time: a system is ended after each step, so that no two are in memory together.
+    """
+
+    systems: Sequence[SupervisedSystem]
+    evaluation_set: EvaluationSet
+    store: ResultsStore
+    progress: Steps
     device: str
     rounds: int
     latency_utterances: int
     save: Callable[[SystemRun], None]
     one_at_a_time: bool = False
-    batch_seconds: dict[str, float | None] = field(default_factory=dict)
-    given_up: set[str] = field(default_factory=set)
 
-    def time(self) -> None:
-        """Latency of all systems, then their throughput."""
-        durations = [utterance.duration for utterance in self.material.utterances[0]]
-        clean = [(0, place) for place in plan.spread_by_duration(durations, self.latency_utterances)]
-        for entrant in () if self.one_at_a_time else self._left():
-            if any(self._untimed(entrant, clean, number) for number in range(self.rounds)):
-                with self._going_on(entrant), self.steps.step(f"{entrant.name}: loading", 0):
-                    entrant.begin()
+    def load(self, state: RunState) -> RunState:
+        """Phase 1: load every system that has something left to be timed; with `one_at_a_time`, none."""
+        return state if self.one_at_a_time else self._for_each(state, self._load)
+
+    def measure_latency(self, state: RunState) -> RunState:
+        """Phase 2: utterances one at a time, in rounds, systems in turn; writes timings.jsonl."""
         for number in range(self.rounds):
-            for entrant in self._left(number):
-                with self._going_on(entrant):
-                    self._latency(entrant, self._untimed(entrant, clean, number), number)
-        for entrant in self._left():
-            with self._going_on(entrant):
-                self.batch_seconds[entrant.name] = self._best_batch(entrant)
+            state = self._for_each(state, partial(self._time_utterances, number=number), first=number)
+        return state
+
+    def measure_throughput(self, state: RunState) -> RunState:
+        """Phase 3: the batch size at which each system is fastest, then rounds with it; writes throughput.jsonl."""
+        state = self._for_each(state, self._search_batch_seconds)
         for number in range(self.rounds):
-            for entrant in self._left(number):
-                with self._going_on(entrant):
-                    self._throughput(entrant, number)
+            state = self._for_each(state, partial(self._time_batches, number=number), first=number)
+        return state
 
-    def transcribe(self, mine: Callable[[list[Batch]], list[Batch]]) -> None:
-        """Every utterance under every condition; mine: which of the batches are this process's."""
-        for entrant in self._left():
-            with self._going_on(entrant):
-                waiting = [item for item in self.material.items() if not self._transcribed(entrant, item)]
-                if not waiting:
-                    continue
-                entrant.begin()
-                batches = mine(self._batches(entrant, waiting, self.batch_seconds.get(entrant.name)))
-                count = sum(map(len, batches))
-                with self.steps.step(f"{entrant.name}: transcribing", count) as advance:
-                    for reply in entrant.run(batches, overlap=True):
-                        if isinstance(reply, BatchDone):
-                            self._keep(entrant, reply)
-                            advance(len(reply.batch))
-            entrant.close()
+    def transcribe(self, state: RunState, shard: Callable[[list[Batch]], list[Batch]] = list) -> RunState:
+        """Phase 4: every utterance under every condition, once; writes samples.jsonl and ends the systems.
 
-    def _left(self, rotation: int = 0) -> Iterator[Entrant]:
-        """Those that have not given up until their turn."""
-        return (one for one in plan.rotated(self.entrants, rotation) if one.name not in self.given_up)
+        shard: selects this process's share of a system's batches.
+        """
+        return self._for_each(state, partial(self._transcribe, shard=shard))
 
-    @contextmanager
-    def _going_on(self, entrant: Entrant) -> Iterator[None]:
-        """A system that gives up is left out from here on, and stops nobody."""
-        try:
-            yield
-        except GaveUp as end:
-            self.given_up.add(entrant.name)
-            entrant.give_up(end.reason)
-        if self.one_at_a_time:
-            entrant.close()
-        if entrant.loaded is not None or entrant.told.failure is not None:
-            self.save(entrant.told)
+    def _for_each(self, state: RunState, step: Step, *, first: int = 0) -> RunState:
+        """The state after the step of every system that has not failed; the systems are rotated by `first`.
 
-    def _latency(self, entrant: Entrant, items: Sequence[Item], number: int) -> None:
+        A system that fails in its step is left out from there on, and does not stop the others.
+        """
+        for system in batch_plan.rotated(self.systems, first):
+            if system.name in state.failed:
+                continue
+            try:
+                state = step(state, system)
+            except SystemFailed as failure:
+                system.fail(failure.reason)
+                state = replace(state, failed=state.failed | {system.name})
+            if self.one_at_a_time:
+                system.close()
+            if system.loaded is not None or system.record.failure is not None:
+                self.save(system.record)
+        return state
+
+    def _load(self, state: RunState, system: SupervisedSystem) -> RunState:
+        if any(self._untimed_items(system, number) for number in range(self.rounds)):
+            with self.progress.step(f"{system.name}: loading", 0):
+                system.start()
+        return state
+
+    def _time_utterances(self, state: RunState, system: SupervisedSystem, *, number: int) -> RunState:
+        items = self._untimed_items(system, number)
         if not items:
-            return
-        with self.steps.step(f"{entrant.name}: latency, round {number + 1} of {self.rounds}", len(items)) as advance:
-            for reply in entrant.run([(item,) for item in items], overlap=False):
+            return state
+        title = f"{system.name}: latency, round {number + 1} of {self.rounds}"
+        with self.progress.step(title, len(items)) as advance:
+            for reply in system.transcribe([(item,) for item in items], overlap=False):
                 if isinstance(reply, BatchDone):
                     advance(1)
-                    utterance = self.material.utterance(reply.batch[0])
-                    if reply.heard[0].error is None:
-                        self.record.add_timing(
-                            Timing(entrant.name, utterance.id, number, utterance.duration, reply.seconds)
+                    utterance = self.evaluation_set.utterance(reply.batch[0])
+                    if reply.hypotheses[0].error is None:
+                        self.store.add_timing(
+                            Timing(system.name, utterance.id, number, utterance.duration, reply.seconds)
                         )
+        return state
 
-    def _best_batch(self, entrant: Entrant) -> float | None:
-        """The cap on a batch's seconds under which the system is fastest; None: one at a time."""
-        recorded = [one for one in self.record.throughput if one.system == entrant.name]
+    def _search_batch_seconds(self, state: RunState, system: SupervisedSystem) -> RunState:
+        found = self._fastest_batch_seconds(system)
+        return replace(state, batch_seconds={**state.batch_seconds, system.name: found})
+
+    def _fastest_batch_seconds(self, system: SupervisedSystem) -> float | None:
+        recorded = [one for one in self.store.throughput if one.system == system.name]
         if recorded:
             return recorded[0].batch_seconds
-        usual = self._usual_speed(entrant)
-        if usual is None:
+        single_rtfx = self._rtfx_one_at_a_time(system)
+        if single_rtfx is None:
             return None
-        entrant.begin()
-        assert entrant.loaded is not None
-        caps = plan.candidates(self.device, batched=entrant.loaded.batched)
+        system.start()
+        assert system.loaded is not None
+        caps = batch_plan.batch_seconds_to_try(self.device, batched=system.loaded.batched)
         if len(caps) == 1:
             return caps[0]
-        best, best_speed = None, 0.0
-        durations = [utterance.duration for utterance in self.material.utterances[0]]
-        with self.steps.step(f"{entrant.name}: seeking the best batch", 0):
+        best, best_rtfx = None, 0.0
+        durations = self.evaluation_set.clean_durations
+        with self.progress.step(f"{system.name}: searching the fastest batch size", 0):
             for cap in caps:
-                if cap is not None and cap / usual > LONGEST_TRIAL_BATCH_SECONDS:
+                if cap is not None and cap / single_rtfx > MAX_TRIAL_BATCH_SECONDS:
                     break
-                places = plan.spread_to_seconds(durations, max(usual * plan.TRIAL_SECONDS, cap or 0.0))
-                speed = self._trial(entrant, [(0, place) for place in places], cap)
-                if speed > best_speed:
-                    best, best_speed = cap, speed
-                if speed < MUCH_SLOWER * best_speed or (cap or 0.0) >= sum(durations):
+                audio_seconds = max(single_rtfx * batch_plan.TRIAL_SECONDS, cap or 0.0)
+                places = batch_plan.spaced_to_seconds(durations, audio_seconds)
+                trial_rtfx = self._try_batch_seconds(system, [(0, place) for place in places], cap)
+                if trial_rtfx > best_rtfx:
+                    best, best_rtfx = cap, trial_rtfx
+                if trial_rtfx < MUCH_SLOWER * best_rtfx or (cap or 0.0) >= sum(durations):
                     break
         return best
 
-    def _trial(self, entrant: Entrant, items: Sequence[Item], cap: float | None) -> float:
-        """RTFx under a cap; 0 where a batch fails or stops the system."""
-        found = self._attempt(entrant, items, cap)
-        if found is None or any(done.split for done in found[0]):
+    def _try_batch_seconds(self, system: SupervisedSystem, items: Sequence[Item], cap: float | None) -> float:
+        """RTFx under a cap; 0 where a batch fails, or stops the system's process."""
+        result = self._run_batches(system, items, cap)
+        if result is None or any(done.split for done in result[0]):
             return 0.0
-        return self._heard_seconds(found[0]) / found[1].wall_seconds
+        return self._transcribed_seconds(result[0]) / result[1].wall_seconds
 
-    def _throughput(self, entrant: Entrant, number: int) -> None:
-        usual = self._usual_speed(entrant)
-        done = any(one.system == entrant.name and one.round == number for one in self.record.throughput)
-        if usual is None or done:
-            return
-        cap = self.batch_seconds.get(entrant.name)
-        durations = [utterance.duration for utterance in self.material.utterances[0]]
-        wanted = max(usual * plan.ROUND_SECONDS, 2 * (cap or 0.0))
-        items = [(0, place) for place in plan.spread_to_seconds(durations, wanted)]
-        with self.steps.step(f"{entrant.name}: throughput, round {number + 1} of {self.rounds}", len(items)) as advance:
-            found = self._attempt(entrant, items, cap, advance)
-        if found is None or self._heard_seconds(found[0]) == 0:
-            return
-        seconds = NOTHING
-        for one in found[0]:
-            seconds = added(seconds, one.seconds)
-        self.record.add_throughput(
+    def _time_batches(self, state: RunState, system: SupervisedSystem, *, number: int) -> RunState:
+        single_rtfx = self._rtfx_one_at_a_time(system)
+        recorded = any(one.system == system.name and one.round == number for one in self.store.throughput)
+        if single_rtfx is None or recorded:
+            return state
+        cap = state.batch_seconds.get(system.name)
+        audio_seconds = max(single_rtfx * batch_plan.ROUND_SECONDS, 2 * (cap or 0.0))
+        places = batch_plan.spaced_to_seconds(self.evaluation_set.clean_durations, audio_seconds)
+        title = f"{system.name}: throughput, round {number + 1} of {self.rounds}"
+        with self.progress.step(title, len(places)) as advance:
+            result = self._run_batches(system, [(0, place) for place in places], cap, advance)
+        if result is None or self._transcribed_seconds(result[0]) == 0:
+            return state
+        done, finished = result
+        self.store.add_throughput(
             Throughput(
-                system=entrant.name,
+                system=system.name,
                 round=number,
                 batch_seconds=cap,
-                audio_seconds=self._heard_seconds(found[0]),
-                wall_seconds=found[1].wall_seconds,
-                seconds=seconds,
-                joules=found[1].joules,
+                audio_seconds=self._transcribed_seconds(done),
+                wall_seconds=finished.wall_seconds,
+                seconds=sum((one.seconds for one in done), NO_SECONDS),
+                joules=finished.joules,
             )
         )
+        return state
 
-    def _attempt(
-        self, entrant: Entrant, items: Sequence[Item], cap: float | None, advance: Callable[[int], None] | None = None
-    ) -> tuple[list[BatchDone], Ended] | None:
-        """None where the system's process stopped on the way."""
-        entrant.begin()
-        items = [item for item in items if item not in entrant.lost]
+    def _run_batches(
+        self,
+        system: SupervisedSystem,
+        items: Sequence[Item],
+        cap: float | None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> tuple[list[BatchDone], TaskFinished] | None:
+        """All items in batches, decoding overlapped; None where the system's process stopped on the way."""
+        system.start()
+        items = [item for item in items if item not in system.lost]
         done: list[BatchDone] = []
         try:
-            for reply in entrant.attempt(self._batches(entrant, items, cap), overlap=True):
-                if isinstance(reply, Ended):
+            for reply in system.try_once(self._plan_batches(system, items, cap), overlap=True):
+                if isinstance(reply, TaskFinished):
                     return done, reply
                 done.append(reply)
-                if advance is not None:
-                    advance(len(reply.batch))
-        except Stopped:
+                advance(len(reply.batch))
+        except WorkerDied:
             pass
         return None
 
-    def _batches(self, entrant: Entrant, items: Sequence[Item], cap: float | None) -> list[Batch]:
-        assert entrant.loaded is not None
-        durations = [self.material.utterance(item).duration for item in items]
-        cap = cap if entrant.loaded.batched else None
-        planned = plan.batches(durations, cap, entrant.loaded.longest_in_batch_seconds)
+    def _transcribe(
+        self, state: RunState, system: SupervisedSystem, *, shard: Callable[[list[Batch]], list[Batch]]
+    ) -> RunState:
+        waiting = [item for item in self.evaluation_set.items() if not self._is_transcribed(system, item)]
+        if waiting:
+            system.start()
+            batches = shard(self._plan_batches(system, waiting, state.batch_seconds.get(system.name)))
+            with self.progress.step(f"{system.name}: transcribing", sum(map(len, batches))) as advance:
+                for reply in system.transcribe(batches, overlap=True):
+                    if isinstance(reply, BatchDone):
+                        self._add_samples(system, reply)
+                        advance(len(reply.batch))
+        system.close()
+        return state
+
+    def _add_samples(self, system: SupervisedSystem, done: BatchDone) -> None:
+        """A sample for each utterance of a batch, with its share of the batch's seconds by duration."""
+        batch_seconds = sum(self.evaluation_set.utterance(item).duration for item in done.batch)
+        for item, hypothesis in zip(done.batch, done.hypotheses, strict=True):
+            duration = self.evaluation_set.utterance(item).duration
+            share = duration / batch_seconds if batch_seconds > 0 else 1.0 / len(done.batch)
+            seconds = done.seconds.scaled(share)
+            self.store.add_sample(make_sample(self.evaluation_set, system.name, item, hypothesis, seconds))
+
+    def _plan_batches(self, system: SupervisedSystem, items: Sequence[Item], cap: float | None) -> list[Batch]:
+        assert system.loaded is not None
+        durations = [self.evaluation_set.utterance(item).duration for item in items]
+        cap = cap if system.loaded.batched else None
+        planned = batch_plan.plan_batches(durations, cap, system.loaded.longest_in_batch_seconds)
         return [tuple(items[place] for place in batch) for batch in planned]
 
-    def _untimed(self, entrant: Entrant, items: Sequence[Item], number: int) -> list[Item]:
-        timed = {one.id for one in self.record.timings if one.system == entrant.name and one.round == number}
-        return [item for item in items if item not in entrant.lost and self.material.utterance(item).id not in timed]
+    def _untimed_items(self, system: SupervisedSystem, number: int) -> list[Item]:
+        """Those of the latency phase that have no timing of this round yet and were not lost."""
+        places = batch_plan.spaced_by_duration(self.evaluation_set.clean_durations, self.latency_utterances)
+        timed = {one.id for one in self.store.timings if one.system == system.name and one.round == number}
+        items: list[Item] = [(0, place) for place in places]
+        return [
+            item for item in items if item not in system.lost and self.evaluation_set.utterance(item).id not in timed
+        ]
 
-    def _transcribed(self, entrant: Entrant, item: Item) -> bool:
-        key = (entrant.name, self.material.name(item), self.material.utterance(item).id)
-        return item in entrant.lost or key in self.record.samples
+    def _is_transcribed(self, system: SupervisedSystem, item: Item) -> bool:
+        key = (system.name, self.evaluation_set.condition_name(item), self.evaluation_set.utterance(item).id)
+        return item in system.lost or key in self.store.samples
 
-    def _usual_speed(self, entrant: Entrant) -> float | None:
-        """RTFx at batch 1, the median of rounds; None where nothing could be timed."""
+    def _rtfx_one_at_a_time(self, system: SupervisedSystem) -> float | None:
+        """The median of rounds; None where nothing could be timed."""
         rounds = [
-            [one for one in self.record.timings if one.system == entrant.name and one.round == number]
+            [one for one in self.store.timings if one.system == system.name and one.round == number]
             for number in range(self.rounds)
         ]
-        speeds = [rtfx(timings) for timings in rounds if timings]
-        return statistics.median(speeds) if speeds else None
+        found = [rtfx(timings) for timings in rounds if timings]
+        return statistics.median(found) if found else None
 
-    def _heard_seconds(self, batches: Sequence[BatchDone]) -> float:
-        """Audio that something came of."""
-        answers = [pair for done in batches for pair in zip(done.batch, done.heard, strict=True)]
-        return self._audio_seconds([item for item, heard in answers if heard.error is None])
-
-    def _audio_seconds(self, items: Sequence[Item]) -> float:
-        return sum(self.material.utterance(item).duration for item in items)
-
-    def _keep(self, entrant: Entrant, done: BatchDone) -> None:
-        seconds = self._audio_seconds(done.batch)
-        for item, heard in zip(done.batch, done.heard, strict=True):
-            part = self.material.utterance(item).duration / seconds if seconds > 0 else 1.0 / len(done.batch)
-            self.record.add_sample(sample(self.material, entrant.name, item, heard, share(done.seconds, part)))
+    def _transcribed_seconds(self, batches: Sequence[BatchDone]) -> float:
+        """Seconds of the utterances that did not fail."""
+        pairs = [pair for done in batches for pair in zip(done.batch, done.hypotheses, strict=True)]
+        return sum(
+            self.evaluation_set.utterance(item).duration for item, hypothesis in pairs if hypothesis.error is None
+        )
 
 
-def sample(material: Material, system: str, item: Item, heard: Heard, seconds: StageSeconds = NOTHING) -> Sample:
-    """What a system said of one utterance under one condition."""
-    utterance = material.utterance(item)
+def make_sample(
+    evaluation_set: EvaluationSet,
+    system: str,
+    item: Item,
+    hypothesis: Hypothesis,
+    seconds: StageSeconds = NO_SECONDS,
+) -> Sample:
+    """The record of one hypothesis, with the properties of its utterance."""
+    utterance = evaluation_set.utterance(item)
     return Sample(
         system=system,
         id=utterance.id,
         reference=utterance.text,
-        hypothesis=heard.hypothesis,
+        hypothesis=hypothesis.text,
         audio_seconds=utterance.duration,
         seconds=seconds,
         speaker=utterance.speaker,
         sex=utterance.sex,
         domain=utterance.domain,
         language=utterance.language,
-        condition=material.name(item),
+        condition=evaluation_set.condition_name(item),
         audio=utterance.audio if isinstance(utterance.audio, str) else None,
         start=utterance.start,
         stop=utterance.stop,
         segments=utterance.segments,
-        error=heard.error,
+        error=hypothesis.error,
     )

@@ -1,31 +1,37 @@
-"""A whole benchmark: the corpus checked, every system through every pass, results summed up and reported.
+"""A whole benchmark: resolve what is measured, run the four phases, score, report.
 
-What is measured lies in contest.py, what is written while it runs in record.py; a run that was stopped goes on.
+The phases are in `benchmark.runner`, what is written while they run in `benchmark.results.store`.
 """
 
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmark.config import BenchmarkConfig
-from benchmark.dataset import Material, choose, choose_conditions
-from benchmark.environment import Ranks, chosen_device, described, join, leave, order_of
-from benchmark.offline import chosen_corpus
+from benchmark.dataset import EvaluationSet, Item, build_evaluation_set, requested_conditions
+from benchmark.environment import (
+    DistributedRanks,
+    describe_run,
+    join_process_group,
+    leave_process_group,
+    resolve_device,
+    sample_order,
+)
+from benchmark.offline import resolve_corpus
 from benchmark.report import write_reports
 from benchmark.report.table import print_table
 from benchmark.results import RUN, SUMMARY, Run, Sample, Summary, SystemRun, read_summary, write_run, write_summary
-from benchmark.results import store as records
-from benchmark.results.store import PRINTED, Record
-from benchmark.runner import Contest, sample
+from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
+from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import changes, summarise
 from benchmark.systems import check_language_model, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
-from benchmark.worker import Entrant, Heard, Item, Setup
+from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.decoding.beam import BeamSettings
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.progress import Steps
@@ -33,152 +39,186 @@ from preprocessing.corpus import Corpus
 from preprocessing.text import profile
 
 
-def benchmark(config: BenchmarkConfig) -> None:
-    """Run as configured. Raises UserError for wrong usage, unusable data, and where a system failed as a whole."""
-    config.check()
-    for name in config.profiles:
-        profile(name)
-    earlier = _earlier_result(config)
-    specs = parse_models(config.models)
-    check_language_model(specs, config.lm)
-    conditions = choose_conditions(config)
-    device = chosen_device(config.device)
-    ranks = join()
-    folder = ranks.from_first(config.output or Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}")
-    console = Console(quiet=not ranks.first)
-    if ranks.first:
-        records.refuse_unusable(folder, overwrite=config.overwrite)
-    notices = [spec.notice for spec in specs if spec.notice]
-    corpus = chosen_corpus(config, notices).whole()
-    material = choose(conditions, corpus.utterances, config.condition_utterances)
-    for notice in notices:
-        console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
+@dataclass(frozen=True)
+class Inputs:
+    """All that is decided before anything is measured.
 
+    baseline: the result of --compare. folder: for the results. console: quiet in every process but the first.
+    notices: sentences that terminal and report show, as that a demo checkpoint stands in.
+    """
+
+    config: BenchmarkConfig
+    baseline: Summary | None
+    specs: Sequence[SystemSpec]
+    corpus: Corpus
+    evaluation_set: EvaluationSet
+    device: str
+    ranks: DistributedRanks
+    folder: Path
+    notices: Sequence[str]
+    console: Console
+
+
+def benchmark(config: BenchmarkConfig) -> None:
+    """Run, or go on with, the benchmark that `config` describes; its results are in the output folder then.
+
+    Raises UserError: for wrong usage and unusable data before anything is measured; at the end, when the report is
+    written, where a system failed as a whole, or a figure got worse and --fail_on_regression is true.
+    """
+    inputs = resolve_inputs(config)
     try:
-        run, samples = measure(config, specs, material, corpus, folder, ranks, device, notices, console)
+        run, samples = measure(inputs)
     except KeyboardInterrupt:
-        console.print(f"nothing is lost: the same command with --output {folder} goes on", highlight=False)
+        inputs.console.print(
+            f"nothing is lost: the same command with --output_dir {inputs.folder} goes on", highlight=False
+        )
         raise
-    if run is None:
-        leave()
-        return
-    failures = [
-        one.failure if one.failure.startswith(f"{one.facts.name}: ") else f"{one.facts.name}: {one.failure}"
-        for one in run.systems
-        if one.failure
-    ]
-    if samples:
-        summary = finish(folder, run, samples, earlier)
-        print_table(summary)
-        console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
-        if config.fail_on_regression:
-            failures += [
-                f"worse than {config.compare}: {change.sentence}"
-                for change in summary.changes
-                if change.significant and change.kind == "worse"
-            ]
-    leave()
+    failures: list[str] = []
+    if run is not None:
+        failures = [_failure_sentence(one) for one in run.systems if one.failure]
+        if samples:
+            store = ResultsStore(inputs.folder)
+            store.read()
+            summary = score(inputs, run, samples, store)
+            report(inputs, summary, samples, store)
+            if config.fail_on_regression:
+                failures += _regressions(config, summary)
+    leave_process_group()
     if failures:
         raise InputError("; ".join(failures))
 
 
-def measure(
-    config: BenchmarkConfig,
-    specs: Sequence[SystemSpec],
-    material: Material,
-    corpus: Corpus,
-    folder: Path,
-    ranks: Ranks,
-    device: str,
-    notices: Sequence[str],
-    console: Console,
-) -> tuple[Run | None, list[Sample]]:
-    """The run and its samples in their order; None in every process but the first."""
-    run = described(config, specs, material, corpus, ranks, device, notices)
-    record = Record(folder, ranks.file_rank)
-    if ranks.first:
-        run = records.begin(folder, run, overwrite=config.overwrite)
-        record.read()
-        record.gather()
-    ranks.wait()
-    if not ranks.first:
-        record.read()
+def resolve_inputs(config: BenchmarkConfig) -> Inputs:
+    """What `config` asks for, resolved: nothing is loaded yet but the corpus's index. Raises UserError.
 
-    def save(told: SystemRun) -> None:
+    Joins the process group, so that all processes agree on the output folder.
+    """
+    config.check()
+    for name in config.profiles:
+        profile(name)
+    baseline = _read_baseline(config)
+    specs = parse_models(config.models)
+    check_language_model(specs, config.lm)
+    conditions = requested_conditions(config)
+    device = resolve_device(config.device)
+    ranks = join_process_group()
+    folder = ranks.broadcast(config.output_dir or Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}")
+    console = Console(quiet=not ranks.is_main)
+    if ranks.is_main:
+        check_output_folder(folder, overwrite=config.overwrite)
+    notices = [spec.notice for spec in specs if spec.notice]
+    corpus = resolve_corpus(config, notices).require_complete()
+    evaluation_set = build_evaluation_set(conditions, corpus.utterances, config.condition_utterances)
+    for notice in notices:
+        console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
+    return Inputs(config, baseline, specs, corpus, evaluation_set, device, ranks, folder, notices, console)
+
+
+def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
+    """The run and its samples in their final order; (None, []) in every process but the first."""
+    config, ranks, folder = inputs.config, inputs.ranks, inputs.folder
+    run = describe_run(config, inputs.specs, inputs.evaluation_set, inputs.corpus, ranks, inputs.device, inputs.notices)
+    store = ResultsStore(folder, ranks.file_rank)
+    if ranks.is_main:
+        run = begin_run(folder, run, overwrite=config.overwrite)
+        store.read()
+        store.merge_ranks()
+    ranks.wait_for_everyone()
+    if not ranks.is_main:
+        store.read()
+
+    def save(system: SystemRun) -> None:
         nonlocal run
-        run = records.with_system(run, told)
-        if ranks.first:
+        run = with_system(run, system)
+        if ranks.is_main:
             write_run(folder / RUN, run)
 
-    options = LoadOptions(device, config.language, config.denoise, config.precision, _language_model(config))
-    with ExitStack() as open_processes:
-        entrants = [
-            _entrant(Setup(spec, options, material, ranks.local_rank, ranks.local_count), config, record, ranks)
-            for spec in specs
-        ]
-        for entrant in entrants:
-            open_processes.callback(entrant.close)
-        n_steps = len(specs) * (2 + (not config.one_at_a_time) + 2 * config.rounds)
-        contest = Contest(
-            entrants,
-            material,
-            record,
-            Steps(console, n_steps),
-            device,
-            config.rounds,
-            config.latency_utterances,
-            save,
-            config.one_at_a_time,
+    n_steps = count_steps(len(inputs.specs), config.rounds, one_at_a_time=config.one_at_a_time)
+    with ExitStack() as processes:
+        systems = [_supervise(inputs, spec, store) for spec in inputs.specs]
+        for system in systems:
+            processes.callback(system.close)
+        runner = BenchmarkRunner(
+            systems=systems,
+            evaluation_set=inputs.evaluation_set,
+            store=store,
+            progress=Steps(inputs.console, n_steps),
+            device=inputs.device,
+            rounds=config.rounds,
+            latency_utterances=config.latency_utterances,
+            save=save,
+            one_at_a_time=config.one_at_a_time,
         )
-        if ranks.first:
-            contest.time()
-        contest.batch_seconds, contest.given_up, done = ranks.from_first(
-            (contest.batch_seconds, contest.given_up, record.samples)
-        )
-        record.samples.update(done)
-        contest.transcribe(ranks.mine)
-    failures = ranks.gathered([(entrant.name, entrant.told.failure) for entrant in entrants if entrant.told.failure])
-    ranks.wait()
-    if not ranks.first:
+        state = RunState()
+        if ranks.is_main:
+            state = runner.load(state)
+            state = runner.measure_latency(state)
+            state = runner.measure_throughput(state)
+        state, recorded = ranks.broadcast((state, store.samples))
+        store.samples.update(recorded)
+        runner.transcribe(state, ranks.shard)
+    failures = ranks.gather([(system.name, system.record.failure) for system in systems if system.record.failure])
+    ranks.wait_for_everyone()
+    if not ranks.is_main:
         return None, []
-    failed = dict(reversed(failures))
-    run = replace(run, systems=[replace(one, failure=failed.get(one.facts.name)) for one in run.systems])
+    first_failures = dict(reversed(failures))
+    run = replace(run, systems=[replace(one, failure=first_failures.get(one.facts.name)) for one in run.systems])
     write_run(folder / RUN, run)
-    record.gather()
-    return run, record.finish(order_of(specs, material))
+    store.merge_ranks()
+    return run, store.finish(sample_order(inputs.specs, inputs.evaluation_set))
 
 
-def _entrant(setup: Setup, config: BenchmarkConfig, record: Record, ranks: Ranks) -> Entrant:
-    name = setup.spec.name
-
-    def lose(item: Item, reason: str) -> None:
-        record.add_sample(sample(setup.material, name, item, Heard("", reason)))
-
-    rank = "" if ranks.file_rank is None else f"-{ranks.rank}"
-    log = record.folder / PRINTED / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', name)}{rank}.txt"
-    failed = {key for key, one in record.samples.items() if one.system == name and one.error is not None}
-    lost = [
-        item
-        for item in setup.material.items()
-        if failed and (name, setup.material.name(item), setup.material.utterance(item).id) in failed
-    ]
-    return Entrant(setup, config.timeout, log, lose, lost)
-
-
-def finish(folder: Path, run: Run, samples: Sequence[Sample], earlier: Summary | None) -> Summary:
-    """Sum up and write summary.json, summary.md and report.html."""
-    record = Record(folder)
-    record.read()
-    summary = summarise(run, samples, record.timings, record.throughput)
-    if earlier is not None:
-        summary = replace(summary, changes=changes(earlier, summary))
-    write_summary(folder / SUMMARY, summary)
-    write_reports(folder, summary, samples, record.timings)
+def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsStore) -> Summary:
+    """The summary of the run, with its changes since the result of --compare; writes summary.json."""
+    summary = summarise(run, samples, store.timings, store.throughput)
+    if inputs.baseline is not None:
+        summary = replace(summary, changes=changes(inputs.baseline, summary))
+    write_summary(inputs.folder / SUMMARY, summary)
     return summary
 
 
-def _earlier_result(config: BenchmarkConfig) -> Summary | None:
-    """What --compare names, read before anything slow."""
+def report(inputs: Inputs, summary: Summary, samples: Sequence[Sample], store: ResultsStore) -> None:
+    """Write report.html and the files beside it, and print the table of results."""
+    write_reports(inputs.folder, summary, samples, store.timings)
+    print_table(summary)
+    inputs.console.print(f"report: {inputs.folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore) -> SupervisedSystem:
+    """A system that records the utterances it loses as failed; those of an earlier start are not tried again."""
+    config, evaluation_set, ranks = inputs.config, inputs.evaluation_set, inputs.ranks
+    options = LoadOptions(inputs.device, config.language, config.denoise, config.precision, _language_model(config))
+    setup = WorkerSetup(spec, options, evaluation_set, ranks.local_rank, ranks.local_count)
+
+    def on_lost(item: Item, reason: str) -> None:
+        store.add_sample(make_sample(evaluation_set, spec.name, item, Hypothesis("", reason)))
+
+    rank = "" if ranks.file_rank is None else f"-{ranks.rank}"
+    log = inputs.folder / PRINTED / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', spec.name)}{rank}.txt"
+    failed = {key for key, one in store.samples.items() if one.system == spec.name and one.error is not None}
+    lost = [
+        item
+        for item in evaluation_set.items()
+        if failed and (spec.name, evaluation_set.condition_name(item), evaluation_set.utterance(item).id) in failed
+    ]
+    return SupervisedSystem(setup, config.timeout, log, on_lost, lost)
+
+
+def _language_model(config: BenchmarkConfig) -> LanguageModelOptions | None:
+    if config.lm is None:
+        return None
+    return LanguageModelOptions(
+        config.lm,
+        BeamSettings(
+            alpha=config.alpha,
+            beta=config.beta,
+            unk_score_offset=config.unk_score_offset,
+            beam_width=config.beam_width,
+        ),
+    )
+
+
+def _read_baseline(config: BenchmarkConfig) -> Summary | None:
     if config.compare is None:
         return None
     if not (config.compare / SUMMARY).is_file():
@@ -186,9 +226,14 @@ def _earlier_result(config: BenchmarkConfig) -> Summary | None:
     return read_summary(config.compare / SUMMARY)
 
 
-def _language_model(config: BenchmarkConfig) -> LanguageModelOptions | None:
-    if config.lm is None:
-        return None
-    return LanguageModelOptions(
-        config.lm, BeamSettings(config.beam, config.lm_weight, config.word_bonus, config.unknown_word)
-    )
+def _failure_sentence(system: SystemRun) -> str:
+    name, failure = system.facts.name, str(system.failure)
+    return failure if failure.startswith(f"{name}: ") else f"{name}: {failure}"
+
+
+def _regressions(config: BenchmarkConfig, summary: Summary) -> list[str]:
+    return [
+        f"worse than {config.compare}: {change.sentence}"
+        for change in summary.changes
+        if change.significant and change.kind == "worse"
+    ]

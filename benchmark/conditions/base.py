@@ -1,4 +1,4 @@
-"""Conditions of the audio: as it is, changed with the same words in it, or with nothing said."""
+"""Conditions of the audio: as the corpus has it, corrupted with its words still in it, or without speech."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,20 +13,30 @@ from preprocessing.augment import Chain, Noise, generator_for
 from preprocessing.augment.base import rms
 from preprocessing.corpus import Utterance
 
+MAX_NO_SPEECH_UTTERANCES = 20  # recordings of a condition without speech
+NOISE_LEVEL_DB = -30.0  # root mean square relative to full scale, that of soft speech
+
 
 @dataclass(frozen=True)
 class Condition(ABC):
-    """Goes to every system's process as it is; what it makes of an utterance depends on nothing else."""
+    """A change of the audio, pickled to every system's process. What `apply` returns depends on its fields and its
+    arguments only, so it is the same in all processes.
+
+    used: its name and description, for the results.
+    """
 
     used: ConditionUsed
 
     def utterances(self, corpus: Sequence[Utterance]) -> list[Utterance]:
-        """What is transcribed under it, with the ids of the corpus."""
+        """The utterances that are transcribed under the condition; their ids are those of the corpus."""
         return list(corpus)
 
     @abstractmethod
     def apply(self, waveform: Tensor, id: str) -> Tensor:
-        """waveform [samples] under the waveform contract, of the utterance `id`. Returns [samples'], under it too."""
+        """The waveform [samples] of the utterance `id` under the condition, [samples'].
+
+        Both are float32 at 16 kHz in [-1, 1), on the 16-bit grid.
+        """
 
 
 @dataclass(frozen=True)
@@ -34,58 +44,59 @@ class Clean(Condition):
     """The corpus as it is."""
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
+        """The waveform itself."""
         return waveform
 
 
 @dataclass(frozen=True)
 class Corrupted(Condition):
-    """Augmentations of `preprocessing.augment`, whose chance comes from the seed and the utterance.
+    """Augmentations of `preprocessing.augment`, with a random generator seeded by seed, draw_key and utterance.
 
-    chance: conditions that share it draw alike, such as one noise at several levels.
+    draw_key: conditions that share it draw the same, as one noise at several levels.
     """
 
     chain: Chain
     seed: int
-    chance: str
+    draw_key: str
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
+        """The augmented waveform; an empty one stays empty."""
         if waveform.numel() == 0:
             return waveform
-        corrupted: Tensor = self.chain(waveform, generator_for(self.seed, 0, f"{self.chance}\0{id}"))
+        corrupted: Tensor = self.chain(waveform, generator_for(self.seed, 0, f"{self.draw_key}\0{id}"))
         return corrupted
 
 
-MOST = 20  # utterances whose lengths are taken
-NOISE_LEVEL_DB = -30.0  # root mean square below full scale, that of soft speech
-
-
 @dataclass(frozen=True)
-class Unspoken(Condition):
-    """Recordings as long as utterances of the corpus, the shortest and the longest among them, without their words."""
+class NoSpeech(Condition):
+    """Recordings without speech, as long as utterances of the corpus, the shortest and the longest among them."""
 
     def utterances(self, corpus: Sequence[Utterance]) -> list[Utterance]:
+        """At most MAX_NO_SPEECH_UTTERANCES of the corpus, evenly spaced by duration, with empty references."""
         by_length = sorted(corpus, key=lambda utterance: (utterance.duration, utterance.id))
-        count = min(MOST, len(by_length))
+        count = min(MAX_NO_SPEECH_UTTERANCES, len(by_length))
         places = {round(place * (len(by_length) - 1) / max(count - 1, 1)) for place in range(count)}
         return [replace(by_length[place], text="", segments=()) for place in sorted(places)]
 
 
 @dataclass(frozen=True)
-class Silence(Unspoken):
+class Silence(NoSpeech):
     """Digital silence."""
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
+        """Zeros, as many as the waveform has samples."""
         return torch.zeros_like(waveform)
 
 
 @dataclass(frozen=True)
-class NoiseOnly(Unspoken):
-    """A noise of those that noise:SNR adds, by itself, at NOISE_LEVEL_DB."""
+class NoiseOnly(NoSpeech):
+    """One of the noises that noise:SNR adds, without the speech, at NOISE_LEVEL_DB."""
 
     noise: Noise
     seed: int
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
+        """Noise, as long as the waveform."""
         if waveform.numel() == 0:
             return waveform
         samples = self.noise.excerpt(waveform.numel(), generator_for(self.seed, 0, f"{self.used.name}\0{id}"))
@@ -94,11 +105,13 @@ class NoiseOnly(Unspoken):
 
 
 @dataclass(frozen=True)
-class Empty(Unspoken):
-    """No samples at all, as a cut-off recording leaves them."""
+class Empty(NoSpeech):
+    """No samples at all, as of a recording that was cut off."""
 
     def utterances(self, corpus: Sequence[Utterance]) -> list[Utterance]:
+        """One utterance: no second one would differ from it."""
         return super().utterances(corpus)[:1]
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
+        """A waveform of no samples."""
         return waveform[:0]

@@ -1,4 +1,4 @@
-"""Conditions by name, as `--conditions` lists them."""
+"""Conditions by name: what `--conditions` may list."""
 
 import difflib
 import math
@@ -6,66 +6,68 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.conditions.base import NOISE_LEVEL_DB, Clean, Condition, Corrupted, Empty, NoiseOnly, Silence
-from benchmark.results import ConditionUsed
+from benchmark.results import CLEAN, ConditionUsed
 from preprocessing.augment import Augmentation, Chain, Clipping, Noise, Reverb, Speed, Telephone
 from preprocessing.augment.reverb import RT60_SECONDS, GeneratedRoom
 from preprocessing.cli.errors import UsageError
 
-_SPOKEN = "clean,noise:20,noise:10,noise:5,noise:0,reverb,telephone"
+_WITH_SPEECH = "clean,noise:20,noise:10,noise:5,noise:0,reverb,telephone"
 GROUPS = {
-    "default": f"{_SPOKEN},silence,noise-only",
-    "all": f"{_SPOKEN},speed:0.9,speed:1.1,clipped,silence,noise-only,empty",
+    "default": f"{_WITH_SPEECH},silence,noise-only",
+    "all": f"{_WITH_SPEECH},speed:0.9,speed:1.1,clipped,silence,noise-only,empty",
 }
-PLAIN = ("clean", "reverb", "telephone", "clipped", "silence", "noise-only", "empty")
+PLAIN = (CLEAN, "reverb", "telephone", "clipped", "silence", "noise-only", "empty")
 WITH_NUMBER = {"noise": ("a signal-to-noise ratio in dB", -20.0, 60.0), "speed": ("a factor", 0.5, 2.0)}
-CLIPPED_DB = 12.0
+CLIPPED_DB = 12.0  # below the utterance's peak
 
 
 @dataclass(frozen=True)
-class _Material:
-    """What conditions are made of."""
+class ConditionSources:
+    """The seed, and the folders of noises and of rooms; None where they are generated."""
 
     seed: int
     noise: Path | None
     rooms: Path | None
 
     def noise_at(self, snr_db: float) -> Noise:
+        """The augmentation that adds noise at a signal-to-noise ratio."""
         return Noise(snr_db, colour="pink") if self.noise is None else Noise(snr_db, files=str(self.noise))
 
     @property
-    def noise_told(self) -> str:
+    def noise_description(self) -> str:
+        """The kind of noise in words, for the report."""
         return "generated pink noise" if self.noise is None else f"recorded noise ({self.noise.name})"
 
 
 def parse_conditions(text: str, *, seed: int, noise: Path | None, rooms: Path | None) -> list[Condition]:
-    """The conditions that `text` lists, clean first, which is always among them.
+    """The conditions that `text` lists, clean first and always among them, each once.
 
-    text: names with commas between them, or "default" or "all". noise, rooms: folders of recordings; where there is
-    none, pink noise and one room are generated. Raises UsageError on a name that is none, and a folder without audio.
+    text: names separated by commas, or "default" or "all". noise, rooms: folders of recordings; without them, pink
+    noise and one room are generated. Raises UsageError on an unknown name, and on a folder without audio.
     """
     names = [name.strip() for name in GROUPS.get(text.strip(), text).split(",") if name.strip()]
     if not names:
         raise UsageError("--conditions is empty; expected conditions such as clean,noise:10, or default: name one")
-    material = _Material(seed, noise, rooms)
+    sources = ConditionSources(seed, noise, rooms)
     found: dict[str, Condition] = {}
-    for name in ["clean", *names]:
-        condition = _condition(name, material)
+    for name in [CLEAN, *names]:
+        condition = _condition(name, sources)
         found.setdefault(condition.used.name, condition)
     return list(found.values())
 
 
-def _condition(name: str, material: _Material) -> Condition:
+def _condition(name: str, sources: ConditionSources) -> Condition:
     kind, has_number, number = name.partition(":")
     if has_number and kind in WITH_NUMBER:
         value = _number(name, kind, number)
-        return _noisy(value, material) if kind == "noise" else _faster(value, material)
+        return _noisy(value, sources) if kind == "noise" else _faster(value, sources)
     if name not in PLAIN:
         raise _unknown(name)
     if name == "reverb":
-        return _reverberant(material)
+        return _reverberant(sources)
     if name == "noise-only":
-        told = f"nothing is said: {material.noise_told} alone, {-NOISE_LEVEL_DB:g} dB below full scale"
-        return NoiseOnly(ConditionUsed(name, told, speech=False), material.noise_at(0.0), material.seed)
+        description = f"nothing is said: {sources.noise_description} alone, {-NOISE_LEVEL_DB:g} dB below full scale"
+        return NoiseOnly(ConditionUsed(name, description, speech=False), sources.noise_at(0.0), sources.seed)
     match name:
         case "clean":
             return Clean(ConditionUsed(name, "as the corpus has it"))
@@ -74,49 +76,49 @@ def _condition(name: str, material: _Material) -> Condition:
         case "empty":
             return Empty(ConditionUsed(name, "nothing is said: no samples at all", speech=False))
         case "telephone":
-            told = "a fixed-line telephone: 300 to 3400 Hz, 8 kHz, 8-bit mu-law (ITU-T G.711)"
-            return _corrupted(name, told, Telephone(), material)
+            description = "a fixed-line telephone: 300 to 3400 Hz, 8 kHz, 8-bit mu-law (ITU-T G.711)"
+            return _corrupted(name, description, Telephone(), sources)
         case _:
-            told = f"peaks cut off flat {CLIPPED_DB:g} dB below the utterance's highest"
-            return _corrupted(name, told, Clipping(CLIPPED_DB), material)
+            description = f"peaks cut off flat {CLIPPED_DB:g} dB below the utterance's highest"
+            return _corrupted(name, description, Clipping(CLIPPED_DB), sources)
 
 
-def _noisy(snr_db: float, material: _Material) -> Condition:
+def _noisy(snr_db: float, sources: ConditionSources) -> Condition:
     used = ConditionUsed(
         f"noise:{snr_db:g}",
-        f"{material.noise_told} added at {snr_db:g} dB, both measured over the whole utterance",
+        f"{sources.noise_description} added at {snr_db:g} dB, both measured over the whole utterance",
         snr_db=snr_db,
     )
-    return Corrupted(used, Chain([material.noise_at(snr_db)]), material.seed, "noise")
+    return Corrupted(used, Chain([sources.noise_at(snr_db)]), sources.seed, "noise")
 
 
-def _faster(factor: float, material: _Material) -> Condition:
-    told = f"played {factor:g} times as fast: duration, pitch and formants change together"
-    return _corrupted(f"speed:{factor:g}", told, Speed(factor), material)
+def _faster(factor: float, sources: ConditionSources) -> Condition:
+    description = f"played {factor:g} times as fast: duration, pitch and formants change together"
+    return _corrupted(f"speed:{factor:g}", description, Speed(factor), sources)
 
 
-def _reverberant(material: _Material) -> Condition:
-    if material.rooms is None:
-        told = f"one generated room, reverberation time {RT60_SECONDS:g} s, as strong as the direct sound"
-        return _corrupted("reverb", told, GeneratedRoom(), material)
-    told = f"measured rooms ({material.rooms.name}), one drawn for each utterance"
-    return _corrupted("reverb", told, Reverb(str(material.rooms)), material)
+def _reverberant(sources: ConditionSources) -> Condition:
+    if sources.rooms is None:
+        description = f"one generated room, reverberation time {RT60_SECONDS:g} s, as strong as the direct sound"
+        return _corrupted("reverb", description, GeneratedRoom(), sources)
+    description = f"measured rooms ({sources.rooms.name}), one drawn for each utterance"
+    return _corrupted("reverb", description, Reverb(str(sources.rooms)), sources)
 
 
-def _corrupted(name: str, told: str, augmentation: Augmentation, material: _Material) -> Condition:
-    return Corrupted(ConditionUsed(name, told), Chain([augmentation]), material.seed, name)
+def _corrupted(name: str, description: str, augmentation: Augmentation, sources: ConditionSources) -> Condition:
+    return Corrupted(ConditionUsed(name, description), Chain([augmentation]), sources.seed, name)
 
 
 def _number(name: str, kind: str, number: str) -> float:
-    what, least, most = WITH_NUMBER[kind]
+    meaning, minimum, maximum = WITH_NUMBER[kind]
     try:
         value = float(number)
     except ValueError:
         value = math.nan
-    if not least <= value <= most:
+    if not minimum <= value <= maximum:
         raise UsageError(
-            f"--conditions: {name!r} has no number that can be used; expected {kind}: and {what} from {least:g} to "
-            f"{most:g}, as in {kind}:{10 if kind == 'noise' else 1.1:g}: mend it"
+            f"--conditions: {name!r} has no number that can be used; expected {kind}: and {meaning} from {minimum:g} "
+            f"to {maximum:g}, as in {kind}:{10 if kind == 'noise' else 1.1:g}: mend it"
         )
     return value
 
@@ -125,7 +127,7 @@ def _unknown(name: str) -> UsageError:
     listed = [*PLAIN, "noise:10", "speed:1.1"]
     near = difflib.get_close_matches(name, [*listed, *WITH_NUMBER, *GROUPS], n=1, cutoff=0.5)
     if near and near[0] in GROUPS:
-        meant = f"{near[0]} stands alone: name it alone"
+        remedy = f"{near[0]} stands alone: name it alone"
     else:
-        meant = f"did you mean {near[0]}?" if near else "choose one of them"
-    return UsageError(f"--conditions: {name!r} is no condition; expected {', '.join(listed)}, default or all: {meant}")
+        remedy = f"did you mean {near[0]}?" if near else "choose one of them"
+    return UsageError(f"--conditions: {name!r} is no condition; expected {', '.join(listed)}, default or all: {remedy}")

@@ -1,6 +1,8 @@
-"""What a benchmark run leaves behind: records while it runs, a summary at its end, and both on the disk."""
+"""What a benchmark run leaves behind: records while it goes on and a summary at its end, in memory and on the disk."""
 
 from benchmark.results.schema import (
+    CLEAN,
+    NO_SECONDS,
     SCHEMA,
     Change,
     Comparison,
@@ -28,7 +30,7 @@ from benchmark.results.store import (
     SUMMARY,
     THROUGHPUT,
     TIMINGS,
-    line_of,
+    json_line,
     read_run,
     read_samples,
     read_summary,
@@ -40,6 +42,8 @@ from benchmark.results.store import (
 )
 
 __all__ = [
+    "CLEAN",
+    "NO_SECONDS",
     "RUN",
     "SAMPLES",
     "SCHEMA",
@@ -65,7 +69,7 @@ __all__ = [
     "SystemSummary",
     "Throughput",
     "Timing",
-    "line_of",
+    "json_line",
     "read_run",
     "read_samples",
     "read_summary",

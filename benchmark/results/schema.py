@@ -1,10 +1,16 @@
-"""Results as plain data: samples and timings, written first, and the summary that is made from them alone."""
+"""Results as frozen dataclasses: samples and timings, written while a run goes on, and the summary made of them alone.
+
+Rates are `finetune.metrics.Rate`: a value with its 95 % interval. How they reach the disk: `benchmark.results.store`.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from finetune.metrics import Rate
 from preprocessing.corpus.utterance import Segment
+
+SCHEMA = 2  # of run.json and summary.json; raised whenever a field changes its meaning
+CLEAN = "clean"  # the condition that leaves the audio as it is; every run has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +24,37 @@ class StageSeconds:
 
     @property
     def total(self) -> float:
+        """Seconds of all four stages."""
         return self.decode + self.features + self.forward + self.text
+
+    def __add__(self, other: "StageSeconds") -> "StageSeconds":
+        """
+        >>> StageSeconds(1, 2, 3, 4) + StageSeconds(1, 0, 0, 0)
+        StageSeconds(decode=2, features=2, forward=3, text=4)
+        """
+        return StageSeconds(
+            self.decode + other.decode,
+            self.features + other.features,
+            self.forward + other.forward,
+            self.text + other.text,
+        )
+
+    def scaled(self, factor: float) -> "StageSeconds":
+        """Every stage times `factor`, as the share of one utterance in a batch."""
+        return StageSeconds(factor * self.decode, factor * self.features, factor * self.forward, factor * self.text)
+
+
+NO_SECONDS = StageSeconds(0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One utterance through one system under one condition. Texts are raw: as the corpus holds them and as the system
-    wrote them.
+    """One utterance through one system under one condition: a line of samples.jsonl.
 
-    seconds: its share of the batch that it was transcribed in, by length; figures of speed come from timings.
-    audio, start, stop: where the corpus has it (None: in memory, or out of a stream).
-    error: the reason when the system failed; the hypothesis is then empty, so that every reference word counts as
-    deleted.
+    reference, hypothesis: raw texts, as the corpus holds them and as the system wrote them.
+    seconds: the utterance's share, by duration, of the batch that it was transcribed in; speed comes from timings.
+    audio, start, stop: where the corpus has the audio, in seconds (None: in memory, or out of a stream).
+    error: why the system failed; the hypothesis is then empty, so that every reference word counts as deleted.
     """
 
     system: str
@@ -42,7 +67,7 @@ class Sample:
     sex: str | None = None
     domain: str | None = None
     language: str | None = None
-    condition: str = "clean"
+    condition: str = CLEAN
     audio: str | None = None
     start: float = 0.0
     stop: float | None = None
@@ -52,7 +77,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One utterance by itself (batch size 1) through a warm system, in one of the rounds (0, 1, ...)."""
+    """One utterance by itself (batch size 1) through a warm system, in round 0, 1, ...: a line of timings.jsonl."""
 
     system: str
     id: str
@@ -63,10 +88,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """A round of batches through a warm system: all of `audio_seconds` in `wall_seconds`.
+    """A round of batches through a warm system, a line of throughput.jsonl: `audio_seconds` done in `wall_seconds`.
 
     batch_seconds: cap on a batch's audio, padding included; None: one utterance at a time.
-    seconds: what the stages took; together more than `wall_seconds` where decoding overlaps the forward pass.
+    seconds: of all stages; together more than `wall_seconds` where decoding overlaps the forward pass.
+    joules: drawn by the GPU meanwhile, where it counts them.
     """
 
     system: str
@@ -75,24 +101,40 @@ class Throughput:
     audio_seconds: float
     wall_seconds: float
     seconds: StageSeconds
-    joules: float | None = None  # of the device, where it counts them
-
-
-SCHEMA = 2  # raised whenever a field changes its meaning
+    joules: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ProfileUsed:
-    """A text-normalisation profile that scores were counted under."""
+class SystemFacts:
+    """A system's description of itself, once it is loaded.
+
+    parameters: 0 where the system does not report them. settings: what was chosen, by topic, as text for the report.
+    notice: set where a demo checkpoint stands in, and says what its figures do not show.
+    """
 
     name: str
-    version: int
-    description: str
+    family: str
+    checkpoint: str
+    parameters: int
+    settings: dict[str, str] = field(default_factory=dict)
+    notice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRun:
+    """What was measured of one system's process; `failure` says why the system failed as a whole."""
+
+    facts: SystemFacts
+    load_seconds: float = 0.0
+    first_call_seconds: float = 0.0
+    peak_memory_bytes: int | None = None
+    peak_device_memory_bytes: int | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionUsed:
-    """What was done to the audio. `snr_db` is set where noise was added, `speech` false where nothing was said."""
+    """What was done to the audio. snr_db: set where noise was added. speech: false where nothing is said."""
 
     name: str
     description: str
@@ -101,11 +143,44 @@ class ConditionUsed:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """The content of run.json: what was measured, under which settings, on which machine.
+
+    corpus: as it was referred to. profiles: names of text profiles; the first one decides. seed: of the bootstrap too.
+    """
+
+    created: str  # ISO 8601, UTC
+    command: str
+    machine: dict[str, str]
+    corpus: str
+    conditions: list[ConditionUsed]
+    profiles: list[str]
+    seed: int
+    notices: list[str]
+    settings: dict[str, str]
+    systems: list[SystemRun]
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileUsed:
+    """A text-normalisation profile that scores were counted under.
+
+    signature: every choice behind the scores in one string, as sacrebleu's (`benchmark.scoring.signature`).
+    """
+
+    name: str
+    version: int
+    description: str
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """Errors of one system under one condition and one profile, counted over all utterances together.
 
-    `words` is the number of reference words: hits + substitutions + deletions. MER is errors over hits and errors, WIL
-    one minus the product of the shares of words that were kept on both sides (Morris et al. 2004).
+    words: of the references: hits + substitutions + deletions. mer: errors over hits and errors. wil: one minus the
+    product of the shares of words that were kept on both sides (Morris et al. 2004).
     """
 
     wer: Rate
@@ -132,7 +207,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """A word and what was heard in its place; "" where it was deleted, or where nothing had been said."""
+    """A reference word and the word recognised in its place; "" for the one that a deletion or an insertion lacks."""
 
     reference: str
     hypothesis: str
@@ -141,7 +216,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure that was measured several times: the median of rounds, the least and the greatest."""
+    """A figure over several rounds: their median, the least and the greatest."""
 
     median: float
     low: float
@@ -150,9 +225,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Times of one warm system, in seconds; rtfx is seconds of audio done in one second.
+    """Speed of one warm system, in seconds; RTFx is seconds of audio done in one second.
 
-    p50, p95, p99, rtfx, stages: one utterance at a time. throughput: RTFx with batches of `batch_seconds`.
+    p50, p95, p99: percentiles of an utterance's latency in the median round. rtfx, stages: one utterance at a time;
+    stages are means over utterances. throughput: RTFx with batches of `batch_seconds`.
     """
 
     load: float
@@ -161,7 +237,7 @@ class Speed:
     p95: float
     p99: float
     rtfx: float
-    stages: StageSeconds  # means over utterances
+    stages: StageSeconds
     p50_spread: Spread | None = None
     p95_spread: Spread | None = None
     p99_spread: Spread | None = None
@@ -172,24 +248,13 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemFacts:
-    """What a system says of itself once loaded."""
-
-    name: str
-    family: str
-    checkpoint: str
-    parameters: int
-    settings: dict[str, str] = field(default_factory=dict)
-    notice: str | None = None  # set for a demo stand-in: what its figures do not say
-
-
-@dataclass(frozen=True, slots=True)
 class SystemSummary:
-    """One system. `failure` says why it gave no samples at all.
+    """The results of one system; with a `failure`, which says why it has no samples, there are none.
 
-    scores: of clean speech, by profile. conditions: by condition, then by profile; empty references and conditions
-    without speech are in `hallucinated_words_per_minute` instead, by condition. loops: ids of utterances in which the
-    system repeated itself and the speaker did not.
+    scores: of clean speech, by profile. conditions: by condition, then by profile.
+    hallucinated_words_per_minute: by condition, of empty references and of conditions without speech.
+    slices, confusions: of clean speech under the first profile. loops: ids of utterances in which the hypothesis
+    repeats words that the reference does not repeat. segments: of long recordings, counted segment by segment.
     """
 
     facts: SystemFacts
@@ -204,22 +269,22 @@ class SystemSummary:
     slices: list[Slice] = field(default_factory=list)
     confusions: list[Confusion] = field(default_factory=list)
     loops: list[str] = field(default_factory=list)
-    segments: Scores | None = None  # of long recordings, counted segment by segment
+    segments: Scores | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """WER of `first` minus WER of `second` under the first profile, paired by utterance; below 0, `first` is better.
 
-    p_value: matched-pair sentence-segment test (Gillick & Cox 1989); adjusted_p: corrected for all comparisons that
-    the summary holds (Holm 1979). `different` is the verdict after the correction.
+    p_value: of the matched-pair sentence-segment test (Gillick & Cox 1989). adjusted_p: corrected for all comparisons
+    of the summary (Holm 1979). different: the verdict after the correction, which `sentence` says.
     """
 
     first: str
     second: str
     difference: Rate
     sentence: str
-    condition: str = "clean"
+    condition: str = CLEAN
     p_value: float | None = None
     adjusted_p: float | None = None
     different: bool | None = None
@@ -240,16 +305,24 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class CorpusFacts:
+    """The corpus as it was referred to, and its size.
+
+    resampling_unit: what the bootstrap draws: "speaker", "utterance" or, of long recordings, "segment".
+    """
+
     reference: str
     utterances: int
     hours: float
     speakers: int
-    resampling_unit: str  # what the bootstrap draws: "speaker", "utterance" or, of long recordings, "segment"
+    resampling_unit: str
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All of a run but its samples and timings."""
+    """The content of summary.json: all of a run but its samples and timings.
+
+    minimum_detectable_difference: in WER, between two systems, at 80 % power.
+    """
 
     created: str  # ISO 8601, UTC
     command: str
@@ -261,35 +334,6 @@ class Summary:
     notices: list[str]
     settings: dict[str, str]
     conditions: list[ConditionUsed] = field(default_factory=list)
-    minimum_detectable_difference: float | None = None  # in WER, between two systems, at 80 % power
+    minimum_detectable_difference: float | None = None
     changes: list[Change] = field(default_factory=list)
-    schema: int = SCHEMA
-
-
-@dataclass(frozen=True, slots=True)
-class SystemRun:
-    """What one system's process told of itself; seconds and bytes. `failure` says why it gave up as a whole."""
-
-    facts: SystemFacts
-    load_seconds: float = 0.0
-    first_call_seconds: float = 0.0
-    peak_memory_bytes: int | None = None
-    peak_device_memory_bytes: int | None = None
-    failure: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run: what was measured, under which settings, on which machine. `seed` is the bootstrap's too."""
-
-    created: str  # ISO 8601, UTC
-    command: str
-    machine: dict[str, str]
-    corpus: str  # as it was referred to
-    conditions: list[ConditionUsed]
-    profiles: list[str]  # names; the first one decides
-    seed: int
-    notices: list[str]
-    settings: dict[str, str]
-    systems: list[SystemRun]
     schema: int = SCHEMA

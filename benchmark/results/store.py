@@ -1,6 +1,10 @@
-"""Results on the disk: lines appended while a run goes on, read back when it is resumed, and the summary at its end."""
+"""Results on the disk: lines appended while a run goes on, read back when it is resumed, and the summary at its end.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+A folder holds run.json (what is measured), samples.jsonl, timings.jsonl and throughput.jsonl (a line a record), and,
+once the run has finished, summary.json.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,230 +15,235 @@ from benchmark.results.schema import SCHEMA, Run, Sample, Summary, SystemRun, Th
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, UsageError
 
-SAMPLES, TIMINGS, THROUGHPUT, RUN, SUMMARY = (
-    "samples.jsonl",
-    "timings.jsonl",
-    "throughput.jsonl",
-    "run.json",
-    "summary.json",
-)
-Line = TypeVar("Line")
-Whole = TypeVar("Whole", Run, Summary)
+RUN, SUMMARY = "run.json", "summary.json"
+SAMPLES, TIMINGS, THROUGHPUT = "samples.jsonl", "timings.jsonl", "throughput.jsonl"
+SAMPLES_OF_RANKS = "samples-*.jsonl"  # of the processes of `accelerate launch`, until they are merged
+PRINTED = "printed"  # folder of what systems wrote to stdout and stderr
+
+Record = TypeVar("Record", Sample, Timing, Throughput)
+Document = TypeVar("Document", Run, Summary)
+SampleKey = tuple[str, str, str]  # system, condition, id
 
 
-def line_of(record: Sample | Timing | Throughput) -> str:
+def json_line(record: Sample | Timing | Throughput) -> str:
+    """The record as one line of JSON, with its line break."""
     return msgspec.json.encode(record).decode() + "\n"
 
 
-def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    write_text_atomically(path, "".join(map(line_of, samples)))
-
-
 def read_samples(path: Path) -> Iterator[Sample]:
-    """Every sample of a samples.jsonl. Raises InputError naming the line that does not fit."""
-    return _lines(path, msgspec.json.Decoder(Sample), "a sample")
+    """Every sample of a samples.jsonl. Raises InputError naming the line that is none."""
+    return _read_lines(path, Sample)
 
 
 def read_timings(path: Path) -> Iterator[Timing]:
-    """Every timing of a timings.jsonl. Raises InputError naming the line that does not fit."""
-    return _lines(path, msgspec.json.Decoder(Timing), "a timing")
+    """Every timing of a timings.jsonl. Raises InputError naming the line that is none."""
+    return _read_lines(path, Timing)
 
 
 def read_throughput(path: Path) -> Iterator[Throughput]:
-    """Every round of a throughput.jsonl. Raises InputError naming the line that does not fit."""
-    return _lines(path, msgspec.json.Decoder(Throughput), "a throughput")
+    """Every round of a throughput.jsonl. Raises InputError naming the line that is none."""
+    return _read_lines(path, Throughput)
 
 
-def _lines(path: Path, decoder: "msgspec.json.Decoder[Line]", what: str) -> Iterator[Line]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise InputError(
-                    f"{path}:{number}: not {what} of schema {SCHEMA} ({error}); run the benchmark again"
-                ) from error
-
-
-def write_summary(path: Path, summary: Summary) -> None:
-    _write(path, summary)
-
-
-def read_summary(path: Path) -> Summary:
-    """The summary that `write_summary` wrote. Raises InputError when it is none, or of another schema."""
-    return _read(path, Summary, "a summary of a benchmark run")
-
-
-def write_run(path: Path, run: Run) -> None:
-    _write(path, run)
+def write_samples(path: Path, samples: Iterable[Sample]) -> None:
+    """Write a samples.jsonl, replacing one that is there."""
+    write_text_atomically(path, "".join(map(json_line, samples)))
 
 
 def read_run(path: Path) -> Run:
-    """What `write_run` wrote. Raises InputError when it is none, or of another schema."""
-    return _read(path, Run, "a benchmark run")
+    """The content of a run.json. Raises InputError where it is none, or of another schema."""
+    return _read_document(path, Run, "a benchmark run")
 
 
-def _write(path: Path, whole: Run | Summary) -> None:
-    write_text_atomically(path, msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n")
+def write_run(path: Path, run: Run) -> None:
+    """Write a run.json, replacing one that is there."""
+    _write_document(path, run)
 
 
-def _read(path: Path, kind: type[Whole], what: str) -> Whole:
-    content = path.read_bytes()
-    try:
-        schema = msgspec.json.decode(content).get("schema")
-        if schema != SCHEMA:
-            raise InputError(f"{path}: schema {schema}, expected {SCHEMA}; run the benchmark again")
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise InputError(f"{path} is not {what} ({error}); run the benchmark again") from error
+def read_summary(path: Path) -> Summary:
+    """The content of a summary.json. Raises InputError where it is none, or of another schema."""
+    return _read_document(path, Summary, "a summary of a benchmark run")
 
 
-PRINTED = "printed"  # folder of what systems wrote to their terminal
-Written = TypeVar("Written", Sample, Timing, Throughput)
-Key = tuple[str, str, str]  # system, condition, id
+def write_summary(path: Path, summary: Summary) -> None:
+    """Write a summary.json, replacing one that is there."""
+    _write_document(path, summary)
 
 
-def key_of(sample: Sample) -> Key:
-    return sample.system, sample.condition, sample.id
+class ResultsStore:
+    """The records of one run, in memory and, as they are added, in its folder.
 
-
-class Record:
-    """rank: of this process among several; None where it is the only one."""
+    rank: of this process among several, which write samples to files of their own; None where it is the only one.
+    """
 
     def __init__(self, folder: Path, rank: int | None = None) -> None:
         self.folder = folder
-        self._samples = folder / (SAMPLES if rank is None else f"samples-{rank}.jsonl")
-        self.samples: dict[Key, Sample] = {}
+        self.samples: dict[SampleKey, Sample] = {}
         self.timings: list[Timing] = []
         self.throughput: list[Throughput] = []
+        self._own_samples = folder / (SAMPLES if rank is None else SAMPLES_OF_RANKS.replace("*", str(rank)))
 
     def read(self) -> None:
-        """What an earlier start of the same run has left."""
-        self.samples = {key_of(sample): sample for sample in _read_lines(self.folder / SAMPLES, read_samples)}
-        self.timings = list(_read_lines(self.folder / TIMINGS, read_timings))
-        self.throughput = list(_read_lines(self.folder / THROUGHPUT, read_throughput))
+        """Take over the records that an earlier start of the same run has left; missing files have none."""
+        self.samples = {sample_key(sample): sample for sample in _read_if_there(self.folder / SAMPLES, Sample)}
+        self.timings = list(_read_if_there(self.folder / TIMINGS, Timing))
+        self.throughput = list(_read_if_there(self.folder / THROUGHPUT, Throughput))
 
     def add_sample(self, sample: Sample) -> None:
-        self.samples[key_of(sample)] = sample
-        _append(self._samples, sample)
+        """Append a sample; it replaces one of the same key in memory."""
+        self.samples[sample_key(sample)] = sample
+        _append(self._own_samples, sample)
 
     def add_timing(self, timing: Timing) -> None:
+        """Append a timing."""
         self.timings.append(timing)
         _append(self.folder / TIMINGS, timing)
 
     def add_throughput(self, throughput: Throughput) -> None:
+        """Append a round of throughput."""
         self.throughput.append(throughput)
         _append(self.folder / THROUGHPUT, throughput)
 
-    def gather(self) -> None:
-        """Put the samples of all processes into one file, and read it."""
-        apart = sorted(self.folder.glob("samples-*.jsonl"))
-        for path in apart:
-            for sample in _read_lines(path, read_samples):
-                self.samples.setdefault(key_of(sample), sample)
-        if apart:
+    def merge_ranks(self) -> None:
+        """Move the samples of all processes into samples.jsonl, the first of each key; they are then known here too."""
+        paths = sorted(self.folder.glob(SAMPLES_OF_RANKS))
+        for path in paths:
+            for sample in read_samples(path):
+                self.samples.setdefault(sample_key(sample), sample)
+        if paths:
             write_samples(self.folder / SAMPLES, self.samples.values())
-            for path in apart:
+            for path in paths:
                 path.unlink()
 
-    def finish(self, order: Mapping[Key, int]) -> list[Sample]:
-        """Write the samples in the order of system, condition and corpus, each once; gives them back."""
-        ordered = sorted(self.samples.values(), key=lambda sample: order.get(key_of(sample), len(order)))
+    def finish(self, order: Mapping[SampleKey, int]) -> list[Sample]:
+        """Write every sample once, sorted by `order`, and return them; a key that `order` lacks comes last."""
+        ordered = sorted(self.samples.values(), key=lambda sample: order.get(sample_key(sample), len(order)))
         write_samples(self.folder / SAMPLES, ordered)
         return ordered
 
 
-def begin(folder: Path, run: Run, *, overwrite: bool) -> Run:
-    """Make the folder ready for `run`, anew or to go on; gives the run as it is to be written.
+def sample_key(sample: Sample) -> SampleKey:
+    """What identifies a sample within a run."""
+    return sample.system, sample.condition, sample.id
 
-    Raises UsageError where the folder holds a finished run, another one, or lines of none.
+
+def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
+    """Make the folder ready for `run`, anew or to go on, and return the run as run.json has it now.
+
+    Raises UsageError where the folder holds a finished run, one of another configuration, or records of none.
     """
-    refuse_unusable(folder, overwrite=overwrite)
-    before = _earlier(folder) if not overwrite else None
+    check_output_folder(folder, overwrite=overwrite)
+    before = read_run(folder / RUN) if (folder / RUN).exists() and not overwrite else None
     if before is None:
-        clear(folder)
+        clear_results(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_run(folder / RUN, run)
         return run
-    differing = differences(before, run)
+    differing = differing_settings(before, run)
     if differing:
         raise UsageError(
             f"--output {folder} holds an unfinished run of another configuration: {'; '.join(differing)}; expected the "
             "same to go on: choose another --output, or --overwrite true"
         )
-    for name in (SAMPLES, TIMINGS, THROUGHPUT, *(path.name for path in folder.glob("samples-*.jsonl"))):
-        drop_torn_line(folder / name)
+    for path in (*(folder / name for name in (SAMPLES, TIMINGS, THROUGHPUT)), *folder.glob(SAMPLES_OF_RANKS)):
+        drop_torn_line(path)
     notices = list(dict.fromkeys([*before.notices, *run.notices]))
     if before.machine != run.machine:
         changed = sorted(key for key in before.machine | run.machine if before.machine.get(key) != run.machine.get(key))
         notices.append(f"the run went on on another machine ({', '.join(changed)}): its times are of both.")
-    told = {one.facts.name: one for one in before.systems}
-    went_on = replace(before, notices=notices, systems=[told.get(one.facts.name, one) for one in run.systems])
-    write_run(folder / RUN, went_on)
-    return went_on
+    known = {one.facts.name: one for one in before.systems}
+    resumed = replace(before, notices=notices, systems=[known.get(one.facts.name, one) for one in run.systems])
+    write_run(folder / RUN, resumed)
+    return resumed
 
 
-def refuse_unusable(folder: Path, *, overwrite: bool) -> None:
-    """Raises UsageError where no run can be written to the folder: said before anything slow."""
+def check_output_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raises UsageError where no run can be written to the folder; quick, so that it comes before anything slow."""
     if folder.is_file():
         raise UsageError(f"--output {folder} is a file; expected a folder: choose another name")
     finished = (folder / SUMMARY).exists()
-    strange = (folder / SAMPLES).exists() and not (folder / RUN).exists()
-    if (finished or strange) and not overwrite:
+    without_run = (folder / SAMPLES).exists() and not (folder / RUN).exists()
+    if (finished or without_run) and not overwrite:
         raise UsageError(
             f"--output {folder} holds results; expected a new folder, or an unfinished run to go on with: choose "
             "another, or --overwrite true"
         )
 
 
-def differences(before: Run, now: Run) -> list[str]:
-    """What two runs were told differently, by flag.
+def differing_settings(before: Run, now: Run) -> list[str]:
+    """One phrase for each setting that two runs do not share, by flag.
 
-    Settings of a run are its flags, but for those named with a space, which are not anyone's to choose.
+    Settings are named after flags; those with a blank in their name are derived, as the corpus's fingerprint.
     """
     found = []
     for name in before.settings | now.settings:
         was, is_now = before.settings.get(name, "none"), now.settings.get(name, "none")
         if was != is_now:
             found.append(f"--{name} was {was}, is now {is_now}" if " " not in name else f"its {name} has changed")
-    was_systems, systems = ([one.facts.name for one in run.systems] for run in (before, now))
-    if was_systems != systems and before.settings.get("models") == now.settings.get("models"):
-        found.append(f"--models stood for {', '.join(was_systems)}, and stands for {', '.join(systems)} now")
+    systems_before, systems = ([one.facts.name for one in run.systems] for run in (before, now))
+    if systems_before != systems and before.settings.get("models") == now.settings.get("models"):
+        found.append(f"--models stood for {', '.join(systems_before)}, and stands for {', '.join(systems)} now")
     return found
 
 
-def with_system(run: Run, told: SystemRun) -> Run:
-    """The run with what a system has told of itself so far."""
-    return replace(run, systems=[told if one.facts.name == told.facts.name else one for one in run.systems])
+def with_system(run: Run, system: SystemRun) -> Run:
+    """The run with a system's entry replaced by `system`, matched by name."""
+    return replace(run, systems=[system if one.facts.name == system.facts.name else one for one in run.systems])
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut off what stands after the last line break: a line that a killed process did not finish."""
+    """Cut off what follows the last line break: a line that a killed process did not finish."""
     if not path.exists():
         return
     content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    complete = content.rfind(b"\n") + 1
+    if complete < len(content):
         with path.open("r+b") as file:
-            file.truncate(whole)
+            file.truncate(complete)
 
 
-def clear(folder: Path) -> None:
-    """Remove the lines of an earlier run, and what was made from them."""
-    for path in [*folder.glob("samples-*.jsonl"), *folder.glob(f"{PRINTED}/*.txt")]:
+def clear_results(folder: Path) -> None:
+    """Remove the records and the summary of an earlier run from the folder, and what its systems printed."""
+    for path in [*folder.glob(SAMPLES_OF_RANKS), *folder.glob(f"{PRINTED}/*.txt")]:
         path.unlink()
     for name in (SUMMARY, RUN, SAMPLES, TIMINGS, THROUGHPUT):
         (folder / name).unlink(missing_ok=True)
 
 
-def _earlier(folder: Path) -> Run | None:
-    return read_run(folder / RUN) if (folder / RUN).exists() else None
+def _read_lines(path: Path, kind: type[Record]) -> Iterator[Record]:
+    decoder = msgspec.json.Decoder(kind)
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise InputError(
+                    f"{path}:{number}: not a {kind.__name__.lower()} of schema {SCHEMA} ({error}); expected a line "
+                    "that this version wrote: run the benchmark again"
+                ) from error
 
 
-def _read_lines(path: Path, read: Callable[[Path], Iterator[Written]]) -> Iterable[Written]:
-    return read(path) if path.exists() else ()
+def _read_if_there(path: Path, kind: type[Record]) -> Iterable[Record]:
+    return _read_lines(path, kind) if path.exists() else ()
 
 
 def _append(path: Path, record: Sample | Timing | Throughput) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write(line_of(record))
+        file.write(json_line(record))
+
+
+def _read_document(path: Path, kind: type[Document], description: str) -> Document:
+    content = path.read_bytes()
+    try:
+        schema = msgspec.json.decode(content).get("schema")
+        if schema != SCHEMA:
+            raise InputError(f"{path}: schema {schema}; expected {SCHEMA}: run the benchmark again")
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not {description} ({error}); expected a file that benchmark/run.py wrote: run it again"
+        ) from error
+
+
+def _write_document(path: Path, document: Run | Summary) -> None:
+    write_text_atomically(path, msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")

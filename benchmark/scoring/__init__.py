@@ -1,23 +1,24 @@
-"""From raw samples and timings to what a benchmark says: no model, no audio.
+"""From raw samples and timings to a summary, without any model or audio.
 
-`summarise` makes the whole summary, `changes` holds it beside an earlier one; `python -m benchmark.scoring RESULTS`
-scores a folder again. docs/statistics.md says which methods are behind the figures.
+`summarise` makes the whole summary, `changes` compares it with an earlier one; `python -m benchmark.scoring RESULTS`
+scores a folder again. docs/statistics.md describes the methods.
 """
 
-from benchmark.scoring.comparisons import Heard, decided, pairs
-from benchmark.scoring.counts import Counted, Normaliser, count, scores_of
+from benchmark.scoring.comparisons import ScoredCondition, compare_pairs, correct
+from benchmark.scoring.counts import Normaliser, UtteranceCounts, count_errors, scores_of
 from benchmark.scoring.regression import changes, paired_changes
-from benchmark.scoring.summary import summarise
+from benchmark.scoring.summary import signature, summarise
 
 __all__ = [
-    "Counted",
-    "Heard",
     "Normaliser",
+    "ScoredCondition",
+    "UtteranceCounts",
     "changes",
-    "count",
-    "decided",
+    "compare_pairs",
+    "correct",
+    "count_errors",
     "paired_changes",
-    "pairs",
     "scores_of",
+    "signature",
     "summarise",
 ]

@@ -1,7 +1,7 @@
-"""Command: `python -m benchmark.scoring RESULTS` scores a finished run again, without any model.
+"""`python -m benchmark.scoring RESULTS`: score a finished run again, without any model.
 
-Reads run.json, samples.jsonl, timings.jsonl and throughput.jsonl; writes run.json (where profiles or seed are other
-ones), summary.json and the reports.
+Reads run.json, samples.jsonl, timings.jsonl and throughput.jsonl; writes summary.json and the reports, and run.json
+where profiles or seed have changed.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,23 @@ DESCRIPTION = "Score a benchmark's samples again: other text profiles, another s
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """What is scored, and how."""
+    """Options of `python -m benchmark.scoring`."""
 
     results: Path
-    """Folder that benchmark/run.py wrote."""
+    """Folder that benchmark/run.py wrote"""
 
     profiles: str | None = None
-    """Text profiles, separated by commas, the first one decides (default: those of the run)."""
+    """Text profiles separated by commas, the first of which decides verdicts (default: those of the run)"""
 
     seed: int | None = None
-    """Of the bootstrap (default: the run's)."""
+    """Seed of the bootstrap (default: that of the run)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, score, write. Raises InputError for a folder that cannot be scored."""
+    """Score the folder that the arguments name, and write the results into it.
+
+    arguments: of the command line, by default this process's. Raises InputError for a folder that cannot be scored.
+    """
     config = parse_command(
         ScoringConfig,
         program="python -m benchmark.scoring",
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{folder / name} is missing; expected a folder that benchmark/run.py wrote, of schema 2 or later: "
                 "name one, or run the benchmark again"
             )
-    earlier = run = read_run(folder / RUN)
+    before = run = read_run(folder / RUN)
     if config.profiles is not None:
         names = [name.strip() for name in config.profiles.split(",") if name.strip()]
         if not names:
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []
     throughputs = list(read_throughput(folder / THROUGHPUT)) if (folder / THROUGHPUT).is_file() else []
     summary = summarise(run, samples, timings, throughputs)
-    if run != earlier:
+    if run != before:
         write_run(folder / RUN, run)
     write_summary(folder / SUMMARY, summary)
     known = {system.facts.name for system in summary.systems}

@@ -1,28 +1,32 @@
-"""Where the errors are: WER by speaker, duration and other properties, confused words, repetition loops, words in silence."""
+"""Where the errors are: WER by speaker, duration and other properties, confused words, loops, words in silence."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from benchmark.results import Confusion, Sample, Slice
-from benchmark.scoring.counts import Column, Counted
+from benchmark.scoring.counts import Column, UtteranceCounts
 from finetune.metrics import rate, resample
 
-MOST_SPEAKERS = 50  # slices by speaker: those with most words
+MAX_SPEAKERS = 50  # with a slice of their own: those with most words
 DURATION_BOUNDS = (5.0, 10.0, 20.0, 30.0)  # seconds
 DURATIONS = ("0-5 s", "5-10 s", "10-20 s", "20-30 s", "over 30 s")
+MAX_CONFUSIONS = 50  # of each kind: substituted, deleted, inserted
+LOOP_WORDS = 4  # longest n-gram that counts as a loop
+LOOP_TIMES = 4  # in a row
 
 
-def slices(samples: Sequence[Sample], counted: Counted, seed: int) -> list[Slice]:
+def slices(samples: Sequence[Sample], counts: UtteranceCounts, seed: int) -> list[Slice]:
     """WER by domain, speaker, sex, language, duration and speaking rate.
 
-    A property that has fewer than two values is left out, and so are samples without it. Each slice draws its own
-    speakers where it has enough of them, its utterances elsewhere (so always where it is one speaker).
+    A property with fewer than two values has no slices, and a sample without a value is in none. Each slice draws its
+    own speakers where it has enough of them, its utterances elsewhere, so always where it is one speaker.
     """
     found = []
-    for by, values, order in _properties(samples, counted):
+    for by, values, order in _properties(samples, counts):
         rows: dict[str, list[int]] = {}
         for row, value in enumerate(values):
             if value is not None:
@@ -30,54 +34,16 @@ def slices(samples: Sequence[Sample], counted: Counted, seed: int) -> list[Slice
         if len(rows) < 2:
             continue
         if by == "speaker":
-            words = {value: int(counted.words[chosen].sum()) for value, chosen in rows.items()}
-            order = sorted(rows, key=lambda value: (-words[value], value))[:MOST_SPEAKERS]
+            words = {value: int(counts.reference_words[chosen].sum()) for value, chosen in rows.items()}
+            order = sorted(rows, key=lambda value: (-words[value], value))[:MAX_SPEAKERS]
         for value in order if order is not None else sorted(rows):
             if value in rows:
-                found.append(_slice(by, value, samples, counted, rows[value], seed))
+                found.append(_slice(by, value, samples, counts, rows[value], seed))
     return found
 
 
-def _slice(by: str, value: str, samples: Sequence[Sample], counted: Counted, rows: Sequence[int], seed: int) -> Slice:
-    own = counted.of(rows)
-    drawn = resample([samples[row].speaker for row in rows], seed=seed)
-    wer = rate(own.errors.tolist(), own.words.tolist(), drawn)
-    return Slice(by, value, len(rows), int(own.words.sum()), wer)
-
-
-def _properties(
-    samples: Sequence[Sample], counted: Counted
-) -> Iterator[tuple[str, Sequence[str | None], Sequence[str] | None]]:
-    """Name, value of each sample, and the values' order where it is not the alphabet's."""
-    yield "domain", [sample.domain for sample in samples], None
-    yield "speaker", [sample.speaker for sample in samples], None
-    yield "sex", [sample.sex for sample in samples], None
-    yield "language", [sample.language for sample in samples], None
-    seconds = np.array([sample.audio_seconds for sample in samples])
-    bins = np.searchsorted(DURATION_BOUNDS, seconds, side="right")
-    yield "duration", [DURATIONS[index] for index in bins], DURATIONS
-    yield "speaking rate", *_speaking_rates(seconds, counted.words)
-
-
-def _speaking_rates(seconds: "np.typing.NDArray[np.float64]", words: Column) -> tuple[list[str | None], list[str]]:
-    """Terciles of words a second, named by their bounds; utterances without words or length are in none."""
-    spoken = (words > 0) & (seconds > 0)
-    if not spoken.any():
-        return [None] * len(words), []
-    rates = words / np.where(spoken, seconds, 1.0)
-    low, high = np.quantile(rates[spoken], [1 / 3, 2 / 3])
-    names = [f"under {low:.2f} words/s", f"{low:.2f}-{high:.2f} words/s", f"over {high:.2f} words/s"]
-    thirds = np.searchsorted([low, high], rates, side="right")
-    return [names[third] if said else None for third, said in zip(thirds, spoken, strict=True)], names
-
-
-MOST_CONFUSED = 50  # of each kind: substituted, deleted, inserted
-LOOP_WORDS = 4  # longest n-gram that is looked for
-LOOP_TIMES = 4  # in a row
-
-
 def confusions(pairs: Iterable[tuple[str, str]]) -> list[Confusion]:
-    """The most frequent substitutions, deletions and insertions, up to 50 of each, most frequent first.
+    """The most frequent substitutions, deletions and insertions, up to MAX_CONFUSIONS of each, most frequent first.
 
     pairs: normalised reference and hypothesis of each utterance.
     """
@@ -87,38 +53,81 @@ def confusions(pairs: Iterable[tuple[str, str]]) -> list[Confusion]:
         if reference == hypothesis:
             continue
         for edit in Levenshtein.editops(reference, hypothesis):
-            said = "" if edit.tag == "insert" else reference[edit.src_pos]
-            counts[said, "" if edit.tag == "delete" else hypothesis[edit.dest_pos]] += 1
+            replaced = "" if edit.tag == "insert" else reference[edit.src_pos]
+            counts[replaced, "" if edit.tag == "delete" else hypothesis[edit.dest_pos]] += 1
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     found: list[Confusion] = []
-    left = Counter(dict.fromkeys(("substituted", "deleted", "inserted"), MOST_CONFUSED))
-    for (said, heard), times in ordered:
-        kind = "inserted" if not said else "deleted" if not heard else "substituted"
+    left = Counter(dict.fromkeys(("substituted", "deleted", "inserted"), MAX_CONFUSIONS))
+    for (replaced, recognised), times in ordered:
+        kind = "inserted" if not replaced else "deleted" if not recognised else "substituted"
         if left[kind]:
             left[kind] -= 1
-            found.append(Confusion(said, heard, times))
+            found.append(Confusion(replaced, recognised, times))
     return found
 
 
-def loops(reference: str, hypothesis: str) -> bool:
-    """Whether one to four words come four times in a row, or more, in the hypothesis and not in the reference.
+def has_loop(reference: str, hypothesis: str) -> bool:
+    """Whether one to four words stand four times in a row, or more, in the hypothesis and not in the reference.
 
     Raunak et al. 2021 ("The curious case of hallucinations in neural machine translation") call repeated n-grams that
-    the source does not have oscillatory hallucinations; that they follow each other, and how often, is ours.
+    the source does not have oscillatory hallucinations; that they follow each other, and how often, is chosen here.
 
-    >>> loops("thank you", "thank you thank you thank you thank you")
+    >>> has_loop("thank you", "thank you thank you thank you thank you")
     True
-    >>> loops("no no no no", "no no no no no")
+    >>> has_loop("no no no no", "no no no no no")
     False
     """
-    heard = hypothesis.split()
-    if len(heard) < LOOP_TIMES:
+    words = hypothesis.split()
+    if len(words) < LOOP_TIMES:
         return False
-    return bool(_repeated(heard) - _repeated(reference.split()))
+    return bool(_repeated(words) - _repeated(reference.split()))
+
+
+def words_per_minute(n_words: int, seconds: float) -> float:
+    """Words a minute; 0 of no audio."""
+    return 60.0 * n_words / seconds if seconds else 0.0
+
+
+def _slice(
+    by: str, value: str, samples: Sequence[Sample], counts: UtteranceCounts, rows: Sequence[int], seed: int
+) -> Slice:
+    own = counts.select(rows)
+    resampling = resample([samples[row].speaker for row in rows], seed=seed)
+    wer = rate(own.errors.tolist(), own.reference_words.tolist(), resampling)
+    return Slice(by, value, len(rows), int(own.reference_words.sum()), wer)
+
+
+def _properties(
+    samples: Sequence[Sample], counts: UtteranceCounts
+) -> Iterator[tuple[str, Sequence[str | None], Sequence[str] | None]]:
+    """Name, value of each sample, and the order of values where it is not the alphabet's."""
+    yield "domain", [sample.domain for sample in samples], None
+    yield "speaker", [sample.speaker for sample in samples], None
+    yield "sex", [sample.sex for sample in samples], None
+    yield "language", [sample.language for sample in samples], None
+    seconds = np.array([sample.audio_seconds for sample in samples])
+    bins = np.searchsorted(DURATION_BOUNDS, seconds, side="right")
+    yield "duration", [DURATIONS[index] for index in bins], DURATIONS
+    yield "speaking rate", *_speaking_rates(seconds, counts.reference_words)
+
+
+def _speaking_rates(seconds: NDArray[np.float64], words: Column) -> tuple[list[str | None], list[str]]:
+    """The tercile of words a second of each utterance, named by its bounds, and the terciles in order.
+
+    Utterances without words or length are in none.
+    """
+    spoken = (words > 0) & (seconds > 0)
+    if not spoken.any():
+        return [None] * len(words), []
+    rates = words / np.where(spoken, seconds, 1.0)
+    low, high = np.quantile(rates[spoken], [1 / 3, 2 / 3])
+    names = [f"under {low:.2f} words/s", f"{low:.2f}-{high:.2f} words/s", f"over {high:.2f} words/s"]
+    thirds = np.searchsorted([low, high], rates, side="right")
+    return [names[third] if has_words else None for third, has_words in zip(thirds, spoken, strict=True)], names
 
 
 def _repeated(words: list[str]) -> set[tuple[str, ...]]:
-    """Every n-gram that follows itself often enough; one that starts at each of its words counts as one."""
+    """Every n-gram that follows itself often enough; its rotations, which then do so as well, count as one."""
     found = set()
     for n_words in range(1, LOOP_WORDS + 1):
         same = 0  # how many words in a row equal the word n_words before
@@ -128,7 +137,3 @@ def _repeated(words: list[str]) -> set[tuple[str, ...]]:
                 gram = words[index - n_words + 1 : index + 1]
                 found.add(min(tuple(gram[turn:] + gram[:turn]) for turn in range(n_words)))
     return found
-
-
-def words_per_minute(heard: int, seconds: float) -> float:
-    return 60.0 * heard / seconds if seconds else 0.0

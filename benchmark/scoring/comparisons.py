@@ -1,14 +1,15 @@
-"""Every pair of systems on the same utterances: interval, matched-pair test, correction, and what to say of it.
+"""Every pair of systems on the same utterances: interval of the difference, matched-pair test, and its correction.
 
-The correction is over all comparisons of a summary: pairs times conditions.
+The correction is over all comparisons of a summary: pairs of systems times conditions. Source: Gillick & Cox 1989
+(test), Holm 1979 (correction); docs/statistics.md.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from benchmark.results import Comparison, Sample
-from benchmark.scoring.counts import Counted
+from benchmark.results import CLEAN, Comparison, Sample
+from benchmark.scoring.counts import UtteranceCounts
 from finetune.metrics import (
     LEVEL,
     Rate,
@@ -22,39 +23,36 @@ from finetune.metrics import (
     verdict,
 )
 
-CLEAN = "clean"
-
 
 @dataclass(frozen=True)
-class Heard:
-    """One system under one condition: its samples, and their counts under the first profile in the same order."""
+class ScoredCondition:
+    """The samples of one system under one condition, and their counts under the first profile, in the same order."""
 
     samples: Sequence[Sample]
-    counted: Counted
+    counts: UtteranceCounts
 
 
-def pairs(heard: Mapping[str, Heard], condition: str, seed: int) -> list[Comparison]:
-    """Every pair of systems under one condition, over the utterances that both have; not corrected yet."""
+def compare_pairs(systems: Mapping[str, ScoredCondition], condition: str, seed: int) -> list[Comparison]:
+    """A comparison of every pair of systems, by name, over the utterances that both have; not corrected yet."""
     found = []
-    for first, second in combinations(heard, 2):
-        both = _paired(heard[first], heard[second])
-        if both is not None:
-            one, two, speakers = both
-            drawn = resample(speakers, seed=seed, draws=1)
-            found.append(replace(_compared(first, second, one, two, drawn), condition=condition))
+    for first, second in combinations(systems, 2):
+        paired = _paired(systems[first], systems[second], seed)
+        if paired is not None:
+            p_value = matched_pairs(paired.first.errors.tolist(), paired.second.errors.tolist(), paired.resampling)
+            found.append(Comparison(first, second, paired.difference, "", condition, p_value))
     return found
 
 
-def decided(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The same with corrected p-values, verdicts and sentences that agree with them.
+def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of a summary with corrected p-values, verdicts, and sentences that say them.
 
-    Systems are different where the corrected test says so and the interval has no zero in it.
+    Two systems are different where the corrected test says so and the interval of the difference does not hold 0.
     """
     corrected = holm([1.0 if one.p_value is None else one.p_value for one in comparisons])
     found = []
     for one, adjusted in zip(comparisons, corrected, strict=True):
-        clear = one.difference.low > 0 or one.difference.high < 0
-        different = clear and adjusted < 1.0 - LEVEL
+        without_zero = one.difference.low > 0 or one.difference.high < 0
+        different = without_zero and adjusted < 1.0 - LEVEL
         sentence = verdict(one.first, one.second, one.difference, different)
         if one.condition != CLEAN:
             sentence = f"{one.condition}: {sentence}"
@@ -62,49 +60,54 @@ def decided(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return found
 
 
-def minimum_detectable(heard: Mapping[str, Heard], seed: int) -> float | None:
-    """Difference in WER that this test set shows at 80 % power, for the pair of systems that needs most.
+def minimum_detectable_difference(systems: Mapping[str, ScoredCondition], seed: int) -> float | None:
+    """The difference in WER that this test set shows at 80 % power, for the pair of systems that needs most.
 
-    One system alone: as if a second one were as uncertain and made its errors elsewhere (its own standard error times
-    the square root of two), which is more than a pair usually needs.
+    One system alone counts as if a second one were as uncertain and made its errors elsewhere: its own standard error
+    times the square root of two, which is more than a pair usually needs. None without any system.
     """
-    needed = []
-    for first, second in combinations(heard, 2):
-        both = _paired(heard[first], heard[second])
-        if both is not None:
-            one, two, speakers = both
-            drawn = resample(speakers, seed=seed, draws=1)
-            error = standard_error(one.errors.tolist(), two.errors.tolist(), one.words.tolist(), drawn)
-            needed.append(detectable(error, drawn.n_groups))
-    if len(heard) == 1:
-        [only] = heard.values()
-        drawn = resample([sample.speaker for sample in only.samples], seed=seed, draws=1)
-        errors = only.counted.errors.tolist()
-        error = standard_error(errors, [0] * len(errors), only.counted.words.tolist(), drawn)
-        needed.append(detectable(2.0**0.5 * error, drawn.n_groups))
-    return max(needed, default=None)
+    found = []
+    for first, second in combinations(systems, 2):
+        paired = _paired(systems[first], systems[second], seed)
+        if paired is not None:
+            first_errors, second_errors = paired.first.errors.tolist(), paired.second.errors.tolist()
+            words = paired.first.reference_words.tolist()
+            error = standard_error(first_errors, second_errors, words, paired.resampling)
+            found.append(detectable(error, paired.resampling.n_groups))
+    if len(systems) == 1:
+        [only] = systems.values()
+        resampling = resample([sample.speaker for sample in only.samples], seed=seed, draws=1)
+        errors = only.counts.errors.tolist()
+        error = standard_error(errors, [0] * len(errors), only.counts.reference_words.tolist(), resampling)
+        found.append(detectable(2.0**0.5 * error, resampling.n_groups))
+    return max(found, default=None)
 
 
-def paired_difference(first: Heard, second: Heard, seed: int) -> Rate | None:
-    """First WER minus second over the utterances that both have; None where they share none."""
-    both = _paired(first, second)
-    if both is None:
-        return None
-    one, two, speakers = both
-    drawn = resample(speakers, seed=seed, draws=1)
-    return difference(one.errors.tolist(), two.errors.tolist(), one.words.tolist(), drawn)
+def paired_difference(first: ScoredCondition, second: ScoredCondition, seed: int) -> Rate | None:
+    """WER of the first minus WER of the second over the utterances that both have; None where they share none."""
+    paired = _paired(first, second, seed)
+    return None if paired is None else paired.difference
 
 
-def _paired(first: Heard, second: Heard) -> tuple[Counted, Counted, list[str | None]] | None:
-    """Counts of both over the utterances that both have, and who spoke; the same reference words in both."""
+@dataclass(frozen=True)
+class _Paired:
+    """Counts of two systems over the utterances that both have; the reference words are the same in both."""
+
+    first: UtteranceCounts
+    second: UtteranceCounts
+    resampling: Resampling
+
+    @property
+    def difference(self) -> Rate:
+        words = self.first.reference_words.tolist()
+        return difference(self.first.errors.tolist(), self.second.errors.tolist(), words, self.resampling)
+
+
+def _paired(first: ScoredCondition, second: ScoredCondition, seed: int) -> _Paired | None:
     rows = {sample.id: row for row, sample in enumerate(second.samples)}
     shared = [(row, rows[sample.id]) for row, sample in enumerate(first.samples) if sample.id in rows]
     if not shared:
         return None
-    one, two = (list(column) for column in zip(*shared, strict=True))
-    return first.counted.of(one), second.counted.of(two), [first.samples[row].speaker for row in one]
-
-
-def _compared(first: str, second: str, one: Counted, two: Counted, drawn: Resampling) -> Comparison:
-    paired = difference(one.errors.tolist(), two.errors.tolist(), one.words.tolist(), drawn)
-    return Comparison(first, second, paired, "", p_value=matched_pairs(one.errors.tolist(), two.errors.tolist(), drawn))
+    of_first, of_second = (list(column) for column in zip(*shared, strict=True))
+    resampling = resample([first.samples[row].speaker for row in of_first], seed=seed, draws=1)
+    return _Paired(first.counts.select(of_first), second.counts.select(of_second), resampling)

@@ -1,7 +1,7 @@
-"""Edit counts of every utterance of one system under one condition and one text profile, as arrays.
+"""Edit counts of each utterance of one system under one condition and one text profile, as arrays.
 
-A failed utterance has an empty hypothesis, so all its words count as deleted. An empty reference has no words; what was
-heard there counts as insertions.
+A failed utterance has an empty hypothesis, so all its words count as deleted. An empty reference has no words; the
+words of its hypothesis count as insertions.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,84 +19,91 @@ Column = NDArray[np.int64]
 
 
 class Normaliser:
-    """A text profile that remembers references, which every system and condition has again."""
+    """A text profile that caches references, which come again for every system and condition."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self._references: dict[str, str] = {}
 
     def pair(self, sample: Sample) -> tuple[str, str]:
-        """Normalised reference and hypothesis."""
-        known = self._references.get(sample.reference)
-        if known is None:
-            known = self._references[sample.reference] = self.profile(sample.reference)
-        return known, self.hypothesis(sample)
+        """The sample's reference and hypothesis, normalised."""
+        reference = self._references.get(sample.reference)
+        if reference is None:
+            reference = self._references[sample.reference] = self.profile(sample.reference)
+        return reference, self.hypothesis(sample)
 
     def hypothesis(self, sample: Sample) -> str:
-        """One that is a reference letter by letter is not normalised again: whisper-english takes 0.2 ms for a text."""
-        known = self._references.get(sample.hypothesis)
-        return self.profile(sample.hypothesis) if known is None else known
+        """The sample's hypothesis, normalised; taken from the cache where it equals a raw reference letter by letter,
+        since whisper-english takes 0.2 ms for a text.
+        """
+        cached = self._references.get(sample.hypothesis)
+        return self.profile(sample.hypothesis) if cached is None else cached
 
 
 @dataclass(frozen=True)
-class Counted:
-    """Counts in the order of the samples they were made of, each column [utterances]."""
+class UtteranceCounts:
+    """Counts of utterances, each column [utterances], in the order of the samples they were made of.
+
+    characters: of the reference.
+    """
 
     hits: Column
     substitutions: Column
     deletions: Column
     insertions: Column
     character_errors: Column
-    characters: Column  # of the reference
+    characters: Column
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[tuple[int, ...]]) -> "UtteranceCounts":
+        """From a row of the six counts for each utterance, in the order of the fields."""
+        return cls(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
 
     @property
     def errors(self) -> Column:
+        """Substitutions, deletions and insertions of each utterance."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
-    def words(self) -> Column:
-        """Of the reference."""
+    def reference_words(self) -> Column:
+        """Words of each reference."""
         return self.hits + self.substitutions + self.deletions
 
     @property
-    def heard(self) -> Column:
-        """Words of the hypothesis."""
+    def hypothesis_words(self) -> Column:
+        """Words of each hypothesis."""
         return self.hits + self.substitutions + self.insertions
 
-    def of(self, rows: Sequence[int] | Column) -> "Counted":
-        """Some of the utterances, in the order of `rows`."""
+    def select(self, rows: Sequence[int] | Column) -> "UtteranceCounts":
+        """The counts of some utterances, in the order of `rows`, their indices."""
         index = np.asarray(rows, dtype=np.int64)
-        return Counted(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+        return UtteranceCounts(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
-def count(pairs: Iterable[tuple[str, str]]) -> Counted:
-    """Align every hypothesis with its reference, by words and by characters; both normalised."""
-    rows = [_row(*pair) for pair in pairs]
-    return Counted(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
+def count_errors(pairs: Iterable[tuple[str, str]]) -> UtteranceCounts:
+    """Counts of each pair of a reference and a hypothesis, both normalised, aligned by words and by characters."""
+    rows = []
+    for reference, hypothesis in pairs:
+        words = word_errors(reference, hypothesis)
+        edits = (words.hits, words.substitutions, words.deletions, words.insertions)
+        rows.append((*edits, *character_distance(reference, hypothesis)))
+    return UtteranceCounts.from_rows(rows)
 
 
-def _row(reference: str, hypothesis: str) -> tuple[int, ...]:
-    words = word_errors(reference, hypothesis)
-    return (
-        words.hits,
-        words.substitutions,
-        words.deletions,
-        words.insertions,
-        *character_distance(reference, hypothesis),
+def scores_of(counts: UtteranceCounts, resampling: Resampling) -> Scores:
+    """All rates of one set of utterances with their intervals; the resampling draws them in the same order."""
+    mer = rate(counts.errors.tolist(), (counts.errors + counts.hits).tolist(), resampling)
+    hits, words, hypothesis_words = (
+        column.tolist() for column in (counts.hits, counts.reference_words, counts.hypothesis_words)
     )
-
-
-def scores_of(counted: Counted, resampling: Resampling) -> Scores:
-    """All rates of one set of utterances, in the order of the resampling."""
-    mer = rate(counted.errors.tolist(), (counted.errors + counted.hits).tolist(), resampling)
     return Scores(
-        wer=rate(counted.errors.tolist(), counted.words.tolist(), resampling),
-        cer=rate(counted.character_errors.tolist(), counted.characters.tolist(), resampling),
-        words=int(counted.words.sum()),
-        hits=int(counted.hits.sum()),
-        substitutions=int(counted.substitutions.sum()),
-        deletions=int(counted.deletions.sum()),
-        insertions=int(counted.insertions.sum()),
+        wer=rate(counts.errors.tolist(), words, resampling),
+        cer=rate(counts.character_errors.tolist(), counts.characters.tolist(), resampling),
+        words=sum(words),
+        hits=sum(hits),
+        substitutions=int(counts.substitutions.sum()),
+        deletions=int(counts.deletions.sum()),
+        insertions=int(counts.insertions.sum()),
         mer=Rate(mer.value, mer.low, min(mer.high, 1.0)),
-        wil=information_lost(counted.hits.tolist(), counted.words.tolist(), counted.heard.tolist(), resampling),
+        wil=information_lost(hits, words, hypothesis_words, resampling),
     )

@@ -1,109 +1,120 @@
-"""A result beside an earlier one: which figures changed, and whether chance explains it.
+"""A result beside an earlier one, its baseline: which figures changed, and whether chance explains it.
 
-Systems are matched by name. WER needs the same test set (as many reference words under the same profile, same version);
-where both runs' samples are at hand, `paired_changes` sees smaller changes than two intervals can.
+Systems are matched by name. WER needs the same test set (as many reference words under the same profile and version);
+where the samples of both runs are available, `paired_changes` detects smaller changes than two intervals can.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-from benchmark.results import Change, Sample, Scores, Speed, Spread, Summary, SystemSummary
-from benchmark.scoring.comparisons import CLEAN, Heard, paired_difference
-from benchmark.scoring.counts import Normaliser, count
+from benchmark.results import CLEAN, Change, ProfileUsed, Sample, Scores, Speed, Spread, Summary, SystemSummary
+from benchmark.scoring.comparisons import ScoredCondition, paired_difference
+from benchmark.scoring.counts import Normaliser, count_errors
 from finetune.metrics import Rate
 from preprocessing.text import profile
 
-LEAST_SPEED_CHANGE = 0.05  # less may be the machine's mood, whatever the rounds say
-LEAST_MEMORY_CHANGE = 0.10
+MINIMUM_SPEED_CHANGE = 0.05  # a smaller one may be the machine's, whatever the rounds say
+MINIMUM_MEMORY_CHANGE = 0.10
+
+Kind = Literal["better", "worse", "same"]
+SystemCondition = tuple[str, str]
 
 
-def changes(before: Summary, now: Summary, *, paired: Mapping[tuple[str, str], Rate] | None = None) -> list[Change]:
-    """Every figure that both summaries have, for every system that both have.
+def changes(baseline: Summary, now: Summary, *, paired: Mapping[SystemCondition, Rate] | None = None) -> list[Change]:
+    """A change for every figure that both summaries have, of every system that both have.
 
-    paired: now minus before by system and condition, from `paired_changes`; where it is missing, the interval of a
-    difference of two independent rates is made of both rates' intervals (Zou & Donner 2008).
+    paired: WER now minus WER before by system and condition, from `paired_changes`; where it is missing, the interval
+    of the difference of two independent rates is made of the intervals of both (Zou & Donner 2008).
     `kind` is "same" wherever a change is not significant: WER where the 95 % interval of the difference holds 0, speed
     where rounds overlap or it is within 5 %, memory within 10 %.
     """
-    earlier = {one.facts.name: one for one in before.systems if one.failure is None}
-    same_profile = bool(before.profiles and now.profiles) and before.profiles[0] == now.profiles[0]
+    before = {system.facts.name: system for system in baseline.systems if system.failure is None}
+    same_profile = bool(baseline.profiles and now.profiles) and _rules(baseline.profiles[0]) == _rules(now.profiles[0])
     found: list[Change] = []
-    for one in now.systems:
-        old = earlier.get(one.facts.name)
-        if old is None or one.failure is not None:
+    for system in now.systems:
+        old = before.get(system.facts.name)
+        if old is None or system.failure is not None:
             continue
         if same_profile:
-            found += _rates(old, one, now.profiles[0].name, paired or {})
-        if old.speed is not None and one.speed is not None:
-            found += _speeds(one.facts.name, old.speed, one.speed)
-        if old.peak_memory_bytes and one.peak_memory_bytes:
-            found.append(_memory(one.facts.name, old.peak_memory_bytes, one.peak_memory_bytes))
+            found += _rate_changes(old, system, now.profiles[0].name, paired or {})
+        if old.speed is not None and system.speed is not None:
+            found += _speed_changes(system.facts.name, old.speed, system.speed)
+        if old.peak_memory_bytes and system.peak_memory_bytes:
+            found.append(_memory_change(system.facts.name, old.peak_memory_bytes, system.peak_memory_bytes))
     return found
 
 
 def paired_changes(
-    before: Iterable[Sample], now: Iterable[Sample], profile_name: str, *, seed: int
-) -> dict[tuple[str, str], Rate]:
+    baseline: Iterable[Sample], now: Iterable[Sample], profile_name: str, *, seed: int
+) -> dict[SystemCondition, Rate]:
     """WER now minus WER before by system and condition, over the utterances of both (same id, same reference)."""
     normaliser = Normaliser(profile(profile_name))
-    old, new = _grouped(before), _grouped(now)
-    found: dict[tuple[str, str], Rate] = {}
+    old, new = _by_system_and_condition(baseline), _by_system_and_condition(now)
+    found: dict[SystemCondition, Rate] = {}
     for key in new.keys() & old.keys():
         shared = [
             (sample, old[key][id])
             for id, sample in new[key].items()
             if id in old[key] and old[key][id].reference == sample.reference
         ]
-        first, second = ([pair[side] for pair in shared] for side in (0, 1))
-        one = Heard(first, count(map(normaliser.pair, first)))
-        difference = paired_difference(one, Heard(second, count(map(normaliser.pair, second))), seed)
+        new_samples, old_samples = ([pair[side] for pair in shared] for side in (0, 1))
+        after, before = (
+            ScoredCondition(samples, count_errors(map(normaliser.pair, samples)))
+            for samples in (new_samples, old_samples)
+        )
+        difference = paired_difference(after, before, seed)
         if difference is not None:
             found[key] = difference
     return found
 
 
-def _grouped(samples: Iterable[Sample]) -> dict[tuple[str, str], dict[str, Sample]]:
-    found: dict[tuple[str, str], dict[str, Sample]] = {}
+def _rules(used: ProfileUsed) -> tuple[str, int]:
+    """What decides which words are equal; the rest of a profile describes it."""
+    return used.name, used.version
+
+
+def _by_system_and_condition(samples: Iterable[Sample]) -> dict[SystemCondition, dict[str, Sample]]:
+    found: dict[SystemCondition, dict[str, Sample]] = {}
     for sample in samples:
         found.setdefault((sample.system, sample.condition), {})[sample.id] = sample
     return found
 
 
-def _rates(
-    old: SystemSummary, new: SystemSummary, profile_name: str, paired: Mapping[tuple[str, str], Rate]
+def _rate_changes(
+    old: SystemSummary, new: SystemSummary, profile_name: str, paired: Mapping[SystemCondition, Rate]
 ) -> list[Change]:
     found = []
-    for condition, now in {CLEAN: new.scores, **new.conditions}.items():
-        then = old.scores if condition == CLEAN else old.conditions.get(condition, {})
-        if profile_name not in now or profile_name not in then:
+    for condition, by_profile in {CLEAN: new.scores, **new.conditions}.items():
+        old_by_profile = old.scores if condition == CLEAN else old.conditions.get(condition, {})
+        if profile_name not in by_profile or profile_name not in old_by_profile:
             continue
-        one, two = then[profile_name], now[profile_name]
-        given = paired.get((new.facts.name, condition))
-        if given is None and one.words != two.words:  # another test set
+        before, now = old_by_profile[profile_name], by_profile[profile_name]
+        difference = paired.get((new.facts.name, condition))
+        if difference is None and before.words != now.words:  # another test set
             continue
-        found.append(_rate(new.facts.name, condition, one, two, given))
+        found.append(_rate_change(new.facts.name, condition, before, now, difference))
     return found
 
 
-def _rate(system: str, condition: str, then: Scores, now: Scores, paired: Rate | None) -> Change:
-    apart = paired or _independent(then.wer, now.wer)
-    significant = apart.low > 0 or apart.high < 0
-    kind: Literal["better", "worse", "same"] = "same" if not significant else "worse" if apart.low > 0 else "better"
+def _rate_change(system: str, condition: str, before: Scores, now: Scores, paired: Rate | None) -> Change:
+    difference = paired or _independent_difference(before.wer, now.wer)
+    significant = difference.low > 0 or difference.high < 0
+    kind = _kind(significant, better=difference.high < 0)
     figure = f"WER, {condition}"
-    interval = f"95 % interval of the change {100 * apart.low:+.2f} to {100 * apart.high:+.2f} points"
-    told = f"{system}: {figure} was {then.wer.value:.2%}, is {now.wer.value:.2%}; {interval}: {_told(kind)}."
-    return Change(system, figure, then.wer.value, now.wer.value, kind, told, significant)
+    interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
+    sentence = f"{system}: {figure} was {before.wer.value:.2%}, is {now.wer.value:.2%}; {interval}: {_in_words(kind)}."
+    return Change(system, figure, before.wer.value, now.wer.value, kind, sentence, significant)
 
 
-def _independent(then: Rate, now: Rate) -> Rate:
-    """Now minus then, from the intervals of two independent rates (Zou & Donner 2008, MOVER)."""
-    value = now.value - then.value
-    below = ((now.value - now.low) ** 2 + (then.high - then.value) ** 2) ** 0.5
-    above = ((now.high - now.value) ** 2 + (then.value - then.low) ** 2) ** 0.5
+def _independent_difference(before: Rate, now: Rate) -> Rate:
+    """Now minus before, from the intervals of two independent rates (Zou & Donner 2008, MOVER)."""
+    value = now.value - before.value
+    below = ((now.value - now.low) ** 2 + (before.high - before.value) ** 2) ** 0.5
+    above = ((now.high - now.value) ** 2 + (before.value - before.low) ** 2) ** 0.5
     return Rate(value, value - below, value + above)
 
 
-def _speeds(system: str, old: Speed, new: Speed) -> list[Change]:
+def _speed_changes(system: str, old: Speed, new: Speed) -> list[Change]:
     """Latencies (less is better) and throughput (more is better), each with its spread over rounds."""
     figures = [
         ("latency p50", old.p50_spread, new.p50_spread, False),
@@ -112,32 +123,34 @@ def _speeds(system: str, old: Speed, new: Speed) -> list[Change]:
     if old.batch_seconds == new.batch_seconds:
         figures.append(("throughput", old.throughput, new.throughput, True))
     return [
-        _speed(system, figure, then, now, more_is_better)
-        for figure, then, now, more_is_better in figures
-        if then is not None and now is not None
+        _speed_change(system, figure, before, now, more_is_better)
+        for figure, before, now, more_is_better in figures
+        if before is not None and now is not None
     ]
 
 
-def _speed(system: str, figure: str, then: Spread, now: Spread, more_is_better: bool) -> Change:
-    apart = now.low > then.high or now.high < then.low
-    significant = apart and abs(now.median - then.median) > LEAST_SPEED_CHANGE * then.median
-    kind = _kind(significant, (now.median > then.median) == more_is_better)
-    written = "{:.1f} x real time".format if more_is_better else lambda seconds: f"{1000 * seconds:.1f} ms"
-    rounds = f"rounds {written(then.low)} to {written(then.high)} before, {written(now.low)} to {written(now.high)} now"
-    told = f"{system}: {figure} was {written(then.median)}, is {written(now.median)}; {rounds}: {_told(kind)}."
-    return Change(system, figure, then.median, now.median, kind, told, significant)
+def _speed_change(system: str, figure: str, before: Spread, now: Spread, more_is_better: bool) -> Change:
+    apart = now.low > before.high or now.high < before.low
+    significant = apart and abs(now.median - before.median) > MINIMUM_SPEED_CHANGE * before.median
+    kind = _kind(significant, better=(now.median > before.median) == more_is_better)
+    shown: Callable[[float], str] = (
+        "{:.1f} x real time".format if more_is_better else lambda seconds: f"{1000 * seconds:.1f} ms"
+    )
+    rounds = f"rounds {shown(before.low)} to {shown(before.high)} before, {shown(now.low)} to {shown(now.high)} now"
+    sentence = f"{system}: {figure} was {shown(before.median)}, is {shown(now.median)}; {rounds}: {_in_words(kind)}."
+    return Change(system, figure, before.median, now.median, kind, sentence, significant)
 
 
-def _memory(system: str, then: int, now: int) -> Change:
-    significant = abs(now - then) > LEAST_MEMORY_CHANGE * then
-    kind = _kind(significant, now < then)
-    told = f"{system}: peak memory was {then / 1e6:.0f} MB, is {now / 1e6:.0f} MB: {_told(kind)}."
-    return Change(system, "peak memory", float(then), float(now), kind, told, significant)
+def _memory_change(system: str, before: int, now: int) -> Change:
+    significant = abs(now - before) > MINIMUM_MEMORY_CHANGE * before
+    kind = _kind(significant, better=now < before)
+    sentence = f"{system}: peak memory was {before / 1e6:.0f} MB, is {now / 1e6:.0f} MB: {_in_words(kind)}."
+    return Change(system, "peak memory", float(before), float(now), kind, sentence, significant)
 
 
-def _kind(significant: bool, better: bool) -> Literal["better", "worse", "same"]:
+def _kind(significant: bool, *, better: bool) -> Kind:
     return "same" if not significant else "better" if better else "worse"
 
 
-def _told(kind: str) -> str:
+def _in_words(kind: Kind) -> str:
     return "no change beyond chance" if kind == "same" else kind

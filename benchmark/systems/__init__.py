@@ -1,41 +1,62 @@
-"""Systems by name: what `--models` may hold, and what stands in where the Hub cannot be reached.
+"""Systems by name: the registry that `--models` refers to, and the demo checkpoints that stand in without a network.
 
 A reference is `wav2vec2` or `whisper` (their published defaults), `pocketsphinx` (one model, in its package),
-`FAMILY=CHECKPOINT`, or `package.module:Class` for a subclass of `systems.base.System` of the user's own, which takes
-(SystemSpec, LoadOptions); `package.module:Class=CHECKPOINT` hands it a checkpoint. The first `=` ends the name, so
-that a checkpoint may hold others; commas end a reference.
+`FAMILY=CHECKPOINT`, or `package.module:Class` for a class of the user's own (`benchmark.systems.base`);
+`package.module:Class=CHECKPOINT` gives it a checkpoint. The first `=` ends the name, so a checkpoint may contain
+others; commas separate references.
 """
 
 import difflib
 import importlib
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.offline import DEMO, hub_has, reference_of, whisper_size_available
-from benchmark.systems.base import WITH_LM, LoadOptions, System, SystemSpec
+from benchmark.offline import DEMO, hub_has, reference_of, whisper_available
+from benchmark.systems.base import LM_SUFFIX, LoadOptions, System, SystemSpec
 from preprocessing.cli.errors import InputError, UsageError, UserError
 
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One way to a recogniser.
+
+    system: package.module:Class of the System. default: the published checkpoint that the bare name stands for.
+    stand_in: the demo checkpoint in its place where `is_available(default)` is false. only_checkpoint: set for a family
+    with one checkpoint, which is in its package.
+    """
+
+    system: str
+    default: str | None = None
+    stand_in: Path | None = None
+    only_checkpoint: str | None = None
+    is_available: Callable[[str], bool] = hub_has
+
+
+_WAV2VEC2 = Family("benchmark.systems.wav2vec2:Wav2Vec2System", "facebook/wav2vec2-base-960h", DEMO / "wav2vec2")
+_LSTM = Family("benchmark.systems.lstm:LSTMSystem")
+
 FAMILIES = {
-    "wav2vec2": "benchmark.systems.wav2vec2:Wav2Vec2System",
-    "whisper": "benchmark.systems.whisper:WhisperSystem",
-    "lstm": "benchmark.systems.lstm:LSTMSystem",
-    "wav2vec2+lm": "benchmark.systems.wav2vec2:Wav2Vec2System",
-    "lstm+lm": "benchmark.systems.lstm:LSTMSystem",
-    "pipeline": "benchmark.systems.pipeline:PipelineSystem",
-    "faster-whisper": "benchmark.systems.faster_whisper:FasterWhisperSystem",
-    "pocketsphinx": "benchmark.systems.pocketsphinx:PocketSphinxSystem",
+    "wav2vec2": _WAV2VEC2,
+    "whisper": Family(
+        "benchmark.systems.whisper:WhisperSystem", "base.en", DEMO / "whisper", is_available=whisper_available
+    ),
+    "lstm": _LSTM,
+    f"wav2vec2{LM_SUFFIX}": _WAV2VEC2,
+    f"lstm{LM_SUFFIX}": _LSTM,
+    "pipeline": Family("benchmark.systems.pipeline:PipelineSystem"),
+    "faster-whisper": Family("benchmark.systems.faster_whisper:FasterWhisperSystem"),
+    "pocketsphinx": Family(
+        "benchmark.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"
+    ),
 }
-BUILT_IN = {"pocketsphinx": "en-us, in the package"}  # families without a checkpoint to choose
-DEFAULTS = {"wav2vec2": "facebook/wav2vec2-base-960h", "whisper": "base.en"}
-DEFAULTS["wav2vec2+lm"] = DEFAULTS["wav2vec2"]
-STAND_INS = {"wav2vec2": DEMO / "wav2vec2", "wav2vec2+lm": DEMO / "wav2vec2", "whisper": DEMO / "whisper"}
 
 
 def parse_models(references: str) -> list[SystemSpec]:
-    """The systems of a comma-separated `--models`. Raises UsageError on an unknown family or one named twice."""
-    specs = [_parse(reference.strip()) for reference in references.split(",") if reference.strip()]
+    """The systems of a comma-separated `--models`. Raises UsageError on an unknown family, or a system named twice."""
+    specs = [_parse_reference(reference.strip()) for reference in references.split(",") if reference.strip()]
     if not specs:
         raise UsageError("--models is empty; expected a system or more, such as wav2vec2,whisper: name one")
     names = [spec.name for spec in specs]
@@ -46,28 +67,29 @@ def parse_models(references: str) -> list[SystemSpec]:
 
 
 def check_language_model(specs: Sequence[SystemSpec], language_model: Path | None) -> None:
-    """Raises UsageError where a system wants a language model and there is none, or the other way round."""
-    wanting = [spec.name for spec in specs if spec.family.endswith(WITH_LM)]
-    if wanting and language_model is None:
+    """Raises UsageError where a system needs a language model and --lm names none, or the other way round."""
+    needing = [spec.name for spec in specs if spec.family.endswith(LM_SUFFIX)]
+    if needing and language_model is None:
         raise UsageError(
-            f"--models: {wanting[0]} decodes with a language model, and --lm names none; expected an ARPA file: make "
+            f"--models: {needing[0]} decodes with a language model, and --lm names none; expected an ARPA file: make "
             "one of your text with `python -m finetune.language_model TEXT OUT.arpa`"
         )
-    if language_model is not None and not wanting:
-        families = ", ".join(family for family in FAMILIES if family.endswith(WITH_LM))
+    if language_model is not None and not needing:
+        families = ", ".join(family for family in FAMILIES if family.endswith(LM_SUFFIX))
         raise UsageError(
             f"--lm {language_model} is used by no system of --models; expected one of {families}: as in "
             "wav2vec2+lm=CHECKPOINT"
         )
     if language_model is not None and not language_model.is_file():
-        raise UsageError(f"--lm {language_model}: not there; expected an ARPA file: check the name")
+        raise UsageError(f"--lm {language_model}: no such file; expected an ARPA file: check the name")
 
 
 def load_system(spec: SystemSpec, options: LoadOptions) -> System:
-    """Import the system's class and load it. Raises UserError when that cannot be done, whatever the class raises."""
-    load = _system_class(spec.name, FAMILIES.get(spec.family, spec.family))
-    if spec.family in FAMILIES:
-        return load(spec, options)
+    """The system, loaded. Raises UserError where it cannot be imported or loaded, whatever a user's class raises."""
+    known = FAMILIES.get(spec.family)
+    if known is not None:
+        return _system_class(spec.name, known.system)(spec, options)
+    load = _system_class(spec.name, spec.family)
     try:
         system = load(spec, options)
         _ = system.facts
@@ -75,14 +97,13 @@ def load_system(spec: SystemSpec, options: LoadOptions) -> System:
         raise
     except Exception as error:  # a class of the user's own may raise anything
         raise InputError(
-            f"{spec.name}: {_told(error)}, raised by its constructor; expected {spec.family}(spec, options) to "
+            f"{spec.name}: {_with_place(error)}, raised by its constructor; expected {spec.family}(spec, options) to "
             "load and to set facts: mend the class"
         ) from error
     return system
 
 
 def _system_class(name: str, reference: str) -> Callable[[SystemSpec, LoadOptions], System]:
-    """The class; calling it loads."""
     module_name, _, class_name = reference.partition(":")
     try:
         found: Any = getattr(importlib.import_module(module_name), class_name)
@@ -91,10 +112,10 @@ def _system_class(name: str, reference: str) -> Callable[[SystemSpec, LoadOption
             f"{name}: cannot be imported ({error}); expected package.module:Class on PYTHONPATH: mend the name, or "
             "install what it imports"
         ) from error
-    except Exception as error:  # so may its module
+    except Exception as error:  # a module of the user's own may raise anything
         raise InputError(
-            f"{name}: importing {module_name} failed with {_told(error)}; expected a module that can be imported: "
-            "mend it"
+            f"{name}: importing {module_name} failed with {_with_place(error)}; expected a module that can be "
+            "imported: mend it"
         ) from error
     if not (isinstance(found, type) and issubclass(found, System)):
         raise InputError(
@@ -105,37 +126,37 @@ def _system_class(name: str, reference: str) -> Callable[[SystemSpec, LoadOption
     return constructor
 
 
-def _told(error: Exception) -> str:
-    """Its type, what it says, and where it was raised, unless that is here or in Python's import."""
+def _with_place(error: Exception) -> str:
+    """The error's type, message, and file and line, unless it was raised here or by Python's import machinery."""
     *_, place = traceback.extract_tb(error.__traceback__)
-    where = Path(place.filename)
-    told = f"{type(error).__name__}: {error}"
-    return told if where == Path(__file__) or not where.is_file() else f"{told} ({where.name}, line {place.lineno})"
+    file = Path(place.filename)
+    message = f"{type(error).__name__}: {error}"
+    return message if file == Path(__file__) or not file.is_file() else f"{message} ({file.name}, line {place.lineno})"
 
 
-def _parse(reference: str) -> SystemSpec:
+def _parse_reference(reference: str) -> SystemSpec:
     family, named, checkpoint = reference.partition("=")
     if ":" in family:
-        return _own(reference, family, checkpoint if named else None)
+        return _own_class(reference, family, checkpoint if named else None)
     if family not in FAMILIES:
         near = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]}?" if near else "choose one of them, or FAMILY=CHECKPOINT"
+        remedy = f"did you mean {near[0]}?" if near else "choose one of them, or FAMILY=CHECKPOINT"
         raise UsageError(
-            f"--models: unknown system {family!r}; expected {', '.join(FAMILIES)} or package.module:Class: {meant}"
+            f"--models: unknown system {family!r}; expected {', '.join(FAMILIES)} or package.module:Class: {remedy}"
         )
-    if named:
-        if family in BUILT_IN:
-            raise UsageError(
-                f"--models: {reference!r}: there is one {family} alone; expected no checkpoint: leave it out"
-            )
-        if not checkpoint:
-            raise UsageError(f"--models: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
-        return SystemSpec(reference, family, checkpoint)
-    return _default(family)
+    if not named:
+        return _default(family)
+    if FAMILIES[family].only_checkpoint is not None:
+        raise UsageError(
+            f"--models: {reference!r}: {family} has one checkpoint, in its package; expected {family} alone: leave the "
+            "checkpoint out"
+        )
+    if not checkpoint:
+        raise UsageError(f"--models: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
+    return SystemSpec(reference, family, checkpoint)
 
 
-def _own(reference: str, family: str, checkpoint: str | None) -> SystemSpec:
-    """A class of the user's own; without a checkpoint its reference stands there."""
+def _own_class(reference: str, family: str, checkpoint: str | None) -> SystemSpec:
     module_name, _, class_name = family.partition(":")
     if not class_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
         raise UsageError(f"--models: {reference!r} names no class; expected package.module:Class: mend the name")
@@ -146,21 +167,20 @@ def _own(reference: str, family: str, checkpoint: str | None) -> SystemSpec:
     return SystemSpec(reference, family, reference if checkpoint is None else checkpoint)
 
 
-def _default(family: str) -> SystemSpec:
-    """A family's published default, or the embedded demo under its own name where neither cache nor Hub has it."""
-    if family in BUILT_IN:
-        return SystemSpec(family, family, BUILT_IN[family])
-    if family not in DEFAULTS:
+def _default(name: str) -> SystemSpec:
+    """A family's published default, or the embedded demo under its own name where the default is not available."""
+    family = FAMILIES[name]
+    if family.only_checkpoint is not None:
+        return SystemSpec(name, name, family.only_checkpoint)
+    if family.default is None or family.stand_in is None:
         raise UsageError(
-            f"--models: {family} has no published default; expected {family}=FOLDER or a Hub id: name a run, as in "
-            f"{family}=runs/{family}"
+            f"--models: {name} has no published default; expected {name}=FOLDER or a Hub id: name a run, as in "
+            f"{name}=runs/{name}"
         )
-    default = DEFAULTS[family]
-    available = whisper_size_available(default) if family == "whisper" else hub_has(default)
-    if available:
-        return SystemSpec(family, family, default)
+    if family.is_available(family.default):
+        return SystemSpec(name, name, family.default)
     notice = (
-        f"{family}: {default} is neither cached nor reachable, so the embedded demo checkpoint stands in as "
-        f"{family}-demo. It is tiny and was trained on synthetic speech: its figures say nothing of {default}."
+        f"{name}: {family.default} is neither cached nor reachable, so the embedded demo checkpoint stands in as "
+        f"{name}-demo. It is tiny and was trained on synthetic speech: its figures say nothing of {family.default}."
     )
-    return SystemSpec(f"{family}-demo", family, reference_of(STAND_INS[family]), notice)
+    return SystemSpec(f"{name}-demo", name, reference_of(family.stand_in), notice)

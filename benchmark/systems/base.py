@@ -1,4 +1,23 @@
-"""What a benchmark asks of a recogniser: three stages after decoding, each timed apart, and what it says of itself."""
+"""The interface of every system that the benchmark measures: loaded once, then three timed stages for each batch.
+
+A class of your own is one file, given as `--models package.module:Class` with the package on PYTHONPATH:
+
+    class Mine(System):
+        def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+            self.facts = SystemFacts(spec.name, spec.family, spec.checkpoint, parameters=0)
+            self.model = load(spec.checkpoint, options.device)
+
+        def features(self, waveforms: Sequence[Tensor]) -> Any:
+            return log_mel(waveforms[0])
+
+        def forward(self, features: Any) -> Any:
+            return self.model(features)
+
+        def text(self, outcome: Any) -> list[str]:
+            return [decode(outcome)]
+
+One that belongs to this project gets a line in `benchmark.systems.FAMILIES` as well.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,51 +30,72 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 from finetune.decoding.beam import BeamSettings
-from finetune.training.precision import bfloat16_pays_on_cpu
 from preprocessing.cli.errors import UsageError
 
-WITH_LM = "+lm"  # ends a family that decodes with a language model
+LM_SUFFIX = "+lm"  # of the name of a family that decodes with a language model
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
 class SystemSpec:
-    """A system as named on the command line, resolved but not loaded."""
+    """A system as --models names it, resolved but not loaded.
 
-    name: str  # how the report calls it
-    family: str  # a key of `systems.FAMILIES`, or package.module:Class
+    name: what results and report call it, unique in a run. family: a key of `benchmark.systems.FAMILIES`, or
+    package.module:Class. checkpoint: a folder, Hub id or size; for a class without one, its own reference.
+    notice: set where a demo checkpoint stands in.
+    """
+
+    name: str
+    family: str
     checkpoint: str
-    notice: str | None = None  # set where a demo checkpoint stands in
+    notice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelOptions:
-    """An ARPA file, and how a family ending in +lm weighs it."""
+    """An ARPA file, and how a family whose name ends in +lm searches with it."""
 
     path: Path
     search: BeamSettings = field(default_factory=BeamSettings)
 
-    def told(self) -> str:
-        """For the report."""
+    def description(self) -> str:
+        """The search in words, for the report."""
         return (
-            f"beam of {self.search.beam_width} with {self.path.name}: weight {self.search.alpha:g}, word bonus "
-            f"{self.search.beta:g}, unknown words {self.search.unk_score_offset:g}"
+            f"beam search with {self.path.name}: beam_width {self.search.beam_width}, alpha {self.search.alpha:g}, "
+            f"beta {self.search.beta:g}, unk_score_offset {self.search.unk_score_offset:g}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    device: str  # "cpu" or "cuda"
-    language: str | None  # of the speech; None: the model decides
-    denoise: bool = False  # waveforms have been through noise removal before a system is given them
-    precision: str = "auto"  # "auto", "float32", "bfloat16" or "float16", where a system can choose
-    language_model: LanguageModelOptions | None = None  # for families ending in +lm
+    """How a system is to be loaded.
+
+    device: "cpu" or "cuda". language: of the speech, such as "de"; None: the model detects it, where it can.
+    denoise: noise is removed from waveforms before a system is given them. precision: "auto" or a key of PRECISIONS,
+    for systems that can choose. language_model: for families whose name ends in +lm.
+    """
+
+    device: str
+    language: str | None
+    denoise: bool = False
+    precision: str = "auto"
+    language_model: LanguageModelOptions | None = None
 
 
 class System(ABC):
-    """A loaded recogniser. Its constructor takes (SystemSpec, LoadOptions) and loads.
+    """A recogniser, loaded and ready.
 
-    batched: whether it is given several waveforms at once; otherwise one at a time, in a list of one.
-    longest_in_batch_seconds: a longer recording comes alone.
+    The constructor takes a SystemSpec and LoadOptions, loads the model, and sets `facts`. It raises UserError
+    (`preprocessing.cli.errors`) with a sentence for the user where that cannot be done; anything else that it raises is
+    reported with its type and place.
+
+    For each batch, `features`, `forward` and `text` are called in this order, each on what the one before returned, and
+    timed apart with the device synchronised. They may raise anything: the batch is then tried again one utterance at a
+    time, and an utterance that fails alone counts as all deleted. A waveform may be empty or shorter than one frame;
+    its hypothesis is "".
+
+    facts: what the report says of the system. batched: whether `features` is given several waveforms at once; otherwise
+    always a list of one. longest_in_batch_seconds: a longer recording is in a batch of its own.
     """
 
     facts: SystemFacts
@@ -64,48 +104,44 @@ class System(ABC):
 
     @abstractmethod
     def features(self, waveforms: Sequence[Tensor]) -> Any:
-        """What the model eats, on its device, from waveforms [samples] under the waveform contract."""
+        """The model's input, on its device, of waveforms [samples]: float32 in [-1, 1) at 16 kHz, on the CPU."""
 
     @abstractmethod
     def forward(self, features: Any) -> Any:
-        """The model's raw outcome; whatever remains is cheap text work."""
+        """The model's output. All computing on the device belongs here, a search included where it is on the device."""
 
     @abstractmethod
     def text(self, outcome: Any) -> list[str]:
-        """The raw hypotheses, one a waveform, in their order."""
-
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+        """The raw hypotheses: one str for each waveform, in order, without normalisation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """dtype: of weights and activations below the output layer; told: it and the reason, for the report."""
+    """dtype: of weights and activations below the output layer. description: of it and the reason, for the report."""
 
     dtype: torch.dtype
-    told: str
+    description: str
 
 
-def choose(asked: str, device: str) -> Precision:
-    """asked: "auto" or a key of PRECISIONS; device: "cpu" or "cuda". Raises UsageError on any other, and on float16 on
-    a CPU, where half of transformers' operations lack it.
+def resolve_precision(requested: str, device: str) -> Precision:
+    """The arithmetic of --precision ("auto" or a key of PRECISIONS) on a device ("cpu" or "cuda").
+
+    auto is float32 on a CPU, also on one that multiplies bfloat16 faster: bfloat16's 8 bits of significand change
+    words, and the same utterance may get other words in another batch. On a GPU that is faster at it (compute
+    capability 7.0 and later), auto is float16, whose 11 bits hardly ever do.
+
+    Raises UsageError on another name, and on float16 on a CPU, where many of transformers' operations lack it.
     """
-    if asked == "auto":
-        return _on_gpu() if device == "cuda" else _on_cpu()
-    if asked not in PRECISIONS:
-        raise UsageError(f"precision is {asked!r}; expected auto, {', '.join(PRECISIONS)}: choose one of them")
-    if asked == "float16" and device == "cpu":
+    if requested == "auto":
+        if device == "cpu":
+            return Precision(torch.float32, "float32")
+        if torch.cuda.get_device_capability() >= (7, 0):
+            return Precision(torch.float16, "float16, output layer in float32")
+        return Precision(torch.float32, "float32 (this GPU multiplies float16 no faster)")
+    if requested not in PRECISIONS:
+        raise UsageError(f"precision is {requested!r}; expected auto, {', '.join(PRECISIONS)}: choose one of them")
+    if requested == "float16" and device == "cpu":
         raise UsageError("precision is float16 on a CPU; expected float32 or bfloat16 there: choose one of them")
-    return Precision(PRECISIONS[asked], asked)
-
-
-def _on_gpu() -> Precision:
-    if torch.cuda.get_device_capability() >= (7, 0):
-        return Precision(torch.float16, "float16, output layer in float32")
-    return Precision(torch.float32, "float32 (this GPU multiplies float16 no faster)")
-
-
-def _on_cpu() -> Precision:
-    if bfloat16_pays_on_cpu():
-        return Precision(torch.bfloat16, "bfloat16, output layer in float32")
-    return Precision(torch.float32, "float32 (this CPU multiplies bfloat16 no faster)")
+    if requested == "float32":
+        return Precision(torch.float32, "float32")
+    return Precision(PRECISIONS[requested], f"{requested}, output layer in float32")

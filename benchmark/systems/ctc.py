@@ -1,6 +1,6 @@
-"""What CTC systems share: greedy text or a beam search, and utterances of like length through the model together.
+"""What CTC systems share: greedy decoding or a beam search, and grouping utterances of similar length into batches.
 
-What makes frames of waveforms is each family's own.
+How a waveform becomes log-probabilities belongs to each family's own module.
 """
 
 from collections.abc import Sequence
@@ -10,24 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.systems.base import WITH_LM, LoadOptions, System, SystemSpec
+from benchmark.systems.base import LM_SUFFIX, LoadOptions, System, SystemSpec
 from finetune.decoding.beam import BeamSearch
 from finetune.decoding.greedy import collapse
 from finetune.language_model.ngram import read_arpa
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
-A_PASS_COSTS = {"cpu": 5.0, "cuda": 100.0}  # seconds of audio, however little is in it
-AT_ONCE_SECONDS = {"cpu": 60.0, "cuda": 480.0}  # of audio and padding in a pass
+PASS_COST_SECONDS = {"cpu": 5.0, "cuda": 100.0}  # of audio: what a forward pass costs beside the audio that is in it
+MAX_PASS_SECONDS = {"cpu": 60.0, "cuda": 480.0}  # of audio in a forward pass, padding included
+CHECKED_WORDS = 1000  # of a language model, for whether the vocabulary can spell them
 
 NO_FRAMES = torch.empty(0, dtype=torch.long)
 
 
 class CTCSystem(System):
-    """Greedy, or with a language model where the family ends in +lm.
+    """Greedy decoding, or a beam search with a language model where the family's name ends in +lm.
 
-    An outcome is a list of what decoding needs of each recording, on the CPU: the best unit of each frame [frames], or
-    for a search log-probabilities [frames, units].
+    What `forward` returns is a list with a tensor for each recording, on the CPU: the best unit of each frame [frames],
+    or log-probabilities [frames, units] for a search.
     """
 
     batched = True
@@ -35,72 +36,78 @@ class CTCSystem(System):
     _vocabulary: Vocabulary
     _search: BeamSearch | None = None
 
-    def _prepare_decoding(self, spec: SystemSpec, options: LoadOptions) -> str:
-        """Once the vocabulary is there. Returns what decoding is, for the report; raises InputError."""
-        if not spec.family.endswith(WITH_LM):
-            return "greedy CTC, no language model"
-        told = options.language_model
-        if told is None:
-            raise InputError(f"{spec.name}: no language model; expected an ARPA file: name one with --lm")
-        model = read_arpa(told.path)
-        _check_words(spec.name, told.path, list(model.words), self._vocabulary)
-        self._search = BeamSearch(self._vocabulary, model, told.search)
-        return told.told()
-
-    def _kept(self, logits: Tensor) -> Tensor:
-        """[batch, frames, units] -> what decoding needs of each frame, on the same device."""
-        return logits.argmax(dim=-1) if self._search is None else logits.float().log_softmax(dim=-1)
-
     def text(self, outcome: Any) -> list[str]:
+        """The hypothesis of each recording."""
         if self._search is None:
             return [self._vocabulary.decode(collapse(path, self._vocabulary.blank)) for path in outcome]
         return [self._search.best(log_probs).text if len(log_probs) else "" for log_probs in outcome]
 
+    def _prepare_decoding(self, spec: SystemSpec, options: LoadOptions) -> str:
+        """Make the search, where there is one; `_vocabulary` must be set. Returns the decoding in words for the report.
 
-def alike(lengths: Sequence[int], *, a_pass_costs: float, most: float) -> list[list[int]]:
-    """Indices of utterances that go together, longest first: the division that costs least of all.
+        Raises InputError for a language model that is missing or does not fit the vocabulary.
+        """
+        if not spec.family.endswith(LM_SUFFIX):
+            return "greedy CTC, no language model"
+        language_model = options.language_model
+        if language_model is None:
+            raise InputError(f"{spec.name}: no language model; expected an ARPA file: name one with --lm")
+        model = read_arpa(language_model.path)
+        _check_spelling(spec.name, language_model.path, list(model.words), self._vocabulary)
+        self._search = BeamSearch(self._vocabulary, model, language_model.search)
+        return language_model.description()
 
-    A pass costs what it pads its utterances to and `a_pass_costs`, and holds no more than `most`, padding included, or
-    one utterance; all in the unit of lengths. Takes time with the square of their number.
+    def _frames_to_decode(self, logits: Tensor) -> Tensor:
+        """Logits [batch, frames, units] -> best units [batch, frames], or log-probabilities for a search, on the same
+        device.
+        """
+        return logits.argmax(dim=-1) if self._search is None else logits.float().log_softmax(dim=-1)
 
-    >>> alike([100, 30, 96, 29], a_pass_costs=10, most=1000)
+
+def optimal_batches(lengths: Sequence[int], *, pass_cost: float, maximum: float) -> list[list[int]]:
+    """Indices of utterances in the batches that cost least in all, longest first.
+
+    A batch costs its padded length and `pass_cost`, and holds at most `maximum`, padding included, or one utterance;
+    all in the unit of lengths. Dynamic programming over the sorted lengths: time grows with the square of their number.
+
+    >>> optimal_batches([100, 30, 96, 29], pass_cost=10, maximum=1000)
     [[0, 2], [1, 3]]
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    costs, begins = [0.0], [0]  # of the best division of the first so many, and where its last pass begins
+    costs, begins = [0.0], [0]  # of the cheapest batches of the first so many, and where the last of them begins
     for end in range(1, len(order) + 1):
         found = []
         for begin in range(end - 1, -1, -1):
             padded = lengths[order[begin]] * (end - begin)
-            if padded > most and begin < end - 1:
+            if padded > maximum and begin < end - 1:
                 break
-            found.append((costs[begin] + a_pass_costs + padded, begin))
+            found.append((costs[begin] + pass_cost + padded, begin))
         cost, begin = min(found)
         costs.append(cost)
         begins.append(begin)
-    passes = []
+    batches = []
     while order:
         begin = begins[len(order)]
-        passes.append(order[begin:])
+        batches.append(order[begin:])
         order = order[:begin]
-    return passes[::-1]
+    return batches[::-1]
 
 
-def valid_frames(kept: Tensor, n_frames: Sequence[int]) -> list[Tensor]:
-    """What is kept of each frame [batch, frames, ...] on any device -> each utterance's own, on the CPU."""
-    return [frames[:n] for frames, n in zip(kept.cpu(), n_frames, strict=True)]
+def split_batch(frames: Tensor, n_frames: Sequence[int]) -> list[Tensor]:
+    """A batch [batch, frames, ...] on any device -> each utterance's own frames without padding, on the CPU."""
+    return [one[:n] for one, n in zip(frames.cpu(), n_frames, strict=True)]
 
 
-def _check_words(name: str, path: Path, words: Sequence[str], vocabulary: Vocabulary) -> None:
-    """Raises InputError where the model's units cannot write most words of the language model."""
-    looked_at = words[:: max(len(words) // 1000, 1)]
-    outside = [word for word in looked_at if vocabulary.outside([word])]
-    if 2 * len(outside) > len(looked_at):
-        swapped = sum(not vocabulary.outside([word.swapcase()]) for word in outside)
+def _check_spelling(name: str, path: Path, words: Sequence[str], vocabulary: Vocabulary) -> None:
+    """Raises InputError where the vocabulary's units cannot spell most words of the language model."""
+    checked = words[:: max(len(words) // CHECKED_WORDS, 1)]
+    outside = [word for word in checked if vocabulary.outside([word])]
+    if 2 * len(outside) > len(checked):
+        in_other_case = sum(not vocabulary.outside([word.swapcase()]) for word in outside)
         remedy = "make it under the profile of the model's labels"
-        if 2 * swapped > len(outside):
+        if 2 * in_other_case > len(outside):
             remedy = "the letters are there in the other case: " + remedy
         raise InputError(
-            f"{name}: its units cannot write most words of {path}, such as {outside[0]!r}; expected a language model "
-            f"of its words: {remedy} (`python -m finetune.language_model --profile`)"
+            f"{name}: its units cannot spell most words of {path}, such as {outside[0]!r}; expected a language model "
+            f"of words that they spell: {remedy} (`python -m finetune.language_model --profile`)"
         )

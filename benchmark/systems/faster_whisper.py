@@ -1,4 +1,8 @@
-"""Whisper through faster-whisper (CTranslate2), its options pinned as openai-whisper's are here."""
+"""Whisper through faster-whisper (CTranslate2), with the same options pinned as for openai-whisper.
+
+Temperature fallback, voice activity detection and conditioning on earlier text are off: they change from run to run, or
+are no part of the model.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +26,7 @@ PINNED: dict[str, Any] = {
 
 
 class FasterWhisperSystem(System):
-    """One recording at a time, of any length; arithmetic as the converted model holds it."""
+    """CTranslate2's Whisper: one recording at a time, of any length, in the arithmetic of the converted model."""
 
     batched = False
 
@@ -45,7 +49,7 @@ class FasterWhisperSystem(System):
             name=spec.name,
             family=spec.family,
             checkpoint=spec.checkpoint,
-            parameters=0,  # CTranslate2 does not tell
+            parameters=0,  # CTranslate2 does not report them
             settings={
                 "decoding": "greedy, " + ", ".join(f"{key}={value}" for key, value in PINNED.items()),
                 "language": self._language or "detected",
@@ -56,18 +60,20 @@ class FasterWhisperSystem(System):
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> Tensor:
-        """The waveform: faster-whisper makes its features itself, so that they count as its forward pass."""
+        """The waveform: faster-whisper computes features itself, so they count as its forward pass."""
         (waveform,) = waveforms
         return waveform
 
     def forward(self, features: Tensor) -> str:
+        """The text of all segments; without timestamps up to 30 s."""
         if not len(features):
             return ""
         seconds = len(features) / self._model.feature_extractor.sampling_rate
-        told: tuple[Any, Any] = self._model.transcribe(
+        segments, _ = self._model.transcribe(
             features.numpy(), language=self._language, without_timestamps=seconds <= 30.0, **PINNED
         )
-        return "".join(segment.text for segment in told[0])
+        return "".join(segment.text for segment in segments)
 
     def text(self, outcome: Any) -> list[str]:
+        """The hypothesis without outer blanks."""
         return [str(outcome).strip()]

@@ -1,4 +1,4 @@
-"""An LSTM-CTC model trained by this project."""
+"""A bidirectional LSTM-CTC model that this project trained (`finetune.models.lstm`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +8,28 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.ctc import NO_FRAMES, CTCSystem, valid_frames
+from benchmark.systems.ctc import NO_FRAMES, CTCSystem, split_batch
 from finetune.models.lstm import load
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """Normalised features of those that are long enough for a frame [batch, bins, frames], and every one's frames."""
+class LSTMInput:
+    """A batch.
+
+    features: normalised, of those recordings that are long enough for a frame [batch, bins, frames]; None: of none.
+    n_frames: of every recording.
+    """
 
     features: Features | None
     n_frames: tuple[int, ...]
 
 
 class LSTMSystem(CTCSystem):
-    """float32; padded batches, exact. Time and memory grow with the audio's length and no faster; no recording is too
-    long.
+    """float32, in padded batches in which each utterance has the logits that it has alone, to 3e-5.
+
+    Time and memory are linear in the length of the audio, so no recording is too long.
     """
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
@@ -49,21 +54,22 @@ class LSTMSystem(CTCSystem):
         )
 
     @torch.inference_mode()
-    def features(self, waveforms: Sequence[Tensor]) -> Heard:
-        """Normalised features, computed on the model's device."""
+    def features(self, waveforms: Sequence[Tensor]) -> LSTMInput:
+        """Normalised log-mel features, computed on the model's device."""
         n_samples = torch.tensor([len(waveform) for waveform in waveforms])
         n_frames = self._model.n_frames(n_samples)
-        heard = [place for place, frames in enumerate(n_frames.tolist()) if frames > 0]
-        if not heard:
-            return Heard(None, tuple(n_frames.tolist()))
-        padded = torch.nn.utils.rnn.pad_sequence([waveforms[place] for place in heard], batch_first=True)
-        features = self._model.features(padded.to(self._device), n_samples[heard].to(self._device))
-        return Heard(features, tuple(n_frames.tolist()))
+        long_enough = [place for place, frames in enumerate(n_frames.tolist()) if frames > 0]
+        if not long_enough:
+            return LSTMInput(None, tuple(n_frames.tolist()))
+        padded = torch.nn.utils.rnn.pad_sequence([waveforms[place] for place in long_enough], batch_first=True)
+        features = self._model.features(padded.to(self._device), n_samples[long_enough].to(self._device))
+        return LSTMInput(features, tuple(n_frames.tolist()))
 
     @torch.inference_mode()
-    def forward(self, features: Heard) -> list[Tensor]:
+    def forward(self, features: LSTMInput) -> list[Tensor]:
+        """Each recording's frames to decode (`CTCSystem`)."""
         if features.features is None:
             return [NO_FRAMES for _ in features.n_frames]
-        kept = self._kept(self._model.lm_head(self._model.encode(features.features)))
-        paths = iter(valid_frames(kept, [frames for frames in features.n_frames if frames > 0]))
-        return [next(paths) if frames > 0 else NO_FRAMES for frames in features.n_frames]
+        frames_to_decode = self._frames_to_decode(self._model.lm_head(self._model.encode(features.features)))
+        decodable = iter(split_batch(frames_to_decode, [frames for frames in features.n_frames if frames > 0]))
+        return [next(decodable) if frames > 0 else NO_FRAMES for frames in features.n_frames]

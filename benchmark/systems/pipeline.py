@@ -1,6 +1,6 @@
-"""Any speech recogniser of transformers through its own pipeline: CTC models, and Whisper and others that generate.
+"""Any speech recogniser of transformers through its pipeline: CTC models, and Whisper and others that generate.
 
-What the pipeline does, padding and chunking included, is its own; only the waveform and greedy decoding are ours.
+Features, padding and chunking are the pipeline's; the waveform and greedy decoding are set here.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 
 WINDOW_SECONDS = 30.0  # of Whisper; a longer recording needs timestamps to be put together again
-WHOLE_SECONDS = 60.0  # of a CTC model
+WHOLE_SECONDS = 60.0  # of a CTC model; a longer recording is cut into chunks
 CHUNK_SECONDS, STRIDE_SECONDS = 20.0, 2.0
 
 
 class PipelineSystem(System):
-    """Batches as long as they come; greedy."""
+    """A transformers pipeline in float32, greedy, given whole batches."""
 
     batched = True
     longest_in_batch_seconds = WINDOW_SECONDS
@@ -39,7 +39,7 @@ class PipelineSystem(System):
                 "speech recogniser's folder or Hub id: check the name and the network"
             ) from error
         self._generates = self._recognise.type != "ctc"
-        self._shortest = 1 if self._generates else _receptive_field(self._recognise.model)  # of less, nothing is heard
+        self._shortest = 1 if self._generates else _receptive_field(self._recognise.model)  # samples
         self._greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
         multilingual = getattr(getattr(self._recognise.model, "generation_config", None), "is_multilingual", False)
         if self._generates and multilingual and options.language:
@@ -61,30 +61,32 @@ class PipelineSystem(System):
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> list[Any]:
-        """Waveforms [samples]: the pipeline makes its features itself, so that they count as its forward pass."""
+        """The waveforms as arrays: the pipeline computes features itself, so they count as its forward pass."""
         return [waveform.numpy() for waveform in waveforms]
 
     def forward(self, features: list[Any]) -> list[str]:
+        """The hypotheses; "" for a recording that is shorter than one frame."""
         texts = ["" for _ in features]
-        heard = [index for index, waveform in enumerate(features) if len(waveform) >= self._shortest]
-        inputs = [{"raw": features[index].copy(), "sampling_rate": SAMPLE_RATE} for index in heard]
-        seconds = max((len(features[index]) for index in heard), default=0) / SAMPLE_RATE
+        long_enough = [index for index, waveform in enumerate(features) if len(waveform) >= self._shortest]
+        inputs = [{"raw": features[index].copy(), "sampling_rate": SAMPLE_RATE} for index in long_enough]
+        seconds = max((len(features[index]) for index in long_enough), default=0) / SAMPLE_RATE
         options: dict[str, Any] = {"generate_kwargs": self._greedy} if self._generates else {}
         if self._generates and seconds > WINDOW_SECONDS:
             options |= {"return_timestamps": True}
         if not self._generates and seconds > WHOLE_SECONDS:
             options |= {"chunk_length_s": CHUNK_SECONDS, "stride_length_s": STRIDE_SECONDS}
         found = self._recognise(inputs, batch_size=max(len(inputs), 1), **options) if inputs else []
-        for index, one in zip(heard, found, strict=True):
+        for index, one in zip(long_enough, found, strict=True):
             texts[index] = one["text"]
         return texts
 
     def text(self, outcome: Any) -> list[str]:
+        """The hypotheses without outer blanks."""
         return [text.strip() for text in outcome]
 
 
 def _receptive_field(model: Any) -> int:
-    """Samples that one frame of a CTC model needs; 1 where the model does not tell how many frames it makes."""
+    """Samples that one frame of a CTC model needs; 1 where the model has no method for it."""
     frames = getattr(model, "_get_feat_extract_output_lengths", None)
     if frames is None:
         return 1

@@ -1,8 +1,7 @@
 """PocketSphinx: hidden Markov models of phones, a trigram of words, a pronouncing dictionary; no neural network.
 
-Trained by others, on other speech, with its model in the package: a rival that needs no network. English only. Source:
-Huggins-Daines et al. 2006, "PocketSphinx: a free, real-time continuous speech recognition system for hand-held
-devices".
+It was trained by others, and its English model is in the package: a rival that needs no network. Source: Huggins-Daines
+et al. 2006, "PocketSphinx: a free, real-time continuous speech recognition system for hand-held devices".
 """
 
 from collections.abc import Sequence
@@ -17,12 +16,12 @@ from benchmark.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 
-BLOCK_SECONDS = 30.0  # of a longer recording: the decoder's lattice grows with what it hears
+BLOCK_SECONDS = 30.0  # of a longer recording: the decoder's lattice grows with the audio
 INSTALL = 'pip install "speech-on-your-own[rivals]"'
 
 
 class PocketSphinxSystem(System):
-    """The decoder at its defaults, one utterance at a time; a longer one in blocks cut where it is quietest."""
+    """The decoder at its defaults, one utterance at a time; one over BLOCK_SECONDS in blocks cut in its pauses."""
 
     batched = False
 
@@ -35,8 +34,8 @@ class PocketSphinxSystem(System):
             ) from None
         if options.language not in (None, "en"):
             raise InputError(
-                f"{spec.name}: its model knows English alone, and --language is {options.language}; expected en: leave "
-                "the system out"
+                f"{spec.name}: its model is English only, and --language is {options.language}; expected en: leave the "
+                "system out"
             )
         self._decoder = pocketsphinx.Decoder(samprate=float(SAMPLE_RATE), loglevel="FATAL")
         config = self._decoder.config
@@ -57,17 +56,19 @@ class PocketSphinxSystem(System):
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> list[bytes]:
-        """16-bit samples of each block."""
+        """The 16-bit samples of each block."""
         (waveform,) = waveforms
         return [_pcm(block) for block in blocks(waveform)]
 
     def forward(self, features: Any) -> list[str]:
-        return [self._hear(block) for block in features]
+        """The best hypothesis of each block."""
+        return [self._transcribe(block) for block in features]
 
     def text(self, outcome: Any) -> list[str]:
+        """The hypotheses of the blocks, joined by blanks."""
         return [" ".join(text for text in outcome if text)]
 
-    def _hear(self, block: bytes) -> str:
+    def _transcribe(self, block: bytes) -> str:
         self._decoder.start_utt()
         self._decoder.process_raw(block, no_search=False, full_utt=True)
         self._decoder.end_utt()
@@ -76,8 +77,8 @@ class PocketSphinxSystem(System):
 
 
 def blocks(waveform: Tensor) -> list[Tensor]:
-    """The waveform [samples] in pieces of up to BLOCK_SECONDS, each cut in the quietest tenth of a second of its second
-    half. Nothing is left out; an empty waveform has no piece.
+    """The waveform [samples] in blocks of up to BLOCK_SECONDS, each cut in the quietest tenth of a second of its second
+    half. Every sample is in one block; an empty waveform has none.
     """
     longest, frame = round(BLOCK_SECONDS * SAMPLE_RATE), SAMPLE_RATE // 10
     found = []
@@ -90,7 +91,7 @@ def blocks(waveform: Tensor) -> list[Tensor]:
 
 
 def _pcm(waveform: Tensor) -> bytes:
-    """Exact: the waveform contract's values are 16-bit samples."""
+    """Exact: a waveform's values lie on the 16-bit grid."""
     samples: bytes = (waveform * PCM_STEPS).to(torch.int16).numpy().tobytes()
     return samples
 

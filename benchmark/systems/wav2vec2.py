@@ -1,11 +1,11 @@
-"""Any CTC model of transformers under this project's preprocessing, as fast as it goes unchanged.
+"""Any CTC model of transformers under this project's preprocessing, in padded batches and with faster convolutions.
 
-Utterances of like length go through the model as one padded batch that gives each the logits it has alone
-(`finetune.models.padding_invariance`); on a CPU convolutions are faster ones (`fast_convolutions`), elsewhere bfloat16 is
-(`precision`). Only best units leave the device, or for a beam search log-probabilities.
+Utterances of similar length are one padded batch, in which each has the logits that it has alone, to 1e-4 in float32
+(`finetune.models.padding_invariance`). Convolutions are faster ones with the same results (`finetune.models.fast`); on
+a GPU, arithmetic is float16. Only the best units leave the device, or for a beam search log-probabilities.
 
-A recording of up to WHOLE_SECONDS is heard whole, a longer one in overlapping chunks whose best units are joined and
-collapsed once, over the whole, so that no letter is doubled or lost at a seam. Only one batch's logits exist at a time.
+A recording of up to WHOLE_SECONDS is one input. A longer one is transcribed in overlapping chunks, whose frames are
+joined and collapsed once, so that no letter is doubled or lost at a seam; the logits of one batch exist at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,15 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, SystemSpec, choose
-from benchmark.systems.ctc import A_PASS_COSTS, AT_ONCE_SECONDS, NO_FRAMES, CTCSystem, alike, valid_frames
+from benchmark.systems.base import LoadOptions, SystemSpec, resolve_precision
+from benchmark.systems.ctc import (
+    MAX_PASS_SECONDS,
+    NO_FRAMES,
+    PASS_COST_SECONDS,
+    CTCSystem,
+    optimal_batches,
+    split_batch,
+)
 from finetune.models.fast import cpu, gpu
 from finetune.models.fast.folding import UNCHANGED
 from finetune.models.padding_invariance import PaddingInvariance
@@ -31,26 +38,26 @@ from preprocessing.units import Vocabulary
 
 WHOLE_SECONDS = 60.0  # attention grows with the square, and training utterances are shorter
 CHUNK_SECONDS = 20.0  # kept of each chunk of a longer recording
-CONTEXT_SECONDS = 2.0  # heard on both sides of it
+CONTEXT_SECONDS = 2.0  # on both sides of it, whose frames are dropped
 CHUNKS_AT_ONCE = {"cpu": 4, "cuda": 16}
 LONGEST_WHOLE_SECONDS = 300.0  # for models that cannot be chunked
 IN_CHUNKS = (
     f"over {WHOLE_SECONDS:g} s: chunks of {CHUNK_SECONDS:g} s with {CONTEXT_SECONDS:g} s of context either side, "
     "{} at a time"
 )
-EXACT_IN_BATCHES = frozenset({"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"})
+PADDING_INVARIANT = frozenset({"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"})
 WHOLE_ONLY = f"whole, up to {LONGEST_WHOLE_SECONDS:g} s"
 
 
 @dataclass(frozen=True, slots=True)
 class Waveforms:
-    """Normalised waveforms on the model's device, [samples] each, in the order given."""
+    """Normalised waveforms [samples] on the model's device, in the order given."""
 
     values: tuple[Tensor, ...]
 
 
 class Wav2Vec2System(CTCSystem):
-    """Short recordings whole, in batches; chunks of long ones equally long, so that they need no padding."""
+    """A CTC model: short recordings in padded batches, the chunks of long ones in batches without padding."""
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         from transformers import AutoFeatureExtractor, AutoModelForCTC
@@ -71,22 +78,22 @@ class Wav2Vec2System(CTCSystem):
         self._vocabulary = Vocabulary.load(spec.checkpoint)
         self._normalise: bool = extractor.do_normalize
         self._device = torch.device(options.device)
-        precision = choose(options.precision, options.device)
+        precision = resolve_precision(options.precision, options.device)
         self._dtype = precision.dtype
         parameters = sum(parameter.numel() for parameter in self._model.parameters())
         self._model.eval()
-        exact = self._model.config.model_type in EXACT_IN_BATCHES and not _has_adapter(self._model.config)
-        self._padding_invariance = PaddingInvariance(self._model) if exact else None
+        in_batches = self._model.config.model_type in PADDING_INVARIANT and not _has_adapter(self._model.config)
+        self._padding_invariance = PaddingInvariance(self._model) if in_batches else None
         convolutions = UNCHANGED
-        _fix_weights(self._model)
-        if exact and options.device == "cpu" and self._dtype == torch.float32:
+        _fold_weight_norm(self._model)
+        if in_batches and options.device == "cpu" and self._dtype == torch.float32:
             convolutions = cpu.replace_convolutions(self._model)
         elif options.device == "cuda":
             convolutions = gpu.replace_convolutions(self._model)
         self._model.to(self._device, self._dtype)
-        if self._dtype != torch.float32:  # what the best unit is, is decided in float32
+        if self._dtype != torch.float32:  # the output layer computes in float32: the best unit is decided there
             self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
-        self._finite: list[Tensor] = []  # of each pass, on the device
+        self._finite: list[Tensor] = []  # whether all logits of each pass are, on the device
         self._chunking = _chunking(self._model.config)
         self.facts = SystemFacts(
             name=spec.name,
@@ -95,9 +102,9 @@ class Wav2Vec2System(CTCSystem):
             parameters=parameters,
             settings={
                 "decoding": self._prepare_decoding(spec, options),
-                "precision": precision.told,
+                "precision": precision.description,
                 "convolutions": convolutions,
-                "batch": "padded, each utterance as it is alone" if exact else "one at a time: padding changes it",
+                "batch": _batch_description(self._dtype) if in_batches else "one at a time: padding changes it",
                 "long recordings": WHOLE_ONLY
                 if self._chunking is None
                 else IN_CHUNKS.format(CHUNKS_AT_ONCE[options.device]),
@@ -106,7 +113,10 @@ class Wav2Vec2System(CTCSystem):
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> Waveforms:
-        """Each normalised over the whole recording, chunked or not."""
+        """Waveforms normalised over the whole recording, chunked or not.
+
+        Raises InputError for a recording over LONGEST_WHOLE_SECONDS of a model that cannot be chunked.
+        """
         seconds = max(len(waveform) for waveform in waveforms) / SAMPLE_RATE
         if self._chunking is None and seconds > LONGEST_WHOLE_SECONDS:
             raise InputError(
@@ -122,27 +132,27 @@ class Wav2Vec2System(CTCSystem):
 
     @torch.inference_mode()
     def forward(self, features: Waveforms) -> list[Tensor]:
-        """What decoding needs of each frame, for each recording."""
-        paths = [NO_FRAMES for _ in features.values]
+        """Each recording's frames to decode (`CTCSystem`); one that is shorter than a frame has none."""
+        decodable = [NO_FRAMES for _ in features.values]
         whole = [i for i, values in enumerate(features.values) if self._is_whole(len(values))]
-        long = set(range(len(paths))) - set(whole)
-        whole = [index for index in whole if self._n_frames(len(features.values[index])) > 0]  # of others, nothing
+        long = set(range(len(decodable))) - set(whole)
+        whole = [index for index in whole if self._n_frames(len(features.values[index])) > 0]
         for index in long:
-            paths[index] = self._in_chunks(features.values[index])
+            decodable[index] = self._in_chunks(features.values[index])
         lengths = [len(features.values[index]) for index in whole]
         device = self._device.type
-        most = AT_ONCE_SECONDS[device] * SAMPLE_RATE if self._padding_invariance is not None else 0.0
+        maximum = MAX_PASS_SECONDS[device] * SAMPLE_RATE if self._padding_invariance is not None else 0.0
         batches = [
-            [whole[place] for place in together]
-            for together in alike(lengths, a_pass_costs=A_PASS_COSTS[device] * SAMPLE_RATE, most=most)
+            [whole[place] for place in batch]
+            for batch in optimal_batches(lengths, pass_cost=PASS_COST_SECONDS[device] * SAMPLE_RATE, maximum=maximum)
         ]
-        computed = [self._best([features.values[index] for index in batch]) for batch in batches]
+        computed = [self._compute([features.values[index] for index in batch]) for batch in batches]
         self._refuse_overflow()
-        for batch, best in zip(batches, computed, strict=True):  # only here is the device waited for
+        for batch, frames in zip(batches, computed, strict=True):  # only here is the device waited for
             n_frames = [self._n_frames(len(features.values[index])) for index in batch]
-            for index, path in zip(batch, valid_frames(best, n_frames), strict=True):
-                paths[index] = path
-        return paths
+            for index, own in zip(batch, split_batch(frames, n_frames), strict=True):
+                decodable[index] = own
+        return decodable
 
     def _n_frames(self, n_samples: int) -> int:
         return int(self._model._get_feat_extract_output_lengths(n_samples))
@@ -151,17 +161,17 @@ class Wav2Vec2System(CTCSystem):
         return self._chunking is None or n_samples <= WHOLE_SECONDS * SAMPLE_RATE
 
     def _in_chunks(self, values: Tensor) -> Tensor:
-        """What decoding needs of one long recording [samples], joined of its chunks."""
+        """The frames to decode of one long recording [samples], joined from its chunks, on the CPU."""
         assert self._chunking is not None
         joined: list[Tensor] = []
         for batch in _equally_long(chunks(len(values), self._chunking), CHUNKS_AT_ONCE[self._device.type]):
-            best = self._best([values[chunk.start : chunk.stop] for chunk in batch])
-            joined += [keep(path, chunk, self._chunking.grid) for path, chunk in zip(best, batch, strict=True)]
+            frames = self._compute([values[chunk.start : chunk.stop] for chunk in batch])
+            joined += [keep(own, chunk, self._chunking.grid) for own, chunk in zip(frames, batch, strict=True)]
         self._refuse_overflow()
         return torch.cat(joined).cpu()
 
-    def _best(self, rows: Sequence[Tensor]) -> Tensor:
-        """Waveforms [samples] -> what decoding needs of each one's frames, and of padding, on the device."""
+    def _compute(self, rows: Sequence[Tensor]) -> Tensor:
+        """Waveforms [samples] -> their frames to decode, and those of padding, [batch, frames, ...] on the device."""
         lengths = [len(row) for row in rows]
         if min(lengths) == max(lengths):  # a plain call is exact, and faster
             return self._checked(self._model(torch.stack(list(rows))).logits)
@@ -178,29 +188,35 @@ class Wav2Vec2System(CTCSystem):
     def _checked(self, logits: Tensor) -> Tensor:
         if self._dtype == torch.float16:
             self._finite.append(logits.isfinite().all())
-        return self._kept(logits)
+        return self._frames_to_decode(logits)
 
     def _refuse_overflow(self) -> None:
-        """Raises InputError where a model's numbers left the range of float16."""
+        """Raises InputError where logits since the last call are not finite: activations left the range of float16."""
         finite, self._finite = self._finite, []
         if finite and not bool(torch.stack(finite).all()):
-            raise InputError("its numbers leave the range of float16; expected finite ones: set --precision bfloat16")
+            raise InputError("activations leave the range of float16; expected finite logits: set --precision bfloat16")
 
 
-def _fix_weights(model: torch.nn.Module) -> None:
-    """Compute normalised weights, as of positional convolutions, once instead of in every pass."""
+def _batch_description(dtype: torch.dtype) -> str:
+    if dtype == torch.float32:
+        return "padded, each utterance as it is alone"
+    return f"padded, each utterance as it is alone but for the rounding of {str(dtype).removeprefix('torch.')}"
+
+
+def _fold_weight_norm(model: torch.nn.Module) -> None:
+    """Compute parametrised weights, as the weight norm of positional convolutions, once instead of in every pass."""
     for module in list(model.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
 
 
 def _has_adapter(config: Any) -> bool:
-    """Whether frames are joined further after the transformer, over padding too."""
+    """Whether convolutions after the transformer reduce the frames further, across padding too."""
     return bool(getattr(config, "add_adapter", False))
 
 
 def _chunking(config: Any) -> Chunking | None:
-    """None where frames are not those of unpadded convolutions alone, as with an adapter after the transformer."""
+    """How long recordings are cut; None where frames cannot be joined, as with an adapter after the transformer."""
     if not hasattr(config, "conv_kernel") or _has_adapter(config):
         return None
     return Chunking(
@@ -211,7 +227,7 @@ def _chunking(config: Any) -> Chunking | None:
 
 
 def _equally_long(planned: tuple[Chunk, ...], at_once: int) -> Iterator[list[Chunk]]:
-    """Batches of neighbours that need no padding."""
+    """Batches of up to `at_once` neighbouring chunks of equal length, which need no padding."""
     for _, neighbours in groupby(planned, key=lambda chunk: chunk.stop - chunk.start):
         row = list(neighbours)
         for first in range(0, len(row), at_once):

@@ -1,6 +1,6 @@
-"""Whisper through openai-whisper, its options pinned: temperature fallback would make figures differ from run to run.
+"""Whisper through openai-whisper, with its options pinned: temperature fallback would change figures from run to run.
 
-Up to 30 s, `whisper.decode` on the log-mel of the silence-padded waveform; beyond, `whisper.transcribe`.
+Up to 30 s, `whisper.decode` on the log-mel of the waveform padded with silence; beyond, `whisper.transcribe`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,15 +24,17 @@ LONG_FORM = {
     "logprob_threshold": None,
     "no_speech_threshold": None,
 }
-
-
 N_SAMPLES = whisper.audio.N_SAMPLES  # of a window
 WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 32}  # a window costs its 30 s however short what it holds
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """A batch: log-mel windows [short ones, n_mels, 3000] on the device, and by place what is longer, or empty."""
+    """A batch.
+
+    windows: log-mel of the recordings of up to 30 s [recordings, n_mels, 3000] on the device; None: there are none.
+    long: by place, the waveforms [samples] of longer ones. empty: places of those without samples. size: of the batch.
+    """
 
     windows: Tensor | None
     long: Mapping[int, Tensor]
@@ -41,7 +43,7 @@ class Windows:
 
 
 class WhisperSystem(System):
-    """fp16 on a GPU, float32 on a CPU; greedy; without timestamps up to 30 s."""
+    """openai-whisper: fp16 on a GPU, float32 on a CPU; greedy; without timestamps up to 30 s."""
 
     batched = True
     longest_in_batch_seconds = 30.0
@@ -72,7 +74,7 @@ class WhisperSystem(System):
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> Windows:
-        """Log-mel windows of those that fit into one, computed together; longer ones stay waveforms."""
+        """Log-mel windows of the recordings that fit into one; longer ones stay waveforms."""
         short = [waveform for waveform in waveforms if 0 < len(waveform) <= N_SAMPLES]
         windows = None
         if short:
@@ -83,20 +85,22 @@ class WhisperSystem(System):
         return Windows(windows, long, empty, len(waveforms))
 
     def forward(self, features: Windows) -> list[str]:
+        """The hypotheses, in the order of the batch."""
         windows = torch.empty(0) if features.windows is None else features.windows
         passes = [windows[first : first + self._at_once] for first in range(0, len(windows), self._at_once)]
-        heard = iter([one for some in passes for one in whisper.decode(self._model, some, self._short_form)])
-        return [self._at(place, features, heard) for place in range(features.size)]
+        decoded = iter([one for some in passes for one in whisper.decode(self._model, some, self._short_form)])
+        return [self._hypothesis(place, features, decoded) for place in range(features.size)]
 
-    def _at(self, place: int, features: Windows, heard: Iterator[Any]) -> str:
+    def _hypothesis(self, place: int, features: Windows, decoded: Iterator[Any]) -> str:
         if place in features.empty:
             return ""
         if place not in features.long:
-            return str(next(heard).text)
+            return str(next(decoded).text)
         outcome = whisper.transcribe(
             self._model, features.long[place], language=self._language, fp16=self._fp16, verbose=None, **LONG_FORM
         )
         return str(outcome["text"])
 
     def text(self, outcome: Any) -> list[str]:
+        """The hypotheses without outer blanks."""
         return [str(text).strip() for text in outcome]

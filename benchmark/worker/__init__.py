@@ -1,22 +1,23 @@
-"""One system in a process of its own, given batches and timed stage by stage; replaced where it hangs or dies.
+"""Each system in a process of its own: given batches, timed stage by stage, restarted where it hangs or dies.
 
-worker.py is what runs there, process.py what its parent holds of it, entrant.py what goes on after a crash.
+protocol.py has the messages, client.py the parent's side with SupervisedSystem, server.py what runs in the process,
+stage_clock.py one batch through a system's stages, resources.py memory and energy.
 """
 
-from benchmark.worker.client import Entrant, GaveUp, Stopped
-from benchmark.worker.protocol import Batch, BatchDone, Ended, Heard, Item, Loaded, Setup
+from benchmark.worker.client import SupervisedSystem, SystemFailed, WorkerDied
+from benchmark.worker.protocol import Batch, BatchDone, Hypothesis, Loaded, LoadFailed, TaskFinished, WorkerSetup
 from benchmark.worker.resources import peak_memory_bytes
 
 __all__ = [
     "Batch",
     "BatchDone",
-    "Ended",
-    "Entrant",
-    "GaveUp",
-    "Heard",
-    "Item",
+    "Hypothesis",
+    "LoadFailed",
     "Loaded",
-    "Setup",
-    "Stopped",
+    "SupervisedSystem",
+    "SystemFailed",
+    "TaskFinished",
+    "WorkerDied",
+    "WorkerSetup",
     "peak_memory_bytes",
 ]

@@ -1,7 +1,7 @@
-"""A system through the whole benchmark: its process, begun again where it hangs or dies, and what was lost on the way.
+"""The parent's side of a system's process: started, restarted where it hangs or dies, and given up after three stops.
 
-What stops the process alone is lost and never tried again; a batch that stops it is tried again one by one. A system
-that keeps stopping is given up.
+An utterance that stops the process alone is lost: it is not tried again, and counts as failed. A batch of several that
+stops it is tried again one utterance at a time, to find the one at fault.
 """
 
 import multiprocessing
@@ -15,32 +15,48 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from benchmark.dataset import Item
 from benchmark.results import SystemFacts, SystemRun
-from benchmark.worker.protocol import Batch, BatchDone, Ended, Item, Loaded, Refused, Reply, Setup, Task
+from benchmark.worker.protocol import Batch, BatchDone, Loaded, LoadFailed, Reply, Task, TaskFinished, WorkerSetup
 from benchmark.worker.server import serve
 
-STOPS = 3  # of its process, each by another utterance, before a system is given up
+MAX_STOPS = 3  # of a system's process, each by another utterance, before the system is given up
 WARM_UP_CALLS = 2  # after the first call, which is reported apart
-WARM_SECONDS = 10.0  # a first call that takes so long, as of a recording of an hour, has warmed up what there is
+LONG_CALL_SECONDS = 10.0  # after a first call that takes so long, as of an hour's recording, there are no others
+LOADING_TIMEOUTS = 10  # a model may be loaded for so many times --timeout: it may come over the network
+PRINTED_LINES_SHOWN = 3
+PRINTED_CHARACTERS_SHOWN = 200  # of each
+PRINTED_BYTES_KEPT = 1_000_000
 
 
-class GaveUp(Exception):  # noqa: N818 - an outcome, not a defect
-    """Nothing more is to be had of the system; `reason` is one sentence."""
+class SystemFailed(Exception):  # noqa: N818 - an outcome that is recorded, not a defect
+    """No further results can be had of the system; `reason` says why in one sentence."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-class Entrant:
-    """timeout_seconds: for a batch. log: where what it prints is kept. on_lost: told each utterance that stopped it.
+class WorkerDied(Exception):  # noqa: N818 - a state of the process, not a defect
+    """The process has died, or hung and was killed; `reason` says which, without a full stop."""
 
-    lost: items that are not to be tried again.
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class SupervisedSystem:
+    """One system through a whole benchmark, in a process that is started when it is first needed.
+
+    timeout_seconds: how long a batch may take before the process is killed.
+    log: file that what the system prints is appended to.
+    on_lost: is called with each item that stopped the process, and the reason.
+    lost: items that are not to be tried, since they stopped the process in an earlier start of the same run.
     """
 
     def __init__(
         self,
-        setup: Setup,
+        setup: WorkerSetup,
         timeout_seconds: float,
         log: Path,
         on_lost: Callable[[Item, str], None],
@@ -49,117 +65,128 @@ class Entrant:
         self.loaded: Loaded | None = None
         self.lost = set(lost)
         spec = setup.spec
-        self._run = SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice))
+        self._record = SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice))
         self._setup = setup
         self._timeout_seconds = timeout_seconds
-        self._printed = Printed(log)
+        self._output = CapturedOutput(log)
         self._on_lost = on_lost
-        self._process: Process | None = None
+        self._process: WorkerProcess | None = None
         self._stops = 0
         self._batch_stops = 0
 
     @property
     def name(self) -> str:
+        """What the report calls the system."""
         return self._setup.spec.name
 
     @property
-    def told(self) -> SystemRun:
-        """What is known so far; what it printed is among its settings."""
-        if not self._printed.lines:
-            return self._run
-        said = f"{self._printed.lines} lines, the first: {' | '.join(self._printed.first)}"
-        facts = self._run.facts
-        return replace(self._run, facts=replace(facts, settings=facts.settings | {"printed": said}))
+    def record(self) -> SystemRun:
+        """What is known of the system so far, for run.json; what it printed is among its settings."""
+        if not self._output.lines:
+            return self._record
+        printed = f"{self._output.lines} lines, the first: {' | '.join(self._output.first)}"
+        facts = self._record.facts
+        return replace(self._record, facts=replace(facts, settings=facts.settings | {"printed": printed}))
 
-    def begin(self) -> None:
-        """Load, first call, warm-up. Raises GaveUp."""
+    def start(self) -> None:
+        """Load the system and warm it up, unless it is already there. Raises SystemFailed."""
         while self._process is None:
-            self._start()
+            self._start_process()
 
-    def run(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | Ended]:
-        """Every batch as it is done, but what is lost. Ended comes only where nothing stopped. Raises GaveUp."""
+    def transcribe(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | TaskFinished]:
+        """Every batch as it is done, without the utterances that are lost on the way.
+
+        overlap: the next batches are decoded while one is computed. TaskFinished comes last, and only where the process
+        never stopped. Raises SystemFailed.
+        """
         waiting = deque(batches)
         while waiting:
-            self.begin()
+            self.start()
             try:
-                for reply in self.attempt(tuple(waiting), overlap=overlap):
+                for reply in self.try_once(tuple(waiting), overlap=overlap):
                     if isinstance(reply, BatchDone):
                         waiting.popleft()
                     yield reply
                 return
-            except Stopped as stop:
-                guilty = waiting.popleft()
-                if len(guilty) == 1:
-                    self._lose(guilty[0], stop.reason)
+            except WorkerDied as death:
+                at_fault = waiting.popleft()
+                if len(at_fault) == 1:
+                    self._lose(at_fault[0], death.reason)
                     continue
                 self._batch_stops += 1
-                alone = [guilty, *waiting] if self._batch_stops >= STOPS else [guilty]
-                rest = () if self._batch_stops >= STOPS else tuple(waiting)
-                waiting = deque([*((item,) for batch in alone for item in batch), *rest])
+                if self._batch_stops >= MAX_STOPS:
+                    waiting = deque((item,) for batch in (at_fault, *waiting) for item in batch)
+                else:
+                    waiting = deque([*((item,) for item in at_fault), *waiting])
 
-    def attempt(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | Ended]:
-        """Every batch as it is done, then Ended. Raises Stopped where the process stops: it is gone then."""
-        self.begin()
+    def try_once(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | TaskFinished]:
+        """Every batch as it is done, then TaskFinished.
+
+        Raises WorkerDied where the process stops; the next call starts another. Raises SystemFailed where it cannot be
+        started.
+        """
+        self.start()
         assert self._process is not None
         try:
             for reply in self._process.run(batches, overlap=overlap):
-                if isinstance(reply, Ended):
-                    self._remember(reply)
+                if isinstance(reply, TaskFinished):
+                    self._record_memory(reply)
                 yield reply
-        except Stopped:
+        except WorkerDied:
             self._process = None
             raise
 
-    def give_up(self, reason: str) -> None:
-        self._run = replace(self._run, failure=reason)
+    def fail(self, reason: str) -> None:
+        """Record that the system failed as a whole, and end its process."""
+        self._record = replace(self._record, failure=reason)
         self.close()
 
     def close(self) -> None:
+        """End the process, where there is one; `start` begins another."""
         if self._process is not None:
             self._process.close()
             self._process = None
 
-    def _start(self) -> None:
-        process = Process(self._setup, self._timeout_seconds, self._printed)
+    def _start_process(self) -> None:
+        process = WorkerProcess(self._setup, self._timeout_seconds, self._output)
         try:
             loaded = process.loaded()
-        except Stopped as stop:
-            raise GaveUp(f"{stop.reason} before it was loaded") from None
-        if isinstance(loaded, Refused):
+        except WorkerDied as death:
+            raise SystemFailed(f"{death.reason} before it was loaded") from None
+        if isinstance(loaded, LoadFailed):
             process.close()
-            raise GaveUp(loaded.reason)
+            raise SystemFailed(loaded.reason)
         self._process = process
-        anew = self.loaded is not None
+        if self.loaded is None:
+            self._record = replace(self._record, facts=loaded.facts, load_seconds=loaded.load_seconds)
         self.loaded = loaded
-        if not anew:
-            self._run = replace(self._run, facts=loaded.facts, load_seconds=loaded.load_seconds)
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """The first call and more of them; leaves no process where one of them stops it."""
-        clean = [(0, place) for place in range(len(self._setup.material.utterances[0]))]
-        calls = [item for item in clean if item not in self.lost]
-        if not calls:
+        """The first call and WARM_UP_CALLS others; leaves no process where one of them stops it."""
+        clean = [(0, place) for place in range(len(self._setup.evaluation_set.utterances[0]))]
+        usable = [item for item in clean if item not in self.lost]
+        if not usable:
             return
-        longest_first = sorted(calls, key=lambda item: -self._setup.material.utterance(item).duration)
+        longest_first = sorted(usable, key=lambda item: -self._setup.evaluation_set.utterance(item).duration)
         usual = longest_first[len(longest_first) // 10]  # long, but not the one recording that lasts for hours
-        first = self._call(calls[0])
-        if first is None:
+        first_seconds = self._seconds_of_call(usable[0])
+        if first_seconds is None:
             return
-        if not self._run.first_call_seconds:
-            self._run = replace(self._run, first_call_seconds=first)
-        for _ in range(WARM_UP_CALLS if first < WARM_SECONDS else 0):
-            if self._call(usual) is None:
+        if not self._record.first_call_seconds:
+            self._record = replace(self._record, first_call_seconds=first_seconds)
+        for _ in range(WARM_UP_CALLS if first_seconds < LONG_CALL_SECONDS else 0):
+            if self._seconds_of_call(usual) is None:
                 return
 
-    def _call(self, item: Item) -> float | None:
+    def _seconds_of_call(self, item: Item) -> float | None:
         """Seconds that one utterance takes; None where it stopped the process, and is lost."""
         seconds = 0.0
         try:
-            for reply in self.attempt([(item,)], overlap=False):
+            for reply in self.try_once([(item,)], overlap=False):
                 seconds += reply.seconds.total if isinstance(reply, BatchDone) else 0.0
-        except Stopped as stop:
-            self._lose(item, stop.reason)
+        except WorkerDied as death:
+            self._lose(item, death.reason)
             return None
         return seconds
 
@@ -167,45 +194,98 @@ class Entrant:
         self.lost.add(item)
         self._on_lost(item, reason)
         self._stops += 1
-        if self._stops >= STOPS:
-            name = self._setup.material.utterance(item).id
-            raise GaveUp(f"{reason}, {self._stops} times, the last at {name}")
+        if self._stops >= MAX_STOPS:
+            id = self._setup.evaluation_set.utterance(item).id
+            raise SystemFailed(f"{reason}, {self._stops} times, the last at {id}")
 
-    def _remember(self, ended: Ended) -> None:
-        device = [self._run.peak_device_memory_bytes, ended.peak_device_memory_bytes]
-        known = [one for one in device if one is not None]
-        self._run = replace(
-            self._run,
-            peak_memory_bytes=max(self._run.peak_memory_bytes or 0, ended.peak_memory_bytes),
+    def _record_memory(self, finished: TaskFinished) -> None:
+        peaks = [self._record.peak_device_memory_bytes, finished.peak_device_memory_bytes]
+        known = [peak for peak in peaks if peak is not None]
+        self._record = replace(
+            self._record,
+            peak_memory_bytes=max(self._record.peak_memory_bytes or 0, finished.peak_memory_bytes),
             peak_device_memory_bytes=max(known) if known else None,
         )
 
 
-LOADING_PATIENCE = 10  # times the time limit: a model may be on its way over the network
-PRINTED_LINES_SHOWN = 3
-PRINTED_BYTES_KEPT = 1_000_000
+class WorkerProcess:
+    """One process of a system, started on construction.
+
+    Each method raises WorkerDied where the process has died, or has not answered within its time and was killed.
+    """
+
+    def __init__(self, setup: WorkerSetup, timeout_seconds: float, output: "CapturedOutput") -> None:
+        context = multiprocessing.get_context("spawn")
+        self._timeout_seconds = timeout_seconds
+        self._pipe, theirs = context.Pipe(duplex=True)
+        terminal, written = context.Pipe(duplex=False)
+        self._process = context.Process(target=serve, args=(setup, theirs, written), daemon=True)
+        self._process.start()
+        theirs.close()
+        written.close()
+        self._reader = output.follow(terminal)
+
+    def loaded(self) -> Loaded | LoadFailed:
+        """Waits until the system is loaded, or cannot be."""
+        reply = self._reply(LOADING_TIMEOUTS * self._timeout_seconds, "loading took")
+        assert isinstance(reply, Loaded | LoadFailed)
+        return reply
+
+    def run(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | TaskFinished]:
+        """Each batch as it is done, in order; TaskFinished comes last."""
+        try:
+            self._pipe.send(Task(tuple(batches), overlap))
+        except OSError:
+            self._raise_death()
+        while True:
+            reply = self._reply(self._timeout_seconds, "it took")
+            assert isinstance(reply, BatchDone | TaskFinished)
+            yield reply
+            if isinstance(reply, TaskFinished):
+                return
+
+    def close(self) -> None:
+        """End the process, at work or not."""
+        self._pipe.close()
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+        self._reader.join(timeout=1.0)
+
+    def _reply(self, seconds: float, what_took: str) -> Reply:
+        try:
+            if not self._pipe.poll(seconds):
+                self.close()
+                raise WorkerDied(f"{what_took} more than {seconds:g} s (--timeout)")
+            reply: Reply = self._pipe.recv()
+        except (EOFError, OSError):
+            self._raise_death()
+        return reply
+
+    def _raise_death(self) -> NoReturn:
+        self._process.join(timeout=5.0)
+        code = self._process.exitcode
+        self.close()
+        if code is not None and code < 0:
+            raise WorkerDied(f"its process was killed by {signal.Signals(-code).name}")
+        raise WorkerDied(f"its process ended with exit code {code}")
 
 
-class Stopped(Exception):  # noqa: N818 - the process's state, not a defect
-    """The process hangs (and was killed) or has died; `reason` says which, as the rest of a sentence about it."""
+class CapturedOutput:
+    """What a system writes to stdout and stderr: lines counted, the first ones remembered, a megabyte kept in a file.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Printed:
-    """What a system wrote to its terminal: counted, the first lines remembered, the first megabyte kept in a file."""
+    lines: how many so far. first: the first PRINTED_LINES_SHOWN that are not blank.
+    """
 
     def __init__(self, path: Path) -> None:
         self.lines = 0
         self.first: list[str] = []
         self._path = path
-        self._kept = 0
-        self._partial = b""
+        self._bytes_kept = 0
+        self._unfinished = b""
 
     def follow(self, terminal: Connection) -> threading.Thread:
-        """Reads until the last process that holds the other end has ended."""
+        """A thread that reads until the last process that holds the other end has ended."""
         thread = threading.Thread(target=self._read, args=(terminal,), daemon=True)
         thread.start()
         return thread
@@ -218,75 +298,11 @@ class Printed:
     def _take(self, piece: bytes) -> None:
         self.lines += piece.count(b"\n")
         if len(self.first) < PRINTED_LINES_SHOWN:
-            *whole, self._partial = (self._partial + piece).split(b"\n")
-            texts = [line.decode(errors="replace").strip()[:200] for line in whole]
+            *finished, self._unfinished = (self._unfinished + piece).split(b"\n")
+            texts = [line.decode(errors="replace").strip()[:PRINTED_CHARACTERS_SHOWN] for line in finished]
             self.first += [text for text in texts if text][: PRINTED_LINES_SHOWN - len(self.first)]
-        if self._kept < PRINTED_BYTES_KEPT:
+        if self._bytes_kept < PRINTED_BYTES_KEPT:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as kept:
-                kept.write(piece[: PRINTED_BYTES_KEPT - self._kept])
-            self._kept += len(piece)
-
-
-class Process:
-    """One system's process, started on construction.
-
-    timeout_seconds: how long a batch may take. Raises Stopped, out of any method, where it took longer or the process
-    died; it is gone then.
-    """
-
-    def __init__(self, setup: Setup, timeout_seconds: float, printed: Printed) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._timeout_seconds = timeout_seconds
-        self._line, theirs = context.Pipe(duplex=True)
-        terminal, written = context.Pipe(duplex=False)
-        self._process = context.Process(target=serve, args=(setup, theirs, written), daemon=True)
-        self._process.start()
-        theirs.close()
-        written.close()
-        self._reader = printed.follow(terminal)
-
-    def loaded(self) -> Loaded | Refused:
-        """Waits until the system is loaded."""
-        reply = self._reply(LOADING_PATIENCE * self._timeout_seconds, "loading took")
-        assert isinstance(reply, Loaded | Refused)
-        return reply
-
-    def run(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | Ended]:
-        """Each batch as it is done, in order; Ended comes last."""
-        try:
-            self._line.send(Task(tuple(batches), overlap))
-        except OSError:
-            self._died()
-        while True:
-            reply = self._reply(self._timeout_seconds, "it took")
-            assert isinstance(reply, BatchDone | Ended)
-            yield reply
-            if isinstance(reply, Ended):
-                return
-
-    def close(self) -> None:
-        """Ends the process, at work or not."""
-        self._line.close()
-        if self._process.is_alive():
-            self._process.kill()
-        self._process.join()
-        self._reader.join(timeout=1.0)
-
-    def _reply(self, seconds: float, taking: str) -> Reply:
-        try:
-            if not self._line.poll(seconds):
-                self.close()
-                raise Stopped(f"{taking} more than {seconds:g} s (--timeout)")
-            reply: Reply = self._line.recv()
-        except (EOFError, OSError):
-            self._died()
-        return reply
-
-    def _died(self) -> NoReturn:
-        self._process.join(timeout=5.0)
-        code = self._process.exitcode
-        self.close()
-        if code is not None and code < 0:
-            raise Stopped(f"its process was killed by {signal.Signals(-code).name}")
-        raise Stopped(f"its process ended with exit code {code}")
+            with self._path.open("ab") as file:
+                file.write(piece[: PRINTED_BYTES_KEPT - self._bytes_kept])
+            self._bytes_kept += len(piece)

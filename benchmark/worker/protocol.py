@@ -1,32 +1,35 @@
-"""What a benchmark and the process of a system say to each other: plain data, pickled."""
+"""The messages between a benchmark and the process of a system: frozen dataclasses, pickled over a pipe.
+
+The parent sends a WorkerSetup when it starts the process, then Tasks. The process answers Loaded or LoadFailed once,
+and for each Task one BatchDone a batch, in order, and TaskFinished last.
+"""
 
 from dataclasses import dataclass
 
-from benchmark.dataset import Material
+from benchmark.dataset import EvaluationSet, Item
 from benchmark.results import StageSeconds, SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec
 
-Item = tuple[int, int]  # condition, place among its utterances: indices into Material
 Batch = tuple[Item, ...]
 
 
 @dataclass(frozen=True)
-class Setup:
+class WorkerSetup:
     """All that a process needs before its first task.
 
-    local_rank, local_processes: this process's turn among those that `accelerate launch` started on the machine.
+    local_rank, local_processes: this process's place among those that `accelerate launch` started on the machine.
     """
 
     spec: SystemSpec
     options: LoadOptions
-    material: Material
+    evaluation_set: EvaluationSet
     local_rank: int = 0
     local_processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Batches to be transcribed in their order. overlap: decode the next ones while a batch is computed."""
+    """Batches to transcribe in order. overlap: the next batches are decoded while one is computed."""
 
     batches: tuple[Batch, ...]
     overlap: bool
@@ -34,7 +37,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The system is ready; seconds without imports of the interpreter, but with those of its libraries."""
+    """The system is ready. load_seconds includes importing its libraries, not starting the interpreter."""
 
     facts: SystemFacts
     load_seconds: float
@@ -43,33 +46,33 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class LoadFailed:
     """The system cannot be loaded; `reason` is one sentence."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What came of one utterance; with an `error` the hypothesis is empty."""
+class Hypothesis:
+    """The raw transcript of one utterance; with an `error` the text is empty."""
 
-    hypothesis: str
+    text: str
     error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDone:
-    """heard: in the batch's order. split: the batch failed, and its utterances were done one by one."""
+    """hypotheses: in the batch's order. split: the batch failed as a whole, so its utterances were done one by one."""
 
     batch: Batch
-    heard: tuple[Heard, ...]
+    hypotheses: tuple[Hypothesis, ...]
     seconds: StageSeconds
     split: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """The task's last message: wall-clock seconds of all its batches, and what the process held at most so far."""
+class TaskFinished:
+    """The last message of a task: wall-clock seconds of all its batches, and the process's peak memory so far."""
 
     wall_seconds: float
     joules: float | None
@@ -77,4 +80,4 @@ class Ended:
     peak_device_memory_bytes: int | None
 
 
-Reply = Loaded | Refused | BatchDone | Ended
+Reply = Loaded | LoadFailed | BatchDone | TaskFinished

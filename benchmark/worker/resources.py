@@ -1,4 +1,4 @@
-"""What a process has used: the most memory it held, on the machine and on its device, and the energy of a GPU."""
+"""What a process has used: peak memory on the machine and on its GPU, and the energy that the GPU has drawn."""
 
 import resource
 import sys
@@ -8,7 +8,10 @@ from typing import Any
 
 
 def peak_memory_bytes() -> int:
-    """Highest resident memory of this process. On Linux the kernel's VmHWM, which a parent's memory is not part of."""
+    """The highest resident memory of this process so far.
+
+    On Linux this is the kernel's VmHWM; getrusage's figure, taken elsewhere, would include that of the parent there.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -18,7 +21,7 @@ def peak_memory_bytes() -> int:
 
 
 def peak_device_memory_bytes(device: str) -> int | None:
-    """Of the device, as torch allocated it; None on a CPU."""
+    """The highest memory that torch has allocated on the GPU; None on a CPU."""
     if not device.startswith("cuda"):
         return None
     import torch
@@ -27,7 +30,10 @@ def peak_device_memory_bytes(device: str) -> int | None:
 
 
 class EnergyCounter:
-    """Joules of the device that torch uses. Counts all that runs on it, not this process alone."""
+    """The energy counter of the GPU that torch uses: all that runs on it counts, not this process alone.
+
+    It needs pynvml (`pip install "speech-on-your-own[gpu]"`) and a GPU that counts (NVIDIA's since Volta).
+    """
 
     def __init__(self, device: str) -> None:
         self._handle: Any = None
@@ -39,11 +45,11 @@ class EnergyCounter:
             self._nvml: Any = import_module("pynvml")
             self._nvml.nvmlInit()
             self._handle = self._nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties().uuid}")
-        except Exception:  # no such package, no such driver or no such counter: all mean that nothing is known
+        except Exception:  # no package, no driver or no such GPU: in each case no energy is reported
             self._handle = None
 
     def joules(self) -> float | None:
-        """Since the driver was loaded; None where nothing counts."""
+        """Joules since the driver was loaded; None where nothing counts them."""
         if self._handle is None:
             return None
         try:

@@ -1,7 +1,8 @@
-"""What runs in a system's own process: load it, then task after task until the parent closes the line.
+"""The process of one system: loads it, then answers task after task until the parent closes the pipe.
 
-A process for each system keeps memory figures apart, and a crash in one from stopping the others. Its terminal is the
-parent's, by file descriptor, so that prints of libraries in C arrive there too. It ends when its parent does.
+A process for each system keeps their memory figures apart and a crash of one from stopping the others. Its stdout and
+stderr are redirected to the parent by file descriptor, so that prints of C libraries arrive there too. It exits when
+its parent does.
 """
 
 import multiprocessing
@@ -16,61 +17,93 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from benchmark.dataset import loader
+from benchmark.dataset import Item, waveform_loader
 from benchmark.systems.base import System
-from benchmark.worker.protocol import Batch, BatchDone, Ended, Item, Loaded, Refused, Setup, Task
+from benchmark.worker.protocol import Batch, Loaded, LoadFailed, Task, TaskFinished, WorkerSetup
 from benchmark.worker.resources import EnergyCounter, peak_device_memory_bytes, peak_memory_bytes
-from benchmark.worker.stage_clock import Clock, Sound, transcribe
+from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
 from preprocessing.cli.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+BATCHES_AHEAD = 2  # decoded and waiting while one is computed
 
 
-def serve(setup: Setup, line: Connection, terminal: Connection) -> None:
-    """The process's main function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+def serve(setup: WorkerSetup, pipe: Connection, terminal: Connection) -> None:
+    """The main function of the process.
+
+    pipe: Tasks come in, replies go out (`benchmark.worker.protocol`). terminal: takes what is printed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # the Hub's and transformers'; what a system prints is counted
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _redirect(terminal)
-    _take_place(setup)
-    clock = Clock(setup.options.device)
-    system = _load(setup, clock, line)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _redirect_output(terminal)
+    _leave_launcher(setup)
+    clock = DeviceClock(setup.options.device)
+    system = _load(setup, clock, pipe)
     if system is None:
         return
-    load = loader(setup.material, denoise=setup.options.denoise)
+    load = waveform_loader(setup.evaluation_set, denoise=setup.options.denoise)
     energy = EnergyCounter(setup.options.device)
     while True:
         try:
-            task: Task = line.recv()
+            task: Task = pipe.recv()
         except EOFError:
             return
-        before = energy.joules()
+        joules_before = energy.joules()
         began = clock.now()
-        for done in _run(system, sounds(task.batches, load, overlap=task.overlap), clock):
-            line.send(done)
+        for batch, waveforms in load_ahead(task.batches, load, overlap=task.overlap):
+            pipe.send(transcribe_batch(system, batch, waveforms, clock))
         wall_seconds = clock.now() - began
-        after = energy.joules()
-        line.send(
-            Ended(
+        joules = energy.joules()
+        pipe.send(
+            TaskFinished(
                 wall_seconds=wall_seconds,
-                joules=None if before is None or after is None else after - before,
+                joules=None if joules_before is None or joules is None else joules - joules_before,
                 peak_memory_bytes=peak_memory_bytes(),
                 peak_device_memory_bytes=peak_device_memory_bytes(setup.options.device),
             )
         )
 
 
-def _run(system: System, heard: Iterator[tuple[Batch, list[Sound]]], clock: Clock) -> Iterator[BatchDone]:
-    for batch, waveforms in heard:
-        yield transcribe(system, batch, waveforms, clock)
+def load_ahead(
+    batches: Sequence[Batch], load: "Callable[[Item], Tensor]", *, overlap: bool
+) -> Iterator[tuple[Batch, list[LoadedWaveform]]]:
+    """Each batch with its waveforms, in order.
+
+    overlap: a thread loads up to BATCHES_AHEAD batches beforehand; otherwise each is loaded when it is asked for.
+    """
+    loaded = ((batch, [_load_waveform(item, load) for item in batch]) for batch in batches)
+    return _in_background(loaded, len(batches)) if overlap else loaded
 
 
-def _load(setup: Setup, clock: Clock, line: Connection) -> System | None:
-    """The system; None where the parent was told why there is none."""
+def _load_waveform(item: Item, load: "Callable[[Item], Tensor]") -> LoadedWaveform:
+    began = time.perf_counter()
+    try:
+        waveform = load(item)
+    except Exception as error:  # a damaged file is the utterance's failure, whatever its decoder raises
+        return LoadedWaveform(None, time.perf_counter() - began, f"{type(error).__name__}: {error}")
+    return LoadedWaveform(waveform, time.perf_counter() - began)
+
+
+def _in_background(
+    loaded: Iterator[tuple[Batch, list[LoadedWaveform]]], count: int
+) -> Iterator[tuple[Batch, list[LoadedWaveform]]]:
+    waiting: queue.Queue[tuple[Batch, list[LoadedWaveform]]] = queue.Queue(maxsize=BATCHES_AHEAD)
+
+    def fill() -> None:
+        for one in loaded:
+            waiting.put(one)
+
+    threading.Thread(target=fill, daemon=True).start()
+    for _ in range(count):
+        yield waiting.get()
+
+
+def _load(setup: WorkerSetup, clock: DeviceClock, pipe: Connection) -> System | None:
+    """The loaded system, after Loaded was sent; None after LoadFailed was sent."""
     from benchmark.systems import load_system
 
     began = time.perf_counter()
@@ -78,17 +111,17 @@ def _load(setup: Setup, clock: Clock, line: Connection) -> System | None:
         system = load_system(setup.spec, setup.options)
         loaded = Loaded(system.facts, clock.now() - began, bool(system.batched), float(system.longest_in_batch_seconds))
     except UserError as error:
-        line.send(Refused(str(error)))
+        pipe.send(LoadFailed(str(error)))
         return None
     except Exception as error:
         traceback.print_exc()
-        line.send(Refused(f"{type(error).__name__}: {error}"))
+        pipe.send(LoadFailed(f"{type(error).__name__}: {error}"))
         return None
-    line.send(loaded)
+    pipe.send(loaded)
     return system
 
 
-def _redirect(terminal: Connection) -> None:
+def _redirect_output(terminal: Connection) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(terminal.fileno(), 1)
@@ -99,8 +132,10 @@ def _redirect(terminal: Connection) -> None:
             stream.reconfigure(line_buffering=True)
 
 
-def _take_place(setup: Setup) -> None:
-    """Among processes of `accelerate launch`: its own GPU, its share of the cores, and nothing of the launcher's."""
+def _leave_launcher(setup: WorkerSetup) -> None:
+    """Under `accelerate launch`: take one GPU and a share of the cores, and drop the launcher's variables, which would
+    make libraries in this process join its process group.
+    """
     launched = "WORLD_SIZE" in os.environ
     for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
@@ -114,41 +149,9 @@ def _take_place(setup: Setup) -> None:
         torch.set_num_threads(max(len(os.sched_getaffinity(0)) // setup.local_processes, 1))
 
 
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end what it started."""
+def _exit_with_parent() -> None:
+    """Waits until the parent has ended, then exits: a parent that was killed cannot end the processes it started."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-BATCHES_AHEAD = 2
-
-
-def sounds(
-    batches: Sequence[Batch], load: "Callable[[Item], Tensor]", *, overlap: bool
-) -> Iterator[tuple[Batch, list[Sound]]]:
-    """Each batch with its waveforms, in order."""
-    found = ((batch, [_get(item, load) for item in batch]) for batch in batches)
-    return _ahead(found, len(batches)) if overlap else found
-
-
-def _get(item: Item, load: "Callable[[Item], Tensor]") -> Sound:
-    began = time.perf_counter()
-    try:
-        waveform = load(item)
-    except Exception as error:  # a damaged file is the utterance's failure, whatever the reader raises
-        return Sound(None, time.perf_counter() - began, f"{type(error).__name__}: {error}")
-    return Sound(waveform, time.perf_counter() - began)
-
-
-def _ahead(found: Iterator[tuple[Batch, list[Sound]]], count: int) -> Iterator[tuple[Batch, list[Sound]]]:
-    waiting: queue.Queue[tuple[Batch, list[Sound]]] = queue.Queue(maxsize=BATCHES_AHEAD)
-
-    def fill() -> None:
-        for one in found:
-            waiting.put(one)
-
-    threading.Thread(target=fill, daemon=True).start()
-    for _ in range(count):
-        yield waiting.get()

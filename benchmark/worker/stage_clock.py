@@ -1,23 +1,41 @@
-"""One batch through a system's stages, each timed with the device idle; a failing batch is done again one by one."""
+"""One batch through the three stages of a system, each timed with the device idle at its boundaries.
+
+A batch that raises is done again one utterance at a time, so that an error belongs to the utterance that causes it.
+"""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from benchmark.results import StageSeconds
+from benchmark.results import NO_SECONDS, StageSeconds
 from benchmark.systems.base import System
-from benchmark.worker.protocol import Batch, BatchDone, Heard
+from benchmark.worker.protocol import Batch, BatchDone, Hypothesis
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHOWN_CHARACTERS = 200  # of an answer that is none
 
-class Clock:
+
+@dataclass(frozen=True)
+class LoadedWaveform:
+    """An utterance's waveform [samples], or the error that decoding it raised; `seconds` is how long that took."""
+
+    waveform: "Tensor | None"
+    seconds: float
+    error: str | None = None
+
+
+class DeviceClock:
+    """A monotonic clock that waits for the device first, so that work queued on a GPU counts where it was queued."""
+
     def __init__(self, device: str) -> None:
         self._cuda = device.startswith("cuda")
 
     def now(self) -> float:
+        """Seconds since an arbitrary moment, after all work on the device is done."""
         if self._cuda:
             import torch
 
@@ -25,103 +43,65 @@ class Clock:
         return time.perf_counter()
 
 
-class Stopwatch:
-    """Seconds of one stage after another."""
+def transcribe_batch(
+    system: System, batch: Batch, waveforms: Sequence[LoadedWaveform], clock: DeviceClock
+) -> BatchDone:
+    """The system's hypotheses of a batch and the seconds of each stage, decoding included.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._spent: list[float] = []
-        self._began = clock.now()
-
-    def lap(self) -> None:
-        ended = self._clock.now()
-        self._spent.append(ended - self._began)
-        self._began = ended
-
-    def stages(self, decode: float) -> StageSeconds:
-        """Stages that were not reached took no time."""
-        return StageSeconds(decode, *(self._spent + [0.0] * 3)[:3])
-
-
-def added(first: StageSeconds, second: StageSeconds) -> StageSeconds:
-    """Stage by stage.
-
-    >>> added(StageSeconds(1, 2, 3, 4), StageSeconds(1, 0, 0, 0))
-    StageSeconds(decode=2, features=2, forward=3, text=4)
+    waveforms: of the batch's utterances, in order. Whatever the system raises becomes the error of the utterances that
+    it is raised for; nothing is raised here.
     """
-    return StageSeconds(
-        first.decode + second.decode,
-        first.features + second.features,
-        first.forward + second.forward,
-        first.text + second.text,
-    )
-
-
-def share(seconds: StageSeconds, part: float) -> StageSeconds:
-    """A part, as a fraction, of every stage."""
-    return StageSeconds(part * seconds.decode, part * seconds.features, part * seconds.forward, part * seconds.text)
-
-
-@dataclass(frozen=True)
-class Sound:
-    """An utterance's waveform [samples], or why there is none; `seconds` is what getting it took."""
-
-    waveform: "Tensor | None"
-    seconds: float
-    error: str | None = None
-
-
-def transcribe(system: System, batch: Batch, sounds: Sequence[Sound], clock: Clock) -> BatchDone:
-    """Whatever a system raises becomes the error of the utterances that it is raised for."""
-    heard = [Heard("", sound.error) for sound in sounds]
-    waveforms = {place: sound.waveform for place, sound in enumerate(sounds) if sound.waveform is not None}
-    found, seconds = _through(system, list(waveforms.values()), clock)
-    split = isinstance(found, str) and len(waveforms) > 1
+    hypotheses = [Hypothesis("", loaded.error) for loaded in waveforms]
+    decoded = {place: loaded.waveform for place, loaded in enumerate(waveforms) if loaded.waveform is not None}
+    found, seconds = _run_stages(system, list(decoded.values()), clock)
+    split = isinstance(found, str) and len(decoded) > 1
     if split:
-        _free_memory()
-        for place, waveform in waveforms.items():
-            alone, more = _through(system, [waveform], clock)
-            seconds = added(seconds, more)
-            heard[place] = Heard("", alone) if isinstance(alone, str) else Heard(alone[0])
+        _free_device_memory()
+        for place, waveform in decoded.items():
+            alone, more = _run_stages(system, [waveform], clock)
+            seconds += more
+            hypotheses[place] = Hypothesis("", alone) if isinstance(alone, str) else Hypothesis(alone[0])
     elif isinstance(found, str):
-        for place in waveforms:
-            heard[place] = Heard("", found)
+        for place in decoded:
+            hypotheses[place] = Hypothesis("", found)
     else:
-        for place, hypothesis in zip(waveforms, found, strict=True):
-            heard[place] = Heard(hypothesis)
-    decode = StageSeconds(sum(sound.seconds for sound in sounds), 0.0, 0.0, 0.0)
-    return BatchDone(batch, tuple(heard), added(seconds, decode), split)
+        for place, text in zip(decoded, found, strict=True):
+            hypotheses[place] = Hypothesis(text)
+    decode_seconds = sum(loaded.seconds for loaded in waveforms)
+    return BatchDone(batch, tuple(hypotheses), seconds + StageSeconds(decode_seconds, 0.0, 0.0, 0.0), split)
 
 
-def _through(system: System, waveforms: "list[Tensor]", clock: Clock) -> tuple[list[str] | str, StageSeconds]:
-    """The hypotheses, or the reason why there are none, and what the stages took."""
-    stopwatch = Stopwatch(clock)
-    if not waveforms:
-        return [], stopwatch.stages(0.0)
-    found: list[str] | str
-    try:
-        features = system.features(waveforms)
-        stopwatch.lap()
-        outcome = system.forward(features)
-        stopwatch.lap()
-        hypotheses = system.text(outcome)
-        stopwatch.lap()
-        found = checked(hypotheses, len(waveforms))
-    except Exception as error:  # a system of the user's own may raise anything
-        found = f"{type(error).__name__}: {error}"
-    return found, stopwatch.stages(0.0)
-
-
-def checked(hypotheses: object, count: int) -> list[str]:
-    """The hypotheses that a system gave. Raises TypeError where they are not `count` texts."""
+def checked_hypotheses(hypotheses: object, count: int) -> list[str]:
+    """What a system's `text` returned. Raises TypeError where that is not a list of `count` str."""
     if isinstance(hypotheses, list) and len(hypotheses) == count and all(isinstance(one, str) for one in hypotheses):
         return hypotheses
     shown = repr(hypotheses)
-    raise TypeError(f"text() gave {shown if len(shown) < 200 else shown[:200] + '...'}; expected a list of {count} str")
+    shown = shown if len(shown) < SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "..."
+    raise TypeError(f"text() returned {shown}; expected a list of {count} str")
 
 
-def _free_memory() -> None:
-    """Leave room for the second try of what may have been too large."""
+def _run_stages(system: System, waveforms: "list[Tensor]", clock: DeviceClock) -> tuple[list[str] | str, StageSeconds]:
+    """The hypotheses, or the error as text, and the seconds of each stage; a stage that was not reached has 0."""
+    if not waveforms:
+        return [], NO_SECONDS
+    laps = [clock.now()]
+    found: list[str] | str
+    try:
+        features = system.features(waveforms)
+        laps.append(clock.now())
+        outcome = system.forward(features)
+        laps.append(clock.now())
+        hypotheses = system.text(outcome)
+        laps.append(clock.now())
+        found = checked_hypotheses(hypotheses, len(waveforms))
+    except Exception as error:  # a system of the user's own may raise anything
+        found = f"{type(error).__name__}: {error}"
+    spent = [end - begin for begin, end in pairwise(laps)]
+    return found, StageSeconds(0.0, *(spent + [0.0] * 3)[:3])
+
+
+def _free_device_memory() -> None:
+    """Return cached blocks to the GPU: the batch may have failed for want of memory."""
     import torch
 
     if torch.cuda.is_available():

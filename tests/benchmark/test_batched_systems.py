@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
-from benchmark.systems import base as precision
 from benchmark.systems import wav2vec2
-from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.ctc import alike
+from benchmark.systems.base import PRECISIONS, LoadOptions, SystemSpec, resolve_precision
+from benchmark.systems.ctc import optimal_batches
 from benchmark.systems.wav2vec2 import Wav2Vec2System
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
@@ -46,7 +45,7 @@ def logits_of(system: Wav2Vec2System, rows: list[Tensor], monkeypatch: pytest.Mo
     """Logits of one padded batch, cut to each row's frames."""
     seen: list[Tensor] = []
     system._model.lm_head.register_forward_hook(lambda _, __, logits: seen.append(logits))
-    system._best([normalise_waveform(row) for row in rows])
+    system._compute([normalise_waveform(row) for row in rows])
     (logits,) = seen
     return [together[: system._n_frames(len(row))] for together, row in zip(logits, rows, strict=True)]
 
@@ -84,8 +83,10 @@ def test_adapters_are_heard_one_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path.tolist() for path in system.forward(system.features(waveforms()))] == alone
 
 
-def test_bfloat16_decides_in_float32(tmp_path: Path) -> None:
-    system = Wav2Vec2System(saved(tmp_path, plain_model("wav2vec2 group")), LoadOptions("cpu", None, False, "bfloat16"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_decides_in_float32(kind: str, tmp_path: Path) -> None:
+    system = Wav2Vec2System(saved(tmp_path, plain_model(kind)), LoadOptions("cpu", None, False, "bfloat16"))
+    assert system.facts.settings["batch"].endswith("but for the rounding of bfloat16")
     seen = []
     system._model.lm_head.register_forward_hook(lambda _, __, logits: seen.append(logits.dtype))
     paths = system.forward(system.features(waveforms()))
@@ -94,42 +95,42 @@ def test_bfloat16_decides_in_float32(tmp_path: Path) -> None:
     assert [len(path) for path in paths] == [49, 46, 93, 1, 90, 52]
 
 
-@pytest.mark.parametrize(("pays", "expected"), [(False, "float32"), (True, "bfloat16")])
-def test_bfloat16_is_taken_where_it_pays(pays: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "bfloat16_pays_on_cpu", lambda: pays)
-    chosen = precision.choose("auto", "cpu")
-    assert chosen.told.startswith(expected)
-    assert chosen.dtype == precision.PRECISIONS[expected]
+@pytest.mark.parametrize(("requested", "expected"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_a_cpu_computes_in_float32_unless_told(requested: str, expected: str) -> None:
+    """Also one that multiplies bfloat16 faster: there, other batches may write other words."""
+    chosen = resolve_precision(requested, "cpu")
+    assert chosen.description.startswith(expected)
+    assert chosen.dtype == PRECISIONS[expected]
 
 
-@pytest.mark.parametrize("asked", ["float64", "float16"])
-def test_other_precisions_are_refused(asked: str) -> None:
-    with pytest.raises(UsageError, match=f"precision is .?{asked}"):
-        precision.choose(asked, "cpu")
+@pytest.mark.parametrize("requested", ["float64", "float16"])
+def test_other_precisions_are_refused(requested: str) -> None:
+    with pytest.raises(UsageError, match=f"precision is .?{requested}"):
+        resolve_precision(requested, "cpu")
 
 
 def test_batches_hold_everything_once() -> None:
     lengths = [int(n) for n in torch.randint(1, 1000, (200,), generator=torch.Generator().manual_seed(4))]
-    batches = alike(lengths, a_pass_costs=100, most=3000)
+    batches = optimal_batches(lengths, pass_cost=100, maximum=3000)
     assert sorted(index for batch in batches for index in batch) == list(range(200))
     assert all(max(lengths[i] for i in batch) * len(batch) <= 3000 for batch in batches)
     assert wav2vec2.Wav2Vec2System.batched
 
 
 @given(st.lists(st.integers(1, 50), max_size=8), st.integers(0, 60), st.integers(1, 120))
-def test_no_division_costs_less(lengths: list[int], a_pass_costs: int, most: int) -> None:
+def test_no_division_costs_less(lengths: list[int], pass_cost: int, maximum: int) -> None:
     """Beside every division of the sorted lengths into neighbours."""
 
     def cost(passes: list[list[int]]) -> float:
-        allowed = all(len(one) == 1 or max(one) * len(one) <= most for one in passes)
-        return sum(a_pass_costs + max(one) * len(one) for one in passes) if allowed else float("inf")
+        allowed = all(len(one) == 1 or max(one) * len(one) <= maximum for one in passes)
+        return sum(pass_cost + max(one) * len(one) for one in passes) if allowed else float("inf")
 
     ordered = sorted(lengths, reverse=True)
     divisions = []
     for cuts in itertools.product([False, True], repeat=max(len(ordered) - 1, 0)):
         places = [0, *(place + 1 for place, cut in enumerate(cuts) if cut), len(ordered)]
         divisions.append([ordered[first:last] for first, last in itertools.pairwise(places) if last > first])
-    found = [[lengths[i] for i in one] for one in alike(lengths, a_pass_costs=a_pass_costs, most=most)]
+    found = [[lengths[i] for i in one] for one in optimal_batches(lengths, pass_cost=pass_cost, maximum=maximum)]
     assert cost(found) == min(cost(division) for division in divisions)
 
 

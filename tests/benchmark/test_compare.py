@@ -42,7 +42,7 @@ def test_only_a_significant_regression_fails(
         models="tests.benchmark.odd_systems:One",
         data=str(corpus(tmp_path, 2)),
         conditions="clean",
-        output=output,
+        output_dir=output,
         compare=tmp_path / "old",
         fail_on_regression=True,
     )

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from benchmark import dataset as material
+from benchmark import dataset
 from benchmark.conditions import parse_conditions
 from benchmark.config import BenchmarkConfig
-from benchmark.dataset import choose, choose_conditions, loader
+from benchmark.dataset import build_evaluation_set, requested_conditions, waveform_loader
 from benchmark.results import ConditionUsed
 from preprocessing import audio
 from preprocessing.corpus import Utterance, open_corpus
@@ -35,12 +35,12 @@ class Halved:
 def test_other_conditions_have_a_part_of_the_corpus() -> None:
     utterances = open_corpus(str(DEMO / "corpus" / "test.jsonl")).utterances
     condition: Any = Halved()
-    chosen = choose([CLEAN, condition], utterances, 5)
+    chosen = build_evaluation_set([CLEAN, condition], utterances, 5)
     assert chosen.utterances[0] == utterances
     assert [one.id for one in chosen.utterances[1]] == [utterances[place].id for place in (0, 25, 50, 74, 99)]
     assert {one.text for one in chosen.utterances[1]} == {""}
     assert len(chosen.items()) == len(set(chosen.items())) == 105
-    load = loader(chosen, denoise=False)
+    load = waveform_loader(chosen, denoise=False)
     plain = audio.load(utterances[25].audio)
     assert torch.equal(load((0, 25)), plain)
     assert torch.equal(load((1, 1)), plain / 2)
@@ -48,8 +48,8 @@ def test_other_conditions_have_a_part_of_the_corpus() -> None:
 
 def test_clean_speech_is_first_and_always_there(monkeypatch: Any) -> None:
     asked = {"halved": [Halved()], "halved,clean": [Halved(), CLEAN], "clean": [CLEAN]}
-    monkeypatch.setattr(material, "parse_conditions", lambda text, **_: asked[text])
+    monkeypatch.setattr(dataset, "parse_conditions", lambda text, **_: asked[text])
     for conditions in asked:
-        chosen = choose_conditions(BenchmarkConfig(conditions=conditions))
+        chosen = requested_conditions(BenchmarkConfig(conditions=conditions))
         names = [condition.used.name for condition in chosen]
         assert names == ["clean"] if conditions == "clean" else names == ["clean", "halved"]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark.environment import Ranks
+from benchmark.environment import DistributedRanks
 from benchmark.results import Sample, StageSeconds, read_samples, read_summary, read_timings
 from tests.benchmark.odd_systems import corpus
 from tests.commands import run
@@ -21,7 +21,7 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     for name, beginning in (("one", ()), ("two", launch)):
         result = run(
             *beginning, "benchmark/run.py", "--models", "tests.benchmark.odd_systems:One", "--data", data,
-            "--conditions", "clean", "--rounds", "1", "--output", tmp_path / name,
+            "--conditions", "clean", "--rounds", "1", "--output_dir", tmp_path / name,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         assert result.stdout.count("report:") == 1
@@ -37,6 +37,6 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
 
 def test_every_batch_is_in_one_share() -> None:
     for count in (1, 2, 3, 7):
-        shares = [Ranks(rank, count).mine(range(11)) for rank in range(count)]
+        shares = [DistributedRanks(rank, count).shard(range(11)) for rank in range(count)]
         assert sorted(thing for share in shares for thing in share) == list(range(11))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -9,9 +9,10 @@ from benchmark.config import BenchmarkConfig
 from benchmark.systems import check_language_model, load_system, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions
 from finetune.decoding.beam import BeamSettings
-from finetune.language_model.build import LanguageModelConfig, make
+from finetune.language_model.build import LanguageModelConfig, build_language_model
 from finetune.metrics.error_rates import ErrorRates
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import parse_command
 from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
@@ -24,7 +25,7 @@ CHECKPOINT = str(DEMO / "wav2vec2")
 def commands_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the demo's training texts."""
     path = tmp_path_factory.mktemp("lm") / "commands.arpa"
-    make(LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), path, order=3))
+    build_language_model(LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), path, order=3))
     return path
 
 
@@ -59,7 +60,7 @@ def test_long_recordings_too(commands_lm: Path) -> None:
 def test_words_in_the_other_case_are_refused(tmp_path: Path) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("turn the lights on\nturn it off\n")
-    make(LanguageModelConfig(str(texts), tmp_path / "lower.arpa", order=2, profile="basic"))
+    build_language_model(LanguageModelConfig(str(texts), tmp_path / "lower.arpa", order=2, profile="basic"))
     options = LoadOptions("cpu", None, language_model=LanguageModelOptions(tmp_path / "lower.arpa"))
     with pytest.raises(InputError, match="in the other case"):
         load_system(parse_models(f"wav2vec2+lm={CHECKPOINT}")[0], options)
@@ -73,27 +74,45 @@ def test_the_two_belong_together(commands_lm: Path) -> None:
         check_language_model([with_lm, without], None)
     with pytest.raises(UsageError, match="used by no system"):
         check_language_model([without], commands_lm)
-    with pytest.raises(UsageError, match="not there"):
+    with pytest.raises(UsageError, match="no such file"):
         check_language_model([with_lm], Path("absent.arpa"))
 
 
 def test_the_command_begins_with_the_search_as_it_is() -> None:
-    told, search = BenchmarkConfig(), BeamSettings()
-    mine = (told.beam, told.lm_weight, told.word_bonus, told.unknown_word)
-    assert mine == (search.beam_width, search.alpha, search.beta, search.unk_score_offset)
+    config, search = BenchmarkConfig(), BeamSettings()
+    flags = (config.beam_width, config.alpha, config.beta, config.unk_score_offset)
+    assert flags == (search.beam_width, search.alpha, search.beta, search.unk_score_offset)
 
 
 def test_a_bonus_for_unknown_words_is_refused() -> None:
-    with pytest.raises(UsageError, match="--unknown_word is 1; expected 0 or less"):
-        BenchmarkConfig(unknown_word=1.0).check()
+    with pytest.raises(UsageError, match="--unk_score_offset is 1; expected 0 or less"):
+        BenchmarkConfig(unk_score_offset=1.0).check()
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ("lm_weight", "alpha"),
+        ("word_bonus", "beta"),
+        ("unknown_word", "unk_score_offset"),
+        ("beam", "beam_width"),
+        ("output", "output_dir"),
+    ],
+)
+def test_a_former_flag_is_refused_with_its_new_name(former: str, now: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--{former} is now --{now}"):
+        parse_command(BenchmarkConfig, program="p", description="", arguments=[f"--{former}", "1"])
+    (tmp_path / "old.yaml").write_text(f"{former}: 1\n")
+    with pytest.raises(UsageError, match=f"old.yaml: '{former}' is now '{now}'"):
+        parse_command(BenchmarkConfig, program="p", description="", arguments=["--config", f"{tmp_path}/old.yaml"])
 
 
 def test_by_the_command(commands_lm: Path, tmp_path: Path) -> None:
     told = ["--data", DEMO / "corpus" / "test.jsonl", "--limit", "3", "--rounds", "1", "--conditions", "clean"]
-    told += ["--output", tmp_path / "out", "--models", f"wav2vec2={CHECKPOINT},wav2vec2+lm={CHECKPOINT}"]
+    told += ["--output_dir", tmp_path / "out", "--models", f"wav2vec2={CHECKPOINT},wav2vec2+lm={CHECKPOINT}"]
     assert_one_sentence(run("benchmark/run.py", *told), 2, "--lm")
-    ended = run("benchmark/run.py", *told, "--lm", commands_lm, "--lm_weight", "0.4")
+    ended = run("benchmark/run.py", *told, "--lm", commands_lm, "--alpha", "0.4")
     assert ended.returncode == 0, ended.stderr
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "commands.arpa: weight 0.4" in report
-    assert f"--lm {commands_lm} --lm_weight 0.4" in (tmp_path / "out" / "run.json").read_text(encoding="utf-8")
+    assert "commands.arpa: beam_width 64, alpha 0.4" in report
+    assert f"--lm {commands_lm} --alpha 0.4" in (tmp_path / "out" / "run.json").read_text(encoding="utf-8")

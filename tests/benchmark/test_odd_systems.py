@@ -19,7 +19,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("odd")
     models = ",".join(f"tests.benchmark.odd_systems:{name}" for name in SYSTEMS)
     result = run(
-        *("benchmark/run.py", "--models", models, "--data", corpus(folder, COUNT), "--output", folder / "out"),
+        *("benchmark/run.py", "--models", models, "--data", corpus(folder, COUNT), "--output_dir", folder / "out"),
         *("--conditions", "clean", "--rounds", "1", "--timeout", "6", "--profiles", "[verbatim]"),
     )
     assert result.returncode == 0, result.stderr
@@ -62,7 +62,7 @@ def test_what_it_prints_is_kept_from_the_terminal(found: Found) -> None:
 def test_no_two_are_in_memory_together_where_so_told(one_at_a_time: str, tmp_path: Path) -> None:
     models = ",".join(f"tests.benchmark.odd_systems:{name}" for name in ("Alone", "AloneToo"))
     result = run(
-        *("benchmark/run.py", "--models", models, "--data", corpus(tmp_path, 2), "--output", tmp_path / "out"),
+        *("benchmark/run.py", "--models", models, "--data", corpus(tmp_path, 2), "--output_dir", tmp_path / "out"),
         *("--conditions", "clean", "--rounds", "1", "--profiles", "[verbatim]", "--one_at_a_time", one_at_a_time),
         ALONE=str(tmp_path / "lock"),
     )

@@ -19,12 +19,11 @@ from benchmark.results import (
     StageSeconds,
     SystemFacts,
     SystemRun,
-    line_of,
+    json_line,
     read_samples,
     read_timings,
 )
-from benchmark.results import store as record
-from benchmark.results.store import Record, drop_torn_line
+from benchmark.results.store import ResultsStore, begin_run, drop_torn_line
 from preprocessing.cli.errors import UsageError
 from tests.benchmark.odd_systems import corpus
 from tests.commands import assert_one_sentence, run
@@ -45,7 +44,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [
         *("benchmark/run.py", "--models", "tests.benchmark.odd_systems:Slow", "--data", str(corpus(tmp_path, COUNT))),
-        *("--conditions", "clean", "--rounds", "1", "--latency_utterances", "2", "--output", str(output)),
+        *("--conditions", "clean", "--rounds", "1", "--latency_utterances", "2", "--output_dir", str(output)),
     ]
     with subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True) as running:
         wait_for(output / "samples.jsonl", 2)
@@ -91,18 +90,18 @@ def a_run(config: BenchmarkConfig, *systems: str, **machine: str) -> Run:
     ],
 )
 def test_another_configuration_is_refused_by_flag(tmp_path: Path, now: Run, told: str) -> None:
-    record.begin(tmp_path, a_run(BenchmarkConfig(), "a"), overwrite=False)
+    begin_run(tmp_path, a_run(BenchmarkConfig(), "a"), overwrite=False)
     before = (tmp_path / RUN).read_bytes()
     with pytest.raises(UsageError, match=told):
-        record.begin(tmp_path, now, overwrite=False)
+        begin_run(tmp_path, now, overwrite=False)
     assert (tmp_path / RUN).read_bytes() == before
-    assert record.begin(tmp_path, now, overwrite=True) == now
+    assert begin_run(tmp_path, now, overwrite=True) == now
 
 
 def test_what_is_no_matter_of_measuring_may_change(tmp_path: Path) -> None:
-    record.begin(tmp_path, a_run(BenchmarkConfig(), "a", cores="2"), overwrite=False)
-    went_on = record.begin(
-        tmp_path, a_run(BenchmarkConfig(timeout=5.0, output=tmp_path), "a", cores="4"), overwrite=False
+    begin_run(tmp_path, a_run(BenchmarkConfig(), "a", cores="2"), overwrite=False)
+    went_on = begin_run(
+        tmp_path, a_run(BenchmarkConfig(timeout=5.0, output_dir=tmp_path), "a", cores="4"), overwrite=False
     )
     assert len(went_on.notices) == 1 and "another machine (cores)" in went_on.notices[0]
 
@@ -113,7 +112,7 @@ def a_sample(id: str, hypothesis: str = "") -> Sample:
 
 def test_a_line_torn_anywhere_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
-    whole, torn = line_of(a_sample("first")).encode(), line_of(a_sample("é")).encode()
+    whole, torn = json_line(a_sample("first")).encode(), json_line(a_sample("é")).encode()
     for kept in range(len(torn) + 1):
         path.write_bytes(whole + torn[:kept])
         drop_torn_line(path)
@@ -123,11 +122,11 @@ def test_a_line_torn_anywhere_is_dropped(tmp_path: Path) -> None:
 
 def test_samples_of_several_processes_become_one_file(tmp_path: Path) -> None:
     for rank, ids in enumerate((["u2", "u0"], ["u1", "u2"])):
-        part = Record(tmp_path, rank)
+        part = ResultsStore(tmp_path, rank)
         for id in ids:
             part.add_sample(a_sample(id, f"by {rank}"))
-    whole = Record(tmp_path)
-    whole.gather()
+    whole = ResultsStore(tmp_path)
+    whole.merge_ranks()
     ordered = whole.finish({("a", "clean", f"u{place}"): place for place in range(3)})
     assert [(one.id, one.hypothesis) for one in ordered] == [("u0", "by 0"), ("u1", "by 1"), ("u2", "by 0")]
     assert list(read_samples(tmp_path / "samples.jsonl")) == ordered

@@ -60,7 +60,7 @@ def test_defaults_fall_back_to_the_demo_loudly(tmp_path: Path) -> None:
     """Without a Hub: the embedded checkpoints under their own names, said on the terminal and in the report."""
     output = tmp_path / "out"
     result = run(
-        "benchmark/run.py", "--models", "wav2vec2,whisper", "--limit", "4", "--output", output, *BRIEF,
+        "benchmark/run.py", "--models", "wav2vec2,whisper", "--limit", "4", "--output_dir", output, *BRIEF,
         XDG_CACHE_HOME=str(tmp_path / "cache"), HF_HOME=str(tmp_path / "hub"),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -82,7 +82,9 @@ def test_ten_real_utterances(speech: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     data = speech / "librispeech" / "test-other.jsonl"
     models = f"wav2vec2={DEMO / 'wav2vec2'},whisper={DEMO / 'whisper'}"
-    result = run("benchmark/run.py", "--models", models, "--data", data, "--limit", "10", "--output", output, *BRIEF)
+    result = run(
+        "benchmark/run.py", "--models", models, "--data", data, "--limit", "10", "--output_dir", output, *BRIEF
+    )
     assert result.returncode == 0, result.stderr
     samples, summary = results(output)
     assert summary.corpus.utterances == 10
@@ -120,7 +122,7 @@ def test_failures_are_counted_and_stop_nobody(tmp_path: Path) -> None:
     data = write_manifest(tmp_path / "data.jsonl", rows)
     output = tmp_path / "out"
     result = run(
-        "benchmark/run.py", "--models", "own:Dies,own:Echo,own:Nothing", "--data", data, "--output", output,
+        "benchmark/run.py", "--models", "own:Dies,own:Echo,own:Nothing", "--data", data, "--output_dir", output,
         *BRIEF, PYTHONPATH=str(tmp_path),
     )  # fmt: skip
     assert_one_sentence(result, 1, "own:Dies", "exit code 7")
@@ -156,7 +158,7 @@ def test_failures_are_counted_and_stop_nobody(tmp_path: Path) -> None:
 def test_wrong_usage_is_one_sentence(tmp_path: Path, options: list[str], exit_code: int, expected: list[str]) -> None:
     output = tmp_path / "out"
     defaults = [] if options[0] == "--models" else ["--models", f"wav2vec2={DEMO / 'wav2vec2'}"]
-    assert_one_sentence(run("benchmark/run.py", *defaults, *options, "--output", output), exit_code, *expected)
+    assert_one_sentence(run("benchmark/run.py", *defaults, *options, "--output_dir", output), exit_code, *expected)
     assert not output.exists()
 
 
@@ -171,7 +173,9 @@ def test_wrong_usage_is_one_sentence(tmp_path: Path, options: list[str], exit_co
 def test_a_bad_manifest_line_is_one_sentence(tmp_path: Path, row: dict[str, str], expected: str) -> None:
     data = write_manifest(tmp_path / "data.jsonl", [row])
     output = tmp_path / "out"
-    result = run("benchmark/run.py", "--models", f"wav2vec2={DEMO / 'wav2vec2'}", "--data", data, "--output", output)
+    result = run(
+        "benchmark/run.py", "--models", f"wav2vec2={DEMO / 'wav2vec2'}", "--data", data, "--output_dir", output
+    )
     assert_one_sentence(result, 1, f"{data}:1", expected)
     assert not output.exists()
 
@@ -179,7 +183,14 @@ def test_a_bad_manifest_line_is_one_sentence(tmp_path: Path, row: dict[str, str]
 def test_a_model_named_explicitly_is_never_replaced(tmp_path: Path) -> None:
     data = write_manifest(tmp_path / "data.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 2))
     result = run(
-        "benchmark/run.py", "--models", "wav2vec2=nobody/nothing", "--data", data, "--output", tmp_path / "out", *BRIEF
+        "benchmark/run.py",
+        "--models",
+        "wav2vec2=nobody/nothing",
+        "--data",
+        data,
+        "--output_dir",
+        tmp_path / "out",
+        *BRIEF,
     )
     assert_one_sentence(result, 1, "nobody/nothing", "cannot be loaded")
     assert "stands in" not in result.stdout
@@ -187,7 +198,7 @@ def test_a_model_named_explicitly_is_never_replaced(tmp_path: Path) -> None:
 
 def test_results_are_not_overwritten_unasked(tmp_path: Path) -> None:
     (tmp_path / "samples.jsonl").write_text("{}\n")
-    result = run("benchmark/run.py", "--models", f"wav2vec2={DEMO / 'wav2vec2'}", "--output", tmp_path)
+    result = run("benchmark/run.py", "--models", f"wav2vec2={DEMO / 'wav2vec2'}", "--output_dir", tmp_path)
     assert_one_sentence(result, 2, "--overwrite")
     assert json.loads((tmp_path / "samples.jsonl").read_text()) == {}
 
@@ -198,7 +209,7 @@ def test_with_a_hub_the_published_default_is_used(tmp_path: Path) -> None:
     output = tmp_path / "out"
     with loopback_hub({"facebook/wav2vec2-base-960h": DEMO / "wav2vec2"}) as endpoint:
         result = run(
-            "benchmark/run.py", "--models", "wav2vec2", "--data", data, "--output", output, *BRIEF,
+            "benchmark/run.py", "--models", "wav2vec2", "--data", data, "--output_dir", output, *BRIEF,
             HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path / "hub"),
         )  # fmt: skip
     assert result.returncode == 0, result.stderr

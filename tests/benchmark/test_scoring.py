@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from benchmark.results import Sample, StageSeconds
-from benchmark.scoring import Counted, Heard, Normaliser, count, decided, pairs, scores_of
+from benchmark.scoring import (
+    Normaliser,
+    ScoredCondition,
+    UtteranceCounts,
+    compare_pairs,
+    correct,
+    count_errors,
+    scores_of,
+)
 from finetune.metrics import FEWEST_SPEAKERS, Rate, difference, rate, resample, verdict
 from preprocessing.text import profile
 
@@ -23,8 +31,8 @@ def samples(system: str, texts: list[tuple[str, str]]) -> list[Sample]:
     return [Sample(system, f"u{i}", r, h, 1.0, seconds, speaker=f"s{i}") for i, (r, h) in enumerate(texts)]
 
 
-def counted(chosen: list[Sample], name: str) -> Counted:
-    return count(map(Normaliser(profile(name)).pair, chosen))
+def counted(chosen: list[Sample], name: str) -> UtteranceCounts:
+    return count_errors(map(Normaliser(profile(name)).pair, chosen))
 
 
 @pytest.mark.parametrize("name", ["verbatim", "librispeech", "whisper-english"])
@@ -87,7 +95,9 @@ def test_pairing_sees_a_small_steady_difference() -> None:
 
 def test_verdicts() -> None:
     assert verdict("a", "b", Rate(0.05, 0.04, 0.06)) == "b beats a: 4.0 to 6.0 points of WER better, 95 % interval."
-    heard = {name: Heard(samples(name, TEXTS), counted(samples(name, TEXTS), "verbatim")) for name in ("a", "b")}
-    [comparison] = decided(pairs(heard, "clean", seed=0))
+    heard = {
+        name: ScoredCondition(samples(name, TEXTS), counted(samples(name, TEXTS), "verbatim")) for name in ("a", "b")
+    }
+    [comparison] = correct(compare_pairs(heard, "clean", seed=0))
     assert comparison.difference == Rate(0.0, 0.0, 0.0)
     assert "cannot be told apart" in comparison.sentence

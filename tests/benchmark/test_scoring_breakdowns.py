@@ -14,14 +14,14 @@ from benchmark.scoring.breakdowns import (
     DURATIONS,
     LOOP_TIMES,
     LOOP_WORDS,
-    MOST_CONFUSED,
-    MOST_SPEAKERS,
+    MAX_CONFUSIONS,
+    MAX_SPEAKERS,
     confusions,
-    loops,
+    has_loop,
     slices,
 )
-from benchmark.scoring.counts import Normaliser, count
-from benchmark.scoring.segments import by_segment, score_segments
+from benchmark.scoring.counts import Normaliser, count_errors
+from benchmark.scoring.segments import errors_by_segment, score_segments
 from preprocessing.corpus import Segment
 from preprocessing.text import profile
 
@@ -41,7 +41,7 @@ def repeated(words: list[str]) -> set[tuple[str, ...]]:
 
 @given(WORDS, WORDS)
 def test_loops_are_those_of_a_search_at_every_word(reference: list[str], hypothesis: list[str]) -> None:
-    assert loops(" ".join(reference), " ".join(hypothesis)) == bool(repeated(hypothesis) - repeated(reference))
+    assert has_loop(" ".join(reference), " ".join(hypothesis)) == bool(repeated(hypothesis) - repeated(reference))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_loops_are_those_of_a_search_at_every_word(reference: list[str], hypothe
     ],
 )
 def test_loops(reference: str, hypothesis: str, expected: bool) -> None:
-    assert loops(reference, hypothesis) == expected
+    assert has_loop(reference, hypothesis) == expected
 
 
 def test_confusions_add_up_to_jiwers_errors() -> None:
@@ -76,12 +76,12 @@ def test_of_each_kind_the_most_frequent_are_kept() -> None:
     pairs = [(f"r{index}", f"h{index}") for index in range(80)] + [("the cat", "cat")] * 3 + [("cat", "cat um")] * 2
     found = confusions(pairs)
     assert found[:2] == [Confusion("the", "", 3), Confusion("", "um", 2)]
-    assert len(found) == MOST_CONFUSED + 2
+    assert len(found) == MAX_CONFUSIONS + 2
 
 
 @given(st.lists(WORDS, min_size=1, max_size=5), WORDS)
 def test_errors_of_segments_are_those_of_the_whole(segments: list[list[str]], heard: list[str]) -> None:
-    rows = by_segment([" ".join(words) for words in segments], " ".join(heard))
+    rows = errors_by_segment([" ".join(words) for words in segments], " ".join(heard))
     counted = jiwer.process_words(" ".join(itertools.chain(*segments)), " ".join(heard))
     assert [sum(column) for column in zip(*rows, strict=True)][:4] == [
         counted.hits,
@@ -97,7 +97,7 @@ def test_a_lost_segment_is_its_own_loss() -> None:
     texts = ("one two three", "four five", "six seven eight")
     segments = tuple(Segment(float(index), index + 1.0, text) for index, text in enumerate(texts))
     long = Sample("a", "r", " ".join(texts), "one two three six seven eight um", 3.0, SECONDS, segments=segments)
-    rows = by_segment(texts, long.hypothesis)
+    rows = errors_by_segment(texts, long.hypothesis)
     assert [row[:4] for row in rows] == [(3, 0, 0, 0), (0, 0, 2, 0), (3, 0, 0, 1)]
     assert [row[4:] for row in rows] == [(0, 13), (9, 9), (3, 15)]
     found = score_segments([long], Normaliser(profile("verbatim")), seed=0)
@@ -120,7 +120,7 @@ def test_slices_are_scored_alone_and_named_by_their_bounds() -> None:
         for index in range(300)
     ]
     normaliser = Normaliser(profile("verbatim"))
-    found = slices(samples, count(map(normaliser.pair, samples)), seed=0)
+    found = slices(samples, count_errors(map(normaliser.pair, samples)), seed=0)
     by = {name: [one for one in found if one.by == name] for name in {one.by for one in found}}
     assert set(by) == {"speaker", "sex", "duration", "speaking rate"}  # one domain and no language tell nothing
     assert [one.value for one in by["sex"]] == ["F", "M"]
@@ -129,7 +129,7 @@ def test_slices_are_scored_alone_and_named_by_their_bounds() -> None:
     assert [one.value.split()[0] for one in by["speaking rate"]][::2] == ["under", "over"]
     thirds = [one.utterances for one in by["speaking rate"]]
     assert sum(thirds) == 300 and max(thirds) < 130
-    assert len(by["speaker"]) == MOST_SPEAKERS
+    assert len(by["speaker"]) == MAX_SPEAKERS
     assert [one.words for one in by["speaker"]] == sorted((one.words for one in by["speaker"]), reverse=True)
     for one in [*by["sex"], *by["speaker"][:5]]:
         own = [sample for sample in samples if getattr(sample, one.by) == one.value]

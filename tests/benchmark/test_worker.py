@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from benchmark.conditions import parse_conditions
-from benchmark.dataset import Material, choose, loader
+from benchmark.dataset import EvaluationSet, build_evaluation_set, waveform_loader
 from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.worker import BatchDone, Entrant, Setup
-from benchmark.worker.server import sounds
-from benchmark.worker.stage_clock import Clock, checked, transcribe
+from benchmark.worker import BatchDone, SupervisedSystem, WorkerSetup
+from benchmark.worker.server import load_ahead
+from benchmark.worker.stage_clock import DeviceClock, checked_hypotheses, transcribe_batch
 from preprocessing import audio
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.corpus import open_corpus
@@ -25,9 +25,9 @@ from tests.conftest import DEMO
 OPTIONS = LoadOptions("cpu", None)
 
 
-def material_of(reference: Path, limit: int | None = None) -> Material:
+def evaluation_set_of(reference: Path, limit: int | None = None) -> EvaluationSet:
     conditions = parse_conditions("clean", seed=0, noise=None, rooms=None)
-    return choose(conditions, open_corpus(str(reference), limit=limit).utterances, 50)
+    return build_evaluation_set(conditions, open_corpus(str(reference), limit=limit).utterances, 50)
 
 
 def named(name: str) -> SystemSpec:
@@ -36,10 +36,10 @@ def named(name: str) -> SystemSpec:
 
 
 def test_waveforms_are_denoised_only_where_asked() -> None:
-    material = material_of(DEMO / "corpus" / "test.jsonl", 1)
-    plain = audio.load(material.utterances[0][0].audio)
-    assert torch.equal(loader(material, denoise=False)((0, 0)), plain)
-    assert torch.equal(loader(material, denoise=True)((0, 0)), SpectralGate()(plain))
+    evaluation_set = evaluation_set_of(DEMO / "corpus" / "test.jsonl", 1)
+    plain = audio.load(evaluation_set.utterances[0][0].audio)
+    assert torch.equal(waveform_loader(evaluation_set, denoise=False)((0, 0)), plain)
+    assert torch.equal(waveform_loader(evaluation_set, denoise=True)((0, 0)), SpectralGate()(plain))
 
 
 def test_overlapping_changes_nothing_but_time() -> None:
@@ -49,7 +49,7 @@ def test_overlapping_changes_nothing_but_time() -> None:
         return torch.full((4,), float(item[1]))
 
     batches = [((0, 0), (0, 1)), ((0, 2),), ((0, 3), (0, 4)), *[((0, place),) for place in range(5, 12)]]
-    plain, overlapped = (list(sounds(batches, load, overlap=overlap)) for overlap in (False, True))
+    plain, overlapped = (list(load_ahead(batches, load, overlap=overlap)) for overlap in (False, True))
     assert [batch for batch, _ in overlapped] == [batch for batch, _ in plain] == batches
     for (_, ours), (_, theirs) in zip(plain, overlapped, strict=True):
         for one, other in zip(ours, theirs, strict=True):
@@ -61,18 +61,18 @@ def test_overlapping_changes_nothing_but_time() -> None:
 def test_a_failed_batch_is_done_again_one_by_one() -> None:
     lengths = {0: 16_000, 1: GUILTY, 2: 17_000}
     batch = ((0, 0), (0, 1), (0, 2))
-    [(_, found)] = sounds([batch], lambda item: torch.zeros(lengths[item[1]]), overlap=False)
-    done = transcribe(odd_systems.Raises(named("Raises"), OPTIONS), batch, found, Clock("cpu"))
+    [(_, found)] = load_ahead([batch], lambda item: torch.zeros(lengths[item[1]]), overlap=False)
+    done = transcribe_batch(odd_systems.Raises(named("Raises"), OPTIONS), batch, found, DeviceClock("cpu"))
     assert done.split
-    assert [one.hypothesis for one in done.heard] == ["16000", "", "17000"]
-    assert [one.error for one in done.heard] == [None, "MemoryError: no room", None]
-    assert not transcribe(odd_systems.Length(named("Length"), OPTIONS), batch, found, Clock("cpu")).split
+    assert [one.text for one in done.hypotheses] == ["16000", "", "17000"]
+    assert [one.error for one in done.hypotheses] == [None, "MemoryError: no room", None]
+    assert not transcribe_batch(odd_systems.Length(named("Length"), OPTIONS), batch, found, DeviceClock("cpu")).split
 
 
 @pytest.mark.parametrize("wrong", [None, "text", ["a"], ["a", "b", "c"], ["a", 1], ("a", "b")])
 def test_what_is_no_answer_is_shown(wrong: Any) -> None:
     with pytest.raises(TypeError, match="expected a list of 2 str"):
-        checked(wrong, 2)
+        checked_hypotheses(wrong, 2)
 
 
 @pytest.mark.parametrize(("warm_seconds", "called"), [(60.0, "4"), (0.0, "2")])
@@ -80,28 +80,32 @@ def test_a_long_first_call_has_warmed_up(
     warm_seconds: float, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first call and two more before anything is timed; the first alone where it takes long."""
-    monkeypatch.setattr("benchmark.worker.client.WARM_SECONDS", warm_seconds)
-    material = material_of(odd_systems.corpus(tmp_path, 1))
-    entrant = Entrant(Setup(named("Calls"), OPTIONS, material), 60.0, tmp_path / "printed.txt", lambda *lost: None)
+    monkeypatch.setattr("benchmark.worker.client.LONG_CALL_SECONDS", warm_seconds)
+    evaluation_set = evaluation_set_of(odd_systems.corpus(tmp_path, 1))
+    system = SupervisedSystem(
+        WorkerSetup(named("Calls"), OPTIONS, evaluation_set), 60.0, tmp_path / "printed.txt", lambda *lost: None
+    )
     try:
-        done = [one for one in entrant.run([((0, 0),)], overlap=False) if isinstance(one, BatchDone)]
+        done = [one for one in system.transcribe([((0, 0),)], overlap=False) if isinstance(one, BatchDone)]
     finally:
-        entrant.close()
-    assert [one.heard[0].hypothesis for one in done] == [called]
-    assert entrant.told.first_call_seconds > 0
+        system.close()
+    assert [one.hypotheses[0].text for one in done] == [called]
+    assert system.record.first_call_seconds > 0
 
 
 def test_our_own_time_is_next_to_none(tmp_path: Path) -> None:
     """A system that computes for 20 ms and looks at the clock itself, in a real process: what we time beside that is
     under 1 % of it.
     """
-    material = material_of(odd_systems.corpus(tmp_path, 8))
-    entrant = Entrant(Setup(named("Busy"), OPTIONS, material), 60.0, tmp_path / "printed.txt", lambda *lost: None)
+    evaluation_set = evaluation_set_of(odd_systems.corpus(tmp_path, 8))
+    system = SupervisedSystem(
+        WorkerSetup(named("Busy"), OPTIONS, evaluation_set), 60.0, tmp_path / "printed.txt", lambda *lost: None
+    )
     batches = [((0, place),) for place in range(8)] * 5
     try:
-        done = [one for one in entrant.run(batches, overlap=False) if isinstance(one, BatchDone)]
+        done = [one for one in system.transcribe(batches, overlap=False) if isinstance(one, BatchDone)]
     finally:
-        entrant.close()
+        system.close()
     assert len(done) == len(batches)
-    beside = [one.seconds.total - one.seconds.decode - float(one.heard[0].hypothesis) for one in done]
+    beside = [one.seconds.total - one.seconds.decode - float(one.hypotheses[0].text) for one in done]
     assert 0.0 <= float(np.median(beside)) < 0.01 * 0.020

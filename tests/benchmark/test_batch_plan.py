@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import plan
+from benchmark import batch_plan
 
 DURATIONS = st.lists(st.floats(0.05, 90.0), min_size=1, max_size=60)
 
@@ -13,7 +13,7 @@ DURATIONS = st.lists(st.floats(0.05, 90.0), min_size=1, max_size=60)
 def test_batches_hold_everything_once_within_the_cap(
     durations: list[float], cap: float | None, longest_in_batch: float
 ) -> None:
-    batches = plan.batches(durations, cap, longest_in_batch)
+    batches = batch_plan.plan_batches(durations, cap, longest_in_batch)
     assert sorted(index for batch in batches for index in batch) == list(range(len(durations)))
     for batch in batches:
         if len(batch) > 1:
@@ -25,7 +25,7 @@ def test_batches_hold_everything_once_within_the_cap(
 
 @given(DURATIONS, st.integers(1, 70))
 def test_a_spread_has_both_ends(durations: list[float], most: int) -> None:
-    chosen = plan.spread_by_duration(durations, most)
+    chosen = batch_plan.spaced_by_duration(durations, most)
     assert len(chosen) == len(set(chosen)) == min(most, len(durations))
     assert [durations[index] for index in chosen] == sorted(durations[index] for index in chosen)
     if most > 1:
@@ -34,9 +34,9 @@ def test_a_spread_has_both_ends(durations: list[float], most: int) -> None:
 
 def test_seconds_asked_for_are_had() -> None:
     durations = [1.0 + place % 7 for place in range(700)]
-    total = sum(durations[index] for index in plan.spread_to_seconds(durations, 400.0))
+    total = sum(durations[index] for index in batch_plan.spaced_to_seconds(durations, 400.0))
     assert total == pytest.approx(400.0, rel=0.05)
 
 
 def test_everyone_is_first_in_turn() -> None:
-    assert {plan.rotated("abc", number)[0] for number in range(3)} == set("abc")
+    assert {batch_plan.rotated("abc", number)[0] for number in range(3)} == set("abc")

@@ -1,0 +1,83 @@
+"""Which utterances are timed and how they are batched: pure functions of durations, the same in every run.
+
+Nothing is measured here; `benchmark.runner` measures what these functions choose.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from preprocessing.batching import DurationBatches
+
+Element = TypeVar("Element")
+
+CPU_BATCH_SECONDS = (20.0, 40.0, 80.0)
+GPU_BATCH_SECONDS = (20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
+ROUND_SECONDS = 4.0  # of computing in a throughput round, by the speed at batch size 1
+TRIAL_SECONDS = 1.5  # of computing when a batch size is tried
+
+
+def evenly_spaced(elements: Sequence[Element], maximum: int) -> list[Element]:
+    """At most `maximum` of the elements, evenly spaced, the first and the last among them.
+
+    >>> evenly_spaced("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    count = len(elements)
+    if count <= maximum:
+        return list(elements)
+    if maximum == 1:
+        return [elements[count // 2]]
+    return [elements[round(place * (count - 1) / (maximum - 1))] for place in range(maximum)]
+
+
+def spaced_by_duration(durations: Sequence[float], maximum: int) -> list[int]:
+    """Indices of at most `maximum` durations, evenly spaced in their order, the shortest and the longest among them.
+
+    >>> spaced_by_duration([5.0, 1.0, 9.0, 3.0, 7.0], 3)
+    [1, 0, 2]
+    """
+    return evenly_spaced(sorted(range(len(durations)), key=durations.__getitem__), maximum)
+
+
+def spaced_to_seconds(durations: Sequence[float], seconds: float) -> list[int]:
+    """Indices of durations that last about `seconds` together, evenly spaced in their order; at least one index."""
+    mean = sum(durations) / len(durations)
+    return spaced_by_duration(durations, max(round(seconds / mean), 1) if mean > 0 else 1)
+
+
+def plan_batches(
+    durations: Sequence[float], batch_seconds: float | None, longest_in_batch_seconds: float
+) -> list[list[int]]:
+    """Indices of durations in batches of at most `batch_seconds`, padding included, longest first.
+
+    None for `batch_seconds` means one utterance at a time. What lasts longer than the cap, or than
+    `longest_in_batch_seconds`, is alone in its batch.
+
+    >>> plan_batches([1.0, 40.0, 2.0, 1.5], 4.0, 30.0)
+    [[1], [2, 3], [0]]
+    """
+    order = sorted(range(len(durations)), key=durations.__getitem__, reverse=True)
+    if batch_seconds is None:
+        return [[index] for index in order]
+    cap = min(batch_seconds, longest_in_batch_seconds)
+    alone = [index for index in order if durations[index] > cap]
+    rest = [index for index in order if durations[index] <= cap]
+    planned = DurationBatches([durations[index] for index in rest], max_seconds=batch_seconds).in_order()
+    return [[index] for index in alone] + [[rest[place] for place in batch] for batch in planned]
+
+
+def rotated(elements: Sequence[Element], by: int) -> list[Element]:
+    """The elements with another one first for every `by`: each system starts a round in turn, on a cool machine too.
+
+    >>> rotated("abc", 4)
+    ['b', 'c', 'a']
+    """
+    first = by % len(elements) if elements else 0
+    return [*elements[first:], *elements[:first]]
+
+
+def batch_seconds_to_try(device: str, *, batched: bool) -> tuple[float | None, ...]:
+    """Caps on a batch's seconds that are worth a trial on the device, smallest first; None is one at a time."""
+    if not batched:
+        return (None,)
+    return (None, *(GPU_BATCH_SECONDS if device.startswith("cuda") else CPU_BATCH_SECONDS))
