@@ -2,8 +2,8 @@
 
 from preprocessing.frames import frames_in, frames_needed
 from preprocessing.units.build import KINDS, build
-from preprocessing.units.splitting import WORD_BOUNDARY
-from preprocessing.units.vocabulary import BLANK, SPECIAL, UNKNOWN, Vocabulary
+from preprocessing.units.splitting import BLANK, SPECIAL, UNKNOWN, WORD_BOUNDARY
+from preprocessing.units.vocabulary import Vocabulary
 
 __all__ = [
     "BLANK",

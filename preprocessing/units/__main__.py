@@ -1,11 +1,9 @@
 """`python -m preprocessing.units TEXT...`: count characters, syllables, BPE pieces and words in a corpus.
 
-Thin: options in, text read (`texts`), counted (`report`), printed, drawn (`picture`) and written.
+Thin: options in, text read and counted (`counts`), printed, drawn (`plot`) and written.
 """
 
-import io
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,42 +12,42 @@ from typing import TYPE_CHECKING
 from preprocessing.cli.atomic_write import write_output
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command, run_command
+from preprocessing.plot_style import check_picture_suffix, save_figure
 
 if TYPE_CHECKING:
-    from preprocessing.units.counts import Report
+    from preprocessing.units.counts import UnitReport
 
 DESCRIPTION = (
     "Count what a model's output units could be in a corpus: how many there are, how much text the frequent ones "
     "cover, what of held-out text they cannot write, and how many frames each gets."
 )
-SUFFIXES = (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
 class UnitsConfig:
-    """What to count, and where to write it."""
+    """What to count, and where to write it. Lists are given as several words: --sizes 500 1000."""
 
     texts: list[str]
-    """manifests or corpus folders, which know durations, and plain text, .txt or .gz"""
+    """corpora (manifests, folders), whose durations are used, and plain text, .txt or .gz"""
     held_out: list[str] = field(default_factory=list)
-    """the same, not counted but tested on (also --held-out); by default the last tenth of the lines by their hash"""
+    """the same, to test the units on (also --held-out); by default the last tenth of the lines by their hash"""
     profile: str = "librispeech"
-    """text profile that everything is read by"""
+    """text profile that all texts are normalised under"""
     kinds: list[str] = field(default_factory=lambda: ["characters", "syllables", "bpe", "words"])
     """kinds of unit to count"""
     sizes: list[int] = field(default_factory=lambda: [500, 1000, 2000, 5000])
     """vocabulary sizes of bpe, and cuts of syllables and words"""
     language: str = "en_US"
-    """of the hyphenation that parts syllables, as pyphen names it"""
+    """language of the hyphenation that gives syllables, as pyphen names it"""
     dictionary: Path | None = None
-    """CMUdict's file, plain or .gz: English syllables are then as many as it counts in a word"""
+    """CMUdict, plain or .gz: an English word is then split into as many syllables as it lists"""
     output: Path | None = None
-    """a picture to draw (also -o): .png, .pdf or .svg"""
+    """picture to write (also -o): .png, .pdf or .svg"""
     json: Path | None = None
-    """a file for all figures"""
+    """file to write all figures to"""
 
     def check(self) -> None:
-        """Raises UsageError naming the first thing that is wrong."""
+        """Raises UsageError naming the first value that cannot be used."""
         from preprocessing.units.build import check_kind
 
         if not self.texts or not self.kinds or not self.sizes:
@@ -57,11 +55,7 @@ class UnitsConfig:
             raise UsageError(f"{empty} is empty; expected one or more: see --help")
         for kind in self.kinds:
             check_kind(kind)
-        if self.output is not None and self.output.suffix.lower() not in SUFFIXES:
-            raise UsageError(
-                f"--output {self.output}: suffix {self.output.suffix!r}; expected one of {', '.join(SUFFIXES)}: choose "
-                "one of them"
-            )
+        check_picture_suffix(self.output, "--output")
         if self.dictionary is not None and not self.language.startswith("en"):
             raise UsageError(
                 f"--dictionary is set and --language is {self.language}; expected English, which CMUdict is of: leave "
@@ -74,87 +68,62 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UnitsConfig,
         program="python -m preprocessing.units",
         description=DESCRIPTION,
-        arguments=lists_together(sys.argv[1:] if arguments is None else arguments),
+        arguments=arguments,
         positional=True,
-        short={"-o": "--output"},
+        short={"-o": "--output", "--held-out": "--held_out"},
+        several=("texts", "held_out", "kinds", "sizes"),
     )
     config.check()
     from rich.console import Console
 
     from preprocessing.text import profile
-    from preprocessing.units import counts as report
-    from preprocessing.units import counts as texts
+    from preprocessing.units import counts
     from preprocessing.units.syllables import read_cmudict
 
-    counts = {} if config.dictionary is None else read_cmudict(config.dictionary)
-    text = texts.read(config.texts, profile(config.profile))
+    syllable_counts = {} if config.dictionary is None else read_cmudict(config.dictionary)
+    text = counts.read_lines(config.texts, profile(config.profile))
     if config.held_out:
-        held_out, how = texts.read(config.held_out, profile(config.profile)), ", ".join(map(_name, config.held_out))
+        held_out, how = (
+            counts.read_lines(config.held_out, profile(config.profile)),
+            ", ".join(map(_name, config.held_out)),
+        )
     else:
-        (text, held_out), how = texts.hold_out(text), "the last tenth of the lines by hash"
+        (text, held_out), how = counts.hold_out(text), "the last tenth of the lines by hash"
     n_words, n_held_out = (sum(len(line.text.split()) for line in lines) for lines in (text, held_out))
     heading = (
         f"{', '.join(map(_name, config.texts))}: {len(text):,} lines, {n_words:,} words; held out: {how}, "
         f"{n_held_out:,} words; profile {config.profile}"
     )
-    counted = report.count(
+    report = counts.count_units(
         heading, text, held_out, kinds=config.kinds, sizes=config.sizes, language=config.language,
-        syllable_counts=counts,
+        syllable_counts=syllable_counts,
     )  # fmt: skip
-    Console().print(report.table(counted), report.LEGEND, report.coverage_table(counted), _syllables(counted, config))
+    Console().print(counts.table(report), counts.LEGEND, counts.coverage_table(report), _syllable_note(report, config))
     if config.json is not None:
         write_output(
-            config.json, "--json", (json.dumps(counted.as_json(), indent=1, ensure_ascii=False) + "\n").encode()
+            config.json, "--json", (json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n").encode()
         )
     if config.output is not None:
-        from preprocessing.units.plot import picture
+        from preprocessing.units.plot import draw_units
 
-        content = io.BytesIO()
-        picture(counted).savefig(content, format=config.output.suffix[1:].lower())
-        write_output(config.output, "--output", content.getvalue())
+        save_figure(draw_units(report), config.output, flag="--output")
 
 
-def lists_together(words: Sequence[str]) -> list[str]:
-    """Words that follow each other where a list is expected, as the one list that the parser expects.
-
-    >>> lists_together(["a.txt", "b.txt", "--sizes", "100", "200", "-o", "x.png"])
-    ['["a.txt", "b.txt"]', '--sizes', '[100, 200]', '-o', 'x.png']
-    """
-    found: list[str] = []
-    gathered: list[str] = []
-    flag = ""
-    for word in [*words, "-"]:
-        if flag in ("", "--kinds", "--sizes", "--held_out") and not word.startswith("-"):
-            gathered.append(word)
-            continue
-        if gathered and not (len(gathered) == 1 and gathered[0].startswith("[")):
-            gathered = [json.dumps([int(x) if flag == "--sizes" and x.isdecimal() else x for x in gathered])]
-        found += gathered
-        gathered = []
-        if word.startswith("-"):
-            flag = {"--held-out": "--held_out"}.get(word, word)
-            found.append(flag)
-        else:
-            found.append(word)
-    return found[:-1]
-
-
-def _syllables(counted: "Report", config: UnitsConfig) -> str:
-    """Where the syllables are from, in one line."""
+def _syllable_note(report: "UnitReport", config: UnitsConfig) -> str:
+    """Where the syllables are from, in one line; nothing where none were counted."""
     if "syllables" not in config.kinds:
         return ""
-    source = counted.syllable_source
+    source = report.syllable_source
     if source is None:
         return f"Syllables: pyphen's hyphenation for {config.language}, no dictionary."
     return (
-        f"Syllables: CMUdict counts them in {source.counted_share:.1%} of the running words, and "
-        f"{source.met_share:.2%} of those are parted into as many; the rest by pyphen's hyphenation for "
-        f"{config.language} alone."
+        f"Syllables: CMUdict lists {source.counted_share:.1%} of the running words, and {source.met_share:.2%} of "
+        f"those are split into as many syllables; the rest by pyphen's hyphenation for {config.language} alone."
     )
 
 
 def _name(reference: str) -> str:
-    """The file with the folder it is in: train.jsonl alone would say little."""
+    """The last two parts of the path: train.jsonl alone would say little."""
     return "/".join(Path(reference).parts[-2:])
 
 

@@ -1,4 +1,8 @@
-"""What can be counted of output units before training: size, coverage, unseen text, frames a label, infeasible labels."""
+"""Counts of output units before any training: size, coverage, unseen text, frames per label, infeasible utterances.
+
+Texts are read by `read_lines`, split by `hold_out`, counted by `count_units` for each kind and size of unit, and shown
+by `table` and `coverage_table`. `preprocessing.units.plot` draws the same.
+"""
 
 import gzip
 import hashlib
@@ -18,96 +22,44 @@ from preprocessing.cli.errors import InputError
 from preprocessing.corpus import open_corpus
 from preprocessing.frames import frames_in, frames_needed
 from preprocessing.text import Profile
-from preprocessing.units.build import build, by_frequency
+from preprocessing.units.build import build
+from preprocessing.units.splitting import by_frequency
 from preprocessing.units.syllables import Syllables
-from preprocessing.units.vocabulary import Vocabulary
+from preprocessing.units.vocabulary import SPLITTERS, Vocabulary
 
-PLAIN = (".txt", ".gz")
+TEXT_SUFFIXES = (".txt", ".gz")
 HELD_OUT_SHARE = 0.1
+RARE = 10  # occurrences below which a unit is called rare
+COVERED = (0.5, 0.9, 0.99)  # shares of the text
+LEGEND = (
+    f"rare: units seen fewer than {RARE} times. labels/word: boundaries included. unseen: pieces of held-out text "
+    "that are no unit. unwritable: held-out words that the units cannot write. frames/label: of 20 ms. infeasible: "
+    "utterances with fewer frames than CTC needs."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A normalised text, and how long it takes to say where that is known."""
+    """A normalised text, and the duration of its recording where that is known."""
 
     text: str
     seconds: float | None = None
 
 
-def read(references: Iterable[str], profile: Profile) -> list[Line]:
-    """Lines of .txt and .gz files, utterances of whatever else `open_corpus` reads; those without words are left out.
-
-    Raises InputError when a reference cannot be read, or has no word.
-    """
-    lines: list[Line] = []
-    for reference in references:
-        raw = _plain(Path(reference)) if Path(reference).suffix in PLAIN else _spoken(reference)
-        normalised = [Line(profile(line.text), line.seconds) for line in raw]
-        found = [line for line in normalised if line.text]
-        if not found:
-            raise InputError(
-                f"{reference}: no text is left of it by profile {profile.name}; expected a word or more: check that it "
-                "is the right file"
-            )
-        lines += found
-    return lines
-
-
-def hold_out(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
-    """The lines to count in and those held out, the last tenth by SHA-256 of the text: equal lines stay together.
-
-    Raises InputError where that leaves nothing on one of the sides.
-    """
-    kept: list[Line] = []
-    held: list[Line] = []
-    for line in lines:
-        place = int.from_bytes(hashlib.sha256(line.text.encode()).digest()[:8], "big") / 2**64
-        (held if place >= 1.0 - HELD_OUT_SHARE else kept).append(line)
-    if not kept or not held:
-        raise InputError(
-            f"{len(lines)} lines are too few to hold a tenth of them out; expected 50 or so: give more text, or "
-            "--held-out"
-        )
-    return kept, held
-
-
-def _plain(path: Path) -> list[Line]:
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig") as lines
-        ):
-            return [Line(line) for line in lines]
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: {reason}; expected a text file, plain or gzip: mend the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}; expected UTF-8: convert the file") from None
-
-
-def _spoken(reference: str) -> list[Line]:
-    return [Line(utterance.text, utterance.duration) for utterance in open_corpus(reference).utterances]
-
-
-RARE = 10  # occurrences below which a unit is called rare
-COVERED = (0.5, 0.9, 0.99)
-
-
 @dataclass(frozen=True)
 class Timing:
-    """Over the utterances whose duration is known."""
+    """Frames of 20 ms (wav2vec 2.0) against labels, over the lines whose duration is known."""
 
-    frames_per_label: float  # frames of 20 ms
-    infeasible_share: float  # of utterances with fewer frames than CTC needs
+    frames_per_label: float
+    infeasible_share: float  # of the lines, from 0 to 1: fewer frames than CTC needs
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """A vocabulary and its figures. Shares are of 1."""
+    """Figures of one vocabulary. Shares are from 0 to 1."""
 
     kind: str
-    asked_size: int | None
+    asked_size: int | None  # None: all units of the text
     size: int
     rare_share: float  # of the units, seen fewer than RARE times in the text, counted as pieces
     labels_per_word: float  # of the text, boundaries included
@@ -117,41 +69,139 @@ class Inventory:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Shares by the number n of the most frequent pieces kept, n = 1 ...: of the text, and missing held-out."""
+class CoverageCurve:
+    """Shares when the n most frequent pieces are kept, n = 1 ...: covered of the text, and unseen of the held-out."""
 
     kind: str
-    covered: NDArray[np.float64]
-    unseen: NDArray[np.float64]
+    covered: NDArray[np.float64]  # [pieces]
+    unseen: NDArray[np.float64]  # [pieces]
 
-    def covering(self, share: float) -> int:
-        """Fewest pieces that cover this share of the text."""
+    def n_covering(self, share: float) -> int:
+        """The smallest number of pieces that cover this share of the text."""
         return int(np.searchsorted(self.covered, share - 1e-12)) + 1
 
 
-def words_of(lines: Iterable[Line]) -> Counter[str]:
-    return Counter(word for line in lines for word in line.text.split())
+@dataclass(frozen=True)
+class SyllableSource:
+    """How many of the text's running words CMUdict lists. Shares are from 0 to 1."""
+
+    counted_share: float  # words that CMUdict lists
+    met_share: float  # of those, words that were split into as many syllables as it counts
 
 
-def pieces_of(vocabulary: Vocabulary, words: Counter[str]) -> Counter[str]:
-    """Pieces of the words with counts; a boundary that stands by itself is none."""
-    counts: Counter[str] = Counter()
-    for word, n in words.items():
-        for piece in vocabulary.splitter.pieces(word):
-            if piece != vocabulary.boundary_unit:
-                counts[piece] += n
-    return counts
+@dataclass(frozen=True)
+class UnitReport:
+    """All counts of a text, for the tables, the picture and the JSON."""
+
+    heading: str
+    n_lines: int
+    n_words: int
+    n_held_out_words: int
+    seconds: float  # of the lines whose duration is known
+    inventories: tuple[Inventory, ...]
+    curves: tuple[CoverageCurve, ...]
+    syllable_source: SyllableSource | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON fields; of the curves, how many pieces cover each share of COVERED."""
+        fields = {key: value for key, value in vars(self).items() if key not in ("curves", "inventories")}
+        source = self.syllable_source
+        return fields | {
+            "syllable_source": None if source is None else asdict(source),
+            "inventories": [asdict(inventory) for inventory in self.inventories],
+            "most_frequent_pieces_that_cover": {
+                curve.kind: {f"{share:g}": curve.n_covering(share) for share in COVERED} for curve in self.curves
+            },
+        }
 
 
-def measure(
+def read_lines(references: Iterable[str], profile: Profile) -> list[Line]:
+    """The normalised lines of .txt and .gz files and utterances of any other corpus, without those that have no word.
+
+    Raises InputError when a reference cannot be read, or has no word.
+    """
+    lines: list[Line] = []
+    for reference in references:
+        path = Path(reference)
+        raw = _text_file_lines(path) if path.suffix in TEXT_SUFFIXES else _corpus_lines(reference)
+        normalised = [Line(profile(line.text), line.seconds) for line in raw]
+        with_words = [line for line in normalised if line.text]
+        if not with_words:
+            raise InputError(
+                f"{reference}: no text is left of it by profile {profile.name}; expected a word or more: check that it "
+                "is the right file"
+            )
+        lines += with_words
+    return lines
+
+
+def hold_out(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
+    """The lines to count, and a tenth of them held out by SHA-256 of the text, so that equal lines stay together.
+
+    Raises InputError where one of the two would be empty.
+    """
+    kept: list[Line] = []
+    held_out: list[Line] = []
+    for line in lines:
+        place = int.from_bytes(hashlib.sha256(line.text.encode()).digest()[:8], "big") / 2**64
+        (held_out if place >= 1.0 - HELD_OUT_SHARE else kept).append(line)
+    if not kept or not held_out:
+        raise InputError(
+            f"{len(lines)} lines are too few to hold a tenth of them out; expected 50 or so: give more text, or "
+            "--held-out"
+        )
+    return kept, held_out
+
+
+def count_units(
+    heading: str,
+    text: Sequence[Line],
+    held_out: Sequence[Line],
+    *,
+    kinds: Sequence[str],
+    sizes: Sequence[int],
+    language: str,
+    syllable_counts: Mapping[str, int],
+) -> UnitReport:
+    """The report on vocabularies of every kind and size, made of `text` and tested on `held_out`.
+
+    heading: of the tables. language, syllable_counts: as for `build`.
+    Raises UsageError on a size below what a kind needs, or a language without hyphenation.
+    """
+    texts = [line.text for line in text]
+    words, held_out_words = count_words(text), count_words(held_out)
+    inventories: list[Inventory] = []
+    curves: list[CoverageCurve] = []
+    source = None
+    for kind in kinds:
+        size_use = SPLITTERS[kind].size_use
+        cuts: list[int | None] = [] if size_use == "ignored" else [*sorted(sizes)]
+        complete: list[int | None] = [] if size_use == "learns" else [None]
+        for size in cuts + complete:
+            vocabulary = build(
+                kind, texts, size=size, language=language, syllable_counts=syllable_counts, flag="--sizes"
+            )
+            if size_use == "cuts" and size is not None and vocabulary.size < size:
+                continue  # all units are fewer, and come last
+            inventories.append(measure_inventory(vocabulary, size, text, held_out))
+        curves.append(coverage_curve(vocabulary, words, held_out_words))
+        if isinstance(vocabulary.splitter, Syllables) and syllable_counts:
+            source = _syllable_source(vocabulary.splitter, words, syllable_counts)
+    seconds = sum(line.seconds or 0.0 for line in text)
+    return UnitReport(
+        heading, len(text), words.total(), held_out_words.total(), seconds, tuple(inventories), tuple(curves), source
+    )
+
+
+def measure_inventory(
     vocabulary: Vocabulary, asked_size: int | None, text: Sequence[Line], held_out: Sequence[Line]
 ) -> Inventory:
-    """The figures of a vocabulary made of `text`."""
-    words, unseen_words = words_of(text), words_of(held_out)
-    pieces, unseen_pieces = pieces_of(vocabulary, words), pieces_of(vocabulary, unseen_words)
-    written = [index for index in range(len(vocabulary.units)) if index not in vocabulary.silent]
-    written = [index for index in written if index not in (vocabulary.boundary, vocabulary.unknown)]
-    rare = sum(pieces[vocabulary.units[index]] < RARE for index in written)
+    """The figures of a vocabulary made of `text`, tested on `held_out`."""
+    words, unseen_words = count_words(text), count_words(held_out)
+    pieces, unseen_pieces = _count_pieces(vocabulary, words), _count_pieces(vocabulary, unseen_words)
+    not_text = {*vocabulary.silent, vocabulary.boundary, vocabulary.unknown}
+    written = [unit for index, unit in enumerate(vocabulary.units) if index not in not_text]
+    rare = sum(pieces[unit] < RARE for unit in written)
     labels = sum(n * len(vocabulary.encode_word(word)) for word, n in words.items())
     if not vocabulary.splitter.carries_boundary:
         labels += words.total() - len(text)
@@ -169,109 +219,27 @@ def measure(
     )
 
 
-def curve(vocabulary: Vocabulary, text: Counter[str], held_out: Counter[str]) -> Curve:
-    """Coverage of the words of the text, and unseen share of the held-out words, by number of pieces kept."""
-    seen, other = pieces_of(vocabulary, text), pieces_of(vocabulary, held_out)
+def coverage_curve(vocabulary: Vocabulary, words: Counter[str], held_out_words: Counter[str]) -> CoverageCurve:
+    """The coverage of a text's words and the unseen share of held-out words, by the number of pieces kept."""
+    seen, other = _count_pieces(vocabulary, words), _count_pieces(vocabulary, held_out_words)
     ranked = by_frequency(seen)
     covered = np.cumsum([seen[piece] for piece in ranked]) / seen.total()
     unseen = 1.0 - np.cumsum([other[piece] for piece in ranked]) / other.total()
-    return Curve(vocabulary.kind, covered, unseen)
+    return CoverageCurve(vocabulary.kind, covered, unseen)
 
 
-def _timing(vocabulary: Vocabulary, lines: Sequence[Line]) -> Timing | None:
-    frames = labels = infeasible = spoken = 0
-    for line in lines:
-        if line.seconds is not None:
-            encoded = vocabulary.encode(line.text)
-            available = frames_in(line.seconds)
-            frames, labels, spoken = frames + available, labels + len(encoded), spoken + 1
-            infeasible += available < frames_needed(encoded)
-    return Timing(frames / labels, infeasible / spoken) if spoken else None
+def count_words(lines: Iterable[Line]) -> Counter[str]:
+    """The words of the lines with their counts."""
+    return Counter(word for line in lines for word in line.text.split())
 
 
-CUT = ("syllables", "words")  # a size keeps the most frequent of these; bpe is learnt for each size anew
-
-
-@dataclass(frozen=True)
-class SyllableSource:
-    """Where the syllables of the text's running words are from. Shares are of 1."""
-
-    counted_share: float  # words that CMUdict lists
-    met_share: float  # of those, words that were parted into as many syllables as it counts
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was counted on how much text."""
-
-    heading: str
-    n_lines: int
-    n_words: int
-    n_held_out_words: int
-    seconds: float  # of the lines whose duration is known
-    inventories: tuple[Inventory, ...]
-    curves: tuple[Curve, ...]
-    syllable_source: SyllableSource | None
-
-    def as_json(self) -> dict[str, Any]:
-        told = {key: value for key, value in vars(self).items() if key not in ("curves", "inventories")}
-        covering = {c.kind: {f"{share:g}": c.covering(share) for share in COVERED} for c in self.curves}
-        source = self.syllable_source
-        return told | {
-            "syllable_source": None if source is None else asdict(source),
-            "inventories": [asdict(inventory) for inventory in self.inventories],
-            "most_frequent_pieces_that_cover": covering,
-        }
-
-
-def count(
-    heading: str,
-    text: Sequence[Line],
-    held_out: Sequence[Line],
-    *,
-    kinds: Sequence[str],
-    sizes: Sequence[int],
-    language: str,
-    syllable_counts: Mapping[str, int],
-) -> Report:
-    """Raises UsageError on a size below what a kind needs, or a language without hyphenation."""
-    texts = [line.text for line in text]
-    words, held_out_words = words_of(text), words_of(held_out)
-    inventories: list[Inventory] = []
-    curves: list[Curve] = []
-    source = None
-    for kind in kinds:
-        asked: list[int | None] = [] if kind == "characters" else [*sorted(sizes)]
-        whole: list[int | None] = [] if kind == "bpe" else [None]
-        for size in asked + whole:
-            vocabulary = build(
-                kind, texts, size=size, language=language, syllable_counts=syllable_counts, flag="--sizes"
-            )
-            if kind in CUT and size is not None and vocabulary.size < size:
-                continue  # the whole of them is fewer, and comes last
-            inventories.append(measure(vocabulary, size, text, held_out))
-        curves.append(curve(vocabulary, words, held_out_words))
-        if isinstance(vocabulary.splitter, Syllables) and syllable_counts:
-            counted = {word: n for word, n in words.items() if word.lower() in syllable_counts}
-            met = sum(
-                n for word, n in counted.items()
-                if len(vocabulary.splitter.pieces(word)) == syllable_counts[word.lower()]
-            )  # fmt: skip
-            total = sum(counted.values())
-            source = SyllableSource(total / words.total(), met / max(total, 1))
-    seconds = sum(line.seconds or 0.0 for line in text)
-    return Report(
-        heading, len(text), words.total(), held_out_words.total(), seconds, tuple(inventories), tuple(curves), source
-    )
-
-
-def table(report: Report) -> Table:
-    """One row for each kind and size, within 80 columns."""
-    drawn = Table(
+def table(report: UnitReport) -> Table:
+    """The inventories as a table of one row for each kind and size, within 80 columns."""
+    rows = Table(
         title=report.heading, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )  # fmt: skip
-    drawn.add_column("kind", no_wrap=True)
+    rows.add_column("kind", no_wrap=True)
     for name in (
         "units",
         "rare,\n%",
@@ -281,12 +249,12 @@ def table(report: Report) -> Table:
         "frames/\nlabel",
         "infeas-\nible, %",
     ):
-        drawn.add_column(name, justify="right", no_wrap=True)
+        rows.add_column(name, justify="right", no_wrap=True)
     for row, following in zip_longest(report.inventories, report.inventories[1:]):
         timing = row.timing
-        drawn.add_row(
+        rows.add_row(
             row.kind,
-            ("" if row.asked_size is not None or row.kind == "characters" else "all ") + f"{row.size:,}",
+            _size(row),
             f"{100 * row.rare_share:.1f}",
             f"{row.labels_per_word:.2f}",
             f"{100 * row.unseen_piece_share:.2f}",
@@ -295,22 +263,67 @@ def table(report: Report) -> Table:
             "-" if timing is None else f"{100 * timing.infeasible_share:.2f}",
             end_section=following is not None and following.kind != row.kind,
         )
-    return drawn
+    return rows
 
 
-LEGEND = (
-    f"rare: units seen fewer than {RARE} times. labels/word: boundaries included. unseen: pieces of held-out text "
-    "that are no unit. unwritable: held-out words that the units cannot write. frames/label: of 20 ms. infeasible: "
-    "utterances with fewer frames than CTC needs."
-)
-
-
-def coverage_table(report: Report) -> Table:
-    """How many of the most frequent pieces cover half, most and nearly all of the text."""
-    drawn = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    drawn.add_column("most frequent that cover")
+def coverage_table(report: UnitReport) -> Table:
+    """A table of how many of the most frequent pieces cover half, most and nearly all of the text."""
+    rows = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rows.add_column("most frequent that cover")
     for share in COVERED:
-        drawn.add_column(f"{share:.0%}", justify="right")
-    for found in report.curves:
-        drawn.add_row(found.kind, *(f"{found.covering(share):,}" for share in COVERED))
-    return drawn
+        rows.add_column(f"{share:.0%}", justify="right")
+    for curve in report.curves:
+        rows.add_row(curve.kind, *(f"{curve.n_covering(share):,}" for share in COVERED))
+    return rows
+
+
+def _size(row: Inventory) -> str:
+    is_all = row.asked_size is None and SPLITTERS[row.kind].size_use != "ignored"
+    return f"{'all ' if is_all else ''}{row.size:,}"
+
+
+def _text_file_lines(path: Path) -> list[Line]:
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8-sig") as lines
+        ):
+            return [Line(line) for line in lines]
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: {reason}; expected a text file, plain or gzip: mend the path") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; expected UTF-8: convert the file") from None
+
+
+def _corpus_lines(reference: str) -> list[Line]:
+    return [Line(utterance.text, utterance.duration) for utterance in open_corpus(reference).utterances]
+
+
+def _count_pieces(vocabulary: Vocabulary, words: Counter[str]) -> Counter[str]:
+    """Pieces of the words with counts; a boundary that stands by itself is none."""
+    counts: Counter[str] = Counter()
+    for word, n in words.items():
+        for piece in vocabulary.splitter.pieces(word):
+            if piece != vocabulary.boundary_unit:
+                counts[piece] += n
+    return counts
+
+
+def _timing(vocabulary: Vocabulary, lines: Sequence[Line]) -> Timing | None:
+    frames = labels = infeasible = timed = 0
+    for line in lines:
+        if line.seconds is not None:
+            encoded = vocabulary.encode(line.text)
+            available = frames_in(line.seconds)
+            frames, labels, timed = frames + available, labels + len(encoded), timed + 1
+            infeasible += available < frames_needed(encoded)
+    return Timing(frames / labels, infeasible / timed) if timed else None
+
+
+def _syllable_source(splitter: Syllables, words: Counter[str], syllable_counts: Mapping[str, int]) -> SyllableSource:
+    counted = {word: n for word, n in words.items() if word.lower() in syllable_counts}
+    met = sum(n for word, n in counted.items() if len(splitter.pieces(word)) == syllable_counts[word.lower()])
+    total = sum(counted.values())
+    return SyllableSource(total / words.total(), met / max(total, 1))

@@ -1,103 +1,45 @@
-"""Words into written syllables: pyphen's hyphenation, held for English to the number of syllables CMUdict counts.
+"""Written syllables: words split by pyphen's hyphenation, for English into as many parts as CMUdict counts syllables.
 
-Hyphenation (Liang 1983, the patterns of LibreOffice) knows letters and many languages, but leaves out points that print
-badly: A-BOUT. CMUdict knows how many syllables are spoken, not where the letters part. So for a word that it lists:
-  too many points: those go first whose two parts are shortest together;
+Hyphenation (Liang 1983, the patterns of LibreOffice) works on letters in many languages, but leaves out points that
+print badly: A-BOUT. CMUdict says how many syllables are spoken, not where the letters part. So for a word in CMUdict:
+  too many points: those are removed first whose two parts are shortest together;
   too few: points are added where English could begin a syllable, the longest such onset to the right (BO-DY, not
   BOD-Y), then between two vowels (PO-EM); in the part with the most vowel groups first, leftmost on a tie.
-A part without a vowel letter always joins its neighbour. The parts are the word, letter for letter.
+A part without a vowel letter always joins its neighbour. The parts, joined, are the word.
 """
 
 import difflib
 import gzip
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.units.splitting import Splitter
+from preprocessing.units.splitting import SPECIAL, WORD_BOUNDARY, LearningOptions, Splitter, by_frequency
 
-ONSETS = frozenset(
-    [
-        "b",
-        "bl",
-        "br",
-        "c",
-        "ch",
-        "chr",
-        "cl",
-        "cr",
-        "d",
-        "dr",
-        "dw",
-        "f",
-        "fl",
-        "fr",
-        "g",
-        "gh",
-        "gl",
-        "gn",
-        "gr",
-        "h",
-        "j",
-        "k",
-        "kn",
-        "l",
-        "m",
-        "n",
-        "p",
-        "ph",
-        "pl",
-        "pr",
-        "qu",
-        "r",
-        "s",
-        "sc",
-        "sch",
-        "scr",
-        "sh",
-        "shr",
-        "sk",
-        "sl",
-        "sm",
-        "sn",
-        "sp",
-        "spl",
-        "spr",
-        "squ",
-        "st",
-        "str",
-        "sw",
-        "t",
-        "th",
-        "thr",
-        "tr",
-        "tw",
-        "v",
-        "w",
-        "wh",
-        "wr",
-        "x",
-        "y",
-        "z",
-    ]
-)
+ONSETS = frozenset((
+    "b", "bl", "br", "c", "ch", "chr", "cl", "cr", "d", "dr", "dw", "f", "fl", "fr", "g", "gh", "gl", "gn", "gr",
+    "h", "j", "k", "kn", "l", "m", "n", "p", "ph", "pl", "pr", "qu", "r", "s", "sc", "sch", "scr", "sh", "shr",
+    "sk", "sl", "sm", "sn", "sp", "spl", "spr", "squ", "st", "str", "sw", "t", "th", "thr", "tr", "tw", "v", "w",
+    "wh", "wr", "x", "y", "z",
+))  # fmt: skip
 VOWELS = frozenset("aeiouy")
 
 
 @dataclass(frozen=True)
 class Syllables(Splitter):
-    """Hyphenation's parts, and for the words in `splits` the parts given there."""
+    """Splits a word as `splits` says, any other by hyphenation."""
 
     kind: ClassVar[str] = "syllables"
     language: str
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Words that a pronouncing dictionary parts otherwise, so that a saved vocabulary needs no dictionary."""
+    """Words that a pronouncing dictionary splits otherwise, kept so that a saved vocabulary needs no dictionary."""
 
     @cached_property
     def _hyphenation(self) -> Any:
@@ -112,27 +54,49 @@ class Syllables(Splitter):
             self._known[word] = parts(word, points(word, self._hyphenation))
         return self._known[word]
 
+    @classmethod
+    def learn(cls, texts: Sequence[str], alphabet: Sequence[str], options: LearningOptions) -> tuple[Self, list[str]]:
+        """As `Splitter.learn`. Raises UsageError without a language, or on one that pyphen lacks."""
+        if options.language is None:
+            raise UsageError(
+                "syllables need the language of the hyphenation; expected one such as en_US or de_DE: name it"
+            )
+        words = Counter(word for text in texts for word in text.split())
+        splitter = cls.fitted_to(words, options.language, options.syllable_counts)
+        pieces: Counter[str] = Counter()
+        for word, n in words.items():
+            for piece in splitter.pieces(word):
+                pieces[piece] += n
+        for reserved in (*SPECIAL, *alphabet):
+            pieces.pop(reserved, None)
+        return splitter, [*alphabet, *(piece for piece in by_frequency(pieces) if WORD_BOUNDARY not in piece)]
+
+    @classmethod
+    def fitted_to(cls, words: Iterable[str], language: str, counts: Mapping[str, int]) -> Self:
+        """A splitter that splits each of the words into as many parts as `counts` has for it in lower case, if any."""
+        by_hyphenation = cls(language)
+        splits = {}
+        for word in sorted(set(words)):
+            count = counts.get(word.lower())
+            if count is not None:
+                split = parts(word, fitted(word, points(word, by_hyphenation._hyphenation), count))
+                if split != by_hyphenation.pieces(word):
+                    splits[word] = split
+        return cls(language, splits)
+
     def settings(self) -> dict[str, Any]:
         return {"language": self.language, "splits": {word: " ".join(split) for word, split in self.splits.items()}}
 
-
-def learn(words: Iterable[str], language: str, counts: Mapping[str, int]) -> Syllables:
-    """A splitter for a language; `counts` has syllables of lower-case words, and may be empty."""
-    plain = Syllables(language)
-    splits = {}
-    for word in sorted(set(words)):
-        count = counts.get(word.lower())
-        if count is not None:
-            split = parts(word, fitted(word, points(word, plain._hyphenation), count))
-            if split != plain.pieces(word):
-                splits[word] = split
-    return Syllables(language, splits)
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], units: set[str]) -> Self:
+        splits = {word: tuple(split.split(" ")) for word, split in settings["splits"].items()}
+        return cls(settings["language"], splits)
 
 
 def read_cmudict(path: Path) -> dict[str, int]:
-    """Syllables of each word: its vowels, which alone bear a stress digit. Of several pronunciations, the first.
+    """The number of syllables of each word in lower case: its vowels, which alone have a stress digit.
 
-    Raises InputError when the file is missing or is no such dictionary.
+    Of several pronunciations the first counts. Raises InputError when the file is missing or is no such dictionary.
     """
     counts: dict[str, int] = {}
     try:
@@ -152,7 +116,7 @@ def read_cmudict(path: Path) -> dict[str, int]:
 
 
 def hyphenation(language: str) -> Any:
-    """pyphen's patterns of a language, such as en_US or de. Raises UsageError naming the nearest there is."""
+    """pyphen's patterns of a language, such as en_US or de. Raises UsageError naming the nearest language."""
     import pyphen
 
     found = pyphen.language_fallback(language)
@@ -166,7 +130,7 @@ def hyphenation(language: str) -> Any:
 
 
 def points(word: str, patterns: Any) -> list[int]:
-    """Where hyphenation parts a word, without parts that lack a vowel letter."""
+    """The points, as indices into the word, at which hyphenation splits it; none that leaves a part without a vowel."""
     if len(word.lower()) != len(word):  # pyphen looks at lower case: its points would be those of another word
         return []
     found = sorted({int(point) for point in patterns.positions(word) if 0 < point < len(word)})
@@ -174,7 +138,8 @@ def points(word: str, patterns: Any) -> list[int]:
 
 
 def parts(word: str, at: Sequence[int]) -> tuple[str, ...]:
-    """
+    """The parts of a word split at points.
+
     >>> parts("CHAPTER", [4])
     ('CHAP', 'TER')
     """
@@ -182,7 +147,7 @@ def parts(word: str, at: Sequence[int]) -> tuple[str, ...]:
 
 
 def fitted(word: str, at: Sequence[int], count: int) -> list[int]:
-    """Points that part an English word into `count` syllables, or as near as its letters allow.
+    """Points that split an English word into `count` syllables, or as near as its letters allow, from the points `at`.
 
     >>> parts("COMFORTABLY", fitted("COMFORTABLY", [3, 7], 4))
     ('COM', 'FORT', 'A', 'BLY')
@@ -209,7 +174,7 @@ def fitted(word: str, at: Sequence[int], count: int) -> list[int]:
 
 
 def vowel_groups(word: str) -> list[tuple[int, int]]:
-    """Runs of vowel letters, [start, stop). y before a vowel begins a syllable (YES, BEYOND); so does qu.
+    """Runs of vowel letters as (start, stop). A y before a vowel (BEYOND) and the u of qu count as consonants.
 
     >>> vowel_groups("QUESTION")
     [(2, 3), (5, 7)]
@@ -221,7 +186,7 @@ def vowel_groups(word: str) -> list[tuple[int, int]]:
 
 
 def _onset(word: str, stop: int, start: int) -> int:
-    """Of the consonants between two vowel groups, where the longest run that can begin an English word begins."""
+    """The start of the longest English onset that ends where the second of two vowel groups starts."""
     return next((point for point in range(stop, start) if word[point:start].lower() in ONSETS), max(start - 1, stop))
 
 

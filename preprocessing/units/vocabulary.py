@@ -1,6 +1,6 @@
-"""Vocabulary: the output units of a CTC model with their ids, the blank and the word boundary explicit.
+"""Vocabulary: the output units of a CTC model with their ids, blank and word boundary; loaded and saved as a tokenizer.
 
-Joined, the units of a path are its text, `|` read as a space; so plain transformers decodes a saved folder (`saved`).
+The units of a path, joined, are its text, with `|` for a space; so plain transformers decodes a saved folder.
 Normalising text comes before (`preprocessing.text`); collapsing model output comes after (`finetune.decoding.greedy`).
 """
 
@@ -12,19 +12,35 @@ from pathlib import Path
 from typing import Any, Self
 
 from preprocessing.cli.errors import InputError
-from preprocessing.units.splitting import WORD_BOUNDARY, BytePairs, Characters, Splitter, Words
+from preprocessing.units.splitting import (
+    BLANK,
+    SPECIAL,
+    UNKNOWN,
+    WORD_BOUNDARY,
+    BytePairs,
+    Characters,
+    Splitter,
+    Words,
+    alphabet_of,
+)
 from preprocessing.units.syllables import Syllables
 
-BLANK = "<pad>"  # CTC's blank; transformers' CTC models use the padding token for it
-UNKNOWN = "<unk>"
-SPECIAL = (BLANK, "<s>", "</s>", UNKNOWN)  # the order that wav2vec2-base-960h has
+# The kinds of unit by name. A new one is a Splitter in a file of this folder and a line here.
+SPLITTERS: dict[str, type[Splitter]] = {
+    Characters.kind: Characters,
+    Syllables.kind: Syllables,
+    BytePairs.kind: BytePairs,
+    Words.kind: Words,
+}
+SETTINGS = "units.json"  # kind, special units and the splitter's settings; a vocabulary of characters needs none
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Units with their ids, special units included, and how text is split into them.
+    """The units of a CTC model with their ids (places in `units`), special units included, and the splitter of words.
 
     A piece that is not among the units is spelled in characters; with units that are whole words, it is `unknown`.
+    Raises ValueError on a unit that occurs twice, or where blank, boundary or (with words) unknown is missing.
 
     >>> vocabulary = Vocabulary.of_characters(["AB BA"])
     >>> vocabulary.units
@@ -53,16 +69,16 @@ class Vocabulary:
 
     @classmethod
     def of_characters(cls, texts: Iterable[str]) -> Self:
-        """Every character of the texts in code-point order, after the special units and the word boundary."""
-        return cls((*SPECIAL, WORD_BOUNDARY, *alphabet(texts)))
+        """A vocabulary of the texts' characters in code-point order, after the special units and the word boundary."""
+        return cls((*SPECIAL, WORD_BOUNDARY, *alphabet_of(texts)))
 
     def extended(self, texts: Iterable[str]) -> Self:
-        """These units with their ids, and after them the characters of the texts that they lack, in code-point order.
+        """This vocabulary with the characters of the texts that it lacks added at the end, in code-point order.
 
         >>> Vocabulary.of_characters(["AB"]).extended(["ÄB"]).units[-3:]
         ('A', 'B', 'Ä')
         """
-        return replace(self, units=(*self.units, *(new for new in alphabet(texts) if new not in self)))
+        return replace(self, units=(*self.units, *(new for new in alphabet_of(texts) if new not in self)))
 
     @classmethod
     def load(cls, reference: str) -> Self:
@@ -70,33 +86,60 @@ class Vocabulary:
 
         Raises InputError when it has none, or one that is no CTC vocabulary.
         """
-        found = read_vocabulary_files(reference)
-        return cls(found.units, found.blank_unit, found.unknown_unit, found.boundary_unit, found.splitter)
+        settings = _find_file(reference, SETTINGS)
+        try:
+            return cls(*(_read_tokenizer(reference) if settings is None else _read_units(reference, settings)))
+        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+            reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+            raise InputError(
+                f"{reference}: no CTC vocabulary ({reason}); expected the vocab.json of a Wav2Vec2CTCTokenizer: name a "
+                "fine-tuned model, or build a new vocabulary"
+            ) from error
 
     def save(self, folder: Path) -> None:
-        """Write into the folder what plain transformers decodes with, and units.json where `saved` needs it."""
-        write_vocabulary_files(
-            SavedVocabulary(self.units, self.blank_unit, self.unknown_unit, self.boundary_unit, self.splitter), folder
-        )
+        """Write vocab.json and a tokenizer that plain transformers decodes with, over those of another vocabulary.
+
+        Characters are saved as a Wav2Vec2CTCTokenizer; other kinds as tokenizer.json, with units.json for `load`.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in (SETTINGS, "tokenizer.json", "added_tokens.json"):
+            (folder / stale).unlink(missing_ok=True)
+        _write_json(folder / "vocab.json", self._ids)
+        if isinstance(self.splitter, Characters):
+            from transformers import Wav2Vec2CTCTokenizer
+
+            Wav2Vec2CTCTokenizer(
+                str(folder / "vocab.json"),
+                pad_token=self.blank_unit,
+                unk_token=self.unknown_unit,
+                word_delimiter_token=self.boundary_unit,
+            ).save_pretrained(folder)
+            return
+        _fast_tokenizer(self).save(str(folder / "tokenizer.json"))
+        special = {"pad_token": self.blank_unit, "unk_token": self.unknown_unit}
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        _write_json(folder / "tokenizer_config.json", config | special)
+        names = {"boundary": self.boundary_unit, "blank": self.blank_unit, "unknown": self.unknown_unit}
+        _write_json(folder / SETTINGS, {"kind": self.kind} | names | self.splitter.settings())
 
     @property
     def kind(self) -> str:
-        """characters, syllables, bpe or words."""
+        """The kind of unit, a key of SPLITTERS: characters, syllables, bpe or words."""
         return self.splitter.kind
 
     @property
     def size(self) -> int:
-        """Units that write text: all but the special ones, the word boundary included."""
+        """How many units write text: all but the special ones, the word boundary included."""
         return sum(unit not in (*SPECIAL, self.blank_unit, self.unknown_unit) for unit in self.units)
 
     @property
     def blank(self) -> int:
-        """CTC's blank, as an id."""
+        """The id of CTC's blank."""
         return self._ids[self.blank_unit]
 
     @property
     def boundary(self) -> int:
-        """The unit that stands for a space and nothing else, as an id."""
+        """The id of the unit that stands for a space and nothing else."""
         return self._ids[self.boundary_unit]
 
     @property
@@ -106,7 +149,7 @@ class Vocabulary:
 
     @property
     def silent(self) -> frozenset[int]:
-        """Ids that stand for no text: the special units. An unknown word is a word, and shows."""
+        """The ids of special units, which stand for no text; not that of `unknown`, which stands for a word."""
         special = {*SPECIAL, self.blank_unit, self.unknown_unit}
         return frozenset(self._ids[unit] for unit in special if unit in self._ids) - {self.unknown}
 
@@ -114,13 +157,14 @@ class Vocabulary:
         return unit in self._ids
 
     def begins_word(self, index: int) -> bool:
-        """Whether a word ends before this unit: it is the boundary, or carries a space before its letters."""
+        """Whether the unit of this id begins a word: it is the boundary, or has a space before its letters."""
         return index == self.boundary or self.units[index].startswith(" ")
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a normalised text. Raises KeyError on a character outside; ask `outside` first.
+        """The ids of a normalised text.
 
-        A word outside a vocabulary of words is the boundary and `unknown`; `outside` counts these too.
+        A word outside a vocabulary of words is the boundary and `unknown`. Raises KeyError on a character that is no
+        unit; `outside` counts both beforehand.
         """
         if self.splitter.carries_boundary:
             return [index for word in text.split() for index in self.encode_word(word)]
@@ -131,7 +175,7 @@ class Vocabulary:
         return ids
 
     def encode_word(self, word: str) -> list[int]:
-        """Ids of one word, without a boundary that stands by itself between words. Raises KeyError as `encode` does."""
+        """The ids of one word, without a boundary that stands by itself between words. Raises KeyError as `encode`."""
         ids: list[int] = []
         if self.boundary_unit in word and not self.splitter.closed:
             raise KeyError(self.boundary_unit)
@@ -145,13 +189,13 @@ class Vocabulary:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids from which blanks and repeats are already gone; outer and double spaces are closed up."""
+        """The text of collapsed ids (no blanks, no repeats of one label), with one space between words."""
         silent, boundary = self.silent, self.boundary
         letters = "".join(" " if index == boundary else self.units[index] for index in ids if index not in silent)
         return " ".join(letters.split())
 
     def outside(self, texts: Iterable[str]) -> Counter[str]:
-        """What of the texts cannot be written, with counts: characters, or with units that are words, words."""
+        """Counts of what cannot be written of the texts: characters, or words where the units are words."""
         if self.splitter.closed:
             words = Counter(word for text in texts for word in text.split())
             return Counter({word: n for word, n in words.items() if self.splitter.pieces(word)[0] not in self._ids})
@@ -159,116 +203,49 @@ class Vocabulary:
         return Counter({c: n for c, n in counts.items() if c not in self._ids or c == self.boundary_unit})
 
 
-def alphabet(texts: Iterable[str]) -> list[str]:
-    """Characters of the texts in code-point order, without the space and what is written for it."""
-    return sorted({character for text in texts for character in text} - {" ", WORD_BOUNDARY})
+# units, blank, unknown and boundary unit, splitter: the arguments of Vocabulary
+VocabularyFields = tuple[tuple[str, ...], str, str, str, Splitter]
 
 
-SETTINGS = "units.json"
-
-
-@dataclass(frozen=True)
-class SavedVocabulary:
-    """What the files of a vocabulary say."""
-
-    units: tuple[str, ...]
-    blank_unit: str
-    unknown_unit: str
-    boundary_unit: str
-    splitter: Splitter
-
-
-def write_vocabulary_files(saved: SavedVocabulary, folder: Path) -> None:
-    """Write the files of a vocabulary into the folder, over those of another one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in (SETTINGS, "tokenizer.json", "added_tokens.json"):
-        (folder / stale).unlink(missing_ok=True)
-    _write_json(folder / "vocab.json", {unit: index for index, unit in enumerate(saved.units)})
-    if isinstance(saved.splitter, Characters):
-        _write_characters(saved, folder)
-        return
-    _tokenizer(saved).save(str(folder / "tokenizer.json"))
-    special = {"pad_token": saved.blank_unit, "unk_token": saved.unknown_unit}
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    _write_json(folder / "tokenizer_config.json", settings | special)
-    told = {"kind": saved.splitter.kind, "boundary": saved.boundary_unit, "blank": saved.blank_unit}
-    _write_json(folder / SETTINGS, told | {"unknown": saved.unknown_unit} | saved.splitter.settings())
-
-
-def read_vocabulary_files(reference: str) -> SavedVocabulary:
-    """The vocabulary of a folder or a Hub id. Raises InputError when it has none, or one that is no CTC vocabulary."""
-    settings = _find(reference, SETTINGS)
-    try:
-        return _read_characters(reference) if settings is None else _read_units(reference, settings)
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise InputError(
-            f"{reference}: no CTC vocabulary ({reason}); expected the vocab.json of a Wav2Vec2CTCTokenizer: name a "
-            "fine-tuned model, or build a new vocabulary"
-        ) from error
-
-
-def _write_characters(saved: SavedVocabulary, folder: Path) -> None:
-    from transformers import Wav2Vec2CTCTokenizer
-
-    tokenizer = Wav2Vec2CTCTokenizer(
-        str(folder / "vocab.json"),
-        pad_token=saved.blank_unit,
-        unk_token=saved.unknown_unit,
-        word_delimiter_token=saved.boundary_unit,
-    )
-    tokenizer.save_pretrained(folder)
-
-
-def _read_characters(reference: str) -> SavedVocabulary:
+def _read_tokenizer(reference: str) -> VocabularyFields:
     from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
-    settings = Path(reference) / "tokenizer_config.json"
-    told = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    path = Path(reference) / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     # AutoTokenizer looks at the model's configuration, too, and complains of an architecture that it does not know.
-    plain = told.get("tokenizer_class") == Wav2Vec2CTCTokenizer.__name__
-    tokenizer = (Wav2Vec2CTCTokenizer if plain else AutoTokenizer).from_pretrained(reference)
-    ids: dict[str, int] = tokenizer.get_vocab()
-    return SavedVocabulary(
-        _in_order(ids), tokenizer.pad_token, tokenizer.unk_token, tokenizer.word_delimiter_token, Characters()
-    )
+    is_ctc = config.get("tokenizer_class") == Wav2Vec2CTCTokenizer.__name__
+    tokenizer = (Wav2Vec2CTCTokenizer if is_ctc else AutoTokenizer).from_pretrained(reference)
+    units = _in_id_order(tokenizer.get_vocab())
+    return units, tokenizer.pad_token, tokenizer.unk_token, tokenizer.word_delimiter_token, Characters()
 
 
-def _read_units(reference: str, settings: Path) -> SavedVocabulary:
-    told = json.loads(settings.read_text(encoding="utf-8"))
-    vocabulary = _find(reference, "vocab.json")
+def _read_units(reference: str, path: Path) -> VocabularyFields:
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = _find_file(reference, "vocab.json")
     if vocabulary is None:
         raise ValueError("units.json without vocab.json")
-    units = _in_order(json.loads(vocabulary.read_text(encoding="utf-8")))
-    return SavedVocabulary(units, told["blank"], told["unknown"], told["boundary"], _splitter(told, set(units)))
+    units = _in_id_order(json.loads(vocabulary.read_text(encoding="utf-8")))
+    if settings["kind"] not in SPLITTERS:
+        raise ValueError(f"units.json is of kind {settings['kind']!r}")
+    splitter = SPLITTERS[settings["kind"]].from_settings(settings, set(units))
+    return units, settings["blank"], settings["unknown"], settings["boundary"], splitter
 
 
-def _splitter(told: dict[str, Any], units: set[str]) -> Splitter:
-    kind = told["kind"]
-    if kind == Words.kind:
-        return Words()
-    if kind == Syllables.kind:
-        return Syllables(told["language"], {word: tuple(split.split(" ")) for word, split in told["splits"].items()})
-    if kind == BytePairs.kind:
-        merges = tuple((first, second) for first, second in told["merges"])
-        lacking = [first + second for first, second in merges if first + second not in units]
-        if lacking:
-            raise ValueError(f"units.json merges {lacking[0]!r}, which vocab.json lacks")
-        return BytePairs(tuple(told["alphabet"]), merges)
-    raise ValueError(f"units.json is of kind {kind!r}")
+def _fast_tokenizer(vocabulary: Vocabulary) -> Any:
+    """A tokenizers.Tokenizer that decodes a frame path as `finetune.decoding.greedy` and `Vocabulary.decode` do.
 
-
-def _tokenizer(saved: SavedVocabulary) -> Any:
-    """Decodes a frame path: repeats collapsed, blanks dropped, units joined, the boundary a space, spaces closed up."""
+    Repeats are collapsed, blanks dropped, units joined, the boundary read as a space, and spaces closed up.
+    """
     from tokenizers import Regex, Tokenizer, decoders
     from tokenizers.models import WordLevel
 
-    ids = {unit: index for index, unit in enumerate(saved.units)}
-    tokenizer = Tokenizer(WordLevel(ids, unk_token=saved.unknown_unit))
+    ids = {unit: index for index, unit in enumerate(vocabulary.units)}
+    blank, boundary = vocabulary.blank_unit, vocabulary.boundary_unit
+    tokenizer = Tokenizer(WordLevel(ids, unk_token=vocabulary.unknown_unit))
     tokenizer.decoder = decoders.Sequence(
         [
-            decoders.CTC(pad_token=saved.blank_unit, word_delimiter_token=saved.boundary_unit, cleanup=False),
-            decoders.Replace(saved.boundary_unit, " "),
+            decoders.CTC(pad_token=blank, word_delimiter_token=boundary, cleanup=False),
+            decoders.Replace(boundary, " "),
             decoders.Fuse(),
             decoders.Replace(Regex(" +"), " "),
             decoders.Replace(Regex("^ | $"), ""),  # decoders.Strip panics on a path of blanks alone
@@ -277,7 +254,7 @@ def _tokenizer(saved: SavedVocabulary) -> Any:
     return tokenizer
 
 
-def _find(reference: str, name: str) -> Path | None:
+def _find_file(reference: str, name: str) -> Path | None:
     """A file of a folder or of a repository on the Hub; None where there is none, or no network to ask."""
     if Path(reference).exists():
         path = Path(reference) / name
@@ -291,7 +268,7 @@ def _find(reference: str, name: str) -> Path | None:
         return None  # what is wrong with the repository itself, AutoTokenizer says
 
 
-def _in_order(ids: dict[str, int]) -> tuple[str, ...]:
+def _in_id_order(ids: dict[str, int]) -> tuple[str, ...]:
     return tuple(sorted(ids, key=ids.__getitem__))
 
 

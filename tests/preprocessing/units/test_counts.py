@@ -13,7 +13,7 @@ from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 from preprocessing.text import profile
 from preprocessing.units import KINDS, build, frames_in
-from preprocessing.units.counts import Line, curve, hold_out, measure, read, words_of
+from preprocessing.units.counts import Line, count_words, coverage_curve, hold_out, measure_inventory, read_lines
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 
@@ -29,7 +29,7 @@ def test_figures_are_those_of_naive_counting(kind: str, texts: list[str], others
     size = None if kind in ("characters", "words") else 30
     vocabulary = build(kind, texts, size=size, language="en_US")
     lines = [Line(text, seconds if number % 2 == 0 else None) for number, text in enumerate(texts)]
-    found = measure(vocabulary, size, lines, [Line(text) for text in others])
+    found = measure_inventory(vocabulary, size, lines, [Line(text) for text in others])
 
     encoded = [vocabulary.encode(text) for text in texts]
     assert found.labels_per_word == pytest.approx(sum(map(len, encoded)) / sum(len(text.split()) for text in texts))
@@ -56,8 +56,8 @@ def test_figures_are_those_of_naive_counting(kind: str, texts: list[str], others
 
 @given(texts=TEXTS, others=TEXTS, n=st.integers(1, 13))
 def test_curves_are_those_of_naive_counting(texts: list[str], others: list[str], n: int) -> None:
-    words, held = (words_of([Line(text) for text in side]) for side in (texts, others))
-    found = curve(build("words", texts), words, held)
+    words, held = (count_words([Line(text) for text in side]) for side in (texts, others))
+    found = coverage_curve(build("words", texts), words, held)
     ranked = sorted(words, key=lambda word: (-words[word], f" {word}"))
     n = min(n, len(ranked))
     kept = set(ranked[:n])
@@ -67,7 +67,7 @@ def test_curves_are_those_of_naive_counting(texts: list[str], others: list[str],
     assert found.unseen[n - 1] == pytest.approx(sum(word not in kept for word in other) / len(other))
     for share in (0.5, 0.9, 1.0):
         least = next(k for k in range(1, 99) if sum(words[w] for w in ranked[:k]) >= share * len(every) - 1e-9)
-        assert found.covering(share) == least
+        assert found.n_covering(share) == least
 
 
 def test_frames_are_those_of_the_model() -> None:
@@ -100,9 +100,9 @@ def test_a_tenth_is_held_out_and_equal_lines_stay_together() -> None:
 def test_texts_are_read_from_all_that_hold_some(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("“One, two!”\n\n...\n")
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"drei vier\n"))
-    lines = read([str(tmp_path / "a.txt"), str(tmp_path / "b.txt.gz")], profile("librispeech"))
+    lines = read_lines([str(tmp_path / "a.txt"), str(tmp_path / "b.txt.gz")], profile("librispeech"))
     assert lines == [Line("ONE TWO"), Line("DREI VIER")]
-    spoken = read([str(DEMO / "corpus" / "test.jsonl")], profile("librispeech"))
+    spoken = read_lines([str(DEMO / "corpus" / "test.jsonl")], profile("librispeech"))
     assert len(spoken) == 100 and all(line.seconds is not None and line.seconds > 0.2 for line in spoken)
 
 
@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_named(name: str, content: bytes | None, tmp_path
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
-        read([str(tmp_path / name)], profile("librispeech"))
+        read_lines([str(tmp_path / name)], profile("librispeech"))
 
 
 def test_the_command_prints_draws_and_writes(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_command_prints_draws_and_writes(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "units.json").read_text())
     assert {row["kind"] for row in told["inventories"]} == set(KINDS)
     assert [row["size"] for row in told["inventories"] if row["kind"] == "bpe"] == [50, 80]
-    n_words = sum(len(line.text.split()) for line in read([str(corpus / "train.jsonl")], profile("librispeech")))
+    n_words = sum(len(line.text.split()) for line in read_lines([str(corpus / "train.jsonl")], profile("librispeech")))
     assert told["n_words"] == n_words
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.cli.errors import InputError
-from preprocessing.units.syllables import Syllables, fitted, hyphenation, learn, parts, points, read_cmudict
+from preprocessing.units.syllables import Syllables, fitted, hyphenation, parts, points, read_cmudict
 
 COUNTS = {
     "about": 2,
@@ -54,7 +54,7 @@ def test_hyphenation(language: str, word: str, expected: str) -> None:
     ],
 )
 def test_cmudict_says_how_many(word: str, expected: str) -> None:
-    assert "-".join(learn([word], "en_US", COUNTS).pieces(word)) == expected
+    assert "-".join(Syllables.fitted_to([word], "en_US", COUNTS).pieces(word)) == expected
 
 
 def test_too_many_points_lose_the_one_within_the_shortest_pair() -> None:
@@ -106,7 +106,7 @@ def test_real_words_meet_the_count(speech: Path) -> None:
     text = (
         gzip.decompress((speech / "text" / "librispeech-train-clean-100.txt.gz").read_bytes()).decode().split()[:50_000]
     )
-    splitter = learn(text, "en_US", read_cmudict(path))
+    splitter = Syllables.fitted_to(text, "en_US", read_cmudict(path))
     known = [word for word in text if word.lower() in vowels]
     met = sum(len(splitter.pieces(word)) == vowels[word.lower()] for word in known)
     assert len(known) > 0.97 * len(text)
