@@ -26,7 +26,7 @@ def test_the_corpus_is_whole_and_without_orphans() -> None:
     assert (len(read_manifest(CORPUS / "train.jsonl")), len(read_manifest(CORPUS / "test.jsonl"))) == (400, 100)
     assert {row["audio"] for row in rows} == {f"audio/{path.name}" for path in (CORPUS / "audio").iterdir()}
     for name in ("train", "test"):
-        open_corpus(str(CORPUS / f"{name}.jsonl")).whole()
+        open_corpus(str(CORPUS / f"{name}.jsonl")).require_complete()
 
 
 def test_durations_are_those_of_the_audio() -> None:
