@@ -1,12 +1,13 @@
-"""Any audio file, bytes or open file -> mono float32 at 16 kHz, exactly as 16-bit PCM holds it.
+"""Any audio file, bytes or open file as a mono float32 waveform at 16 kHz, with exactly the values of 16-bit PCM.
 
 The one waveform contract of training and benchmark: 16,000 samples per second, one channel, every value k / 32768 with
 k a 16-bit integer. soundfile (libsndfile) decodes WAV, FLAC, Ogg Vorbis, Ogg Opus, MP3 and AIFF; PyAV (FFmpeg's
 libraries, inside its wheel) decodes the rest. Channels are averaged, then soxr's very high quality filter resamples,
-then samples are rounded to the 16-bit grid. No system package is needed. Cutting and augmenting live elsewhere.
+then samples are rounded to 16 bits. No system package is needed. Cutting is in `preprocessing.segment`, augmentation
+in `preprocessing.augment`.
 
-contract: the numbers, and what may be given   sndfile, ffmpeg: samples as they are stored
-waveform: load, stream, probe, transcode   pcm16: the 16-bit grid, dither, save
+contract: constants, sources, the decoder's interface   sndfile, ffmpeg: the two decoders
+waveform: load, stream, probe, transcode   pcm16: rounding, dither, save
 The names below are imported when first used, so that a command's --help does not wait for torch.
 """
 

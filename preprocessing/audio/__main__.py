@@ -1,4 +1,4 @@
-"""`python -m preprocessing.audio IN OUT`: any audio file as 16-bit PCM at 16 kHz, mono, the way the project hears it.
+"""`python -m preprocessing.audio IN OUT`: any audio file as mono 16-bit PCM at 16 kHz, the waveform contract.
 
 Thin: options in, one call of `transcode`, one line out.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 
 from preprocessing.audio.contract import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import check_counts, parse_command, run_command
 
 DESCRIPTION = "Write any audio file as 16-bit PCM at 16 kHz, mono: WAV or FLAC by the suffix of OUT."
 LONG_SECONDS = 60.0  # shorter files show no progress
@@ -34,11 +34,10 @@ class TranscodeConfig:
     """replace the output where it exists"""
 
     def check(self) -> None:
-        """Raises UsageError."""
+        """Raises UsageError on an output that cannot be written, or a negative seed."""
         if self.output.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"output {self.output}: expected a name ending in .wav or .flac: mend its suffix")
-        if self.seed < 0:
-            raise UsageError(f"--seed {self.seed}: expected 0 or more: choose another")
+            raise UsageError(f"output {self.output}: expected a name ending in .wav or .flac: change its suffix")
+        check_counts(("--seed", self.seed, 0))
         if self.output.exists() and not self.overwrite:
             raise UsageError(f"output {self.output}: exists; expected a new name: give another or --overwrite true")
 

@@ -1,4 +1,4 @@
-"""The waveform contract's numbers, what may be given as audio, and what every decoder returns; no decoding here."""
+"""The numbers of the waveform contract, the sources of audio, and the interface of a decoder. No decoding."""
 
 import io
 import os
@@ -15,17 +15,22 @@ from preprocessing.cli.errors import InputError
 
 SAMPLE_RATE = 16_000  # samples per second: what wav2vec 2.0 and Whisper were trained on
 PCM_STEPS = 32_768  # 16-bit PCM: a sample is k / 32768 with k in [-32768, 32767]
-MAX_SAMPLE_RATE = 384_000  # the highest rate of any converter sold; above it, a header lies
-TAIL_SECONDS = 0.1  # what may be missing of what a header promises: less than a short word
+MAX_SAMPLE_RATE = 384_000  # the highest rate of any converter sold; a header that says more is wrong
+TAIL_SECONDS = 0.1  # of the length in a header that may be missing: less than a short word
+HEAD_BYTES = 64  # read of each source, to choose its decoder
+
+StoredAudio: TypeAlias = str | os.PathLike[str] | bytes  # what a corpus holds and another process can be sent
+AudioSource: TypeAlias = StoredAudio | BinaryIO
+Samples: TypeAlias = NDArray[np.float32]  # [samples, channels] of a decoder, full scale being 1
 
 
 class AudioError(InputError):
-    """Audio that cannot be used: one sentence naming the file, what was found, what was expected, what to do."""
+    """Audio that cannot be used: one sentence naming the file, what was found, what was expected and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What a file's header says, before any decoding."""
+    """The facts in a file's header."""
 
     sample_rate: int  # samples per second and channel
     n_channels: int
@@ -38,29 +43,37 @@ class AudioInfo:
         return self.n_samples / self.sample_rate
 
 
-StoredAudio: TypeAlias = str | os.PathLike[str] | bytes  # what a corpus can hold and a process hand on
-AudioSource: TypeAlias = StoredAudio | BinaryIO
-
-HEAD_BYTES = 64
-
-
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A readable, non-empty source."""
+class OpenedSource:
+    """A readable source that is not empty."""
 
     name: str  # for messages
-    file: str | BinaryIO  # what both decoders take: a path, or a seekable file at its start
+    file: str | BinaryIO  # a path, or a seekable file at its start
     head: bytes  # the first HEAD_BYTES
 
-    def reopened(self) -> str | BinaryIO:
-        """The same for another reader."""
+    def rewound(self) -> str | BinaryIO:
+        """`file` at its start again, for another reader."""
         if not isinstance(self.file, str):
             self.file.seek(0)
         return self.file
 
 
+class Decoder(Protocol):
+    """The samples of one opened source, at its own rate and with its own channels."""
+
+    info: AudioInfo
+    is_pcm16: bool  # every sample is a 16-bit integer already
+
+    def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
+        """Yield blocks [samples, channels] of samples first to last - 1 (None: to the end), in order.
+
+        n_samples: length of a block; a decoder may yield the codec's own blocks instead.
+        Raises AudioError on damage, and when the file ends before the length in its header.
+        """
+
+
 def describe_source(source: AudioSource) -> str:
-    """How messages name a source: its path, or its size when it is bytes; always one line."""
+    """The name of a source in messages: its path, or its size when it is bytes; always one line."""
     if isinstance(source, bytes):
         return f"<{len(source)} bytes of audio>"
     if isinstance(source, str | os.PathLike):
@@ -69,12 +82,15 @@ def describe_source(source: AudioSource) -> str:
     return f"<open file {name!r}>" if isinstance(name, str) else "<open file>"
 
 
-def open_source(source: AudioSource) -> Opened:
-    """Raises AudioError where there is nothing to read. An open file is read from its beginning where it can seek."""
+def open_source(source: AudioSource) -> OpenedSource:
+    """The source, opened and its first bytes read; an open file that can seek is read from its beginning.
+
+    Raises AudioError when it is missing, empty, unreadable or no regular file.
+    """
     name = describe_source(source)
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
-        return Opened(name, path, _head_of_path(name, path))
+        return OpenedSource(name, path, _head_of_path(name, path))
     if isinstance(source, bytes):
         return _opened_file(name, io.BytesIO(source))
     try:
@@ -88,7 +104,28 @@ def open_source(source: AudioSource) -> Opened:
     return _opened_file(name, io.BytesIO(content))
 
 
-def _opened_file(name: str, file: BinaryIO) -> Opened:
+def truncation_error(opened: OpenedSource, found_seconds: float, expected_seconds: float) -> AudioError:
+    """The error for a file that ends before the length in its header."""
+    return AudioError(
+        f"{opened.name}: ends after {found_seconds:.2f} s; expected the {expected_seconds:.2f} s that its header "
+        "states: fetch it again, or save the part that is there with a sound editor"
+    )
+
+
+def damage_error(opened: OpenedSource, reason: object, at_seconds: float) -> AudioError:
+    """The error for a file that cannot be decoded from `at_seconds` on."""
+    return AudioError(
+        f"{opened.name}: damaged after {at_seconds:.2f} s ({one_line(reason)}); expected samples that can be decoded: "
+        "fetch it again"
+    )
+
+
+def one_line(reason: object) -> str:
+    """A library's message on one line, without its full stop; the name of its type where it is empty."""
+    return " ".join(str(reason).split()).rstrip(".") or type(reason).__name__
+
+
+def _opened_file(name: str, file: BinaryIO) -> OpenedSource:
     file.seek(0)
     head = file.read(HEAD_BYTES)
     if not isinstance(head, bytes):
@@ -96,7 +133,7 @@ def _opened_file(name: str, file: BinaryIO) -> Opened:
     if not head:
         raise AudioError(f"{name}: empty; expected an audio file: fetch it again")
     file.seek(0)
-    return Opened(name, file, head)
+    return OpenedSource(name, file, head)
 
 
 def _head_of_path(name: str, path: str) -> bytes:
@@ -109,47 +146,12 @@ def _head_of_path(name: str, path: str) -> bytes:
         with open(path, "rb", buffering=0) as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError:
-        what = "is a link to nothing" if Path(path).is_symlink() else "no such file"
-        raise AudioError(f"{name}: {what}; expected an audio file: mend the path") from None
+        found = "is a link to nothing" if Path(path).is_symlink() else "no such file"
+        raise AudioError(f"{name}: {found}; expected an audio file: correct the path") from None
     except OSError as error:
-        raise AudioError(f"{name}: {error.strerror}; expected a readable audio file: mend its permissions") from None
+        raise AudioError(f"{name}: {error.strerror}; expected a readable audio file: change its permissions") from None
     except ValueError:  # a NUL in the name
-        raise AudioError(f"{name}: no file can have this name; expected a path: mend it") from None
+        raise AudioError(f"{name}: no file can have this name; expected a path: correct it") from None
     if not head:
         raise AudioError(f"{name}: empty file; expected audio: fetch it again")
     return head
-
-
-Samples = NDArray[np.float32]
-
-
-class Decoder(Protocol):
-    """What the decoders have in common."""
-
-    info: AudioInfo
-    on_grid: bool  # every sample is a 16-bit integer already
-
-    def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
-        """Blocks [samples, channels] between two sample indices, `n_samples` long or as the format has them.
-
-        Raises AudioError on damage, and when the file ends before its header says.
-        """
-
-
-def truncated(opened: Opened, found_seconds: float, promised_seconds: float) -> AudioError:
-    """The sentence for a file that ends too early."""
-    return AudioError(
-        f"{opened.name}: ends after {found_seconds:.2f} s; expected the {promised_seconds:.2f} s that its header "
-        "promises: fetch it again, or cut it to what is there with a sound editor"
-    )
-
-
-def damaged(opened: Opened, reason: object, at_seconds: float) -> AudioError:
-    return AudioError(
-        f"{opened.name}: damaged after {at_seconds:.2f} s ({one_line(reason)}); expected samples that can be decoded: "
-        "fetch it again"
-    )
-
-
-def one_line(reason: object) -> str:
-    return " ".join(str(reason).split()).rstrip(".") or type(reason).__name__

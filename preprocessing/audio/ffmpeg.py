@@ -1,8 +1,8 @@
-"""Every other format through FFmpeg's libraries (PyAV): M4A/AAC, WebM, Matroska, the sound track of an MP4, and so on.
+"""Decoding by FFmpeg's libraries (PyAV): M4A/AAC, WebM, Matroska, the sound track of an MP4, and many others.
 
-FFmpeg drops an encoder's priming samples itself (skip-samples, edit list); the padding of an AAC file's last packet it
-keeps, so the last frame is cut here to its packet's stated duration. Only audio containers may be opened: a playlist
-or a picture named .wav is refused, and nothing but the file itself is read.
+FFmpeg drops an encoder's priming samples itself (skip-samples, edit list). It keeps the padding of an AAC file's last
+packet, so the last frame is cut here to its packet's stated duration. Only audio containers may be opened: a playlist
+or a picture named .wav is refused, and no other file or address is read.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from preprocessing.audio.contract import (
     TAIL_SECONDS,
     AudioError,
     AudioInfo,
-    Opened,
+    OpenedSource,
     Samples,
-    damaged,
+    damage_error,
     one_line,
-    truncated,
+    truncation_error,
 )
 
 FORMATS = (
@@ -29,19 +29,18 @@ FORMATS = (
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
 EXACT_LENGTH = ("mov", "flac", "wav", "w64", "aiff", "caf", "au")  # containers whose length counts samples
 INDEXED = ("mov", "matroska")  # containers whose timestamps hold after a seek
-GRID = {"opus": 120, "aac": 1024, "mp3": 576, "mp3float": 576}  # samples of the shortest packet, for coarse timestamps
-PREROLL_SECONDS = (
-    0.5  # decoded and dropped after a seek: codecs lean on what came before (Opus settles in 80 ms and more)
-)
+# Samples of a codec's shortest packet, to which timestamps in milliseconds are rounded.
+PACKET_SAMPLES = {"opus": 120, "aac": 1024, "mp3": 576, "mp3float": 576}
+PREROLL_SECONDS = 0.5  # decoded and dropped after a seek: codecs depend on earlier packets (Opus for 80 ms and more)
 MAX_CHANNELS = 8  # PyAV keeps the address of no more planes than that
 COARSE_TAIL_SECONDS = 0.5  # Matroska states the length of the whole container
 
 
 @contextmanager
-def open_ffmpeg(opened: Opened) -> Iterator["FfmpegDecoder"]:
-    """Raises AudioError when the file is no audio that FFmpeg knows."""
+def open_ffmpeg(opened: OpenedSource) -> Iterator["FfmpegDecoder"]:
+    """Yield the decoder. Raises AudioError when the file is no audio that FFmpeg can decode."""
     try:
-        container = av.open(opened.reopened(), metadata_errors="ignore", options=OPTIONS)
+        container = av.open(opened.rewound(), metadata_errors="ignore", options=OPTIONS)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise _not_audio(opened, getattr(error, "strerror", None) or error) from None
     with container:
@@ -50,7 +49,7 @@ def open_ffmpeg(opened: Opened) -> Iterator["FfmpegDecoder"]:
         yield FfmpegDecoder(opened, container)
 
 
-def _not_audio(opened: Opened, reason: object) -> AudioError:
+def _not_audio(opened: OpenedSource, reason: object) -> AudioError:
     return AudioError(
         f"{opened.name}: not audio that can be decoded ({one_line(reason)}); expected WAV, FLAC, Ogg, MP3, AIFF, M4A, "
         "WebM or the like: convert or remove it"
@@ -58,11 +57,11 @@ def _not_audio(opened: Opened, reason: object) -> AudioError:
 
 
 class FfmpegDecoder:
-    """The first audio stream of an open container."""
+    """The `Decoder` of the first audio stream of an open container."""
 
-    on_grid = False
+    is_pcm16 = False
 
-    def __init__(self, opened: Opened, container: Any) -> None:
+    def __init__(self, opened: OpenedSource, container: Any) -> None:
         self._opened, self._container = opened, container
         self._stream = container.streams.audio[0]
         context = self._stream.codec_context
@@ -95,19 +94,19 @@ class FfmpegDecoder:
                     return
         except (av.FFmpegError, ValueError, OSError, MemoryError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise damaged(self._opened, reason, position / self.info.sample_rate) from None
+            raise damage_error(self._opened, reason, position / self.info.sample_rate) from None
         self._check_length(position, last)
 
     def _check_length(self, position: int, last: int | None) -> None:
         if not self._exact and (self._container.format.name[:8] != "matroska" or len(self._container.streams) > 1):
             return  # the length is estimated from the bit rate, or another stream's
         tail = TAIL_SECONDS if self._exact else COARSE_TAIL_SECONDS
-        promised = self.info.n_samples if last is None else min(last, self.info.n_samples)
-        if promised - position > tail * self.info.sample_rate:
-            raise truncated(self._opened, position / self.info.sample_rate, self.info.duration)
+        expected = self.info.n_samples if last is None else min(last, self.info.n_samples)
+        if expected - position > tail * self.info.sample_rate:
+            raise truncation_error(self._opened, position / self.info.sample_rate, self.info.duration)
 
     def _placed(self, first: int) -> Iterator[tuple[int, Samples]]:
-        """Blocks [samples, channels] and the index of each one's first sample."""
+        """Yield blocks [samples, channels] with the index of the first sample of each."""
         position: int | None = None if self._seek(first) else 0
         for frame in self._cut(self._container.decode(self._stream)):
             if position is None:
@@ -117,11 +116,12 @@ class FfmpegDecoder:
                 position += len(block)
 
     def _seek(self, first: int) -> bool:
+        """Seek to before sample `first` where timestamps allow to find it again; whether it did."""
         stream, rate = self._stream, self.info.sample_rate
         seconds = first / rate - PREROLL_SECONDS
         name = self._container.format.name.split(",")[0]
         coarse = stream.time_base > 1 / rate
-        if seconds <= 0 or name not in INDEXED or (coarse and self.info.codec not in GRID):
+        if seconds <= 0 or name not in INDEXED or (coarse and self.info.codec not in PACKET_SAMPLES):
             return False
         next(self._container.decode(stream))  # or the priming samples would be dropped where the seek lands
         self._container.seek(int(seconds / stream.time_base) + (stream.start_time or 0), stream=stream)
@@ -135,11 +135,11 @@ class FfmpegDecoder:
         index = float((frame.pts * frame.time_base - start) * self.info.sample_rate)
         if frame.time_base <= 1 / self.info.sample_rate:
             return round(index)
-        grid, delay = GRID[self.info.codec], int(self._stream.codec_context.delay)
-        return round((index + delay) / grid) * grid - delay
+        packet, delay = PACKET_SAMPLES[self.info.codec], int(self._stream.codec_context.delay)
+        return round((index + delay) / packet) * packet - delay
 
     def _cut(self, frames: Iterator[Any]) -> Iterator[Any]:
-        """The frames, the last one marked with how many of its samples count."""
+        """The frames, the last one marked (`opaque`) with the number of its samples that are not padding."""
         held = None
         for frame in frames:
             if frame.sample_rate != self.info.sample_rate:
@@ -155,10 +155,10 @@ class FfmpegDecoder:
             yield held
 
     def _to_float(self, frame: Any) -> Iterator[Samples]:
-        """FFmpeg converts every sample format to planar float at full scale 1."""
-        counted = frame.opaque
+        """A frame as blocks [samples, channels] of floats at full scale 1, converted by FFmpeg."""
+        n_samples = frame.opaque
         if frame.format.name == "fltp":
-            yield frame.to_ndarray().T[:counted]
+            yield frame.to_ndarray().T[:n_samples]
             return
         for converted in av.AudioResampler(format="fltp").resample(frame):
-            yield converted.to_ndarray().T[:counted]
+            yield converted.to_ndarray().T[:n_samples]

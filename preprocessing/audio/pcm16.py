@@ -1,8 +1,8 @@
-"""Rounding to the 16-bit grid, and the triangular dither that keeps what rounding alone would lose.
+"""16-bit PCM: rounding with or without triangular dither, and writing WAV and FLAC.
 
-Lipshitz, Wannamaker & Vanderkooy 1992, Quantization and Dither: A Theoretical Survey, J. Audio Eng. Soc. 40(5): noise
-with a triangular density two steps wide, added before rounding, makes the error's mean zero and its variance one
-quarter of a squared step, whatever the signal.
+Dither keeps the part of a signal that lies below a step (Lipshitz, Wannamaker & Vanderkooy 1992, Quantization and
+Dither: A Theoretical Survey, J. Audio Eng. Soc. 40(5)): noise with a triangular density two steps wide, added before
+rounding, makes the error's mean zero and its variance a quarter of a squared step, whatever the signal.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,13 @@ from torch import Tensor
 from preprocessing.audio.contract import PCM_STEPS, SAMPLE_RATE, AudioError
 from preprocessing.cli.atomic_write import atomic_file
 
+FORMATS = {".wav": "WAV", ".flac": "FLAC"}  # by suffix
+
 
 def quantise(waveform: Tensor) -> Tensor:
-    """Round to the nearest of the 65,536 values that 16-bit PCM holds (ties to even), clipping at full scale.
+    """The waveform rounded to the nearest of the 65,536 values of 16-bit PCM (ties to even), clipped at full scale.
 
-    waveform: float32, any shape. Returns the same shape; applying it again changes nothing.
+    waveform: float32 of any shape, full scale being 1. Returns the same shape; applied again, it changes nothing.
 
     >>> import torch
     >>> quantise(torch.tensor([0.5, 1.0, -1.5, 1 / 65536])).tolist()
@@ -31,7 +33,7 @@ def quantise(waveform: Tensor) -> Tensor:
 
 
 class TriangularDither:
-    """Noise of triangular density on (-1, 1) steps, two uniform draws a sample, in order: blocks do not change it.
+    """Noise of triangular density on (-1, 1) steps, by seed; the same samples in whatever blocks they are drawn.
 
     >>> whole, halves = TriangularDither(0), TriangularDither(0)
     >>> bool((whole.draw(4) == np.concatenate([halves.draw(2), halves.draw(2)])).all())
@@ -42,37 +44,38 @@ class TriangularDither:
         self._generator = np.random.default_rng(seed)
 
     def draw(self, n_samples: int) -> NDArray[np.float64]:
-        """[n_samples], in steps of the grid."""
+        """The next noise [n_samples], in steps of 1 / 32768."""
         uniform = self._generator.random((n_samples, 2))
         noise: NDArray[np.float64] = uniform[:, 0] - uniform[:, 1]
         return noise
 
 
 def to_pcm16(waveform: NDArray[np.float32], dither: TriangularDither | None = None) -> NDArray[np.int16]:
-    """Integers of 16-bit PCM for a waveform [samples] at full scale 1, dithered before rounding where asked."""
+    """The integers of 16-bit PCM [samples] for a waveform [samples] at full scale 1, dithered before rounding."""
     steps = waveform.astype(np.float64) * PCM_STEPS
     if dither is not None:
         steps += dither.draw(len(steps))
     return np.rint(steps, out=steps).clip(-PCM_STEPS, PCM_STEPS - 1).astype(np.int16)
 
 
-FORMATS = {".wav": "WAV", ".flac": "FLAC"}
-
-
 def save(path: Path, waveform: Tensor) -> None:
-    """Write a waveform [samples] as 16-bit PCM at 16 kHz, whole or not at all; WAV or FLAC by the path's suffix."""
+    """Write a waveform [samples] as 16-bit PCM at 16 kHz, complete or not at all; WAV or FLAC by the path's suffix.
+
+    Raises AudioError on another suffix, and where the file cannot be written.
+    """
     with pcm16_file(path) as file:
         file.write(to_pcm16(waveform.numpy()))
 
 
 @contextmanager
 def pcm16_file(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Yield a file to write 16-bit samples at 16 kHz to; it appears at `path` when the block ends without an error."""
     if path.suffix.lower() not in FORMATS:
         raise AudioError(f"{path}: suffix {path.suffix!r}; expected .wav or .flac: choose one of them")
     try:
         with (
-            atomic_file(path) as beside,
-            soundfile.SoundFile(beside, "w", SAMPLE_RATE, 1, "PCM_16", format=FORMATS[path.suffix.lower()]) as file,
+            atomic_file(path) as temporary,
+            soundfile.SoundFile(temporary, "w", SAMPLE_RATE, 1, "PCM_16", format=FORMATS[path.suffix.lower()]) as file,
         ):
             yield file
     except (soundfile.LibsndfileError, OSError) as error:

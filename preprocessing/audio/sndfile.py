@@ -1,6 +1,8 @@
-"""libsndfile's formats: WAV, AIFF, FLAC, Ogg Vorbis, Ogg Opus, MP3, CAF, AU.
+"""Decoding by libsndfile: WAV, AIFF, FLAC, Ogg Vorbis, Ogg Opus, MP3, CAF, AU.
 
-Reads in one go from front to back: soundfile's own `read` seeks after each block, which resets an MP3 decoder.
+Files are read in one pass from front to back: soundfile's own `read` seeks after each block, which resets an MP3
+decoder. libsndfile takes a truncated RIFF, AIFF or Ogg file for a shorter complete one, so `missing_bytes` compares the
+lengths that the container states with the file's size first.
 """
 
 import io
@@ -13,71 +15,75 @@ from typing import BinaryIO
 
 import soundfile
 
-from preprocessing.audio.contract import TAIL_SECONDS, AudioError, AudioInfo, Opened, Samples, damaged, truncated
+from preprocessing.audio.contract import (
+    TAIL_SECONDS,
+    AudioError,
+    AudioInfo,
+    OpenedSource,
+    Samples,
+    damage_error,
+    truncation_error,
+)
 
-BLOCK_VALUES = 1 << 22  # samples times channels at a time: no header makes more be allocated
-BYTES_EACH = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "IMA_ADPCM": 0.5, "MS_ADPCM": 0.5}
+BLOCK_VALUES = 1 << 22  # samples times channels in a block: no header makes more memory be allocated
 MP3_BLOCK = 1152 * 64  # samples
-ON_GRID = ("PCM_16", "PCM_S8", "PCM_U8")
+BYTES_PER_SAMPLE = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "IMA_ADPCM": 0.5, "MS_ADPCM": 0.5}
+PCM16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 
-
-class _FrontToBack(soundfile.SoundFile):  # type: ignore[misc]
-    """Says that it cannot seek once it stands where reading begins, so that `read` leaves the decoder alone."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _content(given: str | BinaryIO) -> bytes:
-    return Path(given).read_bytes() if isinstance(given, str) else given.read()
+MAX_CHUNKS = 1000  # of a RIFF or AIFF file, looked at before the samples
+LAST_PAGE_BYTES = 65_307  # the largest Ogg page (RFC 3533)
+UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)  # written by programs that stream
 
 
 @contextmanager
-def open_sndfile(opened: Opened) -> Iterator["SndfileDecoder | None"]:
-    """The decoder, or None where libsndfile cannot read the file at all."""
+def open_sndfile(opened: OpenedSource) -> Iterator["SndfileDecoder | None"]:
+    """Yield the decoder, or None where libsndfile cannot read the file at all.
+
+    Raises AudioError when the file is truncated.
+    """
     missing = missing_bytes(opened)  # first: an open file has one position, which libsndfile keeps from here on
-    given = opened.reopened()
-    if str(given if isinstance(given, str) else getattr(given, "name", "")).lower().endswith(".raw"):
-        given = io.BytesIO(_content(given))  # soundfile takes a file of that name for headerless samples
+    file = opened.rewound()
+    if str(file if isinstance(file, str) else getattr(file, "name", "")).lower().endswith(".raw"):
+        file = io.BytesIO(_content(file))  # soundfile takes a file of that name for headerless samples
     try:
-        file = _FrontToBack(given)
+        sound_file = _SequentialFile(file)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, OverflowError):
         yield None
         return
-    with file:
-        decoder = SndfileDecoder(opened, file)
-        decoder.check_promise(missing)
+    with sound_file:
+        decoder = SndfileDecoder(opened, sound_file)
+        decoder.check_truncation(missing)
         yield decoder
 
 
 class SndfileDecoder:
-    """One open file of libsndfile."""
+    """The `Decoder` of a file that libsndfile has open."""
 
-    def __init__(self, opened: Opened, file: soundfile.SoundFile) -> None:
+    def __init__(self, opened: OpenedSource, file: soundfile.SoundFile) -> None:
         self._opened, self._file = opened, file
         known = 0 <= file.frames < 1 << 62
         self.info = AudioInfo(
             file.samplerate, file.channels, file.frames if known else 0, f"{file.format} {file.subtype}"
         )
-        self.on_grid = file.subtype in ON_GRID
+        self.is_pcm16 = file.subtype in PCM16_SUBTYPES
 
-    def check_promise(self, missing: int) -> None:
-        """Raises AudioError when so many bytes are missing that a word could be."""
-        a_second = BYTES_EACH.get(self._file.subtype, 1) * self._file.channels * self._file.samplerate
+    def check_truncation(self, missing: int) -> None:
+        """Raises AudioError when `missing` bytes hold more than TAIL_SECONDS, or an Ogg page is cut."""
+        bytes_per_second = BYTES_PER_SAMPLE.get(self._file.subtype, 1) * self._file.channels * self._file.samplerate
         if missing and self._file.format == "OGG":
             raise AudioError(
                 f"{self._opened.name}: ends after {self.info.duration:.2f} s in the middle of an Ogg page; expected "
-                "a whole file: fetch it again"
+                "a complete file: fetch it again"
             )
-        if missing > TAIL_SECONDS * a_second > 0:
-            raise truncated(self._opened, self.info.duration, self.info.duration + missing / a_second)
+        if missing > TAIL_SECONDS * bytes_per_second > 0:
+            raise truncation_error(self._opened, self.info.duration, self.info.duration + missing / bytes_per_second)
 
     def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
         """See `Decoder.blocks`."""
         file, total = self._file, self.info.n_samples
         n_samples = max(1, min(n_samples, BLOCK_VALUES // file.channels))
         is_mp3 = file.format == "MP3"
-        if is_mp3:  # where mpg123 gives up in a damaged file depends on how much is asked of it
+        if is_mp3:  # the place at which mpg123 stops in a damaged file depends on the size of the blocks
             n_samples = MP3_BLOCK
         if total and not is_mp3:
             last = total if last is None else min(last, total)
@@ -96,30 +102,41 @@ class SndfileDecoder:
                 if len(block) < wanted:
                     break
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise damaged(self._opened, getattr(error, "error_string", error), position / file.samplerate) from None
-        promised = total if last is None else min(last, total)
-        if promised - position > TAIL_SECONDS * file.samplerate:
-            raise truncated(self._opened, position / file.samplerate, total / file.samplerate)
+            raise damage_error(
+                self._opened, getattr(error, "error_string", error), position / file.samplerate
+            ) from None
+        expected = total if last is None else min(last, total)
+        if expected - position > TAIL_SECONDS * file.samplerate:
+            raise truncation_error(self._opened, position / file.samplerate, total / file.samplerate)
 
 
-MAX_CHUNKS = 1000  # chunks looked at before the samples
-LAST_PAGE_BYTES = 65_307  # the largest Ogg page (RFC 3533)
-UNKNOWN = (0, 0xFFFFFFFF)
+def missing_bytes(opened: OpenedSource) -> int:
+    """The bytes by which the file is shorter than its container says; for Ogg, 1 when its last page is cut.
 
-
-def missing_bytes(opened: Opened) -> int:
-    """Bytes promised beyond the file's end; 0 for a whole file and where the format makes no promise."""
+    0 for a complete file, and for formats that state no length in bytes.
+    """
     if opened.head[:4] not in (b"RIFF", b"RIFX", b"FORM", b"OggS"):
         return 0
-    with _file(opened) as file:
+    with _binary_file(opened) as file:
         size = file.seek(0, os.SEEK_END)
         if opened.head[:4] == b"OggS":
             return int(_last_page_is_cut(file, size))
-        return max(_chunk_end(file, ">" if opened.head[:4] in (b"RIFX", b"FORM") else "<", size) - size, 0)
+        return max(_sample_chunk_end(file, ">" if opened.head[:4] in (b"RIFX", b"FORM") else "<", size) - size, 0)
+
+
+class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file that calls itself unseekable, so that soundfile's `read` does not seek after each block."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _content(file: str | BinaryIO) -> bytes:
+    return Path(file).read_bytes() if isinstance(file, str) else file.read()
 
 
 @contextmanager
-def _file(opened: Opened) -> Iterator[BinaryIO]:
+def _binary_file(opened: OpenedSource) -> Iterator[BinaryIO]:
     if isinstance(opened.file, str):
         with open(opened.file, "rb", buffering=0) as file:
             yield file
@@ -128,17 +145,17 @@ def _file(opened: Opened) -> Iterator[BinaryIO]:
         opened.file.seek(0)
 
 
-def _chunk_end(file: BinaryIO, order: str, size: int) -> int:
-    """Where the chunk of samples ends by its own header; 0 where there is none or it does not say."""
+def _sample_chunk_end(file: BinaryIO, byte_order: str, size: int) -> int:
+    """The position after the chunk of samples by its own header; 0 where there is none or its length is unknown."""
     position = 12
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         header = file.read(8)
         if len(header) < 8:
             return 0
-        name, length = struct.unpack(order + "4sI", header)
+        name, length = struct.unpack(byte_order + "4sI", header)
         if name in (b"data", b"SSND"):
-            return 0 if length in UNKNOWN else position + 8 + length
+            return 0 if length in UNKNOWN_LENGTHS else position + 8 + length
         position += 8 + length + length % 2
         if position >= size:
             return 0
@@ -146,7 +163,7 @@ def _chunk_end(file: BinaryIO, order: str, size: int) -> int:
 
 
 def _last_page_is_cut(file: BinaryIO, size: int) -> bool:
-    """An Ogg page says in its table how long it is."""
+    """Whether the last Ogg page is shorter than its table of segments says (RFC 3533, section 6)."""
     file.seek(max(size - LAST_PAGE_BYTES, 0))
     tail = file.read(LAST_PAGE_BYTES)
     at = tail.rfind(b"OggS")

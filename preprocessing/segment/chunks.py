@@ -1,8 +1,8 @@
 """Overlapping chunks of long audio on a model's frame grid, and the joining of their frames; one duration for all.
 
 A stack of unpadded convolutions, such as wav2vec 2.0's, makes frame i of a recording from the samples
-[i * stride, i * stride + receptive field). A chunk that begins on a multiple of the stride therefore has the same frames
-as the recording. Of each chunk the frames that begin in [keep_start, keep_stop) are kept; the samples around are
+[i * stride, i * stride + receptive field). A chunk that begins on a multiple of the stride therefore has the same
+frames as the recording. Of each chunk the frames that begin in [keep_start, keep_stop) are kept; the samples around are
 context. Models without attention that normalise each frame by itself give exactly the frames of the whole recording
 where the context covers their receptive field; other models nearly. `preprocessing.segment.voice_activity` cuts at
 pauses instead.

@@ -9,10 +9,10 @@ import soundfile
 import soxr
 
 from preprocessing.audio.pcm16 import TriangularDither, to_pcm16
-from preprocessing.audio.waveform import WHOLE, open_decoder, resampled
+from preprocessing.audio.waveform import CODEC_BLOCKS, open_decoder, resampled
 
 
-def at_16_khz(samples: np.ndarray, rate: int, block: int = WHOLE) -> np.ndarray:
+def at_16_khz(samples: np.ndarray, rate: int, block: int = CODEC_BLOCKS) -> np.ndarray:
     file = io.BytesIO()
     soundfile.write(file, samples.astype(np.float32), rate, format="WAV", subtype="FLOAT")
     with open_decoder(file) as decoder:

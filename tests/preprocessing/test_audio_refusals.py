@@ -108,7 +108,7 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "private.wav"
     path.write_bytes(known_file("wav-16", 0.1))
     monkeypatch.setattr("builtins.open", refuse)  # root may read everything
-    with pytest.raises(AudioError, match=r"Permission denied.*mend its permissions"):
+    with pytest.raises(AudioError, match=r"Permission denied.*change its permissions"):
         audio.load(path)
 
 
