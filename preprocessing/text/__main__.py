@@ -1,4 +1,4 @@
-"""`python -m preprocessing.text --profile basic:en "The 3rd."`: what a profile does, step by step, and what comes out.
+"""`python -m preprocessing.text --profile basic:en "The 3rd."`: normalise texts and show each step.
 
 Thin: texts from the command line, a manifest, a text file or stdin; results to stdout, one line each.
 """
@@ -20,50 +20,50 @@ SWITCHES = {"--list": "--list=true", "--count": "--count=true"}
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Texts stand on the command line; without any, and without --file, they are read from stdin."""
+    """Texts are words of the command line; without any, and without --file, they are read from stdin."""
 
     profile: str = "basic"
-    """the profile: a name of --list"""
+    """text profile: a name that --list prints"""
     file: Path | None = None
-    """a .jsonl manifest (its `text`), or a text file with one text a line; its profile is explained on stderr"""
+    """a .jsonl manifest (its `text`), or a text file with one text a line; the profile is then explained on stderr"""
     list: bool = False
-    """say which profiles there are, and end"""
+    """print the profiles, and end"""
     count: bool = False
-    """instead of texts: lines, lines changed, words, different words, different characters"""
+    """print counts instead of texts: lines, changed lines, words, different words, different characters"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    texts, options = _apart(list(sys.argv[1:] if arguments is None else arguments))
+    texts, options = _split_arguments(list(sys.argv[1:] if arguments is None else arguments))
     config = parse_command(
         TextConfig, program="python -m preprocessing.text", description=DESCRIPTION, arguments=options
     )
     if config.list:
         described = {name: f"version {one.version}: {one.description}" for name, one in PROFILES.items()}
-        for name, says in (described | PARAMETRISED).items():
-            print(f"{name:<38} {says}")
+        for name, description in (described | PARAMETRISED).items():
+            print(f"{name:<38} {description}")
         return
     used = profile(config.profile)
     if texts and config.file is None:
-        print(explained(used), end="\n\n")
+        print(describe(used), end="\n\n")
         lines: Iterable[str] = texts
     else:
-        print(explained(used), file=sys.stderr)
+        print(describe(used), file=sys.stderr)
         lines = [
             *texts,
             *(_read(config.file) if config.file is not None else (line.rstrip("\n") for line in sys.stdin)),
         ]
     if config.count:
-        print(counted(list(lines), used))
+        print(describe_counts(list(lines), used))
         return
     for line in lines:
         print(used(line))
 
 
-def explained(used: Profile) -> str:
-    """Name, version, description, and each step with what it makes of its examples."""
+def describe(used: Profile) -> str:
+    """The profile's name, version and description, and each step with its result on its examples, as lines."""
     rows = [f"{used.name}, version {used.version}: {used.description}"]
     for number, step in enumerate(used.steps, start=1):
-        rows.append(f"  {number}. {step.says}")
+        rows.append(f"  {number}. {step.description}")
         rows += [
             f"       {example!a} -> {step.rule(example)!r}"
             if not example.isprintable()
@@ -73,8 +73,8 @@ def explained(used: Profile) -> str:
     return "\n".join(rows)
 
 
-def counted(lines: Sequence[str], used: Profile) -> str:
-    """How much there is to tell apart in the texts under a profile."""
+def describe_counts(lines: Sequence[str], used: Profile) -> str:
+    """Counts of lines, changed lines, words and characters of the texts under a profile, as one line."""
     normalised = [used(line) for line in lines]
     words = Counter(word for line in normalised for word in line.split())
     characters = {character for line in normalised for character in line if character != " "}
@@ -85,15 +85,15 @@ def counted(lines: Sequence[str], used: Profile) -> str:
     )
 
 
-def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Texts, and options with their values: `--flag value` or `--flag=value`."""
+def _split_arguments(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The texts, which may begin with a dash, and the options with their values (`--flag value` or `--flag=value`)."""
     texts: list[str] = []
     options: list[str] = []
-    waits = False
+    expects_value = False
     for word in words:
-        is_flag = word.startswith("--") and not waits
-        (options if is_flag or waits else texts).append(SWITCHES.get(word, word))
-        waits = is_flag and "=" not in word and word not in SWITCHES and word != "--help"
+        is_flag = word.startswith("--") and not expects_value
+        (options if is_flag or expects_value else texts).append(SWITCHES.get(word, word))
+        expects_value = is_flag and "=" not in word and word not in SWITCHES and word != "--help"
     return texts, options
 
 

@@ -1,4 +1,4 @@
-"""Numbers as words, by language. The words are num2words'; what is a number in a text is decided here.
+"""Numbers in a text as words, by language. num2words gives the words; this module finds the numbers.
 
 Every language of num2words: integers, decimals, a minus sign, and the language's own separators (1,000.5 or 1.000,5).
 English and German besides: years, ordinals, money, percent, times of day. docs/text.md lists what is left out.
@@ -31,14 +31,14 @@ Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
 
 def languages() -> list[str]:
-    """Codes that numbers can be spelled out in."""
+    """The codes of the languages that numbers can be spelled out in, sorted."""
     from num2words import CONVERTER_CLASSES
 
     return sorted(set(CONVERTER_CLASSES) - _BROKEN)
 
 
 def check_language(code: str) -> None:
-    """Raises UsageError, naming the nearest, where there are no number words for the code."""
+    """Raises UsageError, naming the nearest, when numbers cannot be spelled out in the language of the code."""
     known = languages()
     if _converter(code) not in known:
         near = difflib.get_close_matches(code, known, n=1) or ["en"]
@@ -49,7 +49,7 @@ def check_language(code: str) -> None:
 
 
 def _converter(code: str) -> str:
-    """num2words' own name: en_IN for en-IN, and en for en-GB."""
+    """The name of num2words' converter: en_IN for en-IN, and en for en-GB."""
     from num2words import CONVERTER_CLASSES
 
     full = code.replace("-", "_")
@@ -69,7 +69,7 @@ def _spell(code: str, digits: str, to: str) -> str:
 
 @dataclass(frozen=True)
 class NumberWords:
-    """Text with its numbers spelled out in one language.
+    """Spells the numbers of a text out in one language: called on a text, it returns it with words for numbers.
 
     >>> NumberWords("en")("the 3rd, 1,000 men, in 1963, for £5")
     'the third, one thousand men, in nineteen sixty-three, for five pounds'
@@ -97,14 +97,14 @@ class NumberWords:
             rules.append((rf"({amount})\s?%", lambda m: f"{self.number(m[1])} {PERCENT[base]}"))
         rules.append((amount, lambda m: self.number(m[0], year=base in ("en", "de"))))
         object.__setattr__(
-            self, "_rules", tuple((re.compile(pattern, re.IGNORECASE), _apart(say)) for pattern, say in rules)
+            self, "_rules", tuple((re.compile(pattern, re.IGNORECASE), _spaced(spell)) for pattern, spell in rules)
         )
 
     def __call__(self, text: str) -> str:
-        for pattern, say in self._rules:
+        for pattern, spell in self._rules:
             if not any(map(str.isdecimal, text)):
                 break
-            text = pattern.sub(say, text)
+            text = pattern.sub(spell, text)
         return text
 
     @property
@@ -112,22 +112,25 @@ class NumberWords:
         return self.language.replace("-", "_").split("_")[0]
 
     def number(self, written: str, *, year: bool = False) -> str:
-        """The words of an amount as the language writes it; digit by digit with a leading zero or over 12 digits."""
+        """The words of an amount as the language writes it, or of its digits when it has a leading zero or over 12.
+
+        year: read 1100 to 2099 as a year.
+        """
         point = "." if self._base in POINT_LANGUAGES else ","
         whole, _, fraction = written.partition(point)
         digits = str(int(bare)) if len(bare := re.sub(r"\D", "", whole)) == 1 else bare
         digits = "".join(str(int(digit)) for digit in digits)  # any script's digits
         if (len(digits) > 1 and digits[0] == "0") or len(digits) > MAX_DIGITS:
-            said = self._one_by_one(digits)
+            words = self._one_by_one(digits)
         elif year and not fraction and whole == bare and any(int(digits) in span for span in _YEARS):
-            said = _spell(self.language, digits, "year")
+            words = _spell(self.language, digits, "year")
         else:
-            said = _spell(self.language, digits, "cardinal")
+            words = _spell(self.language, digits, "cardinal")
         if fraction and self._base in ("en", "de"):
-            return f"{said} {'point' if self._base == 'en' else 'Komma'} {self._one_by_one(fraction)}"
+            return f"{words} {'point' if self._base == 'en' else 'Komma'} {self._one_by_one(fraction)}"
         if fraction:
             return _spell(self.language, f"{digits}.{''.join(str(int(digit)) for digit in fraction)}", "cardinal")
-        return said
+        return words
 
     def _one_by_one(self, digits: str) -> str:
         return " ".join(_spell(self.language, str(int(digit)), "cardinal") for digit in digits)
@@ -189,12 +192,12 @@ class NumberWords:
         if not int(re.sub(r"\D", "", whole)) and hundredths and int(hundredths):
             cents = "ein" if int(hundredths) == 1 else self.number(str(int(hundredths)))
             return f"{cents} {'Pence' if sign == '£' else 'Cent'}"
-        said = f"{'ein' if whole == '1' else self.number(whole)} {_GERMAN_MONEY[sign]}"
-        return said + (f" {self.number(str(int(hundredths)))}" if hundredths and int(hundredths) else "")
+        words = f"{'ein' if whole == '1' else self.number(whole)} {_GERMAN_MONEY[sign]}"
+        return words + (f" {self.number(str(int(hundredths)))}" if hundredths and int(hundredths) else "")
 
     def _german_time(self, hour: str, minutes: str | None) -> str:
-        said = "ein Uhr" if int(hour) == 1 else f"{self.number(str(int(hour)))} Uhr"
-        return said + (f" {self.number(str(int(minutes)))}" if minutes and int(minutes) else "")
+        words = "ein Uhr" if int(hour) == 1 else f"{self.number(str(int(hour)))} Uhr"
+        return words + (f" {self.number(str(int(minutes)))}" if minutes and int(minutes) else "")
 
     def _german_ordinal(self, before: str | None, digits: str, *, century: bool) -> str:
         """dritte after der, die, das; dritten after am, vom, im, ...; dritter Mai, drittes Jahrhundert alone."""
@@ -212,11 +215,11 @@ def _plural(words: str) -> str:
     return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
 
 
-def _apart(say: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
-    """Words of a number kept apart from letters that touch it: S3, 5km."""
+def _spaced(spell: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+    """`spell` with a space between its words and letters that touch the number: S3, 5km."""
 
     def spaced(match: re.Match[str]) -> str:
         before, after = match.string[: match.start()][-1:], match.string[match.end() : match.end() + 1]
-        return f"{' ' if before.isalpha() else ''}{say(match)}{' ' if after.isalpha() else ''}"
+        return f"{' ' if before.isalpha() else ''}{spell(match)}{' ' if after.isalpha() else ''}"
 
     return spaced

@@ -1,4 +1,4 @@
-"""Text-normalisation profiles by name and version: named steps in order, one truth for training labels and scoring."""
+"""Text-normalisation profiles by name and version: named steps in order, the same for training labels and scoring."""
 
 import difflib
 import functools
@@ -7,27 +7,38 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from preprocessing.cli.errors import UsageError
-from preprocessing.text import steps as characters
+from preprocessing.text import steps
 from preprocessing.text.numbers import NumberWords
 from preprocessing.text.steps import Profile, Step
-from preprocessing.text.vocabulary_fit import Fit, case_of, characters_of
+from preprocessing.text.vocabulary_fit import VocabularyFit, case_of, characters_of
 
 if TYPE_CHECKING:
     from preprocessing.units import Vocabulary
 
+__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile"]
+
+TRANSLITERATE = "transliterate"
+PARAMETRISED = {
+    "basic:LANGUAGE": "basic with numbers spelled out: basic:de, basic:en, basic:en-GB",
+    "ctc:MODEL[:LANGUAGE][:transliterate]": "fitted to a model's vocabulary: ctc:runs/mine:de",
+}
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Z]{2})?")
+_NUMBER_EXAMPLES = {"de": "am 3. Mai 2001 um 9:30 Uhr, 5,30 €, 20 %", "en": "the 3rd, in 1963, at 9:30, $5.30, 20%"}
+
 
 def whisper_english(text: str) -> str:
-    """openai-whisper's EnglishTextNormalizer: lower case, contractions spelled out, numbers as digits, US spelling.
+    """The text under openai-whisper's EnglishTextNormalizer.
 
-    It also turns "Brown's dog" into "brown is dog"; that is the published rule, kept as it is.
+    Lower case, contractions spelled out, numbers as digits, US spelling. "Brown's dog" becomes "brown is dog": that is
+    the published rule.
     """
     return _english_normalizer()(text)
 
 
 def whisper_basic(text: str) -> str:
-    """openai-whisper's BasicTextNormalizer as it comes, diacritics kept.
+    """The text under openai-whisper's BasicTextNormalizer with its defaults, which keep diacritics.
 
-    Combining marks become spaces, which cuts Hindi and other scripts apart at their vowels, and outer spaces stay.
+    Combining marks become spaces, which splits Hindi and other scripts at their vowels, and outer spaces stay.
     """
     return _basic_normalizer()(text)
 
@@ -46,24 +57,13 @@ def _basic_normalizer() -> Callable[[str], str]:
     return BasicTextNormalizer()  # type: ignore[no-any-return]
 
 
-__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile"]
-
-TRANSLITERATE = "transliterate"
-PARAMETRISED = {
-    "basic:LANGUAGE": "basic with numbers spelled out: basic:de, basic:en, basic:en-GB",
-    "ctc:MODEL[:LANGUAGE][:transliterate]": "fitted to a model's vocabulary: ctc:runs/mine:de",
-}
-_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Z]{2})?")
-_NUMBERS_SHOWN = {"de": "am 3. Mai 2001 um 9:30 Uhr, 5,30 €, 20 %", "en": "the 3rd, in 1963, at 9:30, $5.30, 20%"}
-
-
 def _numbers(language: str) -> Step:
-    shown = _NUMBERS_SHOWN.get(language[:2], "275")
-    return Step(f"numbers spelled out ({language})", NumberWords(language), (shown,))
+    example = _NUMBER_EXAMPLES.get(language[:2], "275")
+    return Step(f"numbers spelled out ({language})", NumberWords(language), (example,))
 
 
 def _basic(language: str | None) -> Profile:
-    """Lower case and words, in any script; version 1."""
+    """Version 1: lower-case words in any script, with numbers spelled out where there is a language."""
     turkic = language is not None and language[:2] in ("tr", "az")
     return Profile(
         "basic" if language is None else f"basic:{language}",
@@ -71,36 +71,36 @@ def _basic(language: str | None) -> Profile:
         "lower case; letters of all scripts, digits, inner apostrophes; other punctuation is a space"
         + ("" if language is None else f"; numbers spelled out ({language})"),
         (
-            characters.VISIBLE,
-            characters.COMPOSE,
+            steps.REMOVE_INVISIBLE,
+            steps.COMPOSE,
             *([] if language is None else [_numbers(language)]),
-            characters.LOWER_TURKIC if turkic else characters.LOWER,
-            characters.WORDS,
-            characters.INNER,
-            characters.CLOSE_UP,
+            steps.LOWER_TURKIC if turkic else steps.LOWER,
+            steps.KEEP_WORDS,
+            steps.REMOVE_OUTER_APOSTROPHES,
+            steps.COLLAPSE_SPACES,
         ),
     )
 
 
 def _ctc(name: str, vocabulary: "Vocabulary", language: str | None, transliterate: bool) -> Profile:
-    held = characters_of(vocabulary.units)
-    fit = Fit(held, language=language, transliterate=transliterate)
-    case = {"upper": "upper case", "lower": "lower case", "both": "case as it is"}[case_of(held)]
-    spelled = language is not None and not any(character.isdecimal() for character in held)
+    characters = characters_of(vocabulary.units)
+    fit = VocabularyFit(characters, language=language, transliterate=transliterate)
+    case = {"upper": "upper case", "lower": "lower case", "both": "case as it is"}[case_of(characters)]
+    spelled = language is not None and not any(character.isdecimal() for character in characters)
     return Profile(
         name,
         1,
-        f"fitted to {len(held)} characters of a vocabulary: {case}; other punctuation is a space; other letters "
+        f"fitted to {len(characters)} characters of a vocabulary: {case}; other punctuation is a space; other letters "
         + ("transliterated where they can be, else" if transliterate else "stay, to be")
         + " reported"
         + (f"; numbers spelled out ({language})" if spelled else ""),
         (
-            characters.VISIBLE,
-            characters.COMPOSE,
+            steps.REMOVE_INVISIBLE,
+            steps.COMPOSE,
             *([_numbers(language)] if spelled and language is not None else []),
             Step(f"the vocabulary's case: {case}", fit.case, ("Straße été",)),
             Step("punctuation outside the vocabulary to a space, letters kept", fit, ("Well—no, it's Été!",)),
-            characters.CLOSE_UP_WORDS,
+            steps.COLLAPSE_SPACES_BETWEEN_WORDS,
         ),
     )
 
@@ -110,11 +110,11 @@ _LIBRISPEECH = Profile(
     2,
     "upper case; letters, digits and apostrophes; other punctuation is a space",
     (
-        characters.VISIBLE,
-        characters.COMPOSE,
-        characters.UPPER,
-        characters.WORDS,
-        characters.CLOSE_UP_WORDS,
+        steps.REMOVE_INVISIBLE,
+        steps.COMPOSE,
+        steps.UPPER,
+        steps.KEEP_WORDS,
+        steps.COLLAPSE_SPACES_BETWEEN_WORDS,
     ),
 )
 _STRIP = Step("outer white space removed", str.strip, (" As  it is. ",))
@@ -144,11 +144,12 @@ PROFILES = {
 def profile(
     name: str, *, vocabulary: "Vocabulary | None" = None, language: str | None = None, transliterate: bool = False
 ) -> Profile:
-    """The profile of that name: `basic`, `basic:de`, `ctc:runs/mine:de`, or `ctc` with a vocabulary.
+    """The profile of a name: one of PROFILES, `basic:LANGUAGE`, `ctc:MODEL[:LANGUAGE][:transliterate]`, or `ctc`.
 
-    language: numbers are spelled out in it (`basic`, and `ctc` where the vocabulary has no digits); None leaves them.
-    transliterate: under `ctc`, é becomes e where the vocabulary has no é. The last two go into the name as well.
-    Raises UsageError on an unknown name, suggesting the nearest, and InputError where ctc's model has no vocabulary.
+    vocabulary: what `ctc` without a MODEL is fitted to.
+    language: the language to spell numbers out in, as `:LANGUAGE` (`basic`; `ctc` where the vocabulary has no digits).
+    transliterate: as `:transliterate`: under `ctc`, é becomes e where the vocabulary has no é.
+    Raises UsageError on an unknown name, suggesting the nearest, and InputError where MODEL has no CTC vocabulary.
 
     >>> profile("basic:en")("“It’s the 3rd of 275!”")
     "it's the third of two hundred seventy five"

@@ -1,4 +1,4 @@
-"""What a text profile is made of: named steps in an order, with a version, and the steps on characters."""
+"""Profile and Step, and the steps that work on characters: Unicode forms, case, punctuation, white space."""
 
 import re
 import unicodedata
@@ -8,16 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that a profile does. `examples` are texts that show it; the command runs them, so they cannot lie."""
+    """One rule of a profile, with its description and texts that `python -m preprocessing.text` shows it on."""
 
-    says: str
+    description: str
     rule: Callable[[str], str]
     examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A normalisation that can be called on raw text. `version` rises whenever any output changes.
+    """A text normalisation: called on a raw text, it returns the text after every step in order.
+
+    `version` rises whenever any output changes.
 
     >>> Profile("shout", 1, "upper case", (Step("upper case", str.upper),))("hey")
     'HEY'
@@ -35,7 +37,7 @@ class Profile:
 
 
 class CharacterTable(dict[int, str]):
-    """A table for str.translate that asks `rule` once about each character it meets.
+    """A table for str.translate that calls `rule` once for each different character.
 
     >>> "a-b".translate(CharacterTable(lambda character: " " if character == "-" else character))
     'a b'
@@ -50,7 +52,7 @@ class CharacterTable(dict[int, str]):
         return self[code]
 
 
-# Typed for an apostrophe: quotation marks, modifier letters, lone accents, Greek, Armenian and Hebrew signs.
+# Characters typed for an apostrophe: quotation marks, modifier letters, lone accents, Greek, Armenian and Hebrew signs.
 # Folded before NFKC, which would turn a lone accent into a space with a combining mark.
 APOSTROPHES = "’‘‛ʼʻ`´＇\u055a\u05f3\u1fbd\u1fbf\u1fef\u1ffd"
 _APOSTROPHES = CharacterTable(
@@ -63,17 +65,17 @@ _OUTER_APOSTROPHES = re.compile(r"(?<![^\s'])'|'(?!\w)")
 
 
 def is_mark(character: str) -> bool:
-    """A combining mark: it belongs to the letter before it, in the scripts that need it."""
+    """Whether the character is a combining mark, which belongs to the letter before it."""
     return unicodedata.category(character).startswith("M")
 
 
 def is_letter_or_digit(character: str) -> bool:
-    """A part of a word in any script; combining marks are."""
+    """Whether the character is part of a word in any script: a letter, digit or combining mark."""
     return character.isalnum() or is_mark(character)
 
 
 def _is_invisible(character: str) -> bool:
-    """Format characters (soft hyphen, zero-width joiners, marks of direction) and selectors of variants."""
+    """Whether it is a format character (soft hyphen, zero-width joiner, direction mark) or a variation selector."""
     return (
         unicodedata.category(character) == "Cf"
         or "VARIATION SELECTOR" in unicodedata.name(character, "")
@@ -81,23 +83,25 @@ def _is_invisible(character: str) -> bool:
     )
 
 
-_VISIBLE = CharacterTable(lambda character: "" if _is_invisible(character) else character)
-_WORDS = CharacterTable(lambda character: character if is_letter_or_digit(character) or character == "'" else " ")
+_WITHOUT_INVISIBLE = CharacterTable(lambda character: "" if _is_invisible(character) else character)
+_WORD_CHARACTERS = CharacterTable(
+    lambda character: character if is_letter_or_digit(character) or character == "'" else " "
+)
 # Turkish and Azerbaijani write two letters i; Python's lower() knows one.
-_DOTLESS = str.maketrans({"I": "ı", "İ": "i"})
+_TURKIC_LOWER = str.maketrans({"I": "ı", "İ": "i"})
 
 
-def visible(text: str) -> str:
-    r"""Without invisible characters; what they stood between closes up.
+def remove_invisible(text: str) -> str:
+    r"""The text without invisible characters; their neighbours join.
 
-    >>> visible("co\u00adoperate")
+    >>> remove_invisible("co\u00adoperate")
     'cooperate'
     """
-    return text if text.isascii() else text.translate(_VISIBLE)
+    return text if text.isascii() else text.translate(_WITHOUT_INVISIBLE)
 
 
 def compose(text: str) -> str:
-    """One apostrophe for all, and NFKC: one code point where there is one, no ligatures, no full-width forms.
+    """The text in NFKC with one apostrophe for all: composed letters, no ligatures, no full-width forms.
 
     >>> compose("it’s ﬁne")
     "it's fine"
@@ -108,58 +112,66 @@ def compose(text: str) -> str:
 
 
 def lower(text: str) -> str:
-    """Lower case, composed again: ß stays ß, and İ becomes i with a dot above."""
+    """The text in lower case and NFKC: ß stays ß, and İ becomes i with a dot above."""
     return unicodedata.normalize("NFKC", text.lower())
 
 
 def lower_turkic(text: str) -> str:
-    """Lower case of Turkish and Azerbaijani: I is ı, İ is i."""
-    return lower(text.translate(_DOTLESS))
+    """The text in the lower case of Turkish and Azerbaijani: I is ı, İ is i."""
+    return lower(text.translate(_TURKIC_LOWER))
 
 
 def upper(text: str) -> str:
-    """Upper case, composed again: ß becomes SS."""
+    """The text in upper case and NFKC: ß becomes SS."""
     return unicodedata.normalize("NFKC", text.upper())
 
 
-def words(text: str) -> str:
-    """Letters, digits, combining marks on a letter and apostrophes; everything else is a space.
+def keep_words(text: str) -> str:
+    """The text with a space for all but letters, digits, apostrophes and combining marks on a letter.
 
-    >>> words("well—it's no. 9!")
+    >>> keep_words("well—it's no. 9!")
     "well it's no  9 "
     """
-    return _LONE_MARKS.sub("", text.translate(_WORDS))
+    return _LONE_MARKS.sub("", text.translate(_WORD_CHARACTERS))
 
 
-def without_outer_apostrophes(text: str) -> str:
-    """Apostrophes inside words stay, others are a space.
+def remove_outer_apostrophes(text: str) -> str:
+    """The text with a space for each apostrophe that is not inside a word.
 
-    >>> without_outer_apostrophes("'tis the smiths' o'clock")
+    >>> remove_outer_apostrophes("'tis the smiths' o'clock")
     " tis the smiths  o'clock"
     """
     return _OUTER_APOSTROPHES.sub(" ", text) if "'" in text else text
 
 
-def close_up(text: str) -> str:
-    """One space between words, none outside."""
+def collapse_spaces(text: str) -> str:
+    """The text with one space between words and none outside."""
     return " ".join(text.split())
 
 
-def close_up_words(text: str) -> str:
-    """One space between words, none outside; a word of nothing but apostrophes is none."""
+def collapse_spaces_between_words(text: str) -> str:
+    """As `collapse_spaces`, without words that are nothing but apostrophes."""
     if "'" not in text:
-        return close_up(text)
+        return collapse_spaces(text)
     return " ".join(word for word in text.split() if word.strip("'"))
 
 
-VISIBLE = Step(
-    "invisible characters removed: soft hyphens, zero-width joiners, emoji selectors", visible, ("co\u00adop",)
+REMOVE_INVISIBLE = Step(
+    "invisible characters removed: soft hyphens, zero-width joiners, emoji selectors",
+    remove_invisible,
+    ("co\u00adop",),
 )
 COMPOSE = Step("all apostrophes one, Unicode NFKC: composed letters, no ligatures", compose, ("it’s Ｅﬃciency²",))
 LOWER = Step("lower case", lower, ("Straße ÉTÉ",))
 LOWER_TURKIC = Step("lower case, I to ı and İ to i", lower_turkic, ("Iğdır İzmir",))
 UPPER = Step("upper case", upper, ("Straße été",))
-WORDS = Step("all but letters, digits, combining marks and apostrophes to a space", words, ("“Well—no!” हिन्दी 🎉",))
-INNER = Step("apostrophes outside words to a space", without_outer_apostrophes, ("the smiths' o'clock",))
-CLOSE_UP = Step("white space closed up", close_up, (" a \t b ",))
-CLOSE_UP_WORDS = Step("white space closed up, lone apostrophes dropped", close_up_words, (" a \t ' b ",))
+KEEP_WORDS = Step(
+    "all but letters, digits, combining marks and apostrophes to a space", keep_words, ("“Well—no!” हिन्दी 🎉",)
+)
+REMOVE_OUTER_APOSTROPHES = Step(
+    "apostrophes outside words to a space", remove_outer_apostrophes, ("the smiths' o'clock",)
+)
+COLLAPSE_SPACES = Step("white space collapsed to one space", collapse_spaces, (" a \t b ",))
+COLLAPSE_SPACES_BETWEEN_WORDS = Step(
+    "white space collapsed to one space, lone apostrophes dropped", collapse_spaces_between_words, (" a \t ' b ",)
+)
