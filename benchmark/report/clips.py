@@ -13,7 +13,7 @@ from benchmark.report.utterances import ComparedUtterance
 MAX_BYTES = 8_000_000  # of all clips together, as base64
 MAX_SECONDS = 60.0  # of one clip
 _MAX_COLUMNS = 640  # of a log-mel
-_DYNAMIC_RANGE = 1.5  # of Whisper's log-mel, 60 dB: what lies lower is drawn white
+_DYNAMIC_RANGE_DB = 60.0  # what is fainter is drawn white
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def _clip(path: str, start: float, stop: float | None) -> Clip | None:
 
     from preprocessing import audio
     from preprocessing.features import LogMel
+    from preprocessing.features.plot import decibels_below_peak
 
     extractor = LogMel()
     try:
@@ -72,8 +73,8 @@ def _clip(path: str, start: float, stop: float | None) -> Clip | None:
     file = io.BytesIO()
     soundfile.write(file, waveform.numpy(), audio.SAMPLE_RATE, format="OGG", subtype="OPUS")
     with torch.no_grad():
-        values = extractor(waveform).numpy()
-    loudness = np.clip(1 + (values - values.max()) / _DYNAMIC_RANGE, 0, 1)
+        decibels = decibels_below_peak(extractor(waveform)).numpy()
+    loudness = np.clip(1 + decibels / _DYNAMIC_RANGE_DB, 0, 1)
     picture = Image.fromarray((255 * (1 - loudness[::-1])).astype(np.uint8))
     if picture.width > _MAX_COLUMNS:
         picture = picture.resize((_MAX_COLUMNS, picture.height), Image.Resampling.BOX)

@@ -30,7 +30,7 @@ from benchmark.report.utterances import (
     wer_over_time,
     worst_utterances,
 )
-from benchmark.results import Sample, Summary, Timing
+from benchmark.results import CLEAN, Sample, Summary, Timing
 
 LONG_TEXT_WORDS = 150  # a longer text is folded until its reader opens it, and its equal passages are shortened
 CONTEXT_WORDS = 8  # on either side of a difference in a long text
@@ -77,7 +77,9 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
     """The whole page. `n_worst` utterances are in it without JavaScript, `n_audio` carry their recording."""
     summary, utterances = content.summary, content.utterances
     systems = views.system_views(summary, utterances)
-    recorded = clips(worst_utterances(utterances, n_audio))
+    # A condition without speech replaces the recording, so the corpus' one is not what its hypotheses are of.
+    audible = [one for one in utterances if one.condition == CLEAN or one.first.reference.strip()]
+    recorded = clips(worst_utterances(audible, n_audio))
     selection = browser.select_utterances(utterances)
     drawn = {name: _inline(plot) for name, plot in content.plots.items()}
     rows = quantities.quantities(summary)
@@ -147,12 +149,12 @@ def _inline(plot: Plot) -> Markup:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may break after = / : _ and not within a word.
+    """A name that may break after = / : _ , and not within a word.
 
     >>> breakable("whisper=<b>")
     Markup('whisper=<wbr>&lt;b&gt;')
     """
-    return Markup("<wbr>").join(part for part in re.split(r"(?<=[=/:_])", name) if part)
+    return Markup("<wbr>").join(part for part in re.split(r"(?<=[=/:_,])", name) if part)
 
 
 def _environment() -> Environment:

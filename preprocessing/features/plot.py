@@ -18,7 +18,16 @@ from preprocessing.audio import SAMPLE_RATE, AudioError, AudioInfo
 from preprocessing.augment.spec_augment import POLICIES, Draw, Policy, SpecAugment, draw
 from preprocessing.features import Features, KaldiMfcc, LogMel, UtteranceNorm, slaney_mels
 from preprocessing.features.whisper import DYNAMIC_RANGE, HOP_LENGTH
-from preprocessing.plot_style import PALETTE, TEXT_SIZE, TICK_SIZE, new_figure, style_axes, write_heading, write_note
+from preprocessing.plot_style import (
+    PALETTE,
+    TEXT_SIZE,
+    TICK_SIZE,
+    Palette,
+    new_figure,
+    style_axes,
+    write_heading,
+    write_note,
+)
 
 FRAME_SECONDS = HOP_LENGTH / SAMPLE_RATE
 MFCC_CENTRE_SECONDS = 200 / SAMPLE_RATE  # Kaldi's first frame begins at 0, Whisper's is centred there
@@ -61,8 +70,8 @@ def page(waveform: Tensor, heading: Heading, *, seed: int) -> Figure:
     figure = new_figure(12.0, 13.0)
     write_heading(figure, heading.name, _description(heading, seconds), left=MARGINS["left"])
     above = figure.add_gridspec(3, 1, height_ratios=(1.0, 1.9, 1.25), top=0.915, bottom=0.475, **MARGINS, hspace=0.26)
-    _draw_waveform(_panel(figure, above, 0, heading, seconds, "Waveform"), waveform, heading.start)
-    _draw_log_mel(figure, above, mel, heading, seconds)
+    _waveform_panel(_panel(figure, above, 0, heading, seconds, "Waveform"), waveform, heading.start)
+    _log_mel_panel(figure, above, mel, heading, seconds)
     _draw_mfcc(figure, above, mfcc, heading, seconds)
     below = figure.add_gridspec(2, 2, top=0.368, bottom=0.04, **MARGINS, wspace=0.05, hspace=0.26)
     figure.text(MARGINS["left"], 0.412, "SpecAugment over the log-mel spectrogram", fontsize=13, fontweight="bold",
@@ -83,6 +92,45 @@ def page(waveform: Tensor, heading: Heading, *, seed: int) -> Figure:
 def mel_position(frequency_hz: float, n_mels: int) -> float:
     """Where a frequency lies among mel filters from 0 to 8 kHz, in bins: filter i is centred on i."""
     return slaney_mels(frequency_hz) / slaney_mels(SAMPLE_RATE / 2) * (n_mels + 1) - 1.0
+
+
+def decibels_below_peak(values: Tensor) -> Tensor:
+    """LogMel's values, Whisper's (log10 power + 4) / 4, as dB below the loudest bin, so 0 or less."""
+    return 40.0 * (values - values.max())
+
+
+def draw_waveform(axes: Axes, waveform: Tensor, start: float = 0.0, palette: Palette = PALETTE) -> float:
+    """Draw samples [samples] over seconds from `start`, a long waveform as its envelope. Returns the peak, above 0."""
+    samples = waveform.numpy()
+    peak = max(float(np.abs(samples).max()), 1e-4)
+    if len(samples) > 2 * ENVELOPE_COLUMNS:
+        edges = np.linspace(0, len(samples), ENVELOPE_COLUMNS + 1).astype(int)[:-1]
+        low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+        axes.fill_between(start + edges / SAMPLE_RATE, low, high, step="post", color=palette.main, linewidth=0.3)
+    else:
+        axes.plot(start + np.arange(len(samples)) / SAMPLE_RATE, samples, color=palette.main, linewidth=0.7)
+    axes.axhline(0.0, color=palette.grid, linewidth=0.6, zorder=0)
+    axes.set_ylim(-1.08 * peak, 1.08 * peak)
+    return peak
+
+
+def draw_log_mel(axes: Axes, decibels: Tensor, start: float = 0.0) -> AxesImage:
+    """Draw [bins, frames] of decibels below the peak with an axis in hertz; NaN is drawn as masked. Returns the image.
+
+    start: seconds on the time axis at which the waveform begins; frames are those of LogMel.
+    """
+    n_bins, n_frames = decibels.shape
+    colours = colormaps["magma"].with_extremes(bad=MASKED)
+    left = start - FRAME_SECONDS / 2
+    image = axes.imshow(
+        decibels.numpy(), origin="lower", aspect="auto", interpolation="nearest", cmap=colours,
+        vmin=-10.0 * DYNAMIC_RANGE, vmax=0.0, extent=(left, left + n_frames * FRAME_SECONDS, -0.5, n_bins - 0.5),
+    )  # fmt: skip
+    axes.set_facecolor(colours(0.0))
+    axes.set_ylim(mel_position(0.0, n_bins), mel_position(SAMPLE_RATE / 2, n_bins))
+    axes.set_yticks([mel_position(frequency, n_bins) for frequency in TICKS_HZ], TICKS_HZ.values())
+    axes.set_ylabel("hertz")
+    return image
 
 
 def _description(heading: Heading, seconds: float) -> str:
@@ -109,45 +157,15 @@ def _panel(figure: Figure, grid: GridSpec, row: int, heading: Heading, seconds: 
     return axes
 
 
-def _draw_waveform(axes: Axes, waveform: Tensor, start: float) -> None:
-    samples = waveform.numpy()
-    peak = max(float(np.abs(samples).max()), 1e-4)
-    if len(samples) > 2 * ENVELOPE_COLUMNS:
-        edges = np.linspace(0, len(samples), ENVELOPE_COLUMNS + 1).astype(int)[:-1]
-        low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
-        axes.fill_between(start + edges / SAMPLE_RATE, low, high, step="post", color=PALETTE.main, linewidth=0.3)
-    else:
-        axes.plot(start + np.arange(len(samples)) / SAMPLE_RATE, samples, color=PALETTE.main, linewidth=0.7)
-    axes.axhline(0.0, color=PALETTE.grid, linewidth=0.6, zorder=0)
-    axes.set_ylim(-1.08 * peak, 1.08 * peak)
+def _waveform_panel(axes: Axes, waveform: Tensor, start: float) -> None:
+    peak = draw_waveform(axes, waveform, start)
     axes.set_ylabel("of full scale")
     write_note(axes, f"peak {20.0 * np.log10(peak):.1f} dB of full scale".replace("-", "−"))
 
 
-def _show_mel(axes: Axes, decibels: Tensor, start: float) -> AxesImage:
-    """Draw [bins, frames] of decibels below the peak; NaN is drawn as masked."""
-    n_bins, n_frames = decibels.shape
-    colours = colormaps["magma"].with_extremes(bad=MASKED)
-    left = start - FRAME_SECONDS / 2
-    image = axes.imshow(
-        decibels.numpy(), origin="lower", aspect="auto", interpolation="nearest", cmap=colours,
-        vmin=-10.0 * DYNAMIC_RANGE, vmax=0.0, extent=(left, left + n_frames * FRAME_SECONDS, -0.5, n_bins - 0.5),
-    )  # fmt: skip
-    axes.set_facecolor(colours(0.0))
-    axes.set_ylim(mel_position(0.0, n_bins), mel_position(SAMPLE_RATE / 2, n_bins))
-    axes.set_yticks([mel_position(frequency, n_bins) for frequency in TICKS_HZ], TICKS_HZ.values())
-    axes.set_ylabel("hertz")
-    return image
-
-
-def _decibels(values: Tensor) -> Tensor:
-    """Whisper's (log10 power + 4) / 4 as dB below the loudest bin."""
-    return 40.0 * (values - values.max())
-
-
-def _draw_log_mel(figure: Figure, grid: GridSpec, mel: Features, heading: Heading, seconds: float) -> None:
+def _log_mel_panel(figure: Figure, grid: GridSpec, mel: Features, heading: Heading, seconds: float) -> None:
     axes = _panel(figure, grid, 1, heading, seconds, "Log-mel spectrogram")
-    image = _show_mel(axes, _decibels(mel.utterance(0)), heading.start)
+    image = draw_log_mel(axes, decibels_below_peak(mel.utterance(0)), heading.start)
     write_note(axes, f"Whisper's convention: {mel.values.shape[1]} filters, 25 ms windows each 10 ms")
     _draw_colour_bar(figure, axes, image, "dB below the loudest")
 
@@ -181,7 +199,7 @@ def _draw_policy(axes: Axes, mel: Features, policy: Policy, start: float, genera
     peak = mel.values.max()
     augmented = SpecAugment(policy, fill="mean").apply_draw(mel, drawn).utterance(0)
     hidden = drawn.frequency_mask(n_bins).T | drawn.time_mask(augmented.shape[1])
-    _show_mel(axes, (40.0 * (augmented - peak)).masked_fill(hidden, torch.nan), start)
+    draw_log_mel(axes, (40.0 * (augmented - peak)).masked_fill(hidden, torch.nan), start)
     write_note(axes, _limits(policy))
     _draw_warp(axes, drawn, start)
 

@@ -150,7 +150,7 @@ def _speed_line(axes: Axes, rtfx: float, x_limits: Point, y_limits: Point, palet
     if at_right < y_limits[0] or at_left > y_limits[1]:
         return
     axes.plot(x_limits, (at_left, at_right), color=palette.faint, linewidth=0.9, dashes=(1, 3))
-    text = "real time" if rtfx == 1 else f"{rtfx:,g}×"
+    text = f"{rtfx:,g}×"
     if at_right <= y_limits[1]:
         end, offset, vertical = (x_limits[1], at_right), (4, 0), "center"
     else:
