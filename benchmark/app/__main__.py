@@ -1,7 +1,4 @@
-"""`python -m benchmark.app --models wav2vec2=runs/mine,whisper`: a page that compares systems on what you say.
-
-Thin: options in, systems loaded once, a page served until Ctrl-C.
-"""
+"""`python -m benchmark.app --models wav2vec2=runs/mine,whisper`: load the systems once, serve the page until Ctrl-C."""
 
 import os
 import signal
@@ -15,20 +12,20 @@ from benchmark.app import AppConfig, chosen_port
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command, run_command
 
-DESCRIPTION = "Serve a page: speak or drop a file, and see every system's text, seconds and differences side by side."
+DESCRIPTION = "Serve a web page: drop a file or record yourself, and compare every system's text and time side by side."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     config = parse_command(AppConfig, program="python -m benchmark.app", description=DESCRIPTION, arguments=arguments)
     config.check()
     if find_spec("gradio") is None:
-        raise InputError('gradio is not installed; expected it for the page: pip install "speech-on-your-own[app]"')
+        raise InputError('gradio, which serves the page, is not installed: pip install "speech-on-your-own[app]"')
     port = chosen_port(config.host, config.port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with tempfile.TemporaryDirectory(prefix="speech-app-") as given_by_visitors:
+    with tempfile.TemporaryDirectory(prefix="speech-app-") as uploads:
         os.environ |= {
             "GRADIO_ANALYTICS_ENABLED": "False",
-            "GRADIO_TEMP_DIR": given_by_visitors,
+            "GRADIO_TEMP_DIR": uploads,
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
@@ -36,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(config: AppConfig, port: int) -> None:
-    from benchmark.environment import chosen_device
+    from benchmark.environment import resolve_device
     from benchmark.systems import check_language_model, parse_models
     from benchmark.systems.base import LanguageModelOptions, LoadOptions
     from preprocessing.text import profile
@@ -45,7 +42,7 @@ def _serve(config: AppConfig, port: int) -> None:
     specs = parse_models(config.models)
     check_language_model(specs, config.lm)
     language_model = None if config.lm is None else LanguageModelOptions(config.lm)
-    options = LoadOptions(chosen_device(config.device), config.language, language_model=language_model)
+    options = LoadOptions(resolve_device(config.device), config.language, language_model=language_model)
 
     from benchmark.app.page import Page, build, launch
     from benchmark.app.transcribing import Systems

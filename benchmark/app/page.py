@@ -1,7 +1,7 @@
-"""The page: gradio's components, what happens when one is used, and a server that asks nothing of the network.
+"""The page: gradio's components, the events of each, and the server.
 
-Fonts are the system's, analytics and links outwards are off, and what visitors give is deleted: within the hour, and
-when the server ends.
+The page loads nothing from the network: fonts are the system's, analytics and outward links are off. Uploads are
+deleted after KEPT_SECONDS and when the server ends.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,58 +11,60 @@ from typing import Any
 import gradio as gr
 
 from benchmark.app import render
-from benchmark.app.transcribing import Systems, read
+from benchmark.app.transcribing import Systems, read_recording
 from preprocessing.cli.errors import InputError
 
 KEPT_SECONDS = 3_600
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Arial", "sans-serif")
 SYSTEM_MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
-TITLE = "Speak, and compare"
-INTRODUCTION = "Drop a file or record yourself. Every system hears the same 16 kHz waveform, one after the other."
-NOTHING = "There is nothing to hear yet: drop a file or record yourself, then press Transcribe."
+TITLE = "Compare speech recognition systems"
+INTRODUCTION = "Drop a file or record yourself. Every system transcribes the same 16 kHz waveform, one after the other."
+NO_RECORDING = "There is no recording yet: drop a file or record yourself, then press Transcribe."
 
-Outcome = tuple[str, str, render.Shown | None]  # results and picture as HTML, and what a new comparison needs
+PageUpdate = tuple[str, str, render.PageState | None]  # results and picture as HTML, state for a new comparison
 
 
 class Page:
-    """What the page answers, whoever asks."""
+    """The handlers of the page's events. Holds no state of a visitor: that is in gradio's State."""
 
     def __init__(self, systems: Systems, normalise: Callable[[str], str], max_seconds: float) -> None:
         self._systems = systems
         self._normalise = normalise
         self._max_seconds = max_seconds
 
-    def hear(self, file: str | None, recorded: str | None, said: str, reference_system: str) -> Iterator[Outcome]:
-        """The page after each system; a file that cannot be read gives its sentence."""
-        given = file or recorded
-        if given is None:
-            yield render.refusal(NOTHING), "", None
+    def transcribe(
+        self, file: str | None, recorded: str | None, reference: str, reference_system: str
+    ) -> Iterator[PageUpdate]:
+        """Yields the page once at the start and after each system; the error of an unreadable file instead."""
+        path = file or recorded
+        if path is None:
+            yield render.message(NO_RECORDING), "", None
             return
         try:
-            recording = read(Path(given), self._max_seconds)
+            recording = read_recording(Path(path), self._max_seconds)
         except InputError as error:
-            yield render.refusal(str(error)), "", None
+            yield render.message(str(error)), "", None
             return
-        told, names = render.told(recording), self._systems.names
-        shown = render.Shown(told, (), names)
-        drawn = render.picture(recording)
-        yield self.compare(shown, said, reference_system), drawn, shown
-        for hearing in self._systems.hear(recording):
-            hearings = (*shown.hearings, hearing)
-            shown = render.Shown(told, hearings, names[len(hearings) :])
-            yield self.compare(shown, said, reference_system), drawn, shown
+        facts, names = render.recording_facts(recording), self._systems.names
+        state = render.PageState(facts, (), names)
+        picture = render.picture(recording)
+        yield self.compare(state, reference, reference_system), picture, state
+        for transcription in self._systems.transcribe(recording):
+            transcriptions = (*state.transcriptions, transcription)
+            state = render.PageState(facts, transcriptions, names[len(transcriptions) :])
+            yield self.compare(state, reference, reference_system), picture, state
 
-    def compare(self, shown: render.Shown, said: str, reference_system: str) -> str:
-        """The same hearings against another reference."""
-        return render.results(shown, said, reference_system, self._normalise)
+    def compare(self, state: render.PageState, reference: str, reference_system: str) -> str:
+        """The results as HTML, compared with this reference."""
+        return render.results(state, reference, reference_system, self._normalise)
 
-    def compare_again(self, shown: render.Shown | None, said: str, reference_system: str) -> Any:
-        """What stands there stays where nothing was heard."""
-        return gr.skip() if shown is None else self.compare(shown, said, reference_system)
+    def compare_again(self, state: render.PageState | None, reference: str, reference_system: str) -> Any:
+        """The results for a changed reference; no change of the page before the first recording."""
+        return gr.skip() if state is None else self.compare(state, reference, reference_system)
 
 
 def build(page: Page, systems: Systems) -> gr.Blocks:
-    """The components, and what each sets off."""
+    """The components and their events."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as blocks:
         gr.Markdown(f"# {TITLE}\n{INTRODUCTION}")
         if systems.notices:
@@ -73,41 +75,46 @@ def build(page: Page, systems: Systems) -> gr.Blocks:
                 label="Microphone", sources=["microphone"], type="filepath", elem_id="microphone", buttons=[]
             )
         with gr.Row():
-            said = gr.Textbox(
+            reference = gr.Textbox(
                 label="What was said (optional)",
-                placeholder="The words that the systems are compared with",
-                elem_id="said",
+                placeholder="Reference text that the systems are compared with",
+                elem_id="reference",
                 scale=2,
             )
             reference_system = gr.Dropdown(
                 list(systems.names),
                 value=systems.names[0],
-                label="Without it, compare with",
-                elem_id="reference",
+                label="Otherwise compare with",
+                elem_id="reference-system",
                 scale=1,
             )
         button = gr.Button("Transcribe", variant="primary", elem_id="transcribe")
         results = gr.HTML(elem_id="results", apply_default_css=False)
-        drawn = gr.HTML(elem_id="picture", apply_default_css=False)
-        shown = gr.State(None)
+        picture = gr.HTML(elem_id="picture", apply_default_css=False)
+        state = gr.State(None)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         file.upload(lambda: None, outputs=recorded, **private)
         recorded.stop_recording(lambda: None, outputs=file, **private)
-        again = {"fn": page.compare_again, "inputs": [shown, said, reference_system], "outputs": results, **private}
-        hearing = button.click(
-            page.hear,
-            [file, recorded, said, reference_system],
-            [results, drawn, shown],
-            concurrency_limit=1,  # a model holds state while it runs
+        again = {
+            "fn": page.compare_again,
+            "inputs": [state, reference, reference_system],
+            "outputs": results,
+            **private,
+        }
+        transcribing = button.click(
+            page.transcribe,
+            [file, recorded, reference, reference_system],
+            [results, picture, state],
+            concurrency_limit=1,  # a model has state while it runs
             **private,
         )
-        for settled in (hearing.then, said.change, reference_system.change):  # what was typed meanwhile counts too
-            settled(**again)
+        for event in (transcribing.then, reference.change, reference_system.change):  # text typed meanwhile counts too
+            event(**again)
     return blocks
 
 
 def launch(blocks: gr.Blocks, host: str, port: int) -> str:
-    """Serve in threads of this process. Returns the address."""
+    """Serve the page in threads of this process. Returns its address, such as http://127.0.0.1:7860/."""
     theme = gr.themes.Default(
         primary_hue="blue", neutral_hue="zinc", font=SYSTEM_FONTS, font_mono=SYSTEM_MONO, text_size="md"
     )

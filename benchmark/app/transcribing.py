@@ -1,6 +1,7 @@
-"""A recording through every system, one after the other: what the page is told. Nothing is shown or compared here.
+"""A recording through every system, one after the other, and their words compared. Nothing is drawn here.
 
-Stages are timed as the benchmark times them; whatever a system raises is said in its place, and the others go on.
+Stages are timed as in the benchmark. An exception of a system becomes the error of its transcription; the other systems
+go on.
 """
 
 import time
@@ -14,7 +15,7 @@ from torch import Tensor
 from benchmark.results import StageSeconds
 from benchmark.systems import load_system
 from benchmark.systems.base import LoadOptions, System, SystemSpec
-from benchmark.worker.stage_clock import Clock, Sound, transcribe
+from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
 from finetune.metrics.word_alignment import Alignment, align
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
@@ -23,22 +24,25 @@ from preprocessing.cli.errors import InputError, UserError
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A waveform [samples] under the waveform contract, and what getting it took."""
+    """A waveform [samples], 16 kHz mono, and the seconds that reading it took.
+
+    file_seconds: duration of the file where only its beginning was read; None where all of it was.
+    """
 
     name: str
     waveform: Tensor
     decode_seconds: float
-    whole_seconds: float | None  # of the file where only its beginning is heard; None where all of it is
+    file_seconds: float | None
 
     @property
     def seconds(self) -> float:
-        """Of what is heard."""
+        """Duration of the waveform."""
         return len(self.waveform) / SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """What one system made of a recording of `audio_seconds`; with an `error` the hypothesis is empty."""
+class Transcription:
+    """One system's hypothesis of a recording of `audio_seconds`, empty where there is an `error`."""
 
     system: str
     hypothesis: str
@@ -48,48 +52,47 @@ class Hearing:
 
     @property
     def rtfx(self) -> float:
-        """Seconds of audio done in one second, decoding included, as in the benchmark."""
+        """Seconds of audio transcribed in one second, decoding of the file included, as in the benchmark."""
         return self.audio_seconds / self.seconds.total
 
 
-def read(path: Path, max_seconds: float) -> Recording:
-    """The beginning of a file, up to `max_seconds`. Raises AudioError naming the file without its folder."""
-    began = time.perf_counter()
-    try:
-        waveform = audio.load(path, stop=max_seconds + 0.1)
-        most = round(max_seconds * SAMPLE_RATE)
-        whole_seconds = None
-        if len(waveform) > most:
-            waveform = waveform[:most].clone()
-            whole_seconds = max(audio.probe(path).duration, max_seconds)
-    except audio.AudioError as error:
-        raise audio.AudioError(str(error).replace(audio.describe_source(path), path.name)) from None
-    return Recording(path.name, waveform, time.perf_counter() - began, whole_seconds)
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Every transcription aligned with one reference.
+
+    alignments: in the order of the transcriptions; None for the reference itself, and where either side failed.
+    reference: its raw text; None where its system failed or is not done. reference_system: the system whose hypothesis
+    is the reference; None where the reference was typed in.
+    """
+
+    alignments: tuple[Alignment | None, ...]
+    reference: str | None
+    reference_system: str | None
 
 
 class Systems:
-    """Loaded systems in the order they were named. Not for two threads at once: a model holds state while it runs."""
+    """The loaded systems, in the order of their specs. Not for two threads at once: a model has state while it runs."""
 
     def __init__(
-        self, specs: Sequence[SystemSpec], options: LoadOptions, tell: Callable[[str], None] = lambda _: None
+        self, specs: Sequence[SystemSpec], options: LoadOptions, report: Callable[[str], None] = lambda _: None
     ) -> None:
-        """tell: is given a line about each system. Raises InputError where none can be loaded."""
-        self._clock = Clock(options.device)
+        """report: is called with progress lines. Raises InputError where no system can be loaded."""
+        self._clock = DeviceClock(options.device)
         self._loaded: dict[str, System] = {}
         for spec in specs:
-            tell(spec.notice or f"loading {spec.name} ...")
+            report(spec.notice or f"loading {spec.name} ...")
             began = time.perf_counter()
             try:
                 system = load_system(spec, options)
             except UserError as error:
-                tell(f"left out: {error}")
+                report(f"left out: {error}")
                 continue
             except Exception as error:  # a class of the user's own may raise anything
-                tell(f"left out: {spec.name}: {type(error).__name__}: {error}")
+                report(f"left out: {spec.name}: {type(error).__name__}: {error}")
                 continue
             self._loaded[spec.name] = system
-            self._hear_one(spec.name, Recording("silence", torch.zeros(SAMPLE_RATE), 0.0, None))  # the first is slower
-            tell(f"loaded {spec.name} in {time.perf_counter() - began:.1f} s")
+            self._transcribe_with(spec.name, Recording("silence", torch.zeros(SAMPLE_RATE), 0.0, None))  # warm-up
+            report(f"loaded {spec.name} in {time.perf_counter() - began:.1f} s")
         if not self._loaded:
             raise InputError(
                 f"--models: none of {', '.join(spec.name for spec in specs)} can be loaded; expected one or more: see "
@@ -98,6 +101,7 @@ class Systems:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the systems that were loaded."""
         return tuple(self._loaded)
 
     @property
@@ -105,43 +109,55 @@ class Systems:
         """What a reader must know of a system, such as that it stands in for another."""
         return tuple(system.facts.notice for system in self._loaded.values() if system.facts.notice)
 
-    def hear(self, recording: Recording) -> Iterator[Hearing]:
-        """One after the other, each as soon as it is done."""
+    def transcribe(self, recording: Recording) -> Iterator[Transcription]:
+        """Yields each system's transcription as soon as it is done."""
         for name in self._loaded:
-            yield self._hear_one(name, recording)
+            yield self._transcribe_with(name, recording)
 
-    def _hear_one(self, name: str, recording: Recording) -> Hearing:
-        sound = Sound(recording.waveform, recording.decode_seconds)
-        done = transcribe(self._loaded[name], ((0, 0),), [sound], self._clock)
-        (heard,) = done.heard
-        return Hearing(name, heard.hypothesis, heard.error, done.seconds, recording.seconds)
+    def _transcribe_with(self, name: str, recording: Recording) -> Transcription:
+        loaded = LoadedWaveform(recording.waveform, recording.decode_seconds)
+        done = transcribe_batch(self._loaded[name], ((0, 0),), [loaded], self._clock)
+        (hypothesis,) = done.hypotheses
+        return Transcription(name, hypothesis.text, hypothesis.error, done.seconds, recording.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """alignments: of each hearing, in their order; None for the reference itself, and where either side failed.
-
-    reference: the raw text; None where its system failed or is not done. reference_system: whose it is; None where it
-    was typed in.
-    """
-
-    alignments: tuple[Alignment | None, ...]
-    reference: str | None
-    reference_system: str | None
+def read_recording(path: Path, max_seconds: float) -> Recording:
+    """The beginning of a file, up to `max_seconds`. Raises AudioError naming the file without its folder."""
+    began = time.perf_counter()
+    try:
+        waveform = audio.load(path, stop=max_seconds + 0.1)
+        max_samples = round(max_seconds * SAMPLE_RATE)
+        file_seconds = None
+        if len(waveform) > max_samples:
+            waveform = waveform[:max_samples].clone()
+            file_seconds = max(audio.probe(path).duration, max_seconds)
+    except audio.AudioError as error:
+        raise audio.AudioError(str(error).replace(audio.describe_source(path), path.name)) from None
+    return Recording(path.name, waveform, time.perf_counter() - began, file_seconds)
 
 
 def compare(
-    hearings: Sequence[Hearing], said: str, reference_system: str, normalise: Callable[[str], str]
+    transcriptions: Sequence[Transcription],
+    typed_reference: str,
+    reference_system: str,
+    normalise: Callable[[str], str],
 ) -> Comparison:
-    """Against `said`; where `normalise` leaves nothing of that, against what `reference_system` heard."""
-    if normalise(said).strip():
-        return Comparison(tuple(_aligned(said, one, normalise) for one in hearings), said.strip(), None)
-    text = next((one.hypothesis for one in hearings if one.system == reference_system and one.error is None), None)
-    alignments = tuple(
-        None if text is None or one.system == reference_system else _aligned(text, one, normalise) for one in hearings
+    """Align with `typed_reference`; where `normalise` leaves no words of it, with what `reference_system` wrote."""
+    if normalise(typed_reference).strip():
+        alignments = tuple(_aligned(typed_reference, one, normalise) for one in transcriptions)
+        return Comparison(alignments, typed_reference.strip(), None)
+    reference = next(
+        (one.hypothesis for one in transcriptions if one.system == reference_system and one.error is None), None
     )
-    return Comparison(alignments, text, reference_system)
+    return Comparison(
+        tuple(
+            None if reference is None or one.system == reference_system else _aligned(reference, one, normalise)
+            for one in transcriptions
+        ),
+        reference,
+        reference_system,
+    )
 
 
-def _aligned(reference: str, hearing: Hearing, normalise: Callable[[str], str]) -> Alignment | None:
-    return None if hearing.error is not None else align(reference, hearing.hypothesis, normalise)
+def _aligned(reference: str, transcription: Transcription, normalise: Callable[[str], str]) -> Alignment | None:
+    return None if transcription.error is not None else align(reference, transcription.hypothesis, normalise)

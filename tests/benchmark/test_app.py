@@ -94,7 +94,7 @@ class Visit:
         self.card(LENGTH).locator(".text").wait_for(timeout=PATIENCE_MS)
 
     def card(self, name: str) -> Any:
-        return self.tab.locator(".heard-card", has=self.tab.get_by_role("heading", name=name))
+        return self.tab.locator(".transcript-card", has=self.tab.get_by_role("heading", name=name))
 
     def text(self, name: str) -> str:
         return str(self.card(name).locator(".text").inner_text())
@@ -119,7 +119,7 @@ def test_a_dropped_file_is_heard_by_every_system(address: str, scheme: str) -> N
         assert visit.text(LENGTH) == f"{len(audio.load(RECORDING))} samples"
         assert "no room</b> ${2 + 2}" in visit.card(FAILS).locator(".error").inner_text()
         assert visit.text(TAKES_OVER) == MARKUP
-        assert visit.tab.title() == "Speak, and compare"
+        assert visit.tab.title() == "Compare speech recognition systems"
         figures = visit.card(WHISPER).locator(".figures").inner_text()
         assert figures.endswith("· 2 differences in 5 words")
         assert visit.card(WHISPER).locator(".differences del").all_inner_texts() == ["blind", "now"]
@@ -147,7 +147,7 @@ def test_broken_missing_and_long_files_are_answered_in_the_page(address: str, tm
         visit = Visit(browser, address)
         button, answer = visit.tab.get_by_role("button", name="Transcribe"), visit.tab.get_by_role("alert")
         button.click()
-        answer.get_by_text("There is nothing to hear yet").wait_for(timeout=PATIENCE_MS)
+        answer.get_by_text("There is no recording yet").wait_for(timeout=PATIENCE_MS)
         visit.give(broken)
         button.click()
         answer.get_by_text("broken.wav: ").wait_for(timeout=PATIENCE_MS)
@@ -157,7 +157,7 @@ def test_broken_missing_and_long_files_are_answered_in_the_page(address: str, tm
         visit.give(long)
         visit.transcribe()
         assert visit.text(LENGTH) == "64000 samples"
-        assert "It lasts 5 s; only the first 4 s are heard" in visit.tab.locator("#results").inner_text()
+        assert "The file lasts 5 s; only the first 4 s are transcribed" in visit.tab.locator("#results").inner_text()
         assert visit.complaints == []
 
 

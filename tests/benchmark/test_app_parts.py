@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from benchmark.app import AppConfig, chosen_port, render
 from benchmark.app import __main__ as command
-from benchmark.app.render import DARK, LIGHT, draw
-from benchmark.app.transcribing import Hearing, Recording, Systems, compare, read
+from benchmark.app.render import DARK, LIGHT, waveform_and_log_mel
+from benchmark.app.transcribing import Recording, Systems, Transcription, compare, read_recording
 from benchmark.results import StageSeconds
 from benchmark.systems import parse_models
 from benchmark.systems.base import LoadOptions
@@ -29,8 +29,8 @@ OPTIONS = LoadOptions("cpu", None)
 TAGS = {"section", "p", "div", "article", "h3", "bdi", "span", "del", "ins", "em"}
 
 
-def hearing(system: str, hypothesis: str, error: str | None = None) -> Hearing:
-    return Hearing(system, hypothesis, error, StageSeconds(0.1, 0.2, 0.6, 0.1), 4.0)
+def transcription(system: str, hypothesis: str, error: str | None = None) -> Transcription:
+    return Transcription(system, hypothesis, error, StageSeconds(0.1, 0.2, 0.6, 0.1), 4.0)
 
 
 class Read(HTMLParser):
@@ -89,17 +89,17 @@ def test_help_needs_neither_gradio_nor_torch() -> None:
 def test_a_long_file_is_heard_up_to_the_limit_and_the_page_says_so(tmp_path: Path) -> None:
     whole = 0.1 * torch.randn(3 * 16_000, generator=torch.Generator().manual_seed(0))
     audio.save(tmp_path / "long.wav", whole)
-    recording = read(tmp_path / "long.wav", 1.25)
+    recording = read_recording(tmp_path / "long.wav", 1.25)
     assert torch.equal(recording.waveform, audio.load(tmp_path / "long.wav")[:20_000])
-    assert recording.whole_seconds == pytest.approx(3.0)
-    assert "lasts 3 s; only the first 1.25 s" in " ".join(render.told(recording))
-    assert read(tmp_path / "long.wav", 3.0).whole_seconds is None
+    assert recording.file_seconds == pytest.approx(3.0)
+    assert "lasts 3 s; only the first 1.25 s" in " ".join(render.recording_facts(recording))
+    assert read_recording(tmp_path / "long.wav", 3.0).file_seconds is None
 
 
 def test_an_unreadable_file_is_named_without_its_folder(tmp_path: Path) -> None:
     (tmp_path / "it's broken.wav").write_bytes(b"RIFF and nothing of use" * 20)
     with pytest.raises(InputError, match=r"^it's broken\.wav: ") as told:
-        read(tmp_path / "it's broken.wav", 300.0)
+        read_recording(tmp_path / "it's broken.wav", 300.0)
     assert str(tmp_path) not in str(told.value)
 
 
@@ -109,7 +109,7 @@ def test_a_system_that_fails_does_not_stop_the_others() -> None:
     systems = Systems(specs, OPTIONS, lines.append)
     assert systems.names == (f"{HERE}:Fails", f"{HERE}:Length")
     assert any("Unloadable: ValueError: no weights" in line for line in lines)
-    failed, heard = systems.hear(Recording("r", torch.zeros(8_000), 0.5, None))
+    failed, heard = systems.transcribe(Recording("r", torch.zeros(8_000), 0.5, None))
     assert failed.error is not None and "no room" in failed.error
     assert heard.hypothesis == "8000 samples"
     assert heard.seconds.total >= 0.5  # decoding counts
@@ -122,7 +122,7 @@ def test_no_system_at_all_ends_the_command() -> None:
 
 
 def test_words_are_compared_with_what_was_said_or_with_the_chosen_system() -> None:
-    heard = [hearing("a", "the cat"), hearing("b", "The hat sat"), hearing("c", "", error="no room")]
+    heard = [transcription("a", "the cat"), transcription("b", "The hat sat"), transcription("c", "", error="no room")]
     typed = compare(heard, "the cat sat", "a", str.lower)
     assert typed.reference_system is None
     assert [one and one.errors for one in typed.alignments] == [1, 1, None]
@@ -136,8 +136,8 @@ def test_words_are_compared_with_what_was_said_or_with_the_chosen_system() -> No
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=20), st.text(max_size=20))
 def test_whatever_is_heard_said_or_raised_stays_text(hypothesis: str, said: str, name: str, error: str) -> None:
-    shown = render.Shown(
-        (name,), (hearing(name, hypothesis + MARKUP), hearing("b", "", error + MARKUP)), (name + MARKUP,)
+    shown = render.PageState(
+        (name,), (transcription(name, hypothesis + MARKUP), transcription("b", "", error + MARKUP)), (name + MARKUP,)
     )
     page = Read(render.results(shown, said + MARKUP, name, str.lower))
     assert page.tags <= TAGS
@@ -145,12 +145,12 @@ def test_whatever_is_heard_said_or_raised_stays_text(hypothesis: str, said: str,
     flat = "".join(page.texts).replace("\r\n", "\n")
     assert (hypothesis + MARKUP).replace("\r\n", "\n") in flat
     assert (error + MARKUP).replace("\r\n", "\n") in flat
-    assert Read(render.refusal(hypothesis + MARKUP)).tags == {"p"}
+    assert Read(render.message(hypothesis + MARKUP)).tags == {"p"}
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1), st.lists(st.sampled_from("abc")))
 def test_the_card_counts_what_jiwer_counts(said: list[str], heard: list[str]) -> None:
-    page = render.results(render.Shown((), (hearing("s", " ".join(heard)),), ()), " ".join(said), "s", str)
+    page = render.results(render.PageState((), (transcription("s", " ".join(heard)),), ()), " ".join(said), "s", str)
     counted = jiwer.process_words(" ".join(said), " ".join(heard))
     errors = counted.substitutions + counted.deletions + counted.insertions
     assert f"· {errors} difference{'s' * (errors != 1)} in {len(said)} word{'s' * (len(said) != 1)}<" in page
@@ -160,7 +160,7 @@ def test_the_card_counts_what_jiwer_counts(said: list[str], heard: list[str]) ->
 @pytest.mark.parametrize("n_samples", [1, 399, 401, 16_000, 40_001])
 def test_any_waveform_can_be_drawn(n_samples: int) -> None:
     waveform = audio.quantise(0.3 * torch.sin(torch.arange(n_samples) / 7.0))
-    light, dark = (matplotlib.image.imread(io.BytesIO(draw(waveform, one))) for one in (LIGHT, DARK))
+    light, dark = (matplotlib.image.imread(io.BytesIO(waveform_and_log_mel(waveform, one))) for one in (LIGHT, DARK))
     assert light.shape == dark.shape == (396, 1320, 4)
     assert (light != dark).any()
     assert light[0, 0, 3] == 0.0  # what is behind shows
@@ -169,7 +169,7 @@ def test_any_waveform_can_be_drawn(n_samples: int) -> None:
 def test_a_click_is_drawn_where_it_is() -> None:
     waveform = torch.zeros(16_000)
     waveform[12_000] = 0.5
-    drawn = matplotlib.image.imread(io.BytesIO(draw(waveform, LIGHT)))
+    drawn = matplotlib.image.imread(io.BytesIO(waveform_and_log_mel(waveform, LIGHT)))
     above = drawn[12:120, 70:1310]  # the waveform's panel, its labels and axes left out
     columns = (above[..., 3] > 0.5).sum(axis=0)
     expected = (0.75 - (70 / 1320 - 0.045) / 0.95) * 0.95 * 1320
