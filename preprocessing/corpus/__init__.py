@@ -1,10 +1,10 @@
-"""Corpora: every way in gives the same `Utterance`s, and what cannot be one is set aside with its reason.
+"""Corpora: from any layout that `readers` knows to the same `Utterance`s, with a `Reject` for each unusable line.
 
     corpus = open_corpus("my/train.jsonl")
     for utterance in corpus.utterances: ...
     for reject in corpus.rejects: ...
 
-Names are imported when first asked for: the command's --help needs none of what reading audio needs.
+Names are imported when first used, so that the command's --help does not wait for torch.
 """
 
 from importlib import import_module

@@ -48,7 +48,7 @@ def build(
 
 def check_kind(kind: str) -> None:
     """Raises UsageError, suggesting the nearest, when `kind` is none of KINDS."""
-    if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.3)
+    if kind not in SPLITTERS:
+        near = difflib.get_close_matches(kind, SPLITTERS, n=1, cutoff=0.3)
         nearest = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"unknown kind of unit {kind!r}; expected one of {', '.join(KINDS)}{nearest}")
+        raise UsageError(f"unknown kind of unit {kind!r}; expected one of {', '.join(SPLITTERS)}{nearest}")
