@@ -18,28 +18,28 @@ class AppConfig:
     """The options of the page."""
 
     models: str = "wav2vec2,whisper"
-    """systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, or package.module:Class"""
+    """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, or package.module:Class."""
 
     host: str = "127.0.0.1"
-    """address to listen on; 0.0.0.0 opens the page to everyone who can reach this machine"""
+    """Address to listen on; 0.0.0.0 opens the page to everyone who can reach this machine."""
 
     port: int = 7860
-    """port to listen on; 0 takes a free one"""
+    """Port to listen on; 0 takes a free one."""
 
     max_seconds: float = 300.0
-    """seconds of a recording that are transcribed; the page says so where a file is longer"""
+    """Seconds of a recording that are transcribed; the page says so where a file is longer."""
 
     language: str | None = None
-    """language of the speech, such as de; without it a multilingual Whisper detects it"""
+    """Language of the speech, such as de; without it a multilingual Whisper detects it."""
 
     lm: Path | None = None
-    """ARPA file for systems with +lm, such as wav2vec2+lm=CHECKPOINT (made by `python -m finetune.language_model`)"""
+    """ARPA file for systems with +lm, such as wav2vec2+lm=CHECKPOINT; `python -m finetune.language_model` makes one."""
 
     profile: str = "basic"
-    """text profile that normalises texts before words are compared (`python -m preprocessing.text --list`)"""
+    """Text profile that normalises texts before words are compared (`python -m preprocessing.text --list`)."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """device that the models run on"""
+    """Device that the models run on."""
 
     def check(self) -> None:
         """Raises UsageError on a value outside its range."""
