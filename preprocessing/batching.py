@@ -1,10 +1,10 @@
-"""Batches capped in padded seconds, bucketed by duration, shuffled by seed and epoch, dealt out to processes.
+"""Batches capped in padded seconds, bucketed by duration, shuffled by seed and epoch, shared among processes.
 
-The order is a pure function of (seed, epoch): a resumed run asks for the same epoch and skips the batches it has done,
-and any number of processes deals the same list out, each batch to one of them.
+The order is a function of (seed, epoch) alone: a resumed run makes the same epoch and skips the batches that it has
+done, and all processes make the same list and take every n-th batch of it. `DurationBatches` is for a list of
+utterances, `BufferedBatches` for a stream.
 """
 
-import itertools
 import random
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,15 +13,18 @@ from typing import Generic, TypeVar
 
 from preprocessing.cli.errors import InputError, UsageError
 
+Item = TypeVar("Item")
+
 
 class DurationBatches:
-    """Every utterance once an epoch, in batches whose longest duration times size stays within the cap.
+    """Batches of a list of utterances, each of them once an epoch.
 
     durations: seconds of each utterance, by index.
-    max_seconds: cap on size times longest, the padded seconds that a model computes on.
-    bucket_share: how far (relative) neighbours in duration are mixed before batching: 0 sorts strictly and pads least,
-        0.1 lets durations 10 % apart change places, so that batches differ from epoch to epoch.
-    repeats: how often each utterance is in an epoch, on average: 2.5 is twice or three times, drawn anew each epoch.
+    max_seconds: cap on a batch's size times its longest duration, the padded seconds that a model computes on.
+    bucket_share: relative difference of durations within which utterances are mixed before batching: 0 sorts strictly
+        and pads least, with 0.1 durations 10 % apart change places, so that batches differ from epoch to epoch.
+    repeats: mean number of times that each utterance is in an epoch: 2.5 is twice or three times, drawn anew each
+        epoch.
 
     Raises UsageError when an utterance is longer than the cap.
 
@@ -67,19 +70,19 @@ class DurationBatches:
 
         Any number of processes share it: of each round of n batches, process r takes the r-th.
         """
-        for number in itertools.count():
+        for number in count():
             batches = self.epoch(number)
             for batch in batches[start:]:
                 yield number, batch
             start = max(start - len(batches), 0)
 
     def in_order(self) -> list[list[int]]:
-        """Batches for evaluation: longest first, so that what does not fit in memory shows at once."""
+        """Batches for evaluation, the longest utterances first, so that a lack of memory shows at once."""
         order = sorted(range(len(self._durations)), key=self._durations.__getitem__, reverse=True)
         return self._fill(order)
 
     def padding_share(self, batches: Sequence[Sequence[int]]) -> float:
-        """The share of computed seconds that is padding."""
+        """The share of the batches' padded seconds that is padding, 0 to 1."""
         padded = sum(len(batch) * max(self._durations[index] for index in batch) for batch in batches)
         valid = sum(self._durations[index] for batch in batches for index in batch)
         return 1.0 - valid / padded if padded else 0.0
@@ -100,18 +103,14 @@ class DurationBatches:
         return batches
 
 
-Item = TypeVar("Item")
-
-
 class BufferedBatches(Generic[Item]):
-    """Every item of an epoch once, in batches whose longest duration times size stays within the cap.
+    """Batches of a stream, each item once an epoch.
 
-    epoch: the items of an epoch in their order, read as they are needed and not kept beyond the buffer.
-    seconds: duration of an item.
-    max_seconds: cap on size times longest, the padded seconds that a model computes on.
-    buffer: items that are held at once. A batch is one of them by chance and its nearest in duration, so that a larger
+    epoch: gives the items of an epoch in their order; they are read as they are needed and not kept.
+    seconds: gives the duration of an item.
+    max_seconds, bucket_share: as of `DurationBatches`.
+    buffer: items that are held at once. A batch is a random one of them and its nearest in duration, so that a larger
         buffer shuffles better and pads less.
-    bucket_share: how far (relative) neighbours in duration are mixed, as in `DurationBatches`.
 
     >>> batches = BufferedBatches(lambda epoch: iter([1.0, 2.0, 1.1, 2.1]), float, max_seconds=4.2, buffer=4)
     >>> sorted(sorted(batch) for _, batch in islice(batches.stream(), 2))
@@ -138,8 +137,8 @@ class BufferedBatches(Generic[Item]):
     def stream(self, start: int = 0) -> Iterator[tuple[int, list[Item]]]:
         """The batches of epoch 0, 1, 2, ... without end, from the `start`-th on, each with its epoch.
 
-        The batches before are made and dropped: what they cost is reading the stream again up to there.
-        Raises UsageError at an item that is longer than the cap, InputError when an epoch holds nothing.
+        The batches before are made and dropped, so the stream is read up to there again.
+        Raises UsageError at an item that is longer than the cap, InputError when an epoch has no item.
         """
         return islice(((number, batch) for number in count() for batch in self._batches(number)), start, None)
 
@@ -154,11 +153,11 @@ class BufferedBatches(Generic[Item]):
                 place += 1
             if not held:
                 break
-            low, high = self._like(held, generator.randrange(len(held)))
+            low, high = self._neighbours(held, generator.randrange(len(held)))
             yield [item for _, _, item in held[low:high]]
             del held[low:high]
         if place == 0:
-            raise InputError("the stream holds nothing to train on; expected an utterance or more: check its name")
+            raise InputError("the stream has no utterance to train on; expected one or more: check its name")
 
     def _key(self, item: Item, generator: random.Random) -> float:
         seconds = self._seconds(item)
@@ -169,8 +168,8 @@ class BufferedBatches(Generic[Item]):
             )
         return seconds * (1.0 + self._bucket_share * generator.random())
 
-    def _like(self, held: list[tuple[float, int, Item]], chosen: int) -> tuple[int, int]:
-        """The stretch around one place that the cap has room for: the shorter neighbours first, then the longer."""
+    def _neighbours(self, held: list[tuple[float, int, Item]], chosen: int) -> tuple[int, int]:
+        """The range around `chosen` that the cap has room for: its shorter neighbours first, then the longer."""
         low, high = chosen, chosen + 1
         longest = self._seconds(held[chosen][2])
         for step in (-1, 1):

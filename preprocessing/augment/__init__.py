@@ -1,14 +1,14 @@
 """Waveform augmentation: time shift, speed, tempo, pitch, gain, noise, reverberation, telephone, clipping.
 
-Each is an nn.Module whose parameters are physical quantities and whose chance comes from the torch.Generator that it is
-handed; `Chain` puts them in order. As YAML:
+Each is an nn.Module whose parameters are physical quantities and whose randomness comes from the torch.Generator that
+it is given; `Chain` applies them in order. As YAML:
 
     - {name: speed, factors: [0.9, 1.0, 1.1]}
     - {name: reverb, files: rooms/, probability: 0.3}
     - {name: noise, files: noises/, snr_db: [5, 20], probability: 0.5}
     - {name: telephone, probability: 0.1}
 
-Masks over features live in `preprocessing.augment.spec_augment`.
+Masks over features are in `preprocessing.augment.spec_augment`, noise removal in `preprocessing.augment.denoise`.
 """
 
 from preprocessing.augment.base import Augmentation

@@ -1,4 +1,4 @@
-"""Augmentations one after another, built from a configuration, and the generator that makes each utterance's chance."""
+"""Augmentations one after another, built from a configuration, and the random generator of each utterance."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ _WITH_FILES = (Noise, Reverb)
 
 
 class Chain(nn.Module):
-    """Augmentations in their order, then the waveform contract again: the 16-bit grid, within full scale.
+    """Augmentations in their order, then rounding to 16-bit PCM within full scale, as the waveform contract requires.
 
-    Between them a waveform may exceed full scale. At the end one that still does is turned down as a whole until its
-    peak is the highest 16-bit value: nothing is clipped that `clipping` has not clipped, and no SNR changes.
+    Between augmentations a waveform may exceed full scale. One that still does at the end is scaled so that its peak is
+    the highest 16-bit value: only `clipping` clips, and no SNR changes.
     """
 
     def __init__(self, augmentations: Sequence[Augmentation]) -> None:
@@ -34,10 +34,10 @@ class Chain(nn.Module):
         self.augmentations = nn.ModuleList(augmentations)
 
     def forward(self, waveform: Tensor, generator: torch.Generator) -> Tensor:
-        """waveform: [samples] float32 at 16 kHz, one sample or more. Returns [samples'], on the 16-bit grid.
+        """The augmented waveform [samples'], every value k / 32768, of float32 [samples] at 16 kHz, one or more.
 
-        With the same generator state, the same samples, bit for bit, whatever the number of threads or processes.
-        Raises ValueError where the input is not such a waveform.
+        The same generator state gives the same bits, whatever the number of threads or processes. Raises ValueError
+        on another shape or type.
         """
         if waveform.ndim != 1 or waveform.dtype != torch.float32 or waveform.numel() == 0:
             raise ValueError(f"a waveform {list(waveform.shape)} of {waveform.dtype}; expected float32 [samples > 0]")
@@ -50,15 +50,15 @@ class Chain(nn.Module):
         return quantise(waveform)
 
     def config(self) -> list[dict[str, Any]]:
-        """What `from_config` makes this chain of; plain lists, strings and numbers."""
+        """The configuration from which `from_config` makes this chain again: lists, strings and numbers."""
         return [augmentation.config() for augmentation in cast(list[Augmentation], self.augmentations)]
 
 
 def from_config(entries: object, *, root: Path | None = None) -> Chain:
-    """A chain from what YAML holds: a list of mappings, each with `name` and that augmentation's parameters.
+    """The chain of a configuration: a list of mappings, each with `name` and that augmentation's parameters.
 
     root: the folder that relative paths start from; None is the current one.
-    Raises UsageError on an unknown name or key, with the nearest one there is, and on a value out of bounds.
+    Raises UsageError on an unknown name or key, with the nearest known one, and on a value out of range.
 
     >>> chain = from_config([{"name": "speed", "factors": [0.9, 1.0, 1.1]}, {"name": "gain", "gain_db": [-6, 6]}])
     >>> chain(torch.zeros(9), generator_for(0, 0, "utterance 1")).shape in {(8,), (9,), (10,)}
@@ -70,14 +70,14 @@ def from_config(entries: object, *, root: Path | None = None) -> Chain:
 
 
 def from_yaml(path: Path) -> Chain:
-    """A chain from a YAML file; the paths in it are relative to its folder. Raises UsageError as `from_config` does."""
+    """The chain of a YAML file; paths in it are relative to its folder. Raises UsageError as `from_config` does."""
     import yaml
 
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UsageError(f"{path}: {reason}; expected a YAML list of augmentations: mend it") from None
+        raise UsageError(f"{path}: {reason}; expected a YAML list of augmentations: correct it") from None
     try:
         return from_config(entries, root=path.parent)
     except UsageError as error:
@@ -85,12 +85,12 @@ def from_yaml(path: Path) -> Chain:
 
 
 def generator_for(seed: int, epoch: int, utterance_id: str) -> torch.Generator:
-    """The chance of one utterance in one epoch: a function of these three alone, not of worker, order or batch."""
+    """The generator of one utterance in one epoch: a function of these three alone, not of worker, order or batch."""
     return generator_from(seed, epoch, utterance_id)
 
 
 def generator_from(*parts: int | str) -> torch.Generator:
-    """A CPU generator whose chance is a function of the parts in their order, in any process and release of Python.
+    """A CPU generator whose seed is a hash (BLAKE2b) of the parts in their order, in any process and Python release.
 
     >>> generator_from(0, 1, "a").initial_seed() == generator_from(0, 1, "a").initial_seed()
     True

@@ -1,4 +1,4 @@
-"""Augmentations of what carries the voice: level, telephone, clipping."""
+"""Augmentations of the recording channel: level, clipping, telephone."""
 
 import functools
 import math
@@ -10,12 +10,12 @@ from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
 from preprocessing.augment.base import Augmentation, FixedFilter, Range, Samples, checked_range, decibels, draw, peak
 
 TELEPHONE_BAND_HZ = (300.0, 3400.0)  # the voice-frequency band of ITU-T G.712
-_STOP_DB = 60.0  # how far the telephone's filters go down
+_STOP_DB = 60.0  # attenuation of the telephone's filters beyond their band
 _N_TAPS = 511
 
 
 class Gain(Augmentation):
-    """Louder or softer.
+    """A change of level.
 
     gain_db: 6 dB is twice the amplitude.
     """
@@ -31,9 +31,9 @@ class Gain(Augmentation):
 
 
 class Clipping(Augmentation):
-    """Peaks cut off flat, as an overdriven recorder does.
+    """Clipped peaks, as of an overdriven recorder.
 
-    depth_db: how far below the waveform's own peak they are cut.
+    depth_db: of the clipping level below the waveform's own peak.
     """
 
     name = "clipping"
@@ -51,8 +51,8 @@ class Telephone(Augmentation):
     """A fixed-line telephone: 300 to 3400 Hz, 8,000 samples per second, 8-bit mu-law (ITU-T G.711), back at 16 kHz.
 
     The band-pass acts before the codec and after it, without delay. Of both together: within 0.1 dB from 300 to 3400
-    Hz, over 100 dB down below 185 Hz and above 3515 Hz, where what is heard is the codec's own noise. A waveform beyond
-    full scale is coded at full scale and given its level back.
+    Hz, over 100 dB down below 185 Hz and above 3515 Hz, where the codec's own noise is left. A waveform beyond full
+    scale is coded at full scale and scaled back afterwards.
     """
 
     name = "telephone"
@@ -69,7 +69,7 @@ class Telephone(Augmentation):
 
 @functools.cache
 def mu_law_levels() -> Samples:
-    """What 8-bit mu-law makes of each 16-bit sample k: [65536], for k = -32768 ... 32767, in [-1, 1).
+    """The value after 8-bit mu-law coding of each 16-bit sample k = -32768 ... 32767: [65536], in [-1, 1).
 
     ITU-T G.711, section 3.2: 14 bits; eight segments, each twice as coarse as the one below, of 16 levels.
     """

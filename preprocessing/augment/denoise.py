@@ -1,17 +1,17 @@
-"""Noise removal by spectral gating. Off unless asked for: a recogniser trained on noise often does better without it.
+"""Noise removal by spectral gating. Off by default: a recogniser trained on noise often does better without it.
 
-Time-frequency bins near the noise floor are turned down, the rest is left. The floor at each frequency is a low
-quantile of its power over the waveform, so no pause has to be found first. The gate is a Wiener gain in two steps
+Time-frequency bins near the noise floor are attenuated, the rest is left. The floor at each frequency is a low quantile
+of its power over the waveform, so no pause has to be found first. The gate is a Wiener gain in two steps
 (Plapous, Marro & Scalart 2006, "Improved signal-to-noise ratio estimation for speech enhancement", IEEE TASLP 14(6)): a
 first gain from the signal-to-noise ratio smoothed over time and frequency finds where speech is; the ratio of what it
 lets through, hardly smoothed, gives the second, which keeps onsets and harmonics sharp.
 
 Chosen by SI-SDR on read speech with recorded noise at 0 to 20 dB: the second step improves it by a third over one step,
 and smoothing both ways in time beats the causal decision-directed estimate, Wiener or log-MMSE (Ephraim & Malah 1984,
-1985), which costs SI-SDR at 20 dB. A floor that moves brought nothing at the length of an utterance, so each waveform
-has one: cut long recordings first. Steady noise goes (rain: 8 to 12 dB better), a bark stays. A recording's own faint
-background is noise, too, and goes with the rest. On utterances and noises that nothing was chosen on, SI-SDR gains
-1.8 dB at 0 dB, 1.6 at 5 and 1.2 at 10, and loses 0.7 at 20 (`python -m experiments.denoising`).
+1985), which costs SI-SDR at 20 dB. A floor that changes over time brought nothing at the length of an utterance, so
+each waveform has one: cut long recordings first. Stationary noise is removed (rain: 8 to 12 dB better), and so is a
+recording's own faint background; a dog's bark is not. On utterances and noises on which nothing was chosen, SI-SDR
+gains 1.8 dB at 0 dB, 1.6 at 5 and 1.2 at 10, and loses 0.7 at 20 (`python -m experiments.denoising`).
 """
 
 import torch
@@ -21,23 +21,23 @@ from torch.nn import functional
 from preprocessing.audio import SAMPLE_RATE, quantise
 from preprocessing.cli.errors import UsageError
 
-FAINT_POWER = 1e-10  # of a bin, full scale being 1: a frame below is digital silence and says nothing of the noise
+MIN_POWER = 1e-10  # of a bin, full scale being 1: a frame below is digital silence and tells nothing about the noise
 SECOND_SMOOTHING_MS = 20.0  # half the base of the second step's triangle
-SHORTEST_NOISE_SECONDS = 0.1
+MIN_NOISE_SECONDS = 0.1
 
 
 class SpectralGate(nn.Module):
-    """Stationary noise turned down; the waveform contract in and out.
+    """Attenuates stationary noise in waveforms of the contract.
 
-    window_ms, hop_ms: of the short-time spectrum, in square-root Hann windows of 2 hops or more, without a rest.
-    threshold_db: what rises less above the floor counts as noise.
-    attenuation_db: the most that a bin is turned down.
+    window_ms, hop_ms: of the short-time spectrum, in square-root Hann windows of a whole number of hops, 2 or more.
+    threshold_db: bins that rise less above the floor count as noise.
+    attenuation_db: the maximum by which a bin is attenuated.
     quiet_share: the share of frames that lies below the floor, at each frequency.
-    smoothing_ms, smoothing_hz: half the base of the triangle that the first step smooths with.
-    noise: a waveform [samples] of nothing but the noise, 0.1 s or more; its median power at each frequency is the floor
-        then, and quiet_share has no effect. None finds the floor in each waveform itself.
+    smoothing_ms, smoothing_hz: half the base of the triangle by which the first step smooths.
+    noise: a waveform [samples] of noise alone, 0.1 s or more; the floor is then its median power at each frequency, and
+        quiet_share has no effect. With None the floor is found in each waveform itself.
 
-    Raises UsageError where one is out of bounds.
+    Raises UsageError where one is out of range.
     """
 
     window: Tensor  # [window_length]
@@ -59,19 +59,20 @@ class SpectralGate(nn.Module):
         self.window_length, self.hop_length = (round(ms * SAMPLE_RATE / 1000.0) for ms in (window_ms, hop_ms))
         if self.hop_length < 1 or self.window_length < 2 * self.hop_length or self.window_length % self.hop_length:
             raise UsageError(
-                f"denoise: window_ms is {window_ms:g}, hop_ms {hop_ms:g}; expected a window of 2 or more hops: mend one"
+                f"denoise: window_ms is {window_ms:g}, hop_ms {hop_ms:g}; expected a window of a whole number "
+                "of hops, 2 or more: change one"
             )
-        for name, value, highest in (
+        for name, value, maximum in (
             ("threshold_db", threshold_db, 60.0),
             ("attenuation_db", attenuation_db, 120.0),
             ("quiet_share", quiet_share, 1.0),
             ("smoothing_ms", smoothing_ms, 1000.0),
             ("smoothing_hz", smoothing_hz, 4000.0),
         ):
-            if not 0.0 <= value <= highest:
-                raise UsageError(f"denoise: {name} is {value:g}; expected 0 to {highest:g}: mend it")
+            if not 0.0 <= value <= maximum:
+                raise UsageError(f"denoise: {name} is {value:g}; expected 0 to {maximum:g}: change it")
         self.threshold = 10.0 ** (threshold_db / 10.0)
-        self.least_gain = 10.0 ** (-attenuation_db / 20.0)
+        self.min_gain = 10.0 ** (-attenuation_db / 20.0)
         self.quiet_share = quiet_share
         self.first_hops, self.second_hops = (max(1, round(ms / hop_ms)) for ms in (smoothing_ms, SECOND_SMOOTHING_MS))
         self.first_bins = max(1, round(smoothing_hz * self.window_length / SAMPLE_RATE))
@@ -80,9 +81,10 @@ class SpectralGate(nn.Module):
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """waveform: [samples] or [batch, samples], float32 at 16 kHz; lengths: valid samples of each [batch].
+        """The waveform with less noise, of the same shape, every value k / 32768, zero beyond each length.
 
-        Returns the same shape on the 16-bit grid, zero beyond each length. Each comes out as it would alone.
+        waveform: [samples] or [batch, samples], float32 at 16 kHz; lengths: valid samples of each [batch]. A waveform
+        in a batch gives the result that it gives alone.
         """
         batch = waveform.reshape(-1, waveform.shape[-1])
         if lengths is None:
@@ -96,12 +98,12 @@ class SpectralGate(nn.Module):
             floor = torch.stack([_quiet_power(row[own], self.quiet_share, self.first_hops) for row, own in rows])[
                 :, None
             ]
-        floor = floor * self.threshold + FAINT_POWER
+        floor = floor * self.threshold + MIN_POWER
         # In place from here: at these sizes, fetching memory costs more than the arithmetic.
         ratio = _smooth_over_frequency(smooth.div_(floor), self.first_bins)
         first_gain = ratio.clamp_(min=1.0).reciprocal_().neg_().add_(1.0)
         ratio = _smooth_over_time(first_gain.square_().mul_(power).div_(floor), inside, self.second_hops)
-        gain = ratio.div_(ratio + 1.0).mul_(1.0 - self.least_gain).add_(self.least_gain)
+        gain = ratio.div_(ratio + 1.0).mul_(1.0 - self.min_gain).add_(self.min_gain)
         torch.view_as_real(spectrum).mul_(gain[..., None])
         return quantise(self._synthesise(spectrum, batch.shape[1]) * valid).reshape(waveform.shape)
 
@@ -131,25 +133,25 @@ class SpectralGate(nn.Module):
         return laid.flatten(1)[:, margin : margin + n_samples]
 
     def _floor_of(self, noise: Tensor) -> Tensor:
-        if noise.ndim != 1 or noise.numel() < SHORTEST_NOISE_SECONDS * SAMPLE_RATE:
+        if noise.ndim != 1 or noise.numel() < MIN_NOISE_SECONDS * SAMPLE_RATE:
             raise UsageError(
-                f"denoise: noise is {list(noise.shape)}; expected [samples], {SHORTEST_NOISE_SECONDS:g} s or more"
+                f"denoise: noise is {list(noise.shape)}; expected [samples], {MIN_NOISE_SECONDS:g} s or more"
             )
         _, power, inside = self._analyse(noise[None], torch.tensor([noise.numel()]))
         return _quiet_power(_smooth_over_time(power, inside, self.first_hops)[0], 0.5, self.first_hops)
 
 
 def _quiet_power(power: Tensor, share: float, stride: int) -> Tensor:
-    """The power [bins] that `share` of the frames [frames, bins] lies below; every `stride`-th frame is asked."""
-    asked = power[::stride]
-    heard = asked[asked.amax(dim=1) > FAINT_POWER]
-    if heard.shape[0] == 0:
+    """The power [bins] that `share` of the frames [frames, bins] lies below, from every `stride`-th frame."""
+    sampled = power[::stride]
+    sounding = sampled[sampled.amax(dim=1) > MIN_POWER]
+    if sounding.shape[0] == 0:
         return power.new_zeros(power.shape[1])
-    return heard.kthvalue(1 + int(share * (heard.shape[0] - 1)), dim=0).values
+    return sounding.kthvalue(1 + int(share * (sounding.shape[0] - 1)), dim=0).values
 
 
 def _smooth_over_time(values: Tensor, inside: Tensor, reach: int) -> Tensor:
-    """Means over the frames inside alone, their weights falling evenly to zero `reach` frames away.
+    """Means over the frames inside, their weights falling evenly to zero `reach` frames away.
 
     values: [batch, frames, bins], zero outside; inside: [batch, frames, 1].
     """
@@ -157,7 +159,7 @@ def _smooth_over_time(values: Tensor, inside: Tensor, reach: int) -> Tensor:
 
 
 def _smooth_over_frequency(values: Tensor, reach: int) -> Tensor:
-    """Means over the bins there are, their weights falling evenly to zero `reach` bins away."""
+    """Means over the bins, their weights falling evenly to zero `reach` bins away."""
     return _triangle(values, reach, -1).div_(_triangle(torch.ones_like(values[:1, :1]), reach, -1))
 
 

@@ -1,6 +1,7 @@
-"""Augmentations of time: shift, speed (pitch goes along), tempo (pitch stays), pitch (duration stays).
+"""Augmentations of time: shift, speed (changes the pitch too), tempo (keeps the pitch), pitch (keeps the duration).
 
-Lengths are exact. With n samples in: shift and pitch give n, speed and tempo give `scaled_length(n, factor)`.
+Tempo and pitch stretch by WSOLA, waveform-similarity overlap-add (Verhelst and Roelands 1993, ICASSP). Lengths are
+exact: of n samples, shift and pitch give n, speed and tempo `scaled_length(n, factor)`.
 """
 
 import math
@@ -14,9 +15,15 @@ from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.base import Augmentation, Range, Samples, checked_range, draw, draw_index
 from preprocessing.cli.errors import UsageError
 
+HOP = 400  # samples of the output from one segment to the next: 25 ms
+OVERLAP = 200  # samples of a cross-fade, and of the comparison: 12.5 ms
+SEARCH = 120  # samples on either side of the nominal place: 15 ms in all, a period of the lowest voices (67 Hz)
+_FADE_IN = (0.5 - 0.5 * np.cos(np.pi * (np.arange(OVERLAP) + 0.5) / OVERLAP)).astype(np.float32)
+_MIN_ENERGY = 1e-9 * OVERLAP  # of a candidate: a 16-bit recording below is silent
+
 
 def scaled_length(n_samples: int, factor: float) -> int:
-    """Samples that `n_samples` last when played `factor` times as fast: n / factor, rounded (half to even), at least 1.
+    """The length of `n_samples` played `factor` times as fast: n / factor, rounded (half to even), at least 1.
 
     >>> scaled_length(16_000, 1.1), scaled_length(1, 2.0)
     (14545, 1)
@@ -25,9 +32,9 @@ def scaled_length(n_samples: int, factor: float) -> int:
 
 
 class TimeShift(Augmentation):
-    """The waveform later or earlier in its own duration, silence moving in behind it.
+    """A shift of the waveform within its own duration, with silence in its place.
 
-    shift_seconds: positive is later. What moves out is lost: stay within the silence around your utterances.
+    shift_seconds: positive is later. Samples shifted out are lost: stay within the silence around your utterances.
     """
 
     name = "time_shift"
@@ -81,7 +88,7 @@ class Tempo(Augmentation):
 
 
 class Pitch(Augmentation):
-    """Higher or lower, formants too, in the same duration: stretched by WSOLA, then resampled to the old length.
+    """Higher or lower voice, formants included, in the same duration: stretched by WSOLA, then resampled.
 
     semitones: twelfths of an octave, as in f0 * 2 ** (semitones / 12).
     """
@@ -98,25 +105,10 @@ class Pitch(Augmentation):
         return _resample(stretched, stretched.size, samples.size, samples.size)
 
 
-def _resample(samples: Samples, rate_in: float, rate_out: float, n_out: int) -> Samples:
-    """soxr's high quality; the last sample that its rounding lacks is zero, one too many is cut."""
-    if rate_in == rate_out:
-        return samples.copy()
-    resampled = soxr.resample(samples, rate_in, rate_out, quality="HQ")[:n_out]
-    return np.pad(resampled, (0, n_out - resampled.size))
-
-
-HOP = 400  # samples of the output from one segment to the next: 25 ms
-OVERLAP = 200  # samples of a cross-fade, and of the comparison: 12.5 ms
-SEARCH = 120  # samples either side of the due place: 15 ms in all, a period of the lowest voices (67 Hz)
-_FADE_IN = (0.5 - 0.5 * np.cos(np.pi * (np.arange(OVERLAP) + 0.5) / OVERLAP)).astype(np.float32)
-_FAINT = 1e-9 * OVERLAP  # energy of a stretch that no 16-bit recording reaches without being silent
-
-
 def stretch(samples: Samples, n_out: int) -> Samples:
-    """Squeeze or stretch `samples` [n] into [n_out] at the pitch they have; the pace is n / n_out.
+    """`samples` [n] at the same pitch in the length [n_out], by WSOLA.
 
-    What was heard at time t is heard at t / pace, give or take the search range. With n_out equal to n, the input.
+    The sample at time t goes to t * n_out / n, within the search range of 7.5 ms. With n_out equal to n, a copy.
     """
     if n_out == samples.size:
         return samples.copy()
@@ -134,19 +126,27 @@ def stretch(samples: Samples, n_out: int) -> Samples:
     return laid.reshape(-1)[:n_out].copy()
 
 
-def _places(padded: Samples, dues: list[int]) -> list[int]:
-    """Where each segment begins: of all places in reach, where its first samples are most like the due continuation.
+def _resample(samples: Samples, rate_in: float, rate_out: float, n_out: int) -> Samples:
+    """[n_out] by soxr's high quality; where its rounding gives one sample less, a zero is appended, one more is cut."""
+    if rate_in == rate_out:
+        return samples.copy()
+    resampled = soxr.resample(samples, rate_in, rate_out, quality="HQ")[:n_out]
+    return np.pad(resampled, (0, n_out - resampled.size))
 
-    Likeness is the correlation over the energy of the candidate; the other energy is the same for all of them.
+
+def _places(padded: Samples, dues: list[int]) -> list[int]:
+    """The begin of each segment: within SEARCH of `dues`, where it is most similar to the previous one's continuation.
+
+    Similarity is the correlation over the root energy of the candidate; the other energy is the same for all of them.
     """
     energies = np.concatenate([[0.0], np.cumsum(np.square(padded, dtype=np.float64))])
-    weights = ((energies[OVERLAP:] - energies[:-OVERLAP]).clip(min=_FAINT) ** -0.5).astype(np.float32)
+    weights = ((energies[OVERLAP:] - energies[:-OVERLAP]).clip(min=_MIN_ENERGY) ** -0.5).astype(np.float32)
     places = dues[:1]
     for due in dues[1:]:
         continued = places[-1] + HOP
         reach = due - SEARCH
-        likeness = np.correlate(padded[reach : due + SEARCH + OVERLAP], padded[continued : continued + OVERLAP])
-        likeness *= weights[reach : due + SEARCH + 1]
-        best = int(likeness.argmax())
-        places.append(reach + best if likeness[best] > 0.0 else due)
+        similarity = np.correlate(padded[reach : due + SEARCH + OVERLAP], padded[continued : continued + OVERLAP])
+        similarity *= weights[reach : due + SEARCH + 1]
+        best = int(similarity.argmax())
+        places.append(reach + best if similarity[best] > 0.0 else due)
     return places

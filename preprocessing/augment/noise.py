@@ -1,4 +1,4 @@
-"""Noise added at a drawn signal-to-noise ratio: from recordings, or generated white or pink."""
+"""Noise added at a drawn signal-to-noise ratio, from recordings or generated; the finding and caching of recordings."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -26,70 +26,15 @@ from preprocessing.augment.base import (
 )
 from preprocessing.cli.errors import UsageError
 
+COLOURS = ("white", "pink")
+PINK_FROM_HZ = 20.0  # pink noise is flat below: 1/f would put all of its power into inaudible drift
+LONG_SECONDS = 120.0  # of a longer file only the drawn excerpt is decoded
+PAUSE_DB = 30.0  # an excerpt that much below its clip's mean level is a pause of the noise
+_PINK_BLOCK = 4096  # samples: generated lengths are multiples, so that no transform has a large prime length
 AUDIO_SUFFIXES = (".aif", ".aiff", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav", ".webm")  # of a folder's files
 
 Files: TypeAlias = str | Path | Sequence[str | Path]
 Clip = TypeVar("Clip")
-
-
-def find_audio(name: str, files: Files, root: Path | None) -> list[Path]:
-    """The audio files that `files` names, in an order that depends on their names alone.
-
-    name: the augmentation, for messages. files: files and folders, which are searched to the bottom; relative ones
-    start at `root`, or at the current folder. Raises UsageError where one does not exist or none is audio.
-    """
-    listed = [files] if isinstance(files, (str, Path)) else files
-    if not isinstance(listed, (list, tuple)) or not listed or not all(isinstance(one, (str, Path)) for one in listed):
-        raise UsageError(f"augmentation {name}: files is {files!r}; expected a path or a list of paths: name one")
-    found: list[Path] = []
-    for path in ((root or Path()) / Path(one) for one in listed):
-        if path.is_dir():
-            inside = (child for child in path.rglob("*") if child.suffix.lower() in AUDIO_SUFFIXES and child.is_file())
-            found.extend(sorted(inside, key=lambda child: child.relative_to(path).as_posix()))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise UsageError(f"augmentation {name}: files names {path}; expected a file or folder there: mend the path")
-    if not found:
-        raise UsageError(f"augmentation {name}: no audio file in {files!r}; expected at least one: name another folder")
-    return found
-
-
-class RecentClips(Generic[Clip]):
-    """`read(path)`, remembered for the paths asked for last, up to a bound on memory.
-
-    read: decodes a path. n_bytes: the memory that a decoded clip takes; one beyond the bound is never kept.
-    A copy sent to another process starts empty.
-    """
-
-    def __init__(self, read: Callable[[Path], Clip], n_bytes: Callable[[Clip], int], max_bytes: int) -> None:
-        self._read = read
-        self._n_bytes = n_bytes
-        self._max_bytes = max_bytes
-        self._clips: OrderedDict[Path, Clip] = OrderedDict()
-        self.held_bytes = 0
-
-    def __getitem__(self, path: Path) -> Clip:
-        if path in self._clips:
-            self._clips.move_to_end(path)
-            return self._clips[path]
-        clip = self._read(path)
-        if self._n_bytes(clip) <= self._max_bytes:
-            self._clips[path] = clip
-            self.held_bytes += self._n_bytes(clip)
-            while self.held_bytes > self._max_bytes:
-                self.held_bytes -= self._n_bytes(self._clips.popitem(last=False)[1])
-        return clip
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_clips": OrderedDict(), "held_bytes": 0}
-
-
-COLOURS = ("white", "pink")
-PINK_FROM_HZ = 20.0  # pink noise is flat below, where 1/f would put all its power into inaudible drift
-LONG_SECONDS = 120.0  # of a longer file only the drawn excerpt is decoded
-FAINT_DB = 30.0  # an excerpt that much below its clip's mean level is a pause of the noise
-_PINK_BLOCK = 4096  # samples: generated lengths are multiples, so that no transform has a large prime length
 
 
 @dataclass(frozen=True)
@@ -102,16 +47,16 @@ class NoiseClip:
 
 
 class Noise(Augmentation):
-    """Noise added so that 20 log10(rms(speech) / rms(noise)) is the drawn ratio, both over the whole waveform.
+    """Noise added so that 20 log10(rms(speech) / rms(noise)), both over the whole waveform, is the drawn ratio.
 
-    snr_db: the ratio.
+    snr_db: the signal-to-noise ratio.
     files: a recording, a folder of them, or a list of both; one is drawn, then a place in it, looped where it is
-        shorter than the speech. Where all of the excerpt would lie in a pause of the recording (30 dB below its mean
-        level), it begins at the loudest sample instead: amplified hiss is no dog's bark.
+        shorter than the speech. An excerpt that lies in a pause of the recording (30 dB below its mean level) begins at
+        the loudest sample instead.
     colour: "white" or "pink" (power falling as 1/f from 20 Hz), generated, instead of files.
     cache_megabytes: decoded recordings kept in memory, in each worker.
 
-    Silence has no ratio to anything and stays silent.
+    A silent waveform has no signal-to-noise ratio and stays silent.
     """
 
     name = "noise"
@@ -150,7 +95,7 @@ class Noise(Augmentation):
         return samples + noise * np.float32(level / (rms(noise) * decibels(ratio_db)))
 
     def excerpt(self, n_samples: int, generator: torch.Generator) -> Samples:
-        """The noise itself [n_samples], at any level but zero."""
+        """A drawn excerpt of the noise [n_samples], at a level above zero."""
         if self.colour is not None:
             return generated_noise(n_samples, self.colour, generator)
         path = self._paths[draw_index(generator, len(self._paths))]
@@ -165,23 +110,76 @@ class Noise(Augmentation):
 
 
 def generated_noise(n_samples: int, colour: str, generator: torch.Generator) -> Samples:
-    """Gaussian noise [n_samples], white at rms 1, or pink at any level."""
+    """Gaussian noise [n_samples]: white at RMS 1, or pink at an arbitrary level."""
     if colour == "white":
         white: Samples = torch.randn(n_samples, generator=generator).numpy()
         return white
     n_drawn = -(-n_samples // _PINK_BLOCK) * _PINK_BLOCK
-    spectrum = torch.randn(
-        n_drawn // 2 + 1, dtype=torch.complex64, generator=generator
-    ).numpy()  # white noise has one, too
+    spectrum = torch.randn(n_drawn // 2 + 1, dtype=torch.complex64, generator=generator).numpy()  # of white noise
     spectrum *= np.fft.rfftfreq(n_drawn, 1.0 / SAMPLE_RATE).clip(min=PINK_FROM_HZ) ** -0.5
     return np.fft.irfft(spectrum, n_drawn)[:n_samples].astype(np.float32, copy=False)
 
 
+def find_audio(name: str, files: Files, root: Path | None) -> list[Path]:
+    """The audio files that `files` names, in an order that depends on their names alone.
+
+    name: the augmentation, for messages. files: files, and folders, which are searched recursively; relative ones
+    start at `root`, or at the current folder. Raises UsageError where one does not exist or none is audio.
+    """
+    listed = [files] if isinstance(files, (str, Path)) else files
+    if not isinstance(listed, (list, tuple)) or not listed or not all(isinstance(one, (str, Path)) for one in listed):
+        raise UsageError(f"augmentation {name}: files is {files!r}; expected a path or a list of paths: name one")
+    found: list[Path] = []
+    for path in ((root or Path()) / Path(one) for one in listed):
+        if path.is_dir():
+            inside = (child for child in path.rglob("*") if child.suffix.lower() in AUDIO_SUFFIXES and child.is_file())
+            found.extend(sorted(inside, key=lambda child: child.relative_to(path).as_posix()))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UsageError(
+                f"augmentation {name}: files names {path}; expected a file or folder there: correct the path"
+            )
+    if not found:
+        raise UsageError(f"augmentation {name}: no audio file in {files!r}; expected at least one: name another folder")
+    return found
+
+
+class RecentClips(Generic[Clip]):
+    """A cache of `read(path)` for the most recently used paths, up to a bound on memory.
+
+    read: decodes a path. n_bytes: the memory of a decoded clip. max_bytes: the bound; a larger clip is never kept.
+    A copy that is sent to another process starts empty.
+    """
+
+    def __init__(self, read: Callable[[Path], Clip], n_bytes: Callable[[Clip], int], max_bytes: int) -> None:
+        self._read = read
+        self._n_bytes = n_bytes
+        self._max_bytes = max_bytes
+        self._clips: OrderedDict[Path, Clip] = OrderedDict()
+        self.held_bytes = 0
+
+    def __getitem__(self, path: Path) -> Clip:
+        if path in self._clips:
+            self._clips.move_to_end(path)
+            return self._clips[path]
+        clip = self._read(path)
+        if self._n_bytes(clip) <= self._max_bytes:
+            self._clips[path] = clip
+            self.held_bytes += self._n_bytes(clip)
+            while self.held_bytes > self._max_bytes:
+                self.held_bytes -= self._n_bytes(self._clips.popitem(last=False)[1])
+        return clip
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_clips": OrderedDict(), "held_bytes": 0}
+
+
 def _excerpt(clip: NoiseClip, place: float, n_samples: int) -> Samples:
-    """[n_samples] of the clip, around and around, from the share `place` of where one can start."""
+    """[n_samples] of the clip, looped, from the share `place` of the possible starts on."""
     size = clip.samples.size
     excerpt = _looped(clip.samples, int(place * (size - n_samples + 1 if size >= n_samples else size)), n_samples)
-    if rms(excerpt) < clip.rms * decibels(-FAINT_DB):
+    if rms(excerpt) < clip.rms * decibels(-PAUSE_DB):
         return _looped(clip.samples, clip.loudest, n_samples)
     return excerpt
 

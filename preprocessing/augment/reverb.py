@@ -1,4 +1,4 @@
-"""Reverberation from measured room impulse responses."""
+"""Reverberation by room impulse responses: measured ones from files, or one that is generated."""
 
 import math
 from operator import attrgetter
@@ -14,16 +14,20 @@ from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.augment.base import Augmentation, FixedFilter, Samples, checked_number, draw_index, rms
 from preprocessing.augment.noise import Files, RecentClips, find_audio
 
+RT60_SECONDS = 0.6  # a furnished office
+DIRECT_TO_REVERBERANT_DB = 0.0  # the speaker some two metres away
+_SEED = 60
+
 
 class Reverb(Augmentation):
-    """The waveform as a room passes it on: convolved with a drawn impulse response.
+    """The reverberation of a measured room: convolution with a drawn impulse response.
 
-    The direct path, the response's largest magnitude, takes no time, so that labels stay aligned. The energy is that of
-    the input. What reverberates beyond the end is cut off.
+    The direct path, the response's largest magnitude, has no delay, so that labels stay aligned. The energy is that of
+    the input. Reverberation beyond the end is cut off.
 
-    files: an impulse response, a folder of them, or a list of both. Of several channels the first counts: an average of
-        microphones is no room.
-    cache_megabytes: responses kept ready in memory, in each worker.
+    files: an impulse response, a folder of them, or a list of both. Of several channels the first is used: the mean of
+        several microphones is the response of no room.
+    cache_megabytes: responses kept in memory, in each worker.
     """
 
     name = "reverb"
@@ -47,38 +51,8 @@ class Reverb(Augmentation):
         return reverberant * np.float32(rms(samples) / level)
 
 
-def read_response(path: Path) -> Samples:
-    """An impulse response [taps] at 16 kHz as its file holds it: floats are not rounded, nor levels above 1 clipped.
-
-    Raises AudioError where the file is missing, is no audio or is silent.
-    """
-    audio.probe(path)
-    try:
-        channels, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:
-        channels, sample_rate = audio.load(path).numpy()[:, None], SAMPLE_RATE
-    response: Samples = channels[:, 0]
-    if sample_rate != SAMPLE_RATE:
-        response = soxr.resample(response, sample_rate, SAMPLE_RATE, quality="VHQ")
-    heard = np.flatnonzero(response)
-    if heard.size == 0 or not np.isfinite(response).all():
-        raise AudioError(f"{path}: holds silence or NaN; expected an impulse response: export it again")
-    until_silence: Samples = response[: heard[-1] + 1]
-    return until_silence
-
-
-def _read_room(path: Path) -> FixedFilter:
-    response = read_response(path)
-    return FixedFilter(response, delay=int(np.abs(response).argmax()))
-
-
-RT60_SECONDS = 0.6  # a furnished office
-DIRECT_TO_REVERBERANT_DB = 0.0  # the speaker some two metres away
-_SEED = 60
-
-
 class GeneratedRoom(Augmentation):
-    """The waveform as one generated room passes it on, with the energy of the input and its tail cut off."""
+    """The reverberation of one generated room, always the same; energy and length are those of the input."""
 
     name = "generated_room"
 
@@ -93,8 +67,28 @@ class GeneratedRoom(Augmentation):
         return samples.copy() if level == 0.0 else reverberant * np.float32(rms(samples) / level)
 
 
+def read_response(path: Path) -> Samples:
+    """The impulse response [taps] of a file at 16 kHz: its first channel, floats not rounded or clipped, no silent end.
+
+    Raises AudioError where the file is missing, is no audio or is silent.
+    """
+    audio.probe(path)
+    try:
+        channels, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:
+        channels, sample_rate = audio.load(path).numpy()[:, None], SAMPLE_RATE
+    response: Samples = channels[:, 0]
+    if sample_rate != SAMPLE_RATE:
+        response = soxr.resample(response, sample_rate, SAMPLE_RATE, quality="VHQ")
+    sounding = np.flatnonzero(response)
+    if sounding.size == 0 or not np.isfinite(response).all():
+        raise AudioError(f"{path}: holds silence or NaN; expected an impulse response: export it again")
+    until_silence: Samples = response[: sounding[-1] + 1]
+    return until_silence
+
+
 def generated_response() -> Samples:
-    """The impulse response [taps]: 1 at time zero, then noise; always the same."""
+    """The impulse response [taps] of GeneratedRoom: 1 at time zero, then noise that falls by 60 dB in RT60_SECONDS."""
     n_taps = round(RT60_SECONDS * SAMPLE_RATE)
     noise = np.random.default_rng(_SEED).standard_normal(n_taps)
     tail = noise * np.exp(-3.0 * math.log(10.0) * np.arange(n_taps) / n_taps)
@@ -103,3 +97,8 @@ def generated_response() -> Samples:
     tail[0] = 1.0
     response: Samples = tail.astype(np.float32)
     return response
+
+
+def _read_room(path: Path) -> FixedFilter:
+    response = read_response(path)
+    return FixedFilter(response, delay=int(np.abs(response).argmax()))

@@ -23,7 +23,7 @@ Fill: TypeAlias = Literal["mean", "zero"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How much SpecAugment takes away: the columns of the paper's Table 1."""
+    """The parameters of SpecAugment: the columns of the paper's Table 1."""
 
     time_warp_frames: int  # W: frames by which a point in time moves at most; 0 for no warp
     frequency_mask_bins: int  # F: bins that a frequency mask spans at most
@@ -43,7 +43,7 @@ POLICIES = {
 
 
 def policy_named(name: str) -> Policy:
-    """The paper's policy of that name. Raises UsageError listing the names there are."""
+    """The paper's policy of that name. Raises UsageError listing the known names."""
     if name not in POLICIES:
         raise UsageError(
             f"unknown SpecAugment policy {name!r}; expected one of {', '.join(POLICIES)}: choose one of them"
@@ -53,7 +53,7 @@ def policy_named(name: str) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What chance decided for a batch. A span covers `starts` to `starts + widths - 1`; a width of 0 hides nothing."""
+    """The random choices for a batch. A span covers `starts` to `starts + widths - 1`; a width of 0 hides nothing."""
 
     warp_from: Tensor  # [batch], frames, fractional: the point of the time axis that moves; 0 where nothing is warped
     warp_to: Tensor  # [batch], where it moves to
@@ -72,7 +72,7 @@ class Draw:
 
 
 def draw(policy: Policy, n_frames: Tensor, n_bins: int, generator: torch.Generator) -> Draw:
-    """Chance as in the paper's section 2, for utterances of `n_frames` [batch] frames (tau) and `n_bins` bins (nu).
+    """Random choices as in the paper's section 2, for utterances of `n_frames` [batch] (tau) by `n_bins` bins (nu).
 
     Time warp: a point in (W, tau - W) moves by up to W frames to either side; an utterance of 2 W frames or fewer has
     no such point and keeps its time. Frequency masks: width f uniform in {0..F}, start uniform in [0, nu - f). Time
@@ -145,7 +145,7 @@ class SpecAugment(nn.Module):
     """Time warp, frequency masks and time masks over a batch of features in training mode; nothing in evaluation mode.
 
     policy: one of POLICIES by name, or one's own.
-    fill: what masked places hold: "mean", the mean of the utterance's own features, or "zero". The paper writes 0 into
+    fill: of masked places: "mean", the mean of the utterance's own features, or "zero". The paper writes 0 into
         features whose mean is 0, which is both; in features of another mean, such as LogMel's, 0 is a loud sound.
     """
 
@@ -157,13 +157,13 @@ class SpecAugment(nn.Module):
         self.fill = fill
 
     def forward(self, features: Features, generator: torch.Generator) -> Features:
-        """Returns Features of the same shape and lengths; the same generator state gives the same result."""
+        """The masked features, of the same shape and lengths; the same generator state gives the same result."""
         if not self.training:
             return features
         return self.apply_draw(features, draw(self.policy, features.n_frames, features.values.shape[1], generator))
 
     def apply_draw(self, features: Features, drawn: Draw) -> Features:
-        """The features as a draw changes them: warped, then masked."""
+        """The features warped and masked as `drawn` says."""
         if self.policy.time_warp_frames > 0:
             features = warp_time(features, drawn.warp_from, drawn.warp_to)
         values = features.values
@@ -182,14 +182,14 @@ class SpecAugment(nn.Module):
 def latent_time_mask(
     lengths: Tensor, n_frames: int, *, mask_probability: float, mask_length: int, generator: torch.Generator
 ) -> Tensor:
-    """Spans of latent frames, as wav2vec 2.0 draws them (Baevski et al. 2020, section 3.1): starts without replacement.
+    """A mask of spans of latent frames, as wav2vec 2.0 draws them (Baevski et al. 2020, section 3.1).
 
     lengths: valid frames of each utterance [batch]; n_frames: the padded length.
     mask_probability: the share of frames that would be masked if no spans overlapped; the number of spans is
         probability * length / mask_length, rounded up or down at random.
     mask_length: frames in a span, cut to the utterance where that is shorter.
-    Returns a mask [batch, n_frames] on the generator's device. An utterance no longer than one span stays unmasked: it
-    would leave nothing to learn from.
+    Starts are drawn without replacement. Returns a mask [batch, n_frames] on the generator's device. An utterance no
+    longer than one span stays unmasked, as a model could learn nothing from it.
     """
     lengths = lengths.to(generator.device)
     n_starts = (lengths - mask_length + 1).clamp(min=0)
@@ -209,7 +209,7 @@ def latent_time_mask(
 def latent_channel_mask(
     n_utterances: int, n_channels: int, *, mask_probability: float, mask_length: int, generator: torch.Generator
 ) -> Tensor:
-    """Spans of latent channels, hidden in every frame of an utterance, drawn as `latent_time_mask` draws frames.
+    """A mask of spans of latent channels, for every frame of an utterance, drawn as `latent_time_mask` draws frames.
 
     Returns a mask [batch, n_channels].
     """

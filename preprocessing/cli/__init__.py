@@ -1,1 +1,1 @@
-"""What every command shares: errors, options, atomic writes, progress."""
+"""The parts of every command: options, errors in one sentence, atomic writes, progress. Nothing of speech."""

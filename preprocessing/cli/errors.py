@@ -1,21 +1,22 @@
-"""The two ways a user's wish can fail, each said in one sentence: wrong usage (exit 2) and bad input (exit 1).
+"""The two errors that a user can correct: wrong usage (exit code 2) and input that cannot be used (exit code 1).
 
-Every command prints the sentence alone, without a traceback; anything else that is raised is a defect of ours.
-A sentence names the file or flag, what was found, what was expected, and what to do about it.
+Their message is one sentence that names the file or flag, what was found, what was expected, and the remedy. Every
+command prints it alone, without a traceback (`options.run_command`); any other exception is a defect of the program.
+Without an import, as every module raises these.
 """
 
 
 class UserError(Exception):
-    """Something its user can mend; `exit_code` is what a command ends with."""
+    """An error that the user can correct; a command ends with its `exit_code`."""
 
     exit_code = 1
 
 
 class InputError(UserError):
-    """A file or a corpus that cannot be used as it is."""
+    """A file or a corpus cannot be used as it is."""
 
 
 class UsageError(UserError):
-    """A flag, key or name that does not exist or does not go with another."""
+    """A flag, key or name does not exist, has a wrong value, or does not go with another."""
 
     exit_code = 2

@@ -1,5 +1,10 @@
-"""What is being done, how far it is and how long it will still take: a bar on a terminal, a line a step elsewhere."""
+"""Progress of a command's steps: a bar with the time left on a terminal, lines elsewhere.
 
+Where the output is piped or written to a file, each step prints a line every LINE_SECONDS, also while one item takes
+longer than that, and one when it is done.
+"""
+
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,34 +12,71 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+LINE_SECONDS = 10.0
+
 
 class Steps:
-    """n_steps: how many there will be at most."""
+    """The steps of a command, numbered in the order in which they begin.
 
-    def __init__(self, console: Console, n_steps: int) -> None:
+    console: where progress is shown. n_steps: how many steps there will be at most. unit: what `advance` counts.
+    """
+
+    def __init__(self, console: Console, n_steps: int, unit: str = "utterances") -> None:
         self._console = console
         self._n_steps = n_steps
+        self._unit = unit
         self._begun = 0
 
     @contextmanager
-    def step(self, what: str, count: int) -> Iterator[Callable[[int], None]]:
-        """Yields what is to be called with the number of utterances that have been done more."""
+    def step(self, title: str, count: int) -> Iterator[Callable[[int], None]]:
+        """Show one step while the block runs. Yields `advance`, to be called with the number of items done since.
+
+        count: items of the step; 0 where they are not counted. A last line says how many were done in how long.
+        """
         self._begun += 1
-        title = f"[{self._begun}/{max(self._n_steps, self._begun)}] {what}"
+        title = f"[{self._begun}/{max(self._n_steps, self._begun)}] {title}"
         began, done = time.monotonic(), 0
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        shown = self._console.is_terminal
-        with Progress(*columns, *times, console=self._console, disable=not shown, transient=True) as bar:
-            task = bar.add_task(title, total=count or None)
+
+        def print_line(*, is_last: bool) -> None:
+            seconds = time.monotonic() - began
+            line = f"{title}: {done}" if count else title
+            if count:
+                line += f" {self._unit}" if is_last else f" of {count} {self._unit}"
+            line += f", {seconds:.1f} s"
+            if not is_last and 0 < done < count:
+                line += f", about {seconds / done * (count - done):.0f} s left"
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+        with self._shown(title, count, lambda: print_line(is_last=False)) as show:
 
             def advance(more: int) -> None:
                 nonlocal done
                 done += more
-                bar.advance(task, more)
+                show(more)
 
             yield advance
-        utterances = f": {done} utterances" if count else ""
-        self._console.print(
-            f"{title}{utterances}, {time.monotonic() - began:.1f} s", highlight=False, markup=False, soft_wrap=True
-        )
+        print_line(is_last=True)
+
+    @contextmanager
+    def _shown(self, title: str, count: int, print_line: Callable[[], None]) -> Iterator[Callable[[int], None]]:
+        """A bar, or lines printed by a thread. Yields the function to call with the number of further items."""
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+            times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            with Progress(*columns, *times, console=self._console, transient=True) as bar:
+                task = bar.add_task(title, total=count or None)
+                yield lambda more: bar.advance(task, more)
+            return
+        ended = threading.Event()
+
+        def print_lines() -> None:
+            while not ended.wait(LINE_SECONDS):
+                print_line()
+
+        printer = threading.Thread(target=print_lines, daemon=True)
+        printer.start()
+        try:
+            yield lambda more: None
+        finally:
+            ended.set()
+            printer.join()

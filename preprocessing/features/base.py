@@ -1,6 +1,6 @@
-"""What every feature extractor shares: frames, their power in filter bands, padded batches, and the result's form.
+"""The base class of feature extractors (frames, their power in filter bands, padded batches) and the `Features` type.
 
-What differs between conventions (edges, window, filters, logarithm) is in the module of each.
+The differences between conventions (edges, window, filters, logarithm) are in the module of each.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ BLOCK_FRAMES = 256  # frames a CPU transforms at once: their samples, spectra an
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """A padded batch of feature sequences: what travels from extractors to masks to models."""
+    """A padded batch of feature sequences, as extractors return it and masks and models take it."""
 
     values: Tensor  # [batch, bins, frames], 0 after an utterance's last frame
     n_frames: Tensor  # [batch], integers: frames of each utterance
@@ -49,10 +49,11 @@ class Features:
 
 
 class FeatureExtractor(nn.Module, ABC):
-    """Waveform -> features: edges, frames, band energies, then what the convention makes of the energies.
+    """Features of waveforms at 16 kHz: their edges, frames, band energies, and the convention's function of these.
 
-    win_length, hop_length: samples at 16 kHz in a frame and from a frame to the next; n_fft: samples of the transform,
-    `win_length` and zeros after it. shortest: the fewest samples that the convention can work on.
+    win_length, hop_length: samples in a frame and from a frame to the next.
+    n_fft: samples of the transform, `win_length` and zeros after it.
+    n_bins: rows of the features. shortest: the minimum number of samples of a waveform.
     """
 
     window: Tensor  # [win_length]
@@ -72,7 +73,7 @@ class FeatureExtractor(nn.Module, ABC):
         self._cut = cheapest_cut(filters)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """waveform: [..., samples], floating-point, at 16 kHz, all of one length. Returns [..., bins, frames].
+        """The features [..., bins, frames] of waveforms [..., samples] at 16 kHz, floating-point, all of one length.
 
         Computed in the precision of the module's buffers, inside autocast too. Raises ValueError when the waveform is
         shorter than `shortest` samples, TypeError when its samples are integers.
@@ -82,20 +83,21 @@ class FeatureExtractor(nn.Module, ABC):
         return values.reshape(*waveform.shape[:-1], *values.shape[-2:])
 
     def batch(self, waveforms: Tensor, n_samples: Tensor) -> Features:
-        """waveforms: [batch, samples], padded with anything; n_samples: [batch], the samples of each utterance.
+        """The features of a padded batch, each utterance's as it has them alone; padding frames are 0.
 
-        Each utterance's features are those it has alone; padding frames are 0. Raises ValueError when the shapes do not
-        fit, or an utterance is longer than the batch or shorter than `shortest` samples.
+        waveforms: [batch, samples], padded with any values; n_samples: [batch], of each utterance.
+        Raises ValueError when the shapes do not fit, or an utterance is longer than the batch or shorter than
+        `shortest` samples.
         """
         if waveforms.ndim != 2 or n_samples.shape != waveforms.shape[:1]:
             raise ValueError(
                 f"waveforms {list(waveforms.shape)} with n_samples {list(n_samples.shape)}; expected waveforms "
                 "[batch, samples] with n_samples [batch]: add the missing dimension"
             )
-        fewest, most = torch.stack(torch.aminmax(n_samples)).tolist()
-        if fewest < self.shortest or most > waveforms.shape[-1]:
+        minimum, maximum = torch.stack(torch.aminmax(n_samples)).tolist()
+        if minimum < self.shortest or maximum > waveforms.shape[-1]:
             raise ValueError(
-                f"utterances of {fewest} to {most} samples in a batch of {waveforms.shape[-1]}; expected "
+                f"utterances of {minimum} to {maximum} samples in a batch of {waveforms.shape[-1]}; expected "
                 f"{self.shortest} to {waveforms.shape[-1]}: leave the short ones out, or check n_samples"
             )
         n_samples = n_samples.to(waveforms.device)
@@ -112,16 +114,16 @@ class FeatureExtractor(nn.Module, ABC):
         return waveform.to(self.window.dtype)
 
     def _extract(self, waveforms: Tensor, n_samples: Tensor | None) -> Tensor:
-        """waveforms [batch, samples] -> values [batch, bins, frames]; n_samples None: all are as long as the batch."""
+        """Values [batch, bins, frames] of waveforms [batch, samples]; n_samples None: all are as long as the batch."""
         with torch.autocast(waveforms.device.type, enabled=False):
             energies = self._energies(self._with_edges(waveforms, n_samples), self.n_frames(waveforms.shape[-1]))
             valid = None if n_samples is None else Features(energies, self.n_frames(n_samples)).valid
             return self._finish(energies, valid)
 
     def _energies(self, waveforms: Tensor, n_frames: int) -> Tensor:
-        """Waveforms [batch, samples] with their edges -> power in each band [batch, bands, frames].
+        """The power in each band [batch, bands, frames] of waveforms [batch, samples] that have their edges.
 
-        A CPU takes the frames in blocks: the time otherwise goes into memory, not into the transform.
+        On a CPU in blocks of frames: otherwise most of the time goes into memory, not into the transform.
         """
         frames = waveforms.unfold(-1, self.win_length, self.hop_length)[:, :n_frames]
         if frames.device.type != "cpu":
@@ -131,7 +133,7 @@ class FeatureExtractor(nn.Module, ABC):
         return torch.stack(rows) if len(rows) > 1 else rows[0][None]
 
     def _block_energies(self, frames: Tensor) -> Tensor:
-        """Frames [..., frames, win_length] -> [..., bands, frames]."""
+        """The power in each band [..., bands, frames] of frames [..., frames, win_length]."""
         spectrum = torch.fft.rfft(self._shaped(frames), self.n_fft)
         power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).transpose(-1, -2)
         cut, stop, start = self._cut
@@ -139,37 +141,37 @@ class FeatureExtractor(nn.Module, ABC):
         return torch.cat([low @ power[..., :stop, :], high @ power[..., start:, :]], dim=-2)
 
     def _shaped(self, frames: Tensor) -> Tensor:
-        """Frames [..., win_length] as the transform takes them: here, under the window."""
+        """Frames [..., win_length] before the transform: here, times the window."""
         return frames * self.window
 
     @abstractmethod
     def n_frames(self, n_samples: Count) -> Count:
-        """Frames that `n_samples` samples give, element by element."""
+        """The number of frames of `n_samples` samples, element by element."""
 
     @abstractmethod
     def _with_edges(self, waveforms: Tensor, n_samples: Tensor | None) -> Tensor:
-        """Waveforms [batch, samples] with what the convention puts before and after each utterance."""
+        """Waveforms [batch, samples] with the convention's samples before and after each utterance."""
 
     @abstractmethod
     def _finish(self, energies: Tensor, valid: Tensor | None) -> Tensor:
-        """Band energies [batch, bands, frames] -> values [batch, bins, frames].
+        """The values [batch, bins, frames] of band energies [batch, bands, frames].
 
-        valid: bool [batch, 1, frames], or None where every frame is.
+        valid: bool [batch, 1, frames], or None where every frame is valid.
         """
 
 
 def cheapest_cut(filters: Tensor) -> tuple[int, int, int]:
-    """Cut ordered filters [bands, bins] in two, so that multiplying both parts by what they hear costs least.
+    """The cut of ordered filters [bands, bins] into two parts whose products without their zeros cost least.
 
-    Returns (cut, stop, start): filters before `cut` hear no bin from `stop` on, the others none before `start`.
+    Returns (cut, stop, start): filters before `cut` are zero from bin `stop` on, the others before bin `start`.
 
     >>> cheapest_cut(torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]))
     (2, 2, 2)
     """
     n_bands, n_bins = filters.shape
-    bins, heard = torch.arange(n_bins), filters > 0
-    stops = torch.where(heard, bins + 1, 0).amax(dim=1).cummax(dim=0).values
-    starts = torch.where(heard, bins, n_bins).amin(dim=1).flip(0).cummin(dim=0).values.flip(0)
+    bins, is_used = torch.arange(n_bins), filters > 0
+    stops = torch.where(is_used, bins + 1, 0).amax(dim=1).cummax(dim=0).values
+    starts = torch.where(is_used, bins, n_bins).amin(dim=1).flip(0).cummin(dim=0).values.flip(0)
     starts = torch.cat([starts[1:], torch.tensor([n_bins])])
     below = torch.arange(1, n_bands + 1)
     best = int((below * stops + (n_bands - below) * (n_bins - starts)).argmin())
@@ -177,6 +179,6 @@ def cheapest_cut(filters: Tensor) -> tuple[int, int, int]:
 
 
 def keep_dynamic_range(energies: Tensor, floor: float, decades: float, valid: Tensor | None) -> Tensor:
-    """Raise energies [batch, bands, frames] to `floor` and to `decades` (10 dB each) below the utterance's peak."""
-    heard = energies if valid is None else energies.masked_fill(~valid, 0.0)
-    return energies.maximum((heard.amax(dim=(-2, -1), keepdim=True) * 10.0**-decades).clamp(min=floor))
+    """Energies [batch, bands, frames], raised to `floor` and to `decades` (10 dB each) below their utterance's peak."""
+    counted = energies if valid is None else energies.masked_fill(~valid, 0.0)
+    return energies.maximum((counted.amax(dim=(-2, -1), keepdim=True) * 10.0**-decades).clamp(min=floor))

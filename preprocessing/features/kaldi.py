@@ -38,7 +38,7 @@ class KaldiFbank(FeatureExtractor):
         filters, _ = get_mel_banks(n_mels, N_FFT, SAMPLE_RATE, low_hz, high_hz, 100.0, -500.0, 1.0)  # the last: no VTLN
         super().__init__(
             full_scale * torch.hann_window(WIN_LENGTH, periodic=False).pow(0.85),  # Povey's window
-            torch.nn.functional.pad(filters, (0, 1)),  # no filter hears the bin at 8 kHz
+            torch.nn.functional.pad(filters, (0, 1)),  # the bin at 8 kHz is in no filter
             n_bins=n_mels,
             hop_length=HOP_LENGTH,
             n_fft=N_FFT,

@@ -10,15 +10,18 @@ from torch import Tensor, nn
 
 from preprocessing.features.base import Features
 
+BLOCK_SAMPLES = 1 << 22  # squared at a time: hours of audio are held once more, not three times
+MIN_DEVIATION = 1e-5  # a bin that never changes is centred and not scaled up
+
 
 class Deltas(nn.Module):
-    """Features with their deltas, and deltas of those, appended as further bins.
+    """Appends the deltas of features, and the deltas of these, as further bins.
 
     The delta at frame t is the slope of the least-squares line through frames t - N to t + N (HTK Book, section 5.9):
 
         d[t] = sum over n = 1..N of n (c[t + n] - c[t - n])  /  (2 sum over n = 1..N of n^2)
 
-    where frames before the first and after the last equal those. The next order applies it to the deltas.
+    where frames before the first and after the last equal these two. The next order is the delta of the deltas.
 
     order: 1 for deltas, 2 for delta-deltas too; n_neighbours: N, frames on either side.
     """
@@ -49,14 +52,10 @@ class Deltas(nn.Module):
         return slopes / (2 * sum(n * n for n in range(1, reach + 1)))
 
 
-BLOCK_SAMPLES = 1 << 22  # squared at a time: hours of audio are held once more, not three times
-LEAST_DEVIATION = 1e-5  # a bin that never changes is centred, not blown up
-
-
 def normalise_waveform(waveform: Tensor) -> Tensor:
-    """Zero mean and unit variance over one utterance, as Wav2Vec2FeatureExtractor's `do_normalize` (epsilon 1e-7).
+    """The waveform [samples] at zero mean and unit variance, as by Wav2Vec2FeatureExtractor's `do_normalize`.
 
-    waveform: [samples]; variance is the population's. Returns the same shape; on a CPU the same bits in any process.
+    The variance is the population's, with 1e-7 added. On a CPU the result has the same bits in any process.
     """
     if not waveform.numel():
         return waveform
@@ -72,9 +71,9 @@ def normalise_waveform(waveform: Tensor) -> Tensor:
 
 
 class UtteranceNorm(nn.Module):
-    """Each bin of each utterance to mean 0 and, unless told otherwise, deviation 1 over its own frames.
+    """Normalises each bin of each utterance to mean 0 and, with `scale`, standard deviation 1 over its own frames.
 
-    scale: divide by the standard deviation (the population's, at least 1e-5) as well.
+    scale: divide by the standard deviation too (the population's, at least 1e-5).
     """
 
     def __init__(self, *, scale: bool = True) -> None:
@@ -88,14 +87,14 @@ class UtteranceNorm(nn.Module):
         values = (features.values - mean).masked_fill(padding, 0.0)
         if self.scale:
             variance = values.square().sum(dim=-1, keepdim=True) / count
-            values = values / variance.clamp(min=LEAST_DEVIATION**2).sqrt()
+            values = values / variance.clamp(min=MIN_DEVIATION**2).sqrt()
         return Features(values, features.n_frames)
 
 
 class GlobalNorm(nn.Module):
-    """Each bin to mean 0 and deviation 1 by statistics of a corpus, kept as buffers and saved with the model's weights.
+    """Normalises each bin by the mean and standard deviation that it has in a corpus.
 
-    mean, deviation: [bins]; `fit` finds them.
+    mean, deviation: [bins], found by `fit`; buffers, so that they are saved with a model's weights.
     """
 
     mean: Tensor
@@ -106,11 +105,11 @@ class GlobalNorm(nn.Module):
         if mean.ndim != 1 or mean.shape != deviation.shape:
             raise ValueError(f"mean {list(mean.shape)}, deviation {list(deviation.shape)}; expected [bins] for both")
         self.register_buffer("mean", mean)
-        self.register_buffer("deviation", deviation.clamp(min=LEAST_DEVIATION))
+        self.register_buffer("deviation", deviation.clamp(min=MIN_DEVIATION))
 
     @classmethod
     def fit(cls, corpus: Iterable[Features]) -> Self:
-        """Mean and population deviation of each bin over every frame of a corpus, in one pass in double precision.
+        """The normalisation by the mean and population deviation over all frames of a corpus, in one pass, in float64.
 
         Raises ValueError when the corpus has no frames.
         """
@@ -125,7 +124,7 @@ class GlobalNorm(nn.Module):
             mean = mean + step * share
             count += len(frames)
         if count == 0:
-            raise ValueError("a corpus without a single frame; expected features to take statistics of: give it some")
+            raise ValueError("the corpus has no frame; expected one or more: give it utterances")
         return cls(mean.float(), (squares / count).sqrt().float())
 
     def forward(self, features: Features) -> Features:

@@ -125,7 +125,7 @@ def test_paths_in_yaml_are_relative_to_it(tmp_path: Path) -> None:
         ([{"name": "noise", "colour": "pinkish"}], "did you mean 'pink'"),
         ([{"name": "noise", "colour": "pink", "snr_db": [20, 5]}], "swap the two"),
         ([{"name": "noise", "colour": "pink", "snr_db": [5, 10, 15]}], "[low, high]"),
-        ([{"name": "noise", "files": "nowhere"}], "mend the path"),
+        ([{"name": "noise", "files": "nowhere"}], "correct the path"),
         ([{"name": "noise", "files": 3}], "expected a path"),
         ([{"name": "reverb"}], "no files"),
         ([{"name": "gain", "gain_db": "loud"}], "'loud'"),

@@ -75,5 +75,5 @@ def test_a_larger_buffer_pads_less_and_mixes() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UsageError, match=r"an utterance lasts 50\.00 s"):
         next(over([50.0], 1).stream())
-    with pytest.raises(InputError, match="holds nothing to train on"):
+    with pytest.raises(InputError, match="has no utterance to train on"):
         next(over([], 1).stream())

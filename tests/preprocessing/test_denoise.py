@@ -156,8 +156,8 @@ def test_digital_silence_is_no_noise_floor() -> None:
 @pytest.mark.parametrize(
     ("settings_", "said"),
     [
-        ({"window_ms": 40.0, "hop_ms": 15.0}, "2 or more hops"),
-        ({"hop_ms": 0.0}, "2 or more hops"),
+        ({"window_ms": 40.0, "hop_ms": 15.0}, "of hops, 2 or more"),
+        ({"hop_ms": 0.0}, "of hops, 2 or more"),
         ({"threshold_db": -1.0}, "threshold_db"),
         ({"attenuation_db": math.nan}, "attenuation_db"),
         ({"quiet_share": 20.0}, "0 to 1"),

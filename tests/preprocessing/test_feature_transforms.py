@@ -74,5 +74,5 @@ def test_global_norm_travels_with_the_weights() -> None:
     features = Features(torch.ones(1, 5, 4), torch.tensor([3]))
     assert torch.equal(other(features).values, norm(features).values)
     assert not norm(features).values[0, :, 3].any()
-    with pytest.raises(ValueError, match="without a single frame"):
+    with pytest.raises(ValueError, match="the corpus has no frame"):
         GlobalNorm.fit([])
