@@ -70,7 +70,7 @@ def mutate(content: bytes, others: list[bytes], chance: random.Random) -> bytes:
 
 
 def run(config: FuzzConfig) -> Counter[str]:
-    """How the cases ended: heard, refused, or what was found (with the file kept in `config.output`)."""
+    """How the cases ended: accepted, refused, or the fault that was found (with the file kept in `config.output`)."""
     ends: Counter[str] = Counter()
     case, last = config.seed, config.seed + config.cases
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +99,7 @@ def _one_worker(config: FuzzConfig, case: int, last: int, folder: Path, ends: Co
                 limit = config.limit_seconds
                 continue
             answer = json.loads(line)
-            if answer["end"] in ("heard", "refused"):
+            if answer["end"] in ("accepted", "refused"):
                 ends[answer["end"]] += 1
             else:
                 _found(config, ends, case, answer["end"], folder)
@@ -120,7 +120,7 @@ def main() -> None:
     began = time.monotonic()
     ends = run(config)
     print(f"{config.cases} cases in {time.monotonic() - began:.0f} s: {dict(ends)}")
-    sys.exit(0 if set(ends) <= {"heard", "refused"} else 1)
+    sys.exit(0 if set(ends) <= {"accepted", "refused"} else 1)
 
 
 if __name__ == "__main__":

@@ -42,12 +42,12 @@ def audio_case(content: bytes, path: Path, case: int) -> str:
     try:
         blocks = list(audio.stream(source, block_seconds=0.1))
     except UserError:
-        assert waveform is None, "load hears what stream refuses"
+        assert waveform is None, "load accepts a file that stream refuses"
         return "refused"
-    assert waveform is not None, "stream hears what load refuses"
+    assert waveform is not None, "stream accepts a file that load refuses"
     assert torch.isfinite(waveform).all(), "samples that are not finite"
     assert torch.equal(torch.cat(blocks), waveform), "stream differs from load"
-    return "heard"
+    return "accepted"
 
 
 def manifest_case(content: bytes, path: Path, case: int) -> str:
@@ -56,10 +56,10 @@ def manifest_case(content: bytes, path: Path, case: int) -> str:
     except UserError as error:
         assert "\n" not in str(error), "a sentence of several lines"
         return "refused"
-    return "heard"
+    return "accepted"
 
 
-def audio_material() -> list[bytes]:
+def audio_files() -> list[bytes]:
     files = [known_file(name, 0.3) for name in (*SOUNDFILE, *FFMPEG)]
     folder = os.environ.get("ASR_DATA_DIR")
     real = sorted(path for path in Path(folder).rglob("*") if path.is_file()) if folder else []
@@ -68,7 +68,7 @@ def audio_material() -> list[bytes]:
     return files + [path.read_bytes() for path in random.Random(0).sample(chosen, min(REAL_FILES, len(chosen)))]
 
 
-def manifest_material(folder: Path) -> list[bytes]:
+def manifest_files(folder: Path) -> list[bytes]:
     (folder / "a.wav").write_bytes(known_file("wav-16", 0.3))
     lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in ROWS]
     return [b"".join(lines), lines[1], b"\xef\xbb\xbf" + b"".join(lines[:2])]
@@ -76,9 +76,9 @@ def manifest_material(folder: Path) -> list[bytes]:
 
 def main() -> None:
     kind, first, last, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    material = audio_material() if kind == "audio" else manifest_material(folder)
+    contents = audio_files() if kind == "audio" else manifest_files(folder)
     attempt: Callable[[bytes, Path, int], str] = audio_case if kind == "audio" else manifest_case
-    for content in material:  # what a first use allocates is not a case's
+    for content in contents:  # memory of the first use is not counted to a case
         audio_case(content, folder / "case", 1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MORE_MEMORY
@@ -86,14 +86,14 @@ def main() -> None:
     print("#", flush=True)
     for case in range(first, last):
         chance = random.Random(case)
-        content = mutate(chance.choice(material), material, chance)
+        content = mutate(chance.choice(contents), contents, chance)
         path = folder / f"case-{case}"
         path.write_bytes(content)
         try:
             end = attempt(content, path, case)
         except Exception:
             end = " <- ".join(reversed(traceback.format_exc().strip().splitlines()[-3:]))
-        if end in ("heard", "refused"):
+        if end in ("accepted", "refused"):
             path.unlink()
         print(json.dumps({"end": end}), flush=True)
 

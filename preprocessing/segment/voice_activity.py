@@ -3,8 +3,8 @@
 Spans are found with the hysteresis of the silero-vad package. The network is written here, and only its weights are the
 package's, for two reasons. It runs a recording in batches of windows: 26 minutes take 2.7 s on one core, where the
 package's `load_silero_vad().audio_forward` takes 32 s, window by window; probabilities differ by 2.4e-6 at most
-(2026-11-28). And importing silero_vad sets torch to one thread for the whole process. The names of the weights are no
-public interface of the package: pyproject.toml pins its minor version, and a test compares the two networks.
+(2026-11-28, a busy machine). And importing silero_vad sets torch to one thread for the whole process. The names of the
+weights are no public interface of the package: pyproject.toml pins its minor version, and a test compares the networks.
 
 Fixed chunks are in `preprocessing.segment`. Source: https://github.com/snakers4/silero-vad, version 6.2.
 """
