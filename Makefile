@@ -14,7 +14,7 @@ setup: .venv/installed
 	touch $@
 
 demo: setup
-	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
+	$(BIN)/accelerate launch --config_file configs/accelerate/one.yaml \
 	  finetune/train.py --config configs/finetune/demo.yaml --overwrite true
 	$(BIN)/python benchmark/run.py --config configs/benchmark/demo.yaml --overwrite true
 

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 ENDS_WITHIN = 45  # seconds: a launcher gives its processes 30
 
 
-def run(*arguments: str | Path, timeout: float = 280, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, timeout: float = 580, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python ARGUMENTS` in a fresh process; the Hub counts as unreachable.
 
     Raises TimeoutExpired after `timeout` seconds; the process is asked to end before it is killed, so that a launcher

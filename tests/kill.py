@@ -39,7 +39,7 @@ def run_until_killed(arguments: list[str], output: Path, seconds: float) -> int 
     """Begin, wait for a checkpoint, then kill -9 `seconds` later. Returns the exit code where it ended before."""
     before = _mark(output)
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 280
+    deadline = time.monotonic() + 580
     while process.poll() is None and _mark(output) == before and time.monotonic() < deadline:
         time.sleep(0.01)
     try:

@@ -20,7 +20,7 @@ from finetune.data.examples import ExampleKey, Examples, Preparation, TrainingEx
 from finetune.data.loading import default_workers
 from finetune.data.streaming import StreamedExamples
 from finetune.hub.card import CardOptions
-from finetune.hub.push import Target, publish, refusal, said
+from finetune.hub.push import Target, check_access, publish, push_summary
 from finetune.models.base import Example, Recogniser
 from finetune.preflight.diagnosis import DataInspection, inspect_data, log_line
 from finetune.preflight.dry_run import dry_run
@@ -134,7 +134,7 @@ def _check_environment(config: TrainConfig, accelerator: Accelerator) -> None:
     check_sharding(accelerator, config)
     _augmentation(config)
     if config.push_to_hub:
-        answer = list(refusal(config)) if accelerator.is_main_process else [None, None]
+        answer = list(check_access(config)) if accelerator.is_main_process else [None, None]
         refused, note = broadcast_object_list(answer)
         if refused is not None:
             raise InputError(refused)
@@ -311,7 +311,7 @@ def _push_to_hub(config: TrainConfig, accelerator: Accelerator) -> None:
     """Publish the run if configured. Raises InputError in the main process if the Hub refuses it; the run stays."""
     if config.push_to_hub and config.hub_model_id is not None and accelerator.is_main_process:
         target = Target(config.hub_model_id, config.hub_private_repo)
-        accelerator.print(said(publish(config.output_dir, target, CardOptions(target.repo_id))))
+        accelerator.print(push_summary(publish(config.output_dir, target, CardOptions(target.repo_id))))
 
 
 def _quiet_libraries() -> None:

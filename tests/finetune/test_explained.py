@@ -25,6 +25,8 @@ from finetune.training.run_folder import draw_curve, start_tracker
 from preprocessing.cli.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 
+pytestmark = pytest.mark.timeout(1200)  # a busy machine is slow, not wrong
+
 
 def config(folder: Path, **changes: Any) -> TrainConfig:
     manifest = write_manifest(folder / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 24))
@@ -34,6 +36,7 @@ def config(folder: Path, **changes: Any) -> TrainConfig:
         "data": DataConfig(train=[str(manifest)], validation_share=0.2, max_batch_seconds=20.0),
         "max_steps": 40,
         "learning_rate": 5e-4,
+        "mixed_precision": "no",  # whatever the processor is best at
     }
     found = TrainConfig(**settings | changes)
     found.check()

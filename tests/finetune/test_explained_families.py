@@ -10,6 +10,8 @@ from finetune.training.run import train
 from preprocessing.cli.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 
+pytestmark = pytest.mark.timeout(1200)  # a busy machine is slow, not wrong
+
 LSTM = ModelConfig(family="lstm", scratch={"hidden_size": 64, "num_layers": 1})
 WHISPER = ModelConfig(family="whisper", base=str(DEMO / "whisper" / "whisper.pt"), context_seconds=4.0)
 
@@ -22,6 +24,7 @@ def config(folder: Path, model: ModelConfig, updates: int) -> TrainConfig:
         data=DataConfig(train=[str(manifest)], validation_share=0.2, max_seconds=4.0, max_batch_seconds=12.0),
         max_steps=updates,
         learning_rate=2e-3,
+        mixed_precision="no",
     )
     found.check()
     return found

@@ -17,6 +17,7 @@ from preprocessing.cli.options import parse_command
 from tests.commands import run
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
 
+pytestmark = pytest.mark.timeout(1200)  # a busy machine is slow, not wrong
 UPDATES = 30
 
 

@@ -14,6 +14,7 @@ from preprocessing.cli.errors import InputError
 from tests.kill import kill_often
 
 
+@pytest.mark.timeout(1800)
 def test_killed_at_five_random_moments_it_ends_with_the_same_weights(tmp_path: Path) -> None:
     count, killed, whole = kill_often(tmp_path, times=5, updates=14, seed=1)
     assert count >= 3  # a quiet machine may be done before the fifth

@@ -30,7 +30,7 @@ def options(output: Path, train: Path, accumulate: int) -> tuple[str | Path, ...
         *("--data.train", f"[{train}]", "--data.max_batch_seconds", "12", "--data.max_seconds", "12"),
         *("--data.validation_share", "0.2", "--model.dropout", "0", "--model.mask_time_prob", "0"),
         *("--gradient_accumulation_steps", str(accumulate), "--max_steps", "4"),
-        *("--eval_steps", "2", "--logging_steps", "1"),
+        *("--eval_steps", "2", "--logging_steps", "1", "--mixed_precision", "no"),
     )
 
 

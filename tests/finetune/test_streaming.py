@@ -22,6 +22,7 @@ from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 
+pytestmark = pytest.mark.timeout(1200)  # a busy machine is slow, not wrong
 MEGABYTE = 2**20
 
 
