@@ -1,8 +1,8 @@
-"""The one style of every picture: colours, panels, headings, and writing a figure whole or not at all.
+"""The one style of every picture: colours, panels, headings, and writing a figure complete or not at all.
 
 Used by the plots of `preprocessing.features`, `segment`, `corpus` and `units`, by finetune's training curve and by the
 benchmark's report. matplotlib is imported inside the functions, so that a command can check the name of its picture
-without it. No window and no global state: figures are `matplotlib.figure.Figure`, and nothing sets rcParams.
+without it. No window is opened, and no call leaves rcParams changed.
 """
 
 import warnings
@@ -70,20 +70,26 @@ def new_figure(width: float, height: float, palette: Palette = PALETTE) -> "Figu
 
 
 def save_figure(figure: "Figure", path: Path, *, flag: str | None = None, **options: Any) -> None:
-    """Write `figure` to `path` whole or not at all, in the format that the suffix says; `options` go to savefig.
+    """Write `figure` to `path`, complete or not at all, in the format of its suffix; `options` go to savefig.
 
     flag: the option that named `path`. With it the folder is made where there is none, and a UsageError naming flag and
     path is raised where nothing can be written; without it OSError passes through.
     The same figure gives the same bytes: no date is written into PDF and SVG.
     """
+    import matplotlib
+
     suffix = path.suffix[1:].lower()
     metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix)
     try:
         if flag is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as beside, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"Glyph .* missing")  # a name in a script that the font lacks
-            figure.savefig(beside, format=suffix, metadata=metadata, **options)
+        with (
+            atomic_file(path) as temporary,
+            matplotlib.rc_context({"svg.hashsalt": "plot_style"}),  # else ids are random
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", message=r"Glyph .* missing")  # of a script that the font lacks
+            figure.savefig(temporary, format=suffix, **{"metadata": metadata, **options})
     except OSError as error:
         if flag is None:
             raise
