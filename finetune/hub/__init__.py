@@ -1,1 +1,1 @@
-"""Publishing a trained run on the Hugging Face Hub: what is uploaded, the model card, and the way there."""
+"""Publishes a trained run on the Hugging Face Hub, with its model card."""

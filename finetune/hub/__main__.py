@@ -15,52 +15,54 @@ USAGE = "python -m finetune.hub push RUN REPO [options]; `python -m finetune.hub
 
 @dataclass(frozen=True)
 class PushConfig:
-    """What is published, and where."""
+    """Options of `push`."""
 
     run: Path
-    """Folder of a run: a training's --output."""
+    """Folder of a run: a training's --output_dir."""
 
     repo: str
-    """The repository: you/model. It is made where there is none."""
+    """The repository: you/model. Created where it does not exist."""
 
     private: bool = False
-    """Only for those with access to your account; a public repository that is there already is refused."""
+    """Create the repository private; one that exists and is public is refused."""
 
     revision: str | None = None
-    """Branch, made where there is none; default main."""
+    """Branch to push to, created where it does not exist; default main."""
 
     message: str | None = None
-    """Of the commit."""
+    """Message of the commit."""
 
     results: Path | None = None
-    """A benchmark's folder with this run among its systems: test figures and speed for the card."""
+    """Folder of a benchmark with this run among its systems: adds test figures and speed to the card."""
 
     license: str | None = None
-    """The Hub's key of the licence that you give the weights, such as apache-2.0; default the run's hub.license."""
+    """Licence of the weights, by the Hub's key, such as apache-2.0; default the run's hub_license."""
 
     language: str | None = None
-    """Of the speech, such as de; default the run's hub.language, else what the corpus says."""
+    """Language of the speech, such as de; default the run's hub_language, else what the corpus says."""
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    if words[:1] in (["--help"], ["-h"]):
+    arguments = sys.argv[1:]
+    if arguments[:1] in (["--help"], ["-h"]):
         print(f"{DESCRIPTION}\nusage: {USAGE}")
         return
-    if words[:1] != ["push"]:
-        raise UsageError(f"{words[0] if words else 'nothing'!r} is no command of finetune.hub; expected push: {USAGE}")
+    if arguments[:1] != ["push"]:
+        found = repr(arguments[0]) if arguments else "nothing"
+        raise UsageError(f"{found} is no command of finetune.hub; expected push: {USAGE}")
     config = parse_command(
-        PushConfig, program="finetune.hub push", description=DESCRIPTION, arguments=words[1:], positional=True
+        PushConfig, program="finetune.hub push", description=DESCRIPTION, arguments=arguments[1:], positional=True
     )
     check_repo_id(config.repo, "REPO")
-    HubConfig(license=config.license, language=config.language).check("--")
+    HubConfig(hub_license=config.license, hub_language=config.language).check_hub("--")
     from finetune.hub.card import CardOptions
-    from finetune.hub.push import Target, publish, said
+    from finetune.hub.push import Target, publish, push_summary
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what it would warn of, we say
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # errors are reported here
     target = Target(config.repo, config.private, config.revision)
     options = CardOptions(config.repo, config.license, config.language)
-    print(said(publish(config.run, target, options, message=config.message, results=config.results)))
+    pushed = publish(config.run, target, options, message=config.message, results=config.results)
+    print(push_summary(pushed))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
-"""The model card of a run: metadata that the Hub reads, and a page of what is known and what is not.
+"""The model card of a run: metadata that the Hub reads, and a page on the model, its data, its results and its limits.
 
-Everything that came from a user or a file is escaped: for YAML by huggingface_hub's own classes, for Markdown by
-`plain_text`, which the template's every value goes through.
+Everything that comes from a user or a file is escaped: for YAML by huggingface_hub's own classes, for Markdown by
+`plain_text`, which every value of the template goes through. The page's text is in card.md.jinja.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from finetune.config import OptimisationConfig
 from finetune.hub.folder import CURVE, RunFolder, public
-from finetune.hub.results import Benchmark, Scored, on_validation
+from finetune.hub.results import BenchmarkFigures, ResultRow, validation_row
 from finetune.metrics import Rate
 from finetune.training.about import without_folders
 
@@ -23,22 +24,22 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 
 @dataclass(frozen=True)
 class CardOptions:
-    """What a card says that no run knows."""
+    """What a card says that the run does not record. license, language: the Hub's keys, None where unknown."""
 
     repo_id: str
     license: str | None = None
     language: str | None = None
-    benchmark: Benchmark | None = None
+    benchmark: BenchmarkFigures | None = None
 
 
 class Code(str):
-    """Text of ours that the template takes as it is."""
+    """Text of this project's own, which the template does not escape."""
 
     __slots__ = ()
 
 
 def plain_text(value: object) -> str:
-    """Text that Markdown shows as it is, on one line.
+    """Text on one line, escaped so that Markdown shows it unchanged.
 
     >>> plain_text("| <b>a_b</b>")
     '\\\\| \\\\<b\\\\>a\\\\_b\\\\</b\\\\>'
@@ -47,8 +48,8 @@ def plain_text(value: object) -> str:
 
 
 def model_card(run: RunFolder, options: CardOptions) -> str:
-    """README.md as text: YAML metadata, then Markdown."""
-    validation = on_validation(run)
+    """The model card, README.md: YAML metadata, then Markdown."""
+    validation = validation_row(run)
     benchmark = options.benchmark
     rows = [row for row in (validation, *(benchmark.rows if benchmark else ())) if row is not None]
     template = jinja2.Environment(
@@ -66,7 +67,7 @@ def model_card(run: RunFolder, options: CardOptions) -> str:
         benchmark=benchmark,
         denoise=bool(run.config["data"].get("denoise")),
         settings=_settings(run),
-        reached=_reached(run),
+        best_step=_best_step(run),
         curve=Code(CURVE) if (run.path / CURVE).is_file() else None,
         versions=run.versions,
         interval=_interval,
@@ -75,8 +76,8 @@ def model_card(run: RunFolder, options: CardOptions) -> str:
     return str(ModelCard(f"---\n{metadata(run, options, rows).to_yaml()}\n---\n\n{page}"))
 
 
-def metadata(run: RunFolder, options: CardOptions, rows: list[Scored]) -> ModelCardData:
-    """What the Hub sorts and searches by; error rates in percent, as its leaderboards have them."""
+def metadata(run: RunFolder, options: CardOptions, rows: list[ResultRow]) -> ModelCardData:
+    """The card's metadata, which the Hub sorts and searches by; error rates in percent, as on its leaderboards."""
     languages = [options.language] if options.language else _languages(run)
     datasets = [reference[3:].split(":")[0] for reference in _corpora(run) if reference.startswith("hf:")]
     return ModelCardData(
@@ -89,12 +90,13 @@ def metadata(run: RunFolder, options: CardOptions, rows: list[Scored]) -> ModelC
         datasets=datasets or None,
         metrics=["wer", "cer"] if rows else None,
         model_name=options.repo_id.partition("/")[2],
-        eval_results=[_evaluated(row, metric) for row in rows if row.ours for metric in ("wer", "cer")] or None,
+        eval_results=[_eval_result(row, metric) for row in rows if row.is_published for metric in ("wer", "cer")]
+        or None,
     )
 
 
-def _evaluated(row: Scored, metric: str) -> EvalResult:
-    measured: Rate = getattr(row, metric)
+def _eval_result(row: ResultRow, metric: str) -> EvalResult:
+    error_rate: Rate = getattr(row, metric)
     dataset = row.corpus.removeprefix("hf:").split(":")[0] if row.corpus.startswith("hf:") else row.corpus
     return EvalResult(
         task_type="automatic-speech-recognition",
@@ -104,11 +106,11 @@ def _evaluated(row: Scored, metric: str) -> EvalResult:
         dataset_split="validation" if row.split.startswith("validation") else None,
         metric_type=metric,
         metric_name=f"{metric.upper()}, %",
-        metric_value=round(100 * measured.value, 2),
+        metric_value=round(100 * error_rate.value, 2),
         metric_args={
             "profile": row.profile,
             "profile_version": row.profile_version,
-            "interval_95": [round(100 * measured.low, 2), round(100 * measured.high, 2)],
+            "interval_95": [round(100 * error_rate.low, 2), round(100 * error_rate.high, 2)],
         },
     )
 
@@ -118,35 +120,35 @@ def _corpora(run: RunFolder) -> tuple[str, ...]:
 
 
 def _languages(run: RunFolder) -> list[str]:
-    """ISO 639 codes of the training corpora: de of de-CH."""
-    told = run.about.training.languages if run.about else ()
-    codes = (re.split("[-_]", language)[0].lower() for language in told)
+    """ISO 639 codes of the training corpora's languages: de of de-CH."""
+    languages = run.about.training.languages if run.about else ()
+    codes = (re.split("[-_]", language)[0].lower() for language in languages)
     return sorted({code for code in codes if re.fullmatch(r"[a-z]{2,3}", code)})
 
 
 def _settings(run: RunFolder) -> list[tuple[str, str]]:
-    """The recipe, named as its flags."""
+    """The training's settings and their values, named as the command's options."""
     config: dict[str, Any] = public(run.config)
     model, data = config["model"], config["data"]
     rows = [("model.base", without_folders(str(model.get("base") or "none: random weights")))]
     rows += [(f"model.{key}", str(model[key])) for key in run.family.settings if key in model]
-    rows += [(f"optimisation.{key}", str(value)) for key, value in config["optimisation"].items()]
+    rows += [(field.name, str(config.get(field.name))) for field in fields(OptimisationConfig)]
     names = ", ".join(str(change.get("name", change)) for change in data.get("augment") or ()) or "none"
     rows += [("data.augment", names), ("data.max_batch_seconds", str(data.get("max_batch_seconds")))]
     return [*rows, ("mixed_precision", str(config.get("mixed_precision"))), ("seed", str(config.get("seed")))]
 
 
-def _reached(run: RunFolder) -> str | None:
-    """At which update the published weights were best."""
+def _best_step(run: RunFolder) -> str | None:
+    """The step that the published weights are of, out of how many; None without a log."""
     if not run.log:
         return None
     best = min(run.log, key=lambda line: (line["wer"], line["cer"]))
-    return f"{best['update']} of {run.config['optimisation']['updates']}"
+    return f"{best['step']} of {run.config['max_steps']}"
 
 
-def _percent(measured: Rate) -> str:
-    return f"{100 * measured.value:.2f} %"
+def _percent(error_rate: Rate) -> str:
+    return f"{100 * error_rate.value:.2f} %"
 
 
-def _interval(measured: Rate) -> str:
-    return f"{100 * measured.low:.2f} to {100 * measured.high:.2f}"
+def _interval(error_rate: Rate) -> str:
+    return f"{100 * error_rate.low:.2f} to {100 * error_rate.high:.2f}"

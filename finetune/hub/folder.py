@@ -1,4 +1,7 @@
-"""A run's folder as it is published: read whole, what may leave the machine, and what the Hub is told of each family."""
+"""The folder of a training run, read for publishing: its files, configuration, log and transcripts.
+
+What leaves the machine is decided here: the model's own files, the configuration without folder names, and the curve.
+"""
 
 import json
 from dataclasses import dataclass
@@ -7,121 +10,44 @@ from typing import Any
 
 import yaml
 
+from finetune.config import check_config_file
+from finetune.models import publication
+from finetune.models.base import Publication
 from finetune.training import about
 from finetune.training.about import About, without_folders
 from preprocessing.cli.errors import InputError
 
-
-@dataclass(frozen=True)
-class Family:
-    """`files` are glob patterns in a run's folder; the first one must be there. `usage` is Python; REPO is the id."""
-
-    title: str
-    library: str
-    tags: tuple[str, ...]
-    files: tuple[str, ...]
-    model_input: str
-    settings: tuple[str, ...]  # keys of ModelConfig that the recipe shows
-    usage: str
-
-
-FAMILIES = {
-    "wav2vec2": Family(
-        title="A CTC model of transformers",
-        library="transformers",
-        tags=("wav2vec2", "ctc"),
-        files=(
-            "*.safetensors",
-            "model.safetensors.index.json",
-            "config.json",
-            "preprocessor_config.json",
-            "vocab.json",
-            "units.json",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "special_tokens_map.json",
-            "added_tokens.json",
-        ),
-        model_input="the waveform, as the model's own feature extractor makes it",
-        settings=(
-            "vocabulary",
-            "freeze_feature_encoder",
-            "mask_time_probability",
-            "mask_time_length",
-            "mask_channel_probability",
-            "dropout",
-            "attention_dropout",
-            "lora_rank",
-            "adapters_only",
-        ),
-        usage="""\
-from transformers import pipeline
-
-recognise = pipeline("automatic-speech-recognition", model="REPO")
-print(recognise("speech.wav")["text"])""",
-    ),
-    "whisper": Family(
-        title="A Whisper checkpoint for openai-whisper",
-        library="openai-whisper",
-        tags=("whisper",),
-        files=("whisper.pt",),
-        model_input="openai-whisper's log-mel spectrogram",
-        settings=("language", "freeze_feature_encoder", "spec_augment", "context_seconds"),
-        usage="""\
-import whisper
-from huggingface_hub import hf_hub_download
-
-model = whisper.load_model(hf_hub_download("REPO", "whisper.pt"))
-print(model.transcribe("speech.wav", temperature=0)["text"])""",
-    ),
-    "lstm": Family(
-        title="A bidirectional LSTM-CTC model",
-        library="transformers",
-        tags=("lstm", "ctc"),
-        files=("*.safetensors", "config.json", "vocab.json", "units.json", "tokenizer.json", "tokenizer_config.json"),
-        model_input="the waveform; the model computes its own features",
-        settings=("units", "spec_augment", "dropout"),
-        usage="""\
-import finetune.models.lstm_ctc  # this project's: tells transformers the architecture
-from transformers import AutoModelForCTC
-
-model = AutoModelForCTC.from_pretrained("REPO")""",
-    ),
-}
-
-
-def family(name: str) -> Family:
-    """Raises InputError where a family has no entry."""
-    if name not in FAMILIES:
-        raise InputError(
-            f"model family {name!r} has no entry among what can be published ({', '.join(FAMILIES)}): train one of them"
-        )
-    return FAMILIES[name]
-
-
 CURVE = "curve.png"
 CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+LOG = "log.jsonl"
+TRANSCRIPTS = "samples.jsonl"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run wrote of itself; `about` is None for a run that wrote no about.json."""
+    """What a training run wrote about itself.
+
+    config: config.yaml. family: what the Hub is told of the run's model family. about: about.json; None where the run
+    wrote none. versions: of the packages it ran with. log: the lines of log.jsonl about validation. transcripts: of the
+    best model, one for each validation utterance.
+    """
 
     path: Path
     config: dict[str, Any]
-    family: Family
+    family: Publication
     about: About | None
     versions: dict[str, str]
-    log: tuple[dict[str, Any], ...]  # lines of validation
-    transcripts: tuple[dict[str, Any], ...]  # of the best model, over the validation utterances
+    log: tuple[dict[str, Any], ...]
+    transcripts: tuple[dict[str, Any], ...]
 
     @property
     def model_files(self) -> list[Path]:
-        """The family's files that are there, by name."""
+        """The model's files that exist, sorted by name."""
         return sorted({path for pattern in self.family.files for path in self.path.glob(pattern) if path.is_file()})
 
     def uploads(self) -> dict[str, Path | bytes]:
-        """What goes into the repository beside the card: by name there, a file here or its content."""
+        """What is uploaded besides the card: each name in the repository, with a local file or the content itself."""
         uploads: dict[str, Path | bytes] = {path.name: path for path in self.model_files}
         uploads[CONFIG] = yaml.safe_dump(public(self.config), sort_keys=False, allow_unicode=True).encode()
         if (self.path / CURVE).is_file():
@@ -130,35 +56,35 @@ class RunFolder:
 
 
 def open_run(path: Path) -> RunFolder:
-    """Read a run's folder. Raises InputError where it is none, or holds no model yet."""
+    """The run in a folder. Raises InputError where it is no run's, cannot be read, or has no model in it yet."""
     if not (path / CONFIG).is_file():
-        raise InputError(f"{path}: no {CONFIG} there; expected the folder of a run: name a training's --output")
+        raise InputError(f"{path}: no {CONFIG} there; expected the folder of a run: name a training's --output_dir")
+    check_config_file(path / CONFIG)
     try:
         config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
-        kind = family(str(config["model"]["family"]))
-        told = path / about.NAME
-        environment = path / "environment.json"
+        family = publication(str(config["model"]["family"]))
+        about_json, environment = path / about.NAME, path / ENVIRONMENT
         run = RunFolder(
             path=path,
             config=config,
-            family=kind,
-            about=about.from_json(told.read_text(encoding="utf-8")) if told.is_file() else None,
+            family=family,
+            about=about.from_json(about_json.read_text(encoding="utf-8")) if about_json.is_file() else None,
             versions=json.loads(environment.read_text(encoding="utf-8"))["packages"] if environment.is_file() else {},
-            log=tuple(line for line in _lines(path / "log.jsonl") if line["kind"] == "validation"),
-            transcripts=tuple(_lines(path / "samples.jsonl")),
+            log=tuple(line for line in _lines(path / LOG) if line["kind"] == "validation"),
+            transcripts=tuple(_lines(path / TRANSCRIPTS)),
         )
     except (ValueError, KeyError, TypeError, OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: cannot be read as a run ({reason}); expected what training wrote: restore it"
         ) from None
-    if not list(path.glob(kind.files[0])):
-        raise InputError(f"{path}: no {kind.files[0]} there; expected a trained model: finish the training first")
+    if not list(path.glob(family.files[0])):
+        raise InputError(f"{path}: no {family.files[0]} there; expected a trained model: finish the training first")
     return run
 
 
 def public(value: Any) -> Any:
-    """A configuration with every local path in it cut to its last part."""
+    """A configuration, or a value of one, with every local path in it cut to its last part."""
     match value:
         case str():
             return without_folders(value)
@@ -170,7 +96,7 @@ def public(value: Any) -> Any:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Whole lines of a JSON Lines file; none where there is no file."""
+    """The complete lines of a JSON Lines file; none where there is no file."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -1,4 +1,7 @@
-"""A run published on the Hub: its files and its card in one commit, from the command or at the end of training."""
+"""Uploads a run to the Hugging Face Hub, its files and its model card in one commit, and explains what fails.
+
+Called by `python -m finetune.hub push`, and by training at its end (`publish`) and before it begins (`check_access`).
+"""
 
 import json
 import shlex
@@ -17,20 +20,20 @@ from finetune.hub.folder import open_run
 from finetune.hub.results import read_benchmark
 from preprocessing.cli.errors import InputError
 
-PAUSES_SECONDS = (1.0, 4.0, 16.0)  # before each repetition of what the Hub or the network failed at
-TRANSIENT = (408, 429, 500, 502, 503, 504)
-OURS = (TypeError, AttributeError, LookupError, NameError, AssertionError)  # defects: they keep their traceback
+PAUSES_SECONDS = (1.0, 4.0, 16.0)  # before each retry
+TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)  # of HTTP
+PROGRAMMING_ERRORS = (TypeError, AttributeError, LookupError, NameError, AssertionError)  # never explained away
 
 Result = TypeVar("Result")
 
 
 class UnreachableError(InputError):
-    """The Hub did not answer, or not yet: another attempt may succeed."""
+    """The Hub could not be reached, or answered with a transient error: repeating the call later may succeed."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to. `revision` is a branch, made from main where there is none; None is main."""
+    """The repository to push to. revision: a branch, created from main where it does not exist; None: main."""
 
     repo_id: str
     private: bool = False
@@ -39,12 +42,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Pushed:
+    """The result of a push. changed: False where the repository had the same files already, and no commit was made."""
+
     url: str
-    changed: bool  # False where the repository held the same files already, and no commit was made
+    changed: bool
 
 
 class Repository:
-    """One repository of the Hub. What fails is an InputError, UnreachableError where repeating may help."""
+    """One repository of the Hub. Every failure is an InputError; UnreachableError where repeating may help.
+
+    pauses: seconds before each retry of a call that failed by a transient error.
+    """
 
     def __init__(self, target: Target, api: HfApi | None = None, pauses: Sequence[float] = PAUSES_SECONDS) -> None:
         self._target = target
@@ -52,18 +60,18 @@ class Repository:
         self._pauses = pauses
 
     def open(self) -> None:
-        """Make the repository where there is none, and see that the token may write to it."""
+        """Creates the repository where it does not exist, and checks that the token may write to it."""
         if not self._token():
             raise InputError(
                 f"{self._target.repo_id}: no Hugging Face token found; expected one with write permission: "
                 "run `hf auth login`, or set HF_TOKEN"
             )
-        self._patiently(self._open)
+        self._with_retries(self._open)
 
     def commit(self, files: Mapping[str, Path | bytes], message: str) -> Pushed:
-        """Put files, by their names in the repository, into one commit; none is made where nothing changed."""
-        before = self._patiently(self._head)
-        oid = self._patiently(lambda: self._commit(files, message))
+        """Uploads files, under their names in the repository, in one commit; makes none where nothing changed."""
+        before = self._with_retries(self._head)
+        oid = self._with_retries(lambda: self._commit(files, message))
         tree = f"/tree/{self._target.revision}" if self._target.revision else ""
         return Pushed(f"{self._api.endpoint}/{self._target.repo_id}{tree}", oid != before)
 
@@ -79,7 +87,7 @@ class Repository:
             )
 
     def _head(self) -> str | None:
-        """The id of the last commit on the branch, which is made where there is none."""
+        """The id of the last commit on the branch, which is created where it does not exist."""
         target = self._target
         try:
             return self._api.repo_info(target.repo_id, revision=target.revision).sha
@@ -88,63 +96,65 @@ class Repository:
             return self._api.repo_info(target.repo_id, revision=target.revision).sha
 
     def _commit(self, files: Mapping[str, Path | bytes], message: str) -> str:
-        """The id of the commit, or of the last one where the files are there already."""
+        """The id of the commit, or of the last one where the repository has the files already."""
         target = self._target
-        # made anew for each attempt: an operation remembers how far it came
+        # new ones for each attempt: an operation keeps the state of its upload
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         commit = self._api.create_commit(target.repo_id, operations, commit_message=message, revision=target.revision)
         return commit.oid
 
-    def _patiently(self, call: Callable[[], Result]) -> Result:
-        """The call's result, repeated after each pause while what it raises may pass."""
+    def _with_retries(self, call: Callable[[], Result]) -> Result:
+        """The call's result; the call is repeated after each pause while it raises transient errors."""
         for pause in (*self._pauses, None):
             try:
                 return call()
-            except (InputError, *OURS):
+            except (InputError, *PROGRAMMING_ERRORS):
                 raise
-            except Exception as error:  # of httpx, of the operating system, of hf_xet: no common base
-                if pause is None or not _may_pass(error):
-                    raise self._explained(error) from None
+            except Exception as error:  # httpx's, the operating system's and hf_xet's have no common base
+                if pause is None or not _is_transient(error):
+                    raise self._as_input_error(error) from None
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _explained(self, error: Exception) -> InputError:
+    def _as_input_error(self, error: Exception) -> InputError:
         repo_id, status = self._target.repo_id, _status(error)
         if status == 401:
             return InputError(
                 f"{repo_id}: the Hub refuses the token (401); expected a valid one with write permission: run "
-                "`hf auth login`, or mend HF_TOKEN"
+                "`hf auth login`, or correct HF_TOKEN"
             )
         if status == 403:
             return InputError(
                 f"{repo_id}: the token may not write there (403); expected one with write permission: choose another "
                 "token, or a repository under your own name"
             )
-        reason = " ".join(str(_root(error)).split()) or type(error).__name__
+        reason = " ".join(str(_root_cause(error)).split()) or type(error).__name__
         reason = reason.replace(self._token() or "\0", "[token]")
-        if _may_pass(error) or isinstance(error, OfflineModeIsEnabled):
+        if _is_transient(error) or isinstance(error, OfflineModeIsEnabled):
             return UnreachableError(f"{repo_id}: the Hub cannot be reached ({reason}); check the network, then repeat")
-        return InputError(f"{repo_id}: the Hub refuses it ({reason}); expected what it accepts: mend that, then repeat")
+        return InputError(
+            f"{repo_id}: the Hub refuses it ({reason}); expected what it accepts: correct that, then repeat"
+        )
 
     def _token(self) -> str | None:
         return self._api.token if isinstance(self._api.token, str) else get_token()
 
 
-def _root(error: BaseException) -> BaseException:
-    """What an upload's error came from, where it says so."""
-    return _root(error.__cause__) if isinstance(error, RuntimeError) and error.__cause__ else error
+def _root_cause(error: BaseException) -> BaseException:
+    """The error behind a RuntimeError of an upload."""
+    return _root_cause(error.__cause__) if isinstance(error, RuntimeError) and error.__cause__ else error
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error speaks of, if any."""
-    response: Any = getattr(_root(error), "response", None)
+    """The HTTP status of an error, None where it has none."""
+    response: Any = getattr(_root_cause(error), "response", None)
     return getattr(response, "status_code", None)
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     status = _status(error)
     if status is not None:
-        return status in TRANSIENT
+        return status in TRANSIENT_STATUSES
     if isinstance(error, json.JSONDecodeError):  # a server's error page where JSON was expected
         return True
     return not isinstance(error, ValueError | OfflineModeIsEnabled)
@@ -159,26 +169,29 @@ def publish(
     results: Path | None = None,
     repository: Repository | None = None,
 ) -> Pushed:
-    """Upload a run. Raises InputError where the run cannot be read or the Hub does not take it; the run stays as it is.
+    """Uploads the run in a folder, with its model card. The folder is only read.
 
-    results: a benchmark's folder that has this run among its systems.
+    results: a benchmark's folder with this run among its systems, for the card. Raises InputError where the run cannot
+    be read or the Hub refuses it, with the command that repeats the push.
     """
     run = open_run(path)
     if results is not None:
         options = replace(options, benchmark=read_benchmark(results, path, target.repo_id))
-    told, trained = run.config.get("hub") or {}, run.config.get("model") or {}
-    language = options.language or told.get("language") or trained.get("language")
-    options = replace(options, license=options.license or told.get("license"), language=language)
+    config, model = run.config, run.config.get("model") or {}
+    language = options.language or config.get("hub_language") or model.get("language")
+    options = replace(options, license=options.license or config.get("hub_license"), language=language)
     files = {"README.md": model_card(run, options).encode(), **run.uploads()}
     repository = repository or Repository(target)
     try:
         repository.open()
         return repository.commit(files, message or "Upload a trained model")
     except InputError as error:
-        raise type(error)(f"{error}. The run in {path} is whole: `{command(path, target)}` repeats the push") from None
+        raise type(error)(
+            f"{error}. The run in {path} is complete: `{push_command(path, target)}` repeats the push"
+        ) from None
 
 
-def command(path: Path, target: Target) -> str:
+def push_command(path: Path, target: Target) -> str:
     """The command that pushes a run to a target."""
     words = ["python", "-m", "finetune.hub", "push", str(path), target.repo_id]
     words += ["--private", "true"] if target.private else []
@@ -186,15 +199,20 @@ def command(path: Path, target: Target) -> str:
     return shlex.join(words)
 
 
-def said(pushed: Pushed) -> str:
+def push_summary(pushed: Pushed) -> str:
+    """One line for the terminal on what a push did."""
     return f"pushed: {pushed.url}" if pushed.changed else f"unchanged, so nothing was pushed: {pushed.url}"
 
 
-def refusal(config: HubConfig, api: HfApi | None = None) -> tuple[str | None, str | None]:
-    """Before training: why a push at its end would be refused, and what to note where that cannot be known yet."""
-    assert config.repo_id is not None
+def check_access(config: HubConfig, api: HfApi | None = None) -> tuple[str | None, str | None]:
+    """(reason, note): why a push to --hub_model_id would be refused, or what to say where the Hub is out of reach;
+    both None where the push is possible.
+
+    Training calls it before its first update. It creates the repository where it does not exist.
+    """
+    assert config.hub_model_id is not None
     try:
-        Repository(Target(config.repo_id, config.private), api, pauses=()).open()
+        Repository(Target(config.hub_model_id, config.hub_private_repo), api, pauses=()).open()
     except UnreachableError as error:
         return None, f"NOTE: {error}; training goes on, and the push is tried at its end"
     except InputError as error:

@@ -1,7 +1,7 @@
 """The figures of a model card: error rates with intervals, on validation and from a benchmark's summary.json.
 
-Nothing is measured here. Validation is counted again from the transcripts that training left; a benchmark's figures
-are taken over as its summary (schema 2) holds them.
+Nothing is measured here. Validation is counted again from the transcripts that training wrote; a benchmark's figures
+are copied from its summary.
 """
 
 import json
@@ -16,28 +16,34 @@ from finetune.metrics.error_rates import ErrorCounts, character_errors, word_err
 from finetune.training.about import without_folders
 from preprocessing.cli.errors import InputError
 
-SCHEMA = 2
+SUMMARY_SCHEMA = 2  # benchmark.results.SCHEMA, which finetune may not import: a test holds them equal
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """One row of the results: a system on a corpus under a text profile. `ours` is the model that is published."""
+class ResultRow:
+    """One row of the card's results: a system's error rates on a corpus under a text profile.
+
+    is_published: whether the system is the model of the card. split: part of the corpus, as the card names it. unit:
+    what the bootstrap drew, "speaker" or "utterance".
+    """
 
     system: str
-    ours: bool
+    is_published: bool
     corpus: str
     split: str
     utterances: int
     profile: str
     profile_version: int
-    unit: str  # what the bootstrap drew: "speaker" or "utterance"
+    unit: str
     wer: Rate
     cer: Rate
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """At batch size 1: seconds of audio in one second, and seconds for an utterance."""
+    """Speed at batch size 1. rtfx: seconds of audio transcribed in a second; p50, p95: percentiles of an utterance's
+    latency, in seconds; machine: on what, in words.
+    """
 
     rtfx: float
     p50: float
@@ -47,57 +53,69 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
-class Benchmark:
-    rows: tuple[Scored, ...]
+class BenchmarkFigures:
+    """What a card says of a benchmark: error rates of all systems, the speed of the published model, and the amount of
+    speech. speakers: 0 where the corpus names none.
+    """
+
+    rows: tuple[ResultRow, ...]
     speed: Speed | None
     hours: float
     speakers: int
 
 
-def on_validation(run: RunFolder) -> Scored | None:
-    """The best model on the utterances that chose it; None where the run left no transcripts."""
+def validation_row(run: RunFolder) -> ResultRow | None:
+    """The best model's error rates on the validation utterances that chose it; None where the run wrote no transcripts.
+
+    Intervals are drawn with seed 0, over speakers where the transcripts name them (`finetune.metrics.resample`).
+    """
     if not run.transcripts or run.about is None:
         return None
     pairs = [(line["reference"], line["hypothesis"]) for line in run.transcripts]
-    drawn = resample([line.get("speaker") for line in run.transcripts], seed=0)
+    resampling = resample([line.get("speaker") for line in run.transcripts], seed=0)
 
-    def rated(counts: Sequence[ErrorCounts]) -> Rate:
-        return rate([one.errors for one in counts], [one.reference_length for one in counts], drawn)
+    def rate_of(counts: Sequence[ErrorCounts]) -> Rate:
+        return rate([one.errors for one in counts], [one.reference_length for one in counts], resampling)
 
-    return Scored(
+    return ResultRow(
         system="this model",
-        ours=True,
+        is_published=True,
         corpus=", ".join(run.about.validation.corpora),
         split="validation, held out of training" if run.about.held_out else "validation",
         utterances=len(pairs),
         profile=run.about.profile,
         profile_version=run.about.profile_version,
-        unit=drawn.unit,
-        wer=rated([word_errors(*pair) for pair in pairs]),
-        cer=rated([character_errors(*pair) for pair in pairs]),
+        unit=resampling.unit,
+        wer=rate_of([word_errors(*pair) for pair in pairs]),
+        cer=rate_of([character_errors(*pair) for pair in pairs]),
     )
 
 
-def read_benchmark(results: Path, run: Path, repo_id: str) -> Benchmark:
-    """Every system of a benchmark's folder under its first profile, this run's marked.
+def read_benchmark(results: Path, run: Path, repo_id: str) -> BenchmarkFigures:
+    """The figures of all systems of a benchmark under its first text profile, those of this run marked.
 
-    Raises InputError where there is no summary, or this run is not in it.
+    results: a benchmark's folder, or its summary.json. run, repo_id: how the benchmark may have named the run. Raises
+    InputError where there is no summary of SUMMARY_SCHEMA, or exactly one of its systems is not this run.
     """
     path = results / "summary.json" if results.is_dir() else results
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        if summary["schema"] != SCHEMA:
-            raise ValueError(f"schema {summary['schema']}, expected {SCHEMA}")
-        systems = [system for system in summary["systems"] if system["failure"] is None]
-        ours = [system for system in systems if _is(system["facts"]["checkpoint"], run, repo_id)]
-        if len(ours) != 1:
-            named = ", ".join(f"{system['facts']['name']} ({system['facts']['checkpoint']})" for system in systems)
+        if summary["schema"] != SUMMARY_SCHEMA:
             raise InputError(
-                f"--results {path}: {len(ours)} of its systems are {run} (it has {named or 'none that worked'}); "
+                f"--results {path}: schema {summary['schema']}; expected {SUMMARY_SCHEMA}: run the benchmark again"
+            )
+        systems = [system for system in summary["systems"] if system["failure"] is None]
+        published = [system for system in systems if _is_run(system["facts"]["checkpoint"], run, repo_id)]
+        if len(published) != 1:
+            names = ", ".join(f"{system['facts']['name']} ({system['facts']['checkpoint']})" for system in systems)
+            raise InputError(
+                f"--results {path}: {len(published)} of its systems are {run} (it has {names or 'none that worked'}); "
                 "expected one: benchmark this run"
             )
-        rows = tuple(_scored(system, system is ours[0], summary) for system in systems)
-        return Benchmark(rows, _speed(ours[0], summary), summary["corpus"]["hours"], summary["corpus"]["speakers"])
+        rows = tuple(_row(system, system is published[0], summary) for system in systems)
+        return BenchmarkFigures(
+            rows, _speed(published[0], summary), summary["corpus"]["hours"], summary["corpus"]["speakers"]
+        )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
             f"--results {path}: no summary of a benchmark ({type(error).__name__}: {error}); expected the folder that "
@@ -105,29 +123,29 @@ def read_benchmark(results: Path, run: Path, repo_id: str) -> Benchmark:
         ) from None
 
 
-def _is(checkpoint: str, run: Path, repo_id: str) -> bool:
+def _is_run(checkpoint: str, run: Path, repo_id: str) -> bool:
     return checkpoint == repo_id or Path(checkpoint).resolve() in (run.resolve(), (run / "whisper.pt").resolve())
 
 
-def _scored(system: dict[str, Any], ours: bool, summary: dict[str, Any]) -> Scored:
-    used = summary["profiles"][0]
-    scores = system["scores"][used["name"]]
-    return Scored(
-        system="this model" if ours else _named(system["facts"]),
-        ours=ours,
+def _row(system: dict[str, Any], is_published: bool, summary: dict[str, Any]) -> ResultRow:
+    profile = summary["profiles"][0]
+    scores = system["scores"][profile["name"]]
+    return ResultRow(
+        system="this model" if is_published else _system_name(system["facts"]),
+        is_published=is_published,
         corpus=without_folders(summary["corpus"]["reference"]),
         split="benchmark",
         utterances=summary["corpus"]["utterances"],
-        profile=used["name"],
-        profile_version=used["version"],
+        profile=profile["name"],
+        profile_version=profile["version"],
         unit=summary["corpus"]["resampling_unit"],
         wer=Rate(**scores["wer"]),
         cer=Rate(**scores["cer"]),
     )
 
 
-def _named(facts: dict[str, Any]) -> str:
-    """A rival's name, `wav2vec2=/home/me/x` without its folders."""
+def _system_name(facts: dict[str, Any]) -> str:
+    """A system's name as the benchmark has it, `wav2vec2=/home/me/x` without its folders."""
     name, equals, checkpoint = str(facts["name"]).partition("=")
     return name + equals + without_folders(checkpoint)
 

@@ -1,17 +1,38 @@
-"""Model families behind one interface; `build` makes the one that a configuration names."""
+"""Model families behind one interface (`base.Recogniser`, whose docstring says how to add one).
+
+The families are the names that `ModelConfig.family` allows; each is the module of that name here.
+"""
 
 import importlib
 from collections.abc import Sequence
+from typing import Any, get_args
 
 from finetune.config import ModelConfig
-from finetune.models.base import Recogniser
+from finetune.models.base import Publication, Recogniser
+from preprocessing.cli.errors import InputError
+
+FAMILIES: tuple[str, ...] = get_args(ModelConfig.__annotations__["family"])
 
 
 def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Recogniser:
-    """The recogniser of a configuration; `labels` are the normalised training texts, for a new vocabulary.
+    """The recogniser that a configuration describes, on the CPU.
 
-    Each family is a module of that name with a function `build` that takes the same.
+    labels: the normalised training texts, for families that make their units from them. seed: of random weights. Raises
+    UserError where the checkpoint or the configuration cannot be used.
     """
-    family = importlib.import_module(f"finetune.models.{config.family}")
-    recogniser: Recogniser = family.build(config, labels, seed)
+    recogniser: Recogniser = _module(config.family).build(config, labels, seed)
     return recogniser
+
+
+def publication(family: str) -> Publication:
+    """What the Hub and the model card say of a family's models. Raises InputError where there is no such family."""
+    if family not in FAMILIES:
+        raise InputError(
+            f"model family {family!r} is unknown; expected one of {', '.join(FAMILIES)}: train with one of them"
+        )
+    found: Publication = _module(family).PUBLICATION
+    return found
+
+
+def _module(family: str) -> Any:
+    return importlib.import_module(f"finetune.models.{family}")

@@ -51,6 +51,7 @@ PUBLICATION = Publication(
         "dropout",
         "attention_dropout",
         "lora_rank",
+        "lora_alpha",
         "adapters_only",
     ),
     usage="""\

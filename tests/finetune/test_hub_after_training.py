@@ -11,7 +11,7 @@ import whisper
 from huggingface_hub import HfApi, hf_hub_download
 from transformers import AutoModelForCTC
 
-from finetune.config import DataConfig, HubConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.hub import push
 from finetune.hub.card import CardOptions
 from finetune.hub.push import publish
@@ -48,12 +48,12 @@ def test_a_token_that_expires_while_training_costs_only_the_push(hub: Hub, manif
         "OMP_NUM_THREADS": "1",
     }
     result = run(
-        *("finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output", output),
-        *("--data.train", f"[{manifest}]", "--optimisation.updates", "2", "--tracker", "none"),
-        *("--hub.push", "true", "--hub.repo_id", "you/tuned", "--hub.private", "true"),
+        *("finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output_dir", output),
+        *("--data.train", f"[{manifest}]", "--max_steps", "2", "--report_to", "none"),
+        *("--push_to_hub", "true", "--hub_model_id", "you/tuned", "--hub_private_repo", "true"),
         **online,
     )
-    assert_one_sentence(result, 1, "you/tuned", "refuses the token (401)", f"The run in {output} is whole")
+    assert_one_sentence(result, 1, "you/tuned", "refuses the token (401)", f"The run in {output} is complete")
     assert TOKEN not in result.stdout + result.stderr
     assert "done: the best model" in result.stdout
     AutoModelForCTC.from_pretrained(output)
@@ -78,12 +78,13 @@ def test_a_hub_that_is_gone_costs_only_the_push(
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     output = tmp_path / "run"
     config = TrainConfig(
-        output=output,
+        output_dir=output,
         model=ModelConfig(base=str(DEMO / "wav2vec2")),
         data=DataConfig(train=[str(manifest)], validation_share=0.2),
-        optimisation=OptimisationConfig(updates=1),
-        hub=HubConfig(push=True, repo_id="you/tuned"),
-        tracker="none",
+        max_steps=1,
+        push_to_hub=True,
+        hub_model_id="you/tuned",
+        report_to="none",
     )
     with pytest.raises(InputError, match=rf"cannot be reached.*`.* push {output} you/tuned`") as told:
         train(config)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from benchmark import results
 from finetune.hub.card import CardOptions, model_card, plain_text
 from finetune.hub.folder import open_run
-from finetune.hub.results import on_validation, read_benchmark
+from finetune.hub.results import SUMMARY_SCHEMA, read_benchmark, validation_row
 from finetune.metrics import Rate
 from finetune.training.about import without_folders
 from preprocessing.cli.errors import InputError
@@ -61,6 +61,10 @@ def summary(folder: Path, *checkpoints: str, corpus: str = f"{PRIVATE}/test.json
     return folder
 
 
+def test_the_summary_read_is_the_one_that_the_benchmark_writes() -> None:
+    assert SUMMARY_SCHEMA == results.SCHEMA
+
+
 def test_the_metadata_say_what_it_is(run: Path) -> None:
     data = ModelCard(model_card(open_run(run), CardOptions("you/my_model", "cc-by-4.0"))).data
     assert (data.language, data.license, data.library_name) == ("en", "cc-by-4.0", "transformers")
@@ -80,7 +84,7 @@ def test_the_metadata_say_what_it_is(run: Path) -> None:
 
 def test_intervals_are_drawn_over_speakers(run: Path) -> None:
     """Against a studentised bootstrap of plain loops: six people, two utterances each."""
-    scored = on_validation(open_run(run))
+    scored = validation_row(open_run(run))
     assert scored is not None and scored.unit == "speaker"
     counted = [jiwer.process_words(*pair) for pair in PAIRS]
     errors = [one.substitutions + one.deletions + one.insertions for one in counted]
@@ -107,13 +111,15 @@ def test_the_page_tells_recipe_data_and_limits(run: Path) -> None:
     for part in (
         'pipeline("automatic-speech-recognition", model="you/my_model")',
         "| training | train.jsonl | 120 | 0.10 | 6 |",
-        "| optimisation.learning\\_rate | 0.0003 |",
+        "| learning\\_rate | 0.0003 |",
         "trained from random weights; 0.0 M parameters",
-        "at update 10 of 20",
+        "at step 10 of 20",
         "profile librispeech, version 2",
-        "on no separate test set",
+        "studentised bootstrap over speakers",
+        "counted by rapidfuzz",
+        "not measured on a separate test set",
         "held out of the training corpora",
-        "![Loss and error rates over updates](curve.png)",
+        "![Loss and error rates over steps](curve.png)",
         "torch 2.11",
     ):
         assert part in page
@@ -132,7 +138,7 @@ def test_a_benchmark_adds_test_figures_and_speed(run: Path, tmp_path: Path) -> N
     assert "55.5 seconds of audio in a second, median latency 32 ms" in text
     assert "peak memory 826 MB (A Processor, 2 cores)" in text
     assert "0.25 hours by 15 speakers" in text
-    assert "no separate test set" not in text
+    assert "separate test set" not in text
     assert [row.metric_value for row in ModelCard(text).data.eval_results][2:] == [12.35, 5.0]
 
 
@@ -159,7 +165,14 @@ def test_results_of_other_models_are_refused(run: Path, tmp_path: Path, checkpoi
         read_benchmark(folder, run, "you/m")
 
 
-@pytest.mark.parametrize("content", [None, "no JSON", "[]", "{}", '{"schema": 99}', '{"schema": 1}'])
+@pytest.mark.parametrize("schema", [99, 1])
+def test_a_summary_of_another_schema_is_refused(run: Path, tmp_path: Path, schema: int) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"schema": schema}))
+    with pytest.raises(InputError, match=rf"--results .*summary.json: schema {schema}; expected {SUMMARY_SCHEMA}"):
+        read_benchmark(tmp_path, run, "you/m")
+
+
+@pytest.mark.parametrize("content", [None, "no JSON", "[]", "{}"])
 def test_what_is_no_summary_is_named(run: Path, tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "summary.json").write_text(content)
@@ -208,7 +221,7 @@ def test_an_older_run_has_a_card_too(run: Path, tmp_path: Path) -> None:
     for name in ("config.yaml", "model.safetensors"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
     text = model_card(open_run(tmp_path), CardOptions("you/m", language="de"))
-    assert "Nothing was measured" in text and "did not record it" in text
+    assert "No results were recorded" in text and "did not record its data" in text
     assert ModelCard(text).data.language == "de"
 
 
@@ -217,7 +230,7 @@ def test_an_older_run_has_a_card_too(run: Path, tmp_path: Path) -> None:
     [
         ({"config.yaml": None}, "no config.yaml there"),
         ({"config.yaml": b"a: [b"}, "cannot be read as a run"),
-        ({"config.yaml": b"model: {family: hmm}"}, "'hmm' has no entry"),
+        ({"config.yaml": b"model: {family: hmm}"}, "'hmm' is unknown"),
         ({"model.safetensors": None}, "finish the training first"),
         ({"about.json": b"{}"}, "cannot be read as a run"),
         ({"log.jsonl": b"x\n"}, "cannot be read as a run"),

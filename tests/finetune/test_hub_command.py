@@ -1,4 +1,4 @@
-"""`python -m finetune.hub push` and `--hub.push true` as a user runs them, against a loopback Hub."""
+"""`python -m finetune.hub push` and `--push_to_hub true` as a user runs them, against a loopback Hub."""
 
 import subprocess
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.config import DataConfig, HubConfig, ModelConfig, TrainConfig
+from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.run import train
 from preprocessing.cli.errors import InputError
 from tests.commands import assert_one_sentence, run
@@ -99,15 +99,17 @@ def test_wrong_usage_is_one_sentence(tiny: Path, arguments: list[str], exit_code
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--hub.push", "true"], ["--hub.push", "--hub.repo_id"]),
-        (["--hub.repo_id", "a/b/c"], ["--hub.repo_id is 'a/b/c'"]),
-        (["--hub.repo_id", "you/two--dashes"], ["--hub.repo_id"]),
-        (["--hub.license", "GPL 3"], ["--hub.license"]),
-        (["--hub.language", "german"], ["--hub.language"]),
+        (["--push_to_hub", "true"], ["--push_to_hub", "--hub_model_id"]),
+        (["--hub_model_id", "a/b/c"], ["--hub_model_id is 'a/b/c'"]),
+        (["--hub_model_id", "you/two--dashes"], ["--hub_model_id"]),
+        (["--hub_license", "GPL 3"], ["--hub_license"]),
+        (["--hub_language", "german"], ["--hub_language"]),
     ],
 )
 def test_contradictions_are_refused_before_training(tmp_path: Path, options: list[str], expected: list[str]) -> None:
-    result = run("finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output", tmp_path / "x", *options)
+    result = run(
+        "finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output_dir", tmp_path / "x", *options
+    )
     assert_one_sentence(result, 2, *expected)
     assert not (tmp_path / "x").exists()
 
@@ -122,10 +124,10 @@ def test_training_begins_with_a_base_of_the_hub_and_ends_with_a_push(hub: Hub, t
     manifest = write_manifest(tmp_path / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 12))
     output = tmp_path / "run"
     result = online(
-        hub, tmp_path / "home", "finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output", output,
+        hub, tmp_path / "home", "finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output_dir", output,
         "--model.base", "somebody/base", "--data.train", f"[{manifest}]",
-        "--optimisation.updates", "2", "--hub.push", "true", "--hub.repo_id", "you/tuned",
-        "--hub.private", "true", "--hub.language", "en",
+        "--max_steps", "2", "--push_to_hub", "true", "--hub_model_id", "you/tuned",
+        "--hub_private_repo", "true", "--hub_language", "en",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert f"pushed: {hub.endpoint}/you/tuned" in result.stdout
@@ -149,13 +151,14 @@ def test_training_does_not_begin_where_its_push_would_be_refused(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     config = TrainConfig(
-        output=tmp_path / "run",
+        output_dir=tmp_path / "run",
         model=ModelConfig(base=str(DEMO / "wav2vec2")),
         data=DataConfig(train=["nowhere.jsonl"], validation_share=0.1),
-        hub=HubConfig(push=True, repo_id="others/model"),
+        push_to_hub=True,
+        hub_model_id="others/model",
     )
     with pytest.raises(InputError, match="others/model: the token may not write there"):
         train(config)
     with pytest.raises(InputError, match=r"nowhere\.jsonl"):
-        train(replace(config, hub=HubConfig(push=True, repo_id="you/model")))
+        train(replace(config, hub_model_id="you/model"))
     assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ from transformers import AutoModelForCTC
 
 from finetune.config import HubConfig
 from finetune.hub.card import CardOptions
-from finetune.hub.push import Pushed, Repository, Target, UnreachableError, publish, refusal
+from finetune.hub.push import Pushed, Repository, Target, UnreachableError, check_access, publish
 from preprocessing.cli.errors import InputError
 from tests.finetune.runs import PRIVATE, content, tiny_run
 from tests.loopback_hub import Fault, Hub, serve
@@ -153,16 +153,19 @@ def test_a_token_without_the_right_is_refused_before_anything_is_sent(
     assert token not in str(caught.value)
     assert not isinstance(caught.value, UnreachableError)
     assert asked(hub, "preupload") == asked(hub, "/commit/") == 0
-    refused, note = refusal(HubConfig(push=True, repo_id=repo_id), HfApi(hub.endpoint, token=token))
+    refused, note = check_access(HubConfig(push_to_hub=True, hub_model_id=repo_id), HfApi(hub.endpoint, token=token))
     assert refused is not None and expected in refused and note is None
 
 
 def test_training_goes_on_where_the_hub_cannot_be_asked(hub: Hub) -> None:
     hub.faults.append(Fault("POST", "/api/repos/create", "error"))
-    refused, note = refusal(HubConfig(push=True, repo_id=NAME), HfApi(hub.endpoint, token=TOKEN))
+    refused, note = check_access(HubConfig(push_to_hub=True, hub_model_id=NAME), HfApi(hub.endpoint, token=TOKEN))
     assert refused is None
     assert note is not None and "training goes on" in note
-    assert refusal(HubConfig(push=True, repo_id=NAME), HfApi(hub.endpoint, token=TOKEN)) == (None, None)
+    assert check_access(HubConfig(push_to_hub=True, hub_model_id=NAME), HfApi(hub.endpoint, token=TOKEN)) == (
+        None,
+        None,
+    )
 
 
 def test_offline_is_said_at_once(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +209,7 @@ def test_a_connection_that_breaks_loses_nothing(hub: Hub, run: Path, method: str
     with pytest.raises(UnreachableError, match="cannot be reached") as caught:
         push(hub, run)
     said = str(caught.value)
-    assert f"The run in {run} is whole: `python -m finetune.hub push {run} {NAME}` repeats the push" in said
+    assert f"The run in {run} is complete: `python -m finetune.hub push {run} {NAME}` repeats the push" in said
     assert "\n" not in said and TOKEN not in said
     assert content(run) == before
     assert len(hub.repositories[NAME].branches["main"]) == 1
