@@ -2,7 +2,6 @@
 
 import resource
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,10 @@ class EnergyCounter:
         if not device.startswith("cuda"):
             return
         try:
+            import pynvml
             import torch
 
-            self._nvml: Any = import_module("pynvml")
+            self._nvml: Any = pynvml
             self._nvml.nvmlInit()
             self._handle = self._nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties().uuid}")
         except Exception:  # no package, no driver or no such GPU: in each case no energy is reported

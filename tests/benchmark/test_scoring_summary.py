@@ -1,12 +1,14 @@
 """A whole summary from records made by hand: conditions, failures, systems that did not end; and the command."""
 
 import dataclasses
+import tomllib
 from pathlib import Path
 
 import jiwer
 import numpy as np
 import pytest
 
+from benchmark import __version__
 from benchmark.results import (
     ConditionUsed,
     Run,
@@ -22,6 +24,8 @@ from benchmark.results import (
 from benchmark.scoring import summarise
 from benchmark.scoring.__main__ import main as command
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.text import profile
+from tests.conftest import ROOT
 
 SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)
 CONDITIONS = [
@@ -83,6 +87,19 @@ def test_every_condition_is_scored_and_compared() -> None:
     assert 0 < (summary.minimum_detectable_difference or 0) < 0.1
     assert a.speed is None and a.confusions and not a.loops and a.segments is None
     assert summary.notices == ["a notice"]
+
+
+def test_a_signature_names_every_choice() -> None:
+    """That of each profile, with the unit that the bootstrap drew, and the version that the package has."""
+    summary = summarise(run_of("a"), heard("a", 0.1), [], [])
+    assert [used.signature for used in summary.profiles] == [
+        f"wer|profile:{name}.v{profile(name).version}|level:word|ci:speaker-bootstrap-2000|seed:3|version:{__version__}"
+        for name in ("verbatim", "basic")
+    ]
+    no_speakers = [dataclasses.replace(one, speaker=None) for one in heard("a", 0.1)]
+    assert "|ci:utterance-bootstrap-2000|" in summarise(run_of("a"), no_speakers, [], []).profiles[0].signature
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert __version__ == project["version"]
 
 
 def test_what_is_missing_is_said() -> None:
