@@ -59,7 +59,7 @@ def time_whole_chain(samples: SpeechSamples) -> Comparison:
         ]
     )
     ours, real = [], []
-    with progress("whole chain", WARM_UP_CALLS + EPOCHS * len(samples.waveforms)) as advance:
+    with progress("whole chain", WARM_UP_CALLS + EPOCHS * len(samples.waveforms), "calls") as advance:
         for call in range(WARM_UP_CALLS):
             chain(samples.waveforms[0], generator_for(0, 0, str(call)))
             advance(1)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from experiments.harness.command import ExperimentOptions, run_experiment
-from experiments.harness.figures import Comparison, Findings, speed_up
-from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, take_turns
+from experiments.harness.figures import Comparison, Findings, counted, speed_up
+from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, hide_loading_bars, take_turns
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import run_command
 
@@ -78,7 +78,7 @@ class SearchJob:
 def run(config: Config) -> Findings:
     """Search in turns and compare. Raises UserError where model, language model or corpus cannot be used."""
     from benchmark.offline import DEMO
-    from finetune.language_model.build import LanguageModelConfig, make
+    from finetune.language_model.build import LanguageModelConfig, build_language_model
 
     config.check()
     rounds = 1 if config.quick else config.rounds
@@ -86,7 +86,9 @@ def run(config: Config) -> Findings:
     with tempfile.TemporaryDirectory() as folder:
         arpa = config.lm or Path(folder) / "trigrams.arpa"
         if config.lm is None:
-            make(LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), arpa, order=3, profile=PROFILE))
+            build_language_model(
+                LanguageModelConfig(str(DEMO / "corpus" / "train.jsonl"), arpa, order=3, profile=PROFILE)
+            )
         job, references, seconds = _prepare(config, model, arpa)
         implementations: dict[str, Implementation] = {OURS: ours, PEER: pyctcdecode}
         turns = take_turns("beam search", implementations, job, WARM_UP_ROUNDS + rounds, keep_results=True)
@@ -97,7 +99,7 @@ def run(config: Config) -> Findings:
     our_seconds, our_texts = [turn.seconds for turn in mine], mine[-1].result
     settings = (
         f"{len(references)} utterances, {seconds:.0f} s of audio, {model}; beam of {config.beam}; "
-        f"{rounds} rounds after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, wall-clock"
+        f"{counted(rounds, 'round')} after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, wall-clock"
     )
     if isinstance(theirs, Unavailable):
         settings += f"\nours: {1000 * min(our_seconds):.0f} ms at best, {_wer(our_texts, references):.1f} % word errors"
@@ -176,22 +178,23 @@ def _wer(texts: Sequence[str], references: Sequence[str]) -> float:
 def _prepare(config: Config, model: str, arpa: Path) -> tuple[SearchJob, list[str], float]:
     """What is searched, the normalised references, and the audio's seconds."""
     import torch
-    from benchmark.batch_plan import evenly_spaced
 
+    from benchmark.batch_plan import evenly_spaced
     from benchmark.offline import DEMO_CORPUS
     from benchmark.systems import FAMILIES, load_system, parse_models
-    from benchmark.systems.base import WITH_LM, LanguageModelOptions, LoadOptions
+    from benchmark.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions
     from finetune.decoding.beam import BeamSettings
     from preprocessing.audio import SAMPLE_RATE
     from preprocessing.corpus import load_waveform, open_corpus
     from preprocessing.text import profile
 
+    hide_loading_bars()
     spec = parse_models(model)[0]
-    if spec.family + WITH_LM not in FAMILIES:
+    if spec.family + LM_SUFFIX not in FAMILIES:
         raise UsageError(f"--model is {model!r}; expected wav2vec2=REF or lstm=FOLDER: name a CTC model")
     settings = BeamSettings(beam_width=config.beam, beta=WORD_BONUS)
     options = LoadOptions("cpu", None, language_model=LanguageModelOptions(arpa, settings))
-    system = load_system(replace(spec, family=spec.family + WITH_LM), options)
+    system = load_system(replace(spec, family=spec.family + LM_SUFFIX), options)
     count = min(config.utterances, QUICK_UTTERANCES) if config.quick else config.utterances
     utterances = evenly_spaced(open_corpus(config.data or str(DEMO_CORPUS)).utterances, count)
     waveforms = [load_waveform(utterance) for utterance in utterances]

@@ -72,7 +72,7 @@ def compare(samples: SpeechSamples, peers: dict[str, Method]) -> list[Comparison
     methods: dict[str, Method] = {OURS: SpectralGate(), NO_REMOVAL: torch.clone, **peers}
     improved: dict[tuple[str, float], list[float]] = {(name, snr): [] for name in methods for snr in SNRS_DB}
     seconds: dict[str, list[float]] = {name: [] for name in methods}
-    with one_thread(), progress("mixtures", len(SNRS_DB) * len(samples.waveforms)) as advance:
+    with one_thread(), progress("noise removal", len(SNRS_DB) * len(samples.waveforms), "mixtures") as advance:
         for method in methods.values():  # the first call warms up
             method(mix(samples, 0, 0.0))
         for snr_db in SNRS_DB:

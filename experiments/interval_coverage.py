@@ -121,7 +121,7 @@ def simulate(voices: Voices, trials: int, draws: int = 1000) -> Coverage:
     from finetune.metrics import difference, matched_pairs, rate, resample
 
     studentised = percentile = alarms = excluded = 0
-    with progress(f"{voices.n_speakers} speakers", trials) as advance:
+    with progress(f"{voices.n_speakers} speakers", trials, "test sets") as advance:
         for trial in range(trials):
             words, rates = voices.words(), voices.speaker_rates()
             errors = voices.errors(words, rates)

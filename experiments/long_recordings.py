@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
-from experiments.harness.rounds import call_apart
+from experiments.harness.rounds import call_apart, hide_loading_bars
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
 
@@ -156,6 +156,7 @@ def transcribe_file(model: str, path: Path) -> Transcribed:
     specs = parse_models(model)
     if len(specs) != 1:
         raise UsageError(f"--model is {model!r}; expected one recogniser: name one")
+    hide_loading_bars()
     system = load_system(specs[0], LoadOptions("cpu", None))
     loaded = peak_memory_bytes()
     began = time.perf_counter()

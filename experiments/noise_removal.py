@@ -69,6 +69,7 @@ def run(config: Config) -> Findings:
     from benchmark.offline import DEMO, DEMO_CORPUS
     from benchmark.systems import load_system, parse_models
     from benchmark.systems.base import LoadOptions
+    from experiments.harness.rounds import hide_loading_bars
     from experiments.harness.speech import data_folder
     from preprocessing.corpus import open_corpus
 
@@ -81,6 +82,7 @@ def run(config: Config) -> Findings:
         raise UsageError(f"--noise {noise}: not there; expected a recording of noise, or a folder of them: name one")
     limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES) if config.quick else config.limit
     corpus = open_corpus(config.data or str(DEMO_CORPUS), limit=limit).require_complete()
+    hide_loading_bars()
     system = load_system(specs[0], LoadOptions("cpu", None))
     levels = measure_levels(config, system, corpus.utterances, noise)
 
@@ -112,7 +114,10 @@ def measure_levels(config: Config, system: "System", utterances: "Sequence[Utter
     gate = SpectralGate()
     resampling = resample([utterance.speaker for utterance in utterances], seed=config.seed)
     levels = []
-    with progress("utterances at all levels", (1 + len(snrs_db)) * len(utterances)) as advance, torch.inference_mode():
+    with (
+        progress("transcribing", (1 + len(snrs_db)) * len(utterances), "utterances") as advance,
+        torch.inference_mode(),
+    ):
         for snr_db in (None, *snrs_db):
             plain_errors: list[int] = []
             denoised_errors: list[int] = []

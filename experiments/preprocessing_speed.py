@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from experiments.harness.command import run_experiment
-from experiments.harness.figures import Comparison, Findings, cost_ratio, speed_up
+from experiments.harness.figures import Comparison, Findings, cost_ratio, counted, speed_up
 from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, call_apart, seconds_of
 from experiments.harness.speech import SpeechOptions, utterance_paths
 from preprocessing.cli.errors import InputError
@@ -66,8 +66,8 @@ def run(config: Config) -> Findings:
                 comparisons.append(speed_up(question.what, name, mine, theirs, minimum))
     comparisons.append(compare_memory(paths, QUICK_LONG_MINUTES if config.quick else LONG_MINUTES))
     settings = (
-        f"{len(paths)} utterances, {rounds} rounds after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, "
-        "wall-clock; milliseconds are of a round over all utterances"
+        f"{len(paths)} utterances, {counted(rounds, 'round')} after {WARM_UP_ROUNDS} of warm-up, a process each, one "
+        "thread, wall-clock; milliseconds are of a round over all utterances"
     )
     return Findings("Files to features", settings, comparisons, missing)
 

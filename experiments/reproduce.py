@@ -159,7 +159,7 @@ def _summary(config: Config, subset: str, data: str) -> "Summary":
         models=",".join(one.model for one in config.published if subset in one.wer_percent),
         data=data,
         limit=config.limit,
-        output=config.output / subset,
+        output_dir=config.output / subset,
         conditions="clean",
         profiles=list(dict.fromkeys(one.profile for one in config.published)),
         rounds=1,

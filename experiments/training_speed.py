@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from experiments.harness.command import ExperimentOptions, run_experiment
-from experiments.harness.figures import Comparison, Findings, rate_ratio
+from experiments.harness.figures import Comparison, Findings, counted, rate_ratio
 from experiments.harness.rounds import Implementation, Unavailable, choose_device, peak_gflops, take_turns
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import run_command
@@ -127,7 +127,14 @@ def train_in_turns(job: "TrainingJob", rounds: int, threads: int) -> "dict[str, 
         EQUAL_PRECISION: partial(ours, mixed_precision=_peer_precision(job.device), dropout=0.0),
     }
     found = take_turns(
-        "training", implementations, job, rounds, threads=threads, keep_results=True, steps_per_round=job.all_updates
+        "training",
+        implementations,
+        job,
+        rounds,
+        threads=threads,
+        keep_results=True,
+        steps_per_round=job.all_updates,
+        unit="updates",
     )
     return {
         name: turns if isinstance(turns, Unavailable) else [turn.result for turn in turns]
@@ -197,8 +204,8 @@ def _settings(trained: "Mapping[str, Sequence[Trained]]", job: "TrainingJob", ro
     from experiments.harness.fine_tuning import WARM_UP_UPDATES
 
     lines = [
-        f"{rounds} {'round' if rounds == 1 else 'rounds'} of {job.updates} updates after {WARM_UP_UPDATES} of warm-up, "
-        f"a process each, {threads} threads, {job.device}, wall-clock"
+        f"{counted(rounds, 'round')} of {counted(job.updates, 'update')} after {WARM_UP_UPDATES} of warm-up, "
+        f"a process each, {counted(threads, 'thread')}, {job.device}, wall-clock"
     ]
     for name, runs in trained.items():
         seconds = [update.audio_seconds for one in runs for update in one.updates]

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from experiments.harness.command import run_experiment
-from experiments.harness.figures import Comparison, Findings, speed_up
+from experiments.harness.figures import Comparison, Findings, counted, speed_up
 from experiments.harness.rounds import (
     WARM_UP_ROUNDS,
     Implementation,
     Turn,
     Unavailable,
     choose_device,
+    hide_loading_bars,
     peak_gflops,
     take_turns,
 )
@@ -119,8 +120,9 @@ def run(config: Config) -> Findings:
     mine, theirs = (_hypotheses(words[name]) for name in (OURS, peer))
     comparisons.append(words_apart(mine, theirs, peer))
     settings = [
-        f"{len(paths)} utterances, {audio_seconds:.0f} s of audio; {rounds} rounds after {WARM_UP_ROUNDS} of "
-        f"warm-up, a process each, {config.threads} threads, {device}, wall-clock; waveforms are given, not files",
+        f"{len(paths)} utterances, {audio_seconds:.0f} s of audio; {counted(rounds, 'round')} after {WARM_UP_ROUNDS} "
+        f"of warm-up, a process each, {counted(config.threads, 'thread')}, {device}, wall-clock; waveforms are given, "
+        "not files",
         f"words: {_description(compared)}; the same in {sum(map(str.__eq__, mine, theirs))} of {len(mine)} utterances",
     ]
     if not config.whisper and not config.quick:
@@ -143,6 +145,7 @@ def _system(job: TranscribingJob, family: str) -> Round:
     from benchmark.systems import load_system
     from benchmark.systems.base import LoadOptions, SystemSpec
 
+    hide_loading_bars()
     system = load_system(SystemSpec(family, family, job.checkpoint), LoadOptions(job.device, "en"))
     waveforms = load_waveforms(job)
 
@@ -182,6 +185,7 @@ def pipeline_batch_of_16(job: TranscribingJob) -> Round:
 def _pipeline(job: TranscribingJob, **options: Any) -> Round:
     from transformers import pipeline
 
+    hide_loading_bars()
     recognise: Any = pipeline("automatic-speech-recognition", model=job.checkpoint, device=job.device, **options)
     arrays = [waveform.numpy() for waveform in load_waveforms(job)]
     return lambda: [found["text"] for found in recognise([array.copy() for array in arrays])]
@@ -194,6 +198,7 @@ def plain_call(job: TranscribingJob) -> Round:
 
     from preprocessing.audio import SAMPLE_RATE
 
+    hide_loading_bars()
     processor = AutoProcessor.from_pretrained(job.checkpoint)
     model = AutoModelForCTC.from_pretrained(job.checkpoint).eval().to(job.device)
     arrays = [waveform.numpy() for waveform in load_waveforms(job)]
@@ -250,6 +255,7 @@ def save_random(folder: Path, *, tiny: bool) -> None:
     from experiments.harness.fine_tuning import TINY
     from preprocessing.units import Vocabulary
 
+    hide_loading_bars()
     vocabulary = Vocabulary.load(str(DEMO / "wav2vec2"))
     sizes = {"vocab_size": len(vocabulary.units), "pad_token_id": vocabulary.blank}
     with torch.random.fork_rng(devices=[]):

@@ -64,14 +64,15 @@ def run_experiment(
 
 
 @contextmanager
-def progress(what: str, count: int) -> Iterator[Callable[[int], None]]:
-    """Show how far `what` is on stderr, of `count` items: a bar on a terminal, lines elsewhere.
+def progress(what: str, count: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show on stderr how far `what` is: a bar on a terminal, elsewhere a line every 10 seconds.
 
-    Yields a function to call with the number of items that are newly done; 0 only keeps the display going.
+    count: items of it, 0 where they are not counted. unit: what the items are, such as "utterances". Yields a function
+    to call with the number of items that are newly done.
     """
     from rich.console import Console
 
     from preprocessing.cli.progress import Steps
 
-    with Steps(Console(stderr=True), 1).step(what, count) as advance:
+    with Steps(Console(stderr=True), 1, unit).step(what, count) as advance:
         yield advance

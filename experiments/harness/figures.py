@@ -130,6 +130,15 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values))
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, in the plural where it is not 1.
+
+    >>> counted(1, "round"), counted(2, "round")
+    ('1 round', '2 rounds')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def print_findings(findings: Findings) -> None:
     """Print tables, settings and missing peers on stdout."""
     from rich.console import Console
@@ -207,7 +216,7 @@ def save_plot(findings: Findings, path: Path) -> None:
         style_axes(axes, grid=True)
     else:
         counts = [sum(one.advantage_unit == unit for one in findings.comparisons) for unit in units]
-        height = 1.4 + sum(0.34 * count + 0.75 for count in counts)
+        height = 1.0 + sum(0.34 * count + 0.75 for count in counts)
         figure = new_figure(9.0, height)
         top = height - 0.95
         for unit, count in zip(units, counts, strict=True):
@@ -221,16 +230,25 @@ def save_plot(findings: Findings, path: Path) -> None:
 
 
 def _draw_advantages(axes: "Axes", comparisons: Sequence[Comparison]) -> None:
-    """A bar with its quartiles for each comparison of one unit, and a mark at what is required."""
+    """A bar with its quartiles for each comparison of one unit, and a mark at what is required; ratios from 1 on."""
     from preprocessing.plot_style import PALETTE
 
+    ratios = comparisons[0].advantage_unit == "x"
     for row, one in enumerate(comparisons):
-        axes.barh(row, one.advantage, height=0.55, color=PALETTE.main)
+        begin = 1.0 if ratios else 0.0
+        axes.barh(row, one.advantage - begin, left=begin, height=0.55, color=PALETTE.main)
         axes.plot([one.low, one.high], [row, row], color=PALETTE.ink, linewidth=1.2)
         for bound in (one.minimum, one.maximum):
             if bound is not None:
                 axes.plot([bound, bound], [row - 0.4, row + 0.4], color=PALETTE.accent, linewidth=2)
     axes.set_yticks(range(len(comparisons)), [f"{one.quantity}, beside {one.peer}" for one in comparisons])
     axes.invert_yaxis()
-    ratios = comparisons[0].advantage_unit == "x"
-    axes.set_xlabel("times" if ratios else comparisons[0].advantage_unit)
+    axes.set_xlabel("ratio, on a logarithmic axis" if ratios else comparisons[0].advantage_unit)
+    if ratios:
+        ends = [
+            bound for one in comparisons for bound in (one.low, one.high, one.advantage, one.minimum, one.maximum, 1)
+        ]
+        positive = [end for end in ends if end is not None and end > 0]
+        axes.set(xscale="log", xlim=(min(positive) / 1.2, max(positive) * 1.2))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.batch_plan import evenly_spaced
-
 from experiments.harness.rounds import report_step
 from experiments.harness.speech import TRAIN_MANIFEST, data_folder, read_utterances
 from preprocessing import audio
@@ -184,7 +183,7 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
     import yaml
 
     from finetune.config import DataConfig, ModelConfig, TrainConfig
-    from finetune.training.run_folder import Record, plain
+    from finetune.training.run_folder import RunWriter, plain
 
     output = job.folder / f"ours {mixed_precision} {dropout}"
     regularisation = {} if job.regularised else {"mask_time_prob": 0.0, "dropout": 0.0}
@@ -221,7 +220,7 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
         _run_command([sys.executable, str(COMMAND), "--config", str(settings)], lambda: _trained_updates(output))
         updates = []
         heard, held_out_loss = 0.0, float("nan")
-        for line in Record(output).read_log():
+        for line in RunWriter(output).read_log():
             if line["kind"] == "train":
                 audio_seconds, heard = line["audio_seconds"] - heard, line["audio_seconds"]
                 seconds = audio_seconds / line["audio_seconds_per_second"]
@@ -260,11 +259,11 @@ def _run_command(command: Sequence[str], count_updates: Callable[[], int]) -> No
 
 def _trained_updates(output: Path) -> int:
     """How many updates the run in a folder has logged so far."""
-    from finetune.training.run_folder import Record
+    from finetune.training.run_folder import RunWriter
 
     if not output.is_dir():
         return 0
-    return sum(line["kind"] == "train" for line in Record(output).read_log())
+    return sum(line["kind"] == "train" for line in RunWriter(output).read_log())
 
 
 @dataclass

@@ -28,7 +28,6 @@ Implementation: TypeAlias = Callable[[Any], Callable[[], object]]  # job -> a fu
 
 WARM_UP_ROUNDS = 1
 EXPECTED_ERRORS = (ImportError, RuntimeError, OSError, UserError)  # a library or program that is not there, bad input
-TICK_SECONDS = 0.5  # between looks at a process that works
 PATIENCE_SECONDS = 10.0  # for a process to end when asked to
 
 
@@ -76,16 +75,17 @@ def take_turns(
     keep_results: bool = False,
     environments: Mapping[str, Mapping[str, str]] | None = None,
     steps_per_round: int = 1,
+    unit: str = "rounds",
 ) -> dict[str, list[Turn] | Unavailable]:
     """Each implementation's rounds in order, warm-up included; the job and what is returned must pickle.
 
     what: names the work in the progress display. threads: of torch in each process; None leaves torch unimported.
     environments: variables that the process of an implementation starts with. steps_per_round: how often a round calls
-    `report_step`; 1 where it does not.
+    `report_step`; 1 where it does not. unit: what these steps are.
     """
     found: dict[str, list[Turn] | Unavailable] = {}
     workers: dict[str, _Worker] = {}
-    with progress(what, rounds * len(implementations) * steps_per_round) as advance:
+    with progress(what, rounds * len(implementations) * steps_per_round, unit) as advance:
         try:
             for name, implementation in implementations.items():
                 environment = (environments or {}).get(name, {})
@@ -126,7 +126,8 @@ def call_apart(what: str, function: Callable[..., Result], *arguments: Any) -> R
 
     Raises UserError as the function does, and InputError with the reason for any other failure.
     """
-    found = take_turns(what, {"call": partial(_once, function)}, arguments, 1, threads=None, keep_results=True)["call"]
+    call = {"call": partial(_once, function)}
+    found = take_turns(what, call, arguments, 1, threads=None, keep_results=True, steps_per_round=0)["call"]
     if isinstance(found, Unavailable):
         raise found.error if isinstance(found.error, UserError) else InputError(f"{what}: {found.reason}")
     result: Result = found[0].result
@@ -172,8 +173,6 @@ class _Worker:
     def answer(self, advance: Callable[[int], None]) -> Turn | Unavailable | None:
         """What the process says next: None when it is ready, then a Turn a round, or why there is none."""
         while True:
-            while not self._pipe.poll(TICK_SECONDS):
-                advance(0)
             try:
                 message: Turn | Unavailable | _Done | None = self._pipe.recv()
             except EOFError:
@@ -307,3 +306,12 @@ def choose_device(requested: str) -> str:
     if requested == "cuda" and not available:
         raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
     return "cuda" if available and requested != "cpu" else "cpu"
+
+
+def hide_loading_bars() -> None:
+    """Hide the bars that transformers shows for every checkpoint; those of downloads from the Hub stay."""
+    from huggingface_hub.utils import enable_progress_bars
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    enable_progress_bars()

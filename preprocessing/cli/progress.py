@@ -16,7 +16,7 @@ LINE_SECONDS = 10.0
 
 
 class Steps:
-    """The steps of a command, numbered in the order in which they begin.
+    """The steps of a command, numbered in the order in which they begin; an only step has no number.
 
     console: where progress is shown. n_steps: how many steps there will be at most. unit: what `advance` counts.
     """
@@ -34,7 +34,8 @@ class Steps:
         count: items of the step; 0 where they are not counted. A last line says how many were done in how long.
         """
         self._begun += 1
-        title = f"[{self._begun}/{max(self._n_steps, self._begun)}] {title}"
+        n_steps = max(self._n_steps, self._begun)
+        title = f"[{self._begun}/{n_steps}] {title}" if n_steps > 1 else title
         began, done = time.monotonic(), 0
 
         def print_line(*, is_last: bool) -> None:
