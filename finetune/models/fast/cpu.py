@@ -64,7 +64,8 @@ class RowConvolution:
         norm = getattr(layer, "layer_norm", None)
         self.group_norm = norm if isinstance(norm, nn.GroupNorm) else None
         self.layer_norm = norm if isinstance(norm, nn.LayerNorm) else None
-        (self.kernel,), (self.stride,) = convolution.kernel_size, convolution.stride
+        self.kernel: int = convolution.kernel_size[0]
+        self.stride: int = convolution.stride[0]
         # one copy in memory: the original's weight becomes a view of this one
         rows = convolution.weight.detach().transpose(1, 2).contiguous()
         convolution.weight.data = rows.transpose(1, 2)
