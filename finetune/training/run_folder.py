@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PACKAGES = ("torch", "torchaudio", "transformers", "datasets", "evaluate", "accelerate", "openai-whisper", "jiwer", "rapidfuzz")
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "transformers",
+    "datasets",
+    "evaluate",
+    "accelerate",
+    "openai-whisper",
+    "jiwer",
+    "rapidfuzz",
+)
 TRACKER_PROJECT = "finetune"  # in trackio and wandb; the run has the name of its folder
 LogLine = Mapping[str, Any]
 
