@@ -109,18 +109,15 @@ def _inline(value: Any) -> str:
 def label_lines(recogniser: Recogniser, labels: Sequence[str]) -> list[str]:
     """The units, the number of labels and characters, and the characters that the units cannot write, with counts."""
     unknown = recogniser.out_of_vocabulary(labels)
-    most = ", ".join(
-        f"{character!r} {count:,} times" for character, count in unknown.most_common(MAX_OUT_OF_VOCABULARY_SHOWN)
-    )
-    more = (
-        f" and {len(unknown) - MAX_OUT_OF_VOCABULARY_SHOWN} more" if len(unknown) > MAX_OUT_OF_VOCABULARY_SHOWN else ""
-    )
+    shown = unknown.most_common(MAX_OUT_OF_VOCABULARY_SHOWN)
+    counts = ", ".join(f"{character!r} {count:,} times" for character, count in shown)
+    more = f" and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
     units = recogniser.describe_units(labels) or "the family's own units"
     characters = sum(len(label) for label in labels)
     return [
         units,
         f"{len(labels):,} labels, {characters:,} characters, {len(set(''.join(labels)))} of them different",
-        f"outside: {most}{more}" if unknown else "outside: nothing",
+        f"outside: {counts}{more}" if unknown else "outside: nothing",
     ]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-STEPS = "steps"  # a key of the state dict beside names of parameters, which have a dot in them
+STEPS = "steps"  # a key of the state dict; names of parameters have a dot in them
 
 Ranked: TypeAlias = tuple[float, float, int]
 
@@ -80,9 +80,9 @@ class BestWeights:
         kept = {ranked[2] for ranked in ranking}
         if step in kept:
             self._folder.mkdir(parents=True, exist_ok=True)
-            beside = self._folder / f".{step}.partial"
-            safetensors.torch.save_model(module, str(beside))
-            beside.replace(self._path(step))
+            partial = self._folder / f".{step}.partial"
+            safetensors.torch.save_model(module, str(partial))
+            partial.replace(self._path(step))
         for path in self._folder.glob("*.safetensors"):
             if int(path.stem) not in kept:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written as a whole or not at all, and resumed exactly.
+"""Checkpoints of a run: written completely or not at all, and resumed exactly.
 
 A checkpoint is a folder that is written under another name and renamed. It holds the weights (safetensors), optimiser,
 learning-rate schedule, random states of every process and position in the data; loading runs no code from the file.
@@ -44,7 +44,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class States:
-    """State dicts of a checkpoint beside the weights, of plain values and tensors. random: one for each process."""
+    """State dicts of a checkpoint partial the weights, of plain values and tensors. random: one for each process."""
 
     optimiser: Mapping[str, Any]
     schedule: Mapping[str, Any]
@@ -59,12 +59,12 @@ def save(
     Raises InputError if it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
     """
     target = folder / f"step-{progress.step:08d}"
-    beside = folder / f"{target.name}.partial"
-    shutil.rmtree(beside, ignore_errors=True)
+    partial = folder / f"{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write(beside, module, states, progress, average)
+        _write_files(partial, module, states, progress, average)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap what the disk says
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         last = latest(folder)
         kept = f"the checkpoint {last} is complete" if last is not None else "there is no earlier one"
         raise InputError(
@@ -73,20 +73,22 @@ def save(
         ) from error
     if target.exists():
         shutil.rmtree(target)
-    os.rename(beside, target)
+    os.rename(partial, target)
     for old in _all(folder)[:-KEPT]:
         shutil.rmtree(old)
     return target
 
 
-def _write(beside: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None) -> None:
-    beside.mkdir(parents=True)
-    safetensors.torch.save_model(module, str(beside / "weights.safetensors"))
+def _write_files(
+    partial: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None
+) -> None:
+    partial.mkdir(parents=True)
+    safetensors.torch.save_model(module, str(partial / "weights.safetensors"))
     if average is not None:
-        safetensors.torch.save_file(average.state_dict(), str(beside / AVERAGE))
-    torch.save({field.name: getattr(states, field.name) for field in fields(states)}, beside / "states.pt")
-    (beside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    for path in beside.iterdir():  # on the disk before the folder is renamed, in case of a power cut
+        safetensors.torch.save_file(average.state_dict(), str(partial / AVERAGE))
+    torch.save({field.name: getattr(states, field.name) for field in fields(states)}, partial / "states.pt")
+    (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    for path in partial.iterdir():  # on the disk before the folder is renamed, in case of a power cut
         with path.open("rb") as file:
             os.fsync(file.fileno())
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from finetune.config import RENAMED, TrainConfig, check_config_file
-from preprocessing.cli.errors import UsageError
+from finetune.config import RENAMED, DataConfig, ModelConfig, TrainConfig, check_config_file
+from preprocessing.cli.errors import UsageError, UserError
 from preprocessing.cli.options import option_names, parse_command
 
 OF_TRAINING_ARGUMENTS = {
@@ -62,8 +62,17 @@ def test_a_former_key_is_refused_with_its_new_name(old: str, new: str, tmp_path:
     assert str(caught.value).startswith(f"{file}: '{old}' is now {new}")
 
 
-def test_a_run_of_the_former_names_is_refused(tmp_path: Path) -> None:
+def test_a_run_of_the_former_names_is_neither_resumed_nor_published(tmp_path: Path) -> None:
+    from finetune.hub.folder import open_run
+    from finetune.training.run import train
+
     check_config_file(tmp_path / "config.yaml")  # a new run
     (tmp_path / "config.yaml").write_text("output: runs/x\noptimisation: {updates: 3}\nseed: 0\n")
-    with pytest.raises(UsageError, match=r"config\.yaml: 'output' is now output_dir.*earlier version"):
-        check_config_file(tmp_path / "config.yaml")
+    config = TrainConfig(
+        output_dir=tmp_path, model=ModelConfig(base="x"), data=DataConfig(["nowhere.jsonl"], validation="nowhere.jsonl")
+    )
+    for use in (lambda: train(config), lambda: open_run(tmp_path)):
+        with pytest.raises(UsageError, match=r"config\.yaml: 'output' is now output_dir.*earlier version"):
+            use()
+    with pytest.raises(UserError, match=r"nowhere\.jsonl"):  # and not of the run that is there
+        train(dataclasses.replace(config, overwrite=True))
