@@ -99,5 +99,5 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a JSON Lines file; none where there is no file."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    # not splitlines: transcripts may hold other line separators, such as U+2028
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]

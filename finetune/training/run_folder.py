@@ -73,8 +73,8 @@ class RunWriter:
         """The lines of log.jsonl, without a last one that a kill cut off."""
         if not self._log_path.exists():
             return []
-        lines = self._log_path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        # not splitlines: transcripts may hold other line separators, such as U+2028
+        return [json.loads(line) for line in self._log_path.read_text(encoding="utf-8").split("\n")[:-1]]
 
     def draw_curve(self) -> None:
         """Write curve.png of the present log."""

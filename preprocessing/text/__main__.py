@@ -99,7 +99,7 @@ def _split_arguments(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _read(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # transcripts may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--file {path}: {error}; expected a manifest or a text file in UTF-8: mend it") from None
     if path.suffix != ".jsonl":
