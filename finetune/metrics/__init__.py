@@ -1,6 +1,7 @@
 """Error rates of speech recognition and their statistics: what is re-exported here, error counts and alignments.
 
-- `error_rates`: substitutions, deletions and insertions of an utterance; the `evaluate` metric.
+- `error_rates`: substitutions, deletions and insertions of an utterance.
+- `evaluate_metric`: WER and CER of a corpus as a metric of the `evaluate` library.
 - `word_alignment`: two texts aligned word by word.
 - `intervals`: bootstrap confidence intervals of a rate.
 - `paired_tests`: two systems on the same utterances.

@@ -1,21 +1,17 @@
-"""Error counts of one utterance by words and by characters, and word and character error rates of a corpus.
+"""Error counts of one utterance by words and by characters.
 
 Two libraries count, both by the Levenshtein distance, and the tests hold one against the other. jiwer counts in
-`ErrorRates`, the metric of training's validation. rapidfuzz, on which jiwer is built, counts single utterances: a
-benchmark counts each utterance of each system under each text profile, and jiwer's checks and copies take 4 to 10 times
-as long (20,000 pairs of 5 to 35 words, one core: words 0.53 s, jiwer 2.1 s in one call and 3.7 s in a call a pair;
-characters 0.43 s, jiwer 4.5 s).
+`finetune.metrics.evaluate_metric`, the metric of training's validation. rapidfuzz, on which jiwer is built, counts
+single utterances here: a benchmark counts each utterance of each system under each text profile, and jiwer's checks and
+copies take 4 to 10 times as long (20,000 pairs of 5 to 35 words, one core: words 0.53 s, jiwer 2.1 s in one call and
+3.7 s in a call a pair; characters 0.43 s, jiwer 4.5 s).
 
 Texts come normalised (`preprocessing.text`). An empty reference is legal: all of its hypothesis are insertions.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import datasets
-import evaluate
-import jiwer
 from rapidfuzz.distance import Levenshtein
 
 
@@ -84,38 +80,3 @@ def _counted(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts
     kinds = [operation.tag for operation in Levenshtein.editops(reference, hypothesis)]
     substitutions, deletions, insertions = (kinds.count(kind) for kind in ("replace", "delete", "insert"))
     return ErrorCounts(len(reference) - substitutions - deletions, substitutions, deletions, insertions)
-
-
-class ErrorRates(evaluate.Metric):  # type: ignore[misc]
-    """WER and CER of a corpus as a metric of `evaluate` that needs no download; jiwer counts.
-
-    `compute(predictions=[...], references=[...])` of normalised texts returns {"wer", "cer", "substitutions",
-    "deletions", "insertions", "words"}: rates as fractions, of the errors of all utterances over the length of all
-    references; counts and `words` (of the references) by words.
-    """
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="Word and character error rate over a corpus, counted by jiwer",
-            citation="",
-            inputs_description="predictions and references: normalised texts, in the same order",
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
-        )
-
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-        texts = [[" ".join(text.split()) for text in column] for column in (references, predictions)]
-        words = _of_jiwer(jiwer.process_words(*texts))
-        return {
-            "wer": words.rate,
-            "cer": _of_jiwer(jiwer.process_characters(*texts)).rate,
-            "substitutions": words.substitutions,
-            "deletions": words.deletions,
-            "insertions": words.insertions,
-            "words": words.reference_length,
-        }
-
-
-def _of_jiwer(output: Any) -> ErrorCounts:
-    return ErrorCounts(output.hits, output.substitutions, output.deletions, output.insertions)

@@ -12,7 +12,7 @@ from torch import nn
 
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import LoadedBatch, load_batches
-from finetune.metrics.error_rates import ErrorRates
+from finetune.metrics.evaluate_metric import ErrorRates
 from finetune.models.base import Recogniser
 from preprocessing.batching import DurationBatches
 from preprocessing.text import Profile

@@ -10,7 +10,7 @@ from benchmark.systems import check_language_model, load_system, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.build import LanguageModelConfig, build_language_model
-from finetune.metrics.error_rates import ErrorRates
+from finetune.metrics.evaluate_metric import ErrorRates
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import load_waveform, open_corpus

@@ -4,6 +4,7 @@ import pytest
 
 from experiments.scoring_scale import Config, main, measure
 from preprocessing.cli.errors import UsageError
+from tests.commands import run
 
 
 def test_5000_utterances() -> None:
@@ -12,6 +13,14 @@ def test_5000_utterances() -> None:
     assert found.cpu_seconds < 20
     assert found.peak_bytes < 1.5e9
     assert 0.09 <= found.wer < 0.11
+
+
+def test_scoring_imports_no_library_that_it_does_not_count_with() -> None:
+    """evaluate, datasets and transformers: seconds, and more memory than 100,000 utterances take."""
+    heavy = run(
+        "-c", "import benchmark.scoring, sys; print({'evaluate', 'datasets', 'transformers'} & set(sys.modules))"
+    )
+    assert heavy.stdout.strip() == "set()", heavy.stderr
 
 
 def test_no_utterances_are_wrong_usage() -> None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from finetune.metrics.error_rates import (
     ErrorCounts,
-    ErrorRates,
     character_distance,
     character_errors,
     word_errors,
 )
+from finetune.metrics.evaluate_metric import ErrorRates
 
 
 @pytest.mark.parametrize(
