@@ -15,6 +15,7 @@ from benchmark.app.transcribing import Systems, read_recording
 from preprocessing.cli.errors import InputError
 
 KEPT_SECONDS = 3_600
+MIN_WIDTH = 280  # pixels of a component; two stand beside each other only where both have that much
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Arial", "sans-serif")
 SYSTEM_MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 TITLE = "Compare speech recognition systems"
@@ -70,15 +71,21 @@ def build(page: Page, systems: Systems) -> gr.Blocks:
         if systems.notices:
             gr.HTML(render.notices(systems.notices), elem_id="notices", apply_default_css=False)
         with gr.Row():
-            file = gr.File(label="Audio file", elem_id="file", height=170)
+            file = gr.File(label="Audio file", elem_id="file", height=170, min_width=MIN_WIDTH)
             recorded = gr.Audio(
-                label="Microphone", sources=["microphone"], type="filepath", elem_id="microphone", buttons=[]
+                label="Microphone",
+                sources=["microphone"],
+                type="filepath",
+                elem_id="microphone",
+                buttons=[],
+                min_width=MIN_WIDTH,
             )
         with gr.Row():
             reference = gr.Textbox(
                 label="What was said (optional)",
                 placeholder="Reference text that the systems are compared with",
                 elem_id="reference",
+                min_width=MIN_WIDTH,
                 scale=2,
             )
             reference_system = gr.Dropdown(
@@ -86,6 +93,7 @@ def build(page: Page, systems: Systems) -> gr.Blocks:
                 value=systems.names[0],
                 label="Otherwise compare with",
                 elem_id="reference-system",
+                min_width=MIN_WIDTH,
                 scale=1,
             )
         button = gr.Button("Transcribe", variant="primary", elem_id="transcribe")

@@ -149,12 +149,12 @@ def _inline(plot: Plot) -> Markup:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may break after = / : _ , and not within a word.
+    """A name that may break after = / : _ , | and not within a word.
 
     >>> breakable("whisper=<b>")
     Markup('whisper=<wbr>&lt;b&gt;')
     """
-    return Markup("<wbr>").join(part for part in re.split(r"(?<=[=/:_,])", name) if part)
+    return Markup("<wbr>").join(part for part in re.split(r"(?<=[=/:_,|])", name) if part)
 
 
 def _environment() -> Environment:

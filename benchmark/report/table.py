@@ -32,7 +32,7 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
         console.print(_terminal_table(systems, rows))
     for profile in summary.profiles:
         if profile.signature:
-            console.print(Text(f"signature, {profile.name}: {profile.signature}", style="dim"))
+            console.print(Text(f"signature: {profile.signature}", style="dim"), soft_wrap=True)  # in one piece to copy
     for sentence in verdict(summary):
         console.print(Text(sentence, style="bold"))
     for sentence in caveats(summary):

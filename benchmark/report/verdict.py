@@ -116,7 +116,7 @@ def caveats(summary: Summary) -> list[str]:
     if len(corrected) > 1:
         found.append(
             f"{counted(len(corrected), 'comparison')} were made. With each further one it becomes likelier that chance "
-            "alone makes one significant, so all p values are corrected for their number (Holm)."
+            f"alone makes one significant, so all p{SPACE}values are corrected for their number (Holm)."
         )
     if summary.minimum_detectable_difference is not None:
         found.append(

@@ -20,7 +20,8 @@ from benchmark.results import Sample
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import run_command
 from preprocessing.text import profile
-from tests.benchmark.reported import full_run, heard, run, sample
+from tests.benchmark.parsed_page import page_of
+from tests.benchmark.reported import full_run, heard, run, run_of, sample, scored
 from tests.conftest import DEMO, read_manifest
 
 
@@ -101,6 +102,13 @@ def test_clips_hold_the_recordings_and_stay_under_their_limit() -> None:
             assert base64.b64decode(clip.log_mel.partition(",")[2])[8:12] == b"WEBP"
     sizes = [len(clip.audio) + len(clip.log_mel) for clip in found.values()]
     assert len(clips(utterances, max_bytes=sizes[0])) == 1 and not clips(utterances, max_bytes=10)
+
+
+def test_a_recording_that_a_condition_replaced_is_not_played() -> None:
+    heard_noise = [dataclasses.replace(one, condition="noise-only", reference="") for one in demo_samples(2)]
+    for samples, n_clips in ((heard_noise, 0), (demo_samples(2), 2)):
+        page = page_of(run_of(samples, [scored("only", samples)]), samples, n_audio=2)
+        assert page.count("data:audio/ogg") == n_clips
 
 
 def test_a_large_run_shows_the_worst_and_some_of_the_others() -> None:

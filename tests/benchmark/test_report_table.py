@@ -89,6 +89,20 @@ def test_the_terminal_table_fits_and_leaves_nothing_out(width: int) -> None:
         assert quantity.read(system).text in text and quantity.read(system).interval in text
 
 
+def test_signatures_stand_beside_the_scores_in_one_piece() -> None:
+    plain = run()[0]
+    signature = "wer|profile:verbatim.v1|level:word|ci:speaker-bootstrap-2000|seed:0|version:0.1.0"
+    profiles = [dataclasses.replace(plain.profiles[0], signature=signature), *plain.profiles[1:]]
+    summary = dataclasses.replace(plain, profiles=profiles)
+    console = Console(width=50, record=True, file=io.StringIO())
+    print_table(summary, console)
+    assert console.export_text().count(signature) == 1  # to copy from a narrow terminal as well
+    assert markdown(summary).count(f"`{signature}`") == 1
+    page = Page(page_of(summary, run()[1]))
+    assert page.text.count(signature) == 2  # under the table, and in the settings
+    assert "Signature" not in Page(page_of(plain, run()[1])).text
+
+
 def test_optional_rows_stand_where_they_have_content() -> None:
     plain, full = run()[0], full_run(12)[0]
     labels = [{row.label for row in quantities.quantities(summary)} for summary in (plain, full)]
