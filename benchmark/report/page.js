@@ -40,7 +40,7 @@
   choices("by-speaker", "all speakers", data.speakers);
   choices("by-domain", "all domains", data.domains);
   const KINDS = {
-    "": ["all utterances", () => true],
+    "": ["all", () => true],
     wrong: ["with errors", (s) => s.errors > 0],
     s: ["substitutions", (s) => s.s > 0],
     d: ["deletions", (s) => s.d > 0],
