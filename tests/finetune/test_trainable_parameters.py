@@ -75,6 +75,14 @@ def test_adapters_only_leaves_the_rest_for_every_language(mms: str, tmp_path: Pa
     assert changed and all("adapter_layer" in name or "lm_head" in name for name in changed)
 
 
+@pytest.mark.parametrize(("alpha", "scale"), [(None, 2.0), (6, 1.5)])
+def test_lora_alpha_over_its_rank_is_the_scale(alpha: int | None, scale: float) -> None:
+    from peft.tuners.lora import LoraLayer
+
+    modules = recogniser(lora_rank=4, lora_alpha=alpha).module.modules()
+    assert {value for part in modules if isinstance(part, LoraLayer) for value in part.scaling.values()} == {scale}
+
+
 def test_a_model_without_adapters_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no language adapters.*mms-1b-all"):
         recogniser(adapters_only=True)
@@ -102,6 +110,7 @@ def test_gradient_checkpointing_and_attention_change_nothing() -> None:
         ({"family": "whisper", "lora_rank": 4}, "--model.lora_rank is 4"),
         ({"family": "whisper", "attn_implementation": "eager"}, "--model.attn_implementation is eager"),
         ({"lora_rank": 4, "adapters_only": True}, "one of the two"),
+        ({"lora_alpha": 8}, "--model.lora_alpha is 8 and --model.lora_rank 0"),
     ],
 )
 def test_contradictions_are_named(changes: dict[str, object], named: str) -> None:
