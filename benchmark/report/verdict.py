@@ -8,21 +8,7 @@ from finetune.metrics import Rate
 
 _MAX_SENTENCES = 3  # of comparisons at the top of the page; the table of comparisons has all
 _MAX_NAMES = 3  # of systems in the title
-_NUMBER_WORDS = (
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+_NUMBER_WORDS = "no one two three four five six seven eight nine ten eleven twelve".split()
 
 
 def notices(summary: Summary) -> list[str]:
@@ -102,7 +88,8 @@ def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison
 
 
 def _enumerated(names: Sequence[str]) -> str:
-    """
+    """The names in one phrase.
+
     >>> _enumerated(["a", "b", "c"])
     'a, b and c'
     """

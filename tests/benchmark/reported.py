@@ -82,9 +82,9 @@ def run() -> tuple[Summary, list[Sample]]:
     references += ["", HOSTILE, "one two", " ".join(rng.choices(WORDS, k=10_000))]
     samples = []
     for (number, text), system in itertools.product(enumerate(references), ("wav2vec2", "whisper")):
-        heard = [word for word in text.split() for _ in range(rng.choice((0, 1, 1, 1, 1, 1, 1, 2)))]
+        words = [word for word in text.split() for _ in range(rng.choice((0, 1, 1, 1, 1, 1, 1, 2)))]
         error = f"RuntimeError: {HOSTILE}" if number in (5, 9) and system == "whisper" else None
-        hypothesis = "" if error else "uh oh" if not text else " ".join(heard)
+        hypothesis = "" if error else "uh oh" if not text else " ".join(words)
         condition = "clean" if number % 5 else "noise at 10 dB"
         samples.append(sample(system, f"u{number}", text, hypothesis, condition=condition, error=error, speaker="s"))
     failed = SystemSummary(SystemFacts("lost", "f", "c", 0), {}, None, None, None, 0, failure="no <file> found")
@@ -103,7 +103,7 @@ _SKILL = (0.045, 0.08, 0.16, 0.05, 0.2)
 _NAMES = ("wav2vec2-base-960h", "whisper small.en", "pocketsphinx", "faster-whisper base.en", "yours")
 
 
-def heard(words: Sequence[str], rate: float, rng: random.Random) -> str:
+def with_errors(words: Sequence[str], rate: float, rng: random.Random) -> str:
     """Words with errors of all kinds, about `rate` of them wrong."""
     found: list[str] = []
     for word in words:
@@ -134,7 +134,7 @@ def full_run(
         for condition in ("clean", "babble 10 dB")[: 1 + (number < n_noisy)]:
             for place, name in enumerate(names):
                 worse = 3.0 if condition != "clean" else 1.0
-                text = heard(words, worse * _SKILL[place], rng)
+                text = with_errors(words, worse * _SKILL[place], rng)
                 one = sample(name, f"1089-{number:04d}", " ".join(words), text, condition=condition, **rest)
                 samples.append(one)
                 if condition == "clean":

@@ -21,7 +21,7 @@ from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import run_command
 from preprocessing.text import profile
 from tests.benchmark.parsed_page import page_of
-from tests.benchmark.reported import full_run, heard, run, run_of, sample, scored
+from tests.benchmark.reported import full_run, run, run_of, sample, scored, with_errors
 from tests.conftest import DEMO, read_manifest
 
 
@@ -38,7 +38,7 @@ def demo_samples(count: int) -> list[Sample]:
     manifest = DEMO / "corpus" / "test.jsonl"
     return [
         dataclasses.replace(
-            sample("only", row["id"], row["text"], heard(row["text"].split(), 0.9, rng)),
+            sample("only", row["id"], row["text"], with_errors(row["text"].split(), 0.9, rng)),
             audio=str(manifest.parent / row["audio"]),
             audio_seconds=row["duration"],
         )
