@@ -8,7 +8,11 @@ from finetune.metrics import Rate
 
 _MAX_SENTENCES = 3  # of comparisons at the top of the page; the table of comparisons has all
 _MAX_NAMES = 3  # of systems in the title
-_NUMBER_WORDS = "no one two three four five six seven eight nine ten eleven twelve".split()
+# fmt: off
+_NUMBER_WORDS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)
+# fmt: on
 
 
 def notices(summary: Summary) -> list[str]:
