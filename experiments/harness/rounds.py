@@ -85,40 +85,52 @@ def take_turns(
     """
     found: dict[str, list[Turn] | Unavailable] = {}
     workers: dict[str, _Worker] = {}
-    with progress(what, rounds * len(implementations) * steps_per_round, unit) as advance:
-        try:
+    try:
+        with progress(f"{what}, preparing", len(implementations), "processes") as advance:
             for name, implementation in implementations.items():
                 environment = (environments or {}).get(name, {})
                 workers[name] = _Worker(implementation, job, threads, keep_results, environment)
-                answer = workers[name].answer(advance)
+                answer = workers[name].answer()
                 found[name] = answer if isinstance(answer, Unavailable) else []
+                advance(1)
+        available = [name for name, turns in found.items() if not isinstance(turns, Unavailable)]
+        with progress(what, rounds * len(available) * steps_per_round, unit) as advance:
             for _ in range(rounds):
-                for name in implementations:
-                    turns = found[name]
-                    if isinstance(turns, Unavailable):
-                        advance(steps_per_round)
-                        continue
-                    workers[name].start_round()
-                    reported = 0
-
-                    def count(steps: int) -> None:
-                        nonlocal reported
-                        reported += steps
-                        advance(steps)
-
-                    answer = workers[name].answer(count)
-                    advance(steps_per_round - reported)
-                    if isinstance(answer, Turn):
-                        turns.append(answer)
-                    elif isinstance(answer, Unavailable):
-                        found[name] = answer
-        except BaseException:
-            for worker in workers.values():
-                worker.stop()
-            raise
+                for name in available:
+                    _take_turn(workers[name], name, found, advance, steps_per_round)
+    except BaseException:
         for worker in workers.values():
-            worker.end()
+            worker.stop()
+        raise
+    for worker in workers.values():
+        worker.end()
     return found
+
+
+def _take_turn(
+    worker: "_Worker",
+    name: str,
+    found: dict[str, list[Turn] | Unavailable],
+    advance: Callable[[int], None],
+    steps_per_round: int,
+) -> None:
+    """One round of one implementation; its turn, or why there is none, goes into `found`."""
+    turns = found[name]
+    left = steps_per_round
+    if not isinstance(turns, Unavailable):
+
+        def count(steps: int) -> None:
+            nonlocal left
+            left -= steps
+            advance(steps)
+
+        worker.start_round()
+        answer = worker.answer(count)
+        if isinstance(answer, Turn):
+            turns.append(answer)
+        elif isinstance(answer, Unavailable):
+            found[name] = answer
+    advance(left)
 
 
 def call_apart(what: str, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -126,11 +138,21 @@ def call_apart(what: str, function: Callable[..., Result], *arguments: Any) -> R
 
     Raises UserError as the function does, and InputError with the reason for any other failure.
     """
-    call = {"call": partial(_once, function)}
-    found = take_turns(what, call, arguments, 1, threads=None, keep_results=True, steps_per_round=0)["call"]
+    with progress(what, 0, "") as advance:
+        worker = _Worker(partial(_once, function), arguments, None, True, {})
+        try:
+            found = worker.answer()
+            if found is None:
+                worker.start_round()
+                found = worker.answer(advance)
+        except BaseException:
+            worker.stop()
+            raise
+        worker.end()
     if isinstance(found, Unavailable):
         raise found.error if isinstance(found.error, UserError) else InputError(f"{what}: {found.reason}")
-    result: Result = found[0].result
+    assert found is not None
+    result: Result = found.result
     return result
 
 
@@ -170,8 +192,8 @@ class _Worker:
     def start_round(self) -> None:
         self._pipe.send(True)
 
-    def answer(self, advance: Callable[[int], None]) -> Turn | Unavailable | None:
-        """What the process says next: None when it is ready, then a Turn a round, or why there is none."""
+    def answer(self, advance: Callable[[int], None] = lambda _: None) -> Turn | Unavailable | None:
+        """What the process says next: None when it is ready, then one Turn per round, or why there is none."""
         while True:
             try:
                 message: Turn | Unavailable | _Done | None = self._pipe.recv()
