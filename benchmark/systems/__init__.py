@@ -37,14 +37,17 @@ class Family:
 
 _WAV2VEC2 = Family("benchmark.systems.wav2vec2:Wav2Vec2System", "facebook/wav2vec2-base-960h", DEMO / "wav2vec2")
 _LSTM = Family("benchmark.systems.lstm:LSTMSystem")
+_WHISPER_CTC = Family("benchmark.systems.whisper_ctc:WhisperCTCSystem")
 
 FAMILIES = {
     "wav2vec2": _WAV2VEC2,
     "whisper": Family(
         "benchmark.systems.whisper:WhisperSystem", "base.en", DEMO / "whisper", is_available=whisper_available
     ),
+    "whisper-ctc": _WHISPER_CTC,
     "lstm": _LSTM,
     f"wav2vec2{LM_SUFFIX}": _WAV2VEC2,
+    f"whisper-ctc{LM_SUFFIX}": _WHISPER_CTC,
     f"lstm{LM_SUFFIX}": _LSTM,
     "pipeline": Family("benchmark.systems.pipeline:PipelineSystem"),
     "faster-whisper": Family("benchmark.systems.faster_whisper:FasterWhisperSystem"),
@@ -148,8 +151,8 @@ def _parse_reference(reference: str) -> SystemSpec:
         return _default(family)
     if FAMILIES[family].only_checkpoint is not None:
         raise UsageError(
-            f"--models: {reference!r}: {family} has one checkpoint, in its package; expected {family} alone: leave the "
-            "checkpoint out"
+            f"--models: {reference!r} names a checkpoint, and {family} has one only, in its package; expected "
+            f"{family}: leave it out"
         )
     if not checkpoint:
         raise UsageError(f"--models: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")

@@ -1,25 +1,28 @@
 """Configuration of the model: family, origin, output units, which weights are trained, masks and dropout."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import check_counts, check_shares
+from preprocessing.cli.options import check_counts, check_ranges, check_shares
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What is trained."""
 
-    family: Literal["wav2vec2", "whisper", "lstm"] = "wav2vec2"
-    """wav2vec2: any CTC model of transformers. whisper: openai-whisper's own module. lstm: an LSTM-CTC on log-mel."""
+    family: Literal["wav2vec2", "whisper", "whisper-ctc", "lstm"] = "wav2vec2"
+    """wav2vec2: any CTC model of transformers. whisper: openai-whisper's own module. whisper-ctc: Whisper's encoder
+    under a CTC head. lstm: an LSTM-CTC on log-mel."""
 
     base: str | None = None
-    """Checkpoint to start from: a folder or Hub id (wav2vec2, lstm), a .pt file or size such as base.en (whisper)."""
+    """Checkpoint to start from: a folder or Hub id (wav2vec2, lstm), a .pt file or size such as base.en (whisper,
+    whisper-ctc, which takes transformers' Whispers as well)."""
 
     scratch: dict[str, Any] | None = None
-    """Instead of base, a new model with random weights: keys of Wav2Vec2Config, of Whisper's ModelDimensions, or of
-    LSTMConfig in finetune/models/lstm_ctc.py, for which {} is enough."""
+    """Instead of base, a new model with random weights: keys of Wav2Vec2Config, of Whisper's ModelDimensions, of
+    LSTMConfig in finetune/models/lstm_ctc.py, for which {} is enough, or of WhisperCTCConfig."""
 
     vocabulary: Literal["keep", "extend", "new"] = "keep"
     """keep: the units of base. extend: these and the characters of the labels that they lack, whose weights are new.
@@ -43,12 +46,26 @@ class ModelConfig:
     freeze_feature_encoder: bool = True
     """Keep the convolutions of base as they are, as wav2vec 2.0 is fine-tuned."""
 
+    trained_layers: int | None = None
+    """Blocks of the encoder that are trained, from the top (whisper-ctc): 0 trains the head alone. Default: all."""
+
+    head: dict[str, Any] = field(default_factory=dict)
+    """The head above Whisper's encoder (whisper-ctc): head, head_layers, head_size, mixed_layers of WhisperCTCConfig in
+    finetune/models/whisper_ctc_model.py."""
+
+    feature_cache: Path | None = None
+    """Folder that keeps the frozen blocks' output of each utterance (whisper-ctc with trained_layers), so that a CPU
+    computes it once; runs may share it."""
+
+    feature_cache_gib: float = 10.0
+    """Largest size of that folder; an hour of speech takes about 0.2 GiB for base."""
+
     adapters_only: bool = False
     """Train only the language adapters and the output layer of an MMS model; other languages keep working."""
 
     lora_rank: int = 0
     """Rank of LoRA matrices beside the attention's projections, which are trained with the output layer instead of all
-    weights; 0 trains all weights (wav2vec2)."""
+    weights; 0 trains all weights (wav2vec2; whisper-ctc with its whole head)."""
 
     lora_alpha: int | None = None
     """LoRA's scale times its rank, as in peft: the matrices are multiplied by lora_alpha / lora_rank. Default: twice
@@ -70,10 +87,11 @@ class ModelConfig:
     """Channels in a mask."""
 
     spec_augment: Literal["none", "LB", "LD", "SM", "SS"] = "none"
-    """SpecAugment policy on the features while training (whisper, lstm); wav2vec2 has latent masks instead."""
+    """SpecAugment policy on the features while training (whisper, whisper-ctc, lstm); wav2vec2 has latent masks
+    instead."""
 
     dropout: float = 0.1
-    """Dropout of hidden states, activations and the output layer's input; of each layer's input (lstm)."""
+    """Dropout of hidden states, activations and the output layer's input; of each layer's input (lstm, whisper-ctc)."""
 
     attention_dropout: float = 0.0
     """Dropout of attention weights (wav2vec2). 0 as in the paper's recipe; over 0, fast attention is lost on a CPU."""
@@ -96,7 +114,7 @@ class ModelConfig:
         if self.units != "characters":
             if self.family == "whisper":
                 raise UsageError(
-                    f"--model.units is {self.units} and --model.family whisper; expected wav2vec2 or lstm, as Whisper "
+                    f"--model.units is {self.units} and --model.family whisper; expected a CTC family, as Whisper "
                     "keeps its own units: leave one of them out"
                 )
             if self.vocabulary != "new" and self.scratch is None:
@@ -146,13 +164,16 @@ class ModelConfig:
             )
         if self.family != "wav2vec2":
             self._check_family_keys()
+        self._check_whisper_ctc()
 
     def check_limits(self) -> None:
         """Raises UsageError naming the first number that is out of range."""
         check_counts(
             ("--model.lora_rank", self.lora_rank, 0),
+            ("--model.trained_layers", 0 if self.trained_layers is None else self.trained_layers, 0),
             ("--model.lora_alpha", 1 if self.lora_alpha is None else self.lora_alpha, 1),
         )
+        check_ranges(("--model.feature_cache_gib", self.feature_cache_gib, "over 0", self.feature_cache_gib > 0.0))
         check_shares(
             ("--model.dropout", self.dropout),
             ("--model.attention_dropout", self.attention_dropout),
@@ -164,7 +185,7 @@ class ModelConfig:
         """Raises UsageError naming the first given key that only wav2vec2 has."""
         given = {
             "adapters_only": self.adapters_only,
-            "lora_rank": self.lora_rank > 0,
+            "lora_rank": self.lora_rank > 0 and self.family != "whisper-ctc",
             "attn_implementation": self.attn_implementation != "auto",
             "mask_feature_prob": self.mask_feature_prob > 0,
         }
@@ -174,6 +195,25 @@ class ModelConfig:
                     f"--model.{key} is {getattr(self, key)}, but --model.family is {self.family}; expected "
                     "wav2vec2 with it: leave it out"
                 )
+
+    def _check_whisper_ctc(self) -> None:
+        """Raises UsageError naming the first key of whisper-ctc that another family is given, or that contradicts."""
+        given = {
+            "trained_layers": self.trained_layers is not None,
+            "head": bool(self.head),
+            "feature_cache": self.feature_cache is not None,
+        }
+        for key, is_given in given.items():
+            if is_given and self.family != "whisper-ctc":
+                raise UsageError(
+                    f"--model.{key} is set, but --model.family is {self.family}; expected whisper-ctc with it: leave "
+                    "it out"
+                )
+        if self.trained_layers is not None and self.lora_rank > 0:
+            raise UsageError(
+                f"--model.trained_layers is {self.trained_layers} and --model.lora_rank {self.lora_rank}; expected one "
+                "of the two: leave one out"
+            )
 
     def _check_masks(self) -> None:
         """Raises UsageError naming the first mask that the family does not have."""

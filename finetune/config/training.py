@@ -227,9 +227,15 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
                 f"--head_only_steps is {self.head_only_steps}, but --model.family is whisper, which has no output "
                 "layer of its own; expected 0: leave it out"
             )
-        for key in ("gradient_checkpointing", "torch_compile"):
-            if getattr(self, key) and self.model.family != "wav2vec2":
+        families = {"gradient_checkpointing": ("wav2vec2", "whisper-ctc"), "torch_compile": ("wav2vec2",)}
+        for key, able in families.items():
+            if getattr(self, key) and self.model.family not in able:
                 raise UsageError(
-                    f"--{key} is true, but --model.family is {self.model.family}; expected wav2vec2 with it: leave it "
-                    "out"
+                    f"--{key} is true, but --model.family is {self.model.family}; expected {' or '.join(able)} with "
+                    "it: leave it out"
                 )
+        if self.model.feature_cache is not None and self.data.augment:
+            raise UsageError(
+                "--model.feature_cache and --data.augment are both set, but an augmented waveform is another one in "
+                "each epoch; expected one of them: leave one out"
+            )

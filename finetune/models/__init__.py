@@ -1,6 +1,6 @@
 """Model families behind one interface (`base.Recogniser`, whose docstring says how to add one).
 
-The families are the names that `ModelConfig.family` allows; each is the module of that name here.
+The families are the names that `ModelConfig.family` allows; each is the module of that name here, with _ for -.
 """
 
 import importlib
@@ -35,4 +35,4 @@ def publication(family: str) -> Publication:
 
 
 def _module(family: str) -> Any:
-    return importlib.import_module(f"finetune.models.{family}")
+    return importlib.import_module(f"finetune.models.{family.replace('-', '_')}")

@@ -8,7 +8,7 @@ are part of the plain model.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from finetune.config import ModelConfig
 from preprocessing.cli.errors import UsageError
@@ -42,18 +42,23 @@ def _train_adapters(model: Any, config: ModelConfig) -> None:
         parameter.requires_grad_(True)
 
 
-def _add_lora(model: Any, config: ModelConfig) -> None:
-    """Low-rank matrices at the attention's projections; the output layer is trained whole, all else frozen."""
+def inject_lora(module: nn.Module, config: ModelConfig) -> None:
+    """Adds low-rank matrices at the attention's projections of a module, in place, and freezes all else of it."""
     from peft import LoraConfig, inject_adapter_in_model
 
-    head_trained = [parameter.requires_grad for parameter in model.lm_head.parameters()]
     settings = LoraConfig(
         r=config.lora_rank,
         lora_alpha=2 * config.lora_rank if config.lora_alpha is None else config.lora_alpha,
         lora_dropout=config.dropout,
         target_modules=list(LORA_TARGETS),
     )
-    inject_adapter_in_model(settings, model)
+    inject_adapter_in_model(settings, module)
+
+
+def _add_lora(model: Any, config: ModelConfig) -> None:
+    """LoRA at the attention's projections; the output layer is trained whole, all else frozen."""
+    head_trained = [parameter.requires_grad for parameter in model.lm_head.parameters()]
+    inject_lora(model, config)
     for parameter, trained in zip(model.lm_head.parameters(), head_trained, strict=True):
         parameter.requires_grad_(trained)
 

@@ -94,8 +94,8 @@ def hub_id(base: str | None, family: str) -> str | None:
     """
     if base is None or Path(base).exists() or base.endswith(".pt"):
         return None
-    if family == "whisper":
-        return f"openai/whisper-{base}" if re.fullmatch(r"[\w.-]+", base) else None
+    if family in ("whisper", "whisper-ctc") and re.fullmatch(r"[\w.-]+", base):
+        return f"openai/whisper-{base}"
     return base if _HUB_ID.fullmatch(base) else None
 
 

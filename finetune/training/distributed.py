@@ -184,7 +184,7 @@ def check_sharding(accelerator: Accelerator, config: TrainConfig) -> None:
         ("--ema_decay", config.ema_decay, "0", config.ema_decay > 0),
         ("--average_best", config.average_best, "1", config.average_best > 1),
         ("--torch_compile", config.torch_compile, "false", config.torch_compile),
-        ("--model.family", config.model.family, "wav2vec2 or whisper", config.model.family == "lstm"),
+        ("--model.family", config.model.family, "wav2vec2 or whisper", config.model.family in ("lstm", "whisper-ctc")),
     ]
     for flag, value, expected, is_set in unsupported:
         if is_set:

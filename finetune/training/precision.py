@@ -27,7 +27,7 @@ def resolve(config: TrainConfig, begun: bool) -> Precision:
         return resumed
     if torch.accelerator.is_available():
         return "bf16" if not torch.cuda.is_available() or torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if config.model.family == "wav2vec2" and bfloat16_pays_on_cpu() else "no"
+    return "bf16" if config.model.family in ("wav2vec2", "whisper-ctc") and bfloat16_pays_on_cpu() else "no"
 
 
 def bfloat16_pays_on_cpu(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:

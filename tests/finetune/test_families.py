@@ -12,12 +12,12 @@ from preprocessing.cli.errors import InputError
 
 
 def test_the_families_are_those_of_the_configuration() -> None:
-    assert set(models.FAMILIES) == {"wav2vec2", "whisper", "lstm"}
+    assert set(models.FAMILIES) == {"wav2vec2", "whisper", "whisper-ctc", "lstm"}
 
 
 @pytest.mark.parametrize("family", models.FAMILIES)
 def test_a_family_builds_and_publishes(family: str) -> None:
-    assert callable(importlib.import_module(f"finetune.models.{family}").build)
+    assert callable(importlib.import_module(f"finetune.models.{family.replace('-', '_')}").build)
     published = models.publication(family)
     assert isinstance(published, Publication)
     assert set(published.settings) <= {field.name for field in dataclasses.fields(ModelConfig)}

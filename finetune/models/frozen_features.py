@@ -1,0 +1,63 @@
+"""Encoder states of frozen blocks, kept on the disk: a small machine computes them once instead of in every epoch.
+
+A state is found again by the frozen weights and by the waveform's samples, so several runs over the same audio share a
+folder, and an augmented waveform never meets the state of another one. The folder is bounded: what has no room is
+computed anew each time.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from preprocessing.cli.atomic_write import atomic_file
+
+GIB = 2**30
+
+
+class FeatureCache:
+    """What `compute` returns for a waveform, read from the disk where it was computed before.
+
+    folder: made where it is missing. max_gib: bound on all files below it, those of other weights included; several
+    processes may each exceed it by what they write at the same time. weights: the tensors that `compute` depends on.
+    compute: waveform [samples] -> states [channels, frames], without randomness. They are kept in half precision.
+    """
+
+    def __init__(
+        self, folder: Path, max_gib: float, weights: Iterable[tuple[str, Tensor]], compute: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._folder = folder / _digest_of_weights(weights)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._compute = compute
+        used = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+        self._free_bytes = max_gib * GIB - used
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """States [channels, frames] of a waveform [samples], float32; the same on the first call and on later ones."""
+        name = hashlib.blake2b(waveform.contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+        path = self._folder / name[:2] / f"{name}.safetensors"
+        try:
+            return load_file(path)["states"].float()
+        except (OSError, SafetensorError):  # not there yet, or spoiled: computed anew
+            pass
+        with torch.no_grad():
+            states = self._compute(waveform).half().contiguous()
+        size = states.numel() * states.element_size()
+        if size <= self._free_bytes:
+            path.parent.mkdir(exist_ok=True)
+            with atomic_file(path) as temporary:
+                save_file({"states": states}, temporary)
+            self._free_bytes -= size
+        return states.float()
+
+
+def _digest_of_weights(weights: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for name, weight in weights:
+        digest.update(name.encode())
+        digest.update(weight.detach().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

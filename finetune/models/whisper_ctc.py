@@ -1,0 +1,319 @@
+"""The whisper-ctc family: Whisper's pretrained encoder under a CTC head, from a Whisper checkpoint or a saved model.
+
+The base is any Whisper: a size's name, an OpenAI .pt file, a transformers folder or Hub id, the folder of a run of the
+whisper family, or that of this one. Blocks below the trained ones are frozen, and what they make of an utterance can be
+kept on the disk (`frozen_features.py`), so that a small machine computes it once. The model itself is in
+`whisper_ctc_model.py`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor, nn
+from transformers import AutoConfig, WhisperConfig, WhisperModel
+
+from finetune.config import ModelConfig
+from finetune.models import whisper
+from finetune.models.base import Batch, Example, Publication
+from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
+from finetune.models.frozen_features import FeatureCache
+from finetune.models.trainable_parameters import inject_lora, merged_state_dict
+from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.augment.spec_augment import SpecAugment
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.features import Features
+from preprocessing.units import Vocabulary
+
+SAMPLES_PER_FRAME = 320  # a frame of the encoder: 20 ms
+ENCODER_NAMES = (  # openai-whisper's, transformers'
+    ("blocks.", "layers."),
+    (".attn_ln.", ".self_attn_layer_norm."),
+    (".attn.query.", ".self_attn.q_proj."),
+    (".attn.key.", ".self_attn.k_proj."),
+    (".attn.value.", ".self_attn.v_proj."),
+    (".attn.out.", ".self_attn.out_proj."),
+    (".mlp_ln.", ".final_layer_norm."),
+    (".mlp.0.", ".fc1."),
+    (".mlp.2.", ".fc2."),
+    ("ln_post.", "layer_norm."),
+    ("positional_embedding", "embed_positions.weight"),
+)
+
+PUBLICATION = Publication(
+    title="Whisper's encoder with a CTC head",
+    library="transformers",
+    tags=("whisper", "ctc"),
+    files=("*.safetensors", "config.json", "vocab.json", "units.json", "tokenizer.json", "tokenizer_config.json"),
+    model_input="the waveform; the model computes Whisper's log-mel spectrogram",
+    settings=("units", "trained_layers", "lora_rank", "spec_augment", "dropout"),
+    usage="""\
+import finetune.models.whisper_ctc_model  # this project's: tells transformers the architecture
+from transformers import AutoModelForCTC
+
+model = AutoModelForCTC.from_pretrained("REPO")""",
+)
+
+
+class WhisperCTCModule(CTCModule):
+    """The training pass: waveforms, or cached states of frozen blocks -> the CTC losses summed over the batch.
+
+    n_frozen: blocks below the trained ones. cached: whether a batch's inputs are their states [batch, states * d_model,
+    frames] instead of waveforms.
+    """
+
+    model: WhisperForCTC
+
+    def __init__(
+        self, model: WhisperForCTC, spec_augment: SpecAugment | None, *, blank: int, n_frozen: int, cached: bool
+    ) -> None:
+        super().__init__(model, blank=blank)
+        self.spec_augment = spec_augment
+        self.n_frozen = n_frozen
+        self.cached = cached
+
+    def train(self, mode: bool = True) -> "WhisperCTCModule":
+        """Frozen blocks stay in evaluation mode: what they compute is the same in every epoch, cached or not."""
+        super().train(mode)
+        for block in self.model.encoder.layers[: self.n_frozen]:
+            block.eval()
+        return self
+
+    def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
+        n_frames = self.frames(torch.tensor(batch.n_samples)).to(batch.inputs.device)
+        if self.cached:
+            states = batch.inputs
+            if self.spec_augment is not None and generator is not None:
+                states = self.spec_augment(Features(states, n_frames), generator).values
+            lower = list(torch.split(states.transpose(1, 2), int(self.model.config.d_model), dim=-1))
+        else:
+            features = self.model.features(batch.inputs, batch.lengths)
+            if self.spec_augment is not None and generator is not None:
+                features = self.spec_augment(features, generator)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.n_frozen == 0):
+                lower = self.model.lower(features, self.n_frozen)
+        return self.model.head(self.model.upper(lower, self.n_frozen, n_frames), n_frames)
+
+    def frames(self, n_samples: Tensor) -> Tensor:
+        return self.model.n_frames(n_samples)
+
+
+class WhisperCTCRecogniser(CTCRecogniser):
+    """Whisper's encoder and a CTC head with their vocabulary.
+
+    Raises UsageError where the configuration trains more blocks than the encoder has, or caches what is not frozen.
+    """
+
+    module: WhisperCTCModule
+
+    def __init__(self, config: ModelConfig, model: WhisperForCTC, vocabulary: Vocabulary) -> None:
+        n_blocks = int(model.config.encoder_layers)
+        n_trained = 0 if config.lora_rank > 0 else n_blocks if config.trained_layers is None else config.trained_layers
+        if n_trained > n_blocks:
+            raise UsageError(
+                f"--model.trained_layers is {n_trained}, but the encoder has {n_blocks}; expected at most these: "
+                "lower it"
+            )
+        n_frozen = 0 if config.lora_rank > 0 else n_blocks - n_trained
+        if config.scratch is None:
+            _freeze(model, n_frozen, convolutions=config.freeze_feature_encoder or n_frozen > 0)
+        if config.lora_rank > 0:
+            inject_lora(model.encoder, config)
+        self._lora = config.lora_rank > 0
+        policy = config.spec_augment
+        cached = config.feature_cache is not None
+        if cached and n_frozen == 0:
+            raise UsageError(
+                "--model.feature_cache is set, but no block is frozen; expected --model.trained_layers below the "
+                f"encoder's {n_blocks}: lower it, or leave the cache out"
+            )
+        module = WhisperCTCModule(
+            model,
+            None if policy == "none" else SpecAugment(policy, fill="mean"),
+            blank=vocabulary.blank,
+            n_frozen=n_frozen,
+            cached=cached,
+        )
+        super().__init__(module, vocabulary)
+        self._cache: FeatureCache | None = None
+        if config.feature_cache is not None:
+            weights = _frozen_weights(model, n_frozen)
+            self._cache = FeatureCache(config.feature_cache, config.feature_cache_gib, weights, self._frozen_states)
+
+    def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
+        inputs = waveform if self._cache is None else self._cache(waveform)
+        return Example(index, inputs, labels, len(waveform))
+
+    def _frozen_states(self, waveform: Tensor) -> Tensor:
+        """[states * d_model, frames] of the frozen blocks for a waveform [samples]."""
+        model = self.module.model
+        features = model.features(waveform[None], torch.tensor([len(waveform)]))
+        return torch.cat(model.lower(features, self.module.n_frozen), dim=-1)[0].T
+
+    def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
+        return n_samples <= self._longest() and super().fits(n_samples, labels)
+
+    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+        if n_samples > self._longest():
+            return (
+                f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the encoder's positions, "
+                f"{self._longest() / SAMPLE_RATE:g} s: cut it"
+            )
+        return super().rejection_reason(n_samples, text)
+
+    def _longest(self) -> int:
+        return int(self.module.model.config.max_source_positions) * SAMPLES_PER_FRAME
+
+    def gradient_checkpointing_enable(self) -> None:
+        self.module.model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def layers_above(self, parameter: str) -> int:
+        """0 for the head, 1 for the encoder's top block, their number + 1 for its convolutions."""
+        block = re.search(r"encoder\.layers\.(\d+)\.", parameter)
+        n_blocks = int(self.module.model.config.encoder_layers)
+        if block is not None:
+            return n_blocks - int(block[1])
+        return n_blocks + 1 if "encoder.conv" in parameter else 1 if "encoder." in parameter else 0
+
+    def save(self, folder: Path, module: nn.Module) -> None:
+        model = self._unwrap(module).model
+        model.save_pretrained(folder, state_dict=merged_state_dict(model) if self._lora else None)
+        self.vocabulary.save(folder)
+
+
+def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRecogniser:
+    """The recogniser that a configuration describes (see `Recogniser`); `labels` are the normalised training texts.
+
+    Raises InputError where the base cannot be loaded, UsageError on keys of --model.scratch or --model.head that
+    WhisperCTCConfig does not have.
+    """
+    torch.manual_seed(seed)
+    own = config.base is not None and _is_own(config.base)
+    if own and config.vocabulary != "new":
+        assert config.base is not None
+        vocabulary = base_vocabulary(config, labels)
+        model = load(config.base, dropout=config.dropout)
+        extend_head(model, len(vocabulary.units))
+        return WhisperCTCRecogniser(config, model, vocabulary)
+    if config.base is not None and not own and config.vocabulary != "new":
+        raise UsageError(
+            f"--model.vocabulary is {config.vocabulary} and --model.base {config.base} a Whisper, which has no units "
+            "for CTC; expected new: set --model.vocabulary new"
+        )
+    vocabulary = new_vocabulary(config, labels)
+    settings = {"dropout": config.dropout} | vocabulary_sizes(vocabulary)
+    if own:
+        assert config.base is not None
+        return WhisperCTCRecogniser(config, load(config.base, **settings), vocabulary)
+    if config.base is None:
+        assert config.scratch is not None
+        return WhisperCTCRecogniser(config, _new_model(config.scratch | config.head, settings), vocabulary)
+    sizes, weights = _whisper_encoder(config.base)
+    model = _new_model(config.head, settings | sizes)
+    model.encoder.load_state_dict(weights)
+    return WhisperCTCRecogniser(config, model, vocabulary)
+
+
+def load(reference: str, **changes: Any) -> WhisperForCTC:
+    """A model of this family in float32 on the CPU, from the folder of a run or a Hub id.
+
+    changes: keys of WhisperCTCConfig; with another `vocab_size` the output layer gets random weights. Raises InputError
+    where there is no such model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(reference)
+        if not isinstance(config, WhisperCTCConfig):
+            raise ValueError(f"its model_type is {config.model_type}, not {WhisperCTCConfig.model_type}")
+        return WhisperForCTC.from_pretrained(  # type: ignore[no-any-return]
+            reference, dtype=torch.float32, ignore_mismatched_sizes="vocab_size" in changes, **changes
+        )
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise InputError(
+            f"{reference}: cannot be loaded as a whisper-ctc model ({str(error).strip().splitlines()[0]}); expected "
+            "the folder of a run with --model.family whisper-ctc, or a Hub id of one: check the name and the network"
+        ) from error
+
+
+def _is_own(reference: str) -> bool:
+    path = Path(reference) / "config.json"
+    return path.is_file() and f'"model_type": "{WhisperCTCConfig.model_type}"' in path.read_text(encoding="utf-8")
+
+
+def _new_model(keys: dict[str, Any], fixed: dict[str, Any]) -> WhisperForCTC:
+    """A model with random weights; `fixed` are keys of WhisperCTCConfig that other options set."""
+    own = [field.name for field in fields(WhisperCTCConfig) if field.name in WhisperCTCConfig.__annotations__]
+    free = [name for name in own if name not in fixed]
+    unknown = sorted(set(keys) - set(free))
+    if unknown:
+        raise UsageError(
+            f"--model.scratch or --model.head holds {', '.join(unknown)}; expected keys of WhisperCTCConfig that no "
+            f"other option sets: choose among {', '.join(free)}"
+        )
+    try:
+        return WhisperForCTC(WhisperCTCConfig(**keys, **fixed))
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise UsageError(f"--model.head: {str(error).strip().splitlines()[-1].strip()}") from None
+
+
+def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]:
+    """Sizes (keys of WhisperCTCConfig) and weights of a Whisper checkpoint's encoder, under transformers' names.
+
+    Raises InputError where the checkpoint cannot be loaded.
+    """
+    names = ("num_mel_bins", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim",
+             "max_source_positions")  # fmt: skip
+    if (Path(reference) / "config.json").is_file() or ("/" in reference and not Path(reference).exists()):
+        try:
+            config = AutoConfig.from_pretrained(reference)
+            if not isinstance(config, WhisperConfig):
+                raise ValueError(f"its model_type is {config.model_type}, not whisper")
+            encoder = WhisperModel.from_pretrained(reference, dtype=torch.float32).encoder
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--model.base {reference}: cannot be loaded as a Whisper ({str(error).strip().splitlines()[0]}); "
+                "expected a size, a .pt file, a transformers folder or a Hub id: check the name and the network"
+            ) from error
+        return {name: getattr(config, name) for name in names}, encoder.state_dict()
+    model = whisper.load_model(reference)
+    dims = model.dims
+    sizes = (dims.n_mels, dims.n_audio_state, dims.n_audio_layer, dims.n_audio_head, 4 * dims.n_audio_state,
+             dims.n_audio_ctx)  # fmt: skip
+    return dict(zip(names, sizes, strict=True)), to_transformers(model.encoder.state_dict())
+
+
+def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of openai-whisper's AudioEncoder under the names of transformers' WhisperEncoder."""
+    renamed = {}
+    for key, value in state.items():
+        for theirs, ours in ENCODER_NAMES:
+            key = key.replace(theirs, ours)
+        renamed[key] = value
+    return renamed
+
+
+def _freeze(model: WhisperForCTC, n_frozen: int, *, convolutions: bool) -> None:
+    encoder = model.encoder
+    for block in encoder.layers[:n_frozen]:
+        block.requires_grad_(False)
+    if convolutions:
+        encoder.conv1.requires_grad_(False)
+        encoder.conv2.requires_grad_(False)
+
+
+def _frozen_weights(model: WhisperForCTC, n_frozen: int) -> list[tuple[str, Tensor]]:
+    """What `lower` depends on: convolutions, positions, the frozen blocks, and how many states it returns."""
+    states = torch.tensor([model.config.mixed_layers, n_frozen])
+    parts = [
+        ("conv1", model.encoder.conv1),
+        ("conv2", model.encoder.conv2),
+        ("positions", model.encoder.embed_positions),
+    ]
+    parts += [(f"layers.{place}", block) for place, block in enumerate(model.encoder.layers[:n_frozen])]
+    return [("states", states)] + [
+        (f"{name}.{key}", value) for name, part in parts for key, value in part.state_dict().items()
+    ]
