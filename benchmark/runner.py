@@ -46,7 +46,7 @@ def count_steps(n_systems: int, rounds: int, *, one_at_a_time: bool) -> int:
 class BenchmarkRunner:
     """The phases of a benchmark over some systems and one evaluation set.
 
-    store: takes every record. progress: is told of every step. device: "cpu" or "cuda".
+    store: takes every record. progress: shows every step. device: "cpu" or "cuda".
     save: is called with a system's entry in run.json whenever that may have changed.
     one_at_a_time: a system is ended after each step, so that no two are in memory together.
     """
