@@ -85,6 +85,7 @@ def test_the_feature_is_torchaudios_spectrogram_and_batches(tmp_path: Path, monk
 
 def test_the_unit_makes_a_vocabulary_that_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graphemes = imported(tmp_path, "unit", monkeypatch).Graphemes
+    assert graphemes().pieces("cafe\u0301s") == ["c", "a", "f", "e\u0301", "s"]
     monkeypatch.setitem(vocabulary.SPLITTERS, "graphemes", graphemes)
     units = build("graphemes", ["हिन्दी में", "दिन"])
     assert "दि" in units.units
