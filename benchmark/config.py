@@ -27,7 +27,8 @@ class BenchmarkConfig:
     }
 
     models: str = "wav2vec2,whisper"
-    """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, or package.module:Class."""
+    """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, NAME=FAMILY:CHECKPOINT to call it NAME, or
+    package.module:Class."""
 
     data: str | None = None
     """A manifest, a folder with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]; default LibriSpeech

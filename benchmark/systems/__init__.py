@@ -1,16 +1,17 @@
 """Systems by name: the registry that `--models` refers to, and the demo checkpoints that stand in without a network.
 
 A reference is `wav2vec2` or `whisper` (their published defaults), `pocketsphinx` (one model, in its package),
-`FAMILY=CHECKPOINT`, or `package.module:Class` for a class of the user's own (`benchmark.systems.base`);
-`package.module:Class=CHECKPOINT` gives it a checkpoint. The first `=` ends the name, so a checkpoint may contain
-others; commas separate references.
+`FAMILY=CHECKPOINT`, `NAME=FAMILY:CHECKPOINT` with a name for tables and figures, or `package.module:Class` for a class
+of the user's own (`benchmark.systems.base`); `package.module:Class=CHECKPOINT` gives it a checkpoint. The first `=`
+ends the name, so a checkpoint may contain others; commas separate references.
 """
 
 import difflib
 import importlib
+import re
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,9 @@ def _with_place(error: Exception) -> str:
 
 def _parse_reference(reference: str) -> SystemSpec:
     family, named, checkpoint = reference.partition("=")
+    aliased = checkpoint.partition(":")[0]
+    if named and family not in FAMILIES and ":" not in family and aliased in FAMILIES:
+        return _aliased(reference, family, checkpoint)
     if ":" in family:
         return _own_class(reference, family, checkpoint if named else None)
     if family not in FAMILIES:
@@ -157,6 +161,17 @@ def _parse_reference(reference: str) -> SystemSpec:
     if not checkpoint:
         raise UsageError(f"--models: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
     return SystemSpec(reference, family, checkpoint)
+
+
+def _aliased(reference: str, name: str, aliased: str) -> SystemSpec:
+    """The system of NAME=FAMILY:CHECKPOINT or NAME=FAMILY, under that name; a stand-in keeps its own."""
+    family, given, checkpoint = aliased.partition(":")
+    if not re.fullmatch(r"[\w.+ -]+", name):
+        raise UsageError(
+            f"--models: {reference!r} gives a system the name {name!r}; expected letters, digits and . _ + -: rename it"
+        )
+    spec = _parse_reference(f"{family}={checkpoint}" if given else family)
+    return replace(spec, name=name) if spec.notice is None else spec
 
 
 def _own_class(reference: str, family: str, checkpoint: str | None) -> SystemSpec:

@@ -121,3 +121,20 @@ def test_references() -> None:
     ]
     (spec,) = parse_models("pipeline=runs/lr=1e-4/my model")
     assert (spec.family, spec.checkpoint) == ("pipeline", "runs/lr=1e-4/my model")
+
+
+def test_a_system_is_called_what_the_user_calls_it() -> None:
+    specs = parse_models("tiny=whisper:models/tiny.en.pt,mine=wav2vec2:runs/a:b=c,sphinx=pocketsphinx")
+    assert [(spec.name, spec.family, spec.checkpoint) for spec in specs] == [
+        ("tiny", "whisper", "models/tiny.en.pt"),
+        ("mine", "wav2vec2", "runs/a:b=c"),
+        ("sphinx", "pocketsphinx", "en-us, in the package"),
+    ]
+    with pytest.raises(UsageError, match="names mine twice"):
+        parse_models("mine=whisper:a.pt,mine=lstm:b")
+    with pytest.raises(UsageError, match=r"the name 'a\|b'"):
+        parse_models("a|b=whisper:x.pt")
+    with pytest.raises(UsageError, match="names no checkpoint"):
+        parse_models("tiny=whisper:")
+    with pytest.raises(UsageError, match="unknown system 'tiny'"):
+        parse_models("tiny=wisper:x.pt")
