@@ -77,12 +77,12 @@ class SearchJob:
 
 def run(config: Config) -> Findings:
     """Search in turns and compare. Raises UserError where model, language model or corpus cannot be used."""
-    from benchmark.offline import DEMO
+    from benchmark.offline import DEMO, reference_of
     from finetune.language_model.build import LanguageModelConfig, build_language_model
 
     config.check()
     rounds = 1 if config.quick else config.rounds
-    model = config.model or f"wav2vec2={DEMO / 'wav2vec2'}"
+    model = config.model or f"wav2vec2={reference_of(DEMO / 'wav2vec2')}"
     with tempfile.TemporaryDirectory() as folder:
         arpa = config.lm or Path(folder) / "trigrams.arpa"
         if config.lm is None:

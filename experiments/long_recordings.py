@@ -76,10 +76,10 @@ class Transcribed:
 
 def run(config: Config) -> Findings:
     """Transcribe every length in turn. Raises UserError where model or recording cannot be used."""
-    from benchmark.offline import DEMO
+    from benchmark.offline import DEMO, reference_of
 
     hours = config.lengths()
-    model = config.model or f"wav2vec2={DEMO / 'wav2vec2'}"
+    model = config.model or f"wav2vec2={reference_of(DEMO / 'wav2vec2')}"
     recording = config.recording or _default_recording(config.quick)
     found = transcribe_lengths(model, recording, hours, config.profile)
     headings = (

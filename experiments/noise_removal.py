@@ -66,14 +66,14 @@ class Level:
 
 def run(config: Config) -> Findings:
     """Measure every level in turn. Raises UserError where model, data or noise cannot be used."""
-    from benchmark.offline import DEMO, DEMO_CORPUS
+    from benchmark.offline import DEMO, DEMO_CORPUS, reference_of
     from benchmark.systems import load_system, parse_models
     from benchmark.systems.base import LoadOptions
     from experiments.harness.rounds import hide_loading_bars
     from experiments.harness.speech import data_folder
     from preprocessing.corpus import open_corpus
 
-    model = config.model or f"wav2vec2={DEMO / 'wav2vec2'}"
+    model = config.model or f"wav2vec2={reference_of(DEMO / 'wav2vec2')}"
     specs = parse_models(model)
     if len(specs) != 1:
         raise UsageError(f"--model is {model!r}; expected one recogniser: name one")
@@ -162,7 +162,7 @@ def _draw(axes: "Axes", levels: Sequence[Level]) -> None:
         axes.errorbar(rows, values, yerr=[below, above], color=PALETTE.of(place), marker="o", label=label)
     axes.set_xticks(range(len(levels)), [one.condition for one in levels])
     axes.set(xlabel="speech above the noise", ylabel="WER, %", ylim=(0, None))
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

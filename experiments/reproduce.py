@@ -139,10 +139,10 @@ def reproduce(config: Config) -> list[Reproduced]:
 
 def _demo(config: Config, folder: Path) -> Config:
     """The embedded models on the embedded test corpus, beside the WERs of all of it that README.md gives."""
-    from benchmark.offline import DEMO, DEMO_CORPUS
+    from benchmark.offline import DEMO, DEMO_CORPUS, reference_of
 
     published = [
-        Published(f"{family}={DEMO / family}", {"demo": wer}, "librispeech", "README.md")
+        Published(f"{family}={reference_of(DEMO / family)}", {"demo": wer}, "librispeech", "README.md")
         for family, wer in (("wav2vec2", 60.7), ("whisper", 17.6))
     ]
     limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES)

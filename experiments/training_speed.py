@@ -54,7 +54,7 @@ class Config(ExperimentOptions):
     batch: int | None = None
     """Utterances in an update of the peer, and as much audio in one of ours; default 4, on a GPU 16 twice."""
 
-    updates: int = 7
+    updates: int = 5
     """Updates of a round that are measured, after one that warms up; with --quick at most 2."""
 
     rounds: int = 1

@@ -205,7 +205,7 @@ def write_json(findings: Findings, path: Path) -> None:
 
 def save_plot(findings: Findings, path: Path) -> None:
     """Save the picture of the findings: their own, or the advantages as bars beside what is required."""
-    from preprocessing.plot_style import new_figure, save_figure, style_axes, write_heading
+    from preprocessing.plot_style import new_figure, one_line, save_figure, style_axes, write_heading
 
     units = list(dict.fromkeys(one.advantage_unit for one in findings.comparisons))
     if findings.draw is not None or not units:
@@ -225,7 +225,8 @@ def save_plot(findings: Findings, path: Path) -> None:
             _draw_advantages(axes, [one for one in findings.comparisons if one.advantage_unit == unit])
             style_axes(axes, spines=("bottom",))
             top -= rows + 0.75
-    write_heading(figure, findings.title, findings.settings.partition("\n")[0][:130])
+    description = one_line(findings.settings.partition("\n")[0], limit=round(13 * figure.get_figwidth()))
+    write_heading(figure, findings.title, description)
     save_figure(figure, path, flag="--plot")
 
 
