@@ -87,11 +87,11 @@ def kill_often(folder: Path, times: int, updates: int, seed: int) -> tuple[int, 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.kill", description=__doc__)
     parser.add_argument("--times", type=int, default=50)
-    parser.add_argument("--updates", type=int, default=120)
+    parser.add_argument("--max_steps", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        count, killed, whole = kill_often(Path(folder), options.times, options.updates, options.seed)
+        count, killed, whole = kill_often(Path(folder), options.times, options.max_steps, options.seed)
     print(f"killed {count} times: {killed}; never: {whole}")
     sys.exit(killed != whole)
 
