@@ -30,6 +30,15 @@ def speech() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def real_models() -> Path:
+    """A folder with OpenAI's tiny.en.pt and base.pt; the test is skipped where there is none."""
+    folder = Path(os.environ.get("ASR_REAL_MODELS", ""))
+    if not os.environ.get("ASR_REAL_MODELS") or not (folder / "tiny.en.pt").is_file():
+        pytest.skip("no real Whisper weights: set ASR_REAL_MODELS to a folder with tiny.en.pt and base.pt")
+    return folder
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """For models of many small steps: on a busy machine threads wait for each other at every one of them."""

@@ -1,0 +1,45 @@
+"""OpenAI's Whisper itself: its published accuracy on real speech, and its encoder under a CTC head."""
+
+from pathlib import Path
+
+import jiwer
+import pytest
+import torch
+import whisper
+
+from benchmark.batch_plan import evenly_spaced
+from benchmark.systems import load_system, parse_models
+from benchmark.systems.base import LoadOptions
+from finetune.config import ModelConfig
+from finetune.models import build
+from finetune.models.whisper_ctc import WhisperCTCRecogniser
+from preprocessing.corpus import load_waveform, open_corpus
+from preprocessing.text import profile
+
+
+def test_tiny_en_makes_its_usual_errors_on_hard_speakers(real_models: Path, speech: Path) -> None:
+    """14.6 % is published for test-other; these 20 of its utterances are harder, 19.0 % on a CPU in float32."""
+    utterances = evenly_spaced(open_corpus(str(speech / "librispeech" / "test-other.jsonl")).utterances, 20)
+    (spec,) = parse_models(f"tiny=whisper:{real_models / 'tiny.en.pt'}")
+    system = load_system(spec, LoadOptions("cpu", "en"))
+    normalise = profile("whisper-english")
+    hypotheses = []
+    for first in range(0, len(utterances), 4):
+        waveforms = [load_waveform(utterance) for utterance in utterances[first : first + 4]]
+        hypotheses += system.text(system.forward(system.features(waveforms)))
+    wer = jiwer.wer([normalise(utterance.text) for utterance in utterances], [normalise(text) for text in hypotheses])
+    assert 0.17 <= wer <= 0.21
+
+
+@pytest.mark.parametrize("size", ["tiny.en", "base"])
+def test_its_encoder_is_the_one_under_the_ctc_head(real_models: Path, size: str) -> None:
+    path = str(real_models / f"{size}.pt")
+    ours = build(ModelConfig(family="whisper-ctc", base=path, vocabulary="new"), ["YES"], seed=0)
+    assert isinstance(ours, WhisperCTCRecogniser)
+    model = ours.module.eval().model
+    waveform = 0.1 * torch.randn(30 * 16_000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        theirs = whisper.load_model(path, device="cpu").encoder(whisper.log_mel_spectrogram(waveform)[None])
+        lower = model.lower(model.features(waveform[None], torch.tensor([len(waveform)])), 0)
+        found = model.upper(lower, 0, torch.tensor([1500]))
+    assert float((found - theirs).abs().max()) < 1e-2 * float(theirs.abs().max())
