@@ -19,7 +19,7 @@ from preprocessing.features import Features
 from preprocessing.segment import Chunk, Chunking, FrameGrid, chunks, keep
 from preprocessing.units import Vocabulary
 
-CONTEXT_SECONDS = 3.0  # heard on both sides of what is kept of a chunk, whose frames are dropped
+CONTEXT_SECONDS = 3.0  # on both sides of what is kept of a chunk; its frames are dropped
 GRID = FrameGrid(stride=SAMPLES_PER_FRAME, receptive_field=SAMPLES_PER_FRAME // 2)
 FRAMES_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_FRAME
 
