@@ -16,7 +16,7 @@ from preprocessing.cli.options import run_command
 if TYPE_CHECKING:
     from torch import Tensor
 
-DURATION = "1 minute"
+DURATION = "half a minute"
 SNRS_DB = (0.0, 5.0, 10.0, 20.0)
 MINIMUM_TIMES_AS_FAST = 3.0
 OURS, NO_REMOVAL = "SpectralGate", "no noise removal"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-DURATION = "3 minutes"
+DURATION = "half a minute"
 SYSTEM_LUCK = 0.3  # standard deviation of the logarithm of a system's error rate with one speaker
 FEWEST_UTTERANCES, MOST_UTTERANCES = 10, 39  # of a speaker
 SHORTEST, LONGEST = 3, 30  # words in an utterance

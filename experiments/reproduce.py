@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmark.results import Summary
     from finetune.metrics import Rate
 
-DURATION = "a day for configs/benchmark/reproduce-librispeech.yaml, an hour on a GPU"
+DURATION = "many hours: all of LibriSpeech's test sets by five models; not measured"
 QUICK_UTTERANCES = 10
 
 
