@@ -129,8 +129,8 @@ def measure_levels(config: Config, system: "System", utterances: "Sequence[Utter
                 if snr_db is not None:
                     waveform = noises[snr_db](waveform, generator_for(config.seed, 0, utterance.id))
                 reference = normalise(utterance.text)
-                for errors, heard in ((plain_errors, waveform), (denoised_errors, gate(waveform))):
-                    errors.append(word_errors(reference, normalise(transcribe(system, heard))).errors)
+                for errors, transcribed in ((plain_errors, waveform), (denoised_errors, gate(waveform))):
+                    errors.append(word_errors(reference, normalise(transcribe(system, transcribed))).errors)
                 lengths.append(word_errors(reference, "").reference_length)
                 advance(1)
             condition = CLEAN if snr_db is None else f"{snr_db:g} dB"

@@ -12,7 +12,7 @@ from preprocessing.cli.options import parse_command
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentOptions:
-    """What every experiment can be told; its own `Config` adds to them."""
+    """Options of every experiment; its own `Config` adds to them."""
 
     quick: bool = False
     """A small case that ends within about a minute, to try the command; nothing is required of its figures."""

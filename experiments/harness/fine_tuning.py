@@ -219,10 +219,10 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
     def one_round() -> Trained:
         _run_command([sys.executable, str(COMMAND), "--config", str(settings)], lambda: _trained_updates(output))
         updates = []
-        heard, held_out_loss = 0.0, float("nan")
+        before, held_out_loss = 0.0, float("nan")
         for line in RunWriter(output).read_log():
             if line["kind"] == "train":
-                audio_seconds, heard = line["audio_seconds"] - heard, line["audio_seconds"]
+                audio_seconds, before = line["audio_seconds"] - before, line["audio_seconds"]
                 seconds = audio_seconds / line["audio_seconds_per_second"]
                 padded = audio_seconds / (1.0 - line["padding_share"])
                 updates.append(Update(line["loss"], audio_seconds, padded, seconds))

@@ -1,4 +1,4 @@
-"""The studies' commands: what they count is what the recogniser heard, and wrong usage is a sentence."""
+"""Noise removal and WER: noise raises errors, figures are written, and wrong usage is one sentence."""
 
 import json
 from pathlib import Path
