@@ -8,8 +8,8 @@ import inspect
 from typing import Any
 
 import pytest
-import transformers.initialization
-from transformers import PreTrainedModel
+import transformers
+from transformers import PreTrainedModel, initialization
 
 from finetune.models.fast.gpu import LAYERS
 from tests.finetune.test_padding_invariance import KINDS, plain_model
@@ -92,5 +92,5 @@ def test_mms_adapters() -> None:
 def test_hooks_of_an_own_model() -> None:
     """`_init_weights` is called for each module, and `_is_hf_initialized` marks what a checkpoint has filled."""
     used_by = "finetune/models/lstm_ctc.py, LSTMForCTC"
-    assert "_is_hf_initialized" in inspect.getsource(transformers.initialization), used_by
+    assert "_is_hf_initialized" in inspect.getsource(initialization), used_by
     assert "_init_weights" in inspect.getsource(PreTrainedModel._initialize_weights), used_by

@@ -34,7 +34,7 @@ def test_a_quick_step_is_one_line_and_a_failed_one_none() -> None:
     steps = Steps(Console(file=file), 1)
     with steps.step("reading", 2) as advance:
         advance(2)
-    assert re.fullmatch(r"\[1/1\] reading: 2 utterances, \d\.\d s\n", file.getvalue())
+    assert re.fullmatch(r"reading: 2 utterances, \d\.\d s\n", file.getvalue())
     with pytest.raises(KeyError), steps.step("failing", 0):
         raise KeyError
     assert file.getvalue().count("\n") == 1
