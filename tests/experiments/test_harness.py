@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from tests.commands import run
 from tests.conftest import ROOT
 
 NAMES = [listed.name for listed in list_experiments()]
-OWN_FIXTURES = ("training_speed",)  # test_training_speed runs it with --quick
 HELP = """
 import runpy, sys, time
 sys.argv = ["experiments.{0}", "--help"]
@@ -67,26 +65,6 @@ def test_help_answers_at_once(name: str) -> None:
         if seconds[-1] < 1.0:
             break
     assert min(seconds) < 1.0
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in OWN_FIXTURES])
-@pytest.mark.timeout(900)
-def test_quick_ends_soon_and_writes_its_figures(name: str, tmp_path: Path, speech: Path) -> None:
-    """A minute on 2 quiet cores; held to processor time, as other tests run meanwhile."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = run(
-        *("-m", f"experiments.{name}", "--quick", "true"),
-        *("--json", tmp_path / "found.json", "--plot", tmp_path / "found.png"),
-        timeout=880,
-        ASR_DATA_DIR=str(speech),
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 240
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert found["title"] and found["title"] in result.stdout
-    assert all(figure["holds"] for figure in found["figures"])
-    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
 
 
 @dataclass(frozen=True)
