@@ -8,18 +8,21 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
+from transformers import AutoConfig
 
 from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
 from finetune.models.base import Batch, EvaluationOutput, Hypothesis, Recogniser
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict
@@ -195,6 +198,49 @@ def extend_head(model: Any, n_units: int) -> None:
         new.bias[: old.out_features] = old.bias
     model.lm_head = new
     model.config.vocab_size = n_units
+
+
+def load_own(model_class: Any, family: str, reference: str, **changes: Any) -> Any:
+    """A model of this project's own architecture, in float32 on the CPU, from the folder of a run or a Hub id.
+
+    changes: keys of its configuration; with another `vocab_size` the output layer gets random weights. Raises
+    InputError where there is no such model.
+    """
+    expected = model_class.config_class
+    try:
+        config = AutoConfig.from_pretrained(reference)
+        if not isinstance(config, expected):
+            raise ValueError(f"its model_type is {config.model_type}, not {expected.model_type}")
+        return model_class.from_pretrained(
+            reference, dtype=torch.float32, ignore_mismatched_sizes="vocab_size" in changes, **changes
+        )
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise InputError(
+            f"{reference}: cannot be loaded as a model of the family {family} ({str(error).strip().splitlines()[0]}); "
+            f"expected the folder of a run with --model.family {family}, or a Hub id of one: check the name and the "
+            "network"
+        ) from error
+
+
+def new_own(model_class: Any, flag: str, keys: dict[str, Any], fixed: dict[str, Any]) -> Any:
+    """A model of this project's own architecture with random weights.
+
+    keys: of its configuration, as the option `flag` gives them; fixed: those that other options set. Raises UsageError
+    on keys or values that it does not have.
+    """
+    config_class = model_class.config_class
+    own = [field.name for field in fields(config_class) if field.name in config_class.__annotations__]
+    free = [name for name in own if name not in fixed]
+    unknown = sorted(set(keys) - set(free))
+    if unknown:
+        raise UsageError(
+            f"{flag} holds {', '.join(unknown)}; expected keys of {config_class.__name__} that no other option sets: "
+            f"choose among {', '.join(free)}"
+        )
+    try:
+        return model_class(config_class(**keys, **fixed))
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise UsageError(f"{flag}: {str(error).strip().splitlines()[-1].strip()}") from None
 
 
 def vocabulary_sizes(vocabulary: Vocabulary) -> dict[str, int]:

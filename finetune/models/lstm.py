@@ -6,21 +6,26 @@ transformers once `finetune.models.lstm_ctc` is imported.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import AutoConfig
 
 from finetune.config import ModelConfig
 from finetune.models.base import Batch, Example, Publication
-from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
-from finetune.models.lstm_ctc import LSTMConfig, LSTMForCTC
+from finetune.models.ctc import (
+    CTCModule,
+    CTCRecogniser,
+    base_vocabulary,
+    extend_head,
+    load_own,
+    new_own,
+    new_vocabulary,
+    vocabulary_sizes,
+)
+from finetune.models.lstm_ctc import LSTMForCTC
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import GlobalNorm
 from preprocessing.units import Vocabulary
 
@@ -106,23 +111,8 @@ def _first(examples: Iterable[Example], seconds: float) -> Iterator[Example]:
 
 
 def load(reference: str, **changes: Any) -> LSTMForCTC:
-    """An LSTM-CTC model in float32 on the CPU, from the folder of a run or a Hub id.
-
-    changes: keys of LSTMConfig; with another `vocab_size` the output layer gets random weights. Raises InputError where
-    there is no such model.
-    """
-    try:
-        config = AutoConfig.from_pretrained(reference)
-        if not isinstance(config, LSTMConfig):
-            raise ValueError(f"its model_type is {config.model_type}, not {LSTMConfig.model_type}")
-        return LSTMForCTC.from_pretrained(  # type: ignore[no-any-return]
-            reference, dtype=torch.float32, ignore_mismatched_sizes="vocab_size" in changes, **changes
-        )
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise InputError(
-            f"{reference}: cannot be loaded as an LSTM-CTC model ({str(error).strip().splitlines()[0]}); expected the "
-            "folder of a run with --model.family lstm, or a Hub id of one: check the name and the network"
-        ) from error
+    """A model of this family from the folder of a run or a Hub id, as `load_own` loads it."""
+    return load_own(LSTMForCTC, "lstm", reference, **changes)  # type: ignore[no-any-return]
 
 
 def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecogniser:
@@ -133,7 +123,9 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecognis
     torch.manual_seed(seed)
     if config.scratch is not None:
         vocabulary = new_vocabulary(config, labels)
-        model = _from_scratch(config.scratch, {"dropout": config.dropout} | vocabulary_sizes(vocabulary))
+        model = new_own(
+            LSTMForCTC, "--model.scratch", config.scratch, {"dropout": config.dropout} | vocabulary_sizes(vocabulary)
+        )
         return LSTMRecogniser(config, model, vocabulary, fits_statistics=True)
     assert config.base is not None
     if config.vocabulary != "new":
@@ -142,19 +134,3 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecognis
         return LSTMRecogniser(config, model, vocabulary)
     vocabulary = new_vocabulary(config, labels)
     return LSTMRecogniser(config, load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary)), vocabulary)
-
-
-def _from_scratch(scratch: dict[str, Any], fixed: dict[str, Any]) -> LSTMForCTC:
-    """A model with random weights; `fixed` are keys of LSTMConfig that other options set."""
-    own = [field.name for field in fields(LSTMConfig) if field.name in LSTMConfig.__annotations__]
-    free = [name for name in own if name not in fixed]
-    unknown = sorted(set(scratch) - set(free))
-    if unknown:
-        raise UsageError(
-            f"--model.scratch holds {', '.join(unknown)}; expected keys of LSTMConfig that no other option sets: "
-            f"choose among {', '.join(free)}"
-        )
-    try:
-        return LSTMForCTC(LSTMConfig(**scratch, **fixed))
-    except (StrictDataclassError, TypeError, ValueError) as error:
-        raise UsageError(f"--model.scratch: {str(error).strip().splitlines()[-1].strip()}") from None

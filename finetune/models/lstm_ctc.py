@@ -113,6 +113,27 @@ class BidirectionalLayer(nn.Module):
         return torch.cat([forward, _reordered(backward, mirror)], dim=-1)
 
 
+def init_lstm(lstm: nn.LSTM) -> None:
+    """Orthogonal recurrent weights, a forget-gate bias of 1 (Jozefowicz et al. 2015), where no checkpoint fills them."""
+    for name, parameter in lstm.named_parameters(recurse=False):
+        if name.startswith("weight_ih"):
+            init.xavier_uniform_(parameter)
+        elif name.startswith("weight_hh"):
+            for gate in parameter.chunk(4) if not getattr(parameter, "_is_hf_initialized", False) else ():
+                init.orthogonal_(gate)
+        else:
+            gates = torch.zeros(4, lstm.hidden_size)
+            gates[1] = 1.0 if name.startswith("bias_ih") else 0.0  # input, forget, cell, output
+            init.copy_(parameter, gates.flatten())
+
+
+def valid_samples(input_values: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Samples of each utterance [batch] of a padded batch [batch, samples]; all of them without a mask."""
+    if attention_mask is None:
+        return torch.full((len(input_values),), input_values.shape[-1], device=input_values.device)
+    return attention_mask.sum(dim=-1).long()
+
+
 def mirror_of(n_frames: Tensor, longest: int) -> Tensor:
     """Indices [batch * longest] into a flattened [batch, longest, ...] that reverse each utterance within its n_frames.
 
@@ -188,16 +209,13 @@ class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
 
         input_values: [batch, samples] at 16 kHz; attention_mask: [batch, samples], 1 where valid; None: everywhere.
         """
-        if attention_mask is None:
-            n_samples = torch.full((len(input_values),), input_values.shape[-1], device=input_values.device)
-        else:
-            n_samples = attention_mask.sum(dim=-1).long()
-        hidden = self.encode(self.features(input_values, n_samples))
+        hidden = self.encode(self.features(input_values, valid_samples(input_values, attention_mask)))
         return CausalLMOutput(logits=self.lm_head(self.dropout(hidden)))
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Orthogonal recurrent weights, a forget-gate bias of 1 (Jozefowicz et al. 2015), and buffers that are not
-        saved. transformers calls it for each module of a new or loaded model.
+        """Initialises a module that no checkpoint has filled, and buffers that are not saved.
+
+        transformers calls it for each module of a new or loaded model.
         """
         if isinstance(module, FeatureExtractor):
             for name, value in make_extractor(self.config).named_buffers(recurse=False):
@@ -206,16 +224,7 @@ class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
             init.zeros_(module.mean)
             init.ones_(module.deviation)
         elif isinstance(module, nn.LSTM):
-            for name, parameter in module.named_parameters(recurse=False):
-                if name.startswith("weight_ih"):
-                    init.xavier_uniform_(parameter)
-                elif name.startswith("weight_hh"):
-                    for gate in parameter.chunk(4) if not getattr(parameter, "_is_hf_initialized", False) else ():
-                        init.orthogonal_(gate)
-                else:
-                    gates = torch.zeros(4, module.hidden_size)
-                    gates[1] = 1.0 if name.startswith("bias_ih") else 0.0  # input, forget, cell, output
-                    init.copy_(parameter, gates.flatten())
+            init_lstm(module)
         elif isinstance(module, nn.Conv2d):
             init.kaiming_uniform_(module.weight, nonlinearity="relu")
             init.zeros_(module.bias)

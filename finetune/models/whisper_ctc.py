@@ -8,19 +8,26 @@ kept on the disk (`frozen_features.py`), so that a small machine computes it onc
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import AutoConfig, WhisperConfig, WhisperModel
 
 from finetune.config import ModelConfig
 from finetune.models import whisper
 from finetune.models.base import Batch, Example, Publication
-from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
+from finetune.models.ctc import (
+    CTCModule,
+    CTCRecogniser,
+    base_vocabulary,
+    extend_head,
+    load_own,
+    new_own,
+    new_vocabulary,
+    vocabulary_sizes,
+)
 from finetune.models.frozen_features import FeatureCache
 from finetune.models.trainable_parameters import inject_lora, merged_state_dict
 from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
@@ -212,52 +219,33 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRe
         return WhisperCTCRecogniser(config, load(config.base, **settings), vocabulary)
     if config.base is None:
         assert config.scratch is not None
-        return WhisperCTCRecogniser(config, _new_model(config.scratch | config.head, settings), vocabulary)
+        return WhisperCTCRecogniser(
+            config, new_own(WhisperForCTC, "--model.scratch", config.scratch | config.head, settings), vocabulary
+        )
     sizes, weights = _whisper_encoder(config.base)
-    model = _new_model(config.head, settings | sizes)
+    model = new_own(WhisperForCTC, "--model.head", config.head, settings | sizes)
     model.encoder.load_state_dict(weights)
     return WhisperCTCRecogniser(config, model, vocabulary)
 
 
 def load(reference: str, **changes: Any) -> WhisperForCTC:
-    """A model of this family in float32 on the CPU, from the folder of a run or a Hub id.
-
-    changes: keys of WhisperCTCConfig; with another `vocab_size` the output layer gets random weights. Raises InputError
-    where there is no such model.
-    """
-    try:
-        config = AutoConfig.from_pretrained(reference)
-        if not isinstance(config, WhisperCTCConfig):
-            raise ValueError(f"its model_type is {config.model_type}, not {WhisperCTCConfig.model_type}")
-        return WhisperForCTC.from_pretrained(  # type: ignore[no-any-return]
-            reference, dtype=torch.float32, ignore_mismatched_sizes="vocab_size" in changes, **changes
-        )
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise InputError(
-            f"{reference}: cannot be loaded as a whisper-ctc model ({str(error).strip().splitlines()[0]}); expected "
-            "the folder of a run with --model.family whisper-ctc, or a Hub id of one: check the name and the network"
-        ) from error
+    """A model of this family from the folder of a run or a Hub id, as `load_own` loads it."""
+    return load_own(WhisperForCTC, "whisper-ctc", reference, **changes)  # type: ignore[no-any-return]
 
 
 def _is_own(reference: str) -> bool:
-    path = Path(reference) / "config.json"
-    return path.is_file() and f'"model_type": "{WhisperCTCConfig.model_type}"' in path.read_text(encoding="utf-8")
-
-
-def _new_model(keys: dict[str, Any], fixed: dict[str, Any]) -> WhisperForCTC:
-    """A model with random weights; `fixed` are keys of WhisperCTCConfig that other options set."""
-    own = [field.name for field in fields(WhisperCTCConfig) if field.name in WhisperCTCConfig.__annotations__]
-    free = [name for name in own if name not in fixed]
-    unknown = sorted(set(keys) - set(free))
-    if unknown:
-        raise UsageError(
-            f"--model.scratch or --model.head holds {', '.join(unknown)}; expected keys of WhisperCTCConfig that no "
-            f"other option sets: choose among {', '.join(free)}"
-        )
+    """Whether a folder or Hub id holds a model of this family."""
+    if not _is_transformers(reference):
+        return False
     try:
-        return WhisperForCTC(WhisperCTCConfig(**keys, **fixed))
-    except (StrictDataclassError, TypeError, ValueError) as error:
-        raise UsageError(f"--model.head: {str(error).strip().splitlines()[-1].strip()}") from None
+        return isinstance(AutoConfig.from_pretrained(reference), WhisperCTCConfig)
+    except (OSError, ValueError):
+        return False  # what is wrong with it is said where it is loaded
+
+
+def _is_transformers(reference: str) -> bool:
+    """Whether a reference is a folder of transformers, or can be a Hub id: neither a size nor another path."""
+    return (Path(reference) / "config.json").is_file() or ("/" in reference and not Path(reference).exists())
 
 
 def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]:
@@ -267,7 +255,7 @@ def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]
     """
     names = ("num_mel_bins", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim",
              "max_source_positions")  # fmt: skip
-    if (Path(reference) / "config.json").is_file() or ("/" in reference and not Path(reference).exists()):
+    if _is_transformers(reference):
         try:
             config = AutoConfig.from_pretrained(reference)
             if not isinstance(config, WhisperConfig):

@@ -19,7 +19,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import CausalLMOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from finetune.models.lstm_ctc import BidirectionalLayer, mirror_of
+from finetune.models.lstm_ctc import BidirectionalLayer, init_lstm, mirror_of, valid_samples
 from preprocessing.features import Features, LogMel
 
 HEADS = ("linear", "conv", "lstm")
@@ -192,10 +192,7 @@ class WhisperForCTC(PreTrainedModel):  # type: ignore[misc]
 
         input_values: [batch, samples] at 16 kHz; attention_mask: [batch, samples], 1 where valid; None: everywhere.
         """
-        if attention_mask is None:
-            n_samples = torch.full((len(input_values),), input_values.shape[-1], device=input_values.device)
-        else:
-            n_samples = attention_mask.sum(dim=-1).long()
+        n_samples = valid_samples(input_values, attention_mask)
         return CausalLMOutput(logits=self.lm_head(self.dropout(self.encode(self.features(input_values, n_samples)))))
 
     def _blocks(self, states: list[Tensor], first: int, last: int, n_frames: Tensor) -> list[Tensor]:
@@ -223,16 +220,7 @@ class WhisperForCTC(PreTrainedModel):  # type: ignore[misc]
         elif isinstance(module, WhisperForCTC):
             init.zeros_(module.mix)
         elif isinstance(module, nn.LSTM):
-            for name, parameter in module.named_parameters(recurse=False):
-                if name.startswith("weight_ih"):
-                    init.xavier_uniform_(parameter)
-                elif name.startswith("weight_hh"):
-                    for gate in parameter.chunk(4) if not getattr(parameter, "_is_hf_initialized", False) else ():
-                        init.orthogonal_(gate)
-                else:
-                    gates = torch.zeros(4, module.hidden_size)
-                    gates[1] = 1.0 if name.startswith("bias_ih") else 0.0  # input, forget, cell, output
-                    init.copy_(parameter, gates.flatten())
+            init_lstm(module)
         elif isinstance(module, nn.Linear | nn.Conv1d):
             init.normal_(module.weight, std=0.02)
             if module.bias is not None:
