@@ -114,7 +114,7 @@ class BidirectionalLayer(nn.Module):
 
 
 def init_lstm(lstm: nn.LSTM) -> None:
-    """Orthogonal recurrent weights, a forget-gate bias of 1 (Jozefowicz et al. 2015), where no checkpoint fills them."""
+    """Orthogonal recurrent weights, a forget-gate bias of 1 (Jozefowicz et al. 2015), unless loaded."""
     for name, parameter in lstm.named_parameters(recurse=False):
         if name.startswith("weight_ih"):
             init.xavier_uniform_(parameter)
