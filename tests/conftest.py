@@ -14,6 +14,10 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
+GPU = pytest.param(
+    "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")]
+)
+DEVICES = ["cpu", GPU]
 
 
 def pytest_configure() -> None:

@@ -17,6 +17,7 @@ from finetune.models.fast.cpu import FastFeatureEncoder, FastPositions
 from finetune.models.fast.folding import UNCHANGED, fold_group_norm
 from finetune.models.fast.gpu import BlockedConvolution, RowFeatureEncoder
 from finetune.models.padding_invariance import PaddingInvariance
+from tests.conftest import DEVICES
 from tests.finetune.test_padding_invariance import KINDS, plain_model
 from tests.finetune.test_padding_invariance import SMALL as SMALL_KINDS
 
@@ -31,7 +32,6 @@ SMALL: dict[str, Any] = {
 }
 GROUP: dict[str, Any] = {"feat_extract_norm": "group"}
 LAYER: dict[str, Any] = {"feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True}
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"))]
 
 
 @pytest.fixture(params=DEVICES)

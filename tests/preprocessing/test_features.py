@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pytest
 import torch
@@ -24,9 +23,8 @@ from preprocessing.features import (
     slaney_mels,
 )
 from preprocessing.features.base import BLOCK_FRAMES, cheapest_cut
-from tests.conftest import DEMO, read_manifest
+from tests.conftest import DEMO, DEVICES, read_manifest
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"))]
 EXTRACTORS: dict[str, Callable[[], FeatureExtractor]] = {
     "whisper-80": LogMel,
     "whisper-128": lambda: LogMel(128),
@@ -147,6 +145,8 @@ def test_normalise_waveform_is_the_wav2vec2_feature_extractors() -> None:
 
 
 def test_slaney_mels_are_librosas() -> None:
+    import librosa  # loads numba: seconds
+
     for frequency_hz in (0.0, 60.0, 999.0, 1_000.0, 1_001.0, 4_321.0, 8_000.0):
         assert slaney_mels(frequency_hz) == pytest.approx(librosa.hz_to_mel(frequency_hz), rel=1e-12)
 

@@ -23,8 +23,8 @@ from preprocessing.augment.spec_augment import (
 )
 from preprocessing.cli.errors import UsageError
 from preprocessing.features import Features
+from tests.conftest import DEVICES
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"))]
 N_DRAWS = 20_000
 LEAST_P = 1e-4  # the seed is fixed: a test that passes once passes always
 NO_DRAW = torch.zeros(1, 0, dtype=torch.long)
