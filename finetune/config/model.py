@@ -7,6 +7,8 @@ from typing import Any, Literal
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 
+WHISPERS = ("whisper", "whisper-ctc")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -17,8 +19,8 @@ class ModelConfig:
     under a CTC head. lstm: an LSTM-CTC on log-mel."""
 
     base: str | None = None
-    """Checkpoint to start from: a folder or Hub id (wav2vec2, lstm), a .pt file or size such as base.en (whisper,
-    whisper-ctc, which takes transformers' Whispers as well)."""
+    """Checkpoint to start from: a folder or Hub id, for whisper and whisper-ctc also OpenAI's .pt file or a size such
+    as base.en."""
 
     scratch: dict[str, Any] | None = None
     """Instead of base, a new model with random weights: keys of Wav2Vec2Config, of Whisper's ModelDimensions, of
@@ -47,29 +49,39 @@ class ModelConfig:
     """Keep the convolutions of base as they are, as wav2vec 2.0 is fine-tuned."""
 
     trained_layers: int | None = None
-    """Blocks of the encoder that are trained, from the top (whisper-ctc): 0 trains the head alone. Default: all."""
+    """Blocks of Whisper's encoder that are trained, from the top: 0 trains the head (whisper-ctc) or the decoder
+    (whisper) alone. Default: all."""
 
     head: dict[str, Any] = field(default_factory=dict)
     """The head above Whisper's encoder (whisper-ctc): head, head_layers, head_size, mixed_layers of WhisperCTCConfig in
     finetune/models/whisper_ctc_model.py."""
 
     feature_cache: Path | None = None
-    """Folder that keeps the frozen blocks' output of each utterance (whisper-ctc with trained_layers), so that a CPU
-    computes it once; runs may share it."""
+    """Folder that keeps the output of the blocks that trained_layers freezes for each utterance, so that a CPU computes
+    it once; runs may share it. A GPU computes it anew, which is faster."""
 
     feature_cache_gib: float = 10.0
-    """Largest size of that folder; an hour of speech takes about 0.2 GiB for base."""
+    """Largest size of that folder; base takes about 0.2 GiB for an hour of speech (whisper-ctc), and 1.5 MiB for each
+    utterance, as of 30 s (whisper)."""
 
     adapters_only: bool = False
     """Train only the language adapters and the output layer of an MMS model; other languages keep working."""
 
     lora_rank: int = 0
     """Rank of LoRA matrices beside the attention's projections, which are trained with the output layer instead of all
-    weights; 0 trains all weights (wav2vec2; whisper-ctc with its whole head)."""
+    weights; 0 trains all weights (wav2vec2; whisper-ctc with its whole head; whisper in the decoder and the
+    trained_layers of the encoder)."""
 
     lora_alpha: int | None = None
     """LoRA's scale times its rank, as in peft: the matrices are multiplied by lora_alpha / lora_rank. Default: twice
     lora_rank."""
+
+    timestamp_share: float = 0.0
+    """Share of the utterances that are trained with their begin and end as timestamps, as Whisper writes long
+    recordings (whisper): 0.5 keeps it able to. Only for audio that is cut close to the speech."""
+
+    label_smoothing_factor: float = 0.0
+    """Label smoothing of the cross-entropy (whisper): 0.1 for little or noisy text."""
 
     attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """Attention of transformers (wav2vec2); flash_attention_2 needs its package and 16-bit arithmetic."""
@@ -164,7 +176,7 @@ class ModelConfig:
             )
         if self.family != "wav2vec2":
             self._check_family_keys()
-        self._check_whisper_ctc()
+        self._check_whispers()
 
     def check_limits(self) -> None:
         """Raises UsageError naming the first number that is out of range."""
@@ -173,19 +185,23 @@ class ModelConfig:
             ("--model.trained_layers", 0 if self.trained_layers is None else self.trained_layers, 0),
             ("--model.lora_alpha", 1 if self.lora_alpha is None else self.lora_alpha, 1),
         )
-        check_ranges(("--model.feature_cache_gib", self.feature_cache_gib, "over 0", self.feature_cache_gib > 0.0))
+        check_ranges(
+            ("--model.feature_cache_gib", self.feature_cache_gib, "over 0", self.feature_cache_gib > 0.0),
+            ("--model.timestamp_share", self.timestamp_share, "0 to 1", 0.0 <= self.timestamp_share <= 1.0),
+        )
         check_shares(
             ("--model.dropout", self.dropout),
             ("--model.attention_dropout", self.attention_dropout),
             ("--model.mask_time_prob", self.mask_time_prob),
             ("--model.mask_feature_prob", self.mask_feature_prob),
+            ("--model.label_smoothing_factor", self.label_smoothing_factor),
         )
 
     def _check_family_keys(self) -> None:
         """Raises UsageError naming the first given key that only wav2vec2 has."""
         given = {
             "adapters_only": self.adapters_only,
-            "lora_rank": self.lora_rank > 0 and self.family != "whisper-ctc",
+            "lora_rank": self.lora_rank > 0 and self.family not in WHISPERS,
             "attn_implementation": self.attn_implementation != "auto",
             "mask_feature_prob": self.mask_feature_prob > 0,
         }
@@ -196,20 +212,22 @@ class ModelConfig:
                     "wav2vec2 with it: leave it out"
                 )
 
-    def _check_whisper_ctc(self) -> None:
-        """Raises UsageError naming the first key of whisper-ctc that another family is given, or that contradicts."""
+    def _check_whispers(self) -> None:
+        """Raises UsageError naming the first key of Whisper's families that another one is given, or that contradicts."""
         given = {
-            "trained_layers": self.trained_layers is not None,
-            "head": bool(self.head),
-            "feature_cache": self.feature_cache is not None,
+            "trained_layers": (self.trained_layers is not None, WHISPERS),
+            "head": (bool(self.head), ("whisper-ctc",)),
+            "feature_cache": (self.feature_cache is not None, WHISPERS),
+            "timestamp_share": (self.timestamp_share > 0, ("whisper",)),
+            "label_smoothing_factor": (self.label_smoothing_factor > 0, ("whisper",)),
         }
-        for key, is_given in given.items():
-            if is_given and self.family != "whisper-ctc":
+        for key, (is_given, families) in given.items():
+            if is_given and self.family not in families:
                 raise UsageError(
-                    f"--model.{key} is set, but --model.family is {self.family}; expected whisper-ctc with it: leave "
-                    "it out"
+                    f"--model.{key} is set, but --model.family is {self.family}; expected {' or '.join(families)} with "
+                    "it: leave it out"
                 )
-        if self.trained_layers is not None and self.lora_rank > 0:
+        if self.family == "whisper-ctc" and self.trained_layers is not None and self.lora_rank > 0:
             raise UsageError(
                 f"--model.trained_layers is {self.trained_layers} and --model.lora_rank {self.lora_rank}; expected one "
                 "of the two: leave one out"

@@ -24,11 +24,12 @@ class FeatureCache:
 
     folder: made where it is missing. max_gib: bound on all files below it, those of other weights included; several
     processes may each exceed it by what they write at the same time. weights: the tensors that `compute` depends on.
-    compute: waveform [samples] -> states [channels, frames], without randomness. They are kept in half precision.
+    compute: waveform [samples] -> states [channels, frames], without randomness; what it is called with besides is part
+    of what a state is found by. They are kept in half precision.
     """
 
     def __init__(
-        self, folder: Path, max_gib: float, weights: Iterable[tuple[str, Tensor]], compute: Callable[[Tensor], Tensor]
+        self, folder: Path, max_gib: float, weights: Iterable[tuple[str, Tensor]], compute: Callable[..., Tensor]
     ) -> None:
         self._folder = folder / _digest_of_weights(weights)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -36,16 +37,21 @@ class FeatureCache:
         used = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         self._free_bytes = max_gib * GIB - used
 
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """States [channels, frames] of a waveform [samples], float32; the same on the first call and on later ones."""
-        name = hashlib.blake2b(waveform.contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+    def __call__(self, waveform: Tensor, **options: object) -> Tensor:
+        """States [channels, frames] of a waveform [samples], float32; the same on the first call and on later ones.
+
+        options: further arguments of `compute`.
+        """
+        digest = hashlib.blake2b(waveform.contiguous().numpy().tobytes(), digest_size=16)
+        digest.update(repr(sorted(options.items())).encode() if options else b"")
+        name = digest.hexdigest()
         path = self._folder / name[:2] / f"{name}.safetensors"
         try:
             return load_file(path)["states"].float()
         except (OSError, SafetensorError):  # not there yet, or spoiled: computed anew
             pass
         with torch.no_grad():
-            states = self._compute(waveform).half().contiguous()
+            states = self._compute(waveform, **options).half().contiguous()
         size = states.numel() * states.element_size()
         if size <= self._free_bytes:
             path.parent.mkdir(exist_ok=True)
@@ -53,6 +59,13 @@ class FeatureCache:
                 save_file({"states": states}, temporary)
             self._free_bytes -= size
         return states.float()
+
+
+def cache_pays() -> bool:
+    """Whether states are read from the disk: on a CPU. A GPU computes them sooner than the disk gives them, and the
+    processes that load data have no access to it.
+    """
+    return not torch.accelerator.is_available()
 
 
 def _digest_of_weights(weights: Iterable[tuple[str, Tensor]]) -> str:

@@ -5,6 +5,7 @@ into the weights that they were added to, and the adapters of MMS (Pratap et al.
 are part of the plain model.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,15 +43,18 @@ def _train_adapters(model: Any, config: ModelConfig) -> None:
         parameter.requires_grad_(True)
 
 
-def inject_lora(module: nn.Module, config: ModelConfig) -> None:
-    """Adds low-rank matrices at the attention's projections of a module, in place, and freezes all else of it."""
+def inject_lora(module: nn.Module, config: ModelConfig, targets: Sequence[str] = LORA_TARGETS) -> None:
+    """Adds low-rank matrices at the attention's projections of a module, in place, and freezes all else of it.
+
+    targets: names of the projections.
+    """
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(
         r=config.lora_rank,
         lora_alpha=2 * config.lora_rank if config.lora_alpha is None else config.lora_alpha,
         lora_dropout=config.dropout,
-        target_modules=list(LORA_TARGETS),
+        target_modules=list(targets),
     )
     inject_adapter_in_model(settings, module)
 

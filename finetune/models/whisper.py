@@ -1,12 +1,13 @@
 """The Whisper family: openai-whisper's module and tokenizer (Radford et al. 2022), trained by cross-entropy.
 
-Checkpoints are saved as `whisper.load_model` reads them. The encoder always takes a full window; its positions are
-fixed sinusoids, so training with a window below 30 s changes nothing in the saved checkpoint's format. Texts have no
-timestamps.
+The base is any Whisper (`whisper_formats.py`). Its encoder can be frozen below some block: on a CPU, what the frozen
+part makes of an utterance can be kept on the disk (`frozen_features.py`). The encoder always takes a full window; its
+positions are fixed sinusoids, so training with a window below 30 s changes nothing in the saved checkpoint's format.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 import whisper
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
-from whisper.model import ModelDimensions, Whisper, sinusoids
+from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, get_tokenizer
 
 from finetune.config import ModelConfig
@@ -27,25 +28,40 @@ from finetune.models.base import (
     Publication,
     Recogniser,
 )
+from finetune.models.frozen_features import FeatureCache, cache_pays
+from finetune.models.trainable_parameters import inject_lora, merged_state_dict
+from finetune.models.whisper_formats import CHECKPOINT, FULL_CONTEXT, load_model, save, suppressed_tokens
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
-from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import UsageError
 from preprocessing.features import Features, LogMel
 from preprocessing.features.whisper import HOP_LENGTH
 
 FRAMES_PER_SECOND = 50  # of the encoder, after its stride of 2 over 10 ms frames
-FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
-CHECKPOINT = "whisper.pt"
+TOKENS_PER_SECOND = 32  # of a transcript at most, in scripts that Whisper writes byte by byte
+LORA_TARGETS = ("query", "key", "value", "out")  # every projection of the attention
 
 PUBLICATION = Publication(
-    title="A Whisper checkpoint for openai-whisper",
-    library="openai-whisper",
+    title="A Whisper checkpoint for transformers and openai-whisper",
+    library="transformers",
     tags=("whisper",),
-    files=(CHECKPOINT,),
-    model_input="openai-whisper's log-mel spectrogram",
-    settings=("language", "freeze_feature_encoder", "spec_augment", "context_seconds"),
+    files=(
+        CHECKPOINT,
+        "*.safetensors",
+        "config.json",
+        "generation_config.json",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ),
+    model_input="Whisper's log-mel spectrogram, of 30 s",
+    settings=("language", "trained_layers", "lora_rank", "timestamp_share", "spec_augment", "context_seconds"),
     usage="""\
+from transformers import pipeline
+
+print(pipeline("automatic-speech-recognition", model="REPO")("speech.wav")["text"])
+
+# or through openai-whisper
 import whisper
 from huggingface_hub import hf_hub_download
 
@@ -55,66 +71,154 @@ print(model.transcribe("speech.wav", temperature=0)["text"])""",
 
 
 class WhisperModule(nn.Module):
-    """The training pass of Whisper: log-mel windows -> cross-entropy summed over all tokens, a float32 scalar."""
+    """The training pass of Whisper: log-mel windows, or cached states of frozen blocks -> cross-entropy summed over all
+    tokens after the prompt, a float32 scalar.
 
-    def __init__(self, model: Whisper, spec_augment: SpecAugment | None = None) -> None:
+    n_frozen: blocks of the encoder below the trained ones; all of them also freeze its last norm. cached: whether a
+    batch's inputs are their states [batch, channels, frames] instead of windows. special: ids from the first special
+    token to before the first timestamp, which the prompt is made of and the loss leaves out.
+    """
+
+    def __init__(
+        self,
+        model: Whisper,
+        spec_augment: SpecAugment | None = None,
+        *,
+        n_frozen: int = 0,
+        cached: bool = False,
+        special: range = range(0),
+        label_smoothing_factor: float = 0.0,
+    ) -> None:
         super().__init__()
         self.model = model
         self.spec_augment = spec_augment
+        self.n_frozen = n_frozen
+        self.cached = cached
+        self.special = special
+        self.label_smoothing_factor = label_smoothing_factor
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """The loss of a batch of windows [batch, n_mels, frames], in training mode masked by the generator's draws.
+        """The loss of a batch, in training mode masked by the generator's draws.
 
         Labels hold the whole token sequence, start to end of text: each token is predicted from those before it.
         """
-        return self.loss(batch, self.model.encoder(self._masked(batch, generator)))
+        return self.loss(batch, self.encode(batch, generator), self.label_smoothing_factor)
 
-    def loss(self, batch: Batch, audio_features: Tensor) -> Tensor:
-        """The same from the encoder's output for the batch [batch, frames, channels]."""
+    def encode(self, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+        """The encoder's output for a batch [batch, frames, channels]."""
+        inputs = self._masked(batch, generator)
+        if self.cached:
+            return self.upper(inputs.transpose(1, 2))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.n_frozen == 0):
+            states = self.lower(inputs)
+        return self.upper(states)
+
+    def lower(self, windows: Tensor) -> Tensor:
+        """States of the frozen part [batch, frames, channels] for log-mel windows [batch, n_mels, 2 * frames]."""
+        encoder = self.model.encoder
+        hidden = nn.functional.gelu(encoder.conv1(windows))
+        hidden = nn.functional.gelu(encoder.conv2(hidden)).permute(0, 2, 1)
+        # in float32 under autocast too: blocks add to it what is small beside it
+        hidden = hidden.float() + encoder.positional_embedding
+        for block in encoder.blocks[: self.n_frozen]:
+            hidden = block(hidden)
+        return hidden  # type: ignore[no-any-return]
+
+    def upper(self, states: Tensor) -> Tensor:
+        """The encoder's output from what `lower` returned."""
+        for block in self.model.encoder.blocks[self.n_frozen :]:
+            states = block(states)
+        return self.model.encoder.ln_post(states)  # type: ignore[no-any-return]
+
+    def loss(self, batch: Batch, audio_features: Tensor, label_smoothing_factor: float = 0.0) -> Tensor:
+        """The loss from the encoder's output for the batch [batch, frames, channels]."""
         logits = self.model.decoder(batch.labels.clamp(min=0)[:, :-1], audio_features)
         return nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
+            logits.float().flatten(0, 1),
+            self.targets(batch)[:, 1:].flatten(),
+            ignore_index=IGNORED_LABEL,
+            reduction="sum",
+            label_smoothing=label_smoothing_factor,
         )
 
+    def targets(self, batch: Batch) -> Tensor:
+        """Labels [batch, longest] with IGNORED_LABEL in place of the prompt: start, language, task, no timestamps."""
+        prompt = (batch.labels >= self.special.start) & (batch.labels < self.special.stop)
+        return batch.labels.masked_fill(prompt, IGNORED_LABEL)
+
     def _masked(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """The windows [batch, n_mels, frames]; in training mode with SpecAugment's warp and masks over their speech."""
+        """The inputs [batch, channels, frames], in training mode with SpecAugment's warp and masks over their speech."""
         if self.spec_augment is None or not self.training or generator is None:
             return batch.inputs
         longest = batch.inputs.shape[-1]
-        n_frames = torch.tensor([min(-(-n // HOP_LENGTH), longest) for n in batch.n_samples])
+        samples_per_frame = SAMPLE_RATE // FRAMES_PER_SECOND if self.cached else HOP_LENGTH
+        n_frames = torch.tensor([min(-(-n // samples_per_frame), longest) for n in batch.n_samples])
         return self.spec_augment(Features(batch.inputs, n_frames.to(batch.inputs.device)), generator).values  # type: ignore[no-any-return]
 
 
 class WhisperRecogniser(Recogniser):
-    """A Whisper model with its tokenizer, its language and its window."""
+    """A Whisper model with its tokenizer, its language and its window.
+
+    Raises UsageError where the configuration trains more blocks than the encoder has, or caches what is not frozen.
+    """
 
     def __init__(self, config: ModelConfig, model: Whisper) -> None:
-        policy = config.spec_augment
-        self.module: WhisperModule = WhisperModule(
-            model, None if policy == "none" else SpecAugment(policy, fill="mean")
-        )
         self._language = _language(config, model)
         self._tokenizer = get_tokenizer(
             model.is_multilingual, num_languages=model.num_languages, language=self._language, task="transcribe"
         )
         self._log_mel = LogMel(model.dims.n_mels)
         self._window_seconds = model.dims.n_audio_ctx / FRAMES_PER_SECOND
-        if config.freeze_feature_encoder and config.scratch is None:
-            for convolution in (model.encoder.conv1, model.encoder.conv2):
-                convolution.requires_grad_(False)
+        self._timestamp_share = config.timestamp_share
+        self._lora = config.lora_rank > 0
+        n_frozen = _freeze(config, model)
+        if self._lora:
+            _add_lora(config, model, n_frozen)
+        cached = config.feature_cache is not None and cache_pays()
+        policy = config.spec_augment
+        self.module: WhisperModule = WhisperModule(
+            model,
+            None if policy == "none" else SpecAugment(policy, fill="mean"),
+            n_frozen=n_frozen,
+            cached=cached,
+            special=range(self._tokenizer.eot + 1, self._tokenizer.timestamp_begin),
+            label_smoothing_factor=config.label_smoothing_factor,
+        )
+        self._cache: FeatureCache | None = None
+        if config.feature_cache is not None and cached:
+            weights = _frozen_weights(model, n_frozen)
+            self._cache = FeatureCache(config.feature_cache, config.feature_cache_gib, weights, self._frozen_states)
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
-        """The log-mel of a full window [n_mels, frames].
+        """A full window: its log-mel [n_mels, frames], or the states [channels, frames] of the frozen part.
 
         openai-whisper fills a window in two ways, so examples of even and odd index take them by turns: silence after
         the waveform, as for `whisper.decode`, or zeros after the log-mel, as in `whisper.transcribe`.
         """
+        silence = index % 2 == 0
+        inputs = self._window(waveform, silence) if self._cache is None else self._cache(waveform, silence=silence)
+        return Example(index, inputs, self._with_timestamps(index, len(waveform), labels), len(waveform))
+
+    def _window(self, waveform: Tensor, silence: bool) -> Tensor:
         n_frames = 2 * round(self._window_seconds * FRAMES_PER_SECOND)
-        silence = nn.functional.pad(waveform, (0, round(self._window_seconds * SAMPLE_RATE) - len(waveform)))
-        mel = self._log_mel(silence)
-        if index % 2:
+        mel = self._log_mel(nn.functional.pad(waveform, (0, round(self._window_seconds * SAMPLE_RATE) - len(waveform))))
+        if not silence:
             mel[:, -(-len(waveform) // HOP_LENGTH) :] = 0.0
-        return Example(index, mel[:, :n_frames], labels, len(waveform))
+        return mel[:, :n_frames]  # type: ignore[no-any-return]
+
+    def _frozen_states(self, waveform: Tensor, silence: bool) -> Tensor:
+        """[channels, frames] of the frozen part for a waveform [samples]."""
+        return self.module.lower(self._window(waveform, silence)[None])[0].T
+
+    def _with_timestamps(self, index: int, n_samples: int, labels: tuple[int, ...]) -> tuple[int, ...]:
+        """Labels in the form that gives times, for a share of the indices spread evenly: from 0 s to the end."""
+        begin, n_prompt = self._tokenizer.timestamp_begin, len(self._tokenizer.sot_sequence)
+        if math.floor((index + 1) * self._timestamp_share) == math.floor(index * self._timestamp_share):
+            return labels
+        if len(labels) <= n_prompt + 2:  # without a text
+            return labels
+        end = begin + round(n_samples / SAMPLE_RATE * FRAMES_PER_SECOND)
+        return (*labels[:n_prompt], begin, *labels[n_prompt + 1 : -1], end, labels[-1])
 
     def encode(self, text: str) -> tuple[int, ...]:
         tokens = self._tokenizer.encode(" " + text) if text else []
@@ -122,7 +226,7 @@ class WhisperRecogniser(Recogniser):
 
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
         window = self._window_seconds * SAMPLE_RATE
-        return n_samples <= window and len(labels) <= int(self.module.model.dims.n_text_ctx)
+        return n_samples <= window and len(labels) <= self._longest_labels()
 
     def rejection_reason(self, n_samples: int, text: str) -> str | None:
         if n_samples > self._window_seconds * SAMPLE_RATE:
@@ -130,17 +234,39 @@ class WhisperRecogniser(Recogniser):
                 f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the window, {self._window_seconds:g} s: cut "
                 "it, or raise --model.context_seconds"
             )
-        n_tokens, maximum = len(self.encode(text)), self.module.model.dims.n_text_ctx
+        n_tokens, maximum = len(self.encode(text)), self._longest_labels()
         return f"{n_tokens} tokens; expected at most {maximum}: cut the utterance" if n_tokens > maximum else None
+
+    def _longest_labels(self) -> int:
+        """The decoder's positions, which the last label needs none of, less one where an end time is added."""
+        return int(self.module.model.dims.n_text_ctx) + (0 if self._timestamp_share > 0 else 1)
 
     def check_labels(self, texts: Sequence[str]) -> None:
         """Never raises: Whisper's byte-level tokenizer writes every text."""
 
+    def describe_units(self, texts: Sequence[str]) -> str:
+        """What the labels hold that Whisper's decoding never writes; empty where there is nothing."""
+        never = set(suppressed_tokens(self._tokenizer))
+        found = [{token for token in self._tokenizer.encode(" " + text) if token in never} for text in texts]
+        if not any(found):
+            return ""
+        symbols = " ".join(sorted({self._tokenizer.decode([token]).strip() for token in set.union(*found)}))
+        n_texts = sum(map(bool, found))
+        return f"{n_texts} of {len(texts)} texts hold symbols that Whisper's decoding never writes: {symbols}"
+
     @torch.inference_mode()
     def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
+        """The loss without label smoothing; texts as `whisper.decode` gives them, of at most TOKENS_PER_SECOND."""
         unwrapped = self._unwrap(module)
-        audio_features = unwrapped.model.encoder(batch.inputs)
-        options = whisper.DecodingOptions(language=self._language, without_timestamps=True, temperature=0.0, fp16=False)
+        audio_features = unwrapped.encode(batch)
+        longest = math.ceil(max(batch.n_samples) / SAMPLE_RATE * TOKENS_PER_SECOND) + 16
+        options = whisper.DecodingOptions(
+            language=self._language,
+            without_timestamps=True,
+            temperature=0.0,
+            fp16=False,
+            sample_len=min(longest, self.module.model.dims.n_text_ctx // 2),
+        )
         results = whisper.decode(unwrapped.model, audio_features.float(), options)  # it refuses autocast's 16 bits
         hypotheses = [Hypothesis(result.text, None) for result in results]
         return EvaluationOutput(float(unwrapped.loss(batch, audio_features)), hypotheses)
@@ -153,11 +279,52 @@ class WhisperRecogniser(Recogniser):
 
     def save(self, folder: Path, module: nn.Module) -> None:
         model = self._unwrap(module).model
-        folder.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(folder / CHECKPOINT, model)
+        save(folder, model, merged_state_dict(model) if self._lora else model.state_dict(), self._language)
 
     def count_labels(self, batch: Batch) -> int:
-        return int((batch.label_lengths - 1).sum())
+        """Labels after the prompt: the text, times where it has them, and its end."""
+        return int((self.module.targets(batch) != IGNORED_LABEL).sum())
+
+
+def _freeze(config: ModelConfig, model: Whisper) -> int:
+    """Freezes what the configuration does not train of a base. Returns how many of the encoder's blocks are frozen."""
+    blocks, encoder = len(model.encoder.blocks), model.encoder
+    n_trained = blocks if config.trained_layers is None else config.trained_layers
+    if n_trained > blocks:
+        raise UsageError(
+            f"--model.trained_layers is {n_trained}, but the encoder has {blocks}; expected at most these: lower it"
+        )
+    n_frozen = blocks - n_trained if config.scratch is None else 0
+    if config.feature_cache is not None and n_frozen == 0:
+        raise UsageError(
+            "--model.feature_cache is set, but no block of a pretrained encoder is frozen; expected "
+            f"--model.trained_layers below its {blocks}: lower it, or leave the cache out"
+        )
+    if config.scratch is None and (config.freeze_feature_encoder or n_frozen > 0):
+        encoder.conv1.requires_grad_(False)
+        encoder.conv2.requires_grad_(False)
+    for block in encoder.blocks[:n_frozen]:
+        block.requires_grad_(False)
+    if n_frozen == blocks:
+        encoder.ln_post.requires_grad_(False)
+    return n_frozen
+
+
+def _add_lora(config: ModelConfig, model: Whisper, n_frozen: int) -> None:
+    """LoRA at the attention's projections of the decoder and of the encoder's trained blocks; all else is frozen."""
+    model.requires_grad_(False)
+    for block in model.encoder.blocks[n_frozen:]:
+        inject_lora(block, config, LORA_TARGETS)
+    inject_lora(model.decoder, config, LORA_TARGETS)
+
+
+def _frozen_weights(model: Whisper, n_frozen: int) -> list[tuple[str, Tensor]]:
+    """What `WhisperModule.lower` depends on."""
+    encoder: Any = model.encoder
+    state = {name: value for name, value in encoder.state_dict().items() if name.startswith(("conv", "positional"))}
+    for place, block in enumerate(encoder.blocks[:n_frozen]):
+        state |= {f"blocks.{place}.{name}": value for name, value in block.state_dict().items()}
+    return [("window", torch.tensor([n_frozen])), *state.items()]
 
 
 def _language(config: ModelConfig, model: Whisper) -> str:
@@ -182,18 +349,6 @@ def _language(config: ModelConfig, model: Whisper) -> str:
     return given
 
 
-def save_checkpoint(path: Path, model: Whisper) -> None:
-    """Writes {"dims", "model_state_dict"} in half precision with the positions of all 30 s, as OpenAI publishes it.
-
-    `path` is replaced only once the file is whole.
-    """
-    weights = {name: weight.half() for name, weight in model.state_dict().items()}
-    weights["encoder.positional_embedding"] = sinusoids(FULL_CONTEXT, model.dims.n_audio_state).half()
-    dims = asdict(replace(model.dims, n_audio_ctx=FULL_CONTEXT))
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
-        torch.save({"dims": dims, "model_state_dict": weights}, file)
-
-
 def build(config: ModelConfig, _labels: Sequence[str], seed: int) -> WhisperRecogniser:
     """The recogniser that a configuration describes (see `Recogniser`); its tokenizer is Whisper's own.
 
@@ -216,21 +371,6 @@ def build(config: ModelConfig, _labels: Sequence[str], seed: int) -> WhisperReco
     return WhisperRecogniser(config, _with_context(load_model(config.base), context))
 
 
-def load_model(reference: str) -> Whisper:
-    """A Whisper model in float32 on the CPU, from a size's name, a .pt file, or the folder of a run.
-
-    Raises InputError where it cannot be loaded.
-    """
-    path = Path(reference)
-    try:
-        return whisper.load_model(str(path / CHECKPOINT if path.is_dir() else path), device="cpu").float()
-    except (RuntimeError, OSError, KeyError) as error:
-        raise InputError(
-            f"{reference}: cannot be loaded as a Whisper checkpoint ({str(error).strip().splitlines()[0]}); expected "
-            f"a size ({', '.join(whisper.available_models())}), a .pt file or a run's folder: check name and network"
-        ) from error
-
-
 def _with_context(model: Whisper, context: int) -> Whisper:
     """The model with the first `context` encoder positions only."""
     if context == model.dims.n_audio_ctx:
@@ -239,4 +379,5 @@ def _with_context(model: Whisper, context: int) -> Whisper:
     weights: dict[str, Any] = model.state_dict()
     weights["encoder.positional_embedding"] = weights["encoder.positional_embedding"][:context]
     shorter.load_state_dict(weights)
+    shorter.register_buffer("alignment_heads", model.alignment_heads, persistent=False)
     return shorter

@@ -7,7 +7,7 @@ kept on the disk (`frozen_features.py`), so that a small machine computes it onc
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from transformers import AutoConfig, WhisperConfig, WhisperModel
 
 from finetune.config import ModelConfig
-from finetune.models import whisper
 from finetune.models.base import Batch, Example, Publication
 from finetune.models.ctc import (
     CTCModule,
@@ -28,9 +27,10 @@ from finetune.models.ctc import (
     new_vocabulary,
     vocabulary_sizes,
 )
-from finetune.models.frozen_features import FeatureCache
+from finetune.models.frozen_features import FeatureCache, cache_pays
 from finetune.models.trainable_parameters import inject_lora, merged_state_dict
 from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
+from finetune.models.whisper_formats import is_transformers, load_model, to_transformers
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
 from preprocessing.cli.errors import InputError, UsageError
@@ -38,19 +38,6 @@ from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
 SAMPLES_PER_FRAME = 320  # a frame of the encoder: 20 ms
-ENCODER_NAMES = (  # openai-whisper's, transformers'
-    ("blocks.", "layers."),
-    (".attn_ln.", ".self_attn_layer_norm."),
-    (".attn.query.", ".self_attn.q_proj."),
-    (".attn.key.", ".self_attn.k_proj."),
-    (".attn.value.", ".self_attn.v_proj."),
-    (".attn.out.", ".self_attn.out_proj."),
-    (".mlp_ln.", ".final_layer_norm."),
-    (".mlp.0.", ".fc1."),
-    (".mlp.2.", ".fc2."),
-    ("ln_post.", "layer_norm."),
-    ("positional_embedding", "embed_positions.weight"),
-)
 
 PUBLICATION = Publication(
     title="Whisper's encoder with a CTC head",
@@ -133,8 +120,8 @@ class WhisperCTCRecogniser(CTCRecogniser):
             inject_lora(model.encoder, config)
         self._lora = config.lora_rank > 0
         policy = config.spec_augment
-        cached = config.feature_cache is not None
-        if cached and n_frozen == 0:
+        cached = config.feature_cache is not None and cache_pays()
+        if config.feature_cache is not None and n_frozen == 0:
             raise UsageError(
                 "--model.feature_cache is set, but no block is frozen; expected --model.trained_layers below the "
                 f"encoder's {n_blocks}: lower it, or leave the cache out"
@@ -148,7 +135,7 @@ class WhisperCTCRecogniser(CTCRecogniser):
         )
         super().__init__(module, vocabulary)
         self._cache: FeatureCache | None = None
-        if config.feature_cache is not None:
+        if config.feature_cache is not None and cached:
             weights = _frozen_weights(model, n_frozen)
             self._cache = FeatureCache(config.feature_cache, config.feature_cache_gib, weights, self._frozen_states)
 
@@ -235,17 +222,12 @@ def load(reference: str, **changes: Any) -> WhisperForCTC:
 
 def _is_own(reference: str) -> bool:
     """Whether a folder or Hub id holds a model of this family."""
-    if not _is_transformers(reference):
+    if not is_transformers(reference):
         return False
     try:
         return isinstance(AutoConfig.from_pretrained(reference), WhisperCTCConfig)
     except (OSError, ValueError):
         return False  # what is wrong with it is said where it is loaded
-
-
-def _is_transformers(reference: str) -> bool:
-    """Whether a reference is a folder of transformers, or can be a Hub id: neither a size nor another path."""
-    return (Path(reference) / "config.json").is_file() or ("/" in reference and not Path(reference).exists())
 
 
 def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]:
@@ -255,7 +237,7 @@ def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]
     """
     names = ("num_mel_bins", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim",
              "max_source_positions")  # fmt: skip
-    if _is_transformers(reference):
+    if is_transformers(reference):
         try:
             config = AutoConfig.from_pretrained(reference)
             if not isinstance(config, WhisperConfig):
@@ -267,21 +249,11 @@ def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]
                 "expected a size, a .pt file, a transformers folder or a Hub id: check the name and the network"
             ) from error
         return {name: getattr(config, name) for name in names}, encoder.state_dict()
-    model = whisper.load_model(reference)
+    model = load_model(reference)
     dims = model.dims
     sizes = (dims.n_mels, dims.n_audio_state, dims.n_audio_layer, dims.n_audio_head, 4 * dims.n_audio_state,
              dims.n_audio_ctx)  # fmt: skip
     return dict(zip(names, sizes, strict=True)), to_transformers(model.encoder.state_dict())
-
-
-def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of openai-whisper's AudioEncoder under the names of transformers' WhisperEncoder."""
-    renamed = {}
-    for key, value in state.items():
-        for theirs, ours in ENCODER_NAMES:
-            key = key.replace(theirs, ours)
-        renamed[key] = value
-    return renamed
 
 
 def _freeze(model: WhisperForCTC, n_frozen: int, *, convolutions: bool) -> None:

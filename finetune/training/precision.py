@@ -2,9 +2,8 @@
 
 On a GPU: bfloat16 if it has it, else float16 with a gradient scaler. On a CPU: bfloat16 if its matrix units are twice
 as fast at it (Intel's AMX tiles; AMD since Zen 4), else float32: Intel's AVX-512 has bfloat16 too, but multiplies it
-no faster than float32 (half as fast as measured, 2026-11-23). LSTM and Whisper use float32 on every CPU. The choice
-depends on the processor's description, not on a trial, so that it is the same in every process; a resumed run keeps its
-own.
+no faster than float32 (half as fast as measured, 2026-11-23). LSTM uses float32 on every CPU. The choice depends on the
+processor's description, not on a trial, so that it is the same in every process; a resumed run keeps its own.
 """
 
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 import yaml
 
 from finetune.config import TrainConfig
+from finetune.config.model import WHISPERS
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -27,7 +27,7 @@ def resolve(config: TrainConfig, begun: bool) -> Precision:
         return resumed
     if torch.accelerator.is_available():
         return "bf16" if not torch.cuda.is_available() or torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if config.model.family in ("wav2vec2", "whisper-ctc") and bfloat16_pays_on_cpu() else "no"
+    return "bf16" if config.model.family in ("wav2vec2", *WHISPERS) and bfloat16_pays_on_cpu() else "no"
 
 
 def bfloat16_pays_on_cpu(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:

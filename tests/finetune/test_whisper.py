@@ -10,8 +10,10 @@ from whisper.model import sinusoids
 
 from finetune.config import ModelConfig
 from finetune.models import build
-from finetune.models.base import pad_batch
-from finetune.models.whisper import CHECKPOINT, FULL_CONTEXT, WhisperRecogniser
+from finetune.models.base import IGNORED_LABEL, pad_batch
+from finetune.models.frozen_features import FeatureCache
+from finetune.models.whisper import WhisperRecogniser
+from finetune.models.whisper_formats import CHECKPOINT, FULL_CONTEXT
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
 
@@ -87,14 +89,15 @@ def test_the_loss_is_the_sum_over_labels_whatever_the_batch() -> None:
         together = ours.module(pad_batch(examples), None)
         alone = sum(ours.module(pad_batch([example]), None) for example in examples)
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-4)
-    assert ours.count_labels(pad_batch(examples)) == sum(len(example.labels) - 1 for example in examples)
+    n_prompt = len(ours.encode("")) - 1
+    assert ours.count_labels(pad_batch(examples)) == sum(len(example.labels) - n_prompt for example in examples)
 
 
 def test_spec_augment_masks_speech_alone_and_in_training_alone() -> None:
     module = recogniser(spec_augment="SS").module
     batch = pad_batch([recogniser().prepare(index, noise(1.0), ()) for index in (0, 1)])
     seen: list[torch.Tensor] = []
-    module.model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    module.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     labels = replace(batch, labels=torch.tensor([[1, 2]] * 2))
     for training, generator in ((True, torch.Generator().manual_seed(4)), (True, None), (False, torch.Generator())):
         module.train(training)(labels, generator)
@@ -119,6 +122,72 @@ def test_another_language_is_trained_and_asked_for() -> None:
     assert ours.encode("an") != recogniser(scratch=MULTILINGUAL, language="en").encode("an")
 
 
+def test_the_loss_leaves_the_prompt_out() -> None:
+    """It is that of transformers' convention: what is given in decoding is no label."""
+    ours = recogniser(scratch=MULTILINGUAL, language="de")
+    batch = pad_batch(
+        [ours.prepare(0, noise(0.5), ours.encode("ja")), ours.prepare(1, noise(0.5), ours.encode("so ja"))]
+    )
+    tokenizer = whisper.tokenizer.get_tokenizer(multilingual=True, language="de")
+    kept = [[label for label in row if label != IGNORED_LABEL] for row in ours.module.targets(batch).tolist()]
+    assert kept == [[*tokenizer.encode(text), tokenizer.eot] for text in (" ja", " so ja")]
+    ours.module.eval()
+    logits = ours.module.model.decoder(batch.labels.clamp(min=0)[:, :-1], ours.module.model.encoder(batch.inputs))
+    log_probs = logits.detach().log_softmax(dim=-1)
+    expected = -sum(
+        float(log_probs[row, place - 1, label])
+        for row, (labels, length) in enumerate(zip(batch.labels.tolist(), batch.label_lengths.tolist(), strict=True))
+        for place, label in enumerate(labels[:length])
+        if place >= 4
+    )
+    assert float(ours.module(batch, None)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_smoothing_is_of_training_alone() -> None:
+    plain, smooth = recogniser(), recogniser(label_smoothing_factor=0.2)
+    batch = pad_batch([plain.prepare(0, noise(0.5), plain.encode("on"))])
+    logits = plain.module.model.decoder(batch.labels[:, :-1], plain.module.model.encoder(batch.inputs)).log_softmax(-1)
+    spread = -float(logits[0, 1:].mean(dim=-1).sum())  # of the labels after the prompt, over the vocabulary
+    loss = float(plain.module(batch, None))
+    assert float(smooth.module(batch, None)) == pytest.approx(0.8 * loss + 0.2 * spread, rel=1e-5)
+    outputs = [ours.evaluate(ours.module.eval(), batch).loss for ours in (plain, smooth)]
+    assert outputs == pytest.approx([loss, loss])
+
+
+def test_a_share_of_the_labels_has_the_utterances_times() -> None:
+    """In the order of openai-whisper's timestamp rules: begin, text, end."""
+    ours = recogniser(scratch=MULTILINGUAL, language="de", timestamp_share=0.5)
+    labels = ours.encode("ja")
+    tokenizer = whisper.tokenizer.get_tokenizer(multilingual=True, language="de", num_languages=99)
+    made = [ours.prepare(index, noise(1.234), labels).labels for index in range(6)]
+    assert made.count(labels) == 3
+    (timed,) = set(made) - {labels}
+    assert tokenizer.decode_with_timestamps(list(timed)) == (
+        "<|startoftranscript|><|de|><|transcribe|><|0.00|> ja<|1.24|><|endoftext|>"
+    )
+    assert ours.count_labels(pad_batch([ours.prepare(1, noise(1.234), labels)])) == len(timed) - 3
+    assert ours.prepare(1, noise(0.5), ours.encode("")).labels == ours.encode("")
+
+
+def test_symbols_that_decoding_never_writes_are_named() -> None:
+    assert recogniser().describe_units(["turn it on", "he said: stop", "now"]) == (
+        "1 of 3 texts hold symbols that Whisper's decoding never writes: :"
+    )
+    assert recogniser().describe_units(["turn it on."]) == ""
+
+
+def test_an_evaluation_of_a_short_utterance_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of random weights never ends a text: half a second gets 32 tokens, not 224."""
+    ours = recogniser(scratch=DIMENSIONS | {"n_text_ctx": 448})
+    asked: list[int] = []
+    decode = whisper.decode
+    monkeypatch.setattr(
+        whisper, "decode", lambda model, mel, options: asked.append(options.sample_len) or decode(model, mel, options)
+    )
+    ours.evaluate(ours.module.eval(), pad_batch([ours.prepare(0, noise(0.5), ours.encode("on"))]))
+    assert asked == [32]
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_an_evaluation_hears_what_decode_hears(precision: torch.dtype) -> None:
     """From one pass through the encoder: the loss of the module's own pass, the text of `whisper.decode`."""
@@ -126,7 +195,7 @@ def test_an_evaluation_hears_what_decode_hears(precision: torch.dtype) -> None:
     ours.module.eval()
     batch = pad_batch([ours.prepare(i, noise(0.4 + 0.3 * i), ours.encode(text)) for i, text in enumerate(["ja", "an"])])
     passes: list[int] = []
-    ours.module.model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    ours.module.model.encoder.ln_post.register_forward_hook(lambda *_: passes.append(1))
     with torch.inference_mode(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
         output = ours.evaluate(ours.module, batch)
         assert passes == [1]
@@ -150,6 +219,89 @@ def test_an_evaluation_hears_what_decode_hears(precision: torch.dtype) -> None:
 def test_a_language_that_the_model_lacks_is_said(changes: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=f"--model.language .*{said}"):
         recogniser(**changes)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a run: a multilingual Whisper of random weights."""
+    folder = tmp_path_factory.mktemp("base")
+    ours = recogniser(scratch=MULTILINGUAL | {"n_audio_layer": 2}, language="de")
+    ours.save(folder, ours.module)
+    return str(folder)
+
+
+def trained_parts(ours: WhisperRecogniser) -> set[str]:
+    return {".".join(name.split(".")[1:4]) for name, weight in ours.module.named_parameters() if weight.requires_grad}
+
+
+def from_base(base: str, **changes: object) -> WhisperRecogniser:
+    return recogniser(scratch=None, base=base, language="de", **changes)
+
+
+def gradients(ours: WhisperRecogniser, waveform: torch.Tensor) -> tuple[float, dict[str, torch.Tensor]]:
+    batch = pad_batch([ours.prepare(index, waveform, ours.encode("ja")) for index in (0, 1)])
+    loss = ours.module.train()(batch, None)
+    loss.backward()
+    named = {name: weight.grad for name, weight in ours.module.named_parameters() if weight.grad is not None}
+    return float(loss), named
+
+
+@pytest.mark.parametrize("trained_layers", [0, 1])
+def test_frozen_blocks_learn_nothing_and_their_states_are_kept(base: str, tmp_path: Path, trained_layers: int) -> None:
+    """Losses and gradients are those of the windows, but for the half precision of what is on the disk."""
+    plain = from_base(base, trained_layers=trained_layers)
+    cached = from_base(base, trained_layers=trained_layers, feature_cache=tmp_path)
+    encoder = {name for name in trained_parts(plain) if name.startswith("encoder")}
+    assert encoder == (
+        {"encoder.blocks.1", "encoder.ln_post.weight", "encoder.ln_post.bias"} if trained_layers else set()
+    )
+    waveform = noise(0.7)
+    (loss, expected), (found_loss, found) = gradients(plain, waveform), gradients(cached, waveform)
+    assert found_loss == pytest.approx(loss, rel=1e-3)
+    assert set(found) == set(expected) and len(expected) > 10
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=2e-3 * float(gradient.abs().max()), rtol=2e-2, msg=name)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2  # a window filled with silence, and one with zeros
+    again = from_base(base, trained_layers=trained_layers, feature_cache=tmp_path)
+    again.module.lower = None  # type: ignore[assignment]  # not asked again
+    for index in (0, 1):
+        assert torch.equal(again.prepare(index, waveform, ()).inputs, cached.prepare(index, waveform, ()).inputs)
+
+
+def test_options_of_a_cached_state_are_part_of_its_name(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, 1.0, [], lambda waveform, times: waveform[None] * times)
+    for times in (1, 2, 1, 2):
+        assert torch.equal(cache(torch.ones(3), times=times), torch.full((1, 3), float(times)))
+
+
+@pytest.mark.parametrize("trained_layers", [None, 0])
+def test_lora_is_saved_as_a_plain_model(base: str, tmp_path: Path, trained_layers: int | None) -> None:
+    ours = from_base(base, lora_rank=2, trained_layers=trained_layers, dropout=0.0)
+    trained = {name for name, weight in ours.module.named_parameters() if weight.requires_grad}
+    assert trained and all(".lora_" in name for name in trained)
+    assert any(".encoder." in name for name in trained) == (trained_layers is None)
+    assert any(".cross_attn.query." in name for name in trained)
+    with torch.no_grad():
+        for name, weight in ours.module.named_parameters():
+            if ".lora_B" in name:
+                weight.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
+    ours.module.eval()
+    batch = pad_batch([ours.prepare(0, noise(0.7), ours.encode("ja"))])
+    output = ours.evaluate(ours.module, batch)
+    ours.save(tmp_path, ours.module)
+    again = from_base(str(tmp_path))
+    assert set(again.module.model.state_dict()) == set(from_base(base).module.model.state_dict())
+    found = again.evaluate(again.module.eval(), batch)
+    unchanged = from_base(base)
+    difference = abs(unchanged.evaluate(unchanged.module.eval(), batch).loss - output.loss)
+    assert abs(found.loss - output.loss) < 0.05 * difference  # of half precision
+
+
+def test_what_cannot_be_frozen_or_kept_is_said(base: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--model\.trained_layers is 3, but the encoder has 2"):
+        from_base(base, trained_layers=3)
+    with pytest.raises(UsageError, match=r"--model\.feature_cache is set, but no block"):
+        from_base(base, feature_cache=tmp_path)
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
