@@ -1,7 +1,10 @@
-"""Configuration of a benchmark. The flags of the beam search have the names of pyctcdecode's parameters."""
+"""Configuration of a benchmark. The flags of the beam search have the names of pyctcdecode's parameters, the options of
+one system those of openai-whisper and faster-whisper.
+"""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -12,6 +15,57 @@ MEASURING_FLAGS = (
     *("denoise", "rounds", "latency_utterances", "device", "precision", "seed"),
 )
 LANGUAGE_MODEL_FLAGS = ("lm", "alpha", "beta", "unk_score_offset", "beam_width")
+
+
+@dataclass(frozen=True)
+class SystemOptions:
+    """How one Whisper decodes; what is not given stays as docs/systems.md lists it."""
+
+    language: str | None = None
+    """Language of the speech, such as de; before --language."""
+
+    initial_prompt: str | None = None
+    """Text that stands before the transcript as if it had been spoken: names and words that are to be expected."""
+
+    beam_size: int | None = None
+    """Hypotheses of a beam search; 1 is greedy."""
+
+    temperature: float | list[float] | None = None
+    """One temperature, or several: the next one wherever the text repeats itself or is improbable (fallback)."""
+
+    condition_on_previous_text: bool | None = None
+    """Beyond 30 s, give each window the text of the one before."""
+
+    vad_filter: bool | None = None
+    """Cut out what is no speech beforehand; faster-whisper only."""
+
+    compute_type: str | None = None
+    """Arithmetic such as int8, float32 or float16; faster-whisper only."""
+
+    def given(self) -> dict[str, object]:
+        """The options that differ from their default, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """The temperatures in the order in which they are tried."""
+        if self.temperature is None:
+            return (0.0,)
+        return tuple(self.temperature) if isinstance(self.temperature, list) else (self.temperature,)
+
+    def check(self, name: str) -> None:
+        """Raises UsageError naming the first value of the system `name` that is out of range."""
+        flag = f"--system_options.{name}"
+        if self.beam_size is not None and self.beam_size < 1:
+            raise UsageError(f"{flag}.beam_size is {self.beam_size}; expected 1 or more: raise it")
+        rising = list(self.temperatures) == sorted(set(self.temperatures))
+        if not self.temperatures or not rising or self.temperatures[0] < 0:
+            raise UsageError(f"{flag}.temperature is {self.temperature}; expected 0 or more, rising: change it")
+        if (self.beam_size or 1) > 1 and self.temperatures[0] > 0:
+            raise UsageError(
+                f"{flag} has beam_size {self.beam_size} at temperature {self.temperatures[0]:g}; expected a beam "
+                "search at temperature 0, as above 0 words are drawn: set one of them to its default"
+            )
 
 
 @dataclass(frozen=True)
@@ -75,6 +129,10 @@ class BenchmarkConfig:
     language: str | None = None
     """Language of the speech, such as de; without it, a multilingual Whisper detects it."""
 
+    system_options: dict[str, SystemOptions] = field(default_factory=dict)
+    """How single Whispers decode, by their name in the tables: --system_options.NAME.beam_size 5, in YAML a mapping of
+    mappings; docs/systems.md lists the keys."""
+
     denoise: bool = False
     """Remove stationary noise before any system gets the audio, as --data.denoise does in training; its time counts as
     decoding."""
@@ -118,6 +176,8 @@ class BenchmarkConfig:
             count = getattr(self, flag)
             if count is not None and count < 1:
                 raise UsageError(f"--{flag} is {count}; expected 1 or more: raise it")
+        for name, options in self.system_options.items():
+            options.check(name)
         if self.unk_score_offset > 0:
             raise UsageError(f"--unk_score_offset is {self.unk_score_offset:g}; expected 0 or less: lower it")
         if not self.timeout > 0:
@@ -128,12 +188,18 @@ class BenchmarkConfig:
     def settings(self) -> dict[str, str]:
         """The flags that decide what is measured, as text; an unfinished run goes on only under the same ones."""
         flags = [*MEASURING_FLAGS, *(LANGUAGE_MODEL_FLAGS if self.lm is not None else ())]
-        if self.one_at_a_time:
-            flags.append("one_at_a_time")
-        return {flag: _as_text(getattr(self, flag)) for flag in flags}
+        flags += [flag for flag in ("one_at_a_time", "system_options") if getattr(self, flag)]
+        return {flag: as_text(getattr(self, flag)) for flag in flags}
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
+    """The value of a flag as text; of system_options as JSON.
+
+    >>> as_text({"prompted": SystemOptions(initial_prompt="zero one")})
+    '{"prompted": {"initial_prompt": "zero one"}}'
+    """
+    if isinstance(value, dict):
+        return json.dumps({name: options.given() for name, options in value.items()}, ensure_ascii=False)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):

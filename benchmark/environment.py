@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from benchmark.config import BenchmarkConfig
+from benchmark.config import BenchmarkConfig, as_text
 from benchmark.dataset import EvaluationSet
 from benchmark.results import Run, SystemFacts, SystemRun
 from benchmark.results.store import SampleKey
@@ -173,8 +173,8 @@ def command_of(config: BenchmarkConfig) -> str:
         value, default = getattr(config, one.name), one.default
         default = one.default_factory() if one.default_factory is not MISSING else default
         if value != default and one.name not in NOT_MEASURING:
-            shown = f"[{','.join(value)}]" if isinstance(value, list) else str(value)
-            words += [f"--{one.name}", "true" if value is True else shown]
+            shown = f"[{','.join(value)}]" if isinstance(value, list) else as_text(value)
+            words += [f"--{one.name}", shown]
     return shlex.join(words)
 
 

@@ -59,15 +59,22 @@ def hub_has(repository: str, kind: str = "model") -> bool:
     return True
 
 
+def whisper_cache_file(size: str) -> Path | None:
+    """The file that openai-whisper has cached of a size, such as base.en; None where there is none."""
+    import whisper
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
+    file = cache / Path(whisper._MODELS.get(size, "unknown")).name
+    return file if file.is_file() else None
+
+
 def whisper_available(size: str) -> bool:
     """Whether openai-whisper has the size, such as base.en, in its cache or can download it now."""
     import whisper
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
-    address = whisper._MODELS[size]
-    if (cache / Path(address).name).is_file():
+    if whisper_cache_file(size) is not None:
         return True
-    request = urllib.request.Request(address, method="HEAD")
+    request = urllib.request.Request(whisper._MODELS[size], method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_SECONDS):
             return True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark.config import BenchmarkConfig
+from benchmark.config import BenchmarkConfig, SystemOptions
 from benchmark.dataset import EvaluationSet, Item, build_evaluation_set, requested_conditions
 from benchmark.environment import (
     DistributedRanks,
@@ -29,7 +29,7 @@ from benchmark.results import RUN, SUMMARY, Run, Sample, Summary, SystemRun, rea
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import changes, summarise
-from benchmark.systems import check_language_model, parse_models
+from benchmark.systems import check_language_model, check_system_options, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.decoding.beam import BeamSettings
@@ -99,6 +99,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     baseline = _read_baseline(config)
     specs = parse_models(config.models)
     check_language_model(specs, config.lm)
+    check_system_options(specs, config.system_options)
     conditions = requested_conditions(config)
     device = resolve_device(config.device)
     ranks = join_process_group()
@@ -187,7 +188,15 @@ def report(inputs: Inputs, summary: Summary, samples: Sequence[Sample], store: R
 def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore) -> SupervisedSystem:
     """A system that records the utterances it loses as failed; those of an earlier start are not tried again."""
     config, evaluation_set, ranks = inputs.config, inputs.evaluation_set, inputs.ranks
-    options = LoadOptions(inputs.device, config.language, config.denoise, config.precision, _language_model(config))
+    own = config.system_options.get(spec.name, SystemOptions())
+    options = LoadOptions(
+        inputs.device,
+        own.language or config.language,
+        config.denoise,
+        config.precision,
+        _language_model(config),
+        own,
+    )
     setup = WorkerSetup(spec, options, evaluation_set, ranks.local_rank, ranks.local_count)
 
     def on_lost(item: Item, reason: str) -> None:

@@ -128,12 +128,11 @@ def reproduce(config: Config) -> list[Reproduced]:
     found = []
     for subset, data in config.subsets.items():
         summary = _summary(config, subset, data)
-        systems = {system.facts.name: system for system in summary.systems}
-        for one in config.published:
-            if subset in one.wer_percent:
-                scores = systems[one.model].scores.get(one.profile)
-                ours = None if scores is None else scores.wer
-                found.append(Reproduced(one.model, subset, one.wer_percent[subset], ours))
+        published = [one for one in config.published if subset in one.wer_percent]
+        for one, system in zip(published, summary.systems, strict=True):  # both in the order of --models
+            scores = system.scores.get(one.profile)
+            ours = None if scores is None else scores.wer
+            found.append(Reproduced(one.model, subset, one.wer_percent[subset], ours))
     return found
 
 

@@ -15,7 +15,7 @@ from statistics import median
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.report import browser, quantities, verdict, views
+from benchmark.report import browser, fairness, quantities, verdict, views
 from benchmark.report.clips import clips
 from benchmark.report.figures import plots, sliced_properties
 from benchmark.report.figures.accuracy import MAX_SLICES
@@ -27,12 +27,15 @@ from benchmark.report.utterances import (
     WerOverTime,
     compare_utterances,
     recount_warnings,
+    split_characters,
     wer_over_time,
     worst_utterances,
 )
 from benchmark.results import CLEAN, Sample, Summary, Timing
+from benchmark.scoring.speed import call_cost_sentences
 
 LONG_TEXT_WORDS = 150  # a longer text is folded until its reader opens it, and its equal passages are shortened
+WHOLE_NAME = 24  # characters of a system's name that are not broken over two lines
 CONTEXT_WORDS = 8  # on either side of a difference in a long text
 _HERE = Path(__file__).parent
 
@@ -56,10 +59,13 @@ class Content:
 def prepare(
     summary: Summary, samples: Sequence[Sample], timings: Sequence[Timing], normalise: Callable[[str], str]
 ) -> Content:
-    """Align every text and prepare every figure. `normalise` is the summary's first text profile.
+    """Align every text and prepare every figure. `normalise` is the summary's first text profile. Where the summary's
+    metric is the CER, characters take the place of words.
 
     Raises InputError when the samples are of another run than the summary.
     """
+    if summary.metric == "cer":
+        normalise = split_characters(normalise)
     utterances = compare_utterances(summary, samples, normalise)
     rounds: dict[tuple[str, str], list[Timing]] = {}
     for timing in timings:
@@ -90,6 +96,10 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
         .render(
             summary=summary,
             profile=summary.profiles[0].name,
+            metric=summary.metric.upper(),
+            influences=views.influences(summary),
+            decoding=fairness.decoding_rows(summary),
+            decoding_sentence=fairness.decoding_sentence(summary),
             systems=systems,
             by_name={system.name: system for system in systems},
             title_names=verdict.title_names(summary),
@@ -110,6 +120,7 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             max_slices=MAX_SLICES,
             max_points=MAX_POINTS,
             thinned=any(len(own) > MAX_POINTS for own in content.points.values()),
+            call_costs=call_cost_sentences(summary.systems),
             stages=views.stage_bars(summary.systems),
             hallucinations=views.hallucinations(summary),
             confusions=views.confusions(summary),
@@ -157,6 +168,18 @@ def breakable(name: str) -> Markup:
     return Markup("<wbr>").join(part for part in re.split(r"(?<=[=/:_,|])", name) if part)
 
 
+def named(name: str) -> Markup:
+    """A system's name, on one line where it is short, as those are that this project gives.
+
+    >>> named("whisper tiny.en")
+    Markup('<bdi class="whole">whisper tiny.en</bdi>')
+    """
+    short = len(name) <= WHOLE_NAME
+    return Markup('<bdi class="whole">{}</bdi>' if short else "<bdi>{}</bdi>").format(
+        name if short else breakable(name)
+    )
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
@@ -173,6 +196,8 @@ def _environment() -> Environment:
         "thousands": "{:,}".format,
         "counted": quantities.counted,
         "breakable": breakable,
+        "named": named,
+        "described": quantities.described,
         "points": quantities.points,
         "extent": quantities.extent,
         "milliseconds": quantities.milliseconds,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.results import Scores, Speed, Spread, Summary, SystemSummary
+from benchmark.results import CallCost, Estimate, Metric, Scores, Speed, Spread, Summary, SystemFacts, SystemSummary
 from finetune.metrics import Rate
 
 SPACE = "\u00a0"  # between a number and its unit: never broken over two lines
@@ -38,18 +38,22 @@ TERMS = {
     "WER": "Word error rate: substituted, deleted and inserted words divided by the words of the reference. 0 % is "
     "perfect; insertions can raise it above 100 %. Lower is better.",
     "Interval": "95 % confidence interval by the bootstrap: how far the rate varies over test sets like this one.",
-    "CER": "Character error rate: the same over characters, spaces included.",
+    "CER": "Character error rate: the same over characters, with spaces where the language separates words by them.",
+    "Without loops": "The rate without the utterances in which the system repeats itself over and over; the others are "
+    "the same. See Errors.",
     "MER": "Match error rate: errors divided by hits and errors together; at most 100 %.",
     "WIL": "Word information lost: one minus the share of reference words that were recognised times the share of "
     "hypothesis words that are correct.",
-    "Profiles": "WER under the first named text profile minus WER under the second, in percentage points: what text "
-    "normalisation alone changes.",
+    "Profiles": "The rate under the first named text profile minus that under the second, in percentage points: what "
+    "text normalisation alone changes.",
     "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second, one utterance at a time. Above 1 is "
     "faster than real time. Higher is better.",
     "Throughput": "RTFx with batches of several utterances, for transcription in bulk.",
     "Energy": "Energy that the GPU draws for one second of audio, where it reports it.",
     "p50, p95, p99": "Latency percentiles: 50 %, 95 % or 99 % of utterances take at most this long from file to text, "
     "one at a time. Lower is better.",
+    "Cost of a call": "Fitted over the timed utterances of up to 30 s, one at a time: what each call takes however "
+    "short the utterance, and what each second of audio adds.",
     "Substitution": "A reference word recognised as another word.",
     "Deletion": "A reference word that is missing in the hypothesis. All words of a failed utterance count as deleted.",
     "Insertion": "A word of the hypothesis that is not in the reference.",
@@ -118,6 +122,13 @@ def quantities(summary: Summary) -> list[Quantity]:
     return [row for row in rows if not row.optional or any(row.read(one).value is not None for one in summary.systems)]
 
 
+def described(facts: SystemFacts) -> list[tuple[str, str]]:
+    """All that is known of a system, by topic: family, checkpoint, files of weights, settings and signature."""
+    weights = [f"{one.name}, {decimal_bytes(one.bytes)}, SHA-256 {one.sha256}" for one in facts.weights]
+    found = [("Family", facts.family), ("Checkpoint", facts.checkpoint), *(("Weights", text) for text in weights)]
+    return [*found, *facts.settings.items(), *([("Signature", facts.signature)] if facts.signature else [])]
+
+
 def terms(rows: Sequence[Quantity]) -> dict[str, str]:
     """The definitions of the terms in these rows, and of an interval."""
     used = {row.term for row in rows} | {"Interval"}
@@ -126,14 +137,28 @@ def terms(rows: Sequence[Quantity]) -> dict[str, str]:
 
 def _accuracy(summary: Summary) -> list[Quantity]:
     first, *others = [profile.name for profile in summary.profiles]
-    group = "Accuracy"
+    group, metric = "Accuracy", summary.metric
+    name, other = metric.upper(), "CER" if metric == "wer" else "WER"
+    rows = [
+        Quantity(group, f"{name}, {one}", name, _rate(one, lambda scores: scores.rate(metric)))
+        for one in (first, *others)
+    ]
+    if any(system.without_loops for system in summary.systems):
+        rows.insert(1, Quantity(group, f"{name} without looped", "Without loops", _without_loops(first, metric)))
     return [
-        *(Quantity(group, f"WER, {name}", "WER", _rate(name, lambda scores: scores.wer)) for name in (first, *others)),
+        *rows,
         *(
-            Quantity(group, f"WER, {name} − {first}", "Profiles", _profile_difference(first, name), optional=True)
-            for name in others
+            Quantity(
+                group, f"{name}, {one} − {first}", "Profiles", _profile_difference(first, one, metric), optional=True
+            )
+            for one in others
         ),
-        Quantity(group, f"CER, {first}", "CER", _rate(first, lambda scores: scores.cer)),
+        Quantity(
+            group,
+            f"{other}, {first}",
+            other,
+            _rate(first, lambda scores: scores.rate("cer" if metric == "wer" else "wer")),
+        ),
         Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer), optional=True),
         Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil), optional=True),
     ]
@@ -154,6 +179,10 @@ def _speeds(summary: Summary) -> list[Quantity]:
         Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
         Quantity(group, "p95 latency", latency, _speed(lambda one: one.p95, milliseconds, lambda one: one.p95_spread)),
         Quantity(group, "p99 latency", latency, _speed(lambda one: one.p99, milliseconds, lambda one: one.p99_spread)),
+        Quantity(group, "Fixed cost of a call", "Cost of a call", _cost(lambda one: one.per_call), optional=True),
+        Quantity(
+            group, "Cost per audio second", "Cost of a call", _cost(lambda one: one.per_audio_second), optional=True
+        ),
         Quantity(
             group, "Energy per second", "Energy",
             _speed(lambda one: one.joules_per_audio_second, lambda value: f"{value:.3g}{SPACE}J"), optional=True,
@@ -179,11 +208,23 @@ def _rate(profile: str, read: Callable[[Scores], Rate | None]) -> Callable[[Syst
     return cell
 
 
-def _profile_difference(first: str, other: str) -> Callable[[SystemSummary], Cell]:
+def _without_loops(profile: str, metric: Metric) -> Callable[[SystemSummary], Cell]:
+    """The rate without looped utterances; of a system that does not loop its rate, so that both compare."""
+
+    def cell(system: SystemSummary) -> Cell:
+        if profile not in system.scores:
+            return Cell()
+        rate = system.without_loops or system.scores[profile].rate(metric)
+        return Cell(percent(rate.value), interval(rate), rate.value)
+
+    return cell
+
+
+def _profile_difference(first: str, other: str, metric: Metric) -> Callable[[SystemSummary], Cell]:
     def cell(system: SystemSummary) -> Cell:
         if first not in system.scores or other not in system.scores:
             return Cell()
-        value = system.scores[other].wer.value - system.scores[first].wer.value
+        value = system.scores[other].rate(metric).value - system.scores[first].rate(metric).value
         return Cell(points(value), value=value) if math.isfinite(value) else Cell()
 
     return cell
@@ -209,13 +250,34 @@ def _speed(
         if system.speed is None or value is None or not math.isfinite(value):
             return Cell()
         ends = spread(system.speed)
-        low, high = (write(ends.low), write(ends.high)) if ends else ("", "")
-        unit = low.rpartition(SPACE)[2] if SPACE in low else ""
-        if unit and high.endswith(f"{SPACE}{unit}"):
-            low = low.rpartition(SPACE)[0]
-        return Cell(write(value), f"{low.removesuffix('×')}–{high}" if ends else "", value)
+        several = ends is not None and ends.low < ends.high  # one round has no range
+        return Cell(write(value), _between(write(ends.low), write(ends.high)) if ends and several else "", value)
 
     return cell
+
+
+def _cost(read: Callable[[CallCost], Estimate | None]) -> Callable[[SystemSummary], Cell]:
+    def cell(system: SystemSummary) -> Cell:
+        cost = system.speed.call_cost if system.speed else None
+        estimate = read(cost) if cost else None
+        if estimate is None:
+            return Cell()
+        ends = _between(milliseconds(estimate.low), milliseconds(estimate.high))
+        return Cell(milliseconds(estimate.value), ends, estimate.value)
+
+    return cell
+
+
+def _between(low: str, high: str) -> str:
+    """Two ends as one interval, with their unit once.
+
+    >>> _between("1.0\u00a0ms", "2.0\u00a0ms"), _between("3.1×", "4.0×")
+    ('1.0–2.0\xa0ms', '3.1–4.0×')
+    """
+    unit = low.rpartition(SPACE)[2] if SPACE in low else ""
+    if unit and high.endswith(f"{SPACE}{unit}"):
+        low = low.rpartition(SPACE)[0]
+    return f"{low.removesuffix('×')}–{high}"
 
 
 def _rtfx(value: float) -> str:

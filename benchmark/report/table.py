@@ -14,11 +14,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.report.quantities import Cell, Quantity, counted, quantities, terms
+from benchmark.report.quantities import Cell, Quantity, counted, described, quantities, terms
 from benchmark.report.verdict import caveats, notices, verdict
 from benchmark.results import Summary, SystemSummary
+from benchmark.scoring.speed import call_cost_sentences
 
-_NAME_WIDTH = 18  # characters of a system's name before it is wrapped
+_NAME_WIDTH = 24  # characters of a system's name before it is wrapped
 _PADDING = 2  # characters between two columns
 
 
@@ -35,7 +36,7 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
             console.print(Text(f"signature: {profile.signature}", style="dim"), soft_wrap=True)  # in one piece to copy
     for sentence in verdict(summary):
         console.print(Text(sentence, style="bold"))
-    for sentence in caveats(summary):
+    for sentence in [*caveats(summary), *call_cost_sentences(summary.systems)]:
         console.print(Text(sentence))
 
 
@@ -44,7 +45,7 @@ def markdown(summary: Summary) -> str:
     corpus = summary.corpus
     parts = [f"# Benchmark on {_escape(corpus.reference)}"]
     parts += [_escape(sentence) for sentence in verdict(summary)]
-    parts += [_escape(sentence) for sentence in caveats(summary)]
+    parts += [_escape(sentence) for sentence in [*caveats(summary), *call_cost_sentences(summary.systems)]]
     parts += [f"> [!WARNING]\n> **{_escape(notice)}**" for notice in notices(summary)]
     parts.append(markdown_table(summary))
     parts.append(
@@ -80,8 +81,9 @@ def markdown(summary: Summary) -> str:
 
 
 def _system_settings(system: SystemSummary) -> str:
-    """A line with a system's name, checkpoint and settings."""
-    options = "; ".join(f"{key}: {value}" for key, value in system.facts.settings.items())
+    """A line with a system's name, checkpoint, weights and settings."""
+    known = described(system.facts)
+    options = "; ".join(f"{key}: {value}" for key, value in known if key not in ("Family", "Checkpoint"))
     return f"{system.facts.name}: {system.facts.checkpoint}" + (f" ({options})" if options else "")
 
 

@@ -11,6 +11,7 @@ from preprocessing.corpus.utterance import Segment
 
 SCHEMA = 2  # of run.json and summary.json; raised whenever a field changes its meaning
 CLEAN = "clean"  # the condition that leaves the audio as it is; every run has it
+Metric = Literal["wer", "cer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,22 @@ class Throughput:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A file of a model's weights: its name without folders, its size, and its SHA-256 in hexadecimal."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class SystemFacts:
     """A system's description of itself, once it is loaded.
 
     parameters: 0 where the system does not report them. settings: what was chosen, by topic, as text for the report.
-    notice: set where a demo checkpoint stands in, and says what its figures do not show.
+    notice: set where a demo checkpoint stands in, and says what its figures do not show. weights: the files that the
+    model was loaded from, as far as they are on this machine. signature: weights and decoding in one string, in the
+    manner of sacrebleu's (`benchmark.systems.identity`).
     """
 
     name: str
@@ -118,6 +130,8 @@ class SystemFacts:
     parameters: int
     settings: dict[str, str] = field(default_factory=dict)
     notice: str | None = None
+    weights: list[WeightsFile] = field(default_factory=list)
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,16 +207,50 @@ class Scores:
     mer: Rate | None = None
     wil: Rate | None = None
 
+    def rate(self, metric: Metric) -> Rate:
+        """The WER or the CER."""
+        return self.cer if metric == "cer" else self.wer
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """WER of the clean utterances that share a property, such as by="sex", value="F"."""
+    """WER of the clean utterances that share a property, such as by="sex", value="F".
+
+    cer: where the summary's metric is the CER.
+    """
 
     by: str
     value: str
     utterances: int
     words: int
     wer: Rate
+    cer: Rate | None = None
+
+    def rate(self, metric: Metric) -> Rate:
+        """The WER, or the CER where there is one."""
+        return self.cer if metric == "cer" and self.cer is not None else self.wer
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """What one clean utterance does to a system's rate, which is the summary's metric.
+
+    rate_without: of all other utterances (leave one out). change: the rate minus that; above 0, the utterance raises
+    it. decisive: whether it weighs far more than its share (`benchmark.scoring.influence`).
+    loop, loop_times: the words that its hypothesis repeats, and how often in a row; "" and 0 where it does not loop, or
+    only its compression_ratio, as openai-whisper's, tells that it does.
+    """
+
+    id: str
+    errors: int
+    length: int  # of the reference, in words or characters
+    rate_without: float
+    change: float
+    decisive: bool = False
+    looped: bool = False
+    loop: str = ""
+    loop_times: int = 0
+    compression_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +272,37 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallCost:
+    """What one call costs, one utterance at a time: seconds = per_call + per_audio_second * duration.
+
+    Fitted over `utterances` of `shortest` to `longest` seconds (`benchmark.scoring.speed`). reason: why no such line
+    can be fitted; per_call and per_audio_second are None then.
+    """
+
+    per_call: Estimate | None
+    per_audio_second: Estimate | None
+    utterances: int
+    shortest: float
+    longest: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Speed:
     """Speed of one warm system, in seconds; RTFx is seconds of audio done in one second.
 
     p50, p95, p99: percentiles of an utterance's latency in the median round. rtfx, stages: one utterance at a time;
-    stages are means over utterances. throughput: RTFx with batches of `batch_seconds`.
+    stages are means over utterances. throughput: RTFx with batches of `batch_seconds`. call_cost: of utterances of up
+    to 30 s.
     """
 
     load: float
@@ -245,6 +319,7 @@ class Speed:
     throughput: Spread | None = None
     batch_seconds: float | None = None
     joules_per_audio_second: float | None = None
+    call_cost: CallCost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +330,9 @@ class SystemSummary:
     hallucinated_words_per_minute: by condition, of empty references and of conditions without speech.
     slices, confusions: of clean speech under the first profile. loops: ids of utterances in which the hypothesis
     repeats words that the reference does not repeat. segments: of long recordings, counted segment by segment.
+    influences: the clean utterances that change the rate most and those that loop, most influential first.
+    without_loops, without_decisive: the rate of the clean utterances that do not loop, or are not decisive; None where
+    none does, or is.
     """
 
     facts: SystemFacts
@@ -270,14 +348,21 @@ class SystemSummary:
     confusions: list[Confusion] = field(default_factory=list)
     loops: list[str] = field(default_factory=list)
     segments: Scores | None = None
+    influences: list[Influence] = field(default_factory=list)
+    without_loops: Rate | None = None
+    without_decisive: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """WER of `first` minus WER of `second` under the first profile, paired by utterance; below 0, `first` is better.
+    """WER, or the summary's metric, of `first` minus that of `second` under the first profile, paired by utterance:
+    below 0, `first` is better.
 
     p_value: of the matched-pair sentence-segment test (Gillick & Cox 1989). adjusted_p: corrected for all comparisons
-    of the summary (Holm 1979). different: the verdict after the correction, which `sentence` says.
+    of the summary (Holm 1979). different: the verdict after the correction, which `sentence` says; None where so few
+    utterances settle nothing.
+    left_out: ids of the few utterances that decide either rate, or the verdict. without: the difference over the
+    others, with p_value_without and different_without.
     """
 
     first: str
@@ -288,6 +373,26 @@ class Comparison:
     p_value: float | None = None
     adjusted_p: float | None = None
     different: bool | None = None
+    left_out: list[str] = field(default_factory=list)
+    without: Rate | None = None
+    p_value_without: float | None = None
+    different_without: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileEffect:
+    """A comparison on clean speech that is mainly one of text profiles.
+
+    difference: under `profile`, the first one. fair_difference: under `fair`, which is the fair one because `sentence`.
+    """
+
+    first: str
+    second: str
+    profile: str
+    difference: Rate
+    fair: str
+    fair_difference: Rate
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +426,9 @@ class CorpusFacts:
 class Summary:
     """The content of summary.json: all of a run but its samples and timings.
 
-    minimum_detectable_difference: in WER, between two systems, at 80 % power.
+    metric: what decides verdicts: the WER, or the CER of a language that is written without spaces between words.
+    minimum_detectable_difference: in that metric, between two systems, at 80 % power; None where it cannot be
+    estimated. detectable_without: the same without the utterances `detectable_left_out`, which ruin it.
     """
 
     created: str  # ISO 8601, UTC
@@ -337,3 +444,7 @@ class Summary:
     minimum_detectable_difference: float | None = None
     changes: list[Change] = field(default_factory=list)
     schema: int = SCHEMA
+    metric: Metric = "wer"
+    detectable_without: float | None = None
+    detectable_left_out: list[str] = field(default_factory=list)
+    profile_effects: list[ProfileEffect] = field(default_factory=list)

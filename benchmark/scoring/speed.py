@@ -1,20 +1,41 @@
-"""The speed of a system from its timings and rounds of batches: latency percentiles, RTFx, and their spread."""
+"""The speed of a system from its timings and rounds of batches: latency percentiles, RTFx, and what one call costs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmark.results import Speed, Spread, StageSeconds, SystemRun, Throughput, Timing
+from benchmark.results import (
+    CallCost,
+    Estimate,
+    Speed,
+    Spread,
+    StageSeconds,
+    SystemRun,
+    SystemSummary,
+    Throughput,
+    Timing,
+)
 
 STAGES = ("decode", "features", "forward", "text")
 
+LONGEST_FITTED_SECONDS = 30.0  # a window of Whisper's; a longer recording is several calls
+FEWEST_FITTED = 10  # utterances
+LEAST_RANGE_SECONDS, LEAST_RATIO = 1.0, 1.5  # between the 10th and the 90th percentile of durations
+MOST_FITTED = 150  # utterances, evenly spaced by duration: the slopes between all pairs grow with the square
+DRAWS = 500
 
-def speed_of(system: SystemRun, timings: Iterable[Timing], throughputs: Iterable[Throughput]) -> Speed | None:
+Seconds = NDArray[np.float64]
+
+
+def speed_of(
+    system: SystemRun, timings: Iterable[Timing], throughputs: Iterable[Throughput], seed: int = 0
+) -> Speed | None:
     """The speed of one system; records of others are passed over. None where it was never timed.
 
     Percentiles and RTFx are those of the median round, so they lie between the least and the greatest, which the
-    spreads hold. A stage is the mean over utterances of each one's median over rounds.
+    spreads hold. A stage is the mean over utterances of each one's median over rounds. seed: of the bootstrap.
     """
     own = [timing for timing in timings if timing.system == system.facts.name]
     if not own:
@@ -44,7 +65,103 @@ def speed_of(system: SystemRun, timings: Iterable[Timing], throughputs: Iterable
         throughput=spread_of([one.audio_seconds / one.wall_seconds for one in batches]) if batches else None,
         batch_seconds=batches[0].batch_seconds if batches else None,
         joules_per_audio_second=float(np.median(joules)) if joules else None,
+        call_cost=call_cost(
+            [(one[0].audio_seconds, float(np.median([each.seconds.total for each in one]))) for one in by_id.values()],
+            seed,
+        ),
     )
+
+
+def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
+    """The fixed cost of a call and the cost of each second of audio, from (duration, latency) of utterances in seconds.
+
+    A line by Theil and Sen: the slope is the median of the slopes between all pairs of utterances, so that up to 29 %
+    of them may be slow by accident (Sen 1968). Neither cost is below 0: where one would be, it is 0 and the other is
+    fitted alone. Intervals are percentiles of bootstrap draws of utterances. Only utterances of up to
+    LONGEST_FITTED_SECONDS count; of too few or too similar ones there is a reason instead.
+
+    >>> cost = call_cost([(seconds, 2.0 + 0.1 * seconds) for seconds in range(1, 13)])
+    >>> round(cost.per_call.value, 6), round(cost.per_audio_second.value, 6)
+    (2.0, 0.1)
+    """
+    kept = sorted(point for point in points if point[0] <= LONGEST_FITTED_SECONDS)
+    durations, latencies = (np.array([point[axis] for point in kept], dtype=np.float64) for axis in (0, 1))
+    shortest, longest = (float(durations[0]), float(durations[-1])) if kept else (0.0, 0.0)
+    reason = None
+    if len(kept) < FEWEST_FITTED:
+        reason = f"only {len(kept)} of up to {LONGEST_FITTED_SECONDS:g} s were timed, and {FEWEST_FITTED} are needed"
+    else:
+        low, high = np.percentile(durations, [10, 90])
+        if high - low < LEAST_RANGE_SECONDS or high < LEAST_RATIO * low:
+            reason = f"most timed utterances last {low:.1f} to {high:.1f} s, too much alike (p50 is what one takes)"
+    if reason is not None:
+        return CallCost(None, None, len(kept), shortest, longest, reason)
+    chosen = np.linspace(0, len(kept) - 1, min(len(kept), MOST_FITTED)).round().astype(int)
+    durations, latencies = durations[chosen], latencies[chosen]
+    fixed, slope = _theil_sen(durations, latencies)
+    generator = np.random.default_rng(seed)
+    draws: list[tuple[float, float]] = []
+    while len(draws) < DRAWS:
+        rows = generator.integers(0, len(chosen), len(chosen))
+        if np.ptp(durations[rows]) > 0:
+            draws.append(_theil_sen(durations[rows], latencies[rows]))
+    lows, highs = np.percentile(np.array(draws), [2.5, 97.5], axis=0)
+    return CallCost(
+        Estimate(fixed, float(min(lows[0], fixed)), float(max(highs[0], fixed))),
+        Estimate(slope, float(min(lows[1], slope)), float(max(highs[1], slope))),
+        len(chosen),
+        shortest,
+        longest,
+    )
+
+
+def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
+    """What a user of short utterances must know, in a sentence or two; none where no system was timed.
+
+    "One call of whisper base costs 2.9 s however short the utterance, and 0.05 s for each second of audio; wav2vec2:
+    0.01 s and 0.02 s." Where nothing can be fitted, why.
+    """
+    costs = [(one.facts.name, one.speed.call_cost) for one in systems if one.speed and one.speed.call_cost]
+    fitted = [
+        (name, _as_text(cost.per_call.value), _as_text(cost.per_audio_second.value))
+        for name, cost in costs
+        if cost.per_call is not None and cost.per_audio_second is not None
+    ]
+    found = []
+    if fitted:
+        (name, fixed, slope), *others = fitted
+        first = f"One call of {name} costs {fixed} however short the utterance, and {slope} for each second of audio"
+        found.append("; ".join([first, *(f"{name}: {fixed} and {slope}" for name, fixed, slope in others)]) + ".")
+    reasons: dict[str, list[str]] = {}
+    for name, cost in costs:
+        if cost.reason is not None:
+            reasons.setdefault(cost.reason, []).append(name)
+    for reason, names in reasons.items():
+        whose = "" if len(names) == len(costs) else f" of {', '.join(names)}"
+        found.append(f"The fixed cost of a call{whose} cannot be told from the cost of a second of audio: {reason}.")
+    return found
+
+
+def _as_text(seconds: float) -> str:
+    """
+    >>> _as_text(2.91), _as_text(0.048), _as_text(0.0031)
+    ('2.9 s', '0.048 s', '3.1 ms')
+    """
+    return f"{seconds:.2g} s" if seconds >= 0.01 or not seconds else f"{1000 * seconds:.2g} ms"
+
+
+def _theil_sen(durations: Seconds, latencies: Seconds) -> tuple[float, float]:
+    """Fixed cost and cost per second, neither below 0."""
+    one, other = np.triu_indices(len(durations), 1)
+    steps = durations[other] - durations[one]
+    differ = steps != 0
+    slope = float(np.median((latencies[other] - latencies[one])[differ] / steps[differ]))
+    fixed = float(np.median(latencies - slope * durations))
+    if slope < 0:
+        return float(np.median(latencies)), 0.0
+    if fixed < 0:
+        return 0.0, float(np.median(latencies / durations))
+    return fixed, slope
 
 
 def rtfx(timings: Iterable[Timing]) -> float:

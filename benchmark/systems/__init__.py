@@ -3,18 +3,21 @@
 A reference is `wav2vec2` or `whisper` (their published defaults), `pocketsphinx` (one model, in its package),
 `FAMILY=CHECKPOINT`, `NAME=FAMILY:CHECKPOINT` with a name for tables and figures, or `package.module:Class` for a class
 of the user's own (`benchmark.systems.base`); `package.module:Class=CHECKPOINT` gives it a checkpoint. The first `=`
-ends the name, so a checkpoint may contain others; commas separate references.
+ends the name, so a checkpoint may contain others; commas separate references. `FAMILY=CHECKPOINT` is called by the
+family and the last part of the checkpoint: `whisper=models/tiny.en.pt` is "whisper tiny.en".
 """
 
 import difflib
 import importlib
 import re
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.config import SystemOptions
 from benchmark.offline import DEMO, hub_has, reference_of, whisper_available
 from benchmark.systems.base import LM_SUFFIX, LoadOptions, System, SystemSpec
 from preprocessing.cli.errors import InputError, UsageError, UserError
@@ -26,7 +29,7 @@ class Family:
 
     system: package.module:Class of the System. default: the published checkpoint that the bare name stands for.
     stand_in: the demo checkpoint in its place where `is_available(default)` is false. only_checkpoint: set for a family
-    with one checkpoint, which is in its package.
+    with one checkpoint, which is in its package. options: the fields of SystemOptions that it takes.
     """
 
     system: str
@@ -34,8 +37,10 @@ class Family:
     stand_in: Path | None = None
     only_checkpoint: str | None = None
     is_available: Callable[[str], bool] = hub_has
+    options: frozenset[str] = frozenset()
 
 
+ALL_OPTIONS = frozenset(field.name for field in fields(SystemOptions))
 _WAV2VEC2 = Family("benchmark.systems.wav2vec2:Wav2Vec2System", "facebook/wav2vec2-base-960h", DEMO / "wav2vec2")
 _LSTM = Family("benchmark.systems.lstm:LSTMSystem")
 _WHISPER_CTC = Family("benchmark.systems.whisper_ctc:WhisperCTCSystem")
@@ -43,15 +48,19 @@ _WHISPER_CTC = Family("benchmark.systems.whisper_ctc:WhisperCTCSystem")
 FAMILIES = {
     "wav2vec2": _WAV2VEC2,
     "whisper": Family(
-        "benchmark.systems.whisper:WhisperSystem", "base.en", DEMO / "whisper", is_available=whisper_available
+        "benchmark.systems.whisper:WhisperSystem",
+        "base.en",
+        DEMO / "whisper",
+        is_available=whisper_available,
+        options=ALL_OPTIONS - {"vad_filter", "compute_type"},
     ),
     "whisper-ctc": _WHISPER_CTC,
     "lstm": _LSTM,
     f"wav2vec2{LM_SUFFIX}": _WAV2VEC2,
     f"whisper-ctc{LM_SUFFIX}": _WHISPER_CTC,
     f"lstm{LM_SUFFIX}": _LSTM,
-    "pipeline": Family("benchmark.systems.pipeline:PipelineSystem"),
-    "faster-whisper": Family("benchmark.systems.faster_whisper:FasterWhisperSystem"),
+    "pipeline": Family("benchmark.systems.pipeline:PipelineSystem", options=frozenset({"language"})),
+    "faster-whisper": Family("benchmark.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
     "pocketsphinx": Family(
         "benchmark.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"
     ),
@@ -63,11 +72,29 @@ def parse_models(references: str) -> list[SystemSpec]:
     specs = [_parse_reference(reference.strip()) for reference in references.split(",") if reference.strip()]
     if not specs:
         raise UsageError("--models is empty; expected a system or more, such as wav2vec2,whisper: name one")
-    names = [spec.name for spec in specs]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"--models names {name} twice; expected each system once: leave one out")
-    return specs
+    for spec, count in Counter(specs).items():
+        if count > 1:
+            raise UsageError(f"--models names {spec.name} twice; expected each system once: leave one out")
+    return _with_short_names(specs)
+
+
+def check_system_options(specs: Sequence[SystemSpec], given: Mapping[str, SystemOptions]) -> None:
+    """Raises UsageError where options are given to a system that is not in the run, or does not take them."""
+    by_name = {spec.name: spec for spec in specs}
+    for name, options in given.items():
+        flag = f"--system_options.{name}"
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.5)
+            remedy = f"did you mean {near[0]}?" if near else "name one with --models NAME=whisper:CHECKPOINT"
+            raise UsageError(f"{flag} is for no system of --models; expected {', '.join(by_name)}: {remedy}")
+        family = FAMILIES.get(by_name[name].family)
+        taken = ALL_OPTIONS if family is None else family.options
+        for key in options.given():
+            if key not in taken:
+                takes = f"expected {', '.join(sorted(taken))}" if taken else "expected none"
+                raise UsageError(
+                    f"{flag}.{key}: a system of {by_name[name].family} has no such option; {takes}: leave it out"
+                )
 
 
 def check_language_model(specs: Sequence[SystemSpec], language_model: Path | None) -> None:
@@ -136,6 +163,52 @@ def _with_place(error: Exception) -> str:
     file = Path(place.filename)
     message = f"{type(error).__name__}: {error}"
     return message if file == Path(__file__) or not file.is_file() else f"{message} ({file.name}, line {place.lineno})"
+
+
+def _with_short_names(specs: Sequence[SystemSpec]) -> list[SystemSpec]:
+    """The specs with the shortest names that tell them apart; what the user or the project has named stays.
+
+    Raises UsageError where two have the same name all the same.
+    """
+    depths = [0 if spec.name == f"{spec.family}={spec.checkpoint}" else None for spec in specs]
+    while True:
+        names = [
+            spec.name if depth is None else _short_name(spec, depth) for spec, depth in zip(specs, depths, strict=True)
+        ]
+        repeated = {name for name, count in Counter(names).items() if count > 1}
+        if not repeated:
+            return [replace(spec, name=name) for spec, name in zip(specs, names, strict=True)]
+        deeper = [
+            depth + 1 if depth is not None and name in repeated and _short_name(spec, depth + 1) != name else depth
+            for spec, depth, name in zip(specs, depths, names, strict=True)
+        ]
+        if deeper == depths:
+            raise UsageError(
+                f"--models names {min(repeated)} twice; expected each system once: leave one out, or name it yourself "
+                "with NAME=FAMILY:CHECKPOINT"
+            )
+        depths = deeper
+
+
+def _short_name(spec: SystemSpec, parents: int) -> str:
+    """Family and the last part of the checkpoint, with so many folders before it.
+
+    >>> [_short_name(SystemSpec("", "whisper", path), 0) for path in ("models/tiny.en.pt", "runs/german/whisper.pt")]
+    ['whisper tiny.en', 'whisper german']
+    >>> _short_name(SystemSpec("", "wav2vec2", "facebook/wav2vec2-base-960h"), 0)
+    'wav2vec2-base-960h'
+    >>> _short_name(SystemSpec("", "lstm", "a/digits"), 1)
+    'lstm a/digits'
+    """
+    parts = [part for part in Path(spec.checkpoint).parts if part not in ("/", "..")] or [
+        Path(spec.checkpoint).resolve().name
+    ]
+    last = Path(parts[-1])
+    parts[-1] = last.stem if last.suffix in (".pt", ".pth", ".bin", ".safetensors") else last.name
+    if parts[-1] == spec.family and len(parts) > 1:
+        parts = parts[:-1]
+    label = "/".join(parts[-1 - parents :])
+    return label if label.startswith(f"{spec.family}-") else f"{spec.family} {label}"
 
 
 def _parse_reference(reference: str) -> SystemSpec:

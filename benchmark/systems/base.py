@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.config import SystemOptions
 from benchmark.results import SystemFacts
 from finetune.decoding.beam import BeamSettings
 from preprocessing.cli.errors import UsageError
@@ -72,7 +73,7 @@ class LoadOptions:
 
     device: "cpu" or "cuda". language: of the speech, such as "de"; None: the model detects it, where it can.
     denoise: noise is removed from waveforms before a system is given them. precision: "auto" or a key of PRECISIONS,
-    for systems that can choose. language_model: for families whose name ends in +lm.
+    for systems that can choose. language_model: for families whose name ends in +lm. system: of this system alone.
     """
 
     device: str
@@ -80,6 +81,7 @@ class LoadOptions:
     denoise: bool = False
     precision: str = "auto"
     language_model: LanguageModelOptions | None = None
+    system: SystemOptions = field(default_factory=SystemOptions)
 
 
 class System(ABC):

@@ -1,60 +1,77 @@
-"""Whisper through faster-whisper (CTranslate2), with the same options pinned as for openai-whisper.
+"""Whisper through faster-whisper (CTranslate2), decoded as openai-whisper is (`whisper_decoding.py`)."""
 
-Temperature fallback, voice activity detection and conditioning on earlier text are off: they change from run to run, or
-are no part of the model.
-"""
-
+import threading
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 from torch import Tensor
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, System, SystemSpec
+from benchmark.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
 from preprocessing.cli.errors import InputError
 
 INSTALL = 'pip install "speech-on-your-own[rivals]"'
-PINNED: dict[str, Any] = {
-    "beam_size": 1,
-    "temperature": 0.0,  # no fallback
-    "condition_on_previous_text": False,
-    "vad_filter": False,
-    "compression_ratio_threshold": None,
-    "log_prob_threshold": None,
-    "no_speech_threshold": None,
-}
 
 
 class FasterWhisperSystem(System):
-    """CTranslate2's Whisper: one recording at a time, of any length, in the arithmetic of the converted model."""
+    """CTranslate2's Whisper: one recording at a time, of any length, in the arithmetic of the converted model, or in
+    that of --system_options.NAME.compute_type.
+    """
 
     batched = False
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         try:
+            from ctranslate2 import get_supported_compute_types
             from faster_whisper import WhisperModel
+            from tqdm import tqdm
         except ImportError:
             raise InputError(
                 f"{spec.name}: the package faster-whisper is not installed; expected it for this system: {INSTALL}"
             ) from None
+        tqdm.set_lock(
+            threading.RLock()
+        )  # its own is a semaphore of the system, which outlives a process that is killed
+        compute_type = options.system.compute_type or "default"
+        known = {"default", "auto", *get_supported_compute_types(options.device)}
+        if compute_type not in known:
+            raise InputError(
+                f"{spec.name}: compute_type is {compute_type!r}; expected one that this {options.device} can do, "
+                f"{', '.join(sorted(known))}: choose one of them"
+            )
         try:
-            self._model: Any = WhisperModel(spec.checkpoint, device=options.device, compute_type="default")
+            self._model: Any = WhisperModel(spec.checkpoint, device=options.device, compute_type=compute_type)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{spec.name}: {spec.checkpoint} cannot be loaded ({str(error).strip().splitlines()[0]}); expected a "
                 "size or a folder that CTranslate2 converted: check the name and the network"
             ) from error
-        self._language = options.language if self._model.model.is_multilingual else "en"
+        languages = self._model.supported_languages if self._model.model.is_multilingual else None
+        decoding = resolve_decoding(spec, options.system, options.language, languages)
+        thresholds = decoding.thresholds
+        self._options: dict[str, Any] = {
+            "language": decoding.language,
+            "initial_prompt": decoding.initial_prompt,
+            "beam_size": decoding.beam_size,
+            "best_of": BEST_OF,
+            "temperature": list(decoding.temperatures),
+            "condition_on_previous_text": decoding.condition_on_previous_text,
+            "vad_filter": decoding.vad_filter,
+            "compression_ratio_threshold": thresholds["compression_ratio_threshold"],
+            "log_prob_threshold": thresholds["logprob_threshold"],
+            "no_speech_threshold": thresholds["no_speech_threshold"],
+        }
+        library = f"faster-whisper {version('faster-whisper')}, CTranslate2 {version('ctranslate2')}"
         self.facts = SystemFacts(
             name=spec.name,
             family=spec.family,
             checkpoint=spec.checkpoint,
             parameters=0,  # CTranslate2 does not report them
             settings={
-                "decoding": "greedy, " + ", ".join(f"{key}={value}" for key, value in PINNED.items()),
-                "language": self._language or "detected",
-                "precision": f"compute_type {self._model.model.compute_type}",
-                "timestamps": "none up to 30 s",
+                **decoding.settings(f"compute_type {self._model.model.compute_type}", library),
+                "batch": "one at a time",
             },
             notice=spec.notice,
         )
@@ -70,7 +87,7 @@ class FasterWhisperSystem(System):
             return ""
         seconds = len(features) / self._model.feature_extractor.sampling_rate
         segments, _ = self._model.transcribe(
-            features.numpy(), language=self._language, without_timestamps=seconds <= 30.0, **PINNED
+            features.numpy(), without_timestamps=seconds <= WINDOW_SECONDS, **self._options
         )
         return "".join(segment.text for segment in segments)
 

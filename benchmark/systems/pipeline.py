@@ -42,6 +42,14 @@ class PipelineSystem(System):
         self._shortest = 1 if self._generates else _receptive_field(self._recognise.model)  # samples
         self._greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
         multilingual = getattr(getattr(self._recognise.model, "generation_config", None), "is_multilingual", False)
+        english_only = (
+            self._generates and str(self._recognise.model.config.model_type) == "whisper" and not multilingual
+        )
+        if english_only and options.language not in (None, "en"):
+            raise InputError(
+                f"{spec.name}: {spec.checkpoint} is an English-only Whisper, and the language is {options.language}; "
+                "expected en: name a multilingual checkpoint, or leave this system out"
+            )
         if self._generates and multilingual and options.language:
             self._greedy |= {"language": options.language, "task": "transcribe"}
         self.facts = SystemFacts(
@@ -51,6 +59,7 @@ class PipelineSystem(System):
             parameters=sum(parameter.numel() for parameter in self._recognise.model.parameters()),
             settings={
                 "decoding": "greedy",
+                **({"language": options.language or "detected"} if self._generates and multilingual else {}),
                 "precision": "float32",
                 "batch": "padded, as the pipeline does it",
                 "long recordings": f"over {WINDOW_SECONDS:g} s with timestamps"

@@ -105,11 +105,14 @@ def _in_background(
 def _load(setup: WorkerSetup, clock: DeviceClock, pipe: Connection) -> System | None:
     """The loaded system, after Loaded was sent; None after LoadFailed was sent."""
     from benchmark.systems import load_system
+    from benchmark.systems.identity import identified
 
     began = time.perf_counter()
     try:
         system = load_system(setup.spec, setup.options)
-        loaded = Loaded(system.facts, clock.now() - began, bool(system.batched), float(system.longest_in_batch_seconds))
+        seconds = clock.now() - began
+        batched, longest = bool(system.batched), float(system.longest_in_batch_seconds)
+        loaded = Loaded(identified(system.facts), seconds, batched, longest)
     except UserError as error:
         pipe.send(LoadFailed(str(error)))
         return None

@@ -181,7 +181,7 @@ def _add_several(parser: "ArgumentParser", config_class: type[Any], names: Seque
 
 def _one_sentence(message: str) -> str:
     lines = [line.strip(" -") for line in message.splitlines()]
-    return " ".join(line for line in lines if line).rstrip(".")
+    return re.sub(r"Problem with given class_path '[^']*': ", "", " ".join(line for line in lines if line)).rstrip(".")
 
 
 def _is_known(key: str, known: Sequence[str]) -> bool:

@@ -1,11 +1,15 @@
-"""Speed from timings and rounds, against numbers worked out by hand; and what a regression does to the exit code."""
+"""Speed from timings and rounds, against numbers worked out by hand; what a call costs, against scipy."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import theilslopes
 
-from benchmark.results import Spread, StageSeconds, SystemFacts, SystemRun, Throughput, Timing
-from benchmark.scoring.speed import speed_of
+from benchmark.results import Spread, StageSeconds, SystemFacts, SystemRun, SystemSummary, Throughput, Timing
+from benchmark.scoring.speed import call_cost, call_cost_sentences, speed_of
 
 TOLD = SystemRun(SystemFacts("a", "f", "c", 0), load_seconds=3.0, first_call_seconds=2.0)
 
@@ -59,3 +63,81 @@ def test_throughput_is_of_the_wall_clock() -> None:
 
 def test_what_was_never_timed_has_no_speed() -> None:
     assert speed_of(TOLD, [timing("u", 0, 1.0, "b")], []) is None
+
+
+def points(n: int, fixed: float, slope: float, noise: float, seed: int, slow: int = 0) -> list[tuple[float, float]]:
+    """(duration, latency) of 1 to 12 s; `slow` of them take four times as long as they should."""
+    generator = np.random.default_rng(seed)
+    durations = generator.uniform(1.0, 12.0, n)
+    latencies = (fixed + slope * durations) * generator.lognormal(0.0, noise, n)
+    latencies[:slow] *= 4
+    return list(zip(durations.tolist(), latencies.tolist(), strict=True))
+
+
+def test_a_call_costs_what_scipy_says() -> None:
+    own = points(40, 2.0, 0.1, 0.1, seed=1)
+    cost = call_cost(own)
+    expected = theilslopes([latency for _, latency in own], [duration for duration, _ in own], method="joint")
+    assert cost.per_call is not None and cost.per_audio_second is not None
+    assert cost.per_audio_second.value == pytest.approx(expected.slope)
+    assert cost.per_call.value == pytest.approx(expected.intercept)
+    assert (cost.utterances, cost.shortest) == (40, min(duration for duration, _ in own))
+
+
+def test_intervals_hold_the_true_costs_and_slow_moments_do_not_move_them_far() -> None:
+    costs = [call_cost(points(40, 2.0, 0.1, 0.05, seed, slow=6), seed) for seed in range(20)]
+    found = [(cost.per_call, cost.per_audio_second) for cost in costs]
+    assert sum(one is not None and one.low <= 2.0 <= one.high for one, _ in found) >= 17
+    assert sum(one is not None and one.low <= 0.1 <= one.high for _, one in found) >= 17
+    assert all(one is not None and 1.7 < one.value < 2.5 for one, _ in found)
+
+
+def test_no_cost_is_below_0() -> None:
+    """Of a system whose time grows faster than the audio, and of one that gets faster by chance."""
+    faster = call_cost([(seconds, 0.01 * seconds**2) for seconds in range(1, 20)])
+    slower = call_cost([(seconds, 3.0 - 0.01 * seconds) for seconds in range(1, 20)])
+    assert faster.per_call is not None and faster.per_call.value == 0.0 == faster.per_call.low
+    assert slower.per_audio_second is not None and slower.per_audio_second.value == 0.0 == slower.per_audio_second.low
+    assert slower.per_call is not None and slower.per_call.value == pytest.approx(2.9)
+
+
+@pytest.mark.parametrize(
+    ("durations", "reason"),
+    [
+        ([1.0, 5.0, 9.0], "only 3 of up to 30 s were timed, and 10 are needed"),
+        (
+            [0.3 + 0.01 * n for n in range(40)],
+            "most timed utterances last 0.3 to 0.7 s, too much alike (p50 is what one takes)",
+        ),
+        (
+            [20.0 + 0.1 * n for n in range(40)],
+            "most timed utterances last 20.4 to 23.5 s, too much alike (p50 is what one takes)",
+        ),
+        ([60.0 + n for n in range(40)], "only 0 of up to 30 s were timed, and 10 are needed"),
+    ],
+)
+def test_durations_that_do_not_tell_get_a_reason_and_no_number(durations: list[float], reason: str) -> None:
+    cost = call_cost([(duration, 1.0 + duration) for duration in durations])
+    assert (cost.per_call, cost.per_audio_second, cost.reason) == (None, None, reason)
+
+
+def test_the_sentence_names_every_system_and_why_one_is_missing() -> None:
+    def system(name: str, own: list[tuple[float, float]]) -> SystemSummary:
+        timings = [
+            Timing(name, f"u{at}", 0, duration, StageSeconds(0.0, 0.0, latency, 0.0))
+            for at, (duration, latency) in enumerate(own)
+        ]
+        run = SystemRun(SystemFacts(name, "f", "c", 0))
+        return SystemSummary(run.facts, {}, speed_of(run, timings, []), None, None, 0)
+
+    whisper = system("whisper base", [(float(n), 2.9 + 0.05 * n) for n in range(1, 15)])
+    wav2vec2 = system("wav2vec2", [(float(n), 0.01 + 0.004 * n) for n in range(1, 15)])
+    few = system("few", [(1.0, 1.0)])
+    assert call_cost_sentences([whisper, wav2vec2, few]) == [
+        "One call of whisper base costs 2.9 s however short the utterance, and 0.05 s for each second of audio; "
+        "wav2vec2: 0.01 s and 4 ms.",
+        "The fixed cost of a call of few cannot be told from the cost of a second of audio: only 1 of up to 30 s "
+        "were timed, and 10 are needed.",
+    ]
+    assert call_cost_sentences([few])[0].startswith("The fixed cost of a call cannot")
+    assert call_cost_sentences([dataclasses.replace(few, speed=None)]) == []

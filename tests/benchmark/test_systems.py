@@ -1,5 +1,8 @@
 """Systems by name, and each of them on speech: batches, nothing at all, what is missing said in a sentence."""
 
+import hashlib
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.systems import load_system, parse_models
+from benchmark.config import BenchmarkConfig, SystemOptions
+from benchmark.environment import command_of
+from benchmark.results import SystemFacts
+from benchmark.systems import check_system_options, identity, load_system, parse_models
 from benchmark.systems.base import LoadOptions, System, SystemSpec
 from benchmark.systems.pocketsphinx import BLOCK_SECONDS, blocks
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import parse_command
 from preprocessing.corpus import open_corpus
 from preprocessing.text import profile
 from tests.conftest import DEMO
@@ -116,7 +123,7 @@ def test_references() -> None:
     specs = parse_models("pocketsphinx, pipeline=a/b,own.module:Class")
     assert [(spec.name, spec.family) for spec in specs] == [
         ("pocketsphinx", "pocketsphinx"),
-        ("pipeline=a/b", "pipeline"),
+        ("pipeline b", "pipeline"),
         ("own.module:Class", "own.module:Class"),
     ]
     (spec,) = parse_models("pipeline=runs/lr=1e-4/my model")
@@ -138,3 +145,119 @@ def test_a_system_is_called_what_the_user_calls_it() -> None:
         parse_models("tiny=whisper:")
     with pytest.raises(UsageError, match="unknown system 'tiny'"):
         parse_models("tiny=wisper:x.pt")
+
+
+@pytest.mark.parametrize(
+    ("references", "names"),
+    [
+        ("whisper=x/tiny.en.pt,faster-whisper=x/base/", ["whisper tiny.en", "faster-whisper base"]),
+        ("whisper=tiny.en,whisper=runs/german/whisper.pt", ["whisper tiny.en", "whisper german"]),
+        ("wav2vec2=facebook/wav2vec2-base-960h,wav2vec2=demo/wav2vec2", ["wav2vec2-base-960h", "wav2vec2 demo"]),
+        ("lstm=a/x/run,lstm=b/x/run,lstm=c/other", ["lstm a/x/run", "lstm b/x/run", "lstm other"]),
+        ("lstm=run,lstm=a/run", ["lstm run", "lstm a/run"]),
+        ("lstm digits=whisper:x.pt,lstm=runs/digits", ["lstm digits", "lstm runs/digits"]),
+        ("whisper=models/v1.5,wav2vec2+lm=runs/digits", ["whisper v1.5", "wav2vec2+lm digits"]),
+    ],
+)
+def test_names_are_short_and_tell_systems_apart(references: str, names: list[str]) -> None:
+    assert [spec.name for spec in parse_models(references)] == names
+
+
+@pytest.mark.parametrize("references", ["lstm=run,lstm=run", "lstm=run,lstm=./run", "lstm run=whisper:x,lstm=run"])
+def test_systems_that_no_name_tells_apart_are_refused(references: str) -> None:
+    with pytest.raises(UsageError, match=r"names .* twice"):
+        parse_models(references)
+
+
+def test_options_of_one_system_come_from_command_line_and_yaml(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "system_options:\n  prompted: {initial_prompt: 'zero, one', temperature: [0, 0.2]}\n  tiny.en: {beam_size: 5}\n"
+    )
+
+    def parse(*words: str) -> BenchmarkConfig:
+        return parse_command(BenchmarkConfig, program="p", description="", arguments=words)
+
+    from_yaml = parse("--config", str(tmp_path / "c.yaml"))
+    assert from_yaml.system_options == {
+        "prompted": SystemOptions(initial_prompt="zero, one", temperature=[0.0, 0.2]),
+        "tiny.en": SystemOptions(beam_size=5),
+    }
+    again = parse(*shlex.split(command_of(from_yaml))[2:])  # what the report says to measure it again
+    assert again.system_options == from_yaml.system_options
+    flags = ("--system_options.a.beam_size", "5", "--system_options.b.initial_prompt", "zero one")
+    assert parse(*flags).system_options == {
+        "a": SystemOptions(beam_size=5),
+        "b": SystemOptions(initial_prompt="zero one"),
+    }
+    assert parse(*flags).settings()["system_options"] == '{"a": {"beam_size": 5}, "b": {"initial_prompt": "zero one"}}'
+    assert "system_options" not in BenchmarkConfig().settings()
+    with pytest.raises(UsageError, match=r'^Parser key "system_options": Option \'beam\' is not accepted'):
+        parse("--system_options.a.beam", "5")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("prompt", {"beam_size": 5}, r"--system_options.prompt is for no system.*did you mean prompted"),
+        (
+            "prompted",
+            {"vad_filter": True},
+            "prompted.vad_filter: a system of whisper has no such option; expected",
+        ),
+        ("mine", {"language": "de"}, "a system of wav2vec2 has no such option; expected none: leave it out"),
+        ("prompted", {"beam_size": 0}, r"prompted.beam_size is 0; expected 1 or more"),
+        ("prompted", {"temperature": [0.4, 0.2]}, "expected 0 or more, rising"),
+        ("prompted", {"temperature": 0.5, "beam_size": 5}, "expected a beam search at temperature 0"),
+    ],
+)
+def test_options_that_a_system_does_not_take(name: str, options: dict[str, object], told: str) -> None:
+    given = {name: SystemOptions(**options)}  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=told):
+        BenchmarkConfig(system_options=given).check()
+        check_system_options(parse_models("prompted=whisper:x.pt,mine=wav2vec2:y"), given)
+
+
+def test_options_that_a_system_takes() -> None:
+    specs = parse_models("a=whisper:x.pt,b=faster-whisper:y,own.module:Class")
+    given = {"a": SystemOptions(initial_prompt="zero"), "b": SystemOptions(vad_filter=True, compute_type="int8")}
+    check_system_options(specs, given | {"own.module:Class": SystemOptions(beam_size=2)})
+
+
+def test_weights_are_known_by_their_hash_which_is_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"weights")
+    expected = hashlib.sha256(b"weights").hexdigest()
+    facts = SystemFacts("mine", "whisper", str(path), 7, {"language": "en", "batch": "8"})
+    (weights,) = identity.identified(facts).weights
+    assert (weights.name, weights.bytes, weights.sha256) == ("model.pt", 7, expected)
+    assert identity.identified(facts).signature == f"whisper|weights:{expected[:12]}|language:en"
+    before = path.stat()
+    path.write_bytes(b"another")  # as long, and with the old time of change: only a file that is read again is another
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert identity.sha256_of(path) == expected
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert identity.sha256_of(path) == hashlib.sha256(b"another").hexdigest()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))  # no folder: nothing can be kept, and nothing fails
+    assert identity.sha256_of(path) == hashlib.sha256(b"another").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["model.safetensors", "optimizer.bin", "vocab.json"], ["model.safetensors"]),
+        (["m-1-of-2.safetensors", "m-2-of-2.safetensors"], ["m-1-of-2.safetensors", "m-2-of-2.safetensors"]),
+        (["model.bin", "config.json", "tokenizer.json"], ["model.bin"]),
+        (["whisper.pt", "run.json", "model.safetensors"], ["whisper.pt"]),
+        (["pytorch_model.bin", "training_args.bin"], ["pytorch_model.bin"]),
+        (["config.json"], []),
+    ],
+)  # fmt: skip
+def test_the_weights_of_a_folder(tmp_path: Path, files: list[str], expected: list[str]) -> None:
+    for name in files:
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in identity.weights_of("wav2vec2", str(tmp_path))] == expected
+    assert identity.weights_of("pocketsphinx", "en-us, in the package") == []
+    assert identity.weights_of("whisper", "no such size") == []

@@ -1,4 +1,4 @@
-"""The three ways to Whisper, on random weights in each one's form: batches, languages, long recordings."""
+"""The three ways to Whisper, on random weights in each one's form: batches, languages, options, long recordings."""
 
 import inspect
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import torch
 import whisper
 from torch import Tensor
 
+from benchmark.config import SystemOptions
 from benchmark.systems import load_system
 from benchmark.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.audio import SAMPLE_RATE
@@ -16,8 +17,9 @@ from preprocessing.cli.errors import InputError
 from tests.benchmark.tiny_whisper import save_tiny_whisper
 
 
-def load(family: str, checkpoint: Path, language: str | None = "en") -> System:
-    return load_system(SystemSpec(family, family, str(checkpoint)), LoadOptions("cpu", language))
+def load(family: str, checkpoint: Path, language: str | None = "en", **options: object) -> System:
+    given = LoadOptions("cpu", language, system=SystemOptions(**options))  # type: ignore[arg-type]
+    return load_system(SystemSpec(family, family, str(checkpoint)), given)
 
 
 def heard(system: System, waveforms: Sequence[Tensor]) -> list[str]:
@@ -50,13 +52,28 @@ def converted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def multilingual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In openai-whisper's form, its languages told apart by chance."""
+    return save_openai(tmp_path_factory.mktemp("multilingual") / "model.pt", 51_865)
+
+
+@pytest.fixture(scope="module")
+def english(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_openai(tmp_path_factory.mktemp("english") / "tiny.en.pt", 51_864)
+
+
+@pytest.fixture(scope="module")
+def undecided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Multilingual, with smaller weights: a beam search finds a likelier text than the greedy one."""
+    return save_openai(tmp_path_factory.mktemp("undecided") / "model.pt", 51_865, std=0.4)
+
+
+def save_openai(path: Path, n_vocab: int, std: float = 2.0) -> Path:
     dims = whisper.ModelDimensions(
         n_mels=80,
         n_audio_ctx=1_500,
         n_audio_state=16,
         n_audio_head=2,
         n_audio_layer=1,
-        n_vocab=51_865,
+        n_vocab=n_vocab,
         n_text_ctx=16,
         n_text_state=16,
         n_text_head=2,
@@ -66,8 +83,7 @@ def multilingual(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         model = whisper.model.Whisper(dims)
         for parameter in model.parameters():  # large enough that another sound makes another token the likeliest
-            torch.nn.init.normal_(parameter, std=2.0)
-    path = tmp_path_factory.mktemp("multilingual") / "model.pt"
+            torch.nn.init.normal_(parameter, std=std)
     torch.save({"dims": dims.__dict__, "model_state_dict": model.state_dict()}, path)
     return path
 
@@ -93,6 +109,81 @@ def test_the_language_of_each_utterance_of_a_batch_is_detected(multilingual: Pat
 
 def test_a_language_that_is_told_is_not_detected(multilingual: Path) -> None:
     assert load("whisper", multilingual, language="de").facts.settings["language"] == "de"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"initial_prompt": "zero one two"}, {"prompt": "zero one two"}),
+        ({"beam_size": 3}, {"beam_size": 3}),
+    ],
+)
+def test_openai_whisper_decodes_as_the_options_say(
+    undecided: Path, given: dict[str, object], expected: dict[str, object]
+) -> None:
+    """In a batch as in a direct call of each, and otherwise than without the option."""
+    system = load("whisper", undecided, **given)
+    model = whisper.load_model(str(undecided))
+    options = whisper.DecodingOptions(language="en", temperature=0.0, without_timestamps=True, fp16=False, **expected)
+    waveforms = [noise(seconds, seed) for seconds, seed in ((3, 2), (20, 3), (0.5, 1))]
+    windows = [whisper.log_mel_spectrogram(whisper.pad_or_trim(waveform)) for waveform in waveforms]
+    found = heard(system, waveforms)
+    assert found == [whisper.decode(model, window, options).text.strip() for window in windows]
+    assert found != heard(load("whisper", undecided), waveforms)
+    for name, value in given.items():
+        assert system.facts.settings[name] == str(value)
+
+
+def test_temperature_fallback_is_whispers_own(multilingual: Path) -> None:
+    """No longer in batches: each recording is decoded again at the next temperature where its text is improbable."""
+    system = load("whisper", multilingual, temperature=[0.0, 0.6])
+    assert not system.batched and system.facts.settings["batch"] == "one at a time"
+    model = whisper.load_model(str(multilingual))
+    for seconds in (2, 35):
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            (found,) = heard(system, [noise(seconds, 2)])
+            torch.manual_seed(1)
+            expected = whisper.transcribe(
+                model, noise(seconds, 2), language="en", temperature=(0.0, 0.6), best_of=5, fp16=False,
+                condition_on_previous_text=False, without_timestamps=seconds <= 30,
+            )  # fmt: skip
+        assert found == expected["text"].strip()
+    assert heard(system, [torch.zeros(0)]) == [""]
+    assert system.facts.settings["temperature"].startswith("0, then 0.6 where compression ratio > 2.4")
+
+
+def test_a_sampling_temperature_draws(multilingual: Path) -> None:
+    system = load("whisper", multilingual, temperature=50.0)
+    with torch.random.fork_rng():
+        texts = set()
+        for seed in range(3):
+            torch.manual_seed(seed)
+            texts |= set(heard(system, [noise(2, 2)]))
+    assert len(texts) > 1 and system.facts.settings["decoding"] == "sampling"
+
+
+def test_a_language_that_the_model_does_not_know_is_refused(english: Path, multilingual: Path, tiny: Path) -> None:
+    assert load("whisper", english, "en").facts.settings["language"] == "en"
+    assert load("whisper", english, None).facts.settings["language"] == "en"
+    with pytest.raises(InputError, match=r"is an English-only Whisper, and the language is de; expected en: name a"):
+        load("whisper", english, "de")
+    with pytest.raises(InputError, match=r"the language is 'german'; expected the code of one of the 99 languages"):
+        load("whisper", multilingual, "german")
+
+
+def test_sizes_are_known_by_their_dimensions(multilingual: Path) -> None:
+    from benchmark.systems.whisper import size_of
+
+    def dims(state: int, layers: int, text_layers: int, n_vocab: int, n_mels: int = 80) -> whisper.ModelDimensions:
+        return whisper.ModelDimensions(n_mels, 1500, state, 6, layers, n_vocab, 448, state, 6, text_layers)
+
+    assert size_of(dims(384, 4, 4, 51_864)) == "tiny.en"
+    assert size_of(dims(512, 6, 6, 51_865)) == "base"
+    assert size_of(dims(1280, 32, 32, 51_865)) == "large"
+    assert size_of(dims(1280, 32, 32, 51_866, 128)) == "large-v3"
+    assert size_of(dims(1280, 32, 4, 51_866, 128)) == "turbo"
+    assert load("whisper", multilingual).facts.settings["size"] == "1 and 1 layers of 16"
 
 
 def test_the_pipeline_of_a_model_that_generates(tiny: Path) -> None:
@@ -134,12 +225,51 @@ def test_faster_whisper_writes_what_a_direct_call_does(converted: Path) -> None:
     assert system.facts.settings["precision"] == "compute_type float32"
 
 
-def test_faster_whisper_knows_the_options_that_are_pinned() -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"initial_prompt": "zero one two"},
+        {"beam_size": 3},
+        {"temperature": [0.0, 0.4]},
+        {"vad_filter": True, "condition_on_previous_text": True},
+    ],
+)
+def test_faster_whisper_decodes_as_the_options_say(
+    converted: Path, given: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reaches WhisperModel.transcribe, and that it knows every option."""
     faster_whisper = pytest.importorskip("faster_whisper")
-    from benchmark.systems.faster_whisper import PINNED
+    system = load("faster-whisper", converted, "en", **given)
+    calls = []
 
-    known = inspect.signature(faster_whisper.WhisperModel.transcribe).parameters
-    assert set(PINNED) | {"language", "without_timestamps"} <= set(known)
+    def transcribe(self: object, waveform: object, **options: object) -> tuple[list[object], None]:
+        calls.append(options)
+        return [], None
+
+    known = set(inspect.signature(faster_whisper.WhisperModel.transcribe).parameters)
+    monkeypatch.setattr(faster_whisper.WhisperModel, "transcribe", transcribe)
+    heard(system, [noise(1, 2)])
+    (options,) = calls
+    assert set(options) <= known
+    expected = {"language": "en", "beam_size": 1, "condition_on_previous_text": False, "vad_filter": False} | given
+    expected |= {"temperature": given.get("temperature", [0.0]), "without_timestamps": True}
+    expected["compression_ratio_threshold"] = 2.4 if "temperature" in given else None
+    expected["log_prob_threshold"] = -1.0 if "temperature" in given else None
+    assert {name: options[name] for name in expected} == expected
+
+
+def test_faster_whisper_computes_in_the_type_that_is_named(converted: Path) -> None:
+    system = load("faster-whisper", converted, compute_type="int8")
+    assert system.facts.settings["precision"].startswith("compute_type int8")
+    with pytest.raises(InputError, match=r"compute_type is 'int9'; expected one that this cpu can do, .*int8"):
+        load("faster-whisper", converted, compute_type="int9")
+
+
+def test_both_whispers_describe_their_decoding_alike(converted: Path, multilingual: Path) -> None:
+    ours, faster = (load(family, path).facts.settings for family, path in
+                    (("whisper", multilingual), ("faster-whisper", converted)))  # fmt: skip
+    assert set(ours) - set(faster) == {"size"} and set(faster) <= set(ours)
+    assert {key for key in faster if faster[key] != ours[key]} == {"precision", "library", "batch"}
 
 
 def test_faster_whisper_refuses_a_folder_that_holds_none(tmp_path: Path) -> None:

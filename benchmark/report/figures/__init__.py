@@ -10,7 +10,7 @@ from benchmark.report.figures import accuracy, robustness, speed
 from benchmark.report.figures.style import NARROW, Plot, is_finite
 from benchmark.report.utterances import ComparedUtterance, WerOverTime
 from benchmark.report.verdict import best_system, differences_to_best
-from benchmark.results import CLEAN, Spread, Summary, SystemSummary
+from benchmark.results import CLEAN, Metric, Spread, Summary, SystemSummary
 from finetune.metrics import Rate
 
 
@@ -24,15 +24,20 @@ def plots(
 
     latencies: (duration, latency) in seconds, by system.
     """
-    profile = summary.profiles[0].name
+    profile, metric = summary.profiles[0].name, summary.metric
     names = [system.facts.name for system in summary.systems]
-    clean = {name: _clean_wer(system, profile) for name, system in zip(names, summary.systems, strict=True)}
+    clean = {name: _clean_rate(system, profile, metric) for name, system in zip(names, summary.systems, strict=True)}
     found = {
-        "forest": Plot(lambda width, palette: accuracy.forest(list(clean.items()), profile, width, palette)),
-        "tradeoff": Plot(lambda width, palette: speed.wer_against_rtfx(_operating_points(summary), width, palette)),
+        "forest": Plot(lambda width, palette: accuracy.forest(list(clean.items()), profile, width, palette, metric)),
+        "tradeoff": Plot(
+            lambda width, palette: speed.wer_against_rtfx(_operating_points(summary), width, palette, metric)
+        ),
         "latency": Plot(
             lambda width, palette: speed.latency_against_duration(
-                [(name, latencies.get(name, ())) for name in names], width, palette
+                [(name, latencies.get(name, ())) for name in names],
+                width,
+                palette,
+                [one.speed.call_cost if one.speed else None for one in summary.systems],
             )
         ),
         "percentiles": Plot(
@@ -46,15 +51,17 @@ def plots(
     best = best_system(summary)
     if best is not None:
         found["differences"] = Plot(
-            lambda width, palette: accuracy.differences_to_best(best, differences_to_best(summary), width, palette)
+            lambda width, palette: accuracy.differences_to_best(
+                best, differences_to_best(summary), width, palette, metric
+            )
         )
     for number, recording in enumerate(recordings):
         found[f"along-time-{number}"] = Plot(
             lambda width, palette, number=number, recording=recording: accuracy.wer_over_time(  # type: ignore[misc]
-                recording, names, number, width, palette
+                recording, names, number, width, palette, metric
             )
         )
-    return found | _error_distributions(names, utterances) | _slices(summary) | _noises(summary, clean, profile)
+    return found | _error_distributions(names, utterances, metric) | _slices(summary) | _noises(summary, clean, profile)
 
 
 def sliced_properties(summary: Summary) -> list[str]:
@@ -62,9 +69,9 @@ def sliced_properties(summary: Summary) -> list[str]:
     return list(dict.fromkeys(one.by for system in summary.systems for one in system.slices))
 
 
-def _clean_wer(system: SystemSummary, profile: str) -> Rate | None:
+def _clean_rate(system: SystemSummary, profile: str, metric: Metric) -> Rate | None:
     scores = system.scores.get(profile)
-    return scores.wer if scores else None
+    return scores.rate(metric) if scores else None
 
 
 def _operating_points(summary: Summary) -> list[speed.OperatingPoint]:
@@ -73,7 +80,7 @@ def _operating_points(summary: Summary) -> list[speed.OperatingPoint]:
         speed.OperatingPoint(
             index,
             system.facts.name,
-            system.scores[profile].wer,
+            system.scores[profile].rate(summary.metric),
             system.speed.rtfx_spread or Spread(system.speed.rtfx, system.speed.rtfx, system.speed.rtfx),
         )
         for index, system in enumerate(summary.systems)
@@ -81,7 +88,9 @@ def _operating_points(summary: Summary) -> list[speed.OperatingPoint]:
     ]
 
 
-def _error_distributions(names: Sequence[str], utterances: Sequence[ComparedUtterance]) -> dict[str, Plot]:
+def _error_distributions(
+    names: Sequence[str], utterances: Sequence[ComparedUtterance], metric: Metric
+) -> dict[str, Plot]:
     wers = [
         [one.by_system[name].alignment.wer for one in utterances if one.condition == CLEAN and name in one.by_system]
         for name in names
@@ -90,7 +99,7 @@ def _error_distributions(names: Sequence[str], utterances: Sequence[ComparedUtte
     return {
         f"errors-{index}": Plot(
             lambda _, palette, index=index, name=name, own=own: accuracy.error_distribution(  # type: ignore[misc]
-                index, name, own, highest, palette
+                index, name, own, highest, palette, metric
             ),
             (NARROW,),
         )
@@ -103,7 +112,7 @@ def _slices(summary: Summary) -> dict[str, Plot]:
     systems = [(system.facts.name, system.slices) for system in summary.systems]
     return {
         f"slices-{number}": Plot(
-            lambda width, palette, by=by: accuracy.wer_by_slice(systems, by, width, palette),  # type: ignore[misc]
+            lambda width, palette, by=by: accuracy.wer_by_slice(systems, by, width, palette, summary.metric),  # type: ignore[misc]
             (NARROW,),
         )
         for number, by in enumerate(sliced_properties(summary))
@@ -116,7 +125,11 @@ def _noises(summary: Summary, clean: Mapping[str, Rate | None], profile: str) ->
         (
             system.facts.name,
             clean[system.facts.name],
-            {name: scores[profile].wer for name, scores in system.conditions.items() if profile in scores},
+            {
+                name: scores[profile].rate(summary.metric)
+                for name, scores in system.conditions.items()
+                if profile in scores
+            },
         )
         for system in summary.systems
     ]
@@ -131,7 +144,7 @@ def _noises(summary: Summary, clean: Mapping[str, Rate | None], profile: str) ->
     return {
         f"snr-{number}": Plot(
             lambda width, palette, kind=kind, number=number: robustness.wer_against_snr(  # type: ignore[misc]
-                kind, systems, highest, number, width, palette
+                kind, systems, highest, number, width, palette, summary.metric
             ),
             (NARROW,),
         )

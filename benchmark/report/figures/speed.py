@@ -24,7 +24,7 @@ from benchmark.report.figures.style import (
     write_label,
 )
 from benchmark.report.quantities import SPACE, milliseconds, percent
-from benchmark.results import Speed, Spread
+from benchmark.results import CallCost, Metric, Speed, Spread
 from finetune.metrics import Rate
 from preprocessing.plot_style import Palette
 
@@ -75,11 +75,16 @@ def latency_percentiles(
 
 
 def latency_against_duration(
-    systems: Sequence[tuple[str, Sequence[Point]]], width: float = WIDE, palette: Palette = PAGE_PALETTE
+    systems: Sequence[tuple[str, Sequence[Point]]],
+    width: float = WIDE,
+    palette: Palette = PAGE_PALETTE,
+    costs: Sequence[CallCost | None] = (),
 ) -> Drawing | None:
-    """Latency of each utterance against its duration, both logarithmic, with diagonals of equal RTFx.
+    """Latency of each utterance against its duration, both logarithmic, with the fitted line of each system, which is
+    a curve there, and diagonals of equal RTFx.
 
-    systems: name and (duration, latency) in seconds. More than MAX_POINTS points of a system are thinned.
+    systems: name and (duration, latency) in seconds. More than MAX_POINTS points of a system are thinned. costs: of
+    the same systems.
     """
     drawn = [thin_points(own) for _, own in systems]
     durations = [duration for own in drawn for duration, _ in own]
@@ -103,6 +108,11 @@ def latency_against_duration(
                 x, y, linestyle="", marker=marker(index), markersize=5.5, color=palette.of(index), alpha=0.75,
                 markeredgewidth=0,
             )  # fmt: skip
+        for index, cost in enumerate(costs):
+            if cost is not None and cost.per_call is not None and cost.per_audio_second is not None:
+                x = [cost.shortest * (cost.longest / cost.shortest) ** (step / 40) for step in range(41)]
+                y = [1000 * (cost.per_call.value + cost.per_audio_second.value * duration) for duration in x]
+                axes.plot(x, y, color=palette.of(index), linewidth=1.8)
         axes.set_xlabel("Duration of the audio, s", color=palette.faint)
         axes.annotate("Latency, ms", (0, 1), (0, 22), "axes fraction", "offset points", color=palette.faint)
         ranges = "; ".join(
@@ -164,7 +174,7 @@ _Box = tuple[float, float, float, float]  # left, right, lower, upper; in points
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """WER and RTFx of one system; `series` is its index in the summary, `rtfx` the median and range over rounds."""
+    """WER, or CER, and RTFx of one system; `series`: its index in the summary; `rtfx`: median and range over rounds."""
 
     series: int
     name: str
@@ -192,9 +202,9 @@ def pareto_front(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
 
 
 def wer_against_rtfx(
-    points: Sequence[OperatingPoint], width: float = WIDE, palette: Palette = PAGE_PALETTE
+    points: Sequence[OperatingPoint], width: float = WIDE, palette: Palette = PAGE_PALETTE, metric: Metric = "wer"
 ) -> Drawing | None:
-    """WER against RTFx (logarithmic) of each system, with interval and range; a dashed line joins the Pareto front.
+    """WER, or CER, against RTFx (logarithmic) of each system, with interval and range; dashed: the Pareto front.
 
     None for fewer than two systems that can be drawn.
     """
@@ -238,12 +248,12 @@ def wer_against_rtfx(
         axes.set_xlabel("RTFx: seconds of audio transcribed in one second (faster to the right)", color=palette.faint)
         if width < WIDE:
             axes.set_xlabel("RTFx (faster to the right)", color=palette.faint)
-        axes.annotate("WER, %", (0, 1), (-36, 14), "axes fraction", "offset points", color=palette.faint)
+        axes.annotate(f"{metric.upper()}, %", (0, 1), (-36, 14), "axes fraction", "offset points", color=palette.faint)
         described = "; ".join(
             f"{shorten(one.name, 50)} {percent(one.wer.value)} at {one.rtfx.median:.1f}×" for one in drawn
         )
         unbeaten = ", ".join(shorten(one.name, 50) for one in front)
-        text = f"WER against RTFx: {described}. On the Pareto front: {unbeaten}."
+        text = f"{metric.upper()} against RTFx: {described}. On the Pareto front: {unbeaten}."
         return Drawing(f"tradeoff-{width:.0f}", text, figure)
 
 
@@ -270,7 +280,7 @@ def _write_names(
         x, y = across(one.rtfx.median), up(one.wer.value)
         taken += [(x - 7, x + 7, y - 7, y + 7), (x - 3, x + 3, up(one.wer.low), up(one.wer.high))]
     for one in sorted(drawn, key=lambda one: -one.wer.value):
-        text = shorten(one.name, 34 if width == WIDE else 16)
+        text = shorten(one.name, 34 if width == WIDE else 24)
         x, y, length = across(one.rtfx.median), up(one.wer.value), 7.6 * len(text)
         choices = []
         for shift in (9, -9, 20, -20, 32, -32, 44, -44):

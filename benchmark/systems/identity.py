@@ -1,0 +1,112 @@
+"""Which weights a system was loaded from, and weights and decoding in one string, so that a result names its model.
+
+A name like base.pt says little: fine-tuning, conversion and quantisation keep it. SHA-256 of the file does not.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmark.offline import whisper_cache_file
+from benchmark.results import SystemFacts, WeightsFile
+from preprocessing.cli.atomic_write import write_text_atomically
+
+WEIGHTS = (
+    "whisper.pt",
+    "*.safetensors",
+    "pytorch_model*.bin",
+    "model.bin",
+    "*.pt",
+)  # of a folder: the first that matches
+SIGNED = (
+    *("size", "decoding", "beam_size", "temperature", "language", "task", "initial_prompt", "timestamps"),
+    *("condition_on_previous_text", "vad_filter", "precision", "library"),
+)  # settings that are part of a signature, where a system has them
+SHORT_HASH = 12  # characters
+MOST_REMEMBERED = 500  # hashes
+ON_THE_HUB = {"wav2vec2", "lstm", "whisper-ctc", "pipeline"}  # families whose checkpoint may be a Hub id
+
+
+def identified(facts: SystemFacts) -> SystemFacts:
+    """The facts with the files of weights that are on this machine, and a signature where there are any."""
+    weights = [_weights_file(path) for path in weights_of(facts.family, facts.checkpoint)]
+    return replace(facts, weights=weights, signature=signature(facts, weights) if weights else "")
+
+
+def signature(facts: SystemFacts, weights: Sequence[WeightsFile]) -> str:
+    """Family, weights and the settings of SIGNED in one string: two systems with equal ones write the same.
+
+    >>> weights = [WeightsFile("base.pt", 290403936, "7e062fbc21ddbd4fb33fd5f448e50fbae121af8e")]
+    >>> signature(SystemFacts("b", "whisper", "base.pt", 0, {"language": "en", "batch": "8"}), weights)
+    'whisper|weights:7e062fbc21dd|language:en'
+    """
+    hashes = [one.sha256 for one in weights]
+    joined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    fields = {"weights": joined[:SHORT_HASH]} | {key: facts.settings[key] for key in SIGNED if key in facts.settings}
+    return "|".join([facts.family, *(f"{key}:{value.replace('|', '/')}" for key, value in fields.items())])
+
+
+def weights_of(family: str, checkpoint: str) -> list[Path]:
+    """The files that a checkpoint's weights are in; none where they are not on this machine, or there are none."""
+    found = _local(family, checkpoint)
+    if found is None or found.is_file():
+        return [] if found is None else [found]
+    for pattern in WEIGHTS:
+        if paths := sorted(path for path in found.glob(pattern) if path.is_file()):
+            return paths
+    return []
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal; remembered by path, size and time of change, so that it is read once."""
+    status = path.stat()
+    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "speech-on-your-own" / "sha256.json"
+    remembered = _read(cache)
+    if key not in remembered:
+        with path.open("rb") as file:
+            remembered[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            kept = dict(list(remembered.items())[-MOST_REMEMBERED:])
+            write_text_atomically(cache, json.dumps(kept, indent=1) + "\n")
+        except OSError:  # a home that cannot be written to: the file is read again next time
+            pass
+    return remembered[key]
+
+
+def _weights_file(path: Path) -> WeightsFile:
+    return WeightsFile(path.name, path.stat().st_size, sha256_of(path))
+
+
+def _read(cache: Path) -> dict[str, str]:
+    try:
+        found = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _local(family: str, checkpoint: str) -> Path | None:
+    """The file or folder that a system was loaded from."""
+    path = Path(checkpoint)
+    if path.exists():
+        return path
+    if family == "whisper":
+        return whisper_cache_file(checkpoint)
+    if family == "faster-whisper":
+        from faster_whisper.utils import download_model
+
+        return Path(download_model(checkpoint, local_files_only=True))
+    if family.partition("+")[0] in ON_THE_HUB:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(checkpoint, local_files_only=True))
+        except (LocalEntryNotFoundError, ValueError):
+            return None
+    return None
