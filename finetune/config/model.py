@@ -213,7 +213,7 @@ class ModelConfig:
                 )
 
     def _check_whispers(self) -> None:
-        """Raises UsageError naming the first key of Whisper's families that another one is given, or that contradicts."""
+        """Raises UsageError naming the first key of Whisper's families that another one is given, or a conflict."""
         given = {
             "trained_layers": (self.trained_layers is not None, WHISPERS),
             "head": (bool(self.head), ("whisper-ctc",)),

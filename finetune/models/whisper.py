@@ -147,7 +147,7 @@ class WhisperModule(nn.Module):
         return batch.labels.masked_fill(prompt, IGNORED_LABEL)
 
     def _masked(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        """The inputs [batch, channels, frames], in training mode with SpecAugment's warp and masks over their speech."""
+        """The inputs [batch, channels, frames], in training mode with SpecAugment's warp and masks on the speech."""
         if self.spec_augment is None or not self.training or generator is None:
             return batch.inputs
         longest = batch.inputs.shape[-1]
@@ -167,6 +167,7 @@ class WhisperRecogniser(Recogniser):
         self._tokenizer = get_tokenizer(
             model.is_multilingual, num_languages=model.num_languages, language=self._language, task="transcribe"
         )
+        model.alignment_heads = model.alignment_heads.to_dense()  # DDP takes no sparse buffer
         self._log_mel = LogMel(model.dims.n_mels)
         self._window_seconds = model.dims.n_audio_ctx / FRAMES_PER_SECOND
         self._timestamp_share = config.timestamp_share

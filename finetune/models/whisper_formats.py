@@ -148,7 +148,7 @@ def save(folder: Path, model: Whisper, state: Mapping[str, Tensor], language: st
     with atomic_file(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
         torch.save({"dims": asdict(dims), "model_state_dict": weights}, file)
     if dims.n_vocab in N_VOCAB:
-        heads = model.alignment_heads.indices().T.tolist()
+        heads = model.alignment_heads.to_dense().nonzero().tolist()
         _save_transformers(folder, dims, weights, heads, language)
 
 
