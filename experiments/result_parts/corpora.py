@@ -1,0 +1,207 @@
+"""Test corpora that `experiments.results` builds from the data folder, always the same, and how digits are compared.
+
+- digits-joined: strings of 4 to 8 digits of one speaker, so that a model of sentences has context.
+- digits-60: each of ten digits by each of six speakers once.
+- noises: recordings without speech, with empty transcripts.
+
+A digit may be written "nine" or "9", and "for" sounds like "four": `digit_profiles` are text profiles that count them
+as the same word, and `score_digits` counts samples under them.
+"""
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.result_parts.parts import DIGIT_WORDS
+from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from benchmark.results import Comparison, Sample, Scores
+    from preprocessing.text import Profile
+
+Row = Mapping[str, Any]
+STRING_LENGTHS = (4, 5, 6, 7, 8)
+PAUSE_SECONDS = (0.1, 0.3)  # between two digits, drawn evenly
+SEED = 13
+# Words that sound like a digit, as American and British dictionaries (CMUdict, Longman) give them.
+HOMOPHONES = {
+    "oh": "zero", "o": "zero", "won": "one", "to": "two", "too": "two", "for": "four", "fore": "four", "ate": "eight",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DigitScores:
+    """One profile's scores by system and every pair of systems compared under it."""
+
+    profile: str
+    description: str
+    scores: "Mapping[str, Scores]"
+    comparisons: "Sequence[Comparison]"
+
+
+def join_digits(rows: Sequence[Row], seed: int = SEED) -> list[tuple[str, list[Row]]]:
+    """Strings of 4 to 8 of the rows, each of one speaker, with an id; every row is in one string, if the speaker has 4.
+
+    The rows of a speaker are shuffled; lengths come in turn, the last ones so that nothing is left over.
+    """
+    by_speaker: dict[str, list[Row]] = {}
+    for row in rows:
+        by_speaker.setdefault(str(row["speaker"]), []).append(row)
+    generator = random.Random(seed)
+    strings = []
+    for speaker in sorted(by_speaker):
+        left = sorted(by_speaker[speaker], key=lambda row: str(row["id"]))
+        generator.shuffle(left)
+        for number, length in enumerate(split_lengths(len(left), generator)):
+            strings.append((f"{speaker}-{number:02}", left[:length]))
+            left = left[length:]
+    return strings
+
+
+def split_lengths(total: int, generator: random.Random) -> list[int]:
+    """Lengths of 4 to 8 in random order that add up to `total`, as equal in number as they can be; [] below 4.
+
+    >>> sorted(split_lengths(50, random.Random(0)))
+    [4, 4, 5, 5, 5, 6, 6, 7, 8]
+    """
+    lengths: list[int] = []
+    shortest, longest = STRING_LENGTHS[0], STRING_LENGTHS[-1]
+    while total >= shortest:
+        fitting = [one for one in STRING_LENGTHS if total - one == 0 or total - one >= shortest]
+        length = min(fitting, key=lambda one: (lengths.count(one), one)) if total > longest else min(total, longest)
+        lengths.append(length)
+        total -= length
+    generator.shuffle(lengths)
+    return lengths
+
+
+def build(name: str, data: Path, manifest: Path) -> None:
+    """Write the corpus `name` of BUILT as a manifest with its audio; one that is there is the same, and stays.
+
+    data: the data folder. Raises UsageError naming --data where it lacks what the corpus is made of.
+    """
+    if manifest.is_file():
+        return
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    rows = BUILT[name](data, manifest.parent)
+    write_text_atomically(manifest, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _joined(data: Path, folder: Path) -> list[Row]:
+    import numpy as np
+    import soundfile
+
+    generator = random.Random(SEED)
+    rows: list[Row] = []
+    for identifier, digits in join_digits(_digits(data)):
+        pieces, rate = [], 0
+        for digit in digits:
+            waveform, rate = soundfile.read(digit["audio"], dtype="int16")
+            pause = np.zeros(round(generator.uniform(*PAUSE_SECONDS) * rate), dtype=np.int16)
+            pieces += [pause, waveform] if pieces else [waveform]
+        path = folder / f"{identifier}.wav"
+        joined = np.concatenate(pieces)
+        soundfile.write(path, joined, rate, subtype="PCM_16")
+        text = " ".join(str(digit["text"]) for digit in digits)
+        row = {"id": identifier, "audio": path.name, "text": text, "duration": round(len(joined) / rate, 3)}
+        rows.append(row | {"speaker": digits[0]["speaker"], "language": "en", "domain": f"{len(digits)} digits"})
+    return rows
+
+
+def _one_of_each(data: Path, folder: Path) -> list[Row]:
+    """A recording of each digit by each speaker; which of several, changes from pair to pair."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in _digits(data):
+        groups.setdefault((str(row["text"]), str(row["speaker"])), []).append(row)
+    return [groups[key][number % len(groups[key])] for number, key in enumerate(sorted(groups))]
+
+
+def _noises(data: Path, folder: Path) -> list[Row]:
+    import soundfile
+
+    paths = sorted((data / "noise").glob("*.ogg"))
+    if not paths:
+        raise UsageError(f"{data / 'noise'} holds no .ogg file; expected recordings of noise: name --data")
+    return [
+        {"id": path.stem, "audio": str(path.resolve()), "text": "", "duration": round(soundfile.info(path).duration, 3)}
+        for path in paths
+    ]
+
+
+def _digits(data: Path) -> list[Row]:
+    """The rows of the digits test manifest, audio with its folder."""
+    manifest = data / "digits" / "test.jsonl"
+    if not manifest.is_file():
+        raise UsageError(f"{manifest}: not there; expected spoken digits: name their folder with --data")
+    rows = map(json.loads, manifest.read_text(encoding="utf-8").splitlines())
+    return [row | {"audio": str((manifest.parent / row["audio"]).resolve())} for row in rows]
+
+
+BUILT: Mapping[str, Callable[[Path, Path], list[Row]]] = {
+    "digits-joined": _joined,
+    "digits-60": _one_of_each,
+    "noises": _noises,
+}
+
+
+def figures_one_by_one(text: str) -> str:
+    """Every figure as the name of its digit: what a string of digits is, whether written "4829", "4,829" or "4 8 2 9".
+
+    >>> figures_one_by_one("48, 9")
+    ' four  eight ,  nine '
+    """
+    joined = re.sub(r"(?<=\d)[,.-](?=\d)", "", text)
+    return re.sub(r"[0-9]", lambda figure: f" {DIGIT_WORDS[int(figure[0])]} ", joined)
+
+
+def homophones_as_digits(text: str) -> str:
+    """A normalised text with each word that sounds like a digit replaced by the digit.
+
+    >>> homophones_as_digits("for to nine")
+    'four two nine'
+    """
+    return " ".join(HOMOPHONES.get(word, word) for word in text.split())
+
+
+def digit_profiles() -> "tuple[Profile, Profile]":
+    """`basic` with every figure read by itself, and the same with homophones of digits counted as right."""
+    from preprocessing.text import Profile, Step, profile
+
+    basic = profile("basic")
+    one_by_one = Step("every figure read by itself", figures_one_by_one, ("4829",))
+    sounding = Step("homophones of digits as digits", homophones_as_digits, ("for",))
+    written = Profile("digits", 1, "basic; every figure read by itself", (one_by_one, *basic.steps))
+    words = ", ".join(HOMOPHONES)
+    return written, Profile(
+        "digits+homophones", 1, f"{written.description}; {words} count as the digit", (*written.steps, sounding)
+    )
+
+
+def score_digits(samples: "Iterable[Sample]", seed: int) -> list[DigitScores]:
+    """Scores and paired comparisons of the clean samples under both digit profiles, with the project's own counting."""
+    from benchmark.results import CLEAN
+    from benchmark.scoring import Normaliser, ScoredCondition, compare_pairs, correct, count_errors, scores_of
+    from finetune.metrics import resample
+
+    by_system: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.condition == CLEAN:
+            by_system.setdefault(sample.system, []).append(sample)
+    found = []
+    for used in digit_profiles():
+        normaliser = Normaliser(used)
+        scored = {
+            name: ScoredCondition(own, count_errors(map(normaliser.pair, own))) for name, own in by_system.items()
+        }
+        scores = {
+            name: scores_of(one.counts, resample([sample.speaker for sample in one.samples], seed=seed))
+            for name, one in scored.items()
+        }
+        comparisons = correct(compare_pairs(scored, CLEAN, seed))
+        found.append(DigitScores(used.name, used.description, scores, comparisons))
+    return found

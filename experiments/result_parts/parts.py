@@ -1,0 +1,333 @@
+"""The parts of `experiments.results` as a list: which systems are measured on which data, and which models are trained.
+
+A new system is a line in SYSTEMS, a new part one in PARTS. `commands_of` turns a part into the commands that a user
+would type: `finetune/train.py` and `benchmark/run.py`.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Source = Literal["whisper", "faster-whisper", "run", "package"]  # where a system's weights come from
+DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGITS_PROMPT = f"The digits {', '.join(DIGIT_WORDS)}."
+QUICK_UTTERANCES = 3
+
+
+@dataclass(frozen=True)
+class SystemUsed:
+    """One system of the comparisons, under the name that it has in every table.
+
+    label: the name in words. source, checkpoint: a size of Whisper, or a run's folder below --runs. options: those of
+    --system_options, by name. trained_here: by this project's own commands, on the training data of the same corpus.
+    """
+
+    name: str
+    label: str
+    family: str
+    source: Source
+    checkpoint: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def trained_here(self) -> bool:
+        return self.source == "run"
+
+
+SYSTEMS = {
+    one.name: one
+    for one in (
+        SystemUsed("whisper-tiny-en", "Whisper tiny.en", "whisper", "whisper", "tiny.en"),
+        SystemUsed("whisper-base", "Whisper base", "whisper", "whisper", "base"),
+        SystemUsed(
+            "whisper-base-prompted",
+            "Whisper base, told that digits come",
+            "whisper",
+            "whisper",
+            "base",
+            (("initial_prompt", DIGITS_PROMPT),),
+        ),
+        SystemUsed(
+            "faster-base",
+            "faster-whisper base, float32",
+            "faster-whisper",
+            "faster-whisper",
+            "base",
+            (("compute_type", "float32"),),
+        ),
+        SystemUsed(
+            "faster-base-int8",
+            "faster-whisper base, int8",
+            "faster-whisper",
+            "faster-whisper",
+            "base",
+            (("compute_type", "int8"),),
+        ),
+        SystemUsed("pocketsphinx", "PocketSphinx", "pocketsphinx", "package"),
+        SystemUsed("wav2vec2-digits", "wav2vec2, fine-tuned on digits", "wav2vec2", "run", "digits"),
+        SystemUsed("lstm-digits", "LSTM, trained on digits", "lstm", "run", "digits-lstm"),
+        SystemUsed(
+            "whisper-ctc-digits",
+            "Whisper tiny.en's encoder with CTC, fine-tuned on digits",
+            "whisper-ctc",
+            "run",
+            "digits-whisper-ctc",
+        ),
+        SystemUsed(
+            "wav2vec2-librispeech",
+            "wav2vec2, from random weights on 4.9 h",
+            "wav2vec2",
+            "run",
+            "librispeech-mini-wav2vec2",
+        ),
+        SystemUsed(
+            "lstm-librispeech", "LSTM, from random weights on 4.9 h", "lstm", "run", "librispeech-mini-lstm-plain"
+        ),
+        SystemUsed(
+            "whisper-ctc-librispeech",
+            "Whisper base's encoder with CTC, fine-tuned on 4.9 h",
+            "whisper-ctc",
+            "run",
+            "librispeech-mini-whisper-ctc",
+        ),
+        SystemUsed("wav2vec2-german", "wav2vec2, fine-tuned on 1 h of German", "wav2vec2", "run", "german"),
+        SystemUsed(
+            "whisper-ctc-german",
+            "Whisper base's encoder with CTC, fine-tuned on 1 h of German",
+            "whisper-ctc",
+            "run",
+            "german-whisper-ctc",
+        ),
+        SystemUsed(
+            "whisper-base-german",
+            "Whisper base, fine-tuned on 1 h of German",
+            "whisper",
+            "run",
+            "german-whisper-base",
+        ),
+    )
+}
+WHISPERS = ("whisper-tiny-en", "whisper-base", "faster-base", "faster-base-int8")
+ON_DIGITS = ("wav2vec2-digits", "lstm-digits", "whisper-ctc-digits")
+ON_ENGLISH = ("wav2vec2-librispeech", "lstm-librispeech", "whisper-ctc-librispeech")
+SPOKEN_DIGITS = (*ON_DIGITS, "whisper-tiny-en", "whisper-base", "whisper-base-prompted", *WHISPERS[2:], "pocketsphinx")
+READ_ENGLISH = (*ON_ENGLISH, *WHISPERS, "pocketsphinx")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model that is trained by a configuration of configs/finetune into the folder of that name below --runs.
+
+    base: the size of Whisper that it starts from, where it does.
+    """
+
+    name: str
+    title: str
+    minutes: int
+    config: str
+    base: str | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A benchmark of some systems on one corpus: `data` is a manifest in the data folder, or built by the experiment
+    (`experiments.result_parts.corpora.BUILT`).
+
+    minutes: usual duration on 2 cores. profiles: the first one is the one that decides, and the fair one.
+    timed: speeds are meant to be read, so nothing else may run meanwhile.
+    """
+
+    name: str
+    title: str
+    minutes: int
+    data: str
+    systems: Sequence[str]
+    profiles: Sequence[str] = ("basic:en", "librispeech", "whisper-english")
+    conditions: str = "clean"
+    language: str = "en"
+    timed: bool = False
+
+
+Part = Training | Measured
+NOISY = "clean,noise:10,reverb,telephone"
+PARTS: tuple[Part, ...] = (
+    Training("train-digits", "wav2vec2 fine-tuned on spoken digits", 7, "digits"),
+    Training("train-digits-lstm", "an LSTM trained on spoken digits", 10, "digits-lstm"),
+    Training("train-digits-whisper-ctc", "Whisper's encoder fine-tuned on digits", 25, "digits-whisper-ctc", "tiny.en"),
+    Measured("digits", "Spoken digits, one at a time", 28, "digits/test.jsonl", SPOKEN_DIGITS),
+    Measured("digits-joined", "Strings of 4 to 8 digits", 8, "built:digits-joined", SPOKEN_DIGITS),
+    Measured(
+        "test-other",
+        "Read English, hard speakers",
+        10,
+        "librispeech/test-other.jsonl",
+        (*READ_ENGLISH, "whisper-base-german"),
+    ),
+    Measured("ljspeech", "Read English, one clear speaker", 9, "ljspeech/test.jsonl", READ_ENGLISH),
+    Measured("arctic-prompts", "Short English prompts", 4, "arctic-prompts/test.jsonl", READ_ENGLISH),
+    Measured(
+        "german",
+        "German",
+        6,
+        "german/test.jsonl",
+        ("wav2vec2-german", "whisper-ctc-german", "whisper-base-german", *WHISPERS[1:]),
+        profiles=("basic:de", "verbatim"),
+        language="de",
+    ),
+    Measured("long-form", "One chapter, 26 minutes", 25, "long-form/test.jsonl", (*ON_ENGLISH, *WHISPERS)),
+    Measured(
+        "conditions-digits",
+        "Digits under noise, in rooms, on the telephone",
+        25,
+        "built:digits-60",
+        SPOKEN_DIGITS,
+        conditions=NOISY,
+    ),
+    Measured(
+        "conditions-test-other",
+        "Read English under noise, in rooms, on the telephone",
+        28,
+        "librispeech/test-other.jsonl",
+        READ_ENGLISH,
+        conditions=NOISY,
+    ),
+    Measured(
+        "silence",
+        "Recordings without speech: words invented",
+        10,
+        "built:noises",
+        (*ON_DIGITS, *ON_ENGLISH, *WHISPERS, "pocketsphinx"),
+    ),
+    Measured("latency-digits", "Speed on spoken digits", 15, "built:digits-60", SPOKEN_DIGITS, timed=True),
+    Measured(
+        "latency-test-other", "Speed on read English", 25, "librispeech/test-other.jsonl", READ_ENGLISH, timed=True
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things are. whisper: a folder of .pt files and faster/SIZE; None takes the published sizes by name."""
+
+    data: Path
+    runs: Path
+    whisper: Path | None
+    output: Path
+    quick: bool = False
+
+    def training(self, name: str) -> Path:
+        """The folder that a model is trained into; with --quick one that keeps away from trained models."""
+        return self.output / "runs" / name if self.quick else self.runs / name
+
+    def run(self, name: str) -> Path:
+        """The folder of a trained model."""
+        found = self.runs / name
+        return found if not self.quick or is_finished_run(found) else self.training(name)
+
+    def result(self, part: Part) -> Path:
+        """The folder of a benchmark's results."""
+        return self.output / part.name
+
+    def built(self, name: str) -> Path:
+        """The manifest of a corpus that the experiment builds."""
+        return self.output / "corpora" / name / "test.jsonl"
+
+
+def reference(system: SystemUsed, folders: Folders) -> str:
+    """The checkpoint as `--models NAME=FAMILY:CHECKPOINT` names it; "" of a system with one checkpoint."""
+    if system.source == "run":
+        return str(folders.run(system.checkpoint))
+    if system.source == "package" or folders.whisper is None:
+        return system.checkpoint
+    if system.source == "faster-whisper":
+        return str(folders.whisper / "faster" / system.checkpoint)
+    return str(folders.whisper / f"{system.checkpoint}.pt")
+
+
+def is_finished_run(folder: Path) -> bool:
+    """Whether the folder holds a trained model; checkpoints of an unfinished run are below it."""
+    return any((folder / name).is_file() for name in ("model.safetensors", "whisper.pt"))
+
+
+def systems_of(part: Measured, folders: Folders) -> tuple[list[SystemUsed], list[SystemUsed]]:
+    """The systems that can be measured, and those whose run is not there."""
+    wanted = [SYSTEMS[name] for name in part.systems]
+    missing = [one for one in wanted if one.trained_here and not is_finished_run(folders.run(one.checkpoint))]
+    return [one for one in wanted if one not in missing], missing
+
+
+def command_of(part: Part, folders: Folders) -> list[str]:
+    """The words of the part's command, from the repository's root, without --overwrite."""
+    return _training(part, folders) if isinstance(part, Training) else _benchmark(part, folders)
+
+
+def _training(part: Training, folders: Folders) -> list[str]:
+    words = ["accelerate", "launch", "--config_file", "configs/accelerate/one.yaml", "finetune/train.py"]
+    words += ["--config", f"configs/finetune/{part.config}.yaml", "--output_dir", str(folders.training(part.config))]
+    words += ["--data.train", f"[{folders.data / 'digits/train.jsonl'}]"]
+    if part.base is not None:
+        base = part.base if folders.whisper is None else str(folders.whisper / f"{part.base}.pt")
+        words += ["--model.base", base, "--model.feature_cache", str(folders.runs / "features")]
+    if folders.quick:
+        words += ["--max_steps", "2", "--eval_steps", "2", "--logging_steps", "1"]
+    return words
+
+
+def _benchmark(part: Measured, folders: Folders) -> list[str]:
+    built = part.data.removeprefix("built:")
+    data = folders.built(built) if built != part.data else folders.data / part.data
+    systems, _ = systems_of(part, folders)
+    models = [
+        one.name if one.source == "package" else f"{one.name}={one.family}:{reference(one, folders)}" for one in systems
+    ]
+    words = ["python", "benchmark/run.py", "--models", ",".join(models), "--data", str(data)]
+    words += ["--output_dir", str(folders.result(part)), "--language", part.language, "--conditions", part.conditions]
+    words += ["--profiles", f"[{', '.join(part.profiles)}]"]
+    if part.conditions != "clean":
+        words += ["--noise", str(folders.data / "noise"), "--rooms", str(folders.data / "rir")]
+    for one in systems:
+        for option, value in one.options:
+            words += [f"--system_options.{one.name}.{option}", value]
+    if not part.timed:
+        words += ["--rounds", "1", "--latency_utterances", "1"]
+    if folders.quick:
+        words += ["--limit", str(QUICK_UTTERANCES), "--condition_utterances", "2"]
+        words += ["--rounds", "1", "--latency_utterances", "1"] if part.timed else []
+    return words
+
+
+def executable(words: Sequence[str]) -> list[str]:
+    """The command with this Python in place of `python` and `accelerate`."""
+    if words[0] == "python":
+        return [sys.executable, *words[1:]]
+    return [sys.executable, "-m", "accelerate.commands.accelerate_cli", *words[1:]]
+
+
+def shown(words: Sequence[str], folders: Folders) -> str:
+    """The command as a line to copy, with folders that differ from machine to machine as variables."""
+    line = shlex.join(words)
+    names = [(folders.whisper, "$ASR_REAL_MODELS"), (folders.data, "$ASR_DATA_DIR")]
+    names += [(folders.output, "runs/results"), (folders.runs, "runs")]
+    for folder, name in names:
+        if folder is not None:
+            line = line.replace(f"{folder}/", f"{name}/")
+    return line
+
+
+def select(names: Sequence[str], unknown: Callable[[str], Exception]) -> list[Part]:
+    """The parts of these names in the order of PARTS, all without names; a group such as `conditions` is all parts
+    whose names begin with it. Raises what `unknown` makes of a name that is none.
+    """
+    if not names:
+        return list(PARTS)
+    chosen: set[str] = set()
+    for name in names:
+        exact = [part.name for part in PARTS if part.name == name]
+        found = exact or [part.name for part in PARTS if part.name.startswith(f"{name}-")]
+        if not found:
+            raise unknown(name)
+        chosen.update(found)
+    return [part for part in PARTS if part.name in chosen]

@@ -1,0 +1,124 @@
+"""Is a model that I fine-tune better than Whisper, and where is it not: every figure of README.md and docs/results.md?
+
+    python -m experiments.results                      all parts, one after the other: hours
+    python -m experiments.results digits test-other    these parts; `conditions` is all that begin with it
+    python -m experiments.results --list               the parts, what they cost, which are done
+
+Each part runs finetune/train.py or benchmark/run.py, prints the command, and takes under 30 minutes on 2 quiet cores. A
+part that is done is not done again, unless its command, its models or its data change, or with --overwrite true; one
+that was stopped goes on. Trained models are looked for below --runs, wherever they were trained; those that are not
+there are left out and named. What was found is written to --output_dir: results.md, headline.md and headline.png; with
+--docs true into docs/results.md and README.md too.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from experiments.harness.command import ExperimentOptions, run_experiment
+from experiments.harness.figures import Findings, Table
+from experiments.harness.speech import data_folder
+from experiments.result_parts.parts import PARTS, Folders, Measured, Part, select
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import run_command
+
+ROOT = Path(__file__).resolve().parents[1]
+DURATION = "4 hours in parts; digits alone half an hour"
+SWITCHES = {
+    "--list": "--list=true",
+    "--quick": "--quick=true",
+    "--overwrite": "--overwrite=true",
+    "--docs": "--docs=true",
+}
+
+
+@dataclass(frozen=True)
+class Config(ExperimentOptions):
+    """Which parts are measured, with what, and where results go."""
+
+    parts: list[str] = field(default_factory=list)
+    """Names of parts; default all. They may stand first, without the flag: `results digits test-other`."""
+
+    list: bool = False
+    """Show the parts, and measure nothing."""
+
+    whisper_folder: Path | None = None
+    """Folder with OpenAI's tiny.en.pt and base.pt, and faster/base as CTranslate2 converts it; default
+    $ASR_REAL_MODELS. Without either, the published sizes are fetched from the internet."""
+
+    data: Path | None = None
+    """Folder of real speech, with digits/test.jsonl and others; default $ASR_DATA_DIR, else ../shared/data."""
+
+    runs: Path = Path("runs")
+    """Folder of trained models, by the names of their configurations; train parts write into it."""
+
+    output_dir: Path = Path("runs/results")
+    """Folder of the results, one below it for each part."""
+
+    docs: bool = False
+    """Write what was found into docs/results.md and README.md, between their markers."""
+
+    overwrite: bool = False
+    """Do the parts again, though they are done."""
+
+    renamed: ClassVar[dict[str, str]] = {"output": "output_dir"}
+
+    def folders(self) -> Folders:
+        """The folders as the commands get them."""
+        whisper = self.whisper_folder
+        if whisper is None and os.environ.get("ASR_REAL_MODELS"):
+            whisper = Path(os.environ["ASR_REAL_MODELS"])
+        if whisper is not None and not whisper.is_dir():
+            raise UsageError(f"--whisper_folder {whisper}: no such folder; expected one with tiny.en.pt: name it")
+        output = self.output_dir / "quick" if self.quick else self.output_dir
+        data, runs = data_folder(self.data), self.runs
+        if Path.cwd() != ROOT:  # commands are run there
+            data, runs, output = data.resolve(), runs.resolve(), output.resolve()
+            whisper = None if whisper is None else whisper.resolve()
+        return Folders(data, runs, whisper, output, self.quick)
+
+
+def run(config: Config) -> Findings:
+    """Run what is not done yet, write the pages, and say what became of each part. Raises UserError."""
+    parts = select(config.parts, _unknown)
+    folders = config.folders()
+    from experiments.result_parts.running import is_finished, run_parts
+
+    if config.list:
+        rows = [
+            (one.name, one.title, f"{one.minutes} min", "done" if is_finished(one, folders) else "") for one in parts
+        ]
+        return Findings("Parts", "", tables=[Table(("part", "what", "2 quiet cores", ""), rows)])
+    outcomes = run_parts(parts, folders, overwrite=config.overwrite)
+    from experiments.result_parts.pages import draw_headline, write_pages
+
+    written = write_pages(folders, docs=config.docs and not config.quick)
+    rows = [(one.part.name, one.status, f"{one.seconds / 60:.1f} min", one.reason) for one in outcomes]
+    failed = [one.part.name for one in outcomes if one.status == "failed"]
+    missing = {name: "no such run below --runs" for one in outcomes for name in one.missing}
+    return Findings(
+        "Results",
+        f"written: {', '.join(map(str, written))}" if written else "no part has results yet",
+        missing=missing,
+        tables=[Table(("part", "status", "took", ""), rows)],
+        draw=lambda axes: draw_headline(axes, folders),
+        shortfall=f"{len(failed)} of {len(outcomes)} parts failed: {', '.join(failed)}" if failed else "",
+    )
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(f"{name!r} is no part; expected {', '.join(part.name for part in PARTS)}: choose one of them")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    words = [SWITCHES.get(word, word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    named = [f"--parts=[{', '.join(words[:count])}]"] if count else []
+    run_experiment(Config, run, __doc__, __file__, [*named, *words[count:]])
+
+
+if __name__ == "__main__":
+    run_command(main)
