@@ -76,6 +76,15 @@ def compare_utterances(
     ]
 
 
+def split_characters(normalise: Callable[[str], str]) -> Callable[[str], str]:
+    """`normalise` with a space between all characters, as scripts without spaces between words are compared.
+
+    >>> split_characters(str.lower)("A bc")
+    'a b c'
+    """
+    return lambda text: " ".join("".join(normalise(text).split()))
+
+
 def worst_utterances(utterances: Sequence[ComparedUtterance], count: int) -> list[ComparedUtterance]:
     """At most `count` utterances with word errors, ranked by the errors of the system that makes most of them.
 
@@ -95,9 +104,12 @@ def recount_warnings(summary: Summary, utterances: Sequence[ComparedUtterance]) 
     """A sentence for each system whose word errors on clean speech, counted again here, are not those of the summary.
 
     They differ when the text profile has changed since the run or a file was edited. The summary may count utterances
-    without any reference word or leave them out; both counts are accepted.
+    without any reference word or leave them out; both counts are accepted. None where characters are compared, whose
+    errors the summary does not count by kind.
     """
-    warnings = []
+    warnings: list[str] = []
+    if summary.metric == "cer":
+        return warnings
     for system in summary.systems:
         name, profile = system.facts.name, summary.profiles[0]
         scores = system.scores.get(profile.name)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from benchmark.report import fairness
+from benchmark.report.fairness import enumerated
 from benchmark.report.quantities import SPACE, counted, interval, percent
 from benchmark.results import CLEAN, Comparison, Summary
 from finetune.metrics import Rate
@@ -46,8 +48,16 @@ def verdict(summary: Summary) -> list[str]:
     """The sentences that answer which system is best, on clean speech.
 
     Up to three comparisons: the sentence of each. More: one sentence that sums up the comparisons with the best system,
-    then theirs. None: a sentence with the WER of each system.
+    then theirs. None, or too few utterances: a sentence with the rate of each system. After them what makes the
+    verdict, or breaks it: a few utterances, the text profile.
     """
+    few = fairness.too_few(summary)
+    if few:
+        return [few, *_rates(summary)]
+    return [*_answers(summary), *fairness.decisive_utterances(summary), *fairness.profile_effects(summary)]
+
+
+def _answers(summary: Summary) -> list[str]:
     compared = [one for one in summary.comparisons if one.condition == CLEAN] or list(summary.comparisons)
     if len(compared) > _MAX_SENTENCES:
         best = best_system(summary)
@@ -55,13 +65,17 @@ def verdict(summary: Summary) -> list[str]:
         if with_best and best is not None:
             return [_summary_sentence(summary, best, with_best), *map(_sentence, with_best)]
         compared = compared[:_MAX_SENTENCES]
-    if compared:
-        return list(map(_sentence, compared))
-    profile = summary.profiles[0].name
-    scored = [(system.facts.name, system.scores[profile].wer) for system in summary.systems if profile in system.scores]
+    return list(map(_sentence, compared)) if compared else _rates(summary)
+
+
+def _rates(summary: Summary) -> list[str]:
+    """A sentence with the rate of each system."""
+    profile, metric = summary.profiles[0].name, summary.metric
+    scored = [(one.facts.name, one.scores[profile].rate(metric)) for one in summary.systems if profile in one.scores]
     sentences = [
-        f"{name} has a WER of {percent(wer.value)} (95 % interval {interval(wer)}) under the profile {profile}."
-        for name, wer in scored
+        f"{name} has a {metric.upper()} of {percent(rate.value)} (95 % interval {interval(rate)}) under the profile "
+        f"{profile}."
+        for name, rate in scored
     ]
     return sentences or ["No system gave any results."]
 
@@ -72,9 +86,11 @@ def _sentence(comparison: Comparison) -> str:
 
 
 def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison]) -> str:
-    """One sentence: the best system, its WER, how many it beats and from which its difference is not significant."""
-    (wer,) = [one.scores[summary.profiles[0].name].wer for one in summary.systems if one.facts.name == best]
-    head = f"{best} has the lowest WER of {number_word(len(summary.systems))} systems, {percent(wer.value)}"
+    """One sentence: the best system, its rate, how many it beats and from which its difference is not significant."""
+    profile, metric = summary.profiles[0].name, summary.metric
+    (rate,) = [one.scores[profile].rate(metric) for one in summary.systems if one.facts.name == best]
+    systems = f"{number_word(len(summary.systems))} systems"
+    head = f"{best} has the lowest {metric.upper()} of {systems}, {percent(rate.value)}"
     beaten = sum(one.different is True and _from_best(one, best).value > 0 for one in compared)
     not_different = [one.second if one.first == best else one.first for one in compared if one.different is False]
     findings = []
@@ -86,18 +102,9 @@ def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison
         several = len(not_different) > _MAX_NAMES
         findings.append(
             "does not differ significantly from "
-            + (f"{number_word(len(not_different))} others" if several else _enumerated(not_different))
+            + (f"{number_word(len(not_different))} others" if several else enumerated(not_different))
         )
     return head + (f": it {' and '.join(findings)}." if findings else ".")
-
-
-def _enumerated(names: Sequence[str]) -> str:
-    """The names in one phrase.
-
-    >>> _enumerated(["a", "b", "c"])
-    'a, b and c'
-    """
-    return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])
 
 
 def caveats(summary: Summary) -> list[str]:
@@ -109,25 +116,35 @@ def caveats(summary: Summary) -> list[str]:
             f"{counted(len(corrected), 'comparison')} were made. With each further one it becomes likelier that chance "
             f"alone makes one significant, so all p{SPACE}values are corrected for their number (Holm)."
         )
-    if summary.minimum_detectable_difference is not None:
-        found.append(
-            f"This corpus shows a true difference of {100 * summary.minimum_detectable_difference:.2f} points of WER "
-            "with a probability of 80 % (statistical power); smaller differences easily remain undetected."
-        )
-    return found
+    decoding = fairness.decoding_sentence(summary)
+    found += [*fairness.detectable(summary), *([decoding] if decoding else [])]
+    return [*found, *detected_languages(summary)]
+
+
+def detected_languages(summary: Summary) -> list[str]:
+    """A sentence where systems detected the language of each utterance, which short ones hardly allow."""
+    names = [one.facts.name for one in summary.systems if one.facts.settings.get("language") == "detected"]
+    if not names:
+        return []
+    return [
+        f"{enumerated(names)} detected the language of each utterance, as --language named none. Short utterances are "
+        "easily taken for another language, and detecting takes time: name the language where all speak one."
+    ]
 
 
 def best_system(summary: Summary) -> str | None:
-    """The system with the lowest WER under the first profile; None where none has one."""
+    """The system with the lowest rate, WER or CER, under the first profile; None where none has one."""
     profile = summary.profiles[0].name
     scored = [
-        (system.scores[profile].wer.value, system.facts.name) for system in summary.systems if profile in system.scores
+        (system.scores[profile].rate(summary.metric).value, system.facts.name)
+        for system in summary.systems
+        if profile in system.scores
     ]
     return min(scored, key=lambda one: one[0])[1] if scored else None
 
 
 def differences_to_best(summary: Summary, condition: str = CLEAN) -> list[tuple[int, str, Rate]]:
-    """Paired differences to the best system: index in the summary, name, WER of that system minus the best one's."""
+    """Paired differences to the best system: index in the summary, name, rate of that system minus the best one's."""
     best = best_system(summary)
     indices = {system.facts.name: index for index, system in enumerate(summary.systems)}
     found: list[tuple[int, str, Rate]] = []

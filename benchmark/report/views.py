@@ -8,10 +8,13 @@ from markupsafe import Markup
 from benchmark.report.figures.style import marker_svg
 from benchmark.report.quantities import Quantity, milliseconds
 from benchmark.report.utterances import ComparedUtterance
-from benchmark.results import CLEAN, Confusion, Sample, Scores, Summary, SystemSummary
+from benchmark.results import CLEAN, Confusion, Influence, Sample, Scores, Summary, SystemSummary
+from finetune.metrics import Rate
 from preprocessing.audio import SAMPLE_RATE
 
 MAX_CONFUSIONS = 15  # of one system
+MAX_INFLUENCES = 5  # utterances of one system
+MAX_LOOPED = 12
 UNIT_REASONS: Mapping[str, str] = {
     "speaker": "whole speakers with all their utterances, because the errors of one voice are not independent",
     "utterance": "single utterances, as if they were independent; where speakers recur, the true intervals are wider",
@@ -68,6 +71,22 @@ class ConfusionBar:
 
     confusion: Confusion
     percent_of_highest: float
+
+
+@dataclass(frozen=True, slots=True)
+class InfluenceTable:
+    """A system's rate with all utterances and without some, and the utterances that change it most.
+
+    rows: the MAX_INFLUENCES most influential utterances and up to MAX_LOOPED that loop. n_looped, n_decisive: how many
+    utterances the rates without them leave out.
+    """
+
+    rate: Rate
+    without_loops: Rate | None
+    n_looped: int
+    without_decisive: Rate | None
+    n_decisive: int
+    rows: list[Influence]
 
 
 def system_views(summary: Summary, utterances: Sequence[ComparedUtterance]) -> list[SystemView]:
@@ -144,6 +163,26 @@ def hallucinations(summary: Summary) -> list[tuple[str, str, list[HallucinationR
         )
         for name in names
     ]
+
+
+def influences(summary: Summary) -> dict[str, InfluenceTable]:
+    """The table of each system that has influential utterances, by its name."""
+    profile = summary.profiles[0].name
+    found = {}
+    for system in summary.systems:
+        if not system.influences or profile not in system.scores:
+            continue
+        looped = [one for one in system.influences if one.looped]
+        kept = {one.id for one in [*system.influences[:MAX_INFLUENCES], *looped[:MAX_LOOPED]]}
+        found[system.facts.name] = InfluenceTable(
+            system.scores[profile].rate(summary.metric),
+            system.without_loops,
+            len(looped),
+            system.without_decisive,
+            sum(one.decisive for one in system.influences),
+            [one for one in system.influences if one.id in kept],
+        )
+    return found
 
 
 def confusions(summary: Summary) -> list[list[ConfusionBar]]:

@@ -1,4 +1,4 @@
-"""Where the errors are: WER by speaker, duration and other properties, confused words, loops, words in silence."""
+"""Where the errors are: WER by speaker, duration and other properties, confused words, words in silence."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from benchmark.results import Confusion, Sample, Slice
+from benchmark.results import Confusion, Metric, Sample, Slice
 from benchmark.scoring.counts import Column, UtteranceCounts
 from finetune.metrics import rate, resample
 
@@ -15,15 +15,14 @@ MAX_SPEAKERS = 50  # with a slice of their own: those with most words
 DURATION_BOUNDS = (5.0, 10.0, 20.0, 30.0)  # seconds
 DURATIONS = ("0-5 s", "5-10 s", "10-20 s", "20-30 s", "over 30 s")
 MAX_CONFUSIONS = 50  # of each kind: substituted, deleted, inserted
-LOOP_WORDS = 4  # longest n-gram that counts as a loop
-LOOP_TIMES = 4  # in a row
 
 
-def slices(samples: Sequence[Sample], counts: UtteranceCounts, seed: int) -> list[Slice]:
+def slices(samples: Sequence[Sample], counts: UtteranceCounts, seed: int, metric: Metric = "wer") -> list[Slice]:
     """WER by domain, speaker, sex, language, duration and speaking rate.
 
     A property with fewer than two values has no slices, and a sample without a value is in none. Each slice draws its
-    own speakers where it has enough of them, its utterances elsewhere, so always where it is one speaker.
+    own speakers where it has enough of them, its utterances elsewhere, so always where it is one speaker. With
+    the metric CER, each slice has its CER too.
     """
     found = []
     for by, values, order in _properties(samples, counts):
@@ -38,7 +37,7 @@ def slices(samples: Sequence[Sample], counts: UtteranceCounts, seed: int) -> lis
             order = sorted(rows, key=lambda value: (-words[value], value))[:MAX_SPEAKERS]
         for value in order if order is not None else sorted(rows):
             if value in rows:
-                found.append(_slice(by, value, samples, counts, rows[value], seed))
+                found.append(_slice(by, value, samples, counts, rows[value], seed, metric))
     return found
 
 
@@ -66,35 +65,25 @@ def confusions(pairs: Iterable[tuple[str, str]]) -> list[Confusion]:
     return found
 
 
-def has_loop(reference: str, hypothesis: str) -> bool:
-    """Whether one to four words stand four times in a row, or more, in the hypothesis and not in the reference.
-
-    Raunak et al. 2021 ("The curious case of hallucinations in neural machine translation") call repeated n-grams that
-    the source does not have oscillatory hallucinations; that they follow each other, and how often, is chosen here.
-
-    >>> has_loop("thank you", "thank you thank you thank you thank you")
-    True
-    >>> has_loop("no no no no", "no no no no no")
-    False
-    """
-    words = hypothesis.split()
-    if len(words) < LOOP_TIMES:
-        return False
-    return bool(_repeated(words) - _repeated(reference.split()))
-
-
 def words_per_minute(n_words: int, seconds: float) -> float:
     """Words a minute; 0 of no audio."""
     return 60.0 * n_words / seconds if seconds else 0.0
 
 
 def _slice(
-    by: str, value: str, samples: Sequence[Sample], counts: UtteranceCounts, rows: Sequence[int], seed: int
+    by: str,
+    value: str,
+    samples: Sequence[Sample],
+    counts: UtteranceCounts,
+    rows: Sequence[int],
+    seed: int,
+    metric: Metric,
 ) -> Slice:
     own = counts.select(rows)
     resampling = resample([samples[row].speaker for row in rows], seed=seed)
     wer = rate(own.errors.tolist(), own.reference_words.tolist(), resampling)
-    return Slice(by, value, len(rows), int(own.reference_words.sum()), wer)
+    cer = rate(own.character_errors.tolist(), own.characters.tolist(), resampling) if metric == "cer" else None
+    return Slice(by, value, len(rows), int(own.reference_words.sum()), wer, cer)
 
 
 def _properties(
@@ -124,16 +113,3 @@ def _speaking_rates(seconds: NDArray[np.float64], words: Column) -> tuple[list[s
     names = [f"under {low:.2f} words/s", f"{low:.2f}-{high:.2f} words/s", f"over {high:.2f} words/s"]
     thirds = np.searchsorted([low, high], rates, side="right")
     return [names[third] if has_words else None for third, has_words in zip(thirds, spoken, strict=True)], names
-
-
-def _repeated(words: list[str]) -> set[tuple[str, ...]]:
-    """Every n-gram that follows itself often enough; its rotations, which then do so as well, count as one."""
-    found = set()
-    for n_words in range(1, LOOP_WORDS + 1):
-        same = 0  # how many words in a row equal the word n_words before
-        for index in range(n_words, len(words)):
-            same = same + 1 if words[index] == words[index - n_words] else 0
-            if same >= n_words * (LOOP_TIMES - 1):
-                gram = words[index - n_words + 1 : index + 1]
-                found.add(min(tuple(gram[turn:] + gram[:turn]) for turn in range(n_words)))
-    return found

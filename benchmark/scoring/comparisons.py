@@ -4,12 +4,16 @@ The correction is over all comparisons of a summary: pairs of systems times cond
 (test), Holm 1979 (correction); docs/statistics.md.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
-from benchmark.results import CLEAN, Comparison, Sample
-from benchmark.scoring.counts import UtteranceCounts
+import numpy as np
+from scipy.special import stdtrit
+
+from benchmark.results import CLEAN, Comparison, Metric, Sample
+from benchmark.scoring.counts import Column, UtteranceCounts
+from benchmark.scoring.influence import decisive, differences_without
 from finetune.metrics import (
     LEVEL,
     Rate,
@@ -22,85 +26,194 @@ from finetune.metrics import (
     standard_error,
     verdict,
 )
+from finetune.metrics.paired_tests import POWER
+
+# With fewer utterances (of long recordings: segments) nothing is settled: with up to five, not even a system that is
+# better on every one of them is significantly so (sign test), and Student's t needs more than a handful.
+FEWEST_COMPARED = 10
+RUINED = 0.75  # an utterance ruins a minimum detectable difference that is, without it, this share of it or less
 
 
 @dataclass(frozen=True)
 class ScoredCondition:
-    """The samples of one system under one condition, and their counts under the first profile, in the same order."""
+    """The samples of one system under one condition, and their counts under the first profile, in the same order.
+
+    metric: that is compared. others: counts under the other profiles, by name.
+    """
 
     samples: Sequence[Sample]
     counts: UtteranceCounts
+    metric: Metric = "wer"
+    others: Mapping[str, UtteranceCounts] = field(default_factory=dict)
+
+    def without(self, ids: Iterable[str]) -> "ScoredCondition":
+        """The same without the samples of some ids; under the first profile alone."""
+        left_out = set(ids)
+        rows = [row for row, sample in enumerate(self.samples) if sample.id not in left_out]
+        return ScoredCondition([self.samples[row] for row in rows], self.counts.select(rows), self.metric)
+
+    def decisive(self) -> list[str]:
+        """Ids of the few utterances that make the rate (`benchmark.scoring.influence.decisive`)."""
+        if len(self.samples) < FEWEST_COMPARED:
+            return []
+        return [self.samples[row].id for row in decisive(*self.counts.of(self.metric))]
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """A minimum detectable difference, and what it is without the utterances that ruin it (None: none does)."""
+
+    value: float | None
+    without: float | None = None
+    left_out: Sequence[str] = ()
 
 
 def compare_pairs(systems: Mapping[str, ScoredCondition], condition: str, seed: int) -> list[Comparison]:
-    """A comparison of every pair of systems, by name, over the utterances that both have; not corrected yet."""
+    """A comparison of every pair of systems, by name, over the utterances that both have; not corrected yet.
+
+    Of clean speech also without the utterances that decide either rate, or whether the difference is significant.
+    """
     found = []
     for first, second in combinations(systems, 2):
         paired = _paired(systems[first], systems[second], seed)
-        if paired is not None:
-            p_value = matched_pairs(paired.first.errors.tolist(), paired.second.errors.tolist(), paired.resampling)
-            found.append(Comparison(first, second, paired.difference, "", condition, p_value))
+        if paired is None:
+            continue
+        one = Comparison(first, second, paired.difference, "", condition, paired.p_value)
+        if condition == CLEAN and paired.p_value is not None:
+            ids = [*systems[first].decisive(), *systems[second].decisive(), *paired.overturning()]
+            left_out = list(dict.fromkeys(ids))
+            rest = _paired(systems[first].without(left_out), systems[second].without(left_out), seed)
+            if left_out and rest is not None and rest.p_value is not None:
+                one = replace(one, left_out=left_out, without=rest.difference, p_value_without=rest.p_value)
+        found.append(one)
     return found
 
 
-def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def correct(comparisons: Sequence[Comparison], metric: Metric = "wer") -> list[Comparison]:
     """The comparisons of a summary with corrected p-values, verdicts, and sentences that say them.
 
     Two systems are different where the corrected test says so and the interval of the difference does not hold 0.
+    A comparison without a p-value is of too few utterances, and settles nothing.
     """
-    corrected = holm([1.0 if one.p_value is None else one.p_value for one in comparisons])
+    tested = [one for one in comparisons if one.p_value is not None]
+    adjusted = holm([one.p_value for one in tested if one.p_value is not None])
+    adjusted_without = holm(
+        [p for one in tested if (p := one.p_value if one.p_value_without is None else one.p_value_without) is not None]
+    )
+    by_pair = {
+        (one.first, one.second, one.condition): values
+        for one, *values in zip(tested, adjusted, adjusted_without, strict=True)
+    }
     found = []
-    for one, adjusted in zip(comparisons, corrected, strict=True):
-        without_zero = one.difference.low > 0 or one.difference.high < 0
-        different = without_zero and adjusted < 1.0 - LEVEL
-        sentence = verdict(one.first, one.second, one.difference, different)
-        if one.condition != CLEAN:
-            sentence = f"{one.condition}: {sentence}"
-        found.append(replace(one, adjusted_p=adjusted, different=different, sentence=sentence))
+    for one in comparisons:
+        values = by_pair.get((one.first, one.second, one.condition))
+        if values is None:
+            sentence = (
+                f"{one.first} and {one.second}: fewer than {FEWEST_COMPARED} utterances settle nothing, whatever their "
+                f"{metric.upper()}."
+            )
+            found.append(replace(one, sentence=_under(one.condition, sentence)))
+            continue
+        different = _different(one.difference, values[0])
+        different_without = None if one.without is None else _different(one.without, values[1])
+        sentence = verdict(one.first, one.second, one.difference, different, metric.upper())
+        found.append(
+            replace(
+                one,
+                adjusted_p=values[0],
+                different=different,
+                different_without=different_without,
+                sentence=_under(one.condition, sentence),
+            )
+        )
     return found
 
 
-def minimum_detectable_difference(systems: Mapping[str, ScoredCondition], seed: int) -> float | None:
-    """The difference in WER that this test set shows at 80 % power, for the pair of systems that needs most.
+def minimum_detectable_difference(systems: Mapping[str, ScoredCondition], seed: int) -> Detectable:
+    """The difference in the metric that this test set shows at 80 % power, for the pair of systems that needs most.
 
     One system alone counts as if a second one were as uncertain and made its errors elsewhere: its own standard error
-    times the square root of two, which is more than a pair usually needs. None without any system.
+    times the square root of two, which is more than a pair usually needs. None without any system, of fewer than
+    FEWEST_COMPARED utterances, and where no utterance differs from another, so that nothing can be estimated.
     """
-    found = []
-    for first, second in combinations(systems, 2):
-        paired = _paired(systems[first], systems[second], seed)
-        if paired is not None:
-            first_errors, second_errors = paired.first.errors.tolist(), paired.second.errors.tolist()
-            words = paired.first.reference_words.tolist()
-            error = standard_error(first_errors, second_errors, words, paired.resampling)
-            found.append(detectable(error, paired.resampling.n_groups))
-    if len(systems) == 1:
-        [only] = systems.values()
-        resampling = resample([sample.speaker for sample in only.samples], seed=seed, draws=1)
-        errors = only.counts.errors.tolist()
-        error = standard_error(errors, [0] * len(errors), only.counts.reference_words.tolist(), resampling)
-        found.append(detectable(2.0**0.5 * error, resampling.n_groups))
-    return max(found, default=None)
+    value, ruining = _detectable(systems, seed)
+    if value is None:
+        return Detectable(None)
+    left_out = list(dict.fromkeys([*ruining, *(id for own in systems.values() for id in own.decisive())]))
+    without, _ = _detectable({name: own.without(left_out) for name, own in systems.items()}, seed)
+    if not left_out or without is None or without > RUINED * value:
+        return Detectable(value)
+    return Detectable(value, without, left_out)
 
 
 def paired_difference(first: ScoredCondition, second: ScoredCondition, seed: int) -> Rate | None:
-    """WER of the first minus WER of the second over the utterances that both have; None where they share none."""
+    """The first system's rate minus the second's over the utterances that both have; None where they share none."""
     paired = _paired(first, second, seed)
     return None if paired is None else paired.difference
 
 
 @dataclass(frozen=True)
 class _Paired:
-    """Counts of two systems over the utterances that both have; the reference words are the same in both."""
+    """Errors of two systems over the utterances that both have, and the length of their references."""
 
-    first: UtteranceCounts
-    second: UtteranceCounts
+    ids: Sequence[str]
+    first: Column
+    second: Column
+    lengths: Column
     resampling: Resampling
 
     @property
     def difference(self) -> Rate:
-        words = self.first.reference_words.tolist()
-        return difference(self.first.errors.tolist(), self.second.errors.tolist(), words, self.resampling)
+        return difference(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
+
+    @property
+    def p_value(self) -> float | None:
+        """Of the matched-pair test; None of too few utterances."""
+        if len(self.ids) < FEWEST_COMPARED:
+            return None
+        return matched_pairs(self.first.tolist(), self.second.tolist(), self.resampling)
+
+    def overturning(self) -> list[str]:
+        """The id of the utterance without which the interval of the difference holds 0, where it does not with it; of
+        several, the one without which it holds 0 by most.
+        """
+        whole = self.difference
+        if whole.low <= 0 <= whole.high:
+            return []
+        values, errors, n_groups = differences_without(self.first - self.second, self.lengths, self.resampling)
+        margins = stdtrit(np.maximum(n_groups - 1, 1), (1.0 + LEVEL) / 2.0) * errors
+        ends = values - margins if whole.low > 0 else -(values + margins)
+        row = int(np.argmin(ends))
+        return [self.ids[row]] if ends[row] <= 0 else []
+
+    def detectable(self) -> tuple[float, list[str]]:
+        """The smallest difference that is found, and the id of the utterance that ruins it, if any."""
+        error = standard_error(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
+        value = detectable(error, self.resampling.n_groups)
+        _, errors, n_groups = differences_without(self.first - self.second, self.lengths, self.resampling)
+        freedom = np.maximum(n_groups - 1, 1)
+        without = errors * (stdtrit(freedom, (1.0 + LEVEL) / 2.0) + stdtrit(freedom, POWER))
+        row = int(np.argmin(without))
+        return value, [self.ids[row]] if without[row] <= RUINED * value else []
+
+
+def _detectable(systems: Mapping[str, ScoredCondition], seed: int) -> tuple[float | None, list[str]]:
+    """The largest minimum detectable difference of any pair, and the id of the utterance that ruins it, if any."""
+    found = [
+        paired.detectable()
+        for first, second in combinations(systems, 2)
+        if (paired := _paired(systems[first], systems[second], seed)) is not None and len(paired.ids) >= FEWEST_COMPARED
+    ]
+    if len(systems) == 1:
+        [only] = systems.values()
+        errors, lengths = only.counts.of(only.metric)
+        if len(errors) >= FEWEST_COMPARED:
+            ids, speakers = [one.id for one in only.samples], [one.speaker for one in only.samples]
+            own = _Paired(ids, errors, np.zeros_like(errors), lengths, resample(speakers, seed=seed, draws=1))
+            value, ruining = own.detectable()
+            found.append((2.0**0.5 * value, ruining))
+    value, ruining = max(found, key=lambda one: one[0], default=(None, []))
+    return value or None, ruining
 
 
 def _paired(first: ScoredCondition, second: ScoredCondition, seed: int) -> _Paired | None:
@@ -109,5 +222,21 @@ def _paired(first: ScoredCondition, second: ScoredCondition, seed: int) -> _Pair
     if not shared:
         return None
     of_first, of_second = (list(column) for column in zip(*shared, strict=True))
-    resampling = resample([first.samples[row].speaker for row in of_first], seed=seed, draws=1)
-    return _Paired(first.counts.select(of_first), second.counts.select(of_second), resampling)
+    samples = [first.samples[row] for row in of_first]
+    errors, lengths = first.counts.of(first.metric)
+    second_errors, _ = second.counts.of(second.metric)
+    return _Paired(
+        [sample.id for sample in samples],
+        errors[of_first],
+        second_errors[of_second],
+        lengths[of_first],
+        resample([sample.speaker for sample in samples], seed=seed, draws=1),
+    )
+
+
+def _different(found: Rate, adjusted_p: float) -> bool:
+    return (found.low > 0 or found.high < 0) and adjusted_p < 1.0 - LEVEL
+
+
+def _under(condition: str, sentence: str) -> str:
+    return sentence if condition == CLEAN else f"{condition}: {sentence}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.results import Sample, Scores
+from benchmark.results import Metric, Sample, Scores
 from finetune.metrics import Rate, Resampling, information_lost, rate
 from finetune.metrics.error_rates import character_distance, word_errors
 from preprocessing.text import Profile
@@ -74,18 +74,28 @@ class UtteranceCounts:
         """Words of each hypothesis."""
         return self.hits + self.substitutions + self.insertions
 
+    def of(self, metric: Metric) -> tuple[Column, Column]:
+        """The errors of each utterance that the metric counts, and its reference's length: words or characters."""
+        return (self.character_errors, self.characters) if metric == "cer" else (self.errors, self.reference_words)
+
     def select(self, rows: Sequence[int] | Column) -> "UtteranceCounts":
         """The counts of some utterances, in the order of `rows`, their indices."""
         index = np.asarray(rows, dtype=np.int64)
         return UtteranceCounts(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
-def count_errors(pairs: Iterable[tuple[str, str]]) -> UtteranceCounts:
-    """Counts of each pair of a reference and a hypothesis, both normalised, aligned by words and by characters."""
+def count_errors(pairs: Iterable[tuple[str, str]], metric: Metric = "wer") -> UtteranceCounts:
+    """Counts of each pair of a reference and a hypothesis, both normalised, aligned by words and by characters.
+
+    Where the metric is the CER, of a script without spaces between words, spaces are no characters: systems set them
+    as they like.
+    """
     rows = []
     for reference, hypothesis in pairs:
         words = word_errors(reference, hypothesis)
         edits = (words.hits, words.substitutions, words.deletions, words.insertions)
+        if metric == "cer":
+            reference, hypothesis = "".join(reference.split()), "".join(hypothesis.split())
         rows.append((*edits, *character_distance(reference, hypothesis)))
     return UtteranceCounts.from_rows(rows)
 

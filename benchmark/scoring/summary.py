@@ -11,6 +11,7 @@ from benchmark import __version__
 from benchmark.results import (
     CLEAN,
     CorpusFacts,
+    Metric,
     ProfileUsed,
     Run,
     Sample,
@@ -20,12 +21,16 @@ from benchmark.results import (
     Throughput,
     Timing,
 )
-from benchmark.scoring.breakdowns import confusions, has_loop, slices, words_per_minute
+from benchmark.scoring.breakdowns import confusions, slices, words_per_minute
 from benchmark.scoring.comparisons import ScoredCondition, compare_pairs, correct, minimum_detectable_difference
 from benchmark.scoring.counts import Normaliser, count_errors, scores_of
+from benchmark.scoring.influence import influences
+from benchmark.scoring.loops import find_loop
+from benchmark.scoring.profile_effects import profile_effects
+from benchmark.scoring.scripts import common_language, primary_metric, torn_words
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments, score_segments
 from benchmark.scoring.speed import speed_of
-from finetune.metrics import DRAWS, resample
+from finetune.metrics import DRAWS, Rate, rate, resample
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
 
@@ -45,6 +50,10 @@ def summarise(
         raise UsageError("--profiles is empty; expected a text profile or more: name one")
     normalisers = [Normaliser(profile(name)) for name in run.profiles]
     by_system, notices = _sort_samples(run, samples)
+    references = _references(by_system)
+    language = _language(run, references)
+    metric = primary_metric(language, list(references))
+    notices += torn_words((one.profile for one in normalisers), references)
     no_speech = {condition.name for condition in run.conditions if not condition.speech}
     summaries: list[SystemSummary] = []
     scored: dict[str, dict[str, ScoredCondition]] = {}
@@ -52,37 +61,48 @@ def summarise(
         if one.failure is not None or not by_system.get(one.facts.name):
             summaries.append(SystemSummary(one.facts, {}, None, None, None, 0, one.failure or "no samples"))
             continue
-        system, conditions = _summarise_system(one, by_system[one.facts.name], no_speech, normalisers, run.seed)
-        summaries.append(replace(system, speed=speed_of(one, timings, throughputs)))
+        own = by_system[one.facts.name]
+        system, conditions = _summarise_system(one, own, no_speech, normalisers, metric, run.seed)
+        summaries.append(replace(system, speed=speed_of(one, timings, throughputs, run.seed)))
         scored[one.facts.name] = conditions
     by_condition = {
         condition: {name: own[condition] for name, own in scored.items() if condition in own}
         for condition in _conditions(run, by_system)
         if condition not in no_speech
     }
-    comparisons = [one for condition, own in by_condition.items() for one in compare_pairs(own, condition, run.seed)]
+    compared = [one for condition, own in by_condition.items() for one in compare_pairs(own, condition, run.seed)]
+    comparisons = correct(compared, metric)
+    clean = by_condition.get(CLEAN, {})
+    detectable = minimum_detectable_difference(clean, run.seed)
     corpus = _corpus_facts(run, by_system)
     return Summary(
         created=run.created,
         command=run.command,
         machine=run.machine,
         corpus=corpus,
-        profiles=[_profile_used(one.profile, corpus.resampling_unit, run.seed) for one in normalisers],
+        profiles=[_profile_used(one.profile, corpus.resampling_unit, run.seed, metric) for one in normalisers],
         systems=summaries,
-        comparisons=correct(comparisons),
+        comparisons=comparisons,
         notices=[*run.notices, *notices],
         settings=run.settings,
         conditions=run.conditions,
-        minimum_detectable_difference=minimum_detectable_difference(by_condition.get(CLEAN, {}), run.seed),
+        minimum_detectable_difference=detectable.value,
+        metric=metric,
+        detectable_without=detectable.without,
+        detectable_left_out=list(detectable.left_out),
+        profile_effects=profile_effects(
+            clean, [one for one in comparisons if one.condition == CLEAN], run.profiles, language, run.seed
+        ),
     )
 
 
-def signature(profile: Profile, resampling_unit: str, seed: int) -> str:
+def signature(profile: Profile, resampling_unit: str, seed: int, metric: Metric = "wer") -> str:
     """The choices behind a WER and its interval in one string, in the manner of sacrebleu's: two WERs compare directly
     only where profile and level are the same.
 
-    profile: name and version of the text profile. level: what is counted. ci: what the bootstrap draws, and how often.
-    seed: of its draws. version: of this project.
+    profile: name and version of the text profile. level: what is counted, words or, of a script without spaces between
+    words, characters without white space. ci: what the bootstrap draws, and how often. seed: of its draws. version: of
+    this project.
 
     >>> from preprocessing.text import profile
     >>> signature(profile("librispeech"), "speaker", 0).rpartition("|")[0]
@@ -90,29 +110,50 @@ def signature(profile: Profile, resampling_unit: str, seed: int) -> str:
     """
     fields = {
         "profile": f"{profile.name}.v{profile.version}",
-        "level": "word",
+        "level": "word" if metric == "wer" else "character",
         "ci": f"{resampling_unit}-bootstrap-{DRAWS}",
         "seed": seed,
         "version": __version__,
     }
-    return "|".join(["wer", *(f"{name}:{value}" for name, value in fields.items())])
+    return "|".join([metric, *(f"{name}:{value}" for name, value in fields.items())])
 
 
 def profile_differences(summary: Summary) -> Iterator[str]:
-    """A sentence for each system and each profile but the first: how its WER on clean speech differs from the first."""
+    """A sentence for each system and each profile but the first: how its WER (or the summary's metric) on clean speech
+    differs from the first.
+    """
+    name = summary.metric.upper()
     first, *others = [used.name for used in summary.profiles]
     for system in summary.systems:
         for other in others:
             if first in system.scores and other in system.scores:
-                one, two = system.scores[first].wer.value, system.scores[other].wer.value
+                one, two = (system.scores[profile].rate(summary.metric).value for profile in (first, other))
                 yield (
-                    f"{system.facts.name}: WER {two:.2%} under {other}, {one:.2%} under {first}: "
+                    f"{system.facts.name}: {name} {two:.2%} under {other}, {one:.2%} under {first}: "
                     f"{100 * (two - one):+.2f} points."
                 )
 
 
-def _profile_used(profile: Profile, resampling_unit: str, seed: int) -> ProfileUsed:
-    return ProfileUsed(profile.name, profile.version, profile.description, signature(profile, resampling_unit, seed))
+def _profile_used(profile: Profile, resampling_unit: str, seed: int, metric: Metric) -> ProfileUsed:
+    used = signature(profile, resampling_unit, seed, metric)
+    return ProfileUsed(profile.name, profile.version, profile.description, used)
+
+
+def _references(by_system: BySystem) -> dict[str, str | None]:
+    """Every reference, once, and its utterance's language."""
+    return {
+        sample.reference: sample.language
+        for own in by_system.values()
+        for samples in own.values()
+        for sample in samples
+        if sample.reference
+    }
+
+
+def _language(run: Run, references: Mapping[str, str | None]) -> str | None:
+    """The language of the corpus, as far as it is known."""
+    setting = run.settings.get("language", "default")
+    return common_language(None if setting == "default" else setting, run.profiles, references.values())
 
 
 def _sort_samples(run: Run, samples: Iterable[Sample]) -> tuple[BySystem, list[str]]:
@@ -175,6 +216,7 @@ def _summarise_system(
     by_condition: Mapping[str, list[Sample]],
     no_speech: set[str],
     normalisers: Sequence[Normaliser],
+    metric: Metric,
     seed: int,
 ) -> tuple[SystemSummary, dict[str, ScoredCondition]]:
     """A system's summary without its speed, and its counts under the first profile by condition."""
@@ -191,7 +233,8 @@ def _summarise_system(
     looping: dict[str, None] = {}
     for condition, samples in by_condition.items():
         texts = [first.pair(sample) for sample in samples]
-        counts = [count_errors(texts), *(count_errors(map(other.pair, samples)) for other in normalisers[1:])]
+        counts = [count_errors(texts, metric)]
+        counts += [count_errors(map(other.pair, samples), metric) for other in normalisers[1:]]
         hallucinated = _hallucinated_words_per_minute(
             samples,
             counts[0].reference_words.tolist(),
@@ -200,14 +243,17 @@ def _summarise_system(
         )
         if hallucinated is not None:
             summary.hallucinated_words_per_minute[condition] = hallucinated
-        looping |= {sample.id: None for sample, pair in zip(samples, texts, strict=True) if has_loop(*pair)}
+        found = {sample.id: find_loop(*pair) for sample, pair in zip(samples, texts, strict=True)}
+        loops = {id: loop for id, loop in found.items() if loop is not None}
+        looping |= dict.fromkeys(loops)
         if condition in no_speech:
             continue
         units = samples
         if needs_segments(samples):
             by_segment = [counts_by_segment(samples, normaliser) for normaliser in normalisers]
             units, counts = by_segment[0][0], [own for _, own in by_segment]
-        scored[condition] = ScoredCondition(units, counts[0])
+        others = {one.profile.name: own for one, own in zip(normalisers[1:], counts[1:], strict=True)}
+        scored[condition] = ScoredCondition(units, counts[0], metric, others)
         resampling = resample([unit.speaker for unit in units], seed=seed)
         scores = {
             normaliser.profile.name: scores_of(own, resampling)
@@ -219,11 +265,24 @@ def _summarise_system(
         summary = replace(
             summary,
             scores=scores,
-            slices=slices(units, counts[0], seed) if units is samples else [],
+            slices=slices(units, counts[0], seed, metric) if units is samples else [],
             confusions=confusions(texts),
             segments=score_segments(samples, first, seed),
+            influences=influences([unit.id for unit in units], *counts[0].of(metric), loops),
+            without_loops=_rate_without(scored[CLEAN], list(loops), seed) if units is samples else None,
+            without_decisive=_rate_without(scored[CLEAN], scored[CLEAN].decisive(), seed),
         )
     return replace(summary, loops=list(looping)), scored
+
+
+def _rate_without(own: ScoredCondition, left_out: Sequence[str], seed: int) -> Rate | None:
+    """The rate of the other utterances with its interval; None where none is left out, or none is left."""
+    rest = own.without(left_out)
+    if not left_out or not rest.samples:
+        return None
+    errors, lengths = rest.counts.of(own.metric)
+    resampling = resample([sample.speaker for sample in rest.samples], seed=seed)
+    return rate(errors.tolist(), lengths.tolist(), resampling)
 
 
 def _hallucinated_words_per_minute(

@@ -90,8 +90,8 @@ def detectable(error: float, n_groups: int) -> float:
     return error * float(stdtrit(n_groups - 1, (1.0 + LEVEL) / 2.0) + stdtrit(n_groups - 1, POWER))
 
 
-def verdict(first: str, second: str, paired: Rate, different: bool | None = None) -> str:
-    """The comparison as a sentence, in percentage points of WER.
+def verdict(first: str, second: str, paired: Rate, different: bool | None = None, metric: str = "WER") -> str:
+    """The comparison as a sentence, in percentage points of the metric.
 
     paired: `difference` of first and second. different: whether the test, corrected for several comparisons, finds a
     difference; None: the interval alone decides.
@@ -108,11 +108,11 @@ not after correction for several comparisons.'
         first, second, paired = second, first, Rate(-paired.value, -paired.high, -paired.low)
     better, worse = -100 * paired.low, 100 * paired.high
     if paired.high < 0 and different is not False:
-        return f"{first} beats {second}: {-worse:.1f} to {better:.1f} points of WER better, 95 % interval."
+        return f"{first} beats {second}: {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval."
     undecided = f"{first} and {second} cannot be told apart on this corpus: "
     if paired.high < 0:
         return (
-            f"{undecided}{first} is {-worse:.1f} to {better:.1f} points of WER better, 95 % interval, but not after "
-            "correction for several comparisons."
+            f"{undecided}{first} is {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval, but not "
+            "after correction for several comparisons."
         )
-    return f"{undecided}{better:.1f} points of WER better to {worse:.1f} worse, 95 % interval."
+    return f"{undecided}{better:.1f} points of {metric} better to {worse:.1f} worse, 95 % interval."

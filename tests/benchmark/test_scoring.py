@@ -95,8 +95,9 @@ def test_pairing_sees_a_small_steady_difference() -> None:
 
 def test_verdicts() -> None:
     assert verdict("a", "b", Rate(0.05, 0.04, 0.06)) == "b beats a: 4.0 to 6.0 points of WER better, 95 % interval."
+    texts = 2 * TEXTS
     heard = {
-        name: ScoredCondition(samples(name, TEXTS), counted(samples(name, TEXTS), "verbatim")) for name in ("a", "b")
+        name: ScoredCondition(samples(name, texts), counted(samples(name, texts), "verbatim")) for name in ("a", "b")
     }
     [comparison] = correct(compare_pairs(heard, "clean", seed=0))
     assert comparison.difference == Rate(0.0, 0.0, 0.0)

@@ -12,12 +12,9 @@ from hypothesis import strategies as st
 from benchmark.results import Confusion, Sample, StageSeconds
 from benchmark.scoring.breakdowns import (
     DURATIONS,
-    LOOP_TIMES,
-    LOOP_WORDS,
     MAX_CONFUSIONS,
     MAX_SPEAKERS,
     confusions,
-    has_loop,
     slices,
 )
 from benchmark.scoring.counts import Normaliser, count_errors
@@ -27,36 +24,6 @@ from preprocessing.text import profile
 
 SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)
 WORDS = st.lists(st.sampled_from("abc"), max_size=30)
-
-
-def repeated(words: list[str]) -> set[tuple[str, ...]]:
-    """Brute force over every start: n-grams that stand LOOP_TIMES in a row, one for all their rotations."""
-    found = set()
-    for n_words, start in itertools.product(range(1, LOOP_WORDS + 1), range(len(words))):
-        gram = words[start : start + n_words]
-        if words[start : start + n_words * LOOP_TIMES] == gram * LOOP_TIMES:
-            found.add(min(tuple(gram[turn:] + gram[:turn]) for turn in range(n_words)))
-    return found
-
-
-@given(WORDS, WORDS)
-def test_loops_are_those_of_a_search_at_every_word(reference: list[str], hypothesis: list[str]) -> None:
-    assert has_loop(" ".join(reference), " ".join(hypothesis)) == bool(repeated(hypothesis) - repeated(reference))
-
-
-@pytest.mark.parametrize(
-    ("reference", "hypothesis", "expected"),
-    [
-        ("", "so so so so", True),
-        ("", "so so so", False),
-        ("x", "a b c d " * 4, True),
-        ("x", "a b c d e " * 4, False),
-        ("a b a b a b a b", "a b a b a b a b a b", False),
-        ("", "", False),
-    ],
-)
-def test_loops(reference: str, hypothesis: str, expected: bool) -> None:
-    assert has_loop(reference, hypothesis) == expected
 
 
 def test_confusions_add_up_to_jiwers_errors() -> None:

@@ -27,7 +27,7 @@ from benchmark.report.figures.style import (
 )
 from benchmark.report.quantities import interval, percent, points
 from benchmark.report.utterances import WerOverTime
-from benchmark.results import Slice
+from benchmark.results import Metric, Slice
 from finetune.metrics import Rate
 from preprocessing.plot_style import PALETTE, Palette
 
@@ -35,11 +35,15 @@ MAX_SLICES = 12  # values of one property that a figure shows
 
 
 def forest(
-    systems: Sequence[tuple[str, Rate | None]], profile: str, width: float = WIDE, palette: Palette = PAGE_PALETTE
+    systems: Sequence[tuple[str, Rate | None]],
+    profile: str,
+    width: float = WIDE,
+    palette: Palette = PAGE_PALETTE,
+    metric: Metric = "wer",
 ) -> Drawing | None:
-    """WER of each system with its 95 % interval, one system under the other on one scale (a forest plot).
+    """WER, or CER, of each system with its 95 % interval, one system under the other on one scale (a forest plot).
 
-    systems: name and WER as a fraction. A system whose WER is None or not finite is left out; the others keep their
+    systems: name and rate as a fraction. A system whose rate is None or not finite is left out; the others keep their
     colours.
     """
     drawn = [(index, name, rate) for index, (name, rate) in enumerate(systems) if rate is not None and is_finite(rate)]
@@ -57,17 +61,21 @@ def forest(
             write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width)), palette)
             figures = f"{percent(rate.value)}  [{interval(rate)}]"
             write_label(axes, 1, row - 0.3, figures, palette, faint=True)
-        axes.set_xlabel(f"WER, %, with its 95 % interval ({shorten(profile, 20)})", color=palette.faint)
+        axes.set_xlabel(f"{metric.upper()}, %, with its 95 % interval ({shorten(profile, 20)})", color=palette.faint)
         described = "; ".join(
             f"{shorten(name, 50)} {percent(rate.value)}, from {interval(rate)}" for _, name, rate in drawn
         )
-        return Drawing(f"forest-{width:.0f}", f"WER with its 95 % interval: {described}.", figure)
+        return Drawing(f"forest-{width:.0f}", f"{metric.upper()} with its 95 % interval: {described}.", figure)
 
 
 def differences_to_best(
-    best: str, others: Sequence[tuple[int, str, Rate]], width: float = WIDE, palette: Palette = PAGE_PALETTE
+    best: str,
+    others: Sequence[tuple[int, str, Rate]],
+    width: float = WIDE,
+    palette: Palette = PAGE_PALETTE,
+    metric: Metric = "wer",
 ) -> Drawing | None:
-    """Paired difference of WER between each other system and the best one, with its 95 % interval.
+    """Paired difference of WER, or CER, between each other system and the best one, with its 95 % interval.
 
     others: index in the summary, name, difference as a fraction, above 0 where the other makes more errors.
     """
@@ -90,12 +98,12 @@ def differences_to_best(
             write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width)), palette)
             figures = f"{points(rate.value)}  [{points(rate.low)} to {points(rate.high)}]"
             write_label(axes, 1, row - 0.3, figures, palette, faint=True)
-        axes.set_xlabel(f"Points of WER above {shorten(best, 24)}", color=palette.faint)
+        axes.set_xlabel(f"Points of {metric.upper()} above {shorten(best, 24)}", color=palette.faint)
         described = "; ".join(
             f"{shorten(name, 50)} {points(rate.value)}, from {points(rate.low)} to {points(rate.high)}"
             for _, name, rate in drawn
         )
-        text = f"Paired difference of WER to {shorten(best, 50)}, in points of percent: {described}."
+        text = f"Paired difference of {metric.upper()} to {shorten(best, 50)}, in points of percent: {described}."
         return Drawing(f"differences-{width:.0f}", text, figure)
 
 
@@ -111,12 +119,16 @@ def largest_slices(systems: Sequence[tuple[str, Sequence[Slice]]], by: str) -> l
 
 
 def wer_by_slice(
-    systems: Sequence[tuple[str, Sequence[Slice]]], by: str, width: float, palette: Palette = PAGE_PALETTE
+    systems: Sequence[tuple[str, Sequence[Slice]]],
+    by: str,
+    width: float,
+    palette: Palette = PAGE_PALETTE,
+    metric: Metric = "wer",
 ) -> Drawing | None:
-    """WER of each system on the utterances that share a value of property `by`, a block of lines for each value."""
+    """WER, or CER, of each system on the utterances that share a value of property `by`, a block of lines each."""
     values = largest_slices(systems, by)
     rates = {
-        (index, one.value): one.wer
+        (index, one.value): one.rate(metric)
         for index, (_, own) in enumerate(systems)
         for one in own
         if one.by == by and is_finite(one.wer) and one.value in dict(values)
@@ -141,7 +153,7 @@ def wer_by_slice(
                 if (index, value) in rates:
                     at = top + heading + line * (row + 0.4)
                     draw_interval(axes, rates[index, value], at, index, palette, size=7.5)
-        axes.set_xlabel("WER, %", color=palette.faint)
+        axes.set_xlabel(f"{metric.upper()}, %", color=palette.faint)
         described = "; ".join(
             f"{shorten(value, 30)}: "
             + ", ".join(
@@ -151,7 +163,7 @@ def wer_by_slice(
             )
             for value, _ in values
         )
-        return Drawing(f"slices-{_slug(by)}", f"WER by {by}: {described}.", figure)
+        return Drawing(f"slices-{_slug(by)}", f"{metric.upper()} by {by}: {described}.", figure)
 
 
 def _slug(text: str) -> str:
@@ -173,7 +185,12 @@ def error_bin(wer: float) -> int:
 
 
 def error_distribution(
-    series: int, name: str, wers: Sequence[float], highest: float, palette: Palette = PAGE_PALETTE
+    series: int,
+    name: str,
+    wers: Sequence[float],
+    highest: float,
+    palette: Palette = PAGE_PALETTE,
+    metric: Metric = "wer",
 ) -> Drawing:
     """A histogram of one system's WER over utterances: no error, tenths up to 100 %, above 100 %.
 
@@ -204,11 +221,11 @@ def error_distribution(
         axes.set_ylim(0, 1.02 * highest)
         axes.yaxis.set_visible(False)
         axes.set_xticks([-11, 0, 20, 40, 60, 80, 100, 116], ["0", "", "20", "40", "60", "80", "100", ">100"])
-        axes.set_xlabel("WER of an utterance, %", color=palette.faint, fontsize=12)
+        axes.set_xlabel(f"{metric.upper()} of an utterance, %", color=palette.faint, fontsize=12)
         shown = ", ".join(
             f"{label} %: {100 * share:.1f} %" for label, share in zip(_BIN_LABELS, heights, strict=True) if share
         )
-        label = f"{shorten(name, 50)}: share of utterances by their WER. {shown or 'no utterances'}."
+        label = f"{shorten(name, 50)}: share of utterances by their {metric.upper()}. {shown or 'no utterances'}."
         return Drawing(f"errors-{series}", label, figure)
 
 
@@ -219,7 +236,12 @@ def bin_shares(wers: Sequence[float]) -> list[float]:
 
 
 def wer_over_time(
-    recording: WerOverTime, names: Sequence[str], number: int = 0, width: float = WIDE, palette: Palette = PAGE_PALETTE
+    recording: WerOverTime,
+    names: Sequence[str],
+    number: int = 0,
+    width: float = WIDE,
+    palette: Palette = PAGE_PALETTE,
+    metric: Metric = "wer",
 ) -> Drawing | None:
     """WER of each system along a long recording, a point in the middle of each stretch.
 
@@ -246,11 +268,11 @@ def wer_over_time(
         if palette is PALETTE:  # the page names systems beside its panels; a file stands alone
             axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=palette.faint, handlelength=1.2)
         axes.set_xlabel("Minutes into the recording", color=palette.faint)
-        axes.annotate("WER, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=palette.faint)
+        axes.annotate(f"{metric.upper()}, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=palette.faint)
         described = "; ".join(
             f"{shorten(name, 50)} median {percent(median(known))}, worst {percent(max(known))}"
             for _, name, own in rates
             if (known := [rate for rate in own if math.isfinite(rate)])
         )
-        title = f"WER in stretches of {minutes:g} min of {shorten(recording.id, 40)}: {described}."
+        title = f"{metric.upper()} in stretches of {minutes:g} min of {shorten(recording.id, 40)}: {described}."
         return Drawing(f"along-time-{number}", title, figure)

@@ -17,7 +17,7 @@ from benchmark.report.figures.style import (
     shorten,
 )
 from benchmark.report.quantities import percent
-from benchmark.results import ConditionUsed
+from benchmark.results import ConditionUsed, Metric
 from finetune.metrics import Rate
 from preprocessing.plot_style import PALETTE, Palette
 
@@ -52,10 +52,11 @@ def wer_against_snr(
     number: int = 0,
     width: float = WIDE,
     palette: Palette = PAGE_PALETTE,
+    metric: Metric = "wer",
 ) -> Drawing | None:
-    """WER of each system from clean speech to the loudest noise, with the band of its 95 % interval.
+    """WER, or CER, of each system from clean speech to the loudest noise, with the band of its 95 % interval.
 
-    systems: name, WER of clean speech (drawn left of all levels; None leaves it out) and WER by condition. highest: the
+    systems: name, rate of clean speech (drawn left of all levels; None leaves it out) and by condition. highest: the
     top of the axis as a fraction, one for all panels. number: of the panel, for the drawing's name. None where no
     system has a rate in this noise.
     """
@@ -89,10 +90,10 @@ def wer_against_snr(
         if palette is PALETTE:  # the page names systems beside its panels; a file stands alone
             axes.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=palette.faint, handlelength=1.2)
         axes.set_xlabel("Signal-to-noise ratio, dB", color=palette.faint)
-        axes.annotate("WER, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=palette.faint)
+        axes.annotate(f"{metric.upper()}, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=palette.faint)
         levels = ["clean", *(f"{level:g} dB" for level, _ in noise.levels)]
         described = "; ".join(
             f"{shorten(name, 50)} " + ", ".join(f"{levels[at]} {percent(rate.value)}" for at, rate in rates)
             for _, name, rates in lines
         )
-        return Drawing(f"snr-{number}", f"WER in {shorten(noise.kind, 40)}: {described}.", figure)
+        return Drawing(f"snr-{number}", f"{metric.upper()} in {shorten(noise.kind, 40)}: {described}.", figure)

@@ -1,0 +1,176 @@
+"""What a reader must know before believing a verdict: single utterances that make it, a text profile that does, too few
+utterances, and systems that do not decode alike. Sentences, and the rows of the table of decoding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmark.report.quantities import SPACE, counted, percent, points
+from benchmark.results import CLEAN, Comparison, Influence, Summary, SystemSummary
+from benchmark.scoring.comparisons import FEWEST_COMPARED
+from finetune.metrics import FEWEST_SPEAKERS
+from finetune.metrics import verdict as comparison_sentence
+
+MAX_SENTENCES = 3  # of a kind
+# Settings of decoding that two systems may state, under the names of openai-whisper where it has one.
+DECODING = (
+    *("decoding", "beam_size", "best_of", "patience", "length_penalty", "temperature", "language", "task"),
+    *("initial_prompt", "timestamps", "condition_on_previous_text", "vad_filter", "precision"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingRow:
+    """A setting that differs between systems: its name, and the value of each system, "" where it states none."""
+
+    name: str
+    values: Sequence[str]
+
+
+def too_few(summary: Summary) -> str:
+    """That the corpus has too few utterances to settle anything; "" where it has enough."""
+    corpus = summary.corpus
+    if corpus.utterances >= FEWEST_COMPARED or corpus.resampling_unit == "segment":
+        return ""
+    return f"{counted(corpus.utterances, 'utterance')} settle nothing: a verdict needs {FEWEST_COMPARED} or more."
+
+
+def decisive_utterances(summary: Summary) -> list[str]:
+    """A sentence for each system whose rate is made by a few utterances, and for each comparison with and without
+    them."""
+    found = [sentence for system in summary.systems if (sentence := _decisive(summary, system))]
+    compared = [one for one in summary.comparisons if one.condition == CLEAN and one.without is not None]
+    changed = [one for one in compared if one.different != one.different_without]
+    stays = [one for one in compared if one.different == one.different_without and _has_decisive(summary, one)]
+    found += [_without(summary, one) for one in changed[:MAX_SENTENCES]]
+    return found + [_without(summary, one) for one in stays[: MAX_SENTENCES - len(changed)]]
+
+
+def profile_effects(summary: Summary) -> list[str]:
+    """The sentences of comparisons that the text profile makes."""
+    return [one.sentence.replace(" %", f"{SPACE}%") for one in summary.profile_effects[:MAX_SENTENCES]]
+
+
+def detectable(summary: Summary) -> list[str]:
+    """How small a difference the corpus shows, and which utterances ruin that; that it shows none."""
+    few, value, metric = too_few(summary), summary.minimum_detectable_difference, summary.metric.upper()
+    if few:
+        return [few]
+    found = []
+    if value is not None:
+        found.append(
+            f"This corpus shows a true difference of {100 * value:.2f} points of {metric} with a probability of 80 % "
+            "(statistical power); smaller differences easily remain undetected."
+        )
+        if summary.detectable_without is not None:
+            ids = summary.detectable_left_out
+            found[0] += (
+                f" {counted(len(ids), 'utterance')} {'make' if len(ids) > 1 else 'makes'} that so large "
+                f"({_named(summary, ids)}): without {'them' if len(ids) > 1 else 'it'}, "
+                f"{100 * summary.detectable_without:.2f} points."
+            )
+    elif any(system.scores for system in summary.systems):
+        found.append(
+            "How small a difference this corpus shows cannot be estimated: no utterance differs from another in the "
+            "errors that are compared."
+        )
+    speakers = summary.corpus.speakers
+    if 0 < speakers < FEWEST_SPEAKERS:
+        found.append(
+            f"The utterances are by {counted(speakers, 'speaker')}: they settle nothing about other speakers, which "
+            f"needs {FEWEST_SPEAKERS} or more."
+        )
+    return found
+
+
+def decoding_rows(summary: Summary) -> list[DecodingRow]:
+    """The settings of decoding that two systems or more state and not all alike, in the order of DECODING."""
+    stated = [system.facts.settings for system in summary.systems]
+    found = []
+    for name in DECODING:
+        values = [settings.get(name, "") for settings in stated]
+        given = [value for value in values if value]
+        if len(given) > 1 and len(set(given)) > 1:
+            found.append(DecodingRow(name, values))
+    return found
+
+
+def decoding_sentence(summary: Summary) -> str:
+    """That systems with the same options of decoding do not decode alike; "" where none of the options differs.
+
+    Systems that share no option but "decoding" itself are of different kinds, and their search is part of them.
+    """
+    rows = [row for row in decoding_rows(summary) if row.name not in ("decoding", "precision")]
+    if not rows:
+        return ""
+    names = [one.facts.name for place, one in enumerate(summary.systems) if any(row.values[place] for row in rows)]
+    return (
+        f"{enumerated(names)} do not decode alike ({', '.join(row.name for row in rows)}): a difference between them "
+        "is of these settings as well as of the models."
+    )
+
+
+def described(one: Influence) -> str:
+    """An utterance by its id and, where it loops, what it repeats."""
+    if not one.looped:
+        return one.id
+    if one.loop:
+        return f"{one.id}, looped: “{one.loop}” {one.loop_times} times"
+    return f"{one.id}, looped: compression ratio {one.compression_ratio:.1f}"
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """The names in one phrase.
+
+    >>> enumerated(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])
+
+
+def _decisive(summary: Summary, system: SystemSummary) -> str:
+    few = [one for one in system.influences if one.decisive]
+    if not few or system.without_decisive is None:
+        return ""
+    whole = system.scores[summary.profiles[0].name].rate(summary.metric).value
+    without = system.without_decisive.value
+    is_segment = summary.corpus.resampling_unit == "segment"
+    several = counted(len(few), "segment" if is_segment else "utterance")
+    return (
+        f"{several}{'' if is_segment else f' of {summary.corpus.utterances:,}'} {'make' if len(few) > 1 else 'makes'} "
+        f"{100 * (whole - without):.1f} of the {100 * whole:.1f} points of {summary.metric.upper()} of "
+        f"{system.facts.name} ({'; '.join(map(described, few))}): without {'them' if len(few) > 1 else 'it'}, "
+        f"{percent(without)}."
+    )
+
+
+def _without(summary: Summary, one: Comparison) -> str:
+    assert one.without is not None
+    metric = summary.metric.upper()
+    ids = enumerated(one.left_out)
+    if one.different == one.different_without:
+        return (
+            f"Without {ids}, {one.first} minus {one.second} is {points(one.without.value)} points of {metric} "
+            f"({points(one.without.low)} to {points(one.without.high)}) instead of {points(one.difference.value)}; the "
+            "verdict stays."
+        )
+    sentence = comparison_sentence(one.first, one.second, one.without, one.different_without, metric)
+    sentence = sentence.replace(" %", f"{SPACE}%")
+    if one.different:
+        return f"That hangs on {counted(len(one.left_out), 'utterance')}: without {ids}, {sentence}"
+    return f"Without {ids}, {sentence}"
+
+
+def _has_decisive(summary: Summary, one: Comparison) -> bool:
+    own = (system for system in summary.systems if system.facts.name in (one.first, one.second))
+    return any(influence.decisive for system in own for influence in system.influences)
+
+
+def _named(summary: Summary, ids: Sequence[str]) -> str:
+    """Utterances by their ids and what a system repeats in them."""
+    found = []
+    for id in ids:
+        of_id = [one for system in summary.systems for one in system.influences if one.id == id]
+        looped = [one for one in of_id if one.looped]
+        found.append(described(looped[0]) if looped else id)
+    return "; ".join(found)

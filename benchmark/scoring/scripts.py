@@ -1,0 +1,97 @@
+"""What a script asks of scoring: characters before words where words have no spaces between them, and a text profile
+that leaves combining marks in their words.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from benchmark.results import Metric
+from preprocessing.text import Profile
+
+# Written without spaces between words, so that a "word" is a phrase, and WER depends on where a system sets spaces.
+# Codes of ISO 639-1 and 639-3.
+UNSPACED_LANGUAGES = {
+    "zh", "yue", "cmn", "wuu", "nan", "hak", "zho",
+    "ja", "jpn", "th", "tha", "lo", "lao", "my", "mya", "km", "khm",
+}  # fmt: skip
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003134f]"
+)  # Thai, Lao, Myanmar, Khmer, kana, Han
+
+TEARING_PROFILES = ("whisper-basic", "whisper-english")  # turn combining marks into spaces
+BETTER_PROFILE = "basic"
+TORN_SHARE = 0.01  # of the references' words, from which on torn words are warned of
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether most letters of a text are of a script that is written without spaces between words.
+
+    >>> is_unspaced("今天天气很好"), is_unspaced("the weather")
+    (True, False)
+    """
+    unspaced = len(_UNSPACED.findall(text))
+    return unspaced > 0 and 2 * unspaced > sum(unicodedata.category(character)[0] in "LM" for character in text)
+
+
+def primary_metric(language: str | None, references: Sequence[str]) -> Metric:
+    """The metric that decides verdicts: CER of a language that is written without spaces, WER of all others.
+
+    language: a code such as "th" or "zh-CN"; None: unknown, so that the script of the references decides.
+    """
+    if language is not None:
+        return "cer" if re.split("[-_]", language.lower())[0] in UNSPACED_LANGUAGES else "wer"
+    unspaced = sum(map(is_unspaced, references))
+    return "cer" if 2 * unspaced > sum(bool(text.strip()) for text in references) else "wer"
+
+
+def common_language(setting: str | None, profile_names: Iterable[str], languages: Iterable[str | None]) -> str | None:
+    """The language of a corpus: the one that the run was given, that its profiles name, or that all utterances have;
+    None where it is unknown or there are several.
+
+    >>> common_language(None, ["librispeech", "basic:de"], [None])
+    'de'
+    """
+    if setting is not None:
+        return setting
+    named = {name.partition(":")[2] for name in profile_names if name.startswith("basic:")}
+    for found in (named, set(languages)):
+        if len(found) == 1 and None not in found:
+            return found.pop()
+    return None
+
+
+def torn_words(profiles: Iterable[Profile], references: Iterable[str]) -> list[str]:
+    """A sentence for each profile of openai-whisper that tears the references' words apart at their vowel signs.
+
+    Its normalisers turn combining marks into spaces, which are the vowels of Hindi, Bengali, Tamil, Thai, Khmer and
+    other scripts. Manohar, Pillai & Sherly 2024, "What is lost in Normalization?" (arXiv 2409.02449), find that rates
+    then look better than they are.
+    """
+    tearing = [one for one in profiles if one.name in TEARING_PROFILES]
+    if not tearing:
+        return []
+    n_words, marked = 0, []
+    for reference in references:
+        words = reference.split()
+        n_words += len(words)
+        if not reference.isascii():
+            marked += [word for word in words if _has_marks(word)]
+    if len(marked) < TORN_SHARE * max(n_words, 1) or not marked:
+        return []
+    found = []
+    for one in tearing:
+        example = next((word for word in marked if len(one(word).split()) > 1), marked[0])
+        found.append(
+            f"The profile {one.name} turns combining marks into spaces and tears {len(marked) / n_words:.0%} of the "
+            f"reference words apart ({example} becomes {one(example).strip()!r}): rates under it are of pieces of "
+            f"words and look too good (Manohar et al. 2024). Score under {BETTER_PROFILE}, which keeps them: "
+            f"--profiles {BETTER_PROFILE}."
+        )
+    return found
+
+
+def _has_marks(word: str) -> bool:
+    """Whether combining marks are left after composing, as openai-whisper's normalisers compose (NFKC)."""
+    return any(unicodedata.category(character)[0] == "M" for character in unicodedata.normalize("NFKC", word))
