@@ -170,7 +170,9 @@ def _with_short_names(specs: Sequence[SystemSpec]) -> list[SystemSpec]:
 
     Raises UsageError where two have the same name all the same.
     """
-    depths = [0 if spec.name == f"{spec.family}={spec.checkpoint}" else None for spec in specs]
+    depths = [
+        0 if spec.family in FAMILIES and spec.name == f"{spec.family}={spec.checkpoint}" else None for spec in specs
+    ]
     while True:
         names = [
             spec.name if depth is None else _short_name(spec, depth) for spec, depth in zip(specs, depths, strict=True)

@@ -27,7 +27,7 @@ SIGNED = (
 )  # settings that are part of a signature, where a system has them
 SHORT_HASH = 12  # characters
 MOST_REMEMBERED = 500  # hashes
-ON_THE_HUB = {"wav2vec2", "lstm", "whisper-ctc", "pipeline"}  # families whose checkpoint may be a Hub id
+ON_THE_HUB = {"wav2vec2", "lstm", "whisper", "whisper-ctc", "pipeline"}  # families whose checkpoint may be a Hub id
 
 
 def identified(facts: SystemFacts) -> SystemFacts:
@@ -95,8 +95,8 @@ def _local(family: str, checkpoint: str) -> Path | None:
     path = Path(checkpoint)
     if path.exists():
         return path
-    if family == "whisper":
-        return whisper_cache_file(checkpoint)
+    if family == "whisper" and (cached := whisper_cache_file(checkpoint)) is not None:
+        return cached
     if family == "faster-whisper":
         from faster_whisper.utils import download_model
 
