@@ -1,13 +1,14 @@
 """A result beside an earlier one, its baseline: which figures changed, and whether chance explains it.
 
-Systems are matched by name. WER needs the same test set (as many reference words under the same profile and version);
-where the samples of both runs are available, `paired_changes` detects smaller changes than two intervals can.
+Systems are matched by name. WER, or the summary's metric, needs the same test set (as many reference words under the
+same profile and version); where the samples of both runs are available, `paired_changes` detects smaller changes than
+two intervals can.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-from benchmark.results import CLEAN, Change, ProfileUsed, Sample, Scores, Speed, Spread, Summary, SystemSummary
+from benchmark.results import CLEAN, Change, Metric, ProfileUsed, Sample, Speed, Spread, Summary, SystemSummary
 from benchmark.scoring.comparisons import ScoredCondition, paired_difference
 from benchmark.scoring.counts import Normaliser, count_errors
 from finetune.metrics import Rate
@@ -30,13 +31,14 @@ def changes(baseline: Summary, now: Summary, *, paired: Mapping[SystemCondition,
     """
     before = {system.facts.name: system for system in baseline.systems if system.failure is None}
     same_profile = bool(baseline.profiles and now.profiles) and _rules(baseline.profiles[0]) == _rules(now.profiles[0])
+    comparable = same_profile and baseline.metric == now.metric
     found: list[Change] = []
     for system in now.systems:
         old = before.get(system.facts.name)
         if old is None or system.failure is not None:
             continue
-        if same_profile:
-            found += _rate_changes(old, system, now.profiles[0].name, paired or {})
+        if comparable:
+            found += _rate_changes(old, system, now.profiles[0].name, paired or {}, now.metric)
         if old.speed is not None and system.speed is not None:
             found += _speed_changes(system.facts.name, old.speed, system.speed)
         if old.peak_memory_bytes and system.peak_memory_bytes:
@@ -81,7 +83,11 @@ def _by_system_and_condition(samples: Iterable[Sample]) -> dict[SystemCondition,
 
 
 def _rate_changes(
-    old: SystemSummary, new: SystemSummary, profile_name: str, paired: Mapping[SystemCondition, Rate]
+    old: SystemSummary,
+    new: SystemSummary,
+    profile_name: str,
+    paired: Mapping[SystemCondition, Rate],
+    metric: Metric,
 ) -> list[Change]:
     found = []
     for condition, by_profile in {CLEAN: new.scores, **new.conditions}.items():
@@ -92,18 +98,18 @@ def _rate_changes(
         difference = paired.get((new.facts.name, condition))
         if difference is None and before.words != now.words:  # another test set
             continue
-        found.append(_rate_change(new.facts.name, condition, before, now, difference))
+        figure = f"{metric.upper()}, {condition}"
+        found.append(_rate_change(new.facts.name, figure, before.rate(metric), now.rate(metric), difference))
     return found
 
 
-def _rate_change(system: str, condition: str, before: Scores, now: Scores, paired: Rate | None) -> Change:
-    difference = paired or _independent_difference(before.wer, now.wer)
+def _rate_change(system: str, figure: str, before: Rate, now: Rate, paired: Rate | None) -> Change:
+    difference = paired or _independent_difference(before, now)
     significant = difference.low > 0 or difference.high < 0
     kind = _kind(significant, better=difference.high < 0)
-    figure = f"WER, {condition}"
     interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
-    sentence = f"{system}: {figure} was {before.wer.value:.2%}, is {now.wer.value:.2%}; {interval}: {_in_words(kind)}."
-    return Change(system, figure, before.wer.value, now.wer.value, kind, sentence, significant)
+    sentence = f"{system}: {figure} was {before.value:.2%}, is {now.value:.2%}; {interval}: {_in_words(kind)}."
+    return Change(system, figure, before.value, now.value, kind, sentence, significant)
 
 
 def _independent_difference(before: Rate, now: Rate) -> Rate:

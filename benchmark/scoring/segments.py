@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rapidfuzz.distance import Levenshtein
 
-from benchmark.results import Sample, Scores
+from benchmark.results import Metric, Sample, Scores
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, scores_of
 from finetune.metrics import FEWEST_GROUPS, resample
 from finetune.metrics.error_rates import character_distance
@@ -18,14 +18,25 @@ from finetune.metrics.error_rates import character_distance
 UNIT = "segment"  # CorpusFacts.resampling_unit where segments are drawn
 
 
-def counts_by_segment(samples: Sequence[Sample], normaliser: Normaliser) -> tuple[list[Sample], UtteranceCounts]:
-    """The segments of the samples that have any, as samples without texts, and their counts in the same order."""
+def counts_by_segment(
+    samples: Sequence[Sample], normaliser: Normaliser, metric: Metric = "wer"
+) -> tuple[list[Sample], UtteranceCounts]:
+    """The segments of the samples that have any, as samples without texts, and their counts in the same order.
+
+    Where the metric is the CER, of a script without spaces between words, character errors are of an alignment by
+    characters without white space.
+    """
     rows: list[tuple[int, ...]] = []
     segments: list[Sample] = []
     for sample in samples:
         if sample.segments:
             texts = [normaliser.profile(segment.text) for segment in sample.segments]
-            rows += errors_by_segment(texts, normaliser.hypothesis(sample))
+            hypothesis = normaliser.hypothesis(sample)
+            own = errors_by_segment(texts, hypothesis)
+            if metric == "cer":
+                characters = errors_by_segment(list(map(_split, texts)), _split(hypothesis))
+                own = [(*words, sum(of[1:4]), sum(of[:3])) for (*words, _, _), of in zip(own, characters, strict=True)]
+            rows += own
             segments += [
                 replace(sample, id=f"{sample.id}, segment {number}", reference="", hypothesis="", segments=())
                 for number in range(1, len(texts) + 1)
@@ -39,12 +50,14 @@ def needs_segments(samples: Sequence[Sample]) -> bool:
     return resampling.n_groups < FEWEST_GROUPS and all(len(sample.segments) > 1 for sample in samples)
 
 
-def score_segments(samples: Sequence[Sample], normaliser: Normaliser, seed: int) -> Scores | None:
+def score_segments(
+    samples: Sequence[Sample], normaliser: Normaliser, seed: int, metric: Metric = "wer"
+) -> Scores | None:
     """Rates over the segments of all recordings that have any; None where none has.
 
     Speakers are drawn where recordings name enough of them, segments elsewhere.
     """
-    segments, counts = counts_by_segment(samples, normaliser)
+    segments, counts = counts_by_segment(samples, normaliser, metric)
     if not segments:
         return None
     return scores_of(counts, resample([segment.speaker for segment in segments], seed=seed))
@@ -80,3 +93,8 @@ def errors_by_segment(segments: Sequence[str], hypothesis: str) -> list[tuple[in
         (*own, *character_distance(text, " ".join(words)))
         for own, text, words in zip(counts, segments, hypotheses, strict=True)
     ]
+
+
+def _split(text: str) -> str:
+    """The text's characters with a space between all of them, and no other white space."""
+    return " ".join("".join(text.split()))

@@ -250,7 +250,7 @@ def _summarise_system(
             continue
         units = samples
         if needs_segments(samples):
-            by_segment = [counts_by_segment(samples, normaliser) for normaliser in normalisers]
+            by_segment = [counts_by_segment(samples, normaliser, metric) for normaliser in normalisers]
             units, counts = by_segment[0][0], [own for _, own in by_segment]
         others = {one.profile.name: own for one, own in zip(normalisers[1:], counts[1:], strict=True)}
         scored[condition] = ScoredCondition(units, counts[0], metric, others)
@@ -267,7 +267,7 @@ def _summarise_system(
             scores=scores,
             slices=slices(units, counts[0], seed, metric) if units is samples else [],
             confusions=confusions(texts),
-            segments=score_segments(samples, first, seed),
+            segments=score_segments(samples, first, seed, metric),
             influences=influences([unit.id for unit in units], *counts[0].of(metric), loops),
             without_loops=_rate_without(scored[CLEAN], list(loops), seed) if units is samples else None,
             without_decisive=_rate_without(scored[CLEAN], scored[CLEAN].decisive(), seed),

@@ -7,17 +7,21 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.report.quantities import quantities
+from benchmark.report.table import markdown
 from benchmark.report.verdict import caveats, verdict
 from benchmark.results import Run, Sample, StageSeconds, Summary, SystemFacts, SystemRun
 from benchmark.scoring import summarise
 from benchmark.scoring.influence import decisive, differences_without, influences, rates_without
 from benchmark.scoring.loops import COMPRESSION_RATIO, LOOP_TIMES, LOOP_WORDS, Loop, compression_ratio, find_loop
 from finetune.metrics import difference, resample, standard_error
+from tests.benchmark.parsed_page import Page, page_of
 
 SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)
 WORDS = st.lists(st.sampled_from("abc"), max_size=30)
@@ -148,17 +152,21 @@ def test_decisive_are_few_and_heavy() -> None:
     assert decisive(rare, words) == []  # all of the rate, but a fifth of a point
 
 
-def benchmark_of(**hypotheses: Sequence[str]) -> Summary:
+def samples_of(**hypotheses: Sequence[str]) -> list[Sample]:
     """Sixty utterances of ten words by sixty speakers; each system's hypotheses, the reference where it has fewer."""
     references = [" ".join(f"w{(7 * index + place) % 50}" for place in range(10)) for index in range(60)]
-    samples = [
+    return [
         Sample(name, f"u{index}", text, [*own, *references[len(own) :]][index], 4.0, SECONDS, f"s{index}")
         for name, own in hypotheses.items()
         for index, text in enumerate(references)
     ]
+
+
+def benchmark_of(**hypotheses: Sequence[str]) -> Summary:
+    """The summary of `samples_of`."""
     systems = [SystemRun(SystemFacts(name, "none", name, 1)) for name in hypotheses]
     run = Run("2026-01-01T00:00:00+00:00", "x", {}, "test", [], ["verbatim"], 0, [], {}, systems)
-    return summarise(run, samples, [], [])
+    return summarise(run, samples_of(**hypotheses), [], [])
 
 
 def wrong(n_utterances: int) -> list[str]:
@@ -185,6 +193,24 @@ def test_a_loop_that_makes_the_verdict_is_said_with_the_figures_without_it() -> 
     assert summary.detectable_without < 0.3 * summary.minimum_detectable_difference
     assert f"{100 * summary.minimum_detectable_difference:.2f} points" in said and "u0" in said
     assert f"{100 * summary.detectable_without:.2f} points" in said
+
+
+def test_the_page_and_the_table_hold_the_rates_with_and_without_the_loop() -> None:
+    hypotheses = {"looping": ["w0 " + "si " * 112], "steady": wrong(16)}
+    summary, samples = benchmark_of(**hypotheses), samples_of(**hypotheses)
+    row = next(one for one in quantities(summary) if one.label == "WER without looped")
+    assert [row.read(system).value for system in summary.systems] == [
+        0.0,
+        summary.systems[1].scores["verbatim"].wer.value,
+    ]
+    assert "| WER without looped | 0.00" in markdown(summary)
+    page = page_of(summary, samples)
+    text = " ".join(Page(page).text.split())
+    assert "Utterances that weigh most" in text and "looped: “si” 112 times, compression ratio" in text
+    assert "112 / 10" in text and "1 utterance left out" in text
+    restored = msgspec.json.decode(msgspec.json.encode(summary), type=Summary)
+    assert restored.systems[0].influences[0].loop == "si" and restored == summary
+    assert "WER without looped" not in markdown(benchmark_of(steady=wrong(16)))
 
 
 def test_a_difference_that_hangs_on_one_utterance_is_said() -> None:

@@ -11,9 +11,10 @@ from benchmark.report.quantities import quantities
 from benchmark.report.table import markdown
 from benchmark.report.verdict import verdict
 from benchmark.results import Run, Sample, StageSeconds, Summary, SystemFacts, SystemRun
-from benchmark.scoring import summarise
+from benchmark.scoring import changes, summarise
 from benchmark.scoring.profile_effects import MINIMUM_EFFECT
 from benchmark.scoring.scripts import common_language, is_unspaced, primary_metric, torn_words
+from preprocessing.corpus import Segment
 from preprocessing.text import profile
 from tests.benchmark.parsed_page import Page, page_of
 
@@ -132,6 +133,28 @@ def test_chinese_is_scored_by_characters_first() -> None:
     text = " ".join(Page(page).text.split())
     assert "CER is computed on texts" in text and "Paired difference of CER" in text and "CER, %" in text
     assert "WER is computed" not in text and "Points of WER" not in text
+
+
+def test_segments_of_chinese_are_aligned_by_characters() -> None:
+    segments = tuple(Segment(10.0 * place, 10.0 * place + 9.0, text) for place, text in enumerate(CHINESE))
+    heard = "".join(ONE_WRONG[:4] + CHINESE[4:])
+    long = Sample("a", "r", "".join(CHINESE), heard, 10.0 * len(CHINESE), SECONDS, language="zh", segments=segments)
+    run = Run(
+        "2026-01-01T00:00:00+00:00", "x", {}, "t", [], ["basic"], 0, [], {}, [SystemRun(SystemFacts("a", "f", "c", 1))]
+    )
+    summary = summarise(run, [long], [], [])
+    cer = summary.systems[0].scores["basic"].cer
+    assert summary.metric == "cer" and cer.value == pytest.approx(4 / sum(map(len, CHINESE))) and cer.high < 1.0
+    wrong = {one.id for one in summary.systems[0].influences if one.errors}
+    assert wrong == {f"r, segment {number}" for number in (1, 2, 3, 4)}
+
+
+def test_a_change_is_of_the_metric() -> None:
+    before, _ = scored(CHINESE, {"a": ONE_WRONG}, ("basic",), language="zh")
+    now, _ = scored(CHINESE, {"a": CHINESE}, ("basic",), language="zh")
+    [change] = changes(before, now)
+    assert change.figure == "CER, clean" and change.kind == "better" and "CER, clean was 16" in change.sentence
+    assert changes(dataclasses.replace(before, metric="wer"), now) == []
 
 
 @pytest.mark.parametrize(
