@@ -1,10 +1,9 @@
-"""Numbers in a text as words, by language. num2words gives the words; this module finds the numbers.
+"""Numbers in a text as words, by language: finds them, and speaks them as number_forms.py says.
 
-Every language of num2words: integers, decimals, a minus sign, and the language's own separators (1,000.5 or 1.000,5).
-English and German besides: years, ordinals, money, percent, times of day. docs/text.md lists what is left out.
+English and German have rules of their own here: years, ordinals, money, percent, times of day. docs/text.md has the
+table of languages, and what is left out.
 """
 
-import difflib
 import functools
 import re
 from collections.abc import Callable
@@ -12,13 +11,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from preprocessing.cli.errors import UsageError
+from preprocessing.text.number_forms import DIGITS_STAY, FORMS, NumberForms, forms_of
+from preprocessing.text.number_words import by_num2words
+from preprocessing.text.steps import is_letter_or_digit
 
-# Languages that write 1,000.5; all others of num2words write 1.000,5 or 1 000,5.
-POINT_LANGUAGES = frozenset(["am", "ar", "bn", "cy", "en", "fa", "he", "ja", "kn", "ko", "te", "th"])
-PERCENT = {"en": "percent", "de": "Prozent", "fr": "pour cent", "es": "por ciento", "it": "per cento"}
 MAX_DIGITS = 12  # longer ones are telephone and account numbers: read digit by digit
-_BROKEN = frozenset({"am"})  # num2words 0.5.14 raises on its 1963
-_YEARS = (range(1100, 2000), range(2000, 2100))
+_YEARS = range(1100, 2100)
 _ENGLISH_MONEY = {
     "£": ("pound", "pounds", "penny", "pence"),
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -26,26 +24,38 @@ _ENGLISH_MONEY = {
 }
 _GERMAN_MONEY = {"£": "Pfund", "$": "Dollar", "€": "Euro"}
 _MONTHS = "Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
+# Units that follow a number as they are; other letters after plain digits (5-й, 2x) may be an ordinal's: these stay.
+_UNITS = re.compile(r"[kcm]?m|[km]?g|[mc]?l|t|h|min|s|[kmg]w|[kmgt]b|[kmg]?hz", re.IGNORECASE)
+# Letters of any script with their Indic vowel signs and the signs of Latin, Greek and Cyrillic.
+_LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0903\u093a-\u094f])*"
+_DIGIT = re.compile(r"\d")
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
 
 def languages() -> list[str]:
-    """The codes of the languages that numbers can be spelled out in, sorted."""
-    from num2words import CONVERTER_CLASSES
-
-    return sorted(set(CONVERTER_CLASSES) - _BROKEN)
+    """The codes of the languages that numbers are spelled out in, sorted; regions are added to them (en-GB, zh-TW)."""
+    return sorted(["en", "de", *(code for code in FORMS if "_" not in code)])
 
 
-def check_language(code: str) -> None:
-    """Raises UsageError, naming the nearest, when numbers cannot be spelled out in the language of the code."""
-    known = languages()
-    if _converter(code) not in known:
-        near = difflib.get_close_matches(code, known, n=1) or ["en"]
-        raise UsageError(
-            f"no number words for language {code!r}; expected one of {', '.join(known)}, or none to leave digits as "
-            f"they are: try {near[0]!r}"
-        )
+def digits_stay(code: str) -> str | None:
+    """Why numbers stay in digits in a language, or None where they are spelled out.
+
+    Raises UsageError for a code that is neither.
+    """
+    base = _base(code)
+    if base in languages():
+        return None
+    if base in DIGITS_STAY:
+        return DIGITS_STAY[base]
+    raise UsageError(
+        f"no number words for language {code!r}; expected one of {', '.join(languages())}, or one whose digits stay "
+        f"({', '.join(sorted(DIGITS_STAY))}): take a profile without a language, which leaves all digits as they are"
+    )
+
+
+def _base(code: str) -> str:
+    return code.replace("-", "_").split("_")[0]
 
 
 def _converter(code: str) -> str:
@@ -58,13 +68,12 @@ def _converter(code: str) -> str:
 
 @functools.lru_cache(maxsize=65_536)
 def _spell(code: str, digits: str, to: str) -> str:
-    from num2words import num2words
-
-    number = Decimal(digits) if "." in digits else int(digits)
-    words = num2words(number, lang=_converter(code), to=to).replace(",", " ")
+    words = by_num2words(_converter(code), Decimal(digits) if "." in digits else int(digits), to)
     if code in ("en", "en-US", "en_US"):
         words = words.replace(" and ", " ")  # "two hundred seventy-five"; en-GB says "two hundred and seventy-five"
-    return " ".join(words.split())
+    if _base(code) == "de":
+        words = words.replace("einstausend", "eintausend").replace("eins Milli", "eine Milli")
+    return words
 
 
 @dataclass(frozen=True)
@@ -76,61 +85,123 @@ class NumberWords:
     >>> NumberWords("de")("am 3. Mai 1963 um 9:30 Uhr, 1.000 Euro")
     'am dritten Mai neunzehnhundertdreiundsechzig um neun Uhr dreißig, eintausend Euro'
 
-    Raises UsageError for a language without number words.
+    In a language of DIGITS_STAY it returns the text as it is. Raises UsageError for an unknown language.
     """
 
     language: str
     _rules: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_language(self.language)
-        base = self._base
-        point = base in POINT_LANGUAGES
-        group, decimal = (",", r"\.") if point else (r"\." if base == "de" else "[. ]", ",")
-        amount = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d))?"
-        rules: list[tuple[str, Callable[[re.Match[str]], str]]] = [(r"(?<![^\s(])[-−](?=[£$€]?\d)", _minus)]
-        if base == "en":
-            rules += self._english(amount)
-        if base == "de":
-            rules += self._german(amount)
-        if base in PERCENT:
-            rules.append((rf"({amount})\s?%", lambda m: f"{self.number(m[1])} {PERCENT[base]}"))
-        rules.append((amount, lambda m: self.number(m[0], year=base in ("en", "de"))))
-        object.__setattr__(
-            self, "_rules", tuple((re.compile(pattern, re.IGNORECASE), _spaced(spell)) for pattern, spell in rules)
-        )
+        forms = forms_of(self.language)
+        rules: list[tuple[str, Callable[[re.Match[str]], str]]] = []
+        if digits_stay(self.language) is None:
+            rules = self._english_or_german() if forms is None else self._of_forms(forms)
+        object.__setattr__(self, "_rules", tuple((re.compile(one, re.IGNORECASE), spell) for one, spell in rules))
 
     def __call__(self, text: str) -> str:
         for pattern, spell in self._rules:
-            if not any(map(str.isdecimal, text)):
+            if _DIGIT.search(text) is None:
                 break
             text = pattern.sub(spell, text)
         return text
 
-    @property
-    def _base(self) -> str:
-        return self.language.replace("-", "_").split("_")[0]
+    def _of_forms(self, forms: NumberForms) -> list[tuple[str, Callable[[re.Match[str]], str]]]:
+        group, point = forms.group, forms.point
+        integer = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
+        if forms.lakh:
+            integer = rf"(?:\d{{1,2}}(?:,\d{{2}})+,\d{{3}}(?!\d)|{integer})"
+        amount = rf"(?:(?<!\d{point}){integer}{point}\d+(?!{point}?\d)|{integer})"
+        tail = rf"((?:{forms.joiner}){_LETTERS})?" if forms.spaced else "()"
+        sign = r"(?<![^\s(])[-−](?=\d)" if forms.spaced else r"(?<![\dA-Za-z.,)])[-−](?=\d)"
+        percent = rf"[%٪]\s?({amount})|({amount})\s?[%٪](?!\d)"
+        stays = re.compile(forms.stays or "(?!)", re.IGNORECASE)
+        return [
+            *forms.rules,
+            (sign, lambda match: forms.minus + (" " if forms.spaced else "")),
+            (percent, lambda match: self._percent(forms, match[1] or match[2])),
+            (rf"({amount}){tail}", lambda match: self._amount(forms, match, stays)),
+        ]
+
+    def _percent(self, forms: NumberForms, amount: str) -> str:
+        """The amount, still in digits, with the word for the sign in the form that it asks for."""
+        one, *others = forms.percent
+        plain = _ascii(amount)
+        if not others:
+            return one.format(amount)
+        if len(others) == 1:
+            return (one if plain == "1" else others[0]).format(amount)
+        few, many, decimal = others
+        if re.search(forms.point, amount):
+            return decimal.format(amount)
+        last = 0 if plain[-2:-1] == "1" else int(plain[-1])
+        return (one if last == 1 else few if 2 <= last <= 4 else many).format(amount)
+
+    def _amount(self, forms: NumberForms, match: re.Match[str], stays: re.Pattern[str]) -> str:
+        """The words of an amount and what they make of the letters after it, or both as they are."""
+        amount, tail = match[1], match[2] or ""
+        before, after = match.string[: match.start()][-1:], match.string[match.end() : match.end() + 1]
+        is_plain = amount.isdecimal()
+        if is_plain and not tail and int(amount) in _YEARS and stays.match(match.string, match.end()):
+            return match[0]
+        words = self._words(forms, amount)
+        if tail:
+            ordinal = forms.ordinal(int(amount), tail) if is_plain else None
+            if ordinal is not None:
+                words = ordinal
+            elif forms.suffix is not None and tail[0] == "'":
+                words = forms.suffix(words, tail[1:])
+            elif is_plain and _UNITS.fullmatch(tail) is None:
+                return amount + tail.lstrip("-‐.'")
+            else:
+                words = f"{words} {tail.lstrip('-‐.')}"
+        if not forms.spaced:
+            return words
+        return f"{' ' if before and is_letter_or_digit(before) else ''}{words}{' ' if after.isalpha() else ''}"
+
+    def _words(self, forms: NumberForms, amount: str) -> str:
+        """The words of an amount; its digits without separators where they are not certain."""
+        whole, *fraction = re.split(forms.point, amount)
+        digits = _ascii(whole)
+        if (len(digits) > 1 and digits[0] == "0") or len(digits) > MAX_DIGITS:
+            words = forms.one_by_one(digits)
+        elif not fraction and whole.isdecimal() and int(digits) in _YEARS and (year := forms.year(int(digits))):
+            words = year
+        else:
+            words = forms.cardinal(int(digits)) or digits
+        if not fraction:
+            return words
+        space = " " if forms.spaced else ""
+        decimals = forms.decimals(int(digits), _ascii(fraction[0]))
+        return decimals or f"{words}{space}{forms.decimal}{space}{forms.fraction(forms, _ascii(fraction[0]))}"
+
+    def _english_or_german(self) -> list[tuple[str, Callable[[re.Match[str]], str]]]:
+        is_english = _base(self.language) == "en"
+        group, decimal = (",", r"\.") if is_english else (r"\.", ",")
+        amount = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d))?"
+        percent = "percent" if is_english else "Prozent"
+        rules = [
+            (r"(?<![^\s(])[-−](?=[£$€]?\d)", lambda match: "minus "),
+            *(self._english(amount) if is_english else self._german(amount)),
+            (rf"({amount})\s?%", lambda match: f"{self.number(match[1])} {percent}"),
+            (amount, lambda match: self.number(match[0], year=True)),
+        ]
+        return [(pattern, _spaced(spell)) for pattern, spell in rules]
 
     def number(self, written: str, *, year: bool = False) -> str:
-        """The words of an amount as the language writes it, or of its digits when it has a leading zero or over 12.
+        """The words of an English or German amount, or of its digits when it has a leading zero or over 12.
 
         year: read 1100 to 2099 as a year.
         """
-        point = "." if self._base in POINT_LANGUAGES else ","
+        point, word = (".", "point") if _base(self.language) == "en" else (",", "Komma")
         whole, _, fraction = written.partition(point)
-        digits = str(int(bare)) if len(bare := re.sub(r"\D", "", whole)) == 1 else bare
-        digits = "".join(str(int(digit)) for digit in digits)  # any script's digits
+        digits = _ascii(whole)
         if (len(digits) > 1 and digits[0] == "0") or len(digits) > MAX_DIGITS:
             words = self._one_by_one(digits)
-        elif year and not fraction and whole == bare and any(int(digits) in span for span in _YEARS):
+        elif year and not fraction and whole.isdecimal() and int(digits) in _YEARS:
             words = _spell(self.language, digits, "year")
         else:
             words = _spell(self.language, digits, "cardinal")
-        if fraction and self._base in ("en", "de"):
-            return f"{words} {'point' if self._base == 'en' else 'Komma'} {self._one_by_one(fraction)}"
-        if fraction:
-            return _spell(self.language, f"{digits}.{''.join(str(int(digit)) for digit in fraction)}", "cardinal")
-        return words
+        return f"{words} {word} {self._one_by_one(fraction)}" if fraction else words
 
     def _one_by_one(self, digits: str) -> str:
         return " ".join(_spell(self.language, str(int(digit)), "cardinal") for digit in digits)
@@ -207,8 +278,9 @@ class NumberWords:
         return f"{before + ' ' if before else ''}{_spell(self.language, str(int(digits)), 'ordinal')}{ending}"
 
 
-def _minus(match: re.Match[str]) -> str:
-    return "minus "
+def _ascii(amount: str) -> str:
+    """The digits of an amount, of whatever script, as 0 to 9."""
+    return "".join(str(int(character)) for character in amount if character.isdecimal())
 
 
 def _plural(words: str) -> str:

@@ -3,12 +3,13 @@
 import difflib
 import functools
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from preprocessing.cli.errors import UsageError
 from preprocessing.text import steps
-from preprocessing.text.numbers import NumberWords
+from preprocessing.text.numbers import NumberWords, digits_stay, languages
 from preprocessing.text.steps import Profile, Step
 from preprocessing.text.vocabulary_fit import VocabularyFit, case_of, characters_of
 
@@ -19,11 +20,16 @@ __all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile"]
 
 TRANSLITERATE = "transliterate"
 PARAMETRISED = {
-    "basic:LANGUAGE": "basic with numbers spelled out: basic:de, basic:en, basic:en-GB",
+    "basic:LANGUAGE": "basic with numbers spelled out, as basic:de; docs/text.md has the table of languages",
     "ctc:MODEL[:LANGUAGE][:transliterate]": "fitted to a model's vocabulary: ctc:runs/mine:de",
 }
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Z]{2})?")
-_NUMBER_EXAMPLES = {"de": "am 3. Mai 2001 um 9:30 Uhr, 5,30 €, 20 %", "en": "the 3rd, in 1963, at 9:30, $5.30, 20%"}
+_NUMBER_EXAMPLES = {
+    "de": "am 3. Mai 2001 um 9:30 Uhr, 5,30 €, 20 %",
+    "en": "the 3rd, in 1963, at 9:30, $5.30, 20%",
+    "fr": "le 1er mai 1963, 12,5 %, -5",
+    "es": "el 1.º de mayo de 1963, 12,5 %, -5",
+}
 
 
 def whisper_english(text: str) -> str:
@@ -57,28 +63,43 @@ def _basic_normalizer() -> Callable[[str], str]:
     return BasicTextNormalizer()  # type: ignore[no-any-return]
 
 
-def _numbers(language: str) -> Step:
-    example = _NUMBER_EXAMPLES.get(language[:2], "275")
-    return Step(f"numbers spelled out ({language})", NumberWords(language), (example,))
+def _numbers(language: str) -> tuple[Step, ...]:
+    """The step that spells numbers out; none in a language whose digits stay. Raises UsageError for an unknown one."""
+    if digits_stay(language) is not None:
+        return ()
+    example = _NUMBER_EXAMPLES.get(language[:2], "1963, 275")
+    return (Step(f"numbers spelled out ({language})", NumberWords(language), (example,)),)
+
+
+def _about_numbers(language: str | None) -> tuple[int, str, str]:
+    """The version, the end of the description, and the note of a profile for a language."""
+    if language is None:
+        return 1, "", ""
+    reason = digits_stay(language)
+    if reason is None:
+        return 1 if language[:2] == "en" else 2, f"; numbers spelled out ({language})", ""
+    stay = f"digits stay digits in {language}: {reason}"
+    return 2, f"; {stay}", f"{stay}; numbers are spelled out in {', '.join(languages())}"
 
 
 def _basic(language: str | None) -> Profile:
-    """Version 1: lower-case words in any script, with numbers spelled out where there is a language."""
+    """Lower-case words in any script, with numbers spelled out where there is a language."""
     turkic = language is not None and language[:2] in ("tr", "az")
+    version, about_numbers, note = _about_numbers(language)
     return Profile(
         "basic" if language is None else f"basic:{language}",
-        1,
-        "lower case; letters of all scripts, digits, inner apostrophes; other punctuation is a space"
-        + ("" if language is None else f"; numbers spelled out ({language})"),
+        version,
+        "lower case; letters of all scripts, digits, inner apostrophes; other punctuation is a space" + about_numbers,
         (
             steps.REMOVE_INVISIBLE,
             steps.COMPOSE,
-            *([] if language is None else [_numbers(language)]),
+            *(() if language is None else _numbers(language)),
             steps.LOWER_TURKIC if turkic else steps.LOWER,
             steps.KEEP_WORDS,
             steps.REMOVE_OUTER_APOSTROPHES,
             steps.COLLAPSE_SPACES,
         ),
+        note,
     )
 
 
@@ -86,22 +107,24 @@ def _ctc(name: str, vocabulary: "Vocabulary", language: str | None, transliterat
     characters = characters_of(vocabulary.units)
     fit = VocabularyFit(characters, language=language, transliterate=transliterate)
     case = {"upper": "upper case", "lower": "lower case", "both": "case as it is"}[case_of(characters)]
-    spelled = language is not None and not any(character.isdecimal() for character in characters)
+    has_digits = any(character.isdecimal() for character in characters)
+    version, about_numbers, note = _about_numbers(None if has_digits else language)
     return Profile(
         name,
-        1,
+        version,
         f"fitted to {len(characters)} characters of a vocabulary: {case}; other punctuation is a space; other letters "
         + ("transliterated where they can be, else" if transliterate else "stay, to be")
         + " reported"
-        + (f"; numbers spelled out ({language})" if spelled else ""),
+        + about_numbers,
         (
             steps.REMOVE_INVISIBLE,
             steps.COMPOSE,
-            *([_numbers(language)] if spelled and language is not None else []),
+            *(() if has_digits or language is None else _numbers(language)),
             Step(f"the vocabulary's case: {case}", fit.case, ("Straße été",)),
             Step("punctuation outside the vocabulary to a space, letters kept", fit, ("Well—no, it's Été!",)),
             steps.COLLAPSE_SPACES_BETWEEN_WORDS,
         ),
+        note,
     )
 
 
@@ -141,6 +164,11 @@ PROFILES = {
 }
 
 
+@functools.cache
+def _print_once(note: str) -> None:
+    print(f"note: {note}", file=sys.stderr)
+
+
 def profile(
     name: str, *, vocabulary: "Vocabulary | None" = None, language: str | None = None, transliterate: bool = False
 ) -> Profile:
@@ -149,11 +177,19 @@ def profile(
     vocabulary: what `ctc` without a MODEL is fitted to.
     language: the language to spell numbers out in, as `:LANGUAGE` (`basic`; `ctc` where the vocabulary has no digits).
     transliterate: as `:transliterate`: under `ctc`, é becomes e where the vocabulary has no é.
+    Prints the profile's note, if it has one, once on stderr.
     Raises UsageError on an unknown name, suggesting the nearest, and InputError where MODEL has no CTC vocabulary.
 
     >>> profile("basic:en")("“It’s the 3rd of 275!”")
     "it's the third of two hundred seventy five"
     """
+    made = _profile(name, vocabulary, language, transliterate)
+    if made.note:
+        _print_once(made.note)
+    return made
+
+
+def _profile(name: str, vocabulary: "Vocabulary | None", language: str | None, transliterate: bool) -> Profile:
     kind, _, rest = name.partition(":")
     if kind == "ctc":
         words = rest.split(":") if rest else []

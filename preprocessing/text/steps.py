@@ -19,7 +19,7 @@ class Step:
 class Profile:
     """A text normalisation: called on a raw text, it returns the text after every step in order.
 
-    `version` rises whenever any output changes.
+    `version` rises whenever any output changes. `note`: what its name may promise and it does not do, or nothing.
 
     >>> Profile("shout", 1, "upper case", (Step("upper case", str.upper),))("hey")
     'HEY'
@@ -29,6 +29,7 @@ class Profile:
     version: int
     description: str
     steps: tuple[Step, ...]
+    note: str = ""
 
     def __call__(self, text: str) -> str:
         for step in self.steps:
