@@ -1,0 +1,1 @@
+"""Writes a trained run in the format that another program loads."""

@@ -1,0 +1,141 @@
+"""The formats that a run can be written in, by name, and the families that each is of.
+
+A new format is a function that writes it and an entry of FORMATS; its name joins those of `ExportConfig.format`.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune.hub.folder import RunFolder, open_run
+from finetune.models import FAMILIES
+from preprocessing.cli.errors import InputError, UsageError
+
+INSTALL = 'pip install "speech-on-your-own[rivals]"'
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format.
+
+    write: writes the run to a path that does not exist yet, with the weights in the given numbers. families: whose runs
+    it can be made of. suffix: of the file that is written; empty for a folder. numbers: in which weights can be stored,
+    the default first; empty where they stay as they are. usage: how the result is loaded; OUT stands for the path.
+    """
+
+    write: Callable[[RunFolder, Path, str], None]
+    families: tuple[str, ...]
+    suffix: str = ""
+    numbers: tuple[str, ...] = ()
+    usage: str = ""
+
+
+def export(run: Path, out: Path, name: str, *, quantise: str | None = None, overwrite: bool = False) -> str:
+    """Writes the run at `out`, complete or not at all. Returns a line on what was written and how it is loaded.
+
+    Raises UsageError where the format has no such option, InputError where the run cannot be read or is of a family
+    that the format does not fit.
+    """
+    chosen = FORMATS[name]
+    if quantise is not None and quantise not in chosen.numbers:
+        able = ", ".join(format_ for format_, one in FORMATS.items() if quantise in one.numbers)
+        raise UsageError(
+            f"--quantise is {quantise} and --format {name}, which stores weights as they are; expected {able} with it: "
+            "leave one of them out"
+        )
+    if out.suffix != chosen.suffix and chosen.suffix:
+        raise UsageError(f"OUT is {out}, and --format {name} writes a file; expected its name to end in .pt: change it")
+    if out.exists() and not overwrite:
+        raise UsageError(f"OUT {out} exists; expected a new path: choose another one, or set --overwrite true")
+    if run.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"OUT {out} holds the run itself; expected another folder: choose one beside it")
+    opened = open_run(run)
+    family = str(opened.config["model"]["family"])
+    if family not in chosen.families:
+        fitting = ", ".join(format_ for format_, one in FORMATS.items() if family in one.families)
+        raise InputError(
+            f"{run}: a {family} model, and --format {name} is for {', '.join(chosen.families)}; expected one of its "
+            f"formats: choose {fitting}"
+        )
+    numbers = quantise or next(iter(chosen.numbers), "")
+    _write_whole(chosen, opened, out, numbers)
+    size = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else [out]) if path.is_file())
+    kind = f"{name}, {numbers}" if numbers else name
+    return f"{out}: {kind}, {size / 1e6:.0f} MB; load it with {chosen.usage.replace('OUT', str(out))}"
+
+
+def _write_whole(chosen: Format, run: RunFolder, out: Path, numbers: str) -> None:
+    partial = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:8]}.partial{chosen.suffix}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.write(run, partial, numbers)
+        _remove(out)
+        os.replace(partial, out)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error}); expected space and permission there: mend that"
+        ) from None
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_openai(run: RunFolder, out: Path, _: str) -> None:
+    from finetune.models.whisper_formats import CHECKPOINT
+
+    shutil.copyfile(run.path / CHECKPOINT, out)
+
+
+def _write_transformers(run: RunFolder, out: Path, _: str) -> None:
+    _check_transformers(run)
+    out.mkdir()
+    for path in run.model_files:
+        if path.suffix != ".pt":
+            shutil.copyfile(path, out / path.name)
+
+
+def _write_ctranslate2(run: RunFolder, out: Path, numbers: str) -> None:
+    try:
+        from ctranslate2.converters import TransformersConverter
+    except ImportError:
+        raise InputError(
+            f"--format ctranslate2: the package ctranslate2 is not installed; expected it for the conversion: {INSTALL}"
+        ) from None
+    from transformers.utils import logging
+
+    _check_transformers(run)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    converter = TransformersConverter(str(run.path), copy_files=["tokenizer.json", "preprocessor_config.json"])
+    converter.convert(str(out), quantization=numbers)
+
+
+def _check_transformers(run: RunFolder) -> None:
+    if not list(run.path.glob("*.safetensors")):
+        raise InputError(
+            f"{run.path}: no model.safetensors there; expected the run of a model that transformers has, of 51,864 to "
+            "51,866 tokens if it is a Whisper: train such a one"
+        )
+
+
+FORMATS = {
+    "ctranslate2": Format(
+        _write_ctranslate2,
+        ("whisper",),
+        numbers=("float16", "float32", "int8"),
+        usage="faster_whisper.WhisperModel, in a benchmark as faster-whisper=OUT",
+    ),
+    "openai": Format(
+        _write_openai, ("whisper",), suffix=".pt", usage="whisper.load_model, in a benchmark as whisper=OUT"
+    ),
+    "transformers": Format(_write_transformers, FAMILIES, usage="from_pretrained, in a benchmark as pipeline=OUT"),
+}
