@@ -21,7 +21,7 @@ from typing import ClassVar
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import data_folder
-from experiments.result_parts.parts import PARTS, Folders, Measured, Part, select
+from experiments.result_parts.parts import PARTS, Folders, select
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
 
@@ -93,18 +93,18 @@ def run(config: Config) -> Findings:
         ]
         return Findings("Parts", "", tables=[Table(("part", "what", "2 quiet cores", ""), rows)])
     outcomes = run_parts(parts, folders, overwrite=config.overwrite)
-    from experiments.result_parts.pages import draw_headline, write_pages
+    from experiments.result_parts.pages import draw_panel, read_results, write_pages
 
     written = write_pages(folders, docs=config.docs and not config.quick)
-    rows = [(one.part.name, one.status, f"{one.seconds / 60:.1f} min", one.reason) for one in outcomes]
+    rows = [(one.part.name, f"{one.status} {one.reason}".strip()) for one in outcomes]
     failed = [one.part.name for one in outcomes if one.status == "failed"]
     missing = {name: "no such run below --runs" for one in outcomes for name in one.missing}
     return Findings(
         "Results",
         f"written: {', '.join(map(str, written))}" if written else "no part has results yet",
         missing=missing,
-        tables=[Table(("part", "status", "took", ""), rows)],
-        draw=lambda axes: draw_headline(axes, folders),
+        tables=[Table(("part", ""), rows)],
+        draw=lambda axes: draw_panel(axes, next(iter(read_results(folders).values()))),
         shortfall=f"{len(failed)} of {len(outcomes)} parts failed: {', '.join(failed)}" if failed else "",
     )
 

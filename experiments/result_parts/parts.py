@@ -4,6 +4,7 @@ A new system is a line in SYSTEMS, a new part one in PARTS. `commands_of` turns 
 would type: `finetune/train.py` and `benchmark/run.py`.
 """
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -248,8 +249,22 @@ def reference(system: SystemUsed, folders: Folders) -> str:
 
 
 def is_finished_run(folder: Path) -> bool:
-    """Whether the folder holds a trained model; checkpoints of an unfinished run are below it."""
-    return any((folder / name).is_file() for name in ("model.safetensors", "whisper.pt"))
+    """Whether the folder holds a trained model whose training has ended, as its own log and configuration say.
+
+    A model without them, as one that was downloaded, is finished; so is one that early stopping may have ended.
+    """
+    if not any((folder / name).is_file() for name in ("model.safetensors", "whisper.pt")):
+        return False
+    config, log = folder / "config.yaml", folder / "log.jsonl"
+    if not (config.is_file() and log.is_file()):
+        return True
+    import yaml
+
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    if settings.get("early_stopping_patience") is not None:
+        return True
+    records = map(json.loads, log.read_text(encoding="utf-8").splitlines())
+    return any(one["kind"] == "validation" and one["step"] >= settings["max_steps"] for one in records)
 
 
 def systems_of(part: Measured, folders: Folders) -> tuple[list[SystemUsed], list[SystemUsed]]:

@@ -1,16 +1,16 @@
 """Running the parts of `experiments.results`: each once, again only where its command, its models or its data change.
 
 Beside the results of a part, `part.json` says what they were made of: the command, and the SHA-256 of weights, manifest
-and configuration. A part that was stopped goes on where it was.
+and configuration. A part that was stopped goes on where it was. Where only systems have changed, as when one more has
+been trained, the transcripts of the others stay, except where speed is what is measured.
 """
 
 import json
 import os
-import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -38,16 +38,27 @@ Status = Literal["done", "done before", "made elsewhere", "failed", "not measure
 
 @dataclass(frozen=True)
 class State:
-    """The content of part.json. inputs: SHA-256 by file. finished: UTC, None while the part is not."""
+    """The content of part.json.
+
+    inputs: SHA-256 by file of configuration, base or manifest. systems: what each was, by name: checkpoint, options and
+    SHA-256 of its weights. finished: UTC, None while the part is not.
+    """
 
     command: list[str]
     inputs: dict[str, str]
+    systems: dict[str, str]
     seconds: float = 0.0
     finished: str | None = None
 
     def is_of(self, other: "State") -> bool:
         """Whether both are of the same command and the same inputs."""
-        return self.command == other.command and self.inputs == other.inputs
+        return (self.command, self.inputs, self.systems) == (other.command, other.inputs, other.systems)
+
+    def kept_systems(self, other: "State") -> list[str]:
+        """The systems whose transcripts hold in another state: none where anything but systems has changed."""
+        if self.inputs != other.inputs or _but_systems(self.command) != _but_systems(other.command):
+            return []
+        return [name for name, what in other.systems.items() if self.systems.get(name) == what]
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,7 @@ def run_parts(parts: Sequence[Part], folders: Folders, *, overwrite: bool) -> li
             f"[{number}/{len(parts)}] {part.name}: {part.title}; {minutes:.0f} min so far, usually {usual}", flush=True
         )
         outcome = _run_part(part, folders, overwrite=overwrite)
-        more = f": {outcome.reason}" if outcome.reason else ""
-        print(f"[{number}/{len(parts)}] {part.name}: {outcome.status}{more}", flush=True)
+        print(f"[{number}/{len(parts)}] {part.name}: {outcome.status} {outcome.reason}".rstrip(), flush=True)
         found.append(outcome)
     return found
 
@@ -104,21 +114,26 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
         systems, without_run = systems_of(part, folders)
         missing = [f"{one.name} ({folders.run(one.checkpoint).name})" for one in without_run]
         if not systems:
-            return Outcome(part, "not measured", 0.0, "none of its systems is there", missing)
+            return Outcome(part, "not measured", 0.0, "as none of its systems is there", missing)
         if part.data.startswith("built:"):
             name = part.data.removeprefix("built:")
             build(name, folders.data, folders.built(name))
     words = command_of(part, folders)
-    wanted = State(words, inputs_of(part, folders))
+    wanted = State(words, inputs_of(part, folders), _systems(part, folders))
     folder = folders.result(part)
     before = read_state(folder)
     same = before is not None and before.is_of(wanted)
     ended = _has_ended(part, folders)
     if isinstance(part, Training) and before is None and ended and not overwrite:
-        return Outcome(part, "made elsewhere", 0.0, f"{folders.training(part.config)} is there already")
+        return Outcome(part, "made elsewhere", 0.0, f"as {folders.training(part.config)}")
     if before is not None and same and before.finished is not None and ended and not overwrite:
         return Outcome(part, "done before", before.seconds, f"on {before.finished[:10]}", missing)
-    if overwrite or not same or ended:  # a benchmark that ended without being finished is one of which a system failed
+    kept: list[str] = []
+    if isinstance(part, Measured) and before is not None and not part.timed and not overwrite:
+        kept = _keep(folder, before.kept_systems(wanted), words)
+    if kept:
+        print(f"    kept from before: {', '.join(kept)}", flush=True)
+    elif overwrite or not same or ended:  # a benchmark that ended without being finished had a system that failed
         words = [*words, "--overwrite", "true"]
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder, wanted)
@@ -129,18 +144,65 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     if code in (130, -2):
         raise KeyboardInterrupt
     if code != 0:
-        return Outcome(part, "failed", seconds, f"exit code {code} of the command above", missing)
+        return Outcome(part, "failed", seconds, f"with exit code {code} of the command above", missing)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    _write(folder, State(wanted.command, wanted.inputs, seconds, finished))
+    _write(folder, replace(wanted, seconds=seconds, finished=finished))
     return Outcome(part, "done", seconds, f"in {seconds / 60:.1f} min", missing)
 
 
-def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
-    """SHA-256 of the files that decide what comes out: weights, and a manifest or a configuration.
+def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Turn the results in the folder into an unfinished run of the command that has the records of some systems.
 
-    Raises InputError naming a manifest that is not there.
+    names: systems that have not changed. Returns those that have records, and did not fail; [] leaves all as it is.
     """
-    from benchmark.systems.identity import sha256_of, weights_of
+    from benchmark.config import BenchmarkConfig
+    from benchmark.results import (
+        RUN,
+        SAMPLES,
+        SUMMARY,
+        SystemFacts,
+        SystemRun,
+        read_run,
+        read_samples,
+        write_run,
+        write_samples,
+    )
+    from benchmark.systems import parse_models
+    from preprocessing.cli.options import parse_command
+
+    if not names or not (folder / RUN).is_file() or not (folder / SAMPLES).is_file():
+        return []
+    before = read_run(folder / RUN)
+    samples = list(read_samples(folder / SAMPLES))
+    known = {one.facts.name: one for one in before.systems if one.failure is None and one.facts.name in names}
+    have = [name for name in names if name in known and any(one.system == name for one in samples)]
+    if not have:
+        return []
+    config = parse_command(BenchmarkConfig, program=words[1], description="", arguments=words[2:])
+    settings = {name: value for name, value in before.settings.items() if name != "system_options"}
+    settings |= {name: value for name, value in config.settings().items() if name in ("models", "system_options")}
+    systems = [
+        known.get(one.name, SystemRun(SystemFacts(one.name, one.family, one.checkpoint, 0)))
+        for one in parse_models(config.models)
+    ]
+    write_samples(folder / SAMPLES, [one for one in samples if one.system in have and one.error is None])
+    write_run(folder / RUN, replace(before, settings=settings, systems=systems))
+    (folder / SUMMARY).unlink(missing_ok=True)
+    return have
+
+
+def _but_systems(command: Sequence[str]) -> list[str]:
+    """The words of a command without its systems and their options."""
+    flags = {place for place, word in enumerate(command) if word.partition(".")[0] in ("--models", "--system_options")}
+    return [word for place, word in enumerate(command) if place not in flags and place - 1 not in flags]
+
+
+def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
+    """SHA-256 of the files that decide what comes out, beside the systems: a manifest, or a configuration and its base.
+
+    Raises InputError naming one that is not there.
+    """
+    from benchmark.systems.identity import sha256_of
 
     if isinstance(part, Training):
         config = ROOT / "configs" / "finetune" / f"{part.config}.yaml"
@@ -148,12 +210,24 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
     else:
         built = part.data.removeprefix("built:")
         files = [folders.built(built) if built != part.data else folders.data / part.data]
-        for one in systems_of(part, folders)[0]:
-            files += weights_of(one.family, reference(one, folders)) if one.source != "package" else []
     absent = [path for path in files if not path.is_file()]
     if absent:
         raise InputError(f"{absent[0]}: not there; expected a file of the data folder: name its folder with --data")
     return {str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path): sha256_of(path) for path in files}
+
+
+def _systems(part: Part, folders: Folders) -> dict[str, str]:
+    """What each system of a benchmark is: checkpoint, options and SHA-256 of its weights."""
+    from benchmark.systems.identity import sha256_of, weights_of
+
+    if isinstance(part, Training):
+        return {}
+    found = {}
+    for one in systems_of(part, folders)[0]:
+        checkpoint = reference(one, folders)
+        weights = weights_of(one.family, checkpoint) if one.source != "package" else []
+        found[one.name] = " ".join([one.family, checkpoint, *map("=".join, one.options), *map(sha256_of, weights)])
+    return found
 
 
 def _weights_of_base(part: Training, config: Path, folders: Folders) -> list[Path]:
@@ -176,13 +250,3 @@ def _environment() -> Mapping[str, str]:
 
 def _write(folder: Path, state: State) -> None:
     write_text_atomically(folder / STATE, json.dumps(asdict(state), indent=1, ensure_ascii=False) + "\n")
-
-
-def command_line(part: Part, folders: Folders) -> str:
-    """The part's command as one line to copy."""
-    return shown(command_of(part, folders), folders)
-
-
-def words_of_line(line: str) -> list[str]:
-    """The words of a line that `command_line` made."""
-    return shlex.split(line)

@@ -9,7 +9,7 @@ import pytest
 from experiments.__main__ import list_experiments
 from tests.commands import run
 
-OWN_FIXTURES = ("training_speed",)  # test_training_speed runs it with --quick
+OWN_FIXTURES = ("training_speed", "results")  # own tests run them: training_speed with --quick, results in parts
 NAMES = [listed.name for listed in list_experiments() if listed.name not in OWN_FIXTURES]
 
 

@@ -1,0 +1,272 @@
+"""`python -m experiments.results`: its parts are commands that the parsers take, digits are joined and counted as said,
+what is done is not done again, and the pages hold the figures of the results.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+
+from benchmark.config import BenchmarkConfig
+from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
+from benchmark.systems import check_system_options, parse_models
+from experiments.result_parts import pages, running
+from experiments.result_parts.corpora import build, digit_profiles, score_digits
+from experiments.result_parts.pages import BEGIN, END, read_results, replace_block, results_page, save_headline
+from experiments.result_parts.parts import (
+    DIGIT_WORDS,
+    PARTS,
+    SYSTEMS,
+    Folders,
+    Measured,
+    Training,
+    command_of,
+    is_finished_run,
+    select,
+)
+from experiments.result_parts.running import run_parts
+from experiments.results import main
+from finetune.config import TrainConfig
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import parse_command
+from tests.conftest import DEMO, absolute, write_manifest
+
+SAMPLE_RATE = 8000
+SMALL = Measured("digits", "Small", 1, "digits/test.jsonl", ("wav2vec2-digits",))
+LARGER = replace(SMALL, systems=("whisper-tiny-en", "wav2vec2-digits"))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """All runs are the demo's wav2vec2, all Whispers the demo's; the digits are three commands of the demo."""
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "data" / "digits").mkdir(parents=True)
+    for name in ("runs", "whisper"):
+        (folder / name).mkdir()
+    for system in SYSTEMS.values():
+        if system.trained_here:
+            (folder / "runs" / system.checkpoint).symlink_to(DEMO / "wav2vec2")
+    for size in ("tiny.en", "base"):
+        (folder / "whisper" / f"{size}.pt").symlink_to(DEMO / "whisper" / "whisper.pt")
+    write_manifest(folder / "data" / "digits" / "test.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 3))
+    return Folders(folder / "data", folder / "runs", folder / "whisper", folder / "out")
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Benchmarks run in this process, which has imported everything; the command lines that were run."""
+    from benchmark.session import benchmark
+
+    run: list[list[str]] = []
+
+    def measure(words: list[str], **_: Any) -> "subprocess.CompletedProcess[str]":
+        run.append(words)
+        benchmark(parse_command(BenchmarkConfig, program="run.py", description="", arguments=words[2:]))
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(running.subprocess, "run", measure)
+    return run
+
+
+@pytest.fixture(scope="module")
+def measured(folders: Folders) -> Iterator[Folders]:
+    """The small part, measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        from benchmark.session import benchmark
+
+        def measure(words: list[str], **_: Any) -> "subprocess.CompletedProcess[str]":
+            benchmark(parse_command(BenchmarkConfig, program="run.py", description="", arguments=words[2:]))
+            return subprocess.CompletedProcess(words, 0)
+
+        patch.setattr(running.subprocess, "run", measure)
+        (outcome,) = run_parts([SMALL], folders, overwrite=False)
+    assert outcome.status == "done"
+    yield folders
+
+
+def test_parts_are_known_and_short() -> None:
+    assert len({part.name for part in PARTS}) == len(PARTS)
+    assert all(0 < part.minutes < 30 for part in PARTS)
+    assert {name for part in PARTS if isinstance(part, Measured) for name in part.systems} == set(SYSTEMS)
+    assert [part.name for part in select(["test-other", "conditions"], ValueError)] == [
+        "test-other",
+        "conditions-digits",
+        "conditions-test-other",
+    ]
+    with pytest.raises(UsageError, match=r"'digit' is no part; expected train-digits, .*: choose one"):
+        main(["digit"])
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if isinstance(part, Measured)], ids=lambda part: part.name)
+@pytest.mark.parametrize("own_weights", [True, False])
+def test_every_benchmark_command_is_valid(part: Measured, own_weights: bool, folders: Folders) -> None:
+    used = folders if own_weights else replace(folders, whisper=None)
+    words = command_of(part, used)
+    config = parse_command(BenchmarkConfig, program="run.py", description="", arguments=words[2:])
+    config.check()
+    specs = parse_models(config.models)
+    check_system_options(specs, config.system_options)
+    assert [spec.name for spec in specs] == list(part.systems)
+    checkpoints = {spec.name: spec.checkpoint for spec in specs}
+    if "whisper-base" in part.systems:
+        assert checkpoints["whisper-base"] == (str(folders.whisper / "base.pt") if own_weights else "base")
+    assert not any("demo" in checkpoint for checkpoint in checkpoints.values())
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if isinstance(part, Training)], ids=lambda part: part.name)
+def test_every_training_command_is_valid(part: Training, folders: Folders) -> None:
+    words = command_of(part, folders)
+    config = parse_command(TrainConfig, program="train.py", description="", arguments=words[5:])
+    config.check()
+    assert config.output_dir == folders.runs / part.config
+    assert config.data.train == [str(folders.data / "digits" / "train.jsonl")]
+    if part.base is not None:
+        assert config.model.base == str(folders.whisper / f"{part.base}.pt")
+
+
+def test_a_run_is_finished_when_its_log_has_all_steps(tmp_path: Path) -> None:
+    assert not is_finished_run(tmp_path)
+    (tmp_path / "model.safetensors").touch()  # the best so far is there from the first evaluation on
+    (tmp_path / "config.yaml").write_text("max_steps: 20\nearly_stopping_patience: null\n")
+    log = [{"kind": "validation", "step": 0}, {"kind": "train", "step": 20}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    assert not is_finished_run(tmp_path)
+    log.append({"kind": "validation", "step": 20})
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    assert is_finished_run(tmp_path)
+
+
+def test_strings_of_digits_are_the_digits_of_one_speaker_with_pauses(tmp_path: Path) -> None:
+    """Each recording is a level of its own, so that the joined audio tells which ones it is made of."""
+    rows: list[dict[str, Any]] = []
+    folder = tmp_path / "data" / "digits"
+    folder.mkdir(parents=True)
+    for number in range(60):
+        word, speaker = DIGIT_WORDS[number % 10], "abc"[number // 20]
+        soundfile.write(folder / f"{number}.wav", np.full(800, 100 + number, dtype=np.int16), SAMPLE_RATE)
+        rows.append({"id": str(number), "audio": f"{number}.wav", "text": word, "speaker": speaker, "duration": 0.1})
+    write_manifest(folder / "test.jsonl", rows)
+    manifests = [tmp_path / name / "test.jsonl" for name in ("once", "again")]
+    for manifest in manifests:
+        build("digits-joined", tmp_path / "data", manifest)
+    assert manifests[0].read_bytes() == manifests[1].read_bytes()
+    used = []
+    for row in map(json.loads, manifests[0].read_text().splitlines()):
+        waveform, rate = soundfile.read(manifests[0].parent / row["audio"], dtype="int16")
+        again, _ = soundfile.read(manifests[1].parent / row["audio"], dtype="int16")
+        assert rate == SAMPLE_RATE and np.array_equal(waveform, again)
+        assert row["duration"] == pytest.approx(len(waveform) / rate, abs=1e-3)
+        runs = [(level, len(list(same))) for level, same in groupby(waveform.tolist())]
+        digits, pauses = runs[::2], runs[1::2]
+        assert 4 <= len(digits) <= 8
+        assert all(level == 0 and 0.1 <= length / rate <= 0.3 for level, length in pauses)
+        numbers = [level - 100 for level, _ in digits]
+        assert row["text"] == " ".join(rows[number]["text"] for number in numbers)
+        assert {rows[number]["speaker"] for number in numbers} == {row["speaker"]}
+        used += numbers
+    assert sorted(used) == list(range(60))
+
+
+def test_a_corpus_of_each_digit_by_each_speaker(tmp_path: Path, speech: Path) -> None:
+    build("digits-60", speech, tmp_path / "test.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
+    assert len(rows) == 60 == len({(row["text"], row["speaker"]) for row in rows})
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "written", "sounding"),
+    [
+        ("4, 8 2-9.", "four eight two nine", "four eight two nine"),
+        ("4,829", "four eight two nine", "four eight two nine"),
+        ("For, ate to nine!", "for ate to nine", "four eight two nine"),
+        ("Oh won", "oh won", "zero one"),
+        ("Bye.", "bye", "bye"),
+    ],
+)
+def test_digits_however_written_and_what_sounds_like_them(hypothesis: str, written: str, sounding: str) -> None:
+    assert [profile(hypothesis) for profile in digit_profiles()] == [written, sounding]
+
+
+def test_digits_are_scored_with_and_without_homophones() -> None:
+    """Against jiwer on texts that were normalised by hand."""
+    references = ["four eight two nine", "one", "zero six"] * 4
+    answers = {"figures": ["4829", "1", "06"] * 4, "words": ["for ate to nine", "won", "oh sick"] * 4}
+    samples = [
+        Sample(name, f"u{place}", references[place], text, 1.0, NO_SECONDS, speaker=f"s{place % 6}")
+        for name, texts in answers.items()
+        for place, text in enumerate(texts)
+    ]
+    as_written, as_sounding = score_digits(samples, seed=0)
+    by_hand = ["four eight two nine", "one", "zero sick"] * 4
+    assert as_written.scores["figures"].wer.value == as_sounding.scores["figures"].wer.value == 0
+    assert as_written.scores["words"].wer.value == pytest.approx(
+        jiwer.wer(references, ["for ate to nine", "won", "oh sick"] * 4)
+    )
+    assert as_sounding.scores["words"].wer.value == pytest.approx(jiwer.wer(references, by_hand))
+    (compared,) = as_written.comparisons
+    assert compared.different and {compared.first, compared.second} == set(answers)
+
+
+def test_what_is_done_is_not_done_again(measured: Folders, in_process: list[list[str]]) -> None:
+    (outcome,) = run_parts([SMALL], measured, overwrite=False)
+    assert (outcome.status, in_process) == ("done before", [])
+
+
+def test_a_further_system_leaves_the_transcripts_of_the_others(
+    measured: Folders, in_process: list[list[str]], tmp_path: Path
+) -> None:
+    folder = measured.result(SMALL)
+    before = list(read_samples(folder / "samples.jsonl"))
+    (outcome,) = run_parts([LARGER], measured, overwrite=False)
+    assert outcome.status == "done" and len(in_process) == 1 and "--overwrite" not in in_process[0]
+    after = list(read_samples(folder / "samples.jsonl"))
+    assert [one for one in after if one.system == "wav2vec2-digits"] == before  # seconds included
+    summary = read_summary(folder / "summary.json")
+    assert [one.facts.name for one in summary.systems] == list(LARGER.systems) and len(after) == 2 * len(before)
+    (outcome,) = run_parts([LARGER], measured, overwrite=True)
+    assert in_process[1][-2:] == ["--overwrite", "true"]
+
+
+def test_a_part_whose_runs_are_not_there_says_so(folders: Folders, tmp_path: Path) -> None:
+    elsewhere = replace(folders, runs=tmp_path, output=tmp_path / "out")
+    (outcome,) = run_parts([SMALL], elsewhere, overwrite=False)
+    assert outcome.status == "not measured" and list(outcome.missing) == ["wav2vec2-digits (digits)"]
+
+
+def test_pages_hold_the_figures_of_the_results(
+    measured: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    part = SMALL if "whisper-tiny-en" not in _names(measured) else LARGER
+    monkeypatch.setattr(pages, "PARTS", (part,))
+    results = read_results(measured)
+    text = results_page(results, measured)
+    pairs = [(one.reference, one.hypothesis) for one in read_samples(measured.result(part) / "samples.jsonl")
+             if one.system == "wav2vec2-digits"]  # fmt: skip
+    words = [[digit_profiles()[0](side) for side in pair] for pair in pairs]
+    wer = 100 * jiwer.wer([reference for reference, _ in words], [hypothesis for _, hypothesis in words])
+    (row,) = (line for line in text.splitlines() if line.startswith("| wav2vec2-digits | ") and "[" in line)
+    assert f"{wer:.1f}" in row
+    assert "$ASR_DATA_DIR/digits/test.jsonl" in text and str(measured.data) not in text
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    for _ in range(2):
+        replace_block(page, pages.headline(results, picture="docs/p.png"))
+    assert page.read_text().startswith(f"before\n{BEGIN}\n\n| WER") and page.read_text().endswith(f"{END}\nafter\n")
+    assert f"{wer:.1f}" in page.read_text() and "old" not in page.read_text()
+    save_headline(results, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    page.write_text("no block\n")
+    with pytest.raises(InputError, match="has no block of results"):
+        replace_block(page, "text")
+
+
+def _names(folders: Folders) -> list[str]:
+    return [one.facts.name for one in read_summary(folders.result(SMALL) / "summary.json").systems]
