@@ -1,8 +1,9 @@
 # setup: everything into .venv   demo: the main job on the embedded default   test: every check   lint: the quick ones
+# results: every comparison with Whisper, hours in parts; PARTS="digits test-other" does these
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint requirements clean
+.PHONY: setup demo results test lint requirements clean
 
 setup: .venv/installed
 
@@ -17,6 +18,9 @@ demo: setup
 	$(BIN)/accelerate launch --config_file configs/accelerate/one.yaml \
 	  finetune/train.py --config configs/finetune/demo.yaml --overwrite true
 	$(BIN)/python benchmark/run.py --config configs/benchmark/demo.yaml --overwrite true
+
+results: setup
+	$(BIN)/python -m experiments.results $(PARTS) --docs
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -88,12 +88,12 @@ def run(config: Config) -> Findings:
     from experiments.result_parts.running import is_finished, run_parts
 
     if config.list:
-        rows = [
+        listed = [
             (one.name, one.title, f"{one.minutes} min", "done" if is_finished(one, folders) else "") for one in parts
         ]
-        return Findings("Parts", "", tables=[Table(("part", "what", "2 quiet cores", ""), rows)])
+        return Findings("Parts", "", tables=[Table(("part", "what", "2 quiet cores", ""), listed)])
     outcomes = run_parts(parts, folders, overwrite=config.overwrite)
-    from experiments.result_parts.pages import draw_panel, read_results, write_pages
+    from experiments.result_parts.pages import draw_first, write_pages
 
     written = write_pages(folders, docs=config.docs and not config.quick)
     rows = [(one.part.name, f"{one.status} {one.reason}".strip()) for one in outcomes]
@@ -104,7 +104,7 @@ def run(config: Config) -> Findings:
         f"written: {', '.join(map(str, written))}" if written else "no part has results yet",
         missing=missing,
         tables=[Table(("part", ""), rows)],
-        draw=lambda axes: draw_panel(axes, next(iter(read_results(folders).values()))),
+        draw=lambda axes: draw_first(axes, folders),
         shortfall=f"{len(failed)} of {len(outcomes)} parts failed: {', '.join(failed)}" if failed else "",
     )
 

@@ -95,11 +95,13 @@ def build(name: str, data: Path, manifest: Path) -> None:
 def _joined(data: Path, folder: Path) -> list[Row]:
     import numpy as np
     import soundfile
+    from numpy.typing import NDArray
 
     generator = random.Random(SEED)
     rows: list[Row] = []
     for identifier, digits in join_digits(_digits(data)):
-        pieces, rate = [], 0
+        pieces: list[NDArray[np.int16]] = []
+        rate = 0
         for digit in digits:
             waveform, rate = soundfile.read(digit["audio"], dtype="int16")
             pause = np.zeros(round(generator.uniform(*PAUSE_SECONDS) * rate), dtype=np.int16)

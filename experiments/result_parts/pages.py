@@ -5,6 +5,7 @@ documents they stand between markers, and replace what is there.
 """
 
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,10 +42,11 @@ HEADLINE = (
     ("digits-joined", "strings of 4 to 8 digits"),
     ("test-other", "read English, hard speakers"),
 )
-ROWS = (
+Row = tuple[str, tuple[str, ...]]  # a label, and the systems that stand for it in one corpus or another
+ROWS: tuple[Row, ...] = (
     ("wav2vec2", ("wav2vec2-digits", "wav2vec2-librispeech")),
     ("LSTM", ("lstm-digits", "lstm-librispeech")),
-    ("Whisper's encoder with a CTC head", ("whisper-ctc-digits", "whisper-ctc-librispeech")),
+    ("whisper-ctc, Whisper's encoder under a CTC head", ("whisper-ctc-digits", "whisper-ctc-librispeech")),
     *((SYSTEMS[name].label, (name,)) for name in ("whisper-tiny-en", "whisper-base", "whisper-base-prompted")),
     *((SYSTEMS[name].label, (name,)) for name in ("faster-base", "faster-base-int8", "pocketsphinx")),
 )
@@ -141,11 +143,10 @@ def headline(results: Mapping[str, Result], picture: str) -> str:
     """README's table of digits, strings of digits and read English, with its verdicts and the picture."""
     shown_parts = [(results[name], title) for name, title in HEADLINE if name in results]
     rows = []
-    for label, names in ROWS:
-        cells = [_first_rate(result, names) for result, _ in shown_parts]
+    for row in ROWS:
+        cells = [_cell(result, row) for result, _ in shown_parts]
         if any(cells):
-            trained = " (trained here)" if any(map(_trained_here, names)) else ""
-            rows.append((f"{label}{trained}", *(cell or "" for cell in cells)))
+            rows.append((f"{row[0]}{' (trained here)' if any(map(_trained_here, row[1])) else ''}", *cells))
     headings = (
         "WER, % [95 % interval]",
         *(f"{title}, {result.summary.corpus.utterances}" for result, title in shown_parts),
@@ -154,7 +155,7 @@ def headline(results: Mapping[str, Result], picture: str) -> str:
     if picture and shown_parts:
         lines += [f"![WER with intervals: {', '.join(title for _, title in shown_parts)}]({picture})", ""]
     for result, title in shown_parts:
-        lines += [_wrapped(f"- **{title.capitalize()}**: {' '.join(_headline_sentences(result, results))}")]
+        lines += [_wrapped(f"- **{_capital(title)}**: {_with_labels(' '.join(_headline_sentences(result, results)))}")]
     return "\n".join(lines) + "\n"
 
 
@@ -366,60 +367,71 @@ def _speeds(result: Result) -> list[str]:
 
 def save_headline(results: Mapping[str, Result], path: Path) -> None:
     """The picture: a panel for each of digits, strings and read English, WER as bars with intervals."""
-    from preprocessing.plot_style import new_figure, save_figure, style_axes, write_heading
+    from preprocessing.plot_style import new_figure, save_figure, write_heading
 
     panels = [(results[name], title) for name, title in HEADLINE if name in results]
-    if not panels:
+    rows = [row for row in ROWS if any(_of_row(result, row) for result, _ in panels)]
+    if not rows:
         return
-    height = 4.6
+    height = 1.65 + 0.32 * len(rows)
     figure = new_figure(11.0, height)
-    left, right = 0.235, 0.985
-    width = (right - left - 0.025 * (len(panels) - 1)) / len(panels)
+    left, right, gap = 0.235, 0.985, 0.025
+    width = (right - left - gap * (len(panels) - 1)) / len(panels)
     for place, (result, title) in enumerate(panels):
-        axes = figure.add_axes((left + place * (width + 0.025), 0.13, width, 0.62))
-        draw_panel(axes, result)
-        style_axes(axes, title.capitalize(), spines=("bottom",))
+        bottom, top = 0.5 / height, 1 - 1.15 / height
+        axes = figure.add_axes((left + place * (width + gap), bottom, width, top - bottom))
+        draw_panel(axes, result, rows, title)
         if place:
             axes.set_yticklabels([])
     dates = sorted({result.date for result, _ in panels})
-    write_heading(
-        figure,
-        "Whisper, and models trained here",
-        f"word error rate with 95 % interval; blue: trained here on this kind of speech; {' to '.join(dates)}",
-        left=0.02,
-    )
+    description = "word error rate with 95 % interval, up to 100 %; blue: trained here, on this kind of speech"
+    write_heading(figure, "Whisper, and models trained here", f"{description}; {' to '.join(dates)}", left=0.02)
     save_figure(figure, path)
 
 
-def draw_panel(axes: "Axes", result: Result) -> None:
-    """A bar a row of ROWS; rows without a figure stay empty."""
-    from preprocessing.plot_style import PALETTE, TICK_SIZE
+def draw_panel(axes: "Axes", result: Result, rows: Sequence[Row], title: str) -> None:
+    """A bar a row; bars and intervals end at 100 %, the figure beside them does not."""
+    from preprocessing.plot_style import PALETTE, TICK_SIZE, style_axes
 
-    for place, (_, names) in enumerate(ROWS):
-        name = next((one for one in names if one in result.scores), None)
+    for place, row in enumerate(rows):
+        name = _of_row(result, row)
         if name is None:
             axes.text(1.5, place, "not measured", fontsize=TICK_SIZE, color=PALETTE.faint, va="center")
             continue
         wer = result.scores[name].wer
-        colour = PALETTE.main if _trained_here(name) else PALETTE.faint
-        axes.barh(place, 100 * wer.value, height=0.62, color=colour, alpha=0.9)
-        axes.plot([100 * wer.low, 100 * wer.high], [place, place], color=PALETTE.ink, linewidth=1.1)
-        beside = min(max(100 * wer.value, 100 * wer.high), 112)
-        axes.text(beside + 2, place, f"{100 * wer.value:.1f}", fontsize=TICK_SIZE, color=PALETTE.ink, va="center")
-    axes.set_yticks(range(len(ROWS)), [label for label, _ in ROWS])
+        value, low, high = (min(100 * one, 100.0) for one in (wer.value, wer.low, wer.high))
+        axes.barh(place, value, height=0.62, color=PALETTE.main if _trained_here(name) else PALETTE.faint, alpha=0.6)
+        axes.plot([low, high], [place, place], color=PALETTE.ink, linewidth=1.3, marker="|", markersize=5)
+        axes.text(high + 3, place, f"{100 * wer.value:.1f}", fontsize=TICK_SIZE, color=PALETTE.ink, va="center")
+    style_axes(axes, _capital(title), spines=("bottom",))
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
     axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 128), xlabel="WER, %")
+    axes.set(xlim=(0, 122), ylim=(len(rows) - 0.4, -0.6), xlabel="WER, %")
     axes.set_xticks([0, 25, 50, 75, 100])
+
+
+def draw_first(axes: "Axes", folders: Folders) -> None:
+    """The panel of the first part of the headline that has results; empty where there is none."""
+    results = read_results(folders)
+    for name, title in HEADLINE:
+        if name in results:
+            rows = [row for row in ROWS if _of_row(results[name], row)]
+            draw_panel(axes, results[name], rows, title)
+            return
+
+
+def _of_row(result: Result, row: Row) -> str | None:
+    """The system of the row that the result has scores of."""
+    return next((name for name in row[1] if name in result.scores), None)
 
 
 def _trained_here(name: str) -> bool:
     return name in SYSTEMS and SYSTEMS[name].trained_here
 
 
-def _first_rate(result: Result, names: Sequence[str]) -> str:
-    """The cell of the first of the systems that the result has; bold where it is the lowest of all."""
-    name = next((one for one in names if one in result.scores), None)
+def _cell(result: Result, row: Row) -> str:
+    """The row's rate in the result; bold where it is the lowest of all."""
+    name = _of_row(result, row)
     if name is None:
         return ""
     best = min(one.wer.value for one in result.scores.values())
@@ -430,6 +442,21 @@ def _rate(rate: "Rate", *, bold: bool = False) -> str:
     """Such as "3.3 [0.9, 6.3]"."""
     value = f"{100 * rate.value:.1f}"
     return f"{f'**{value}**' if bold else value} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _with_labels(sentence: str) -> str:
+    """The sentence with each system's label in place of its name.
+
+    >>> _with_labels("whisper-base beats whisper-base-prompted")
+    'Whisper base beats Whisper base with a prompt of digits'
+    """
+    return re.sub(
+        r"[a-z0-9]+(-[a-z0-9]+)*", lambda name: SYSTEMS[name[0]].label if name[0] in SYSTEMS else name[0], sentence
+    )
 
 
 def _value(scores: "Scores | None") -> float:

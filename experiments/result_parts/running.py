@@ -136,7 +136,7 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     elif overwrite or not same or ended:  # a benchmark that ended without being finished had a system that failed
         words = [*words, "--overwrite", "true"]
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, wanted)
+    write_state(folder, wanted)
     print(f"    {shown(words, folders)}", flush=True)
     began = time.monotonic()
     code = subprocess.run(executable(words), cwd=ROOT, check=False, env=_environment()).returncode
@@ -146,7 +146,7 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     if code != 0:
         return Outcome(part, "failed", seconds, f"with exit code {code} of the command above", missing)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    _write(folder, replace(wanted, seconds=seconds, finished=finished))
+    write_state(folder, replace(wanted, seconds=seconds, finished=finished))
     return Outcome(part, "done", seconds, f"in {seconds / 60:.1f} min", missing)
 
 
@@ -248,5 +248,6 @@ def _environment() -> Mapping[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _write(folder: Path, state: State) -> None:
+def write_state(folder: Path, state: State) -> None:
+    """Write part.json."""
     write_text_atomically(folder / STATE, json.dumps(asdict(state), indent=1, ensure_ascii=False) + "\n")

@@ -3,8 +3,8 @@ what is done is not done again, and the pages hold the figures of the results.
 """
 
 import json
+import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ import soundfile
 
 from benchmark.config import BenchmarkConfig
 from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
+from benchmark.session import benchmark
 from benchmark.systems import check_system_options, parse_models
 from experiments.result_parts import pages, running
 from experiments.result_parts.corpora import build, digit_profiles, score_digits
@@ -60,36 +61,42 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return Folders(folder / "data", folder / "runs", folder / "whisper", folder / "out")
 
 
+def measure_here(words: list[str], **_: Any) -> "subprocess.CompletedProcess[str]":
+    """The benchmark of a command line in this process, which has imported everything."""
+    benchmark(parse_command(BenchmarkConfig, program="run.py", description="", arguments=words[2:]))
+    return subprocess.CompletedProcess(words, 0)
+
+
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Benchmarks run in this process, which has imported everything; the command lines that were run."""
-    from benchmark.session import benchmark
-
+    """Benchmarks run in this process; the command lines that were run."""
     run: list[list[str]] = []
 
     def measure(words: list[str], **_: Any) -> "subprocess.CompletedProcess[str]":
         run.append(words)
-        benchmark(parse_command(BenchmarkConfig, program="run.py", description="", arguments=words[2:]))
-        return subprocess.CompletedProcess(words, 0)
+        return measure_here(words)
 
     monkeypatch.setattr(running.subprocess, "run", measure)
     return run
 
 
 @pytest.fixture(scope="module")
-def measured(folders: Folders) -> Iterator[Folders]:
+def measured(folders: Folders) -> Folders:
     """The small part, measured."""
     with pytest.MonkeyPatch.context() as patch:
-        from benchmark.session import benchmark
-
-        def measure(words: list[str], **_: Any) -> "subprocess.CompletedProcess[str]":
-            benchmark(parse_command(BenchmarkConfig, program="run.py", description="", arguments=words[2:]))
-            return subprocess.CompletedProcess(words, 0)
-
-        patch.setattr(running.subprocess, "run", measure)
+        patch.setattr(running.subprocess, "run", measure_here)
         (outcome,) = run_parts([SMALL], folders, overwrite=False)
     assert outcome.status == "done"
-    yield folders
+    return folders
+
+
+def as_measured_in(measured: Folders, folder: Path) -> Folders:
+    """A copy of the results in another folder, as if they had been measured there."""
+    copied = replace(measured, output=Path(shutil.copytree(measured.output, folder / "out")))
+    state = running.read_state(copied.result(SMALL))
+    assert state is not None
+    running.write_state(copied.result(SMALL), replace(state, command=command_of(SMALL, copied)))
+    return copied
 
 
 def test_parts_are_known_and_short() -> None:
@@ -215,24 +222,45 @@ def test_digits_are_scored_with_and_without_homophones() -> None:
     assert compared.different and {compared.first, compared.second} == set(answers)
 
 
-def test_what_is_done_is_not_done_again(measured: Folders, in_process: list[list[str]]) -> None:
-    (outcome,) = run_parts([SMALL], measured, overwrite=False)
-    assert (outcome.status, in_process) == ("done before", [])
+def test_what_is_done_is_not_done_again(measured: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = as_measured_in(measured, tmp_path)
+    run: list[list[str]] = []
+
+    def fail(words: list[str], **_: Any) -> "subprocess.CompletedProcess[str]":
+        run.append(words)
+        return subprocess.CompletedProcess(words, 1)
+
+    monkeypatch.setattr(running.subprocess, "run", fail)
+    assert [one.status for one in run_parts([SMALL], copied, overwrite=False)] == ["done before"] and not run
+    (outcome,) = run_parts([replace(SMALL, language="de")], copied, overwrite=False)
+    assert outcome.status == "failed" and run[0][-2:] == ["--overwrite", "true"]
+    copied = as_measured_in(measured, tmp_path / "again")
+    run_parts([SMALL], copied, overwrite=True)
+    assert run[1][-2:] == ["--overwrite", "true"]
+
+
+def test_only_unchanged_systems_are_kept(measured: Folders) -> None:
+    state = running.read_state(measured.result(SMALL))
+    assert state is not None and state.kept_systems(state) == ["wav2vec2-digits"]
+    assert state.kept_systems(replace(state, systems={"wav2vec2-digits": "other weights", "new": ""})) == []
+    assert state.kept_systems(replace(state, inputs={next(iter(state.inputs)): "another manifest"})) == []
+    assert state.kept_systems(replace(state, command=[*state.command, "--seed", "1"])) == []
+    options = ["--models", "a,b", "--system_options.a.beam_size", "5", *state.command[4:]]
+    assert state.kept_systems(replace(state, command=[*state.command[:2], *options])) == ["wav2vec2-digits"]
 
 
 def test_a_further_system_leaves_the_transcripts_of_the_others(
     measured: Folders, in_process: list[list[str]], tmp_path: Path
 ) -> None:
-    folder = measured.result(SMALL)
+    copied = as_measured_in(measured, tmp_path)
+    folder = copied.result(SMALL)
     before = list(read_samples(folder / "samples.jsonl"))
-    (outcome,) = run_parts([LARGER], measured, overwrite=False)
+    (outcome,) = run_parts([LARGER], copied, overwrite=False)
     assert outcome.status == "done" and len(in_process) == 1 and "--overwrite" not in in_process[0]
     after = list(read_samples(folder / "samples.jsonl"))
     assert [one for one in after if one.system == "wav2vec2-digits"] == before  # seconds included
     summary = read_summary(folder / "summary.json")
     assert [one.facts.name for one in summary.systems] == list(LARGER.systems) and len(after) == 2 * len(before)
-    (outcome,) = run_parts([LARGER], measured, overwrite=True)
-    assert in_process[1][-2:] == ["--overwrite", "true"]
 
 
 def test_a_part_whose_runs_are_not_there_says_so(folders: Folders, tmp_path: Path) -> None:
@@ -244,12 +272,10 @@ def test_a_part_whose_runs_are_not_there_says_so(folders: Folders, tmp_path: Pat
 def test_pages_hold_the_figures_of_the_results(
     measured: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    part = SMALL if "whisper-tiny-en" not in _names(measured) else LARGER
-    monkeypatch.setattr(pages, "PARTS", (part,))
+    monkeypatch.setattr(pages, "PARTS", (SMALL,))
     results = read_results(measured)
     text = results_page(results, measured)
-    pairs = [(one.reference, one.hypothesis) for one in read_samples(measured.result(part) / "samples.jsonl")
-             if one.system == "wav2vec2-digits"]  # fmt: skip
+    pairs = [(one.reference, one.hypothesis) for one in read_samples(measured.result(SMALL) / "samples.jsonl")]
     words = [[digit_profiles()[0](side) for side in pair] for pair in pairs]
     wer = 100 * jiwer.wer([reference for reference, _ in words], [hypothesis for _, hypothesis in words])
     (row,) = (line for line in text.splitlines() if line.startswith("| wav2vec2-digits | ") and "[" in line)
@@ -266,7 +292,3 @@ def test_pages_hold_the_figures_of_the_results(
     page.write_text("no block\n")
     with pytest.raises(InputError, match="has no block of results"):
         replace_block(page, "text")
-
-
-def _names(folders: Folders) -> list[str]:
-    return [one.facts.name for one in read_summary(folders.result(SMALL) / "summary.json").systems]
