@@ -47,8 +47,23 @@ def decisive_utterances(summary: Summary) -> list[str]:
 
 
 def profile_effects(summary: Summary) -> list[str]:
-    """The sentences of comparisons that the text profile makes."""
-    return [one.sentence.replace(" %", f"{SPACE}%") for one in summary.profile_effects[:MAX_SENTENCES]]
+    """That a text profile makes comparisons, which one is fair and why, and what they are under it."""
+    if not summary.profile_effects:
+        return []
+    first = summary.profile_effects[0]
+    reasons = list(dict.fromkeys(one.reason for one in summary.profile_effects))
+    found = [
+        f"The fair text profile here is {first.fair}, not {first.profile}: {'; '.join(reasons)}; {first.fair} writes "
+        "them one way."
+    ]
+    for one in summary.profile_effects[:MAX_SENTENCES]:
+        before, now = one.difference.value, one.fair_difference
+        found.append(
+            f"Under {one.fair}, {one.first} minus {one.second} is {points(now.value)} points of "
+            f"{summary.metric.upper()} ({points(now.low)} to {points(now.high)}), under {one.profile} {points(before)}"
+            f"{': the ranking turns' if before * now.value < 0 else ''}."
+        )
+    return found
 
 
 def detectable(summary: Summary) -> list[str]:

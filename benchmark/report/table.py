@@ -20,7 +20,7 @@ from benchmark.results import Summary, SystemSummary
 from benchmark.scoring.speed import call_cost_sentences
 
 _NAME_WIDTH = 24  # characters of a system's name before it is wrapped
-_PADDING = 2  # characters between two columns
+_PADDING = 3  # characters between two columns, and before and after all of them
 
 
 def print_table(summary: Summary, console: Console | None = None) -> None:

@@ -383,7 +383,7 @@ class Comparison:
 class ProfileEffect:
     """A comparison on clean speech that is mainly one of text profiles.
 
-    difference: under `profile`, the first one. fair_difference: under `fair`, which is the fair one because `sentence`.
+    difference: under `profile`, the first one. fair_difference: under `fair`, the fair one for the reason given.
     """
 
     first: str
@@ -392,7 +392,7 @@ class ProfileEffect:
     difference: Rate
     fair: str
     fair_difference: Rate
-    sentence: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,8 +212,8 @@ def _detectable(systems: Mapping[str, ScoredCondition], seed: int) -> tuple[floa
             own = _Paired(ids, errors, np.zeros_like(errors), lengths, resample(speakers, seed=seed, draws=1))
             value, ruining = own.detectable()
             found.append((2.0**0.5 * value, ruining))
-    value, ruining = max(found, key=lambda one: one[0], default=(None, []))
-    return value or None, ruining
+    largest, ruining = max(found, key=lambda one: one[0], default=(0.0, []))
+    return largest or None, ruining
 
 
 def _paired(first: ScoredCondition, second: ScoredCondition, seed: int) -> _Paired | None:

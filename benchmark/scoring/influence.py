@@ -33,7 +33,7 @@ def rates_without(errors: Column, lengths: Column) -> Numbers:
     >>> rates_without(np.array([1, 0, 3]), np.array([4, 2, 4])).tolist()
     [0.5, 0.5, 0.16666666666666666]
     """
-    return (errors.sum() - errors) / np.maximum(lengths.sum() - lengths, 1)
+    return np.asarray((errors.sum() - errors) / np.maximum(lengths.sum() - lengths, 1))
 
 
 def changes(errors: Column, lengths: Column) -> Numbers:
@@ -47,7 +47,7 @@ def decisive(errors: Column, lengths: Column) -> list[int]:
     n_utterances, rate = len(errors), errors.sum() / max(lengths.sum(), 1)
     change = changes(errors, lengths)
     least = max(DECISIVE_POINTS, DECISIVE_SHARE * rate, DECISIVE_TIMES * rate / max(n_utterances, 1))
-    ordered = np.argsort(-change, kind="stable")[: MAX_DECISIVE + 1].tolist()
+    ordered: list[int] = np.argsort(-change, kind="stable")[: MAX_DECISIVE + 1].tolist()
     for count in range(min(MAX_DECISIVE, n_utterances - 1), 0, -1):
         lightest, following = change[ordered[count - 1]], change[ordered[count]]
         if lightest >= least and lightest >= 2.0 * following:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmark.results import Comparison, Metric, ProfileEffect, Sample
+from benchmark.results import Comparison, ProfileEffect, Sample
 from benchmark.scoring.comparisons import ScoredCondition, paired_difference
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, count_errors
 from finetune.metrics import Rate
@@ -22,6 +22,7 @@ from preprocessing.text import profile
 MINIMUM_EFFECT = 0.01  # as a fraction
 ENGLISH = "whisper-english"
 _DIGIT = re.compile(r"\d")
+_WITH_LANGUAGE = re.compile(r":[a-z]{2,3}([-_][A-Z]{2})?(:|$)")  # basic:de, ctc:MODEL:en
 
 
 def profile_effects(
@@ -36,8 +37,8 @@ def profile_effects(
     systems: clean speech under the first profile. profile_names: of the run. language: of the speech, None: unknown.
     """
     first_profile = profile_names[0]
-    if not comparisons or first_profile == ENGLISH or ":" in first_profile:
-        return []  # the first profile makes numbers alike itself
+    if not comparisons or first_profile == ENGLISH or _WITH_LANGUAGE.search(first_profile):
+        return []  # the first profile writes numbers one way itself
     in_digits = {name: utterances_in_digits(own.samples) for name, own in systems.items()}
     fair = _fair_profile(profile_names, language, any(rows for rows in in_digits.values()))
     if fair is None:
@@ -50,14 +51,11 @@ def profile_effects(
         other = paired_difference(counted[one.first], counted[one.second], seed)
         if other is None or not _is_effect(one.difference, other):
             continue
-        reasons = [
-            _numbers_reason(name, systems[name], counted[name], in_digits[name], fair)
-            for name in (one.first, one.second)
-        ]
+        pair = (one.first, one.second)
+        reasons = [_numbers_reason(name, systems[name], counted[name], in_digits[name]) for name in pair]
         reason = max(reasons, key=len) or _spelling_reason(fair)
         if reason:
-            sentence = _sentence(one, other, first_profile, fair, reason, systems[one.first].metric)
-            found.append(ProfileEffect(one.first, one.second, first_profile, one.difference, fair, other, sentence))
+            found.append(ProfileEffect(one.first, one.second, first_profile, one.difference, fair, other, reason))
     return found
 
 
@@ -101,9 +99,7 @@ def _is_effect(first: Rate, fair: Rate) -> bool:
     return change >= max(MINIMUM_EFFECT, 0.5 * abs(first.value))
 
 
-def _numbers_reason(
-    name: str, under_first: ScoredCondition, under_fair: ScoredCondition, rows: Sequence[int], fair: str
-) -> str:
+def _numbers_reason(name: str, under_first: ScoredCondition, under_fair: ScoredCondition, rows: Sequence[int]) -> str:
     """That a system writes numbers otherwise than the references, where that is what the profile changes: half of its
     errors that go or come are in utterances with digits on one side only. Else "".
     """
@@ -112,27 +108,12 @@ def _numbers_reason(
     if not rows or 2 * changed[rows].sum() < changed.sum():
         return ""
     return (
-        f"in {len(rows)} of {len(changed)} utterances {name} and the reference write numbers differently, one in "
-        f"digits and one in words, and {fair} writes them one way"
+        f"{name} writes numbers otherwise than the references, in digits or in words, in {len(rows)} of {len(changed)} "
+        "utterances"
     )
 
 
 def _spelling_reason(fair: str) -> str:
-    if fair != ENGLISH:
-        return ""
-    return f"{fair} writes contractions and spellings one way, which are no question of recognition"
-
-
-def _sentence(one: Comparison, other: Rate, first_profile: str, fair: str, reason: str, metric: Metric) -> str:
-    before, now = 100 * one.difference.value, 100 * other.value
-    if before * now < 0:
-        effect = "the ranking turns with the text profile"
-    elif abs(now) > abs(before):
-        effect = f"the profile {first_profile} hides most of the difference"
-    else:
-        effect = f"the profile {first_profile} makes most of the difference"
     return (
-        f"{one.first} and {one.second}: {effect}. {one.first} minus {one.second} is {before:+.1f} points of "
-        f"{metric.upper()} under {first_profile}, {now:+.1f} (95 % interval {100 * other.low:+.1f} to "
-        f"{100 * other.high:+.1f}) under {fair}. {fair} is the fair profile here: {reason}."
+        "they write contractions or spellings otherwise, which is no question of recognition" if fair == ENGLISH else ""
     )

@@ -64,9 +64,10 @@ def latency_percentiles(
                     color=colour if filled else palette.paper, markeredgecolor=palette.paper if filled else colour,
                     markeredgewidth=1.0 if filled else 1.8,
                 )  # fmt: skip
-            write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width) - 4), palette)
+            write_label(axes, 0, row - 0.3, shorten(name, max_name_length(width)), palette)
             figures = " · ".join(milliseconds(at.median).partition(SPACE)[0] for at in three) + " ms"
-            write_label(axes, 1, row - 0.3, figures, palette, faint=True)
+            below = 0.36 if width < WIDE else -0.3  # in a narrow figure the name needs the line for itself
+            write_label(axes, 1, row + below, figures, palette, faint=True)
         axes.set_xlabel("Latency, ms: p50 (filled), p95, p99", color=palette.faint)
         described = "; ".join(
             f"{shorten(name, 50)} " + ", ".join(milliseconds(at.median) for at in three) for _, name, three in drawn

@@ -130,7 +130,7 @@ def shorten(name: str, limit: int) -> str:
 
 def max_name_length(width: float) -> int:
     """How many characters of a system's name have room in a figure of this width."""
-    return 50 if width == WIDE else 20
+    return 46 if width == WIDE else 24
 
 
 def is_finite(rate: Rate) -> bool:
