@@ -3,9 +3,10 @@
 `write_reports` writes report.html, summary.md, systems.csv, utterances.csv and figures/; `table.print_table` prints the
 table on a terminal; `python -m benchmark.report FOLDER` makes the report of a finished run again.
 
-page.py renders report.html from templates/, page.css, browser.css and page.js; verdict.py writes its sentences,
-quantities.py the rows of the table, utterances.py aligns the texts, browser.py makes the JSON of the utterance list,
-clips.py the recordings in it, figures/ the plots; table.py writes terminal and Markdown, export.py CSV and pictures.
+page.py renders report.html from templates/, page.css, browser.css and page.js; verdict.py and fairness.py write its
+sentences, quantities.py the rows of the table, utterances.py aligns the texts, browser.py makes the JSON of the
+utterance list, clips.py the recordings in it, figures/ the plots; table.py writes terminal and Markdown, export.py CSV
+and pictures.
 """
 
 from collections.abc import Sequence
