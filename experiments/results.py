@@ -91,7 +91,7 @@ def run(config: Config) -> Findings:
         listed = [
             (one.name, one.title, f"{one.minutes} min", "done" if is_finished(one, folders) else "") for one in parts
         ]
-        return Findings("Parts", "", tables=[Table(("part", "what", "2 quiet cores", ""), listed)])
+        return Findings("Parts", "", tables=[Table(("part", "what", "about, on 2 quiet cores", ""), listed)])
     outcomes = run_parts(parts, folders, overwrite=config.overwrite)
     from experiments.result_parts.pages import draw_first, write_pages
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from benchmark.results import Comparison, Scores, Summary, SystemSummary
     from finetune.metrics import Rate
 
-BEGIN = "<!-- made by `python -m experiments.results --docs true`: do not edit by hand -->"
-END = "<!-- end of what experiments.results makes -->"
+BEGIN = "<!-- `make results` replaces what is between these two lines -->"
+END = "<!-- end of `make results` -->"
 PICTURE = "docs/pictures/headline.png"
 DIGIT_PARTS = ("digits", "digits-joined")
 HEADLINE = (
@@ -219,7 +219,7 @@ def results_page(results: Mapping[str, Result], folders: Folders) -> str:
         *_systems_table(results, folders),
     ]
     for result in results.values():
-        lines += ["", *_section(result, folders)]
+        lines += ["", *section(result, folders)]
     waiting = [part.name for part in PARTS if isinstance(part, Measured) and part.name not in results]
     if waiting:
         lines += ["", _wrapped(f"Not measured here: {', '.join(waiting)}.")]
@@ -253,7 +253,8 @@ def _trained_on(checkpoint: str, folders: Folders) -> str:
     return text if state is None or state.finished is None else f"{text}; took {state.seconds / 60:.0f} min"
 
 
-def _section(result: Result, folders: Folders) -> list[str]:
+def section(result: Result, folders: Folders) -> list[str]:
+    """The lines of a part: what was measured, its table, verdicts, what is missing, and how to measure it again."""
     part, summary = result.part, result.summary
     speakers = f"{counted(summary.corpus.speakers, 'speaker')}, " if summary.corpus.speakers else ""
     what = f"`{part.name}`: {summary.corpus.utterances} recordings, {speakers}{60 * summary.corpus.hours:.1f} min"

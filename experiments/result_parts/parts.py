@@ -141,7 +141,8 @@ class Measured:
     """A benchmark of some systems on one corpus: `data` is a manifest in the data folder, or built by the experiment
     (`experiments.result_parts.corpora.BUILT`).
 
-    minutes: usual duration on 2 cores. profiles: the first one is the one that decides, and the fair one.
+    minutes: about, on 2 quiet cores. profiles: the first one is the one that decides, and the fair one.
+    condition_utterances: under each condition other than clean.
     timed: speeds are meant to be read, so nothing else may run meanwhile.
     """
 
@@ -152,6 +153,7 @@ class Measured:
     systems: Sequence[str]
     profiles: Sequence[str] = ("basic:en", "librispeech", "whisper-english")
     conditions: str = "clean"
+    condition_utterances: int = 60
     language: str = "en"
     timed: bool = False
 
@@ -198,6 +200,7 @@ PARTS: tuple[Part, ...] = (
         "librispeech/test-other.jsonl",
         READ_ENGLISH,
         conditions=NOISY,
+        condition_utterances=40,
     ),
     Measured(
         "silence",
@@ -307,13 +310,14 @@ def _benchmark(part: Measured, folders: Folders) -> list[str]:
     words += ["--profiles", f"[{', '.join(part.profiles)}]"]
     if part.conditions != "clean":
         words += ["--noise", str(folders.data / "noise"), "--rooms", str(folders.data / "rir")]
+        words += ["--condition_utterances", str(2 if folders.quick else part.condition_utterances)]
     for one in systems:
         for option, value in one.options:
             words += [f"--system_options.{one.name}.{option}", value]
     if not part.timed:
         words += ["--rounds", "1", "--latency_utterances", "1"]
     if folders.quick:
-        words += ["--limit", str(QUICK_UTTERANCES), "--condition_utterances", "2"]
+        words += ["--limit", str(QUICK_UTTERANCES)]
         words += ["--rounds", "1", "--latency_utterances", "1"] if part.timed else []
     return words
 

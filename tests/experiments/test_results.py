@@ -21,7 +21,7 @@ from benchmark.session import benchmark
 from benchmark.systems import check_system_options, parse_models
 from experiments.result_parts import pages, running
 from experiments.result_parts.corpora import build, digit_profiles, score_digits
-from experiments.result_parts.pages import BEGIN, END, read_results, replace_block, results_page, save_headline
+from experiments.result_parts.pages import BEGIN, END, Result, read_results, replace_block, results_page, save_headline
 from experiments.result_parts.parts import (
     DIGIT_WORDS,
     PARTS,
@@ -41,7 +41,15 @@ from preprocessing.cli.options import parse_command
 from tests.conftest import DEMO, absolute, write_manifest
 
 SAMPLE_RATE = 8000
-SMALL = Measured("digits", "Small", 1, "digits/test.jsonl", ("wav2vec2-digits",))
+SMALL = Measured(
+    "digits",
+    "Small",
+    1,
+    "digits/test.jsonl",
+    ("wav2vec2-digits",),
+    conditions="clean,telephone",
+    condition_utterances=2,
+)
 LARGER = replace(SMALL, systems=("whisper-tiny-en", "wav2vec2-digits"))
 
 
@@ -272,7 +280,7 @@ def test_a_part_whose_runs_are_not_there_says_so(folders: Folders, tmp_path: Pat
 def test_pages_hold_the_figures_of_the_results(
     measured: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pages, "PARTS", (SMALL,))
+    monkeypatch.setattr(pages, "PARTS", (replace(SMALL, conditions="clean"),))
     results = read_results(measured)
     text = results_page(results, measured)
     pairs = [(one.reference, one.hypothesis) for one in read_samples(measured.result(SMALL) / "samples.jsonl")]
@@ -281,6 +289,14 @@ def test_pages_hold_the_figures_of_the_results(
     (row,) = (line for line in text.splitlines() if line.startswith("| wav2vec2-digits | ") and "[" in line)
     assert f"{wer:.1f}" in row
     assert "$ASR_DATA_DIR/digits/test.jsonl" in text and str(measured.data) not in text
+    own = read_summary(measured.result(SMALL) / "summary.json").systems[0]
+    in_conditions = replace(results["digits"], part=SMALL)
+    assert _cells(in_conditions)[0] == [
+        "wav2vec2-digits",
+        *(f"{100 * one['basic:en'].wer.value:.1f}" for one in (own.scores, own.conditions["telephone"])),
+    ]
+    timed = replace(results["digits"], part=replace(SMALL, timed=True))
+    assert own.speed is not None and f"{1000 * own.speed.p50:.0f}" == _cells(timed)[0][1]
     page = tmp_path / "README.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
@@ -292,3 +308,10 @@ def test_pages_hold_the_figures_of_the_results(
     page.write_text("no block\n")
     with pytest.raises(InputError, match="has no block of results"):
         replace_block(page, "text")
+
+
+def _cells(result: Result) -> list[list[str]]:
+    """The first word of each cell of the part's table, row by row."""
+    section = pages.section(result, Folders(Path("data"), Path("runs"), None, Path("out")))
+    rows = [line for line in section if line.startswith("| ")][2:]
+    return [[cell.split()[0] for cell in row.strip("| ").split(" | ")] for row in rows]
