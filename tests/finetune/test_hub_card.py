@@ -210,10 +210,12 @@ def test_no_folder_of_an_absolute_path_is_left(parts: list[str]) -> None:
 
 def test_whisper_has_a_card_of_its_own(tmp_path: Path) -> None:
     run = open_run(tiny_run(tmp_path / "run", "whisper"))
-    assert set(run.uploads()) == {"whisper.pt", "config.yaml", "curve.png"}
+    tokenizer = {"tokenizer.json", "tokenizer_config.json"}
+    model = {"whisper.pt", "model.safetensors", "config.json", "generation_config.json", "preprocessor_config.json"}
+    assert set(run.uploads()) == {*model, *tokenizer, "config.yaml", "curve.png"}
     page = model_card(run, CardOptions("you/mine"))
     assert 'whisper.load_model(hf_hub_download("you/mine", "whisper.pt"))' in page
-    assert ModelCard(page).data.library_name == "openai-whisper"
+    assert ModelCard(page).data.library_name == "transformers"
 
 
 def test_an_older_run_has_a_card_too(run: Path, tmp_path: Path) -> None:
