@@ -14,8 +14,9 @@ from preprocessing.text.number_words import (
     RUSSIAN_YEAR,
     basque_cardinal,
     basque_ordinal,
-    catalan_ordinal,
     by_cldr,
+    by_num2words,
+    catalan_ordinal,
     dutch_ordinal,
     dutch_year,
     esperanto_cardinal,
@@ -24,7 +25,6 @@ from preprocessing.text.number_words import (
     hindi_ordinal,
     hindi_year,
     italian_cardinal,
-    by_num2words,
     romance_ordinal,
     russian_decimals,
     russian_year,
@@ -36,7 +36,7 @@ from preprocessing.text.number_words import (
 )
 
 Rule = tuple[str, Callable[[re.Match[str]], str]]
-"""A pattern, and what stands in its place."""
+"""A pattern that begins with a digit, and what stands in its place."""
 
 
 # The reason why digits stay, by the code of the language.
@@ -163,7 +163,7 @@ _CHINESE_MEASURES = "个個位次种種天岁歲只隻条條张張本件块塊�
 
 def _chinese(script: str, point: str, minus: str, two: str) -> NumberForms:
     def cardinal(number: int) -> str:
-        """二 alone and, as 现代汉语词典 has it, before 百 and before 千 after 万 and 亿; 两 before 千, 万, 亿 elsewhere."""
+        """二 alone, before 百 and before 千 after 万 or 亿; 两 before other 千, 万, 亿 (现代汉语词典)."""
         if number == 2:
             return "二"
         words = by_cldr(script, number, "spellout-cardinal-alternate2")
@@ -324,8 +324,8 @@ FORMS: dict[str, NumberForms] = {
         ("{} phần trăm",),
         fraction=_vietnamese_fraction,
         rules=(
-            (r"\b(thứ|tháng)\s+4(?!\d|[.,]\d)", lambda match: f"{match[1]} tư"),
-            (r"\b(thứ)\s+1(?!\d|[.,]\d)", lambda match: f"{match[1]} nhất"),
+            (r"(?:(?<=\bthứ\s)|(?<=\btháng\s))4(?!\d|[.,]\d)", lambda match: "tư"),
+            (r"(?<=\bthứ\s)1(?!\d|[.,]\d)", lambda match: "nhất"),
         ),
     ),
     "zh": _chinese("zh", "点", "负", "两"),

@@ -230,20 +230,20 @@ def dutch_year(number: int) -> str | None:
     return f"{by_num2words('nl', hundreds)}honderd" + (by_num2words("nl", rest) if rest else "")
 
 
-RUSSIAN_YEAR = r"(?:\b([а-яё]+)\s+)?(?<![\d.,])(1[1-9]\d\d|20\d\d)(?=\s*(год|года|году|годом)\b)"
+RUSSIAN_YEAR = r"(?<![\d.,])(1[1-9]\d\d|20\d\d)(?=\s*(год|года|году|годом)\b)"
 _RUSSIAN_ENDINGS = {"год": ("ый", "ий"), "года": ("ого", "ьего"), "году": ("ом", "ьем"), "годом": ("ым", "ьим")}
 
 
 def russian_year(match: re.Match[str]) -> str:
     """в 1963 году: the ordinal in the case that год shows, the dative after к and по."""
-    before = match[1]
-    hard, soft = _RUSSIAN_ENDINGS[match[3].lower()]
-    if match[3].lower() == "году" and before is not None and before.lower() in ("к", "ко", "по"):
+    year = match[2].lower()
+    hard, soft = _RUSSIAN_ENDINGS[year]
+    if year == "году" and match.string[: match.start()].lower().split()[-1:] in (["к"], ["ко"], ["по"]):
         hard, soft = "ому", "ьему"
-    words = by_num2words("ru", int(match[2]), "ordinal")
-    if match[3].lower() != "год":
+    words = by_num2words("ru", int(match[1]), "ordinal")
+    if year != "год":
         words = re.sub("ий$", soft, words) if words.endswith("третий") else re.sub("(ый|ой)$", hard, words)
-    return f"{before} {words}" if before is not None else words
+    return words
 
 
 def russian_decimals(whole: int, fraction: str) -> str | None:

@@ -30,7 +30,8 @@ _UNITS = re.compile(r"[kcm]?m|[km]?g|[mc]?l|t|h|min|s|[kmg]w|[kmgt]b|[kmg]?hz", 
 _LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0903\u093a-\u094f])*"
 _DIGIT = re.compile(r"\d")
 
-Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+Rule = Callable[[str], str]
+Spell = Callable[[re.Match[str]], str]
 
 
 def languages() -> list[str]:
@@ -93,19 +94,19 @@ class NumberWords:
 
     def __post_init__(self) -> None:
         forms = forms_of(self.language)
-        rules: list[tuple[str, Callable[[re.Match[str]], str]]] = []
+        rules: list[Rule] = []
         if digits_stay(self.language) is None:
             rules = self._english_or_german() if forms is None else self._of_forms(forms)
-        object.__setattr__(self, "_rules", tuple((re.compile(one, re.IGNORECASE), spell) for one, spell in rules))
+        object.__setattr__(self, "_rules", tuple(rules))
 
     def __call__(self, text: str) -> str:
-        for pattern, spell in self._rules:
+        for rule in self._rules:
             if _DIGIT.search(text) is None:
                 break
-            text = pattern.sub(spell, text)
+            text = rule(text)
         return text
 
-    def _of_forms(self, forms: NumberForms) -> list[tuple[str, Callable[[re.Match[str]], str]]]:
+    def _of_forms(self, forms: NumberForms) -> list[Rule]:
         group, point = forms.group, forms.point
         integer = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
         if forms.lakh:
@@ -116,10 +117,10 @@ class NumberWords:
         percent = rf"[%٪]\s?({amount})|({amount})\s?[%٪](?!\d)"
         stays = re.compile(forms.stays or "(?!)", re.IGNORECASE)
         return [
-            *forms.rules,
-            (sign, lambda match: forms.minus + (" " if forms.spaced else "")),
-            (percent, lambda match: self._percent(forms, match[1] or match[2])),
-            (rf"({amount}){tail}", lambda match: self._amount(forms, match, stays)),
+            *(_at_digits(pattern, spell) for pattern, spell in forms.rules),
+            _beside("-−", sign, lambda match: forms.minus + (" " if forms.spaced else "")),
+            _beside("%٪", percent, lambda match: self._percent(forms, match[1] or match[2])),
+            _at_digits(rf"({amount}){tail}", lambda match: self._amount(forms, match, stays)),
         ]
 
     def _percent(self, forms: NumberForms, amount: str) -> str:
@@ -174,18 +175,18 @@ class NumberWords:
         decimals = forms.decimals(int(digits), _ascii(fraction[0]))
         return decimals or f"{words}{space}{forms.decimal}{space}{forms.fraction(forms, _ascii(fraction[0]))}"
 
-    def _english_or_german(self) -> list[tuple[str, Callable[[re.Match[str]], str]]]:
+    def _english_or_german(self) -> list[Rule]:
         is_english = _base(self.language) == "en"
         group, decimal = (",", r"\.") if is_english else (r"\.", ",")
         amount = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d))?"
         percent = "percent" if is_english else "Prozent"
-        rules = [
+        rules: list[tuple[str, Spell]] = [
             (r"(?<![^\s(])[-−](?=[£$€]?\d)", lambda match: "minus "),
             *(self._english(amount) if is_english else self._german(amount)),
             (rf"({amount})\s?%", lambda match: f"{self.number(match[1])} {percent}"),
             (amount, lambda match: self.number(match[0], year=True)),
         ]
-        return [(pattern, _spaced(spell)) for pattern, spell in rules]
+        return [functools.partial(re.compile(pattern, re.IGNORECASE).sub, _spaced(spell)) for pattern, spell in rules]
 
     def number(self, written: str, *, year: bool = False) -> str:
         """The words of an English or German amount, or of its digits when it has a leading zero or over 12.
@@ -206,7 +207,7 @@ class NumberWords:
     def _one_by_one(self, digits: str) -> str:
         return " ".join(_spell(self.language, str(int(digit)), "cardinal") for digit in digits)
 
-    def _english(self, amount: str) -> list[tuple[str, Callable[[re.Match[str]], str]]]:
+    def _english(self, amount: str) -> list[tuple[str, Spell]]:
         scale = r"(?:\s(hundred|thousand|million|billion|trillion))?\b"
         return [
             (rf"([£$€])\s?({amount}){scale}", lambda m: self._english_money(m[1], m[2], m[3])),
@@ -239,7 +240,7 @@ class NumberWords:
             return exact
         return f" {'oh ' if minutes[0] == '0' else ''}{self.number(str(int(minutes)))}"
 
-    def _german(self, amount: str) -> list[tuple[str, Callable[[re.Match[str]], str]]]:
+    def _german(self, amount: str) -> list[tuple[str, Spell]]:
         scale = r"(?:\s(Millionen|Milliarden))?\b"
         return [
             (rf"({amount}){scale}\s?([£$€])", lambda m: self._german_money(m[3], m[1], m[2])),
@@ -278,6 +279,30 @@ class NumberWords:
         return f"{before + ' ' if before else ''}{_spell(self.language, str(int(digits)), 'ordinal')}{ending}"
 
 
+def _beside(signs: str, pattern: str, spell: Spell) -> Rule:
+    """The substitution of a pattern in texts that have one of the signs."""
+    substitute = functools.partial(re.compile(pattern, re.IGNORECASE).sub, spell)
+    return lambda text: substitute(text) if any(sign in text for sign in signs) else text
+
+
+def _at_digits(pattern: str, spell: Spell) -> Rule:
+    """The substitution of a pattern that begins with a digit, tried there alone: several times faster than `sub`."""
+    match_at = re.compile(pattern, re.IGNORECASE).match
+
+    def rule(text: str) -> str:
+        parts: list[str] = []
+        done = start = 0
+        while (digit := _DIGIT.search(text, start)) is not None:
+            if (match := match_at(text, digit.start())) is not None:
+                parts += text[done : match.start()], spell(match)
+                done = start = match.end()
+            else:
+                start = digit.end()
+        return "".join([*parts, text[done:]]) if parts else text
+
+    return rule
+
+
 def _ascii(amount: str) -> str:
     """The digits of an amount, of whatever script, as 0 to 9."""
     return "".join(str(int(character)) for character in amount if character.isdecimal())
@@ -287,7 +312,7 @@ def _plural(words: str) -> str:
     return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
 
 
-def _spaced(spell: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+def _spaced(spell: Spell) -> Spell:
     """`spell` with a space between its words and letters that touch the number: S3, 5km."""
 
     def spaced(match: re.Match[str]) -> str:
