@@ -8,7 +8,7 @@ Each part runs finetune/train.py or benchmark/run.py, prints the command, and ta
 part that is done is not done again, unless its command, its models or its data change, or with --overwrite true; one
 that was stopped goes on. Trained models are looked for below --runs, wherever they were trained; those that are not
 there are left out and named. What was found is written to --output_dir: results.md, headline.md and headline.png; with
---docs true into docs/results.md and README.md too.
+--docs true into docs/results.md too, and into README.md once digits and test-other both have results.
 """
 
 import os
@@ -93,7 +93,8 @@ def run(config: Config) -> Findings:
         ]
         return Findings("Parts", "", tables=[Table(("part", "what", "about, on 2 quiet cores", ""), listed)])
     outcomes = run_parts(parts, folders, overwrite=config.overwrite)
-    from experiments.result_parts.pages import draw_first, write_pages
+    from experiments.result_parts.headline import draw_first
+    from experiments.result_parts.pages import write_pages
 
     written = write_pages(folders, docs=config.docs and not config.quick)
     rows = [(one.part.name, f"{one.status} {one.reason}".strip()) for one in outcomes]

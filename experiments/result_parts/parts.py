@@ -23,7 +23,7 @@ class SystemUsed:
     """One system of the comparisons, under the name that it has in every table.
 
     label: the name in words. source, checkpoint: a size of Whisper, or a run's folder below --runs. options: those of
-    --system_options, by name. trained_here: by this project's own commands, on the training data of the same corpus.
+    --system_options, by name. language: what it was trained on here; "" of all others.
     """
 
     name: str
@@ -32,87 +32,56 @@ class SystemUsed:
     source: Source
     checkpoint: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    language: str = ""
 
     @property
     def trained_here(self) -> bool:
+        """Whether this project's own commands have trained or fine-tuned it."""
         return self.source == "run"
+
+
+def _published(
+    name: str, label: str, family: Literal["whisper", "faster-whisper"], size: str, **options: str
+) -> SystemUsed:
+    return SystemUsed(name, label, family, family, size, tuple(options.items()))
+
+
+def _run(name: str, label: str, family: str, folder: str, language: str) -> SystemUsed:
+    return SystemUsed(name, label, family, "run", folder, language=language)
 
 
 SYSTEMS = {
     one.name: one
     for one in (
-        SystemUsed("whisper-tiny-en", "Whisper tiny.en", "whisper", "whisper", "tiny.en"),
-        SystemUsed("whisper-base", "Whisper base", "whisper", "whisper", "base"),
-        SystemUsed(
+        _published("whisper-tiny-en", "Whisper tiny.en", "whisper", "tiny.en"),
+        _published("whisper-base", "Whisper base", "whisper", "base"),
+        _published(
             "whisper-base-prompted",
             "Whisper base with a prompt of digits",
             "whisper",
-            "whisper",
             "base",
-            (("initial_prompt", DIGITS_PROMPT),),
+            initial_prompt=DIGITS_PROMPT,
         ),
-        SystemUsed(
-            "faster-base",
-            "faster-whisper base in float32",
-            "faster-whisper",
-            "faster-whisper",
-            "base",
-            (("compute_type", "float32"),),
-        ),
-        SystemUsed(
-            "faster-base-int8",
-            "faster-whisper base in int8",
-            "faster-whisper",
-            "faster-whisper",
-            "base",
-            (("compute_type", "int8"),),
-        ),
+        _published("faster-base", "faster-whisper base in float32", "faster-whisper", "base", compute_type="float32"),
+        _published("faster-base-int8", "faster-whisper base in int8", "faster-whisper", "base", compute_type="int8"),
         SystemUsed("pocketsphinx", "PocketSphinx", "pocketsphinx", "package"),
-        SystemUsed("wav2vec2-digits", "wav2vec2 fine-tuned on digits", "wav2vec2", "run", "digits"),
-        SystemUsed("lstm-digits", "LSTM trained on digits", "lstm", "run", "digits-lstm"),
-        SystemUsed(
-            "whisper-ctc-digits",
-            "whisper-ctc on tiny.en's encoder fine-tuned on digits",
-            "whisper-ctc",
-            "run",
-            "digits-whisper-ctc",
-        ),
-        SystemUsed(
-            "wav2vec2-librispeech",
-            "wav2vec2 trained on 4.9 h from random weights",
-            "wav2vec2",
-            "run",
-            "librispeech-mini-wav2vec2",
-        ),
-        SystemUsed(
-            "lstm-librispeech",
-            "LSTM trained on 4.9 h from random weights",
-            "lstm",
-            "run",
-            "librispeech-mini-lstm-plain",
-        ),
-        SystemUsed(
+        _run("wav2vec2-digits", "wav2vec2 fine-tuned on digits", "wav2vec2", "digits", "en"),
+        _run("lstm-digits", "LSTM trained on digits", "lstm", "digits-lstm", "en"),
+        _run("whisper-ctc-digits", "whisper-ctc fine-tuned on digits", "whisper-ctc", "digits-whisper-ctc", "en"),
+        _run("wav2vec2-librispeech", "wav2vec2 trained on 4.9 h", "wav2vec2", "librispeech-mini-wav2vec2", "en"),
+        _run("lstm-librispeech", "LSTM trained on 4.9 h", "lstm", "librispeech-mini-lstm-plain", "en"),
+        _run(
             "whisper-ctc-librispeech",
-            "whisper-ctc on base's encoder fine-tuned on 4.9 h",
+            "whisper-ctc fine-tuned on 4.9 h",
             "whisper-ctc",
-            "run",
             "librispeech-mini-whisper-ctc",
+            "en",
         ),
-        SystemUsed("wav2vec2-german", "wav2vec2 fine-tuned on 1 h of German", "wav2vec2", "run", "german"),
-        SystemUsed(
-            "whisper-ctc-german",
-            "whisper-ctc on base's encoder fine-tuned on 1 h of German",
-            "whisper-ctc",
-            "run",
-            "german-whisper-ctc",
+        _run("wav2vec2-german", "wav2vec2 fine-tuned on 1 h of German", "wav2vec2", "german", "de"),
+        _run(
+            "whisper-ctc-german", "whisper-ctc fine-tuned on 1 h of German", "whisper-ctc", "german-whisper-ctc", "de"
         ),
-        SystemUsed(
-            "whisper-base-german",
-            "Whisper base fine-tuned on 1 h of German",
-            "whisper",
-            "run",
-            "german-whisper-base",
-        ),
+        _run("whisper-base-german", "Whisper base fine-tuned on 1 h of German", "whisper", "german-whisper-base", "de"),
     )
 }
 WHISPERS = ("whisper-tiny-en", "whisper-base", "faster-base", "faster-base-int8")

@@ -19,9 +19,10 @@ from benchmark.config import BenchmarkConfig
 from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
 from benchmark.session import benchmark
 from benchmark.systems import check_system_options, parse_models
-from experiments.result_parts import pages, running
+from experiments.result_parts import headline, pages, running
 from experiments.result_parts.corpora import build, digit_profiles, score_digits
-from experiments.result_parts.pages import BEGIN, END, Result, read_results, replace_block, results_page, save_headline
+from experiments.result_parts.headline import Result, read_results, save_headline
+from experiments.result_parts.pages import BEGIN, END, replace_block, results_page
 from experiments.result_parts.parts import (
     DIGIT_WORDS,
     PARTS,
@@ -280,10 +281,11 @@ def test_a_part_whose_runs_are_not_there_says_so(folders: Folders, tmp_path: Pat
 def test_pages_hold_the_figures_of_the_results(
     measured: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pages, "PARTS", (replace(SMALL, conditions="clean"),))
+    monkeypatch.setattr(headline, "PARTS", (replace(SMALL, conditions="clean"),))
     results = read_results(measured)
     text = results_page(results, measured)
-    pairs = [(one.reference, one.hypothesis) for one in read_samples(measured.result(SMALL) / "samples.jsonl")]
+    samples = read_samples(measured.result(SMALL) / "samples.jsonl")
+    pairs = [(one.reference, one.hypothesis) for one in samples if one.condition == "clean"]
     words = [[digit_profiles()[0](side) for side in pair] for pair in pairs]
     wer = 100 * jiwer.wer([reference for reference, _ in words], [hypothesis for _, hypothesis in words])
     (row,) = (line for line in text.splitlines() if line.startswith("| wav2vec2-digits | ") and "[" in line)
@@ -300,7 +302,7 @@ def test_pages_hold_the_figures_of_the_results(
     page = tmp_path / "README.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
-        replace_block(page, pages.headline(results, picture="docs/p.png"))
+        replace_block(page, headline.headline(results, picture="docs/p.png"))
     assert page.read_text().startswith(f"before\n{BEGIN}\n\n| WER") and page.read_text().endswith(f"{END}\nafter\n")
     assert f"{wer:.1f}" in page.read_text() and "old" not in page.read_text()
     save_headline(results, tmp_path / "picture.png")

@@ -1,0 +1,282 @@
+"""The results of the parts, read back, and what README.md shows of them: a table, its verdicts, and the picture.
+
+Digits, strings of digits and read English stand beside each other, so that neither verdict is seen without the other.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.result_parts.corpora import DigitScores, score_digits
+from experiments.result_parts.parts import PARTS, SYSTEMS, Folders, Measured
+from experiments.result_parts.running import State, is_finished, read_state
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from benchmark.results import Comparison, Scores, Summary, SystemSummary
+    from finetune.metrics import Rate
+
+DIGIT_PARTS = ("digits", "digits-joined")
+HEADLINE = (
+    ("digits", "spoken digits"),
+    ("digits-joined", "strings of 4 to 8 digits"),
+    ("test-other", "read English, hard speakers"),
+)
+Row = tuple[str, tuple[str, ...]]  # a label, and the systems that stand for it in one corpus or another
+ROWS: tuple[Row, ...] = (
+    ("wav2vec2", ("wav2vec2-digits", "wav2vec2-librispeech")),
+    ("LSTM", ("lstm-digits", "lstm-librispeech")),
+    ("whisper-ctc, Whisper's encoder under a CTC head", ("whisper-ctc-digits", "whisper-ctc-librispeech")),
+    *((SYSTEMS[name].label, (name,)) for name in ("whisper-tiny-en", "whisper-base", "whisper-base-prompted")),
+    *((SYSTEMS[name].label, (name,)) for name in ("faster-base", "faster-base-int8", "pocketsphinx")),
+)
+WIDTH = 130  # of a line of text, in characters
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results of one part. digits: scores under the digit profiles, of the parts about clean digits."""
+
+    part: Measured
+    state: State
+    summary: "Summary"
+    digits: Sequence[DigitScores] = ()
+
+    @property
+    def date(self) -> str:
+        return self.summary.created[:10]
+
+    @property
+    def scores(self) -> "Mapping[str, Scores]":
+        """By system, under the profile that decides: figures one by one for digits, else the run's first."""
+        if self.digits:
+            return self.digits[0].scores
+        return self.under(self.summary.profiles[0].name)
+
+    def under(self, profile: str) -> "Mapping[str, Scores]":
+        """Clean scores by system under one of the run's profiles."""
+        return {name: own.scores[profile] for name, own in self.systems.items() if profile in own.scores}
+
+    @property
+    def systems(self) -> "Mapping[str, SystemSummary]":
+        return {one.facts.name: one for one in self.summary.systems}
+
+    def compared(self, first: str, second: str, *, homophones: bool = False) -> "Comparison | None":
+        """The clean comparison of two systems under the profile that decides, or with homophones as the digits."""
+        found = self.digits[int(homophones)].comparisons if self.digits else self.summary.comparisons
+        pair = {first, second}
+        return next((one for one in found if {one.first, one.second} == pair and one.condition == "clean"), None)
+
+    def best(self, *, trained_here: bool) -> str | None:
+        """The system with the lowest WER of those that were, or were not, trained here; one that was trained on another
+        language is neither.
+        """
+        own = {
+            name: scores.wer.value
+            for name, scores in self.scores.items()
+            if name in SYSTEMS
+            and SYSTEMS[name].trained_here == trained_here
+            and SYSTEMS[name].language in ("", self.part.language)
+        }
+        return min(own, key=lambda name: own[name], default=None)
+
+
+def read_results(folders: Folders) -> dict[str, Result]:
+    """The results of all measured parts that are finished, by name, in the order of PARTS."""
+    from benchmark.results import read_samples, read_summary
+
+    found = {}
+    for part in PARTS:
+        state = read_state(folders.result(part))
+        if not isinstance(part, Measured) or state is None or not is_finished(part, folders):
+            continue
+        summary = read_summary(folders.result(part) / "summary.json")
+        digits: list[DigitScores] = []
+        if part.name in DIGIT_PARTS:
+            known = {one.facts.name for one in summary.systems}
+            samples = [one for one in read_samples(folders.result(part) / "samples.jsonl") if one.system in known]
+            digits = score_digits(samples, seed=int(summary.settings.get("seed", "0")))
+        found[part.name] = Result(part, state, summary, digits)
+    return found
+
+
+def headline(results: Mapping[str, Result], picture: str) -> str:
+    """README's table of digits, strings of digits and read English, with its verdicts and the picture."""
+    shown_parts = [(results[name], title) for name, title in HEADLINE if name in results]
+    rows = []
+    for row in ROWS:
+        cells = [_cell(result, row) for result, _ in shown_parts]
+        if any(cells):
+            rows.append((f"{row[0]}{' (trained here)' if any(map(is_trained_here, row[1])) else ''}", *cells))
+    headings = (
+        "WER, % [95 % interval]",
+        *(f"{title}, {result.summary.corpus.utterances}" for result, title in shown_parts),
+    )
+    lines = [*markdown_table(headings, rows), ""]
+    if picture and shown_parts:
+        lines += [f"![WER with intervals: {', '.join(title for _, title in shown_parts)}]({picture})", ""]
+    for result, title in shown_parts:
+        lines += [wrapped(f"- **{_capital(title)}**: {_with_labels(' '.join(_headline_sentences(result, results)))}")]
+    machines = {result.summary.machine.get("processor", "") + f", {result.summary.machine.get('cores', '?')} cores"
+                for result, _ in shown_parts}  # fmt: skip
+    dates = {result.date for result, _ in shown_parts}
+    lines += ["", wrapped(f"{'; '.join(sorted(machines))}; {' to '.join(sorted(dates))}.")]
+    return "\n".join(lines) + "\n"
+
+
+def _headline_sentences(result: Result, results: Mapping[str, Result]) -> list[str]:
+    """The best that was trained here beside the best other system; of digits also what may change that verdict."""
+    ours, rival = result.best(trained_here=True), result.best(trained_here=False)
+    if ours is None or rival is None:
+        return ["none of the models trained here is measured." if ours is None else "no rival is measured."]
+    found = [sentence_of(result, ours, rival)]
+    if not result.digits:
+        return found
+    verdict = _winner(result, ours, rival)
+    rates = {name: with_interval(one.wer) for name, one in result.digits[1].scores.items()}
+    changed = _winner(result, ours, rival, homophones=True) != verdict
+    found.append(
+        f"With homophones (such as “for”) counted as right, they are at {rates[ours]} and {rates[rival]}: "
+        f"{'the verdict changes.' if changed else 'the same verdict.'}"
+    )
+    plain, prompted = "whisper-base", "whisper-base-prompted"
+    if {plain, prompted} <= set(result.scores):
+        before, with_prompt = (with_interval(result.scores[name].wer) for name in (plain, prompted))
+        changed = _winner(result, ours, plain) != _winner(result, ours, prompted)
+        found.append(
+            f"The prompt takes Whisper base from {before} to {with_prompt}, "
+            f"{'which changes' if changed else 'without changing'} the verdict beside {ours}."
+        )
+    alone = results.get("digits")
+    if result.part.name == "digits-joined" and alone is not None:
+        best = alone.best(trained_here=True), alone.best(trained_here=False)
+        if best[0] is not None and best[1] is not None:
+            changed = _winner(alone, best[0], best[1]) != verdict
+            found.append(
+                f"Beside digits one at a time, {'the verdict changes.' if changed else 'the verdict is the same.'}"
+            )
+    return found
+
+
+def _winner(result: Result, ours: str, rival: str, *, homophones: bool = False) -> str:
+    """Which of the two is significantly better: "ours", "rival" or "neither"."""
+    compared = result.compared(ours, rival, homophones=homophones)
+    if compared is None or not compared.different:
+        return "neither"
+    ours_is_better = (compared.difference.value < 0) == (compared.first == ours)
+    return "ours" if ours_is_better else "rival"
+
+
+def sentence_of(result: Result, first: str, second: str) -> str:
+    compared = result.compared(first, second)
+    if compared is not None:
+        return compared.sentence
+    return f"{first} and {second} are not compared."
+
+
+def save_headline(results: Mapping[str, Result], path: Path) -> None:
+    """The picture: a panel for each of digits, strings and read English, WER as bars with intervals."""
+    from preprocessing.plot_style import new_figure, save_figure, write_heading
+
+    panels = [(results[name], title) for name, title in HEADLINE if name in results]
+    rows = [row for row in ROWS if any(_of_row(result, row) for result, _ in panels)]
+    if not rows:
+        return
+    height = 1.65 + 0.32 * len(rows)
+    figure = new_figure(11.0, height)
+    left, right, gap = 0.235, 0.985, 0.025
+    width = (right - left - gap * (len(panels) - 1)) / len(panels)
+    for place, (result, title) in enumerate(panels):
+        bottom, top = 0.5 / height, 1 - 1.15 / height
+        axes = figure.add_axes((left + place * (width + gap), bottom, width, top - bottom))
+        draw_panel(axes, result, rows, title)
+        if place:
+            axes.set_yticklabels([])
+    dates = sorted({result.date for result, _ in panels})
+    description = "word error rate with 95 % interval, up to 100 %; blue: trained here, on this kind of speech"
+    write_heading(figure, "Whisper, and models trained here", f"{description}; {' to '.join(dates)}", left=0.02)
+    save_figure(figure, path)
+
+
+def draw_panel(axes: "Axes", result: Result, rows: Sequence[Row], title: str) -> None:
+    """A bar a row; bars and intervals end at 100 %, the figure beside them does not."""
+    from preprocessing.plot_style import PALETTE, TICK_SIZE, style_axes
+
+    for place, row in enumerate(rows):
+        name = _of_row(result, row)
+        if name is None:
+            axes.text(1.5, place, "not measured", fontsize=TICK_SIZE, color=PALETTE.faint, va="center")
+            continue
+        wer = result.scores[name].wer
+        value, low, high = (min(100 * one, 100.0) for one in (wer.value, wer.low, wer.high))
+        axes.barh(place, value, height=0.62, color=PALETTE.main if is_trained_here(name) else PALETTE.faint, alpha=0.6)
+        axes.plot([low, high], [place, place], color=PALETTE.ink, linewidth=1.3, marker="|", markersize=5)
+        axes.text(high + 3, place, f"{100 * wer.value:.1f}", fontsize=TICK_SIZE, color=PALETTE.ink, va="center")
+    style_axes(axes, _capital(title), spines=("bottom",))
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, 122), ylim=(len(rows) - 0.4, -0.6), xlabel="WER, %")
+    axes.set_xticks([0, 25, 50, 75, 100])
+
+
+def draw_first(axes: "Axes", folders: Folders) -> None:
+    """The panel of the first part of the headline that has results; empty where there is none."""
+    results = read_results(folders)
+    for name, title in HEADLINE:
+        if name in results:
+            rows = [row for row in ROWS if _of_row(results[name], row)]
+            draw_panel(axes, results[name], rows, title)
+            return
+
+
+def _of_row(result: Result, row: Row) -> str | None:
+    """The system of the row that the result has scores of."""
+    return next((name for name in row[1] if name in result.scores), None)
+
+
+def _cell(result: Result, row: Row) -> str:
+    """The row's rate in the result; bold where it is the lowest of all."""
+    name = _of_row(result, row)
+    if name is None:
+        return ""
+    best = min(one.wer.value for one in result.scores.values())
+    return with_interval(result.scores[name].wer, bold=result.scores[name].wer.value == best)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _with_labels(sentence: str) -> str:
+    """The sentence with each system's label in place of its name.
+
+    >>> _with_labels("whisper-base beats whisper-base-prompted")
+    'Whisper base beats Whisper base with a prompt of digits'
+    """
+    return re.sub(
+        r"[a-z0-9]+(-[a-z0-9]+)*", lambda name: SYSTEMS[name[0]].label if name[0] in SYSTEMS else name[0], sentence
+    )
+
+
+def is_trained_here(name: str) -> bool:
+    return name in SYSTEMS and SYSTEMS[name].trained_here
+
+
+def with_interval(rate: "Rate", *, bold: bool = False) -> str:
+    """Such as "3.3 [0.9, 6.3]"."""
+    value = f"{100 * rate.value:.1f}"
+    return f"{f'**{value}**' if bold else value} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> list[str]:
+    marks = ["---", *(["---:" if numbers else "---"] * (len(headings) - 1))]
+    return [f"| {' | '.join(cells)} |" for cells in (headings, marks, *rows)]
+
+
+def wrapped(text: str) -> str:
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
