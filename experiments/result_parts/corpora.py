@@ -1,6 +1,7 @@
 """Test corpora that `experiments.results` builds from the data folder, always the same, and how digits are compared.
 
-- digits-joined: strings of 4 to 8 digits of one speaker, so that a model of sentences has context.
+- digits-joined: strings of 4 to 8 digits of one speaker, so that a model of sentences has context; digits-joined-train
+  is made alike of the recordings for training.
 - digits-60: each of ten digits by each of six speakers once.
 - noises: recordings without speech, with empty transcripts.
 
@@ -92,14 +93,14 @@ def build(name: str, data: Path, manifest: Path) -> None:
     write_text_atomically(manifest, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def _joined(data: Path, folder: Path) -> list[Row]:
+def _joined(data: Path, folder: Path, split: str = "test") -> list[Row]:
     import numpy as np
     import soundfile
     from numpy.typing import NDArray
 
     generator = random.Random(SEED)
     rows: list[Row] = []
-    for identifier, digits in join_digits(_digits(data)):
+    for identifier, digits in join_digits(_digits(data, split)):
         pieces: list[NDArray[np.int16]] = []
         rate = 0
         for digit in digits:
@@ -135,9 +136,13 @@ def _noises(data: Path, folder: Path) -> list[Row]:
     ]
 
 
-def _digits(data: Path) -> list[Row]:
-    """The rows of the digits test manifest, audio with its folder."""
-    manifest = data / "digits" / "test.jsonl"
+def _joined_for_training(data: Path, folder: Path) -> list[Row]:
+    return _joined(data, folder, "train")
+
+
+def _digits(data: Path, split: str = "test") -> list[Row]:
+    """The rows of a manifest of digits, audio with its folder."""
+    manifest = data / "digits" / f"{split}.jsonl"
     if not manifest.is_file():
         raise UsageError(f"{manifest}: not there; expected spoken digits: name their folder with --data")
     rows = map(json.loads, manifest.read_text(encoding="utf-8").splitlines())
@@ -146,6 +151,7 @@ def _digits(data: Path) -> list[Row]:
 
 BUILT: Mapping[str, Callable[[Path, Path], list[Row]]] = {
     "digits-joined": _joined,
+    "digits-joined-train": _joined_for_training,
     "digits-60": _one_of_each,
     "noises": _noises,
 }

@@ -118,7 +118,7 @@ def _trained_on(checkpoint: str, folders: Folders) -> str:
     except (OSError, ValueError, KeyError):
         return ""
     text = f"{60 * training['hours']:.0f} min, {training['speakers']} speakers"
-    part = next((one for one in PARTS if isinstance(one, Training) and one.config == checkpoint), None)
+    part = next((one for one in PARTS if isinstance(one, Training) and one.folder == checkpoint), None)
     state = None if part is None else read_state(folders.result(part))
     return text if state is None or state.finished is None else f"{text}; took {state.seconds / 60:.0f} min"
 
@@ -133,6 +133,8 @@ def section(result: Result, folders: Folders) -> list[str]:
     sentences = list(dict.fromkeys(_verdicts(result)))
     if sentences:
         lines += ["", *(wrapped(f"- {sentence}") for sentence in sentences)]
+    if part.note:
+        lines += ["", wrapped(part.note)]
     missing = [one.name for one in systems_of(part, folders)[1]]
     failed = [f"{one.facts.name} ({one.failure})" for one in summary.systems if one.failure]
     for words, names in (("Not trained on this machine", missing), ("Failed", failed)):

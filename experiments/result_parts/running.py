@@ -104,7 +104,7 @@ def is_finished(part: Part, folders: Folders) -> bool:
 
 def _has_ended(part: Part, folders: Folders) -> bool:
     if isinstance(part, Training):
-        return is_finished_run(folders.training(part.config))
+        return is_finished_run(folders.training(part.folder))
     return (folders.result(part) / "summary.json").is_file()
 
 
@@ -115,9 +115,9 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
         missing = [f"{one.name} ({folders.run(one.checkpoint).name})" for one in without_run]
         if not systems:
             return Outcome(part, "not measured", 0.0, "as none of its systems is there", missing)
-        if part.data.startswith("built:"):
-            name = part.data.removeprefix("built:")
-            build(name, folders.data, folders.built(name))
+    for corpus in _corpora(part):
+        if corpus.startswith("built:"):
+            build(corpus.removeprefix("built:"), folders.data, folders.manifest(corpus))
     words = command_of(part, folders)
     wanted = State(words, inputs_of(part, folders), _systems(part, folders))
     folder = folders.result(part)
@@ -125,7 +125,7 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     same = before is not None and before.is_of(wanted)
     ended = _has_ended(part, folders)
     if isinstance(part, Training) and before is None and ended and not overwrite:
-        return Outcome(part, "made elsewhere", 0.0, f"as {folders.training(part.config)}")
+        return Outcome(part, "made elsewhere", 0.0, f"as {folders.training(part.folder)}")
     if before is not None and same and before.finished is not None and ended and not overwrite:
         return Outcome(part, "done before", before.seconds, f"on {before.finished[:10]}", missing)
     kept: list[str] = []
@@ -204,16 +204,18 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
     """
     from benchmark.systems.identity import sha256_of
 
+    files = [folders.manifest(corpus) for corpus in _corpora(part)]
     if isinstance(part, Training):
         config = ROOT / "configs" / "finetune" / f"{part.config}.yaml"
-        files = [config, folders.data / "digits" / "train.jsonl", *_weights_of_base(part, config, folders)]
-    else:
-        built = part.data.removeprefix("built:")
-        files = [folders.built(built) if built != part.data else folders.data / part.data]
+        files += [config, *_weights_of_base(part, config, folders)]
     absent = [path for path in files if not path.is_file()]
     if absent:
         raise InputError(f"{absent[0]}: not there; expected a file of the data folder: name its folder with --data")
     return {str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path): sha256_of(path) for path in files}
+
+
+def _corpora(part: Part) -> Sequence[str]:
+    return part.corpora if isinstance(part, Training) else (part.data,)
 
 
 def _systems(part: Part, folders: Folders) -> dict[str, str]:

@@ -142,8 +142,8 @@ def test_every_training_command_is_valid(part: Training, folders: Folders) -> No
     words = command_of(part, folders)
     config = parse_command(TrainConfig, program="train.py", description="", arguments=words[5:])
     config.check()
-    assert config.output_dir == folders.runs / part.config
-    assert config.data.train == [str(folders.data / "digits" / "train.jsonl")]
+    assert config.output_dir == folders.runs / part.folder
+    assert config.data.train[0] == str(folders.data / "digits" / "train.jsonl")
     if part.base is not None:
         assert config.model.base == str(folders.whisper / f"{part.base}.pt")
 
@@ -316,4 +316,7 @@ def _cells(result: Result) -> list[list[str]]:
     """The first word of each cell of the part's table, row by row."""
     section = pages.section(result, Folders(Path("data"), Path("runs"), None, Path("out")))
     rows = [line for line in section if line.startswith("| ")][2:]
-    return [[cell.split()[0] for cell in row.strip("| ").split(" | ")] for row in rows]
+    return [
+        [cell.split()[0] if cell.strip() else "" for cell in row.removeprefix("| ").removesuffix(" |").split(" | ")]
+        for row in rows
+    ]
