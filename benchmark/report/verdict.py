@@ -25,7 +25,8 @@ def notices(summary: Summary) -> list[str]:
         if notice and not any(notice in other for other in found):
             found.append(notice if name in notice else f"{name}: {notice}")
         if system.failure:
-            found.append(f"{name} gave no results: {system.failure}")
+            reason = system.failure.removeprefix(f"{name}: ")
+            found.append(f"{name} gave no results: {reason}")
     return found
 
 

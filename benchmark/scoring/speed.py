@@ -123,7 +123,7 @@ def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
     """
     costs = [(one.facts.name, one.speed.call_cost) for one in systems if one.speed and one.speed.call_cost]
     fitted = [
-        (name, _as_text(cost.per_call.value), _as_text(cost.per_audio_second.value))
+        (name, _as_text(cost.per_call), _as_text(cost.per_audio_second))
         for name, cost in costs
         if cost.per_call is not None and cost.per_audio_second is not None
     ]
@@ -142,12 +142,15 @@ def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
     return found
 
 
-def _as_text(seconds: float) -> str:
+def _as_text(cost: Estimate) -> str:
+    """Two digits; of a cost that is not above 0, what it is at most.
+
+    >>> _as_text(Estimate(2.91, 2.8, 3.0)), _as_text(Estimate(0.0031, 0.0, 0.004)), _as_text(Estimate(0.0, 0.0, 0.0999))
+    ('2.9 s', '3.1 ms', 'at most 0.1 s')
     """
-    >>> _as_text(2.91), _as_text(0.048), _as_text(0.0031)
-    ('2.9 s', '0.048 s', '3.1 ms')
-    """
-    return f"{seconds:.2g} s" if seconds >= 0.01 or not seconds else f"{1000 * seconds:.2g} ms"
+    seconds = cost.value or cost.high
+    text = f"{seconds:.2g} s" if seconds >= 0.01 or not seconds else f"{1000 * seconds:.2g} ms"
+    return text if cost.value else f"at most {text}"
 
 
 def _theil_sen(durations: Seconds, latencies: Seconds) -> tuple[float, float]:

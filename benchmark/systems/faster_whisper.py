@@ -70,7 +70,7 @@ class FasterWhisperSystem(System):
             checkpoint=spec.checkpoint,
             parameters=0,  # CTranslate2 does not report them
             settings={
-                **decoding.settings(f"compute_type {self._model.model.compute_type}", library),
+                **decoding.settings(self._model.model.compute_type, library),
                 "batch": "one at a time",
             },
             notice=spec.notice,

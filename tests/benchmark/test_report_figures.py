@@ -14,7 +14,7 @@ from benchmark.report.figures import accuracy, robustness, speed
 from benchmark.report.figures.speed import OperatingPoint
 from benchmark.report.figures.style import Drawing
 from benchmark.report.verdict import best_system, differences_to_best
-from benchmark.results import ConditionUsed, Slice, Spread
+from benchmark.results import CallCost, ConditionUsed, Estimate, Slice, Spread
 from finetune.metrics import Rate
 from preprocessing.plot_style import PALETTE
 from tests.benchmark.reported import full_run, run
@@ -60,6 +60,37 @@ def test_without_values_there_is_no_figure() -> None:
     noise = robustness.NoiseKind("babble", ((10.0, "b10"),))
     assert robustness.wer_against_snr(noise, [("a", None, {"other": RATE})], 1.0) is None
     assert sum(accuracy.bin_shares([0.0, 0.2, 3.0, math.inf])) == 1
+
+
+def test_the_fitted_line_of_a_call_goes_through_points_that_lie_on_it() -> None:
+    """On both logarithmic axes it is a curve, so it is compared point by point with the markers of such utterances."""
+    cost = CallCost(Estimate(2.0, 1.9, 2.1), Estimate(0.1, 0.0, 0.2), 20, 1.0, 20.0)
+    durations = [20.0 ** (step / 40) for step in range(41)]
+    points = [(duration, 2.0 + 0.1 * duration) for duration in durations]
+    unfitted = CallCost(None, None, 3, 1.0, 2.0, "too few")
+    svg = text_of(speed.latency_against_duration([("a", points), ("b", points[:2])], costs=[cost, unfitted]))
+    curve = max(re.findall(r'd="(M [^"]*)"', svg), key=lambda path: path.count("L"))
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", curve)]
+    drawn = list(zip(numbers[::2], numbers[1::2], strict=True))
+    markers = [(float(x), float(y)) for x, y in re.findall(r'<use href="#[^"]*" x="([\d.]+)" y="([\d.]+)"', svg)]
+    assert len(drawn) > 10
+    for x, y in drawn:
+        assert min(math.hypot(x - at[0], y - at[1]) for at in markers) < 0.5
+    assert "d=" in text_of(speed.latency_against_duration([("a", points)], costs=[None]))
+
+
+def test_names_of_systems_have_room_in_narrow_figures() -> None:
+    name = "faster-whisper tiny.en"
+    rates, fast = [(name, RATE)], Spread(2.0, 1.0, 3.0)
+    system = full_run(10)[0].systems[0]
+    assert system.speed is not None
+    drawings = [
+        accuracy.forest(rates, "p", 330),
+        speed.latency_percentiles([(0, name, system.speed)], 330),
+        speed.wer_against_rtfx([OperatingPoint(n, name, RATE, fast) for n in range(2)], 330),
+    ]
+    for drawing in drawings:
+        assert f">{name}<" in text_of(drawing)
 
 
 def test_intervals_lie_where_their_rates_say() -> None:

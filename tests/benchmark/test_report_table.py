@@ -10,10 +10,12 @@ from rich.console import Console
 
 from benchmark.report import quantities
 from benchmark.report.table import markdown, print_table
-from benchmark.results import Spread, SystemSummary
+from benchmark.results import CallCost, Estimate, Spread, SystemSummary, WeightsFile
 from finetune.metrics import Rate
 from tests.benchmark.parsed_page import Page, page_of
 from tests.benchmark.reported import full_run, run
+
+NAMES = ("faster-whisper tiny.en", "wav2vec2 demo-finetuned", "whisper base")
 
 
 def expected(system: SystemSummary) -> dict[str, tuple[float, float]]:
@@ -118,6 +120,62 @@ def test_optional_rows_stand_where_they_have_content() -> None:
     assert rows["p50 latency"].read(timed.systems[0]).interval == "200–300\u00a0ms"
     assert rows["Energy per second"].read(timed.systems[0]).text == "1.5\u00a0J"
     assert rows["WER, verbatim"].read(dataclasses.replace(system, scores={})).value is None
+
+
+def test_what_a_call_costs_stands_in_table_terminal_and_page() -> None:
+    plain, samples, timings = full_run(12)
+    cost = CallCost(Estimate(2.0, 1.9, 2.1), Estimate(0.05, 0.04, 0.06), 20, 1.0, 20.0)
+    named = [dataclasses.replace(one.facts, name=name) for one, name in zip(plain.systems, NAMES, strict=True)]
+    systems = [
+        dataclasses.replace(one, facts=facts, speed=dataclasses.replace(one.speed, call_cost=cost))
+        for one, facts in zip(plain.systems, named, strict=True)
+        if one.speed is not None
+    ]
+    renamed = dict(zip((one.facts.name for one in plain.systems), NAMES, strict=True))
+    samples = [dataclasses.replace(one, system=renamed[one.system]) for one in samples]
+    timings = [dataclasses.replace(one, system=renamed[one.system]) for one in timings]
+    summary = dataclasses.replace(plain, systems=systems, comparisons=[])
+    rows = {row.label: row.read(systems[0]) for row in quantities.quantities(summary)}
+    assert rows["Fixed cost of a call"].text == "2,000\u00a0ms"
+    assert rows["Cost per audio second"].interval == "40.0–60.0\u00a0ms"
+    console = Console(width=160, record=True, file=io.StringIO())
+    print_table(summary, console)
+    sentence = f"One call of {NAMES[0]} costs 2 s however short the utterance, and 0.05 s for each second of audio"
+    text = " ".join(console.export_text().split())
+    assert sentence in text and sentence in markdown(summary)
+    html = page_of(summary, samples, timings)
+    assert sentence in Page(html).text
+    for name in NAMES:
+        assert f'<bdi class="whole">{name}</bdi>' in html
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_short_names_are_wrapped_nowhere_on_the_terminal(width: int) -> None:
+    plain = full_run(12)[0]
+    systems = [
+        dataclasses.replace(one, facts=dataclasses.replace(one.facts, name=name))
+        for one, name in zip(plain.systems, NAMES, strict=True)
+    ]
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_table(dataclasses.replace(plain, systems=systems, comparisons=[]), console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    for name in NAMES:
+        assert any(name in line for line in text.splitlines() if "WER of" not in line)
+
+
+def test_weights_and_signature_of_a_system_stand_in_its_settings() -> None:
+    plain, samples = run()
+    weights = [WeightsFile("base.pt", 145_247_780, 8 * "7e062fbc")]
+    facts = dataclasses.replace(
+        plain.systems[0].facts, weights=weights, signature="whisper|weights:7e062fbc|beam_size:1"
+    )
+    systems = [dataclasses.replace(plain.systems[0], facts=facts), *plain.systems[1:]]
+    summary = dataclasses.replace(plain, systems=systems)
+    for text in (Page(page_of(summary, samples)).text, markdown(summary).replace("\\", "")):
+        shown = text.replace("\u00a0", " ")
+        assert f"base.pt, 145 MB, SHA-256 {8 * '7e062fbc'}" in shown
+        assert facts.signature in shown
 
 
 def test_times_have_three_digits() -> None:
