@@ -1,30 +1,43 @@
-"""CTC prefix beam search, with an n-gram language model of words where one is given.
+"""CTC prefix beam search, with an n-gram language model of words or characters where one is given, and hot words.
 
 Graves 2012 ("Supervised Sequence Labelling with Recurrent Neural Networks", section 7.5) and Hannun et al. 2014 (arXiv
 1408.2873, algorithm 1): a prefix's probability is summed over all its paths, in two parts, of paths that end in a blank
 and of paths that end in its last label. A hypothesis with words W scores
 
     ln P(labels | audio) + alpha * ln P(W) + beta * |W| + sum of unk_score_offset over the unknown words of W
+        + hotword_weight * number of hot words in W
 
-where P(W) is the language model's. It scores a word when the word ends; a word that begins as no known word does is
-unknown from there on. Hypotheses are pruned by this score, labels by their probability in the frame.
+where P(W) is the language model's. One of words scores a word when the word ends; a word that begins as no known word
+does is unknown from there on. One of characters scores each character, and the space, as it is written, and knows no
+unknown words. Without a language model, only the first and the last term remain. Hypotheses are pruned by this score,
+labels by their probability in the frame. The beginning of a hot word has the part of its weight that its letters are of
+the shortest hot word that begins so, and is not taken for unknown.
 
 Settings have pyctcdecode's names, signs and natural logarithms. One differs: once an unknown word has ended,
 pyctcdecode multiplies `unk_score_offset` by alpha * ln 10 and drops its growth with the word's length; here it stays
 what it was before the word's end.
+
+The search is compiled (`beam_kernel`); `beam_reference` is the same in plain Python, for any language model.
 """
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import copy
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from finetune.language_model.ngram import NgramModel, State
+from finetune.language_model.ngram import BOUNDARY, NgramModel
+from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
-LOG_ZERO = -math.inf
+if TYPE_CHECKING:
+    from finetune.decoding.beam_kernel import UnitTables, Weights
+    from finetune.language_model.flat import NgramTables, TrieTables
 
 
 @dataclass(frozen=True)
@@ -39,8 +52,10 @@ class BeamSettings:
         proportion, as known words written together are long.
     beam_prune_logp: hypotheses scoring less than the best plus this are dropped; 0 or less.
     token_min_logp: labels with this log-probability or less are not tried in a frame, except its best; 0 or less.
+    hotwords: words, or several separated by spaces, each of which is favoured by itself.
+    hotword_weight: added for each of them in a hypothesis; 0 or more.
 
-    Raises ValueError on a positive `unk_score_offset`, `beam_prune_logp` or `token_min_logp`.
+    Raises ValueError on a value out of these ranges.
     """
 
     beam_width: int = 64
@@ -50,11 +65,26 @@ class BeamSettings:
     avg_token_len: int = 6
     beam_prune_logp: float = -10.0
     token_min_logp: float = -5.0
+    hotwords: tuple[str, ...] = ()
+    hotword_weight: float = 10.0
 
     def __post_init__(self) -> None:
+        for name in ("beam_width", "avg_token_len"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
         for name in ("unk_score_offset", "beam_prune_logp", "token_min_logp"):
-            if getattr(self, name) > 0:
+            if not getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name):g}; expected 0 or less")
+        for name in ("alpha", "hotword_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name):g}; expected 0 or more")
+        if not -float("inf") < self.beta < float("inf"):
+            raise ValueError(f"beta is {self.beta:g}; expected a number")
+
+    @property
+    def hot(self) -> frozenset[str]:
+        """The hot words, each by itself."""
+        return frozenset(word for words in self.hotwords for word in words.split())
 
 
 @dataclass(frozen=True)
@@ -64,222 +94,141 @@ class BeamHypothesis:
     text: not normalised.
     score: what the hypotheses are ranked by; see the module's formula.
     ctc: ln P(labels | audio), summed over the paths that were not pruned.
+    labels: what is written of the audio, blanks and repeats left out; `text` is their text.
     """
 
     text: str
     score: float
     ctc: float
-
-
-@dataclass(eq=False, slots=True)
-class _Prefix:
-    """A labelling of the frames so far, a node of the tree of all prefixes.
-
-    Hannun et al.'s P_b and P_nb are `logp_blank` and `logp_label`: only after a blank can the last label occur anew.
-    `next_*` are those of the frame that is being computed.
-    """
-
-    label: int  # the last one
-    parent: "_Prefix | None"
-    word: str  # letters since the last word's end
-    lm_score: float  # of the ended words; and of an unknown word, even if not ended
-    word_is_unknown: bool  # `lm_score` holds the offset of the word that has not ended
-    state: State
-    logp_blank: float = LOG_ZERO
-    logp_label: float = LOG_ZERO
-    logp: float = LOG_ZERO  # of both
-    next_blank: float = LOG_ZERO
-    next_label: float = LOG_ZERO
-    children: "dict[int, _Prefix]" = field(default_factory=dict)
+    labels: tuple[int, ...]
 
 
 class BeamSearch:
-    """A beam search over a vocabulary's labels; without a language model, for the most probable labelling."""
+    """A beam search over a vocabulary's labels; without a language model, for the most probable labelling.
+
+    Made once for many utterances: it compiles the search, where numba's cache does not hold it, and arranges the
+    language model in arrays. Threads may share it.
+    """
 
     def __init__(
         self, vocabulary: Vocabulary, model: NgramModel | None = None, settings: BeamSettings | None = None
     ) -> None:
         self.settings = BeamSettings() if settings is None else settings
         self._vocabulary = vocabulary
-        self._model = model
-        self._blank = vocabulary.blank
-        self._silent = vocabulary.silent - {vocabulary.blank}
-        self._begins_word = [vocabulary.begins_word(label) for label in range(len(vocabulary.units))]
-        letters = ["" if label == vocabulary.boundary else unit for label, unit in enumerate(vocabulary.units)]
-        self._letters = [unit.strip() for unit in letters]
-        self._word_beginnings = _word_beginnings(model) if model is not None else frozenset()
+        *self._tables, self._weights = _tables(vocabulary, model, self.settings)
+        self.search(torch.zeros(1, len(vocabulary.units)).log_softmax(dim=1))  # compiles, or loads what is compiled
+
+    def with_settings(self, settings: BeamSettings) -> "BeamSearch":
+        """The search of the same language model under other settings, at once. The hot words must be the same."""
+        if settings.hot != self.settings.hot:
+            raise ValueError("other hot words; expected the same ones")
+        search = copy.copy(self)
+        search.settings = settings
+        search._weights = _with_settings(self._weights, settings)
+        return search
 
     def best(self, log_probs: Tensor) -> BeamHypothesis:
-        """The hypothesis with the highest score. log_probs: [frames, units], natural logarithms, on the CPU."""
-        return self.search(log_probs)[0]
+        """The hypothesis with the highest score.
+
+        log_probs: [frames, units], natural logarithms, on the CPU. Raises InputError where a frame holds NaN, or gives
+        no label a probability.
+        """
+        return self._hypotheses(log_probs, 1)[0]
 
     def search(self, log_probs: Tensor) -> list[BeamHypothesis]:
-        """The hypotheses left after the last frame, from the highest score down, each text once.
+        """The hypotheses left after the last frame, from the highest score down, each text once. As `best`."""
+        found: dict[str, BeamHypothesis] = {}
+        for hypothesis in self._hypotheses(log_probs, self.settings.beam_width):
+            found.setdefault(hypothesis.text, hypothesis)
+        return list(found.values())
 
-        log_probs: [frames, units], natural logarithms, on the CPU.
+    def best_of_all(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
+        """`best` of each utterance, on several threads at once: by default as many as there are cores, or as torch has
+        been told to use where those are fewer.
         """
-        state = self._model.begin() if self._model else ()
-        beam = [_Prefix(-1, None, "", 0.0, False, state, logp_blank=0.0, logp=0.0)]
-        for labels in self._labels_tried(log_probs):
-            beam = self._pruned(self._extended(beam, labels))
-        best: dict[str, BeamHypothesis] = {}
-        for prefix in beam:
-            text = self._vocabulary.decode(_labels(prefix))
-            hypothesis = BeamHypothesis(text, prefix.logp + self._final_lm_score(prefix), prefix.logp)
-            if text not in best or best[text].score < hypothesis.score:
-                best[text] = hypothesis
-        return sorted(best.values(), key=lambda hypothesis: -hypothesis.score)
+        threads = min(threads or min(torch.get_num_threads(), os.cpu_count() or 1), len(log_probs))
+        if threads < 2:
+            return [self.best(one) for one in log_probs]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self.best, log_probs))
 
-    def _labels_tried(self, log_probs: Tensor) -> Iterator[list[tuple[int, float]]]:
-        """For each frame the labels above `token_min_logp`, and its best, with their log-probabilities."""
-        allowed = log_probs.float().clone()
-        allowed[:, list(self._silent)] = LOG_ZERO
-        best = allowed.argmax(dim=1, keepdim=True)
-        tried = allowed > self.settings.token_min_logp
-        tried.scatter_(1, best, torch.ones_like(best, dtype=torch.bool))
-        frames: list[list[tuple[int, float]]] = [[] for _ in range(len(allowed))]
-        for (frame, label), logp in zip(tried.nonzero().tolist(), allowed[tried].tolist(), strict=True):
-            frames[frame].append((label, logp))
-        yield from frames
+    def _hypotheses(self, log_probs: Tensor, n_best: int) -> list[BeamHypothesis]:
+        from finetune.decoding.beam_kernel import search
 
-    def _extended(self, beam: Sequence[_Prefix], labels: Sequence[tuple[int, float]]) -> list[_Prefix]:
-        """Every prefix of the next frame, with the log-probabilities of its paths. The innermost loop: few calls."""
-        reached: list[_Prefix] = []
-        lowest_kept = self._lowest_kept(beam, labels)
-        for prefix in beam:
-            logp_prefix, last_label = prefix.logp, prefix.label
-            lowest_logp = lowest_kept - prefix.lm_score
-            for label, logp in labels:
-                if label == self._blank:
-                    if prefix.next_blank == LOG_ZERO and prefix.next_label == LOG_ZERO:
-                        reached.append(prefix)
-                    prefix.next_blank = logp_prefix + logp  # reached from no other prefix
-                    continue
-                logp_path = logp_prefix + logp
-                if label == last_label:
-                    if prefix.logp_label != LOG_ZERO:  # the label goes on: the prefix stays the same
-                        if prefix.next_blank == LOG_ZERO and prefix.next_label == LOG_ZERO:
-                            reached.append(prefix)
-                        repeated = prefix.logp_label + logp
-                        so_far = prefix.next_label
-                        prefix.next_label = repeated if so_far == LOG_ZERO else _log_add(so_far, repeated)
-                    if prefix.logp_blank == LOG_ZERO:
-                        continue
-                    logp_path = prefix.logp_blank + logp
-                child = prefix.children.get(label)
-                if child is None:
-                    if logp_path < lowest_logp:  # would be pruned at once
-                        continue
-                    child = prefix.children[label] = self._child(prefix, label)
-                so_far = child.next_label
-                if so_far == LOG_ZERO:
-                    if child.next_blank == LOG_ZERO:
-                        reached.append(child)
-                    child.next_label = logp_path
-                else:
-                    child.next_label = _log_add(so_far, logp_path)
-        for prefix in beam:  # some are not reached again
-            prefix.logp_blank = prefix.logp_label = prefix.logp = LOG_ZERO
-        for prefix in reached:
-            blank, label_ = prefix.next_blank, prefix.next_label
-            prefix.logp_blank, prefix.logp_label = blank, label_
-            prefix.logp = label_ if blank == LOG_ZERO else blank if label_ == LOG_ZERO else _log_add(blank, label_)
-            prefix.next_blank = prefix.next_label = LOG_ZERO
-        return reached
-
-    def _lowest_kept(self, beam: Sequence[_Prefix], labels: Sequence[tuple[int, float]]) -> float:
-        """A bound: no new prefix that scores less, before what its last word may add, is kept in the next frame.
-
-        `beam_prune_logp` below the best prefix if it stays as it is, or the worst prefix of a full beam if all stay.
-        """
-        best, worst, settings = beam[0], beam[-1], self.settings
-        bound = LOG_ZERO
-        for label, logp in labels:
-            if label == self._blank:
-                bound = max(bound, best.logp + best.lm_score + logp + settings.beam_prune_logp)
-                if len(beam) == settings.beam_width:
-                    bound = max(bound, worst.logp + worst.lm_score + logp)
-            elif label == best.label:
-                bound = max(bound, best.logp_label + best.lm_score + logp + settings.beam_prune_logp)
-        return bound - max(settings.beta, 0.0)
-
-    def _pruned(self, prefixes: list[_Prefix]) -> list[_Prefix]:
-        """The prefixes that are kept, best first; the others leave the tree."""
-        prefixes.sort(key=_negative_score)
-        settings = self.settings
-        lowest = prefixes[0].logp + prefixes[0].lm_score + settings.beam_prune_logp
-        n_kept = min(settings.beam_width, len(prefixes))
-        while n_kept > 1 and prefixes[n_kept - 1].logp + prefixes[n_kept - 1].lm_score < lowest:
-            n_kept -= 1
-        dropped = prefixes[n_kept:]
-        for prefix in dropped:
-            prefix.logp_blank = prefix.logp_label = prefix.logp = LOG_ZERO
-        for prefix in dropped:
-            _remove_from_tree(prefix)
-        return prefixes[:n_kept]
-
-    def _child(self, prefix: _Prefix, label: int) -> _Prefix:
-        """The prefix with one more label, which may end its word and begin another."""
-        word, lm_score, is_unknown, state = prefix.word, prefix.lm_score, prefix.word_is_unknown, prefix.state
-        if self._begins_word[label] and word:
-            added, state = self._end_of_word(prefix)
-            word, lm_score, is_unknown = "", lm_score + added, False
-        word += self._letters[label]
-        if self._model is not None and word and (is_unknown or word not in self._word_beginnings):
-            lm_score += self._unk_score(word) - (self._unk_score(prefix.word) if is_unknown else 0.0)
-            is_unknown = True
-        return _Prefix(label, prefix, word, lm_score, is_unknown, state)
-
-    def _end_of_word(self, prefix: _Prefix) -> tuple[float, State]:
-        """What the end of the prefix's word adds to its score, and the language model's state after the word."""
-        if self._model is None:
-            return 0.0, ()
-        logp, state = self._model.score(prefix.state, prefix.word)
-        is_new = prefix.word not in self._model and not prefix.word_is_unknown  # else its offset is in already
-        unk_score = self._unk_score(prefix.word) if is_new else 0.0
-        return self.settings.alpha * logp + self.settings.beta + unk_score, state
-
-    def _unk_score(self, word: str) -> float:
-        """What an unknown word adds, ended or not."""
-        return self.settings.unk_score_offset * max(1.0, len(word) / self.settings.avg_token_len)
-
-    def _final_lm_score(self, prefix: _Prefix) -> float:
-        """All that the language model adds to an utterance's score: its words, the last one included, and its end."""
-        if self._model is None:
-            return 0.0
-        added, state = self._end_of_word(prefix) if prefix.word else (0.0, prefix.state)
-        return prefix.lm_score + added + self.settings.alpha * self._model.end(state)
+        array = np.ascontiguousarray(log_probs.detach().float().numpy())
+        bad_frame, scores, ctc, labels, offsets = search(array, *self._tables, self._weights, n_best)
+        if bad_frame >= 0:
+            raise bad_frame_error(log_probs, bad_frame)
+        hypotheses = []
+        for i, score in enumerate(scores):
+            own = labels[offsets[i] : offsets[i + 1]].tolist()
+            hypotheses.append(BeamHypothesis(self._vocabulary.decode(own), float(score), float(ctc[i]), tuple(own)))
+        return hypotheses
 
 
-def _word_beginnings(model: NgramModel) -> frozenset[str]:
-    """Every beginning of a known word, whole words included."""
-    return frozenset(word[:length] for word in model.words for length in range(1, len(word) + 1))
+def bad_frame_error(log_probs: Tensor, frame: int) -> InputError:
+    """What is wrong with a frame that cannot be searched."""
+    holds = "holds NaN" if bool(log_probs[frame].isnan().any()) else "gives no unit a probability"
+    return InputError(
+        f"frame {frame} of {len(log_probs)} {holds}; expected logarithms of probabilities: look for the utterance or "
+        "the precision that the model's output is not finite for"
+    )
 
 
-def _negative_score(prefix: _Prefix) -> float:
-    return -(prefix.logp + prefix.lm_score)
+def _tables(
+    vocabulary: Vocabulary, model: NgramModel | None, settings: BeamSettings
+) -> "tuple[UnitTables, NgramTables, TrieTables, TrieTables, Weights]":
+    """What the compiled search is given between the frames and the number of hypotheses."""
+    from finetune.decoding.beam_kernel import CHARACTERS, NONE, WORDS, UnitTables, Weights
+    from finetune.language_model.flat import FlatNgram, build_trie
+
+    flat = FlatNgram.of(NgramModel(({},)) if model is None else model)
+    kind = NONE if model is None else CHARACTERS if model.is_of_characters else WORDS
+    words = list(model.words) if model is not None and kind == WORDS else []
+    hot = sorted(settings.hot)
+    characters = {c: number for number, c in enumerate(sorted({c for word in (*words, *hot) for c in word}))}
+    letters = [written(vocabulary, label) for label in range(len(vocabulary.units))]
+    offsets = np.zeros(len(letters) + 1, dtype=np.int64)
+    np.cumsum([len(one) for one in letters], out=offsets[1:])
+    joined = "".join(letters)
+    units = UnitTables(
+        vocabulary.blank,
+        np.array([label in vocabulary.silent - {vocabulary.blank} for label in range(len(letters))]),
+        np.array([vocabulary.begins_word(label) for label in range(len(letters))]),
+        np.array([characters.get(c, -1) for c in joined], dtype=np.int32),
+        np.array([flat.words.get(c, flat.unknown) for c in joined], dtype=np.int32),
+        offsets,
+    )
+    weights = Weights(
+        kind,
+        flat.begin,
+        flat.end,
+        flat.unknown,
+        flat.words.get(BOUNDARY, flat.unknown),
+        settings.beam_width,
+        *[0.0] * 7,
+    )
+    trie = build_trie(words, [flat.words[word] for word in words], characters)
+    hot_trie = build_trie(hot, [1] * len(hot), characters)
+    return units, flat.tables, trie, hot_trie, _with_settings(weights, settings)
 
 
-def _remove_from_tree(prefix: _Prefix) -> None:
-    """Removes a prefix that no path leads to, and each parent that is left without paths and children."""
-    node = prefix
-    while node.parent is not None and not node.children and node.logp == LOG_ZERO:
-        node.parent.children.pop(node.label, None)
-        node = node.parent
+def _with_settings(weights: "Weights", settings: BeamSettings) -> "Weights":
+    """The weights with the settings' values."""
+    return weights._replace(
+        beam_width=settings.beam_width,
+        alpha=float(settings.alpha),
+        beta=float(settings.beta),
+        unk_score_offset=float(settings.unk_score_offset),
+        avg_token_len=float(settings.avg_token_len),
+        beam_prune_logp=float(settings.beam_prune_logp),
+        token_min_logp=float(settings.token_min_logp),
+        hotword_weight=float(settings.hotword_weight) if settings.hot else 0.0,
+    )
 
 
-def _labels(prefix: _Prefix) -> list[int]:
-    """The prefix's labels, first to last."""
-    labels: list[int] = []
-    node: _Prefix | None = prefix
-    while node is not None and node.parent is not None:
-        labels.append(node.label)
-        node = node.parent
-    return labels[::-1]
-
-
-def _log_add(first: float, second: float) -> float:
-    """ln(exp(first) + exp(second))."""
-    if first < second:
-        first, second = second, first
-    return first if second == LOG_ZERO else first + math.log1p(math.exp(second - first))
+def written(vocabulary: Vocabulary, label: int) -> str:
+    """The letters that a label adds to a word."""
+    if label == vocabulary.boundary or label in vocabulary.silent:
+        return ""
+    return vocabulary.units[label].strip()

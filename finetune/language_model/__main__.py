@@ -1,19 +1,39 @@
-"""`python -m finetune.language_model TEXT OUT.arpa [--order 3]`: estimates an n-gram language model of a text."""
+"""`python -m finetune.language_model build TEXT OUT.arpa` estimates an n-gram language model of a text, `tune RUN DATA
+--lm OUT.arpa` chooses its weight on validation speech. Without a command, build is meant.
+"""
 
-from finetune.language_model.build import LanguageModelConfig, build_language_model
+import sys
+
 from preprocessing.cli.options import parse_command, run_command
 
-DESCRIPTION = "Estimate an n-gram language model (modified Kneser-Ney) and write it as an ARPA file."
+PROGRAM = "python -m finetune.language_model"
+DESCRIPTIONS = {
+    "build": "Estimate an n-gram language model of words or characters and write it as an ARPA file.",
+    "tune": "Choose alpha and beta of a language model on validation speech, and test whether it helps.",
+}
 
 
 def main() -> None:
-    config = parse_command(
-        LanguageModelConfig,
-        program="python -m finetune.language_model",
-        description=DESCRIPTION,
-        positional=True,
-    )
-    build_language_model(config)
+    arguments = sys.argv[1:]
+    if arguments[:1] in ([], ["--help"], ["-h"]):
+        lines = [f"  {PROGRAM} {name} --help\n      {text}" for name, text in DESCRIPTIONS.items()]
+        print("\n".join(["usage:", *lines]))
+        return
+    command, rest = (arguments[0], arguments[1:]) if arguments[0] in DESCRIPTIONS else ("build", arguments)
+    options = {
+        "program": f"{PROGRAM} {command}",
+        "description": DESCRIPTIONS[command],
+        "arguments": rest,
+        "positional": True,
+    }
+    if command == "tune":
+        from finetune.language_model.tune import TuneConfig, tune
+
+        tune(parse_command(TuneConfig, several=("alphas", "betas"), **options))  # type: ignore[arg-type]
+        return
+    from finetune.language_model.build import LanguageModelConfig, build_language_model
+
+    build_language_model(parse_command(LanguageModelConfig, **options))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
-"""The command `python -m finetune.language_model`: its options, and the way from a text to an ARPA file."""
+"""The command `python -m finetune.language_model build`: its options, and the way from a text to an ARPA file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rich.console import Console
 
 from finetune.language_model.kneser_ney import estimate, perplexity
-from finetune.language_model.ngram import NgramModel, open_text, write_arpa
+from finetune.language_model.ngram import BOUNDARY, NgramModel, open_text, write_arpa
 from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
 
-MAX_ORDER = 6
+MAX_ORDER = {"words": 6, "characters": 10}
+DEFAULT_ORDER = {"words": 3, "characters": 6}
 TEXT_SUFFIXES = (".txt", ".txt.gz")  # of a text file; every other reference is a corpus
 
 
@@ -29,11 +30,14 @@ class LanguageModelConfig:
     output: Path
     """The ARPA file to write."""
 
-    order: int = 3
-    """Words of the longest n-grams."""
+    order: int | None = None
+    """Words, or characters, of the longest n-grams; default 3 words or 6 characters."""
+
+    units: Literal["words", "characters"] = "words"
+    """What n-grams are made of. Characters know no unknown words, and need far less text; the space is one of them."""
 
     min_count: int = 1
-    """Occurrences in the text below which n-grams of three words and more are left out: 2 halves the file and costs
+    """Occurrences in the text below which n-grams of three units and more are left out: 2 halves the file and costs
     little."""
 
     profile: str = "librispeech"
@@ -42,10 +46,16 @@ class LanguageModelConfig:
     evaluate: str | None = None
     """A text or corpus to measure the model's perplexity on; not the one that it is estimated from."""
 
+    @property
+    def longest(self) -> int:
+        """The order, or its default."""
+        return DEFAULT_ORDER[self.units] if self.order is None else self.order
+
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
-        if not 1 <= self.order <= MAX_ORDER:
-            raise UsageError(f"--order is {self.order}; expected 1 to {MAX_ORDER}: change it")
+        most = MAX_ORDER[self.units]
+        if not 1 <= self.longest <= most:
+            raise UsageError(f"--order is {self.order}; expected 1 to {most} of {self.units}: change it")
         if self.min_count < 1:
             raise UsageError(f"--min_count is {self.min_count}; expected 1 or more: change it")
         if self.output.is_dir():
@@ -62,27 +72,29 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     normalise = profile(config.profile)
     console = Console(highlight=False, soft_wrap=True)
     with console.status("counting"):
-        model = estimate(_sentences(config.text, normalise), config.order, min_count=config.min_count)
+        sentences = _sentences(config.text, normalise, config.units)
+        model = estimate(sentences, config.longest, min_count=config.min_count)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(config.output) as temporary, temporary.open("w", encoding="utf-8") as file:
         write_arpa(model, file)
     sizes = ", ".join(f"{len(entries):,} of {n}" for n, entries in enumerate(model.entries, 1))
-    console.print(f"{config.output}: n-grams of words: {sizes}")
+    console.print(f"{config.output}: n-grams of {config.units}: {sizes}")
     if config.evaluate is not None:
-        value, n_words, n_unknown = perplexity(model, _sentences(config.evaluate, normalise))
-        share = 100.0 * n_unknown / max(n_words, 1)
+        value, n_units, n_unknown = perplexity(model, _sentences(config.evaluate, normalise, config.units))
+        share = 100.0 * n_unknown / max(n_units, 1)
         console.print(
-            f"{config.evaluate}: perplexity {value:.1f}; {n_unknown:,} of {n_words:,} words unknown ({share:.1f} %)"
+            f"{config.evaluate}: perplexity {value:.1f} per {config.units.removesuffix('s')}; {n_unknown:,} of "
+            f"{n_units:,} {config.units} unknown ({share:.1f} %)"
         )
     return model
 
 
-def _sentences(reference: str, normalise: Profile) -> list[list[str]]:
-    """The words of each line or utterance that has any. Raises InputError where none has."""
+def _sentences(reference: str, normalise: Profile, units: str) -> list[list[str]]:
+    """The words or characters of each line or utterance that has any. Raises InputError where none has."""
     sentences = [words for line in _lines(reference) if (words := normalise(line).split())]
     if not sentences:
         raise InputError(f"{reference}: no words in it; expected text: name another file, or another --profile")
-    return sentences
+    return sentences if units == "words" else [list(BOUNDARY.join(words)) for words in sentences]
 
 
 def _lines(reference: str) -> Iterator[str]:

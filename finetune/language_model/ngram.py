@@ -1,4 +1,6 @@
-"""Backoff n-gram language models of words: scoring word by word, and reading and writing ARPA files.
+"""Backoff n-gram language models of words or characters: scoring word by word, and reading and writing ARPA files.
+
+A model of characters takes each character for a word, and BOUNDARY for the space: "A CAT" is A | C A T.
 
 ARPA files (SRILM's manual, ngram-format(5)) hold logarithms to the base 10; everything here is in natural logarithms.
 Estimating a model is in `kneser_ney`.
@@ -6,6 +8,8 @@ Estimating a model is in `kneser_ney`.
 
 import gzip
 import math
+import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +18,9 @@ from typing import TextIO
 from preprocessing.cli.errors import InputError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+BOUNDARY = "|"  # the space in a model of characters
 LN10 = math.log(10.0)
+KENLM_BINARY = b"mmap lm http://kheafield.com/code"  # how a binary file of KenLM begins
 LOG10_ZERO = -99.0  # how ARPA files write the logarithm of a probability of 0, as of <s>
 
 State = tuple[str, ...]  # the last words, at most order - 1, that the next one's probability depends on
@@ -41,6 +47,11 @@ class NgramModel:
     def words(self) -> Iterator[str]:
         """The known words, without <s>, </s> and <unk>."""
         return (word for (word,) in self.entries[0] if word not in (BEGIN, END, UNKNOWN))
+
+    @property
+    def is_of_characters(self) -> bool:
+        """Whether its words are characters, the space among them."""
+        return (BOUNDARY,) in self.entries[0] and all(len(word) == 1 for word in self.words)
 
     def __contains__(self, word: str) -> bool:
         return (word,) in self.entries[0]
@@ -77,13 +88,18 @@ class NgramModel:
 def read_arpa(path: Path) -> NgramModel:
     """The model of an ARPA file, gzipped or not. Raises InputError, with the line, where it is not a valid one."""
     try:
+        with path.open("rb") as binary:
+            if binary.read(len(KENLM_BINARY)) == KENLM_BINARY:
+                raise InputError(
+                    f"{path}: is a binary file of KenLM; expected the ARPA file that it was made of: name that one"
+                )
         with open_text(path) as file:
             return NgramModel(tuple(_sections(path, file)))
     except FileNotFoundError:
         raise InputError(
             f"{path}: not there; expected an ARPA file: make one with `python -m finetune.language_model`"
         ) from None
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); expected an ARPA file, or one gzipped") from error
 
 
@@ -108,19 +124,24 @@ def open_text(path: Path) -> TextIO:
 
 
 def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple[float, float]]]:
-    """The n-grams of each order, from the lines of an ARPA file; the counts before the first section are skipped."""
+    """The n-grams of each order, from the lines of an ARPA file, as many as its head says where it says so."""
     entries: dict[tuple[str, ...], tuple[float, float]] = {}
+    counts: dict[int, int] = {}
     n = 0
     for number, line in enumerate(lines, 1):
         line = line.strip()
-        if line == "\\end\\":
-            if n == 0:
-                break
-            yield entries
-            return
-        if line.startswith("\\") and line.endswith("-grams:"):
+        if line.startswith("\\") and (line == "\\end\\" or line.endswith("-grams:")):
+            if n and counts.get(n, len(entries)) != len(entries):
+                raise InputError(
+                    f"{path}, line {number}: {len(entries):,} {n}-grams before it; expected {counts[n]:,}, as its head "
+                    "says: make the file again"
+                )
             if n:
                 yield entries
+            if line == "\\end\\":
+                if n == 0 or n < max(counts, default=0):
+                    break
+                return
             entries, n = {}, n + 1
             if line != f"\\{n}-grams:":
                 raise InputError(
@@ -129,6 +150,8 @@ def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple
         elif line and n:
             ngram, values = _entry(path, number, line, n)
             entries[ngram] = values
+        elif found := re.fullmatch(r"ngram +(\d+) *= *(\d+)", line):
+            counts[int(found[1])] = int(found[2])
     raise InputError(f"{path}: no \\end\\ after n-grams; expected a whole ARPA file: make it again")
 
 

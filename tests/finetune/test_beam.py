@@ -1,24 +1,48 @@
-"""Beam search beside the definition: every labelling, its paths summed one by one, and the language model by hand."""
+"""Beam search beside the definition: every labelling, its paths summed one by one, and the language model by hand; and
+the compiled search beside the one in plain Python.
+"""
 
 import gc
 import itertools
 import math
+import subprocess
+import sys
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from finetune.decoding.beam import BeamSearch, BeamSettings
+from finetune.decoding.beam import BeamHypothesis, BeamSearch, BeamSettings
+from finetune.decoding.beam_reference import ReferenceSearch
 from finetune.decoding.greedy import collapse
+from finetune.language_model.flat import FlatNgram
 from finetune.language_model.kneser_ney import estimate
+from finetune.language_model.ngram import BOUNDARY, NgramModel
+from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
+from preprocessing.units.splitting import BytePairs
+from tests.conftest import ROOT
 
 LETTERS = Vocabulary.of_characters(["AB"])
 ALL = BeamSettings(beam_width=10**6, beam_prune_logp=-math.inf, token_min_logp=-math.inf)
+Search = Callable[..., BeamSearch | ReferenceSearch]
+BOTH = pytest.mark.parametrize("search", [BeamSearch, ReferenceSearch])
+LINES = ["AB A", "A AB", "AB AB A", "B A"]
+
+
+def words_model(order: int = 2) -> NgramModel:
+    return estimate([line.split() for line in LINES], order)
+
+
+def characters_model(order: int = 3) -> NgramModel:
+    return estimate([list(line.replace(" ", BOUNDARY)) for line in LINES], order)
 
 
 def frames(n_frames: int, seed: int, sharpness: float = 2.0) -> Tensor:
@@ -39,30 +63,40 @@ def labellings(log_probs: Tensor) -> dict[tuple[int, ...], float]:
     return dict(found)
 
 
+@BOTH
 @pytest.mark.parametrize("seed", range(6))
-def test_the_most_probable_labelling(seed: int) -> None:
+def test_the_most_probable_labelling(search: Search, seed: int) -> None:
     log_probs = frames(5, seed)
     expected = labellings(log_probs)
-    best = BeamSearch(LETTERS, None, ALL).best(log_probs)
+    best = search(LETTERS, None, ALL).best(log_probs)
     most = max(expected, key=lambda labels: expected[labels])
     assert best.text == LETTERS.decode(most)
     assert best.ctc == pytest.approx(math.log(expected[most]), abs=1e-4)
     assert best.score == best.ctc
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_with_a_language_model_as_defined(seed: int) -> None:
-    model = estimate([line.split() for line in ("AB A", "A AB", "AB AB A", "B A")], 2)
+@BOTH
+@pytest.mark.parametrize("kind", ["words", "characters", "none"])
+@pytest.mark.parametrize("hotwords", [(), ("BA", "AB B")])
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_as_defined(search: Search, kind: str, hotwords: tuple[str, ...], seed: int) -> None:
+    model = {"words": words_model(), "characters": characters_model(), "none": None}[kind]
     weighed = replace(ALL, alpha=0.7, beta=0.4, unk_score_offset=-1.5, avg_token_len=2)
+    weighed = replace(weighed, hotwords=hotwords, hotword_weight=0.9)
     log_probs = frames(5, seed, sharpness=1.0)
 
     def score(labels: tuple[int, ...], probability: float) -> float:
         words = LETTERS.decode(labels).split()
+        total = math.log(probability) + 0.9 * sum(word in ("BA", "AB", "B") for word in words) * bool(hotwords)
+        if model is None:
+            return total
+        if kind == "characters":
+            return total + 0.7 * model.score_sentence(list(BOUNDARY.join(words))) + 0.4 * len(words)
         unknown = sum(max(1.0, len(word) / 2) for word in words if word not in model)
-        return math.log(probability) + 0.7 * model.score_sentence(words) + 0.4 * len(words) - 1.5 * unknown
+        return total + 0.7 * model.score_sentence(words) + 0.4 * len(words) - 1.5 * unknown
 
     expected = {labels: score(labels, probability) for labels, probability in labellings(log_probs).items()}
-    found = BeamSearch(LETTERS, model, weighed).search(log_probs)
+    found = search(LETTERS, model, weighed).search(log_probs)
     most = max(expected, key=lambda labels: expected[labels])
     assert found[0].text == LETTERS.decode(most)
     assert found[0].score == pytest.approx(expected[most], abs=1e-4)
@@ -73,6 +107,112 @@ def test_with_a_language_model_as_defined(seed: int) -> None:
     assert {hypothesis.text for hypothesis in found} == set(by_text)
     for hypothesis in found:
         assert hypothesis.score == pytest.approx(by_text[hypothesis.text], abs=1e-4)
+        assert LETTERS.decode(hypothesis.labels) == hypothesis.text
+
+
+# units of several letters, some of which begin a word
+PIECES = Vocabulary(
+    ("<pad>", "<s>", "</s>", "<unk>", "|", " A", " B", "A", "B", "AB", " AB"), splitter=BytePairs(("A", "B"), ())
+)
+
+
+def same(found: list[BeamHypothesis], expected: list[BeamHypothesis]) -> None:
+    """The same hypotheses with the same scores, in the same order where scores tell them apart."""
+    assert sorted(one.text for one in found) == sorted(one.text for one in expected)
+    by_text = {one.text: one for one in expected}
+    for one, other in zip(found, expected, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-9)
+        assert one.score == pytest.approx(by_text[one.text].score, abs=1e-9)
+        assert one.ctc == pytest.approx(by_text[one.text].ctc, abs=1e-9)
+
+
+MODELS = {
+    "none": None,
+    "one word": words_model(1),
+    "words": words_model(3),
+    "characters": characters_model(4),
+    "no <unk>": NgramModel(({("A",): (-0.5, -0.2), ("AB",): (-1.0, -0.1)}, {("A", "AB"): (-0.2, 0.0)})),
+}
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.sampled_from(sorted(MODELS)),
+    st.booleans(),
+    st.integers(1, 40),
+    st.integers(0, 10**6),
+    st.floats(0.2, 6.0),
+    st.sampled_from([1, 2, 5, 16, 64]),
+    st.sampled_from([(), ("AB",), ("B", "ABBA A")]),
+    st.floats(0.0, 2.0),
+    st.floats(-2.0, 2.0),
+    st.sampled_from([-math.inf, -10.0, -4.0, 0.0]),
+    st.sampled_from([-math.inf, -5.0, -2.0, 0.0]),
+)
+def test_compiled_as_in_python(
+    kind: str,
+    pieces: bool,
+    n_frames: int,
+    seed: int,
+    sharpness: float,
+    width: int,
+    hotwords: tuple[str, ...],
+    alpha: float,
+    beta: float,
+    beam_prune_logp: float,
+    token_min_logp: float,
+) -> None:
+    vocabulary = PIECES if pieces else LETTERS
+    generator = torch.Generator().manual_seed(seed)
+    log_probs = (sharpness * torch.randn(n_frames, len(vocabulary.units), generator=generator)).log_softmax(dim=1)
+    options = BeamSettings(
+        beam_width=width,
+        alpha=alpha,
+        beta=beta,
+        unk_score_offset=-2.0,
+        avg_token_len=2,
+        beam_prune_logp=beam_prune_logp,
+        token_min_logp=token_min_logp,
+        hotwords=hotwords,
+        hotword_weight=3.0,
+    )
+    model = MODELS[kind]
+    expected = ReferenceSearch(vocabulary, model, options).search(log_probs)
+    same(BeamSearch(vocabulary, model, options).search(log_probs), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from("abcd"), max_size=7), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.integers(1, 2),
+    st.lists(st.sampled_from("abcdz"), max_size=8),
+)
+def test_flat_arrays_score_as_the_model(
+    sentences: list[list[str]], order: int, min_count: int, sentence: list[str]
+) -> None:
+    from finetune.decoding.beam_kernel import score_words
+
+    model = estimate(sentences, order, min_count=min_count)
+    flat = FlatNgram.of(model)
+    numbers = [flat.words.get(word, flat.unknown) for word in sentence] + [flat.end]
+    found = score_words(flat.tables, flat.begin, np.array(numbers, dtype=np.int32))
+    assert found == pytest.approx(model.score_sentence(sentence), abs=1e-9)
+
+
+def test_flat_arrays_of_a_file_that_lacks_contexts() -> None:
+    """As pruning by others may leave it: a trigram whose first two words are no bigram, nor its last two."""
+    from finetune.decoding.beam_kernel import score_words
+
+    unigrams = {(word,): (-float(i), -0.1 * i) for i, word in enumerate(("<s>", "</s>", "<unk>", "a", "b", "c"), 1)}
+    model = NgramModel(
+        (unigrams, {("b", "a"): (-0.5, -0.3)}, {("a", "b", "c"): (-0.25, 0.0), ("b", "a", "b"): (-1, 0)})
+    )
+    flat = FlatNgram.of(model)
+    for sentence in itertools.product("abcz", repeat=4):
+        numbers = [*(flat.words.get(word, flat.unknown) for word in sentence), flat.end]
+        found = score_words(flat.tables, flat.begin, np.array(numbers, dtype=np.int32))
+        assert found == pytest.approx(model.score_sentence(sentence), abs=1e-9)
 
 
 @settings(max_examples=40, deadline=None)
@@ -108,25 +248,90 @@ def test_a_language_model_mends_what_was_misheard() -> None:
     assert BeamSearch(vocabulary, model).best(log_probs).text == "THE CAT SAT"
 
 
-@pytest.mark.parametrize("name", ["unk_score_offset", "beam_prune_logp", "token_min_logp"])
-def test_what_would_add_to_a_score_or_keep_nothing_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is 1; expected 0 or less"):
-        BeamSettings(**{name: 1.0})
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("unk_score_offset", 1.0, "unk_score_offset is 1; expected 0 or less"),
+        ("beam_prune_logp", 1.0, "beam_prune_logp is 1; expected 0 or less"),
+        ("token_min_logp", math.nan, "token_min_logp is nan; expected 0 or less"),
+        ("beam_width", 0, "beam_width is 0; expected 1 or more"),
+        ("alpha", -0.5, "alpha is -0.5; expected 0 or more"),
+        ("beta", math.inf, "beta is inf; expected a number"),
+        ("hotword_weight", -1.0, "hotword_weight is -1; expected 0 or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name: str, value: float, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        BeamSettings(**{name: value})  # type: ignore[arg-type]
 
 
-def test_nothing_is_heard_in_no_frames() -> None:
-    assert BeamSearch(LETTERS).best(torch.empty(0, len(LETTERS.units))).text == ""
+@BOTH
+def test_frames_that_are_no_probabilities_are_named(search: Search) -> None:
+    log_probs = frames(4, 0)
+    log_probs[2, 5] = math.nan
+    with pytest.raises(InputError, match=r"frame 2 of 4 holds NaN; expected"):
+        search(LETTERS).best(log_probs)
+    log_probs[1] = -math.inf
+    with pytest.raises(InputError, match=r"frame 1 of 4 gives no unit a probability"):
+        search(LETTERS).best(log_probs)
 
 
-def test_special_units_are_never_written() -> None:
+@BOTH
+def test_nothing_is_heard_in_no_frames(search: Search) -> None:
+    assert search(LETTERS).best(torch.empty(0, len(LETTERS.units))).text == ""
+
+
+@BOTH
+def test_special_units_are_never_written(search: Search) -> None:
     log_probs = torch.full((3, len(LETTERS.units)), -20.0)
     log_probs[:, 1] = 0.0  # <s>
-    assert BeamSearch(LETTERS).best(log_probs).text in ("", "A", "B")
+    assert search(LETTERS).best(log_probs).text in ("", "A", "B")
+
+
+def test_hot_words_mend_what_was_misheard() -> None:
+    vocabulary = Vocabulary.of_characters(["THE CAT SAT"])
+    log_probs = misheard(vocabulary)
+    assert BeamSearch(vocabulary).best(log_probs).text == "THE CET SAT"
+    assert BeamSearch(vocabulary, None, BeamSettings(hotwords=("CAT",))).best(log_probs).text == "THE CAT SAT"
+
+
+def test_a_long_recording_outgrows_the_first_arrays() -> None:
+    log_probs = frames(2000, 3, sharpness=1.0)
+    options = BeamSettings(beam_width=128, beta=0.5)
+    found = BeamSearch(LETTERS, words_model(), options).search(log_probs)
+    same(found, ReferenceSearch(LETTERS, words_model(), options).search(log_probs))
+
+
+def test_threads_find_the_same() -> None:
+    search = BeamSearch(LETTERS, words_model())
+    several = [frames(n, n) for n in range(1, 40)]
+    assert search.best_of_all(several, threads=4) == [search.best(one) for one in several]
+    assert search.best_of_all([], threads=4) == []
+
+
+def test_without_a_cache_it_says_so_and_goes_on(tmp_path: Path) -> None:
+    """numba raises where neither the folder of a file nor the user's can be written."""
+    script = """
+import numba
+real = numba.njit
+def njit(*args, **options):
+    def decorated(function):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*args, **options)(function)
+    return decorated
+numba.njit = njit
+from finetune.decoding.compiled import compiled
+print(compiled(lambda x: x + 1)(2))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "3\n", done.stderr
+    assert "set NUMBA_CACHE_DIR" in done.stderr
 
 
 def test_what_is_dropped_is_forgotten() -> None:
     """The tree holds the hypotheses and what they share, however long the recording."""
-    search = BeamSearch(LETTERS, None, BeamSettings(beam_width=4))
+    search = ReferenceSearch(LETTERS, None, BeamSettings(beam_width=4))
     gc.collect()
     before = sum(type(one).__name__ == "_Prefix" for one in gc.get_objects())
     kept: list[object] = []

@@ -1,0 +1,32 @@
+"""numba, as the decoders use it: compiled at the first call, kept in a cache, and without holding Python's lock.
+
+A file of its own because importing numba takes a second: only modules that are imported when something is decoded may
+import this one.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """The function, compiled by numba at its first call for the types that it is given; threads may run it at once.
+
+    What is compiled is kept in the folder __pycache__ beside the function's file, where that is not writable in the
+    user's cache, or in NUMBA_CACHE_DIR. Where none is writable, each process compiles anew, and a warning says so.
+    """
+    try:
+        cached: Function = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # numba finds no folder for its cache that it can write to
+        warnings.warn(
+            "numba finds no folder that its cache can be written to, so decoders are compiled anew in each process; "
+            "set NUMBA_CACHE_DIR to one",
+            stacklevel=2,
+        )
+        uncached: Function = numba.njit(nogil=True)(function)
+        return uncached
+    return cached

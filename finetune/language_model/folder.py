@@ -1,0 +1,170 @@
+"""Language models as recognisers carry them: the folder that transformers' Wav2Vec2ProcessorWithLM reads.
+
+    alphabet.json               the labels as pyctcdecode writes them: "" for the blank, " " for the boundary
+    language_model/words.arpa   the n-grams
+    language_model/unigrams.txt the known words, one a line
+    language_model/attrs.json   alpha, beta, unk_score_offset, score_boundary
+
+A reference to a language model is an ARPA file, such a folder, or a run or repository on the Hub that holds one.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from finetune.decoding.beam import BeamSettings
+from finetune.language_model.ngram import BOUNDARY, NgramModel, open_text, read_arpa
+from preprocessing.cli.atomic_write import atomic_file
+from preprocessing.cli.errors import InputError
+from preprocessing.units import Vocabulary
+
+FOLDER, ALPHABET = "language_model", "alphabet.json"
+ATTRIBUTES, UNIGRAMS, ARPA = "attrs.json", "unigrams.txt", "words.arpa"
+TUNED = ("alpha", "beta", "unk_score_offset")  # what attrs.json says of BeamSettings
+CHECKED_WORDS = 1000  # of a language model, for whether the vocabulary can spell them
+
+
+@dataclass(frozen=True)
+class LanguageModelFiles:
+    """What a reference names. path: of the ARPA file. attributes: those of attrs.json that BeamSettings has."""
+
+    path: Path
+    attributes: dict[str, float]
+
+    def settings(self, given: BeamSettings, as_stored: Sequence[str] = TUNED) -> BeamSettings:
+        """`given`, with the values of `as_stored` that the folder has."""
+        return replace(given, **{name: self.attributes[name] for name in as_stored if name in self.attributes})
+
+
+def find_language_model(reference: Path | str, *, revision: str | None = None) -> LanguageModelFiles | None:
+    """The language model of a file, folder, run or Hub repository; None where a run or repository carries none.
+
+    Raises InputError where a file is not there, or a folder cannot be used.
+    """
+    path = Path(reference)
+    if path.is_file():
+        return LanguageModelFiles(path, {})
+    if path.is_dir():
+        for folder in (path, path / FOLDER):
+            if (folder / ATTRIBUTES).is_file():
+                return _read_folder(folder)
+        return None
+    return _from_hub(str(reference), revision)
+
+
+def load_language_model(name: str, files: LanguageModelFiles, vocabulary: Vocabulary) -> NgramModel:
+    """The n-grams. name: of the recogniser, for messages.
+
+    Raises InputError where the file is no ARPA file, has no words, or words that the vocabulary cannot spell.
+    """
+    model = read_arpa(files.path)
+    check_spelling(name, files.path, model, vocabulary)
+    return model
+
+
+def check_spelling(name: str, path: Path, model: NgramModel, vocabulary: Vocabulary) -> None:
+    """Raises InputError where a model has no words, or the vocabulary's units cannot spell most of them."""
+    words = [word for word in model.words if not (model.is_of_characters and word == BOUNDARY)]
+    if not words:
+        raise InputError(f"{path}: has no words; expected a language model of text: make it of more")
+    if not model.is_of_characters and len(words) > 3 and all(len(word) == 1 for word in words):
+        raise InputError(
+            f"{path}: all its words are single letters, and none of them is | for the space; expected words, or "
+            "characters with |: make it with `python -m finetune.language_model build --units characters`"
+        )
+    checked = words[:: max(len(words) // CHECKED_WORDS, 1)]
+    outside = [word for word in checked if vocabulary.outside([word])]
+    if 2 * len(outside) <= len(checked):
+        return
+    in_other_case = sum(not vocabulary.outside([word.swapcase()]) for word in outside)
+    remedy = "make it under the profile of the model's labels"
+    if 2 * in_other_case > len(outside):
+        remedy = "the letters are there in the other case: " + remedy
+    raise InputError(
+        f"{name}: its units cannot spell most words of {path}, such as {outside[0]!r}; expected a language model "
+        f"of words that they spell: {remedy} (`python -m finetune.language_model --profile`)"
+    )
+
+
+def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings: BeamSettings) -> Path:
+    """Puts a language model of words into a run's folder, where `find_language_model` and transformers look for it.
+
+    Returns its folder. An earlier one is replaced. Raises InputError where the ARPA file cannot be used, or is of
+    characters, which transformers would take for words.
+    """
+    model = read_arpa(arpa)
+    check_spelling(str(run), arpa, model, vocabulary)
+    if model.is_of_characters:
+        raise InputError(
+            f"{arpa}: is a language model of characters; expected words, as transformers' Wav2Vec2ProcessorWithLM "
+            "knows no other: name it with --lm where you decode"
+        )
+    folder = run / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    if arpa.resolve() != (folder / ARPA).resolve():
+        with (
+            atomic_file(folder / ARPA) as temporary,
+            temporary.open("w", encoding="utf-8") as file,
+            open_text(arpa) as of,
+        ):
+            shutil.copyfileobj(of, file)
+    contents = {
+        folder / UNIGRAMS: "".join(f"{word}\n" for word in sorted(model.words)),
+        folder / ATTRIBUTES: json.dumps(
+            {name: getattr(settings, name) for name in TUNED} | {"score_boundary": True}, indent=1
+        ),
+        run / ALPHABET: json.dumps({"labels": pyctcdecode_labels(vocabulary), "is_bpe": False}, ensure_ascii=False),
+    }
+    for path, content in contents.items():
+        with atomic_file(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return folder
+
+
+def pyctcdecode_labels(vocabulary: Vocabulary) -> list[str]:
+    """The labels as pyctcdecode's Alphabet has them: "" is the blank, " " the boundary, "⁇" the unknown unit."""
+    special = {vocabulary.blank_unit: "", vocabulary.boundary_unit: " ", vocabulary.unknown_unit: "⁇"}
+    return [special.get(unit, unit) for unit in vocabulary.units]
+
+
+def _read_folder(folder: Path) -> LanguageModelFiles:
+    """The files of a language_model folder, ours or pyctcdecode's."""
+    try:
+        stored = json.loads((folder / ATTRIBUTES).read_text(encoding="utf-8"))
+        attributes = {name: float(stored[name]) for name in TUNED if name in stored}
+        BeamSettings(**attributes)  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{folder / ATTRIBUTES}: cannot be used ({error}); expected JSON with {', '.join(TUNED)}: mend it"
+        ) from error
+    others = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.name not in (ATTRIBUTES, UNIGRAMS) and not path.name.startswith(".")
+    )
+    if len(others) != 1:
+        found = ", ".join(path.name for path in others) or "none"
+        raise InputError(f"{folder}: has {found} beside {ATTRIBUTES} and {UNIGRAMS}; expected one ARPA file: leave one")
+    return LanguageModelFiles(others[0], attributes)
+
+
+def _from_hub(repo_id: str, revision: str | None) -> LanguageModelFiles | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=[f"{FOLDER}/*"])) / FOLDER
+    except HFValidationError:
+        raise InputError(
+            f"{repo_id}: no such file; expected an ARPA file, a folder with a language model, or a Hub id: check the "
+            "name"
+        ) from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{repo_id}: no language model to be had ({reason}); expected an ARPA file, a folder that holds one, or a "
+            "Hub id: check the name and the network"
+        ) from None
+    return _read_folder(folder) if (folder / ATTRIBUTES).is_file() else None

@@ -1,0 +1,276 @@
+"""The command `python -m finetune.language_model tune`: alpha and beta chosen on validation speech.
+
+Every point of a grid decodes all utterances; the one with the fewest word errors is taken. Whether a language model
+helps at all is tested on errors that the choice has not seen: the utterances, whole speakers where they are known, are
+halved, each half is decoded with the point that is best on the other, and the errors are compared with greedy
+decoding's in a paired test (`finetune.metrics.paired_tests`).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import check_counts
+from preprocessing.plot_style import check_picture_suffix
+
+if TYPE_CHECKING:
+    from finetune.metrics import Rate
+
+TUNING = "language_model_tuning"  # .png and .json in the run's folder
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Options of `tune`."""
+
+    run: str
+    """A CTC model: a run's folder, another transformers folder, or a Hub id."""
+
+    data: str
+    """Validation speech with its texts: a corpus that neither training nor test uses."""
+
+    lm: str
+    """The language model: an ARPA file, or a folder or Hub id that holds one."""
+
+    alphas: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2])
+    """Values of alpha to try, as several words."""
+
+    betas: list[float] = field(default_factory=lambda: [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0])
+    """Values of beta to try, as several words."""
+
+    unk_score_offset: float = -10.0
+    """Added for each unknown word; a value to keep. Run the command again to compare values."""
+
+    beam_width: int = 64
+    """Hypotheses kept after each frame."""
+
+    limit: int | None = None
+    """Use only this many utterances, evenly spaced."""
+
+    output: Path | None = None
+    """Picture of the surface; default language_model_tuning.png in the run's folder."""
+
+    save: bool = True
+    """Put a language model of words into the run's folder, with the values found, where benchmark, transcribe and
+    transformers find it; not where it has no fewer errors than greedy decoding."""
+
+    def check(self) -> None:
+        """Raises UsageError on a value that cannot be used."""
+        check_counts(("--beam_width", self.beam_width, 1))
+        if self.limit is not None:
+            check_counts(("--limit", self.limit, 2))
+        for flag, values in (("alphas", self.alphas), ("betas", self.betas)):
+            if not values or sorted(set(values)) != sorted(values):
+                raise UsageError(f"--{flag} is {values}; expected one value or more, each once: change it")
+        if min(self.alphas) < 0:
+            raise UsageError(f"--alphas has {min(self.alphas):g}; expected 0 or more: change it")
+        if not self.unk_score_offset <= 0:
+            raise UsageError(f"--unk_score_offset is {self.unk_score_offset:g}; expected 0 or less: lower it")
+        check_picture_suffix(self.output, "--output")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The surface and what was chosen.
+
+    wer [alphas][betas], greedy: word error rates as fractions. alpha, beta: the point with the lowest. held_out: the
+    difference of the held-out errors from greedy's, below 0 where the language model helps, and p_value: of the paired
+    test. unit: what was halved, "speaker" or "utterance".
+    """
+
+    alphas: list[float]
+    betas: list[float]
+    wer: list[list[float]]
+    greedy: float
+    alpha: float
+    beta: float
+    held_out: "Rate"
+    p_value: float
+    unit: str
+
+    @property
+    def best(self) -> float:
+        """The lowest word error rate, at alpha and beta."""
+        return self.wer[self.alphas.index(self.alpha)][self.betas.index(self.beta)]
+
+    @property
+    def helps(self) -> bool:
+        """Whether the paired test finds fewer errors than greedy decoding's."""
+        return self.p_value < 0.05 and self.held_out.value < 0
+
+    def sentence(self) -> str:
+        """What was found, and whether a language model helps."""
+        chosen = (
+            f"alpha {self.alpha:g}, beta {self.beta:g}: {100 * self.best:.2f} % word errors; greedy decoding "
+            f"{100 * self.greedy:.2f} %"
+        )
+        interval = f"{100 * self.held_out.low:+.2f} to {100 * self.held_out.high:+.2f} points of WER"
+        tested = f"chosen on one half of the {self.unit}s and measured on the other {interval}, p = {self.p_value:.2g}"
+        if self.helps:
+            return f"{chosen}. The language model helps: {tested}."
+        if self.p_value < 0.05:
+            return f"{chosen}. The language model does harm: {tested}; decode without it."
+        return f"{chosen}. Not shown to be better than no language model: {tested}."
+
+
+def tune(config: TuneConfig) -> Tuned:
+    """Tries the grid, prints what was found, draws it and writes it. Raises UserError on input that cannot be used."""
+    from rich.console import Console
+
+    from finetune.decoding.beam import BeamSearch, BeamSettings
+    from finetune.decoding.greedy import collapse
+    from finetune.decoding.posteriors import load_ctc
+    from finetune.language_model.folder import find_language_model, load_language_model, save_language_model
+    from preprocessing.cli.atomic_write import write_text_atomically
+    from preprocessing.cli.progress import Steps
+    from preprocessing.corpus import load_waveform, open_corpus
+    from preprocessing.text import profile
+
+    config.check()
+    console = Console(highlight=False, soft_wrap=True)
+    files = find_language_model(config.lm)
+    if files is None:
+        raise InputError(f"{config.lm}: holds no language model; expected an ARPA file or a folder with one: name it")
+    model = load_ctc(config.run)
+    ngrams = load_language_model(config.run, files, model.vocabulary)
+    normalise = profile(model.profile)
+    utterances = list(open_corpus(config.data).require_complete().utterances)
+    if config.limit is not None and config.limit < len(utterances):
+        utterances = [utterances[i * len(utterances) // config.limit] for i in range(config.limit)]
+    if len(utterances) < 2:
+        raise InputError(f"{config.data}: {len(utterances)} utterances; expected 2 or more: name a larger corpus")
+    steps = Steps(console, 2)
+    log_probs = []
+    with steps.step("computing log-probabilities", len(utterances)) as advance:
+        for utterance in utterances:
+            log_probs.append(model.log_probs(load_waveform(utterance)))
+            advance(1)
+    references = [normalise(utterance.text) for utterance in utterances]
+    blank = model.vocabulary.blank
+    greedy = [model.vocabulary.decode(collapse(one.argmax(dim=1), blank)) for one in log_probs]
+    settings = BeamSettings(beam_width=config.beam_width, unk_score_offset=config.unk_score_offset)
+    errors: dict[tuple[float, float], list[int]] = {}
+    search = BeamSearch(model.vocabulary, ngrams, settings)
+    with steps.step("searching", len(config.alphas) * len(config.betas)) as advance:
+        for alpha in config.alphas:
+            for beta in config.betas:
+                point = search.with_settings(replace(settings, alpha=alpha, beta=beta))
+                texts = [hypothesis.text for hypothesis in point.best_of_all(log_probs)]
+                errors[alpha, beta] = count_errors(references, [normalise(text) for text in texts])
+                advance(1)
+    lengths = [len(reference.split()) for reference in references]
+    speakers = [utterance.speaker for utterance in utterances]
+    found = choose(errors, count_errors(references, [normalise(text) for text in greedy]), lengths, speakers)
+    console.print(found.sentence())
+    folder = Path(config.run) if Path(config.run).is_dir() else None
+    picture = config.output or (folder / f"{TUNING}.png" if folder else None)
+    if picture is not None:
+        draw(found, picture, f"{len(utterances)} utterances of {Path(config.data).name}, {files.path.name}")
+        console.print(f"surface: {picture}")
+    if config.save and folder is not None:
+        record = asdict(found) | {"data": Path(config.data).name, "language_model": files.path.name}
+        write_text_atomically(folder / f"{TUNING}.json", json.dumps(record, indent=1))
+        if found.best >= found.greedy:
+            console.print("no fewer errors than without: the run's folder gets no language model")
+        elif ngrams.is_of_characters:
+            console.print(
+                f"a language model of characters stays outside the run: decode with --lm {files.path} --alpha "
+                f"{found.alpha:g} --beta {found.beta:g}"
+            )
+        else:
+            chosen = replace(settings, alpha=found.alpha, beta=found.beta)
+            console.print(f"written: {save_language_model(folder, files.path, model.vocabulary, chosen)}")
+    return found
+
+
+def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[int]:
+    """Word errors of each utterance."""
+    from finetune.metrics.error_rates import word_errors
+
+    return [word_errors(*pair).errors for pair in zip(references, hypotheses, strict=True)]
+
+
+def choose(
+    errors: dict[tuple[float, float], list[int]],
+    greedy: Sequence[int],
+    lengths: Sequence[int],
+    speakers: Sequence[str | None],
+) -> Tuned:
+    """The best point and whether it helps. errors: of each utterance at each (alpha, beta); of ties the first is taken,
+    which has the lower alpha.
+    """
+    import numpy as np
+
+    from finetune.metrics import difference, matched_pairs, resample
+
+    points = sorted(errors)
+    table = np.array([errors[point] for point in points])  # [points, utterances]
+    resampling = resample(speakers, seed=0)
+    in_second_half = resampling.groups % 2 == 1
+    held_out = np.empty(len(lengths), dtype=np.int64)
+    for half in (in_second_half, ~in_second_half):
+        best_on_the_other = int(table[:, ~half].sum(axis=1).argmin())
+        held_out[half] = table[best_on_the_other, half]
+    alpha, beta = points[int(table.sum(axis=1).argmin())]
+    alphas, betas = (sorted({point[i] for point in points}) for i in (0, 1))
+    n_words = max(sum(lengths), 1)
+    return Tuned(
+        alphas,
+        betas,
+        [[sum(errors[a, b]) / n_words for b in betas] for a in alphas],
+        sum(greedy) / n_words,
+        alpha,
+        beta,
+        difference(held_out.tolist(), greedy, lengths, resampling),
+        matched_pairs(held_out.tolist(), greedy, resampling),
+        resampling.unit,
+    )
+
+
+def draw(found: Tuned, path: Path, description: str) -> None:
+    """The surface as a map of word error rates, and a cut through the chosen beta beside greedy decoding."""
+    import numpy as np
+
+    from preprocessing.plot_style import (
+        PALETTE,
+        TEXT_SIZE,
+        TICK_SIZE,
+        new_figure,
+        save_figure,
+        style_axes,
+        write_heading,
+    )
+
+    figure = new_figure(11.0, 4.9)
+    write_heading(figure, "Word errors by alpha and beta", description, left=0.07)
+    axes, cut = figure.subplots(
+        1, 2, gridspec_kw={"left": 0.07, "right": 0.97, "top": 0.74, "bottom": 0.13, "width_ratios": [1.45, 1]}
+    )
+    wer = 100 * np.array(found.wer).T  # [betas, alphas]
+    axes.imshow(wer, origin="lower", aspect="auto", cmap="Blues", vmax=wer.max() + (wer.max() - wer.min()) / 2 + 1e-6)
+    middle = (wer.min() + wer.max()) / 2
+    for row, column in np.ndindex(*wer.shape):
+        is_best = (found.alphas[column], found.betas[row]) == (found.alpha, found.beta)
+        axes.text(
+            column, row, f"{wer[row, column]:.1f}", ha="center", va="center", fontsize=TICK_SIZE,
+            color=PALETTE.accent if is_best else PALETTE.ink if wer[row, column] < middle else "#10243a",
+            fontweight="bold" if is_best else "normal",
+            bbox={"facecolor": PALETTE.paper, "edgecolor": PALETTE.accent, "pad": 2.5} if is_best else None,
+        )  # fmt: skip
+    axes.set_xticks(range(len(found.alphas)), [f"{alpha:g}" for alpha in found.alphas])
+    axes.set_yticks(range(len(found.betas)), [f"{beta:g}" for beta in found.betas])
+    axes.set_xlabel("alpha, weight of the language model")
+    axes.set_ylabel("beta, for each word")
+    style_axes(axes, "word error rate, %", spines=())
+    cut.plot(found.alphas, wer[found.betas.index(found.beta)], "o-", color=PALETTE.main, markersize=4)
+    cut.axhline(100 * found.greedy, color=PALETTE.accent, linewidth=1.2)
+    cut.annotate(
+        f"greedy, {100 * found.greedy:.1f} %", (1.0, 100 * found.greedy), xycoords=("axes fraction", "data"),
+        xytext=(0, 3), textcoords="offset points", ha="right", fontsize=TEXT_SIZE, color=PALETTE.accent,
+    )  # fmt: skip
+    cut.set_xlabel("alpha")
+    style_axes(cut, f"at beta {found.beta:g}, %", grid=True)
+    save_figure(figure, path)
