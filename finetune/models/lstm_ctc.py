@@ -24,6 +24,7 @@ from transformers import AutoConfig, AutoModelForCTC, PreTrainedConfig, PreTrain
 from transformers import initialization as init
 from transformers.modeling_outputs import CausalLMOutput
 
+from finetune.models.regularisation import use_bit_dropout
 from preprocessing.features import (
     Deltas,
     FeatureExtractor,
@@ -180,6 +181,7 @@ class LSTMForCTC(PreTrainedModel):  # type: ignore[misc]
         self.norm_out = nn.LayerNorm(sizes[-1])
         self.dropout = nn.Dropout(config.dropout)
         self.lm_head = nn.Linear(sizes[-1], config.vocab_size)
+        use_bit_dropout(self)
         self.post_init()
 
     def raw_features(self, waveforms: Tensor, n_samples: Tensor) -> Features:

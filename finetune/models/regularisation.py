@@ -1,6 +1,6 @@
 """Regularisation while training: wav2vec 2.0's masks over latent frames and channels, and a dropout fast on a CPU."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,3 +93,19 @@ def use_bit_dropout(model: nn.Module) -> None:
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:
                 setattr(parent, name, BitDropout(child.p))
+
+
+def use_bit_dropout_in_blocks(blocks: Iterable[nn.Module]) -> None:
+    """The same for transformers' WhisperEncoderLayers, which call nn.functional.dropout on what attention and the
+    feed-forward layers return: a hook on either does it instead.
+    """
+    for block in blocks:
+        dropout = BitDropout(block.dropout)  # type: ignore[arg-type]
+        block.dropout = 0.0  # type: ignore[assignment]
+
+        def drop(layer: nn.Module, _: Any, output: Any, dropout: BitDropout = dropout) -> Any:
+            dropout.train(layer.training)
+            return (dropout(output[0]), *output[1:]) if isinstance(output, tuple) else dropout(output)
+
+        block.self_attn.register_forward_hook(drop)  # type: ignore[operator, union-attr]
+        block.fc2.register_forward_hook(drop)  # type: ignore[operator, union-attr]

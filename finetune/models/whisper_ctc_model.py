@@ -20,6 +20,7 @@ from transformers.modeling_outputs import CausalLMOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from finetune.models.lstm_ctc import BidirectionalLayer, init_lstm, mirror_of, valid_samples
+from finetune.models.regularisation import use_bit_dropout, use_bit_dropout_in_blocks
 from preprocessing.features import Features, LogMel
 
 HEADS = ("linear", "conv", "lstm")
@@ -126,6 +127,8 @@ class WhisperForCTC(PreTrainedModel):  # type: ignore[misc]
         self.norm_out = nn.LayerNorm(size)
         self.dropout = nn.Dropout(config.dropout)
         self.lm_head = nn.Linear(size, config.vocab_size)
+        use_bit_dropout(self)
+        use_bit_dropout_in_blocks(self.encoder.layers)
         self.post_init()
 
     def features(self, waveforms: Tensor, n_samples: Tensor) -> Features:

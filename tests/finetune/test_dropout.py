@@ -3,9 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from finetune.models.regularisation import BitDropout, use_bit_dropout
+from finetune.models.regularisation import BitDropout, use_bit_dropout, use_bit_dropout_in_blocks
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -59,3 +60,17 @@ def test_every_dropout_of_a_model() -> None:
     assert list(found) == names
     assert {type(module) for module in found.values()} == {BitDropout}
     assert model.wav2vec2.encoder.dropout.p == 0.3
+
+
+def test_whispers_blocks_drop_what_transformers_drops() -> None:
+    """With p 1 nothing but the residual is left; in evaluation mode nothing is dropped, block by block."""
+    sizes = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    encoder = WhisperEncoder(WhisperConfig(**sizes, dropout=1.0))
+    hidden = torch.randn(2, 7, 32)
+    expected = encoder.layers[0].train()(hidden, None)
+    torch.testing.assert_close(expected, hidden)
+    plain = encoder.layers[1].eval()(hidden, None)
+    use_bit_dropout_in_blocks(encoder.layers)
+    torch.testing.assert_close(encoder.layers[0].train()(hidden, None), expected)
+    torch.testing.assert_close(encoder.layers[1].eval()(hidden, None), plain)
+    assert not torch.equal(plain, hidden)
