@@ -29,7 +29,7 @@ from experiments.result_parts.parts import (
     systems_of,
 )
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = "part.json"
@@ -78,11 +78,15 @@ def run_parts(parts: Sequence[Part], folders: Folders, *, overwrite: bool) -> li
     began = time.monotonic()
     for number, part in enumerate(parts, start=1):
         minutes = (time.monotonic() - began) / 60
-        usual = "seconds" if folders.quick else f"{part.minutes} min on 2 quiet cores"
-        print(
-            f"[{number}/{len(parts)}] {part.name}: {part.title}; {minutes:.0f} min so far, usually {usual}", flush=True
-        )
-        outcome = _run_part(part, folders, overwrite=overwrite)
+        before = read_state(folders.result(part))
+        takes = "--quick" if folders.quick else f"takes about {part.minutes} min on 2 quiet cores"
+        if before is not None and before.finished is not None:
+            takes = f"took {before.seconds / 60:.0f} min last time"
+        print(f"[{number}/{len(parts)}] {part.name}: {part.title}; {minutes:.0f} min so far; {takes}", flush=True)
+        try:
+            outcome = _run_part(part, folders, overwrite=overwrite)
+        except UserError as error:
+            outcome = Outcome(part, "failed", 0.0, f"as {error}")
         print(f"[{number}/{len(parts)}] {part.name}: {outcome.status} {outcome.reason}".rstrip(), flush=True)
         found.append(outcome)
     return found
@@ -160,20 +164,30 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
         RUN,
         SAMPLES,
         SUMMARY,
+        THROUGHPUT,
+        TIMINGS,
         SystemFacts,
         SystemRun,
+        json_line,
         read_run,
         read_samples,
+        read_throughput,
+        read_timings,
         write_run,
         write_samples,
     )
+    from benchmark.results.store import drop_torn_line
     from benchmark.systems import parse_models
     from preprocessing.cli.options import parse_command
 
     if not names or not (folder / RUN).is_file() or not (folder / SAMPLES).is_file():
         return []
+    for name in (SAMPLES, TIMINGS, THROUGHPUT):
+        drop_torn_line(folder / name)  # of a benchmark that was killed
     before = read_run(folder / RUN)
     samples = list(read_samples(folder / SAMPLES))
+    timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []
+    throughputs = list(read_throughput(folder / THROUGHPUT)) if (folder / THROUGHPUT).is_file() else []
     known = {one.facts.name: one for one in before.systems if one.failure is None and one.facts.name in names}
     have = [name for name in names if name in known and any(one.system == name for one in samples)]
     if not have:
@@ -186,6 +200,8 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
         for one in parse_models(config.models)
     ]
     write_samples(folder / SAMPLES, [one for one in samples if one.system in have and one.error is None])
+    for name, records in ((TIMINGS, timings), (THROUGHPUT, throughputs)):
+        write_text_atomically(folder / name, "".join(json_line(one) for one in records if one.system in have))
     write_run(folder / RUN, replace(before, settings=settings, systems=systems))
     (folder / SUMMARY).unlink(missing_ok=True)
     return have
