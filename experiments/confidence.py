@@ -1,0 +1,199 @@
+"""Which measure says best which words of a CTC model are wrong, and is it a probability?
+
+Every measure of `finetune.decoding.confidence` on the greedy words of a corpus: AUROC of finding wrong words, ECE and
+NCE of the raw confidence, and of that calibrated (Platt) on another corpus. The best measure has the highest calibrated
+NCE. Without options, the embedded demo and its own test corpus, in halves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from experiments.harness.command import ExperimentOptions, progress, run_experiment
+from experiments.harness.figures import Findings, Table
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import run_command
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from finetune.decoding.posteriors import CTCModel
+    from preprocessing.corpus import Utterance
+
+DURATION = "1 minute with the embedded demo"
+QUICK_UTTERANCES = 20
+
+
+@dataclass(frozen=True)
+class Config(ExperimentOptions):
+    """Whose confidence is measured, and on what."""
+
+    model: str | None = None
+    """A CTC model, such as runs/mine; default the embedded demo's wav2vec2."""
+
+    data: str | None = None
+    """Corpus that figures are measured on; default the embedded demo's test corpus."""
+
+    fit: str | None = None
+    """Corpus that calibrations are fitted on, with other utterances than --data; default every second utterance of
+    --data, which is then measured on the others."""
+
+    noise_snr_db: float | None = None
+    """White noise is added at so many dB below the speech; default none."""
+
+    save: bool = False
+    """Write the best measure and its calibration to confidence.json in the model's folder, where align and transcribe
+    read it."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The greedy words of a corpus: for each measure their confidences, and whether they are right. errors, words: of
+    the references."""
+
+    confidences: dict[str, list[float]]
+    correct: list[bool]
+    errors: int
+    words: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure on the corpus that it was not fitted on."""
+
+    measure: str
+    auroc: float
+    ece: float
+    nce: float
+    calibrated_ece: float
+    calibrated_nce: float
+
+
+def run(config: Config) -> Findings:
+    """Judge the words of both corpora and compare the measures. Raises UserError on unusable input."""
+    from pathlib import Path
+
+    from benchmark.offline import DEMO, DEMO_CORPUS, reference_of
+    from finetune.decoding.confidence import MEASURES, fit_calibration
+    from finetune.decoding.posteriors import load_ctc
+    from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
+    from preprocessing.corpus import open_corpus
+
+    reference = config.model or reference_of(DEMO / "wav2vec2")
+    if config.save and not Path(reference).is_dir():
+        raise UsageError(f"--save true: {reference} is no folder; expected one to write to: name a run with --model")
+    model = load_ctc(reference)
+    data = config.data or str(DEMO_CORPUS)
+    utterances = list(open_corpus(data).utterances)
+    if config.quick:
+        utterances = utterances[: 2 * QUICK_UTTERANCES]
+    fitted = list(open_corpus(config.fit).utterances) if config.fit else utterances[::2]
+    measured_on = utterances if config.fit else utterances[1::2]
+    with progress("judging words", len(fitted) + len(measured_on), "utterances") as advance:
+        train = judge(model, fitted, config.noise_snr_db, advance)
+        test = judge(model, measured_on, config.noise_snr_db, advance)
+    found = []
+    for measure in MEASURES:
+        raw = test.confidences[measure]
+        calibration = fit_calibration(measure, train.confidences[measure], train.correct)
+        calibrated = calibration(raw).tolist()
+        found.append(
+            Measured(
+                measure,
+                error_auroc(raw, test.correct),
+                expected_calibration_error(raw, test.correct),
+                normalised_cross_entropy(raw, test.correct),
+                expected_calibration_error(calibrated, test.correct),
+                normalised_cross_entropy(calibrated, test.correct),
+            )
+        )
+    best = max(found, key=lambda one: one.calibrated_nce)
+    calibration = fit_calibration(best.measure, train.confidences[best.measure], train.correct)
+    if config.save:
+        calibration.save(Path(reference))
+    headings = ("measure", "AUROC", "ECE", "NCE", "ECE, calibrated", "NCE, calibrated")
+    rows = [
+        (
+            one.measure + (" *" if one is best else ""),
+            f"{one.auroc:.3f}",
+            f"{100 * one.ece:.1f} %",
+            f"{one.nce:.3f}",
+            f"{100 * one.calibrated_ece:.1f} %",
+            f"{one.calibrated_nce:.3f}",
+        )
+        for one in found
+    ]
+    raw = test.confidences[best.measure]
+    settings = (
+        f"{model.reference}, {len(test.correct)} words of {data}, {sum(test.correct)} right "
+        f"(WER {100 * test.errors / max(test.words, 1):.1f} %); calibrated on {len(train.correct)} words of "
+        f"{config.fit or 'its other half'}\n* the highest calibrated NCE: sigmoid({calibration.scale:.2f} log-odds "
+        f"{calibration.offset:+.2f})"
+    )
+    return Findings(
+        "Confidence of words",
+        settings,
+        tables=[Table(headings, rows)],
+        details={"measures": [asdict(one) for one in found], "best": asdict(calibration)},
+        draw=lambda axes: _draw(axes, best.measure, raw, calibration(raw).tolist(), test.correct),
+    )
+
+
+def judge(model: "CTCModel", utterances: "Sequence[Utterance]", snr_db: float | None, advance: object) -> Judged:
+    """Decode greedily, and say of each word whether it is right, and how confident each measure is of it."""
+    import torch
+
+    from finetune.decoding.alignment import align_greedy
+    from finetune.decoding.confidence import MEASURES, word_confidences
+    from finetune.metrics.word_alignment import align
+    from preprocessing import audio
+    from preprocessing.text import profile
+
+    assert callable(advance)
+    normalise = profile(model.profile)
+    confidences: dict[str, list[float]] = {measure: [] for measure in MEASURES}
+    correct: list[bool] = []
+    errors = n_words = 0
+    generator = torch.Generator().manual_seed(0)
+    for utterance in utterances:
+        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        if snr_db is not None:
+            noise = torch.randn(len(waveform), generator=generator) * waveform.square().mean().sqrt()
+            waveform = (waveform + noise * 10 ** (-snr_db / 20)).clamp(-1, 1)
+        log_probs = model.log_probs(waveform)
+        words = align_greedy(log_probs, model.vocabulary, model.times).words
+        aligned = align(normalise(utterance.text), " ".join(word.text for word in words))
+        for piece in aligned.pieces:
+            correct += [piece.kind == "equal"] * len(piece.hypothesis)
+            errors += 0 if piece.kind == "equal" else max(len(piece.reference), len(piece.hypothesis))
+            n_words += len(piece.reference)
+        for measure in MEASURES:
+            confidences[measure] += word_confidences(log_probs, words, measure)
+        advance(1)
+    return Judged(confidences, correct, errors, n_words)
+
+
+def _draw(
+    axes: "Axes", measure: str, raw: Sequence[float], calibrated: Sequence[float], correct: Sequence[bool]
+) -> None:
+    """Reliability: the share of right words by confidence, raw and calibrated; a dot's area by the number of words."""
+    from finetune.metrics.calibration import reliability
+    from preprocessing.plot_style import PALETTE
+
+    axes.plot([0, 1], [0, 1], color=PALETTE.grid, linewidth=1.0)
+    for values, colour, label in ((raw, PALETTE.faint, measure), (calibrated, PALETTE.main, "calibrated")):
+        bins = reliability(values, correct)
+        places, heights = [one.confidence for one in bins], [one.accuracy for one in bins]
+        axes.plot(places, heights, color=colour, linewidth=1.2, label=label)
+        areas = [8 + 300 * one.count / len(correct) for one in bins]
+        axes.scatter(places, heights, s=areas, color=colour)
+    axes.set(xlabel="confidence", ylabel="share of right words", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(frameon=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_experiment(Config, run, __doc__, __file__, arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,143 @@
+"""`python -m finetune.align MODEL AUDIO TEXT -o page.png`: when each word of a text is spoken, and a picture of it.
+
+Thin: options in, log-probabilities of the model, `finetune.decoding.alignment`, words as JSON and a page.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import check_ranges, parse_command, run_command
+from preprocessing.plot_style import check_picture_suffix, save_figure
+
+DESCRIPTION = "Align a text to a recording with a CTC model: times and confidence of each word, as JSON and a picture."
+PAGE_SECONDS = 30.0  # drawn from `start`: of a longer stretch letters are narrower than a dot
+
+
+@dataclass(frozen=True)
+class AlignConfig:
+    """What to align, and where to."""
+
+    model: str
+    """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=ONE, as benchmark/run.py names it"""
+    audio: Path
+    """any audio file, of any length"""
+    text: str
+    """a text file, or the text itself; * stands where something is spoken that has no text; - aligns what the model
+    hears"""
+    output: Path | None = None
+    """a page to draw (also -o): .png, .pdf or .svg"""
+    json: Path | None = None
+    """file for words with start, end and probability in Whisper's names; default: the terminal"""
+    profile: str | None = None
+    """text profile of the model's labels; default: that of its training, else fitted to its units"""
+    stars: bool = False
+    """whether speech may have no text between any two words"""
+    start: float = 0.0
+    """seconds at which the page begins"""
+    stop: float | None = None
+    """seconds at which it ends; by default the recording's end, or 30 s after start where that comes first"""
+
+    def check(self) -> None:
+        """Raises UsageError on a value that cannot be used."""
+        check_picture_suffix(self.output, "--output")
+        check_ranges(("--start", self.start, "0 or more", self.start >= 0.0))
+        if self.stop is not None and self.stop <= self.start:
+            raise UsageError(f"--stop is {self.stop:g}; expected more than --start {self.start:g}: raise it")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    config = parse_command(
+        AlignConfig,
+        program="python -m finetune.align",
+        description=DESCRIPTION,
+        arguments=arguments,
+        positional=True,
+        short={"-o": "--output"},
+    )
+    config.check()
+    run(config)
+
+
+def run(config: AlignConfig) -> None:
+    """Align, print or write the words, and draw the page. Raises UserError where an input cannot be used."""
+    from finetune.decoding.alignment import align, align_greedy, as_dict
+    from finetune.decoding.confidence import load_calibration, word_confidences
+    from finetune.decoding.posteriors import load_ctc
+    from preprocessing import audio
+    from preprocessing.cli.atomic_write import write_output
+
+    text = None if config.text == "-" else read_text(config.text)
+    model = load_ctc(config.model)
+    waveform = audio.load(config.audio)
+    try:
+        log_probs = model.log_probs(waveform)
+        if text is None:
+            found = align_greedy(log_probs, model.vocabulary, model.times)
+        else:
+            normalised = normalise_marked(text, config.profile or model.profile)
+            stars = "everywhere" if config.stars else "marked"
+            found = align(log_probs, normalised, model.vocabulary, model.times, stars=stars)
+    except InputError as error:
+        raise InputError(f"{config.audio}: {error}") from None
+    confidences = word_confidences(log_probs, found.words)
+    calibration = load_calibration(config.model)
+    if calibration is not None:
+        confidences = [float(p) for p in calibration(word_confidences(log_probs, found.words, calibration.measure))]
+    content = json.dumps(as_dict(found, confidences), ensure_ascii=False, indent=1) + "\n"
+    if config.json is not None:
+        write_output(config.json, "--json", content.encode())
+        print(config.json)
+    elif config.output is None:
+        print(content, end="")
+    if config.output is not None:
+        from finetune.decoding.alignment_plot import page
+
+        seconds = len(waveform) / audio.SAMPLE_RATE
+        if config.start >= seconds:
+            raise UsageError(
+                f"--start is {config.start:g}; expected less than the recording's {seconds:.2f} s: lower it"
+            )
+        stop = min(config.start + PAGE_SECONDS if config.stop is None else config.stop, seconds)
+        description = f"{len(found.words)} words, {seconds:.2f} s   ·   {config.model}"
+        figure = page(
+            waveform, log_probs, found, confidences, model.vocabulary, model.times, config.audio.name, description,
+            config.start, stop,
+        )  # fmt: skip
+        save_figure(figure, config.output, flag="--output")
+        print(config.output)
+
+
+def read_text(reference: str) -> str:
+    """The text of a file, or `reference` itself where there is no such file and it is not named like one."""
+    path = Path(reference)
+    try:
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    except OSError:  # the text is longer than a name may be
+        return reference
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no UTF-8 text ({error.reason}); expected a text file: convert it") from None
+    if path.suffix == ".txt" and " " not in reference:
+        raise InputError(f"{path}: no such file; expected a text file or the text itself: check the name")
+    return reference
+
+
+def normalise_marked(text: str, profile_name: str) -> str:
+    """The text under a profile, with each * that stands by itself kept as a word."""
+    from preprocessing.text import profile
+
+    normalise = profile(profile_name)
+    parts = [[]]
+    for word in text.split():
+        if word == "*":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return " * ".join(normalise(" ".join(words)) for words in parts).strip()
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,257 @@
+"""Log-probabilities of a CTC model for a recording of any length, and the time of each of its frames.
+
+Every CTC family of the project and of transformers' models with wav2vec 2.0's convolutions. A long recording is
+computed in overlapping chunks whose frames are joined, so that activations of one chunk exist at a time; the waveform
+and the log-probabilities are held whole: 230 MB and, with 32 units, 23 MB for an hour.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.errors import InputError
+from preprocessing.segment import Chunking, FrameGrid, chunks, keep
+from preprocessing.units import Vocabulary
+
+WHOLE_SECONDS = 60.0  # a longer recording is computed in chunks, where the family can be
+CHUNK_SECONDS = 20.0  # kept of each chunk
+CONTEXT_SECONDS = 3.0  # on both sides of it
+LONGEST_WHOLE_SECONDS = 300.0  # of models that cannot be chunked
+FAMILIES = ("wav2vec2", "whisper-ctc", "lstm")
+HOP_LENGTH = 160  # samples between frames of the features of whisper-ctc and lstm
+DEFAULT_PROFILE = "ctc"  # of a model that says of no profile: fitted to its units
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTimes:
+    """Where a model's frames are in the audio, in samples at 16 kHz: frame i sees what is around first + i * stride.
+
+    A frame stands for the `stride` samples around its centre; spans of seconds begin and end half a stride from it.
+    """
+
+    stride: int
+    first: float
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.stride / SAMPLE_RATE
+
+    def start(self, frame: int) -> float:
+        """Seconds at which a frame begins; 0 where that is before the recording."""
+        return max((self.first + (int(frame) - 0.5) * self.stride) / SAMPLE_RATE, 0.0)
+
+    def end(self, frame: int) -> float:
+        """Seconds at which a frame ends."""
+        return (self.first + (int(frame) + 0.5) * self.stride) / SAMPLE_RATE
+
+    def duration(self, n_frames: int) -> float:
+        """Seconds of so many frames."""
+        return n_frames * self.frame_seconds
+
+
+@dataclass(frozen=True)
+class CTCModel:
+    """A CTC model ready to compute log-probabilities.
+
+    reference: as it was named. vocabulary: its units. times: of its frames. profile: the text profile of its labels, as
+    its run records it; "ctc:REFERENCE" of other models. model: the transformers model, in evaluation mode.
+    """
+
+    reference: str
+    vocabulary: Vocabulary
+    times: FrameTimes
+    profile: str
+    model: nn.Module
+    _logits: Callable[[Tensor], Tensor]  # [samples] -> [frames, units]
+    _n_frames: Callable[[int], int]
+    _prepared: Callable[[Tensor], Tensor]  # the whole recording, before it is cut
+    _chunking: Chunking | None  # None: never cut
+    _whole_samples: int  # up to which a recording is computed whole
+
+    @torch.inference_mode()
+    def log_probs(self, waveform: Tensor, advance: Callable[[int], None] | None = None) -> Tensor:
+        """Log-probabilities [frames, units], natural, float32 on the CPU, of a waveform [samples] at 16 kHz.
+
+        advance: called with the seconds of audio done since the last call. Raises InputError where the recording is
+        shorter than a frame, too long for a model that cannot be cut, or gives logits that are not numbers.
+        """
+        n_samples = len(waveform)
+        if self._n_frames(n_samples) < 1:
+            raise InputError(
+                f"lasts {n_samples / SAMPLE_RATE:.3f} s, which is shorter than a frame of the model; expected speech: "
+                "check the file"
+            )
+        prepared = self._prepared(waveform)
+        if n_samples <= self._whole_samples or self._chunking is None:
+            if n_samples > self._whole_samples:
+                raise InputError(
+                    f"lasts {n_samples / SAMPLE_RATE:.0f} s; expected at most {self._whole_samples / SAMPLE_RATE:g} s "
+                    "of a model whose frames cannot be joined: cut the recording"
+                )
+            joined = self._logits(prepared).float().log_softmax(dim=-1).cpu()
+            if advance is not None:
+                advance(n_samples // SAMPLE_RATE)
+        else:
+            parts, done = [], 0
+            for chunk in chunks(n_samples, self._chunking):
+                logits = self._logits(prepared[chunk.start : chunk.stop])
+                parts.append(keep(logits, chunk, self._chunking.grid).float().log_softmax(dim=-1).cpu())
+                if advance is not None:
+                    advance(chunk.keep_stop // SAMPLE_RATE - done)
+                    done = chunk.keep_stop // SAMPLE_RATE
+            joined = torch.cat(parts)
+        if bool(joined.isnan().any()):
+            raise InputError(
+                f"{self.reference}: gives logits that are not numbers; expected finite ones: its weights are damaged "
+                "or its training diverged"
+            )
+        return joined
+
+
+def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
+    """The CTC model of a run's folder, another transformers folder or a Hub id, or of FAMILY=ONE with a CTC family.
+
+    Raises InputError where it cannot be loaded, or is no CTC model, as OpenAI's Whisper is none.
+    """
+    family, named, checkpoint = reference.partition("=")
+    if not named:
+        checkpoint = reference
+    elif family in ("whisper", "faster-whisper", "pipeline"):
+        raise _no_ctc(reference)
+    elif family not in FAMILIES:
+        checkpoint = reference
+    model_type = _model_type(checkpoint)
+    load = {"lstm-ctc": _lstm, "whisper-ctc": _whisper_ctc}.get(model_type, _wav2vec2)
+    return load(checkpoint, torch.device(device))
+
+
+def _no_ctc(reference: str) -> InputError:
+    return InputError(
+        f"{reference}: is a Whisper, whose decoder has no frames to align or to take probabilities from; expected a "
+        "CTC model: name one of the families wav2vec2, whisper-ctc (Whisper's encoder under a CTC head) or lstm"
+    )
+
+
+def _model_type(checkpoint: str) -> str:
+    """model_type of its configuration. Raises InputError for Whisper and what has no configuration."""
+    from transformers import AutoConfig
+
+    import finetune.models.lstm_ctc
+    import finetune.models.whisper_ctc_model  # noqa: F401  (both register with AutoConfig)
+
+    path = Path(checkpoint)
+    if path.suffix == ".pt" or (path.is_dir() and not (path / "config.json").exists() and any(path.glob("*.pt"))):
+        raise _no_ctc(checkpoint)
+    if not path.exists():
+        import whisper
+
+        if checkpoint in whisper.available_models():
+            raise _no_ctc(checkpoint)
+    try:
+        model_type = str(AutoConfig.from_pretrained(checkpoint).model_type)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{checkpoint}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); expected the "
+            "folder of a run, a transformers folder or a Hub id: check the name and the network"
+        ) from error
+    if model_type == "whisper":
+        raise _no_ctc(checkpoint)
+    return model_type
+
+
+def _profile(checkpoint: str) -> str:
+    """The text profile of a run's labels, from its about.json; else that of the model's units."""
+    path = Path(checkpoint) / "about.json"
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))["profile"] if path.is_file() else None
+    except (ValueError, KeyError, TypeError):
+        recorded = None
+    return str(recorded) if recorded else f"{DEFAULT_PROFILE}:{checkpoint}"
+
+
+def _whisper_ctc(checkpoint: str, device: torch.device) -> CTCModel:
+    from finetune.models.whisper_ctc import SAMPLES_PER_FRAME, load
+
+    model = load(checkpoint).eval().to(device)
+    longest = int(model.config.max_source_positions) * SAMPLES_PER_FRAME
+    context = min(round(CONTEXT_SECONDS * SAMPLE_RATE), longest // 4)
+    grid = FrameGrid(stride=SAMPLES_PER_FRAME, receptive_field=SAMPLES_PER_FRAME // 2)
+    return CTCModel(
+        checkpoint, Vocabulary.load(checkpoint), FrameTimes(SAMPLES_PER_FRAME, 0.0), _profile(checkpoint), model,
+        lambda waveform: model(waveform.to(device)[None]).logits[0],
+        lambda n_samples: int(model.n_frames(torch.tensor(n_samples))),
+        lambda waveform: waveform,
+        Chunking(keep=longest - 2 * context, context=context, grid=grid),
+        longest,
+    )  # fmt: skip
+
+
+def _lstm(checkpoint: str, device: torch.device) -> CTCModel:
+    from finetune.models.lstm import load
+    from finetune.models.lstm_ctc import FrameStacking
+    from preprocessing.features import LogMel
+
+    model = load(checkpoint).eval().to(device)
+    factor = model.subsampling.factor
+    first = 0.0 if isinstance(model.extractor, LogMel) else (model.extractor.shortest - 1) / 2
+    if isinstance(model.subsampling, FrameStacking):
+        first += HOP_LENGTH * (factor - 1) / 2
+    return CTCModel(
+        checkpoint, Vocabulary.load(checkpoint), FrameTimes(HOP_LENGTH * factor, first), _profile(checkpoint), model,
+        lambda waveform: model(waveform.to(device)[None]).logits[0],
+        lambda n_samples: int(model.n_frames(torch.tensor(n_samples))),
+        lambda waveform: waveform,
+        None,
+        1 << 62,  # time and memory are linear
+    )  # fmt: skip
+
+
+def _wav2vec2(checkpoint: str, device: torch.device) -> CTCModel:
+    from transformers import AutoFeatureExtractor, AutoModelForCTC
+
+    from finetune.models.fast import cpu
+    from finetune.models.wav2vec2 import model_input
+
+    try:
+        model: Any = AutoModelForCTC.from_pretrained(checkpoint, dtype=torch.float32).eval()
+        extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{checkpoint}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); expected the "
+            "folder of a run, a transformers folder or a Hub id: check the name and the network"
+        ) from error
+    config = model.config
+    if not hasattr(config, "conv_kernel") or extractor.sampling_rate != SAMPLE_RATE:
+        raise InputError(
+            f"{checkpoint}: a {config.model_type} for {extractor.sampling_rate} Hz has frames whose times are not "
+            "known; expected a model with wav2vec 2.0's convolutions at 16000 Hz: use another"
+        )
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
+    grid = FrameGrid.of_convolutions(config.conv_kernel, config.conv_stride)
+    adapted = bool(getattr(config, "add_adapter", False))
+    reduction = int(config.adapter_stride) ** int(config.num_adapter_layers) if adapted else 1
+    if device.type == "cpu" and not adapted:
+        cpu.replace_convolutions(model)
+    model.to(device)
+    return CTCModel(
+        checkpoint, Vocabulary.load(checkpoint),
+        FrameTimes(prod(config.conv_stride) * reduction, (grid.receptive_field - 1) / 2), _profile(checkpoint), model,
+        lambda waveform: model(waveform.to(device)[None]).logits[0],
+        lambda n_samples: int(model._get_feat_extract_output_lengths(n_samples)),
+        lambda waveform: model_input(waveform, extractor.do_normalize),
+        None if adapted else Chunking(
+            keep=round(CHUNK_SECONDS * SAMPLE_RATE), context=round(CONTEXT_SECONDS * SAMPLE_RATE), grid=grid
+        ),
+        round((LONGEST_WHOLE_SECONDS if adapted else WHOLE_SECONDS) * SAMPLE_RATE),
+    )  # fmt: skip

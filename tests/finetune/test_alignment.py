@@ -1,0 +1,360 @@
+"""Forced alignment: exact paths by brute force, torchaudio as an oracle, bounded memory, times of every family."""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from finetune import align as command
+from finetune.decoding import alignment
+from finetune.decoding.alignment import align, align_greedy, align_labels, viterbi
+from finetune.decoding.greedy import collapse
+from finetune.decoding.posteriors import FrameTimes, load_ctc
+from preprocessing.cli.errors import InputError
+from preprocessing.units import Vocabulary, frames_needed
+from tests.conftest import DEMO
+
+TIMES = FrameTimes(320, 199.5)
+VOCABULARY = Vocabulary.of_characters(["ABC"])  # <pad> <s> </s> <unk> | A B C
+BLANK, BOUNDARY, A, B, C = 0, 4, 5, 6, 7
+
+
+def random_log_probs(seed: int, n_frames: int, n_units: int, scale: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (scale * torch.randn(n_frames, n_units, generator=generator)).log_softmax(dim=-1)
+
+
+def peaked(path: list[int], n_units: int = 8, probability: float = 0.9) -> Tensor:
+    """Log-probabilities whose best unit in each frame is the path's."""
+    values = torch.full((len(path), n_units), (1 - probability) / (n_units - 1))
+    values[torch.arange(len(path)), torch.tensor(path)] = probability
+    return values.log()
+
+
+def score_of(log_probs: Tensor, states: Sequence[int], labels: list[int], slots: list[int], star: float) -> float:
+    """What a path of states is worth, with stars in `slots`."""
+    total = 0.0
+    for row, state in zip(log_probs, states, strict=True):
+        unit = labels[state // 2] if state % 2 else BLANK
+        value = float(row[unit])
+        if state % 2 == 0 and state // 2 in slots:
+            value = max(value, float(row.max()) + star)
+        total += value
+    return total
+
+
+def paths(n_frames: int, labels: list[int]) -> Iterator[list[int]]:
+    """Every sequence of states that CTC allows: from a blank to its label, on to the next blank or another label."""
+
+    def after(path: list[int]) -> Iterator[list[int]]:
+        if len(path) == n_frames:
+            if path[-1] >= 2 * len(labels) - 1:
+                yield path
+            return
+        state = path[-1]
+        following = [state, state + 1]
+        if state % 2 and state // 2 + 1 < len(labels) and labels[state // 2] != labels[state // 2 + 1]:
+            following.append(state + 2)
+        for one in following:
+            if one <= 2 * len(labels):
+                yield from after([*path, one])
+
+    yield from after([0])
+    yield from after([1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_path_is_the_best_of_all_by_brute_force(data: st.DataObject) -> None:
+    n_frames = data.draw(st.integers(1, 6))
+    labels = data.draw(
+        st.lists(st.integers(1, 3), min_size=1, max_size=3).filter(lambda x: frames_needed(x) <= n_frames)
+    )
+    slots = data.draw(st.lists(st.integers(0, len(labels)), unique=True, max_size=2))
+    star = data.draw(st.sampled_from([-0.5, -2.0]))
+    log_probs = random_log_probs(data.draw(st.integers(0, 999)), n_frames, 4)
+    found = viterbi(log_probs, labels, BLANK, star_slots=slots, star_log_prob=star)
+    allowed = list(paths(n_frames, labels))
+    assert found.tolist() in allowed
+    best = max(score_of(log_probs, path, labels, slots, star) for path in allowed)
+    assert score_of(log_probs, found.tolist(), labels, slots, star) == pytest.approx(best, abs=1e-5)
+
+
+@pytest.mark.parametrize(("n_frames", "n_labels"), [(4, 2), (60, 25), (1500, 200), (3000, 900)])
+def test_path_equals_torchaudios(n_frames: int, n_labels: int) -> None:
+    from torchaudio.functional import forced_align
+
+    log_probs = random_log_probs(n_labels, n_frames, 12)
+    labels = torch.randint(1, 12, (n_labels,), generator=torch.Generator().manual_seed(1)).tolist()
+    theirs, scores = forced_align(log_probs[None], torch.tensor([labels]), blank=BLANK)
+    found = viterbi(log_probs, labels, BLANK)
+    path = torch.tensor([labels[state // 2] if state % 2 else BLANK for state in found.tolist()])
+    assert torch.equal(path, theirs[0].long())
+    assert collapse(path, BLANK) == labels
+    on_path = log_probs[torch.arange(n_frames), path].sum()
+    assert float(on_path) == pytest.approx(float(scores.sum()), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def long_text() -> tuple[Tensor, list[int], np.ndarray]:
+    """Peaked log-probabilities of 8,000 frames with pauses of up to 400, its labels, and the states of its frames."""
+    generator = np.random.default_rng(0)
+    labels, states = [], []
+    while len(states) < 8_000:
+        if labels and generator.random() < 0.01:
+            states += [2 * len(labels)] * int(generator.integers(100, 400))
+        states += [2 * len(labels)] * int(generator.integers(1, 4))  # a blank before each label
+        labels.append(int(generator.integers(1, 12)))
+        states += [2 * len(labels) - 1] * int(generator.integers(1, 3))
+    path = [labels[state // 2] if state % 2 else BLANK for state in states]
+    noise = 0.2 * random_log_probs(3, len(path), 12)
+    return (peaked(path, 12) + noise).log_softmax(dim=-1), labels, np.array(states)
+
+
+@pytest.mark.parametrize("band", [300, 1500, 100_000])
+def test_a_band_finds_the_path_of_the_whole_text(
+    long_text: tuple[Tensor, list[int], np.ndarray], band: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alignment, "BLOCK_FRAMES", 64)
+    monkeypatch.setattr(alignment, "FAN_OUT", 4)  # four levels of checkpoints
+    log_probs, labels, states = long_text
+    assert np.array_equal(viterbi(log_probs, labels, BLANK, band_labels=band), states)
+
+
+def test_a_band_widens_where_the_path_leaves_it() -> None:
+    """The text begins only after 600 frames of other speech, which the best partial path takes for it."""
+    labels = torch.randint(1, 12, (900,), generator=torch.Generator().manual_seed(2)).tolist()
+    other = torch.randint(1, 12, (600,), generator=torch.Generator().manual_seed(3)).tolist()
+    spoken = [unit for label in labels for unit in (label, BLANK)]
+    log_probs = peaked([*other, *spoken], 12)
+    narrow = viterbi(log_probs, labels, BLANK, band_labels=64)
+    assert np.array_equal(narrow, viterbi(log_probs, labels, BLANK, band_labels=10_000))
+
+
+def test_memory_stays_within_the_stated_bound_however_long_the_recording(
+    long_text: tuple[Tensor, list[int], np.ndarray],
+) -> None:
+    import tracemalloc
+
+    log_probs, labels, _ = long_text
+    band, peaks = 512, []
+    for times in (1, 3):
+        values = log_probs.repeat(times, 1)
+        emissions = alignment._emissions(values, BLANK, -2.0)
+        search = alignment._Band(emissions, labels * times, BLANK, (), band)
+        tracemalloc.start()
+        assert search.best_path() is not None
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert peaks[-1] < alignment.BYTES_PER_LABEL * band + 8 * len(values) + 200_000
+    assert peaks[1] - peaks[0] < 16 * 2 * len(log_probs)
+
+
+def test_words_units_times_and_probabilities() -> None:
+    path = [BLANK, A, A, BLANK, B, BOUNDARY, BLANK, C, BLANK]
+    found = align(peaked(path), "AB C", VOCABULARY, TIMES)
+    assert [word.text for word in found.words] == ["AB", "C"]
+    assert [(unit.text, unit.first_frame, unit.last_frame) for unit in found.words[0].units] == [
+        ("A", 1, 2),
+        ("B", 4, 4),
+    ]
+    assert found.words[0].start == pytest.approx((199.5 + 0.5 * 320) / 16_000)
+    assert found.words[0].end == pytest.approx((199.5 + 4.5 * 320) / 16_000)
+    assert found.words[1].probability == pytest.approx(0.9)
+    assert found.words[0].score == pytest.approx(0.0)
+    assert found.path.tolist() == path
+    assert found.log_prob == pytest.approx(9 * math.log(0.9), abs=1e-5)
+
+
+def test_score_counts_what_the_model_prefers_by_unit() -> None:
+    path = [BLANK, A, B, BOUNDARY, C, BLANK]
+    found = align(peaked(path), "AC C", VOCABULARY, TIMES)
+    assert found.words[0].score == pytest.approx((math.log(0.1 / 7) - math.log(0.9)) / 2, abs=1e-5)
+    assert found.words[1].score == pytest.approx(0.0)
+
+
+def test_greedy_words_are_those_of_the_decoder_and_aligned_to_themselves() -> None:
+    log_probs = random_log_probs(5, 400, 8, scale=3.0)
+    log_probs[:, 1:4] = -30.0
+    found = align_greedy(log_probs, VOCABULARY, TIMES)
+    labels = collapse(log_probs.argmax(dim=-1), BLANK)
+    assert " ".join(word.text for word in found.words) == VOCABULARY.decode(labels)
+    assert torch.equal(found.path, align_labels(log_probs, labels, VOCABULARY, TIMES).path)
+    assert all(word.score == pytest.approx(0.0) for word in found.words)
+
+
+@pytest.mark.parametrize("stars", ["marked", "everywhere"])
+def test_a_star_takes_speech_without_text(stars: alignment.Stars) -> None:
+    untold = [C, BLANK, A, BLANK, C, A, BLANK]
+    path = [BLANK, A, BOUNDARY, *untold, B, BLANK]
+    text = "A * B" if stars == "marked" else "A B"
+    found = align(peaked(path, probability=0.99), text, VOCABULARY, TIMES, stars=stars)
+    assert [word.text for word in found.words] == ["A", "B"]
+    assert found.words[1].units[0].first_frame == 10
+    (span,) = found.untranscribed
+    assert (span.before, span.n_frames) == (1, 4)
+    assert TIMES.start(3) <= span.start < span.end <= TIMES.end(9)
+    assert align(peaked(path, probability=0.99), "A B", VOCABULARY, TIMES).untranscribed == ()
+
+
+def test_bad_input_is_one_sentence() -> None:
+    log_probs = random_log_probs(1, 5, 8)
+    for text, values, expected in [
+        ("", log_probs, "the text has no words"),
+        ("* *", log_probs, "the text has no words"),
+        ("ABÄ", log_probs, "the text has 'Ä', which the model's units cannot write"),
+        ("AABBC", log_probs, "the text needs 7 frames and the recording has 5"),
+        ("AB", log_probs[:0], "shorter than one frame"),
+        (
+            "AB",
+            log_probs.where(torch.arange(5)[:, None] != 3, torch.nan),
+            "log-probabilities of frame 3 are not numbers",
+        ),
+        ("AB", log_probs.index_fill(1, torch.tensor([A]), -torch.inf), "no path of the text"),
+    ]:
+        with pytest.raises(InputError, match=expected):
+            align(values, text, VOCABULARY, TIMES)
+        if text and expected != "the text has no words":
+            with pytest.raises(InputError, match=expected):
+                align(values, text, VOCABULARY, TIMES, stars="everywhere")
+
+
+def tiny_models() -> dict[str, tuple[torch.nn.Module, str]]:
+    """A model of each family with random weights, and the name of what makes frames of audio."""
+    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+    from finetune.models.lstm_ctc import LSTMConfig, LSTMForCTC
+    from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    conv = {
+        "conv_dim": [8] * 7,
+        "feat_extract_norm": "layer",
+        "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 2,
+        "vocab_size": 8,
+    }
+    lstm = {"hidden_size": 8, "num_layers": 1, "conv_channels": 4, "vocab_size": 8, "normalisation": "global"}
+    models: dict[str, torch.nn.Module] = {
+        "wav2vec2": Wav2Vec2ForCTC(Wav2Vec2Config(**sizes, **conv)),
+        "whisper-ctc": WhisperForCTC(
+            WhisperCTCConfig(d_model=16, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=16,
+                             max_source_positions=100, head="linear", vocab_size=8)
+        ),
+    }  # fmt: skip
+    for features, subsampling, factor in [("log_mel", "conv", 4), ("mfcc", "conv", 2), ("mfcc", "stack", 4)]:
+        config = LSTMConfig(features=features, subsampling=subsampling, subsampling_factor=factor, **lstm)
+        models[f"lstm {features} {subsampling} {factor}"] = LSTMForCTC(config)
+    return models
+
+
+@pytest.fixture(scope="module")
+def saved_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The folders of tiny_models, by name."""
+    from transformers import Wav2Vec2FeatureExtractor
+
+    folders = {}
+    for name, model in tiny_models().items():
+        folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
+        model.save_pretrained(folder)
+        VOCABULARY.save(folder)
+        if name == "wav2vec2":
+            Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
+        folders[name] = str(folder)
+    return folders
+
+
+def local_frames(model: torch.nn.Module, waveform: Tensor) -> Tensor:
+    """What the model's frames are made of, before anything that looks at the whole recording: [frames, channels]."""
+    kind = type(model).__name__
+    if kind == "Wav2Vec2ForCTC":
+        return model.wav2vec2.feature_extractor(waveform[None])[0].T
+    n_samples = torch.tensor([len(waveform)])
+    if kind == "WhisperForCTC":
+        values = model.features(waveform[None], n_samples).values
+        hidden = torch.nn.functional.gelu(model.encoder.conv1(values))
+        return model.encoder.conv2(hidden)[0].T
+    return model.subsampling(model.features(waveform[None], n_samples))[0][0]
+
+
+def test_a_frames_time_is_the_middle_of_the_samples_that_it_is_made_of(saved_models: dict[str, str]) -> None:
+    from transformers import AutoModelForCTC
+
+    waveform = 0.1 * torch.randn(8_000, generator=torch.Generator().manual_seed(0))
+    for name, folder in saved_models.items():
+        loaded = load_ctc(folder)
+        n_frames = len(loaded.log_probs(waveform))
+        model = AutoModelForCTC.from_pretrained(folder).eval()  # with gradients, unlike the one loaded for inference
+        assert n_frames == len(local_frames(model, waveform)), name
+        for frame in (n_frames // 2, n_frames // 2 + 1):
+            samples = waveform.clone().requires_grad_(True)
+            local_frames(model, samples)[frame].square().sum().backward()
+            seen = samples.grad.abs().nonzero().flatten()
+            middle = (int(seen[0]) + int(seen[-1])) / 2
+            expected = loaded.times.first + frame * loaded.times.stride
+            assert abs(middle - expected) <= 16, (name, frame, middle, expected)  # a window's outermost samples weigh 0
+            assert loaded.times.start(frame) * 16_000 == pytest.approx(expected - loaded.times.stride / 2)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "whisper-ctc"])
+def test_long_recordings_have_the_frames_of_the_whole(saved_models: dict[str, str], name: str) -> None:
+    from dataclasses import replace
+
+    from preprocessing.segment import Chunking
+
+    model = load_ctc(saved_models[name])
+    waveform = 0.1 * torch.randn(30_000, generator=torch.Generator().manual_seed(0))
+    assert model._chunking is not None
+    chunking = Chunking(keep=9_600, context=6_400, grid=model._chunking.grid)
+    seconds: list[int] = []
+    whole = model.log_probs(waveform)
+    joined = replace(model, _chunking=chunking, _whole_samples=16_000).log_probs(waveform, seconds.append)
+    assert joined.shape == whole.shape
+    assert sum(seconds) == 1
+    assert joined.exp().sum(dim=-1) == pytest.approx(torch.ones(len(whole)), abs=1e-4)
+
+
+def test_whisper_is_refused_by_name(tmp_path) -> None:
+    (tmp_path / "tiny.pt").touch()
+    for reference in ("whisper=base", "base.en", str(tmp_path / "tiny.pt"), str(tmp_path)):
+        with pytest.raises(InputError, match="is a Whisper, whose decoder has no frames to align"):
+            load_ctc(reference)
+
+
+def test_logits_that_are_not_numbers_are_one_sentence(saved_models: dict[str, str]) -> None:
+    model = load_ctc(saved_models["wav2vec2"])
+    with torch.no_grad():
+        model.model.lm_head.bias[2] = torch.nan
+    with pytest.raises(InputError, match="gives logits that are not numbers"):
+        model.log_probs(torch.zeros(16_000))
+    with pytest.raises(InputError, match="shorter than a frame"):
+        model.log_probs(torch.zeros(100))
+
+
+def test_command_writes_words_in_whispers_names_and_a_page(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = json.loads((DEMO / "corpus" / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    audio = DEMO / "corpus" / line["audio"]
+    page, words = tmp_path / "page.png", tmp_path / "words.json"
+    arguments = [str(DEMO / "wav2vec2"), str(audio)]
+    command.main([*arguments, line["text"], "-o", str(page), "--json", str(words)])
+    found = json.loads(words.read_text(encoding="utf-8"))["words"]
+    assert [word["word"] for word in found] == line["text"].upper().split()
+    assert set(found[0]) == {"word", "start", "end", "probability", "score"}
+    assert all(one["end"] <= after["start"] + 1e-6 for one, after in itertools.pairwise(found))
+    assert page.stat().st_size > 8_000
+    capsys.readouterr()
+    command.main([*arguments, "-"])
+    assert json.loads(capsys.readouterr().out)["words"]
+    with pytest.raises(InputError, match=r"test.*needs \d+ frames") as error:
+        command.main([*arguments, line["text"] * 20])
+    assert str(audio) in str(error.value)
+    with pytest.raises(InputError, match="no such file"):
+        command.main([*arguments, "words.txt"])

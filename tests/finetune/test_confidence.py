@@ -1,0 +1,114 @@
+"""Confidence of words and its calibration: closed forms, sklearn-free oracles, and what a fit recovers."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.decoding.alignment import align
+from finetune.decoding.confidence import (
+    MEASURES,
+    TSALLIS_ALPHA,
+    Calibration,
+    fit_calibration,
+    frame_certainty,
+    load_calibration,
+    word_confidences,
+)
+from finetune.decoding.posteriors import FrameTimes
+from finetune.metrics.calibration import (
+    error_auroc,
+    expected_calibration_error,
+    normalised_cross_entropy,
+    reliability,
+)
+from preprocessing.cli.errors import InputError
+from preprocessing.units import Vocabulary
+
+VOCABULARY = Vocabulary.of_characters(["AB"])  # <pad> <s> </s> <unk> | A B
+A, B, BOUNDARY, BLANK = 5, 6, 4, 0
+
+
+def frames(*chosen: tuple[int, float]) -> torch.Tensor:
+    """Log-probabilities with (unit, its probability) in each frame, and the rest shared evenly."""
+    values = torch.stack([torch.full((7,), (1 - p) / 6) for _, p in chosen])
+    for row, (unit, p) in zip(values, chosen, strict=True):
+        row[unit] = p
+    return values.log()
+
+
+def test_softmax_measures_are_mean_minimum_and_product_of_units() -> None:
+    log_probs = frames((A, 0.9), (A, 0.7), (BLANK, 0.5), (B, 0.6), (BOUNDARY, 0.9), (B, 1 - 1e-6))
+    words = align(log_probs, "AB B", VOCABULARY, FrameTimes(320, 0.0)).words
+    for measure, expected in [("mean", 0.7), ("min", 0.6), ("product", 0.48)]:
+        found = word_confidences(log_probs, words, f"softmax {measure}")
+        assert found == pytest.approx([expected, 1.0], abs=1e-5)
+    with pytest.raises(ValueError, match="no measure of confidence"):
+        word_confidences(log_probs, words, "softmax median")
+
+
+@pytest.mark.parametrize("measure", ["gibbs", "tsallis"])
+def test_certainty_is_0_for_equal_probabilities_and_1_for_one_unit(measure: str) -> None:
+    certain = torch.tensor([0.0, *[-math.inf] * 6])
+    values = frame_certainty(torch.stack([torch.full((7,), 1 / 7).log(), certain, frames((A, 0.6))[0]]), measure)
+    assert values.tolist()[:2] == pytest.approx([0.0, 1.0], abs=1e-5)
+    p = [0.6, *[0.4 / 6] * 6]
+    if measure == "gibbs":
+        entropy, highest = -sum(x * math.log(x) for x in p), math.log(7)
+    else:  # Laptev & Ginsburg 2022, equation 4
+        entropy, highest = ((1 - sum(x**TSALLIS_ALPHA for x in q)) / (TSALLIS_ALPHA - 1) for q in (p, [1 / 7] * 7))
+    expected = (math.exp(-entropy) - math.exp(-highest)) / (1 - math.exp(-highest))
+    assert float(values[2]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_aligned_word_that_is_not_heard_has_less_confidence_under_every_measure() -> None:
+    log_probs = frames((A, 0.9), (BOUNDARY, 0.9), (A, 0.9))
+    words = align(log_probs, "A B", VOCABULARY, FrameTimes(320, 0.0)).words
+    for measure in MEASURES:
+        heard, other = word_confidences(log_probs, words, measure)
+        assert 0 <= other < 0.2 * heard < heard <= 1
+
+
+def test_metrics_by_their_definitions() -> None:
+    generator = np.random.default_rng(0)
+    confidences = generator.random(300).round(2)
+    correct = generator.random(300) < confidences
+    pairs = itertools.product(confidences[correct], confidences[~correct])
+    by_pairs = np.mean([1.0 if right > wrong else 0.5 if right == wrong else 0.0 for right, wrong in pairs])
+    assert error_auroc(confidences, correct) == pytest.approx(by_pairs)
+    accuracy = correct.mean()
+    assert normalised_cross_entropy([accuracy] * 300, correct) == pytest.approx(0.0)
+    assert normalised_cross_entropy(correct.astype(float), correct) == pytest.approx(1.0, abs=1e-4)
+    assert normalised_cross_entropy((~correct).astype(float), correct) < 0
+    assert expected_calibration_error([0.75] * 4, [True, True, True, False]) == pytest.approx(0.0)
+    bins = reliability(confidences, correct)
+    assert sum(one.count for one in bins) == 300
+    assert all(one.low <= one.confidence <= one.high for one in bins)
+    assert math.isnan(error_auroc([0.5], [True]))
+    with pytest.raises(ValueError, match="expected one of each"):
+        error_auroc([], [])
+
+
+def test_calibration_recovers_the_line_that_made_the_data(tmp_path) -> None:
+    generator = np.random.default_rng(1)
+    made = Calibration("softmax mean", 0.6, -0.8)
+    confidences = generator.uniform(0.05, 0.999, 20_000)
+    correct = generator.random(20_000) < made(confidences)
+    fitted = fit_calibration("softmax mean", confidences, correct)
+    assert (fitted.scale, fitted.offset) == (pytest.approx(0.6, abs=0.05), pytest.approx(-0.8, abs=0.06))
+    assert expected_calibration_error(fitted(confidences), correct) < 0.015
+    fitted.save(tmp_path)
+    assert load_calibration(str(tmp_path)) == fitted
+    assert load_calibration(str(tmp_path / "none")) is None
+    (tmp_path / "confidence.json").write_text('{"measure": "softmax mean"}')
+    with pytest.raises(InputError, match="is no calibration"):
+        load_calibration(str(tmp_path))
+
+
+def test_calibration_of_separable_words_is_finite_and_of_one_kind_refused() -> None:
+    separable = fit_calibration("softmax mean", [0.1, 0.2, 0.8, 0.9], [False, False, True, True])
+    assert np.isfinite([separable.scale, separable.offset]).all()
+    with pytest.raises(InputError, match="2 words are right and 0 wrong"):
+        fit_calibration("softmax mean", [0.5, 0.6], [True, True])
