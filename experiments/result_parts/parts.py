@@ -160,7 +160,8 @@ PARTS: tuple[Part, ...] = (
         SPOKEN_DIGITS,
         note="The strings are the test's 300 recordings with pauses of 0.1 to 0.3 s, each once. A model that has been "
         "trained on single digits has never seen a space between two: it writes one long word, which counts as wrong "
-        "whatever its letters are. wav2vec2-strings was trained on strings made in the same way of the training set.",
+        "whatever its letters are. wav2vec2-strings was trained on strings made in the same way of the training set. "
+        "`whisper-english` joins a string in words to one number and leaves “4, 1” apart: it cannot be used here.",
     ),
     Measured(
         "test-other",
