@@ -14,7 +14,7 @@ MEASURING_FLAGS = (
     *("models", "data", "limit", "conditions", "condition_utterances", "noise", "rooms", "profiles", "language"),
     *("denoise", "rounds", "latency_utterances", "device", "precision", "seed"),
 )
-LANGUAGE_MODEL_FLAGS = ("lm", "alpha", "beta", "unk_score_offset", "beam_width")
+LANGUAGE_MODEL_FLAGS = ("lm", "alpha", "beta", "unk_score_offset", "beam_width", "hotwords", "hotword_weight")
 
 
 @dataclass(frozen=True)
@@ -111,17 +111,26 @@ class BenchmarkConfig:
     verdicts."""
 
     lm: Path | None = None
-    """ARPA file for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m finetune.language_model` makes
-    one."""
+    """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m
+    finetune.language_model` makes one. Default: the language model that each checkpoint carries."""
 
-    alpha: float = 0.5
-    """Weight of the language model's log-probability beside the acoustic model's."""
+    alpha: float | None = None
+    """Weight of the language model's log-probability beside the acoustic model's; default as stored with the language
+    model by `python -m finetune.language_model tune`, else 0.5."""
 
-    beta: float = 1.0
-    """Added to a hypothesis's score for each word, in natural logarithms: more makes more and shorter words."""
+    beta: float | None = None
+    """Added to a hypothesis's score for each word, in natural logarithms: more makes more and shorter words; default as
+    stored with the language model, else 1."""
 
-    unk_score_offset: float = -10.0
-    """Added to the score for each word that the language model does not know, in natural logarithms; 0 or less."""
+    unk_score_offset: float | None = None
+    """Added to the score for each word that the language model does not know, in natural logarithms; 0 or less; default
+    as stored with the language model, else -10."""
+
+    hotwords: list[str] = field(default_factory=list)
+    """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]", written as the model writes them."""
+
+    hotword_weight: float = 10.0
+    """Added to the score for each hot word, in natural logarithms; 0 or more."""
 
     beam_width: int = 64
     """Hypotheses that the beam search keeps after each frame."""
@@ -178,8 +187,12 @@ class BenchmarkConfig:
                 raise UsageError(f"--{flag} is {count}; expected 1 or more: raise it")
         for name, options in self.system_options.items():
             options.check(name)
-        if self.unk_score_offset > 0:
+        if self.unk_score_offset is not None and self.unk_score_offset > 0:
             raise UsageError(f"--unk_score_offset is {self.unk_score_offset:g}; expected 0 or less: lower it")
+        if self.alpha is not None and self.alpha < 0:
+            raise UsageError(f"--alpha is {self.alpha:g}; expected 0 or more: raise it")
+        if self.hotword_weight < 0:
+            raise UsageError(f"--hotword_weight is {self.hotword_weight:g}; expected 0 or more: raise it")
         if not self.timeout > 0:
             raise UsageError(f"--timeout is {self.timeout:g}; expected seconds above 0: raise it")
         if self.fail_on_regression and self.compare is None:
@@ -187,7 +200,7 @@ class BenchmarkConfig:
 
     def settings(self) -> dict[str, str]:
         """The flags that decide what is measured, as text; an unfinished run goes on only under the same ones."""
-        flags = [*MEASURING_FLAGS, *(LANGUAGE_MODEL_FLAGS if self.lm is not None else ())]
+        flags = [*MEASURING_FLAGS, *(LANGUAGE_MODEL_FLAGS if "+lm" in self.models else ())]
         flags += [flag for flag in ("one_at_a_time", "system_options") if getattr(self, flag)]
         return {flag: as_text(getattr(self, flag)) for flag in flags}
 

@@ -33,6 +33,7 @@ from benchmark.systems import check_language_model, check_system_options, parse_
 from benchmark.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.decoding.beam import BeamSettings
+from finetune.language_model.folder import TUNED
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.progress import Steps
 from preprocessing.corpus import Corpus
@@ -213,17 +214,17 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore) -> Supervi
     return SupervisedSystem(setup, config.timeout, log, on_lost, lost)
 
 
-def _language_model(config: BenchmarkConfig) -> LanguageModelOptions | None:
-    if config.lm is None:
-        return None
+def _language_model(config: BenchmarkConfig) -> LanguageModelOptions:
+    given = {name: value for name in TUNED if (value := getattr(config, name)) is not None}
     return LanguageModelOptions(
         config.lm,
         BeamSettings(
-            alpha=config.alpha,
-            beta=config.beta,
-            unk_score_offset=config.unk_score_offset,
             beam_width=config.beam_width,
+            hotwords=tuple(config.hotwords),
+            hotword_weight=config.hotword_weight,
+            **given,
         ),
+        as_stored=tuple(name for name in TUNED if name not in given),
     )
 
 

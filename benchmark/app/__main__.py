@@ -36,12 +36,13 @@ def _serve(config: AppConfig, port: int) -> None:
     from benchmark.environment import resolve_device
     from benchmark.systems import check_language_model, parse_models
     from benchmark.systems.base import LanguageModelOptions, LoadOptions
+    from finetune.language_model.folder import TUNED
     from preprocessing.text import profile
 
     normalise = profile(config.profile)
     specs = parse_models(config.models)
     check_language_model(specs, config.lm)
-    language_model = None if config.lm is None else LanguageModelOptions(config.lm)
+    language_model = LanguageModelOptions(config.lm, as_stored=TUNED)
     options = LoadOptions(resolve_device(config.device), config.language, language_model=language_model)
 
     from benchmark.app.page import Page, build, launch

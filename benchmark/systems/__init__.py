@@ -98,20 +98,28 @@ def check_system_options(specs: Sequence[SystemSpec], given: Mapping[str, System
 
 
 def check_language_model(specs: Sequence[SystemSpec], language_model: Path | None) -> None:
-    """Raises UsageError where a system needs a language model and --lm names none, or the other way round."""
+    """Raises UsageError where a system needs a language model that neither --lm names nor its checkpoint carries, or
+    where no system needs that of --lm.
+    """
     needing = [spec.name for spec in specs if spec.family.endswith(LM_SUFFIX)]
-    if needing and language_model is None:
-        raise UsageError(
-            f"--models: {needing[0]} decodes with a language model, and --lm names none; expected an ARPA file: make "
-            "one of your text with `python -m finetune.language_model TEXT OUT.arpa`"
-        )
+    for spec in specs:
+        if language_model is not None or not spec.family.endswith(LM_SUFFIX):
+            continue
+        from finetune.language_model.folder import find_language_model
+
+        if find_language_model(spec.checkpoint) is None:
+            raise UsageError(
+                f"--models: {spec.name} decodes with a language model, --lm names none and {spec.checkpoint} carries "
+                "none; expected an ARPA file: make one of your text with `python -m finetune.language_model TEXT "
+                "OUT.arpa`"
+            )
     if language_model is not None and not needing:
         families = ", ".join(family for family in FAMILIES if family.endswith(LM_SUFFIX))
         raise UsageError(
             f"--lm {language_model} is used by no system of --models; expected one of {families}: as in "
             "wav2vec2+lm=CHECKPOINT"
         )
-    if language_model is not None and not language_model.is_file():
+    if language_model is not None and not language_model.exists():
         raise UsageError(f"--lm {language_model}: no such file; expected an ARPA file: check the name")
 
 

@@ -54,17 +54,15 @@ class SystemSpec:
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelOptions:
-    """An ARPA file, and how a family whose name ends in +lm searches with it."""
+    """A language model, and how a family whose name ends in +lm searches with it.
 
-    path: Path
+    path: an ARPA file or a folder that holds one (`finetune.language_model.folder`); None: the one that the checkpoint
+    carries. as_stored: names of the settings whose values are those stored with the language model, where they are.
+    """
+
+    path: Path | None
     search: BeamSettings = field(default_factory=BeamSettings)
-
-    def description(self) -> str:
-        """The search in words, for the report."""
-        return (
-            f"beam search with {self.path.name}: beam_width {self.search.beam_width}, alpha {self.search.alpha:g}, "
-            f"beta {self.search.beta:g}, unk_score_offset {self.search.unk_score_offset:g}"
-        )
+    as_stored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

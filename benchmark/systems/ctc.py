@@ -4,22 +4,21 @@ How a waveform becomes log-probabilities belongs to each family's own module.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmark.systems.base import LM_SUFFIX, LoadOptions, System, SystemSpec
+from benchmark.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
 from finetune.decoding.beam import BeamSearch
+from finetune.decoding.beam_reference import ReferenceSearch, make_search
 from finetune.decoding.greedy import collapse
-from finetune.language_model.ngram import read_arpa
+from finetune.language_model.folder import TUNED, find_language_model, load_language_model
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
 PASS_COST_SECONDS = {"cpu": 5.0, "cuda": 100.0}  # of audio: what a forward pass costs beside the audio that is in it
 MAX_PASS_SECONDS = {"cpu": 60.0, "cuda": 480.0}  # of audio in a forward pass, padding included
-CHECKED_WORDS = 1000  # of a language model, for whether the vocabulary can spell them
 
 NO_FRAMES = torch.empty(0, dtype=torch.long)
 
@@ -34,13 +33,14 @@ class CTCSystem(System):
     batched = True
     longest_in_batch_seconds = 30.0
     _vocabulary: Vocabulary
-    _search: BeamSearch | None = None
+    _search: BeamSearch | ReferenceSearch | None = None
 
     def text(self, outcome: Any) -> list[str]:
         """The hypothesis of each recording."""
         if self._search is None:
             return [self._vocabulary.decode(collapse(path, self._vocabulary.blank)) for path in outcome]
-        return [self._search.best(log_probs).text if len(log_probs) else "" for log_probs in outcome]
+        found = iter(self._search.best_of_all([log_probs for log_probs in outcome if len(log_probs)]))
+        return [next(found).text if len(log_probs) else "" for log_probs in outcome]
 
     def _prepare_decoding(self, spec: SystemSpec, options: LoadOptions) -> str:
         """Make the search, where there is one; `_vocabulary` must be set. Returns the decoding in words for the report.
@@ -49,13 +49,20 @@ class CTCSystem(System):
         """
         if not spec.family.endswith(LM_SUFFIX):
             return "greedy CTC, no language model"
-        language_model = options.language_model
-        if language_model is None:
-            raise InputError(f"{spec.name}: no language model; expected an ARPA file: name one with --lm")
-        model = read_arpa(language_model.path)
-        _check_spelling(spec.name, language_model.path, list(model.words), self._vocabulary)
-        self._search = BeamSearch(self._vocabulary, model, language_model.search)
-        return language_model.description()
+        given = options.language_model or LanguageModelOptions(None, as_stored=TUNED)
+        files = find_language_model(given.path or spec.checkpoint)
+        if files is None:
+            raise InputError(
+                f"{spec.name}: {given.path or spec.checkpoint} holds no language model; expected an ARPA file: name "
+                "one with --lm"
+            )
+        settings = files.settings(given.search, given.as_stored)
+        self._search = make_search(self._vocabulary, load_language_model(spec.name, files, self._vocabulary), settings)
+        hot = f", {len(settings.hot)} hot words of weight {settings.hotword_weight:g}" if settings.hot else ""
+        return (
+            f"beam search with {files.path.name}: beam_width {settings.beam_width}, alpha {settings.alpha:g}, beta "
+            f"{settings.beta:g}, unk_score_offset {settings.unk_score_offset:g}{hot}"
+        )
 
     def _frames_to_decode(self, logits: Tensor) -> Tensor:
         """Logits [batch, frames, units] -> best units [batch, frames], or log-probabilities for a search, on the same
@@ -96,18 +103,3 @@ def optimal_batches(lengths: Sequence[int], *, pass_cost: float, maximum: float)
 def split_batch(frames: Tensor, n_frames: Sequence[int]) -> list[Tensor]:
     """A batch [batch, frames, ...] on any device -> each utterance's own frames without padding, on the CPU."""
     return [one[:n] for one, n in zip(frames.cpu(), n_frames, strict=True)]
-
-
-def _check_spelling(name: str, path: Path, words: Sequence[str], vocabulary: Vocabulary) -> None:
-    """Raises InputError where the vocabulary's units cannot spell most words of the language model."""
-    checked = words[:: max(len(words) // CHECKED_WORDS, 1)]
-    outside = [word for word in checked if vocabulary.outside([word])]
-    if 2 * len(outside) > len(checked):
-        in_other_case = sum(not vocabulary.outside([word.swapcase()]) for word in outside)
-        remedy = "make it under the profile of the model's labels"
-        if 2 * in_other_case > len(outside):
-            remedy = "the letters are there in the other case: " + remedy
-        raise InputError(
-            f"{name}: its units cannot spell most words of {path}, such as {outside[0]!r}; expected a language model "
-            f"of words that they spell: {remedy} (`python -m finetune.language_model --profile`)"
-        )

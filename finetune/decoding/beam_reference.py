@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from finetune.decoding.beam import BeamHypothesis, BeamSettings, bad_frame_error, written
-from finetune.language_model.ngram import BOUNDARY
+from finetune.decoding.beam import BeamHypothesis, BeamSearch, BeamSettings, bad_frame_error, written
+from finetune.language_model.ngram import BOUNDARY, NgramModel
 from preprocessing.units import Vocabulary
 
 LOG_ZERO = -math.inf
@@ -85,6 +85,14 @@ class ReferenceSearch:
             beginning: min(len(word) for word in self._hot if word.startswith(beginning))
             for beginning in _beginnings(self._hot)
         }
+
+    def with_settings(self, settings: BeamSettings) -> "ReferenceSearch":
+        """The search of the same language model under other settings."""
+        return ReferenceSearch(self._vocabulary, self._model, settings)
+
+    def best_of_all(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
+        """`best` of each utterance, one after the other."""
+        return [self.best(one) for one in log_probs]
 
     def best(self, log_probs: Tensor) -> BeamHypothesis:
         """The hypothesis with the highest score, as `BeamSearch.best`."""
@@ -244,6 +252,15 @@ class ReferenceSearch:
         added, state = self._end_of_word(prefix) if prefix.word else (0.0, prefix.state)
         end = self.settings.alpha * self._model.end(state) if self._model is not None else 0.0
         return prefix.ended_score + added + end
+
+
+def make_search(
+    vocabulary: Vocabulary, model: LanguageModel | None = None, settings: BeamSettings | None = None
+) -> BeamSearch | ReferenceSearch:
+    """The compiled search for n-grams or no language model, the one in Python for any other."""
+    if model is None or isinstance(model, NgramModel):
+        return BeamSearch(vocabulary, model, settings)
+    return ReferenceSearch(vocabulary, model, settings)
 
 
 def _beginnings(words: Iterable[str]) -> frozenset[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from finetune.config import check_config_file
+from finetune.language_model import folder as language_model
 from finetune.models import publication
 from finetune.models.base import Publication
 from finetune.training import about
@@ -52,6 +53,9 @@ class RunFolder:
         uploads[CONFIG] = yaml.safe_dump(public(self.config), sort_keys=False, allow_unicode=True).encode()
         if (self.path / CURVE).is_file():
             uploads[CURVE] = self.path / CURVE
+        if (self.path / language_model.FOLDER / language_model.ATTRIBUTES).is_file():
+            names = [f"{language_model.FOLDER}/{name}" for name in language_model.FILES]
+            uploads |= {name: self.path / name for name in (language_model.ALPHABET, *names)}
         return uploads
 
 

@@ -5,7 +5,8 @@
     language_model/unigrams.txt the known words, one a line
     language_model/attrs.json   alpha, beta, unk_score_offset, score_boundary
 
-A reference to a language model is an ARPA file, such a folder, or a run or repository on the Hub that holds one.
+A reference to a language model is an ARPA file, such a folder, or a run or repository on the Hub that holds one. Others
+put binary files of KenLM there, which are read with their unigrams.txt.
 """
 
 import json
@@ -15,23 +16,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune.decoding.beam import BeamSettings
-from finetune.language_model.ngram import BOUNDARY, NgramModel, open_text, read_arpa
+from finetune.decoding.beam_reference import LanguageModel
+from finetune.language_model.kenlm_binary import KenlmModel
+from finetune.language_model.ngram import BOUNDARY, KENLM_BINARY, NgramModel, open_text, read_arpa
 from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
 FOLDER, ALPHABET = "language_model", "alphabet.json"
 ATTRIBUTES, UNIGRAMS, ARPA = "attrs.json", "unigrams.txt", "words.arpa"
+FILES = (ARPA, UNIGRAMS, ATTRIBUTES)
 TUNED = ("alpha", "beta", "unk_score_offset")  # what attrs.json says of BeamSettings
 CHECKED_WORDS = 1000  # of a language model, for whether the vocabulary can spell them
 
 
 @dataclass(frozen=True)
 class LanguageModelFiles:
-    """What a reference names. path: of the ARPA file. attributes: those of attrs.json that BeamSettings has."""
+    """What a reference names.
+
+    path: of the n-grams. attributes: those of attrs.json that BeamSettings has. unigrams: the file of the words, which
+    only a binary file of KenLM needs.
+    """
 
     path: Path
     attributes: dict[str, float]
+    unigrams: Path | None = None
 
     def settings(self, given: BeamSettings, as_stored: Sequence[str] = TUNED) -> BeamSettings:
         """`given`, with the values of `as_stored` that the folder has."""
@@ -54,17 +63,20 @@ def find_language_model(reference: Path | str, *, revision: str | None = None) -
     return _from_hub(str(reference), revision)
 
 
-def load_language_model(name: str, files: LanguageModelFiles, vocabulary: Vocabulary) -> NgramModel:
-    """The n-grams. name: of the recogniser, for messages.
+def load_language_model(name: str, files: LanguageModelFiles, vocabulary: Vocabulary) -> NgramModel | KenlmModel:
+    """The language model. name: of the recogniser, for messages.
 
-    Raises InputError where the file is no ARPA file, has no words, or words that the vocabulary cannot spell.
+    Raises InputError where the file cannot be read, has no words, or words that the vocabulary cannot spell.
     """
-    model = read_arpa(files.path)
+    model: NgramModel | KenlmModel
+    with files.path.open("rb") as file:
+        is_binary = file.read(len(KENLM_BINARY)) == KENLM_BINARY
+    model = KenlmModel(files.path, files.unigrams) if is_binary else read_arpa(files.path)
     check_spelling(name, files.path, model, vocabulary)
     return model
 
 
-def check_spelling(name: str, path: Path, model: NgramModel, vocabulary: Vocabulary) -> None:
+def check_spelling(name: str, path: Path, model: LanguageModel, vocabulary: Vocabulary) -> None:
     """Raises InputError where a model has no words, or the vocabulary's units cannot spell most of them."""
     words = [word for word in model.words if not (model.is_of_characters and word == BOUNDARY)]
     if not words:
@@ -84,7 +96,7 @@ def check_spelling(name: str, path: Path, model: NgramModel, vocabulary: Vocabul
         remedy = "the letters are there in the other case: " + remedy
     raise InputError(
         f"{name}: its units cannot spell most words of {path}, such as {outside[0]!r}; expected a language model "
-        f"of words that they spell: {remedy} (`python -m finetune.language_model --profile`)"
+        f"of words that they spell: {remedy} (`python -m finetune.language_model build --profile`)"
     )
 
 
@@ -146,8 +158,10 @@ def _read_folder(folder: Path) -> LanguageModelFiles:
     )
     if len(others) != 1:
         found = ", ".join(path.name for path in others) or "none"
-        raise InputError(f"{folder}: has {found} beside {ATTRIBUTES} and {UNIGRAMS}; expected one ARPA file: leave one")
-    return LanguageModelFiles(others[0], attributes)
+        raise InputError(
+            f"{folder}: has {found} beside {ATTRIBUTES} and {UNIGRAMS}; expected one file of n-grams: leave one"
+        )
+    return LanguageModelFiles(others[0], attributes, folder / UNIGRAMS)
 
 
 def _from_hub(repo_id: str, revision: str | None) -> LanguageModelFiles | None:

@@ -91,7 +91,7 @@ def read_arpa(path: Path) -> NgramModel:
         with path.open("rb") as binary:
             if binary.read(len(KENLM_BINARY)) == KENLM_BINARY:
                 raise InputError(
-                    f"{path}: is a binary file of KenLM; expected the ARPA file that it was made of: name that one"
+                    f"{path}: is a binary file of KenLM; expected an ARPA file: name the one it is made of"
                 )
         with open_text(path) as file:
             return NgramModel(tuple(_sections(path, file)))

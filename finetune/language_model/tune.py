@@ -120,7 +120,8 @@ def tune(config: TuneConfig) -> Tuned:
     """Tries the grid, prints what was found, draws it and writes it. Raises UserError on input that cannot be used."""
     from rich.console import Console
 
-    from finetune.decoding.beam import BeamSearch, BeamSettings
+    from finetune.decoding.beam import BeamSettings
+    from finetune.decoding.beam_reference import make_search
     from finetune.decoding.greedy import collapse
     from finetune.decoding.posteriors import load_ctc
     from finetune.language_model.folder import find_language_model, load_language_model, save_language_model
@@ -153,7 +154,7 @@ def tune(config: TuneConfig) -> Tuned:
     greedy = [model.vocabulary.decode(collapse(one.argmax(dim=1), blank)) for one in log_probs]
     settings = BeamSettings(beam_width=config.beam_width, unk_score_offset=config.unk_score_offset)
     errors: dict[tuple[float, float], list[int]] = {}
-    search = BeamSearch(model.vocabulary, ngrams, settings)
+    search = make_search(model.vocabulary, ngrams, settings)
     with steps.step("searching", len(config.alphas) * len(config.betas)) as advance:
         for alpha in config.alphas:
             for beta in config.betas:
@@ -165,6 +166,9 @@ def tune(config: TuneConfig) -> Tuned:
     speakers = [utterance.speaker for utterance in utterances]
     found = choose(errors, count_errors(references, [normalise(text) for text in greedy]), lengths, speakers)
     console.print(found.sentence())
+    for flag, value, tried in (("alphas", found.alpha, found.alphas), ("betas", found.beta, found.betas)):
+        if len(tried) > 1 and value == tried[-1]:
+            console.print(f"{value:g} is the largest of --{flag}: try larger ones, too")
     folder = Path(config.run) if Path(config.run).is_dir() else None
     picture = config.output or (folder / f"{TUNING}.png" if folder else None)
     if picture is not None:
@@ -251,12 +255,11 @@ def draw(found: Tuned, path: Path, description: str) -> None:
     )
     wer = 100 * np.array(found.wer).T  # [betas, alphas]
     axes.imshow(wer, origin="lower", aspect="auto", cmap="Blues", vmax=wer.max() + (wer.max() - wer.min()) / 2 + 1e-6)
-    middle = (wer.min() + wer.max()) / 2
     for row, column in np.ndindex(*wer.shape):
         is_best = (found.alphas[column], found.betas[row]) == (found.alpha, found.beta)
         axes.text(
             column, row, f"{wer[row, column]:.1f}", ha="center", va="center", fontsize=TICK_SIZE,
-            color=PALETTE.accent if is_best else PALETTE.ink if wer[row, column] < middle else "#10243a",
+            color=PALETTE.accent if is_best else PALETTE.ink,
             fontweight="bold" if is_best else "normal",
             bbox={"facecolor": PALETTE.paper, "edgecolor": PALETTE.accent, "pad": 2.5} if is_best else None,
         )  # fmt: skip
@@ -268,8 +271,8 @@ def draw(found: Tuned, path: Path, description: str) -> None:
     cut.plot(found.alphas, wer[found.betas.index(found.beta)], "o-", color=PALETTE.main, markersize=4)
     cut.axhline(100 * found.greedy, color=PALETTE.accent, linewidth=1.2)
     cut.annotate(
-        f"greedy, {100 * found.greedy:.1f} %", (1.0, 100 * found.greedy), xycoords=("axes fraction", "data"),
-        xytext=(0, 3), textcoords="offset points", ha="right", fontsize=TEXT_SIZE, color=PALETTE.accent,
+        f"greedy, {100 * found.greedy:.1f} %", (0.5, 100 * found.greedy), xycoords=("axes fraction", "data"),
+        xytext=(0, 3), textcoords="offset points", ha="center", fontsize=TEXT_SIZE, color=PALETTE.accent,
     )  # fmt: skip
     cut.set_xlabel("alpha")
     style_axes(cut, f"at beta {found.beta:g}, %", grid=True)

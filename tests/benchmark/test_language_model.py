@@ -1,20 +1,24 @@
 """Systems that decode with a language model: better words, refusals, long recordings, and the command."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmark.config import BenchmarkConfig
+from benchmark.session import _language_model
 from benchmark.systems import check_language_model, load_system, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.build import LanguageModelConfig, build_language_model
+from finetune.language_model.folder import save_language_model
 from finetune.metrics.evaluate_metric import ErrorRates
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.text import profile
+from preprocessing.units import Vocabulary
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 
@@ -79,9 +83,24 @@ def test_the_two_belong_together(commands_lm: Path) -> None:
 
 
 def test_the_command_begins_with_the_search_as_it_is() -> None:
-    config, search = BenchmarkConfig(), BeamSettings()
-    flags = (config.beam_width, config.alpha, config.beta, config.unk_score_offset)
-    assert flags == (search.beam_width, search.alpha, search.beta, search.unk_score_offset)
+    assert _language_model(BenchmarkConfig()).search == BeamSettings()
+    given = _language_model(BenchmarkConfig(alpha=0.3, hotwords=["LAMP"]))
+    assert given.search == BeamSettings(alpha=0.3, hotwords=("LAMP",))
+    assert given.as_stored == ("beta", "unk_score_offset")
+
+
+def test_a_checkpoint_carries_its_language_model(commands_lm: Path, tmp_path: Path) -> None:
+    """With the values stored there, where none are given."""
+    run = tmp_path / "run"
+    shutil.copytree(CHECKPOINT, run)
+    specs = parse_models(f"wav2vec2+lm={run}")
+    with pytest.raises(UsageError, match="carries none"):
+        check_language_model(specs, None)
+    save_language_model(run, commands_lm, Vocabulary.load(str(run)), BeamSettings(alpha=0.7, beta=2.0))
+    check_language_model(specs, None)
+    config = BenchmarkConfig(beta=1.25)
+    system = load_system(specs[0], LoadOptions("cpu", None, language_model=_language_model(config)))
+    assert "words.arpa: beam_width 64, alpha 0.7, beta 1.25" in system.facts.settings["decoding"]
 
 
 def test_a_bonus_for_unknown_words_is_refused() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from finetune.language_model.build import LanguageModelConfig, build_language_model
 from finetune.language_model.kneser_ney import estimate, perplexity
-from finetune.language_model.ngram import BEGIN, END, UNKNOWN, NgramModel, read_arpa, write_arpa
-from preprocessing.cli.errors import InputError
+from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN, NgramModel, read_arpa, write_arpa
+from preprocessing.cli.errors import InputError, UsageError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 
@@ -98,6 +98,9 @@ def test_a_file_of_another_maker() -> None:
         ("\\data\\\n\\2-grams:\n", "expected \\1-grams:"),
         ("\\data\\\n\\1-grams:\nminus a\n\\end\\\n", "line 3"),
         ("\\data\\\n\\1-grams:\n-1 a b c\n\\end\\\n", "line 3"),
+        ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1 a\n\\end\\\n", "1 1-grams before it; expected 2"),
+        ("\\data\\\nngram 1=1\nngram 2=1\n\n\\1-grams:\n-1 a\n\\end\\\n", "no \\end\\"),
+        ("mmap lm http://kheafield.com/code format version 5\n\0", "binary file of KenLM"),
     ],
 )
 def test_what_is_no_arpa_file_is_named(tmp_path: Path, content: str, said: str) -> None:
@@ -121,10 +124,27 @@ def test_a_corpus_or_a_text_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "perplexity" in capsys.readouterr().out
 
 
+def test_characters_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("Hello you\nyou yell\nhello\n")
+    config = LanguageModelConfig(
+        str(lines), tmp_path / "c.arpa", order=4, units="characters", profile="basic", evaluate=str(lines)
+    )
+    model = build_language_model(config)
+    assert sorted(model.words) == sorted({*"helloyou", BOUNDARY})
+    assert model.is_of_characters
+    assert read_arpa(tmp_path / "c.arpa").is_of_characters
+    assert mass(model, ("y", "o", "u")) == pytest.approx(1.0)
+    assert "0 of 22 characters unknown" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="expected 1 to 10 of characters"):
+        LanguageModelConfig(str(lines), tmp_path / "c.arpa", order=11, units="characters").check()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["absent.txt", "out.arpa"], 1, "absent.txt"),
+        (["tune", "runs/none", "absent.jsonl", "--lm", "absent.arpa"], 1, "absent.arpa"),
+        (["build", "absent.txt", "out.arpa"], 1, "absent.txt"),
         ([str(DEMO / "corpus" / "train.jsonl"), "out.arpa", "--order", "9"], 2, "--order is 9"),
         ([str(DEMO / "corpus" / "train.jsonl"), "."], 2, "is a folder"),
         ([str(DEMO / "corpus" / "train.jsonl"), "out.arpa", "--least", "2"], 2, "min_count"),

@@ -1,0 +1,236 @@
+"""Language models in a run's folder and on the Hub, and the choice of alpha and beta."""
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.decoding.beam import BeamSettings
+from finetune.decoding.beam_reference import make_search
+from finetune.hub.folder import open_run
+from finetune.language_model.folder import (
+    LanguageModelFiles,
+    find_language_model,
+    load_language_model,
+    pyctcdecode_labels,
+    save_language_model,
+)
+from finetune.language_model.kenlm_binary import KenlmModel
+from finetune.language_model.kneser_ney import estimate
+from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
+from finetune.language_model.tune import TuneConfig, Tuned, choose, draw, tune
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.units import Vocabulary
+from tests.conftest import DEMO
+from tests.finetune.runs import tiny_run
+
+VOCABULARY = Vocabulary.of_characters(["THE CAT SAT"])
+
+
+def arpa(path: Path, sentences: list[list[str]], order: int = 2) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        write_arpa(estimate(sentences, order), file)
+    return path
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    return arpa(tmp_path / "some.arpa", [["THE", "CAT", "SAT"]] * 4)
+
+
+def test_what_is_saved_is_found(words: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert save_language_model(run, words, VOCABULARY, BeamSettings(alpha=0.25, beta=2.0)) == run / "language_model"
+    for reference in (run, str(run), run / "language_model"):
+        files = find_language_model(reference)
+        assert files is not None
+        assert files.path.read_text() == words.read_text()
+        assert files.settings(BeamSettings(beta=9.0), ("alpha",)) == BeamSettings(alpha=0.25, beta=9.0)
+        assert sorted(load_language_model("mine", files, VOCABULARY).words) == ["CAT", "SAT", "THE"]
+    assert (run / "language_model" / "unigrams.txt").read_text().split() == ["CAT", "SAT", "THE"]
+    assert json.loads((run / "alphabet.json").read_text()) == {
+        "labels": ["", "<s>", "</s>", "⁇", " ", *"ACEHST"],
+        "is_bpe": False,
+    }
+    save_language_model(run, run / "language_model" / "words.arpa", VOCABULARY, BeamSettings(alpha=0.5))
+    again = find_language_model(run)
+    assert again is not None
+    assert again.attributes["alpha"] == 0.5
+    assert again.path.read_text() == words.read_text()
+
+
+def test_pyctcdecode_reads_the_folder(words: Path, tmp_path: Path) -> None:
+    pytest.importorskip("kenlm", reason="pyctcdecode and kenlm are not installed")
+    pyctcdecode = pytest.importorskip("pyctcdecode", reason="pyctcdecode and kenlm are not installed")
+    save_language_model(tmp_path / "run", words, VOCABULARY, BeamSettings(alpha=0.25, beta=2.0))
+    decoder = pyctcdecode.BeamSearchDecoderCTC.load_from_dir(str(tmp_path / "run"))
+    units = VOCABULARY.encode("THE CAT SAT")
+    logits = np.full((2 * len(units), len(VOCABULARY.units)), -20.0)
+    for place, unit in enumerate(units):
+        logits[2 * place, unit] = logits[2 * place + 1, VOCABULARY.blank] = 0.0
+    assert decoder.decode(logits) == "THE CAT SAT"
+    assert decoder._language_model.alpha == 0.25
+
+
+def kenlm_file(path: Path) -> Path:
+    """The beginning of a binary file."""
+    path.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(100))
+    return path
+
+
+def test_a_binary_file_of_kenlm_scores_as_its_arpa_file(words: Path, tmp_path: Path) -> None:
+    pytest.importorskip("kenlm", reason="kenlm is not installed")
+    folder = save_language_model(tmp_path / "run", words, VOCABULARY, BeamSettings())
+    model, expected = KenlmModel(words, folder / "unigrams.txt"), read_arpa(words)  # KenLM reads both kinds of file
+    assert set(model.words) == set(expected.words)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        log_probs = (2.0 * torch.randn(30, len(VOCABULARY.units), generator=generator)).log_softmax(dim=1)
+        found, ours = (make_search(VOCABULARY, one).best(log_probs) for one in (model, expected))
+        assert found.text == ours.text
+        assert found.score == pytest.approx(ours.score, abs=1e-3)
+    (folder / "unigrams.txt").write_text("")
+    with pytest.raises(InputError, match=r"unigrams\.txt: has no word of some\.arpa"):
+        KenlmModel(words, folder / "unigrams.txt")
+    with pytest.raises(InputError, match="KenLM cannot read it"):
+        KenlmModel(kenlm_file(tmp_path / "cut.bin"), folder / "unigrams.txt")
+
+
+def test_a_binary_file_needs_kenlm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kenlm", None)
+    with pytest.raises(InputError, match="package kenlm is not installed; expected it, or the ARPA file"):
+        load_language_model("mine", LanguageModelFiles(kenlm_file(tmp_path / "a.bin"), {}), VOCABULARY)
+
+
+def test_where_there_is_none(tmp_path: Path) -> None:
+    assert find_language_model(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: (folder / "attrs.json").write_text("{"), "attrs.json: cannot be used"),
+        (lambda folder: (folder / "attrs.json").write_text('{"alpha": -1}'), "alpha is -1; expected 0 or more"),
+        (lambda folder: (folder / "words.arpa").unlink(), "has none beside attrs.json"),
+        (lambda folder: (folder / "more.arpa").write_text(""), "has more.arpa, words.arpa beside"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_named(
+    change: Callable[[Path], object], said: str, words: Path, tmp_path: Path
+) -> None:
+    change(save_language_model(tmp_path / "run", words, VOCABULARY, BeamSettings()))
+    with pytest.raises(InputError, match=said):
+        find_language_model(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("sentences", "said"),
+    [
+        ([["the", "cat"]] * 4, "the letters are there in the other case"),
+        ([["\u2581THE", "\u2581CA", "T"]] * 4, "its units cannot spell most words"),
+        ([list("THECAT")] * 4, "all its words are single letters"),
+    ],
+)
+def test_a_language_model_over_other_units_is_refused(sentences: list[list[str]], said: str, tmp_path: Path) -> None:
+    files = LanguageModelFiles(arpa(tmp_path / "other.arpa", sentences), {})
+    with pytest.raises(InputError, match=said):
+        load_language_model("mine", files, VOCABULARY)
+
+
+def test_no_words_and_characters_are_refused_for_a_run(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.arpa"
+    with empty.open("w") as file:
+        write_arpa(NgramModel(({("<s>",): (-9.0, 0.0), ("</s>",): (-1.0, 0.0), ("<unk>",): (-1.0, 0.0)},)), file)
+    with pytest.raises(InputError, match=r"empty\.arpa: has no words"):
+        load_language_model("mine", LanguageModelFiles(empty, {}), VOCABULARY)
+    characters = arpa(tmp_path / "c.arpa", [list("THE|CAT|SAT")], 3)
+    load_language_model("mine", LanguageModelFiles(characters, {}), VOCABULARY)
+    with pytest.raises(InputError, match="is a language model of characters; expected words"):
+        save_language_model(tmp_path / "run", characters, VOCABULARY, BeamSettings())
+
+
+def test_a_run_is_published_with_its_language_model(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "run")
+    assert not any("language_model" in name for name in open_run(run).uploads())
+    vocabulary = Vocabulary.load(str(run))
+    lm = arpa(tmp_path / "some.arpa", [["TURN", "ON", "THE", "LIGHT"]] * 4)
+    save_language_model(run, lm, vocabulary, BeamSettings())
+    added = {name for name in open_run(run).uploads() if "language_model" in name or name == "alphabet.json"}
+    assert added == {
+        "alphabet.json",
+        "language_model/words.arpa",
+        "language_model/unigrams.txt",
+        "language_model/attrs.json",
+    }
+    assert pyctcdecode_labels(vocabulary).count("") == 1
+
+
+SPEAKERS = [f"s{i % 10}" for i in range(40)]
+GREEDY = [3] * 40
+
+
+def test_the_best_point_is_chosen_and_helps() -> None:
+    better = [1 + (i % 3 == 0) for i in range(40)]
+    errors = {(0.0, 0.0): [4] * 40, (0.0, 1.0): [4] * 40, (0.5, 0.0): better, (0.5, 1.0): [2] * 40}
+    found = choose(errors, GREEDY, [10] * 40, SPEAKERS)
+    assert (found.alpha, found.beta, found.best) == (0.5, 0.0, sum(better) / 400)
+    assert found.helps
+    assert "The language model helps" in found.sentence()
+    assert found.held_out.value == pytest.approx((sum(better) - 120) / 400)
+
+
+def test_chance_is_not_taken_for_help() -> None:
+    """The best of many points that are as good as greedy decoding is better on what it was chosen on alone."""
+    generator = np.random.default_rng(0)
+    errors = {(round(0.1 * i, 1), 0.0): (3 + generator.integers(-2, 3, size=40)).tolist() for i in range(30)}
+    found = choose(errors, GREEDY, [10] * 40, SPEAKERS)
+    assert found.best < found.greedy
+    assert not found.helps
+    assert "Not shown to be better than no language model" in found.sentence()
+    harmful = choose({(0.5, 0.0): [5 + i % 2 for i in range(40)]}, GREEDY, [10] * 40, SPEAKERS)
+    assert "does harm" in harmful.sentence()
+
+
+def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(DEMO / "wav2vec2", run)
+    texts = [json.loads(line)["text"] for line in (DEMO / "corpus" / "train.jsonl").read_text().splitlines()]
+    lm = arpa(tmp_path / "demo.arpa", [text.upper().split() for text in texts], 3)
+    config = TuneConfig(
+        str(run), str(DEMO / "corpus" / "test.jsonl"), str(lm), alphas=[0.0, 0.5], betas=[0.0, 1.0], limit=20
+    )
+    found = tune(config)
+    assert found.best < found.greedy
+    assert "surface: " in capsys.readouterr().out
+    files = find_language_model(run)
+    assert files is not None
+    assert files.attributes == {"alpha": found.alpha, "beta": found.beta, "unk_score_offset": -10.0}
+    assert json.loads((run / "language_model_tuning.json").read_text())["alpha"] == found.alpha
+    assert (run / "language_model_tuning.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"alphas": [-1.0, 0.5]}, "--alphas has -1"),
+        ({"betas": []}, r"--betas is \[\]"),
+        ({"beam_width": 0}, "--beam_width is 0"),
+        ({"unk_score_offset": math.nan}, "--unk_score_offset is nan"),
+    ],
+)
+def test_values_that_cannot_be_tried_are_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        TuneConfig("run", "data", "lm", **options).check()  # type: ignore[arg-type]
+
+
+def test_the_surface_of_one_point_is_drawn(tmp_path: Path) -> None:
+    found = choose({(0.5, 1.0): [1] * 40}, GREEDY, [10] * 40, SPEAKERS)
+    assert isinstance(found, Tuned)
+    draw(found, tmp_path / "one.png", "one point")
+    assert (tmp_path / "one.png").stat().st_size > 5000
