@@ -1,6 +1,6 @@
 """Configuration of the model: family, origin, output units, which weights are trained, masks and dropout."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ class ModelConfig:
     """CMUdict's file, plain or .gz, that gives the number of syllables of English words."""
 
     language: str | None = None
-    """Language token of a multilingual Whisper, such as de; English-only ones take none."""
+    """Language token of a multilingual Whisper, such as de. Default: the language that all training utterances name."""
 
     freeze_feature_encoder: bool = True
     """Keep the convolutions of base as they are, as wav2vec 2.0 is fine-tuned."""
@@ -111,6 +111,10 @@ class ModelConfig:
     context_seconds: float = 30.0
     """Audio that Whisper's encoder gets at once. Below 30, training is faster, but openai-whisper will give the model
     30: end with a short run at 30."""
+
+    def with_language(self, language: str | None) -> "ModelConfig":
+        """The configuration with the language of a corpus where the family takes one and none is set."""
+        return replace(self, language=language) if self.family == "whisper" and self.language is None else self
 
     def check_origin(self) -> None:
         """Raises UsageError unless exactly one of base and scratch is given."""

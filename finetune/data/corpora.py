@@ -5,6 +5,7 @@ further ones.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,12 @@ class OpenedCorpora:
     def labels(self, profile: Profile) -> list[str]:
         """Normalised texts of all training utterances, whether they turn out to be usable or not."""
         return [profile(utterance.text) for corpus in self.train for utterance in corpus.utterances]
+
+    def language(self) -> str | None:
+        """ISO 639 code of the training utterances, de of de-CH; None where they name several or some name none."""
+        named = {utterance.language for corpus in self.train for utterance in corpus.utterances}
+        codes = {None if language is None else re.split("[-_]", language)[0].lower() for language in named}
+        return codes.pop() if len(codes) == 1 else None
 
 
 @dataclass(frozen=True)

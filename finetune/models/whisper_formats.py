@@ -98,12 +98,12 @@ def _from_transformers(reference: str) -> Whisper:
         config = AutoConfig.from_pretrained(reference)
         if not isinstance(config, WhisperConfig):
             raise ValueError(f"its model_type is {config.model_type}, not whisper")
-        if {config.encoder_ffn_dim, config.decoder_ffn_dim} != {4 * config.d_model}:
-            raise ValueError("its feed-forward layers are not four times as wide as its states")
         if config.vocab_size not in N_VOCAB:
             raise ValueError(
                 f"its vocabulary has {config.vocab_size} tokens, not one of {', '.join(map(str, N_VOCAB))}"
             )
+        if {config.encoder_ffn_dim, config.decoder_ffn_dim} != {4 * config.d_model}:
+            raise ValueError("its feed-forward layers are not four times as wide as its states")
         theirs = WhisperForConditionalGeneration.from_pretrained(reference, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise InputError(

@@ -153,6 +153,7 @@ def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
     """Open the corpora, build the recogniser, and select the utterances that it can use."""
     text_profile = profile(config.data.profile)
     corpora = open_corpora(config.data)
+    config = replace(config, model=config.model.with_language(corpora.language()))
     set_seed(config.seed)
     labels = corpora.labels(text_profile)
     recogniser = models.build(config.model, labels, config.seed)

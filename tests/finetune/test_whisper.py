@@ -9,6 +9,7 @@ import whisper
 from whisper.model import sinusoids
 
 from finetune.config import ModelConfig
+from finetune.data.corpora import OpenedCorpora
 from finetune.models import build
 from finetune.models.base import IGNORED_LABEL, pad_batch
 from finetune.models.frozen_features import FeatureCache
@@ -16,6 +17,9 @@ from finetune.models.whisper import WhisperRecogniser
 from finetune.models.whisper_formats import CHECKPOINT, FULL_CONTEXT
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.corpus import Corpus, Utterance
+from tests.benchmark.tiny_whisper import save_tiny_whisper
+from tests.conftest import DEMO
 
 DIMENSIONS = {
     "n_mels": 80,
@@ -208,6 +212,21 @@ def test_an_evaluation_hears_what_decode_hears(precision: torch.dtype) -> None:
         assert [heard.text for heard in output.hypotheses] == expected
 
 
+def test_the_language_of_the_corpus_is_taken_where_none_is_set() -> None:
+    """Where all utterances name the same one."""
+
+    def corpus(*languages: str | None) -> OpenedCorpora:
+        utterances = [Utterance(str(n), "x.wav", "ja", 1.0, language=language) for n, language in enumerate(languages)]
+        return OpenedCorpora([Corpus("x", tuple(utterances), ())], {})
+
+    unset = ModelConfig(family="whisper", scratch=MULTILINGUAL)
+    assert unset.with_language(corpus("de-CH", "de").language()).language == "de"
+    assert unset.with_language(corpus("de", "en").language()).language is None
+    assert unset.with_language(corpus("de", None).language()).language is None
+    assert replace(unset, language="fr").with_language("de").language == "fr"
+    assert ModelConfig(base="x").with_language("de").language is None
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -315,3 +334,8 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
         recogniser(scratch=DIMENSIONS | {"n_audio_stat": 3})
     with pytest.raises(InputError, match="nowhere"):
         recogniser(scratch=None, base="nowhere")
+    with pytest.raises(InputError, match="its model_type is wav2vec2, not whisper"):
+        recogniser(scratch=None, base=str(DEMO / "wav2vec2"))
+    save_tiny_whisper(tmp_path)
+    with pytest.raises(InputError, match="its vocabulary has 1767 tokens, not one of 51864"):
+        recogniser(scratch=None, base=str(tmp_path))
