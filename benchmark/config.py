@@ -14,7 +14,17 @@ MEASURING_FLAGS = (
     *("models", "data", "limit", "conditions", "condition_utterances", "noise", "rooms", "profiles", "language"),
     *("denoise", "rounds", "latency_utterances", "device", "precision", "seed"),
 )
-LANGUAGE_MODEL_FLAGS = ("lm", "alpha", "beta", "unk_score_offset", "beam_width", "hotwords", "hotword_weight")
+LANGUAGE_MODEL_FLAGS = (
+    "lm",
+    "alpha",
+    "beta",
+    "unk_score_offset",
+    "beam_width",
+    "hotwords",
+    "hotword_weight",
+    "rescore",
+    "rescore_weight",
+)
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,12 @@ class BenchmarkConfig:
     unk_score_offset: float | None = None
     """Added to the score for each word that the language model does not know, in natural logarithms; 0 or less; default
     as stored with the language model, else -10."""
+
+    rescore: Path | None = None
+    """Folder of an LSTM (`python -m finetune.language_model train`) that ranks the n best of systems ending in +lm."""
+
+    rescore_weight: float = 0.3
+    """Weight of that LSTM's log-probability, added to the score of the search."""
 
     hotwords: list[str] = field(default_factory=list)
     """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]", written as the model writes them."""

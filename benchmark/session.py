@@ -225,6 +225,8 @@ def _language_model(config: BenchmarkConfig) -> LanguageModelOptions:
             **given,
         ),
         as_stored=tuple(name for name in TUNED if name not in given),
+        rescore=config.rescore,
+        rescore_weight=config.rescore_weight,
     )
 
 

@@ -58,11 +58,14 @@ class LanguageModelOptions:
 
     path: an ARPA file or a folder that holds one (`finetune.language_model.folder`); None: the one that the checkpoint
     carries. as_stored: names of the settings whose values are those stored with the language model, where they are.
+    rescore: folder of an LSTM that ranks the n best anew, with what weight.
     """
 
     path: Path | None
     search: BeamSettings = field(default_factory=BeamSettings)
     as_stored: tuple[str, ...] = ()
+    rescore: Path | None = None
+    rescore_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

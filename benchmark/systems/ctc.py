@@ -13,7 +13,8 @@ from benchmark.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions,
 from finetune.decoding.beam import BeamSearch
 from finetune.decoding.beam_reference import ReferenceSearch, make_search
 from finetune.decoding.greedy import collapse
-from finetune.language_model.folder import TUNED, find_language_model, load_language_model
+from finetune.language_model.folder import TUNED, check_spelling, find_language_model, load_language_model
+from finetune.language_model.lstm import LstmModel, RescoringSearch
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
@@ -33,7 +34,7 @@ class CTCSystem(System):
     batched = True
     longest_in_batch_seconds = 30.0
     _vocabulary: Vocabulary
-    _search: BeamSearch | ReferenceSearch | None = None
+    _search: BeamSearch | ReferenceSearch | RescoringSearch | None = None
 
     def text(self, outcome: Any) -> list[str]:
         """The hypothesis of each recording."""
@@ -58,10 +59,16 @@ class CTCSystem(System):
             )
         settings = files.settings(given.search, given.as_stored)
         self._search = make_search(self._vocabulary, load_language_model(spec.name, files, self._vocabulary), settings)
+        rescored = ""
+        if given.rescore is not None:
+            lstm = LstmModel.load(given.rescore)
+            check_spelling(spec.name, given.rescore, lstm, self._vocabulary)
+            self._search = RescoringSearch(self._search, lstm, given.rescore_weight)
+            rescored = f", n best rescored with {given.rescore.name}, weight {given.rescore_weight:g}"
         hot = f", {len(settings.hot)} hot words of weight {settings.hotword_weight:g}" if settings.hot else ""
         return (
             f"beam search with {files.path.name}: beam_width {settings.beam_width}, alpha {settings.alpha:g}, beta "
-            f"{settings.beta:g}, unk_score_offset {settings.unk_score_offset:g}{hot}"
+            f"{settings.beta:g}, unk_score_offset {settings.unk_score_offset:g}{hot}{rescored}"
         )
 
     def _frames_to_decode(self, logits: Tensor) -> Tensor:

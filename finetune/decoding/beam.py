@@ -2,20 +2,20 @@
 
 Graves 2012 ("Supervised Sequence Labelling with Recurrent Neural Networks", section 7.5) and Hannun et al. 2014 (arXiv
 1408.2873, algorithm 1): a prefix's probability is summed over all its paths, in two parts, of paths that end in a blank
-and of paths that end in its last label. A hypothesis with words W scores
+and of paths that end in its last label. Labellings that differ in repeated boundaries alone are one prefix, as they
+have one text. A hypothesis with words W scores
 
-    ln P(labels | audio) + alpha * ln P(W) + beta * |W| + sum of unk_score_offset over the unknown words of W
+    ln P(labels | audio) + alpha * (ln P(W) + ln 10 * unk_score_offset * number of unknown words in W) + beta * |W|
         + hotword_weight * number of hot words in W
 
-where P(W) is the language model's. One of words scores a word when the word ends; a word that begins as no known word
-does is unknown from there on. One of characters scores each character, and the space, as it is written, and knows no
-unknown words. Without a language model, only the first and the last term remain. Hypotheses are pruned by this score,
-labels by their probability in the frame. The beginning of a hot word has the part of its weight that its letters are of
-the shortest hot word that begins so, and is not taken for unknown.
+where P(W) is the language model's. One of words scores a word when the word ends. Until then, a word that begins as no
+known word does costs unk_score_offset, and from `avg_token_len` letters on in proportion to its length. One of
+characters scores each character, and the space, as it is written, and knows no unknown words. Without a language model,
+only the first and the last term remain. Hypotheses are pruned by this score, labels by their probability in the frame.
+The beginning of a hot word has the part of its weight that its letters are of the shortest hot word that begins so, and
+is not taken for unknown.
 
-Settings have pyctcdecode's names, signs and natural logarithms. One differs: once an unknown word has ended,
-pyctcdecode multiplies `unk_score_offset` by alpha * ln 10 and drops its growth with the word's length; here it stays
-what it was before the word's end.
+Settings have pyctcdecode's names, signs, values and meaning, so that those stored with its language models hold here.
 
 The search is compiled (`beam_kernel`); `beam_reference` is the same in plain Python, for any language model.
 """
@@ -47,9 +47,10 @@ class BeamSettings:
     beam_width: hypotheses kept after each frame.
     alpha: weight of the language model.
     beta: added for each word, against the language model's preference for few.
-    unk_score_offset: added for each word that the language model does not know; 0 or less.
-    avg_token_len: letters of a word up to which `unk_score_offset` counts once; for a longer word it grows in
-        proportion, as known words written together are long.
+    unk_score_offset: added while a word is written that begins as no known word does, and once it has ended, to the
+        base-10 logarithm of its probability; 0 or less.
+    avg_token_len: letters of an unknown word up to which `unk_score_offset` counts once until it ends; for a longer one
+        it grows in proportion, as known words written together are long.
     beam_prune_logp: hypotheses scoring less than the best plus this are dropped; 0 or less.
     token_min_logp: labels with this log-probability or less are not tried in a frame, except its best; 0 or less.
     hotwords: words, or several separated by spaces, each of which is favoured by itself.
@@ -130,13 +131,18 @@ class BeamSearch:
     def best(self, log_probs: Tensor) -> BeamHypothesis:
         """The hypothesis with the highest score.
 
+        Of prefixes with the same state of the language model, word so far and last label, which go on alike, only the
+        best is followed, as by pyctcdecode's `decode`: others get their room in the beam.
+
         log_probs: [frames, units], natural logarithms, on the CPU. Raises InputError where a frame holds NaN, or gives
         no label a probability.
         """
         return self._hypotheses(log_probs, 1)[0]
 
     def search(self, log_probs: Tensor) -> list[BeamHypothesis]:
-        """The hypotheses left after the last frame, from the highest score down, each text once. As `best`."""
+        """The hypotheses left after the last frame, from the highest score down, each text once. As `best`, but
+        all prefixes are followed.
+        """
         found: dict[str, BeamHypothesis] = {}
         for hypothesis in self._hypotheses(log_probs, self.settings.beam_width):
             found.setdefault(hypothesis.text, hypothesis)
@@ -156,7 +162,7 @@ class BeamSearch:
         from finetune.decoding.beam_kernel import search
 
         array = np.ascontiguousarray(log_probs.detach().float().numpy())
-        bad_frame, scores, ctc, labels, offsets = search(array, *self._tables, self._weights, n_best)
+        bad_frame, scores, ctc, labels, offsets = search(array, *self._tables, self._weights, n_best, n_best == 1)
         if bad_frame >= 0:
             raise bad_frame_error(log_probs, bad_frame)
         hypotheses = []
@@ -193,6 +199,7 @@ def _tables(
     joined = "".join(letters)
     units = UnitTables(
         vocabulary.blank,
+        vocabulary.boundary,
         np.array([label in vocabulary.silent - {vocabulary.blank} for label in range(len(letters))]),
         np.array([vocabulary.begins_word(label) for label in range(len(letters))]),
         np.array([characters.get(c, -1) for c in joined], dtype=np.int32),

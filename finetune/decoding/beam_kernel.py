@@ -14,6 +14,7 @@ from finetune.decoding.compiled import compiled
 Array = np.ndarray[Any, Any]
 
 LOG_ZERO = -math.inf
+LN10 = math.log(10.0)
 NONE, WORDS, CHARACTERS = 0, 1, 2  # what a language model is of
 
 # columns of a prefix's integers
@@ -24,13 +25,14 @@ BLANK, REPEAT, LOGP, NEXT_BLANK, NEXT_REPEAT, ENDED, LM, N_FLOATS = range(8)
 
 
 class UnitTables(NamedTuple):
-    """blank: its label. silent, begins_word [labels] bool.
+    """blank, boundary: their labels. silent, begins_word [labels] bool.
 
     letters [characters of all labels]: numbers of characters, -1 for one that no word has. tokens: their numbers in a
     language model of characters. Those of label i are from offsets[i] to offsets[i + 1].
     """
 
     blank: int
+    boundary: int
     silent: Array
     begins_word: Array
     letters: Array
@@ -287,10 +289,12 @@ def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) ->
     added += weights.beta
     if weights.kind == WORDS:
         word = trie.words[ints[TRIE]] if ints[TRIE] >= 0 else -1
-        if word < 0:
-            added += _unk_score(weights, ints[LENGTH])
+        is_unknown = word < 0
+        if is_unknown:
             word = weights.unknown
         logp, state = _score(ngrams, state, word)
+        if is_unknown:
+            logp += LN10 * weights.unk_score_offset
         added += weights.alpha * logp
     return added, state
 
@@ -371,19 +375,65 @@ def _remove(ints: Array, floats: Array, free: Array, n_free: int, prefix: int) -
 
 
 @compiled
+def _recombine(
+    reached: Array, scores: Array, n_reached: int, lowest: float, ints: Array, words: Array, places: Array,
+    kept_scores: Array,
+) -> int:  # fmt: skip
+    """Drops, by a score of LOG_ZERO, each prefix whose future is that of one with a higher score: the same state of the
+    language model, word so far and last label. Returns how many are left, their scores in `kept_scores`.
+
+    places: a hash table of work, its size a power of two.
+    """
+    places[:] = -1
+    mask = len(places) - 1
+    n_kept = 0
+    for i in range(n_reached):
+        if scores[i] < lowest:
+            continue
+        node = reached[i]
+        mixed = np.uint64(words[node]) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(ints[node, STATE])
+        mixed = mixed * np.uint64(0xD1B54A32D192ED03) + np.uint64(ints[node, LABEL] + 1)
+        slot = np.int64((mixed * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(24)) & mask
+        while places[slot] >= 0:
+            other = reached[places[slot]]
+            if (
+                words[other] == words[node]
+                and ints[other, STATE] == ints[node, STATE]
+                and ints[other, LABEL] == ints[node, LABEL]
+            ):
+                break
+            slot = (slot + 1) & mask
+        if places[slot] < 0:
+            places[slot] = i
+        elif scores[i] > scores[places[slot]]:
+            scores[places[slot]] = LOG_ZERO
+            places[slot] = i
+        else:
+            scores[i] = LOG_ZERO
+    for i in range(n_reached):
+        if scores[i] >= lowest:
+            kept_scores[n_kept] = scores[i]
+            n_kept += 1
+    return n_kept
+
+
+@compiled
 def search(
-    log_probs: Array, units: Any, ngrams: Any, trie: Any, hot: Any, weights: Any, n_best: int
+    log_probs: Array, units: Any, ngrams: Any, trie: Any, hot: Any, weights: Any, n_best: int, recombines: bool
 ) -> tuple[int, Array, Array, Array, Array]:
     """CTC prefix beam search.
 
     log_probs [frames, units] float32. Returns (bad frame, scores [hypotheses], ln P(labels | audio) [hypotheses],
     labels of all of them, offsets [hypotheses + 1] into those), best first, at most `n_best`. The bad frame is the
     first one that holds NaN or gives no label a probability, and there are no hypotheses; else it is -1.
+
+    recombines: keep only the best of prefixes with one future (`_recombine`), which leaves room for others.
     """
     n_frames, n_units = log_probs.shape
     capacity = 4096
     ints = np.empty((capacity, N_INTS), dtype=np.int32)
     floats = np.empty((capacity, N_FLOATS))
+    words = np.zeros(capacity, dtype=np.int64)  # a hash of the labels of the word that has not ended
     free = np.empty(capacity, dtype=np.int32)
     for i in range(capacity):
         free[i] = capacity - 1 - i
@@ -394,6 +444,7 @@ def search(
     floats[0, BLANK], floats[0, LOGP], floats[0, ENDED], floats[0, LM] = 0.0, 0.0, 0.0, 0.0
     beam = np.zeros(weights.beam_width, dtype=np.int32)
     previous = np.zeros(weights.beam_width, dtype=np.int32)
+    places = np.empty(1024, dtype=np.int32)
     n_beam = 1
     reached = np.empty(1024, dtype=np.int32)
     scores = np.empty(1024)
@@ -435,6 +486,9 @@ def search(
             grown = 2 * capacity + needed
             new_ints = np.empty((grown, N_INTS), dtype=np.int32)
             new_floats = np.empty((grown, N_FLOATS))
+            new_words = np.zeros(grown, dtype=np.int64)
+            new_words[:capacity] = words
+            words = new_words
             new_free = np.empty(grown, dtype=np.int32)
             new_ints[:capacity], new_floats[:capacity], new_free[:n_free] = ints, floats, free[:n_free]
             for node in range(grown - 1, capacity - 1, -1):
@@ -473,6 +527,7 @@ def search(
             prefix = beam[place]
             logp_prefix, last_label = floats[prefix, LOGP], ints[prefix, LABEL]
             lowest_logp = bound - floats[prefix, LM]
+            lowest_ending = bound - max(floats[prefix, LM], floats[prefix, ENDED])  # the end of a word may cost less
             for i in range(n_labels):
                 label, logp = labels[i], logps[i]
                 if label == units.blank:
@@ -482,6 +537,12 @@ def search(
                     floats[prefix, NEXT_BLANK] = logp_prefix + logp
                     continue
                 logp_path = logp_prefix + logp
+                if label == units.boundary and ints[prefix, LENGTH] == 0:  # another space writes nothing
+                    if floats[prefix, NEXT_BLANK] == LOG_ZERO and floats[prefix, NEXT_REPEAT] == LOG_ZERO:
+                        reached[n_reached] = prefix
+                        n_reached += 1
+                    floats[prefix, NEXT_REPEAT] = _log_add(floats[prefix, NEXT_REPEAT], logp_path)
+                    continue
                 if label == last_label:
                     if floats[prefix, REPEAT] != LOG_ZERO:  # the label goes on: the prefix stays the same
                         if floats[prefix, NEXT_BLANK] == LOG_ZERO and floats[prefix, NEXT_REPEAT] == LOG_ZERO:
@@ -497,7 +558,7 @@ def search(
                 while child >= 0 and ints[child, LABEL] != label:
                     child = ints[child, SIBLING]
                 if child < 0:
-                    if logp_path < lowest_logp:
+                    if logp_path < (lowest_ending if units.begins_word[label] else lowest_logp):
                         continue
                     n_free -= 1
                     child = free[n_free]
@@ -507,6 +568,9 @@ def search(
                     floats[child, BLANK], floats[child, REPEAT], floats[child, LOGP] = LOG_ZERO, LOG_ZERO, LOG_ZERO
                     floats[child, NEXT_BLANK], floats[child, NEXT_REPEAT] = LOG_ZERO, LOG_ZERO
                     _fill_child(ngrams, trie, hot, units, weights, ints, floats, prefix, child)
+                    words[child] = 0 if units.begins_word[label] else words[prefix]
+                    if ints[child, LENGTH] > 0:
+                        words[child] = words[child] * 1_000_003 + label + 1
                 if floats[child, NEXT_BLANK] == LOG_ZERO and floats[child, NEXT_REPEAT] == LOG_ZERO:
                     reached[n_reached] = child
                     n_reached += 1
@@ -530,6 +594,11 @@ def search(
             if scores[i] >= lowest:
                 kept_scores[n_kept] = scores[i]
                 n_kept += 1
+        if recombines and n_kept > 1:
+            size = _table_size(n_kept)
+            if size > len(places):
+                places = np.empty(size, dtype=np.int32)
+            n_kept = _recombine(reached, scores, n_reached, lowest, ints, words, places[:size], kept_scores)
         n_ties = weights.beam_width  # of those that score `lowest`, the first so many are kept
         if n_kept > weights.beam_width:
             lowest = _largest(kept_scores, n_kept, weights.beam_width)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from finetune.decoding.beam import BeamHypothesis, BeamSearch, BeamSettings, bad_frame_error, written
-from finetune.language_model.ngram import BOUNDARY, NgramModel
+from finetune.language_model.ngram import BOUNDARY, LN10, NgramModel
 from preprocessing.units import Vocabulary
 
 LOG_ZERO = -math.inf
@@ -55,6 +55,7 @@ class _Prefix:
     ended_score: float  # of the ended words; of a model of characters, of all letters
     lm_score: float  # and of the word that has not ended
     state: Any
+    word_labels: tuple[int, ...] = ()  # of `word`
     logp_blank: float = LOG_ZERO
     logp_label: float = LOG_ZERO
     logp: float = LOG_ZERO  # of both
@@ -75,6 +76,7 @@ class ReferenceSearch:
         self._of_words = model is not None and not model.is_of_characters
         self._of_characters = model is not None and model.is_of_characters
         self._blank = vocabulary.blank
+        self._boundary = vocabulary.boundary
         self._silent = vocabulary.silent - {vocabulary.blank}
         self._begins_word = [vocabulary.begins_word(label) for label in range(len(vocabulary.units))]
         self._letters = [written(vocabulary, label) for label in range(len(vocabulary.units))]
@@ -96,14 +98,17 @@ class ReferenceSearch:
 
     def best(self, log_probs: Tensor) -> BeamHypothesis:
         """The hypothesis with the highest score, as `BeamSearch.best`."""
-        return self.search(log_probs)[0]
+        return self._search(log_probs, recombines=True)[0]
 
     def search(self, log_probs: Tensor) -> list[BeamHypothesis]:
         """The hypotheses left after the last frame, from the highest score down, as `BeamSearch.search`."""
+        return self._search(log_probs, recombines=False)
+
+    def _search(self, log_probs: Tensor, *, recombines: bool) -> list[BeamHypothesis]:
         state = self._model.begin() if self._model else ()
         beam = [_Prefix(-1, None, "", 0.0, 0.0, state, logp_blank=0.0, logp=0.0)]
         for labels in self._labels_tried(log_probs):
-            beam = self._pruned(self._extended(beam, labels))
+            beam = self._pruned(self._extended(beam, labels), recombines=recombines)
         best: dict[str, BeamHypothesis] = {}
         for prefix in beam:
             labels_ = _labels(prefix)
@@ -135,6 +140,7 @@ class ReferenceSearch:
         for prefix in beam:
             logp_prefix, last_label = prefix.logp, prefix.label
             lowest_logp = lowest_kept - prefix.lm_score
+            lowest_ending = lowest_kept - max(prefix.lm_score, prefix.ended_score)  # the end of a word may cost less
             for label, logp in labels:
                 if label == self._blank:
                     if prefix.next_blank == LOG_ZERO and prefix.next_label == LOG_ZERO:
@@ -142,6 +148,11 @@ class ReferenceSearch:
                     prefix.next_blank = logp_prefix + logp  # reached from no other prefix
                     continue
                 logp_path = logp_prefix + logp
+                if label == self._boundary and not prefix.word:  # another space writes nothing
+                    if prefix.next_blank == LOG_ZERO and prefix.next_label == LOG_ZERO:
+                        reached.append(prefix)
+                    prefix.next_label = _log_add(prefix.next_label, logp_path)
+                    continue
                 if label == last_label:
                     if prefix.logp_label != LOG_ZERO:  # the label goes on: the prefix stays the same
                         if prefix.next_blank == LOG_ZERO and prefix.next_label == LOG_ZERO:
@@ -154,7 +165,7 @@ class ReferenceSearch:
                     logp_path = prefix.logp_blank + logp
                 child = prefix.children.get(label)
                 if child is None:
-                    if logp_path < lowest_logp:  # would be pruned at once
+                    if logp_path < (lowest_ending if self._begins_word[label] else lowest_logp):  # pruned at once
                         continue
                     child = prefix.children[label] = self._child(prefix, label)
                 so_far = child.next_label
@@ -189,20 +200,29 @@ class ReferenceSearch:
                 bound = max(bound, best.logp_label + best.lm_score + logp + settings.beam_prune_logp)
         return bound - max(settings.beta, 0.0) - max(settings.hotword_weight, 0.0)
 
-    def _pruned(self, prefixes: list[_Prefix]) -> list[_Prefix]:
+    def _pruned(self, prefixes: list[_Prefix], *, recombines: bool) -> list[_Prefix]:
         """The prefixes that are kept, best first; the others leave the tree."""
         prefixes.sort(key=_negative_score)
+        if recombines:  # the best of those that go on alike come first, the others after all of them
+            futures: dict[object, _Prefix] = {}
+            for prefix in prefixes:
+                futures.setdefault((prefix.state, prefix.word_labels, prefix.label), prefix)
+            distinct = list(futures.values())
+            first = {id(prefix) for prefix in distinct}
+            others = [prefix for prefix in prefixes if id(prefix) not in first]
+        else:
+            distinct, others = prefixes, []
         settings = self.settings
         lowest = prefixes[0].logp + prefixes[0].lm_score + settings.beam_prune_logp
-        n_kept = min(settings.beam_width, len(prefixes))
-        while n_kept > 1 and prefixes[n_kept - 1].logp + prefixes[n_kept - 1].lm_score < lowest:
+        n_kept = min(settings.beam_width, len(distinct))
+        while n_kept > 1 and distinct[n_kept - 1].logp + distinct[n_kept - 1].lm_score < lowest:
             n_kept -= 1
-        dropped = prefixes[n_kept:]
+        dropped = distinct[n_kept:] + others
         for prefix in dropped:
             prefix.logp_blank = prefix.logp_label = prefix.logp = LOG_ZERO
         for prefix in dropped:
             _remove_from_tree(prefix)
-        return prefixes[:n_kept]
+        return distinct[:n_kept]
 
     def _child(self, prefix: _Prefix, label: int) -> _Prefix:
         """The prefix with one more label, which may end its word and begin another."""
@@ -216,7 +236,9 @@ class ReferenceSearch:
         if self._of_characters:
             for letter in self._letters[label]:
                 ended_score, state = self._with_character(ended_score, state, letter)
-        return _Prefix(label, prefix, word, ended_score, ended_score + self._pending(word), state)
+        labels = () if self._begins_word[label] else prefix.word_labels
+        labels = (*labels, label) if word else ()
+        return _Prefix(label, prefix, word, ended_score, ended_score + self._pending(word), state, labels)
 
     def _with_character(self, score: float, state: Any, character: str) -> tuple[float, Any]:
         assert self._model is not None
@@ -238,11 +260,12 @@ class ReferenceSearch:
         if self._of_characters:
             return added, prefix.state
         logp, state = self._model.score(prefix.state, prefix.word)
-        unk_score = 0.0 if prefix.word in self._model else self._unk_score(prefix.word)
-        return added + unk_score + self.settings.alpha * logp, state
+        if prefix.word not in self._model:
+            logp += LN10 * self.settings.unk_score_offset
+        return added + self.settings.alpha * logp, state
 
     def _unk_score(self, word: str) -> float:
-        """What an unknown word adds, ended or not."""
+        """What an unknown word adds until it ends."""
         return self.settings.unk_score_offset * max(1.0, len(word) / self.settings.avg_token_len)
 
     def _final_lm_score(self, prefix: _Prefix) -> float:

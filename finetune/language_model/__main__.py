@@ -1,5 +1,5 @@
-"""`python -m finetune.language_model build TEXT OUT.arpa` estimates an n-gram language model of a text, `tune RUN DATA
---lm OUT.arpa` chooses its weight on validation speech. Without a command, build is meant.
+"""`python -m finetune.language_model COMMAND`: `build` estimates n-grams of a text, `train` trains an LSTM, `tune`
+chooses their weight on validation speech. Without a command, build is meant.
 """
 
 import sys
@@ -9,6 +9,7 @@ from preprocessing.cli.options import parse_command, run_command
 PROGRAM = "python -m finetune.language_model"
 DESCRIPTIONS = {
     "build": "Estimate an n-gram language model of words or characters and write it as an ARPA file.",
+    "train": "Train an LSTM language model of characters or words on a text.",
     "tune": "Choose alpha and beta of a language model on validation speech, and test whether it helps.",
 }
 
@@ -31,8 +32,16 @@ def main() -> None:
 
         tune(parse_command(TuneConfig, several=("alphas", "betas"), **options))  # type: ignore[arg-type]
         return
-    from finetune.language_model.build import LanguageModelConfig, build_language_model
+    from finetune.language_model.build import (
+        LanguageModelConfig,
+        TrainLstmConfig,
+        build_language_model,
+        train_language_model,
+    )
 
+    if command == "train":
+        train_language_model(parse_command(TrainLstmConfig, **options))  # type: ignore[arg-type]
+        return
     build_language_model(parse_command(LanguageModelConfig, **options))  # type: ignore[arg-type]
 
 

@@ -1,9 +1,10 @@
-"""The command `python -m finetune.language_model build`: its options, and the way from a text to an ARPA file."""
+"""The commands `python -m finetune.language_model build` and `train`: from a text to an ARPA file, or to an LSTM."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.console import Console
 
@@ -11,7 +12,11 @@ from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BOUNDARY, NgramModel, open_text, write_arpa
 from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.text import Profile, profile
+
+if TYPE_CHECKING:
+    from finetune.language_model.lstm import LstmModel
 
 MAX_ORDER = {"words": 6, "characters": 10}
 DEFAULT_ORDER = {"words": 3, "characters": 6}
@@ -60,6 +65,102 @@ class LanguageModelConfig:
             raise UsageError(f"--min_count is {self.min_count}; expected 1 or more: change it")
         if self.output.is_dir():
             raise UsageError(f"--output {self.output} is a folder; expected a file, such as words.arpa: name one")
+
+
+@dataclass(frozen=True)
+class TrainLstmConfig:
+    """Options of `train`."""
+
+    text: str
+    """A text file (.txt or .txt.gz) with an utterance in each line, or a corpus, whose texts are taken."""
+
+    output: Path
+    """Folder to write the language model to."""
+
+    units: Literal["words", "characters"] = "characters"
+    """What is predicted one after the other."""
+
+    most_words: int = 20_000
+    """Words known at most, the most frequent ones; of characters all are."""
+
+    hidden_size: int = 384
+    """Width of the LSTM and of the embedding."""
+
+    num_layers: int = 1
+    """LSTMs on top of each other."""
+
+    dropout: float = 0.2
+    """Share of values set to 0 in training."""
+
+    num_train_epochs: int = 4
+    """Passes over the text; the one with the lowest perplexity on 2 % held out is kept."""
+
+    learning_rate: float = 0.004
+    """Highest of a schedule that rises and falls once."""
+
+    batch_tokens: int = 4096
+    """Units in a batch, padding included."""
+
+    profile: str = "librispeech"
+    """Text profile that the lines are normalised by: that of the recogniser's labels."""
+
+    evaluate: str | None = None
+    """A text or corpus to measure the model's perplexity on; not the one that it is trained on."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to train on; auto is cuda where there is a GPU."""
+
+    seed: int = 0
+    """Seed of weights, order and dropout."""
+
+    def check(self) -> None:
+        """Raises UsageError on a value that cannot be used."""
+        counts = ("most_words", "hidden_size", "num_layers", "num_train_epochs", "batch_tokens")
+        check_counts(*((f"--{name}", getattr(self, name), 1) for name in counts))
+        check_shares(("--dropout", self.dropout))
+        check_ranges(("--learning_rate", self.learning_rate, "above 0", self.learning_rate > 0))
+        if self.output.is_file():
+            raise UsageError(f"--output {self.output} is a file; expected a folder: name one")
+
+
+def train_language_model(config: TrainLstmConfig) -> "LstmModel":
+    """Trains an LSTM language model, writes it after each epoch that is better than those before, and returns it."""
+    import torch
+
+    from finetune.language_model.lstm import LstmShape, known_units, train_lstm
+
+    config.check()
+    console = Console(highlight=False, soft_wrap=True)
+    normalise = profile(config.profile)
+    sentences = _sentences(config.text, normalise, config.units)
+    units = known_units(sentences, config.most_words if config.units == "words" else None)
+    of_characters = config.units == "characters"
+    shape = LstmShape(units, of_characters, config.hidden_size, config.num_layers, config.dropout)
+    device = "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+    if config.device == "cuda" and device == "cpu":
+        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
+    n_units = sum(map(len, sentences))
+    console.print(f"{len(sentences):,} sentences, {n_units:,} {config.units}, {len(units):,} of them different")
+    epochs = train_lstm(
+        sentences,
+        shape,
+        epochs=config.num_train_epochs,
+        learning_rate=config.learning_rate,
+        batch_tokens=config.batch_tokens,
+        seed=config.seed,
+        device=device,
+    )
+    one = config.units.removesuffix("s")
+    for epoch, model in epochs:
+        console.print(f"epoch {epoch.number} of {config.num_train_epochs}: perplexity {epoch.perplexity:.2f} per {one}")
+        if epoch.is_best:
+            model.save(config.output)
+    if config.evaluate is not None:
+        held_out = _sentences(config.evaluate, normalise, config.units)
+        total = -sum(model.score_sentences(held_out))
+        value = math.exp(total / sum(len(sentence) + 1 for sentence in held_out))
+        console.print(f"{config.evaluate}: perplexity {value:.2f} per {one}, unknown ones and ends included")
+    return model
 
 
 def build_language_model(config: LanguageModelConfig) -> NgramModel:

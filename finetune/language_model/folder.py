@@ -5,8 +5,8 @@
     language_model/unigrams.txt the known words, one a line
     language_model/attrs.json   alpha, beta, unk_score_offset, score_boundary
 
-A reference to a language model is an ARPA file, such a folder, or a run or repository on the Hub that holds one. Others
-put binary files of KenLM there, which are read with their unigrams.txt.
+A reference to a language model is an ARPA file, such a folder, that of an LSTM (`lstm`), or a run or repository on the
+Hub that holds one. Others put binary files of KenLM there, which are read with their unigrams.txt.
 """
 
 import json
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from finetune.decoding.beam import BeamSettings
 from finetune.decoding.beam_reference import LanguageModel
+from finetune.language_model import lstm
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import BOUNDARY, KENLM_BINARY, NgramModel, open_text, read_arpa
 from preprocessing.cli.atomic_write import atomic_file
@@ -56,6 +57,8 @@ def find_language_model(reference: Path | str, *, revision: str | None = None) -
     if path.is_file():
         return LanguageModelFiles(path, {})
     if path.is_dir():
+        if (path / lstm.DESCRIPTION).is_file():
+            return LanguageModelFiles(path / lstm.DESCRIPTION, {})
         for folder in (path, path / FOLDER):
             if (folder / ATTRIBUTES).is_file():
                 return _read_folder(folder)
@@ -63,15 +66,18 @@ def find_language_model(reference: Path | str, *, revision: str | None = None) -
     return _from_hub(str(reference), revision)
 
 
-def load_language_model(name: str, files: LanguageModelFiles, vocabulary: Vocabulary) -> NgramModel | KenlmModel:
+def load_language_model(name: str, files: LanguageModelFiles, vocabulary: Vocabulary) -> LanguageModel:
     """The language model. name: of the recogniser, for messages.
 
     Raises InputError where the file cannot be read, has no words, or words that the vocabulary cannot spell.
     """
-    model: NgramModel | KenlmModel
+    model: NgramModel | KenlmModel | lstm.LstmModel
     with files.path.open("rb") as file:
         is_binary = file.read(len(KENLM_BINARY)) == KENLM_BINARY
-    model = KenlmModel(files.path, files.unigrams) if is_binary else read_arpa(files.path)
+    if files.path.name == lstm.DESCRIPTION:
+        model = lstm.LstmModel.load(files.path.parent)
+    else:
+        model = KenlmModel(files.path, files.unigrams) if is_binary else read_arpa(files.path)
     check_spelling(name, files.path, model, vocabulary)
     return model
 

@@ -1,0 +1,261 @@
+"""LSTM language models of words or characters: trained on a text, asked by the beam search or for its n best texts.
+
+Graves 2013 (arXiv 1308.0850); the output layer is the embedding's transpose (Press & Wolf 2017). A folder holds
+lstm.safetensors and lstm.json. With `--lm FOLDER` the search in plain Python asks it at every end of a word, or at
+every character (shallow fusion, Gulcehre et al. 2015); with `--rescore FOLDER` it scores the n best texts of a search
+without it or with n-grams, in one batch, which is many times faster.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, log_softmax
+
+from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN
+from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
+from preprocessing.cli.errors import InputError
+
+if TYPE_CHECKING:
+    from finetune.decoding.beam import BeamHypothesis, BeamSearch
+    from finetune.decoding.beam_reference import ReferenceSearch
+
+WEIGHTS, DESCRIPTION = "lstm.safetensors", "lstm.json"
+SPECIAL = (BEGIN, END, UNKNOWN)
+HELD_OUT_SHARE = 0.02  # of the sentences: decides which epoch is kept
+MAX_GRADIENT_NORM = 1.0
+TOKENS_AT_ONCE = 8192  # when sentences are scored
+
+
+@dataclass(frozen=True)
+class LstmShape:
+    """units: words or characters after the special ones. hidden_size: also of the embedding."""
+
+    units: tuple[str, ...]
+    is_of_characters: bool
+    hidden_size: int
+    num_layers: int
+    dropout: float
+
+
+@dataclass(eq=False, slots=True)
+class LstmState:
+    """The place after some units. `hidden` and `logps` [units] are computed when a score is asked for."""
+
+    before: "LstmState | None"
+    unit: int
+    hidden: tuple[Tensor, Tensor] | None = None
+    logps: list[float] | None = None
+
+
+class LstmModel(nn.Module):
+    """An LSTM language model; it has the methods of `NgramModel` that a search asks for."""
+
+    def __init__(self, shape: LstmShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self._ids = {unit: number for number, unit in enumerate((*SPECIAL, *shape.units))}
+        self.embedding = nn.Embedding(len(self._ids), shape.hidden_size)
+        between = shape.dropout if shape.num_layers > 1 else 0.0
+        self.lstm = nn.LSTM(shape.hidden_size, shape.hidden_size, shape.num_layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.bias = nn.Parameter(torch.zeros(len(self._ids)))
+        nn.init.normal_(self.embedding.weight, std=shape.hidden_size**-0.5)
+
+    def forward(self, ids: Tensor, hidden: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Logits [sentences, steps, units] of what follows each unit of ids [sentences, steps]; the hidden state."""
+        outputs, hidden = self.lstm(self.dropout(self.embedding(ids)), hidden)
+        return self.dropout(outputs) @ self.embedding.weight.T + self.bias, hidden
+
+    @property
+    def is_of_characters(self) -> bool:
+        """Whether its units are characters, with BOUNDARY for the space."""
+        return self.shape.is_of_characters
+
+    @property
+    def words(self) -> Iterator[str]:
+        """The known words or characters."""
+        return iter(self.shape.units)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._ids
+
+    def begin(self) -> LstmState:
+        """The state before a sentence."""
+        return LstmState(None, self._ids[BEGIN])
+
+    @torch.inference_mode()
+    def score(self, state: LstmState, word: str) -> tuple[float, LstmState]:
+        """(ln P(word | state), the state after it). A word that is not known is scored as <unk>."""
+        if state.logps is None:
+            before = None if state.before is None else state.before.hidden
+            logits, state.hidden = self(torch.tensor([[state.unit]]), before)
+            state.logps = log_softmax(logits[0, 0], dim=0).tolist()
+            state.before = None
+        unit = self._ids.get(word, self._ids[UNKNOWN])
+        return state.logps[unit], LstmState(state, unit)
+
+    def end(self, state: LstmState) -> float:
+        """ln P(the sentence ends | state)."""
+        return self.score(state, END)[0]
+
+    @torch.inference_mode()
+    def score_sentences(self, sentences: Sequence[Sequence[str]]) -> list[float]:
+        """ln P of each sentence, a sequence of units, its end included."""
+        encoded = [self.encode(sentence) for sentence in sentences]
+        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
+        scores = [0.0] * len(encoded)
+        while order:
+            n = max(1, TOKENS_AT_ONCE // len(encoded[order[-1]]))
+            batch, order = order[-n:], order[:-n]
+            for index, loss in zip(batch, self.losses([encoded[i] for i in batch]).tolist(), strict=True):
+                scores[index] = -loss
+        return scores
+
+    def encode(self, sentence: Sequence[str]) -> list[int]:
+        """Numbers of a sentence's units, BEGIN and END included."""
+        unknown = self._ids[UNKNOWN]
+        return [self._ids[BEGIN], *(self._ids.get(unit, unknown) for unit in sentence), self._ids[END]]
+
+    def losses(self, encoded: Sequence[Sequence[int]]) -> Tensor:
+        """-ln P of each encoded sentence [sentences]."""
+        device = self.bias.device
+        rows = [torch.tensor(one) for one in encoded]
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1).to(device)
+        logits, _ = self(ids[:, :-1].clamp(min=0))
+        losses = cross_entropy(logits.transpose(1, 2), ids[:, 1:], ignore_index=-1, reduction="none")
+        return losses.sum(dim=1)
+
+    def save(self, folder: Path) -> None:
+        """Write lstm.safetensors and lstm.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / WEIGHTS) as temporary:
+            save_file({name: value.cpu().contiguous() for name, value in self.state_dict().items()}, temporary)
+        shape = self.shape
+        kind: Literal["characters", "words"] = "characters" if shape.is_of_characters else "words"
+        values = {"kind": kind, "hidden_size": shape.hidden_size, "num_layers": shape.num_layers}
+        values |= {"dropout": shape.dropout, "units": list(shape.units)}
+        write_text_atomically(folder / DESCRIPTION, json.dumps(values, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, folder: Path) -> "LstmModel":
+        """The model of a folder, in evaluation mode. Raises InputError where it cannot be read."""
+        try:
+            values = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            shape = LstmShape(
+                tuple(values["units"]),
+                values["kind"] == "characters",
+                values["hidden_size"],
+                values["num_layers"],
+                values["dropout"],
+            )
+            model = cls(shape)
+            model.load_state_dict(load_file(folder / WEIGHTS))
+        except Exception as error:  # safetensors has errors of its own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"{folder}: no LSTM language model ({reason}); expected {DESCRIPTION} and {WEIGHTS} as "
+                "`python -m finetune.language_model train` writes them: train it again"
+            ) from None
+        return model.eval()
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Of one pass over the text. perplexity: per unit of the sentences held out, ends included."""
+
+    number: int
+    perplexity: float
+    is_best: bool
+
+
+def train_lstm(
+    sentences: Sequence[Sequence[str]], shape: LstmShape, *, epochs: int, learning_rate: float, batch_tokens: int,
+    seed: int, device: str,
+) -> Iterator[tuple[Epoch, LstmModel]]:  # fmt: skip
+    """Trains a model, and yields it after each epoch; its weights are those of the epoch that was best so far.
+
+    sentences: of units; HELD_OUT_SHARE of them are not learnt from. batch_tokens: units in a batch, padding included.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LstmModel(shape).to(device)
+        encoded = [model.encode(sentence) for sentence in sentences]
+        shuffled = torch.randperm(len(encoded), generator=generator).tolist()
+        n_held_out = max(1, round(HELD_OUT_SHARE * len(encoded)))
+        held_out = [encoded[i] for i in shuffled[:n_held_out]]
+        batches = _batches([encoded[i] for i in shuffled[n_held_out:]] or held_out, batch_tokens)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * len(batches))
+        best, weights = math.inf, {}
+        for number in range(1, epochs + 1):
+            model.train()
+            for place in torch.randperm(len(batches), generator=generator).tolist():
+                batch = batches[place]
+                loss = model.losses(batch).sum() / sum(len(one) - 1 for one in batch)
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+                optimizer.step()
+                schedule.step()
+            model.eval()
+            with torch.inference_mode():
+                total = sum(float(model.losses(batch).sum()) for batch in _batches(held_out, batch_tokens))
+            perplexity = math.exp(total / sum(len(one) - 1 for one in held_out))
+            is_best = perplexity < best
+            if is_best:
+                best, weights = perplexity, {name: value.clone() for name, value in model.state_dict().items()}
+            latest = {name: value.clone() for name, value in model.state_dict().items()}
+            model.load_state_dict(weights)
+            yield Epoch(number, perplexity, is_best), model
+            if number < epochs:
+                model.load_state_dict(latest)
+
+
+def known_units(sentences: Sequence[Sequence[str]], most: int | None) -> tuple[str, ...]:
+    """The units of sentences, the most frequent first; at most so many, where given."""
+    counts = Counter(unit for sentence in sentences for unit in sentence if unit not in SPECIAL)
+    return tuple(unit for unit, _ in counts.most_common(most))
+
+
+def _batches(encoded: Sequence[list[int]], batch_tokens: int) -> list[list[list[int]]]:
+    """Sentences of like length together."""
+    batches: list[list[list[int]]] = []
+    for one in sorted(encoded, key=len):
+        if not batches or (len(batches[-1]) + 1) * len(one) > batch_tokens:
+            batches.append([])
+        batches[-1].append(one)
+    return batches
+
+
+class RescoringSearch:
+    """A search whose n best texts are ranked anew: its score + weight * ln P(text) of an LSTM."""
+
+    def __init__(self, first: "BeamSearch | ReferenceSearch", model: LstmModel, weight: float) -> None:
+        self._first, self._model, self._weight = first, model, weight
+
+    def search(self, log_probs: Tensor) -> list["BeamHypothesis"]:
+        """The hypotheses of the first search under their new scores, best first."""
+        found = self._first.search(log_probs)
+        texts = [one.text.split() for one in found]
+        if self._model.is_of_characters:
+            texts = [list(BOUNDARY.join(words)) for words in texts]
+        scores = self._model.score_sentences(texts)
+        again = [replace(one, score=one.score + self._weight * s) for one, s in zip(found, scores, strict=True)]
+        return sorted(again, key=lambda one: -one.score)
+
+    def best(self, log_probs: Tensor) -> "BeamHypothesis":
+        """The best hypothesis after rescoring."""
+        return self.search(log_probs)[0]
+
+    def best_of_all(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list["BeamHypothesis"]:
+        """`best` of each utterance."""
+        return [self.best(one) for one in log_probs]

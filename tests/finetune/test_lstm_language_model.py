@@ -1,0 +1,92 @@
+"""LSTM language models: what they learn, that both ways of scoring agree, shallow fusion and rescoring."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from finetune.decoding.beam_reference import make_search
+from finetune.language_model.build import TrainLstmConfig, train_language_model
+from finetune.language_model.folder import find_language_model, load_language_model
+from finetune.language_model.lstm import LstmModel, RescoringSearch
+from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.units import Vocabulary
+from tests.finetune.test_beam import misheard
+
+UNITS = pytest.mark.parametrize("units", ["words", "characters"])
+SENTENCE = "THE CAT SAT"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a model of words and one of characters."""
+    folder = tmp_path_factory.mktemp("lstm")
+    (folder / "text.txt").write_text("the cat sat\nthe cat\na cat sat\n" * 40)
+    for units in ("words", "characters"):
+        config = TrainLstmConfig(
+            str(folder / "text.txt"), folder / units, units=units, hidden_size=32, num_train_epochs=6,
+            batch_tokens=64, learning_rate=0.02, device="cpu",
+        )  # fmt: skip
+        returned = train_language_model(config)
+        sentence = in_units(SENTENCE, units)
+        assert returned.score_sentences([sentence]) == LstmModel.load(folder / units).score_sentences([sentence])
+    return folder
+
+
+def in_units(text: str, units: str) -> list[str]:
+    return text.split() if units == "words" else list(text.replace(" ", BOUNDARY))
+
+
+@UNITS
+def test_one_by_one_as_in_a_batch(folder: Path, units: str) -> None:
+    model = LstmModel.load(folder / units)
+    sentences = [in_units(text, units) for text in (SENTENCE, "A DOG", "THE CAT", "CAT CAT CAT CAT")] + [[]]
+    for sentence, score in zip(sentences, model.score_sentences(sentences), strict=True):
+        state, total = model.begin(), 0.0
+        for unit in sentence:
+            logp, state = model.score(state, unit)
+            total += logp
+        assert total + model.end(state) == pytest.approx(score, abs=1e-4)
+    state = model.score(model.begin(), in_units(SENTENCE, units)[0])[1]
+    assert sum(math.exp(model.score(state, unit)[0]) for unit in (*model.words, END, UNKNOWN, "<s>")) == pytest.approx(
+        1
+    )
+
+
+@UNITS
+def test_it_learns_what_is_said(folder: Path, units: str) -> None:
+    model = LstmModel.load(folder / units)
+    said, not_said = model.score_sentences([in_units(text, units) for text in (SENTENCE, "SAT THE A")])
+    assert said > not_said + 3.0
+    assert said > -3.0  # a third of the sentences are this one
+
+
+@UNITS
+def test_it_mends_what_was_misheard(folder: Path, units: str) -> None:
+    vocabulary = Vocabulary.of_characters([SENTENCE])
+    log_probs = misheard(vocabulary)
+    files = find_language_model(folder / units)
+    assert files is not None
+    model = load_language_model("mine", files, vocabulary)
+    assert isinstance(model, LstmModel)
+    first = make_search(vocabulary)
+    assert first.best(log_probs).text == "THE CET SAT"
+    assert make_search(vocabulary, model).best(log_probs).text == SENTENCE
+    rescored = RescoringSearch(first, model, 0.5)
+    assert rescored.best_of_all([log_probs])[0].text == SENTENCE
+    for before in first.search(log_probs):
+        (after,) = [one for one in rescored.search(log_probs) if one.text == before.text]
+        own = model.score_sentences([in_units(before.text, units)])[0]
+        assert after.score == pytest.approx(before.score + 0.5 * own, abs=1e-3)
+
+
+def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no LSTM language model .*train it again"):
+        LstmModel.load(tmp_path)
+    (tmp_path / "lstm.json").write_bytes((folder / "words" / "lstm.json").read_bytes())
+    (tmp_path / "lstm.safetensors").write_bytes((folder / "words" / "lstm.safetensors").read_bytes()[:500])
+    with pytest.raises(InputError, match="no LSTM language model"):
+        LstmModel.load(tmp_path)
+    with pytest.raises(UsageError, match="--hidden_size is 0"):
+        TrainLstmConfig("text.txt", tmp_path, hidden_size=0).check()
