@@ -25,7 +25,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -116,7 +116,8 @@ class BeamSearch:
     ) -> None:
         self.settings = BeamSettings() if settings is None else settings
         self._vocabulary = vocabulary
-        *self._tables, self._weights = _tables(vocabulary, model, self.settings)
+        *tables, self._weights = _tables(vocabulary, model, self.settings)
+        self._tables: tuple[Any, ...] = tuple(tables)
         self.search(torch.zeros(1, len(vocabulary.units)).log_softmax(dim=1))  # compiles, or loads what is compiled
 
     def with_settings(self, settings: BeamSettings) -> "BeamSearch":
@@ -162,7 +163,10 @@ class BeamSearch:
         from finetune.decoding.beam_kernel import search
 
         array = np.ascontiguousarray(log_probs.detach().float().numpy())
-        bad_frame, scores, ctc, labels, offsets = search(array, *self._tables, self._weights, n_best, n_best == 1)
+        units, ngrams, trie, hot = self._tables
+        bad_frame, scores, ctc, labels, offsets = search(
+            array, units, ngrams, trie, hot, self._weights, n_best, n_best == 1
+        )
         if bad_frame >= 0:
             raise bad_frame_error(log_probs, bad_frame)
         hypotheses = []

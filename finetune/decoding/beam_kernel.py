@@ -5,13 +5,14 @@ Everything that calls each other stays in this file: numba's cache looks only at
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from finetune.decoding.compiled import compiled
 
 Array = np.ndarray[Any, Any]
+Scalar: TypeAlias = Any  # a number, whose type numba infers: numpy's stubs do not tell its integers from Python's
 
 LOG_ZERO = -math.inf
 LN10 = math.log(10.0)
@@ -63,7 +64,7 @@ class Weights(NamedTuple):
 
 
 @compiled
-def _slot(keys: Array, key: int) -> int:
+def _slot(keys: Array, key: Scalar) -> Scalar:
     """The place of a key in a hash table, or the empty one where it belongs. The table's size is a power of two."""
     mask = len(keys) - 1
     place = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)
@@ -74,7 +75,7 @@ def _slot(keys: Array, key: int) -> int:
 
 
 @compiled
-def _table_size(n_keys: int) -> int:
+def _table_size(n_keys: Scalar) -> Scalar:
     size = 16
     while size < 2 * n_keys:
         size *= 2
@@ -89,7 +90,7 @@ def build_ngram_tables(
     backoffs: Array,
     unigram_logps: Array,
     unigram_backoffs: Array,
-    order: int,
+    order: Scalar,
 ) -> tuple[Array, Array, Array, Array, Array, Array, Array]:
     """The arrays of `NgramTables`.
 
@@ -149,7 +150,7 @@ def build_ngram_tables(
 
 
 @compiled
-def _context(keys: Array, extended: Array, unigram_nexts: Array, words: Array) -> int:
+def _context(keys: Array, extended: Array, unigram_nexts: Array, words: Array) -> Scalar:
     """The context of these words, one or more; 0 where there is none."""
     context = unigram_nexts[words[0]]
     for j in range(1, len(words)):
@@ -161,7 +162,7 @@ def _context(keys: Array, extended: Array, unigram_nexts: Array, words: Array) -
 
 
 @compiled
-def _longest_context(keys: Array, extended: Array, unigram_nexts: Array, words: Array) -> int:
+def _longest_context(keys: Array, extended: Array, unigram_nexts: Array, words: Array) -> Scalar:
     """The longest context that these words end with."""
     for first in range(len(words)):
         context = _context(keys, extended, unigram_nexts, words[first:])
@@ -196,7 +197,7 @@ def build_trie_tables(letters: Array, offsets: Array, numbers: Array) -> tuple[A
 
 
 @compiled
-def _step(keys: Array, children: Array, node: int, letter: int) -> int:
+def _step(keys: Array, children: Array, node: Scalar, letter: Scalar) -> Scalar:
     """The node after one more letter, -1 where no word goes on so."""
     if node < 0 or letter < 0:
         return -1
@@ -205,7 +206,7 @@ def _step(keys: Array, children: Array, node: int, letter: int) -> int:
 
 
 @compiled
-def _score(ngrams: Any, state: int, word: int) -> tuple[float, int]:
+def _score(ngrams: Any, state: Scalar, word: Scalar) -> tuple[Scalar, Scalar]:
     """(ln P(word | state), the state after it), as `NgramModel.score`."""
     backed_off = 0.0
     while state != 0:
@@ -218,7 +219,7 @@ def _score(ngrams: Any, state: int, word: int) -> tuple[float, int]:
 
 
 @compiled
-def score_words(ngrams: Any, state: int, words: Array) -> float:
+def score_words(ngrams: Any, state: Scalar, words: Array) -> Scalar:
     """ln P(words | state)."""
     total = 0.0
     for word in words:
@@ -228,7 +229,7 @@ def score_words(ngrams: Any, state: int, words: Array) -> float:
 
 
 @compiled
-def _log_add(first: float, second: float) -> float:
+def _log_add(first: Scalar, second: Scalar) -> Scalar:
     """ln(exp(first) + exp(second))."""
     if first < second:
         first, second = second, first
@@ -236,7 +237,7 @@ def _log_add(first: float, second: float) -> float:
 
 
 @compiled
-def _largest(values: Array, n: int, k: int) -> float:
+def _largest(values: Array, n: Scalar, k: Scalar) -> Scalar:
     """The k-th largest of the first n values, which are put into another order (Hoare's quickselect)."""
     low, high, wanted = 0, n - 1, k - 1
     while low < high:
@@ -274,12 +275,12 @@ def _descending(values: Array) -> Array:
 
 
 @compiled
-def _unk_score(weights: Any, length: int) -> float:
+def _unk_score(weights: Any, length: Scalar) -> Scalar:
     return weights.unk_score_offset * max(1.0, length / weights.avg_token_len)
 
 
 @compiled
-def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) -> tuple[float, int]:
+def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) -> tuple[Scalar, Scalar]:
     """What the end of the prefix's word adds to its score, and the state after the word. ints: of the prefix."""
     added, state = 0.0, np.int64(ints[STATE])
     if ints[HOT] >= 0 and hot.words[ints[HOT]] >= 0:
@@ -300,7 +301,7 @@ def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) ->
 
 
 @compiled
-def _pending(hot: Any, weights: Any, ints: Array) -> float:
+def _pending(hot: Any, weights: Any, ints: Array) -> Scalar:
     """What a word that has not ended adds to its prefix's score."""
     if ints[LENGTH] == 0:
         return 0.0
@@ -313,7 +314,15 @@ def _pending(hot: Any, weights: Any, ints: Array) -> float:
 
 @compiled
 def _fill_child(
-    ngrams: Any, trie: Any, hot: Any, units: Any, weights: Any, ints: Array, floats: Array, parent: int, child: int
+    ngrams: Any,
+    trie: Any,
+    hot: Any,
+    units: Any,
+    weights: Any,
+    ints: Array,
+    floats: Array,
+    parent: Scalar,
+    child: Scalar,
 ) -> None:
     """Sets word, state and score of a child, whose LABEL is set."""
     label = ints[child, LABEL]
@@ -339,7 +348,7 @@ def _fill_child(
 
 
 @compiled
-def _final_score(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array, floats: Array, prefix: int) -> float:
+def _final_score(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array, floats: Array, prefix: Scalar) -> Scalar:
     """All that is added to ln P(labels | audio) at the end: the words, the last one included, and the end."""
     while ints[prefix, LENGTH] == 0 and ints[prefix, PARENT] >= 0:  # a space at the end is not written
         prefix = ints[prefix, PARENT]
@@ -353,7 +362,7 @@ def _final_score(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array, fl
 
 
 @compiled
-def _remove(ints: Array, floats: Array, free: Array, n_free: int, prefix: int) -> int:
+def _remove(ints: Array, floats: Array, free: Array, n_free: Scalar, prefix: Scalar) -> Scalar:
     """Removes a prefix that no path leads to, and each parent left without paths and children. Returns how many are
     free.
     """
@@ -376,9 +385,9 @@ def _remove(ints: Array, floats: Array, free: Array, n_free: int, prefix: int) -
 
 @compiled
 def _recombine(
-    reached: Array, scores: Array, n_reached: int, lowest: float, ints: Array, words: Array, places: Array,
+    reached: Array, scores: Array, n_reached: Scalar, lowest: Scalar, ints: Array, words: Array, places: Array,
     kept_scores: Array,
-) -> int:  # fmt: skip
+) -> Scalar:  # fmt: skip
     """Drops, by a score of LOG_ZERO, each prefix whose future is that of one with a higher score: the same state of the
     language model, word so far and last label. Returns how many are left, their scores in `kept_scores`.
 
@@ -419,7 +428,7 @@ def _recombine(
 
 @compiled
 def search(
-    log_probs: Array, units: Any, ngrams: Any, trie: Any, hot: Any, weights: Any, n_best: int, recombines: bool
+    log_probs: Array, units: Any, ngrams: Any, trie: Any, hot: Any, weights: Any, n_best: Scalar, recombines: bool
 ) -> tuple[int, Array, Array, Array, Array]:
     """CTC prefix beam search.
 

@@ -45,7 +45,8 @@ class LanguageModelFiles:
 
     def settings(self, given: BeamSettings, as_stored: Sequence[str] = TUNED) -> BeamSettings:
         """`given`, with the values of `as_stored` that the folder has."""
-        return replace(given, **{name: self.attributes[name] for name in as_stored if name in self.attributes})
+        stored = {name: self.attributes[name] for name in as_stored if name in self.attributes}
+        return replace(given, **stored)  # type: ignore[arg-type]
 
 
 def find_language_model(reference: Path | str, *, revision: str | None = None) -> LanguageModelFiles | None:

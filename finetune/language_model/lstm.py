@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -139,8 +139,8 @@ class LstmModel(nn.Module):
         with atomic_file(folder / WEIGHTS) as temporary:
             save_file({name: value.cpu().contiguous() for name, value in self.state_dict().items()}, temporary)
         shape = self.shape
-        kind: Literal["characters", "words"] = "characters" if shape.is_of_characters else "words"
-        values = {"kind": kind, "hidden_size": shape.hidden_size, "num_layers": shape.num_layers}
+        kind = "characters" if shape.is_of_characters else "words"
+        values: dict[str, Any] = {"kind": kind, "hidden_size": shape.hidden_size, "num_layers": shape.num_layers}
         values |= {"dropout": shape.dropout, "units": list(shape.units)}
         write_text_atomically(folder / DESCRIPTION, json.dumps(values, ensure_ascii=False))
 
@@ -202,7 +202,7 @@ def train_lstm(
                 batch = batches[place]
                 loss = model.losses(batch).sum() / sum(len(one) - 1 for one in batch)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
                 optimizer.step()
                 schedule.step()

@@ -32,8 +32,8 @@ class TuneConfig:
     data: str
     """Validation speech with its texts: a corpus that neither training nor test uses."""
 
-    lm: str
-    """The language model: an ARPA file, or a folder or Hub id that holds one."""
+    lm: str | None = None
+    """The language model: an ARPA file, or a folder or Hub id that holds one; default the one that RUN carries."""
 
     alphas: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2])
     """Values of alpha to try, as several words."""
@@ -132,9 +132,12 @@ def tune(config: TuneConfig) -> Tuned:
 
     config.check()
     console = Console(highlight=False, soft_wrap=True)
-    files = find_language_model(config.lm)
+    files = find_language_model(config.lm or config.run)
     if files is None:
-        raise InputError(f"{config.lm}: holds no language model; expected an ARPA file or a folder with one: name it")
+        raise InputError(
+            f"{config.lm or config.run}: holds no language model; expected an ARPA file or a folder with one: name it "
+            "with --lm"
+        )
     model = load_ctc(config.run)
     ngrams = load_language_model(config.run, files, model.vocabulary)
     normalise = profile(model.profile)

@@ -226,7 +226,7 @@ def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_values_that_cannot_be_tried_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        TuneConfig("run", "data", "lm", **options).check()  # type: ignore[arg-type]
+        TuneConfig("run", "data", **options).check()  # type: ignore[arg-type]
 
 
 def test_the_surface_of_one_point_is_drawn(tmp_path: Path) -> None:
