@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?OUT, the folder for results}; shift
 mkdir -p "$out"
-python=${PYTHON:-python3} data=${ASR_DATA_DIR:-../shared/data}
+python=${PYTHON:-python3} data=${ASR_DATA_DIR:-data}
 case ${SIZE:-full} in
   full) quick='' utterances=60 updates=20 ;;
   tiny) quick='--quick true' utterances=2 updates=2 ;;

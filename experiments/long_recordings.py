@@ -36,7 +36,7 @@ class Config(ExperimentOptions):
 
     recording: Path | None = None
     """What is repeated: an audio file, or a manifest of one recording and its text, against which words are counted
-    then. Default long-form/test.jsonl in $ASR_DATA_DIR, else ../shared/data; with --quick a demo utterance."""
+    then. Default long-form/test.jsonl in $ASR_DATA_DIR, else data; with --quick a demo utterance."""
 
     hours: str = "0.5,3"
     """Lengths, separated by commas; memory is compared with that of the first. With --quick 0.02,0.1."""

@@ -40,7 +40,7 @@ class Config(ExperimentOptions):
     """Corpus that it transcribes; default the embedded demo's test corpus."""
 
     noise: Path | None = None
-    """Recordings of noise: a file, or a folder of them; default noise/ in $ASR_DATA_DIR, else ../shared/data/noise."""
+    """Recordings of noise: a file, or a folder of them; default noise/ in $ASR_DATA_DIR, else data/noise."""
 
     snr_db: list[float] = field(default_factory=lambda: [20.0, 10.0, 5.0, 0.0])
     """Levels of the speech above the noise; with --quick only the last."""

@@ -50,7 +50,7 @@ class Config(ExperimentOptions):
     $ASR_REAL_MODELS. Without either, the published sizes are fetched from the internet."""
 
     data: Path | None = None
-    """Folder of real speech, with digits/test.jsonl and others; default $ASR_DATA_DIR, else ../shared/data."""
+    """Folder of real speech, with digits/test.jsonl and others; default $ASR_DATA_DIR, else data."""
 
     runs: Path = Path("runs")
     """Folder of trained models, by the names of their configurations; train parts write into it."""

@@ -42,7 +42,7 @@ class Config(ExperimentOptions):
     """How long to train beside the peer, and on what."""
 
     data: Path | None = None
-    """Folder with librispeech/train.jsonl; default $ASR_DATA_DIR, else ../shared/data."""
+    """Folder with librispeech/train.jsonl; default $ASR_DATA_DIR, else data."""
 
     utterances: int | None = None
     """How many, spread over those of the manifest that are short enough; default what a round's updates hold, so that

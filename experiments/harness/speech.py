@@ -1,16 +1,17 @@
 """The real speech, noises and rooms that experiments measure on: the data folder that $ASR_DATA_DIR names.
 
 It holds manifests such as librispeech/test-other.jsonl, recordings of noise (noise/*.ogg, ESC-10) and room impulse
-responses (rir/). Nothing is downloaded.
+responses (rir/). `python -m preprocessing.fetch` fills it; nothing is downloaded here.
 """
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.harness.command import ExperimentOptions
+from preprocessing.cli.data_folder import data_folder as default_folder
+from preprocessing.cli.data_folder import missing_data_hint
 from preprocessing.cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class SpeechOptions(ExperimentOptions):
     """What is measured on, and where the figures go."""
 
     data: Path | None = None
-    """Folder with librispeech/test-other.jsonl, noise/*.ogg and rir/; default $ASR_DATA_DIR, else ../shared/data."""
+    """Folder with librispeech/test-other.jsonl, noise/*.ogg and rir/; default $ASR_DATA_DIR, else data."""
 
     utterances: int = 20
     """How many, spread over the manifest; with --quick at most 4."""
@@ -48,14 +49,16 @@ class SpeechSamples:
 
 
 def data_folder(folder: Path | None) -> Path:
-    """The folder itself; None is $ASR_DATA_DIR, else ../shared/data."""
-    return folder or Path(os.environ.get("ASR_DATA_DIR", "../shared/data"))
+    """The folder itself; None is $ASR_DATA_DIR, else data (`preprocessing.cli.data_folder`)."""
+    return folder or default_folder()
 
 
 def require(path: Path, expected: str) -> Path:
     """The path. Raises UsageError naming --data when it does not exist."""
     if not path.exists():
-        raise UsageError(f"{path}: not there; expected {expected}: name its folder with --data")
+        raise UsageError(
+            f"{path}: not there; expected {expected}: name its folder with --data{missing_data_hint(str(path))}"
+        )
     return path
 
 

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.cli.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def parse_command(
     several: Sequence[str] = (),
 ) -> Config:
     """The configuration: options of the command line over --config's YAML over the dataclass's defaults.
+
+    `${ASR_DATA_DIR}` in a value is replaced by the folder of data (`preprocessing.cli.data_folder`).
 
     arguments: words of the command line, by default those of this process.
     positional: fields without a default are given in their order, without a flag.
@@ -67,7 +70,8 @@ def parse_command(
         mark = "" if message.endswith("?") else ";"
         raise UsageError(f"{message}{mark} see `{program} --help` for the options") from None
     options.pop("config", None)
-    return config_class(**vars(parser.instantiate(options)))
+    configuration: Config = expand_data_folder(config_class(**vars(parser.instantiate(options))))
+    return configuration
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -15,7 +15,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from preprocessing.audio import StoredAudio, probe
+from preprocessing.audio import SAMPLE_RATE, StoredAudio, probe, stream
+from preprocessing.cli.data_folder import missing_data_hint
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import readers
 from preprocessing.corpus.readers.hugging_face import HUB_PREFIX, read_dataset
@@ -112,6 +113,7 @@ def _not_found(reference: str) -> str:
         )
     manifests = sorted(name for name in os.listdir(reference) if name.endswith((".jsonl", ".csv", ".tsv")))
     hint = f": name {' or '.join(manifests[:3])} in it" if manifests else ": name another, or add metadata.csv"
+            f"{missing_data_hint(reference)}"
     kinds = "; ".join(reader.name for reader in readers.READERS)
     return f"{reference}: a folder without metadata.csv or any other known kind; expected one of: {kinds}{hint}"
 

@@ -1,0 +1,7 @@
+"""Public data sets into the data folder: downloads that resume and are checked, then manifests of this project."""
+
+from preprocessing.fetch.datasets import DATASETS, Dataset
+from preprocessing.fetch.download import RemoteFile, download
+from preprocessing.fetch.fill import fetch
+
+__all__ = ["DATASETS", "Dataset", "RemoteFile", "download", "fetch"]

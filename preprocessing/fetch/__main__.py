@@ -1,0 +1,74 @@
+"""`python -m preprocessing.fetch digits german`: public speech, noise and rooms into the data folder.
+
+Thin: options in, `preprocessing.fetch.fill` does the work. Without a name it lists the data sets.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import parse_command, run_command
+
+ALL = "all"
+PROGRAM = "python -m preprocessing.fetch"
+DESCRIPTION = (
+    "Download public speech, noise and rooms from their publishers into the data folder that the configurations name. "
+    "Without a name: the list, with sizes, licences and sources."
+)
+
+
+@dataclass(frozen=True)
+class FetchConfig:
+    """What to fetch, and where to."""
+
+    names: list[str]
+    """data sets: digits, librispeech-mini, german, noise, rooms, or all"""
+    data_dir: Path | None = None
+    """data folder to fill; default $ASR_DATA_DIR, else data. What $ASR_DATA_DIR holds is copied from there instead of
+    being downloaded"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words:
+        print(listing())
+        return
+    config = parse_command(
+        FetchConfig, program=PROGRAM, description=DESCRIPTION, arguments=words, positional=True, several=("names",)
+    )
+    from rich.console import Console
+
+    from preprocessing.fetch import DATASETS, fetch
+
+    unknown = [name for name in config.names if name not in (*DATASETS, ALL)]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is no data set; expected {', '.join(DATASETS)} or {ALL}: name one of them")
+    names = list(DATASETS) if ALL in config.names else list(dict.fromkeys(config.names))
+    given = Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None
+    data_dir = config.data_dir or data_folder()
+    for name in names:
+        fetch(DATASETS[name], data_dir, given, Console())
+    if data_dir.resolve() != data_folder().resolve():
+        print(f"next: export {DATA_VARIABLE}={data_dir.resolve()}, which is how configurations find it")
+
+
+def listing() -> str:
+    """A paragraph for each data set: name, what it is, where it goes, sizes, licence, source."""
+    from preprocessing.fetch import DATASETS
+
+    blocks = []
+    for dataset in DATASETS.values():
+        sizes = f"{dataset.download_megabytes:.3g} MB to download, {dataset.megabytes:.3g} MB in {dataset.folder}/"
+        here = f", there already in {data_folder()}" if dataset.is_in(data_folder()) else ""
+        blocks.append(f"{dataset.name}: {dataset.what}\n  {sizes}{here}\n  {dataset.licence}, {dataset.page}")
+    return "\n".join(
+        [*blocks, f"\n{PROGRAM} NAME ... fills {data_folder()} (--data_dir or {DATA_VARIABLE} names another)"]
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

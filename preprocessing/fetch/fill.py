@@ -1,0 +1,125 @@
+"""Filling the data folder: what is there stays, what ASR_DATA_DIR holds is copied, the rest is downloaded and built.
+
+A data set's folder appears complete or not at all. Downloads are kept in `.downloads` until then, so a command that was
+interrupted goes on; two commands into one folder do not run at once.
+"""
+
+import errno
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from preprocessing.cli.data_folder import DATA_VARIABLE
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.progress import Steps
+from preprocessing.fetch.datasets import Dataset
+from preprocessing.fetch.download import RemoteFile, download
+
+DOWNLOADS = ".downloads"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def fetch(dataset: Dataset, data_dir: Path, given: Path | None, console: Console) -> None:
+    """Fill `data_dir`/`dataset.folder`, and say on the console where it comes from.
+
+    given: the folder that ASR_DATA_DIR names; None where it is unset.
+    Raises InputError where it cannot be downloaded, checked, read or written.
+    """
+    target = data_dir / dataset.folder
+    if dataset.is_in(data_dir):
+        _say(console, f"{dataset.name}: already in {target}, nothing downloaded")
+        return
+    if target.exists():
+        missing = [name for name in dataset.holds if not (target / name).is_file()]
+        raise InputError(
+            f"{target}: exists without {' and '.join(missing)}; expected {dataset.name} or no such folder: move it away"
+        )
+    try:
+        with _alone(data_dir):
+            if given is not None and given.resolve() != data_dir.resolve() and dataset.is_in(given):
+                with _appearing(target) as folder:
+                    shutil.copytree(given / dataset.folder, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+                    for copied in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                        copied.chmod(0o755)  # the folder copied from may be read-only
+                _say(console, f"{dataset.name}: copied from {given / dataset.folder} ({DATA_VARIABLE}) to {target}")
+                return
+            _require_space(dataset, data_dir)
+            paths = [_download(file, data_dir / DOWNLOADS / dataset.name, console) for file in dataset.files]
+            with _appearing(target) as folder:
+                dataset.build(paths, folder)
+            shutil.rmtree(data_dir / DOWNLOADS / dataset.name)
+            _say(console, f"{dataset.name}: {target}, {dataset.licence}, from {dataset.page}")
+    except OSError as error:
+        remedy = "choose another --data_dir"
+        if error.errno in DISK_FULL:
+            remedy = f"free about {needed_megabytes(dataset):.0f} MB and run the same command again, it goes on"
+        raise InputError(
+            f"{error.filename or target}: {error.strerror or error}; expected a place to write to: {remedy}"
+        ) from None
+
+
+def needed_megabytes(dataset: Dataset) -> float:
+    """Of the downloads and the folder, which exist together for a moment."""
+    return dataset.download_megabytes + dataset.megabytes
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _download(file: RemoteFile, folder: Path, console: Console) -> Path:
+    """Download one file, in megabytes on the console."""
+    with Steps(console, 1, unit="MB").step(f"{file.name} from {file.url}", max(round(file.megabytes), 1)) as advance:
+        n_bytes = shown = 0
+
+        def count(more: int) -> None:
+            nonlocal n_bytes, shown
+            n_bytes += more
+            advance(round(n_bytes / 1e6) - shown)
+            shown = round(n_bytes / 1e6)
+
+        return download(file, folder, count)
+
+
+def _require_space(dataset: Dataset, data_dir: Path) -> None:
+    """Raises InputError where the disk has clearly less room than the data set takes."""
+    folder = data_dir / DOWNLOADS / dataset.name
+    arrived = sum(path.stat().st_size for path in folder.iterdir()) / 1e6 if folder.is_dir() else 0.0
+    free = shutil.disk_usage(data_dir).free / 1e6
+    needed = needed_megabytes(dataset) - arrived
+    if free < needed:
+        raise InputError(
+            f"{data_dir}: {free:.0f} MB are free; {dataset.name} takes about {needed:.0f} MB: free some, or choose "
+            "another --data_dir"
+        )
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder's lock. Raises InputError where another command holds it; it ends with its process."""
+    (data_dir / DOWNLOADS).mkdir(parents=True, exist_ok=True)
+    with (data_dir / DOWNLOADS / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{data_dir}: another preprocessing.fetch is filling it; expected one at a time: wait for it"
+            ) from None
+        yield
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """An empty folder that becomes `target` when the block ends, and is removed when the block raises."""
+    temporary = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a command that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
