@@ -1,6 +1,7 @@
 """Files with a known content in every format that is read: written by soundfile or by FFmpeg's encoders."""
 
 import io
+from typing import Any
 
 import av
 import numpy as np
@@ -80,3 +81,29 @@ def known_file(name: str, seconds: float, n_channels: int = 1) -> bytes:
                 output.mux(video.encode(picture))
             output.mux(video.encode(None))
     return file.getvalue()
+
+
+class _Pipe(io.RawIOBase):
+    """Keeps what is written to it, and cannot seek."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: Any) -> int:
+        self.content += bytes(block)
+        return len(block)
+
+
+def webm_without_duration(seconds: float) -> bytes:
+    """As a browser's MediaRecorder writes it: in one go, so that no length is filled in afterwards."""
+    pipe = _Pipe()
+    with av.open(io.BytesIO(known_file("webm-opus", seconds))) as given, av.open(pipe, "w", format="webm") as output:
+        track = output.add_stream_from_template(given.streams.audio[0])
+        for packet in given.demux(given.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = track
+                output.mux(packet)
+    return bytes(pipe.content)

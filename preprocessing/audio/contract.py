@@ -1,8 +1,10 @@
 """The numbers of the waveform contract, the sources of audio, and the interface of a decoder. No decoding."""
 
 import io
+import multiprocessing
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ StoredAudio: TypeAlias = str | os.PathLike[str] | bytes  # what a corpus holds a
 AudioSource: TypeAlias = StoredAudio | BinaryIO
 Samples: TypeAlias = NDArray[np.float32]  # [samples, channels] of a decoder, full scale being 1
 
+_noted: set[str] = set()  # kinds of notes that were printed
+
 
 class AudioError(InputError):
     """Audio that cannot be used: one sentence naming the file, what was found, what was expected and the remedy."""
@@ -34,7 +38,7 @@ class AudioInfo:
 
     sample_rate: int  # samples per second and channel
     n_channels: int
-    n_samples: int  # per channel; 0 where the container does not say
+    n_samples: int  # per channel; of a decoder 0 where the container does not say, or estimates it
     codec: str
 
     @property
@@ -69,6 +73,12 @@ class Decoder(Protocol):
 
         n_samples: length of a block; a decoder may yield the codec's own blocks instead.
         Raises AudioError on damage, and when the file ends before the length in its header.
+        """
+
+    def count_samples(self) -> int:
+        """Samples per channel of a source just opened whose container does not say: it is read, or decoded, to its end.
+
+        Raises AudioError on damage.
         """
 
 
@@ -123,6 +133,18 @@ def damage_error(opened: OpenedSource, reason: object, at_seconds: float) -> Aud
 def one_line(reason: object) -> str:
     """A library's message on one line, without its full stop; the name of its type where it is empty."""
     return " ".join(str(reason).split()).rstrip(".") or type(reason).__name__
+
+
+def note_once(kind: str, note: str) -> None:
+    """Print a note on stderr, the first of its kind in this process.
+
+    Nothing in a process that multiprocessing started, and in all but the first of distributed training: they read the
+    same files as another that prints it.
+    """
+    is_first = multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0"
+    if is_first and kind not in _noted:
+        _noted.add(kind)
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _opened_file(name: str, file: BinaryIO) -> OpenedSource:

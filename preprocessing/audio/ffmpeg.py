@@ -28,6 +28,8 @@ FORMATS = (
 )
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
 EXACT_LENGTH = ("mov", "flac", "wav", "w64", "aiff", "caf", "au")  # containers whose length counts samples
+# Raw streams, whose length FFmpeg guesses from the bit rate of their beginning.
+ESTIMATED_LENGTH = ("aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mp3")
 INDEXED = ("mov", "matroska")  # containers whose timestamps hold after a seek
 # Samples of a codec's shortest packet, to which timestamps in milliseconds are rounded.
 PACKET_SAMPLES = {"opus": 120, "aac": 1024, "mp3": 576, "mp3float": 576}
@@ -37,16 +39,20 @@ COARSE_TAIL_SECONDS = 0.5  # Matroska states the length of the whole container
 
 
 @contextmanager
-def open_ffmpeg(opened: OpenedSource) -> Iterator["FfmpegDecoder"]:
-    """Yield the decoder. Raises AudioError when the file is no audio that FFmpeg can decode."""
+def open_ffmpeg(opened: OpenedSource, *, to_the_end: bool = False) -> Iterator["FfmpegDecoder"]:
+    """Yield the decoder. Raises AudioError when the file is no audio that FFmpeg can decode.
+
+    to_the_end: the length in the header of a WAV is none; all that follows it are samples.
+    """
+    options = OPTIONS | {"ignore_length": "1"} if to_the_end else OPTIONS
     try:
-        container = av.open(opened.rewound(), metadata_errors="ignore", options=OPTIONS)
+        container = av.open(opened.rewound(), metadata_errors="ignore", options=options)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise _not_audio(opened, getattr(error, "strerror", None) or error) from None
     with container:
         if not container.streams.audio:
             raise _not_audio(opened, "it has no audio track")
-        yield FfmpegDecoder(opened, container)
+        yield FfmpegDecoder(opened, container, has_length=not to_the_end)
 
 
 def _not_audio(opened: OpenedSource, reason: object) -> AudioError:
@@ -61,19 +67,22 @@ class FfmpegDecoder:
 
     is_pcm16 = False
 
-    def __init__(self, opened: OpenedSource, container: Any) -> None:
+    def __init__(self, opened: OpenedSource, container: Any, *, has_length: bool) -> None:
         self._opened, self._container = opened, container
         self._stream = container.streams.audio[0]
         context = self._stream.codec_context
         if context is None:
             raise _not_audio(opened, "its codec is unknown")
-        self._exact = container.format.name.split(",")[0] in EXACT_LENGTH
+        name = container.format.name.split(",")[0]
+        self._exact = name in EXACT_LENGTH and has_length
         rate = context.sample_rate or 0
         if context.channels > MAX_CHANNELS:
             raise AudioError(
                 f"{opened.name}: header says {context.channels} channels; expected 1 to {MAX_CHANNELS}: export it again"
             )
-        self.info = AudioInfo(rate, context.channels or 0, max(round(self._seconds() * rate), 0), context.name)
+        is_known = has_length and name not in ESTIMATED_LENGTH
+        n_samples = max(round(self._seconds() * rate), 0) if is_known else 0
+        self.info = AudioInfo(rate, context.channels or 0, n_samples, context.name)
 
     def _seconds(self) -> float:
         if self._stream.duration is not None:
@@ -96,6 +105,25 @@ class FfmpegDecoder:
             reason = getattr(error, "strerror", None) or error
             raise damage_error(self._opened, reason, position / self.info.sample_rate) from None
         self._check_length(position, last)
+
+    def count_samples(self) -> int:
+        """See `Decoder.count_samples`; by the packets' durations without decoding, where all of them have one."""
+        stream, ticks, n_packets, is_complete = self._stream, 0, 0, True
+        try:
+            for packet in self._container.demux(stream):
+                if packet.size:
+                    n_packets += 1
+                    ticks += packet.duration or 0
+                    is_complete &= bool(packet.duration)
+            if is_complete and n_packets and self.info.sample_rate:
+                seconds = float(ticks * stream.time_base)
+                return max(round(seconds * self.info.sample_rate) - int(stream.codec_context.delay), 0)
+            self._container.seek(0)
+        except (av.FFmpegError, ValueError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            at_seconds = float(ticks * stream.time_base)
+            raise damage_error(self._opened, reason, at_seconds) from None
+        return sum(len(block) for block in self.blocks(0, None, 0))
 
     def _check_length(self, position: int, last: int | None) -> None:
         if not self._exact and (self._container.format.name[:8] != "matroska" or len(self._container.streams) > 1):

@@ -1,8 +1,8 @@
 """Decoding by libsndfile: WAV, AIFF, FLAC, Ogg Vorbis, Ogg Opus, MP3, CAF, AU.
 
 Files are read in one pass from front to back: soundfile's own `read` seeks after each block, which resets an MP3
-decoder. libsndfile takes a truncated RIFF, AIFF or Ogg file for a shorter complete one, so `missing_bytes` compares the
-lengths that the container states with the file's size first.
+decoder. libsndfile takes a truncated RIFF, AIFF or Ogg file for a shorter complete one, so `stated_length` compares the
+lengths that the container states with the file's size first. One written to a pipe states none: FFmpeg reads it.
 """
 
 import io
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import soundfile
 
@@ -32,16 +32,21 @@ PCM16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 
 MAX_CHUNKS = 1000  # of a RIFF or AIFF file, looked at before the samples
 LAST_PAGE_BYTES = 65_307  # the largest Ogg page (RFC 3533)
-UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)  # written by programs that stream
+# Written as length by programs that cannot seek back to correct it: sox (AIFF, WAV) and espeak-ng, libraries that take
+# the largest signed number, arecord, ffmpeg. Some subtract their header, some round down to whole samples. 0 is left by
+# programs that were killed.
+STREAMED_LENGTHS = (0x7F000000, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+CHUNKED = (b"RIFF", b"RIFX", b"FORM")
 
 
 @contextmanager
-def open_sndfile(opened: OpenedSource) -> Iterator["SndfileDecoder | None"]:
+def open_sndfile(opened: OpenedSource, missing: int) -> Iterator["SndfileDecoder | None"]:
     """Yield the decoder, or None where libsndfile cannot read the file at all.
 
+    missing: its `StatedLength.missing_bytes`; they are looked for before, as an open file has one position, which
+    libsndfile keeps from here on.
     Raises AudioError when the file is truncated.
     """
-    missing = missing_bytes(opened)  # first: an open file has one position, which libsndfile keeps from here on
     file = opened.rewound()
     if str(file if isinstance(file, str) else getattr(file, "name", "")).lower().endswith(".raw"):
         file = io.BytesIO(_content(file))  # soundfile takes a file of that name for headerless samples
@@ -109,19 +114,46 @@ class SndfileDecoder:
         if expected - position > TAIL_SECONDS * file.samplerate:
             raise truncation_error(self._opened, position / file.samplerate, total / file.samplerate)
 
+    def count_samples(self) -> int:
+        """See `Decoder.count_samples`."""
+        return sum(len(block) for block in self.blocks(0, None, BLOCK_VALUES))
 
-def missing_bytes(opened: OpenedSource) -> int:
-    """The bytes by which the file is shorter than its container says; for Ogg, 1 when its last page is cut.
 
-    0 for a complete file, and for formats that state no length in bytes.
+class StatedLength(NamedTuple):
+    """What a container says of its own length.
+
+    is_streamed: it was written without its length being known, so that its samples go on to the file's end.
+    missing_bytes: by which the file is shorter than stated; for Ogg, 1 when its last page is cut. 0 for a complete
+        file, and for formats that state no length in bytes.
     """
-    if opened.head[:4] not in (b"RIFF", b"RIFX", b"FORM", b"OggS"):
-        return 0
+
+    is_streamed: bool
+    missing_bytes: int
+
+
+def stated_length(opened: OpenedSource) -> StatedLength:
+    """The length by the header of a RIFF, AIFF or Ogg file."""
+    if opened.head[:4] not in (*CHUNKED, b"OggS"):
+        return StatedLength(False, 0)
     with _binary_file(opened) as file:
         size = file.seek(0, os.SEEK_END)
         if opened.head[:4] == b"OggS":
-            return int(_last_page_is_cut(file, size))
-        return max(_sample_chunk_end(file, ">" if opened.head[:4] in (b"RIFX", b"FORM") else "<", size) - size, 0)
+            return StatedLength(False, int(_last_page_is_cut(file, size)))
+        byte_order = "<" if opened.head[:4] == b"RIFF" else ">"
+        chunk = _sample_chunk(file, byte_order, size)
+        if chunk is None:
+            return StatedLength(False, 0)
+        if _is_streamed(file, byte_order, chunk, size):
+            return StatedLength(True, 0)
+        return StatedLength(False, max(chunk.start + chunk.length - size, 0))
+
+
+class SampleChunk(NamedTuple):
+    """The chunk of samples of a RIFF or AIFF file, by its own header; bytes."""
+
+    start: int  # of its content
+    length: int  # as stated
+    block_bytes: int  # of one sample of all channels, or one block of a codec; 1 where it is not stated before
 
 
 class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -145,21 +177,53 @@ def _binary_file(opened: OpenedSource) -> Iterator[BinaryIO]:
         opened.file.seek(0)
 
 
-def _sample_chunk_end(file: BinaryIO, byte_order: str, size: int) -> int:
-    """The position after the chunk of samples by its own header; 0 where there is none or its length is unknown."""
-    position = 12
+def _sample_chunk(file: BinaryIO, byte_order: str, size: int) -> SampleChunk | None:
+    """The chunk of samples, None where there is none."""
+    position, block_bytes = 12, 1
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         header = file.read(8)
         if len(header) < 8:
-            return 0
+            return None
         name, length = struct.unpack(byte_order + "4sI", header)
         if name in (b"data", b"SSND"):
-            return 0 if length in UNKNOWN_LENGTHS else position + 8 + length
+            return SampleChunk(position + 8, length, block_bytes)
+        if name == b"fmt " and len(form := file.read(14)) == 14:
+            block_bytes = struct.unpack(byte_order + "12xH", form)[0] or 1
         position += 8 + length + length % 2
         if position >= size:
-            return 0
-    return 0
+            return None
+    return None
+
+
+def _is_streamed(file: BinaryIO, byte_order: str, chunk: SampleChunk, size: int) -> bool:
+    """Whether the stated length is one of STREAMED_LENGTHS, or 0 before samples: one that cannot be meant.
+
+    A length that could be true is none of them: a file that is shorter than it is truncated.
+    """
+    if size - chunk.start < chunk.block_bytes:
+        return False
+    if chunk.length != 0:
+        near = (0, -8, 36, 44, chunk.start - 8, chunk.start)  # AIFF counts 8 bytes more
+        known = {length - less for length in STREAMED_LENGTHS for less in near}
+        if chunk.length not in known | {length - length % chunk.block_bytes for length in known}:
+            return False
+    end = chunk.start + chunk.length
+    return end >= size or not _is_chunks(file, byte_order, end + end % 2, size)
+
+
+def _is_chunks(file: BinaryIO, byte_order: str, position: int, size: int) -> bool:
+    """Whether nothing but whole chunks stand between a position and the end of the file."""
+    for _ in range(MAX_CHUNKS):
+        if position >= size:
+            return position <= size + 1  # the last one's pad byte may be missing
+        file.seek(position)
+        header = file.read(8)
+        if len(header) < 8 or not header[:4].isascii() or not header[:4].decode().isprintable():
+            return False
+        length = struct.unpack(byte_order + "4xI", header)[0]
+        position += 8 + length + length % 2
+    return False
 
 
 def _last_page_is_cut(file: BinaryIO, size: int) -> bool:

@@ -6,6 +6,7 @@ whatever the blocks, so `load` needs no way of its own.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ from preprocessing.audio.contract import (
     OpenedSource,
     Samples,
     describe_source,
+    note_once,
     open_source,
 )
 from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, to_pcm16
@@ -38,9 +40,13 @@ Mono: TypeAlias = NDArray[np.float32]  # [samples]
 
 
 def probe(source: AudioSource) -> AudioInfo:
-    """The facts in the header, without decoding. Raises AudioError where `load` would fail for the same reason."""
+    """The facts in the header, without decoding; where it does not say how long it is, as of a browser's recording, the
+    samples are counted, for which the file is read to its end.
+
+    Raises AudioError where `load` would fail for the same reason.
+    """
     with open_decoder(source) as decoder:
-        return decoder.info
+        return decoder.info if decoder.info.n_samples else replace(decoder.info, n_samples=decoder.count_samples())
 
 
 def load(source: AudioSource, *, start: float = 0.0, stop: float | None = None) -> Tensor:
@@ -100,17 +106,26 @@ def open_decoder(source: AudioSource) -> Iterator[Decoder]:
     Raises AudioError when neither can read the source, or its header is implausible.
     """
     opened = open_source(source)
+    is_streamed = False
     if opened.head.startswith(SNDFILE_MAGIC) or _is_mpeg_audio(opened.head):
-        from preprocessing.audio.sndfile import open_sndfile
+        from preprocessing.audio.sndfile import open_sndfile, stated_length
 
-        with open_sndfile(opened) as decoder:
-            if decoder is not None:
-                _check_header(opened, decoder.info)
-                yield decoder
-                return
+        is_streamed, missing_bytes = stated_length(opened)
+        if is_streamed:
+            note_once(
+                "no length in a header",
+                f"{opened.name}: its header states no length, as of a recording written to a pipe or by a program that "
+                "was killed: read to the end of the file, as further files like it are without this note",
+            )
+        else:
+            with open_sndfile(opened, missing_bytes) as decoder:
+                if decoder is not None:
+                    _check_header(opened, decoder.info)
+                    yield decoder
+                    return
     from preprocessing.audio.ffmpeg import open_ffmpeg
 
-    with open_ffmpeg(opened) as other:
+    with open_ffmpeg(opened, to_the_end=is_streamed) as other:
         _check_header(opened, other.info)
         yield other
 

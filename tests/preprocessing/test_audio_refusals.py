@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import torch
 
 from preprocessing import audio
-from preprocessing.audio import AudioError
-from tests.known_audio import known_file, sine
+from preprocessing.audio import AudioError, contract
+from preprocessing.audio.waveform import open_decoder
+from tests.known_audio import known_file, sine, webm_without_duration
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0\x90wS\xde"
 
@@ -126,6 +128,59 @@ def test_silence_one_sample_and_a_short_tail_are_heard() -> None:
     assert len(audio.load(wav(samples, promised=4 * 17_000))) == 16_000  # 62 ms are missing
     for unknown in (0xFFFFFFFF, 4 * 16_000):  # a WAV written to a pipe does not know its length
         assert len(audio.load(wav(samples, promised=unknown))) == 16_000
+
+
+def streamed(name: str, length: int) -> bytes:
+    """A WAV or AIFF of 2 s whose chunk of samples states `length` bytes."""
+    content = bytearray(known_file(name, 2.0))
+    is_aiff = name == "aiff"
+    at = content.index(b"SSND" if is_aiff else b"data") + 4
+    content[at : at + 4] = struct.pack(">I" if is_aiff else "<I", length)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        *[("wav-16", length) for length in (0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFDB)],
+        ("wav-24", 0x7FFFF000 - 0x7FFFF000 % 3),  # sox rounds down to whole samples
+        ("wav-float", 0xFFFFFFDB),
+        ("wav-mu-law", 0),
+        ("wav-ima-adpcm", 0x80000000),
+        ("aiff", 0x7F000008),  # sox
+    ],
+)
+def test_what_was_written_to_a_pipe_is_heard_to_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, length: int
+) -> None:
+    monkeypatch.setattr(contract, "_noted", set())
+    content, whole = streamed(name, length), known_file(name, 2.0)
+    for _ in range(2):
+        assert torch.equal(audio.load(content), audio.load(whole))
+    assert audio.probe(content).n_samples == audio.probe(whole).n_samples
+    note = capsys.readouterr().err
+    assert note.count("note: ") == 1 and "its header states no length" in note
+
+
+@pytest.mark.parametrize("length", [64_000 + 16_000, 0x7FFFEFF0, 0x7FFFF002])
+def test_a_length_that_could_be_true_is_held_to(length: int) -> None:
+    with pytest.raises(AudioError, match=r"ends after 2\.00 s; expected the"):
+        audio.load(streamed("wav-16", length))
+
+
+def test_a_wav_without_samples_but_with_chunks_after_them_is_empty() -> None:
+    content = wav(np.zeros(0)) + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    with pytest.raises(AudioError, match="no audio samples"):
+        audio.load(content)
+
+
+@pytest.mark.parametrize("make", [lambda: webm_without_duration(2.0), lambda: flac_of(0)])
+def test_where_no_length_is_stated_samples_are_counted(make: Callable[[], bytes]) -> None:
+    content = make()
+    with open_decoder(content) as decoder:
+        assert decoder.info.n_samples == 0
+    assert audio.probe(content).duration == pytest.approx(2.0, abs=0.03)
+    assert len(audio.load(content)) == pytest.approx(32_000, abs=500)
 
 
 def test_a_boundless_header_allocates_nothing() -> None:
