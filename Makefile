@@ -1,9 +1,10 @@
 # setup: everything into .venv   demo: the main job on the embedded default   test: every check   lint: the quick ones
+# wheel: built, installed into a fresh environment, and its commands run there
 # results: every comparison with Whisper, hours in parts; PARTS="digits test-other" does these
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo results test lint requirements clean
+.PHONY: setup demo results test lint wheel requirements clean
 
 setup: .venv/installed
 
@@ -24,6 +25,11 @@ results: setup
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+wheel: setup
+	rm -rf runs/wheel
+	$(BIN)/uv build --quiet --out-dir runs/wheel
+	ASR_WHEEL=runs/wheel $(BIN)/python -m pytest -q tests/test_wheel.py
 
 lint: setup
 	$(BIN)/ruff check .

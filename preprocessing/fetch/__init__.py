@@ -2,6 +2,6 @@
 
 from preprocessing.fetch.datasets import DATASETS, Dataset
 from preprocessing.fetch.download import RemoteFile, download
-from preprocessing.fetch.fill import fetch
+from preprocessing.fetch.fill import copy_embedded, fetch
 
-__all__ = ["DATASETS", "Dataset", "RemoteFile", "download", "fetch"]
+__all__ = ["DATASETS", "Dataset", "RemoteFile", "copy_embedded", "download", "fetch"]

@@ -14,6 +14,7 @@ from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command, run_command
 
 ALL = "all"
+DEMO = "demo"
 PROGRAM = "python -m preprocessing.fetch"
 DESCRIPTION = (
     "Download public speech, noise and rooms from their publishers into the data folder that the configurations name. "
@@ -26,7 +27,8 @@ class FetchConfig:
     """What to fetch, and where to."""
 
     names: list[str]
-    """data sets: digits, librispeech-mini, german, noise, rooms, or all"""
+    """data sets: digits, librispeech-mini, german, noise, rooms, or all; demo copies the embedded demo and the
+    configurations into the current folder"""
     data_dir: Path | None = None
     """data folder to fill; default $ASR_DATA_DIR, else data. What $ASR_DATA_DIR holds is copied from there instead of
     being downloaded"""
@@ -42,17 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     from rich.console import Console
 
-    from preprocessing.fetch import DATASETS, fetch
+    from preprocessing.fetch import DATASETS, copy_embedded, fetch
 
-    unknown = [name for name in config.names if name not in (*DATASETS, ALL)]
+    unknown = [name for name in config.names if name not in (*DATASETS, ALL, DEMO)]
     if unknown:
-        raise UsageError(f"{unknown[0]!r} is no data set; expected {', '.join(DATASETS)} or {ALL}: name one of them")
-    names = list(DATASETS) if ALL in config.names else list(dict.fromkeys(config.names))
+        raise UsageError(
+            f"{unknown[0]!r} is no data set; expected {', '.join(DATASETS)}, {ALL} or {DEMO}: name one of them"
+        )
+    if DEMO in config.names:
+        copy_embedded(Path(), Console())
+    names = list(DATASETS) if ALL in config.names else [name for name in dict.fromkeys(config.names) if name != DEMO]
     given = Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None
     data_dir = config.data_dir or data_folder()
     for name in names:
         fetch(DATASETS[name], data_dir, given, Console())
-    if data_dir.resolve() != data_folder().resolve():
+    if names and data_dir.resolve() != data_folder().resolve():
         print(f"next: export {DATA_VARIABLE}={data_dir.resolve()}, which is how configurations find it")
 
 
@@ -65,6 +71,7 @@ def listing() -> str:
         sizes = f"{dataset.download_megabytes:.3g} MB to download, {dataset.megabytes:.3g} MB in {dataset.folder}/"
         here = f", there already in {data_folder()}" if dataset.is_in(data_folder()) else ""
         blocks.append(f"{dataset.name}: {dataset.what}\n  {sizes}{here}\n  {dataset.licence}, {dataset.page}")
+    blocks.append("demo: the embedded demo and the configurations, into the current folder, without a download")
     return "\n".join(
         [*blocks, f"\n{PROGRAM} NAME ... fills {data_folder()} (--data_dir or {DATA_VARIABLE} names another)"]
     )

@@ -20,6 +20,8 @@ from preprocessing.fetch.datasets import Dataset
 from preprocessing.fetch.download import RemoteFile, download
 
 DOWNLOADS = ".downloads"
+ROOT = Path(__file__).resolve().parents[2]
+EMBEDDED = ("demo", "configs")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -60,6 +62,25 @@ def fetch(dataset: Dataset, data_dir: Path, given: Path | None, console: Console
         raise InputError(
             f"{error.filename or target}: {error.strerror or error}; expected a place to write to: {remedy}"
         ) from None
+
+
+def copy_embedded(folder: Path, console: Console) -> None:
+    """Copy the demo and the configurations into `folder`, from where a command's paths to them begin.
+
+    A checkout holds them; in an installed package they are beside the code, where no one looks for a YAML file.
+    """
+    for name in EMBEDDED:
+        if (folder / name).exists():
+            _say(console, f"{name}: already in {folder.resolve()}, nothing copied")
+            continue
+        try:
+            with _appearing(folder / name) as copy:
+                shutil.copytree(ROOT / name, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or folder}: {error.strerror}; expected a folder to write to: change to another"
+            ) from None
+        _say(console, f"{name}: copied to {(folder / name).resolve()}")
 
 
 def needed_megabytes(dataset: Dataset) -> float:
