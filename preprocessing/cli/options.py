@@ -239,6 +239,8 @@ def _nearest(key: str, known: Sequence[str], renamed: Mapping[str, str], mark: s
     '; did you mean --optimisation.learning_rate?'
     >>> _nearest("updates", ["max_steps"], {"optimisation.updates": "max_steps"}, "--")
     '; did you mean --max_steps?'
+    >>> _nearest("max_steps", ["data.max_seconds"], {}, "--")  # another quantity
+    ''
     """
     key = key.replace("-", "_")
     last = key.rpartition(".")[2]
@@ -246,11 +248,25 @@ def _nearest(key: str, known: Sequence[str], renamed: Mapping[str, str], mark: s
     near = near or [new for old, new in renamed.items() if old.rpartition(".")[2] == last]
     if not near:
         groups = sorted({name.rpartition(".")[0] for name in known} - {""})
-        near = difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0.6)
+        near = [name for name in difflib.get_close_matches(key, [*known, *groups]) if _is_misspelt(key, name)][:1]
     if not near:
         lasts = {name.rpartition(".")[2]: name for name in known}
-        near = [lasts[part] for part in difflib.get_close_matches(last, lasts, n=1, cutoff=0.6)]
+        near = [lasts[part] for part in difflib.get_close_matches(last, lasts) if _is_misspelt(last, part)][:1]
     return f"; did you mean {' or '.join(mark + name for name in near)}?" if near else ""
+
+
+def _is_misspelt(key: str, name: str) -> bool:
+    """Whether a key can be meant to be a name: nearly all letters are the same, or the last words are alike too, which
+    say the quantity: max_step is max_steps, max_steps is not max_seconds.
+    """
+    return any(
+        difflib.SequenceMatcher(None, *pair).ratio() >= least
+        for pair, least in (((key, name), 0.85), ((_last_word(key), _last_word(name)), 0.6))
+    )
+
+
+def _last_word(key: str) -> str:
+    return re.split(r"[._]", key)[-1]
 
 
 def _read_config_files(words: Sequence[str]) -> dict[str, Mapping[str, Any] | str]:
