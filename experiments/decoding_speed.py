@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from experiments.harness.command import ExperimentOptions, run_experiment
-from experiments.harness.figures import Comparison, Findings, counted, speed_up
+from experiments.harness.figures import Comparison, Findings, speed_up
 from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, hide_loading_bars, take_turns
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 
 if TYPE_CHECKING:

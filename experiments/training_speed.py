@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from experiments.harness.command import ExperimentOptions, run_experiment
-from experiments.harness.figures import Comparison, Findings, counted, rate_ratio
+from experiments.harness.figures import Comparison, Findings, rate_ratio
 from experiments.harness.rounds import Implementation, Unavailable, choose_device, peak_gflops, take_turns
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 
 if TYPE_CHECKING:

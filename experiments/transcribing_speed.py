@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from experiments.harness.command import run_experiment
-from experiments.harness.figures import Comparison, Findings, counted, speed_up
+from experiments.harness.figures import Comparison, Findings, speed_up
 from experiments.harness.rounds import (
     WARM_UP_ROUNDS,
     Implementation,
@@ -23,7 +23,7 @@ from experiments.harness.rounds import (
     take_turns,
 )
 from experiments.harness.speech import SpeechOptions, utterance_paths
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 
 if TYPE_CHECKING:

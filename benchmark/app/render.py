@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
 from benchmark.app.transcribing import Comparison, Recording, Transcription, compare
-from benchmark.report.quantities import counted
 from finetune.metrics.word_alignment import Alignment
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.errors import counted
 from preprocessing.features import LogMel
 from preprocessing.features.plot import decibels_below_peak, draw_log_mel, draw_waveform
 from preprocessing.plot_style import PALETTE, Palette, new_figure, style_axes

@@ -5,11 +5,12 @@ utterances, and systems that do not decode alike. Sentences, and the rows of the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmark.report.quantities import SPACE, counted, percent, points
+from benchmark.report.quantities import SPACE, percent, points
 from benchmark.results import CLEAN, Comparison, Influence, Summary, SystemSummary
 from benchmark.scoring.comparisons import FEWEST_COMPARED
 from finetune.metrics import FEWEST_SPEAKERS
 from finetune.metrics import verdict as comparison_sentence
+from preprocessing.cli.errors import counted
 
 MAX_SENTENCES = 3  # of a kind
 # Settings of decoding that two systems may state, under the names of openai-whisper where it has one.

@@ -33,6 +33,7 @@ from benchmark.report.utterances import (
 )
 from benchmark.results import CLEAN, Sample, Summary, Timing
 from benchmark.scoring.speed import call_cost_sentences
+from preprocessing.cli.errors import counted
 
 LONG_TEXT_WORDS = 150  # a longer text is folded until its reader opens it, and its equal passages are shortened
 WHOLE_NAME = 24  # characters of a system's name that are not broken over two lines
@@ -194,7 +195,7 @@ def _environment() -> Environment:
         "percent": quantities.percent,
         "interval": quantities.interval,
         "thousands": "{:,}".format,
-        "counted": quantities.counted,
+        "counted": counted,
         "breakable": breakable,
         "named": named,
         "described": quantities.described,

@@ -89,11 +89,6 @@ def decimal_bytes(count: int) -> str:
     return f"{count / 1e9:.2f}{SPACE}GB" if count >= 999.5e6 else f"{count / 1e6:.0f}{SPACE}MB"
 
 
-def counted(count: int, noun: str) -> str:
-    """A number and its noun: "1 speaker", "2,620 utterances"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def extent(hours: float) -> str:
     """A duration for a sentence: "5.40 hours", "24.0 minutes", "8.3 seconds"."""
     if hours >= 1:

@@ -14,10 +14,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.report.quantities import Cell, Quantity, counted, described, quantities, terms
+from benchmark.report.quantities import Cell, Quantity, described, quantities, terms
 from benchmark.report.verdict import caveats, notices, verdict
 from benchmark.results import Summary, SystemSummary
 from benchmark.scoring.speed import call_cost_sentences
+from preprocessing.cli.errors import counted
 
 _NAME_WIDTH = 24  # characters of a system's name before it is wrapped
 _PADDING = 3  # characters between two columns, and before and after all of them

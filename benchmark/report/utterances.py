@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from benchmark.report.quantities import counted
 from benchmark.results import CLEAN, Sample, Summary
 from benchmark.scoring.segments import errors_by_segment
 from finetune.metrics.word_alignment import Alignment, align
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, counted
 
 MAX_RECORDINGS = 3  # long recordings that are drawn, the longest ones
 MAX_STRETCHES = 40  # of one recording

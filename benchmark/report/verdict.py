@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from benchmark.report import fairness
 from benchmark.report.fairness import enumerated
-from benchmark.report.quantities import SPACE, counted, interval, percent
+from benchmark.report.quantities import SPACE, interval, percent
 from benchmark.results import CLEAN, Comparison, Summary
 from finetune.metrics import Rate
+from preprocessing.cli.errors import counted
 
 _MAX_SENTENCES = 3  # of comparisons at the top of the page; the table of comparisons has all
 _MAX_NAMES = 3  # of systems in the title

@@ -130,15 +130,6 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values))
 
 
-def counted(number: int, noun: str) -> str:
-    """The number with its noun, in the plural where it is not 1.
-
-    >>> counted(1, "round"), counted(2, "round")
-    ('1 round', '2 rounds')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def print_findings(findings: Findings) -> None:
     """Print tables, settings and missing peers on stdout."""
     from rich.console import Console

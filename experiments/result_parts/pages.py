@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.harness.figures import counted
 from experiments.result_parts.corpora import HOMOPHONES
 from experiments.result_parts.headline import (
     Result,
@@ -25,7 +24,7 @@ from experiments.result_parts.headline import (
 from experiments.result_parts.parts import PARTS, SYSTEMS, Folders, Measured, Training, shown, systems_of
 from experiments.result_parts.running import ROOT, read_state
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, counted
 
 if TYPE_CHECKING:
     from benchmark.results import Scores

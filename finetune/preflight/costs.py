@@ -21,7 +21,7 @@ from finetune.data.loading import collate
 from finetune.models.base import Batch, Recogniser
 from finetune.training.evaluation import Evaluator
 from preprocessing.batching import DurationBatches
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, counted
 from preprocessing.text import Profile
 
 SAMPLING_SECONDS = 0.005  # between samples of resident memory
@@ -179,7 +179,7 @@ def print_costs(
     audio_seconds, padded_seconds = largest_batch.batch.seconds
     n_utterances = len(largest_batch.batch.indices)
     console.print(
-        f"  {n_utterances} utterances, {audio_seconds:.1f} s of audio, {padded_seconds:.1f} s with padding; "
+        f"  {counted(n_utterances, 'utterance')}, {audio_seconds:.1f} s of audio, {padded_seconds:.1f} s with padding; "
         f"loss {largest_batch.cost.loss_per_label:.2f} a label\n"
         f"  loaded in {largest_batch.load_seconds:.2f} s, forward and backward in {largest_batch.cost.seconds:.2f} s "
         f"on {accelerator.device}",
@@ -215,9 +215,9 @@ def _measure(
         )
     except torch.OutOfMemoryError:
         raise InputError(
-            f"a batch of {len(batch.indices)} utterances, {batch.seconds[1]:.0f} s with padding, does not fit into the "
-            "device's memory; expected one that does: lower --data.max_batch_seconds or --data.max_seconds, or set "
-            "--gradient_checkpointing true"
+            f"a batch of {counted(len(batch.indices), 'utterance')}, {batch.seconds[1]:.0f} s with padding, does not "
+            "fit into the device's memory; expected one that does: lower --data.max_batch_seconds or "
+            "--data.max_seconds, or set --gradient_checkpointing true"
         ) from None
     return _MeasuredBatch(batch, seconds, cost)
 

@@ -22,7 +22,7 @@ from finetune.training.display import Display, print_diagnosis
 from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.step import LogInterval, Stepper
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.text import Profile
 
 N_UTTERANCES = 4
@@ -114,7 +114,8 @@ def overfit(
             interval = LogInterval()
     assert evaluation is not None
     if evaluation.wer == 0.0:
-        print(f"{len(chosen)} utterances are overfitted after {step} steps: nothing keeps the model from learning")
+        chosen_count = counted(len(chosen), "utterance")
+        print(f"{chosen_count} overfitted after {counted(step, 'step')}: nothing keeps the model from learning")
         return
     result = OverfitResult(
         tuple(losses),
@@ -126,8 +127,8 @@ def overfit(
     diagnosis = explain_failure(result)
     print_diagnosis(Console(highlight=False, soft_wrap=True), diagnosis)
     raise InputError(
-        f"{len(chosen)} utterances are not learnt in {config.max_steps} steps, WER is {100 * evaluation.wer:.1f} % "
-        f"({diagnosis.name}); expected 0: {diagnosis.remedy}"
+        f"{counted(len(chosen), 'utterance')} not learnt in {counted(config.max_steps, 'step')}, WER is "
+        f"{100 * evaluation.wer:.1f} % ({diagnosis.name}); expected 0: {diagnosis.remedy}"
     )
 
 

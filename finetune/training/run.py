@@ -34,7 +34,7 @@ from finetune.training.loop import TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
 from preprocessing.augment import Chain, from_config
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.corpus import Reject, Utterance
 from preprocessing.text import Profile, profile
 
@@ -191,7 +191,7 @@ def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, lab
     parameters = sum(p.numel() for p in recogniser.module.parameters())
     trained = sum(p.numel() for p in recogniser.module.parameters() if p.requires_grad)
     hours = sum(u.duration for u in data.train) / 3600
-    training = f"{len(data.train)} utterances, {hours:.2f} h"
+    training = f"{counted(len(data.train), 'utterance')}, {hours:.2f} h"
     lines = [
         f"{config.model.family}: {parameters / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained, "
         f"from {config.model.base or 'random weights'}",
@@ -304,7 +304,8 @@ def _report_end(config: TrainConfig, accelerator: Accelerator, writer: RunWriter
         accelerator.print(f"stopped and saved in {config.output_dir}; run the same command again to go on")
         return
     if accelerator.is_main_process and (config.data.streaming or writer.rejects.n_in_training):
-        accelerator.print(f"{len(writer.rejects)} utterances rejected: {config.output_dir / 'rejects.jsonl'}")
+        rejected = counted(len(writer.rejects), "utterance")
+        accelerator.print(f"{rejected} rejected: {config.output_dir / 'rejects.jsonl'}")
     accelerator.print(f"done: the best model, its log and curve.png are in {config.output_dir}")
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from finetune.config import OptimisationConfig
 from finetune.models.base import Batch, Recogniser
 from finetune.training.distributed import StepTotals, step_totals
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, counted
 
 MAX_SKIPPED = 50  # steps in a row without a finite gradient, or without audio, after which the run ends
 
@@ -195,9 +195,9 @@ class Stepper:
         largest = max(len(batch.indices) for batch in batches)
         if self._accelerator.num_processes > 1 or self.parts >= largest:
             raise InputError(
-                f"a batch of {largest} utterances, {max(batch.seconds[1] for batch in batches):.0f} s with padding, "
-                "does not fit into the device's memory; expected one that does: lower --data.max_batch_seconds or "
-                "--data.max_seconds, or set --gradient_checkpointing true"
+                f"a batch of {counted(largest, 'utterance')}, {max(batch.seconds[1] for batch in batches):.0f} s with "
+                "padding, does not fit into the device's memory; expected one that does: lower "
+                "--data.max_batch_seconds or --data.max_seconds, or set --gradient_checkpointing true"
             ) from None
         self.parts *= 2
         self._accelerator.print(

@@ -20,3 +20,12 @@ class UsageError(UserError):
     """A flag, key or name does not exist, has a wrong value, or does not go with another."""
 
     exit_code = 2
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, in the plural where it is not 1, for messages and reports.
+
+    >>> counted(1, "speaker"), counted(2620, "utterance")
+    ('1 speaker', '2,620 utterances')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

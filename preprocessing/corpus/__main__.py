@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.cli.atomic_write import write_output
+from preprocessing.cli.errors import counted
 from preprocessing.cli.options import check_counts, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
@@ -108,7 +109,7 @@ def _open(reference: str, limit: int | None) -> "Corpus":
     seconds, processor = time.perf_counter() - began, time.process_time() - processor_began
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{reference}: {len(corpus.utterances):,} utterances opened in {seconds:.1f} s "
+        f"{reference}: {counted(len(corpus.utterances), 'utterance')} opened in {seconds:.1f} s "
         f"({processor:.1f} s of processor time), {peak_mb:,.0f} MB peak",
         file=sys.stderr,
     )

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from preprocessing.cli.errors import counted
 from preprocessing.corpus.statistics import UNNAMED, Statistics
 from preprocessing.plot_style import PALETTE, empty_panel, new_figure, style_axes, write_heading, write_note
 
@@ -32,7 +33,8 @@ def draw_corpus(statistics: Statistics, values: UtteranceValues) -> Figure:
     grid = figure.add_gridspec(2, 2, left=0.065, right=0.975, top=0.84, bottom=0.075, wspace=0.16, hspace=0.42)
     n_speakers = len(statistics.minutes_by_speaker.keys() - {UNNAMED})
     counts = (
-        f"{statistics.utterances:,} utterances   ·   {statistics.hours:.2f} hours   ·   {n_speakers:,} speakers named"
+        f"{counted(statistics.utterances, 'utterance')}   ·   {statistics.hours:.2f} hours   ·   "
+        f"{counted(n_speakers, 'speaker')} named"
     )
     name = " ".join(statistics.reference.split())
     write_heading(figure, name if len(name) <= 80 else f"…{name[-79:]}", counts)  # a path says most at its end

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import UsageError
+from preprocessing.cli.errors import UsageError, counted
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.corpus.report import as_json
 from preprocessing.corpus.statistics import Statistics, summarise
@@ -53,8 +53,8 @@ def prepare(config: PrepareConfig) -> None:
         raise
     statistics = assemble(config.output, shards, corpus.rejects, config.profile)
     print(
-        f"{config.output / 'manifest.jsonl'}: {statistics.utterances} utterances, {statistics.hours:.2f} h in "
-        f"{len(shards)} shards; {len(statistics.set_aside)} set aside"
+        f"{config.output / 'manifest.jsonl'}: {counted(statistics.utterances, 'utterance')}, {statistics.hours:.2f} h "
+        f"in {counted(len(shards), 'shard')}; {len(statistics.set_aside)} set aside"
     )
 
 
