@@ -48,10 +48,10 @@ class Config(ExperimentOptions):
     share: float = 0.03
     """Share of the words that is removed, added or swapped, in runs of 1 to 8."""
 
-    min_score: float = -2.0
+    min_score: float = -3.0
     """Of a piece's worst word, as of align_corpus."""
 
-    max_seconds: float = 15.0
+    max_seconds: float = 10.0
     """Longest piece."""
 
     seed: int = 0

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 DURATION = "1 minute with the embedded demo"
 QUICK_STRINGS = 5
-OURS, TUTORIAL, CTC_FORCED_ALIGNER = "ours", "torchaudio's tutorial", "ctc-forced-aligner"
+OURS, FRAMES, TUTORIAL, CTC_FORCED_ALIGNER = (
+    "ours",
+    "first to last letter",
+    "torchaudio's tutorial",
+    "ctc-forced-aligner",
+)
 
 Times: TypeAlias = list[tuple[float, float]]  # start and end of each word, seconds
 Errors: TypeAlias = dict[str, tuple[list[float], list[float]]]  # by way, of starts and of ends, seconds
@@ -195,7 +200,7 @@ Way: TypeAlias = "Callable[[Alignment, Tensor, int], Times]"
 
 def _ways(model: "CTCModel") -> tuple[dict[str, Way], dict[str, str]]:
     """How each makes times of an alignment's path, and which of them is not installed."""
-    ways: dict[str, Way] = {OURS: _ours, TUTORIAL: _tutorial}
+    ways: dict[str, Way] = {OURS: _ours, FRAMES: _frames, TUTORIAL: _tutorial}
     try:
         import ctc_forced_aligner
     except ImportError as error:
@@ -219,12 +224,16 @@ def _ours(alignment: "Alignment", log_probs: "Tensor", n_samples: int) -> Times:
     return [(word.start, word.end) for word in alignment.words]
 
 
+def _frames(alignment: "Alignment", log_probs: "Tensor", n_samples: int) -> Times:
+    return [(word.units[0].start, word.units[-1].end) for word in alignment.words]
+
+
 def _tutorial(alignment: "Alignment", log_probs: "Tensor", n_samples: int) -> Times:
     """pytorch.org/audio, "CTC forced alignment API tutorial": frames evenly over the waveform."""
     from preprocessing.audio import SAMPLE_RATE
 
     ratio = n_samples / len(log_probs) / SAMPLE_RATE
-    return [(ratio * word.frames.start, ratio * word.frames.stop) for word in alignment.words]
+    return [(ratio * w.units[0].first_frame, ratio * (w.units[-1].last_frame + 1)) for w in alignment.words]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -41,11 +41,11 @@ class AlignCorpusConfig:
     """folder for pieces/, manifest.jsonl and rejects.jsonl"""
     profile: str | None = None
     """text profile of the model's labels; default: that of its training, else fitted to its units"""
-    max_seconds: float = 15.0
+    max_seconds: float = 10.0
     """longest piece"""
     min_seconds: float = 1.0
     """shortest piece"""
-    min_score: float = -2.0
+    min_score: float = -3.0
     """of a piece's worst word: how much less likely than what the model hears there, in nats a unit; 0 doubts every
     word that the model hears otherwise"""
     device: str = "cpu"

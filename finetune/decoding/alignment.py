@@ -13,7 +13,7 @@ log-probabilities themselves: 13 MB for the default band, in which about five mi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -26,9 +26,10 @@ from finetune.decoding.posteriors import FrameTimes
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary, frames_needed
 
+START_SECONDS, END_SECONDS = 0.08, 0.12  # that a word is spoken before its first letter, and after its last
 STAR = "*"
 STAR_LABEL = -1  # on a path of units
-STAR_LOG_PROB = -2.0  # of a frame without text, against the frame's best unit; see experiments.alignment
+STAR_LOG_PROB = -1.0  # of a frame without text, against the frame's best unit (experiments.align_corpus)
 BAND_LABELS = 4096
 MAX_BAND_LABELS = 65_536
 BLOCK_FRAMES = 1024  # whose back-pointers are held at once
@@ -62,7 +63,11 @@ class AlignedUnit:
 
 @dataclass(frozen=True, slots=True)
 class AlignedWord:
-    """A word of the text, from its first unit's first frame to its last unit's last frame.
+    """A word of the text, spoken from `start` to `end` seconds.
+
+    A CTC model writes a letter within its sound, most often in one frame, so that a word is longer than from its first
+    unit's first frame to its last unit's last frame: by START_SECONDS and END_SECONDS, or half of the pause to the next
+    word where that is shorter (experiments.alignment). The times of `units` are those of their frames.
 
     probability: mean over the frames of its units. score: how much more the model likes what it hears there best than
     this word, by unit: the path's log-probability minus that of each frame's best unit, summed over the word's frames,
@@ -456,7 +461,28 @@ def _described(
         )  # fmt: skip
     path[is_star] = STAR_LABEL
     log_prob = float(on_path[~is_star].double().sum())
-    return Alignment(tuple(words), path, log_prob, _star_spans(is_star, states, starts, times))
+    stars = _star_spans(is_star, states, starts, times)
+    return Alignment(_extended(words, stars, times.end(len(states) - 1)), path, log_prob, stars)
+
+
+def _extended(words: Sequence[AlignedWord], stars: Sequence[StarSpan], seconds: float) -> tuple[AlignedWord, ...]:
+    """The words with their starts and ends moved from the first and last letters to where their sounds are.
+
+    A pause belongs to both of its words, half each; stars and what is beyond them to none.
+    """
+    star_before = {span.before: span for span in stars}
+    extended = []
+    for place, word in enumerate(words):
+        room_before = word.start - words[place - 1].end if place else 2 * word.start
+        room_after = words[place + 1].start - word.end if place + 1 < len(words) else 2 * (seconds - word.end)
+        start = word.start - min(START_SECONDS, max(room_before, 0.0) / 2)
+        end = word.end + min(END_SECONDS, max(room_after, 0.0) / 2)
+        if place in star_before:
+            start = max(start, min(star_before[place].end, word.start))
+        if place + 1 in star_before:
+            end = min(end, max(star_before[place + 1].start, word.end))
+        extended.append(replace(word, start=start, end=end))
+    return tuple(extended)
 
 
 def _star_spans(

@@ -22,7 +22,7 @@ def advance(
     skip: Array,
     blanks: Array,
     labels: Array,
-    edge: float,
+    edge: np.float32,
     pointers: Array,
 ) -> None:
     """Take the scores of a band from before frame `first` to after frame stop - 1, in place; all floats are float32.

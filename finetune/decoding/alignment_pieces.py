@@ -26,9 +26,9 @@ class PieceOptions:
     (`StarSpan`) that are taken for noise; with more, the recording is cut there, and what was spoken left out.
     """
 
-    max_seconds: float = 15.0
+    max_seconds: float = 10.0
     min_seconds: float = 1.0
-    min_score: float = -2.0
+    min_score: float = -3.0
     max_star_frames: int = 2
 
     def check(self) -> None:

@@ -218,11 +218,13 @@ def _lstm(checkpoint: str, device: torch.device) -> CTCModel:
 def _wav2vec2(checkpoint: str, device: torch.device) -> CTCModel:
     from transformers import AutoFeatureExtractor, AutoModelForCTC
 
+    from finetune.models.checkpoint_checks import checked_loading
     from finetune.models.fast import cpu
     from finetune.models.wav2vec2 import model_input
 
     try:
-        model: Any = AutoModelForCTC.from_pretrained(checkpoint, dtype=torch.float32).eval()
+        with checked_loading(checkpoint):
+            model: Any = AutoModelForCTC.from_pretrained(checkpoint, dtype=torch.float32).eval()
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
         raise InputError(

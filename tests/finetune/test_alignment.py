@@ -19,6 +19,7 @@ from finetune.decoding.greedy import collapse
 from finetune.decoding.posteriors import FrameTimes, load_ctc
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary, frames_needed
+from preprocessing.units import build as build_units
 from tests.conftest import DEMO
 
 TIMES = FrameTimes(320, 199.5)
@@ -157,7 +158,7 @@ def test_memory_stays_within_the_stated_bound_however_long_the_recording(
     assert peaks[1] - peaks[0] < 16 * 2 * len(log_probs)
 
 
-def test_words_units_times_and_probabilities() -> None:
+def test_words_units_and_times() -> None:
     path = [BLANK, A, A, BLANK, B, BOUNDARY, BLANK, C, BLANK]
     found = align(peaked(path), "AB C", VOCABULARY, TIMES)
     assert [word.text for word in found.words] == ["AB", "C"]
@@ -165,12 +166,44 @@ def test_words_units_times_and_probabilities() -> None:
         ("A", 1, 2),
         ("B", 4, 4),
     ]
-    assert found.words[0].start == pytest.approx((199.5 + 0.5 * 320) / 16_000)
-    assert found.words[0].end == pytest.approx((199.5 + 4.5 * 320) / 16_000)
+    first, second = found.words
+    assert first.units[0].start == pytest.approx((199.5 + 0.5 * 320) / 16_000)
+    assert first.units[-1].end == pytest.approx((199.5 + 4.5 * 320) / 16_000)
+    assert first.start == 0.0
+    assert first.end == second.start == pytest.approx((first.units[-1].end + second.units[0].start) / 2)
+    assert second.end == pytest.approx(TIMES.end(8))
+
+
+def test_a_word_reaches_as_far_into_a_pause_as_words_do_and_not_into_a_star() -> None:
+    pause = [BLANK] * 30
+    first, second = align(peaked([*pause, A, BOUNDARY, *pause, B, *pause]), "A B", VOCABULARY, TIMES).words
+    for word in (first, second):
+        assert word.start == pytest.approx(word.units[0].start - alignment.START_SECONDS)
+        assert word.end == pytest.approx(word.units[-1].end + alignment.END_SECONDS)
+    starred = align(peaked([A, BOUNDARY, BLANK, C, C, BLANK, B], probability=0.99), "A * B", VOCABULARY, TIMES)
+    assert starred.words[0].end <= starred.untranscribed[0].start
+    assert starred.words[1].start >= starred.untranscribed[0].end
+
+
+def test_probabilities_and_path() -> None:
+    path = [BLANK, A, A, BLANK, B, BOUNDARY, BLANK, C, BLANK]
+    found = align(peaked(path), "AB C", VOCABULARY, TIMES)
     assert found.words[1].probability == pytest.approx(0.9)
     assert found.words[0].score == pytest.approx(0.0)
     assert found.path.tolist() == path
     assert found.log_prob == pytest.approx(9 * math.log(0.9), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["characters", "syllables", "bpe", "words"])
+def test_words_of_every_kind_of_unit_are_those_of_the_text(kind: str) -> None:
+    text = "THE OTHER HOTEL IS THERE AND THE TEA IS HOT"
+    vocabulary = build_units(kind, [text], size=20 if kind == "bpe" else None, language="en_US")
+    path = [unit for label in vocabulary.encode(text) for unit in (label, vocabulary.blank)]
+    found = align(peaked(path, len(vocabulary.units)), text, vocabulary, TIMES)
+    assert [word.text for word in found.words] == text.split()
+    assert found.path.tolist() == path
+    starred = align(peaked(path, len(vocabulary.units)), text, vocabulary, TIMES, stars="everywhere")
+    assert [word.text for word in starred.words] == text.split() and starred.untranscribed == ()
 
 
 def test_score_counts_what_the_model_prefers_by_unit() -> None:
