@@ -6,6 +6,7 @@ content.
 
 import hashlib
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +17,7 @@ def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple
     """Yield (path below the archive's top folder, mode, content) of the regular files that are wanted, in their order.
 
     A path that leaves the archive's folder is refused, links are left out.
-    Raises InputError where it is no readable tar archive.
+    Raises InputError where it is no readable tar archive; the caller removes it (`fill.fetch`).
     """
     try:
         with tarfile.open(archive) as tar:
@@ -29,11 +30,11 @@ def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple
                     stream = tar.extractfile(member)
                     assert stream is not None  # of a regular file
                     yield name, member.mode, stream.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's
         raise InputError(
-            f"{archive}: is no complete tar archive ({error}); expected one: remove it and run the same command again"
+            f"{archive}: is no complete tar archive ({error}); expected one: it is removed, run the same command again"
         ) from None
 
 
@@ -61,7 +62,7 @@ class GitTree:
         if self.id() != expected:
             raise InputError(
                 f"{source}: the folder's git tree is {self.id()}; expected {expected}: the archive was damaged or "
-                "replaced; remove it and run the same command again"
+                "replaced; it is removed, run the same command again"
             )
 
 

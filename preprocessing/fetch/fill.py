@@ -51,8 +51,14 @@ def fetch(dataset: Dataset, data_dir: Path, given: Path | None, console: Console
                 return
             _require_space(dataset, data_dir)
             paths = [_download(file, data_dir / DOWNLOADS / dataset.name, console) for file in dataset.files]
-            with _appearing(target) as folder:
-                dataset.build(paths, folder)
+            try:
+                with _appearing(target) as folder:
+                    dataset.build(paths, folder)
+            except InputError:  # without a checksum, what is wrong with a download is seen here
+                for file, path in zip(dataset.files, paths, strict=True):
+                    if not file.checksum:
+                        path.unlink(missing_ok=True)
+                raise
             shutil.rmtree(data_dir / DOWNLOADS / dataset.name)
             _say(console, f"{dataset.name}: {target}, {dataset.licence}, from {dataset.page}")
     except OSError as error:
