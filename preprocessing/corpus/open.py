@@ -2,18 +2,18 @@
 
 A reader never stops at a bad line: it is set aside as a Reject with its reason. Training goes on without it; a
 benchmark, which must not drop any, calls `Corpus.require_complete`. Nothing is decoded here, and a file whose duration
-the corpus states is not even opened.
+the corpus states is not even opened, unless `check_durations` asks for it.
 """
 
 import gc
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from preprocessing.audio import SAMPLE_RATE, StoredAudio, probe, stream
 from preprocessing.cli.data_folder import missing_data_hint
@@ -39,24 +39,27 @@ QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
 Parsed = tuple[str, int, Utterance | Draft | str]  # source, number, and the reason where it is no utterance
 
 
-def open_corpus(reference: str, *, limit: int | None = None) -> Corpus:
+def open_corpus(reference: str, *, limit: int | None = None, check_durations: bool = False) -> Corpus:
     """Read a corpus by its reference: a manifest's path, a folder, or `hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]`.
 
     limit: read that many utterances at the most.
+    check_durations: read the header of every file, also where the corpus states a duration; where the two differ
+    (`Utterance.has_duration`), the file's counts, and `Corpus.wrong_durations` names the utterance.
     Raises InputError when there is nothing at the reference or not one usable utterance in it.
     """
-    return _assemble(reference, _rows(reference), limit)
+    return _assemble(reference, _rows(reference), limit, check_durations)
 
 
-def stream_corpus(reference: str) -> Iterator[Utterance | Reject]:
+def stream_corpus(reference: str, *, check_durations: bool = False) -> Iterator[Utterance | Reject]:
     """Yield the utterances and rejects of a corpus in their order as they are read, and keep none.
 
-    For a corpus larger than memory and disk. An id that occurs twice is not noticed.
+    For a corpus larger than memory and disk. An id that occurs twice is not noticed. check_durations: as in
+    `open_corpus`.
     Raises InputError when there is nothing at the reference, or it cannot be read on.
     """
     rows = _rows(reference)
     while window := _parse(rows, STREAM_ROWS):
-        for source, number, parsed in _with_durations(window):
+        for source, number, parsed in _with_durations(window, check_durations):
             yield Reject(_where(source, number), parsed) if isinstance(parsed, str) else parsed
 
 
@@ -110,18 +113,19 @@ def _not_found(reference: str) -> str:
         return (
             f"{reference!r}"[1:-1] + ": no such file or folder; expected a manifest (JSONL, CSV, TSV, parquet), a "
             "folder with metadata.csv or of another known kind, or hf:DATASET: mend the path"
+            f"{missing_data_hint(reference)}"
         )
     manifests = sorted(name for name in os.listdir(reference) if name.endswith((".jsonl", ".csv", ".tsv")))
     hint = f": name {' or '.join(manifests[:3])} in it" if manifests else ": name another, or add metadata.csv"
-            f"{missing_data_hint(reference)}"
     kinds = "; ".join(reader.name for reader in readers.READERS)
     return f"{reference}: a folder without metadata.csv or any other known kind; expected one of: {kinds}{hint}"
 
 
-def _assemble(reference: str, rows: Rows, limit: int | None) -> Corpus:
+def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bool = False) -> Corpus:
     """Utterances in their order, each id once. Without a limit all rows are read, then all missing durations."""
     utterances: list[Utterance] = []
     rejects: list[Reject] = []
+    wrong_durations: list[str] = []
     sources: list[str] = []  # of every accepted utterance, with its number: where an id was first seen
     numbers = array("q")
     first_seen: dict[str, int] = {}
@@ -130,8 +134,12 @@ def _assemble(reference: str, rows: Rows, limit: int | None) -> Corpus:
             window = _parse(rows, None if limit is None else limit - len(utterances))
             if not window:
                 break
-            for source, number, parsed in _with_durations(window):
+            stated = [parsed.duration if isinstance(parsed, Utterance) else None for _, _, parsed in window]
+            checked = _with_durations(window, check_durations)
+            for (source, number, parsed), seconds in zip(checked, stated, strict=True):
                 if not isinstance(parsed, str):
+                    if seconds is not None and parsed.duration != seconds:
+                        wrong_durations.append(parsed.id)
                     known = first_seen.setdefault(parsed.id, len(utterances))
                     if known == len(utterances):
                         utterances.append(parsed)
@@ -141,7 +149,7 @@ def _assemble(reference: str, rows: Rows, limit: int | None) -> Corpus:
                     before = _where(sources[known], numbers[known])
                     parsed = f"id {parsed.id!r} occurs before, at {before}; expected each once: rename one of them"
                 rejects.append(Reject(_where(source, number), parsed))
-    corpus = Corpus(reference, tuple(utterances), tuple(rejects))
+    corpus = Corpus(reference, tuple(utterances), tuple(rejects), tuple(wrong_durations))
     if not utterances:
         corpus.require_complete()
         raise InputError(f"{reference}: no utterances; expected one a line: check that it is the right file")
@@ -163,10 +171,18 @@ def _parse(rows: Rows, count: int | None) -> list[Parsed]:
     return window
 
 
-def _with_durations(window: list[Parsed]) -> Iterator[tuple[str, int, Utterance | str]]:
-    """The window with every draft made an utterance by its audio's header, or the reason why that cannot be."""
-    drafts = [parsed for _, _, parsed in window if isinstance(parsed, Draft)]
-    lengths = audio_lengths((draft.utterance.audio for draft in drafts), len(drafts))
+def _with_durations(window: list[Parsed], check: bool) -> Iterator[tuple[str, int, Utterance | str]]:
+    """The window with every draft made an utterance by its audio's header, or the reason why that cannot be.
+
+    check: also utterances that are whole files, whose stated duration the file's replaces where they differ. One whose
+    file cannot be read stays as it is: it is set aside where it is decoded.
+    """
+    wanted: list[tuple[StoredAudio, Utterance | None]] = [
+        (parsed.utterance.audio, None) if isinstance(parsed, Draft) else (parsed.audio, parsed)
+        for _, _, parsed in window
+        if isinstance(parsed, Draft) or (check and _is_whole_file(parsed))
+    ]
+    lengths = audio_lengths(wanted)
     for source, number, parsed in window:
         if isinstance(parsed, Draft):
             seconds = next(lengths)
@@ -177,16 +193,27 @@ def _with_durations(window: list[Parsed]) -> Iterator[tuple[str, int, Utterance 
                 yield source, number, with_checked_segments(utterance)
             except InputError as error:
                 yield source, number, str(error)
+        elif check and _is_whole_file(parsed):
+            seconds = next(lengths)
+            is_other = not isinstance(seconds, InputError) and seconds > 0.0 and not parsed.has_duration(seconds)
+            yield source, number, replace(parsed, duration=seconds) if is_other else parsed
         else:
             yield source, number, parsed
 
 
-def audio_lengths(sources: Iterable[StoredAudio], total: int) -> Iterator[float | InputError]:
-    """Seconds of each of the `total` sources in order, from their headers, several read at a time.
+def _is_whole_file(parsed: Utterance | Draft | str) -> TypeGuard[Utterance]:
+    return isinstance(parsed, Utterance) and parsed.start == 0.0 and parsed.stop is None
 
-    0 where the container does not say; the error instead where it is no audio. A long reading shows its progress on
-    stderr.
+
+def audio_lengths(
+    sources: Sequence[tuple[StoredAudio, Utterance | None]],
+) -> Iterator[float | InputError]:
+    """Seconds of each source in order, from their headers, several read at a time.
+
+    sources: each with the utterance whose duration it should have; where it does not, the source is decoded to be sure.
+    The error instead where it is no audio. A long reading shows its progress on stderr.
     """
+    total = len(sources)
     if total < FEWEST_FOR_THREADS:
         yield from map(_audio_length, sources)
         return
@@ -205,9 +232,13 @@ def audio_lengths(sources: Iterable[StoredAudio], total: int) -> Iterator[float 
             bar.advance(task, len(chunk))
 
 
-def _audio_length(source: StoredAudio) -> float | InputError:
+def _audio_length(wanted: tuple[StoredAudio, Utterance | None]) -> float | InputError:
+    source, utterance = wanted
     try:
-        return probe(source).duration
+        seconds = probe(source).duration
+        if utterance is not None and not utterance.has_duration(seconds):  # some headers hold an estimate
+            return sum(map(len, stream(source))) / SAMPLE_RATE
+        return seconds
     except InputError as error:
         return error
 

@@ -56,11 +56,15 @@ class Reject:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The utterances of a reference in their order, and the lines that could not be one."""
+    """The utterances of a reference in their order, and the lines that could not be one.
+
+    wrong_durations: ids of the utterances whose stated duration was not their file's, where that was looked at.
+    """
 
     reference: str
     utterances: tuple[Utterance, ...]
     rejects: tuple[Reject, ...]
+    wrong_durations: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

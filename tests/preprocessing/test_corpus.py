@@ -13,7 +13,8 @@ import torch
 
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.corpus import Utterance, open_corpus
+from preprocessing.corpus import Utterance, open_corpus, stream_corpus
+from tests.known_audio import webm_without_duration
 
 
 @pytest.fixture
@@ -132,3 +133,28 @@ def test_missing_and_empty_corpora_are_named(folder: Path) -> None:
 def test_limit_reads_no_further(folder: Path) -> None:
     path = manifest(folder, {"audio": "a.wav", "text": "x"}, "{broken")
     assert open_corpus(path, limit=1).rejects == ()
+
+
+def test_where_the_file_is_longer_than_stated_the_file_counts_if_that_is_asked_for(tmp_path: Path) -> None:
+    lines = []
+    for name, frames, stated in (("a", 53_280, 2.1), ("b", 16_000, 1.05), ("c", 8_000, 9.0), ("gone", 0, 2.0)):
+        if frames:
+            soundfile.write(tmp_path / f"{name}.wav", np.zeros(frames), 16_000)
+        lines.append(json.dumps({"audio": f"{name}.wav", "text": "X", "duration": stated}))
+    lines.append(json.dumps({"audio": "a.wav", "text": "X", "start": 0.5, "stop": 1.5}))
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    as_stated, checked = open_corpus(str(path)), open_corpus(str(path), check_durations=True)
+    assert [u.duration for u in as_stated.utterances] == [2.1, 1.05, 9.0, 2.0, 1.0]
+    assert as_stated.wrong_durations == ()
+    assert [u.duration for u in checked.utterances] == [3.33, 1.05, 0.5, 2.0, 1.0]
+    assert checked.wrong_durations == ("a", "c")
+    streamed = [u.duration for u in stream_corpus(str(path), check_durations=True) if isinstance(u, Utterance)]
+    assert streamed == [3.33, 1.05, 0.5, 2.0, 1.0]
+
+
+def test_a_recording_of_a_browser_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.webm").write_bytes(webm_without_duration(2.0))
+    (tmp_path / "a.txt").write_text("ONE TWO", encoding="utf-8")
+    (utterance,) = open_corpus(str(tmp_path)).require_complete().utterances
+    assert utterance.duration == pytest.approx(2.0, abs=0.03)

@@ -1,6 +1,9 @@
 """What a manifest may do wrong: each is one sentence, none a crash, and memory stays with the manifest."""
 
+import csv
+import io
 import json
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -105,9 +108,14 @@ def test_a_manifest_with_durations_opens_no_audio_and_a_benchmark_still_finds_wh
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "columns none; expected one with the audio"),
+        (b"", "columns none, separated by commas; expected one with the audio"),
         (b"path\nx.wav\n", "expected one with the text"),
-        (b"a.wav,hello\n", "columns 'a.wav', 'hello'; expected one with the audio"),
+        (b"a.wav,hello\n", "columns 'a.wav', 'hello', separated by commas; expected one with the audio"),
+        (b"name;words\n", "columns 'name', 'words', separated by semicolons; expected one with the audio"),
+        (b"path,text,text\n", "2 columns 'text'; expected one"),
+        (b'path,"text\na.wav,one\n', r"header cannot be read \(a quote is not closed\)"),
+        ("path,text\na.wav,one\n".encode("utf-16-le"), "NUL bytes, as UTF-16 without a byte-order mark"),
+        (b"sep=|\npath|text\na.wav|one\n", r"separated by '\|'; expected a comma, a semicolon, a tab"),
         (b"path,text\n", "no utterances"),
     ],
 )
@@ -129,6 +137,86 @@ def test_a_bad_table_line_is_set_aside(folder: Path) -> None:
     assert [number for number, _ in told] == [3, 4, 5, 6, 7, 8]
     for (_, reason), part in zip(told, parts, strict=True):
         assert part in reason
+
+
+QUOTED = {  # content of a CSV -> texts of its utterances by audio, and lines that are set aside
+    "to the end": ('a.wav,"HE SAID\nb.wav,TWO\nc.wav,FIVE\n', {"b": "TWO", "c": "FIVE"}, [2]),
+    "before a quoted field": ('a.wav,"HE SAID\nb.wav,"TWO"\nc.wav,FIVE\n', {"b": "TWO", "c": "FIVE"}, [2]),
+    "before a word in quotes": ('a.wav,"HE SAID\nb.wav,"TWO" X\nc.wav,FIVE\n', {"b": "TWO X", "c": "FIVE"}, [2]),
+    "before a stray quote": ('a.wav,"HE SAID\nb.wav,TWO"\nc.wav,FIVE\n', {"b": 'TWO"', "c": "FIVE"}, [2]),
+    "before an empty field": ('a.wav,"HE SAID\nb.wav,""\nc.wav,FIVE\n', {"b": "", "c": "FIVE"}, [2]),
+    "each line": ('a.wav,"HE SAID\nb.wav,"TWO\nc.wav,"FIVE\n', {}, [2, 3, 4]),
+    "in the name": ('"a.wav,ONE\nb.wav,TWO\n', {"b": "TWO"}, [2]),
+    "closed": ('a.wav,"ONE, ""TWO"""\nb.wav,""\n', {"a": 'ONE, "TWO"', "b": ""}, []),
+    "closed lines later": ('a.wav,"ONE,\n\nTWO, said ""he"",\r\nEND"\nb.wav,TWO\n',
+                           {"a": 'ONE,\n\nTWO, said "he",\r\nEND', "b": "TWO"}, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUOTED)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_quote_that_is_not_closed_costs_its_own_line_alone(folder: Path, name: str, separator: str) -> None:
+    content, texts, aside = QUOTED[name]
+    content = f"audio,text,duration\n{content}".replace("wav,", f"wav{separator}").replace(
+        ",text,", f"{separator}text{separator}"
+    )
+    (folder / "corpus.csv").write_text(content + f"d.wav{separator}END{separator}1", encoding="utf-8", newline="")
+    for letter in "bcd":
+        write_audio(folder / f"{letter}.wav", SPOKEN[0])
+    corpus = open_corpus(str(folder / "corpus.csv"))
+    assert {u.id: u.text for u in corpus.utterances} == texts | {"d": "END"}
+    assert [int(reject.where.rsplit(":", 1)[1]) for reject in corpus.rejects] == aside
+    assert all("quote not closed" in reject.reason for reject in corpus.rejects)
+
+
+def test_a_quote_that_is_not_closed_at_the_files_end(folder: Path) -> None:
+    path = written(folder, b"audio,text", b"a.wav,ONE", b'b.wav,"TWO', name="corpus.csv")
+    assert [reason.split(";")[0] for reason in reasons(path, 1)] == ["quote not closed"]
+
+
+def test_a_file_of_unclosed_quotes_takes_no_longer_than_its_length(folder: Path) -> None:
+    """Each line is looked at a bounded number of times, also where none names an audio file."""
+    lines = [b"audio,text", *[b'name%d,"ONE' % number for number in range(3000)], b"a.wav,END"]
+    began = time.process_time()
+    corpus = open_corpus(str(written(folder, *lines, name="corpus.csv")))
+    assert time.process_time() - began < 5.0
+    assert [u.text for u in corpus.utterances] == ["END"] and len(corpus.rejects) == 3000
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("separator", "name"), [(",", "x.csv"), (";", "x.csv"), ("\t", "x.csv"), ("\t", "x.txt"), (";", "x.txt")]
+)
+def test_tables_as_excel_writes_them(folder: Path, encoding: str, separator: str, name: str) -> None:
+    rows = [["audio", "text", "duration"], ["a.wav", 'ONE, "ÜBER" TWO', "1.5"], ["b.wav", "ਪੰਜਾਬੀ; 𝄞", "2"]]
+    file = io.StringIO()
+    csv.writer(file, delimiter=separator, lineterminator="\r\n").writerows(rows)
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    (folder / name).write_bytes(mark + file.getvalue().encode(encoding))
+    corpus = open_corpus(str(folder / name))
+    assert corpus.rejects == ()
+    assert [(u.id, u.text, u.duration) for u in corpus.utterances] == [("a", rows[1][1], 1.5), ("b", rows[2][1], 2.0)]
+
+
+def test_excels_own_line_and_decimal_commas_are_read(folder: Path) -> None:
+    (folder / "x.csv").write_bytes(b"sep=;\r\naudio;text;duration\r\na.wav;ONE;1,5\r\nb.wav;TWO;x\r\n")
+    corpus = open_corpus(str(folder / "x.csv"))
+    assert [u.duration for u in corpus.utterances] == [1.5]
+    assert corpus.rejects[0].where.endswith("x.csv:4") and "'duration' is 'x'" in corpus.rejects[0].reason
+
+
+def test_utf16_of_any_reader_and_its_damage(folder: Path) -> None:
+    line = json.dumps(STATED | {"text": "Ü"}, ensure_ascii=False)
+    (folder / "x.jsonl").write_bytes(f"{line}\n{line}".encode("utf-16")[:-1])
+    assert reasons(folder / "x.jsonl", 1) == ["not UTF-8 at byte 0; expected UTF-8: convert the file"]
+    (folder / "a.txt").write_bytes("ਪੰਜਾਬੀ".encode("utf-16"))
+    assert [u.text for u in open_corpus(str(folder)).utterances] == ["ਪੰਜਾਬੀ"]
+
+
+def test_a_text_beside_audio_is_not_cut(folder: Path) -> None:
+    (folder / "a.txt").write_text("word " * 300_000, encoding="utf-8")
+    with pytest.raises(InputError, match=r"longer than 1048576 characters|over 1 MiB"):
+        open_corpus(str(folder))
 
 
 def test_quotes_in_a_tsv_are_text_unless_doubled(folder: Path) -> None:

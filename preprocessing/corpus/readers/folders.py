@@ -81,16 +81,28 @@ def _audio_files(folder: str) -> Iterator[tuple[str, str]]:
 def _text_beside_audio_rows(folder: str) -> Iterator[Row]:
     for number, (path, stem) in enumerate(_audio_files(folder), start=1):
         try:
-            with open(f"{stem}.txt", encoding="utf-8-sig") as file:
-                text = " ".join(file.read(MAX_TEXT_CHARACTERS).split())
+            text = _text_of_file(f"{stem}.txt")
         except FileNotFoundError:
             reason = f"no {os.path.basename(stem)}.txt beside it; expected what was said in it: add it"
             yield Row(path, number, reason)
-        except (OSError, UnicodeDecodeError) as error:
-            yield Row(path, number, f"{os.path.basename(stem)}.txt cannot be read ({error}); expected UTF-8: mend it")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            yield Row(path, number, f"{os.path.basename(stem)}.txt cannot be read ({reason}); expected UTF-8: mend it")
         else:
             name = os.path.relpath(stem, folder).replace(os.sep, "/")
             yield Row(path, number, {"audio": path, "text": text, "id": name})
+
+
+def _text_of_file(path: str) -> str:
+    """All words of a text file on one line. Raises OSError, or ValueError with the reason why it is no text."""
+    words: list[str] = []
+    n_characters = 0
+    for _, line, reason in text_lines(path):
+        n_characters += len(line)
+        if reason is not None or n_characters > MAX_TEXT_CHARACTERS:
+            raise ValueError(reason or f"it is longer than {MAX_TEXT_CHARACTERS} characters")
+        words += line.split()
+    return " ".join(words)
 
 
 def is_librispeech(folder: str) -> bool:
@@ -131,12 +143,13 @@ def _librispeech_rows(folder: str) -> Iterator[Row]:
     for path in files_below(folder):
         if not path.endswith(TRANSCRIPTS):
             continue
-        chapter = os.path.dirname(path)
+        chapter, named = os.path.dirname(path), set()
         for number, line, reason in text_lines(path):
             if reason is not None:
                 yield Row(path, number, reason)
                 continue
             name, _, text = line.partition(" ")
+            named.add(name)
             speaker = name.split("-")[0]
             stem = os.path.join(chapter, name)
             candidates = [stem + suffix for suffix in LIBRISPEECH_SUFFIXES]
@@ -146,6 +159,12 @@ def _librispeech_rows(folder: str) -> Iterator[Row]:
                 number,
                 {"id": name, "audio": audio, "text": text, "speaker": speaker, "sex": sexes.get(speaker)},
             )
+        prefix = os.path.basename(path).removesuffix(TRANSCRIPTS)
+        for file in sorted(os.listdir(chapter)):
+            stem, suffix = os.path.splitext(file)
+            if suffix.lower() in LIBRISPEECH_SUFFIXES and stem.startswith(prefix) and stem not in named:
+                reason = f"has no line in {os.path.basename(path)}; expected what was said in it: add it"
+                yield Row(os.path.join(chapter, file), 1, reason)
 
 
 def _sexes(folder: str) -> dict[str, str]:

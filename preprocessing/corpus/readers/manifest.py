@@ -1,20 +1,43 @@
 """Manifests, one utterance a line: JSON Lines, CSV (RFC 4180), and tab-separated values as Common Voice writes them.
 
-A TSV field is what stands between two tabs, quotes included; only a field that a CSV writer quoted (an outer pair,
-every inner one doubled) loses its quotes.
+A CSV may be separated by commas, semicolons or tabs, as Excel writes it by country, and be UTF-8 or UTF-16. A field may
+go on over several lines; a quote that is never closed costs its own line and no other. A TSV field is what stands
+between two tabs, quotes included; only a field that a CSV writer quoted (an outer pair, every inner one doubled) loses
+its quotes.
 """
 
 import csv
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from preprocessing.cli.errors import InputError
-from preprocessing.corpus.readers.rows import AUDIO_KEYS, TEXT_KEYS, Row, Rows, byte_lines, folder_of, not_utf8
+from preprocessing.corpus.readers.rows import (
+    AUDIO_KEYS,
+    AUDIO_SUFFIXES,
+    DOMAIN_KEYS,
+    ID_KEYS,
+    LANGUAGE_KEYS,
+    SEX_KEYS,
+    SPEAKER_KEYS,
+    TEXT_KEYS,
+    Row,
+    Rows,
+    byte_lines,
+    folder_of,
+    is_utf16,
+    not_utf8,
+)
 
 NUMBER_KEYS = ("start", "stop", "duration", "offset")
+KNOWN_KEYS = frozenset(
+    (*AUDIO_KEYS, *TEXT_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, *NUMBER_KEYS)
+)
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+MAX_RECORD_LINES = 1000  # of one row whose quoted field goes on over lines
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv")
 SNIFFED_BYTES = 4096
 _decode = json.JSONDecoder().decode  # what json.loads calls after looking at its arguments
@@ -56,36 +79,36 @@ def read_table(path: str, *, tabs: bool) -> Rows:
 
     A table of Common Voice (`client_id`, `path`) beside a folder clips/ has its audio in that.
     """
-    overlong: list[tuple[int, str]] = []
-    if tabs:
-        reader = csv.reader(_decoded_lines(path, overlong), delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(_decoded_lines(path, overlong), strict=False)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
-        raise InputError(f"{path}: its header cannot be read ({error}); expected column names: mend it") from None
+    lines = _Lines(path)
+    header, separator = _header(path, lines, "\t" if tabs else None)
+    quoted = separator != "\t" or not tabs or lines.is_utf16  # Excel's "Unicode Text" quotes, Common Voice does not
     for keys, what in ((AUDIO_KEYS, "audio"), (TEXT_KEYS, "text")):
         if not set(keys) & set(header):
             columns = ", ".join(map(repr, header[:20])) or "none"
             raise InputError(
-                f"{path}: columns {columns}; expected one with the {what}, named {', '.join(keys)}: add or rename one"
+                f"{path}: columns {columns}, separated by {SEPARATORS[separator]}s; expected one with the {what}, "
+                f"named {', '.join(keys)}: add or rename one"
             )
+    twice = [name for name in dict.fromkeys(header) if name in KNOWN_KEYS and header.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: has {header.count(twice[0])} columns {twice[0]!r}; expected one: rename the others")
     folder = folder_of(path)
     if "client_id" in header and "path" in header and os.path.isdir(os.path.join(folder, "clips")):
         folder = os.path.join(folder, "clips", "")  # Common Voice
-    return Rows(folder, _table_rows(path, reader, header, overlong, tabs))
+    return Rows(folder, _table_rows(path, lines, header, separator, quoted))
 
 
 def _sniff(path: str) -> str:
     with open(path, "rb") as file:
         head = file.read(SNIFFED_BYTES)
+    if is_utf16(head):
+        head = head[: len(head) // 2 * 2].decode("utf-16", errors="replace").encode("utf-8", errors="replace")
     if b"\0" in head:
         raise InputError(
             f"{path}: not text; expected a manifest (JSONL, CSV or TSV), not audio itself: list the audio in one"
         )
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
-    if first.startswith((b"{", b"[")) or (b"\t" not in first and b"," not in first):
+    if first.startswith((b"{", b"[")) or not any(separator.encode() in first for separator in SEPARATORS):
         return ".jsonl"
     return ".tsv" if b"\t" in first else ".csv"
 
@@ -117,50 +140,160 @@ def _json_fields(line: bytes) -> dict[str, Any] | str:
     return f"a JSON {type(fields).__name__}; expected an object with 'audio' and 'text': mend it"
 
 
-def _decoded_lines(path: str, overlong: list[tuple[int, str]]) -> Iterator[str]:
-    """Lines for the csv module; a byte that is not UTF-8 becomes a lone surrogate, found again in its field."""
-    for number, line in byte_lines(path):
+class _Lines(Iterator["tuple[int, str, str | None]"]):
+    """The lines of a table: number, text, and the reason instead where it cannot be read. Lines can be put back.
+
+    A byte that is not UTF-8 becomes a lone surrogate, found again in its field.
+    """
+
+    def __init__(self, path: str) -> None:
+        with open(path, "rb") as file:
+            self.is_utf16 = is_utf16(file.read(4))
+        self._lines = byte_lines(path)
+        self._waiting: deque[tuple[int, str, str | None]] = deque()
+
+    def __next__(self) -> tuple[int, str, str | None]:
+        if self._waiting:
+            return self._waiting.popleft()
+        number, line = next(self._lines)
         if isinstance(line, str):
-            overlong.append((number, line))
-        else:
-            yield line.decode("utf-8", errors="surrogateescape").replace("\0", "\ufffd")
+            return number, "", line
+        return number, line.decode("utf-8", errors="surrogateescape"), None
+
+    def put_back(self, lines: Sequence[tuple[int, str, str | None]]) -> None:
+        self._waiting.extendleft(reversed(lines))
 
 
-def _table_rows(
-    path: str, reader: Any, header: Sequence[str], overlong: list[tuple[int, str]], tabs: bool
-) -> Iterator[Row]:
-    passed_over = 0  # overlong lines, which the csv module never sees
-    ended = False
-    while not ended:
-        fields = None
+class _QuoteNotClosedError(Exception):
+    """A quoted field goes on after its line, where it cannot be meant to."""
+
+
+def _header(path: str, lines: _Lines, separator: str | None) -> tuple[list[str], str]:
+    """The column names, and what separates them: `separator`, else the one under which audio and text are named.
+
+    Raises InputError where the first line cannot be read.
+    """
+    _, line, reason = next(lines, (1, "", None))
+    if line[:4].lower() == "sep=" and len(line.strip()) == 5:  # Excel's own way of telling
+        separator = line.strip()[4]
+        _, line, reason = next(lines, (2, "", None))
+        if separator not in SEPARATORS:
+            raise InputError(f"{path}: separated by {separator!r}; expected {_enumerated()}: save it again")
+    if "\0" in line:
+        raise InputError(
+            f"{path}: its header holds NUL bytes, as UTF-16 without a byte-order mark does; expected UTF-8, or UTF-16 "
+            "with a mark: save it as UTF-8"
+        )
+    found: dict[str, list[str]] = {}
+    for candidate in SEPARATORS if separator is None else (separator, *SEPARATORS):
         try:
-            cells = next(reader)
-            if cells:
-                fields = _table_fields(header, cells, tabs)
-        except StopIteration:
-            ended = True
+            line.encode()
+            if reason is None:
+                found[candidate] = [name.strip() for name in _fields_of_line(line, candidate, quoted=True)]
+        except _QuoteNotClosedError:
+            reason = "a quote is not closed"
+        except UnicodeEncodeError as error:
+            reason = f"byte {error.start} is not UTF-8: convert the file"
         except csv.Error as error:
-            fields = f"cannot be read ({error}); expected closed quotes and short fields: mend the line"
-        for number, reason in overlong:
+            reason = str(error)
+    if not found:
+        raise InputError(f"{path}: its header cannot be read ({reason}); expected column names: mend it")
+    named = [key for key, names in found.items() if {*AUDIO_KEYS} & {*names} and {*TEXT_KEYS} & {*names}]
+    chosen = (named or sorted(found, key=lambda key: -len(found[key])))[0]
+    return found[chosen], chosen
+
+
+def _enumerated() -> str:
+    return ", ".join(f"a {name}" for name in SEPARATORS.values())
+
+
+def _fields_of_line(line: str, separator: str, *, quoted: bool) -> list[str]:
+    """The fields of a line that is a row of its own; quotes within one are read as leniently as Excel does.
+
+    Raises _QuoteNotClosedError where a quoted field does not end in it, csv.Error where it cannot be read.
+    """
+    bare = line.rstrip("\r\n")
+    if ('"' not in bare or not quoted) and "\r" not in bare:
+        return bare.split(separator) if bare else []
+
+    def alone() -> Iterator[str]:
+        yield line
+        raise _QuoteNotClosedError
+
+    quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    return next(csv.reader(alone(), delimiter=separator, quoting=quoting))
+
+
+def _fields_of_lines(lines: _Lines, first: str, header: Sequence[str], separator: str) -> list[str] | None:
+    """The fields of a row that begins with the line `first` and goes on over further lines; None where a quote in
+    `first` is not closed: the lines after it are then still to be read.
+
+    A quote counts as closed where what follows it is a separator or the end of the line (RFC 4180) and no line in
+    between is a row of its own.
+    """
+    taken: list[tuple[int, str, str | None]] = []
+
+    def following() -> Iterator[str]:
+        yield first
+        for number, line, reason in lines:
+            taken.append((number, line, reason))
+            if reason is not None or len(taken) > MAX_RECORD_LINES or _is_row(line, header, separator):
+                raise _QuoteNotClosedError
+            yield line
+
+    try:
+        return next(csv.reader(following(), delimiter=separator, strict=True))
+    except (csv.Error, _QuoteNotClosedError):
+        lines.put_back(taken)
+        return None
+
+
+def _is_row(line: str, header: Sequence[str], separator: str) -> bool:
+    """Whether a line has an audio and a text of its own, the audio named as audio files are."""
+    try:
+        cells = _fields_of_line(line, separator, quoted=True)
+    except (csv.Error, _QuoteNotClosedError):
+        cells = line.split(separator)
+    named = dict(zip(header, cells, strict=False))
+    suffixes = (os.path.splitext(named[key].strip('"\r\n'))[1].lower() for key in AUDIO_KEYS if key in named)
+    return any(key in named for key in TEXT_KEYS) and any(suffix in AUDIO_SUFFIXES for suffix in suffixes)
+
+
+def _table_rows(path: str, lines: _Lines, header: Sequence[str], separator: str, quoted: bool) -> Iterator[Row]:
+    for number, line, reason in lines:
+        if reason is not None:
             yield Row(path, number, reason)
-        passed_over += len(overlong)
-        overlong.clear()
-        if fields is not None:
-            yield Row(path, reader.line_num + passed_over, fields)
+            continue
+        cells: list[str] | None
+        try:
+            cells = _fields_of_line(line, separator, quoted=quoted)
+        except _QuoteNotClosedError:
+            cells = _fields_of_lines(lines, line, header, separator)
+            if cells is None:
+                yield Row(path, number, 'quote not closed; expected one after the field: close it, or double it ("")')
+                continue
+        except csv.Error as error:
+            yield Row(path, number, f"cannot be read ({error}); expected closed quotes and short fields: mend the line")
+            continue
+        if cells:
+            yield Row(path, number, _table_fields(header, cells, separator, quoted))
 
 
-def _table_fields(header: Sequence[str], cells: list[str], tabs: bool) -> dict[str, Any] | str:
+def _table_fields(header: Sequence[str], cells: list[str], separator: str, quoted: bool) -> dict[str, Any] | str:
     if len(cells) > len(header):
         return f"{len(cells)} fields under {len(header)} columns; expected one each: quote what holds a separator"
     joined = "".join(cells)
+    if "\0" in joined:
+        return "holds a NUL byte; expected text: remove it"
     if not joined.isascii():
         try:
             joined.encode()
         except UnicodeEncodeError as error:
             return (
-                f"not UTF-8 in {joined[max(error.start - 10, 0) : error.start]!r}...; expected UTF-8: convert the file"
+                f"not UTF-8 in {joined[max(error.start - 10, 0) : error.start]!r}...; expected UTF-8: convert the file "
+                "(in Excel, save as 'CSV UTF-8')"
             )
-    if tabs and '""' in joined:
+    if not quoted and '""' in joined:
         cells = [cell[1:-1].replace('""', '"') if _is_quoted(cell) else cell for cell in cells]
     fields: dict[str, Any] = dict(zip(header, cells, strict=False))
     for key in AUDIO_KEYS:
@@ -168,8 +301,9 @@ def _table_fields(header: Sequence[str], cells: list[str], tabs: bool) -> dict[s
             fields[key] = None
     for key in NUMBER_KEYS:
         if key in fields:
+            number = fields[key].replace(",", ".") if separator != "," else fields[key]  # 1,5 where ; separates
             try:
-                fields[key] = float(fields[key]) if fields[key] else None
+                fields[key] = float(number) if number else None
             except ValueError:
                 return f"{key!r} is {fields[key][:40]!r}; expected seconds: mend it"
     return fields

@@ -5,11 +5,12 @@ makes an utterance of the dict, whatever its keys are called. The lower half rea
 folders. No audio is opened here.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from preprocessing.audio import StoredAudio
 from preprocessing.cli.errors import InputError
@@ -28,8 +29,9 @@ SEXES = {
     **dict.fromkeys(("m", "male", "male_masculine", "man"), "M"),
 }
 AUDIO_SUFFIXES = frozenset(
-    (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".webm", ".wma", ".mp4", ".sph")
-)
+    (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".webm", ".wma", ".mp4", ".sph",
+     ".w64", ".au", ".caf", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".m4b", ".ac3", ".wv", ".ape", ".tta", ".mp2")
+)  # fmt: skip
 MAX_LINE_BYTES = 2**20  # a manifest's line; an hour's transcript is about 50 kB
 MAX_PATH_BYTES = 4096  # PATH_MAX of Linux
 MAX_SECONDS = 1e9  # thirty years
@@ -129,14 +131,14 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
 
 
 def duration_of_part(draft: Draft, audio_seconds: float) -> float:
-    """Seconds between the draft's start and stop in audio of `audio_seconds`, 0 where its container does not say.
+    """Seconds between the draft's start and stop in audio of `audio_seconds`.
 
-    Raises InputError when start and stop do not lie within the audio, or nothing says how long it is.
+    Raises InputError when start and stop do not lie within the audio, or it holds nothing.
     """
     start, stop = draft.utterance.start, draft.utterance.stop
     total = audio_seconds or draft.stated_seconds or 0.0
     if total == 0.0:
-        raise InputError("its container does not say how long it is; expected 'duration' in the manifest: add it")
+        raise InputError("its audio holds no samples; expected at least one: record or export it again")
     if start >= (stop if stop is not None else total):
         raise InputError(_start_after_end(start, stop if stop is not None else total))
     if stop is not None and stop > total + TOLERANCE_SECONDS:
@@ -324,17 +326,19 @@ def folder_of(path: str) -> str:
 
 
 def byte_lines(path: str) -> Iterator[tuple[int, bytes | str]]:
-    """The lines of a file with their numbers from 1; a reason instead of a line longer than MAX_LINE_BYTES.
+    """The lines of a file in UTF-8 with their numbers from 1; a reason instead of a line longer than MAX_LINE_BYTES.
 
-    A byte-order mark is removed. Memory stays that of one line, whatever the file is.
+    A byte-order mark is removed; a file marked as UTF-16 is converted. Memory stays that of one line, whatever the file
+    is.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb") as binary:
+        file: Any = Utf16Lines(binary) if is_utf16(binary.peek(4)) else binary
         number = 0
         while line := file.readline(MAX_LINE_BYTES):
             number += 1
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            if len(line) >= MAX_LINE_BYTES and not line.endswith(b"\n"):
                 while (more := file.readline(MAX_LINE_BYTES)) and not more.endswith(b"\n"):
                     pass
                 yield (
@@ -343,6 +347,30 @@ def byte_lines(path: str) -> Iterator[tuple[int, bytes | str]]:
                 )
             else:
                 yield number, line
+
+
+def is_utf16(head: bytes) -> bool:
+    """Whether the first bytes of a file are the byte-order mark of UTF-16 (and not of UTF-32)."""
+    return head[:2] in (b"\xff\xfe", b"\xfe\xff") and head[2:4] != b"\0\0"
+
+
+class Utf16Lines:
+    """A binary file that begins with a byte-order mark of UTF-16, read line by line as UTF-8 without the mark.
+
+    Half a surrogate pair, and a last character that is cut, become bytes that are not UTF-8.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = io.TextIOWrapper(file, encoding="utf-16", errors="surrogatepass", newline="\n")
+
+    def readline(self, limit: int) -> bytes:
+        """The next line in UTF-8, of at most `limit` characters; b"" after the last."""
+        try:
+            return self._file.readline(limit).encode("utf-8", errors="surrogatepass")
+        except UnicodeDecodeError:
+            self._file.detach().read()  # nothing is left
+            self._file = io.TextIOWrapper(io.BytesIO())
+            return b"\xff"
 
 
 def text_lines(path: str) -> Iterator[tuple[int, str, str | None]]:
