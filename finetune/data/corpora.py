@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from finetune.config import DataConfig
 from finetune.models.base import Recogniser
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.audio.contract import note_once
+from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.text import Profile
 
@@ -57,9 +58,21 @@ class RunData:
 def open_corpora(config: DataConfig) -> OpenedCorpora:
     """Open every corpus of the configuration. Raises UserError naming one that cannot be opened."""
     references = ({} if config.validation is None else {MAIN: config.validation}) | config.eval_sets
-    validation = {name: open_corpus(reference) for name, reference in references.items()}
+    validation = {name: _open(reference) for name, reference in references.items()}
     limit = config.streaming_first if config.streaming else None
-    return OpenedCorpora([open_corpus(reference, limit=limit) for reference in config.train], validation)
+    return OpenedCorpora([_open(reference, limit) for reference in config.train], validation)
+
+
+def _open(reference: str, limit: int | None = None) -> Corpus:
+    """A corpus whose utterances are as long as their files: batches, hours and memory are planned by that."""
+    corpus = open_corpus(reference, limit=limit, check_durations=True)
+    if corpus.wrong_durations:
+        note_once(
+            f"durations of {reference}",
+            f"{reference}: the stated duration of {counted(len(corpus.wrong_durations), 'utterance')}, such as "
+            f"{corpus.wrong_durations[0]!r}, is not the file's; counted by the files",
+        )
+    return corpus
 
 
 def select_utterances(

@@ -78,7 +78,7 @@ class StreamedExamples(TrainingExamples):
 
 def interleave(references: Sequence[str]) -> Iterator[Utterance | Reject]:
     """The utterances of streamed corpora, one of each in turn, until the last corpus has ended."""
-    streams = [stream_corpus(reference) for reference in references]
+    streams = [stream_corpus(reference, check_durations=True) for reference in references]
     while streams:
         ended = []
         for stream in streams:

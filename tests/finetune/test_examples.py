@@ -8,9 +8,12 @@ import pytest
 import soundfile
 from torch import Tensor
 
+from finetune.config import DataConfig
+from finetune.data.corpora import open_corpora
 from finetune.data.examples import ExampleKey, Examples
+from finetune.data.streaming import interleave
 from finetune.models.base import Example
-from preprocessing.corpus import Reject, open_corpus
+from preprocessing.corpus import Reject, Utterance, open_corpus
 
 
 class AsItIs:
@@ -33,6 +36,16 @@ def test_a_duration_that_lies_is_a_reject(tmp_path: Path, stated: float, seconds
     assert isinstance(found, Reject)
     assert found.where == "a"
     assert found.reason.startswith(f"manifest says {stated:.2f} s, the audio holds {seconds:.2f} s; expected")
+
+
+def test_training_counts_by_the_file_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    examples(tmp_path, 3.33, duration=2.1)
+    reference = str(tmp_path / "m.jsonl")
+    (corpus,) = open_corpora(DataConfig(train=[reference])).train
+    assert [utterance.duration for utterance in corpus.utterances] == [3.33]
+    assert "the stated duration of 1 utterance, such as 'a', is not the file's" in capsys.readouterr().err
+    (streamed,) = interleave([reference])
+    assert isinstance(streamed, Utterance) and streamed.duration == 3.33
 
 
 @pytest.mark.parametrize(("stated", "seconds"), [(2.0, 2.0), (1.0, 1.09), (1.0, 0.91), (20.0, 20.35)])
