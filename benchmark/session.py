@@ -4,7 +4,7 @@ The phases are in `benchmark.runner`, what is written while they run in `benchma
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,15 +25,28 @@ from benchmark.environment import (
 from benchmark.offline import resolve_corpus
 from benchmark.report import write_reports
 from benchmark.report.table import print_table
-from benchmark.results import RUN, SUMMARY, Run, Sample, Summary, SystemRun, read_summary, write_run, write_summary
+from benchmark.results import (
+    RUN,
+    SAMPLES,
+    SUMMARY,
+    Run,
+    Sample,
+    Summary,
+    SystemRun,
+    read_samples,
+    read_summary,
+    write_run,
+    write_summary,
+)
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
-from benchmark.scoring import changes, summarise
+from benchmark.scoring import changes, paired_changes, summarise
 from benchmark.systems import check_language_model, check_system_options, parse_models
 from benchmark.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.folder import TUNED
+from finetune.metrics import Rate
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.progress import Steps
 from preprocessing.corpus import Corpus
@@ -99,6 +112,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
         profile(name)
     baseline = _read_baseline(config)
     specs = parse_models(config.models)
+    _check_baseline(config, baseline, specs)
     check_language_model(specs, config.lm)
     check_system_options(specs, config.system_options)
     conditions = requested_conditions(config)
@@ -174,7 +188,8 @@ def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsSto
     """The summary of the run, with its changes since the result of --compare; writes summary.json."""
     summary = summarise(run, samples, store.timings, store.throughput)
     if inputs.baseline is not None:
-        summary = replace(summary, changes=changes(inputs.baseline, summary))
+        paired = _paired_changes(inputs, inputs.baseline, summary, samples)
+        summary = replace(summary, changes=changes(inputs.baseline, summary, paired=paired))
     write_summary(inputs.folder / SUMMARY, summary)
     return summary
 
@@ -236,6 +251,28 @@ def _read_baseline(config: BenchmarkConfig) -> Summary | None:
     if not (config.compare / SUMMARY).is_file():
         raise UsageError(f"--compare {config.compare} holds no {SUMMARY}; expected an earlier result: name its folder")
     return read_summary(config.compare / SUMMARY)
+
+
+def _check_baseline(config: BenchmarkConfig, baseline: Summary | None, specs: Sequence[SystemSpec]) -> None:
+    """Raises UsageError where the result of --compare has no system of this run's names."""
+    before = [] if baseline is None else [system.facts.name for system in baseline.systems]
+    now = [spec.name for spec in specs]
+    if before and not set(before) & set(now):
+        raise UsageError(
+            f"--compare {config.compare} holds {', '.join(before)} and --models gives {', '.join(now)}; expected a "
+            "system of the same name in both: name it as before, with --models NAME=FAMILY:CHECKPOINT"
+        )
+
+
+def _paired_changes(
+    inputs: Inputs, baseline: Summary, summary: Summary, samples: Sequence[Sample]
+) -> Mapping[tuple[str, str], Rate]:
+    """The changes of WER over the utterances of both results, where the earlier one's folder has its samples."""
+    assert inputs.config.compare is not None
+    path = inputs.config.compare / SAMPLES
+    if not path.is_file() or not (baseline.metric == summary.metric == "wer"):
+        return {}
+    return paired_changes(read_samples(path), samples, summary.profiles[0].name, seed=inputs.config.seed)
 
 
 def _failure_sentence(system: SystemRun) -> str:

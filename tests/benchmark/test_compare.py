@@ -1,5 +1,7 @@
 """--compare hands both results to scoring, and --fail_on_regression ends with 1 only where something is truly worse."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -8,8 +10,20 @@ import pytest
 
 from benchmark import session
 from benchmark.config import BenchmarkConfig
-from benchmark.results import Change, CorpusFacts, ProfileUsed, Summary, read_summary, write_summary
-from preprocessing.cli.errors import InputError
+from benchmark.results import (
+    Change,
+    CorpusFacts,
+    ProfileUsed,
+    Sample,
+    StageSeconds,
+    Summary,
+    SystemFacts,
+    SystemSummary,
+    read_summary,
+    write_samples,
+    write_summary,
+)
+from preprocessing.cli.errors import InputError, UsageError
 from tests.benchmark.odd_systems import corpus
 
 Kind = Literal["better", "worse", "same"]
@@ -76,3 +90,30 @@ def summary_at(folder: Path | None) -> Summary:
         folder.mkdir()
         write_summary(folder / "summary.json", summary)
     return summary
+
+
+def test_a_result_without_a_system_of_this_run_is_refused(tmp_path: Path) -> None:
+    earlier = summary_at(tmp_path / "old")
+    facts = SystemFacts("former", "whisper", "base", 1)
+    write_summary(tmp_path / "old" / "summary.json", replace(earlier, systems=[SystemSummary(facts, {}, None, None, None, 0)]))
+    config = BenchmarkConfig(models="mine=tests.benchmark.odd_systems:One", compare=tmp_path / "old")
+    with pytest.raises(UsageError, match=r"holds former and --models gives .*; expected a system of the same name"):
+        session.resolve_inputs(config)
+
+
+def test_the_samples_of_both_results_are_compared_pair_by_pair(tmp_path: Path) -> None:
+    earlier = summary_at(tmp_path / "old")
+    texts = [f"a b c d e f g h i {number}" for number in range(40)]
+
+    def samples(hypothesis: Callable[[str], str]) -> list[Sample]:
+        return [
+            Sample("a", text, text, hypothesis(text), 1.0, StageSeconds(0.0, 0.0, 0.1, 0.0), condition="clean")
+            for text in texts
+        ]
+
+    config = BenchmarkConfig(models="a=tests.benchmark.odd_systems:One", compare=tmp_path / "old")
+    inputs: Any = SimpleNamespace(config=config)
+    assert session._paired_changes(inputs, earlier, earlier, samples(str)) == {}  # there are none of the earlier one
+    write_samples(tmp_path / "old" / "samples.jsonl", samples(lambda text: text[2:]))
+    ((key, rate),) = session._paired_changes(inputs, earlier, earlier, samples(str)).items()
+    assert key == ("a", "clean") and rate.value == pytest.approx(-0.1)
