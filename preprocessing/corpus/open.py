@@ -195,8 +195,9 @@ def _with_durations(window: list[Parsed], check: bool) -> Iterator[tuple[str, in
                 yield source, number, str(error)
         elif check and _is_whole_file(parsed):
             seconds = next(lengths)
-            is_other = not isinstance(seconds, InputError) and seconds > 0.0 and not parsed.has_duration(seconds)
-            yield source, number, replace(parsed, duration=seconds) if is_other else parsed
+            if isinstance(seconds, float) and seconds > 0.0 and not parsed.has_duration(seconds):
+                parsed = replace(parsed, duration=seconds)
+            yield source, number, parsed
         else:
             yield source, number, parsed
 

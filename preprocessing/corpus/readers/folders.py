@@ -86,8 +86,8 @@ def _text_beside_audio_rows(folder: str) -> Iterator[Row]:
             reason = f"no {os.path.basename(stem)}.txt beside it; expected what was said in it: add it"
             yield Row(path, number, reason)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            yield Row(path, number, f"{os.path.basename(stem)}.txt cannot be read ({reason}); expected UTF-8: mend it")
+            why = error.strerror if isinstance(error, OSError) else error
+            yield Row(path, number, f"{os.path.basename(stem)}.txt cannot be read ({why}); expected UTF-8: mend it")
         else:
             name = os.path.relpath(stem, folder).replace(os.sep, "/")
             yield Row(path, number, {"audio": path, "text": text, "id": name})
