@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, System, SystemSpec
+from finetune.models.checkpoint_checks import checked_loading
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 
@@ -29,9 +30,10 @@ class PipelineSystem(System):
         from transformers import pipeline
 
         try:
-            self._recognise: Any = pipeline(
-                "automatic-speech-recognition", model=spec.checkpoint, device=options.device, dtype=torch.float32
-            )
+            with checked_loading(spec.checkpoint):
+                self._recognise: Any = pipeline(
+                    "automatic-speech-recognition", model=spec.checkpoint, device=options.device, dtype=torch.float32
+                )
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(

@@ -27,6 +27,7 @@ from benchmark.systems.ctc import (
     optimal_batches,
     split_batch,
 )
+from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.fast import cpu, gpu
 from finetune.models.fast.folding import UNCHANGED
 from finetune.models.padding_invariance import PaddingInvariance
@@ -63,7 +64,8 @@ class Wav2Vec2System(CTCSystem):
         from transformers import AutoFeatureExtractor, AutoModelForCTC
 
         try:
-            self._model = AutoModelForCTC.from_pretrained(spec.checkpoint, dtype=torch.float32)
+            with checked_loading(spec.checkpoint):
+                self._model = AutoModelForCTC.from_pretrained(spec.checkpoint, dtype=torch.float32)
             extractor = AutoFeatureExtractor.from_pretrained(spec.checkpoint)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]

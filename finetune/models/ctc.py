@@ -21,6 +21,7 @@ from transformers import AutoConfig
 from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
 from finetune.models.base import Batch, EvaluationOutput, Hypothesis, Recogniser
+from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary, frames_needed
@@ -208,12 +209,13 @@ def load_own(model_class: Any, family: str, reference: str, **changes: Any) -> A
     """
     expected = model_class.config_class
     try:
-        config = AutoConfig.from_pretrained(reference)
-        if not isinstance(config, expected):
-            raise ValueError(f"its model_type is {config.model_type}, not {expected.model_type}")
-        return model_class.from_pretrained(
-            reference, dtype=torch.float32, ignore_mismatched_sizes="vocab_size" in changes, **changes
-        )
+        with checked_loading(reference):
+            config = AutoConfig.from_pretrained(reference)
+            if not isinstance(config, expected):
+                raise ValueError(f"its model_type is {config.model_type}, not {expected.model_type}")
+            return model_class.from_pretrained(
+                reference, dtype=torch.float32, ignore_mismatched_sizes="vocab_size" in changes, **changes
+            )
     except (OSError, ValueError, StrictDataclassError) as error:
         raise InputError(
             f"{reference}: cannot be loaded as a model of the family {family} ({str(error).strip().splitlines()[0]}); "
@@ -238,7 +240,9 @@ def new_own(model_class: Any, flag: str, keys: dict[str, Any], fixed: dict[str, 
             f"choose among {', '.join(free)}"
         )
     try:
-        return model_class(config_class(**keys, **fixed))
+        settings = config_class(**keys, **fixed)
+        check_scratch(settings.to_dict(), flag)
+        return model_class(settings)
     except (StrictDataclassError, TypeError, ValueError) as error:
         raise UsageError(f"{flag}: {str(error).strip().splitlines()[-1].strip()}") from None
 

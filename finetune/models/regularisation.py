@@ -107,5 +107,5 @@ def use_bit_dropout_in_blocks(blocks: Iterable[nn.Module]) -> None:
             dropout.train(layer.training)
             return (dropout(output[0]), *output[1:]) if isinstance(output, tuple) else dropout(output)
 
-        block.self_attn.register_forward_hook(drop)  # type: ignore[operator, union-attr]
-        block.fc2.register_forward_hook(drop)  # type: ignore[operator, union-attr]
+        block.self_attn.register_forward_hook(drop)  # type: ignore[union-attr]
+        block.fc2.register_forward_hook(drop)  # type: ignore[union-attr]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from finetune.config import ModelConfig
 from finetune.models.base import Batch, Example, Publication
+from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
 from finetune.models.fast import gpu
 from finetune.models.padding_invariance import PaddingInvariance
@@ -153,14 +154,15 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
         new = config.vocabulary == "new"
         vocabulary = new_vocabulary(config, labels) if new else base_vocabulary(config, labels)
         changes: dict[str, Any] = vocabulary_sizes(vocabulary) if new else {}
-        model = AutoModelForCTC.from_pretrained(
-            config.base,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=new,
-            attn_implementation=None if config.attn_implementation == "auto" else config.attn_implementation,
-            **_regularisation(config),
-            **changes,
-        )
+        with checked_loading(config.base):
+            model = AutoModelForCTC.from_pretrained(
+                config.base,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=new,
+                attn_implementation=None if config.attn_implementation == "auto" else config.attn_implementation,
+                **_regularisation(config),
+                **changes,
+            )
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"--model.base {config.base}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); "
@@ -180,6 +182,7 @@ def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2Recogn
             **vocabulary_sizes(vocabulary),
             **_regularisation(config),
         )
+        check_scratch(settings.to_dict(), "--model.scratch")
         model = Wav2Vec2ForCTC(settings)
     except (TypeError, ValueError) as error:
         raise UsageError(f"--model.scratch: {error}; expected keys of Wav2Vec2Config: correct them") from None

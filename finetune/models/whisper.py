@@ -7,7 +7,7 @@ positions are fixed sinusoids, so training with a window below 30 s changes noth
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from finetune.models.base import (
     Publication,
     Recogniser,
 )
+from finetune.models.checkpoint_checks import check_scratch, sizes_of_dims
 from finetune.models.frozen_features import FeatureCache, cache_pays
 from finetune.models.trainable_parameters import inject_lora, merged_state_dict
 from finetune.models.whisper_formats import CHECKPOINT, FULL_CONTEXT, load_model, save, suppressed_tokens
@@ -364,6 +365,7 @@ def build(config: ModelConfig, _labels: Sequence[str], seed: int) -> WhisperReco
             dims = ModelDimensions(**config.scratch | {"n_audio_ctx": context})
         except TypeError as error:
             raise UsageError(f"--model.scratch: {error}; expected the keys of Whisper's ModelDimensions") from None
+        check_scratch(sizes_of_dims(asdict(dims)), "--model.scratch")
         model = Whisper(dims)
         nn.init.normal_(model.decoder.positional_embedding, std=0.01)  # openai-whisper leaves it unset
         nn.init.normal_(model.decoder.token_embedding.weight, std=0.05)

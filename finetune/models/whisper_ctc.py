@@ -17,6 +17,7 @@ from transformers import AutoConfig, WhisperConfig, WhisperModel
 
 from finetune.config import ModelConfig
 from finetune.models.base import Batch, Example, Publication
+from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.ctc import (
     CTCModule,
     CTCRecogniser,
@@ -242,7 +243,8 @@ def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]
             config = AutoConfig.from_pretrained(reference)
             if not isinstance(config, WhisperConfig):
                 raise ValueError(f"its model_type is {config.model_type}, not whisper")
-            encoder = WhisperModel.from_pretrained(reference, dtype=torch.float32).encoder
+            with checked_loading(reference):
+                encoder = WhisperModel.from_pretrained(reference, dtype=torch.float32).encoder
         except (OSError, ValueError) as error:
             raise InputError(
                 f"--model.base {reference}: cannot be loaded as a Whisper ({str(error).strip().splitlines()[0]}); "

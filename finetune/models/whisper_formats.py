@@ -17,6 +17,7 @@ from torch import Tensor
 from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
+from finetune.models.checkpoint_checks import checked_loading
 from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.cli.errors import InputError
 
@@ -63,7 +64,8 @@ def load_model(reference: str) -> Whisper:
     if is_transformers(reference) and not (path / CHECKPOINT).is_file():
         return _from_transformers(reference)
     try:
-        model = whisper.load_model(str(path / CHECKPOINT if path.is_dir() else path), device="cpu").float()
+        with checked_loading(reference):
+            model = whisper.load_model(str(path / CHECKPOINT if path.is_dir() else path), device="cpu").float()
     except (RuntimeError, OSError, KeyError, TypeError) as error:
         raise InputError(
             f"{reference}: cannot be loaded as a Whisper checkpoint ({str(error).strip().splitlines()[0]}); expected "
@@ -104,7 +106,8 @@ def _from_transformers(reference: str) -> Whisper:
             )
         if {config.encoder_ffn_dim, config.decoder_ffn_dim} != {4 * config.d_model}:
             raise ValueError("its feed-forward layers are not four times as wide as its states")
-        theirs = WhisperForConditionalGeneration.from_pretrained(reference, dtype=torch.float32)
+        with checked_loading(reference):
+            theirs = WhisperForConditionalGeneration.from_pretrained(reference, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{reference}: cannot be loaded as a Whisper ({str(error).strip().splitlines()[0]}); expected a size, a "

@@ -6,6 +6,7 @@ learning-rate schedule, random states of every process and position in the data;
 
 import json
 import os
+import pickle
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -120,6 +121,11 @@ def restore(
         safetensors.torch.load_model(module, str(checkpoint / "weights.safetensors"))
         states = torch.load(checkpoint / "states.pt", map_location="cpu", weights_only=True)
         restore_optimiser(states["optimiser"])
+    except pickle.UnpicklingError:  # torch's message advises to open it nevertheless
+        raise InputError(
+            f"{checkpoint}: states.pt holds more than tensors and numbers, so it was not opened; expected what "
+            "training writes: begin anew with --overwrite true"
+        ) from None
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
