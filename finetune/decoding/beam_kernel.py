@@ -180,7 +180,7 @@ def build_trie_tables(letters: Array, offsets: Array, numbers: Array) -> tuple[A
     shortest = np.zeros(len(letters) + 1, dtype=np.int32)
     n_nodes = 1
     for i in range(len(numbers)):
-        node = 0
+        node: Any = 0
         length = offsets[i + 1] - offsets[i]
         for place in range(offsets[i], offsets[i + 1]):
             key = (np.int64(node) << 32) | letters[place]
@@ -334,7 +334,7 @@ def _fill_child(
         if weights.kind == CHARACTERS:
             logp, state = _score(ngrams, state, weights.boundary)
             ended += weights.alpha * logp
-        node, hot_node, length = 0, 0, 0
+        node, hot_node, length = np.int64(0), np.int64(0), 0
     for place in range(units.offsets[label], units.offsets[label + 1]):
         node = _step(trie.keys, trie.children, node, units.letters[place])
         hot_node = _step(hot.keys, hot.children, hot_node, units.letters[place])

@@ -95,7 +95,9 @@ def summary_at(folder: Path | None) -> Summary:
 def test_a_result_without_a_system_of_this_run_is_refused(tmp_path: Path) -> None:
     earlier = summary_at(tmp_path / "old")
     facts = SystemFacts("former", "whisper", "base", 1)
-    write_summary(tmp_path / "old" / "summary.json", replace(earlier, systems=[SystemSummary(facts, {}, None, None, None, 0)]))
+    write_summary(
+        tmp_path / "old" / "summary.json", replace(earlier, systems=[SystemSummary(facts, {}, None, None, None, 0)])
+    )
     config = BenchmarkConfig(models="tests.benchmark.odd_systems:One", compare=tmp_path / "old")
     with pytest.raises(UsageError, match=r"holds former and --models gives .*; expected a system of the same name"):
         session.resolve_inputs(config)
