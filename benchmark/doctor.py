@@ -103,7 +103,8 @@ def requirements() -> dict[str, list[str]]:
         import tomllib
 
         project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-        return {"": project["dependencies"]} | project["optional-dependencies"]
+        needed: dict[str, list[str]] = {"": project["dependencies"]}
+        return needed | project["optional-dependencies"]
     by_extra: dict[str, list[str]] = {"": []}
     for line in requires(DISTRIBUTION) or []:
         requirement, _, marker = line.partition(";")
@@ -317,6 +318,7 @@ def check_by_transcribing() -> Finding:
     part, began = "self-test", time.monotonic()
     try:
         import torch
+        import transformers
 
         from benchmark.offline import DEMO, DEMO_CORPUS
         from benchmark.systems import load_system, parse_models
@@ -324,6 +326,7 @@ def check_by_transcribing() -> Finding:
         from preprocessing import audio
         from preprocessing.corpus import open_corpus
 
+        transformers.utils.logging.disable_progress_bar()
         (spec,) = parse_models(f"wav2vec2={DEMO / 'wav2vec2'}")
         utterance = open_corpus(str(DEMO_CORPUS), limit=1).utterances[0]
         waveform = audio.load(Path(str(utterance.audio)))
