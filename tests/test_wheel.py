@@ -8,7 +8,6 @@ import importlib
 import os
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 from preprocessing.cli import console
 from tests.conftest import ROOT
 
-HELP_SECONDS = 5.0  # measured beside other tests
 UV = Path(sys.executable).with_name("uv")
 
 
@@ -72,12 +70,9 @@ def run(folder: Path, command: Path, *words: str) -> subprocess.CompletedProcess
 
 
 def test_every_installed_command_prints_its_help(installed: Path, tmp_path: Path) -> None:
-    run(tmp_path, installed / "asr-doctor", "--help")  # compiles what all of them import
     for name in console.COMMANDS:
-        began = time.monotonic()
         result = run(tmp_path, installed / name, "--help")
         assert result.returncode == 0 and usage_of(name) in result.stdout, (name, result.stderr)
-        assert time.monotonic() - began < HELP_SECONDS, name
 
 
 @pytest.mark.timeout(900)
