@@ -104,7 +104,8 @@ def requirements() -> dict[str, list[str]]:
 
         project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
         needed: dict[str, list[str]] = {"": project["dependencies"]}
-        return needed | project["optional-dependencies"]
+        needed.update(project["optional-dependencies"])
+        return needed
     by_extra: dict[str, list[str]] = {"": []}
     for line in requires(DISTRIBUTION) or []:
         requirement, _, marker = line.partition(";")

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(config: AlignConfig) -> None:
     """Align, print or write the words, and draw the page. Raises UserError where an input cannot be used."""
-    from finetune.decoding.alignment import align, align_greedy, as_dict
+    from finetune.decoding.alignment import Stars, align, align_greedy, as_dict
     from finetune.decoding.confidence import load_calibration, word_confidences
     from finetune.decoding.posteriors import load_ctc
     from preprocessing import audio
@@ -78,7 +78,7 @@ def run(config: AlignConfig) -> None:
             found = align_greedy(log_probs, model.vocabulary, model.times)
         else:
             normalised = normalise_marked(text, config.profile or model.profile)
-            stars = "everywhere" if config.stars else "marked"
+            stars: Stars = "everywhere" if config.stars else "marked"
             found = align(log_probs, normalised, model.vocabulary, model.times, stars=stars)
     except InputError as error:
         raise InputError(f"{config.audio}: {error}") from None
@@ -130,7 +130,7 @@ def normalise_marked(text: str, profile_name: str) -> str:
     from preprocessing.text import profile
 
     normalise = profile(profile_name)
-    parts = [[]]
+    parts: list[list[str]] = [[]]
     for word in text.split():
         if word == "*":
             parts.append([])
