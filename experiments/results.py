@@ -115,7 +115,11 @@ def _unknown(name: str) -> UsageError:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    words = [SWITCHES.get(word, word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = [
+        word if after in ("true", "false") else SWITCHES.get(word, word)
+        for word, after in zip(given, [*given[1:], ""], strict=True)
+    ]
     count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     named = [f"--parts=[{', '.join(words[:count])}]"] if count else []
     run_experiment(Config, run, __doc__, __file__, [*named, *words[count:]])

@@ -31,7 +31,7 @@ ROWS: tuple[Row, ...] = (
     ("wav2vec2", ("wav2vec2-digits", "wav2vec2-librispeech")),
     ("wav2vec2, with strings", ("wav2vec2-strings",)),
     ("LSTM", ("lstm-digits", "lstm-librispeech")),
-    ("whisper-ctc, Whisper's encoder under a CTC head", ("whisper-ctc-digits", "whisper-ctc-librispeech")),
+    ("whisper-ctc on Whisper's encoder", ("whisper-ctc-digits", "whisper-ctc-librispeech")),
     *((SYSTEMS[name].label, (name,)) for name in ("whisper-tiny-en", "whisper-base", "whisper-base-prompted")),
     *((SYSTEMS[name].label, (name,)) for name in ("faster-base", "faster-base-int8", "pocketsphinx")),
 )

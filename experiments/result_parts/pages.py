@@ -116,7 +116,7 @@ def _trained_on(checkpoint: str, folders: Folders) -> str:
         training = json.loads((folders.run(checkpoint) / "about.json").read_text(encoding="utf-8"))["training"]
     except (OSError, ValueError, KeyError):
         return ""
-    text = f"{60 * training['hours']:.0f} min, {training['speakers']} speakers"
+    text = f"{60 * training['hours']:.0f} min, {counted(int(training['speakers']), 'speaker')}"
     part = next((one for one in PARTS if isinstance(one, Training) and one.folder == checkpoint), None)
     state = None if part is None else read_state(folders.result(part))
     return text if state is None or state.finished is None else f"{text}; took {state.seconds / 60:.0f} min"
