@@ -249,7 +249,8 @@ def _draw(axes: "Axes", found: Sequence[Kept]) -> None:
         left = [before + count for before, count in zip(left, counts, strict=True)]
     axes.invert_yaxis()
     axes.set_xlabel("pieces")
-    axes.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.set_xlim(0, 1.4 * max(one.pieces for one in found))
+    axes.legend(frameon=False, loc="center right")
 
 
 def _read(manifest: Path) -> Recording:

@@ -100,7 +100,7 @@ class Alignment:
 class StarSpan:
     """Speech without text before word number `before`, from `start` to `end` seconds.
 
-    n_frames: frames in it that blanks do not explain, about as many as the units that are spoken.
+    n_frames: frames in it that blanks do not explain: one for each unit that is spoken, or a few.
     """
 
     before: int

@@ -118,7 +118,7 @@ def _draw_words(axes: Axes, alignment: Alignment, confidences: Sequence[float], 
         value = by_word[id(word)]
         low, height = 0.5, 0.45
         axes.add_patch(Rectangle((word.start, low), word.end - word.start, height, facecolor=PALETTE.main,
-                                 alpha=0.1 + 0.75 * value, linewidth=0))  # fmt: skip
+                                 alpha=0.1 + 0.75 * value, linewidth=1.2, edgecolor=PALETTE.paper))  # fmt: skip
         room = (word.end - word.start) * per_second * 72 / (0.62 * TEXT_SIZE) + 2
         below = 0.36 if number % 2 else 0.12
         middle = (word.start + word.end) / 2
