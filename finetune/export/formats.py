@@ -52,6 +52,8 @@ def export(run: Path, out: Path, name: str, *, quantise: str | None = None, over
         raise UsageError(f"OUT {out} exists; expected a new path: choose another one, or set --overwrite true")
     if run.resolve().is_relative_to(out.resolve()):
         raise UsageError(f"OUT {out} holds the run itself; expected another folder: choose one beside it")
+    if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
+        raise UsageError(f"OUT {out} holds other files; expected an earlier export to replace: choose another folder")
     opened = open_run(run)
     family = str(opened.config["model"]["family"])
     if family not in chosen.families:

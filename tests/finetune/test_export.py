@@ -187,6 +187,8 @@ def test_what_does_not_fit_is_said(tuned: Path, tmp_path: Path) -> None:
         export(tuned, tmp_path, "transformers")
     with pytest.raises(UsageError, match="holds the run itself"):
         export(tuned, tuned.parent, "transformers", overwrite=True)
+    with pytest.raises(UsageError, match="holds other files; expected an earlier export"):
+        export(tuned, tmp_path, "transformers", overwrite=True)
     with pytest.raises(InputError, match=r"no config\.yaml there"):
         export(tmp_path, tmp_path / "new", "transformers")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copied", "ctc"]
