@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/python benchmark/run.py --config configs/benchmark/demo.yaml --overwrite true
 
 results: setup
-	$(BIN)/python -m experiments.results $(PARTS) --docs
+	$(BIN)/python -m experiments.results $(PARTS) --docs true
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile

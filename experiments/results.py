@@ -2,7 +2,7 @@
 
     python -m experiments.results                      all parts, one after the other: hours
     python -m experiments.results digits test-other    these parts; `conditions` is all that begin with it
-    python -m experiments.results --list               the parts, what they cost, which are done
+    python -m experiments.results --list true          the parts, what they cost, which are done
 
 Each part runs finetune/train.py or benchmark/run.py, prints the command, and takes under 30 minutes on 2 quiet cores. A
 part that is done is not done again, unless its command, its models or its data change, or with --overwrite true; one
@@ -21,18 +21,12 @@ from typing import ClassVar
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import data_folder
-from experiments.result_parts.parts import PARTS, Folders, select
+from experiments.result_parts.parts import Folders, select
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 DURATION = "4 hours in parts; digits alone half an hour"
-SWITCHES = {
-    "--list": "--list=true",
-    "--quick": "--quick=true",
-    "--overwrite": "--overwrite=true",
-    "--docs": "--docs=true",
-}
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class Config(ExperimentOptions):
 
 def run(config: Config) -> Findings:
     """Run what is not done yet, write the pages, and say what became of each part. Raises UserError."""
-    parts = select(config.parts, _unknown)
+    parts = select(config.parts)
     folders = config.folders()
     from experiments.result_parts.running import is_finished, run_parts
 
@@ -110,16 +104,8 @@ def run(config: Config) -> Findings:
     )
 
 
-def _unknown(name: str) -> UsageError:
-    return UsageError(f"{name!r} is no part; expected {', '.join(part.name for part in PARTS)}: choose one of them")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    words = [
-        word if after in ("true", "false") else SWITCHES.get(word, word)
-        for word, after in zip(given, [*given[1:], ""], strict=True)
-    ]
+    words = list(sys.argv[1:] if arguments is None else arguments)
     count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     named = [f"--parts=[{', '.join(words[:count])}]"] if count else []
     run_experiment(Config, run, __doc__, __file__, [*named, *words[count:]])

@@ -91,22 +91,22 @@ def _read(cache: Path) -> dict[str, str]:
 
 
 def _local(family: str, checkpoint: str) -> Path | None:
-    """The file or folder that a system was loaded from."""
+    """The file or folder that a system is loaded from; None where it is not on this machine, or has none."""
     path = Path(checkpoint)
     if path.exists():
         return path
     if family == "whisper" and (cached := whisper_cache_file(checkpoint)) is not None:
         return cached
-    if family == "faster-whisper":
-        from faster_whisper.utils import download_model
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-        return Path(download_model(checkpoint, local_files_only=True))
-    if family.partition("+")[0] in ON_THE_HUB:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+    try:
+        if family == "faster-whisper":
+            from faster_whisper.utils import download_model
 
-        try:
+            return Path(download_model(checkpoint, local_files_only=True))
+        if family.partition("+")[0] in ON_THE_HUB:
             return Path(snapshot_download(checkpoint, local_files_only=True))
-        except (LocalEntryNotFoundError, ValueError):
-            return None
+    except (ImportError, LocalEntryNotFoundError, ValueError):
+        return None
     return None

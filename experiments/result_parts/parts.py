@@ -1,16 +1,18 @@
 """The parts of `experiments.results` as a list: which systems are measured on which data, and which models are trained.
 
-A new system is a line in SYSTEMS, a new part one in PARTS. `commands_of` turns a part into the commands that a user
-would type: `finetune/train.py` and `benchmark/run.py`.
+A new system is a line in SYSTEMS, a new part one in PARTS. `command_of` turns a part into the command that a user
+would type, of `finetune/train.py` or `benchmark/run.py`.
 """
 
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from preprocessing.cli.errors import UsageError
 
 Source = Literal["whisper", "faster-whisper", "run", "package"]  # where a system's weights come from
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -268,7 +270,8 @@ def is_finished_run(folder: Path) -> bool:
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     if settings.get("early_stopping_patience") is not None:
         return True
-    records = map(json.loads, log.read_text(encoding="utf-8").splitlines())
+    lines = log.read_text(encoding="utf-8").split("\n")[:-1]  # the last one may be torn, by a kill
+    records = map(json.loads, lines)
     return any(one["kind"] == "validation" and one["step"] >= settings["max_steps"] for one in records)
 
 
@@ -336,9 +339,9 @@ def shown(words: Sequence[str], folders: Folders) -> str:
     return line
 
 
-def select(names: Sequence[str], unknown: Callable[[str], Exception]) -> list[Part]:
+def select(names: Sequence[str]) -> list[Part]:
     """The parts of these names in the order of PARTS, all without names; a group such as `conditions` is all parts
-    whose names begin with it. Raises what `unknown` makes of a name that is none.
+    whose names begin with it. Raises UsageError on a name that is neither.
     """
     if not names:
         return list(PARTS)
@@ -347,6 +350,7 @@ def select(names: Sequence[str], unknown: Callable[[str], Exception]) -> list[Pa
         exact = [part.name for part in PARTS if part.name == name]
         found = exact or [part.name for part in PARTS if part.name.startswith(f"{name}-")]
         if not found:
-            raise unknown(name)
+            known = ", ".join(part.name for part in PARTS)
+            raise UsageError(f"{name!r} is no part; expected {known}: choose one of them")
         chosen.update(found)
     return [part for part in PARTS if part.name in chosen]

@@ -137,7 +137,8 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
         kept = _keep(folder, before.kept_systems(wanted), words)
     if kept:
         print(f"    kept from before: {', '.join(kept)}", flush=True)
-    elif overwrite or not same or ended:  # a benchmark that ended without being finished had a system that failed
+    # A benchmark that ended without being finished had a system that failed; a training that was begun by hand goes on.
+    elif overwrite or ended or not (same or (isinstance(part, Training) and before is None)):
         words = [*words, "--overwrite", "true"]
     folder.mkdir(parents=True, exist_ok=True)
     write_state(folder, wanted)
@@ -150,8 +151,15 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     if code != 0:
         return Outcome(part, "failed", seconds, f"with exit code {code} of the command above", missing)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    write_state(folder, replace(wanted, seconds=seconds, finished=finished))
+    write_state(folder, replace(_with_fetched(wanted, part, folders), seconds=seconds, finished=finished))
     return Outcome(part, "done", seconds, f"in {seconds / 60:.1f} min", missing)
+
+
+def _with_fetched(state: State, part: Part, folders: Folders) -> State:
+    """The state with the SHA-256 of weights that the command itself has fetched and the next start will find."""
+    now = _systems(part, folders)
+    fetched = {name: now[name] for name, what in state.systems.items() if now.get(name, "").startswith(what)}
+    return replace(state, inputs=inputs_of(part, folders) | state.inputs, systems=state.systems | fetched)
 
 
 def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]:

@@ -261,3 +261,5 @@ def test_the_weights_of_a_folder(tmp_path: Path, files: list[str], expected: lis
     assert [path.name for path in identity.weights_of("wav2vec2", str(tmp_path))] == expected
     assert identity.weights_of("pocketsphinx", "en-us, in the package") == []
     assert identity.weights_of("whisper", "no such size") == []
+    for not_here in ("no such size", "nobody/has-fetched-this"):
+        assert identity.weights_of("faster-whisper", not_here) == []
