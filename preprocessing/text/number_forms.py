@@ -107,6 +107,10 @@ def _digit_by_digit(forms: NumberForms, fraction: str) -> str:
     return forms.one_by_one(fraction)
 
 
+# Of languages that write 1,000.5 and read decimals digit by digit.
+_with_point = functools.partial(NumberForms, group=",", point=r"\.", fraction=_digit_by_digit)
+
+
 def _french(language: str) -> NumberForms:
     return NumberForms(
         cardinal=functools.partial(by_num2words, language),
@@ -152,9 +156,7 @@ def _portuguese(language: str) -> NumberForms:
     )
 
 
-# Russian, Belarusian, Polish: what digits do not tell is left, and ordinals with letters (5-й) stay digits.
-
-_SLAVIC = NumberForms(functools.partial(by_num2words, "ru"), "", "", (), joiner="[-‐]?")
+_BEFORE_LETTERS = "[-‐]?"  # 1-a, 5-й; in Russian, Belarusian and Polish such ordinals stay digits
 
 # Chinese, Japanese, Thai: no spaces between words
 
@@ -170,14 +172,11 @@ def _chinese(script: str, point: str, minus: str, two: str) -> NumberForms:
         return re.sub(rf"(?<=[万萬亿億]){two}(?=千)" + (f"|{two}(?=百)" if script == "zh" else ""), "二", words)
 
     digits = "零一二三四五六七八九"
-    return NumberForms(
+    return _with_point(
         cardinal,
         point,
         minus,
         ("百分之{}",),
-        ",",
-        r"\.",
-        fraction=_digit_by_digit,
         rules=(
             (r"(?<![\d.,])(1[1-9]\d\d|20\d\d)(?=\s?年)", lambda match: "".join(digits[int(one)] for one in match[1])),
             (rf"(?<![\d.,第])2(?=\s?(?:[{_CHINESE_MEASURES}]|年(?!级|級)|小时|小時|分钟|分鐘))", lambda match: two),
@@ -194,12 +193,12 @@ def _vietnamese_fraction(forms: NumberForms, fraction: str) -> str:
 
 
 FORMS: dict[str, NumberForms] = {
-    "be": replace(
-        _SLAVIC,
-        cardinal=functools.partial(by_num2words, "be"),
-        decimal="коска",
-        minus="мінус",
-        percent=("{} працэнт", "{} працэнты", "{} працэнтаў", "{} працэнта"),
+    "be": NumberForms(
+        functools.partial(by_num2words, "be"),
+        "коска",
+        "мінус",
+        ("{} працэнт", "{} працэнты", "{} працэнтаў", "{} працэнта"),
+        joiner=_BEFORE_LETTERS,
         stays=r"\s*(?:гг?|год|года|годзе|году|годам|гады|гадоў|гадах)\b",
         fraction=_digit_by_digit,
     ),
@@ -218,7 +217,7 @@ FORMS: dict[str, NumberForms] = {
         ("{} procento", "{} procentoj"),
         fraction=_digit_by_digit,
         ordinal=esperanto_ordinal,
-        joiner="[-‐]?",
+        joiner=_BEFORE_LETTERS,
     ),
     "es": _SPANISH,
     **dict.fromkeys(
@@ -234,15 +233,12 @@ FORMS: dict[str, NumberForms] = {
     ),
     "fa": NumberForms(functools.partial(by_num2words, "fa"), "ممیز", "منفی", ("{} درصد",), "[,٬]", "[.٫]"),
     **{code: _french(code) for code in ("fr", "fr_BE", "fr_CH")},
-    "hi": NumberForms(
+    "hi": _with_point(
         functools.partial(by_cldr, "hi"),
         "दशमलव",
         "ऋण",
         ("{} प्रतिशत",),
-        ",",
-        r"\.",
         lakh=True,
-        fraction=_digit_by_digit,
         ordinal=hindi_ordinal,
         year=hindi_year,
     ),
@@ -254,16 +250,7 @@ FORMS: dict[str, NumberForms] = {
         ordinal=functools.partial(romance_ordinal, "it"),
         rules=_first_of_the_month("it", "primo"),
     ),
-    "ja": NumberForms(
-        functools.partial(by_num2words, "ja"),
-        "点",
-        "マイナス",
-        ("{}パーセント",),
-        ",",
-        r"\.",
-        fraction=_digit_by_digit,
-        spaced=False,
-    ),
+    "ja": _with_point(functools.partial(by_num2words, "ja"), "点", "マイナス", ("{}パーセント",), spaced=False),
     "nl": NumberForms(
         functools.partial(by_num2words, "nl"),
         "komma",
@@ -272,36 +259,28 @@ FORMS: dict[str, NumberForms] = {
         ordinal=dutch_ordinal,
         year=dutch_year,
     ),
-    "pl": replace(
-        _SLAVIC,
-        cardinal=functools.partial(by_num2words, "pl"),
-        decimal="przecinek",
-        minus="minus",
-        percent=("{} procent",),
+    "pl": NumberForms(
+        functools.partial(by_num2words, "pl"),
+        "przecinek",
+        "minus",
+        ("{} procent",),
+        joiner=_BEFORE_LETTERS,
         stays=r"\s*(?:r|rok|roku|rokiem|rokowi|lata|latach)\b",
     ),
     "pt": _portuguese("pt"),
     "pt_BR": _portuguese("pt_BR"),
-    "ru": replace(
-        _SLAVIC,
-        decimal="запятая",
-        minus="минус",
-        percent=("{} процент", "{} процента", "{} процентов", "{} процента"),
+    "ru": NumberForms(
+        functools.partial(by_num2words, "ru"),
+        "запятая",
+        "минус",
+        ("{} процент", "{} процента", "{} процентов", "{} процента"),
+        joiner=_BEFORE_LETTERS,
         decimals=russian_decimals,
         stays=r"\s*(?:гг?|годы|годов|годах|годам|годами)\b",
         rules=((RUSSIAN_YEAR, russian_year),),
     ),
-    "sw": NumberForms(swahili_cardinal, "nukta", "kasoro", ("asilimia {}",), ",", r"\.", fraction=_digit_by_digit),
-    "th": NumberForms(
-        functools.partial(by_num2words, "th"),
-        "จุด",
-        "ลบ",
-        ("{}เปอร์เซ็นต์",),
-        ",",
-        r"\.",
-        fraction=_digit_by_digit,
-        spaced=False,
-    ),
+    "sw": _with_point(swahili_cardinal, "nukta", "kasoro", ("asilimia {}",)),
+    "th": _with_point(functools.partial(by_num2words, "th"), "จุด", "ลบ", ("{}เปอร์เซ็นต์",), spaced=False),
     "tr": NumberForms(
         functools.partial(by_cldr, "tr"),
         "virgül",

@@ -8,7 +8,6 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from preprocessing.cli.errors import UsageError
 from preprocessing.text.number_forms import DIGITS_STAY, FORMS, NumberForms, forms_of
@@ -69,7 +68,7 @@ def _converter(code: str) -> str:
 
 @functools.lru_cache(maxsize=65_536)
 def _spell(code: str, digits: str, to: str) -> str:
-    words = by_num2words(_converter(code), Decimal(digits) if "." in digits else int(digits), to)
+    words = by_num2words(_converter(code), int(digits), to)
     if code in ("en", "en-US", "en_US"):
         words = words.replace(" and ", " ")  # "two hundred seventy-five"; en-GB says "two hundred and seventy-five"
     if _base(code) == "de":
@@ -117,7 +116,7 @@ class NumberWords:
         percent = rf"[%٪]\s?({amount})|({amount})\s?[%٪](?!\d)"
         stays = re.compile(forms.stays or "(?!)", re.IGNORECASE)
         return [
-            *(_at_digits(pattern, spell) for pattern, spell in forms.rules),
+            *(_at_digits(pattern, _spaced(spell) if forms.spaced else spell) for pattern, spell in forms.rules),
             _beside("-−", sign, lambda match: forms.minus + (" " if forms.spaced else "")),
             _beside("%٪", percent, lambda match: self._percent(forms, match[1] or match[2])),
             _at_digits(rf"({amount}){tail}", lambda match: self._amount(forms, match, stays)),

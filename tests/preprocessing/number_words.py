@@ -118,6 +118,7 @@ SPOKEN = {
         },
     ),
     "fr-BE": Spoken("Le bon usage", {"71 et 95": "septante et un et nonante-cinq"}),
+    "fr-CH": Spoken("Le bon usage", {"71, 80 et 95": "septante et un, huitante et nonante-cinq"}),
     "hi": Spoken(
         "CLDR to 100 and for ऋण; McGregor, Outline of Hindi Grammar: ordinals, years",
         {
@@ -163,6 +164,7 @@ SPOKEN = {
         "Algemene Nederlandse Spraakkunst: telwoorden",
         {
             "8, 14, 22, 80, 100": "acht, veertien, tweeëntwintig, tachtig, honderd",
+            "1.000, 21.500": "duizend, eenentwintigduizendvijfhonderd",
             "1963, 2024": "negentienhonderddrieënzestig, tweeduizendvierentwintig",
             "12,5 %": "twaalf komma vijf procent",
             "-5": "min vijf",

@@ -68,6 +68,7 @@ def test_ljspeechs_own_spelling(speech: Path) -> None:
         ("de", "9:30 Uhr, 14.05 Uhr, 1 Uhr", "neun Uhr dreißig, vierzehn Uhr fünf, ein Uhr"),
         ("de", "20 %", "zwanzig Prozent"),
         ("de", "0,1234567890123", "null Komma " + " ".join([*GERMAN_DIGITS, "drei"])),
+        ("it", "dal1°maggio", "dal primo maggio"),
         ("fr", "22.11.2026", "vingt-deux.onze.deux mille vingt-six"),
         ("fr", "B2, 007, le 5e, 12,5km", "B deux, zéro zéro sept, le cinquième, douze virgule cinq km"),
     ],
