@@ -33,7 +33,8 @@ def too_few(summary: Summary) -> str:
     corpus = summary.corpus
     if corpus.utterances >= FEWEST_COMPARED or corpus.resampling_unit == "segment":
         return ""
-    return f"{counted(corpus.utterances, 'utterance')} settle nothing: a verdict needs {FEWEST_COMPARED} or more."
+    settle = "settles" if corpus.utterances == 1 else "settle"
+    return f"{counted(corpus.utterances, 'utterance')} {settle} nothing: a verdict needs {FEWEST_COMPARED} or more."
 
 
 def decisive_utterances(summary: Summary) -> list[str]:
@@ -68,10 +69,10 @@ def profile_effects(summary: Summary) -> list[str]:
 
 
 def detectable(summary: Summary) -> list[str]:
-    """How small a difference the corpus shows, and which utterances ruin that; that it shows none."""
-    few, value, metric = too_few(summary), summary.minimum_detectable_difference, summary.metric.upper()
-    if few:
-        return [few]
+    """How small a difference the corpus shows, and which utterances ruin that; nothing of too few utterances."""
+    value, metric = summary.minimum_detectable_difference, summary.metric.upper()
+    if too_few(summary):
+        return []
     found = []
     if value is not None:
         found.append(

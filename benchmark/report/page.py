@@ -27,11 +27,11 @@ from benchmark.report.utterances import (
     WerOverTime,
     compare_utterances,
     recount_warnings,
-    split_characters,
     wer_over_time,
     worst_utterances,
 )
 from benchmark.results import CLEAN, Sample, Summary, Timing
+from benchmark.scoring.scripts import spaced_characters
 from benchmark.scoring.speed import call_cost_sentences
 from preprocessing.cli.errors import counted
 
@@ -65,9 +65,11 @@ def prepare(
 
     Raises InputError when the samples are of another run than the summary.
     """
-    if summary.metric == "cer":
-        normalise = split_characters(normalise)
-    utterances = compare_utterances(summary, samples, normalise)
+
+    def tokens(text: str) -> str:
+        return spaced_characters(normalise(text)) if summary.metric == "cer" else normalise(text)
+
+    utterances = compare_utterances(summary, samples, tokens)
     rounds: dict[tuple[str, str], list[Timing]] = {}
     for timing in timings:
         rounds.setdefault((timing.system, timing.id), []).append(timing)
@@ -75,7 +77,7 @@ def prepare(
     points: dict[str, list[Point]] = {}
     for (system, id), own in rounds.items():
         points.setdefault(system, []).append((own[0].audio_seconds, latencies[system, id]))
-    recordings = wer_over_time(utterances, normalise)
+    recordings = wer_over_time(utterances, tokens)
     drawn = plots(summary, utterances, points, recordings)
     return Content(summary, utterances, latencies, points, drawn, recordings)
 
@@ -100,7 +102,6 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             metric=summary.metric.upper(),
             influences=views.influences(summary),
             decoding=fairness.decoding_rows(summary),
-            decoding_sentence=fairness.decoding_sentence(summary),
             systems=systems,
             by_name={system.name: system for system in systems},
             title_names=verdict.title_names(summary),

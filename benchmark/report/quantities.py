@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.results import CallCost, Estimate, Metric, Scores, Speed, Spread, Summary, SystemFacts, SystemSummary
+from benchmark.results import CallCost, Metric, Scores, Speed, Spread, Summary, SystemFacts, SystemSummary
 from finetune.metrics import Rate
 
 SPACE = "\u00a0"  # between a number and its unit: never broken over two lines
@@ -133,7 +133,8 @@ def terms(rows: Sequence[Quantity]) -> dict[str, str]:
 def _accuracy(summary: Summary) -> list[Quantity]:
     first, *others = [profile.name for profile in summary.profiles]
     group, metric = "Accuracy", summary.metric
-    name, other = metric.upper(), "CER" if metric == "wer" else "WER"
+    other: Metric = "cer" if metric == "wer" else "wer"
+    name = metric.upper()
     rows = [
         Quantity(group, f"{name}, {one}", name, _rate(one, lambda scores: scores.rate(metric)))
         for one in (first, *others)
@@ -148,12 +149,7 @@ def _accuracy(summary: Summary) -> list[Quantity]:
             )
             for one in others
         ),
-        Quantity(
-            group,
-            f"{other}, {first}",
-            other,
-            _rate(first, lambda scores: scores.rate("cer" if metric == "wer" else "wer")),
-        ),
+        Quantity(group, f"{other.upper()}, {first}", other.upper(), _rate(first, lambda scores: scores.rate(other))),
         Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer), optional=True),
         Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil), optional=True),
     ]
@@ -251,7 +247,7 @@ def _speed(
     return cell
 
 
-def _cost(read: Callable[[CallCost], Estimate | None]) -> Callable[[SystemSummary], Cell]:
+def _cost(read: Callable[[CallCost], Rate | None]) -> Callable[[SystemSummary], Cell]:
     def cell(system: SystemSummary) -> Cell:
         cost = system.speed.call_cost if system.speed else None
         estimate = read(cost) if cost else None

@@ -75,15 +75,6 @@ def compare_utterances(
     ]
 
 
-def split_characters(normalise: Callable[[str], str]) -> Callable[[str], str]:
-    """`normalise` with a space between all characters, as scripts without spaces between words are compared.
-
-    >>> split_characters(str.lower)("A bc")
-    'a b c'
-    """
-    return lambda text: " ".join("".join(normalise(text).split()))
-
-
 def worst_utterances(utterances: Sequence[ComparedUtterance], count: int) -> list[ComparedUtterance]:
     """At most `count` utterances with word errors, ranked by the errors of the system that makes most of them.
 

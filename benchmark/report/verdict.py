@@ -71,7 +71,7 @@ def _answers(summary: Summary) -> list[str]:
 
 
 def _rates(summary: Summary) -> list[str]:
-    """A sentence with the rate of each system."""
+    """A sentence with the rate of each system; where no reference has a word, one with the words that they invent."""
     profile, metric = summary.profiles[0].name, summary.metric
     scored = [(one.facts.name, one.scores[profile].rate(metric)) for one in summary.systems if profile in one.scores]
     sentences = [
@@ -79,6 +79,14 @@ def _rates(summary: Summary) -> list[str]:
         f"{profile}."
         for name, rate in scored
     ]
+    invented = [
+        f"{one.facts.name} {one.hallucinated_words_per_minute[CLEAN]:.1f}"
+        for one in summary.systems
+        if CLEAN in one.hallucinated_words_per_minute
+    ]
+    if not sentences and invented:
+        words = ", ".join(invented)
+        return [f"No reference has a word, so there is no {metric.upper()}. Words invented a minute: {words}."]
     return sentences or ["No system gave any results."]
 
 

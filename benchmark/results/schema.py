@@ -1,6 +1,7 @@
 """Results as frozen dataclasses: samples and timings, written while a run goes on, and the summary made of them alone.
 
-Rates are `finetune.metrics.Rate`: a value with its 95 % interval. How they reach the disk: `benchmark.results.store`.
+What has a 95 % interval is a `finetune.metrics.Rate`: value, low, high. How results reach the disk:
+`benchmark.results.store`.
 """
 
 from dataclasses import dataclass, field
@@ -272,24 +273,15 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class CallCost:
     """What one call costs, one utterance at a time: seconds = per_call + per_audio_second * duration.
 
-    Fitted over `utterances` of `shortest` to `longest` seconds (`benchmark.scoring.speed`). reason: why no such line
-    can be fitted; per_call and per_audio_second are None then.
+    per_call, per_audio_second: in seconds; None where no such line can be fitted, for the `reason`. Fitted over
+    `utterances` of `shortest` to `longest` seconds (`benchmark.scoring.speed`).
     """
 
-    per_call: Estimate | None
-    per_audio_second: Estimate | None
+    per_call: Rate | None
+    per_audio_second: Rate | None
     utterances: int
     shortest: float
     longest: float
@@ -326,7 +318,7 @@ class Speed:
 class SystemSummary:
     """The results of one system; with a `failure`, which says why it has no samples, there are none.
 
-    scores: of clean speech, by profile. conditions: by condition, then by profile.
+    scores: of clean speech, by profile; none where no reference has a word. conditions: by condition, then by profile.
     hallucinated_words_per_minute: by condition, of empty references and of conditions without speech.
     slices, confusions: of clean speech under the first profile. loops: ids of utterances in which the hypothesis
     repeats words that the reference does not repeat. segments: of long recordings, counted segment by segment.

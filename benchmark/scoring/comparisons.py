@@ -95,32 +95,26 @@ def correct(comparisons: Sequence[Comparison], metric: Metric = "wer") -> list[C
     Two systems are different where the corrected test says so and the interval of the difference does not hold 0.
     A comparison without a p-value is of too few utterances, and settles nothing.
     """
-    tested = [one for one in comparisons if one.p_value is not None]
-    adjusted = holm([one.p_value for one in tested if one.p_value is not None])
-    adjusted_without = holm(
-        [p for one in tested if (p := one.p_value if one.p_value_without is None else one.p_value_without) is not None]
-    )
-    by_pair = {
-        (one.first, one.second, one.condition): values
-        for one, *values in zip(tested, adjusted, adjusted_without, strict=True)
-    }
+    p_values = [(one.p_value, one.p_value_without) for one in comparisons]
+    adjusted = iter(holm([p for p, _ in p_values if p is not None]))
+    adjusted_without = iter(holm([p if without is None else without for p, without in p_values if p is not None]))
     found = []
     for one in comparisons:
-        values = by_pair.get((one.first, one.second, one.condition))
-        if values is None:
+        if one.p_value is None:
             sentence = (
                 f"{one.first} and {one.second}: fewer than {FEWEST_COMPARED} utterances settle nothing, whatever their "
                 f"{metric.upper()}."
             )
             found.append(replace(one, sentence=_under(one.condition, sentence)))
             continue
-        different = _different(one.difference, values[0])
-        different_without = None if one.without is None else _different(one.without, values[1])
+        adjusted_p, adjusted_p_without = next(adjusted), next(adjusted_without)
+        different = _different(one.difference, adjusted_p)
+        different_without = None if one.without is None else _different(one.without, adjusted_p_without)
         sentence = verdict(one.first, one.second, one.difference, different, metric.upper())
         found.append(
             replace(
                 one,
-                adjusted_p=values[0],
+                adjusted_p=adjusted_p,
                 different=different,
                 different_without=different_without,
                 sentence=_under(one.condition, sentence),

@@ -14,7 +14,6 @@ from benchmark.scoring.loops import Loop
 from finetune.metrics import Resampling
 
 MAX_INFLUENCES = 10  # utterances of a system that a summary lists, besides those that loop
-MAX_LOOPED = 50
 # Decisive are at most MAX_DECISIVE utterances each of which raises the rate by DECISIVE_POINTS or more, by
 # DECISIVE_SHARE of the rate or more, by DECISIVE_TIMES as much as an utterance does on average, and by twice as much as
 # any that is not decisive.
@@ -56,18 +55,19 @@ def decisive(errors: Column, lengths: Column) -> list[int]:
 
 
 def influences(ids: Sequence[str], errors: Column, lengths: Column, loops: Mapping[str, Loop]) -> list[Influence]:
-    """The MAX_INFLUENCES utterances that change the rate most, and up to MAX_LOOPED that loop, most influential first.
+    """The MAX_INFLUENCES utterances that change the rate most, and all that loop, most influential first.
 
     ids, errors, lengths: of each utterance. loops: by id.
     """
     change, without = changes(errors, lengths), rates_without(errors, lengths)
     ordered = np.argsort(-np.abs(change), kind="stable").tolist()
-    looped = [row for row in ordered if ids[row] in loops][:MAX_LOOPED]
-    chosen = {row for row in ordered[:MAX_INFLUENCES] if change[row]} | set(looped)
+    heaviest = {row for row in ordered[:MAX_INFLUENCES] if change[row]}
     decided = set(decisive(errors, lengths))
     found = []
-    for row in (row for row in ordered if row in chosen):
+    for row in ordered:
         loop = loops.get(ids[row])
+        if loop is None and row not in heaviest:
+            continue
         found.append(
             Influence(
                 ids[row],

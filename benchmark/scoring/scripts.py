@@ -35,6 +35,15 @@ def is_unspaced(text: str) -> bool:
     return unspaced > 0 and 2 * unspaced > sum(unicodedata.category(character)[0] in "LM" for character in text)
 
 
+def spaced_characters(text: str) -> str:
+    """The text's characters with a space between all of them and no other white space: what CER compares there.
+
+    >>> spaced_characters("今天 天气")
+    '今 天 天 气'
+    """
+    return " ".join("".join(text.split()))
+
+
 def primary_metric(language: str | None, references: Sequence[str]) -> Metric:
     """The metric that decides verdicts: CER of a language that is written without spaces, WER of all others.
 

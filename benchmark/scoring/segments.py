@@ -12,6 +12,7 @@ from rapidfuzz.distance import Levenshtein
 
 from benchmark.results import Metric, Sample, Scores
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, scores_of
+from benchmark.scoring.scripts import spaced_characters
 from finetune.metrics import FEWEST_GROUPS, resample
 from finetune.metrics.error_rates import character_distance
 
@@ -34,7 +35,7 @@ def counts_by_segment(
             hypothesis = normaliser.hypothesis(sample)
             own = errors_by_segment(texts, hypothesis)
             if metric == "cer":
-                characters = errors_by_segment(list(map(_split, texts)), _split(hypothesis))
+                characters = errors_by_segment(list(map(spaced_characters, texts)), spaced_characters(hypothesis))
                 own = [(*words, sum(of[1:4]), sum(of[:3])) for (*words, _, _), of in zip(own, characters, strict=True)]
             rows += own
             segments += [
@@ -93,8 +94,3 @@ def errors_by_segment(segments: Sequence[str], hypothesis: str) -> list[tuple[in
         (*own, *character_distance(text, " ".join(words)))
         for own, text, words in zip(counts, segments, hypotheses, strict=True)
     ]
-
-
-def _split(text: str) -> str:
-    """The text's characters with a space between all of them, and no other white space."""
-    return " ".join("".join(text.split()))

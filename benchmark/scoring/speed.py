@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from benchmark.results import (
     CallCost,
-    Estimate,
     Speed,
     Spread,
     StageSeconds,
@@ -17,6 +16,7 @@ from benchmark.results import (
     Throughput,
     Timing,
 )
+from finetune.metrics import Rate
 
 STAGES = ("decode", "features", "forward", "text")
 
@@ -107,8 +107,8 @@ def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
             draws.append(_theil_sen(durations[rows], latencies[rows]))
     lows, highs = np.percentile(np.array(draws), [2.5, 97.5], axis=0)
     return CallCost(
-        Estimate(fixed, float(min(lows[0], fixed)), float(max(highs[0], fixed))),
-        Estimate(slope, float(min(lows[1], slope)), float(max(highs[1], slope))),
+        Rate(fixed, float(min(lows[0], fixed)), float(max(highs[0], fixed))),
+        Rate(slope, float(min(lows[1], slope)), float(max(highs[1], slope))),
         len(chosen),
         shortest,
         longest,
@@ -142,10 +142,10 @@ def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
     return found
 
 
-def _as_text(cost: Estimate) -> str:
+def _as_text(cost: Rate) -> str:
     """Two digits; of a cost that is not above 0, what it is at most.
 
-    >>> _as_text(Estimate(2.91, 2.8, 3.0)), _as_text(Estimate(0.0031, 0.0, 0.004)), _as_text(Estimate(0.0, 0.0, 0.0999))
+    >>> _as_text(Rate(2.91, 2.8, 3.0)), _as_text(Rate(0.0031, 0.0, 0.004)), _as_text(Rate(0.0, 0.0, 0.0999))
     ('2.9 s', '3.1 ms', 'at most 0.1 s')
     """
     seconds = cost.value or cost.high

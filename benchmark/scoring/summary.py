@@ -246,7 +246,9 @@ def _summarise_system(
         found = {sample.id: find_loop(*pair) for sample, pair in zip(samples, texts, strict=True)}
         loops = {id: loop for id, loop in found.items() if loop is not None}
         looping |= dict.fromkeys(loops)
-        if condition in no_speech:
+        if condition == CLEAN:
+            summary = replace(summary, confusions=confusions(texts))
+        if condition in no_speech or not counts[0].reference_words.any():  # no rate without reference words
             continue
         units = samples
         if needs_segments(samples):
@@ -266,7 +268,6 @@ def _summarise_system(
             summary,
             scores=scores,
             slices=slices(units, counts[0], seed, metric) if units is samples else [],
-            confusions=confusions(texts),
             segments=score_segments(samples, first, seed, metric),
             influences=influences([unit.id for unit in units], *counts[0].of(metric), loops),
             without_loops=_rate_without(scored[CLEAN], list(loops), seed) if units is samples else None,

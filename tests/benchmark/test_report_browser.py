@@ -132,6 +132,16 @@ def test_the_keyboard_alone_is_enough(page: Any) -> None:
     assert page.evaluate("document.activeElement.id") == "search"
 
 
+def test_every_verdict_is_in_sight(chromium: Any, tmp_path: Path) -> None:
+    summary, samples, timings = full_run(12, n_systems=4, n_noisy=2)
+    path = tmp_path / "report.html"
+    path.write_text(page_of(summary, samples, timings, n_audio=0), encoding="utf-8")
+    for page in opened(chromium, path):
+        table = page.locator("[aria-labelledby=pairs-caption]")
+        assert table.locator("th").last.inner_text() == "Verdict"
+        assert table.evaluate("region => region.scrollWidth <= region.clientWidth")
+
+
 def test_nothing_overflows_sideways(chromium: Any, shown: Path) -> None:
     for page in opened(chromium, shown):
         for width, scheme in ((1280, "light"), (390, "dark")):

@@ -14,7 +14,7 @@ from benchmark.report.figures import accuracy, robustness, speed
 from benchmark.report.figures.speed import OperatingPoint
 from benchmark.report.figures.style import Drawing
 from benchmark.report.verdict import best_system, differences_to_best
-from benchmark.results import CallCost, ConditionUsed, Estimate, Slice, Spread
+from benchmark.results import CallCost, ConditionUsed, Slice, Spread
 from finetune.metrics import Rate
 from preprocessing.plot_style import PALETTE
 from tests.benchmark.reported import full_run, run
@@ -64,7 +64,7 @@ def test_without_values_there_is_no_figure() -> None:
 
 def test_the_fitted_line_of_a_call_goes_through_points_that_lie_on_it() -> None:
     """On both logarithmic axes it is a curve, so it is compared point by point with the markers of such utterances."""
-    cost = CallCost(Estimate(2.0, 1.9, 2.1), Estimate(0.1, 0.0, 0.2), 20, 1.0, 20.0)
+    cost = CallCost(Rate(2.0, 1.9, 2.1), Rate(0.1, 0.0, 0.2), 20, 1.0, 20.0)
     durations = [20.0 ** (step / 40) for step in range(41)]
     points = [(duration, 2.0 + 0.1 * duration) for duration in durations]
     unfitted = CallCost(None, None, 3, 1.0, 2.0, "too few")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmark.report import quantities
 from benchmark.report.table import markdown, print_table
-from benchmark.results import CallCost, Estimate, Spread, SystemSummary, WeightsFile
+from benchmark.results import CallCost, Spread, SystemSummary, WeightsFile
 from finetune.metrics import Rate
 from tests.benchmark.parsed_page import Page, page_of
 from tests.benchmark.reported import full_run, run
@@ -124,7 +124,7 @@ def test_optional_rows_stand_where_they_have_content() -> None:
 
 def test_what_a_call_costs_stands_in_table_terminal_and_page() -> None:
     plain, samples, timings = full_run(12)
-    cost = CallCost(Estimate(2.0, 1.9, 2.1), Estimate(0.05, 0.04, 0.06), 20, 1.0, 20.0)
+    cost = CallCost(Rate(2.0, 1.9, 2.1), Rate(0.05, 0.04, 0.06), 20, 1.0, 20.0)
     named = [dataclasses.replace(one.facts, name=name) for one, name in zip(plain.systems, NAMES, strict=True)]
     systems = [
         dataclasses.replace(one, facts=facts, speed=dataclasses.replace(one.speed, call_cost=cost))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from benchmark import __version__
+from benchmark.report import write_reports
+from benchmark.report.verdict import verdict
 from benchmark.results import (
     ConditionUsed,
     Run,
@@ -124,6 +126,20 @@ def test_words_of_empty_references_count_as_insertions_and_a_minute() -> None:
     [system] = summarise(run_of("a"), samples, [], []).systems
     assert system.scores["verbatim"].insertions == 2
     assert system.hallucinated_words_per_minute == {"clean": 10.0}
+
+
+def test_a_corpus_without_any_word_has_words_a_minute_and_no_rate(tmp_path: Path) -> None:
+    samples = [
+        Sample(name, f"u{index}", "", text, 12.0, SECONDS, "s")
+        for name, text in (("a", "um so"), ("b", ""))
+        for index in range(12)
+    ]
+    summary = summarise(run_of("a", "b"), samples, [], [])
+    assert not any(one.scores for one in summary.systems) and not summary.comparisons
+    assert [one.hallucinated_words_per_minute for one in summary.systems] == [{"clean": 10.0}, {"clean": 0.0}]
+    assert verdict(summary) == ["No reference has a word, so there is no WER. Words invented a minute: a 10.0, b 0.0."]
+    write_reports(tmp_path, summary, samples, [])
+    assert "2400.00" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_sample_that_is_there_twice_counts_once_and_foreign_ones_are_refused() -> None:
