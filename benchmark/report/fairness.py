@@ -44,8 +44,7 @@ def decisive_utterances(summary: Summary) -> list[str]:
     compared = [one for one in summary.comparisons if one.condition == CLEAN and one.without is not None]
     changed = [one for one in compared if one.different != one.different_without]
     stays = [one for one in compared if one.different == one.different_without and _has_decisive(summary, one)]
-    found += [_without(summary, one) for one in changed[:MAX_SENTENCES]]
-    return found + [_without(summary, one) for one in stays[: MAX_SENTENCES - len(changed)]]
+    return found + [_without(summary, one) for one in [*changed, *stays][:MAX_SENTENCES]]
 
 
 def profile_effects(summary: Summary) -> list[str]:

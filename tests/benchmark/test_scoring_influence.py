@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.report.fairness import decisive_utterances
 from benchmark.report.quantities import quantities
 from benchmark.report.table import markdown
 from benchmark.report.verdict import caveats, verdict
@@ -193,6 +194,16 @@ def test_a_loop_that_makes_the_verdict_is_said_with_the_figures_without_it() -> 
     assert summary.detectable_without < 0.3 * summary.minimum_detectable_difference
     assert f"{100 * summary.minimum_detectable_difference:.2f} points" in said and "u0" in said
     assert f"{100 * summary.detectable_without:.2f} points" in said
+
+
+def test_of_many_comparisons_that_one_utterance_makes_three_are_said() -> None:
+    summary = benchmark_of(looping=["w0 " + "si " * 112], steady=wrong(16))
+    [changed] = summary.comparisons
+    stays = dataclasses.replace(changed, different=True)
+    for n_changed, n_staying, said in ((0, 9, 3), (1, 9, 3), (5, 9, 3), (1, 1, 2)):
+        comparisons = [changed] * n_changed + [stays] * n_staying
+        sentences = decisive_utterances(dataclasses.replace(summary, comparisons=comparisons))
+        assert sum(sentence.startswith("Without u0") for sentence in sentences) == said
 
 
 def test_the_page_and_the_table_hold_the_rates_with_and_without_the_loop() -> None:
