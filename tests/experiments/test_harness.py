@@ -173,6 +173,8 @@ def test_interrupted_it_says_so_and_leaves_no_process(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell's background job ignores SIGINT, and so would the command if the tests run in one
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     started = psutil.Process(command.pid)
     deadline = time.monotonic() + 120
