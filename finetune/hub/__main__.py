@@ -7,10 +7,10 @@ from pathlib import Path
 
 from finetune.config import HubConfig, check_repo_id
 from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import parse_command, program_name, run_command
 
 DESCRIPTION = "Publish a run's best model on the Hugging Face Hub, with its model card, in one commit."
-USAGE = "python -m finetune.hub push RUN REPO [options]; `python -m finetune.hub push --help` explains them"
+PROGRAM = "python -m finetune.hub push"
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,16 @@ class PushConfig:
 
 def main() -> None:
     arguments = sys.argv[1:]
+    program = program_name(PROGRAM)
+    usage = f"{program} RUN REPO [options]; `{program} --help` explains them"
     if arguments[:1] in (["--help"], ["-h"]):
-        print(f"{DESCRIPTION}\nusage: {USAGE}")
+        print(f"{DESCRIPTION}\nusage: {usage}")
         return
     if arguments[:1] != ["push"]:
         found = repr(arguments[0]) if arguments else "nothing"
-        raise UsageError(f"{found} is no command of finetune.hub; expected push: {USAGE}")
+        raise UsageError(f"{found} is no command of finetune.hub; expected push: {usage}")
     config = parse_command(
-        PushConfig, program="finetune.hub push", description=DESCRIPTION, arguments=arguments[1:], positional=True
+        PushConfig, program=PROGRAM, description=DESCRIPTION, arguments=arguments[1:], positional=True
     )
     check_repo_id(config.repo, "REPO")
     HubConfig(hub_license=config.license, hub_language=config.language).check_hub("--")

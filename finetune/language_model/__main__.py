@@ -4,7 +4,7 @@ chooses their weight on validation speech. Without a command, build is meant.
 
 import sys
 
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import parse_command, program_name, run_command
 
 PROGRAM = "python -m finetune.language_model"
 DESCRIPTIONS = {
@@ -17,7 +17,7 @@ DESCRIPTIONS = {
 def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] in ([], ["--help"], ["-h"]):
-        lines = [f"  {PROGRAM} {name} --help\n      {text}" for name, text in DESCRIPTIONS.items()]
+        lines = [f"  {program_name(PROGRAM)} {name} --help\n      {text}" for name, text in DESCRIPTIONS.items()]
         print("\n".join(["usage:", *lines]))
         return
     command, rest = (arguments[0], arguments[1:]) if arguments[0] in DESCRIPTIONS else ("build", arguments)

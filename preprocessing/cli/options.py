@@ -56,7 +56,7 @@ def parse_command(
     """
     import jsonargparse
 
-    program = _program_name(program)
+    program = program_name(program)
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="a YAML file with any of the options below")
@@ -73,6 +73,12 @@ def parse_command(
     options.pop("config", None)
     configuration: Config = expand_data_folder(config_class(**vars(parser.instantiate(options))))
     return configuration
+
+
+def program_name(program: str) -> str:
+    """How the user typed `python -m finetune.hub push`: `asr-hub push` in a process that was started as asr-hub."""
+    typed = Path(sys.argv[0]).stem
+    return re.sub(r"(python -m )?\S+", typed, program, count=1) if typed.startswith("asr-") else program
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -160,12 +166,6 @@ def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
             if isinstance(content, Mapping) and at_fault[1] in _keys(content):
                 return f"{path}: {message}"
     return message
-
-
-def _program_name(program: str) -> str:
-    """The name that the user typed where it is a console command's, such as asr-train."""
-    typed = Path(sys.argv[0]).stem
-    return typed if typed.startswith("asr-") else program
 
 
 def _add_several(parser: "ArgumentParser", config_class: type[Any], names: Sequence[str], *, positional: bool) -> None:

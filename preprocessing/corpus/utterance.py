@@ -4,12 +4,14 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from preprocessing import audio
 from preprocessing.audio import StoredAudio
 from preprocessing.cli.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # How far a stated duration may be off, whichever is more.
 DURATION_TOLERANCE_SECONDS, DURATION_TOLERANCE_SHARE = 0.1, 0.02
@@ -116,7 +118,7 @@ def _missing(path: str) -> str | None:
     return None if status.st_size else "empty file; expected audio: fetch it again"
 
 
-def load_waveform(utterance: Utterance) -> Tensor:
+def load_waveform(utterance: Utterance) -> "Tensor":
     """The utterance's part of its audio: float32 [samples] at 16 kHz, as `audio.load` gives it.
 
     Raises InputError when it cannot be decoded, or is not as long as the utterance says (`has_duration`): batches are

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
 from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import parse_command, program_name, run_command
 
 ALL = "all"
 DEMO = "demo"
@@ -73,7 +73,10 @@ def listing() -> str:
         blocks.append(f"{dataset.name}: {dataset.what}\n  {sizes}{here}\n  {dataset.licence}, {dataset.page}")
     blocks.append("demo: the embedded demo and the configurations, into the current folder, without a download")
     return "\n".join(
-        [*blocks, f"\n{PROGRAM} NAME ... fills {data_folder()} (--data_dir or {DATA_VARIABLE} names another)"]
+        [
+            *blocks,
+            f"\n{program_name(PROGRAM)} NAME ... fills {data_folder()} (--data_dir or {DATA_VARIABLE} names another)",
+        ]
     )
 
 
