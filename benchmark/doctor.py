@@ -133,7 +133,7 @@ def check_libraries() -> Finding:
     wanted = requirements()[""]
     wrong = [problem for requirement in wanted if (problem := unmet(requirement))]
     if wrong:
-        remedy = "run `make setup`" if PYPROJECT.is_file() else f"pip install --upgrade {DISTRIBUTION}"
+        remedy = "run `make setup`" if PYPROJECT.is_file() else f"pip install {DISTRIBUTION}"
         return Finding("libraries", "missing", ", ".join(wrong), remedy)
     return Finding("libraries", "ok", f"{len(wanted)} of {len(wanted)} in the versions needed")
 

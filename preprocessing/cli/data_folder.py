@@ -21,7 +21,8 @@ def data_folder() -> Path:
 def expand_data_folder(value: Any) -> Any:
     """The value with `${ASR_DATA_DIR}` and `$ASR_DATA_DIR/` replaced in its strings and paths.
 
-    Looks into lists, tuples, dicts and dataclasses; what holds no variable is returned as the same object.
+    Looks into lists, tuples, dicts and dataclasses; a dataclass that holds no variable is returned as it is, the same
+    object.
     """
     if isinstance(value, str):
         folder = str(data_folder())
@@ -30,7 +31,7 @@ def expand_data_folder(value: Any) -> Any:
         text = str(value)
         expanded = expand_data_folder(text)
         return value if expanded == text else Path(expanded)
-    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+    if type(value) in (list, tuple):
         return type(value)(map(expand_data_folder, value))
     if isinstance(value, dict):
         return {key: expand_data_folder(element) for key, element in value.items()}

@@ -33,11 +33,11 @@ def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's
-        reason = (
-            (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
-        )  # tarfile lists a line for each compression
+        # tarfile's message has a line for each compression.
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise InputError(
-            f"{archive}: is no complete tar archive ({reason}); expected one: it is removed, run the same command again"
+            f"{archive}: no complete tar archive ({reason}); expected the data set's: it is removed, run the same "
+            "command again"
         ) from None
 
 
