@@ -13,6 +13,7 @@ from preprocessing.cli.options import check_ranges, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 DESCRIPTION = "Align a text to a recording with a CTC model: times and confidence of each word, as JSON and a picture."
+SHORTEST_PAGE_SECONDS = 0.02  # a spectrogram of less has no frame
 PAGE_SECONDS = 30.0  # drawn from `start`: of a longer stretch letters are narrower than a dot
 
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(config: AlignConfig) -> None:
     """Align, print or write the words, and draw the page. Raises UserError where an input cannot be used."""
     from finetune.decoding.alignment import Stars, align, align_greedy, as_dict
-    from finetune.decoding.confidence import load_calibration, word_confidences
+    from finetune.decoding.confidence import DEFAULT, load_calibration, word_confidences
     from finetune.decoding.posteriors import load_ctc
     from preprocessing import audio
     from preprocessing.cli.atomic_write import write_output
@@ -82,10 +83,10 @@ def run(config: AlignConfig) -> None:
             found = align(log_probs, normalised, model.vocabulary, model.times, stars=stars)
     except InputError as error:
         raise InputError(f"{config.audio}: {error}") from None
-    confidences = word_confidences(log_probs, found.words)
-    calibration = load_calibration(config.model)
+    calibration = load_calibration(model.reference)
+    confidences = word_confidences(log_probs, found.words, DEFAULT if calibration is None else calibration.measure)
     if calibration is not None:
-        confidences = [float(p) for p in calibration(word_confidences(log_probs, found.words, calibration.measure))]
+        confidences = calibration(confidences).tolist()
     content = json.dumps(as_dict(found, confidences), ensure_ascii=False, indent=1) + "\n"
     if config.json is not None:
         write_output(config.json, "--json", content.encode())
@@ -101,6 +102,11 @@ def run(config: AlignConfig) -> None:
                 f"--start is {config.start:g}; expected less than the recording's {seconds:.2f} s: lower it"
             )
         stop = min(config.start + PAGE_SECONDS if config.stop is None else config.stop, seconds)
+        if stop - config.start < SHORTEST_PAGE_SECONDS:
+            raise UsageError(
+                f"the page is from {config.start:.3f} to {stop:.3f} s; expected {SHORTEST_PAGE_SECONDS:g} s or more: "
+                "lower --start, or raise --stop"
+            )
         description = f"{len(found.words)} words, {seconds:.2f} s   ·   {config.model}"
         figure = page(
             waveform, log_probs, found, confidences, model.vocabulary, model.times, config.audio.name, description,

@@ -1,6 +1,7 @@
-"""The compiled inner loop of `finetune.decoding.alignment.viterbi`, in numba; compiled at the first use and cached.
+"""The compiled inner loop of `finetune.decoding.alignment_viterbi`, in numba; compiled at the first use and cached.
 
-Slots are computed from the frame before, in arrays of their own and without branches, which the compiler makes fast.
+A file of its own because importing numba takes a second, which short recordings need not wait for. Slots are computed
+from the frame before, in arrays of their own and without branches, which the compiler makes fast.
 """
 
 from typing import Any

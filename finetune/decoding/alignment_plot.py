@@ -71,9 +71,8 @@ def _draw_posteriors(
     stop: float,
 ) -> None:  # fmt: skip
     """log10 of the posteriors as shades, units in rows; a dot on the path's unit of each frame, stars as crosses."""
-    frames = [
-        frame for frame in range(len(log_probs)) if times.end(frame) > start and times.start(frame) < stop
-    ]  # fmt: skip
+    frames = [frame for frame in range(len(log_probs)) if times.end(frame) > start and times.start(frame) < stop]
+    frames = frames or [len(log_probs) - 1]  # the samples after the last frame are less than a frame
     shown = log_probs[frames[0] : frames[-1] + 1]
     path = alignment.path[frames[0] : frames[-1] + 1]
     on_path = {label for label in path.tolist() if label != STAR_LABEL} | {vocabulary.blank}

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,11 +14,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from finetune import align as command
-from finetune.decoding import alignment
-from finetune.decoding.alignment import align, align_greedy, align_labels, viterbi
+from finetune.decoding import alignment, alignment_viterbi
+from finetune.decoding.alignment import align, align_greedy, align_labels
+from finetune.decoding.alignment_plot import page
+from finetune.decoding.alignment_viterbi import viterbi
+from finetune.decoding.confidence import DEFAULT, Calibration
 from finetune.decoding.greedy import collapse
 from finetune.decoding.posteriors import FrameTimes, load_ctc
-from preprocessing.cli.errors import InputError
+from preprocessing.audio import save
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.plot_style import save_figure
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from tests.conftest import DEMO
@@ -123,8 +129,8 @@ def long_text() -> tuple[Tensor, list[int], np.ndarray]:
 def test_a_band_finds_the_path_of_the_whole_text(
     long_text: tuple[Tensor, list[int], np.ndarray], band: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alignment, "BLOCK_FRAMES", 64)
-    monkeypatch.setattr(alignment, "FAN_OUT", 4)  # four levels of checkpoints
+    monkeypatch.setattr(alignment_viterbi, "BLOCK_FRAMES", 64)
+    monkeypatch.setattr(alignment_viterbi, "FAN_OUT", 4)  # four levels of checkpoints
     log_probs, labels, states = long_text
     assert np.array_equal(viterbi(log_probs, labels, BLANK, band_labels=band), states)
 
@@ -148,13 +154,13 @@ def test_memory_stays_within_the_stated_bound_however_long_the_recording(
     band, peaks = 512, []
     for times in (1, 3):
         values = log_probs.repeat(times, 1)
-        emissions = alignment._emissions(values, BLANK, -2.0)
-        search = alignment._Band(emissions, labels * times, BLANK, (), band)
+        emissions = alignment_viterbi._emissions(values, BLANK, -2.0)
+        search = alignment_viterbi._Band(emissions, labels * times, BLANK, (), band)
         tracemalloc.start()
         assert search.best_path() is not None
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert peaks[-1] < alignment.BYTES_PER_LABEL * band + 8 * len(values) + 200_000
+        assert peaks[-1] < alignment_viterbi.BYTES_PER_LABEL * band + 8 * len(values) + 200_000
     assert peaks[1] - peaks[0] < 16 * 2 * len(log_probs)
 
 
@@ -221,6 +227,8 @@ def test_greedy_words_are_those_of_the_decoder_and_aligned_to_themselves() -> No
     assert " ".join(word.text for word in found.words) == VOCABULARY.decode(labels)
     assert torch.equal(found.path, align_labels(log_probs, labels, VOCABULARY, TIMES).path)
     assert all(word.score == pytest.approx(0.0) for word in found.words)
+    silence = align_greedy(peaked([BLANK] * 5), VOCABULARY, TIMES)
+    assert (silence.words, silence.path.tolist()) == ((), [BLANK] * 5)
 
 
 @pytest.mark.parametrize("stars", ["marked", "everywhere"])
@@ -348,11 +356,13 @@ def test_long_recordings_have_the_frames_of_the_whole(saved_models: dict[str, st
     assert model._chunking is not None
     chunking = Chunking(keep=9_600, context=6_400, grid=model._chunking.grid)
     seconds: list[int] = []
-    whole = model.log_probs(waveform)
-    joined = replace(model, _chunking=chunking, _whole_samples=16_000).log_probs(waveform, seconds.append)
-    assert joined.shape == whole.shape
+    in_chunks = replace(model, _chunking=chunking, _whole_samples=16_000)
+    assert in_chunks.log_probs(waveform, seconds.append).shape == model.log_probs(waveform).shape
     assert sum(seconds) == 1
-    assert joined.exp().sum(dim=-1) == pytest.approx(torch.ones(len(whole)), abs=1e-4)
+    without_attention = {"_logits": lambda waveform: local_frames(model.model, waveform)}
+    whole, joined = (replace(one, **without_attention).log_probs(waveform) for one in (model, in_chunks))
+    assert torch.allclose(joined, whole, atol=1e-4)
+    assert not torch.allclose(joined[1:], whole[:-1], atol=1e-2)
 
 
 def test_whisper_is_refused_by_name(tmp_path) -> None:
@@ -375,14 +385,14 @@ def test_logits_that_are_not_numbers_are_one_sentence(saved_models: dict[str, st
 def test_command_writes_words_in_whispers_names_and_a_page(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     line = json.loads((DEMO / "corpus" / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
     audio = DEMO / "corpus" / line["audio"]
-    page, words = tmp_path / "page.png", tmp_path / "words.json"
+    picture, words = tmp_path / "page.png", tmp_path / "words.json"
     arguments = [str(DEMO / "wav2vec2"), str(audio)]
-    command.main([*arguments, line["text"], "-o", str(page), "--json", str(words)])
+    command.main([*arguments, line["text"], "-o", str(picture), "--json", str(words)])
     found = json.loads(words.read_text(encoding="utf-8"))["words"]
     assert [word["word"] for word in found] == line["text"].upper().split()
     assert set(found[0]) == {"word", "start", "end", "probability", "score"}
     assert all(one["end"] <= after["start"] + 1e-6 for one, after in itertools.pairwise(found))
-    assert page.stat().st_size > 8_000
+    assert picture.stat().st_size > 8_000
     capsys.readouterr()
     command.main([*arguments, "-"])
     assert json.loads(capsys.readouterr().out)["words"]
@@ -391,3 +401,23 @@ def test_command_writes_words_in_whispers_names_and_a_page(tmp_path, capsys: pyt
     assert str(audio) in str(error.value)
     with pytest.raises(InputError, match="no such file"):
         command.main([*arguments, "words.txt"])
+    with pytest.raises(UsageError, match=r"the page is from 0\.000 to 0\.010 s; expected 0\.02 s or more"):
+        command.main([*arguments, "-", "-o", str(picture), "--stop", "0.01"])
+
+
+def test_command_calibrates_a_model_named_with_its_family(
+    saved_models: dict[str, str], tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(saved_models["wav2vec2"], tmp_path / "model")
+    Calibration(DEFAULT, scale=0.0, offset=0.0).save(folder)  # one half for every word
+    save(tmp_path / "noise.wav", 0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(0)))
+    command.main([f"wav2vec2={folder}", str(tmp_path / "noise.wav"), "A B"])
+    assert [word["probability"] for word in json.loads(capsys.readouterr().out)["words"]] == [0.5, 0.5]
+
+
+def test_the_page_of_what_comes_after_the_last_frame(tmp_path) -> None:
+    waveform = torch.zeros(round(TIMES.end(4) * 16_000) + 400)
+    log_probs = peaked([BLANK, A, BLANK, B, BLANK])
+    found = align(log_probs, "AB", VOCABULARY, TIMES)
+    save_figure(page(waveform, log_probs, found, [0.5], VOCABULARY, TIMES, "", "", TIMES.end(4)), tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 8_000
