@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
 from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import run_command
+from preprocessing.cli.options import check_counts, check_ranges, run_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,8 +68,8 @@ def run(config: Config) -> Findings:
     from finetune.decoding.posteriors import load_ctc
     from preprocessing.corpus import open_corpus
 
-    if config.strings < 1 or config.words < 1:
-        raise UsageError("--strings and --words must be 1 or more: raise them")
+    check_counts(("--strings", config.strings, 1), ("--words", config.words, 1))
+    check_ranges(("--pause_seconds", config.pause_seconds, "0 or more", config.pause_seconds >= 0))
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))
     data = config.data or str(DEMO_CORPUS)
     n_strings = min(config.strings, QUICK_STRINGS) if config.quick else config.strings
@@ -101,7 +101,8 @@ def _of_strings(
     import torch
 
     from finetune.decoding.alignment import align
-    from preprocessing import audio
+    from preprocessing.audio import SAMPLE_RATE
+    from preprocessing.corpus import load_waveform
     from preprocessing.text import profile
 
     normalise, chosen = profile(model.profile), random.Random(config.seed)
@@ -111,25 +112,20 @@ def _of_strings(
         for _ in range(n_strings):
             speaker = chosen.choice(speakers)
             own = [utterance for utterance in utterances if (utterance.speaker or "") == speaker]
-            parts, truth, counts, texts, position = [], [], [], [], 0
+            parts, truth, texts, position = [], [], [], 0
             for utterance in (chosen.choice(own) for _ in range(config.words)):
-                silence = round(chosen.uniform(0, config.pause_seconds) * audio.SAMPLE_RATE)
-                waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+                silence = round(chosen.uniform(0, config.pause_seconds) * SAMPLE_RATE)
+                waveform = load_waveform(utterance)
                 parts += [torch.zeros(silence), waveform]
                 position += silence
-                truth.append((position / audio.SAMPLE_RATE, (position + len(waveform)) / audio.SAMPLE_RATE))
+                truth.append((position / SAMPLE_RATE, (position + len(waveform)) / SAMPLE_RATE))
                 position += len(waveform)
                 texts.append(normalise(utterance.text))
-                counts.append(len(texts[-1].split()))
             waveform = torch.cat(parts)
             log_probs = model.log_probs(waveform)
             found = align(log_probs, " ".join(texts), model.vocabulary, model.times)
             for way, times_of in ways.items():
-                times, first = times_of(found, log_probs, len(waveform)), 0
-                for count, (start, end) in zip(counts, truth, strict=True):
-                    errors[way][0].append(times[first][0] - start)
-                    errors[way][1].append(times[first + count - 1][1] - end)
-                    first += count
+                _add(errors[way], times_of(found, log_probs, len(waveform)), texts, truth)
             advance(1)
     return errors
 
@@ -150,15 +146,21 @@ def _of_recordings(model: "CTCModel", utterances: "list[Utterance]", ways: "dict
             waveform = audio.load(utterance.audio)
             log_probs = model.log_probs(waveform, advance)
             texts = [normalise(segment.text) for segment in utterance.segments]
+            truth = [(segment.start, segment.stop) for segment in utterance.segments]
             found = align(log_probs, " ".join(texts), model.vocabulary, model.times)
             for way, times_of in ways.items():
-                times, first = times_of(found, log_probs, len(waveform)), 0
-                for text, segment in zip(texts, utterance.segments, strict=True):
-                    count = len(text.split())
-                    errors[way][0].append(times[first][0] - segment.start)
-                    errors[way][1].append(times[first + count - 1][1] - segment.stop)
-                    first += count
+                _add(errors[way], times_of(found, log_probs, len(waveform)), texts, truth)
     return errors
+
+
+def _add(errors: tuple[list[float], list[float]], times: Times, texts: Sequence[str], truth: Times) -> None:
+    """Add the errors of the starts and ends of texts, of which `truth` has the spans. times: of all their words."""
+    first = 0
+    for text, (start, end) in zip(texts, truth, strict=True):
+        count = len(text.split())
+        errors[0].append(times[first][0] - start)
+        errors[1].append(times[first + count - 1][1] - end)
+        first += count
 
 
 def _table(title: str, errors: Errors) -> Table:

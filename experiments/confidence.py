@@ -5,7 +5,7 @@ NCE of the raw confidence, and of that calibrated (Platt) on another corpus. The
 NCE. Without options, the embedded demo and its own test corpus, in halves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,8 @@ class Config(ExperimentOptions):
     """White noise is added at so many dB below the speech; default none."""
 
     save: bool = False
-    """Write the best measure and its calibration to confidence.json in the model's folder, where align and transcribe
-    read it."""
+    """Write the best measure and its calibration to confidence.json in the model's folder, where finetune.align reads
+    it."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,11 @@ def run(config: Config) -> Findings:
     from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
     from preprocessing.corpus import open_corpus
 
-    reference = config.model or reference_of(DEMO / "wav2vec2")
-    if config.save and not Path(reference).is_dir():
-        raise UsageError(f"--save true: {reference} is no folder; expected one to write to: name a run with --model")
-    model = load_ctc(reference)
+    model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))
+    if config.save and not Path(model.reference).is_dir():
+        raise UsageError(
+            f"--save true: {model.reference} is no folder; expected one to write to: name a run with --model"
+        )
     data = config.data or str(DEMO_CORPUS)
     utterances = list(open_corpus(data).utterances)
     if config.quick:
@@ -110,7 +111,7 @@ def run(config: Config) -> Findings:
     best = max(found, key=lambda one: one.calibrated_nce)
     calibration = fit_calibration(best.measure, train.confidences[best.measure], train.correct)
     if config.save:
-        calibration.save(Path(reference))
+        calibration.save(Path(model.reference))
     headings = ("measure", "AUROC", "ECE", "NCE", "ECE, calibrated", "NCE, calibrated")
     rows = [
         (
@@ -139,24 +140,25 @@ def run(config: Config) -> Findings:
     )
 
 
-def judge(model: "CTCModel", utterances: "Sequence[Utterance]", snr_db: float | None, advance: object) -> Judged:
+def judge(
+    model: "CTCModel", utterances: "Sequence[Utterance]", snr_db: float | None, advance: Callable[[int], None]
+) -> Judged:
     """Decode greedily, and say of each word whether it is right, and how confident each measure is of it."""
     import torch
 
     from finetune.decoding.alignment import align_greedy
     from finetune.decoding.confidence import MEASURES, word_confidences
     from finetune.metrics.word_alignment import align
-    from preprocessing import audio
+    from preprocessing.corpus import load_waveform
     from preprocessing.text import profile
 
-    assert callable(advance)
     normalise = profile(model.profile)
     confidences: dict[str, list[float]] = {measure: [] for measure in MEASURES}
     correct: list[bool] = []
     errors = n_words = 0
     generator = torch.Generator().manual_seed(0)
     for utterance in utterances:
-        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        waveform = load_waveform(utterance)
         if snr_db is not None:
             noise = torch.randn(len(waveform), generator=generator) * waveform.square().mean().sqrt()
             waveform = (waveform + noise * 10 ** (-snr_db / 20)).clamp(-1, 1)
@@ -165,8 +167,8 @@ def judge(model: "CTCModel", utterances: "Sequence[Utterance]", snr_db: float | 
         aligned = align(normalise(utterance.text), " ".join(word.text for word in words))
         for piece in aligned.pieces:
             correct += [piece.kind == "equal"] * len(piece.hypothesis)
-            errors += 0 if piece.kind == "equal" else max(len(piece.reference), len(piece.hypothesis))
-            n_words += len(piece.reference)
+        errors += aligned.errors
+        n_words += aligned.words
         for measure in MEASURES:
             confidences[measure] += word_confidences(log_probs, words, measure)
         advance(1)

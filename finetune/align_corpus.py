@@ -9,10 +9,10 @@ command goes on after a stop.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.align import read_text
 from preprocessing.cli.errors import InputError, UsageError
@@ -48,8 +48,8 @@ class AlignCorpusConfig:
     min_score: float = -3.0
     """of a piece's worst word: how much less likely than what the model hears there, in nats a unit; 0 doubts every
     word that the model hears otherwise"""
-    device: str = "cpu"
-    """cpu or cuda"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """where the model is computed"""
     overwrite: bool = False
     """begin anew where the folder was made with another model or other options"""
 
@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(config: AlignCorpusConfig) -> None:
     """Align every recording that is not done, then write manifest and rejects. Raises UserError."""
+    import torch
     from rich.console import Console
 
     from finetune.decoding.posteriors import load_ctc
@@ -91,6 +92,8 @@ def run(config: AlignCorpusConfig) -> None:
     from preprocessing.cli.progress import Steps
 
     options = config.pieces()
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu")
     pairs = list(find_pairs(config.recordings, config.transcripts))
     _check_folder(config)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -127,7 +130,7 @@ def run(config: AlignCorpusConfig) -> None:
 
 def align_recording(
     model: "CTCModel", recording: Path, transcript: Path, config: AlignCorpusConfig, options: "PieceOptions",
-    advance: Any = None,
+    advance: Callable[[int], None] | None = None,
 ) -> Result:  # fmt: skip
     """The pieces of one recording, certain ones written to OUT/pieces. Raises InputError where it cannot be aligned."""
     from finetune.decoding.alignment import align
