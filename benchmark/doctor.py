@@ -145,7 +145,8 @@ def check_torch_pair() -> Finding:
         import torchaudio  # noqa: F401
     except (ImportError, OSError) as error:
         pair = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchaudio"))
-        remedy = "install both in one version: pip install 'torch==2.11.*' 'torchaudio==2.11.*'"
+        needed = " ".join(repr(one) for one in requirements()[""] if one.startswith("torch"))
+        remedy = f"install both in one version: pip install {needed}"
         return Finding("torch and torchaudio", "missing", f"{pair}: {str(error).splitlines()[0]}", remedy)
     return Finding("torch and torchaudio", "ok", f"{torch.__version__} and {_version('torchaudio')}")
 
@@ -217,7 +218,7 @@ def check_cuda() -> Finding:
         return Finding("GPU", "ok", f"{names}, CUDA {torch.version.cuda}")
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
         if torch.version.cuda is None:
-            remedy = "install the CUDA build of torch and torchaudio 2.11"
+            remedy = "install the CUDA build of torch and torchaudio"
         else:
             remedy = f"`nvidia-smi` says why: the driver has to know CUDA {torch.version.cuda}"
         return Finding("GPU", "note", "NVIDIA's driver is there, but torch finds no GPU", remedy)

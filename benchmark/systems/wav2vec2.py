@@ -11,11 +11,9 @@ joined and collapsed once, so that no letter is doubled or lost at a seam; the l
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parametrize
 
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec, resolve_precision
@@ -27,6 +25,14 @@ from benchmark.systems.ctc import (
     optimal_batches,
     split_batch,
 )
+from finetune.decoding.posteriors import (
+    CHUNK_SECONDS,
+    LONGEST_WHOLE_SECONDS,
+    WHOLE_SECONDS,
+    convolution_chunking,
+    fold_weight_norm,
+    has_adapter,
+)
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.fast import cpu, gpu
 from finetune.models.fast.folding import UNCHANGED
@@ -34,14 +40,11 @@ from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.wav2vec2 import model_input
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
-from preprocessing.segment import Chunk, Chunking, FrameGrid, chunks, keep
+from preprocessing.segment import Chunk, chunks, keep
 from preprocessing.units import Vocabulary
 
-WHOLE_SECONDS = 60.0  # attention grows with the square, and training utterances are shorter
-CHUNK_SECONDS = 20.0  # kept of each chunk of a longer recording
-CONTEXT_SECONDS = 2.0  # on both sides of it, whose frames are dropped
+CONTEXT_SECONDS = 2.0  # on both sides of what is kept of a chunk; its frames are dropped
 CHUNKS_AT_ONCE = {"cpu": 4, "cuda": 16}
-LONGEST_WHOLE_SECONDS = 300.0  # for models that cannot be chunked
 IN_CHUNKS = (
     f"over {WHOLE_SECONDS:g} s: chunks of {CHUNK_SECONDS:g} s with {CONTEXT_SECONDS:g} s of context either side, "
     "{} at a time"
@@ -84,10 +87,10 @@ class Wav2Vec2System(CTCSystem):
         self._dtype = precision.dtype
         parameters = sum(parameter.numel() for parameter in self._model.parameters())
         self._model.eval()
-        in_batches = self._model.config.model_type in PADDING_INVARIANT and not _has_adapter(self._model.config)
+        in_batches = self._model.config.model_type in PADDING_INVARIANT and not has_adapter(self._model.config)
         self._padding_invariance = PaddingInvariance(self._model) if in_batches else None
         convolutions = UNCHANGED
-        _fold_weight_norm(self._model)
+        fold_weight_norm(self._model)
         if in_batches and options.device == "cpu" and self._dtype == torch.float32:
             convolutions = cpu.replace_convolutions(self._model)
         elif options.device == "cuda":
@@ -96,7 +99,7 @@ class Wav2Vec2System(CTCSystem):
         if self._dtype != torch.float32:  # the output layer computes in float32: the best unit is decided there
             self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
         self._finite: list[Tensor] = []  # whether all logits of each pass are, on the device
-        self._chunking = _chunking(self._model.config)
+        self._chunking = convolution_chunking(self._model.config, CONTEXT_SECONDS)
         self.facts = SystemFacts(
             name=spec.name,
             family=spec.family,
@@ -203,29 +206,6 @@ def _batch_description(dtype: torch.dtype) -> str:
     if dtype == torch.float32:
         return "padded, each utterance as it is alone"
     return f"padded, each utterance as it is alone but for the rounding of {str(dtype).removeprefix('torch.')}"
-
-
-def _fold_weight_norm(model: torch.nn.Module) -> None:
-    """Compute parametrised weights, as the weight norm of positional convolutions, once instead of in every pass."""
-    for module in list(model.modules()):
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
-
-
-def _has_adapter(config: Any) -> bool:
-    """Whether convolutions after the transformer reduce the frames further, across padding too."""
-    return bool(getattr(config, "add_adapter", False))
-
-
-def _chunking(config: Any) -> Chunking | None:
-    """How long recordings are cut; None where frames cannot be joined, as with an adapter after the transformer."""
-    if not hasattr(config, "conv_kernel") or _has_adapter(config):
-        return None
-    return Chunking(
-        keep=round(CHUNK_SECONDS * SAMPLE_RATE),
-        context=round(CONTEXT_SECONDS * SAMPLE_RATE),
-        grid=FrameGrid.of_convolutions(config.conv_kernel, config.conv_stride),
-    )
 
 
 def _equally_long(planned: tuple[Chunk, ...], at_once: int) -> Iterator[list[Chunk]]:

@@ -13,14 +13,13 @@ from torch import Tensor
 from benchmark.results import SystemFacts
 from benchmark.systems.base import LoadOptions, SystemSpec, resolve_precision
 from benchmark.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
+from finetune.decoding.posteriors import whisper_ctc_chunking
 from finetune.models.whisper_ctc import SAMPLES_PER_FRAME, load
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.features import Features
-from preprocessing.segment import Chunk, Chunking, FrameGrid, chunks, keep
+from preprocessing.segment import Chunk, chunks, keep
 from preprocessing.units import Vocabulary
 
-CONTEXT_SECONDS = 3.0  # on both sides of what is kept of a chunk; its frames are dropped
-GRID = FrameGrid(stride=SAMPLES_PER_FRAME, receptive_field=SAMPLES_PER_FRAME // 2)
 FRAMES_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_FRAME
 
 
@@ -54,10 +53,8 @@ class WhisperCTCSystem(CTCSystem):
         self._model.eval().to(self._device)
         self._model.encoder.to(self._dtype)  # the head and the output layer compute in float32
         config = self._model.config
-        longest = int(config.max_source_positions) * SAMPLES_PER_FRAME
-        context = round(CONTEXT_SECONDS * SAMPLE_RATE)
-        self._longest = longest
-        self._chunking = Chunking(keep=longest - 2 * context, context=context, grid=GRID)
+        self._chunking, self._longest = whisper_ctc_chunking(config)
+        seconds = self._longest / SAMPLE_RATE
         self.facts = SystemFacts(
             name=spec.name,
             family=spec.family,
@@ -69,8 +66,8 @@ class WhisperCTCSystem(CTCSystem):
                 "head": f"{config.head}, over the top {config.mixed_layers} of {config.encoder_layers} blocks",
                 "frame": "20 ms",
                 "batch": "padded, each utterance as it is alone",
-                "long recordings": f"over {longest / SAMPLE_RATE:g} s: chunks of {longest / SAMPLE_RATE:g} s, of which "
-                f"{CONTEXT_SECONDS:g} s either side are context",
+                "long recordings": f"over {seconds:g} s: chunks of {seconds:g} s, of which "
+                f"{self._chunking.context / SAMPLE_RATE:g} s either side are context",
             },
             notice=spec.notice,
         )
@@ -109,7 +106,7 @@ class WhisperCTCSystem(CTCSystem):
         joined: list[list[Tensor]] = [[] for _ in range(features.n_recordings)]
         for place, piece in enumerate(features.pieces):
             own = of_piece[place]
-            joined[piece.recording].append(own if piece.chunk is None else keep(own, piece.chunk, GRID))
+            joined[piece.recording].append(own if piece.chunk is None else keep(own, piece.chunk, self._chunking.grid))
         return [torch.cat(parts) if parts else NO_FRAMES for parts in joined]
 
     def _compute(self, log_mels: Sequence[Tensor]) -> Tensor:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from finetune.config import DataConfig
 from finetune.models.base import Recogniser
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.audio.contract import note_once
 from preprocessing.cli.errors import InputError, UsageError, counted
+from preprocessing.cli.notes import note_once
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.text import Profile
 

@@ -1,7 +1,8 @@
 """The compiled part of the beam search, in numba: flat arrays in, labels and scores out. `BeamSearch` is its interface,
 `beam_reference` the same search in plain Python, which it must agree with.
 
-Everything that calls each other stays in this file: numba's cache looks only at the file of the function called.
+Tables and search are one file because both call `_slot`: numba compiles a cached function anew where its own file has
+changed, not where the file of a function that it calls has.
 """
 
 import math
@@ -10,12 +11,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from finetune.decoding.compiled import compiled
+from finetune.language_model.ngram import LN10
 
 Array = np.ndarray[Any, Any]
 Scalar: TypeAlias = Any  # a number, whose type numba infers: numpy's stubs do not tell its integers from Python's
 
 LOG_ZERO = -math.inf
-LN10 = math.log(10.0)
 NONE, WORDS, CHARACTERS = 0, 1, 2  # what a language model is of
 
 # columns of a prefix's integers

@@ -21,7 +21,7 @@ from preprocessing.cli.errors import InputError
 from preprocessing.segment import Chunking, FrameGrid, chunks, keep
 from preprocessing.units import Vocabulary
 
-WHOLE_SECONDS = 60.0  # a longer recording is computed in chunks, where the family can be
+WHOLE_SECONDS = 60.0  # a longer recording is computed in chunks: attention grows with the square
 CHUNK_SECONDS = 20.0  # kept of each chunk
 CONTEXT_SECONDS = 3.0  # on both sides of it
 LONGEST_WHOLE_SECONDS = 300.0  # of models that cannot be chunked
@@ -62,8 +62,8 @@ class FrameTimes:
 class CTCModel:
     """A CTC model ready to compute log-probabilities.
 
-    reference: as it was named. vocabulary: its units. times: of its frames. profile: the text profile of its labels, as
-    its run records it; "ctc:REFERENCE" of other models. model: the transformers model, in evaluation mode.
+    reference: its folder or Hub id. vocabulary: its units. times: of its frames. profile: the text profile of its
+    labels, as its run records it; "ctc:REFERENCE" of other models. model: the transformers model, in evaluation mode.
     """
 
     reference: str
@@ -141,6 +141,13 @@ def _no_ctc(reference: str) -> InputError:
     )
 
 
+def _not_loaded(checkpoint: str, error: Exception) -> InputError:
+    return InputError(
+        f"{checkpoint}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); expected the folder of "
+        "a run, a transformers folder or a Hub id: check the name and the network"
+    )
+
+
 def _model_type(checkpoint: str) -> str:
     """model_type of its configuration. Raises InputError for Whisper and what has no configuration."""
     from transformers import AutoConfig
@@ -159,10 +166,7 @@ def _model_type(checkpoint: str) -> str:
     try:
         model_type = str(AutoConfig.from_pretrained(checkpoint).model_type)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{checkpoint}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); expected the "
-            "folder of a run, a transformers folder or a Hub id: check the name and the network"
-        ) from error
+        raise _not_loaded(checkpoint, error) from error
     if model_type == "whisper":
         raise _no_ctc(checkpoint)
     return model_type
@@ -182,15 +186,13 @@ def _whisper_ctc(checkpoint: str, device: torch.device) -> CTCModel:
     from finetune.models.whisper_ctc import SAMPLES_PER_FRAME, load
 
     model = load(checkpoint).eval().to(device)
-    longest = int(model.config.max_source_positions) * SAMPLES_PER_FRAME
-    context = min(round(CONTEXT_SECONDS * SAMPLE_RATE), longest // 4)
-    grid = FrameGrid(stride=SAMPLES_PER_FRAME, receptive_field=SAMPLES_PER_FRAME // 2)
+    chunking, longest = whisper_ctc_chunking(model.config)
     return CTCModel(
         checkpoint, Vocabulary.load(checkpoint), FrameTimes(SAMPLES_PER_FRAME, 0.0), _profile(checkpoint), model,
         lambda waveform: model(waveform.to(device)[None]).logits[0],
         lambda n_samples: int(model.n_frames(torch.tensor(n_samples))),
         lambda waveform: waveform,
-        Chunking(keep=longest - 2 * context, context=context, grid=grid),
+        chunking,
         longest,
     )  # fmt: skip
 
@@ -227,21 +229,16 @@ def _wav2vec2(checkpoint: str, device: torch.device) -> CTCModel:
             model: Any = AutoModelForCTC.from_pretrained(checkpoint, dtype=torch.float32).eval()
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{checkpoint}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); expected the "
-            "folder of a run, a transformers folder or a Hub id: check the name and the network"
-        ) from error
+        raise _not_loaded(checkpoint, error) from error
     config = model.config
     if not hasattr(config, "conv_kernel") or extractor.sampling_rate != SAMPLE_RATE:
         raise InputError(
             f"{checkpoint}: a {config.model_type} for {extractor.sampling_rate} Hz has frames whose times are not "
             "known; expected a model with wav2vec 2.0's convolutions at 16000 Hz: use another"
         )
-    for module in list(model.modules()):
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
+    fold_weight_norm(model)
     grid = FrameGrid.of_convolutions(config.conv_kernel, config.conv_stride)
-    adapted = bool(getattr(config, "add_adapter", False))
+    adapted = has_adapter(config)
     reduction = int(config.adapter_stride) ** int(config.num_adapter_layers) if adapted else 1
     if device.type == "cpu" and not adapted:
         cpu.replace_convolutions(model)
@@ -252,8 +249,45 @@ def _wav2vec2(checkpoint: str, device: torch.device) -> CTCModel:
         lambda waveform: model(waveform.to(device)[None]).logits[0],
         lambda n_samples: int(model._get_feat_extract_output_lengths(n_samples)),
         lambda waveform: model_input(waveform, extractor.do_normalize),
-        None if adapted else Chunking(
-            keep=round(CHUNK_SECONDS * SAMPLE_RATE), context=round(CONTEXT_SECONDS * SAMPLE_RATE), grid=grid
-        ),
+        convolution_chunking(config, CONTEXT_SECONDS),
         round((LONGEST_WHOLE_SECONDS if adapted else WHOLE_SECONDS) * SAMPLE_RATE),
     )  # fmt: skip
+
+
+def whisper_ctc_chunking(config: Any) -> tuple[Chunking, int]:
+    """How whisper-ctc's recordings are cut, and the samples up to which they are not: those of the encoder's positions.
+
+    A chunk has CONTEXT_SECONDS on both sides, or a quarter of its length where that is less.
+    """
+    from finetune.models.whisper_ctc import SAMPLES_PER_FRAME
+
+    longest = int(config.max_source_positions) * SAMPLES_PER_FRAME
+    context = min(round(CONTEXT_SECONDS * SAMPLE_RATE), longest // 4)
+    grid = FrameGrid(stride=SAMPLES_PER_FRAME, receptive_field=SAMPLES_PER_FRAME // 2)
+    return Chunking(keep=longest - 2 * context, context=context, grid=grid), longest
+
+
+def convolution_chunking(config: Any, context_seconds: float) -> Chunking | None:
+    """How recordings are cut for a model with wav2vec 2.0's convolutions: CHUNK_SECONDS kept, context on both sides.
+
+    None where frames cannot be joined: without such convolutions, or with an adapter after the transformer.
+    """
+    if not hasattr(config, "conv_kernel") or has_adapter(config):
+        return None
+    return Chunking(
+        keep=round(CHUNK_SECONDS * SAMPLE_RATE),
+        context=round(context_seconds * SAMPLE_RATE),
+        grid=FrameGrid.of_convolutions(config.conv_kernel, config.conv_stride),
+    )
+
+
+def has_adapter(config: Any) -> bool:
+    """Whether convolutions after the transformer reduce the frames further, across padding too."""
+    return bool(getattr(config, "add_adapter", False))
+
+
+def fold_weight_norm(model: nn.Module) -> None:
+    """Compute parametrised weights, as the weight norm of positional convolutions, once instead of in every pass."""
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")

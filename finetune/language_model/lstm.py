@@ -183,6 +183,7 @@ def train_lstm(
     """Trains a model, and yields it after each epoch; its weights are those of the epoch that was best so far.
 
     sentences: of units; HELD_OUT_SHARE of them are not learnt from. batch_tokens: units in a batch, padding included.
+    Raises InputError where the first epoch's perplexity is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
@@ -209,10 +210,18 @@ def train_lstm(
             model.eval()
             with torch.inference_mode():
                 total = sum(float(model.losses(batch).sum()) for batch in _batches(held_out, batch_tokens))
-            perplexity = math.exp(total / sum(len(one) - 1 for one in held_out))
+            try:
+                perplexity = math.exp(total / sum(len(one) - 1 for one in held_out))
+            except OverflowError:
+                perplexity = math.inf
             is_best = perplexity < best
             if is_best:
                 best, weights = perplexity, {name: value.clone() for name, value in model.state_dict().items()}
+            if not weights:
+                raise InputError(
+                    f"epoch {number}: the perplexity of the sentences held out is not finite; expected the loss to "
+                    "fall: lower --learning_rate"
+                )
             latest = {name: value.clone() for name, value in model.state_dict().items()}
             model.load_state_dict(weights)
             yield Epoch(number, perplexity, is_best), model

@@ -54,8 +54,8 @@ class TuneConfig:
     """Picture of the surface; default language_model_tuning.png in the run's folder."""
 
     save: bool = True
-    """Put a language model of words into the run's folder, with the values found, where benchmark, transcribe and
-    transformers find it; not where it has no fewer errors than greedy decoding."""
+    """Put an ARPA file of words into the run's folder, with the values found, where benchmark/run.py and transformers
+    find it; not where it has no fewer errors than greedy decoding."""
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
@@ -125,6 +125,7 @@ def tune(config: TuneConfig) -> Tuned:
     from finetune.decoding.greedy import collapse
     from finetune.decoding.posteriors import load_ctc
     from finetune.language_model.folder import find_language_model, load_language_model, save_language_model
+    from finetune.language_model.ngram import NgramModel
     from preprocessing.cli.atomic_write import write_text_atomically
     from preprocessing.cli.progress import Steps
     from preprocessing.corpus import load_waveform, open_corpus
@@ -132,14 +133,14 @@ def tune(config: TuneConfig) -> Tuned:
 
     config.check()
     console = Console(highlight=False, soft_wrap=True)
-    files = find_language_model(config.lm or config.run)
+    reference = config.lm or config.run
+    files = find_language_model(reference)
     if files is None:
         raise InputError(
-            f"{config.lm or config.run}: holds no language model; expected an ARPA file or a folder with one: name it "
-            "with --lm"
+            f"{reference}: holds no language model; expected an ARPA file or a folder with one: name it with --lm"
         )
     model = load_ctc(config.run)
-    ngrams = load_language_model(config.run, files, model.vocabulary)
+    language_model = load_language_model(config.run, files, model.vocabulary)
     normalise = profile(model.profile)
     utterances = list(open_corpus(config.data).require_complete().utterances)
     if config.limit is not None and config.limit < len(utterances):
@@ -157,7 +158,7 @@ def tune(config: TuneConfig) -> Tuned:
     greedy = [model.vocabulary.decode(collapse(one.argmax(dim=1), blank)) for one in log_probs]
     settings = BeamSettings(beam_width=config.beam_width, unk_score_offset=config.unk_score_offset)
     errors: dict[tuple[float, float], list[int]] = {}
-    search = make_search(model.vocabulary, ngrams, settings)
+    search = make_search(model.vocabulary, language_model, settings)
     with steps.step("searching", len(config.alphas) * len(config.betas)) as advance:
         for alpha in config.alphas:
             for beta in config.betas:
@@ -182,10 +183,10 @@ def tune(config: TuneConfig) -> Tuned:
         write_text_atomically(folder / f"{TUNING}.json", json.dumps(record, indent=1))
         if found.best >= found.greedy:
             console.print("no fewer errors than without: the run's folder gets no language model")
-        elif ngrams.is_of_characters:
+        elif language_model.is_of_characters or not isinstance(language_model, NgramModel):
             console.print(
-                f"a language model of characters stays outside the run: decode with --lm {files.path} --alpha "
-                f"{found.alpha:g} --beta {found.beta:g}"
+                "only an ARPA file of words is put into the run's folder: decode with "
+                f"--lm {reference} --alpha {found.alpha:g} --beta {found.beta:g}"
             )
         else:
             chosen = replace(settings, alpha=found.alpha, beta=found.beta)

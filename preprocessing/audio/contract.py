@@ -1,10 +1,8 @@
 """The numbers of the waveform contract, the sources of audio, and the interface of a decoder. No decoding."""
 
 import io
-import multiprocessing
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +22,6 @@ HEAD_BYTES = 64  # read of each source, to choose its decoder
 StoredAudio: TypeAlias = str | os.PathLike[str] | bytes  # what a corpus holds and another process can be sent
 AudioSource: TypeAlias = StoredAudio | BinaryIO
 Samples: TypeAlias = NDArray[np.float32]  # [samples, channels] of a decoder, full scale being 1
-
-_noted: set[str] = set()  # kinds of notes that were printed
 
 
 class AudioError(InputError):
@@ -133,18 +129,6 @@ def damage_error(opened: OpenedSource, reason: object, at_seconds: float) -> Aud
 def one_line(reason: object) -> str:
     """A library's message on one line, without its full stop; the name of its type where it is empty."""
     return " ".join(str(reason).split()).rstrip(".") or type(reason).__name__
-
-
-def note_once(kind: str, note: str) -> None:
-    """Print a note on stderr, the first of its kind in this process.
-
-    Nothing in a process that multiprocessing started, and in all but the first of distributed training: they read the
-    same files as another that prints it.
-    """
-    is_first = multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0"
-    if is_first and kind not in _noted:
-        _noted.add(kind)
-        print(f"note: {note}", file=sys.stderr)
 
 
 def _opened_file(name: str, file: BinaryIO) -> OpenedSource:

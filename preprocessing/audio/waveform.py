@@ -26,10 +26,10 @@ from preprocessing.audio.contract import (
     OpenedSource,
     Samples,
     describe_source,
-    note_once,
     open_source,
 )
 from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, to_pcm16
+from preprocessing.cli.notes import note_once
 
 MAX_AMPLITUDE = 256.0  # times full scale, 48 dB over it: beyond are integers that were stored as floats
 CODEC_BLOCKS = 1 << 62  # samples of a block: as many as the decoder gives at a time

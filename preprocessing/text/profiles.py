@@ -3,11 +3,11 @@
 import difflib
 import functools
 import re
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from preprocessing.cli.errors import UsageError
+from preprocessing.cli.notes import note_once
 from preprocessing.text import steps
 from preprocessing.text.numbers import NumberWords, digits_stay, languages
 from preprocessing.text.steps import Profile, Step
@@ -164,11 +164,6 @@ PROFILES = {
 }
 
 
-@functools.cache
-def _print_once(note: str) -> None:
-    print(f"note: {note}", file=sys.stderr)
-
-
 def profile(
     name: str, *, vocabulary: "Vocabulary | None" = None, language: str | None = None, transliterate: bool = False
 ) -> Profile:
@@ -185,7 +180,7 @@ def profile(
     """
     made = _profile(name, vocabulary, language, transliterate)
     if made.note:
-        _print_once(made.note)
+        note_once(made.note, made.note)
     return made
 
 

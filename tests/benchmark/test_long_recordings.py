@@ -117,9 +117,9 @@ def test_a_model_that_cannot_be_joined_refuses_long_recordings(
     system: Wav2Vec2System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = system._model.config
-    assert wav2vec2._chunking(config) == Chunking(20 * RATE, 2 * RATE)
+    assert wav2vec2.convolution_chunking(config, wav2vec2.CONTEXT_SECONDS) == Chunking(20 * RATE, 2 * RATE)
     monkeypatch.setattr(config, "add_adapter", True)
-    assert wav2vec2._chunking(config) is None
+    assert wav2vec2.convolution_chunking(config, wav2vec2.CONTEXT_SECONDS) is None
     monkeypatch.setattr(system, "_chunking", None)
     with pytest.raises(InputError, match="at most 300 s"):
         system.features([torch.zeros(301 * RATE)])

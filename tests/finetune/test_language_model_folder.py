@@ -14,6 +14,7 @@ import torch
 from finetune.decoding.beam import BeamSettings
 from finetune.decoding.beam_reference import make_search
 from finetune.hub.folder import open_run
+from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.folder import (
     LanguageModelFiles,
     find_language_model,
@@ -213,6 +214,22 @@ def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert files.attributes == {"alpha": found.alpha, "beta": found.beta, "unk_score_offset": -10.0}
     assert json.loads((run / "language_model_tuning.json").read_text())["alpha"] == found.alpha
     assert (run / "language_model_tuning.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tuning_an_lstm_leaves_the_run_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(DEMO / "wav2vec2", run)
+    train_language_model(
+        TrainLstmConfig(
+            str(DEMO / "corpus" / "train.jsonl"), tmp_path / "lm", units="words", hidden_size=16, num_train_epochs=1,
+            profile="ctc:" + str(run), device="cpu",
+        )
+    )  # fmt: skip
+    data = str(DEMO / "corpus" / "test.jsonl")
+    found = tune(TuneConfig(str(run), data, str(tmp_path / "lm"), [0.1], [0.0], beam_width=8, limit=6))
+    assert found.best < found.greedy
+    assert f"decode with --lm {tmp_path / 'lm'} --alpha 0.1 --beta 0" in capsys.readouterr().out
+    assert not (run / "language_model").exists()
 
 
 @pytest.mark.parametrize(

@@ -90,3 +90,10 @@ def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
         LstmModel.load(tmp_path)
     with pytest.raises(UsageError, match="--hidden_size is 0"):
         TrainLstmConfig("text.txt", tmp_path, hidden_size=0).check()
+    for too_high in (1e4, 1e20):  # beyond what exp can hold, and no number
+        config = TrainLstmConfig(
+            str(folder / "text.txt"), tmp_path / "new", hidden_size=16, num_train_epochs=1, batch_tokens=64,
+            learning_rate=too_high, device="cpu",
+        )  # fmt: skip
+        with pytest.raises(InputError, match=r"epoch 1: the perplexity .* is not finite; expected .* lower --learn"):
+            train_language_model(config)

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from preprocessing import audio
-from preprocessing.audio import AudioError, contract
+from preprocessing.audio import AudioError
 from preprocessing.audio.waveform import open_decoder
+from preprocessing.cli import notes
 from tests.known_audio import known_file, sine, webm_without_duration
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0\x90wS\xde"
@@ -153,7 +154,7 @@ def streamed(name: str, length: int) -> bytes:
 def test_what_was_written_to_a_pipe_is_heard_to_its_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, length: int
 ) -> None:
-    monkeypatch.setattr(contract, "_noted", set())
+    monkeypatch.setattr(notes, "_noted", set())
     content, whole = streamed(name, length), known_file(name, 2.0)
     for _ in range(2):
         assert torch.equal(audio.load(content), audio.load(whole))
