@@ -322,9 +322,10 @@ def check_by_transcribing() -> Finding:
         import torch
         import transformers
 
-        from benchmark.offline import DEMO, DEMO_CORPUS
-        from benchmark.systems import load_system, parse_models
-        from benchmark.systems.base import LoadOptions
+        from benchmark.offline import DEMO_CORPUS
+        from finetune.systems.availability import DEMO
+        from finetune.systems.base import LoadOptions
+        from finetune.systems.registry import load_system, parse_models
         from preprocessing import audio
         from preprocessing.corpus import open_corpus
 

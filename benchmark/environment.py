@@ -17,7 +17,7 @@ from benchmark.config import BenchmarkConfig, as_text
 from benchmark.dataset import EvaluationSet
 from benchmark.results import Run, SystemFacts, SystemRun
 from benchmark.results.store import SampleKey
-from benchmark.systems.base import SystemSpec
+from finetune.systems.base import SystemSpec
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Corpus, Utterance
 

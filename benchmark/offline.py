@@ -1,21 +1,15 @@
-"""Whether the published defaults are available, and what the project carries for when they are not.
+"""The corpus of a benchmark, and the embedded one for when the default is not available.
 
-Only defaults are replaced by the embedded demo; what a user names is loaded or refused.
+Only the default is replaced; what a user names is opened or refused.
 """
 
-import os
-import urllib.error
-import urllib.request
-from pathlib import Path
-
 from benchmark.config import BenchmarkConfig
+from finetune.systems.availability import DEMO, hub_has, reference_of
 from preprocessing.corpus import Corpus, open_corpus
 
-DEMO = Path(__file__).resolve().parents[1] / "demo"
 DEMO_CORPUS = DEMO / "corpus" / "test.jsonl"
 DEFAULT_DATASET = "openslr/librispeech_asr"
 DEFAULT_DATA = f"hf:{DEFAULT_DATASET}:clean:test"
-HUB_TIMEOUT_SECONDS = 5.0  # for the first answer
 
 
 def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
@@ -33,50 +27,3 @@ def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
         "that say nothing of real speech."
     )
     return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit)
-
-
-def reference_of(path: Path) -> str:
-    """The path of something embedded as a report shows it: relative to the current folder where it is below that."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def hub_has(repository: str, kind: str = "model") -> bool:
-    """Whether a Hub repository is in the cache, or the Hub answers for it now. kind: "model" or "dataset"."""
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
-
-    if kind == "model" and isinstance(try_to_load_from_cache(repository, "config.json"), str):
-        return True
-    if constants.HF_HUB_OFFLINE:
-        return False
-    api = HfApi()
-    try:
-        if kind == "model":
-            api.model_info(repository, timeout=HUB_TIMEOUT_SECONDS)
-        else:
-            api.dataset_info(repository, timeout=HUB_TIMEOUT_SECONDS)
-    except Exception:  # errors of the client, of its HTTP library and of the system: in each case it is not available
-        return False
-    return True
-
-
-def whisper_cache_file(size: str) -> Path | None:
-    """The file that openai-whisper has cached of a size, such as base.en; None where there is none."""
-    import whisper
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
-    file = cache / Path(whisper._MODELS.get(size, "unknown")).name
-    return file if file.is_file() else None
-
-
-def whisper_available(size: str) -> bool:
-    """Whether openai-whisper has the size, such as base.en, in its cache or can download it now."""
-    import whisper
-
-    if whisper_cache_file(size) is not None:
-        return True
-    request = urllib.request.Request(whisper._MODELS[size], method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_SECONDS):
-            return True
-    except (urllib.error.URLError, TimeoutError, OSError):
-        return False

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark.config import BenchmarkConfig, SystemOptions
+from benchmark.config import BenchmarkConfig
 from benchmark.dataset import EvaluationSet, Item, build_evaluation_set, requested_conditions
 from benchmark.environment import (
     DistributedRanks,
@@ -41,12 +41,13 @@ from benchmark.results import (
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import changes, paired_changes, summarise
-from benchmark.systems import check_language_model, check_system_options, parse_models
-from benchmark.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.folder import TUNED
 from finetune.metrics import Rate
+from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
+from finetune.systems.facts import SystemOptions
+from finetune.systems.registry import check_language_model, check_system_options, parse_models
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.progress import Steps
 from preprocessing.corpus import Corpus

@@ -93,10 +93,10 @@ def run(config: Config) -> Findings:
     """Align each text and judge its pieces. Raises UserError where model or recording cannot be used."""
     import random
 
-    from benchmark.offline import DEMO, reference_of
     from finetune.decoding.alignment import align
     from finetune.decoding.alignment_pieces import PieceOptions
     from finetune.decoding.posteriors import load_ctc
+    from finetune.systems.availability import DEMO, reference_of
     from preprocessing import audio
     from preprocessing.text import profile
 

@@ -64,8 +64,9 @@ class Config(ExperimentOptions):
 
 def run(config: Config) -> Findings:
     """Align strings and recordings, and compare times with the truth. Raises UserError on unusable input."""
-    from benchmark.offline import DEMO, DEMO_CORPUS, reference_of
+    from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.posteriors import load_ctc
+    from finetune.systems.availability import DEMO, reference_of
     from preprocessing.corpus import open_corpus
 
     check_counts(("--strings", config.strings, 1), ("--words", config.words, 1))

@@ -73,10 +73,11 @@ def run(config: Config) -> Findings:
     """Judge the words of both corpora and compare the measures. Raises UserError on unusable input."""
     from pathlib import Path
 
-    from benchmark.offline import DEMO, DEMO_CORPUS, reference_of
+    from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.confidence import MEASURES, fit_calibration
     from finetune.decoding.posteriors import load_ctc
     from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
+    from finetune.systems.availability import DEMO, reference_of
     from preprocessing.corpus import open_corpus
 
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))

@@ -77,8 +77,8 @@ class SearchJob:
 
 def run(config: Config) -> Findings:
     """Search in turns and compare. Raises UserError where model, language model or corpus cannot be used."""
-    from benchmark.offline import DEMO, reference_of
     from finetune.language_model.build import LanguageModelConfig, build_language_model
+    from finetune.systems.availability import DEMO, reference_of
 
     config.check()
     rounds = 1 if config.quick else config.rounds
@@ -181,9 +181,9 @@ def _prepare(config: Config, model: str, arpa: Path) -> tuple[SearchJob, list[st
 
     from benchmark.batch_plan import evenly_spaced
     from benchmark.offline import DEMO_CORPUS
-    from benchmark.systems import FAMILIES, load_system, parse_models
-    from benchmark.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions
     from finetune.decoding.beam import BeamSettings
+    from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions
+    from finetune.systems.registry import FAMILIES, load_system, parse_models
     from preprocessing.audio import SAMPLE_RATE
     from preprocessing.corpus import load_waveform, open_corpus
     from preprocessing.text import profile

@@ -76,7 +76,7 @@ class Transcribed:
 
 def run(config: Config) -> Findings:
     """Transcribe every length in turn. Raises UserError where model or recording cannot be used."""
-    from benchmark.offline import DEMO, reference_of
+    from finetune.systems.availability import DEMO, reference_of
 
     hours = config.lengths()
     model = config.model or f"wav2vec2={reference_of(DEMO / 'wav2vec2')}"
@@ -148,9 +148,9 @@ def write_repeated(recording: Path, seconds: float, path: Path) -> None:
 
 def transcribe_file(model: str, path: Path) -> Transcribed:
     """Load the recogniser in this process and transcribe one file. Raises UserError where either cannot be used."""
-    from benchmark.systems import load_system, parse_models
-    from benchmark.systems.base import LoadOptions
     from benchmark.worker.resources import peak_memory_bytes
+    from finetune.systems.base import LoadOptions
+    from finetune.systems.registry import load_system, parse_models
     from preprocessing import audio
 
     specs = parse_models(model)

@@ -77,7 +77,7 @@ class TranscribingJob:
 
 def run(config: Config) -> Findings:
     """Transcribe in turns and compare. Raises UsageError where options or speech cannot be used."""
-    from benchmark.offline import DEMO
+    from finetune.systems.availability import DEMO
     from preprocessing import audio
 
     if min(config.rounds, config.threads) < 1:
@@ -142,8 +142,8 @@ def our_whisper(job: TranscribingJob) -> Round:
 
 
 def _system(job: TranscribingJob, family: str) -> Round:
-    from benchmark.systems import load_system
-    from benchmark.systems.base import LoadOptions, SystemSpec
+    from finetune.systems.base import LoadOptions, SystemSpec
+    from finetune.systems.registry import load_system
 
     hide_loading_bars()
     system = load_system(SystemSpec(family, family, job.checkpoint), LoadOptions(job.device, "en"))
@@ -251,8 +251,8 @@ def save_random(folder: Path, *, tiny: bool) -> None:
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
-    from benchmark.offline import DEMO
     from experiments.harness.fine_tuning import TINY
+    from finetune.systems.availability import DEMO
     from preprocessing.units import Vocabulary
 
     hide_loading_bars()
@@ -315,7 +315,7 @@ def _demo_paths(quick: bool) -> tuple[Path, ...]:
 
 
 def _description(job: TranscribingJob) -> str:
-    from benchmark.offline import DEMO
+    from finetune.systems.availability import DEMO
 
     embedded = Path(job.checkpoint).is_relative_to(DEMO)
     return "the embedded model on the embedded test corpus" if embedded else job.checkpoint

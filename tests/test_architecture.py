@@ -11,9 +11,9 @@ import pytest
 import torch
 import torchaudio
 
-from benchmark.systems import load_system, parse_models
-from benchmark.systems.base import LoadOptions
 from experiments.__main__ import list_experiments
+from finetune.systems.base import LoadOptions
+from finetune.systems.registry import load_system, parse_models
 from preprocessing import audio
 from preprocessing.corpus import open_corpus, readers
 from preprocessing.units import Vocabulary, build, vocabulary

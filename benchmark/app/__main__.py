@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _serve(config: AppConfig, port: int) -> None:
     from benchmark.environment import resolve_device
-    from benchmark.systems import check_language_model, parse_models
-    from benchmark.systems.base import LanguageModelOptions, LoadOptions
     from finetune.language_model.folder import TUNED
+    from finetune.systems.base import LanguageModelOptions, LoadOptions
+    from finetune.systems.registry import check_language_model, parse_models
     from preprocessing.text import profile
 
     normalise = profile(config.profile)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from benchmark.results import StageSeconds
-from benchmark.systems import load_system
-from benchmark.systems.base import LoadOptions, System, SystemSpec
 from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
 from finetune.metrics.word_alignment import Alignment, align
+from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.registry import load_system
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UserError

@@ -22,12 +22,10 @@ from benchmark.results.schema import (
     Spread,
     StageSeconds,
     Summary,
-    SystemFacts,
     SystemRun,
     SystemSummary,
     Throughput,
     Timing,
-    WeightsFile,
 )
 from benchmark.results.store import (
     RUN,
@@ -45,6 +43,7 @@ from benchmark.results.store import (
     write_samples,
     write_summary,
 )
+from finetune.systems.facts import SystemFacts, WeightsFile
 
 __all__ = [
     "CLEAN",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from finetune.metrics import Rate
+from finetune.systems.facts import SystemFacts
 from preprocessing.corpus.utterance import Segment
 
 SCHEMA = 2  # of run.json and summary.json; raised whenever a field changes its meaning
@@ -104,35 +105,6 @@ class Throughput:
     wall_seconds: float
     seconds: StageSeconds
     joules: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
-    """A file of a model's weights: its name without folders, its size, and its SHA-256 in hexadecimal."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class SystemFacts:
-    """A system's description of itself, once it is loaded.
-
-    parameters: 0 where the system does not report them. settings: what was chosen, by topic, as text for the report.
-    notice: set where a demo checkpoint stands in, and says what its figures do not show. weights: the files that the
-    model was loaded from, as far as they are on this machine. signature: weights and decoding in one string, in the
-    manner of sacrebleu's (`benchmark.systems.identity`).
-    """
-
-    name: str
-    family: str
-    checkpoint: str
-    parameters: int
-    settings: dict[str, str] = field(default_factory=dict)
-    notice: str | None = None
-    weights: list[WeightsFile] = field(default_factory=list)
-    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)

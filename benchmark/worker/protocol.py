@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmark.dataset import EvaluationSet, Item
 from benchmark.results import StageSeconds, SystemFacts
-from benchmark.systems.base import LoadOptions, SystemSpec
+from finetune.systems.base import LoadOptions, SystemSpec
 
 Batch = tuple[Item, ...]
 

@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from benchmark.dataset import Item, waveform_loader
-from benchmark.systems.base import System
 from benchmark.worker.protocol import Batch, Loaded, LoadFailed, Task, TaskFinished, WorkerSetup
 from benchmark.worker.resources import EnergyCounter, peak_device_memory_bytes, peak_memory_bytes
 from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
+from finetune.systems.base import System
 from preprocessing.cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def _in_background(
 
 def _load(setup: WorkerSetup, clock: DeviceClock, pipe: Connection) -> System | None:
     """The loaded system, after Loaded was sent; None after LoadFailed was sent."""
-    from benchmark.systems import load_system
-    from benchmark.systems.identity import identified
+    from finetune.systems.identity import identified
+    from finetune.systems.registry import load_system
 
     began = time.perf_counter()
     try:

@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from benchmark.results import NO_SECONDS, StageSeconds
-from benchmark.systems.base import System
 from benchmark.worker.protocol import Batch, BatchDone, Hypothesis
+from finetune.systems.base import System
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -69,6 +69,7 @@ class Findings:
     settings: how it was measured, for people. missing: the peers that could not be measured, and why.
     details: what only the JSON file holds. draw: draws the picture into one panel; None draws the comparisons.
     shortfall: what does not reach what is required, in one sentence, where the comparisons do not say it.
+    answers: what the figures say, in sentences.
     """
 
     title: str
@@ -80,6 +81,7 @@ class Findings:
     details: Mapping[str, object] = field(default_factory=dict)
     draw: "Callable[[Axes], None] | None" = None
     shortfall: str = ""
+    answers: Sequence[str] = ()
 
 
 def speed_up(
@@ -155,6 +157,8 @@ def print_findings(findings: Findings) -> None:
         if table.title:
             console.print(table.title, markup=False, highlight=False, soft_wrap=True)
         console.print(_rich(table))
+    for answer in findings.answers:
+        console.print(f"- {answer}", markup=False, highlight=False, soft_wrap=True)
     if findings.settings:
         console.print(findings.settings, markup=False, highlight=False, soft_wrap=True)
     for peer, reason in findings.missing.items():

@@ -4,21 +4,20 @@ Digits, strings of digits and read English stand beside each other, so that neit
 """
 
 import re
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.harness.study import markdown_table, with_interval, wrapped
 from experiments.result_parts.corpora import DigitScores, score_digits
 from experiments.result_parts.parts import PARTS, SYSTEMS, Folders, Measured
-from experiments.result_parts.running import State, is_finished, read_state
+from experiments.result_parts.running import State, is_finished, state_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from benchmark.results import Comparison, Scores, Summary, SystemSummary
-    from finetune.metrics import Rate
 
 DIGIT_PARTS = ("digits", "digits-joined")
 HEADLINE = (
@@ -35,7 +34,6 @@ ROWS: tuple[Row, ...] = (
     *((SYSTEMS[name].label, (name,)) for name in ("whisper-tiny-en", "whisper-base", "whisper-base-prompted")),
     *((SYSTEMS[name].label, (name,)) for name in ("faster-base", "faster-base-int8", "pocketsphinx")),
 )
-WIDTH = 130  # of a line of text, in characters
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def read_results(folders: Folders) -> dict[str, Result]:
 
     found = {}
     for part in PARTS:
-        state = read_state(folders.result(part))
+        state = state_of(part, folders)
         if not isinstance(part, Measured) or state is None or not is_finished(part, folders):
             continue
         summary = read_summary(folders.result(part) / "summary.json")
@@ -265,19 +263,3 @@ def _with_labels(sentence: str) -> str:
 
 def is_trained_here(name: str) -> bool:
     return name in SYSTEMS and SYSTEMS[name].trained_here
-
-
-def with_interval(rate: "Rate", *, bold: bool = False) -> str:
-    """Such as "3.3 [0.9, 6.3]"."""
-    value = f"{100 * rate.value:.1f}"
-    return f"{f'**{value}**' if bold else value} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-
-
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> list[str]:
-    marks = ["---", *(["---:" if numbers else "---"] * (len(headings) - 1))]
-    return [f"| {' | '.join(cells)} |" for cells in (headings, marks, *rows)]
-
-
-def wrapped(text: str) -> str:
-    indent = "  " if text.startswith("- ") else ""
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -9,20 +9,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.harness.study import markdown_table, with_interval, wrapped
 from experiments.result_parts.corpora import HOMOPHONES
 from experiments.result_parts.headline import (
     Result,
     headline,
     is_trained_here,
-    markdown_table,
     read_results,
     save_headline,
     sentence_of,
-    with_interval,
-    wrapped,
 )
 from experiments.result_parts.parts import PARTS, SYSTEMS, Folders, Measured, Training, shown, systems_of
-from experiments.result_parts.running import ROOT, read_state
+from experiments.result_parts.running import ROOT, state_of
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, counted
 
@@ -118,7 +116,7 @@ def _trained_on(checkpoint: str, folders: Folders) -> str:
         return ""
     text = f"{60 * training['hours']:.0f} min, {counted(int(training['speakers']), 'speaker')}"
     part = next((one for one in PARTS if isinstance(one, Training) and one.folder == checkpoint), None)
-    state = None if part is None else read_state(folders.result(part))
+    state = None if part is None else state_of(part, folders)
     return text if state is None or state.finished is None else f"{text}; took {state.seconds / 60:.0f} min"
 
 

@@ -4,14 +4,13 @@ A new system is a line in SYSTEMS, a new part one in PARTS. `command_of` turns a
 would type, of `finetune/train.py` or `benchmark/run.py`.
 """
 
-import json
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from experiments.harness import trainings
+from experiments.harness.trainings import is_finished_run
 from preprocessing.cli.errors import UsageError
 
 Source = Literal["whisper", "faster-whisper", "run", "package"]  # where a system's weights come from
@@ -255,26 +254,6 @@ def reference(system: SystemUsed, folders: Folders) -> str:
     return str(folders.whisper / f"{system.checkpoint}.pt")
 
 
-def is_finished_run(folder: Path) -> bool:
-    """Whether the folder holds a trained model whose training has ended, as its own log and configuration say.
-
-    A model without them, as one that was downloaded, is finished; so is one that early stopping may have ended.
-    """
-    if not any((folder / name).is_file() for name in ("model.safetensors", "whisper.pt")):
-        return False
-    config, log = folder / "config.yaml", folder / "log.jsonl"
-    if not (config.is_file() and log.is_file()):
-        return True
-    import yaml
-
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    if settings.get("early_stopping_patience") is not None:
-        return True
-    lines = log.read_text(encoding="utf-8").split("\n")[:-1]  # the last one may be torn, by a kill
-    records = map(json.loads, lines)
-    return any(one["kind"] == "validation" and one["step"] >= settings["max_steps"] for one in records)
-
-
 def systems_of(part: Measured, folders: Folders) -> tuple[list[SystemUsed], list[SystemUsed]]:
     """The systems that can be measured, and those whose run is not there."""
     wanted = [SYSTEMS[name] for name in part.systems]
@@ -321,22 +300,10 @@ def _benchmark(part: Measured, folders: Folders) -> list[str]:
     return words
 
 
-def executable(words: Sequence[str]) -> list[str]:
-    """The command with this Python in place of `python` and `accelerate`."""
-    if words[0] == "python":
-        return [sys.executable, *words[1:]]
-    return [sys.executable, "-m", "accelerate.commands.accelerate_cli", *words[1:]]
-
-
 def shown(words: Sequence[str], folders: Folders) -> str:
     """The command as a line to copy, with folders that differ from machine to machine as variables."""
-    line = shlex.join(words)
     names = [(folders.whisper, "$ASR_REAL_MODELS"), (folders.data, "$ASR_DATA_DIR")]
-    names += [(folders.output, "runs/results"), (folders.runs, "runs")]
-    for folder, name in names:
-        if folder is not None:
-            line = line.replace(f"{folder}/", f"{name}/")
-    return line
+    return trainings.shown(words, [*names, (folders.output, "runs/results"), (folders.runs, "runs")])
 
 
 def select(names: Sequence[str]) -> list[Part]:

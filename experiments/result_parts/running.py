@@ -5,16 +5,22 @@ and configuration. A part that was stopped goes on where it was. Where only syst
 been trained, the transcripts of the others stay, except where speed is what is measured.
 """
 
-import json
-import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from experiments.harness.trainings import (
+    ROOT,
+    State,
+    environment,
+    executable,
+    is_finished_run,
+    read_state,
+    write_state,
+)
 from experiments.result_parts.corpora import build
 from experiments.result_parts.parts import (
     Folders,
@@ -22,8 +28,6 @@ from experiments.result_parts.parts import (
     Part,
     Training,
     command_of,
-    executable,
-    is_finished_run,
     reference,
     shown,
     systems_of,
@@ -31,34 +35,8 @@ from experiments.result_parts.parts import (
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 STATE = "part.json"
 Status = Literal["done", "done before", "made elsewhere", "failed", "not measured"]
-
-
-@dataclass(frozen=True)
-class State:
-    """The content of part.json.
-
-    inputs: SHA-256 by file of configuration, base or manifest. systems: what each was, by name: checkpoint, options and
-    SHA-256 of its weights. finished: UTC, None while the part is not.
-    """
-
-    command: list[str]
-    inputs: dict[str, str]
-    systems: dict[str, str]
-    seconds: float = 0.0
-    finished: str | None = None
-
-    def is_of(self, other: "State") -> bool:
-        """Whether both are of the same command and the same inputs."""
-        return (self.command, self.inputs, self.systems) == (other.command, other.inputs, other.systems)
-
-    def kept_systems(self, other: "State") -> list[str]:
-        """The systems whose transcripts hold in another state: none where anything but systems has changed."""
-        if self.inputs != other.inputs or _but_systems(self.command) != _but_systems(other.command):
-            return []
-        return [name for name, what in other.systems.items() if self.systems.get(name) == what]
 
 
 @dataclass(frozen=True)
@@ -78,7 +56,7 @@ def run_parts(parts: Sequence[Part], folders: Folders, *, overwrite: bool) -> li
     began = time.monotonic()
     for number, part in enumerate(parts, start=1):
         minutes = (time.monotonic() - began) / 60
-        before = read_state(folders.result(part))
+        before = state_of(part, folders)
         takes = "--quick" if folders.quick else f"takes about {part.minutes} min on 2 quiet cores"
         if before is not None and before.finished is not None:
             takes = f"took {before.seconds / 60:.0f} min last time"
@@ -92,17 +70,14 @@ def run_parts(parts: Sequence[Part], folders: Folders, *, overwrite: bool) -> li
     return found
 
 
-def read_state(folder: Path) -> State | None:
-    """The state of a part's folder; None where there is none that can be read."""
-    try:
-        return State(**json.loads((folder / STATE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+def state_of(part: Part, folders: Folders) -> State | None:
+    """The state of a part; None where there is none that can be read."""
+    return read_state(folders.result(part) / STATE)
 
 
 def is_finished(part: Part, folders: Folders) -> bool:
     """Whether results of the part are there, of whatever command."""
-    state = read_state(folders.result(part))
+    state = state_of(part, folders)
     return state is not None and state.finished is not None and _has_ended(part, folders)
 
 
@@ -125,7 +100,7 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     words = command_of(part, folders)
     wanted = State(words, inputs_of(part, folders), _systems(part, folders))
     folder = folders.result(part)
-    before = read_state(folder)
+    before = read_state(folder / STATE)
     same = before is not None and before.is_of(wanted)
     ended = _has_ended(part, folders)
     if isinstance(part, Training) and before is None and ended and not overwrite:
@@ -134,24 +109,23 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
         return Outcome(part, "done before", before.seconds, f"on {before.finished[:10]}", missing)
     kept: list[str] = []
     if isinstance(part, Measured) and before is not None and not part.timed and not overwrite:
-        kept = _keep(folder, before.kept_systems(wanted), words)
+        kept = _keep(folder, kept_systems(before, wanted), words)
     if kept:
         print(f"    kept from before: {', '.join(kept)}", flush=True)
     # A benchmark that ended without being finished had a system that failed; a training that was begun by hand goes on.
     elif overwrite or ended or not (same or (isinstance(part, Training) and before is None)):
         words = [*words, "--overwrite", "true"]
     folder.mkdir(parents=True, exist_ok=True)
-    write_state(folder, wanted)
+    write_state(folder / STATE, wanted)
     print(f"    {shown(words, folders)}", flush=True)
     began = time.monotonic()
-    code = subprocess.run(executable(words), cwd=ROOT, check=False, env=_environment()).returncode
+    code = subprocess.run(executable(words), cwd=ROOT, check=False, env=environment()).returncode
     seconds = time.monotonic() - began
     if code in (130, -2):
         raise KeyboardInterrupt
     if code != 0:
         return Outcome(part, "failed", seconds, f"with exit code {code} of the command above", missing)
-    finished = datetime.now(UTC).isoformat(timespec="seconds")
-    write_state(folder, replace(_with_fetched(wanted, part, folders), seconds=seconds, finished=finished))
+    write_state(folder / STATE, _with_fetched(wanted, part, folders).ended(seconds))
     return Outcome(part, "done", seconds, f"in {seconds / 60:.1f} min", missing)
 
 
@@ -185,7 +159,7 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
         write_samples,
     )
     from benchmark.results.store import drop_torn_line
-    from benchmark.systems import parse_models
+    from finetune.systems.registry import parse_models
     from preprocessing.cli.options import parse_command
 
     if not names or not (folder / RUN).is_file() or not (folder / SAMPLES).is_file():
@@ -215,6 +189,13 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
     return have
 
 
+def kept_systems(before: State, wanted: State) -> list[str]:
+    """The systems whose transcripts hold in another state: none where anything but systems has changed."""
+    if before.inputs != wanted.inputs or _but_systems(before.command) != _but_systems(wanted.command):
+        return []
+    return [name for name, what in wanted.systems.items() if before.systems.get(name) == what]
+
+
 def _but_systems(command: Sequence[str]) -> list[str]:
     """The words of a command without its systems and their options."""
     flags = {place for place, word in enumerate(command) if word.partition(".")[0] in ("--models", "--system_options")}
@@ -226,7 +207,7 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
 
     Raises InputError naming one that is not there.
     """
-    from benchmark.systems.identity import sha256_of
+    from finetune.systems.identity import sha256_of
 
     files = [folders.manifest(corpus) for corpus in _corpora(part)]
     if isinstance(part, Training):
@@ -244,7 +225,7 @@ def _corpora(part: Part) -> Sequence[str]:
 
 def _systems(part: Part, folders: Folders) -> dict[str, str]:
     """What each system of a benchmark is: checkpoint, options and SHA-256 of its weights."""
-    from benchmark.systems.identity import sha256_of, weights_of
+    from finetune.systems.identity import sha256_of, weights_of
 
     if isinstance(part, Training):
         return {}
@@ -260,20 +241,9 @@ def _weights_of_base(part: Training, config: Path, folders: Folders) -> list[Pat
     """The weights that a training starts from, as far as they are on this machine."""
     import yaml
 
-    from benchmark.systems.identity import weights_of
+    from finetune.systems.identity import weights_of
 
     if part.base is not None:
         return weights_of("whisper", part.base if folders.whisper is None else str(folders.whisper / f"{part.base}.pt"))
     base = yaml.safe_load(config.read_text(encoding="utf-8"))["model"].get("base")
     return [] if base is None else weights_of("wav2vec2", str(ROOT / base) if (ROOT / base).exists() else base)
-
-
-def _environment() -> Mapping[str, str]:
-    """That of this process with the repository on PYTHONPATH, as `accelerate launch` starts from a module."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def write_state(folder: Path, state: State) -> None:
-    """Write part.json."""
-    write_text_atomically(folder / STATE, json.dumps(asdict(state), indent=1, ensure_ascii=False) + "\n")

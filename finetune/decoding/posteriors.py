@@ -183,12 +183,12 @@ def _profile(checkpoint: str) -> str:
 
 
 def _whisper_ctc(checkpoint: str, device: torch.device) -> CTCModel:
-    from finetune.models.whisper_ctc import SAMPLES_PER_FRAME, load
+    from finetune.models.whisper_ctc import load
 
     model = load(checkpoint).eval().to(device)
     chunking, longest = whisper_ctc_chunking(model.config)
     return CTCModel(
-        checkpoint, Vocabulary.load(checkpoint), FrameTimes(SAMPLES_PER_FRAME, 0.0), _profile(checkpoint), model,
+        checkpoint, Vocabulary.load(checkpoint), whisper_ctc_times(), _profile(checkpoint), model,
         lambda waveform: model(waveform.to(device)[None]).logits[0],
         lambda n_samples: int(model.n_frames(torch.tensor(n_samples))),
         lambda waveform: waveform,
@@ -199,16 +199,10 @@ def _whisper_ctc(checkpoint: str, device: torch.device) -> CTCModel:
 
 def _lstm(checkpoint: str, device: torch.device) -> CTCModel:
     from finetune.models.lstm import load
-    from finetune.models.lstm_ctc import FrameStacking
-    from preprocessing.features import LogMel
 
     model = load(checkpoint).eval().to(device)
-    factor = model.subsampling.factor
-    first = 0.0 if isinstance(model.extractor, LogMel) else (model.extractor.shortest - 1) / 2
-    if isinstance(model.subsampling, FrameStacking):
-        first += HOP_LENGTH * (factor - 1) / 2
     return CTCModel(
-        checkpoint, Vocabulary.load(checkpoint), FrameTimes(HOP_LENGTH * factor, first), _profile(checkpoint), model,
+        checkpoint, Vocabulary.load(checkpoint), lstm_times(model), _profile(checkpoint), model,
         lambda waveform: model(waveform.to(device)[None]).logits[0],
         lambda n_samples: int(model.n_frames(torch.tensor(n_samples))),
         lambda waveform: waveform,
@@ -231,27 +225,53 @@ def _wav2vec2(checkpoint: str, device: torch.device) -> CTCModel:
     except (OSError, ValueError) as error:
         raise _not_loaded(checkpoint, error) from error
     config = model.config
-    if not hasattr(config, "conv_kernel") or extractor.sampling_rate != SAMPLE_RATE:
+    times = convolution_times(config)
+    if times is None or extractor.sampling_rate != SAMPLE_RATE:
         raise InputError(
             f"{checkpoint}: a {config.model_type} for {extractor.sampling_rate} Hz has frames whose times are not "
             "known; expected a model with wav2vec 2.0's convolutions at 16000 Hz: use another"
         )
     fold_weight_norm(model)
-    grid = FrameGrid.of_convolutions(config.conv_kernel, config.conv_stride)
     adapted = has_adapter(config)
-    reduction = int(config.adapter_stride) ** int(config.num_adapter_layers) if adapted else 1
     if device.type == "cpu" and not adapted:
         cpu.replace_convolutions(model)
     model.to(device)
     return CTCModel(
-        checkpoint, Vocabulary.load(checkpoint),
-        FrameTimes(prod(config.conv_stride) * reduction, (grid.receptive_field - 1) / 2), _profile(checkpoint), model,
+        checkpoint, Vocabulary.load(checkpoint), times, _profile(checkpoint), model,
         lambda waveform: model(waveform.to(device)[None]).logits[0],
         lambda n_samples: int(model._get_feat_extract_output_lengths(n_samples)),
         lambda waveform: model_input(waveform, extractor.do_normalize),
         convolution_chunking(config, CONTEXT_SECONDS),
         round((LONGEST_WHOLE_SECONDS if adapted else WHOLE_SECONDS) * SAMPLE_RATE),
     )  # fmt: skip
+
+
+def whisper_ctc_times() -> FrameTimes:
+    """Where the frames of whisper-ctc are."""
+    from finetune.models.whisper_ctc import SAMPLES_PER_FRAME
+
+    return FrameTimes(SAMPLES_PER_FRAME, 0.0)
+
+
+def lstm_times(model: Any) -> FrameTimes:
+    """Where the frames of an LSTM-CTC are, by its features and its subsampling."""
+    from finetune.models.lstm_ctc import FrameStacking
+    from preprocessing.features import LogMel
+
+    factor = model.subsampling.factor
+    first = 0.0 if isinstance(model.extractor, LogMel) else (model.extractor.shortest - 1) / 2
+    if isinstance(model.subsampling, FrameStacking):
+        first += HOP_LENGTH * (factor - 1) / 2
+    return FrameTimes(HOP_LENGTH * factor, first)
+
+
+def convolution_times(config: Any) -> FrameTimes | None:
+    """Where the frames of a model with wav2vec 2.0's convolutions are, an adapter included; None of another model."""
+    if not hasattr(config, "conv_kernel"):
+        return None
+    grid = FrameGrid.of_convolutions(config.conv_kernel, config.conv_stride)
+    reduction = int(config.adapter_stride) ** int(config.num_adapter_layers) if has_adapter(config) else 1
+    return FrameTimes(prod(config.conv_stride) * reduction, (grid.receptive_field - 1) / 2)
 
 
 def whisper_ctc_chunking(config: Any) -> tuple[Chunking, int]:

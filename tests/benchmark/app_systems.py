@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.base import LoadOptions, System, SystemSpec
 
 MARKUP = (
     "<script>document.title = 'taken'</script> <img src=x onerror=\"document.title='taken'\"> ${1 + 1} {{value}} &lt;"

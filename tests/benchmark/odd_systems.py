@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.base import LoadOptions, System, SystemSpec
 from preprocessing import audio
 from tests.conftest import write_manifest
 

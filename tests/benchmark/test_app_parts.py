@@ -17,8 +17,8 @@ from benchmark.app import __main__ as command
 from benchmark.app.render import DARK, LIGHT, waveform_and_log_mel
 from benchmark.app.transcribing import Recording, Systems, Transcription, compare, read_recording
 from benchmark.results import StageSeconds
-from benchmark.systems import parse_models
-from benchmark.systems.base import LoadOptions
+from finetune.systems.base import LoadOptions
+from finetune.systems.registry import parse_models
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from tests.benchmark.app_systems import MARKUP

@@ -8,12 +8,12 @@ import torch
 
 from benchmark.config import BenchmarkConfig
 from benchmark.session import _language_model
-from benchmark.systems import check_language_model, load_system, parse_models
-from benchmark.systems.base import LanguageModelOptions, LoadOptions
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.build import LanguageModelConfig, build_language_model
 from finetune.language_model.folder import save_language_model
 from finetune.metrics.evaluate_metric import ErrorRates
+from finetune.systems.base import LanguageModelOptions, LoadOptions
+from finetune.systems.registry import check_language_model, load_system, parse_models
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import load_waveform, open_corpus

@@ -8,8 +8,8 @@ import pytest
 from torch import Tensor
 
 from benchmark.results import SystemFacts
-from benchmark.systems import load_system, parse_models
-from benchmark.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.registry import load_system, parse_models
 from preprocessing.cli.errors import InputError, UsageError
 
 OPTIONS = LoadOptions("cpu", "de")
@@ -81,7 +81,7 @@ def test_one_class_may_be_compared_under_two_checkpoints() -> None:
         ("Abstract", r"TypeError: Can't instantiate abstract class [^(]*, raised by its constructor"),
         ("WithoutFacts", "AttributeError.* raised by its constructor; .* to set facts"),
         ("Refuses", "^its own sentence$"),
-        ("Stranger", "is no System; expected a subclass of benchmark.systems.base.System"),
+        ("Stranger", "is no System; expected a subclass of finetune.systems.base.System"),
         ("OPTIONS", "is no System"),
         ("Missing", "cannot be imported .*has no attribute 'Missing'"),
     ],

@@ -16,7 +16,7 @@ BRIEF = ("--conditions", "clean", "--rounds", "1")
 OWN_SYSTEM = '''
 import os
 from benchmark.results import SystemFacts
-from benchmark.systems.base import System
+from finetune.systems.base import System
 
 
 class Echo(System):

@@ -11,10 +11,10 @@ import torch
 
 from benchmark.conditions import parse_conditions
 from benchmark.dataset import EvaluationSet, build_evaluation_set, waveform_loader
-from benchmark.systems.base import LoadOptions, SystemSpec
 from benchmark.worker import BatchDone, SupervisedSystem, WorkerSetup
 from benchmark.worker.server import load_ahead
 from benchmark.worker.stage_clock import DeviceClock, checked_hypotheses, transcribe_batch
+from finetune.systems.base import LoadOptions, SystemSpec
 from preprocessing import audio
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.corpus import open_corpus

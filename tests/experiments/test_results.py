@@ -18,7 +18,6 @@ import soundfile
 from benchmark.config import BenchmarkConfig
 from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
 from benchmark.session import benchmark
-from benchmark.systems import check_system_options, identity, parse_models
 from experiments.result_parts import headline, pages, running
 from experiments.result_parts.corpora import build, digit_profiles, score_digits
 from experiments.result_parts.headline import Result, read_results, save_headline
@@ -37,6 +36,8 @@ from experiments.result_parts.parts import (
 from experiments.result_parts.running import run_parts
 from experiments.results import main
 from finetune.config import TrainConfig
+from finetune.systems import identity
+from finetune.systems.registry import check_system_options, parse_models
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
 from tests.conftest import DEMO, absolute, write_manifest
@@ -102,9 +103,9 @@ def measured(folders: Folders) -> Folders:
 def as_measured_in(measured: Folders, folder: Path) -> Folders:
     """A copy of the results in another folder, as if they had been measured there."""
     copied = replace(measured, output=Path(shutil.copytree(measured.output, folder / "out")))
-    state = running.read_state(copied.result(SMALL))
+    state = running.state_of(SMALL, copied)
     assert state is not None
-    running.write_state(copied.result(SMALL), replace(state, command=command_of(SMALL, copied)))
+    running.write_state(copied.result(SMALL) / running.STATE, replace(state, command=command_of(SMALL, copied)))
     return copied
 
 
@@ -291,13 +292,13 @@ def test_a_training_that_was_begun_by_hand_goes_on(
 
 
 def test_only_unchanged_systems_are_kept(measured: Folders) -> None:
-    state = running.read_state(measured.result(SMALL))
-    assert state is not None and state.kept_systems(state) == ["wav2vec2-digits"]
-    assert state.kept_systems(replace(state, systems={"wav2vec2-digits": "other weights", "new": ""})) == []
-    assert state.kept_systems(replace(state, inputs={next(iter(state.inputs)): "another manifest"})) == []
-    assert state.kept_systems(replace(state, command=[*state.command, "--seed", "1"])) == []
+    state = running.state_of(SMALL, measured)
+    assert state is not None and running.kept_systems(state, state) == ["wav2vec2-digits"]
+    assert running.kept_systems(state, replace(state, systems={"wav2vec2-digits": "other weights", "new": ""})) == []
+    assert running.kept_systems(state, replace(state, inputs={next(iter(state.inputs)): "another manifest"})) == []
+    assert running.kept_systems(state, replace(state, command=[*state.command, "--seed", "1"])) == []
     options = ["--models", "a,b", "--system_options.a.beam_size", "5", *state.command[4:]]
-    assert state.kept_systems(replace(state, command=[*state.command[:2], *options])) == ["wav2vec2-digits"]
+    assert running.kept_systems(state, replace(state, command=[*state.command[:2], *options])) == ["wav2vec2-digits"]
 
 
 def test_a_further_system_leaves_the_transcripts_of_the_others(

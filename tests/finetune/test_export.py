@@ -9,8 +9,6 @@ import whisper
 import yaml
 from torch import Tensor
 
-from benchmark.systems import load_system, parse_models
-from benchmark.systems.base import LoadOptions
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.export.__main__ import ExportConfig, main
 from finetune.export.formats import FORMATS, export
@@ -18,6 +16,8 @@ from finetune.models import build
 from finetune.models.base import pad_batch
 from finetune.models.whisper import WhisperRecogniser
 from finetune.models.whisper_formats import _tokenizer, load_model, suppressed_tokens
+from finetune.systems.base import LoadOptions
+from finetune.systems.registry import load_system, parse_models
 from finetune.training.run_folder import plain
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import load_waveform, open_corpus

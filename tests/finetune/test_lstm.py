@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.systems import load_system, parse_models
-from benchmark.systems.base import LoadOptions
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import build
 from finetune.models.base import Batch, pad_batch
 from finetune.models.lstm import LSTMRecogniser, load
+from finetune.systems.base import LoadOptions
+from finetune.systems.registry import load_system, parse_models
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import Features, GlobalNorm

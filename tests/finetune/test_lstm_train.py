@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.systems import parse_models
 from finetune.config import TrainConfig
+from finetune.systems.registry import parse_models
 from finetune.training.run import train
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command

@@ -53,7 +53,7 @@ def test_methods_that_are_replaced(kind: str, name: str, parameters: list[str], 
 @pytest.mark.parametrize(
     ("path", "used_by"),
     [
-        ("_get_feat_extract_output_lengths", "finetune/models/wav2vec2.py and benchmark/systems/wav2vec2.py"),
+        ("_get_feat_extract_output_lengths", "finetune/models/wav2vec2.py and finetune/systems/wav2vec2.py"),
         ("dropout", "finetune/models/ctc.py, CTCModule"),
         ("lm_head", "finetune/models/ctc.py, CTCModule"),
         ("freeze_feature_encoder", "finetune/models/trainable_parameters.py"),

@@ -18,8 +18,8 @@ from finetune.models.whisper_formats import CHECKPOINT, FULL_CONTEXT
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Corpus, Utterance
-from tests.benchmark.tiny_whisper import save_tiny_whisper
 from tests.conftest import DEMO
+from tests.finetune.systems.tiny_whisper import save_tiny_whisper
 
 DIMENSIONS = {
     "n_mels": 80,

@@ -12,13 +12,13 @@ from torch import Tensor
 from transformers import AutoModelForCTC, WhisperConfig, WhisperModel
 from whisper.model import ModelDimensions, Whisper
 
-from benchmark.systems import load_system, parse_models
-from benchmark.systems.base import LoadOptions
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import build
 from finetune.models.base import Batch, pad_batch
 from finetune.models.frozen_features import FeatureCache
 from finetune.models.whisper_ctc import WhisperCTCRecogniser
+from finetune.systems.base import LoadOptions
+from finetune.systems.registry import load_system, parse_models
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import Features

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, SystemSpec, resolve_precision
-from benchmark.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
-from finetune.decoding.posteriors import whisper_ctc_chunking
+from finetune.decoding.posteriors import whisper_ctc_chunking, whisper_ctc_times
 from finetune.models.whisper_ctc import SAMPLES_PER_FRAME, load
+from finetune.systems.base import LoadOptions, SystemSpec, resolve_precision
+from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
+from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.features import Features
 from preprocessing.segment import Chunk, chunks, keep
@@ -31,6 +31,13 @@ class Piece:
     chunk: Chunk | None
     log_mel: Tensor
     n_frames: int  # that the encoder makes of it
+
+    @property
+    def kept_seconds(self) -> float:
+        """Seconds of the recording without the chunk's context."""
+        if self.chunk is None:
+            return self.n_frames / FRAMES_PER_SECOND
+        return (self.chunk.keep_stop - self.chunk.keep_start) / SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class WhisperCTCSystem(CTCSystem):
         self._model.encoder.to(self._dtype)  # the head and the output layer compute in float32
         config = self._model.config
         self._chunking, self._longest = whisper_ctc_chunking(config)
+        self._times = whisper_ctc_times()
         seconds = self._longest / SAMPLE_RATE
         self.facts = SystemFacts(
             name=spec.name,
@@ -100,6 +108,7 @@ class WhisperCTCSystem(CTCSystem):
         of_piece: dict[int, Tensor] = {}
         for batch in batches:
             frames = self._compute([features.pieces[place].log_mel for place in batch]).cpu()
+            self._advance(sum(features.pieces[place].kept_seconds for place in batch))
             of_piece |= {
                 place: own[: features.pieces[place].n_frames] for place, own in zip(batch, frames, strict=True)
             }

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.systems import wav2vec2
-from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.wav2vec2 import Wav2Vec2System, Waveforms
+from finetune.systems import wav2vec2
+from finetune.systems.base import LoadOptions, SystemSpec
+from finetune.systems.wav2vec2 import Wav2Vec2System, Waveforms
 from preprocessing import audio
 from preprocessing.cli.errors import InputError
 from preprocessing.features import normalise_waveform

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, System, SystemSpec
 from finetune.models.checkpoint_checks import checked_loading
+from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 

@@ -9,12 +9,12 @@ import torch
 import whisper
 from torch import Tensor
 
-from benchmark.config import SystemOptions
-from benchmark.systems import load_system
-from benchmark.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.facts import SystemOptions
+from finetune.systems.registry import load_system
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
-from tests.benchmark.tiny_whisper import save_tiny_whisper
+from tests.finetune.systems.tiny_whisper import save_tiny_whisper
 
 
 def load(family: str, checkpoint: Path, language: str | None = "en", **options: object) -> System:
@@ -173,7 +173,7 @@ def test_a_language_that_the_model_does_not_know_is_refused(english: Path, multi
 
 
 def test_sizes_are_known_by_their_dimensions(multilingual: Path) -> None:
-    from benchmark.systems.whisper import size_of
+    from finetune.systems.whisper import size_of
 
     def dims(state: int, layers: int, text_layers: int, n_vocab: int, n_mels: int = 80) -> whisper.ModelDimensions:
         return whisper.ModelDimensions(n_mels, 1500, state, 6, layers, n_vocab, 448, state, 6, text_layers)

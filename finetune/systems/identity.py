@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark.offline import whisper_cache_file
-from benchmark.results import SystemFacts, WeightsFile
+from finetune.systems.availability import whisper_cache_file
+from finetune.systems.facts import SystemFacts, WeightsFile
 from preprocessing.cli.atomic_write import write_text_atomically
 
 WEIGHTS = (

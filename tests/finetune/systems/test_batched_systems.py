@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
-from benchmark.systems import wav2vec2
-from benchmark.systems.base import PRECISIONS, LoadOptions, SystemSpec, resolve_precision
-from benchmark.systems.ctc import optimal_batches
-from benchmark.systems.wav2vec2 import Wav2Vec2System
+from finetune.systems import wav2vec2
+from finetune.systems.base import PRECISIONS, LoadOptions, SystemSpec, resolve_precision
+from finetune.systems.ctc import optimal_batches
+from finetune.systems.wav2vec2 import Wav2Vec2System
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
 from preprocessing.units import Vocabulary

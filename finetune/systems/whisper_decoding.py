@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.config import SystemOptions
-from benchmark.systems.base import SystemSpec
+from finetune.systems.base import SystemSpec
+from finetune.systems.facts import SystemOptions
 from preprocessing.cli.errors import InputError
 
 WINDOW_SECONDS = 30.0

@@ -16,11 +16,11 @@ A class of your own is one file, given as `--models package.module:Class` with t
         def text(self, outcome: Any) -> list[str]:
             return [decode(outcome)]
 
-One that belongs to this project gets a line in `benchmark.systems.FAMILIES` as well.
+One that belongs to this project gets a line in `finetune.systems.registry.FAMILIES` as well.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.config import SystemOptions
-from benchmark.results import SystemFacts
 from finetune.decoding.beam import BeamSettings
+from finetune.systems.facts import SystemFacts, SystemOptions
+from finetune.systems.transcript import Transcript
+from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
 
 LM_SUFFIX = "+lm"  # of the name of a family that decodes with a language model
@@ -41,7 +42,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 class SystemSpec:
     """A system as --models names it, resolved but not loaded.
 
-    name: what results and report call it, unique in a run. family: a key of `benchmark.systems.FAMILIES`, or
+    name: what results and report call it, unique in a run. family: a key of `finetune.systems.registry.FAMILIES`, or
     package.module:Class. checkpoint: a folder, Hub id or size; for a class without one, its own reference.
     notice: set where a demo checkpoint stands in.
     """
@@ -97,13 +98,18 @@ class System(ABC):
     time, and an utterance that fails alone counts as all deleted. A waveform may be empty or shorter than one frame;
     its hypothesis is "".
 
+    `transcribe` is what `finetune.transcribe` calls: the same text with times, where a system has them.
+
     facts: what the report says of the system. batched: whether `features` is given several waveforms at once; otherwise
-    always a list of one. longest_in_batch_seconds: a longer recording is in a batch of its own.
+    always a list of one. longest_in_batch_seconds: a longer recording is in a batch of its own. longest_piece_seconds: what
+    `finetune.transcribe` gives it at once of a longer recording, which bounds its memory and, where a system gives no
+    words, the length of a segment.
     """
 
     facts: SystemFacts
     batched: bool = False
     longest_in_batch_seconds: float = 30.0
+    longest_piece_seconds: float = 30.0
 
     @abstractmethod
     def features(self, waveforms: Sequence[Tensor]) -> Any:
@@ -116,6 +122,25 @@ class System(ABC):
     @abstractmethod
     def text(self, outcome: Any) -> list[str]:
         """The raw hypotheses: one str for each waveform, in order, without normalisation."""
+
+    @property
+    def has_word_times(self) -> bool:
+        """Whether `transcribe` gives words with their times."""
+        return False
+
+    def transcribe(
+        self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
+    ) -> list[Transcript]:
+        """The transcript of each waveform, in order; times are seconds from its beginning.
+
+        words: whether words and their times are wanted. advance: called with the seconds of audio done since the last
+        call, where the system can say so before it is done.
+        """
+        texts = self.text(self.forward(self.features(waveforms)))
+        return [
+            Transcript.of_text(text, len(waveform) / SAMPLE_RATE)
+            for text, waveform in zip(texts, waveforms, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

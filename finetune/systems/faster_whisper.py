@@ -1,15 +1,18 @@
 """Whisper through faster-whisper (CTranslate2), decoded as openai-whisper is (`whisper_decoding.py`)."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from torch import Tensor
 
-from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, System, SystemSpec
-from benchmark.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
+from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.facts import SystemFacts
+from finetune.systems.transcript import Segment, Transcript, Word
+from finetune.systems.whisper import LONGEST_PIECE_SECONDS
+from finetune.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
+from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 
 INSTALL = 'pip install "speech-on-your-own[rivals]"'
@@ -21,6 +24,7 @@ class FasterWhisperSystem(System):
     """
 
     batched = False
+    longest_piece_seconds = LONGEST_PIECE_SECONDS
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         try:
@@ -85,12 +89,44 @@ class FasterWhisperSystem(System):
         """The text of all segments; without timestamps up to 30 s."""
         if not len(features):
             return ""
-        seconds = len(features) / self._model.feature_extractor.sampling_rate
-        segments, _ = self._model.transcribe(
-            features.numpy(), without_timestamps=seconds <= WINDOW_SECONDS, **self._options
-        )
+        segments, _ = self._segments(features, words=False)
         return "".join(segment.text for segment in segments)
+
+    def _segments(self, waveform: Tensor, *, words: bool) -> tuple[Any, Any]:
+        """faster-whisper's segments, which are computed as they are iterated over, and its TranscriptionInfo."""
+        seconds = len(waveform) / self._model.feature_extractor.sampling_rate
+        found: tuple[Any, Any] = self._model.transcribe(
+            waveform.numpy(), without_timestamps=seconds <= WINDOW_SECONDS, word_timestamps=words, **self._options
+        )
+        return found
 
     def text(self, outcome: Any) -> list[str]:
         """The hypothesis without outer blanks."""
         return [str(outcome).strip()]
+
+    @property
+    def has_word_times(self) -> bool:
+        """See `System.has_word_times`."""
+        return True
+
+    def transcribe(
+        self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
+    ) -> list[Transcript]:
+        """See `System.transcribe`; up to 30 s words come in segments of ours, as the model writes no times itself."""
+        (waveform,) = waveforms
+        if not len(waveform):
+            return [Transcript("")]
+        segments: list[Segment] = []
+        found, info = self._segments(waveform, words=words)
+        done = 0.0
+        for one in found:
+            own = [Word(word.word, word.start, word.end, word.probability) for word in one.words] if words else None
+            segments.append(Segment(one.start, one.end, one.text, None if own is None else tuple(own)))
+            if advance is not None:
+                advance(one.end - done)
+                done = one.end
+        text = "".join(segment.text for segment in segments).strip()
+        if words and len(waveform) <= WINDOW_SECONDS * SAMPLE_RATE:
+            spoken = [word for segment in segments for word in segment.words or ()]
+            return [Transcript.of_words(text, spoken, info.language)]
+        return [Transcript(text, tuple(segments), info.language)]

@@ -1,25 +1,32 @@
-"""What CTC systems share: greedy decoding or a beam search, and grouping utterances of similar length into batches.
+"""What CTC systems share: greedy decoding or a beam search, times and confidence of words, and batches of like length.
 
 How a waveform becomes log-probabilities belongs to each family's own module.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmark.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
+from finetune.decoding.alignment import Alignment, align_greedy, align_labels
 from finetune.decoding.beam import BeamSearch
 from finetune.decoding.beam_reference import ReferenceSearch, make_search
+from finetune.decoding.confidence import DEFAULT, Calibration, load_calibration, word_confidences
 from finetune.decoding.greedy import collapse
+from finetune.decoding.posteriors import FrameTimes
 from finetune.language_model.folder import TUNED, check_spelling, find_language_model, load_language_model
 from finetune.language_model.lstm import LstmModel, RescoringSearch
+from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
+from finetune.systems.transcript import Transcript, Word
+from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
 PASS_COST_SECONDS = {"cpu": 5.0, "cuda": 100.0}  # of audio: what a forward pass costs beside the audio that is in it
 MAX_PASS_SECONDS = {"cpu": 60.0, "cuda": 480.0}  # of audio in a forward pass, padding included
+LONGEST_PIECE_SECONDS = 1800.0
 
 NO_FRAMES = torch.empty(0, dtype=torch.long)
 
@@ -28,13 +35,19 @@ class CTCSystem(System):
     """Greedy decoding, or a beam search with a language model where the family's name ends in +lm.
 
     What `forward` returns is a list with a tensor for each recording, on the CPU: the best unit of each frame [frames],
-    or log-probabilities [frames, units] for a search.
+    or log-probabilities [frames, units] for a search and for `transcribe`. A family sets `_times` to those of its
+    frames, where they are known, and calls `_advance` with the seconds of audio that a pass has done.
     """
 
     batched = True
     longest_in_batch_seconds = 30.0
+    longest_piece_seconds = LONGEST_PIECE_SECONDS
     _vocabulary: Vocabulary
     _search: BeamSearch | ReferenceSearch | RescoringSearch | None = None
+    _times: FrameTimes | None = None
+    _checkpoint: str = ""
+    _gives_log_probs: bool = False  # without a search, too
+    _advance: Callable[[float], None] = staticmethod(lambda seconds: None)
 
     def text(self, outcome: Any) -> list[str]:
         """The hypothesis of each recording."""
@@ -43,11 +56,78 @@ class CTCSystem(System):
         found = iter(self._search.best_of_all([log_probs for log_probs in outcome if len(log_probs)]))
         return [next(found).text if len(log_probs) else "" for log_probs in outcome]
 
+    def transcribe(
+        self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
+    ) -> list[Transcript]:
+        """See `System.transcribe`. Words are those of the hypothesis, aligned with the frames that it is read from;
+        their probability is the confidence of `finetune.decoding.confidence`, calibrated where the model's folder has a
+        calibration.
+
+        Raises InputError where log-probabilities are not numbers.
+        """
+        self._gives_log_probs = True
+        if advance is not None:
+            self._advance = advance
+        try:
+            log_probs = self.forward(self.features(waveforms))
+        finally:
+            self._gives_log_probs = False
+            self.__dict__.pop("_advance", None)
+        return [
+            self._transcript(one, hypothesis, len(waveform) / SAMPLE_RATE, words=words)
+            for one, hypothesis, waveform in zip(log_probs, self._hypotheses(log_probs), waveforms, strict=True)
+        ]
+
+    def _hypotheses(self, log_probs: Sequence[Tensor]) -> list[list[int] | None]:
+        """The labels that a search finds in each recording; None for those of the greedy path."""
+        if self._search is None:
+            return [None] * len(log_probs)
+        found = iter(self._search.best_of_all([one for one in log_probs if len(one)]))
+        return [list(next(found).labels) if len(one) else [] for one in log_probs]
+
+    def _transcript(self, log_probs: Tensor, labels: list[int] | None, seconds: float, *, words: bool) -> Transcript:
+        if not len(log_probs):
+            return Transcript("")
+        aligned: Alignment | None = None
+        if labels is None:
+            if bool(log_probs.isnan().any()):
+                raise InputError(
+                    "the model gives logits that are not numbers; expected finite ones: its weights are damaged or its "
+                    "training diverged"
+                )
+            labels = collapse(log_probs.argmax(dim=-1), self._vocabulary.blank)
+            if words and self._times is not None:
+                aligned = align_greedy(log_probs, self._vocabulary, self._times)
+        elif words and self._times is not None and labels:
+            aligned = align_labels(log_probs, labels, self._vocabulary, self._times)
+        text = self._vocabulary.decode(labels)
+        if self._times is None or not words:
+            return Transcript.of_text(text, seconds)
+        spelled = aligned.words if aligned is not None and text else ()
+        calibration = self._calibration
+        confidences = word_confidences(log_probs, spelled, DEFAULT if calibration is None else calibration.measure)
+        if calibration is not None:
+            confidences = calibration(confidences).tolist()
+        return Transcript.of_words(text, [
+            Word(f" {word.text}", word.start, min(word.end, seconds), confidence)
+            for word, confidence in zip(spelled, confidences, strict=True)
+        ])  # fmt: skip
+
+    @cached_property
+    def _calibration(self) -> Calibration | None:
+        return load_calibration(self._checkpoint)
+
+    @property
+    def has_word_times(self) -> bool:
+        """Whether the times of the model's frames are known."""
+        return self._times is not None
+
     def _prepare_decoding(self, spec: SystemSpec, options: LoadOptions) -> str:
         """Make the search, where there is one; `_vocabulary` must be set. Returns the decoding in words for the report.
 
         Raises InputError for a language model that is missing or does not fit the vocabulary.
         """
+        self._checkpoint = spec.checkpoint
         if not spec.family.endswith(LM_SUFFIX):
             return "greedy CTC, no language model"
         given = options.language_model or LanguageModelOptions(None, as_stored=TUNED)
@@ -75,7 +155,9 @@ class CTCSystem(System):
         """Logits [batch, frames, units] -> best units [batch, frames], or log-probabilities for a search, on the same
         device.
         """
-        return logits.argmax(dim=-1) if self._search is None else logits.float().log_softmax(dim=-1)
+        if self._search is None and not self._gives_log_probs:
+            return logits.argmax(dim=-1)
+        return logits.float().log_softmax(dim=-1)
 
 
 def optimal_batches(lengths: Sequence[int], *, pass_cost: float, maximum: float) -> list[list[int]]:

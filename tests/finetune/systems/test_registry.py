@@ -12,12 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.config import BenchmarkConfig, SystemOptions
+from benchmark.config import BenchmarkConfig
 from benchmark.environment import command_of
 from benchmark.results import SystemFacts
-from benchmark.systems import check_system_options, identity, load_system, parse_models
-from benchmark.systems.base import LoadOptions, System, SystemSpec
-from benchmark.systems.pocketsphinx import BLOCK_SECONDS, blocks
+from finetune.systems import identity
+from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.facts import SystemOptions
+from finetune.systems.pocketsphinx import BLOCK_SECONDS, blocks
+from finetune.systems.registry import check_system_options, load_system, parse_models
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, SystemSpec
-from benchmark.systems.ctc import NO_FRAMES, CTCSystem, split_batch
+from finetune.decoding.posteriors import lstm_times
 from finetune.models.lstm import load
+from finetune.systems.base import LoadOptions, SystemSpec
+from finetune.systems.ctc import NO_FRAMES, CTCSystem, split_batch
+from finetune.systems.facts import SystemFacts
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
@@ -37,6 +38,7 @@ class LSTMSystem(CTCSystem):
         self._vocabulary = Vocabulary.load(spec.checkpoint)
         self._device = torch.device(options.device)
         self._model.eval().to(self._device)
+        self._times = lstm_times(self._model)
         config = self._model.config
         self.facts = SystemFacts(
             name=spec.name,

@@ -15,21 +15,12 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from benchmark.results import SystemFacts
-from benchmark.systems.base import LoadOptions, SystemSpec, resolve_precision
-from benchmark.systems.ctc import (
-    MAX_PASS_SECONDS,
-    NO_FRAMES,
-    PASS_COST_SECONDS,
-    CTCSystem,
-    optimal_batches,
-    split_batch,
-)
 from finetune.decoding.posteriors import (
     CHUNK_SECONDS,
     LONGEST_WHOLE_SECONDS,
     WHOLE_SECONDS,
     convolution_chunking,
+    convolution_times,
     fold_weight_norm,
     has_adapter,
 )
@@ -38,6 +29,16 @@ from finetune.models.fast import cpu, gpu
 from finetune.models.fast.folding import UNCHANGED
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.wav2vec2 import model_input
+from finetune.systems.base import LoadOptions, SystemSpec, resolve_precision
+from finetune.systems.ctc import (
+    MAX_PASS_SECONDS,
+    NO_FRAMES,
+    PASS_COST_SECONDS,
+    CTCSystem,
+    optimal_batches,
+    split_batch,
+)
+from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 from preprocessing.segment import Chunk, chunks, keep
@@ -100,6 +101,9 @@ class Wav2Vec2System(CTCSystem):
             self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
         self._finite: list[Tensor] = []  # whether all logits of each pass are, on the device
         self._chunking = convolution_chunking(self._model.config, CONTEXT_SECONDS)
+        if self._chunking is None:
+            self.longest_piece_seconds = LONGEST_WHOLE_SECONDS
+        self._times = convolution_times(self._model.config)
         self.facts = SystemFacts(
             name=spec.name,
             family=spec.family,
@@ -172,6 +176,7 @@ class Wav2Vec2System(CTCSystem):
         for batch in _equally_long(chunks(len(values), self._chunking), CHUNKS_AT_ONCE[self._device.type]):
             frames = self._compute([values[chunk.start : chunk.stop] for chunk in batch])
             joined += [keep(own, chunk, self._chunking.grid) for own, chunk in zip(frames, batch, strict=True)]
+            self._advance((batch[-1].keep_stop - batch[0].keep_start) / SAMPLE_RATE)
         self._refuse_overflow()
         return torch.cat(joined).cpu()
 

@@ -8,11 +8,11 @@ import torch
 import whisper
 
 from benchmark.batch_plan import evenly_spaced
-from benchmark.systems import load_system, parse_models
-from benchmark.systems.base import LoadOptions
 from finetune.config import ModelConfig
 from finetune.models import build
 from finetune.models.whisper_ctc import WhisperCTCRecogniser
+from finetune.systems.base import LoadOptions
+from finetune.systems.registry import load_system, parse_models
 from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.text import profile
 

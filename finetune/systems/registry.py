@@ -2,7 +2,7 @@
 
 A reference is `wav2vec2` or `whisper` (their published defaults), `pocketsphinx` (one model, in its package),
 `FAMILY=CHECKPOINT`, `NAME=FAMILY:CHECKPOINT` with a name for tables and figures, or `package.module:Class` for a class
-of the user's own (`benchmark.systems.base`); `package.module:Class=CHECKPOINT` gives it a checkpoint. The first `=`
+of the user's own (`finetune.systems.base`); `package.module:Class=CHECKPOINT` gives it a checkpoint. The first `=`
 ends the name, so a checkpoint may contain others; commas separate references. `FAMILY=CHECKPOINT` is called by the
 family and the last part of the checkpoint: `whisper=models/tiny.en.pt` is "whisper tiny.en".
 """
@@ -17,9 +17,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.config import SystemOptions
-from benchmark.offline import DEMO, hub_has, reference_of, whisper_available
-from benchmark.systems.base import LM_SUFFIX, LoadOptions, System, SystemSpec
+from finetune.systems.availability import DEMO, hub_has, reference_of, whisper_available
+from finetune.systems.base import LM_SUFFIX, LoadOptions, System, SystemSpec
+from finetune.systems.facts import SystemOptions
 from preprocessing.cli.errors import InputError, UsageError, UserError
 
 
@@ -41,14 +41,14 @@ class Family:
 
 
 ALL_OPTIONS = frozenset(field.name for field in fields(SystemOptions))
-_WAV2VEC2 = Family("benchmark.systems.wav2vec2:Wav2Vec2System", "facebook/wav2vec2-base-960h", DEMO / "wav2vec2")
-_LSTM = Family("benchmark.systems.lstm:LSTMSystem")
-_WHISPER_CTC = Family("benchmark.systems.whisper_ctc:WhisperCTCSystem")
+_WAV2VEC2 = Family("finetune.systems.wav2vec2:Wav2Vec2System", "facebook/wav2vec2-base-960h", DEMO / "wav2vec2")
+_LSTM = Family("finetune.systems.lstm:LSTMSystem")
+_WHISPER_CTC = Family("finetune.systems.whisper_ctc:WhisperCTCSystem")
 
 FAMILIES = {
     "wav2vec2": _WAV2VEC2,
     "whisper": Family(
-        "benchmark.systems.whisper:WhisperSystem",
+        "finetune.systems.whisper:WhisperSystem",
         "base.en",
         DEMO / "whisper",
         is_available=whisper_available,
@@ -59,11 +59,9 @@ FAMILIES = {
     f"wav2vec2{LM_SUFFIX}": _WAV2VEC2,
     f"whisper-ctc{LM_SUFFIX}": _WHISPER_CTC,
     f"lstm{LM_SUFFIX}": _LSTM,
-    "pipeline": Family("benchmark.systems.pipeline:PipelineSystem", options=frozenset({"language"})),
-    "faster-whisper": Family("benchmark.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
-    "pocketsphinx": Family(
-        "benchmark.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"
-    ),
+    "pipeline": Family("finetune.systems.pipeline:PipelineSystem", options=frozenset({"language"})),
+    "faster-whisper": Family("finetune.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
+    "pocketsphinx": Family("finetune.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"),
 }
 
 
@@ -159,7 +157,7 @@ def _system_class(name: str, reference: str) -> Callable[[SystemSpec, LoadOption
     if not (isinstance(found, type) and issubclass(found, System)):
         raise InputError(
             f"{name}: {class_name} of {module_name} is no System; expected a subclass of "
-            "benchmark.systems.base.System: name one"
+            "finetune.systems.base.System: name one"
         )
     constructor: Callable[[SystemSpec, LoadOptions], System] = found
     return constructor

@@ -1,0 +1,56 @@
+"""Whether published checkpoints are cached or can be reached, and the embedded demo checkpoints."""
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+DEMO = Path(__file__).resolve().parents[2] / "demo"
+HUB_TIMEOUT_SECONDS = 5.0  # for the first answer
+
+
+def reference_of(path: Path) -> str:
+    """The path of something embedded as a report shows it: relative to the current folder where it is below that."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def hub_has(repository: str, kind: str = "model") -> bool:
+    """Whether a Hub repository is in the cache, or the Hub answers for it now. kind: "model" or "dataset"."""
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+
+    if kind == "model" and isinstance(try_to_load_from_cache(repository, "config.json"), str):
+        return True
+    if constants.HF_HUB_OFFLINE:
+        return False
+    api = HfApi()
+    try:
+        if kind == "model":
+            api.model_info(repository, timeout=HUB_TIMEOUT_SECONDS)
+        else:
+            api.dataset_info(repository, timeout=HUB_TIMEOUT_SECONDS)
+    except Exception:  # errors of the client, of its HTTP library and of the system: in each case it is not available
+        return False
+    return True
+
+
+def whisper_cache_file(size: str) -> Path | None:
+    """The file that openai-whisper has cached of a size, such as base.en; None where there is none."""
+    import whisper
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
+    file = cache / Path(whisper._MODELS.get(size, "unknown")).name
+    return file if file.is_file() else None
+
+
+def whisper_available(size: str) -> bool:
+    """Whether openai-whisper has the size, such as base.en, in its cache or can download it now."""
+    import whisper
+
+    if whisper_cache_file(size) is not None:
+        return True
+    request = urllib.request.Request(whisper._MODELS[size], method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_SECONDS):
+            return True
+    except (urllib.error.URLError, TimeoutError, OSError):
+        return False

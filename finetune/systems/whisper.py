@@ -1,0 +1,275 @@
+"""Whisper through openai-whisper, by default greedy without temperature fallback (`whisper_decoding.py`).
+
+Up to 30 s, `whisper.decode` on the log-mel of the waveform padded with silence, in batches; beyond, and everywhere with
+temperature fallback, `whisper.transcribe`. Word times are openai-whisper's, of its cross-attention.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import isnan
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import whisper
+from torch import Tensor
+from whisper.timing import add_word_timestamps
+from whisper.tokenizer import LANGUAGES, get_tokenizer
+
+from finetune.models.whisper_formats import load_model
+from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.facts import SystemFacts
+from finetune.systems.transcript import Segment, Transcript, Word
+from finetune.systems.whisper_decoding import BEST_OF, resolve_decoding
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.errors import InputError
+from preprocessing.features import LogMel
+
+SIZES = {(384, 4): "tiny", (512, 6): "base", (768, 12): "small", (1024, 24): "medium", (1280, 32): "large"}
+N_SAMPLES = whisper.audio.N_SAMPLES  # of a window
+LONGEST_PIECE_SECONDS = 1800.0  # whisper.transcribe holds the spectrum of the whole recording: 0.6 GB an hour
+WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 32}  # a window costs its 30 s however short what it holds
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A batch.
+
+    windows: log-mel of the recordings of up to 30 s [recordings, n_mels, 3000] on the device; None: there are none.
+    long: by place, the waveforms [samples] of those for `whisper.transcribe`. empty: places of those without samples.
+    size: of the batch.
+    """
+
+    windows: Tensor | None
+    long: Mapping[int, Tensor]
+    empty: frozenset[int]
+    size: int
+
+
+class WhisperSystem(System):
+    """openai-whisper: fp16 on a GPU, float32 on a CPU; without timestamps up to 30 s."""
+
+    batched = True
+    longest_in_batch_seconds = 30.0
+    longest_piece_seconds = LONGEST_PIECE_SECONDS
+
+    def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+        self._fp16 = options.device == "cuda"
+        self._model = load_model(spec.checkpoint).to(options.device)
+        self._log_mel = LogMel(self._model.dims.n_mels).to(options.device)
+        languages = list(LANGUAGES)[: self._model.num_languages] if self._model.is_multilingual else None
+        self._decoding = decoding = resolve_decoding(spec, options.system, options.language, languages)
+        self._in_windows = not decoding.has_fallback
+        several = decoding.beam_size > 1 or decoding.temperatures[0] > 0  # hypotheses: whisper.decode mixes up windows
+        self._at_once = 1 if several else WINDOWS_AT_ONCE["cuda" if self._fp16 else "cpu"]
+        self.batched = self._in_windows and not several
+        self._shared: dict[str, Any] = {  # by whisper.decode and whisper.transcribe
+            "language": decoding.language,
+            "beam_size": decoding.beam_size if decoding.beam_size > 1 else None,
+            "best_of": BEST_OF if max(decoding.temperatures) > 0 else None,
+            "fp16": self._fp16,
+        }
+        self._long_form: dict[str, Any] = {
+            "temperature": decoding.temperatures,
+            "initial_prompt": decoding.initial_prompt,
+            "condition_on_previous_text": decoding.condition_on_previous_text,
+            **decoding.thresholds,
+        }
+        if self._in_windows:
+            self._short_form = whisper.DecodingOptions(
+                temperature=decoding.temperatures[0],
+                prompt=decoding.initial_prompt,
+                without_timestamps=True,
+                **self._shared,
+            )
+        precision = "float16" if self._fp16 else "float32"
+        self.facts = SystemFacts(
+            name=spec.name,
+            family=spec.family,
+            checkpoint=spec.checkpoint,
+            parameters=sum(parameter.numel() for parameter in self._model.parameters()),
+            settings={
+                "size": size_of(self._model.dims),
+                **decoding.settings(precision, f"openai-whisper {version('openai-whisper')}"),
+                "batch": f"up to {self._at_once} windows of 30 s" if self.batched else "one at a time",
+            },
+            notice=spec.notice,
+        )
+
+    def features(self, waveforms: Sequence[Tensor]) -> Windows:
+        """Log-mel windows of the recordings that fit into one; those for `whisper.transcribe` stay waveforms."""
+        fits = [self._in_windows and 0 < len(waveform) <= N_SAMPLES for waveform in waveforms]
+        short = [waveform for waveform, one_window in zip(waveforms, fits, strict=True) if one_window]
+        windows = None
+        if short:
+            padded = torch.stack([torch.nn.functional.pad(one, (0, N_SAMPLES - len(one))) for one in short])
+            windows = torch.stack([self._log_mel(one) for one in padded.to(self._model.device)])
+        long = {place: one for place, one in enumerate(waveforms) if len(one) and not fits[place]}
+        empty = frozenset(place for place, one in enumerate(waveforms) if not len(one))
+        return Windows(windows, long, empty, len(waveforms))
+
+    def forward(self, features: Windows) -> list[str]:
+        """The hypotheses, in the order of the batch."""
+        decoded = self._decoded(features)
+        return [self._hypothesis(place, features, decoded) for place in range(features.size)]
+
+    def _decoded(self, features: Windows) -> Iterator[Any]:
+        """Yields the DecodingResult of each window."""
+        windows = torch.empty(0) if features.windows is None else features.windows
+        for first in range(0, len(windows), self._at_once):
+            yield from whisper.decode(self._model, windows[first : first + self._at_once], self._short_form)
+
+    def _hypothesis(self, place: int, features: Windows, decoded: Iterator[Any]) -> str:
+        if place in features.empty:
+            return ""
+        if place not in features.long:
+            return str(next(decoded).text)
+        return str(self._long(features.long[place])["text"])
+
+    def _long(self, waveform: Tensor, *, words: bool = False) -> dict[str, Any]:
+        outcome: dict[str, Any] = whisper.transcribe(
+            self._model,
+            waveform,
+            without_timestamps=len(waveform) <= N_SAMPLES,
+            word_timestamps=words,
+            verbose=None,
+            **self._shared,
+            **self._long_form,
+        )
+        return outcome
+
+    def text(self, outcome: Any) -> list[str]:
+        """The hypotheses without outer blanks."""
+        return [str(text).strip() for text in outcome]
+
+    @property
+    def has_word_times(self) -> bool:
+        """See `System.has_word_times`."""
+        return True
+
+    def transcribe(
+        self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
+    ) -> list[Transcript]:
+        """See `System.transcribe`. Beyond 30 s the text with words may differ from that without, as in Whisper's own
+        command: a window then begins after the last word of the one before.
+
+        Raises InputError where the model's probabilities are not numbers.
+        """
+        features = self.features(waveforms)
+        decoded = self._decoded(features)
+        transcripts = []
+        for place, waveform in enumerate(waveforms):
+            if place in features.empty:
+                transcripts.append(Transcript(""))
+            elif place in features.long:
+                with _progress_of_windows(advance):
+                    transcripts.append(_of_long(self._long(waveform, words=words)))
+            else:
+                transcripts.append(self._of_window(next(decoded), waveform, words=words))
+                if advance is not None:
+                    advance(len(waveform) / SAMPLE_RATE)
+        return transcripts
+
+    def _of_window(self, result: Any, waveform: Tensor, *, words: bool) -> Transcript:
+        """The transcript of a recording of up to 30 s, of its DecodingResult."""
+        _check_number(result.avg_logprob)
+        seconds, text = len(waveform) / SAMPLE_RATE, str(result.text).strip()
+        if not words or not text:
+            return Transcript.of_text(text, seconds, result.language)
+        tokenizer = get_tokenizer(
+            self._model.is_multilingual, num_languages=self._model.num_languages, language=result.language,
+            task="transcribe",
+        )  # fmt: skip
+        segment: dict[str, Any] = {"seek": 0, "start": 0.0, "end": seconds, "tokens": result.tokens}
+        add_word_timestamps(
+            segments=[segment],
+            model=_Encoded(self._model),
+            tokenizer=tokenizer,
+            mel=result.audio_features,
+            num_frames=max(len(waveform) // whisper.audio.HOP_LENGTH, 2),  # the encoder makes one frame of two
+            last_speech_timestamp=0.0,
+        )
+        return Transcript.of_words(text, _words(segment), result.language)
+
+
+class _Encoded:
+    """A Whisper that is given what its encoder has made already, in place of a log-mel."""
+
+    def __init__(self, model: whisper.Whisper) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, encoded: Tensor, tokens: Tensor) -> Tensor:
+        logits: Tensor = self._model.decoder(tokens, encoded)
+        return logits
+
+
+def _of_long(outcome: dict[str, Any]) -> Transcript:
+    """The transcript of what `whisper.transcribe` returns."""
+    segments = []
+    for one in outcome["segments"]:
+        _check_number(one["avg_logprob"])
+        if one["text"].strip():
+            words = _words(one) if "words" in one else None
+            segments.append(Segment(float(one["start"]), float(one["end"]), one["text"], words))
+    return Transcript(str(outcome["text"]).strip(), tuple(segments), outcome["language"])
+
+
+def _words(segment: Mapping[str, Any]) -> tuple[Word, ...]:
+    return tuple(
+        Word(one["word"], float(one["start"]), float(one["end"]), float(one["probability"])) for one in segment["words"]
+    )
+
+
+def _check_number(log_prob: float) -> None:
+    if isnan(log_prob):
+        raise InputError(
+            "the model gives log-probabilities that are not numbers; expected finite ones: its weights are damaged or "
+            "its training diverged"
+        )
+
+
+@contextmanager
+def _progress_of_windows(advance: Callable[[float], None] | None) -> Iterator[None]:
+    """Call `advance` as whisper.transcribe goes on, which tells nobody but the tqdm that it makes."""
+    if advance is None:
+        yield
+        return
+    report = advance
+
+    class Counting:
+        def __init__(self, **kwargs: Any) -> None:
+            pass
+
+        def __enter__(self) -> "Counting":
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            pass
+
+        def update(self, frames: int) -> None:
+            report(frames * whisper.audio.HOP_LENGTH / SAMPLE_RATE)
+
+    module: Any = sys.modules["whisper.transcribe"]
+    before = module.tqdm
+    module.tqdm = SimpleNamespace(tqdm=Counting)
+    try:
+        yield
+    finally:
+        module.tqdm = before
+
+
+def size_of(dims: whisper.ModelDimensions) -> str:
+    """The published size of these dimensions, such as "tiny.en"; another one as layers and width."""
+    encoder = (dims.n_audio_state, dims.n_audio_layer)
+    if encoder not in SIZES:
+        return f"{dims.n_audio_layer} and {dims.n_text_layer} layers of {dims.n_audio_state}"
+    size = "turbo" if encoder == (1280, 32) and dims.n_text_layer == 4 else SIZES[encoder]
+    if dims.n_vocab == 51_864:
+        return f"{size}.en"
+    return "large-v3" if size == "large" and dims.n_mels == 128 else size
