@@ -7,6 +7,7 @@ temperature fallback, `whisper.transcribe`. Word times are openai-whisper's, of 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import isnan
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 import whisper
 from torch import Tensor
-from whisper.timing import add_word_timestamps
+from whisper import timing
 from whisper.tokenizer import LANGUAGES, get_tokenizer
 
 from finetune.models.whisper_formats import load_model
@@ -130,6 +131,8 @@ class WhisperSystem(System):
         return str(self._long(features.long[place])["text"])
 
     def _long(self, waveform: Tensor, *, words: bool = False) -> dict[str, Any]:
+        if words:
+            _compile_timing()
         outcome: dict[str, Any] = whisper.transcribe(
             self._model,
             waveform,
@@ -184,7 +187,8 @@ class WhisperSystem(System):
             task="transcribe",
         )  # fmt: skip
         segment: dict[str, Any] = {"seek": 0, "start": 0.0, "end": seconds, "tokens": result.tokens}
-        add_word_timestamps(
+        _compile_timing()
+        timing.add_word_timestamps(
             segments=[segment],
             model=_Encoded(self._model),
             tokenizer=tokenizer,
@@ -192,7 +196,7 @@ class WhisperSystem(System):
             num_frames=max(len(waveform) // whisper.audio.HOP_LENGTH, 2),  # the encoder makes one frame of two
             last_speech_timestamp=0.0,
         )
-        return Transcript.of_words(text, _words(segment), result.language)
+        return Transcript.of_words(text, _words(segment, seconds), result.language)
 
 
 class _Encoded:
@@ -215,15 +219,29 @@ def _of_long(outcome: dict[str, Any]) -> Transcript:
     for one in outcome["segments"]:
         _check_number(one["avg_logprob"])
         if one["text"].strip():
-            words = _words(one) if "words" in one else None
+            words = _words(one, one["end"]) if "words" in one else None
             segments.append(Segment(float(one["start"]), float(one["end"]), one["text"], words))
     return Transcript(str(outcome["text"]).strip(), tuple(segments), outcome["language"])
 
 
-def _words(segment: Mapping[str, Any]) -> tuple[Word, ...]:
-    return tuple(
-        Word(one["word"], float(one["start"]), float(one["end"]), float(one["probability"])) for one in segment["words"]
-    )
+def _words(segment: Mapping[str, Any], latest: float) -> tuple[Word, ...]:
+    """The words of a segment, between 0 and `latest` seconds: of a tenth of a second, openai-whisper's are before 0."""
+    words = []
+    for one in segment["words"]:
+        start, end = (min(max(float(one[side]), 0.0), latest) for side in ("start", "end"))
+        words.append(Word(one["word"], start, max(start, end), float(one["probability"])))
+    return tuple(words)
+
+
+@lru_cache(maxsize=1)
+def _compile_timing() -> None:
+    """Compile openai-whisper's dynamic time warping where numba's cache keeps it, as openai-whisper does not: its own
+    takes 8 s in each process.
+    """
+    from finetune.decoding.compiled import compiled
+
+    timing.backtrace = compiled(timing.backtrace.py_func)
+    timing.dtw_cpu = compiled(timing.dtw_cpu.py_func)
 
 
 def _check_number(log_prob: float) -> None:
