@@ -1,0 +1,248 @@
+"""Language models made of a text, and the frames of an acoustic model decoded with them, for `language_models`.
+
+`make_models` makes n-grams and LSTMs once and reads them from a folder afterwards; `decode_tuned` chooses the weights
+of a decoding on validation speech and decodes the tests with them.
+"""
+
+import gzip
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.harness.command import progress
+from experiments.harness.trainings import State, read_state, write_state
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from finetune.decoding.posteriors import CTCModel
+    from finetune.language_model.lstm import LstmModel
+    from finetune.language_model.ngram import NgramModel
+    from preprocessing.corpus import Utterance
+    from preprocessing.text import Profile
+    from preprocessing.units import Vocabulary
+
+ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.3)
+BETAS = (-1.0, 0.0, 1.0, 2.0, 3.0)
+WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of rescoring
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is tried and how wide the search is. n_fused: test utterances that an LSTM decodes within the search."""
+
+    alphas: Sequence[float] = ALPHAS
+    betas: Sequence[float] = BETAS
+    weights: Sequence[float] = WEIGHTS
+    beam_width: int = 64
+    n_fused: int = 10
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Utterances with normalised references and their frames [frames, units]."""
+
+    utterances: "Sequence[Utterance]"
+    references: Sequence[str]
+    frames: "Sequence[Tensor]"
+
+    def first(self, count: int) -> "Speech":
+        return Speech(self.utterances[:count], self.references[:count], self.frames[:count])
+
+    @property
+    def seconds(self) -> float:
+        return sum(one.duration for one in self.utterances)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A language model, where it is, and how long it took to make."""
+
+    name: str
+    model: "NgramModel | LstmModel"
+    path: Path
+    seconds: float
+
+
+def make_models(
+    text: str,
+    normalise: "Profile",
+    folder: Path,
+    *,
+    word_orders: Sequence[int],
+    character_orders: Sequence[int],
+    lstm_epochs: int,
+    lstm_hidden_size: int,
+) -> list[Made]:
+    """The language models of the text: made once, and read from the folder afterwards."""
+    from finetune.language_model.build import TrainLstmConfig, train_language_model
+    from finetune.language_model.kneser_ney import estimate
+    from finetune.language_model.lstm import DESCRIPTION, LstmModel
+    from finetune.language_model.ngram import BOUNDARY, NgramModel, write_arpa
+    from finetune.systems.identity import sha256_of
+    from preprocessing.cli.atomic_write import atomic_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = {"text": sha256_of(Path(text))}
+    wanted = [(f"{order}-gram of {kind}", kind, order) for kind, orders in
+              (("words", word_orders), ("characters", character_orders)) for order in orders]  # fmt: skip
+    lstms = [(f"LSTM of {kind}", kind, 0) for kind in ("characters", "words")] if lstm_epochs else []
+    made = []
+    with progress("making language models", len(wanted) + len(lstms), "models") as advance:
+        for name, kind, order in [*wanted, *lstms]:
+            short = name.replace(" ", "-")
+            settings = [kind, str(order), normalise.name]
+            settings += [] if order else [str(lstm_epochs), str(lstm_hidden_size)]
+            state, own = State(settings, digest), folder / f"{short}.json"
+            before = read_state(own)
+            path = folder / (f"{short}.arpa" if order else short)
+            model: NgramModel | LstmModel
+            if before is None or not before.is_of(state) or before.finished is None:
+                began = time.monotonic()
+                if order:
+                    sentences = sentences_of(text, normalise)
+                    units = sentences if kind == "words" else ([*BOUNDARY.join(words)] for words in sentences)
+                    # of characters: n-grams that occur once are left out from order 7 on, else they fill the memory
+                    model = estimate(units, order, min_count=2 if kind == "characters" and order > 6 else 1)
+                    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+                        write_arpa(model, file)
+                else:
+                    options = TrainLstmConfig(
+                        text, path, units=kind, hidden_size=lstm_hidden_size,  # type: ignore[arg-type]
+                        num_train_epochs=lstm_epochs, profile=normalise.name,
+                    )  # fmt: skip
+                    model = train_language_model(options)
+                before = replace(state, seconds=time.monotonic() - began).ended(time.monotonic() - began)
+                write_state(own, before)
+            elif order:
+                from finetune.language_model.ngram import read_arpa
+
+                model = read_arpa(path)
+            else:
+                model = LstmModel.load(path)
+                path = path / DESCRIPTION
+            made.append(Made(name, model, path if order else folder / short, before.seconds))
+            advance(1)
+    return made
+
+
+def sentences_of(text: str, normalise: "Profile") -> Iterator[list[str]]:
+    """The words of each line that has any."""
+    path = Path(text)
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if words := normalise(line).split():
+                yield words
+
+
+def word_perplexity(model: "NgramModel | LstmModel", sentences: Sequence[Sequence[str]]) -> tuple[float | None, float]:
+    """Perplexity per word, and the share of words unknown. Of characters, the same ln P over the number of words, so
+    that it compares; an LSTM of words scores unknown ones as <unk>, and so has no perplexity that compares.
+    """
+    from finetune.language_model.kneser_ney import perplexity
+    from finetune.language_model.lstm import LstmModel
+    from finetune.language_model.ngram import BOUNDARY
+
+    n_words = sum(map(len, sentences))
+    if model.is_of_characters:
+        units = [[*BOUNDARY.join(words)] for words in sentences]
+        total = (
+            sum(model.score_sentences(units)) if isinstance(model, LstmModel) else sum(map(model.score_sentence, units))
+        )
+        return math.exp(-total / (n_words + len(sentences))), 0.0
+    unknown = sum(word not in model for words in sentences for word in words) / max(n_words, 1)
+    if isinstance(model, LstmModel):
+        return None, unknown
+    return perplexity(model, sentences)[0], unknown
+
+
+def frames_of(acoustic: "CTCModel", utterances: "Sequence[Utterance]", normalise: "Profile", what: str) -> Speech:
+    from preprocessing.corpus import load_waveform
+
+    frames = []
+    with progress(f"{what}, log-probabilities", len(utterances), "utterances") as advance:
+        for one in utterances:
+            frames.append(acoustic.log_probs(load_waveform(one)))
+            advance(1)
+    return Speech(utterances, [normalise(one.text) for one in utterances], frames)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Errors of each utterance; `other` is empty where that was not decoded."""
+
+    weights: dict[str, float]
+    validation_wer: float
+    errors: list[int]
+    other: list[int]
+    seconds: float
+
+
+def decode_tuned(
+    vocabulary: "Vocabulary", first: Made | None, second: Made | None, dev: Speech, tests: dict[str, Speech],
+    grid: Grid, *, fused: bool = False,
+) -> Decoded:  # fmt: skip
+    """The errors of a decoding with the weights that are best on validation.
+
+    first: asked within the search, None for a search without language model. second: an LSTM that ranks its n best.
+    fused: `first` is an LSTM, which the search in plain Python asks: for few utterances, with a narrow beam.
+    """
+    from finetune.decoding.beam import BeamSettings
+    from finetune.decoding.beam_reference import make_search
+    from finetune.language_model.lstm import LstmModel, RescoringSearch
+
+    settings = BeamSettings(beam_width=grid.beam_width)
+    test, other = tests["test"], tests["other"]
+    alphas, betas = grid.alphas, grid.betas
+    if fused:
+        settings = replace(settings, beam_width=min(grid.beam_width, 8))
+        dev, test, other = dev.first(3), test.first(grid.n_fused), other.first(0)
+        alphas, betas = (0.3, 0.6), (0.0, 1.0)
+    search = make_search(vocabulary, None if first is None else first.model, settings)
+    points: list[dict[str, float]] = [{"alpha": alpha, "beta": beta} for alpha in alphas for beta in betas]
+    scored = []
+    for point in [{}] if first is None else points:
+        own = replace(settings, **point)  # type: ignore[arg-type]
+        found = search.with_settings(own).best_of_all(dev.frames, threads=1)
+        scored.append((sum(word_errors_of([one.text for one in found], dev)), point))
+    errors, chosen = min(scored, key=lambda one: one[0])
+    tuned: Any = search.with_settings(replace(settings, **chosen))  # type: ignore[arg-type]
+    if second is not None:
+        assert isinstance(second.model, LstmModel)
+        errors, weight = _rescoring_weight(tuned, second.model, dev, grid.weights)
+        tuned, chosen = RescoringSearch(tuned, second.model, weight), {**chosen, "weight": weight}
+    began = time.perf_counter()
+    texts = [one.text for one in tuned.best_of_all(test.frames, threads=1)]
+    seconds = (time.perf_counter() - began) / max(test.seconds, 1e-9)
+    others = [one.text for one in tuned.best_of_all(other.frames, threads=1)] if other.utterances else []
+    wer = errors / max(n_words(dev), 1)
+    return Decoded(chosen, wer, word_errors_of(texts, test), word_errors_of(others, other), seconds)
+
+
+def _rescoring_weight(search: Any, model: "LstmModel", dev: Speech, weights: Sequence[float]) -> tuple[int, float]:
+    """The fewest validation errors and the weight that gives them; the LSTM scores each n best once."""
+    from finetune.language_model.lstm import RescoringSearch
+
+    ranked: list[list[tuple[str, float, float]]] = []  # text, score of the search, ln P of the LSTM
+    for frames in dev.frames:
+        before = {one.text: one.score for one in search.search(frames)}
+        after = RescoringSearch(search, model, 1.0).search(frames)
+        ranked.append([(one.text, before[one.text], one.score - before[one.text]) for one in after])
+    tried = []
+    for weight in weights:
+        texts = [max(own, key=lambda one: one[1] + weight * one[2])[0] for own in ranked]
+        tried.append((sum(word_errors_of(texts, dev)), weight))
+    return min(tried)
+
+
+def word_errors_of(texts: Sequence[str], speech: Speech) -> list[int]:
+    from finetune.language_model.tune import count_errors
+
+    return count_errors(speech.references, texts)
+
+
+def n_words(speech: Speech) -> int:
+    return sum(len(one.split()) for one in speech.references)

@@ -1,0 +1,223 @@
+"""A study: trainings and measurements that answer a question, its results as JSON, and a page made of them alone.
+
+A study's module has `measure`, which returns its results as a frozen dataclass, and `findings_of`, which makes tables,
+sentences and the picture of such results and of nothing else. `run_study` runs both: results.json goes to the output
+folder, and with --docs true docs/studies/NAME.md with NAME.json and NAME.png beside it. --from_results makes the page
+again of a results.json, or of docs/studies/NAME.json, without any model.
+"""
+
+import os
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from experiments.harness.command import ExperimentOptions, run_experiment
+from experiments.harness.figures import Findings, save_plot
+from experiments.harness.speech import data_folder
+from experiments.harness.trainings import ROOT
+from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from finetune.metrics import Rate
+
+SCHEMA = 1  # of results.json
+RESULTS = "results.json"
+PAGES = ROOT / "docs" / "studies"
+WIDTH = 130  # of a line of text, in characters
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(ExperimentOptions):
+    """Options of every study; its own `Config` adds to them."""
+
+    output_dir: Path | None = None
+    """Folder of trainings, transcripts and results; default runs/studies/NAME, with --quick a folder in it."""
+
+    docs: bool = False
+    """Write docs/studies/NAME.md, with its picture and its results; not with --quick."""
+
+    from_results: Path | None = None
+    """A results.json to make findings, picture and page of; nothing is trained or measured."""
+
+    cores: int | None = None
+    """CPU cores that a training may use; default all. 1 is faster for an LSTM where other work shares the machine."""
+
+    def folder(self, file: str) -> Path:
+        """The output folder, made; `file` is the study's."""
+        folder = self.output_dir or Path("runs") / "studies" / Path(file).stem
+        folder = (folder / "quick" if self.quick else folder).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+Options = TypeVar("Options", bound=StudyOptions)
+
+
+@dataclass(frozen=True)
+class About:
+    """When, where and by which command results were made. partial: what of the whole was not run, "" where all was."""
+
+    study: str
+    date: str
+    command: str
+    machine: dict[str, str]
+    partial: str = ""
+    schema: int = SCHEMA
+
+
+def run_study(
+    config_class: type[Options],
+    content_class: type[Content],
+    measure: Callable[[Options], tuple[Content, str]],
+    findings_of: Callable[[Content], Findings],
+    documentation: str | None,
+    file: str,
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Parse the options, measure or read results, and report: the `main` of every study.
+
+    measure: returns the results, and what of the whole study they lack, "" where it is all. Raises UserError.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = Path(file).stem
+
+    def run(config: Options) -> Findings:
+        if config.quick and config.docs:
+            raise UsageError("--docs and --quick are both true; expected real results for a page: leave one out")
+        if config.from_results is None:
+            content, partial = measure(config)
+            about = _about(name, words, partial)
+            _write(config.folder(file) / RESULTS, about, content)
+        else:
+            about, content = read_results(config.from_results, name, content_class)
+        findings = findings_of(content)
+        where = f"{about.date}, {about.machine.get('processor', '')}, {about.machine.get('cores', '?')} cores"
+        settings = "\n".join(filter(None, [findings.settings, about.partial and f"In part: {about.partial}", where]))
+        findings = replace(findings, settings=settings)
+        if config.docs:
+            _write_page(name, documentation or "", about, content, findings)
+        return replace(findings, details={**findings.details, "results": _plain(content)})
+
+    run_experiment(config_class, run, documentation, file, words)
+
+
+def read_results(path: Path, name: str, content_class: type[Content]) -> tuple[About, Content]:
+    """The results of the study `name` in a file. Raises InputError where it holds none."""
+    import msgspec
+
+    from experiments.harness import learning_curve, transcripts
+    from finetune.metrics import Rate
+
+    # Annotations of results name Rate, which their modules import for type checkers alone: it imports numpy, for which
+    # --help does not wait.
+    for module in (sys.modules[content_class.__module__], learning_curve, transcripts):
+        vars(module).setdefault("Rate", Rate)
+    try:
+        content = msgspec.json.decode(path.read_bytes())
+        about = msgspec.convert(content["about"], About)
+        if (about.study, about.schema) != (name, SCHEMA):
+            raise ValueError(f"of {about.study}, schema {about.schema}")
+        return about, msgspec.convert(content["results"], content_class)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: no results of this study ({error}); expected the results.json of experiments.{name}, schema "
+            f"{SCHEMA}: name it, or measure again"
+        ) from error
+
+
+def _about(name: str, words: Sequence[str], partial: str) -> About:
+    from benchmark.environment import describe_machine
+
+    command = without_machine(shlex.join(["python", "-m", f"experiments.{name}", *words]))
+    return About(name, f"{datetime.now(UTC):%Y-%m-%d}", command, describe_machine("cpu"), partial)
+
+
+def without_machine(line: str) -> str:
+    """A command without what only this machine has: the folders of speech and weights by their variables, others by
+    their last part.
+    """
+    from finetune.training.about import without_folders
+
+    for folder, variable in (
+        (str(data_folder(None)), "$ASR_DATA_DIR"),
+        (os.environ.get("ASR_REAL_MODELS"), "$ASR_REAL_MODELS"),
+    ):
+        if folder:
+            line = line.replace(f"{folder.rstrip('/')}/", f"{variable}/")
+    return " ".join(without_folders(word) if word.startswith(("/", "~", "..")) else word for word in line.split(" "))
+
+
+def _plain(content: object) -> object:
+    import msgspec
+
+    return msgspec.to_builtins(content)
+
+
+def _write(path: Path, about: About, content: object) -> None:
+    import msgspec
+
+    encoded = msgspec.json.format(msgspec.json.encode({"about": about, "results": content}), indent=1)
+    write_text_atomically(path, encoded.decode() + "\n")
+
+
+def _write_page(name: str, documentation: str, about: About, content: object, findings: Findings) -> None:
+    """docs/studies/NAME.md, .json and .png."""
+    PAGES.mkdir(parents=True, exist_ok=True)
+    _write(PAGES / f"{name}.json", about, content)
+    save_plot(replace(findings, settings=findings.settings.partition("\n")[0]), PAGES / f"{name}.png")
+    write_text_atomically(PAGES / f"{name}.md", page(name, documentation, about, findings))
+
+
+def page(name: str, documentation: str, about: About, findings: Findings) -> str:
+    """The page of a study's findings, Markdown."""
+    question, _, how = documentation.partition("\n")
+    lines = [f"# {question}", ""]
+    lines += [f"**In part**: {about.partial}\n"] if about.partial else []
+    lines += [wrapped(f"- {sentence}") for sentence in findings.answers]
+    lines += ["", f"![{findings.title}]({name}.png)"]
+    for table in findings.tables:
+        lines += ["", *([table.title, ""] if table.title else []), *markdown_table(table.headings, table.rows)]
+    if findings.missing:
+        lines += ["", *(wrapped(f"- Not measured: {what}: {why}.") for what, why in findings.missing.items())]
+    machine = "; ".join(f"{key} {value}" for key, value in about.machine.items())
+    paragraphs = [wrapped(part) for part in how.strip().split("\n\n") if not part.startswith("    ")]
+    lines += ["", "## How it was measured", "", *[f"{part}\n" for part in paragraphs]]
+    lines += [
+        wrapped(line) + "\n" for line in findings.settings.split("\n")[:-1] if line != f"In part: {about.partial}"
+    ]
+    lines += [
+        "```sh",
+        about.command,
+        f"python -m experiments.{name} --from_results docs/studies/{name}.json --docs true",
+    ]
+    lines += [
+        "```",
+        "",
+        wrapped(f"The second command makes this page again of the results beside it. {about.date}; {machine}."),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def with_interval(rate: "Rate", *, bold: bool = False) -> str:
+    """Such as "3.3 [0.9, 6.3]"."""
+    value = f"{100 * rate.value:.1f}"
+    return f"{f'**{value}**' if bold else value} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> list[str]:
+    """The lines of a table; all columns but the first to the right where they are numbers."""
+    marks = ["---", *(["---:" if numbers else "---"] * (len(headings) - 1))]
+    return [f"| {' | '.join(cells)} |" for cells in (headings, marks, *rows)]
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines of WIDTH; the further lines of a list's item are indented."""
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,317 @@
+"""Trainings that a study needs, one after the other by finetune/train.py: each once, resumable, with the time left.
+
+Beside what a training or a benchmark leaves, a small JSON file, `State`, says what it was made of: the command, and the
+SHA-256 of its inputs. What has ended is not done again while both are the same; `experiments.results` keeps its parts
+by the same rule. Nothing heavy is imported here.
+"""
+
+import ctypes
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.errors import InputError
+
+if TYPE_CHECKING:
+    from finetune.config import TrainConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs" / "finetune"
+STATE = "training.json"
+WATCH_SECONDS = 1.0  # between looks at the log of a training
+PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
+
+
+@dataclass(frozen=True)
+class State:
+    """What something was made of.
+
+    inputs: SHA-256 by file, such as a configuration or a manifest. systems: of a benchmark, what each was, by name:
+    checkpoint, options and SHA-256 of its weights. finished: UTC, None while it is not.
+    """
+
+    command: list[str]
+    inputs: dict[str, str]
+    systems: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: str | None = None
+
+    def is_of(self, other: "State") -> bool:
+        """Whether both are of the same command and the same inputs."""
+        return (self.command, self.inputs, self.systems) == (other.command, other.inputs, other.systems)
+
+    def ended(self, seconds: float) -> "State":
+        """The state of what has ended now, after so many seconds."""
+        return replace(self, seconds=seconds, finished=datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def read_state(path: Path) -> State | None:
+    """The state in a file; None where there is none that can be read."""
+    try:
+        return State(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_state(path: Path, state: State) -> None:
+    """Write a state, complete or not at all."""
+    write_text_atomically(path, json.dumps(asdict(state), indent=1, ensure_ascii=False) + "\n")
+
+
+def is_finished_run(folder: Path) -> bool:
+    """Whether the folder holds a trained model whose training has ended, as its own log and configuration say.
+
+    A model without them, as one that was downloaded, is finished; so is one that early stopping may have ended.
+    """
+    if not any((folder / name).is_file() for name in ("model.safetensors", "whisper.pt")):
+        return False
+    config, log = folder / "config.yaml", folder / "log.jsonl"
+    if not (config.is_file() and log.is_file()):
+        return True
+    import yaml
+
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    if settings.get("early_stopping_patience") is not None:
+        return True
+    return any(one["kind"] == "validation" and one["step"] >= settings["max_steps"] for one in read_log(folder))
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log.jsonl, without a last one that a kill cut off; [] where there is none."""
+    try:
+        lines = (folder / "log.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    except OSError:
+        return []
+    return [json.loads(line) for line in lines]
+
+
+def executable(words: Sequence[str]) -> list[str]:
+    """The command with this Python in place of `python` and `accelerate`."""
+    if words[0] == "python":
+        return [sys.executable, *words[1:]]
+    return [sys.executable, "-m", "accelerate.commands.accelerate_cli", *words[1:]]
+
+
+def environment() -> Mapping[str, str]:
+    """That of this process with the repository on PYTHONPATH, as `accelerate launch` starts from a module."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def shown(words: Sequence[str], names: Sequence[tuple[Path | None, str]]) -> str:
+    """The command as a line to copy, with folders that differ from machine to machine under a name.
+
+    names: a folder, and what stands for it.
+    """
+    line = shlex.join(words)
+    for folder, name in names:
+        if folder is not None:
+            line = line.replace(f"{folder}/", f"{name}/")
+    return line
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run of a recipe.
+
+    name: of its folder. config: a YAML file of finetune/train.py. options: values over it by dotted key, such as
+    {"max_steps": 200}.
+    """
+
+    name: str
+    config: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def words(self, folder: Path) -> list[str]:
+        """The command, from the repository's root, that trains into `folder`."""
+        path = self.config.relative_to(ROOT) if self.config.is_relative_to(ROOT) else self.config
+        words = ["python", "finetune/train.py", "--config", str(path), "--output_dir", str(folder)]
+        words += ["--seed", str(self.seed)]
+        for key, value in self.options.items():
+            words += [f"--{key}", value if isinstance(value, str) else json.dumps(value, default=str)]
+        return words
+
+    def resolved(self, folder: Path) -> "TrainConfig":
+        """The configuration that the command has. Raises UsageError where it cannot be used."""
+        from finetune.config import TrainConfig
+        from preprocessing.cli.options import parse_command
+
+        with chdir(ROOT):
+            config = parse_command(
+                TrainConfig, program="finetune/train.py", description="", arguments=self.words(folder)[2:]
+            )
+            config.check()
+        return config
+
+
+def run_trainings(
+    trainings: Sequence[Training], folder: Path, *, here: bool = False, cores: int | None = None
+) -> dict[str, Path]:
+    """Train one after the other what has not ended yet, into folders of `folder`, and return these by name.
+
+    here: in this process, which saves the 15 s in which another one imports its libraries; for small cases. cores: CPU
+    cores that a training may use, None for all. A training that was stopped goes on; one whose command or data have
+    changed begins anew. Raises InputError where one fails; Ctrl-C passes through once it has saved.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {one.name: State(one.words(folder / one.name), _inputs(one, folder / one.name)) for one in trainings}
+    left = [one for one in trainings if not _has_ended(folder / one.name, wanted[one.name])]
+    steps = {one.name: one.resolved(folder / one.name).max_steps for one in left}
+    done = {one.name: _step(folder / one.name) if _is_same(folder / one.name, wanted[one.name]) else 0 for one in left}
+    if not left:
+        return {one.name: folder / one.name for one in trainings}
+    from experiments.harness.command import progress
+
+    with progress("training", sum(steps.values()) - sum(done.values()), "steps") as advance:
+        for number, one in enumerate(left, start=1):
+            own, state = folder / one.name, wanted[one.name]
+            print(f"[{number}/{len(left)}] {one.name}: {steps[one.name]} steps", file=sys.stderr, flush=True)
+            words = state.command if _is_same(own, state) else [*state.command, "--overwrite", "true"]
+            own.mkdir(exist_ok=True)
+            write_state(own / STATE, state)
+            began = time.monotonic()
+            with _watched(own, done[one.name], advance):
+                _train_here(words, own) if here else _train_apart(words, own, cores)
+            if not is_finished_run(own):  # Ctrl-C: it has saved, and ended well
+                raise KeyboardInterrupt
+            before = read_state(own / STATE)
+            write_state(own / STATE, state.ended((before.seconds if before else 0.0) + time.monotonic() - began))
+    return {one.name: folder / one.name for one in trainings}
+
+
+def whisper_weights(size: str) -> Path | str:
+    """OpenAI's weights of a size, as --model.base takes them: $ASR_REAL_MODELS/SIZE.pt where it is set, else the name,
+    which openai-whisper downloads.
+    """
+    folder = os.environ.get("ASR_REAL_MODELS")
+    return Path(folder) / f"{size}.pt" if folder and (Path(folder) / f"{size}.pt").is_file() else size
+
+
+def quick_options() -> dict[str, Any]:
+    """Options that make of any recipe a few steps on the embedded demo corpus, for --quick."""
+    return {
+        "data.train": [str(ROOT / "demo" / "corpus" / "train.jsonl")],
+        "data.validation": None,
+        "data.validation_share": 0.03,
+        "data.profile": "librispeech",
+        "data.max_seconds": 4,
+        "data.max_batch_seconds": 12,
+        "max_steps": 3,
+        "eval_steps": 3,
+        "logging_steps": 1,
+        "report_to": "none",
+        "mixed_precision": "no",
+    }
+
+
+TINY_LSTM = {"features": "log_mel", "subsampling": "conv", "subsampling_factor": 2, "conv_channels": 4,
+             "hidden_size": 16, "num_layers": 1}  # fmt: skip
+
+
+def _inputs(training: Training, folder: Path) -> dict[str, str]:
+    """SHA-256 of the configuration and of the manifests that are files."""
+    from finetune.systems.identity import sha256_of
+
+    config = training.resolved(folder)
+    files = [training.config, *map(Path, config.data.train), *map(Path, filter(None, [config.data.validation]))]
+    return {path.name: sha256_of(ROOT / path) for path in files if (ROOT / path).is_file()}
+
+
+def _is_same(folder: Path, wanted: State) -> bool:
+    before = read_state(folder / STATE)
+    return before is not None and before.is_of(wanted)
+
+
+def _has_ended(folder: Path, wanted: State) -> bool:
+    before = read_state(folder / STATE)
+    return before is not None and before.is_of(wanted) and before.finished is not None and is_finished_run(folder)
+
+
+def _step(folder: Path) -> int:
+    """The step that a run would resume from."""
+    steps = [int(path.name.rpartition("-")[2]) for path in (folder / "checkpoints").glob("*-[0-9]*")]
+    return max(steps, default=0)
+
+
+@contextmanager
+def _watched(folder: Path, done: int, advance: Callable[[int], None]) -> Iterator[None]:
+    """Call `advance` with the steps that a training in the folder newly logs while the block runs."""
+    ended = threading.Event()
+    reported = done
+
+    def look() -> None:
+        nonlocal reported
+        step = max((int(line["step"]) for line in read_log(folder)), default=0)
+        if step > reported:
+            advance(step - reported)
+            reported = step
+
+    def watch() -> None:
+        while not ended.wait(WATCH_SECONDS):
+            look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        look()
+
+
+def _train_here(words: Sequence[str], folder: Path) -> None:
+    """The training in this process; what it prints goes to train.log."""
+    from accelerate.state import AcceleratorState, GradientState
+
+    from finetune.config import TrainConfig
+    from finetune.training.run import train
+    from preprocessing.cli.options import parse_command
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # of the training before
+    GradientState._reset_state()
+    with (folder / "train.log").open("w", encoding="utf-8") as log, redirect_stdout(log), chdir(ROOT):
+        train(parse_command(TrainConfig, program="finetune/train.py", description="", arguments=words[2:]))
+
+
+def _train_apart(words: Sequence[str], folder: Path, cores: int | None) -> None:
+    """The training as a command; what it prints goes to train.log. It ends with this process, however that ends."""
+
+    def prepare() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if cores is not None:
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
+    with (folder / "train.log").open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            executable(words), cwd=ROOT, env=environment(), stdout=log, stderr=subprocess.STDOUT, preexec_fn=prepare
+        )
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C has reached it too: it saves, and ends
+        raise
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if code not in (0, 130, -signal.SIGINT):
+        last = (folder / "train.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise InputError(
+            f"{folder.name}: training ended with exit code {code} ({' '.join(last)}); expected it to end well: see "
+            f"{folder / 'train.log'}"
+        )

@@ -1,0 +1,303 @@
+"""Corpora transcribed for a study, and runs of one recipe or another compared on them.
+
+`transcribe` appends each utterance to a file as it is done, so that a stopped study goes on, and names the file by the
+weights, corpus and conditions, so that others are measured anew. The records are the benchmark's (`Sample`).
+
+`compare` is for recipes that were trained several times: beside the utterances, which a test set draws, it counts the
+luck of each run. torch is imported where it is used.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.harness.command import progress
+from experiments.harness.speech import require
+
+if TYPE_CHECKING:
+    from benchmark.conditions import Condition
+    from benchmark.results import Sample
+    from finetune.metrics import Rate, Resampling
+    from finetune.systems.base import SystemSpec
+    from preprocessing.corpus import Utterance
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A corpus as a study refers to it. minutes: of all utterances. unit: what intervals draw."""
+
+    name: str
+    utterances: int
+    minutes: float
+    speakers: int
+    unit: str
+
+    def described(self) -> str:
+        """Such as "test-other, 60 utterances, 7.7 min, 6 speakers, 95 % intervals over speakers"."""
+        size = f"{self.utterances} utterances, {self.minutes:.1f} min, {self.speakers} speakers"
+        return f"{self.name}, {size}, 95 % intervals over {self.unit}s"
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of each utterance by every run of a recipe [runs][utterances], with the references' lengths [utterances]
+    and speakers.
+    """
+
+    runs: list[list[int]]
+    lengths: list[int]
+    speakers: list[str | None]
+
+    @property
+    def n_runs(self) -> int:
+        return len(self.runs)
+
+    def summed(self) -> list[int]:
+        """Errors of each utterance over all runs."""
+        return [sum(column) for column in zip(*self.runs, strict=True)]
+
+    def rates(self) -> list[float]:
+        """The error rate of each run, as a fraction."""
+        return [sum(run) / max(sum(self.lengths), 1) for run in self.runs]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two recipes: `difference` of their mean error rates with an interval that counts utterances and runs.
+
+    p_value: two-sided. utterance_error, run_error: the two parts of its standard error; run_error is None where a
+    recipe has one run, so that the interval is of these runs, not of their recipes. groups: speakers or utterances.
+    """
+
+    first: str
+    second: str
+    difference: "Rate"
+    p_value: float
+    utterance_error: float
+    run_error: float | None
+    groups: int
+
+    @property
+    def spans_zero(self) -> bool:
+        """Whether the interval holds no difference at all."""
+        return self.difference.low <= 0 <= self.difference.high
+
+
+def open_test(reference: str, limit: int | None = None) -> "list[Utterance]":
+    """The utterances of a test corpus, at most `limit`, evenly spaced. Raises InputError where one cannot be used."""
+    from benchmark.batch_plan import evenly_spaced
+    from preprocessing.corpus import open_corpus
+
+    utterances = list(open_corpus(reference).require_complete().utterances)
+    return utterances if limit is None else list(evenly_spaced(utterances, limit))
+
+
+def manifest_of(folder: Path, name: str) -> str:
+    """A manifest of the data folder. Raises UsageError naming --data where it is not there."""
+    return str(require(folder / name, "speech"))
+
+
+def describe_test(name: str, utterances: "Sequence[Utterance]") -> TestSet:
+    """Name, size and resampling unit of a test corpus."""
+    from finetune.metrics import resample
+
+    speakers = [one.speaker for one in utterances]
+    unit = resample(speakers, seed=0, draws=1).unit
+    minutes = sum(one.duration for one in utterances) / 60
+    return TestSet(
+        Path(name).stem if name.endswith(".jsonl") else name, len(utterances), minutes, len({*speakers} - {None}), unit
+    )
+
+
+def system_spec(name: str, reference: str) -> "SystemSpec":
+    """A system by FAMILY=CHECKPOINT, under a name. Raises UsageError where it is no such reference."""
+    from finetune.systems.registry import parse_models
+
+    return replace(parse_models(reference)[0], name=name)
+
+
+def transcribe(
+    spec: "SystemSpec",
+    utterances: "Sequence[Utterance]",
+    folder: Path,
+    *,
+    conditions: "Sequence[Condition] | None" = None,
+    language: str | None = None,
+) -> "list[Sample]":
+    """What the system writes of each utterance under each condition, clean without any; as samples, in that order.
+
+    One utterance at a time, each timed in this process. Raises UserError where the system cannot be loaded.
+    """
+    from benchmark.conditions import parse_conditions
+    from benchmark.results import CLEAN, Sample, StageSeconds, read_samples
+    from benchmark.results.store import drop_torn_line, json_line
+    from finetune.systems.base import LoadOptions
+    from finetune.systems.identity import sha256_of, weights_of
+    from finetune.systems.registry import load_system
+    from preprocessing.corpus import load_waveform
+
+    conditions = conditions or parse_conditions(CLEAN, seed=0, noise=None, rooms=None)
+    weights = [sha256_of(path) for path in weights_of(spec.family, spec.checkpoint)] or [spec.checkpoint]
+    corpus = [(one.id, one.text, one.duration) for one in utterances]
+    what = repr((spec.family, weights, corpus, language, [one.used for one in conditions]))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{spec.name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}.jsonl"
+    drop_torn_line(path)
+    done = {(one.condition, one.id): one for one in read_samples(path)} if path.is_file() else {}
+    wanted = [(condition, one) for condition in conditions for one in utterances]
+    left = [(condition, one) for condition, one in wanted if (condition.used.name, one.id) not in done]
+    if left:
+        import torch
+
+        system = load_system(spec, LoadOptions("cpu", language))
+        with (
+            progress(f"transcribing with {spec.name}", len(left), "utterances") as advance,
+            path.open("a", encoding="utf-8") as file,
+            torch.inference_mode(),
+        ):
+            system.text(system.forward(system.features([load_waveform(left[0][1])])))  # the first call warms up
+            for condition, utterance in left:
+                waveform = condition.apply(load_waveform(utterance), utterance.id)
+                marks = [time.perf_counter()]
+                features = system.features([waveform])
+                marks.append(time.perf_counter())
+                outcome = system.forward(features)
+                marks.append(time.perf_counter())
+                (text,) = system.text(outcome)
+                marks.append(time.perf_counter())
+                stages = [after - before for before, after in pairwise(marks)]
+                sample = Sample(
+                    spec.name, utterance.id, utterance.text, text, utterance.duration, StageSeconds(0.0, *stages),
+                    utterance.speaker, condition=condition.used.name,
+                )  # fmt: skip
+                file.write(json_line(sample))
+                file.flush()
+                done[sample.condition, sample.id] = sample
+                advance(1)
+    return [done[condition.used.name, one.id] for condition, one in wanted]
+
+
+def errors_of(runs: "Sequence[Sequence[Sample]]", profile: str, *, characters: bool = False) -> Errors:
+    """Word or character errors of the samples of each run, under a text profile."""
+    from finetune.metrics.error_rates import character_errors, word_errors
+    from preprocessing.text import profile as profile_named
+
+    normalise = profile_named(profile)
+    count = character_errors if characters else word_errors
+    counted = [[count(normalise(one.reference), normalise(one.hypothesis)) for one in samples] for samples in runs]
+    return Errors(
+        [[one.errors for one in row] for row in counted],
+        [one.reference_length for one in counted[0]],
+        [one.speaker for one in runs[0]],
+    )
+
+
+def mean_rate(errors: Errors, seed: int = 0) -> "Rate":
+    """The error rate over all runs together, with its interval over speakers or utterances: of these runs."""
+    from finetune.metrics import rate, resample
+
+    resampling = resample(errors.speakers, seed=seed)
+    return rate(errors.summed(), [errors.n_runs * length for length in errors.lengths], resampling)
+
+
+def rtfx(samples: "Sequence[Sample]") -> float:
+    """Seconds of audio done in a second, one utterance at a time, features and text included."""
+    return sum(one.audio_seconds for one in samples) / max(sum(one.seconds.total for one in samples), 1e-9)
+
+
+def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
+    """The first recipe's mean error rate minus the second's, on the same utterances.
+
+    With u the clustered standard error of the paired difference (`finetune.metrics.standard_error`) of errors averaged
+    over runs, and s the standard deviation of the rates of n runs of each, the standard error is
+
+        sqrt(u^2 + s1^2 / n1 + s2^2 / n2)
+
+    and the interval Student's, with the degrees of freedom of Welch and Satterthwaite.
+    """
+    import numpy as np
+    from scipy.special import stdtr, stdtrit
+
+    from finetune.metrics import LEVEL, Rate, resample
+
+    resampling = resample(first.speakers, seed=0, draws=1)
+    scale = first.n_runs * second.n_runs  # integers, as standard_error takes them
+    ours = [second.n_runs * one for one in first.summed()]
+    theirs = [first.n_runs * one for one in second.summed()]
+    value = float((sum(ours) - sum(theirs)) / (scale * max(sum(first.lengths), 1)))
+    parts = [(_utterance_error(ours, theirs, first.lengths, resampling, scale), resampling.n_groups - 1)]
+    run_error = None
+    if min(first.n_runs, second.n_runs) > 1:
+        own = [(float(np.std(one.rates(), ddof=1)) / one.n_runs**0.5, one.n_runs - 1) for one in (first, second)]
+        run_error = (own[0][0] ** 2 + own[1][0] ** 2) ** 0.5
+        parts += own
+    error = sum(part**2 for part, _ in parts) ** 0.5
+    if error == 0.0:
+        return Compared(*names, Rate(value, value, value), float(value == 0), 0.0, run_error, resampling.n_groups)
+    freedom = error**4 / sum(part**4 / max(degrees, 1) for part, degrees in parts)
+    margin = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    p_value = float(2 * stdtr(freedom, -abs(value) / error))
+    return Compared(
+        *names, Rate(value, value - margin, value + margin), p_value, parts[0][0], run_error, resampling.n_groups
+    )
+
+
+def _utterance_error(
+    ours: Sequence[int], theirs: Sequence[int], lengths: Sequence[int], resampling: "Resampling", scale: int
+) -> float:
+    from finetune.metrics import standard_error
+
+    return standard_error(ours, theirs, [scale * length for length in lengths], resampling)
+
+
+def sentence(compared: Compared, test: TestSet, *, different: bool | None = None, metric: str = "WER") -> str:
+    """The verdict on two recipes, and where it is open, how much data or how many runs would settle it.
+
+    different: the verdict of the test after correction for several comparisons; None: the interval alone decides.
+    """
+    from finetune.metrics import verdict
+
+    if compared.difference.low == compared.difference.high == 0:
+        return f"{compared.first} and {compared.second} make the same number of errors in every {test.unit}."
+    found = verdict(compared.first, compared.second, compared.difference, different, metric)
+    if compared.spans_zero or different is False:
+        found = f"{found} {settling(compared, test)}"
+    if compared.run_error is None:
+        return f"{found} Each was trained once: the interval is of these two runs."
+    return found
+
+
+def settling(compared: Compared, test: TestSet) -> str:
+    """How much would show a difference as large as the one seen, in 80 of 100 repetitions.
+
+    The standard error of the utterances falls with the root of their number, that of the runs with the root of theirs.
+    """
+    from finetune.metrics import detectable
+
+    value = abs(compared.difference.value)
+    if value < 1e-9:
+        return "They are equal on this corpus: no amount of data would tell them apart if that is the truth."
+    needed = (detectable(compared.utterance_error, compared.groups) / value) ** 2
+    runs = "" if not compared.run_error else f", and {_times((2.8 * compared.run_error / value) ** 2)} number of runs"
+    if needed > 1000:
+        return f"A difference as small as the one seen ({100 * value:.2f} points) is out of reach of any such test set."
+    hours = needed * test.minutes / 60
+    amount = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    return (
+        f"If the difference seen ({100 * value:.1f} points) is the true one, it takes {_times(needed)} test speech, "
+        f"{amount} of {round(needed * compared.groups)} {test.unit}s{runs} to show it 4 times in 5."
+    )
+
+
+def _times(factor: float) -> str:
+    return (
+        "no more than the present"
+        if factor <= 1
+        else f"{factor:.1f} times the"
+        if factor < 10
+        else f"{factor:.0f} times the"
+    )

@@ -1,0 +1,380 @@
+"""How many hours of my speech does it take until a model that I train beats Whisper as it comes?
+
+Each family is trained on growing parts of a corpus, each of which holds the smaller ones, with its own recipe and the
+same number of steps. A power law, WER = a * hours^-b, is fitted by least squares of logarithms; Whisper as it comes is
+a horizontal line. Everything is resampled together, 2,000 times: speakers (or utterances) of the test set, the same for
+all models, and the luck of each run, whose deviation docs/studies/seeds.md measures. So the exponent and the hours at
+which the curve crosses Whisper have an interval; a crossing beyond ten times the data that there is, is not claimed.
+
+    python -m experiments.hours --docs true
+    python -m experiments.hours --data mine/train.jsonl --validation mine/dev.jsonl --test mine/test.jsonl \
+        --recipes "[configs/finetune/mine.yaml]" --whisper "[small]" --language de
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.harness.figures import Findings, Table
+from experiments.harness.learning_curve import REACH, Crossing, Curve, learning_curve
+from experiments.harness.study import StudyOptions, run_study, with_interval
+from experiments.harness.trainings import (
+    CONFIGS,
+    ROOT,
+    TINY_LSTM,
+    Training,
+    quick_options,
+    run_trainings,
+    whisper_weights,
+)
+from experiments.harness.transcripts import TestSet
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.options import check_counts, run_command
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from experiments.harness.transcripts import Errors
+    from finetune.metrics import Rate
+    from preprocessing.corpus import Utterance
+
+DURATION = "12 hours: four families on six sizes each; one family 2 to 4"
+RUN_DEVIATION = (
+    0.1  # of the logarithm of a run's WER, between seeds; replaced by the study of seeds where that is larger
+)
+
+
+@dataclass(frozen=True)
+class Config(StudyOptions):
+    """Whose speech, which families and sizes."""
+
+    data: str = "${ASR_DATA_DIR}/librispeech/train.jsonl"
+    """Training corpus; yours makes this your own learning curve."""
+
+    validation: str | None = "${ASR_DATA_DIR}/librispeech/dev.jsonl"
+    """Validation corpus; null holds a twentieth of each training part out."""
+
+    test: str = "${ASR_DATA_DIR}/librispeech/test-other.jsonl"
+    """Test corpus."""
+
+    recipes: list[str] = field(
+        default_factory=lambda: [
+            "configs/finetune/librispeech-mini-lstm.yaml",
+            "configs/finetune/librispeech-mini-wav2vec2.yaml",
+            "configs/finetune/librispeech-mini-whisper-ctc.yaml",
+            "configs/finetune/librispeech-mini-whisper.yaml",
+        ]
+    )
+    """Configurations of finetune/train.py, one a family; their data is replaced."""
+
+    minutes: list[float] = field(default_factory=lambda: [5.0, 15.0, 30.0, 60.0, 120.0, 300.0])
+    """Sizes of the parts; those beyond the corpus become all of it."""
+
+    whisper: list[str] = field(default_factory=lambda: ["tiny.en", "base"])
+    """Whispers as they come: sizes or files. They are looked for in $ASR_REAL_MODELS first."""
+
+    language: str = "en"
+    """Language of the speech, for Whisper and for its text profile."""
+
+    profile: str | None = None
+    """Text profile of the comparison; default basic:LANGUAGE, which spells numbers out on both sides."""
+
+    seeds: int = 1
+    """Runs of each size."""
+
+    max_steps: int | None = None
+    """Steps of every run instead of the recipe's own."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A Whisper as it comes."""
+
+    name: str
+    wer: "Rate"
+
+
+@dataclass(frozen=True)
+class Results:
+    """All families and Whispers on one test corpus."""
+
+    corpus: str
+    hours: float
+    test: TestSet
+    profile: str
+    run_deviation: float
+    curves: list[Curve]
+    whispers: list[Line]
+    missing: dict[str, str]
+
+
+def measure(config: Config) -> tuple[Results, str]:
+    """Cut the parts, train, transcribe, fit. Raises UserError."""
+    check_counts(("--seeds", config.seeds, 1))
+    from experiments.harness.transcripts import (
+        describe_test,
+        errors_of,
+        mean_rate,
+        open_test,
+        system_spec,
+        transcribe,
+    )
+    from preprocessing.corpus import open_corpus
+
+    folder = config.folder(__file__)
+    if config.quick:
+        demo = ROOT / "demo" / "corpus"
+        config = replace(
+            config, data=str(demo / "train.jsonl"), validation=None, test=str(demo / "test.jsonl"), minutes=[2.0, 6.0],
+            recipes=[str(CONFIGS / "librispeech-mini-lstm.yaml")],
+            whisper=[str(ROOT / "demo" / "whisper" / "whisper.pt")],
+        )  # fmt: skip
+    corpus = list(open_corpus(str(ROOT / config.data)).utterances)
+    parts = write_parts(corpus, config.minutes, folder / "parts")
+    tested = open_test(str(ROOT / config.test), limit=8 if config.quick else None)
+    profile = config.profile or f"basic:{config.language}"
+    missing: dict[str, str] = {}
+    whispers: list[tuple[str, Errors]] = []
+    for size in config.whisper:
+        weights = whisper_weights(size)
+        spec = system_spec(f"Whisper {Path(size).stem}", f"whisper={weights}")
+        try:
+            samples = transcribe(spec, tested, folder / "transcripts", language=config.language)
+        except InputError as error:
+            missing[spec.name] = str(error).partition(";")[0]
+        else:
+            whispers.append((spec.name, errors_of([samples], profile)))
+    families = []
+    for recipe in config.recipes:
+        try:
+            trainings = _trainings(config, ROOT / recipe, parts, folder)
+            runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
+        except InputError as error:  # weights that are not to be had
+            missing[Path(recipe).stem] = str(error).partition(";")[0]
+            continue
+        resolved = trainings[0].resolved(folder / "runs")
+        points = []
+        for hours in parts:
+            names = [_name(Path(recipe), hours, seed) for seed in range(1, config.seeds + 1)]
+            samples_of = [
+                transcribe(system_spec(name, f"{resolved.model.family}={runs[name]}"), tested, folder / "transcripts",
+                           language=config.language if resolved.model.family == "whisper" else None)
+                for name in names
+            ]  # fmt: skip
+            points.append((hours, errors_of(samples_of, profile)))
+        families.append((resolved.model.family, Path(recipe).stem, resolved.max_steps, points))
+    deviation = _run_deviation()
+    curves = [
+        learning_curve(family, recipe, steps, points, whispers, deviation) for family, recipe, steps, points in families
+    ]
+    results = Results(
+        Path(config.data).parent.name, sum(one.duration for one in corpus) / 3600, describe_test(config.test, tested),
+        profile, deviation, curves, [Line(name, mean_rate(errors)) for name, errors in whispers], missing,
+    )  # fmt: skip
+    steps = f"{config.max_steps} steps instead of the recipes' own" if config.max_steps else ""
+    fewer = "" if config.data != Config().data else _fewer(config)
+    return results, "; ".join(filter(None, [steps, fewer]))
+
+
+def _fewer(config: Config) -> str:
+    """What of the default study is left out."""
+    left = [Path(one).stem for one in Config().recipes if one not in config.recipes]
+    sizes = [f"{one:g} min" for one in Config().minutes if one not in config.minutes]
+    return f"without {', '.join([*left, *sizes])}" if left or sizes else ""
+
+
+def write_parts(corpus: "Sequence[Utterance]", minutes: Sequence[float], folder: Path) -> dict[float, Path]:
+    """Manifests of growing parts of a corpus by their hours; each holds the smaller ones, drawn at random with seed 0.
+
+    A size beyond the corpus is the whole. Raises UsageError where audio is not in files.
+    """
+    import random
+
+    folder.mkdir(parents=True, exist_ok=True)
+    order = sorted(corpus, key=lambda one: one.id)
+    random.Random(0).shuffle(order)
+    parts: dict[float, Path] = {}
+    for size in sorted(minutes):
+        chosen, seconds = [], 0.0
+        for one in order:
+            if seconds >= 60 * size:
+                break
+            chosen.append(one)
+            seconds += one.duration
+        hours = round(seconds / 3600, 4)
+        path = folder / f"{hours:g}h.jsonl"
+        if hours in parts:
+            continue
+        rows = []
+        for one in chosen:
+            if isinstance(one.audio, bytes):
+                raise UsageError("--data holds audio that is in no file; expected a manifest or a folder: name one")
+            row = {
+                "id": one.id,
+                "audio": str(Path(os.fspath(one.audio)).resolve()),
+                "text": one.text,
+                "duration": one.duration,
+            }
+            row |= {"speaker": one.speaker} if one.speaker else {}
+            row |= {"start": one.start, "stop": one.stop} if one.stop is not None else {}
+            rows.append(json.dumps(row, ensure_ascii=False) + "\n")
+        path.write_text("".join(rows), encoding="utf-8")
+        parts[hours] = path
+    return parts
+
+
+def _name(recipe: Path, hours: float, seed: int) -> str:
+    return f"{recipe.stem}-{hours:g}h-seed-{seed}"
+
+
+def _trainings(config: Config, recipe: Path, parts: dict[float, Path], folder: Path) -> list[Training]:
+    """Every size and seed of one recipe."""
+    import yaml
+
+    model = yaml.safe_load(recipe.read_text(encoding="utf-8"))["model"]
+    options: dict[str, Any] = {"report_to": "none", "data.validation": config.validation}
+    options |= {} if config.validation else {"data.validation_share": 0.05}
+    if config.validation and "ASR_DATA_DIR" not in config.validation:
+        options["data.validation"] = str((ROOT / config.validation).resolve())
+    if config.max_steps is not None:
+        options |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
+    if model["family"] in ("whisper", "whisper-ctc") and model.get("base"):
+        options["model.base"] = str(whisper_weights(str(model["base"])))
+    if model.get("feature_cache"):
+        options["model.feature_cache"] = str(folder / "features")
+    if config.quick:
+        options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
+    return [
+        Training(_name(recipe, hours, seed), recipe, options | {"data.train": [str(path)]}, seed)
+        for hours, path in parts.items()
+        for seed in range(1, config.seeds + 1)
+    ]
+
+
+def _run_deviation() -> float:
+    """The deviation of ln WER between runs of one recipe: the largest of docs/studies/seeds.json, RUN_DEVIATION at
+    least.
+    """
+    from experiments.harness.study import PAGES, read_results
+    from experiments.seeds import Results as Seeds
+
+    path = PAGES / "seeds.json"
+    if not path.is_file():
+        return RUN_DEVIATION
+    spreads = read_results(path, "seeds", Seeds)[1].spreads
+    return max([RUN_DEVIATION, *(one.deviation.value / max(one.mean, 1e-9) for one in spreads)])
+
+
+def findings_of(results: Results) -> Findings:
+    """The table, the answers and the picture."""
+    sizes = list(dict.fromkeys(point.hours for curve in results.curves for point in curve.points))
+    rows = []
+    for curve in results.curves:
+        by_hours = {point.hours: point for point in curve.points}
+        cells = [with_interval(by_hours[one].wer) if one in by_hours else "" for one in sizes]
+        law = (
+            ""
+            if curve.exponent is None
+            else f"{curve.exponent.value:.2f} [{curve.exponent.low:.2f}, {curve.exponent.high:.2f}]"
+        )
+        rows.append((curve.recipe, *cells, law))
+    rows += [(one.name, with_interval(one.wer), *[""] * len(sizes)) for one in results.whispers]
+    headings = ("WER, %", *(f"{_duration(one)}" for one in sizes), "exponent")
+    recipes = "; ".join(f"{one.recipe}: {one.family}, {one.steps} steps a size" for one in results.curves)
+    settings = (
+        f"Training parts of {results.corpus} ({results.hours:.1f} h); {recipes}. Tested on "
+        f"{results.test.described()}; profile {results.profile}; a run's luck counts as a deviation of "
+        f"{100 * results.run_deviation:.0f} % of its WER in exponents and crossings"
+    )
+    return Findings(
+        "WER by hours of training speech", settings, tables=[Table(headings, rows)], answers=_answers(results),
+        missing=results.missing, draw=lambda axes: _draw(axes, results),
+    )  # fmt: skip
+
+
+def _duration(hours: float) -> str:
+    return f"{60 * hours:.0f} min" if hours < 0.95 else f"{hours:.1f} h"
+
+
+def _answers(results: Results) -> list[str]:
+    found = []
+    longest = max((point.hours for curve in results.curves for point in curve.points), default=0.0)
+    for curve in results.curves:
+        if curve.exponent is None or curve.at_one_hour is None:
+            found.append(f"{curve.recipe}: too few sizes for a curve.")
+            continue
+        if curve.exponent.low <= 0:
+            found.append(
+                f"{curve.recipe}: more speech is not shown to help within these sizes (exponent "
+                f"{curve.exponent.value:.2f} [{curve.exponent.low:.2f}, {curve.exponent.high:.2f}])."
+            )
+        else:
+            factors = [100 * (1 - 2**-one) for one in (curve.exponent.value, curve.exponent.low, curve.exponent.high)]
+            found.append(
+                f"{curve.recipe}: twice the speech takes {factors[0]:.0f} % [{factors[1]:.0f}, {factors[2]:.0f}] of "
+                f"its errors away; {100 * curve.at_one_hour.value:.0f} % WER at one hour."
+            )
+        found += [_crossing_sentence(curve, one, longest) for one in curve.crossings]
+    return found
+
+
+def _crossing_sentence(curve: Curve, one: Crossing, longest: float) -> str:
+    if one.measured is not None:
+        found = f"{curve.recipe} has a lower WER than {one.whisper} from {_duration(one.measured)} on"
+        return f"{found}; the curves cross at {_between(one)}."
+    if one.hours is None or one.reached < 0.5:
+        return (
+            f"{curve.recipe} against {one.whisper}: not within reach of this data; the curve does not come down to it "
+            f"within {REACH:g} times the {_duration(longest)} that there are ({100 * one.reached:.0f} % of draws do)."
+        )
+    return (
+        f"{curve.recipe} against {one.whisper}: not reached here; the curve crosses it at {_between(one)}, an "
+        "extrapolation that holds only if the power law goes on."
+    )
+
+
+def _between(one: Crossing) -> str:
+    value = "beyond reach" if one.hours is None else _duration(one.hours)
+    ends = ["beyond reach" if end is None else _duration(end) for end in (one.low, one.high)]
+    return f"{value} [{ends[0]} to {ends[1]}]"
+
+
+def _draw(axes: "Axes", results: Results) -> None:
+    """WER by hours on logarithmic axes, the fitted lines, and Whisper as horizontal lines with their intervals."""
+    import numpy as np
+
+    from preprocessing.plot_style import PALETTE, TICK_SIZE
+
+    every = [point.hours for curve in results.curves for point in curve.points] or [1.0]
+    for number, curve in enumerate(results.curves):
+        hours = [point.hours for point in curve.points]
+        values = [100 * point.wer.value for point in curve.points]
+        ends = [
+            [100 * (p.wer.value - p.wer.low) for p in curve.points],
+            [100 * (p.wer.high - p.wer.value) for p in curve.points],
+        ]
+        axes.errorbar(hours, values, yerr=ends, fmt="o", color=PALETTE.of(number), elinewidth=1, label=curve.recipe)
+        if curve.exponent is not None and curve.at_one_hour is not None:
+            across = np.geomspace(min(every), REACH * max(every), 50)
+            axes.plot(
+                across, 100 * curve.at_one_hour.value * across**-curve.exponent.value, color=PALETTE.of(number), lw=1
+            )
+    for one in results.whispers:
+        axes.axhspan(100 * one.wer.low, 100 * one.wer.high, color=PALETTE.faint, alpha=0.12, lw=0)
+        axes.axhline(100 * one.wer.value, color=PALETTE.faint, lw=1)
+        axes.text(min(every), 100 * one.wer.value * 1.03, one.name, fontsize=TICK_SIZE, color=PALETTE.faint)
+    axes.set(xscale="log", yscale="log", xlabel="hours of training speech", ylabel="WER, %")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.legend(frameon=False, fontsize="small")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_study(Config, Results, measure, findings_of, __doc__, __file__, arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

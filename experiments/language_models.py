@@ -1,0 +1,485 @@
+"""Does a language model help a CTC model, of words or of characters, n-grams or an LSTM, searched with or rescoring?
+
+Language models of one text: n-grams of words and of characters, and an LSTM of either. Each decodes the same frames of
+an acoustic model, within the beam search (shallow fusion) or, the LSTMs, ranking its n best anew (rescoring; with the
+best n-gram and without). Weights are tuned on the validation corpus alone; every WER is of the test. Given two acoustic
+models, a weak and a good one, it says for which of them a language model is worth more. A second test of another domain
+shows what becomes of a language model there.
+
+    python -m experiments.language_models --weak runs/librispeech-mini-lstm --best runs/librispeech-mini-whisper-ctc
+
+LSTMs within the search run in plain Python: --fusion_utterances bounds how many utterances they decode, and their rows
+are compared with the others on these alone.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.harness.command import progress
+from experiments.harness.decodings import (
+    Decoded,
+    Grid,
+    Made,
+    Speech,
+    decode_tuned,
+    frames_of,
+    make_models,
+    n_words,
+    sentences_of,
+    word_errors_of,
+    word_perplexity,
+)
+from experiments.harness.figures import Findings, Table
+from experiments.harness.speech import data_folder, require
+from experiments.harness.study import StudyOptions, run_study, with_interval
+from experiments.harness.trainings import ROOT
+from experiments.harness.transcripts import Compared, TestSet
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import run_command
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from finetune.decoding.posteriors import CTCModel
+    from finetune.metrics import Rate
+    from preprocessing.corpus import Utterance
+    from preprocessing.text import Profile
+
+DURATION = "2 hours with two acoustic models, half of it for training the LSTMs"
+GREEDY, BEAM = "none, greedy", "none, beam search"
+FUSED = "within the search"
+
+
+@dataclass(frozen=True)
+class Config(StudyOptions):
+    """Acoustic models, text, and what is tuned and tested on."""
+
+    weak: str | None = None
+    """A run's folder, or another CTC model: the weak acoustic model."""
+
+    best: str | None = None
+    """The best acoustic model that there is; one of the two is enough."""
+
+    data: Path | None = None
+    """Folder of real speech and text; default $ASR_DATA_DIR, else data."""
+
+    text: str | None = None
+    """Text of the language models; default text/librispeech-train-clean-100.txt.gz of the data folder."""
+
+    validation: str | None = None
+    """Speech that weights are tuned on; default librispeech/dev.jsonl of the data folder."""
+
+    test: str | None = None
+    """Speech that is tested on; default librispeech/test-other.jsonl of the data folder."""
+
+    other: str | None = None
+    """A test of another domain; default ljspeech/test.jsonl of the data folder, its numbers in words."""
+
+    word_orders: list[int] = field(default_factory=lambda: [2, 3, 4])
+    """Lengths of the n-grams of words."""
+
+    character_orders: list[int] = field(default_factory=lambda: [3, 4, 5, 6, 7, 8, 9, 10])
+    """Lengths of the n-grams of characters."""
+
+    lstm_epochs: int = 4
+    """Passes of the LSTMs over the text; 0 leaves them out."""
+
+    lstm_hidden_size: int = 384
+    """Width of the LSTMs."""
+
+    validation_utterances: int | None = 40
+    """Utterances that weights are tuned on, evenly spaced."""
+
+    fusion_utterances: int = 10
+    """Utterances of the test that LSTMs decode within the search; 0 leaves that out."""
+
+    beam_width: int = 64
+    """Hypotheses kept after each frame."""
+
+
+@dataclass(frozen=True)
+class LanguageModelFacts:
+    """A language model by itself. unknown: share of the test's words that it does not know (of characters: 0).
+    perplexity: per word, also of characters, unknown words left out; None where all are unknown.
+    """
+
+    name: str
+    kind: str
+    bytes: int
+    parameters: int
+    seconds: float
+    perplexity: float | None
+    unknown: float
+    other_perplexity: float | None
+    other_unknown: float
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """One way to decode one acoustic model. seconds: of the search, for each second of the test's audio, with one
+    thread. gain: minus greedy decoding, paired over the same utterances. other_gain: in the other domain.
+    """
+
+    name: str
+    weights: dict[str, float]
+    validation_wer: float
+    wer: "Rate"
+    utterances: int
+    seconds: float
+    gain: Compared | None
+    adjusted_p: float | None
+    other_wer: "Rate | None"
+    other_gain: Compared | None
+
+
+@dataclass(frozen=True)
+class Acoustic:
+    """An acoustic model with all decodings. role: "weak" or "best"."""
+
+    role: str
+    reference: str
+    units: str
+    validation: TestSet
+    decodings: list[Decoding]
+
+    def of(self, name: str) -> Decoding:
+        return next(one for one in self.decodings if one.name == name)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Language models, and what they do for each acoustic model."""
+
+    text: str
+    text_words: int
+    test: TestSet
+    other: TestSet
+    models: list[LanguageModelFacts]
+    acoustics: list[Acoustic]
+
+
+def measure(config: Config) -> tuple[Results, str]:
+    """Make the language models, tune each on validation, test. Raises UserError."""
+    import torch
+
+    from experiments.harness.transcripts import describe_test, open_test
+    from finetune.decoding.posteriors import load_ctc
+    from preprocessing.text import profile
+
+    torch.set_num_threads(1)
+    folder = config.folder(__file__)
+    config = _for_demo(config, folder) if config.quick else config
+    text, validation, test, other = _inputs(config, folder)
+    acoustics = {role: load_ctc(one) for role, one in (("weak", config.weak), ("best", config.best)) if one}
+    if not acoustics:
+        raise UsageError(
+            "--weak and --best are both unset; expected an acoustic model: name a run's folder with --best"
+        )
+    (name,) = (
+        {model.profile for model in acoustics.values()} if len({m.profile for m in acoustics.values()}) == 1 else [""]
+    )
+    if not name:
+        raise UsageError("--weak and --best write under two text profiles; expected one: train them on the same labels")
+    normalise = profile(name)
+    tests = {name: open_test(reference) for name, reference in (("test", test), ("other", other))}
+    models = make_models(
+        text, normalise, folder / "models", word_orders=config.word_orders, character_orders=config.character_orders,
+        lstm_epochs=config.lstm_epochs, lstm_hidden_size=config.lstm_hidden_size,
+    )  # fmt: skip
+    facts = [_facts_of(one, tests, normalise) for one in models]
+    found = []
+    for role, acoustic in acoustics.items():
+        dev = frames_of(acoustic, open_test(validation, config.validation_utterances), normalise, f"{role}: validation")
+        speech = {name: frames_of(acoustic, own, normalise, f"{role}: {name}") for name, own in tests.items()}
+        path = folder / f"{role}.jsonl"
+        decodings = _decode_all(config, acoustic, models, dev, speech, path)
+        found.append(
+            Acoustic(role, Path(acoustic.reference).name, acoustic.vocabulary.kind,
+                     describe_test("validation", dev.utterances), decodings)
+        )  # fmt: skip
+    results = Results(
+        Path(text).name, sum(len(line) for line in sentences_of(text, normalise)),
+        describe_test(_named(test), tests["test"]), describe_test(_named(other), tests["other"]), facts, found,
+    )  # fmt: skip
+    return results, _left_out(config)
+
+
+def _named(reference: str) -> str:
+    return Path(reference).stem if Path(reference).stem != "test" else Path(reference).parent.name
+
+
+def _left_out(config: Config) -> str:
+    default = Config()
+    parts = [
+        f"without the {role} acoustic model" for role in ("weak", "best") if getattr(config, role) is None
+    ]  # fmt: skip
+    for flag in ("word_orders", "character_orders", "lstm_epochs", "lstm_hidden_size", "fusion_utterances"):
+        if getattr(config, flag) != getattr(default, flag):
+            parts.append(f"{flag} {getattr(config, flag)} instead of {getattr(default, flag)}")
+    return "; ".join(parts)
+
+
+def _for_demo(config: Config, folder: Path) -> Config:
+    """--quick: the embedded demo, text of its training corpus, small language models."""
+    rows = (ROOT / "demo" / "corpus" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    (folder / "text.txt").write_text("".join(json.loads(row)["text"] + "\n" for row in rows[:200]), encoding="utf-8")
+    for name, start in (("validation", 200), ("other", 320)):
+        chosen = [json.loads(row) for row in rows[start : start + 4]]
+        audio = [row | {"audio": str(ROOT / "demo" / "corpus" / row["audio"])} for row in chosen]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in audio), encoding="utf-8")
+    return replace(
+        config, weak=None, best=str(ROOT / "demo" / "wav2vec2"), text=str(folder / "text.txt"),
+        validation=str(folder / "validation.jsonl"), test=str(folder / "other.jsonl"),
+            other=str(folder / "other.jsonl"),
+        word_orders=[2], character_orders=[3], lstm_epochs=1, lstm_hidden_size=16, fusion_utterances=1, beam_width=8,
+    )  # fmt: skip
+
+
+def _inputs(config: Config, folder: Path) -> tuple[str, str, str, str]:
+    """Text, validation, test and the test of another domain. Raises UsageError where one is not there."""
+    data = data_folder(config.data)
+
+    def of(given: str | None, name: str) -> str:
+        return given or str(require(data / name, "speech and text"))
+
+    other = config.other
+    if other is None:
+        rows = [json.loads(row) for row in require(data / "ljspeech" / "test.jsonl", "speech").open(encoding="utf-8")]
+        in_words = [
+            row | {"text": row["normalized_text"], "audio": str((data / "ljspeech" / row["audio"]).resolve())}
+            for row in rows
+        ]
+        (folder / "ljspeech.jsonl").write_text("".join(json.dumps(row) + "\n" for row in in_words), encoding="utf-8")
+        other = str(folder / "ljspeech.jsonl")
+    return (
+        of(config.text, "text/librispeech-train-clean-100.txt.gz"),
+        of(config.validation, "librispeech/dev.jsonl"),
+        of(config.test, "librispeech/test-other.jsonl"),
+        other,
+    )
+
+
+def _facts_of(made: Made, tests: "dict[str, list[Utterance]]", normalise: "Profile") -> LanguageModelFacts:
+    from finetune.language_model.lstm import LstmModel
+
+    files = [one for one in made.path.rglob("*") if one.is_file()] if made.path.is_dir() else [made.path]
+    parameters = 0
+    if isinstance(made.model, LstmModel):
+        parameters = sum(one.numel() for one in made.model.parameters())
+    else:
+        parameters = sum(map(len, made.model.entries))
+    figures = [word_perplexity(made.model, [normalise(one.text).split() for one in own]) for own in tests.values()]
+    return LanguageModelFacts(
+        made.name, "LSTM" if isinstance(made.model, LstmModel) else "n-gram", sum(one.stat().st_size for one in files),
+        parameters, made.seconds, *figures[0], *figures[1],
+    )  # fmt: skip
+
+
+def _decode_all(
+    config: Config, acoustic: "CTCModel", models: Sequence[Made], dev: Speech, tests: dict[str, Speech], path: Path
+) -> list[Decoding]:
+    """Every decoding of an acoustic model; what has been decoded is appended to `path`, and not decoded again."""
+    from benchmark.results.store import drop_torn_line
+    from finetune.decoding.greedy import collapse
+    from finetune.language_model.lstm import LstmModel
+    from finetune.metrics import holm
+    from finetune.systems.identity import sha256_of, weights_of
+
+    vocabulary = acoustic.vocabulary
+    grid = Grid(beam_width=config.beam_width, n_fused=config.fusion_utterances)
+    if config.quick:
+        grid = replace(grid, alphas=grid.alphas[1:3], betas=grid.betas[1:3], weights=grid.weights[:2])
+    weights = [sha256_of(one) for one in weights_of("wav2vec2", acoustic.reference)]
+    key = [weights, config.beam_width, [one.id for one in dev.utterances], [one.id for one in tests["test"].utterances]]
+    drop_torn_line(path)
+    lines = [json.loads(line) for line in path.open(encoding="utf-8")] if path.is_file() else []
+    done = {line["name"]: Decoded(**line["decoded"]) for line in lines if line["key"] == key}
+
+    def greedy(speech: Speech) -> list[str]:
+        return [vocabulary.decode(collapse(one.argmax(dim=1), vocabulary.blank)) for one in speech.frames]
+
+    lstms = [one for one in models if isinstance(one.model, LstmModel)]
+    ngrams = [one for one in models if not isinstance(one.model, LstmModel)]
+    jobs: list[tuple[str, Any, Any]] = [(BEAM, None, None), *((one.name, one, None) for one in ngrams)]
+    with progress(f"decoding {Path(acoustic.reference).name}", len(jobs) + 3 * len(lstms), "decodings") as advance:
+
+        def run(name: str, first: Made | None, second: Made | None, *, fused: bool = False) -> None:
+            if name not in done:
+                done[name] = decode_tuned(vocabulary, first, second, dev, tests, grid, fused=fused)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"key": key, "name": name, "decoded": asdict(done[name])}) + "\n")
+            advance(1)
+
+        for name, first, second in jobs:
+            run(name, first, second)
+        best = min(ngrams, key=lambda one: done[one.name].validation_wer) if ngrams else None
+        for one in lstms:
+            run(f"{one.name}, rescoring", None, one)
+            if best is not None:
+                run(f"{best.name}, and {one.name} rescoring", best, one)
+            if config.fusion_utterances:
+                run(f"{one.name}, {FUSED}", one, None, fused=True)
+    own = word_errors_of(greedy(tests["test"]), tests["test"])
+    other = word_errors_of(greedy(tests["other"]), tests["other"])
+    dev_errors = word_errors_of(greedy(dev), dev)
+    plain = Decoded({}, sum(dev_errors) / max(n_words(dev), 1), own, other, 0.0)
+    found = [
+        _decoding(GREEDY, plain, plain, tests),
+        *(_decoding(name, one, plain, tests) for name, one in done.items()),
+    ]
+    tested = [one for one in found if one.gain is not None and one.name != GREEDY]
+    adjusted = dict(
+        zip((one.name for one in tested), holm([one.gain.p_value for one in tested if one.gain]), strict=True)
+    )
+    return [replace(one, adjusted_p=adjusted.get(one.name)) for one in found]
+
+
+def _decoding(name: str, own: Decoded, plain: Decoded, tests: dict[str, Speech]) -> Decoding:
+    """Rates and gains of a decoding beside greedy decoding."""
+    from experiments.harness.transcripts import Errors, compare, mean_rate
+
+    def of(errors: Sequence[int], other: Sequence[int], speech: Speech) -> "tuple[Rate, Compared]":
+        lengths = [len(one.split()) for one in speech.references][: len(errors)]
+        speakers = [one.speaker for one in speech.utterances][: len(errors)]
+        ours, theirs = (Errors([list(one[: len(errors)])], lengths, speakers) for one in (errors, other))
+        return mean_rate(ours), compare((name, GREEDY), ours, theirs)
+
+    rate, gain = of(own.errors, plain.errors, tests["test"])
+    others = of(own.other, plain.other, tests["other"]) if own.other else (None, None)
+    is_plain = name == GREEDY
+    return Decoding(
+        name, own.weights, own.validation_wer, rate, len(own.errors), own.seconds, None if is_plain else gain, None,
+        others[0], None if is_plain else others[1],
+    )  # fmt: skip
+
+
+def findings_of(results: Results) -> Findings:
+    """Tables of language models and of decodings, the answers and the picture."""
+    facts = [
+        (
+            one.name,
+            f"{one.bytes / 1e6:.1f}",
+            f"{one.parameters / 1e6:.2f}",
+            f"{one.seconds:.0f}",
+            "" if one.perplexity is None else f"{one.perplexity:.0f}",
+            f"{100 * one.unknown:.1f}",
+            "" if one.other_perplexity is None else f"{one.other_perplexity:.0f}",
+            f"{100 * one.other_unknown:.1f}",
+        )
+        for one in results.models
+    ]
+    tables = [
+        Table(
+            ("language model", "MB", "M n-grams or parameters", "s to make", "perplexity a word", "unknown words, %",
+             f"perplexity, {results.other.name}", f"unknown, {results.other.name}, %"),
+            facts, f"Language models of {results.text}, {results.text_words:,} words",
+        )
+    ]  # fmt: skip
+    for acoustic in results.acoustics:
+        best = min(
+            (one.wer.value for one in acoustic.decodings if one.utterances == results.test.utterances), default=0
+        )
+        rows = [
+            (
+                one.name + ("" if one.utterances == results.test.utterances else f" ({one.utterances} utterances)"),
+                ", ".join(f"{key} {value:g}" for key, value in one.weights.items()),
+                f"{100 * one.validation_wer:.1f}",
+                with_interval(one.wer, bold=one.wer.value == best),
+                "" if one.gain is None else with_interval(one.gain.difference),
+                _p(one.adjusted_p),
+                f"{1000 * one.seconds:.1f}" if one.seconds else "",
+                "" if one.other_gain is None else with_interval(one.other_gain.difference),
+            )
+            for one in acoustic.decodings
+        ]
+        headings = ("decoding", "weights", "validation WER", "test WER, %", "minus greedy", "corrected p",
+                    "ms a second",                    f"minus greedy, {results.other.name}")  # fmt: skip
+        tables.append(Table(headings, rows, f"The {acoustic.role} acoustic model: {acoustic.reference}"))
+    settings = (
+        f"Tested on {results.test.described()}, and on {results.other.described()}; weights tuned "
+        f"on {results.acoustics[0].validation.utterances} validation utterances, "
+        f"{results.acoustics[0].validation.minutes:.1f} min; ms of search for each second of audio, "
+        "one thread; p corrected for all decodings of an acoustic model (Holm)"
+    )
+    return Findings(
+        "Language models", settings, tables=tables, answers=_answers(results), draw=lambda axes: _draw(axes, results)
+    )
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _answers(results: Results) -> list[str]:
+    found = []
+    gains = []
+    for acoustic in results.acoustics:
+        whole = [
+            one for one in acoustic.decodings if one.utterances == results.test.utterances and one.gain is not None
+        ]
+        for kind in ("words", "characters"):
+            ngrams = [one for one in whole if one.name.endswith(f"gram of {kind}") and "rescoring" not in one.name]
+            if ngrams:
+                found.append(_gain_sentence(results, acoustic, min(ngrams, key=lambda one: one.validation_wer)))
+        best = min(whole, key=lambda one: one.validation_wer)
+        found.append(_gain_sentence(results, acoustic, best, of_all=True))
+        if best.gain is not None:
+            gains.append((acoustic.role, best.gain.difference.value / max(acoustic.of(GREEDY).wer.value, 1e-9)))
+        if best.other_gain is not None:
+            other = best.other_gain.difference
+            helps = "helps" if other.high < 0 else "does harm" if other.low > 0 else "is not shown to help"
+            found.append(
+                f"{acoustic.role.capitalize()} model in another domain ({results.other.name}): the same decoding "
+                f"changes the WER by {with_interval(other)} points: it {helps} there."
+            )
+    if len(gains) == 2:
+        parts = [f"{-100 * gain:.0f} % of the errors from the {role} model" for role, gain in gains]
+        found.append(f"The decoding that is best on validation takes {' and '.join(parts)}.")
+    return found
+
+
+def _gain_sentence(results: Results, acoustic: Acoustic, one: Decoding, *, of_all: bool = False) -> str:
+    """What a decoding does beside greedy decoding; decoding has no luck of training."""
+    from experiments.harness.transcripts import sentence
+
+    assert one.gain is not None
+    different = one.adjusted_p is not None and one.adjusted_p < 0.05
+    known = replace(one.gain, run_error=0.0)
+    which = "best of all on validation" if of_all else "best of its kind on validation"
+    change = f"{100 * acoustic.of(GREEDY).wer.value:.1f} to {100 * one.wer.value:.1f} %"
+    return (
+        f"{acoustic.role.capitalize()} model, {one.name} ({which}), {change}: "
+        f"{sentence(known, results.test, different=different)}"
+    )
+
+
+def _draw(axes: "Axes", results: Results) -> None:
+    """WER of each decoding with its interval, lowest validation WER first, one colour for each acoustic model."""
+    from preprocessing.plot_style import PALETTE
+
+    names = list(dict.fromkeys(one.name for acoustic in results.acoustics for one in acoustic.decodings))
+    names = [name for name in names if FUSED not in name]
+    for number, acoustic in enumerate(results.acoustics):
+        for place, name in enumerate(names):
+            one = next((one for one in acoustic.decodings if one.name == name), None)
+            if one is not None:
+                row = place + 0.25 * number
+                axes.plot([100 * one.wer.low, 100 * one.wer.high], [row, row], color=PALETTE.of(number), alpha=0.4)
+                label = f"{acoustic.role}: {acoustic.reference}" if place == 0 else None
+                axes.plot(100 * one.wer.value, row, "o", markersize=4, color=PALETTE.of(number), label=label)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set(xlabel="test WER, %")
+    axes.legend(frameon=False, fontsize="small")
+    axes.set_position((0.36, 0.12, 0.6, 0.68))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_study(Config, Results, measure, findings_of, __doc__, __file__, arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

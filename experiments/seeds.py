@@ -1,0 +1,245 @@
+"""How far apart are two runs of one recipe that differ in their seed alone, and what does that do to a verdict?
+
+Each recipe is trained with several seeds: initial weights of new layers, order of the data, masks and dropout change,
+and the share that is held out for validation, where a recipe holds one out. Every pair of its runs is then compared by
+the benchmark's own test, which resamples utterances (speakers where there are enough) and takes the two models as
+given: each pair that it calls different is a verdict on luck.
+
+    python -m experiments.seeds --docs true
+    python -m experiments.seeds --recipes "{configs/finetune/mine.yaml: mine/test.jsonl}" --seeds 5
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.harness.figures import Findings, Table
+from experiments.harness.study import StudyOptions, run_study, with_interval
+from experiments.harness.trainings import CONFIGS, ROOT, TINY_LSTM, Training, quick_options, run_trainings
+from experiments.harness.transcripts import TestSet
+from preprocessing.cli.options import check_counts, run_command
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from experiments.harness.transcripts import Errors
+    from finetune.metrics import Rate
+
+DURATION = "5 hours: five runs of 20 minutes on digits, five of 40 on one hour of German"
+RECIPES = {
+    "configs/finetune/digits.yaml": "${ASR_DATA_DIR}/digits/test.jsonl",
+    "configs/finetune/german.yaml": "${ASR_DATA_DIR}/german/test.jsonl",
+}
+SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Config(StudyOptions):
+    """Which recipes, and how often."""
+
+    recipes: dict[str, str] = field(default_factory=lambda: dict(RECIPES))
+    """Configurations of finetune/train.py, and the corpus that each one's runs are tested on."""
+
+    seeds: int = SEEDS
+    """Runs of each recipe, with seeds from 1 on."""
+
+    max_steps: int | None = None
+    """Steps of every run instead of the recipe's own; the learning rate's schedule is fitted into them."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The runs of one recipe. Rates are fractions.
+
+    wers: of each run with its interval. deviation: between runs, with its 95 % interval (chi-squared). apart: what 95
+    of 100 pairs of runs differ by at most. pairs, called_different: pairs of runs, and those that the paired test calls
+    different (p < 0.05, uncorrected). paired_error: the median standard error of a pair's difference, which is all that
+    resampling utterances knows of it. hours: of training speech. base: "" from random weights.
+    """
+
+    recipe: str
+    family: str
+    base: str
+    steps: int
+    hours: float
+    test: TestSet
+    profile: str
+    wers: "list[Rate]"
+    deviation: "Rate"
+    apart: float
+    pairs: int
+    called_different: int
+    paired_error: float
+
+    @property
+    def mean(self) -> float:
+        """The mean WER of the runs."""
+        return sum(one.value for one in self.wers) / len(self.wers)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All recipes."""
+
+    spreads: list[Spread]
+
+
+def measure(config: Config) -> tuple[Results, str]:
+    """Train and test every recipe with every seed. Raises UserError."""
+    check_counts(("--seeds", config.seeds, 3))
+    import yaml
+
+    from experiments.harness.transcripts import describe_test, errors_of, open_test, system_spec, transcribe
+
+    folder = config.folder(__file__)
+    recipes = {CONFIGS / "digits-lstm.yaml": "demo/corpus/test.jsonl"} if config.quick else config.recipes
+    seeds = range(1, 1 + (3 if config.quick else config.seeds))
+    options: dict[str, Any] = {"report_to": "none"}
+    if config.max_steps is not None:
+        options["max_steps"] = config.max_steps
+        options["eval_steps"] = max(config.max_steps // 4, 1)
+    if config.quick:
+        options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
+    found = []
+    for recipe, reference in recipes.items():
+        path = ROOT / recipe
+        trainings = [Training(f"{path.stem}-seed-{seed}", path, options, seed) for seed in seeds]
+        runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
+        utterances = open_test(str(ROOT / reference), limit=6 if config.quick else None)
+        recorded = yaml.safe_load((next(iter(runs.values())) / "config.yaml").read_text(encoding="utf-8"))
+        family, profile = recorded["model"]["family"], recorded["data"]["profile"]
+        samples = [
+            transcribe(system_spec(name, f"{family}={run}"), utterances, folder / "transcripts")
+            for name, run in runs.items()
+        ]
+        test = describe_test(f"{Path(reference).parent.name} test", utterances)
+        about = _training_of(next(iter(runs.values())))
+        found.append(
+            spread_of(
+                errors_of(samples, profile), test, path.stem, family, recorded["model"]["base"] or "",
+                recorded["max_steps"], about, profile,
+            )
+        )  # fmt: skip
+    shorter = f"every run has {config.max_steps} steps instead of its recipe's own" if config.max_steps else ""
+    fewer = f"{config.seeds} seeds instead of {SEEDS}" if config.seeds < SEEDS else ""
+    left_out = [Path(one).stem for one in RECIPES if one not in config.recipes]
+    others = f"without {', '.join(left_out)}" if left_out and set(config.recipes) <= set(RECIPES) else ""
+    return Results(found), "; ".join(filter(None, [shorter, fewer, others]))
+
+
+def spread_of(
+    errors: "Errors", test: TestSet, recipe: str, family: str, base: str, steps: int, hours: float, profile: str
+) -> Spread:
+    """The figures of the runs of a recipe."""
+    import numpy as np
+    from scipy.stats import chi2, t
+
+    from finetune.metrics import Rate, matched_pairs, rate, resample, standard_error
+
+    resampling = resample(errors.speakers, seed=0)
+    rates, n = errors.rates(), errors.n_runs
+    deviation = float(np.std(rates, ddof=1))
+    low, high = (deviation * ((n - 1) / float(chi2.ppf(share, n - 1))) ** 0.5 for share in (0.975, 0.025))
+    pairs = list(combinations(errors.runs, 2))
+    return Spread(
+        recipe, family, Path(base).name, steps, hours, test, profile,
+        [rate(run, errors.lengths, resampling) for run in errors.runs],
+        Rate(deviation, low, high),
+        float(t.ppf(0.975, n - 1)) * 2**0.5 * deviation,
+        len(pairs),
+        sum(matched_pairs(one, two, resampling) < 0.05 for one, two in pairs),
+        float(np.median([standard_error(one, two, errors.lengths, resampling) for one, two in pairs])),
+    )  # fmt: skip
+
+
+def _training_of(run: Path) -> float:
+    """Hours of speech that a run was trained on."""
+    from finetune.training.about import from_json
+
+    return from_json((run / "about.json").read_text(encoding="utf-8")).training.hours
+
+
+def findings_of(results: Results) -> Findings:
+    """The table, the answers and the picture."""
+    headings = (
+        "recipe", "WER of the runs, %", "deviation, points", "95 % of pairs within", "called different",
+        "resampling sees",
+    )  # fmt: skip
+    rows = []
+    answers = []
+    for one in results.spreads:
+        values = sorted(rate.value for rate in one.wers)
+        rows.append(
+            (
+                one.recipe,
+                f"{100 * values[0]:.1f} to {100 * values[-1]:.1f}, mean {100 * one.mean:.1f}",
+                with_interval(one.deviation),
+                f"{100 * one.apart:.1f} points ({100 * one.apart / max(one.mean, 1e-9):.0f} %)",
+                f"{one.called_different} of {one.pairs}",
+                f"{100 * one.paired_error:.1f} points",
+            )
+        )
+        answers += _answers(one)
+    settings = "\n".join(
+        f"{one.recipe}: {one.family} from {one.base or 'random weights'}, {60 * one.hours:.0f} min of training speech, "
+        f"{one.steps} steps, {len(one.wers)} seeds; tested on {one.test.described()}; profile {one.profile}"
+        for one in results.spreads
+    )
+    return Findings(
+        "Runs of one recipe", settings, tables=[Table(headings, rows)], answers=answers,
+        draw=lambda axes: _draw(axes, results.spreads),
+    )  # fmt: skip
+
+
+def _answers(one: Spread) -> list[str]:
+    values = [100 * rate.value for rate in one.wers]
+    found = [
+        f"{one.recipe}: the seed alone moves the WER between {min(values):.1f} and {max(values):.1f} %, a standard "
+        f"deviation of {with_interval(one.deviation)} points over {len(values)} runs. Take a difference below "
+        f"{100 * one.apart:.1f} points between two systems trained like this for luck until several seeds of each say "
+        "otherwise."
+    ]
+    false = one.called_different / one.pairs
+    expected = "as often as the 5 % that chance allows" if false <= 0.05 else f"{100 * false:.0f} % instead of 5 %"
+    found.append(
+        f"{one.recipe}: the test that resamples {one.test.unit}s calls {one.called_different} of {one.pairs} pairs of "
+        f"runs different, {expected}, though their recipe is the same (pairs share runs, so the share is coarse). "
+        f"It sees a standard error of {100 * one.paired_error:.1f} points; the luck of two runs is one of "
+        f"{100 * 2**0.5 * one.deviation.value:.1f}."
+    )
+    if one.deviation.high > 2 * one.deviation.low:
+        found.append(
+            f"{one.recipe}: {len(values)} runs give the deviation within a factor of "
+            f"{one.deviation.high / max(one.deviation.low, 1e-9):.1f}; to know it within 20 % takes about 50 runs."
+        )
+    return found
+
+
+def _draw(axes: "Axes", spreads: Sequence[Spread]) -> None:
+    """The WER of each run with its interval, a group a recipe, and the mean as a line."""
+    from preprocessing.plot_style import PALETTE
+
+    place = 0.0
+    ticks = []
+    for number, one in enumerate(spreads):
+        first = place
+        for rate in sorted(one.wers, key=lambda rate: rate.value):
+            values = [100 * end for end in (rate.low, rate.high)]
+            axes.plot([place, place], values, color=PALETTE.of(number), linewidth=1.2, alpha=0.5)
+            axes.plot(place, 100 * rate.value, "o", color=PALETTE.of(number))
+            place += 1
+        axes.plot([first - 0.4, place - 0.6], [100 * one.mean] * 2, color=PALETTE.ink, linewidth=0.8)
+        ticks.append(((first + place - 1) / 2, f"{one.recipe}, {len(one.wers)} seeds"))
+        place += 1
+    axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks])
+    axes.set(ylabel="WER, %", ylim=(0, None))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_study(Config, Results, measure, findings_of, __doc__, __file__, arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

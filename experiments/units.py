@@ -1,0 +1,403 @@
+"""Should a CTC model write characters, syllables, BPE pieces or words?
+
+The same acoustic model, data, steps and seed for every kind of unit; only the output layer differs. The two kinds with
+the lowest validation WER are trained with further seeds, so that unit and luck can be told apart. Measured are WER,
+CER, errors on words that training never saw, how fast the model learns, its size, the speed of greedy decoding, labels
+a frame, and the share of training utterances that have fewer frames than CTC needs, which are set aside.
+
+    python -m experiments.units --docs true --cores 1
+    python -m experiments.units --languages "[en]" --max_steps 1000
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.harness.figures import Findings, Table
+from experiments.harness.speech import data_folder
+from experiments.harness.study import StudyOptions, run_study, with_interval
+from experiments.harness.trainings import CONFIGS, ROOT, TINY_LSTM, Training, quick_options, read_log, run_trainings
+from experiments.harness.transcripts import Compared, TestSet
+from preprocessing.cli.errors import UsageError
+from preprocessing.cli.options import check_counts, run_command
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from benchmark.results import Sample
+    from experiments.harness.transcripts import Errors
+    from finetune.metrics import Rate
+
+DURATION = "14 hours: ten trainings of an hour in English, ten of 20 minutes in German"
+RECIPE = CONFIGS / "librispeech-mini-lstm.yaml"
+NEAR = 1.1  # times the lowest validation CER: from there on a run counts as converged
+CHARACTERS = "characters"
+
+
+@dataclass(frozen=True)
+class Language:
+    """A corpus of one language below the data folder. hyphenation, dictionary: of its syllables."""
+
+    name: str
+    folder: str
+    test: str
+    profile: str
+    hyphenation: str
+    dictionary: str | None
+    validation: str | None
+
+
+LANGUAGES = {
+    one.name: one
+    for one in (
+        Language("en", "librispeech", "test-other.jsonl", "librispeech", "en_US", "text/cmudict.dict.gz", "dev.jsonl"),
+        Language("de", "german", "test.jsonl", "basic:de", "de_DE", None, None),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Config(StudyOptions):
+    """Which units on which data."""
+
+    languages: list[str] = field(default_factory=lambda: ["en", "de"])
+    """en: LibriSpeech, 4.9 h. de: German, 1 h."""
+
+    units: list[str] = field(
+        default_factory=lambda: [CHARACTERS, "syllables", "bpe-100", "bpe-500", "bpe-1000", "words"]
+    )
+    """Kinds of unit; a number behind a dash bounds how many."""
+
+    seeds: int = 3
+    """Runs of the two units with the lowest validation WER; the others have one."""
+
+    max_steps: int | None = None
+    """Steps of every run instead of the recipe's 3,000."""
+
+    data: Path | None = None
+    """Folder of real speech; default $ASR_DATA_DIR, else data."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One kind of unit, over all its runs. Rates are fractions.
+
+    unseen: the share of the test's words that training never saw and the model got wrong. converged: the step from
+    which the first run's validation CER stays within NEAR of its lowest. curve: (step, validation CER) of that run.
+    labels_per_frame, infeasible: over the training utterances. rtfx: seconds of audio a second.
+    """
+
+    name: str
+    size: int
+    runs: int
+    wer: "Rate"
+    run_wers: list[float]
+    cer: "Rate"
+    unseen: "Rate"
+    validation_wer: float
+    converged: int
+    curve: list[tuple[int, float]]
+    parameters: int
+    rtfx: float
+    labels_per_frame: float
+    infeasible: float
+    beside_best: Compared | None
+    adjusted_p: float | None
+
+
+@dataclass(frozen=True)
+class Studied:
+    """One language. first, second: the two units with the lowest validation WER; compared: over all their runs."""
+
+    language: str
+    corpus: str
+    hours: float
+    steps: int
+    frame_seconds: float
+    test: TestSet
+    profile: str
+    unseen_words: int
+    units: list[Unit]
+    compared: Compared | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All languages."""
+
+    languages: list[Studied]
+
+
+def measure(config: Config) -> tuple[Results, str]:
+    """Train, test and compare the units of each language. Raises UserError."""
+    check_counts(("--seeds", config.seeds, 1))
+    for name in config.languages:
+        if name not in LANGUAGES:
+            raise UsageError(f"--languages names {name}; expected {' or '.join(LANGUAGES)}: choose among them")
+    languages = ["en"] if config.quick else config.languages
+    studied = [_study(config, LANGUAGES[name], config.folder(__file__)) for name in languages]
+    default = Config()
+    parts = [f"{config.max_steps} steps instead of 3000"] if config.max_steps else []
+    parts += [f"{config.seeds} seeds instead of {default.seeds}"] if config.seeds < default.seeds else []
+    for what, all_, own in (("", default.languages, config.languages), ("", default.units, config.units)):
+        left = [one for one in all_ if one not in own]
+        parts += [f"without {', '.join(left)}{what}"] if left else []
+    return Results(studied), "; ".join(parts)
+
+
+def _study(config: Config, language: Language, folder: Path) -> Studied:
+    from experiments.harness.transcripts import describe_test, errors_of, open_test, system_spec, transcribe
+    from finetune.metrics import holm
+    from finetune.training.about import from_json
+    from preprocessing.text import profile
+
+    data = data_folder(config.data)
+    names = [CHARACTERS, "bpe-40"] if config.quick else config.units
+    shared = _shared(config, language, data)
+    trained: dict[str, dict[str, Path]] = {
+        name: run_trainings([_training(language, name, 1, shared, data)], folder / "runs", here=config.quick,
+                            cores=config.cores)
+        for name in names
+    }  # fmt: skip
+    validation = {name: min(line["wer"] for line in _validations(runs)) for name, runs in trained.items()}
+    ranked = sorted(
+        names, key=lambda name: (validation[name], min(line["cer"] for line in _validations(trained[name])))
+    )
+    best_two = ranked[:2]
+    for name in best_two:
+        further = [
+            _training(language, name, seed, shared, data)
+            for seed in range(2, 1 + (1 if config.quick else config.seeds))
+        ]
+        trained[name] |= run_trainings(further, folder / "runs", here=config.quick, cores=config.cores)
+    test = str(ROOT / "demo" / "corpus" / "test.jsonl") if config.quick else str(data / language.folder / language.test)
+    utterances = open_test(test, limit=6 if config.quick else None)
+    samples = {
+        name: [
+            transcribe(system_spec(run, f"lstm={path}"), utterances, folder / "transcripts")
+            for run, path in runs.items()
+        ]
+        for name, runs in trained.items()
+    }
+    any_run = next(iter(trained[names[0]].values()))
+    resolved = _training(language, names[0], 1, shared, data).resolved(folder)
+    normalise = profile(resolved.data.profile)
+    training = [one for reference in resolved.data.train for one in open_test(str(ROOT / reference))]
+    texts = [normalise(one.text) for one in training]
+    seen = {word for text in texts for word in text.split()}
+    errors = {name: errors_of(own, resolved.data.profile) for name, own in samples.items()}
+    best = best_two[0]
+    compared = {name: _compared(name, best, errors) for name in names if name != best}
+    adjusted = dict(zip(compared, holm([one.p_value for one in compared.values()]), strict=True))
+    durations = [one.duration for one in training]
+    units = [
+        _unit(name, trained[name], samples[name], errors[name], resolved.data.profile, seen, texts, durations,
+              validation[name], compared.get(name), adjusted.get(name))
+        for name in names
+    ]  # fmt: skip
+    unseen = sum(word not in seen for one in utterances for word in normalise(one.text).split())
+    second = best_two[-1] if len(best_two) > 1 else None
+    return Studied(
+        language.name, language.folder if not config.quick else "demo",
+        from_json((any_run / "about.json").read_text(encoding="utf-8")).training.hours, resolved.max_steps,
+        _frame_seconds(any_run), describe_test(test, utterances), resolved.data.profile, unseen, units,
+        None if second is None else _compared(best, second, errors),
+    )  # fmt: skip
+
+
+def _shared(config: Config, language: Language, data: Path) -> dict[str, Any]:
+    """What every run of a language has over the recipe."""
+    if config.quick:
+        return quick_options() | {"model.scratch": TINY_LSTM}
+    corpus = data / language.folder
+    shared: dict[str, Any] = {
+        "report_to": "none",
+        "data.train": [str(corpus / "train.jsonl")],
+        "data.validation": None if language.validation is None else str(corpus / language.validation),
+        "data.profile": language.profile,
+    }
+    shared |= {} if language.validation else {"data.validation_share": 0.04}
+    if config.max_steps is not None:
+        shared |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
+    return shared
+
+
+def _training(language: Language, unit: str, seed: int, shared: Mapping[str, Any], data: Path) -> Training:
+    kind, _, size = unit.partition("-")
+    options = {**shared, "model.units": kind, **({"model.units_size": int(size)} if size else {})}
+    if kind == "syllables":
+        options["model.units_language"] = language.hyphenation
+        if language.dictionary is not None and (data / language.dictionary).is_file():
+            options["model.units_dictionary"] = str(data / language.dictionary)
+    return Training(f"{language.name}-{unit}-seed-{seed}", RECIPE, options, seed)
+
+
+def _validations(runs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The evaluations of the first run."""
+    return [line for line in read_log(next(iter(runs.values()))) if line["kind"] == "validation"]
+
+
+def _compared(first: str, second: str, errors: "Mapping[str, Errors]") -> Compared:
+    from experiments.harness.transcripts import compare
+
+    return compare((first, second), errors[first], errors[second])
+
+
+def _frame_seconds(run: Path) -> float:
+    from finetune.decoding.posteriors import load_ctc
+
+    return load_ctc(str(run)).times.frame_seconds
+
+
+def _unit(
+    name: str, runs: Mapping[str, Path], samples: "Sequence[Sequence[Sample]]", errors: "Errors", profile: str,
+    seen: set[str], texts: Sequence[str], durations: Sequence[float], validation_wer: float, beside: Compared | None,
+    adjusted_p: float | None,
+) -> Unit:  # fmt: skip
+    """The figures of one unit."""
+    from experiments.harness.transcripts import errors_of, mean_rate, rtfx
+    from finetune.training.about import from_json
+    from preprocessing.frames import frames_needed
+    from preprocessing.units import Vocabulary
+
+    run = next(iter(runs.values()))
+    vocabulary = Vocabulary.load(str(run))
+    frame = _frame_seconds(run)
+    encoded = [vocabulary.encode(text) for text in texts]
+    frames = [int(seconds / frame) for seconds in durations]
+    curve = [(int(line["step"]), float(line["cer"])) for line in _validations(runs)]
+    lowest = min(cer for _, cer in curve)
+    after = [step for step, cer in curve if cer > NEAR * lowest]
+    converged = next(step for step, _ in curve if step > max(after, default=0))
+    return Unit(
+        name,
+        vocabulary.size,
+        len(runs),
+        mean_rate(errors),
+        errors.rates(),
+        mean_rate(errors_of(samples, profile, characters=True)),
+        mean_rate(unseen_errors(samples, profile, seen)),
+        validation_wer,
+        converged,
+        curve,
+        from_json((run / "about.json").read_text(encoding="utf-8")).parameters,
+        sum(map(rtfx, samples)) / len(samples),
+        sum(map(len, encoded)) / max(sum(frames), 1),
+        sum(have < frames_needed(ids) for have, ids in zip(frames, encoded, strict=True)) / len(texts),
+        beside,
+        adjusted_p,
+    )
+
+
+def unseen_errors(samples: "Sequence[Sequence[Sample]]", profile: str, seen: set[str]) -> "Errors":
+    """Reference words that are not in `seen`, and how many of them each run did not write, by utterance."""
+    from experiments.harness.transcripts import Errors
+    from finetune.metrics.word_alignment import align
+    from preprocessing.text import profile as profile_named
+
+    normalise = profile_named(profile)
+    runs, lengths = [], []
+    for own in samples:
+        missed = []
+        lengths = []
+        for one in own:
+            pairs = align(normalise(one.reference), normalise(one.hypothesis)).pairs
+            new = [(reference, hypothesis) for reference, hypothesis in pairs if reference and reference not in seen]
+            missed.append(sum(reference != hypothesis for reference, hypothesis in new))
+            lengths.append(len(new))
+        runs.append(missed)
+    return Errors(runs, lengths, [one.speaker for one in samples[0]])
+
+
+def findings_of(results: Results) -> Findings:
+    """Tables, answers and the picture."""
+    tables, answers, settings = [], [], []
+    for one in results.languages:
+        best = min(unit.wer.value for unit in one.units)
+        rows = [
+            (
+                unit.name,
+                f"{unit.size:,}",
+                with_interval(unit.wer, bold=unit.wer.value == best)
+                + (f" ({unit.runs} runs)" if unit.runs > 1 else ""),
+                f"{100 * unit.cer.value:.1f}",
+                with_interval(unit.unseen),
+                f"{unit.converged:,}",
+                f"{unit.parameters / 1e6:.2f}",
+                f"{unit.rtfx:.0f}",
+                f"{unit.labels_per_frame:.2f}",
+                f"{100 * unit.infeasible:.1f}",
+            )
+            for unit in one.units
+        ]
+        headings = ("units", "size", "WER, %", "CER, %", "unseen words wrong, %", "converged at", "M param.", "RTFx",
+                    "labels/frame", "infeasible, %")  # fmt: skip
+        tables.append(Table(headings, rows, f"{one.language}: {one.corpus}, {one.hours:.1f} h"))
+        answers += _answers(one)
+        settings.append(
+            f"{one.language}: an LSTM-CTC from random weights ({RECIPE.stem}), {one.hours:.2f} h of {one.corpus}, "
+            f"{one.steps} steps, a frame each {1000 * one.frame_seconds:.0f} ms; tested on {one.test.described()}, "
+            f"{one.unseen_words} words never seen in training; profile {one.profile}. Converged: the step "
+            f"from which validation CER stays within {NEAR:g} times its lowest."
+        )
+    return Findings(
+        "Output units", "\n".join(settings), tables=tables, answers=answers,
+        draw=lambda axes: _draw(axes, results.languages[0]),
+    )  # fmt: skip
+
+
+def _answers(one: Studied) -> list[str]:
+    from experiments.harness.transcripts import sentence
+
+    found = []
+    if one.compared is not None:
+        found.append(
+            f"{one.language}: of the two units that are best on validation, {sentence(one.compared, one.test)}"
+        )
+    best = one.compared.first if one.compared is not None else one.units[0].name
+    beaten = [unit for unit in one.units if unit.adjusted_p is not None and unit.adjusted_p < 0.05
+              and unit.beside_best is not None and unit.beside_best.difference.low > 0]  # fmt: skip
+    if beaten:
+        found.append(f"{one.language}: {best} beats {', '.join(unit.name for unit in beaten)} after correction.")
+    open_ones = [unit.name for unit in one.units if unit.beside_best is not None and unit not in beaten]
+    if open_ones:
+        found.append(f"{one.language}: {', '.join(open_ones)} cannot be told from {best} on this test set.")
+    for unit in one.units:
+        if unit.infeasible > 0.005:
+            found.append(
+                f"{one.language}: with {unit.name}, {100 * unit.infeasible:.1f} % of the training utterances have "
+                f"fewer frames than CTC needs, at {1000 * one.frame_seconds:.0f} ms a frame, and are set aside."
+            )
+    if one.unseen_words:
+        ranked = sorted(one.units, key=lambda unit: unit.unseen.value)
+        found.append(
+            f"{one.language}: of words that training never saw, {ranked[0].name} gets "
+            f"{100 * ranked[0].unseen.value:.0f} % wrong and {ranked[-1].name} {100 * ranked[-1].unseen.value:.0f} %."
+        )
+    worst = min(unit.wer.value for unit in one.units)
+    if worst > 0.9:
+        found.append(
+            f"{one.language}: no unit comes below {100 * worst:.0f} % WER: these models have learnt too little for the "
+            "order of the units to mean anything."
+        )
+    return found
+
+
+def _draw(axes: "Axes", one: Studied) -> None:
+    """Validation CER by steps, a line a unit."""
+    from preprocessing.plot_style import PALETTE
+
+    for number, unit in enumerate(one.units):
+        steps, values = [step for step, _ in unit.curve], [100 * cer for _, cer in unit.curve]
+        axes.plot(steps, values, marker="o", markersize=3, color=PALETTE.of(number), label=unit.name)
+    axes.set(xlabel=f"steps ({one.language})", ylabel="validation CER, %", ylim=(0, None))
+    axes.legend(frameon=False, fontsize="small")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_study(Config, Results, measure, findings_of, __doc__, __file__, arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)
