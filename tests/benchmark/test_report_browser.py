@@ -237,3 +237,15 @@ def test_five_thousand_utterances_open_within_two_seconds(chromium: Any, tmp_pat
     assert page.locator("#matches").inner_text() == "5,000 utterances" and page.locator("button.row").count() == 25
     assert metrics["TaskDuration"] < 2.0  # of the processor's time, which a busy machine does not stretch
     page.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_axe_finds_nothing_that_keeps_anybody_out(chromium: Any, shown: Path, scheme: str, width: int) -> None:
+    """axe-core's rules for keyboards, screen readers and contrast, with the first utterance open."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    for page in opened(chromium, shown, color_scheme=scheme):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.locator("button.row").first.click()
+        found = axe.Axe().run(page).response
+        assert len(found["passes"]) > 30
+        assert [(one["id"], one["impact"], one["nodes"][0]["html"][:200]) for one in found["violations"]] == []
