@@ -26,6 +26,7 @@ from experiments.harness.trainings import (
     ROOT,
     TINY_LSTM,
     Training,
+    located,
     quick_options,
     run_trainings,
     whisper_weights,
@@ -132,9 +133,9 @@ def measure(config: Config) -> tuple[Results, str]:
             recipes=[str(CONFIGS / "librispeech-mini-lstm.yaml")],
             whisper=[str(ROOT / "demo" / "whisper" / "whisper.pt")],
         )  # fmt: skip
-    corpus = list(open_corpus(str(ROOT / config.data)).utterances)
+    corpus = list(open_corpus(located(config.data)).utterances)
     parts = write_parts(corpus, config.minutes, folder / "parts")
-    tested = open_test(str(ROOT / config.test), limit=8 if config.quick else None)
+    tested = open_test(located(config.test), limit=8 if config.quick else None)
     profile = config.profile or f"basic:{config.language}"
     missing: dict[str, str] = {}
     whispers: list[tuple[str, Errors]] = []
@@ -150,7 +151,7 @@ def measure(config: Config) -> tuple[Results, str]:
     families = []
     for recipe in config.recipes:
         try:
-            trainings = _trainings(config, ROOT / recipe, parts, folder)
+            trainings = _trainings(config, Path(located(recipe)), parts, folder)
             runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
         except InputError as error:  # weights that are not to be had
             missing[Path(recipe).stem] = str(error).partition(";")[0]
@@ -235,10 +236,8 @@ def _trainings(config: Config, recipe: Path, parts: dict[float, Path], folder: P
     import yaml
 
     model = yaml.safe_load(recipe.read_text(encoding="utf-8"))["model"]
-    options: dict[str, Any] = {"report_to": "none", "data.validation": config.validation}
+    options: dict[str, Any] = {"report_to": "none", "data.validation": config.validation and located(config.validation)}
     options |= {} if config.validation else {"data.validation_share": 0.05}
-    if config.validation and "ASR_DATA_DIR" not in config.validation:
-        options["data.validation"] = str((ROOT / config.validation).resolve())
     if config.max_steps is not None:
         options |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
     if model["family"] in ("whisper", "whisper-ctc") and model.get("base"):
@@ -369,7 +368,7 @@ def _draw(axes: "Axes", results: Results) -> None:
     axes.set(xscale="log", yscale="log", xlabel="hours of training speech", ylabel="WER, %")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(frameon=False, fontsize="small", loc="upper right")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

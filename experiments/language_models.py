@@ -12,11 +12,12 @@ LSTMs within the search run in plain Python: --fusion_utterances bounds how many
 are compared with the others on these alone.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.harness.command import progress
 from experiments.harness.decodings import (
@@ -293,33 +294,39 @@ def _decode_all(
     if config.quick:
         grid = replace(grid, alphas=grid.alphas[1:3], betas=grid.betas[1:3], weights=grid.weights[:2])
     weights = [sha256_of(one) for one in weights_of("wav2vec2", acoustic.reference)]
-    key = [weights, config.beam_width, [one.id for one in dev.utterances], [one.id for one in tests["test"].utterances]]
+    ids = [[one.id for one in speech.utterances] for speech in (dev, tests["test"], tests["other"])]
     drop_torn_line(path)
     lines = [json.loads(line) for line in path.open(encoding="utf-8")] if path.is_file() else []
-    done = {line["name"]: Decoded(**line["decoded"]) for line in lines if line["key"] == key}
+    done: dict[str, Decoded] = {}
 
     def greedy(speech: Speech) -> list[str]:
         return [vocabulary.decode(collapse(one.argmax(dim=1), vocabulary.blank)) for one in speech.frames]
 
     lstms = [one for one in models if isinstance(one.model, LstmModel)]
     ngrams = [one for one in models if not isinstance(one.model, LstmModel)]
-    jobs: list[tuple[str, Any, Any]] = [(BEAM, None, None), *((one.name, one, None) for one in ngrams)]
-    with progress(f"decoding {Path(acoustic.reference).name}", len(jobs) + 3 * len(lstms), "decodings") as advance:
+    count = 1 + len(ngrams) + 3 * len(lstms)
+    with progress(f"decoding {Path(acoustic.reference).name}", count, "decodings") as advance:
 
         def run(name: str, first: Made | None, second: Made | None, *, fused: bool = False) -> None:
-            if name not in done:
+            what = (weights, grid, ids, first and first.identity, second and second.identity, fused)
+            own = hashlib.sha256(repr(what).encode()).hexdigest()
+            before = next((line["decoded"] for line in lines if line["key"] == own), None)
+            if before is None:
                 done[name] = decode_tuned(vocabulary, first, second, dev, tests, grid, fused=fused)
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"key": key, "name": name, "decoded": asdict(done[name])}) + "\n")
+                    file.write(json.dumps({"key": own, "decoded": asdict(done[name])}) + "\n")
+            else:
+                done[name] = Decoded(**before)
             advance(1)
 
-        for name, first, second in jobs:
-            run(name, first, second)
+        run(BEAM, None, None)
+        for one in ngrams:
+            run(one.name, one, None)
         best = min(ngrams, key=lambda one: done[one.name].validation_wer) if ngrams else None
         for one in lstms:
             run(f"{one.name}, rescoring", None, one)
             if best is not None:
-                run(f"{best.name}, and {one.name} rescoring", best, one)
+                run(f"{best.name} + {one.name}, rescoring", best, one)
             if config.fusion_utterances:
                 run(f"{one.name}, {FUSED}", one, None, fused=True)
     own = word_errors_of(greedy(tests["test"]), tests["test"])
@@ -405,7 +412,12 @@ def findings_of(results: Results) -> Findings:
         "one thread; p corrected for all decodings of an acoustic model (Holm)"
     )
     return Findings(
-        "Language models", settings, tables=tables, answers=_answers(results), draw=lambda axes: _draw(axes, results)
+        "Language models",
+        settings,
+        tables=tables,
+        answers=_answers(results),
+        draw=lambda axes: _draw(axes, results),
+        height=1.7 + 0.28 * len(_drawn(results)),
     )
 
 
@@ -420,12 +432,13 @@ def _answers(results: Results) -> list[str]:
         whole = [
             one for one in acoustic.decodings if one.utterances == results.test.utterances and one.gain is not None
         ]
-        for kind in ("words", "characters"):
-            ngrams = [one for one in whole if one.name.endswith(f"gram of {kind}") and "rescoring" not in one.name]
-            if ngrams:
-                found.append(_gain_sentence(results, acoustic, min(ngrams, key=lambda one: one.validation_wer)))
         best = min(whole, key=lambda one: one.validation_wer)
         found.append(_gain_sentence(results, acoustic, best, of_all=True))
+        for kind in ("words", "characters"):
+            ngrams = [one for one in whole if one.name.endswith(f"gram of {kind}") and "rescoring" not in one.name]
+            of_kind = min(ngrams, key=lambda one: one.validation_wer, default=best)
+            if of_kind is not best:
+                found.append(_gain_sentence(results, acoustic, of_kind))
         if best.gain is not None:
             gains.append((acoustic.role, best.gain.difference.value / max(acoustic.of(GREEDY).wer.value, 1e-9)))
         if best.other_gain is not None:
@@ -457,24 +470,29 @@ def _gain_sentence(results: Results, acoustic: Acoustic, one: Decoding, *, of_al
 
 
 def _draw(axes: "Axes", results: Results) -> None:
-    """WER of each decoding with its interval, lowest validation WER first, one colour for each acoustic model."""
+    """WER of each decoding with its interval, one colour for each acoustic model."""
     from preprocessing.plot_style import PALETTE
 
-    names = list(dict.fromkeys(one.name for acoustic in results.acoustics for one in acoustic.decodings))
-    names = [name for name in names if FUSED not in name]
+    names = _drawn(results)
     for number, acoustic in enumerate(results.acoustics):
-        for place, name in enumerate(names):
-            one = next((one for one in acoustic.decodings if one.name == name), None)
-            if one is not None:
-                row = place + 0.25 * number
-                axes.plot([100 * one.wer.low, 100 * one.wer.high], [row, row], color=PALETTE.of(number), alpha=0.4)
-                label = f"{acoustic.role}: {acoustic.reference}" if place == 0 else None
-                axes.plot(100 * one.wer.value, row, "o", markersize=4, color=PALETTE.of(number), label=label)
+        for place, one in enumerate(map(acoustic.of, names)):
+            row = place + 0.25 * number
+            axes.plot([100 * one.wer.low, 100 * one.wer.high], [row, row], color=PALETTE.of(number), alpha=0.4)
+            label = f"{acoustic.role}: {acoustic.reference}" if place == 0 else None
+            axes.plot(100 * one.wer.value, row, "o", markersize=4, color=PALETTE.of(number), label=label)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set(xlabel="test WER, %")
+    axes.set(xlabel="test WER, %", xlim=(0, None))
     axes.legend(frameon=False, fontsize="small")
-    axes.set_position((0.36, 0.12, 0.6, 0.68))
+    box = axes.get_position()
+    axes.set_position((0.42, box.y0, 0.55, box.height))
+
+
+def _drawn(results: Results) -> list[str]:
+    """The decodings of all utterances that every acoustic model has."""
+    names = [one.name for one in results.acoustics[0].decodings if one.utterances == results.test.utterances]
+    every = [{one.name for one in acoustic.decodings} for acoustic in results.acoustics]
+    return [name for name in names if all(name in own for own in every)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

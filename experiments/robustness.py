@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import HELD_OUT, data_folder, require
 from experiments.harness.study import StudyOptions, run_study, with_interval
-from experiments.harness.trainings import CONFIGS, ROOT, Training, quick_options, run_trainings
+from experiments.harness.trainings import CONFIGS, Training, located, quick_options, run_trainings
 from experiments.harness.transcripts import Compared, TestSet
 from preprocessing.cli.options import check_counts, run_command
 
@@ -119,7 +119,7 @@ def measure(config: Config) -> tuple[Results, str]:
     shared: dict[str, Any] = {"report_to": "none"}
     if config.max_steps is not None:
         shared |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
-    recipe = CONFIGS / "digits.yaml" if config.quick else ROOT / config.recipe
+    recipe = CONFIGS / "digits.yaml" if config.quick else Path(located(config.recipe))
     if config.quick:
         shared = quick_options() | {"max_steps": 1, "eval_steps": 1}
     trainings = [
@@ -129,7 +129,7 @@ def measure(config: Config) -> tuple[Results, str]:
     ]
     runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
     reference = "demo/corpus/test.jsonl" if config.quick else config.test
-    utterances = open_test(str(ROOT / reference), limit=10 if config.quick else None)
+    utterances = open_test(located(reference), limit=10 if config.quick else None)
     noise, room = (None, None) if config.quick else _held_out(folder, config, rooms[-1])
     conditions = parse_conditions(
         QUICK_CONDITIONS if config.quick else config.conditions, seed=0, noise=noise, rooms=room

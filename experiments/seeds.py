@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.harness.figures import Findings, Table
 from experiments.harness.study import StudyOptions, run_study, with_interval
-from experiments.harness.trainings import CONFIGS, ROOT, TINY_LSTM, Training, quick_options, run_trainings
+from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, located, quick_options, run_trainings
 from experiments.harness.transcripts import TestSet
 from preprocessing.cli.options import check_counts, run_command
 
@@ -104,10 +104,10 @@ def measure(config: Config) -> tuple[Results, str]:
         options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
     found = []
     for recipe, reference in recipes.items():
-        path = ROOT / recipe
+        path = Path(located(recipe))
         trainings = [Training(f"{path.stem}-seed-{seed}", path, options, seed) for seed in seeds]
         runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
-        utterances = open_test(str(ROOT / reference), limit=6 if config.quick else None)
+        utterances = open_test(located(reference), limit=6 if config.quick else None)
         recorded = yaml.safe_load((next(iter(runs.values())) / "config.yaml").read_text(encoding="utf-8"))
         family, profile = recorded["model"]["family"], recorded["data"]["profile"]
         samples = [

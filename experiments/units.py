@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import data_folder
 from experiments.harness.study import StudyOptions, run_study, with_interval
-from experiments.harness.trainings import CONFIGS, ROOT, TINY_LSTM, Training, quick_options, read_log, run_trainings
+from experiments.harness.trainings import (
+    CONFIGS,
+    ROOT,
+    TINY_LSTM,
+    Training,
+    located,
+    quick_options,
+    read_log,
+    run_trainings,
+)
 from experiments.harness.transcripts import Compared, TestSet
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, run_command
@@ -183,7 +192,7 @@ def _study(config: Config, language: Language, folder: Path) -> Studied:
     any_run = next(iter(trained[names[0]].values()))
     resolved = _training(language, names[0], 1, shared, data).resolved(folder)
     normalise = profile(resolved.data.profile)
-    training = [one for reference in resolved.data.train for one in open_test(str(ROOT / reference))]
+    training = [one for reference in resolved.data.train for one in open_test(located(reference))]
     texts = [normalise(one.text) for one in training]
     seen = {word for text in texts for word in text.split()}
     errors = {name: errors_of(own, resolved.data.profile) for name, own in samples.items()}

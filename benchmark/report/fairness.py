@@ -13,6 +13,9 @@ from finetune.metrics import verdict as comparison_sentence
 from preprocessing.cli.errors import counted
 
 MAX_SENTENCES = 3  # of a kind
+# Two runs of one recipe that differ in their seed alone differ by up to this share of their WER in 95 of 100 pairs
+# (docs/studies/seeds.md). A test that resamples utterances takes both models as given and does not see it.
+RUN_TO_RUN_SHARE = 0.4
 # Settings of decoding that two systems may state, under the names of openai-whisper where it has one.
 DECODING = (
     *("decoding", "beam_size", "best_of", "patience", "length_penalty", "temperature", "language", "task"),
@@ -45,6 +48,29 @@ def decisive_utterances(summary: Summary) -> list[str]:
     changed = [one for one in compared if one.different != one.different_without]
     stays = [one for one in compared if one.different == one.different_without and _has_decisive(summary, one)]
     return found + [_without(summary, one) for one in [*changed, *stays][:MAX_SENTENCES]]
+
+
+def luck_of_training(summary: Summary) -> list[str]:
+    """That a significant difference between two trained systems is one that two seeds of one recipe may make."""
+    profile, metric = summary.profiles[0].name, summary.metric
+    trained = {one.facts.name: one for one in summary.systems if one.facts.trained and profile in one.scores}
+    found = []
+    for one in summary.comparisons:
+        if one.condition != CLEAN or not one.different or not {one.first, one.second} <= set(trained):
+            continue
+        first, second = trained[one.first], trained[one.second]
+        if first.facts.weights and first.facts.weights == second.facts.weights:
+            continue  # one model, decoded in two ways
+        rates = [system.scores[profile].rate(metric).value for system in (first, second)]
+        spread = RUN_TO_RUN_SHARE * sum(rates) / 2
+        if abs(one.difference.value) < spread:
+            found.append(
+                f"{one.first} and {one.second} were each trained, and the test takes both as they are: two runs of one "
+                f"recipe that differ in their seed alone may lie {100 * spread:.1f} points of {metric.upper()} apart "
+                f"(docs/studies/seeds.md), more than the {100 * abs(one.difference.value):.1f} points here. Train each "
+                "with several seeds before you believe it."
+            )
+    return found[:MAX_SENTENCES]
 
 
 def profile_effects(summary: Summary) -> list[str]:

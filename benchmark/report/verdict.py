@@ -51,12 +51,17 @@ def verdict(summary: Summary) -> list[str]:
 
     Up to three comparisons: the sentence of each. More: one sentence that sums up the comparisons with the best system,
     then theirs. None, or too few utterances: a sentence with the rate of each system. After them what makes the
-    verdict, or breaks it: a few utterances, the text profile.
+    verdict, or breaks it: the luck of training, a few utterances, the text profile.
     """
     few = fairness.too_few(summary)
     if few:
         return [few, *_rates(summary)]
-    return [*_answers(summary), *fairness.decisive_utterances(summary), *fairness.profile_effects(summary)]
+    return [
+        *_answers(summary),
+        *fairness.luck_of_training(summary),
+        *fairness.decisive_utterances(summary),
+        *fairness.profile_effects(summary),
+    ]
 
 
 def _answers(summary: Summary) -> list[str]:

@@ -59,9 +59,10 @@ class Speech:
 
 @dataclass(frozen=True)
 class Made:
-    """A language model, where it is, and how long it took to make."""
+    """A language model, where it is, and how long it took to make. identity: of the text and settings behind it."""
 
     name: str
+    identity: str
     model: "NgramModel | LstmModel"
     path: Path
     seconds: float
@@ -124,7 +125,9 @@ def make_models(
             else:
                 model = LstmModel.load(path)
                 path = path / DESCRIPTION
-            made.append(Made(name, model, path if order else folder / short, before.seconds))
+            made.append(
+                Made(name, repr((state.command, digest)), model, path if order else folder / short, before.seconds)
+            )
             advance(1)
     return made
 

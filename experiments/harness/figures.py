@@ -69,7 +69,7 @@ class Findings:
     settings: how it was measured, for people. missing: the peers that could not be measured, and why.
     details: what only the JSON file holds. draw: draws the picture into one panel; None draws the comparisons.
     shortfall: what does not reach what is required, in one sentence, where the comparisons do not say it.
-    answers: what the figures say, in sentences.
+    answers: what the figures say, in sentences. height: of the picture that `draw` draws, in inches.
     """
 
     title: str
@@ -82,6 +82,7 @@ class Findings:
     draw: "Callable[[Axes], None] | None" = None
     shortfall: str = ""
     answers: Sequence[str] = ()
+    height: float = 4.5
 
 
 def speed_up(
@@ -204,8 +205,9 @@ def save_plot(findings: Findings, path: Path) -> None:
 
     units = list(dict.fromkeys(one.advantage_unit for one in findings.comparisons))
     if findings.draw is not None or not units:
-        figure = new_figure(7.0, 4.5)
-        axes = figure.add_axes((0.12, 0.14, 0.83, 0.66))
+        height = findings.height
+        figure = new_figure(7.0, height)
+        axes = figure.add_axes((0.12, 0.63 / height, 0.83, 1 - 1.53 / height))
         if findings.draw is not None:
             findings.draw(axes)
         style_axes(axes, grid=True)

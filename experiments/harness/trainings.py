@@ -193,6 +193,16 @@ def run_trainings(
     return {one.name: folder / one.name for one in trainings}
 
 
+def located(reference: str | Path) -> str:
+    """A corpus or file with its path made absolute, from the current folder or else from the repository; a data set of
+    the Hub, `hf:NAME`, as it is.
+    """
+    if str(reference).startswith("hf:"):
+        return str(reference)
+    here = Path(reference).resolve()
+    return str(here if here.exists() else ROOT / reference)
+
+
 def whisper_weights(size: str) -> Path | str:
     """OpenAI's weights of a size, as --model.base takes them: $ASR_REAL_MODELS/SIZE.pt where it is set, else the name,
     which openai-whisper downloads.

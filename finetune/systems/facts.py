@@ -23,7 +23,7 @@ class SystemFacts:
     parameters: 0 where the system does not report them. settings: what was chosen, by topic, as text for the report.
     notice: set where a demo checkpoint stands in, and says what its figures do not show. weights: the files that the
     model was loaded from, as far as they are on this machine. signature: weights and decoding in one string, in the
-    manner of sacrebleu's (`finetune.systems.identity`).
+    manner of sacrebleu's (`finetune.systems.identity`). trained: the checkpoint is a run of this project's training.
     """
 
     name: str
@@ -34,6 +34,7 @@ class SystemFacts:
     notice: str | None = None
     weights: list[WeightsFile] = field(default_factory=list)
     signature: str = ""
+    trained: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,14 @@ ON_THE_HUB = {"wav2vec2", "lstm", "whisper", "whisper-ctc", "pipeline"}  # famil
 
 
 def identified(facts: SystemFacts) -> SystemFacts:
-    """The facts with the files of weights that are on this machine, and a signature where there are any."""
+    """The facts with the files of weights that are on this machine, a signature where there are any, and whether the
+    checkpoint is a run: a folder, or a file in one, with the log of a training.
+    """
     weights = [_weights_file(path) for path in weights_of(facts.family, facts.checkpoint)]
-    return replace(facts, weights=weights, signature=signature(facts, weights) if weights else "")
+    path = Path(facts.checkpoint)
+    trained = any((folder / "log.jsonl").is_file() for folder in (path, path.parent))
+    signed = signature(facts, weights) if weights else ""
+    return replace(facts, weights=weights, signature=signed, trained=trained)
 
 
 def signature(facts: SystemFacts, weights: Sequence[WeightsFile]) -> str:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from benchmark.report.fairness import luck_of_training
 from benchmark.report.verdict import title_names, verdict
 from benchmark.results import Comparison, Summary
 from finetune.metrics import Rate
+from finetune.systems.facts import WeightsFile
 from tests.benchmark.reported import run
 
 
@@ -61,3 +63,38 @@ def test_one_that_is_better_where_both_were_heard_is_not_beaten() -> None:
 
 def test_nothing_compared_leaves_it_at_the_lowest() -> None:
     assert verdict(of("abcde", [None] * 4))[0].endswith("%.")
+
+
+def trained(summary: Summary, names: str, difference: float, weights: Sequence[str] = ()) -> Summary:
+    """The systems of these names come from a training; every difference is so large, and significant."""
+    hashes = dict(zip(names, weights or names, strict=True))
+    systems = [
+        dataclasses.replace(
+            one,
+            facts=dataclasses.replace(
+                one.facts, trained=True, weights=[WeightsFile("model.safetensors", 1, hashes[one.facts.name])]
+            ),
+        )
+        if one.facts.name in hashes
+        else one
+        for one in summary.systems
+    ]
+    rate = Rate(-difference, -difference - 0.01, -difference + 0.01)
+    compared = [dataclasses.replace(one, difference=rate) for one in summary.comparisons]
+    return dataclasses.replace(summary, systems=systems, comparisons=compared)
+
+
+def test_a_difference_that_two_seeds_may_make_is_warned_of() -> None:
+    """a has 10 % and b 20 %: two runs of one recipe may lie 0.4 * 15 % = 6 points apart."""
+    near = of("ab", [True])
+    (warning,) = luck_of_training(trained(near, "ab", 0.05))
+    assert "may lie 6.0 points of WER apart" in warning and "more than the 5.0 points here" in warning
+    assert warning in verdict(trained(near, "ab", 0.05))
+    assert luck_of_training(trained(near, "ab", 0.07)) == []
+
+
+def test_no_luck_of_training_where_there_was_none() -> None:
+    near = of("ab", [True])
+    assert luck_of_training(trained(near, "a", 0.05)) == []  # b comes as it is
+    assert luck_of_training(trained(near, "ab", 0.05, ["same", "same"])) == []  # one model, decoded in two ways
+    assert luck_of_training(trained(of("ab", [False]), "ab", 0.05)) == []  # nothing was claimed

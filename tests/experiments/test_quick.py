@@ -9,7 +9,8 @@ import pytest
 from experiments.__main__ import list_experiments
 from tests.commands import run
 
-OWN_FIXTURES = ("training_speed", "results")  # own tests run them: training_speed with --quick, results in parts
+# own tests run them: training_speed and the studies with --quick, in one process, results in parts
+OWN_FIXTURES = ("training_speed", "results", "hours", "language_models", "robustness", "seeds", "units")
 NAMES = [listed.name for listed in list_experiments() if listed.name not in OWN_FIXTURES]
 
 

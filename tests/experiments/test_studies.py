@@ -1,0 +1,316 @@
+"""Studies: trained once and again only where something changed, resumable after a kill, compared with the luck of runs,
+and their pages made of the results alone.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from benchmark.results import NO_SECONDS, Sample
+from experiments import hours, language_models, robustness, seeds, units
+from experiments.harness import study, trainings
+from experiments.harness.learning_curve import crossing_hours, fit_power_law, learning_curve
+from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, quick_options, run_trainings
+from experiments.harness.transcripts import Compared, Errors, TestSet, compare, sentence
+from finetune.metrics import Rate, difference, rate, resample
+from preprocessing.cli.errors import InputError, UsageError
+from tests.conftest import ROOT, absolute, read_manifest, write_manifest
+
+TESTED = TestSet("test", 60, 7.7, 6, "speaker")
+
+
+@pytest.fixture
+def threads() -> Any:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("module", [hours, language_models, robustness, seeds, units])
+def test_quick_answers_on_the_demo_and_goes_on_where_it_was(
+    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], threads: None
+) -> None:
+    """In this process, which has imported everything. The second time nothing is trained or decoded again."""
+    arguments = ["--quick", "true", "--output_dir", str(tmp_path), "--json", str(tmp_path / "found.json")]
+    module.main([*arguments, "--plot", str(tmp_path / "found.png")])
+    first = json.loads((tmp_path / "found.json").read_text())
+    printed = capsys.readouterr()
+    assert first["title"] in printed.out
+    assert "\n- " in printed.out  # answers
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+    module.main(arguments)
+    again = capsys.readouterr()
+    assert "training" not in again.err and "transcribing" not in again.err and "search" not in again.err
+    second = json.loads((tmp_path / "found.json").read_text())
+    assert second["results"] == first["results"]
+    name = Path(module.__file__).stem
+    about, content = study.read_results(tmp_path / "quick" / "results.json", name, module.Results)
+    assert module.findings_of(content).answers and about.study == name
+
+
+def test_quick_writes_no_page() -> None:
+    with pytest.raises(UsageError, match="--docs and --quick are both true; expected real results"):
+        seeds.main(["--quick", "true", "--docs", "true"])
+
+
+def trained_here(words: list[str], folder: Path) -> None:
+    """Leaves what a training leaves that has ended."""
+    steps = int(words[words.index("--max_steps") + 1])
+    (folder / "model.safetensors").touch()
+    (folder / "config.yaml").write_text(f"max_steps: {steps}\n")
+    (folder / "log.jsonl").write_text(json.dumps({"kind": "validation", "step": steps, "wer": 0.5, "cer": 0.5}) + "\n")
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of trainings, which take no time."""
+    commands: list[list[str]] = []
+
+    def train(words: list[str], folder: Path) -> None:
+        commands.append(words)
+        trained_here(words, folder)
+
+    monkeypatch.setattr(trainings, "_train_here", train)
+    return commands
+
+
+RECIPE = Training("one", CONFIGS / "digits-lstm.yaml", quick_options() | {"model.scratch": TINY_LSTM}, 1)
+
+
+def test_a_training_is_done_once_and_again_where_its_options_change(tmp_path: Path, begun: list[list[str]]) -> None:
+    other = replace(RECIPE, name="two", seed=2)
+    assert run_trainings([RECIPE, other], tmp_path, here=True) == {"one": tmp_path / "one", "two": tmp_path / "two"}
+    run_trainings([RECIPE, other], tmp_path, here=True)
+    assert [words[words.index("--output_dir") + 1] for words in begun] == [str(tmp_path / "one"), str(tmp_path / "two")]
+    longer = replace(RECIPE, options={**RECIPE.options, "max_steps": 4})
+    run_trainings([longer, other], tmp_path, here=True)
+    assert len(begun) == 3 and begun[-1][-2:] == ["--overwrite", "true"]
+
+
+def test_a_training_is_done_again_where_its_data_change(tmp_path: Path, begun: list[list[str]]) -> None:
+    rows = absolute(ROOT / "demo" / "corpus" / "train.jsonl", 3)
+    manifest = write_manifest(tmp_path / "train.jsonl", rows)
+    own = replace(RECIPE, options={**RECIPE.options, "data.train": [str(manifest)]})
+    run_trainings([own], tmp_path, here=True)
+    write_manifest(manifest, rows[:2])
+    run_trainings([own], tmp_path, here=True)
+    assert len(begun) == 2
+
+
+def test_a_training_that_saved_on_ctrl_c_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainings, "_train_here", lambda words, folder: None)
+    with pytest.raises(KeyboardInterrupt):
+        run_trainings([RECIPE], tmp_path, here=True)
+
+
+STUDY = """
+import sys
+from pathlib import Path
+from experiments.harness import trainings
+from experiments.harness.trainings import CONFIGS, Training, run_trainings
+trainings.executable = lambda words: [sys.executable, TRAINER, *words]
+run_trainings([Training(f"run-{n}", CONFIGS / "digits-lstm.yaml", {"max_steps": 40}, n) for n in (1, 2)], Path(OUT))
+"""
+TRAINER = """
+import json, pathlib, sys, time
+folder = pathlib.Path(sys.argv[sys.argv.index("--output_dir") + 1])
+with (folder / "begun.txt").open("a") as file:
+    file.write(" ".join(sys.argv[-2:]) + "\\n")
+for step in range(1, 41):
+    time.sleep(SECONDS)
+    with (folder / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"kind": "validation", "step": step}) + "\\n")
+(folder / "config.yaml").write_text("max_steps: 40")
+(folder / "model.safetensors").touch()
+"""
+
+
+def test_killed_it_takes_its_training_along_and_goes_on(tmp_path: Path) -> None:
+    """kill -9 of a study: no orphan goes on writing into a run that the next start resumes."""
+    trainer, out = tmp_path / "trainer.py", tmp_path / "runs"
+    trainer.write_text(TRAINER.replace("SECONDS", "0.2"))
+    script = STUDY.replace("TRAINER", repr(str(trainer))).replace("OUT", repr(str(out)))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "ASR_DATA_DIR": str(tmp_path)}
+    running = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / "run-1" / "log.jsonl").is_file():
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.05)
+    (child,) = psutil.Process(running.pid).children()
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    psutil.wait_procs([child], timeout=20)
+    assert not child.is_running()
+    trainer.write_text(TRAINER.replace("SECONDS", "0"))
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    begun = [(out / f"run-{n}" / "begun.txt").read_text().splitlines() for n in (1, 2)]
+    assert begun == [["--overwrite true", "--max_steps 40"], ["--overwrite true"]]  # new, and gone on with
+    assert "80 steps" in ended.stderr or "training: " in ended.stderr
+
+
+def test_a_training_that_fails_is_named_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = [sys.executable, "-c", "print('no room left'); raise SystemExit(3)"]
+    monkeypatch.setattr(trainings, "executable", lambda words: fails)
+    with pytest.raises(InputError, match=r"one: training ended with exit code 3 \(no room left\)"):
+        run_trainings([RECIPE], tmp_path)
+
+
+def drawn(n_runs: int, seed: int, level: float = 0.2, luck: float = 0.0) -> Errors:
+    """Errors of 120 utterances of 10 words by 12 speakers; each run has luck of its own."""
+    generator = np.random.default_rng(seed)
+    speakers = [f"s{place % 12}" for place in range(120)]
+    runs = []
+    for _ in range(n_runs):
+        own = np.clip(level * np.exp(luck * generator.standard_normal()), 0, 1)
+        runs.append(generator.binomial(10, own, 120).tolist())
+    return Errors(runs, [10] * 120, list(speakers))
+
+
+def test_single_runs_compare_as_the_benchmark_does() -> None:
+    first, second = drawn(1, 0), drawn(1, 1, 0.3)
+    found = compare(("a", "b"), first, second)
+    resampling = resample(first.speakers, seed=0, draws=1)
+    expected = difference(first.runs[0], second.runs[0], first.lengths, resampling)
+    assert found.run_error is None
+    for end in ("value", "low", "high"):
+        assert getattr(found.difference, end) == pytest.approx(getattr(expected, end), abs=1e-12)
+    assert "Each was trained once" in sentence(found, TESTED)
+
+
+def test_several_runs_count_their_luck() -> None:
+    """Equal recipes whose runs differ by luck: a test of utterances alone calls them different far too often."""
+    alarms = naive = 0
+    trials = 200
+    for trial in range(trials):
+        first, second = drawn(4, 2 * trial, luck=0.2), drawn(4, 2 * trial + 1, luck=0.2)
+        found = compare(("a", "b"), first, second)
+        alarms += not found.spans_zero
+        one, two = (Errors(errors.runs[:1], errors.lengths, errors.speakers) for errors in (first, second))
+        naive += not compare(("a", "b"), one, two).spans_zero
+        assert found.run_error == pytest.approx(
+            (np.var(first.rates(), ddof=1) / 4 + np.var(second.rates(), ddof=1) / 4) ** 0.5
+        )
+    assert alarms / trials < 0.08 < 0.4 < naive / trials
+
+
+def test_an_open_difference_says_how_much_would_settle_it() -> None:
+    """Four times the error needs 16 times the speech: the error falls with the root of the number of utterances."""
+    small = Compared("a", "b", Rate(-0.01, -0.03, 0.01), 0.3, 0.01, 0.0, 1000)
+    said = sentence(small, TESTED)
+    assert "cannot be told apart" in said and "7.9 times the test speech, 1.0 h" in said
+    assert "127 times the test speech" in sentence(replace(small, utterance_error=0.04), TESTED).replace("126", "127")
+    never = replace(small, difference=Rate(-1e-5, -0.02, 0.02))
+    assert "out of reach" in sentence(never, TESTED)
+    equal = replace(small, difference=Rate(0.0, 0.0, 0.0))
+    assert sentence(equal, TESTED) == "a and b make the same number of errors in every speaker."
+
+
+def test_a_power_law_is_found_again_with_its_crossing() -> None:
+    sizes = np.array([0.1, 0.5, 1.0, 5.0])
+    log_a, b = fit_power_law(sizes, 0.4 * sizes[:, None] ** -0.5)
+    assert (np.exp(log_a[0]), b[0]) == (pytest.approx(0.4), pytest.approx(0.5))
+    assert crossing_hours(log_a, b, np.array([0.1]))[0] == pytest.approx(16.0)
+    assert np.isinf(crossing_hours(log_a, -b, np.array([0.1]))[0])  # a curve that rises crosses nothing
+
+
+def of_rate(level: float, seed: int) -> Errors:
+    return drawn(1, seed, level)
+
+
+def test_a_crossing_has_an_interval_or_is_not_within_reach() -> None:
+    points = [(size, of_rate(0.4 * size**-0.5, number)) for number, size in enumerate((0.25, 1.0, 4.0))]
+    near, far = of_rate(0.15, 8), of_rate(0.02, 9)
+    curve = learning_curve("lstm", "mine", 100, points, [("near", near), ("far", far)], 0.05)
+    assert curve.exponent is not None and curve.exponent.low < 0.5 < curve.exponent.high
+    one, other = curve.crossings
+    assert one.hours is not None and one.low is not None and one.low < one.hours < 40
+    assert one.low < (0.4 / 0.15) ** 2 and (one.high is None or one.high > (0.4 / 0.15) ** 2)
+    assert other.hours is None and other.reached < 0.1
+    results = hours.Results(
+        "c", 4.0, TESTED, "basic:en", 0.05, [curve], [hours.Line("far", Rate(0.02, 0.01, 0.03))], {}
+    )
+    answers = " ".join(hours.findings_of(results).answers)
+    assert "mine against far: not within reach of this data" in answers
+    assert "twice the speech takes" in answers
+
+
+def test_parts_hold_the_smaller_ones(tmp_path: Path) -> None:
+    from preprocessing.corpus import open_corpus
+
+    corpus = open_corpus(str(ROOT / "demo" / "corpus" / "train.jsonl")).utterances
+    parts = hours.write_parts(corpus, [1.0, 3.0, 600.0], tmp_path)
+    ids = [{row["id"] for row in read_manifest(path)} for path in parts.values()]
+    assert ids[0] < ids[1] < ids[2] and len(ids[2]) == len(corpus)
+    for size, path in zip((1.0, 3.0), parts.values(), strict=False):
+        seconds = sum(row["duration"] for row in read_manifest(path))
+        assert 60 * size <= seconds < 60 * size + 10
+    assert len(open_corpus(str(next(iter(parts.values())))).utterances) == len(ids[0])
+
+
+def written(utterance: str, reference: str, hypothesis: str) -> Sample:
+    return Sample("s", utterance, reference, hypothesis, 1.0, NO_SECONDS, "one")
+
+
+def test_words_never_seen_in_training_are_counted_apart() -> None:
+    samples = [written("1", "turn the lamp on", "turn a lamp"), written("2", "the lamp", "the camp")]
+    found = units.unseen_errors([samples], "verbatim", {"turn", "the"})
+    assert found.lengths == [2, 1]  # lamp and on, lamp
+    assert found.runs == [[1, 1]]  # on is missing; camp
+
+
+def test_the_spread_of_runs_is_that_of_their_rates() -> None:
+    errors = drawn(5, 3, luck=0.3)
+    spread = seeds.spread_of(errors, TESTED, "mine", "lstm", "", 100, 0.5, "verbatim")
+    rates = [sum(run) / 1200 for run in errors.runs]
+    assert spread.deviation.value == pytest.approx(np.std(rates, ddof=1))
+    assert spread.deviation.low == pytest.approx(spread.deviation.value * (4 / 11.1433) ** 0.5, rel=1e-4)  # a table's
+    assert spread.deviation.high == pytest.approx(spread.deviation.value * (4 / 0.484419) ** 0.5, rel=1e-4)
+    assert spread.apart == pytest.approx(2.776445 * 2**0.5 * spread.deviation.value, rel=1e-5)
+    assert spread.pairs == 10 and spread.called_different > 3
+    resampling = resample(errors.speakers, seed=0)
+    assert spread.wers[0] == rate(errors.runs[0], errors.lengths, resampling)
+
+
+def test_a_page_is_made_of_the_results_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(study, "PAGES", tmp_path / "studies")
+    spread = seeds.spread_of(drawn(5, 3, luck=0.3), TESTED, "mine", "lstm", "", 100, 0.5, "verbatim")
+    about = study.About(
+        "seeds", "2026-11-28", "python -m experiments.seeds", {"processor": "P", "cores": "2"}, "4 steps"
+    )
+    study._write(tmp_path / "results.json", about, seeds.Results([spread]))
+    arguments = ["--from_results", str(tmp_path / "results.json"), "--docs", "true"]
+    seeds.main(arguments)
+    page = (tmp_path / "studies" / "seeds.md").read_text()
+    assert page.startswith("# How far apart are two runs of one recipe")
+    for part in ("**In part**: 4 steps", "python -m experiments.seeds", "2026-11-28", "| mine |", "(seeds.png)", "P"):
+        assert part in page
+    assert f"{100 * spread.deviation.value:.1f} [" in page
+    assert max(map(len, page.splitlines())) < 400
+    seeds.main(["--from_results", str(tmp_path / "studies" / "seeds.json"), "--docs", "true"])
+    assert (tmp_path / "studies" / "seeds.md").read_text() == page
+    with pytest.raises(InputError, match="no results of this study"):
+        robustness.main(["--from_results", str(tmp_path / "results.json")])
+
+
+def test_a_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_DATA_DIR", "/home/me/speech")
+    monkeypatch.setenv("ASR_REAL_MODELS", "/home/me/models")
+    line = "python -m experiments.x --test /home/me/speech/a/test.jsonl --best /home/me/runs/b --x /home/me/models/t.pt"
+    assert study.without_machine(line) == (
+        "python -m experiments.x --test $ASR_DATA_DIR/a/test.jsonl --best b --x $ASR_REAL_MODELS/t.pt"
+    )
