@@ -31,7 +31,7 @@ from experiments.harness.trainings import (
     run_trainings,
     whisper_weights,
 )
-from experiments.harness.transcripts import TestSet
+from experiments.harness.transcripts import Tested
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, run_command
 
@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     from preprocessing.corpus import Utterance
 
 DURATION = "12 hours: four families on six sizes each; one family 2 to 4"
-RUN_DEVIATION = (
-    0.1  # of the logarithm of a run's WER, between seeds; replaced by the study of seeds where that is larger
-)
+RUN_DEVIATION = 0.1  # of ln WER between seeds, where docs/studies/seeds.json has no larger one
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class Results:
 
     corpus: str
     hours: float
-    test: TestSet
+    test: Tested
     profile: str
     run_deviation: float
     curves: list[Curve]

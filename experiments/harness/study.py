@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, save_plot
-from experiments.harness.speech import data_folder
 from experiments.harness.trainings import ROOT
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, UsageError
@@ -145,12 +144,9 @@ def without_machine(line: str) -> str:
     """
     from finetune.training.about import without_folders
 
-    for folder, variable in (
-        (str(data_folder(None)), "$ASR_DATA_DIR"),
-        (os.environ.get("ASR_REAL_MODELS"), "$ASR_REAL_MODELS"),
-    ):
-        if folder:
-            line = line.replace(f"{folder.rstrip('/')}/", f"{variable}/")
+    for variable in ("ASR_DATA_DIR", "ASR_REAL_MODELS"):
+        if folder := os.environ.get(variable):
+            line = line.replace(f"{folder.rstrip('/')}/", f"${variable}/")
     return " ".join(without_folders(word) if word.startswith(("/", "~", "..")) else word for word in line.split(" "))
 
 

@@ -168,9 +168,10 @@ def run_trainings(
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {one.name: State(one.words(folder / one.name), _inputs(one, folder / one.name)) for one in trainings}
+    configs = {one.name: one.resolved(folder / one.name) for one in trainings}
+    wanted = {one.name: State(one.words(folder / one.name), _inputs(one, configs[one.name])) for one in trainings}
     left = [one for one in trainings if not _has_ended(folder / one.name, wanted[one.name])]
-    steps = {one.name: one.resolved(folder / one.name).max_steps for one in left}
+    steps = {one.name: configs[one.name].max_steps for one in left}
     done = {one.name: _step(folder / one.name) if _is_same(folder / one.name, wanted[one.name]) else 0 for one in left}
     if not left:
         return {one.name: folder / one.name for one in trainings}
@@ -232,13 +233,12 @@ TINY_LSTM = {"features": "log_mel", "subsampling": "conv", "subsampling_factor":
              "hidden_size": 16, "num_layers": 1}  # fmt: skip
 
 
-def _inputs(training: Training, folder: Path) -> dict[str, str]:
+def _inputs(training: Training, config: "TrainConfig") -> dict[str, str]:
     """SHA-256 of the configuration and of the manifests that are files."""
     from finetune.systems.identity import sha256_of
 
-    config = training.resolved(folder)
     files = [training.config, *map(Path, config.data.train), *map(Path, filter(None, [config.data.validation]))]
-    return {path.name: sha256_of(ROOT / path) for path in files if (ROOT / path).is_file()}
+    return {str(path): sha256_of(ROOT / path) for path in files if (ROOT / path).is_file()}
 
 
 def _is_same(folder: Path, wanted: State) -> bool:
