@@ -6,8 +6,6 @@ Nothing is measured here; `benchmark.runner` measures what these functions choos
 from collections.abc import Sequence
 from typing import TypeVar
 
-from preprocessing.batching import DurationBatches
-
 Element = TypeVar("Element")
 
 CPU_BATCH_SECONDS = (20.0, 40.0, 80.0)
@@ -43,27 +41,6 @@ def spaced_to_seconds(durations: Sequence[float], seconds: float) -> list[int]:
     """Indices of durations that last about `seconds` together, evenly spaced in their order; at least one index."""
     mean = sum(durations) / len(durations)
     return spaced_by_duration(durations, max(round(seconds / mean), 1) if mean > 0 else 1)
-
-
-def plan_batches(
-    durations: Sequence[float], batch_seconds: float | None, longest_in_batch_seconds: float
-) -> list[list[int]]:
-    """Indices of durations in batches of at most `batch_seconds`, padding included, longest first.
-
-    None for `batch_seconds` means one utterance at a time. What lasts longer than the cap, or than
-    `longest_in_batch_seconds`, is alone in its batch.
-
-    >>> plan_batches([1.0, 40.0, 2.0, 1.5], 4.0, 30.0)
-    [[1], [2, 3], [0]]
-    """
-    order = sorted(range(len(durations)), key=durations.__getitem__, reverse=True)
-    if batch_seconds is None:
-        return [[index] for index in order]
-    cap = min(batch_seconds, longest_in_batch_seconds)
-    alone = [index for index in order if durations[index] > cap]
-    rest = [index for index in order if durations[index] <= cap]
-    planned = DurationBatches([durations[index] for index in rest], max_seconds=batch_seconds).in_order()
-    return [[index] for index in alone] + [[rest[place] for place in batch] for batch in planned]
 
 
 def rotated(elements: Sequence[Element], by: int) -> list[Element]:

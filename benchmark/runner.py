@@ -15,6 +15,7 @@ from benchmark.results import NO_SECONDS, Sample, StageSeconds, SystemRun, Throu
 from benchmark.results.store import ResultsStore
 from benchmark.scoring.speed import rtfx
 from benchmark.worker import Batch, BatchDone, Hypothesis, SupervisedSystem, SystemFailed, TaskFinished, WorkerDied
+from preprocessing.batching import plan_batches
 from preprocessing.cli.progress import Steps
 
 MAX_TRIAL_BATCH_SECONDS = 30.0  # of computing; a batch that would take longer is not tried
@@ -240,7 +241,7 @@ class BenchmarkRunner:
         assert system.loaded is not None
         durations = [self.evaluation_set.utterance(item).duration for item in items]
         cap = cap if system.loaded.batched else None
-        planned = batch_plan.plan_batches(durations, cap, system.loaded.longest_in_batch_seconds)
+        planned = plan_batches(durations, cap, system.loaded.longest_in_batch_seconds)
         return [tuple(items[place] for place in batch) for batch in planned]
 
     def _untimed_items(self, system: SupervisedSystem, number: int) -> list[Item]:

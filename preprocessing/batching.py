@@ -2,7 +2,7 @@
 
 The order is a function of (seed, epoch) alone: a resumed run makes the same epoch and skips the batches that it has
 done, and all processes make the same list and take every n-th batch of it. `DurationBatches` is for a list of
-utterances, `BufferedBatches` for a stream.
+utterances, `BufferedBatches` for a stream, `plan_batches` for decoding.
 """
 
 import random
@@ -101,6 +101,27 @@ class DurationBatches:
         if batch:
             batches.append(batch)
         return batches
+
+
+def plan_batches(
+    durations: Sequence[float], batch_seconds: float | None, longest_in_batch_seconds: float
+) -> list[list[int]]:
+    """Indices of durations in batches of at most `batch_seconds`, padding included, longest first.
+
+    None for `batch_seconds` means one utterance at a time. What lasts longer than the cap, or than
+    `longest_in_batch_seconds`, is alone in its batch.
+
+    >>> plan_batches([1.0, 40.0, 2.0, 1.5], 4.0, 30.0)
+    [[1], [2, 3], [0]]
+    """
+    order = sorted(range(len(durations)), key=durations.__getitem__, reverse=True)
+    if batch_seconds is None:
+        return [[index] for index in order]
+    cap = min(batch_seconds, longest_in_batch_seconds)
+    alone = [index for index in order if durations[index] > cap]
+    rest = [index for index in order if durations[index] <= cap]
+    planned = DurationBatches([durations[index] for index in rest], max_seconds=batch_seconds).in_order()
+    return [[index] for index in alone] + [[rest[place] for place in batch] for batch in planned]
 
 
 class BufferedBatches(Generic[Item]):

@@ -101,9 +101,9 @@ class System(ABC):
     `transcribe` is what `finetune.transcribe` calls: the same text with times, where a system has them.
 
     facts: what the report says of the system. batched: whether `features` is given several waveforms at once; otherwise
-    always a list of one. longest_in_batch_seconds: a longer recording is in a batch of its own. longest_piece_seconds: what
-    `finetune.transcribe` gives it at once of a longer recording, which bounds its memory and, where a system gives no
-    words, the length of a segment.
+    always a list of one. longest_in_batch_seconds: a longer recording is in a batch of its own. longest_piece_seconds:
+    what `finetune.transcribe` gives it at once of a longer recording, which bounds its memory and, where a system gives
+    no words, the length of a segment.
     """
 
     facts: SystemFacts

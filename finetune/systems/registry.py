@@ -4,7 +4,8 @@ A reference is `wav2vec2` or `whisper` (their published defaults), `pocketsphinx
 `FAMILY=CHECKPOINT`, `NAME=FAMILY:CHECKPOINT` with a name for tables and figures, or `package.module:Class` for a class
 of the user's own (`finetune.systems.base`); `package.module:Class=CHECKPOINT` gives it a checkpoint. The first `=`
 ends the name, so a checkpoint may contain others; commas separate references. `FAMILY=CHECKPOINT` is called by the
-family and the last part of the checkpoint: `whisper=models/tiny.en.pt` is "whisper tiny.en".
+family and the last part of the checkpoint: `whisper=models/tiny.en.pt` is "whisper tiny.en". `parse_model` takes a
+checkpoint by itself, too, and finds its family.
 """
 
 import difflib
@@ -40,10 +41,12 @@ class Family:
     options: frozenset[str] = frozenset()
 
 
+OWN_TYPES = {"whisper": "whisper", "lstm-ctc": "lstm", "whisper-ctc": "whisper-ctc"}  # model_type: family
 ALL_OPTIONS = frozenset(field.name for field in fields(SystemOptions))
 _WAV2VEC2 = Family("finetune.systems.wav2vec2:Wav2Vec2System", "facebook/wav2vec2-base-960h", DEMO / "wav2vec2")
 _LSTM = Family("finetune.systems.lstm:LSTMSystem")
 _WHISPER_CTC = Family("finetune.systems.whisper_ctc:WhisperCTCSystem")
+_ONNX = Family("finetune.systems.onnx:OnnxSystem")
 
 FAMILIES = {
     "wav2vec2": _WAV2VEC2,
@@ -56,9 +59,11 @@ FAMILIES = {
     ),
     "whisper-ctc": _WHISPER_CTC,
     "lstm": _LSTM,
+    "onnx": _ONNX,
     f"wav2vec2{LM_SUFFIX}": _WAV2VEC2,
     f"whisper-ctc{LM_SUFFIX}": _WHISPER_CTC,
     f"lstm{LM_SUFFIX}": _LSTM,
+    f"onnx{LM_SUFFIX}": _ONNX,
     "pipeline": Family("finetune.systems.pipeline:PipelineSystem", options=frozenset({"language"})),
     "faster-whisper": Family("finetune.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
     "pocketsphinx": Family("finetune.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"),
@@ -74,6 +79,73 @@ def parse_models(references: str) -> list[SystemSpec]:
         if count > 1:
             raise UsageError(f"--models names {spec.name} twice; expected each system once: leave one out")
     return _with_short_names(specs)
+
+
+def parse_model(reference: str) -> SystemSpec:
+    """The system of one reference of `parse_models`, or of a checkpoint alone: a folder, a Hub id, a size of Whisper or
+    a .pt file. A name of FAMILIES is that family, whatever folder is called so: ./whisper is the folder.
+
+    Raises UsageError on an unknown reference, InputError where the checkpoint is no speech recogniser's.
+    """
+    is_family = reference in FAMILIES or (reference.partition("=")[0] in FAMILIES and "=" in reference)
+    is_checkpoint = not is_family and (
+        Path(reference).exists() or is_whisper_size(reference) or ("/" in reference and not set("=:,") & set(reference))
+    )
+    if is_checkpoint:
+        family = family_of(reference)
+        (spec,) = _with_short_names([SystemSpec(f"{family}={reference}", family, reference)])
+        return spec
+    specs = parse_models(reference)
+    if len(specs) > 1:
+        raise UsageError(f"{reference} names {len(specs)} systems; expected one: choose one of them")
+    return specs[0]
+
+
+def family_of(checkpoint: str) -> str:
+    """The family, of those of FAMILIES, that reads a folder, a Hub id, a size of Whisper or a .pt file.
+
+    Raises InputError where it cannot be read, or is of no speech recogniser.
+    """
+    path = Path(checkpoint)
+    has_config = (path / "config.json").is_file()
+    if path.suffix in (".pt", ".pth") or (path.is_dir() and not has_config and any(path.glob("*.pt"))):
+        return "whisper"
+    if is_whisper_size(checkpoint) and not path.exists():
+        return "whisper"
+    if (path / "model.bin").is_file():  # CTranslate2's; transformers' is pytorch_model.bin
+        return "faster-whisper"
+    from transformers import AutoConfig
+    from transformers.models.auto import modeling_auto
+
+    import finetune.models.lstm_ctc
+    import finetune.models.whisper_ctc_model  # noqa: F401  (both register with AutoConfig)
+
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{checkpoint}: cannot be loaded as a speech recogniser ({str(error).strip().splitlines()[0]}); expected "
+            "the folder of a run, a transformers folder, a Hub id, a size of Whisper or FAMILY=CHECKPOINT: check the "
+            "name and the network"
+        ) from error
+    model_type, classes = str(config.model_type), config.architectures or []
+    if model_type in OWN_TYPES:
+        return OWN_TYPES[model_type]
+    if any("CTC" in name for name in classes) or model_type in modeling_auto.MODEL_FOR_CTC_MAPPING_NAMES:
+        return "wav2vec2"
+    if model_type in modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
+        return "pipeline"
+    raise InputError(
+        f"{checkpoint}: is a {model_type}, which transcribes no speech; expected a CTC model, a Whisper or another "
+        "speech recogniser: name one"
+    )
+
+
+def is_whisper_size(name: str) -> bool:
+    """Whether a name is that of a published size, such as base.en."""
+    import whisper
+
+    return name in whisper.available_models()
 
 
 def check_system_options(specs: Sequence[SystemSpec], given: Mapping[str, SystemOptions]) -> None:

@@ -7,8 +7,8 @@ temperature fallback, `whisper.transcribe`. Word times are openai-whisper's, of 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from math import isnan
 from types import SimpleNamespace
@@ -153,6 +153,7 @@ class WhisperSystem(System):
         """See `System.has_word_times`."""
         return True
 
+    @torch.inference_mode()
     def transcribe(
         self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
     ) -> list[Transcript]:
@@ -169,34 +170,59 @@ class WhisperSystem(System):
                 transcripts.append(Transcript(""))
             elif place in features.long:
                 with _progress_of_windows(advance):
-                    transcripts.append(_of_long(self._long(waveform, words=words)))
+                    transcripts.append(self._of_long(waveform, words=words))
             else:
-                transcripts.append(self._of_window(next(decoded), waveform, words=words))
+                result = next(decoded)
+                _check_number(result.avg_logprob)
+                encoded = result.audio_features
+                transcripts.append(
+                    self._of_window(waveform, result.text, result.tokens, result.language, encoded, words=words)
+                )
                 if advance is not None:
                     advance(len(waveform) / SAMPLE_RATE)
         return transcripts
 
-    def _of_window(self, result: Any, waveform: Tensor, *, words: bool) -> Transcript:
-        """The transcript of a recording of up to 30 s, of its DecodingResult."""
-        _check_number(result.avg_logprob)
-        seconds, text = len(waveform) / SAMPLE_RATE, str(result.text).strip()
+    def _of_long(self, waveform: Tensor, *, words: bool) -> Transcript:
+        """The transcript of a recording that is for `whisper.transcribe`."""
+        in_one_window = len(waveform) <= N_SAMPLES  # where windows beyond the last word would be decoded, too
+        outcome = self._long(waveform, words=words and not in_one_window)
+        segments = []
+        for one in outcome["segments"]:
+            _check_number(one["avg_logprob"])
+            if one["text"].strip():
+                own = _words(one, one["end"]) if "words" in one else None
+                segments.append(Segment(float(one["start"]), float(one["end"]), one["text"], own))
+        if words and in_one_window:
+            log_mel = whisper.log_mel_spectrogram(waveform, self._model.dims.n_mels, padding=N_SAMPLES)
+            log_mel = whisper.pad_or_trim(log_mel[:, : -whisper.audio.N_FRAMES], whisper.audio.N_FRAMES)
+            log_mel = log_mel.to(self._model.device, torch.float16 if self._fp16 else torch.float32)
+            encoded = self._model.encoder(log_mel[None])[0]
+            tokens = [token for one in outcome["segments"] for token in one["tokens"]]
+            return self._of_window(waveform, outcome["text"], tokens, outcome["language"], encoded, words=True)
+        return Transcript(str(outcome["text"]).strip(), tuple(segments), outcome["language"])
+
+    def _of_window(
+        self, waveform: Tensor, text: str, tokens: list[int], language: str, encoded: Tensor, *, words: bool
+    ) -> Transcript:
+        """The transcript of a recording of up to 30 s. encoded: of its window [frames, width]."""
+        seconds, text = len(waveform) / SAMPLE_RATE, text.strip()
         if not words or not text:
-            return Transcript.of_text(text, seconds, result.language)
+            return Transcript.of_text(text, seconds, language)
         tokenizer = get_tokenizer(
-            self._model.is_multilingual, num_languages=self._model.num_languages, language=result.language,
+            self._model.is_multilingual, num_languages=self._model.num_languages, language=language,
             task="transcribe",
         )  # fmt: skip
-        segment: dict[str, Any] = {"seek": 0, "start": 0.0, "end": seconds, "tokens": result.tokens}
+        segment: dict[str, Any] = {"seek": 0, "start": 0.0, "end": seconds, "tokens": tokens}
         _compile_timing()
         timing.add_word_timestamps(
             segments=[segment],
             model=_Encoded(self._model),
             tokenizer=tokenizer,
-            mel=result.audio_features,
+            mel=encoded,
             num_frames=max(len(waveform) // whisper.audio.HOP_LENGTH, 2),  # the encoder makes one frame of two
             last_speech_timestamp=0.0,
         )
-        return Transcript.of_words(text, _words(segment, seconds), result.language)
+        return Transcript.of_words(text, _words(segment, seconds), language)
 
 
 class _Encoded:
@@ -211,17 +237,6 @@ class _Encoded:
     def __call__(self, encoded: Tensor, tokens: Tensor) -> Tensor:
         logits: Tensor = self._model.decoder(tokens, encoded)
         return logits
-
-
-def _of_long(outcome: dict[str, Any]) -> Transcript:
-    """The transcript of what `whisper.transcribe` returns."""
-    segments = []
-    for one in outcome["segments"]:
-        _check_number(one["avg_logprob"])
-        if one["text"].strip():
-            words = _words(one, one["end"]) if "words" in one else None
-            segments.append(Segment(float(one["start"]), float(one["end"]), one["text"], words))
-    return Transcript(str(outcome["text"]).strip(), tuple(segments), outcome["language"])
 
 
 def _words(segment: Mapping[str, Any], latest: float) -> tuple[Word, ...]:

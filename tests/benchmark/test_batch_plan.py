@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import batch_plan
+from preprocessing.batching import plan_batches
 
 DURATIONS = st.lists(st.floats(0.05, 90.0), min_size=1, max_size=60)
 
@@ -13,7 +14,7 @@ DURATIONS = st.lists(st.floats(0.05, 90.0), min_size=1, max_size=60)
 def test_batches_hold_everything_once_within_the_cap(
     durations: list[float], cap: float | None, longest_in_batch: float
 ) -> None:
-    batches = batch_plan.plan_batches(durations, cap, longest_in_batch)
+    batches = plan_batches(durations, cap, longest_in_batch)
     assert sorted(index for batch in batches for index in batch) == list(range(len(durations)))
     for batch in batches:
         if len(batch) > 1:

@@ -1,0 +1,203 @@
+"""Recordings through a system: short ones in batches of like duration, long ones piece by piece, with time left.
+
+The files of the next batch are decoded while the model computes. A recording that fails costs one line.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from finetune.systems.base import System
+from finetune.systems.transcript import Transcript, joined
+from finetune.transcription.recordings import Recording, pieces
+from finetune.transcription.results import Results
+from preprocessing import audio
+from preprocessing.audio import SAMPLE_RATE, AudioError
+from preprocessing.batching import plan_batches
+from preprocessing.cli.errors import UserError
+from preprocessing.cli.progress import Steps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH_SECONDS = {"cpu": 240.0, "cuda": 1920.0}  # of audio given to a system at once
+WINDOW = 1000  # recordings that are sorted by duration together: results come in order of the windows
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A recording, its place among those to do, and the seconds that its header states."""
+
+    place: int
+    recording: Recording
+    seconds: float
+
+
+def transcribe(
+    system: System, recordings: Sequence[Recording], results: Results, console: Console, *, words: bool, device: str
+) -> int:
+    """Transcribe the recordings into `results`; returns how many failed. words: whether their times are wanted.
+
+    Raises UserError where results cannot be written.
+    """
+    failed = 0
+
+    def fail(recording: Recording, place: int, reason: str) -> None:
+        nonlocal failed
+        failed += 1
+        results.write(place, recording, None, 0.0)
+        shown = reason if reason.startswith(recording.shown) else f"{recording.shown}: {reason}"
+        console.print(shown, markup=False, highlight=False, soft_wrap=True)
+
+    timed = []
+    for place, recording in enumerate(recordings):
+        try:
+            timed.append(Timed(place, recording, audio.probe(recording.source).duration))
+        except AudioError as error:
+            fail(recording, place, _of(recording, error))
+    total = max(round(sum(one.seconds for one in timed)), 1)
+    with (
+        Steps(console, 1, "seconds").step("transcribing", total) as advance,
+        ThreadPoolExecutor(1, "decoding") as decoder,
+    ):
+        count = _WholeSeconds(advance)
+        for batch, loaded in _loaded_ahead(_planned(system, timed, device), system, decoder):
+            count.begin(sum(one.seconds for one in batch))
+            found = (
+                [_in_pieces(system, batch[0], words=words, count=count)]
+                if loaded is None
+                else _together(system, batch, loaded, words=words, advance=count)
+            )
+            for one, outcome in zip(batch, found, strict=True):
+                if isinstance(outcome, str):
+                    fail(one.recording, one.place, outcome)
+                else:
+                    results.write(one.place, one.recording, *outcome)
+            count.end()
+    return failed
+
+
+class _WholeSeconds:
+    """Passes seconds on as whole ones, and of each batch no more than its own."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+        self._exact, self._passed = 0.0, 0
+        self._batch = self._left = 0.0
+
+    def begin(self, seconds: float) -> None:
+        """A batch of so many seconds begins."""
+        self._batch = self._left = seconds
+
+    def __call__(self, seconds: float) -> None:
+        more = min(max(seconds, 0.0), self._left)
+        self._left -= more
+        self._exact += more
+        whole = round(self._exact) - self._passed
+        if whole > 0:
+            self._passed += whole
+            self._advance(whole)
+
+    def reach(self, seconds: float) -> None:
+        """So many seconds of the batch are done."""
+        self(seconds - (self._batch - self._left))
+
+    def end(self) -> None:
+        """All of the batch is done."""
+        self(self._left)
+
+
+def _planned(system: System, timed: Sequence[Timed], device: str) -> Iterator[list[Timed]]:
+    """Batches of the recordings, the longest of a window first."""
+    cap = BATCH_SECONDS[device] if system.batched else None
+    for first in range(0, len(timed), WINDOW):
+        window = timed[first : first + WINDOW]
+        durations = [one.seconds for one in window]
+        for batch in plan_batches(durations, cap, system.longest_in_batch_seconds):
+            yield [window[index] for index in batch]
+
+
+Loaded = list["Tensor | str"]  # waveforms, or why there is none
+
+
+def _loaded_ahead(
+    batches: Iterator[list[Timed]], system: System, decoder: ThreadPoolExecutor
+) -> Iterator[tuple[list[Timed], Loaded | None]]:
+    """Each batch with its waveforms; None for a recording that is longer than a piece, which is read as it goes."""
+    waiting: tuple[list[Timed], Future[Loaded] | None] | None = None
+    for batch in batches:
+        in_pieces = len(batch) == 1 and batch[0].seconds > system.longest_in_batch_seconds
+        following = (batch, None if in_pieces else decoder.submit(_load, batch))
+        if waiting is not None:
+            yield waiting[0], None if waiting[1] is None else waiting[1].result()
+        waiting = following
+    if waiting is not None:
+        yield waiting[0], None if waiting[1] is None else waiting[1].result()
+
+
+def _load(batch: Sequence[Timed]) -> Loaded:
+    loaded: Loaded = []
+    for one in batch:
+        try:
+            loaded.append(audio.load(one.recording.source))
+        except AudioError as error:
+            loaded.append(_of(one.recording, error))
+    return loaded
+
+
+Outcome = tuple[Transcript, float] | str  # with the recording's seconds; or why there is none
+
+
+def _together(
+    system: System, batch: Sequence[Timed], loaded: Loaded, *, words: bool, advance: Callable[[float], None]
+) -> list[Outcome]:
+    """The outcomes of a batch; where it fails, of each of its recordings by itself."""
+    outcomes: list[Outcome] = [one if isinstance(one, str) else "" for one in loaded]
+    places = [place for place, one in enumerate(loaded) if not isinstance(one, str)]
+    waveforms = [one for one in loaded if not isinstance(one, str)]
+    found: list[Transcript] | str = _attempt(system, waveforms, words=words, advance=advance) if waveforms else []
+    for number, place in enumerate(places):
+        if isinstance(found, str):
+            alone = found if len(places) == 1 else _attempt(system, [waveforms[number]], words=words, advance=advance)
+            outcomes[place] = alone if isinstance(alone, str) else (alone[0], len(waveforms[number]) / SAMPLE_RATE)
+        else:
+            outcomes[place] = found[number], len(waveforms[number]) / SAMPLE_RATE
+    return outcomes
+
+
+def _in_pieces(system: System, one: Timed, *, words: bool, count: "_WholeSeconds") -> Outcome:
+    """The outcome of a long recording: whole where it is no longer than a piece."""
+    longest = system.longest_piece_seconds
+    parts: list[Transcript] = []
+    end = 0.0
+    try:
+        for begin, waveform in pieces(one.recording.source, longest):
+            found = _attempt(system, [waveform], words=words, advance=count)
+            if isinstance(found, str):
+                return found if begin == 0.0 else f"after {begin:.0f} s: {found}"
+            parts.append(found[0].shifted(begin))
+            end = begin + len(waveform) / SAMPLE_RATE
+            count.reach(end)
+    except AudioError as error:
+        return _of(one.recording, error)
+    return (parts[0] if len(parts) == 1 else joined(parts)), end
+
+
+def _attempt(
+    system: System, waveforms: "Sequence[Tensor]", *, words: bool, advance: Callable[[float], None]
+) -> list[Transcript] | str:
+    """The transcripts, or why there are none, in a sentence."""
+    try:
+        return system.transcribe(waveforms, words=words, advance=advance)
+    except UserError as error:
+        return str(error)
+    except Exception as error:  # a system of the user's own may raise anything
+        return f"{type(error).__name__}: {error}"
+
+
+def _of(recording: Recording, error: AudioError) -> str:
+    """The error's sentence, with the recording's name where it has that of a temporary file."""
+    return str(error).replace("<open file>", recording.shown)

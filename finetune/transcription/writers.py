@@ -1,0 +1,105 @@
+"""Transcripts as files: txt, srt, vtt and tsv by openai-whisper's writers, json with its names, Praat's TextGrid."""
+
+import difflib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finetune.systems.transcript import Transcript
+from preprocessing.cli.errors import UsageError
+
+SUFFIXES = {"txt": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt", "tsv": ".tsv", "textgrid": ".TextGrid"}
+ALL = "all"  # as in Whisper's command
+
+
+@dataclass(frozen=True, slots=True)
+class Subtitles:
+    """How srt and vtt break lines and mark words; as Whisper's options of these names."""
+
+    max_line_width: int | None = None
+    max_line_count: int | None = None
+    highlight_words: bool = False
+
+
+def parse_formats(names: str) -> tuple[str, ...]:
+    """The formats of a comma-separated --format, each once. Raises UsageError on an unknown one, or none."""
+    given = [name.strip().lower() for name in names.split(",") if name.strip()]
+    if not given:
+        raise UsageError(f"--format is empty; expected {', '.join(SUFFIXES)} or {ALL}: name one or more")
+    for name in given:
+        if name not in SUFFIXES and name != ALL:
+            near = difflib.get_close_matches(name, SUFFIXES, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "choose from them"
+            raise UsageError(f"--format names {name!r}; expected {', '.join(SUFFIXES)} or {ALL}: {remedy}")
+    return tuple(SUFFIXES) if ALL in given else tuple(dict.fromkeys(given))
+
+
+def rendered(transcript: Transcript, format_name: str, seconds: float, subtitles: Subtitles | None = None) -> str:
+    """The content of a file. format_name: a key of SUFFIXES. seconds: the recording's duration."""
+    if format_name == "json":
+        return json.dumps(transcript.as_dict(), ensure_ascii=False, indent=1) + "\n"
+    if format_name == "textgrid":
+        return textgrid(transcript, seconds)
+    from whisper.utils import get_writer
+
+    subtitles = subtitles or Subtitles()
+    options: dict[str, Any] = {
+        "max_line_width": subtitles.max_line_width,
+        "max_line_count": subtitles.max_line_count,
+        "highlight_words": subtitles.highlight_words,
+    }
+    file = io.StringIO()
+    writer: Any = get_writer(format_name, "")
+    writer.write_result(transcript.as_dict(), file=file, options=options)
+    return file.getvalue()
+
+
+def textgrid(transcript: Transcript, seconds: float) -> str:
+    """Praat's TextGrid in its long form, with the interval tiers words, where their times are known, and segments.
+
+    Intervals are contiguous and a millisecond long at least, as Praat demands: what overlaps begins later.
+    """
+    words = [word for segment in transcript.segments for word in segment.words or ()]
+    tiers = {"segments": [(one.start, one.end, one.text) for one in transcript.segments]}
+    if words or not transcript.segments:
+        tiers = {"words": [(one.start, one.end, one.word) for one in words]} | tiers
+    laid = {name: _laid_out(spans) for name, spans in tiers.items()}
+    last = max([round(seconds * 1000), 1, *(spans[-1][1] for spans in laid.values() if spans)])
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {last / 1000:.3f}"]
+    lines += ["tiers? <exists>", f"size = {len(laid)}", "item []:"]
+    for number, (name, spans) in enumerate(laid.items(), start=1):
+        intervals = list(_without_gaps(spans, last))
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        lines += [
+            "        xmin = 0",
+            f"        xmax = {last / 1000:.3f}",
+            f"        intervals: size = {len(intervals)}",
+        ]
+        for place, (start, end, text) in enumerate(intervals, start=1):
+            quoted = text.replace('"', '""')
+            lines += [f"        intervals [{place}]:", f"            xmin = {start / 1000:.3f}"]
+            lines += [f"            xmax = {end / 1000:.3f}", f'            text = "{quoted}"']
+    return "\n".join(lines) + "\n"
+
+
+def _laid_out(spans: Sequence[tuple[float, float, str]]) -> list[tuple[int, int, str]]:
+    """The spans in milliseconds, none of which begins before the end of the one before."""
+    laid: list[tuple[int, int, str]] = []
+    for start, end, text in spans:
+        first = max(round(start * 1000), laid[-1][1] if laid else 0)
+        laid.append((first, max(round(end * 1000), first + 1), " ".join(text.split())))
+    return laid
+
+
+def _without_gaps(spans: Sequence[tuple[int, int, str]], last: int) -> Iterator[tuple[int, int, str]]:
+    """The spans with empty ones between them, from 0 to `last`."""
+    at = 0
+    for start, end, text in spans:
+        if start > at:
+            yield at, start, ""
+        yield start, end, text
+        at = end
+    if at < last:
+        yield at, last, ""
