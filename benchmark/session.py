@@ -5,7 +5,7 @@ The phases are in `benchmark.runner`, what is written while they run in `benchma
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +49,7 @@ from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import check_language_model, check_system_options, parse_models
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
 from preprocessing.corpus import Corpus
 from preprocessing.text import profile
@@ -81,6 +82,11 @@ def benchmark(config: BenchmarkConfig) -> None:
     written, where a system failed as a whole, or a figure got worse and --fail_on_regression is true.
     """
     inputs = resolve_inputs(config)
+    with only_writer(inputs.folder, "--output_dir") if inputs.ranks.is_main else nullcontext():
+        _benchmark(config, inputs)
+
+
+def _benchmark(config: BenchmarkConfig, inputs: Inputs) -> None:
     try:
         run, samples = measure(inputs)
     except KeyboardInterrupt:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.align import read_text
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, printable
+from preprocessing.cli.folder_lock import LOCK, only_writer
 from preprocessing.cli.options import parse_command, run_command
 
 if TYPE_CHECKING:
@@ -85,17 +86,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(config: AlignCorpusConfig) -> None:
     """Align every recording that is not done, then write manifest and rejects. Raises UserError."""
     import torch
+
+    options = config.pieces()
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu")
+    pairs = list(find_pairs(config.recordings, config.transcripts))
+    with only_writer(config.output):
+        _check_folder(config)
+        _align(config, options, pairs)
+
+
+def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[tuple[Path, Path]]) -> None:
     from rich.console import Console
 
     from finetune.decoding.posteriors import load_ctc
     from preprocessing import audio
     from preprocessing.cli.progress import Steps
 
-    options = config.pieces()
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu")
-    pairs = list(find_pairs(config.recordings, config.transcripts))
-    _check_folder(config)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     remaining = [pair for pair in pairs if not _part(config.output, pair[0]).is_file()]
     if len(remaining) < len(pairs):
@@ -117,7 +124,7 @@ def run(config: AlignCorpusConfig) -> None:
                 except (InputError, audio.AudioError) as error:
                     result = Result(recording, rejected=[{"id": recording.stem, "audio": recording.name,
                                                           "reason": str(error)}])  # fmt: skip
-                    console.print(f"{recording.name}: {error}", markup=False)
+                    console.print(printable(f"{recording.name}: {error}"), markup=False)
                 _write_part(config.output, result)
                 advance(seconds - done)
     kept, rejected = _assemble(config.output, [recording for recording, _ in pairs])
@@ -251,7 +258,7 @@ def _check_folder(config: AlignCorpusConfig) -> None:
     path = config.output / FINGERPRINT
     try:
         theirs = path.read_text(encoding="utf-8").strip() if path.is_file() else None
-        if theirs != ours and config.output.is_dir() and any(config.output.iterdir()):
+        if theirs != ours and any(path.name != LOCK for path in config.output.iterdir()):
             if theirs is None or not config.overwrite:
                 made = "holds other files" if theirs is None else "was made with other inputs or options"
                 remedy = "choose another folder" + ("" if theirs is None else ", or --overwrite true")

@@ -3,7 +3,6 @@
 Options are those of `finetune.config.TrainConfig`; the run itself is `finetune.training.run.train`.
 """
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -17,10 +16,10 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
     sys.path[0] = str(ROOT)  # the folder of a script comes first, where our modules would hide libraries of their name
 
 from finetune.config import TrainConfig
+from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command, run_command
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DESCRIPTION = (
     "Fine-tune wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. The same command resumes a run; Ctrl-C saves first."
 )

@@ -10,6 +10,7 @@ from benchmark.report.figures.style import Plot
 from benchmark.report.utterances import ComparedUtterance
 from benchmark.results import CLEAN, Scores, Summary
 from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.errors import printable
 from preprocessing.plot_style import PALETTE
 
 SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
@@ -124,7 +125,7 @@ def _table(lines: Iterator[dict[str, Any]]) -> str:
 
 
 def _cell(value: object) -> object:
-    """A quote goes before a text that a spreadsheet would run as a formula."""
+    """A quote goes before a text that a spreadsheet would run as a formula; no control character is left in it."""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value.replace("\x00", "\ufffd")
+        return f"'{printable(value)}" if value.startswith(_FORMULA_STARTS) else printable(value)
     return value

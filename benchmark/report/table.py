@@ -18,7 +18,7 @@ from benchmark.report.quantities import Cell, Quantity, described, quantities, t
 from benchmark.report.verdict import caveats, notices, verdict
 from benchmark.results import Summary, SystemSummary
 from benchmark.scoring.speed import call_cost_sentences
-from preprocessing.cli.errors import counted
+from preprocessing.cli.errors import counted, printable
 
 _NAME_WIDTH = 24  # characters of a system's name before it is wrapped
 _PADDING = 3  # characters between two columns, and before and after all of them
@@ -28,17 +28,21 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
     """Print notices, table, signatures of the scores, verdict and caveats on `console`, by default the terminal."""
     console = console or Console()
     for notice in notices(summary):
-        console.print(Panel(Text(notice), title="NOTICE", title_align="left", border_style="bold red", style="bold"))
+        console.print(Panel(_text(notice), title="NOTICE", title_align="left", border_style="bold red", style="bold"))
     rows = quantities(summary)
     for systems in _fitting(summary.systems, rows, console.width):
         console.print(_terminal_table(systems, rows))
     for profile in summary.profiles:
         if profile.signature:
-            console.print(Text(f"signature: {profile.signature}", style="dim"), soft_wrap=True)  # in one piece to copy
+            console.print(_text(f"signature: {profile.signature}", "dim"), soft_wrap=True)  # in one piece to copy
     for sentence in verdict(summary):
-        console.print(Text(sentence, style="bold"))
+        console.print(_text(sentence, "bold"))
     for sentence in [*caveats(summary), *call_cost_sentences(summary.systems)]:
-        console.print(Text(sentence))
+        console.print(_text(sentence))
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
 
 
 def markdown(summary: Summary) -> str:
@@ -77,7 +81,7 @@ def markdown(summary: Summary) -> str:
     ]
     parts.append("## Settings\n\n" + "\n".join(f"- {_escape(line)}" for line in settings))
     fence = _fence(summary.command, 3)
-    parts.append(f"{fence}\n{summary.command}\n{fence}")
+    parts.append(f"{fence}\n{printable(summary.command)}\n{fence}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -105,7 +109,7 @@ def _pipes(cells: Sequence[str]) -> str:
 
 def _escape(text: str) -> str:
     """Text that Markdown shows as it stands: on one line, no markup of its own."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~$&])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#~$&])", r"\\\1", printable(" ".join(text.split())))
 
 
 def _code(text: str) -> str:
@@ -162,12 +166,12 @@ def _terminal_table(systems: Sequence[SystemSummary], rows: Sequence[Quantity]) 
     table.add_column("")
     for system in systems:
         table.add_column(
-            Text("\n".join(_name_lines(system.facts.name)), style="bold red" if system.failure else "bold"),
+            _text("\n".join(_name_lines(system.facts.name)), "bold red" if system.failure else "bold"),
             justify="right",
             overflow="fold",
             max_width=_NAME_WIDTH,
         )
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        cells = [Text("\n".join(_lines(row.read(system)))) for system in systems]
+        cells = [_text("\n".join(_lines(row.read(system)))) for system in systems]
         table.add_row(Text(row.label), *cells, end_section=following is None or following.group != row.group)
     return table

@@ -16,6 +16,7 @@ from rich.text import Text
 from finetune.metrics.word_alignment import MISSING_WORD, WordPair, align, column_width, wrap_pairs
 from finetune.preflight.diagnosis import Diagnosis
 from finetune.training.evaluation import Evaluation
+from preprocessing.cli.errors import printable
 
 MAX_SAMPLE_ROWS = 2
 MAX_WIDTH = 120
@@ -84,7 +85,9 @@ class Display:
 
     def _show_sample(self, reference: str, hypothesis: str) -> None:
         """Reference and hypothesis word under word, wrong words in red."""
-        rows = wrap_pairs(align(reference, hypothesis).pairs, min(self._console.width, MAX_WIDTH) - 8)
+        rows = wrap_pairs(
+            align(printable(reference), printable(hypothesis)).pairs, min(self._console.width, MAX_WIDTH) - 8
+        )
         for number, row in enumerate(rows[:MAX_SAMPLE_ROWS]):
             more = " …" if number == MAX_SAMPLE_ROWS - 1 and len(rows) > MAX_SAMPLE_ROWS else ""
             self._console.print(f"  ref   {escape(_reference_line(row))}{more}", style="dim")

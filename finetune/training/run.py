@@ -5,6 +5,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +35,8 @@ from finetune.training.loop import TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
 from preprocessing.augment import Chain, from_config
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import InputError, UsageError, counted
+from preprocessing.cli.errors import InputError, UsageError, counted, printable
+from preprocessing.cli.folder_lock import only_writer
 from preprocessing.corpus import Reject, Utterance
 from preprocessing.text import Profile, profile
 
@@ -44,9 +46,16 @@ REJECTS_SHOWN = 5
 def train(config: TrainConfig) -> None:
     """Train, evaluate and save as configured; with dry_run or overfit_batch report on the run instead.
 
-    Raises UserError if the configuration, the model or the data cannot be used.
+    Raises UserError if the configuration, the model or the data cannot be used, or another process trains into the
+    same folder.
     """
     _quiet_libraries()
+    writes = not (config.dry_run or config.overfit_batch) and os.environ.get("RANK", "0") == "0"
+    with only_writer(config.output_dir, "--output_dir") if writes else nullcontext():
+        _train(config)
+
+
+def _train(config: TrainConfig) -> None:
     config, resume_from = _resolve(config)
     accelerator = make_accelerator(config)
     config = _with_workers(config, accelerator)
@@ -200,7 +209,7 @@ def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, lab
         f"{len(data.rejects)} rejected",
     ]
     lines += [units] if (units := recogniser.describe_units(labels)) else []
-    lines += [f"  {reject.where}: {reject.reason}" for reject in data.rejects[:REJECTS_SHOWN]]
+    lines += [printable(f"  {reject.where}: {reject.reason}") for reject in data.rejects[:REJECTS_SHOWN]]
     if len(data.rejects) > REJECTS_SHOWN:
         lines.append(f"  ... all in {config.output_dir / 'rejects.jsonl'}")
     return "\n".join(lines)

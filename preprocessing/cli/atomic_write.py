@@ -3,6 +3,7 @@
 `os.replace` is atomic within a file system: a reader sees the old file or the new one, also after a kill.
 """
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from preprocessing.cli.errors import UsageError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of OSError.errno
 
 
 @contextmanager

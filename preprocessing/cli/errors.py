@@ -29,3 +29,16 @@ def counted(count: int, noun: str) -> str:
     ('1 speaker', '2,620 utterances')
     """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
+_SHOWN = _PICTURES | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+
+
+def printable(text: str) -> str:
+    """Text from a file or another program for a terminal: control characters, which it would obey, become pictures.
+
+    >>> printable("red: \x1b[31m")
+    'red: ␛[31m'
+    """
+    return text.translate(_SHOWN)

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import sys
 
+from preprocessing.cli.errors import printable
+
 _noted: set[str] = set()  # kinds of notes that were printed
 
 
@@ -16,4 +18,4 @@ def note_once(kind: str, note: str) -> None:
     is_first = multiprocessing.parent_process() is None and os.environ.get("RANK", "0") == "0"
     if is_first and kind not in _noted:
         _noted.add(kind)
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {printable(note)}", file=sys.stderr)

@@ -7,6 +7,7 @@ methods of configurations.
 """
 
 import difflib
+import errno
 import math
 import re
 import signal
@@ -17,8 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.data_folder import expand_data_folder
-from preprocessing.cli.errors import UsageError, UserError
+from preprocessing.cli.errors import UsageError, UserError, printable
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -82,15 +84,42 @@ def program_name(program: str) -> str:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command's `main`; a UserError becomes its sentence on stderr and its exit code, Ctrl-C becomes 130."""
+    """Run a command's `main`; a UserError becomes its sentence on stderr and its exit code, Ctrl-C becomes 130.
+
+    A disk or a memory that is full is a sentence, too, with exit code 1.
+    """
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+    except (OSError, MemoryError, RuntimeError) as error:
+        sentence = _what_ran_out(error)
+        if sentence is None:
+            raise
+        print(f"error: {printable(sentence)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _what_ran_out(error: Exception) -> str | None:
+    """The sentence for a disk or a memory that is full, or a disk that became read-only; None for another error."""
+    if isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EROFS):
+        return (
+            f"{error.filename or 'a file of the output'}: cannot be written ({error.strerror}); expected room for it: "
+            "free some and run the same command again"
+        )
+    message = " ".join(str(error).split())
+    of_torch = isinstance(error, RuntimeError) and ("can't allocate memory" in message or "out of memory" in message)
+    if isinstance(error, MemoryError) or of_torch or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        detail = f" ({message[:200]})" if message else ""
+        return (
+            f"memory ran out{detail}; expected more of it free: end other programs, or lower what is held at once, "
+            "such as batches, processes or the longest utterance"
+        )
+    return None
 
 
 def check_counts(*counts: tuple[str, int, int]) -> None:

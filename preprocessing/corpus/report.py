@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from preprocessing.cli.errors import printable
 from preprocessing.corpus.statistics import (
     LONG_WORDS,
     UNNAMED,
@@ -71,7 +72,7 @@ def _table(*headings: str) -> Table:
 
 def _plain(text: str) -> Text:
     """Text from a corpus: on one line, cut, and never read as markup."""
-    return Text(_cut(text, WIDEST_CELL))
+    return Text(printable(_cut(text, WIDEST_CELL)))
 
 
 def _cut(text: str, length: int) -> str:

@@ -4,8 +4,6 @@ A data set's folder appears complete or not at all. Downloads are kept in `.down
 interrupted goes on; two commands into one folder do not run at once.
 """
 
-import errno
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.data_folder import DATA_VARIABLE
 from preprocessing.cli.errors import InputError
+from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
 from preprocessing.fetch.datasets import Dataset
 from preprocessing.fetch.download import RemoteFile, download
@@ -22,7 +22,6 @@ from preprocessing.fetch.download import RemoteFile, download
 DOWNLOADS = ".downloads"
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = ("demo", "configs")
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fetch(dataset: Dataset, data_dir: Path, given: Path | None, console: Console) -> None:
@@ -41,7 +40,7 @@ def fetch(dataset: Dataset, data_dir: Path, given: Path | None, console: Console
             f"{target}: exists without {' and '.join(missing)}; expected {dataset.name} or no such folder: move it away"
         )
     try:
-        with _alone(data_dir):
+        with only_writer(data_dir / DOWNLOADS):
             if given is not None and given.resolve() != data_dir.resolve() and dataset.is_in(given):
                 with _appearing(target) as folder:
                     shutil.copytree(given / dataset.folder, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
@@ -123,20 +122,6 @@ def _require_space(dataset: Dataset, data_dir: Path) -> None:
             f"{data_dir}: {free:.0f} MB are free; {dataset.name} takes about {needed:.0f} MB: free some, or choose "
             "another --data_dir"
         )
-
-
-@contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder's lock. Raises InputError where another command holds it; it ends with its process."""
-    (data_dir / DOWNLOADS).mkdir(parents=True, exist_ok=True)
-    with (data_dir / DOWNLOADS / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{data_dir}: another preprocessing.fetch is filling it; expected one at a time: wait for it"
-            ) from None
-        yield
 
 
 @contextmanager

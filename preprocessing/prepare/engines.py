@@ -7,8 +7,8 @@ the same path on every machine (a shared file system).
 import logging
 import multiprocessing
 import os
+import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -27,7 +27,7 @@ def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Itera
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["preprocessing.prepare.shards"])  # torch is imported once, not once a worker
-    with ProcessPoolExecutor(workers, context, _begin_worker, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
         futures = {pool.submit(write, shard): shard for shard in shards}
         try:
             for future in as_completed(futures):
@@ -42,28 +42,22 @@ def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Itera
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin_worker(parent: int) -> None:
-    """Keep torch to one thread, as other workers have the other cores, and end this process when `parent` is gone."""
+def _begin_worker() -> None:
+    """Keep torch to one thread, as other workers have the other cores. This process ends when its parent is gone, and
+    leaves Ctrl-C, which a terminal sends to all processes, to it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def watch() -> None:
-        while _is_alive(parent):
-            time.sleep(0.5)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iterator[Shard]:

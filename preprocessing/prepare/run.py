@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import UsageError, counted
+from preprocessing.cli.folder_lock import only_writer
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.corpus.report import as_json
 from preprocessing.corpus.statistics import Statistics, summarise
@@ -38,9 +39,14 @@ def prepare(config: PrepareConfig) -> None:
     Prints the manifest's path with counts to stdout, progress to stderr. Raises UserError where corpus, options or
     folder cannot be used.
     """
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     profile(config.profile)
     corpus = open_corpus(config.data)
+    with only_writer(config.output):
+        _prepare(config, corpus)
+
+
+def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     shards = split_into_shards(corpus.utterances, config.shard_seconds)
     folder = _shards_folder(config, corpus)
     remaining = [shard for shard in shards if not is_done(shard, folder)]
