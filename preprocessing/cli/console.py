@@ -28,6 +28,7 @@ COMMANDS = {
     "asr-show": "preprocessing.show",
     "asr-text": "preprocessing.text.__main__",
     "asr-train": "finetune.train",
+    "asr-transcribe": "finetune.transcribe",
     "asr-units": "preprocessing.units.__main__",
 }
 
