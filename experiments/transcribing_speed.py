@@ -133,15 +133,16 @@ def run(config: Config) -> Findings:
 
 def ours(job: TranscribingJob) -> Round:
     """The benchmark's wav2vec2 system at its defaults."""
-    return _system(job, "wav2vec2")
+    return system_round(job, "wav2vec2")
 
 
 def our_whisper(job: TranscribingJob) -> Round:
     """The benchmark's Whisper at its defaults."""
-    return _system(job, "whisper")
+    return system_round(job, "whisper")
 
 
-def _system(job: TranscribingJob, family: str) -> Round:
+def system_round(job: TranscribingJob, family: str) -> Round:
+    """A system of the benchmark at its defaults, which is given many utterances at once."""
     from finetune.systems.base import LoadOptions, SystemSpec
     from finetune.systems.registry import load_system
 

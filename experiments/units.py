@@ -331,7 +331,7 @@ def findings_of(results: Results) -> Findings:
                 with_interval(unit.wer, bold=unit.wer.value == best)
                 + (f" ({unit.runs} runs)" if unit.runs > 1 else ""),
                 f"{100 * unit.cer.value:.1f}",
-                with_interval(unit.unseen),
+                with_interval(unit.unseen) if one.unseen_words else "",
                 f"{unit.converged:,}",
                 f"{unit.parameters / 1e6:.2f}",
                 f"{unit.rtfx:.0f}",
@@ -340,7 +340,7 @@ def findings_of(results: Results) -> Findings:
             )
             for unit in one.units
         ]
-        headings = ("units", "size", "WER, %", "CER, %", "unseen words wrong, %", "converged at", "M param.", "RTFx",
+        headings = ("units", "size", "WER, %", "CER, %", "unseen wrong, %", "converged at", "M param.", "RTFx",
                     "labels/frame", "infeasible, %")  # fmt: skip
         tables.append(Table(headings, rows, f"{one.language}: {one.corpus}, {one.hours:.1f} h"))
         answers += _answers(one)
@@ -352,7 +352,7 @@ def findings_of(results: Results) -> Findings:
         )
     return Findings(
         "Output units", "\n".join(settings), tables=tables, answers=answers,
-        draw=lambda axes: _draw(axes, results.languages[0]),
+        draw=lambda axes: _draw(axes, results),
     )  # fmt: skip
 
 
@@ -393,15 +393,17 @@ def _answers(one: Studied) -> list[str]:
     return found
 
 
-def _draw(axes: "Axes", one: Studied) -> None:
-    """Validation CER by steps, a line a unit."""
+def _draw(axes: "Axes", results: Results) -> None:
+    """Validation CER by steps, a line a unit, dashed in the second language."""
     from preprocessing.plot_style import PALETTE
 
-    for number, unit in enumerate(one.units):
-        steps, values = [step for step, _ in unit.curve], [100 * cer for _, cer in unit.curve]
-        axes.plot(steps, values, marker="o", markersize=3, color=PALETTE.of(number), label=unit.name)
-    axes.set(xlabel=f"steps ({one.language})", ylabel="validation CER, %", ylim=(0, None))
-    axes.legend(frameon=False, fontsize="small")
+    for line, one in zip(("-", "--"), results.languages, strict=False):
+        for number, unit in enumerate(one.units):
+            steps, values = [step for step, _ in unit.curve], [100 * cer for _, cer in unit.curve]
+            label = unit.name if len(results.languages) == 1 else f"{one.language}, {unit.name}"
+            axes.plot(steps, values, line, marker="o", markersize=3, color=PALETTE.of(number), label=label)
+    axes.set(xlabel="steps", ylabel="validation CER, %", ylim=(0, None))
+    axes.legend(frameon=False, fontsize="small", ncols=len(results.languages))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@ Nothing is measured here. torch, numpy, rich and matplotlib are imported where t
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,11 @@ from preprocessing.cli.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from rich.table import Table as RichTable
 
 SCHEMA = 2  # of the JSON file; 1 had what, at_least and at_most for quantity, minimum and maximum
 NARROWEST = 120  # columns of a terminal: the table of comparisons needs as many
+HEADING_WIDTH = 11  # columns of a heading in a table that would be wider
 
 
 class FallsShortError(UserError):
@@ -136,6 +139,7 @@ def _median(values: Sequence[float]) -> float:
 def print_findings(findings: Findings) -> None:
     """Print tables, settings and missing peers on stdout."""
     from rich.console import Console
+    from rich.measure import Measurement
 
     console = Console(width=max(Console().width, NARROWEST))
     console.print(findings.title, style="bold", markup=False, highlight=False)
@@ -157,7 +161,11 @@ def print_findings(findings: Findings) -> None:
     for table in findings.tables:
         if table.title:
             console.print(table.title, markup=False, highlight=False, soft_wrap=True)
-        console.print(_rich(table))
+        shown = _rich(table)
+        console.width = max(
+            console.width, Measurement.get(console, console.options.update(max_width=500), shown).maximum
+        )
+        console.print(shown)
     for answer in findings.answers:
         console.print(f"- {answer}", markup=False, highlight=False, soft_wrap=True)
     if findings.settings:
@@ -166,16 +174,22 @@ def print_findings(findings: Findings) -> None:
         console.print(f"{peer} is missing: {reason}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _rich(table: Table, left: Sequence[str] = ()) -> object:
-    """The table for a terminal; numbers, so every column but the first and those in `left`, to the right."""
+def _rich(table: Table, left: Sequence[str] = ()) -> "RichTable":
+    """The table for a terminal; numbers, so every column but the first and those in `left`, to the right. The bold of
+    Markdown is left out.
+    """
     from rich import box
     from rich.table import Table as RichTable
 
+    rows = [[cell.replace("**", "") for cell in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(table.headings, *rows, strict=True)]
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for place, heading in enumerate(table.headings):
         to_left = place == 0 or heading in left
+        if sum(widths) + 2 * len(widths) > NARROWEST:  # headings take several lines, so that no cell is cut
+            heading = "\n".join(textwrap.wrap(heading, HEADING_WIDTH))
         shown.add_column(heading, justify="left" if to_left else "right", no_wrap=not to_left, overflow="fold")
-    for row in table.rows:
+    for row in rows:
         shown.add_row(*row)
     return shown
 
