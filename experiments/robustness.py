@@ -9,7 +9,7 @@ against the third. Differences are paired, their p-values corrected over all con
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,7 @@ def measure(config: Config) -> tuple[Results, str]:
         )
         for name, run in runs.items()
     }  # fmt: skip
-    levels = []
+    levels: list[Level] = []
     for condition in conditions:
         own = [
             errors_of(
@@ -157,17 +157,16 @@ def measure(config: Config) -> tuple[Results, str]:
             for kind in (PLAIN, AUGMENTED)
         ]
         compared = compare((f"{AUGMENTED} augmentation", f"{PLAIN} augmentation"), own[1], own[0])
-        levels.append((condition.used, *map(mean_rate, own), compared))
-    adjusted = holm([compared.p_value for *_, compared in levels])
+        used = condition.used
+        rates = mean_rate(own[0]), mean_rate(own[1])
+        levels.append(Level(used.name, used.description, used.snr_db, *rates, compared, compared.p_value))
+    adjusted = holm([one.adjusted_p for one in levels])
     about = from_json((runs[trainings[0].name] / "about.json").read_text(encoding="utf-8"))
     results = Results(
         recipe.stem, recorded["max_steps"], config.seeds, about.training.hours,
         [_without_files(entry) for entry in augmentation], len(noises),
         describe_test(f"{Path(reference).parent.name} test", utterances), profile,
-        [
-            Level(used.name, used.description, used.snr_db, plain, augmented, compared, p)
-            for (used, plain, augmented, compared), p in zip(levels, adjusted, strict=True)
-        ],
+        [replace(one, adjusted_p=p) for one, p in zip(levels, adjusted, strict=True)],
     )  # fmt: skip
     partial = f"{config.max_steps} steps instead of the recipe's own" if config.max_steps is not None else ""
     return results, partial

@@ -306,7 +306,8 @@ def unseen_errors(samples: "Sequence[Sequence[Sample]]", profile: str, seen: set
     from preprocessing.text import profile as profile_named
 
     normalise = profile_named(profile)
-    runs, lengths = [], []
+    runs: list[list[int]] = []
+    lengths: list[int] = []
     for own in samples:
         missed = []
         lengths = []

@@ -137,5 +137,5 @@ def _crossing(
 
     reach = REACH * longest
     low, high = np.quantile(np.minimum(draws, 2 * reach), [0.025, 0.975])
-    within = [float(one) if one <= reach else None for one in (value, low, high)]
-    return Crossing(whisper, *within, float((draws <= reach).mean()), measured)
+    hours, earliest, latest = (float(one) if one <= reach else None for one in (value, low, high))
+    return Crossing(whisper, hours, earliest, latest, float((draws <= reach).mean()), measured)

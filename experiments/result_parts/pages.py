@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.harness.study import markdown_table, with_interval, wrapped
+from experiments.harness.trainings import ROOT
 from experiments.result_parts.corpora import HOMOPHONES
 from experiments.result_parts.headline import (
     Result,
@@ -20,7 +21,7 @@ from experiments.result_parts.headline import (
     sentence_of,
 )
 from experiments.result_parts.parts import PARTS, SYSTEMS, Folders, Measured, Training, shown, systems_of
-from experiments.result_parts.running import ROOT, state_of
+from experiments.result_parts.running import state_of
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, counted
 
