@@ -156,7 +156,7 @@ def measure(config: Config) -> tuple[Results, str]:
             )
             for kind in (PLAIN, AUGMENTED)
         ]
-        compared = compare((f"{AUGMENTED} augmentation", f"{PLAIN} augmentation"), own[1], own[0])
+        compared = compare(("the augmented model", "the plain one"), own[1], own[0])
         used = condition.used
         rates = mean_rate(own[0]), mean_rate(own[1])
         levels.append(Level(used.name, used.description, used.snr_db, *rates, compared, compared.p_value))

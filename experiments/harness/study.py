@@ -29,6 +29,7 @@ SCHEMA = 1  # of results.json
 RESULTS = "results.json"
 PAGES = ROOT / "docs" / "studies"
 WIDTH = 130  # of a line of text, in characters
+PLACES = ("--output_dir", "--json", "--plot")  # flags that only say where something goes
 Content = TypeVar("Content")
 
 
@@ -134,7 +135,9 @@ def read_results(path: Path, name: str, content_class: type[Content]) -> tuple[A
 def _about(name: str, words: Sequence[str], partial: str) -> About:
     from benchmark.environment import describe_machine
 
-    command = without_machine(shlex.join(["python", "-m", f"experiments.{name}", *words]))
+    places = {place for place, word in enumerate(words) if word in PLACES}
+    kept = [word for place, word in enumerate(words) if not {place, place - 1} & places]
+    command = without_machine(shlex.join(["python", "-m", f"experiments.{name}", *kept]))
     return About(name, f"{datetime.now(UTC):%Y-%m-%d}", command, describe_machine("cpu"), partial)
 
 
