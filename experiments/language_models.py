@@ -266,17 +266,14 @@ def _inputs(config: Config, folder: Path) -> tuple[str, str, str, str]:
 def _facts_of(made: Made, tests: "dict[str, list[Utterance]]", normalise: "Profile") -> LanguageModelFacts:
     from finetune.language_model.lstm import LstmModel
 
-    files = [one for one in made.path.rglob("*") if one.is_file()] if made.path.is_dir() else [made.path]
-    parameters = 0
-    if isinstance(made.model, LstmModel):
-        parameters = sum(one.numel() for one in made.model.parameters())
+    model = made.load()
+    if isinstance(model, LstmModel):
+        parameters = sum(one.numel() for one in model.parameters())
     else:
-        parameters = sum(map(len, made.model.entries))
-    figures = [word_perplexity(made.model, [normalise(one.text).split() for one in own]) for own in tests.values()]
-    return LanguageModelFacts(
-        made.name, "LSTM" if isinstance(made.model, LstmModel) else "n-gram", sum(one.stat().st_size for one in files),
-        parameters, made.seconds, *figures[0], *figures[1],
-    )  # fmt: skip
+        parameters = sum(map(len, model.entries))
+    figures = [word_perplexity(model, [normalise(one.text).split() for one in own]) for own in tests.values()]
+    kind = "LSTM" if made.is_lstm else "n-gram"
+    return LanguageModelFacts(made.name, kind, made.bytes, parameters, made.seconds, *figures[0], *figures[1])
 
 
 def _decode_all(
@@ -285,7 +282,6 @@ def _decode_all(
     """Every decoding of an acoustic model; what has been decoded is appended to `path`, and not decoded again."""
     from benchmark.results.store import drop_torn_line
     from finetune.decoding.greedy import collapse
-    from finetune.language_model.lstm import LstmModel
     from finetune.metrics import holm
     from finetune.systems.identity import sha256_of, weights_of
 
@@ -302,8 +298,8 @@ def _decode_all(
     def greedy(speech: Speech) -> list[str]:
         return [vocabulary.decode(collapse(one.argmax(dim=1), vocabulary.blank)) for one in speech.frames]
 
-    lstms = [one for one in models if isinstance(one.model, LstmModel)]
-    ngrams = [one for one in models if not isinstance(one.model, LstmModel)]
+    lstms = [one for one in models if one.is_lstm]
+    ngrams = [one for one in models if not one.is_lstm]
     count = 1 + len(ngrams) + 3 * len(lstms)
     with progress(f"decoding {Path(acoustic.reference).name}", count, "decodings") as advance:
 

@@ -59,13 +59,32 @@ class Speech:
 
 @dataclass(frozen=True)
 class Made:
-    """A language model, where it is, and how long it took to make. identity: of the text and settings behind it."""
+    """A language model on the disk; several of characters fill the memory.
+
+    identity: of the text and settings behind it. path: an ARPA file, or the folder of an LSTM. seconds: to make it.
+    """
 
     name: str
     identity: str
-    model: "NgramModel | LstmModel"
     path: Path
     seconds: float
+
+    @property
+    def is_lstm(self) -> bool:
+        return self.path.is_dir()
+
+    @property
+    def bytes(self) -> int:
+        """Size on the disk."""
+        files = self.path.iterdir() if self.is_lstm else [self.path]
+        return sum(one.stat().st_size for one in files)
+
+    def load(self) -> "NgramModel | LstmModel":
+        """The model."""
+        from finetune.language_model.lstm import LstmModel
+        from finetune.language_model.ngram import read_arpa
+
+        return LstmModel.load(self.path) if self.is_lstm else read_arpa(self.path)
 
 
 def make_models(
@@ -81,8 +100,7 @@ def make_models(
     """The language models of the text: made once, and read from the folder afterwards."""
     from finetune.language_model.build import TrainLstmConfig, train_language_model
     from finetune.language_model.kneser_ney import estimate
-    from finetune.language_model.lstm import DESCRIPTION, LstmModel
-    from finetune.language_model.ngram import BOUNDARY, NgramModel, write_arpa
+    from finetune.language_model.ngram import BOUNDARY, write_arpa
     from finetune.systems.identity import sha256_of
     from preprocessing.cli.atomic_write import atomic_file
 
@@ -100,7 +118,6 @@ def make_models(
             state, own = State(settings, digest), folder / f"{short}.json"
             before = read_state(own)
             path = folder / (f"{short}.arpa" if order else short)
-            model: NgramModel | LstmModel
             if before is None or not before.is_of(state) or before.finished is None:
                 began = time.monotonic()
                 if order:
@@ -110,24 +127,16 @@ def make_models(
                     model = estimate(units, order, min_count=2 if kind == "characters" and order > 6 else 1)
                     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
                         write_arpa(model, file)
+                    del model
                 else:
                     options = TrainLstmConfig(
                         text, path, units=kind, hidden_size=lstm_hidden_size,  # type: ignore[arg-type]
                         num_train_epochs=lstm_epochs, profile=normalise.name,
                     )  # fmt: skip
-                    model = train_language_model(options)
-                before = replace(state, seconds=time.monotonic() - began).ended(time.monotonic() - began)
+                    train_language_model(options)
+                before = state.ended(time.monotonic() - began)
                 write_state(own, before)
-            elif order:
-                from finetune.language_model.ngram import read_arpa
-
-                model = read_arpa(path)
-            else:
-                model = LstmModel.load(path)
-                path = path / DESCRIPTION
-            made.append(
-                Made(name, repr((state.command, digest)), model, path if order else folder / short, before.seconds)
-            )
+            made.append(Made(name, repr((state.command, digest)), path, before.seconds))
             advance(1)
     return made
 
@@ -204,7 +213,7 @@ def decode_tuned(
         settings = replace(settings, beam_width=min(grid.beam_width, 8))
         dev, test, other = dev.first(3), test.first(grid.n_fused), other.first(0)
         alphas, betas = (0.3, 0.6), (0.0, 1.0)
-    search = make_search(vocabulary, None if first is None else first.model, settings)
+    search = make_search(vocabulary, None if first is None else first.load(), settings)
     points: list[dict[str, float]] = [{"alpha": alpha, "beta": beta} for alpha in alphas for beta in betas]
     scored = []
     for point in [{}] if first is None else points:
@@ -214,9 +223,10 @@ def decode_tuned(
     errors, chosen = min(scored, key=lambda one: one[0])
     tuned: Any = search.with_settings(replace(settings, **chosen))  # type: ignore[arg-type]
     if second is not None:
-        assert isinstance(second.model, LstmModel)
-        errors, weight = _rescoring_weight(tuned, second.model, dev, grid.weights)
-        tuned, chosen = RescoringSearch(tuned, second.model, weight), {**chosen, "weight": weight}
+        rescorer = second.load()
+        assert isinstance(rescorer, LstmModel)
+        errors, weight = _rescoring_weight(tuned, rescorer, dev, grid.weights)
+        tuned, chosen = RescoringSearch(tuned, rescorer, weight), {**chosen, "weight": weight}
     began = time.perf_counter()
     texts = [one.text for one in tuned.best_of_all(test.frames, threads=1)]
     seconds = (time.perf_counter() - began) / max(test.seconds, 1e-9)
