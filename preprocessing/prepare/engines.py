@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver, resource_tracker
 from typing import Any, TypeAlias
 
 from preprocessing.cli.errors import InputError, UsageError
@@ -27,6 +28,7 @@ def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Itera
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["preprocessing.prepare.shards"])  # torch is imported once, not once a worker
+    _start_forkserver()
     with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
         futures = {pool.submit(write, shard): shard for shard in shards}
         try:
@@ -42,11 +44,20 @@ def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Itera
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin_worker() -> None:
-    """Keep torch to one thread, as other workers have the other cores. This process ends when its parent is gone, and
-    leaves Ctrl-C, which a terminal sends to all processes, to it.
+def _start_forkserver() -> None:
+    """Start the process that workers are forked from. It and they leave Ctrl-C, which a terminal sends to all, to this
+    one: the signal stays blocked in them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # which unblocks the signal when it is started by the other
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker() -> None:
+    """Keep torch to one thread, as other workers have the other cores, and end this process when its parent is gone."""
     import torch
 
     torch.set_num_threads(1)

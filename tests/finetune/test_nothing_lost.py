@@ -11,14 +11,19 @@ from torch import nn
 from finetune.training import checkpoint
 from finetune.training.checkpoint import Progress, States
 from preprocessing.cli.errors import InputError
-from tests.kill import kill_often
+from tests.attack import jobs
+from tests.attack.interruptions import interrupted
+from tests.attack.trials import Setting
 
 
 @pytest.mark.timeout(1800)
-def test_killed_at_five_random_moments_it_ends_with_the_same_weights(tmp_path: Path) -> None:
-    count, killed, whole = kill_often(tmp_path, times=5, updates=14, seed=1)
-    assert count >= 3  # a quiet machine may be done before the fifth
-    assert killed == whole
+def test_stopped_at_four_random_moments_it_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """`python -m tests.attack --only interruptions` does so more often, to every command."""
+    setting = Setting(rounds=2, seed=1, folder=tmp_path, say=print)
+    trials = list(interrupted(jobs.train(tmp_path), setting, (signal.SIGKILL, signal.SIGINT)))
+    jobs.close_forkers()
+    assert sum(trial.times for trial in trials) == 4
+    assert [trial.lost for trial in trials if trial.lost is not None] == []
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +47,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             path = unquote(urlsplit(self.path).path)
+            time.sleep(hub.delay_seconds)
             self.kind = hub.fault(self.command, path)
             length = int(self.headers.get("Content-Length") or 0)
             if self.kind == "drop" and length:
@@ -54,6 +56,10 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             body = self.chunks() if "chunked" in self.headers.get("Transfer-Encoding", "") else self.rfile.read(length)
             if self.kind == "error":
                 return self.send(500, b"<html>out of order</html>", {"Content-Type": "text/html"})
+            if self.kind == "garbage":
+                return self.send(
+                    200, b"<html>sign in to the network of this hotel</html>", {"Content-Type": "text/html"}
+                )
             if self.kind == "expired":
                 return self.send(401, b"")
             if self.kind == "echo":

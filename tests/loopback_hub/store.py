@@ -59,12 +59,12 @@ class Fault:
 
     error: answers 500. drop: closes the connection in the middle of the body. lost: does as asked, and closes the
     connection instead of answering. echo: answers 400 and repeats the Authorization header, as no server should.
-    expired: answers 401, as to a token that was withdrawn.
+    expired: answers 401, as to a token that was withdrawn. garbage: answers 200 with a page where JSON is expected.
     """
 
     method: str
     part: str
-    kind: Literal["error", "drop", "lost", "echo", "expired"]
+    kind: Literal["error", "drop", "lost", "echo", "expired", "garbage"]
     times: int = 1
 
 
@@ -79,6 +79,7 @@ class Hub:
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)  # "METHOD /path", in their order
     endpoint: str = ""
+    delay_seconds: float = 0.0  # before each answer
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def blob(self, content: bytes) -> Blob:

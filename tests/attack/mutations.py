@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --cases 10000 --seed 0`: mutated files must end in a waveform or in one sentence.
+"""Mutated files must end in a waveform or in one sentence: `run` makes them, and watches over the process that reads.
 
 Each case is made from its seed alone: a real file of some format (or a manifest) with bytes flipped, cut off, spliced,
 inserted, or a field of its header overwritten. A worker process calls `probe`, `load` and `stream` (or `open_corpus`)
@@ -12,30 +12,27 @@ import select
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.cli.options import parse_command, run_command
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.conftest import ROOT
 
 
 @dataclass(frozen=True)
-class FuzzConfig:
-    """How much to try, and where findings go."""
+class Mutations:
+    """How much to try, and where findings go.
 
-    cases: int = 1000
-    """how many mutated files"""
-    seed: int = 0
-    """of the first case; case n has seed + n"""
+    kind: audio (all formats, and real files where ASR_DATA_DIR names them), manifest, a container by its name in
+    `mutations_worker.CONTAINERS`, or bomb. seed: of the first case; case n has seed + n. output: the folder for files
+    that were not handled. limit_seconds: the longest that a case may take.
+    """
+
+    cases: int
+    output: Path
     kind: str = "audio"
-    """audio or manifest"""
-    output: Path = Path("runs/fuzz")
-    """the folder for files that were not handled"""
+    seed: int = 0
     limit_seconds: float = 20.0
-    """the longest that a case may take"""
 
 
 def mutate(content: bytes, others: list[bytes], chance: random.Random) -> bytes:
@@ -69,7 +66,7 @@ def mutate(content: bytes, others: list[bytes], chance: random.Random) -> bytes:
     return bytes(mutated)
 
 
-def run(config: FuzzConfig) -> Counter[str]:
+def run(config: Mutations) -> Counter[str]:
     """How the cases ended: accepted, refused, or the fault that was found (with the file kept in `config.output`)."""
     ends: Counter[str] = Counter()
     case, last = config.seed, config.seed + config.cases
@@ -79,9 +76,9 @@ def run(config: FuzzConfig) -> Counter[str]:
     return ends
 
 
-def _one_worker(config: FuzzConfig, case: int, last: int, folder: Path, ends: Counter[str]) -> int:
+def _one_worker(config: Mutations, case: int, last: int, folder: Path, ends: Counter[str]) -> int:
     """Run cases in one process until it is done or lost; the next case."""
-    command = [sys.executable, "-m", "tests.fuzz_worker", config.kind, str(case), str(last), str(folder)]
+    command = [sys.executable, "-m", "tests.attack.mutations_worker", config.kind, str(case), str(last), str(folder)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1, cwd=ROOT
     ) as worker:
@@ -107,21 +104,9 @@ def _one_worker(config: FuzzConfig, case: int, last: int, folder: Path, ends: Co
     return case
 
 
-def _found(config: FuzzConfig, ends: Counter[str], case: int, end: str, folder: Path) -> int:
+def _found(config: Mutations, ends: Counter[str], case: int, end: str, folder: Path) -> int:
     ends[end] += 1
     config.output.mkdir(parents=True, exist_ok=True)
     (config.output / f"{config.kind}-{case}").write_bytes((folder / f"case-{case}").read_bytes())
-    print(f"seed {case}: {end}; kept as {config.output / f'{config.kind}-{case}'}")
+    print(f"{config.kind}, seed {case}: {end}; kept as {config.output / f'{config.kind}-{case}'}")
     return case + 1
-
-
-def main() -> None:
-    config = parse_command(FuzzConfig, program="python -m tests.fuzz", description=(__doc__ or "").split("\n")[0])
-    began = time.monotonic()
-    ends = run(config)
-    print(f"{config.cases} cases in {time.monotonic() - began:.0f} s: {dict(ends)}")
-    sys.exit(0 if set(ends) <= {"accepted", "refused"} else 1)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,4 +1,4 @@
-"""The process in which `tests.fuzz` runs its cases: one JSON line each on stdout."""
+"""The process in which `tests.attack.mutations` runs its cases: one JSON line each on stdout."""
 
 import json
 import os
@@ -14,12 +14,22 @@ import torch
 from preprocessing import audio
 from preprocessing.cli.errors import UserError
 from preprocessing.corpus import open_corpus
-from tests.fuzz import mutate
+from tests.attack.bombs import bombs
+from tests.attack.mutations import mutate
 from tests.known_audio import FFMPEG, SOUNDFILE, known_file
 
 MORE_MEMORY = 2 << 30  # bytes of address space a case may add
 REAL_FILES = 12  # from ASR_DATA_DIR, where it is set
 LARGEST_BYTES = 200_000
+CONTAINERS = {
+    "wav": ("wav-u8", "wav-16", "wav-24", "wav-float", "wav-mu-law", "wav-ima-adpcm", "wav-ms-adpcm", "rf64"),
+    "flac": ("flac", "flac-24"),
+    "ogg": ("ogg-vorbis",),
+    "opus": ("ogg-opus",),
+    "mp3": ("mp3",),
+    "m4a": ("m4a", "m4a-44", "m4a-lossless", "mp4-with-video"),
+    "webm": ("webm-opus", "webm-vorbis"),
+}
 
 ROWS = [
     {"id": "a", "audio": "a.wav", "text": "hello", "duration": 0.3, "speaker": "s", "sex": "f"},
@@ -50,6 +60,12 @@ def audio_case(content: bytes, path: Path, case: int) -> str:
     return "accepted"
 
 
+def bomb_case(content: bytes, path: Path, case: int) -> str:
+    end = audio_case(content, path, case)
+    assert end == "refused" or len(audio.load(content)) < 10 * audio.SAMPLE_RATE, "samples that the file does not hold"
+    return end
+
+
 def manifest_case(content: bytes, path: Path, case: int) -> str:
     try:
         open_corpus(str(path))
@@ -76,8 +92,15 @@ def manifest_files(folder: Path) -> list[bytes]:
 
 def main() -> None:
     kind, first, last, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    contents = audio_files() if kind == "audio" else manifest_files(folder)
-    attempt: Callable[[bytes, Path, int], str] = audio_case if kind == "audio" else manifest_case
+    attempt: Callable[[bytes, Path, int], str] = audio_case
+    if kind in CONTAINERS:
+        contents = [known_file(name, 0.3) for name in CONTAINERS[kind]]
+    elif kind == "manifest":
+        contents, attempt = manifest_files(folder), manifest_case
+    elif kind == "bomb":
+        contents, attempt = list(bombs().values()), bomb_case
+    else:
+        contents = audio_files()
     for content in contents:  # memory of the first use is not counted to a case
         audio_case(content, folder / "case", 1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -86,7 +109,9 @@ def main() -> None:
     print("#", flush=True)
     for case in range(first, last):
         chance = random.Random(case)
-        content = mutate(chance.choice(contents), contents, chance)
+        content = contents[case % len(contents)]
+        if kind != "bomb":
+            content = mutate(chance.choice(contents), contents, chance)
         path = folder / f"case-{case}"
         path.write_bytes(content)
         try:

@@ -1,0 +1,88 @@
+"""What `python -m tests.attack` finds it also reports, and small ones of its attacks on texts and on full machines."""
+
+import errno
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from preprocessing.cli.options import run_command
+from tests.attack import hub, texts
+from tests.attack.jobs import torn_files
+from tests.attack.trials import Setting, Trial, table
+
+
+def test_markup_runs_in_no_page_terminal_or_spreadsheet(tmp_path: Path) -> None:
+    trials = list(texts.shown(Setting(1, 0, tmp_path, print)))
+    assert len(trials) == 6
+    assert [trial for trial in trials if trial.lost is not None] == []
+
+
+def test_a_push_of_a_hub_that_is_gone_or_slow(tmp_path: Path) -> None:
+    assert [trial.lost for trial in hub.gone(Setting(1, 0, tmp_path, print))] == [None, None]
+
+
+def test_the_table_counts_and_names_what_was_lost() -> None:
+    trials = [Trial("f", "a"), Trial("f", "a", "half a file"), Trial("f", "b", times=20), Trial("g", "a", skipped="no")]
+    file = io.StringIO()
+    Console(file=file, width=100).print(table(trials))
+    rows = [line.split() for line in file.getvalue().splitlines()[3:] if line.strip()]
+    assert rows == [
+        ["f", "a", "2", "half", "a", "file"],
+        ["f", "b", "20", "nothing"],
+        ["g", "a", "0", "skipped:", "no"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", b'{"a": 1'),
+        ("a.jsonl", b'{"a"\n{}\n'),
+        ("a.safetensors", b"\x08\0\0\0\0\0\0\0{"),
+        ("a.flac", b"fLaC"),
+        ("a.png", b"\x89PNG"),
+        ("a.html", b"<html>"),
+    ],
+)
+def test_a_torn_file_is_found(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / f".x.partial.{name}").write_bytes(content)
+    assert name in (torn_files(tmp_path) or "") and ".partial" not in (torn_files(tmp_path) or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out/a.json"),
+            "out/a.json: cannot be written (No space left",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "out"), "out: cannot be written (Read-only file system)"),
+        (MemoryError("Unable to allocate 3 GiB"), "memory ran out (Unable to allocate 3 GiB)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory ran out"),
+    ],
+)
+def test_a_full_machine_is_one_sentence(error: Exception, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(main)
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and said.startswith(f"error: {expected}") and said.count("\n") == 1
+
+
+def test_a_defect_is_not_taken_for_a_full_machine() -> None:
+    def fails(error: Exception) -> Callable[[], None]:
+        def main() -> None:
+            raise error
+
+        return main
+
+    for error in (OSError(errno.ENOENT, "gone"), RuntimeError("a defect")):
+        with pytest.raises(type(error)):
+            run_command(fails(error))
