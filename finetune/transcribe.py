@@ -128,12 +128,18 @@ def run(config: TranscribeConfig) -> None:
         return
     if spec.notice:
         console.print(spec.notice, markup=False)
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of weights, beside that of the recordings
     system = load_system(spec, options)
-    failed = transcribe(system, remaining, results, console, words=config.word_timestamps, device=options.device)
+    failed = transcribe(
+        system, remaining, results, console,
+        words=config.word_timestamps, device=options.device, language=config.language,
+    )  # fmt: skip
     if failed:
         raise InputError(
-            f"{failed:,} of {counted(len(remaining), 'recording')} could not be transcribed; the reason is above "
-            f"{'each' if failed > 1 else 'it'}: mend or leave out what is named there"
+            f"{failed:,} of {counted(len(remaining), 'recording')} could not be transcribed, for the reasons above; "
+            "expected audio that the model can transcribe: mend or leave out what is named there"
         )
 
 

@@ -112,6 +112,8 @@ def family_of(checkpoint: str) -> str:
         return "whisper"
     if is_whisper_size(checkpoint) and not path.exists():
         return "whisper"
+    if (path / "model.onnx").is_file():
+        return "onnx"
     if (path / "model.bin").is_file():  # CTranslate2's; transformers' is pytorch_model.bin
         return "faster-whisper"
     from transformers import AutoConfig

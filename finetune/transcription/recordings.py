@@ -101,10 +101,11 @@ def pieces(source: "AudioSource", longest_seconds: float) -> "Iterator[tuple[flo
             together = held[0] if len(held) == 1 else torch.cat(held)
             held = []
             first = split_at_pauses(together, longest_seconds)[0]
-            yield begin / audio.SAMPLE_RATE, together[: first.stop].clone()
-            held = [together[first.stop :].clone()]
+            piece, held = together[: first.stop].clone(), [together[first.stop :].clone()]
+            del together  # before what is done with the piece
+            yield begin / audio.SAMPLE_RATE, piece
+            del piece
             begin, n_held = begin + first.stop, n_held - first.stop
-            del together
     if n_held:
         yield begin / audio.SAMPLE_RATE, torch.cat(held)
 

@@ -5,7 +5,7 @@ The files of the next batch are decoded while the model computes. A recording th
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -37,9 +37,18 @@ class Timed:
 
 
 def transcribe(
-    system: System, recordings: Sequence[Recording], results: Results, console: Console, *, words: bool, device: str
+    system: System,
+    recordings: Sequence[Recording],
+    results: Results,
+    console: Console,
+    *,
+    words: bool,
+    device: str,
+    language: str | None = None,
 ) -> int:
-    """Transcribe the recordings into `results`; returns how many failed. words: whether their times are wanted.
+    """Transcribe the recordings into `results`; returns how many failed.
+
+    words: whether their times are wanted. language: that of the speech, of systems that do not say it themselves.
 
     Raises UserError where results cannot be written.
     """
@@ -75,7 +84,9 @@ def transcribe(
                 if isinstance(outcome, str):
                     fail(one.recording, one.place, outcome)
                 else:
-                    results.write(one.place, one.recording, *outcome)
+                    transcript, seconds = outcome
+                    transcript = replace(transcript, language=transcript.language or language)
+                    results.write(one.place, one.recording, transcript, seconds)
             count.end()
     return failed
 
@@ -181,6 +192,7 @@ def _in_pieces(system: System, one: Timed, *, words: bool, count: "_WholeSeconds
             parts.append(found[0].shifted(begin))
             end = begin + len(waveform) / SAMPLE_RATE
             count.reach(end)
+            del waveform  # before the next piece is read
     except AudioError as error:
         return _of(one.recording, error)
     return (parts[0] if len(parts) == 1 else joined(parts)), end

@@ -377,9 +377,10 @@ def test_standard_output_has_the_order_of_the_command_line(
     assert capsys.readouterr().out == "samples 8000\n"
     run(ECHO, folder / "a.wav", folder / "b.flac")
     assert capsys.readouterr().out == f"{folder}/a.wav: samples 8000\n{folder}/b.flac: samples 16000\n"
-    run(ECHO, folder / "a.wav", folder / "b.flac", "--format", "json")
+    run(ECHO, folder / "a.wav", folder / "b.flac", "--format", "json", "--language", "de")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["audio"], line["text"]) for line in lines][1] == (f"{folder}/b.flac", "samples 16000")
+    found = [(line["audio"], line["text"], line["language"]) for line in lines]
+    assert found[1] == (f"{folder}/b.flac", "samples 16000", "de") and len(found) == 2
     piped = io.TextIOWrapper(io.BytesIO((folder / "b.flac").read_bytes()))
     monkeypatch.setattr(sys, "stdin", piped)
     run(ECHO, "-", "--format", "srt")
