@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.harness.study import markdown_table, with_interval, wrapped
+from experiments.harness.trainings import State
 from experiments.result_parts.corpora import DigitScores, score_digits
 from experiments.result_parts.parts import PARTS, SYSTEMS, Folders, Measured
-from experiments.result_parts.running import State, is_finished, state_of
+from experiments.result_parts.running import is_finished, state_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ ROWS: tuple[Row, ...] = (
     ("wav2vec2, with strings", ("wav2vec2-strings",)),
     ("LSTM", ("lstm-digits", "lstm-librispeech")),
     ("whisper-ctc on Whisper's encoder", ("whisper-ctc-digits", "whisper-ctc-librispeech")),
+    ("whisper-ctc with a language model", ("whisper-ctc-librispeech-lm",)),
     *((SYSTEMS[name].label, (name,)) for name in ("whisper-tiny-en", "whisper-base", "whisper-base-prompted")),
     *((SYSTEMS[name].label, (name,)) for name in ("faster-base", "faster-base-int8", "pocketsphinx")),
 )

@@ -79,6 +79,13 @@ SYSTEMS = {
             "librispeech-mini-whisper-ctc",
             "en",
         ),
+        _run(
+            "whisper-ctc-librispeech-lm",
+            "the same with a language model of words",
+            "whisper-ctc+lm",
+            "librispeech-mini-whisper-ctc",
+            "en",
+        ),
         _run("wav2vec2-german", "wav2vec2 fine-tuned on 1 h of German", "wav2vec2", "german", "de"),
         _run(
             "whisper-ctc-german", "whisper-ctc fine-tuned on 1 h of German", "whisper-ctc", "german-whisper-ctc", "de"
@@ -88,7 +95,7 @@ SYSTEMS = {
 }
 WHISPERS = ("whisper-tiny-en", "whisper-base", "faster-base", "faster-base-int8")
 ON_DIGITS = ("wav2vec2-digits", "wav2vec2-strings", "lstm-digits", "whisper-ctc-digits")
-ON_ENGLISH = ("wav2vec2-librispeech", "lstm-librispeech", "whisper-ctc-librispeech")
+ON_ENGLISH = ("wav2vec2-librispeech", "lstm-librispeech", "whisper-ctc-librispeech", "whisper-ctc-librispeech-lm")
 SPOKEN_DIGITS = (*ON_DIGITS, "whisper-tiny-en", "whisper-base", "whisper-base-prompted", *WHISPERS[2:], "pocketsphinx")
 READ_ENGLISH = (*ON_ENGLISH, *WHISPERS, "pocketsphinx")
 
@@ -138,7 +145,27 @@ class Measured:
     note: str = ""
 
 
-Part = Training | Measured
+@dataclass(frozen=True)
+class Command:
+    """Another command that later parts need the outcome of.
+
+    words: of the command, with {data} and {runs} for these folders. inputs: files that decide what comes out. makes:
+    the file or folder that is there afterwards.
+    """
+
+    name: str
+    title: str
+    minutes: int
+    words: Sequence[str]
+    inputs: Sequence[str]
+    makes: str
+
+
+Part = Training | Command | Measured
+TEXTS = "{data}/text/librispeech-train-clean-100.txt.gz"
+WORDS_LM = "{runs}/librispeech-words.arpa"
+WHISPER_CTC = "{runs}/librispeech-mini-whisper-ctc"
+LANGUAGE_MODEL = "language_model"  # in a run's folder
 NOISY = "clean,noise:10,reverb,telephone"
 PARTS: tuple[Part, ...] = (
     Training("train-digits", "wav2vec2 fine-tuned on spoken digits", 7, "digits"),
@@ -151,6 +178,42 @@ PARTS: tuple[Part, ...] = (
         "digits",
         corpora=("digits/train.jsonl", "built:digits-joined-train"),
         run="digits-strings",
+    ),
+    Command(
+        "lm-librispeech",
+        "a language model of words from the texts of LibriSpeech's train-clean-100",
+        1,
+        (
+            "python",
+            "-m",
+            "finetune.language_model",
+            "build",
+            TEXTS,
+            WORDS_LM,
+            "--order",
+            "3",
+            "--profile",
+            "librispeech",
+        ),
+        inputs=(TEXTS,),
+        makes=WORDS_LM,
+    ),
+    Command(
+        "lm-tuned-whisper-ctc",
+        "its weight, chosen on LibriSpeech's dev",
+        3,
+        (
+            "python",
+            "-m",
+            "finetune.language_model",
+            "tune",
+            WHISPER_CTC,
+            "{data}/librispeech/dev.jsonl",
+            "--lm",
+            WORDS_LM,
+        ),
+        inputs=(WORDS_LM, "{data}/librispeech/dev.jsonl", f"{WHISPER_CTC}/model.safetensors"),
+        makes=f"{WHISPER_CTC}/{LANGUAGE_MODEL}",
     ),
     Measured("digits", "Spoken digits, one at a time", 28, "digits/test.jsonl", SPOKEN_DIGITS),
     Measured(
@@ -237,6 +300,10 @@ class Folders:
         """The folder of a benchmark's results."""
         return self.output / part.name
 
+    def named(self, path: str) -> str:
+        """A path of a Command with its folders put in."""
+        return path.format(data=self.data, runs=self.runs)
+
     def manifest(self, corpus: str) -> Path:
         """The manifest of a part's corpus: below the data folder, or of built:NAME below --output_dir."""
         built = corpus.removeprefix("built:")
@@ -257,12 +324,19 @@ def reference(system: SystemUsed, folders: Folders) -> str:
 def systems_of(part: Measured, folders: Folders) -> tuple[list[SystemUsed], list[SystemUsed]]:
     """The systems that can be measured, and those whose run is not there."""
     wanted = [SYSTEMS[name] for name in part.systems]
-    missing = [one for one in wanted if one.trained_here and not is_finished_run(folders.run(one.checkpoint))]
+    missing = [one for one in wanted if one.trained_here and not _is_there(one, folders.run(one.checkpoint))]
     return [one for one in wanted if one not in missing], missing
+
+
+def _is_there(system: SystemUsed, run: Path) -> bool:
+    """Whether its training has ended, and the run carries a language model where the system decodes with one."""
+    return is_finished_run(run) and (not system.family.endswith("+lm") or (run / LANGUAGE_MODEL).is_dir())
 
 
 def command_of(part: Part, folders: Folders) -> list[str]:
     """The words of the part's command, from the repository's root, without --overwrite."""
+    if isinstance(part, Command):
+        return [folders.named(word) for word in part.words]
     return _training(part, folders) if isinstance(part, Training) else _benchmark(part, folders)
 
 

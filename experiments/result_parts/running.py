@@ -23,6 +23,8 @@ from experiments.harness.trainings import (
 )
 from experiments.result_parts.corpora import build
 from experiments.result_parts.parts import (
+    LANGUAGE_MODEL,
+    Command,
     Folders,
     Measured,
     Part,
@@ -84,11 +86,15 @@ def is_finished(part: Part, folders: Folders) -> bool:
 def _has_ended(part: Part, folders: Folders) -> bool:
     if isinstance(part, Training):
         return is_finished_run(folders.training(part.folder))
+    if isinstance(part, Command):
+        return Path(folders.named(part.makes)).exists()
     return (folders.result(part) / "summary.json").is_file()
 
 
 def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     missing: list[str] = []
+    if isinstance(part, Command) and folders.quick:
+        return Outcome(part, "not measured", 0.0, "as --quick trains nothing that it could use")
     if isinstance(part, Measured):
         systems, without_run = systems_of(part, folders)
         missing = [f"{one.name} ({folders.run(one.checkpoint).name})" for one in without_run]
@@ -113,7 +119,9 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     if kept:
         print(f"    kept from before: {', '.join(kept)}", flush=True)
     # A benchmark that ended without being finished had a system that failed; a training that was begun by hand goes on.
-    elif overwrite or ended or not (same or (isinstance(part, Training) and before is None)):
+    elif not isinstance(part, Command) and (
+        overwrite or ended or not (same or (isinstance(part, Training) and before is None))
+    ):
         words = [*words, "--overwrite", "true"]
     folder.mkdir(parents=True, exist_ok=True)
     write_state(folder / STATE, wanted)
@@ -210,16 +218,23 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
     from finetune.systems.identity import sha256_of
 
     files = [folders.manifest(corpus) for corpus in _corpora(part)]
+    if isinstance(part, Command):
+        files = [Path(folders.named(path)) for path in part.inputs]
     if isinstance(part, Training):
         config = ROOT / "configs" / "finetune" / f"{part.config}.yaml"
         files += [config, *_weights_of_base(part, config, folders)]
     absent = [path for path in files if not path.is_file()]
     if absent:
-        raise InputError(f"{absent[0]}: not there; expected a file of the data folder: name its folder with --data")
+        raise InputError(
+            f"{absent[0]}: not there; expected a file of the data folder, or what an earlier part or training makes: "
+            "name the folders with --data and --runs, or run that first"
+        )
     return {str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path): sha256_of(path) for path in files}
 
 
 def _corpora(part: Part) -> Sequence[str]:
+    if isinstance(part, Command):
+        return ()
     return part.corpora if isinstance(part, Training) else (part.data,)
 
 
@@ -227,12 +242,14 @@ def _systems(part: Part, folders: Folders) -> dict[str, str]:
     """What each system of a benchmark is: checkpoint, options and SHA-256 of its weights."""
     from finetune.systems.identity import sha256_of, weights_of
 
-    if isinstance(part, Training):
+    if not isinstance(part, Measured):
         return {}
     found = {}
     for one in systems_of(part, folders)[0]:
         checkpoint = reference(one, folders)
         weights = weights_of(one.family, checkpoint) if one.source != "package" else []
+        if one.family.endswith("+lm"):
+            weights += sorted(path for path in (Path(checkpoint) / LANGUAGE_MODEL).iterdir() if path.is_file())
         found[one.name] = " ".join([one.family, checkpoint, *map("=".join, one.options), *map(sha256_of, weights)])
     return found
 
