@@ -31,7 +31,7 @@ from experiments.harness.trainings import (
     run_trainings,
     whisper_weights,
 )
-from experiments.harness.transcripts import Tested
+from experiments.harness.transcripts import CorpusUsed
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, run_command
 
@@ -101,7 +101,7 @@ class Results:
 
     corpus: str
     hours: float
-    test: Tested
+    test: CorpusUsed
     profile: str
     run_deviation: float
     curves: list[Curve]

@@ -37,7 +37,7 @@ from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import data_folder, require
 from experiments.harness.study import StudyOptions, run_study, with_interval
 from experiments.harness.trainings import ROOT
-from experiments.harness.transcripts import Compared, Tested
+from experiments.harness.transcripts import Compared, CorpusUsed
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
 
@@ -143,7 +143,7 @@ class Acoustic:
     role: str
     reference: str
     units: str
-    validation: Tested
+    validation: CorpusUsed
     decodings: list[Decoding]
 
     def of(self, name: str) -> Decoding:
@@ -156,8 +156,8 @@ class Results:
 
     text: str
     text_words: int
-    test: Tested
-    other: Tested
+    test: CorpusUsed
+    other: CorpusUsed
     models: list[LanguageModelFacts]
     acoustics: list[Acoustic]
 

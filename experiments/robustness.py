@@ -17,7 +17,7 @@ from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import HELD_OUT, data_folder, require
 from experiments.harness.study import StudyOptions, run_study, with_interval
 from experiments.harness.trainings import CONFIGS, Training, located, quick_options, run_trainings
-from experiments.harness.transcripts import Compared, Tested
+from experiments.harness.transcripts import Compared, CorpusUsed
 from preprocessing.cli.options import check_counts, run_command
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Results:
     hours: float
     augmentation: list[dict[str, Any]]
     noises: int
-    test: Tested
+    test: CorpusUsed
     profile: str
     levels: list[Level]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.harness.figures import Findings, Table
 from experiments.harness.study import StudyOptions, run_study, with_interval
 from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, located, quick_options, run_trainings
-from experiments.harness.transcripts import Tested
+from experiments.harness.transcripts import CorpusUsed
 from preprocessing.cli.options import check_counts, run_command
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Spread:
     base: str
     steps: int
     hours: float
-    test: Tested
+    test: CorpusUsed
     profile: str
     wers: "list[Rate]"
     deviation: "Rate"
@@ -130,7 +130,7 @@ def measure(config: Config) -> tuple[Results, str]:
 
 
 def spread_of(
-    errors: "Errors", test: Tested, recipe: str, family: str, base: str, steps: int, hours: float, profile: str
+    errors: "Errors", test: CorpusUsed, recipe: str, family: str, base: str, steps: int, hours: float, profile: str
 ) -> Spread:
     """The figures of the runs of a recipe."""
     import numpy as np

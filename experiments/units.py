@@ -27,7 +27,7 @@ from experiments.harness.trainings import (
     read_log,
     run_trainings,
 )
-from experiments.harness.transcripts import Compared, Tested
+from experiments.harness.transcripts import Compared, CorpusUsed
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, run_command
 
@@ -124,7 +124,7 @@ class Studied:
     hours: float
     steps: int
     frame_seconds: float
-    test: Tested
+    test: CorpusUsed
     profile: str
     unseen_words: int
     units: list[Unit]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tested:
+class CorpusUsed:
     """A corpus as a study refers to it. minutes: of all utterances. unit: what intervals draw."""
 
     name: str
@@ -101,14 +101,14 @@ def manifest_of(folder: Path, name: str) -> str:
     return str(require(folder / name, "speech"))
 
 
-def describe_test(name: str, utterances: "Sequence[Utterance]") -> Tested:
+def describe_test(name: str, utterances: "Sequence[Utterance]") -> CorpusUsed:
     """Name, size and resampling unit of a test corpus."""
     from finetune.metrics import resample
 
     speakers = [one.speaker for one in utterances]
     unit = resample(speakers, seed=0, draws=1).unit
     minutes = sum(one.duration for one in utterances) / 60
-    return Tested(
+    return CorpusUsed(
         Path(name).stem if name.endswith(".jsonl") else name, len(utterances), minutes, len({*speakers} - {None}), unit
     )
 
@@ -254,7 +254,7 @@ def _utterance_error(
     return standard_error(ours, theirs, [scale * length for length in lengths], resampling)
 
 
-def sentence(compared: Compared, test: Tested, *, different: bool | None = None, metric: str = "WER") -> str:
+def sentence(compared: Compared, test: CorpusUsed, *, different: bool | None = None, metric: str = "WER") -> str:
     """The verdict on two recipes, and where it is open, how much data or how many runs would settle it.
 
     different: the verdict of the test after correction for several comparisons; None: the interval alone decides.
@@ -271,7 +271,7 @@ def sentence(compared: Compared, test: Tested, *, different: bool | None = None,
     return found
 
 
-def settling(compared: Compared, test: Tested) -> str:
+def settling(compared: Compared, test: CorpusUsed) -> str:
     """How much would show a difference as large as the one seen, in 80 of 100 repetitions.
 
     The standard error of the utterances falls with the root of their number, that of the runs with the root of theirs.

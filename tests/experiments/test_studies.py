@@ -22,12 +22,12 @@ from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study, trainings
 from experiments.harness.learning_curve import crossing_hours, fit_power_law, learning_curve
 from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, quick_options, run_trainings
-from experiments.harness.transcripts import Compared, Errors, Tested, compare, sentence
+from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
 from finetune.metrics import Rate, difference, rate, resample
 from preprocessing.cli.errors import InputError, UsageError
 from tests.conftest import ROOT, absolute, read_manifest, write_manifest
 
-TESTED = Tested("test", 60, 7.7, 6, "speaker")
+TESTED = CorpusUsed("test", 60, 7.7, 6, "speaker")
 
 
 @pytest.fixture
