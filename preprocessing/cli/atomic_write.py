@@ -5,6 +5,7 @@
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from preprocessing.cli.errors import UsageError
 
+TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?")  # names of `atomic_file`
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of OSError.errno
 
 

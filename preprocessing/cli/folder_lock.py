@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from preprocessing.cli.atomic_write import TEMPORARY
 from preprocessing.cli.errors import UsageError
 
 LOCK = ".lock"  # the file in the folder while it is written to: process id and machine
@@ -22,8 +23,8 @@ _held: set[int] = set()  # descriptors of locks
 def only_writer(folder: Path, flag: str = "") -> Iterator[None]:
     """Hold `folder`, which is made where there is none, while the block runs.
 
-    What a killed run left under temporary names of `atomic_file` is removed. A folder that was made here and is still
-    empty at the end is removed, too. flag: the option that named the folder, for messages.
+    What a killed run left in it and below under temporary names of `atomic_file` is removed. A folder that was made
+    here and is still empty at the end is removed, too. flag: the option that named the folder, for messages.
 
     Raises UsageError where another process holds the folder, or it cannot be written to.
     """
@@ -39,7 +40,7 @@ def only_writer(folder: Path, flag: str = "") -> Iterator[None]:
                 f"{named} is being written to by process {_holder(folder / LOCK)}; expected one run at a time: wait "
                 "for it, or choose another folder"
             )
-        for unfinished in [path for path in folder.glob(".*.partial*") if path.is_file()]:
+        for unfinished in [path for path in folder.rglob(".*.partial*") if TEMPORARY.fullmatch(path.name)]:
             unfinished.unlink()
     except OSError as error:
         raise UsageError(

@@ -79,8 +79,6 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
             )
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(ours + "\n", encoding="utf-8")
-        for unfinished in folder.glob(".*.partial*"):
-            unfinished.unlink()
     except OSError as error:
         raise UsageError(f"{config.output}: {error.strerror}; expected a folder to write to: choose another") from None
     return folder

@@ -31,7 +31,7 @@ class AttackConfig:
     """interruptions: how often each signal hits each command; places: each a fifth as often; files: 20 times as many
     of each container; texts and hub: the same list each time, so once"""
     only: list[str] = field(default_factory=list)
-    """names of attacks, or what they begin with; default all"""
+    """names of attacks, or of their groups: interruptions, places, files, texts, hub; default all"""
     seed: int = 0
     """of the random moments and mutations"""
     list: bool = False
@@ -48,9 +48,9 @@ def main() -> None:
     check_counts(("--rounds", config.rounds, 1))
     wanted = [part for given in config.only for part in given.split(",") if part]
     for one in wanted:
-        if not any(name.startswith(one) for name in ATTACKS):
-            raise UsageError(f"--only {one}: no attack begins with it; expected some of {', '.join(ATTACKS)}")
-    chosen = [name for name in ATTACKS if not wanted or any(name.startswith(one) for one in wanted)]
+        if not any(_is_named(name, one) for name in ATTACKS):
+            raise UsageError(f"--only {one}: no such attack or group; expected some of {', '.join(ATTACKS)}")
+    chosen = [name for name in ATTACKS if not wanted or any(_is_named(name, one) for one in wanted)]
     if config.list:
         print("\n".join(chosen))
         return
@@ -63,6 +63,11 @@ def main() -> None:
         console.print("interrupted: the table so far")
     console.print(table(trials))
     sys.exit(any(trial.lost is not None for trial in trials))
+
+
+def _is_named(name: str, given: str) -> bool:
+    """Whether the attack of a name is the given one, or of the given group."""
+    return name == given or name.startswith(f"{given}.")
 
 
 def _one(name: str, config: AttackConfig, console: Console) -> list[Trial]:

@@ -27,16 +27,23 @@ def test_the_second_is_refused_by_the_firsts_process_and_a_kill_frees_the_folder
     folder = tmp_path / "out"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], cwd=ROOT, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None and first.stdout.readline() == b"held\n"
-        (folder / ".manifest.12345678.partial.jsonl").write_text("half")
+        (folder / "pieces").mkdir()
+        for name in (
+            ".manifest.12345678.partial.jsonl",
+            "pieces/.a b.c.0123abcd.partial.flac",
+            "pieces/.weights.0123abcd.partial",
+        ):
+            (folder / name).write_text("half")
+        (folder / "pieces" / "a.partial.flac").write_text("not ours")
         named = rf"--output_dir .*out is being written to by process {first.pid} on "
         with pytest.raises(UsageError, match=named), only_writer(folder, "--output_dir"):
             pass
         first.send_signal(signal.SIGKILL)
         first.wait()
     with only_writer(folder):
-        assert [path.name for path in folder.iterdir()] == [LOCK]
+        assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [LOCK, "a.partial.flac"]
         assert (folder / LOCK).read_text().startswith(f"{os.getpid()} on ")
-    assert list(folder.iterdir()) == []
+    assert not (folder / LOCK).exists()
 
 
 def test_a_process_that_was_forked_does_not_hold_it(tmp_path: Path) -> None:
