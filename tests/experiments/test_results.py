@@ -3,6 +3,7 @@ what is done is not done again, and the pages hold the figures of the results.
 """
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -24,6 +25,7 @@ from experiments.result_parts.headline import Result, read_results, save_headlin
 from experiments.result_parts.pages import BEGIN, END, replace_block, results_page
 from experiments.result_parts.parts import (
     DIGIT_WORDS,
+    LANGUAGE_MODEL,
     PARTS,
     SYSTEMS,
     Folders,
@@ -62,9 +64,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     (folder / "data" / "digits").mkdir(parents=True)
     for name in ("runs", "whisper"):
         (folder / name).mkdir()
-    for system in SYSTEMS.values():
-        if system.trained_here:
-            (folder / "runs" / system.checkpoint).symlink_to(DEMO / "wav2vec2")
+    for run in {system.checkpoint for system in SYSTEMS.values() if system.trained_here}:
+        shutil.copytree(DEMO / "wav2vec2", folder / "runs" / run, copy_function=os.symlink)
+        (folder / "runs" / run / LANGUAGE_MODEL).mkdir()
     for size in ("tiny.en", "base"):
         (folder / "whisper" / f"{size}.pt").symlink_to(DEMO / "whisper" / "whisper.pt")
     write_manifest(folder / "data" / "digits" / "test.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 3))
