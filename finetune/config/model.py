@@ -43,7 +43,9 @@ class ModelConfig:
     """CMUdict's file, plain or .gz, that gives the number of syllables of English words."""
 
     language: str | None = None
-    """Language token of a multilingual Whisper, such as de. Default: the language that all training utterances name."""
+    """Language token of a multilingual Whisper, such as de. Default: the language that all training utterances name.
+    Of an MMS model (wav2vec2) the language whose adapter is trained with the output layer, such as deu; nothing else
+    is trained."""
 
     freeze_feature_encoder: bool = True
     """Keep the convolutions of base as they are, as wav2vec 2.0 is fine-tuned."""
@@ -173,10 +175,16 @@ class ModelConfig:
                 f"--model.lora_alpha is {self.lora_alpha} and --model.lora_rank 0, which adds no LoRA matrices; "
                 "expected a rank with it: set --model.lora_rank, or leave it out"
             )
-        if self.language is not None and self.family != "whisper":
+        if self.language is not None and self.family not in ("whisper", "wav2vec2"):
             raise UsageError(
                 f"--model.language is {self.language}, but --model.family is {self.family}, whose units are all it "
-                "knows of a language; expected whisper with it: leave it out"
+                "knows of a language; expected whisper, or wav2vec2 with an MMS model, with it: leave it out"
+            )
+        if self.language is not None and self.family == "wav2vec2" and (self.lora_rank > 0 or self.scratch is not None):
+            other = "scratch" if self.scratch is not None else "lora_rank"
+            raise UsageError(
+                f"--model.language is {self.language}, which trains the adapter of an MMS model, and --model.{other} "
+                "is set; expected one of the two: leave one out"
             )
         if self.family != "wav2vec2":
             self._check_family_keys()

@@ -129,8 +129,12 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
         raise _no_ctc(reference)
     elif family not in FAMILIES:
         checkpoint = reference
-    model_type = _model_type(checkpoint)
-    load = {"lstm-ctc": _lstm, "whisper-ctc": _whisper_ctc}.get(model_type, _wav2vec2)
+    from finetune.systems.registry import family_of
+
+    found = family_of(checkpoint)
+    if found in ("whisper", "faster-whisper"):
+        raise _no_ctc(checkpoint)
+    load = {"lstm": _lstm, "whisper-ctc": _whisper_ctc}.get(found, _wav2vec2)
     return load(checkpoint, torch.device(device))
 
 
@@ -146,30 +150,6 @@ def _not_loaded(checkpoint: str, error: Exception) -> InputError:
         f"{checkpoint}: cannot be loaded as a CTC model ({str(error).strip().splitlines()[0]}); expected the folder of "
         "a run, a transformers folder or a Hub id: check the name and the network"
     )
-
-
-def _model_type(checkpoint: str) -> str:
-    """model_type of its configuration. Raises InputError for Whisper and what has no configuration."""
-    from transformers import AutoConfig
-
-    import finetune.models.lstm_ctc
-    import finetune.models.whisper_ctc_model  # noqa: F401  (both register with AutoConfig)
-
-    path = Path(checkpoint)
-    if path.suffix == ".pt" or (path.is_dir() and not (path / "config.json").exists() and any(path.glob("*.pt"))):
-        raise _no_ctc(checkpoint)
-    if not path.exists():
-        import whisper
-
-        if checkpoint in whisper.available_models():
-            raise _no_ctc(checkpoint)
-    try:
-        model_type = str(AutoConfig.from_pretrained(checkpoint).model_type)
-    except (OSError, ValueError) as error:
-        raise _not_loaded(checkpoint, error) from error
-    if model_type == "whisper":
-        raise _no_ctc(checkpoint)
-    return model_type
 
 
 def _profile(checkpoint: str) -> str:
@@ -212,37 +192,38 @@ def _lstm(checkpoint: str, device: torch.device) -> CTCModel:
 
 
 def _wav2vec2(checkpoint: str, device: torch.device) -> CTCModel:
-    from transformers import AutoFeatureExtractor, AutoModelForCTC
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCTC
 
+    from finetune.models.architectures import ModelInput, architecture_of, n_frames
     from finetune.models.checkpoint_checks import checked_loading
     from finetune.models.fast import cpu
-    from finetune.models.wav2vec2 import model_input
 
     try:
+        architecture = architecture_of(AutoConfig.from_pretrained(checkpoint), checkpoint)
         with checked_loading(checkpoint):
             model: Any = AutoModelForCTC.from_pretrained(checkpoint, dtype=torch.float32).eval()
         extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
         raise _not_loaded(checkpoint, error) from error
     config = model.config
-    times = convolution_times(config)
-    if times is None or extractor.sampling_rate != SAMPLE_RATE:
+    prepared, times = ModelInput(extractor, architecture, checkpoint), frame_times(config)
+    if times is None:
         raise InputError(
-            f"{checkpoint}: a {config.model_type} for {extractor.sampling_rate} Hz has frames whose times are not "
-            "known; expected a model with wav2vec 2.0's convolutions at 16000 Hz: use another"
+            f"{checkpoint}: a {config.model_type} with an adapter has frames whose times are not known; expected a "
+            "model without: use another"
         )
     fold_weight_norm(model)
-    adapted = has_adapter(config)
-    if device.type == "cpu" and not adapted:
+    whole_only = has_adapter(config) or architecture.log_mel
+    if device.type == "cpu" and not whole_only:
         cpu.replace_convolutions(model)
     model.to(device)
     return CTCModel(
         checkpoint, Vocabulary.load(checkpoint), times, _profile(checkpoint), model,
-        lambda waveform: model(waveform.to(device)[None]).logits[0],
-        lambda n_samples: int(model._get_feat_extract_output_lengths(n_samples)),
-        lambda waveform: model_input(waveform, extractor.do_normalize),
+        lambda values: model((values.T if architecture.log_mel else values).to(device)[None]).logits[0],
+        lambda n_samples: int(n_frames(model, architecture, torch.tensor([n_samples]))),
+        prepared,
         convolution_chunking(config, CONTEXT_SECONDS),
-        round((LONGEST_WHOLE_SECONDS if adapted else WHOLE_SECONDS) * SAMPLE_RATE),
+        round((LONGEST_WHOLE_SECONDS if whole_only else WHOLE_SECONDS) * SAMPLE_RATE),
     )  # fmt: skip
 
 
@@ -265,8 +246,14 @@ def lstm_times(model: Any) -> FrameTimes:
     return FrameTimes(HOP_LENGTH * factor, first)
 
 
-def convolution_times(config: Any) -> FrameTimes | None:
-    """Where the frames of a model with wav2vec 2.0's convolutions are, an adapter included; None of another model."""
+def frame_times(config: Any) -> FrameTimes | None:
+    """Where the frames of a model of the wav2vec2 family are, by its configuration: of wav2vec 2.0's convolutions, an
+    adapter included, or of w2v-BERT's log-mel; None of another model.
+    """
+    if config.model_type == "wav2vec2-bert" and not has_adapter(config):
+        from finetune.models.architectures import FBANK_HOP, FBANK_PAIR, FBANK_WINDOW
+
+        return FrameTimes(FBANK_PAIR * FBANK_HOP, (FBANK_WINDOW - 1 + (FBANK_PAIR - 1) * FBANK_HOP) / 2)
     if not hasattr(config, "conv_kernel"):
         return None
     grid = FrameGrid.of_convolutions(config.conv_kernel, config.conv_stride)

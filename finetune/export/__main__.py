@@ -22,13 +22,17 @@ class ExportConfig:
     out: Path
     """What is written: a folder, for openai a file ending in .pt."""
 
-    format: Literal["ctranslate2", "openai", "transformers"] = "transformers"
-    """ctranslate2: a folder for faster-whisper (whisper). openai: a .pt file for whisper.load_model (whisper).
-    transformers: a folder for from_pretrained (every family)."""
+    format: Literal["ctranslate2", "onnx", "openai", "transformers"] = "transformers"
+    """ctranslate2: a folder for faster-whisper (whisper). onnx: a folder with one graph from waveforms to logits, for
+    ONNX Runtime (wav2vec2, lstm, whisper-ctc). openai: a .pt file for whisper.load_model (whisper). transformers: a
+    folder for from_pretrained (every family)."""
 
     quantise: Literal["float32", "float16", "int8"] | None = None
-    """Numbers that the weights are stored in (ctranslate2): int8 is the smallest, and the fastest on a CPU. Default:
-    float16."""
+    """Numbers that the weights are stored in (ctranslate2, onnx): int8 is the smallest, and the fastest on a CPU.
+    Default: float16 (ctranslate2), float32 (onnx)."""
+
+    data: str | None = None
+    """Corpus on whose utterances the result is compared with torch (onnx). Default: the embedded demo's."""
 
     overwrite: bool = False
     """Replace what is at OUT."""
@@ -38,7 +42,8 @@ def main() -> None:
     config = parse_command(ExportConfig, program="python -m finetune.export", description=DESCRIPTION, positional=True)
     from finetune.export.formats import export
 
-    print(export(config.run, config.out, config.format, quantise=config.quantise, overwrite=config.overwrite))
+    options = {"quantise": config.quantise, "data": config.data, "overwrite": config.overwrite}
+    print(export(config.run, config.out, config.format, **options))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

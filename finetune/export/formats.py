@@ -21,23 +21,34 @@ INSTALL = 'pip install "speech-on-your-own[rivals]"'
 class Format:
     """A format.
 
-    write: writes the run to a path that does not exist yet, with the weights in the given numbers. families: whose runs
-    it can be made of. suffix: of the file that is written; empty for a folder. numbers: in which weights can be stored,
-    the default first; empty where they stay as they are. usage: how the result is loaded; OUT stands for the path.
+    write: writes the run to a path that does not exist yet, with the weights in the given numbers, and returns what it
+    found in comparing the two, or "". families: whose runs it can be made of. suffix: of the file that is written;
+    empty for a folder. numbers: in which weights can be stored, the default first; empty where they stay as they are.
+    usage: how the result is loaded; OUT stands for the path. compares: whether it takes utterances to compare on.
     """
 
-    write: Callable[[RunFolder, Path, str], None]
+    write: Callable[[RunFolder, Path, str, str | None], str]
     families: tuple[str, ...]
     suffix: str = ""
     numbers: tuple[str, ...] = ()
     usage: str = ""
+    compares: bool = False
 
 
-def export(run: Path, out: Path, name: str, *, quantise: str | None = None, overwrite: bool = False) -> str:
+def export(
+    run: Path,
+    out: Path,
+    name: str,
+    *,
+    quantise: str | None = None,
+    data: str | None = None,
+    overwrite: bool = False,
+) -> str:
     """Writes the run at `out`, complete or not at all. Returns a line on what was written and how it is loaded.
 
-    Raises UsageError where the format has no such option, InputError where the run cannot be read or is of a family
-    that the format does not fit.
+    data: corpus that the result is compared with torch on, where the format does so; None: the embedded demo's. Raises
+    UsageError where the format has no such option, InputError where the run cannot be read or is of a family that the
+    format does not fit.
     """
     chosen = FORMATS[name]
     if quantise is not None and quantise not in chosen.numbers:
@@ -45,6 +56,10 @@ def export(run: Path, out: Path, name: str, *, quantise: str | None = None, over
         raise UsageError(
             f"--quantise is {quantise} and --format {name}, which stores weights as they are; expected {able} with it: "
             "leave one of them out"
+        )
+    if data is not None and not chosen.compares:
+        raise UsageError(
+            f"--data is {data} and --format {name}, which compares nothing; expected onnx with it: leave it out"
         )
     if out.suffix != chosen.suffix and chosen.suffix:
         raise UsageError(f"OUT is {out}, and --format {name} writes a file; expected its name to end in .pt: change it")
@@ -63,19 +78,21 @@ def export(run: Path, out: Path, name: str, *, quantise: str | None = None, over
             f"formats: choose {fitting}"
         )
     numbers = quantise or next(iter(chosen.numbers), "")
-    _write_whole(chosen, opened, out, numbers)
+    found = _write_whole(chosen, opened, out, numbers, data)
     size = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else [out]) if path.is_file())
     kind = f"{name}, {numbers}" if numbers else name
-    return f"{out}: {kind}, {size / 1e6:.0f} MB; load it with {chosen.usage.replace('OUT', str(out))}"
+    line = f"{out}: {kind}, {size / 1e6:.0f} MB; load it with {chosen.usage.replace('OUT', str(out))}"
+    return f"{line}\n{found}" if found else line
 
 
-def _write_whole(chosen: Format, run: RunFolder, out: Path, numbers: str) -> None:
+def _write_whole(chosen: Format, run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
     partial = out.with_name(f".{out.stem}.{uuid.uuid4().hex[:8]}.partial{chosen.suffix}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.write(run, partial, numbers)
+        found = chosen.write(run, partial, numbers, data)
         _remove(out)
         os.replace(partial, out)
+        return found
     except OSError as error:
         raise InputError(
             f"{out}: cannot be written ({error}); expected space and permission there: mend that"
@@ -91,21 +108,29 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_openai(run: RunFolder, out: Path, _: str) -> None:
+def _write_openai(run: RunFolder, out: Path, *_: str | None) -> str:
     from finetune.models.whisper_formats import CHECKPOINT
 
     shutil.copyfile(run.path / CHECKPOINT, out)
+    return ""
 
 
-def _write_transformers(run: RunFolder, out: Path, _: str) -> None:
+def _write_transformers(run: RunFolder, out: Path, *_: str | None) -> str:
     _check_transformers(run)
     out.mkdir()
     for path in run.model_files:
         if path.suffix != ".pt":
             shutil.copyfile(path, out / path.name)
+    return ""
 
 
-def _write_ctranslate2(run: RunFolder, out: Path, numbers: str) -> None:
+def _write_onnx(run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
+    from finetune.export.onnx import export_graph
+
+    return export_graph(run.path, str(run.config["model"]["family"]), out, numbers, data)
+
+
+def _write_ctranslate2(run: RunFolder, out: Path, numbers: str, _: str | None) -> str:
     try:
         from ctranslate2.converters import TransformersConverter
     except ImportError:
@@ -119,6 +144,7 @@ def _write_ctranslate2(run: RunFolder, out: Path, numbers: str) -> None:
     logging.disable_progress_bar()
     converter = TransformersConverter(str(run.path), copy_files=["tokenizer.json", "preprocessor_config.json"])
     converter.convert(str(out), quantization=numbers)
+    return ""
 
 
 def _check_transformers(run: RunFolder) -> None:
@@ -135,6 +161,13 @@ FORMATS = {
         ("whisper",),
         numbers=("float16", "float32", "int8"),
         usage="faster_whisper.WhisperModel, in a benchmark as faster-whisper=OUT",
+    ),
+    "onnx": Format(
+        _write_onnx,
+        ("wav2vec2", "lstm", "whisper-ctc"),
+        numbers=("float32", "int8"),
+        usage="onnxruntime.InferenceSession, in a benchmark as onnx=OUT",
+        compares=True,
     ),
     "openai": Format(
         _write_openai, ("whisper",), suffix=".pt", usage="whisper.load_model, in a benchmark as whisper=OUT"

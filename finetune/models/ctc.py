@@ -180,7 +180,7 @@ def base_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
     extend.
     """
     assert config.base is not None
-    vocabulary = Vocabulary.load(config.base)
+    vocabulary = Vocabulary.load(config.base, config.language)
     return vocabulary.extended(labels) if config.vocabulary == "extend" else vocabulary
 
 

@@ -146,7 +146,7 @@ def mirror_of(n_frames: Tensor, longest: int) -> Tensor:
     positions = torch.arange(longest, device=n_frames.device)
     last = n_frames[:, None] - 1
     reversed_ = torch.where(positions <= last, last - positions, positions)
-    return (reversed_ + longest * torch.arange(len(n_frames), device=n_frames.device)[:, None]).flatten()
+    return (reversed_ + longest * torch.arange(n_frames.shape[0], device=n_frames.device)[:, None]).flatten()
 
 
 def _reordered(frames: Tensor, order: Tensor) -> Tensor:
@@ -274,7 +274,7 @@ class FrameStacking(Subsampling):
         """features.values: [batch, bins, frames], 0 in the padding."""
         frames = features.values.transpose(1, 2)
         missing = -frames.shape[1] % self.factor
-        stacked = nn.functional.pad(frames, (0, 0, 0, missing)).reshape(len(frames), -1, self.size)
+        stacked = nn.functional.pad(frames, (0, 0, 0, missing)).reshape(frames.shape[0], -1, self.size)
         return stacked, self.n_frames(features.n_frames)
 
 
@@ -295,7 +295,7 @@ class ConvSubsampling(Subsampling):
     def forward(self, features: Features) -> tuple[Tensor, Tensor]:
         """features.values: [batch, orders * bins, frames], 0 in the padding."""
         values, n_frames = features.values, features.n_frames
-        hidden = values.reshape(len(values), self.n_orders, -1, values.shape[-1])
+        hidden = values.reshape(values.shape[0], self.n_orders, -1, values.shape[-1])
         for convolution, stride in zip((self.first, self.second), self.strides, strict=True):
             hidden, n_frames = convolution(hidden).relu(), -(-n_frames // stride)
             in_padding = torch.arange(hidden.shape[-1], device=hidden.device) >= n_frames[:, None]

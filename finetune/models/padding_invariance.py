@@ -1,9 +1,10 @@
 """Padding invariance: an utterance gets the same logits in a padded batch as alone.
 
-Two parts of transformers' models let padding change the logits: group normalisation in the feature encoder
-(wav2vec2-base, HuBERT base, WavLM base ...), whose statistics are taken over the whole padded utterance, and several
-positional convolutions in a row (data2vec-audio), whose biases fill the padding that the next one reads. Both are
-replaced in place. Parameters and their names stay, so a model saved afterwards is a plain transformers model.
+Three parts of transformers' models let padding change the logits: group normalisation in the feature encoder
+(wav2vec2-base, HuBERT base, WavLM base ...), whose statistics are taken over the whole padded utterance; several
+positional convolutions in a row (data2vec-audio), whose biases fill the padding that the next one reads; and the
+convolutions over time in a conformer's layers, which read the padding. They are mended in place. Parameters and their
+names stay, so a model saved afterwards is a plain transformers model.
 """
 
 from typing import Any
@@ -42,7 +43,7 @@ class PaddingInvariance:
     """Makes a *ForCTC model of transformers padding-invariant; `set_lengths` announces each padded batch.
 
     The model's first GroupNorm becomes a ValidGroupNorm, its `_get_feature_vector_attention_mask` returns the announced
-    frames, and hooks zero the padding between positional convolutions. A forward pass without `set_lengths` before it
+    frames, and hooks zero the padding that convolutions read. A forward pass without `set_lengths` before it
     is a plain call of the model: all of its batch counts as valid. Gradient checkpointing finds the lengths of its own
     batch, as they stay until the next forward pass.
     """
@@ -64,7 +65,9 @@ class PaddingInvariance:
         if not getattr(model.config, "add_adapter", False):  # an adapter's output has fewer frames than are masked
             self._base._get_feature_vector_attention_mask = self._mask
         positional = self._base.encoder.pos_conv_embed
-        for layer in list(getattr(positional, "layers", []))[1:]:
+        conformers = [getattr(layer, "conv_module", None) for layer in self._base.encoder.layers]
+        convolutions = [module.depthwise_conv for module in conformers if module is not None]
+        for layer in [*list(getattr(positional, "layers", []))[1:], *convolutions]:
             layer.register_forward_pre_hook(self._zero_padding)
 
     def set_lengths(self, n_samples: Tensor, n_frames: Tensor) -> None:

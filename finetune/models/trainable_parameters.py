@@ -18,15 +18,16 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")  # every projection of
 
 
 def select_trainable_parameters(model: Any, config: ModelConfig) -> None:
-    """Sets `requires_grad` of a *ForCTC model as --model.adapters_only, lora_rank and freeze_feature_encoder ask.
+    """Sets `requires_grad` of a *ForCTC model as --model.adapters_only, language, lora_rank and freeze_feature_encoder
+    ask; w2v-BERT has no feature encoder to freeze.
 
     LoRA's matrices are added to the model. Raises UsageError for adapters of a model that has none.
     """
-    if config.adapters_only:
+    if config.adapters_only or config.language is not None:
         _train_adapters(model, config)
     elif config.lora_rank > 0:
         _add_lora(model, config)
-    elif config.freeze_feature_encoder and config.scratch is None:
+    elif config.freeze_feature_encoder and config.scratch is None and hasattr(model, "freeze_feature_encoder"):
         model.freeze_feature_encoder()
 
 

@@ -1,5 +1,5 @@
-"""The wav2vec2 family: any *ForCTC model of transformers built as wav2vec 2.0 (Baevski et al. 2020), among them
-HuBERT, WavLM, data2vec-audio, XLS-R and MMS.
+"""The wav2vec2 family: *ForCTC models of transformers built as wav2vec 2.0 (Baevski et al. 2020), among them HuBERT,
+WavLM, data2vec-audio, XLS-R, MMS and w2v-BERT 2.0; `architectures` lists them.
 
 A model comes from a folder, the Hub or random weights, and is saved as a plain transformers folder. An utterance has
 the same logits in a padded batch as alone (`padding_invariance`).
@@ -8,12 +8,15 @@ the same logits in a padded batch as alone (`padding_invariance`).
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers.utils import cached_file
 
 from finetune.config import ModelConfig
+from finetune.models.architectures import ModelInput, architecture_of, log_mel_frames, n_frames
 from finetune.models.base import Batch, Example, Publication
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
@@ -21,17 +24,18 @@ from finetune.models.fast import gpu
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.regularisation import LatentMasks, use_bit_dropout
 from finetune.models.trainable_parameters import merged_state_dict, select_trainable_parameters
-from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.features import normalise_waveform
 from preprocessing.units import Vocabulary
+
+ADAPTER = "adapter.{}.safetensors"  # as transformers' load_adapter looks for it
 
 PUBLICATION = Publication(
     title="A CTC model of transformers",
     library="transformers",
     tags=("wav2vec2", "ctc"),
     files=(
-        "*.safetensors",
+        "model*.safetensors",
+        "adapter.*.safetensors",
         "model.safetensors.index.json",
         "config.json",
         "preprocessor_config.json",
@@ -45,6 +49,7 @@ PUBLICATION = Publication(
     model_input="the waveform, as the model's own feature extractor makes it",
     settings=(
         "vocabulary",
+        "language",
         "freeze_feature_encoder",
         "mask_time_prob",
         "mask_time_length",
@@ -68,24 +73,43 @@ class Wav2Vec2Module(CTCModule):
 
     def __init__(self, model: Any, config: ModelConfig, *, blank: int) -> None:
         super().__init__(model, blank=blank)
-        self._padding_invariance = PaddingInvariance(model)
+        self._architecture = architecture_of(model.config, config.base or "the model")
+        self._padding_invariance = None if self._architecture.log_mel else PaddingInvariance(model)
         self._masks = LatentMasks(model, config)
-        gpu.replace_convolutions(model)  # on a CPU they compute as transformers does
+        self._batch_norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm1d)]
+        if self._padding_invariance is not None:
+            gpu.replace_convolutions(model)  # on a CPU they compute as transformers does
+
+    def train(self, mode: bool = True) -> Self:
+        """As of nn.Module; batch normalisation keeps the base's statistics, as those of a batch would be its padding's
+        and its neighbours' too.
+        """
+        super().train(mode)
+        for norm in self._batch_norms:
+            norm.eval()
+        return self
 
     def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """The transformer's output [batch, frames, channels]. `generator` draws the masks; None masks nothing."""
         frames = self.frames(torch.tensor(batch.n_samples))
-        attention_mask = None
-        if any(n != batch.inputs.shape[-1] for n in batch.n_samples):  # else no padding: a plain call is faster
-            positions = torch.arange(batch.inputs.shape[-1], device=batch.inputs.device)
+        inputs, attention_mask = batch.inputs, None
+        if len(set(batch.n_samples)) > 1 or batch.inputs.shape[-1] != self._input_length(batch.n_samples[0]):
+            # else no padding: a plain call is faster
+            positions = torch.arange(inputs.shape[-1], device=inputs.device)
             attention_mask = (positions < batch.lengths[:, None]).long()
-            self._padding_invariance.set_lengths(batch.lengths, frames.to(batch.inputs.device, non_blocking=True))
+            if self._padding_invariance is not None:
+                self._padding_invariance.set_lengths(batch.lengths, frames.to(inputs.device, non_blocking=True))
+        if self._architecture.log_mel:
+            inputs = inputs.transpose(1, 2)
         with self._masks.applied(frames, generator):
-            return self.model.base_model(batch.inputs, attention_mask=attention_mask).last_hidden_state  # type: ignore[no-any-return]
+            return self.model.base_model(inputs, attention_mask=attention_mask).last_hidden_state  # type: ignore[no-any-return]
+
+    def _input_length(self, n_samples: int) -> int:
+        return log_mel_frames(n_samples) if self._architecture.log_mel else n_samples
 
     def frames(self, n_samples: Tensor) -> Tensor:
         """Valid output frames of each utterance [batch], from its samples [batch]."""
-        return self.model._get_feat_extract_output_lengths(n_samples).to(torch.long)  # type: ignore[no-any-return]
+        return n_frames(self.model, self._architecture, n_samples)
 
 
 class Wav2Vec2Recogniser(CTCRecogniser):
@@ -96,17 +120,16 @@ class Wav2Vec2Recogniser(CTCRecogniser):
 
     def __init__(self, config: ModelConfig, model: Any, vocabulary: Vocabulary, feature_extractor: Any) -> None:
         self._feature_extractor = feature_extractor
-        if feature_extractor.sampling_rate != SAMPLE_RATE:
-            raise InputError(
-                f"{config.base}: expects {feature_extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another base"
-            )
+        reference = config.base or "the model"
+        self._model_input = ModelInput(feature_extractor, architecture_of(model.config, reference), reference)
+        self._language = config.language
         select_trainable_parameters(model, config)
         use_bit_dropout(model)
         self._lora = config.lora_rank > 0
         super().__init__(Wav2Vec2Module(model, config, blank=vocabulary.blank), vocabulary)
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
-        return Example(index, model_input(waveform, self._feature_extractor.do_normalize), labels, len(waveform))
+        return Example(index, self._model_input(waveform), labels, len(waveform))
 
     def gradient_checkpointing_enable(self) -> None:
         self.module.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -127,14 +150,9 @@ class Wav2Vec2Recogniser(CTCRecogniser):
         model.save_pretrained(folder, state_dict=merged_state_dict(model) if self._lora else None)
         self.vocabulary.save(folder)
         self._feature_extractor.save_pretrained(folder)
-
-
-def model_input(waveform: Tensor, normalise: bool) -> Tensor:
-    """A waveform [samples] as Wav2Vec2FeatureExtractor hands it to the model, [samples] float32.
-
-    normalise: the extractor's `do_normalize`: to zero mean and unit variance.
-    """
-    return normalise_waveform(waveform) if normalise else waveform
+        if self._language is not None:
+            adapters = {name: weight.detach().contiguous() for name, weight in model._get_adapters().items()}
+            save_file(adapters, folder / ADAPTER.format(self._language), metadata={"format": "pt"})
 
 
 def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Recogniser:
@@ -151,14 +169,17 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
     assert config.base is not None
     try:
         feature_extractor = AutoFeatureExtractor.from_pretrained(config.base)
+        _check_language(config)
         new = config.vocabulary == "new"
         vocabulary = new_vocabulary(config, labels) if new else base_vocabulary(config, labels)
         changes: dict[str, Any] = vocabulary_sizes(vocabulary) if new else {}
+        if config.language is not None and not new:
+            changes["target_lang"] = config.language
         with checked_loading(config.base):
             model = AutoModelForCTC.from_pretrained(
                 config.base,
                 dtype=torch.float32,
-                ignore_mismatched_sizes=new,
+                ignore_mismatched_sizes=new or "target_lang" in changes,
                 attn_implementation=None if config.attn_implementation == "auto" else config.attn_implementation,
                 **_regularisation(config),
                 **changes,
@@ -170,6 +191,38 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
         ) from error
     extend_head(model, len(vocabulary.units))
     return Wav2Vec2Recogniser(config, model, vocabulary, feature_extractor)
+
+
+def _check_language(config: ModelConfig) -> None:
+    """Raises UserError where the base is of an architecture that is not supported, or has no adapter of the language
+    that the configuration names.
+    """
+    from transformers import AutoConfig
+
+    base = AutoConfig.from_pretrained(config.base)
+    architecture_of(base, str(config.base))
+    if config.language is None:
+        return
+    if getattr(base, "adapter_attn_dim", None) is None:
+        raise UsageError(
+            f"--model.language is {config.language}, but {config.base} has no language adapters; expected one of the "
+            "MMS models with it: choose facebook/mms-1b-all, or leave it out"
+        )
+    if (
+        config.vocabulary != "new"
+        and cached_file(
+            config.base,
+            ADAPTER.format(config.language),
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        is None
+    ):
+        raise InputError(
+            f"--model.base {config.base}: has no {ADAPTER.format(config.language)}; expected the adapter of "
+            f"--model.language {config.language}: check the code of three letters, or set --model.vocabulary new to "
+            "train a new one"
+        )
 
 
 def _from_scratch(config: ModelConfig, vocabulary: Vocabulary) -> Wav2Vec2Recogniser:

@@ -19,6 +19,7 @@ WEIGHTS = (
     "*.safetensors",
     "pytorch_model*.bin",
     "model.bin",
+    "model.onnx",
     "*.pt",
 )  # of a folder: the first that matches
 SIGNED = (

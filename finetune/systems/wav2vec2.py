@@ -20,15 +20,15 @@ from finetune.decoding.posteriors import (
     LONGEST_WHOLE_SECONDS,
     WHOLE_SECONDS,
     convolution_chunking,
-    convolution_times,
     fold_weight_norm,
+    frame_times,
     has_adapter,
 )
+from finetune.models.architectures import FBANK_HOP, FBANK_PAIR, ModelInput, architecture_of
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.fast import cpu, gpu
 from finetune.models.fast.folding import UNCHANGED
 from finetune.models.padding_invariance import PaddingInvariance
-from finetune.models.wav2vec2 import model_input
 from finetune.systems.base import LoadOptions, SystemSpec, resolve_precision
 from finetune.systems.ctc import (
     MAX_PASS_SECONDS,
@@ -50,13 +50,13 @@ IN_CHUNKS = (
     f"over {WHOLE_SECONDS:g} s: chunks of {CHUNK_SECONDS:g} s with {CONTEXT_SECONDS:g} s of context either side, "
     "{} at a time"
 )
-PADDING_INVARIANT = frozenset({"wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat"})
+FEATURE_RATE = SAMPLE_RATE // (FBANK_HOP * FBANK_PAIR)  # frames of log-mel a second
 WHOLE_ONLY = f"whole, up to {LONGEST_WHOLE_SECONDS:g} s"
 
 
 @dataclass(frozen=True, slots=True)
 class Waveforms:
-    """Normalised waveforms [samples] on the model's device, in the order given."""
+    """Normalised waveforms [samples], or of a w2v-BERT log-mel [frames, bins], on the model's device, as given."""
 
     values: tuple[Tensor, ...]
 
@@ -65,9 +65,10 @@ class Wav2Vec2System(CTCSystem):
     """A CTC model: short recordings in padded batches, the chunks of long ones in batches without padding."""
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
-        from transformers import AutoFeatureExtractor, AutoModelForCTC
+        from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCTC
 
         try:
+            self._architecture = architecture_of(AutoConfig.from_pretrained(spec.checkpoint), spec.name)
             with checked_loading(spec.checkpoint):
                 self._model = AutoModelForCTC.from_pretrained(spec.checkpoint, dtype=torch.float32)
             extractor = AutoFeatureExtractor.from_pretrained(spec.checkpoint)
@@ -77,24 +78,21 @@ class Wav2Vec2System(CTCSystem):
                 f"{spec.name}: {spec.checkpoint} cannot be loaded as a CTC model ({reason}); expected a transformers "
                 "folder or Hub id: check the name and the network"
             ) from error
-        if extractor.sampling_rate != SAMPLE_RATE:
-            raise InputError(
-                f"{spec.name}: expects {extractor.sampling_rate} Hz; expected {SAMPLE_RATE}: use another model"
-            )
+        self._model_input = ModelInput(extractor, self._architecture, spec.name)
         self._vocabulary = Vocabulary.load(spec.checkpoint)
-        self._normalise: bool = extractor.do_normalize
         self._device = torch.device(options.device)
         precision = resolve_precision(options.precision, options.device)
         self._dtype = precision.dtype
         parameters = sum(parameter.numel() for parameter in self._model.parameters())
         self._model.eval()
-        in_batches = self._model.config.model_type in PADDING_INVARIANT and not has_adapter(self._model.config)
-        self._padding_invariance = PaddingInvariance(self._model) if in_batches else None
+        self._in_batches = in_batches = not has_adapter(self._model.config)
+        convolves = in_batches and not self._architecture.log_mel
+        self._padding_invariance = PaddingInvariance(self._model) if convolves else None
         convolutions = UNCHANGED
         fold_weight_norm(self._model)
-        if in_batches and options.device == "cpu" and self._dtype == torch.float32:
+        if convolves and options.device == "cpu" and self._dtype == torch.float32:
             convolutions = cpu.replace_convolutions(self._model)
-        elif options.device == "cuda":
+        elif options.device == "cuda" and not self._architecture.log_mel:
             convolutions = gpu.replace_convolutions(self._model)
         self._model.to(self._device, self._dtype)
         if self._dtype != torch.float32:  # the output layer computes in float32: the best unit is decided there
@@ -103,7 +101,7 @@ class Wav2Vec2System(CTCSystem):
         self._chunking = convolution_chunking(self._model.config, CONTEXT_SECONDS)
         if self._chunking is None:
             self.longest_piece_seconds = LONGEST_WHOLE_SECONDS
-        self._times = convolution_times(self._model.config)
+        self._times = frame_times(self._model.config)
         self.facts = SystemFacts(
             name=spec.name,
             family=spec.family,
@@ -137,7 +135,8 @@ class Wav2Vec2System(CTCSystem):
             together = torch.empty(sum(lengths), pin_memory=True)
             torch.cat(list(waveforms), out=together)
             waveforms = torch.split(together.to(self._device, non_blocking=True), lengths)
-        return Waveforms(tuple(model_input(waveform, self._normalise).to(self._dtype) for waveform in waveforms))
+        inputs = (self._model_input(waveform).to(self._dtype) for waveform in waveforms)
+        return Waveforms(tuple(one.T if one.ndim > 1 else one for one in inputs))
 
     @torch.inference_mode()
     def forward(self, features: Waveforms) -> list[Tensor]:
@@ -149,11 +148,11 @@ class Wav2Vec2System(CTCSystem):
         for index in long:
             decodable[index] = self._in_chunks(features.values[index])
         lengths = [len(features.values[index]) for index in whole]
-        device = self._device.type
-        maximum = MAX_PASS_SECONDS[device] * SAMPLE_RATE if self._padding_invariance is not None else 0.0
+        device, rate = self._device.type, FEATURE_RATE if self._architecture.log_mel else SAMPLE_RATE
+        maximum = MAX_PASS_SECONDS[device] * rate if self._in_batches else 0.0
         batches = [
             [whole[place] for place in batch]
-            for batch in optimal_batches(lengths, pass_cost=PASS_COST_SECONDS[device] * SAMPLE_RATE, maximum=maximum)
+            for batch in optimal_batches(lengths, pass_cost=PASS_COST_SECONDS[device] * rate, maximum=maximum)
         ]
         computed = [self._compute([features.values[index] for index in batch]) for batch in batches]
         self._refuse_overflow()
@@ -163,8 +162,9 @@ class Wav2Vec2System(CTCSystem):
                 decodable[index] = own
         return decodable
 
-    def _n_frames(self, n_samples: int) -> int:
-        return int(self._model._get_feat_extract_output_lengths(n_samples))
+    def _n_frames(self, length: int) -> int:
+        """Frames of a waveform of so many samples, or of so many of log-mel."""
+        return int(self._model._get_feat_extract_output_lengths(length))
 
     def _is_whole(self, n_samples: int) -> bool:
         return self._chunking is None or n_samples <= WHOLE_SECONDS * SAMPLE_RATE
@@ -181,17 +181,17 @@ class Wav2Vec2System(CTCSystem):
         return torch.cat(joined).cpu()
 
     def _compute(self, rows: Sequence[Tensor]) -> Tensor:
-        """Waveforms [samples] -> their frames to decode, and those of padding, [batch, frames, ...] on the device."""
+        """Rows of `Waveforms` -> their frames to decode, and those of padding, [batch, frames, ...] on the device."""
         lengths = [len(row) for row in rows]
         if min(lengths) == max(lengths):  # a plain call is exact, and faster
             return self._checked(self._model(torch.stack(list(rows))).logits)
-        assert self._padding_invariance is not None
         inputs = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
         n_samples = torch.tensor(lengths)
         n_frames = self._model._get_feat_extract_output_lengths(n_samples).long()
         positions = torch.arange(inputs.shape[1], device=self._device)
         on_device = n_samples.to(self._device, non_blocking=True)
-        self._padding_invariance.set_lengths(on_device, n_frames.to(self._device, non_blocking=True))
+        if self._padding_invariance is not None:
+            self._padding_invariance.set_lengths(on_device, n_frames.to(self._device, non_blocking=True))
         mask = (positions < on_device[:, None]).long()
         return self._checked(self._model(inputs, attention_mask=mask).logits)
 

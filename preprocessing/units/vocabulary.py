@@ -81,14 +81,14 @@ class Vocabulary:
         return replace(self, units=(*self.units, *(new for new in alphabet_of(texts) if new not in self)))
 
     @classmethod
-    def load(cls, reference: str) -> Self:
+    def load(cls, reference: str, language: str | None = None) -> Self:
         """The vocabulary of a transformers CTC model or tokenizer, in a folder or on the Hub.
 
-        Raises InputError when it has none, or one that is no CTC vocabulary.
+        language: of an MMS tokenizer, which has a vocabulary for each; None: its default, or the only one. Raises InputError when it has none, or one that is no CTC vocabulary.
         """
         settings = _find_file(reference, SETTINGS)
         try:
-            return cls(*(_read_tokenizer(reference) if settings is None else _read_units(reference, settings)))
+            return cls(*(_read_tokenizer(reference, language) if settings is None else _read_units(reference, settings)))
         except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
             reason = (str(error).strip().splitlines() or ["no reason given"])[0]
             raise InputError(
@@ -207,14 +207,15 @@ class Vocabulary:
 VocabularyFields = tuple[tuple[str, ...], str, str, str, Splitter]
 
 
-def _read_tokenizer(reference: str) -> VocabularyFields:
+def _read_tokenizer(reference: str, language: str | None) -> VocabularyFields:
     from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
     path = Path(reference) / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     # AutoTokenizer looks at the model's configuration, too, and complains of an architecture that it does not know.
     is_ctc = config.get("tokenizer_class") == Wav2Vec2CTCTokenizer.__name__
-    tokenizer = (Wav2Vec2CTCTokenizer if is_ctc else AutoTokenizer).from_pretrained(reference)
+    options = {} if language is None else {"target_lang": language}
+    tokenizer = (Wav2Vec2CTCTokenizer if is_ctc else AutoTokenizer).from_pretrained(reference, **options)
     units = _in_id_order(tokenizer.get_vocab())
     return units, tokenizer.pad_token, tokenizer.unk_token, tokenizer.word_delimiter_token, Characters()
 

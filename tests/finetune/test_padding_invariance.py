@@ -12,6 +12,8 @@ from transformers import (
     UniSpeechSatConfig,
     UniSpeechSatForCTC,
     Wav2Vec2Config,
+    Wav2Vec2ConformerConfig,
+    Wav2Vec2ConformerForCTC,
     Wav2Vec2ForCTC,
     WavLMConfig,
     WavLMForCTC,
@@ -39,6 +41,7 @@ SMALL = {
     "mask_time_prob": 0.0,
 }
 LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+CONFORMER = LAYER | {"conformer_conv_dropout": 0.0, "max_source_positions": 50}
 # each small, but with what its published configuration has and wav2vec2's has not
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "wav2vec2 group": (Wav2Vec2Config, Wav2Vec2ForCTC, {}),
@@ -50,6 +53,12 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "wavlm base": (WavLMConfig, WavLMForCTC, {}),
     "wavlm large": (WavLMConfig, WavLMForCTC, LAYER),
     "data2vec": (Data2VecAudioConfig, Data2VecAudioForCTC, {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 19}),
+    "conformer": (Wav2Vec2ConformerConfig, Wav2Vec2ConformerForCTC, CONFORMER),
+    "conformer rotary": (
+        Wav2Vec2ConformerConfig,
+        Wav2Vec2ConformerForCTC,
+        CONFORMER | {"position_embeddings_type": "rotary"},
+    ),
     "unispeech-sat": (UniSpeechSatConfig, UniSpeechSatForCTC, {"num_clusters": 4}),
 }
 

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCTC, pipeline
 
 from finetune.decoding.greedy import collapse
-from finetune.models.wav2vec2 import model_input
+from finetune.models.architectures import model_input
 from preprocessing import audio
 from preprocessing.units import Vocabulary
 from tests.commands import assert_one_sentence, run

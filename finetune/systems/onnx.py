@@ -1,0 +1,123 @@
+"""A CTC model that `python -m finetune.export RUN OUT --format onnx` wrote, computed by ONNX Runtime on a CPU.
+
+A float32 graph computes padded batches in which an utterance has the logits that it has alone. An int8 graph computes
+one utterance at a time: the scales of its activations are those of all that is computed together. A long recording is
+computed in overlapping chunks, each normalised by itself, whose frames are joined and collapsed once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from finetune.decoding.posteriors import WHOLE_SECONDS, FrameTimes, convolution_chunking, whisper_ctc_chunking
+from finetune.export.onnx import GRAPH, GraphFacts, logits_of, open_session, require_packages
+from finetune.systems.base import LoadOptions, SystemSpec
+from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
+from finetune.systems.facts import SystemFacts
+from finetune.systems.wav2vec2 import CONTEXT_SECONDS
+from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.segment import Chunking, chunks, keep
+from preprocessing.units import Vocabulary
+
+
+class OnnxSystem(CTCSystem):
+    """An exported graph. Raises UsageError on a GPU, InputError for a folder that is no export."""
+
+    def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+        if options.device != "cpu":
+            raise UsageError(f"{spec.name}: an ONNX graph is computed on a CPU here; expected --device cpu: set it")
+        if options.precision not in ("auto", "float32"):
+            raise UsageError(
+                f"{spec.name}: --precision is {options.precision}, and a graph has the numbers that it was exported "
+                "with; expected auto: export with --quantise int8 for faster ones"
+            )
+        folder = Path(spec.checkpoint)
+        graph = GraphFacts.load(folder)
+        require_packages(f"{spec.name}: ", ("onnxruntime",))
+        self._session = open_session(folder / GRAPH, torch.get_num_threads())
+        self._vocabulary = Vocabulary.load(spec.checkpoint)
+        self._one_at_a_time = graph.numbers != "float32"
+        self._shortest = graph.shortest
+        self._times = FrameTimes(graph.stride, graph.first)
+        self._chunking, self._longest = _chunking(folder, graph.family)
+        long_recordings = "whole"
+        if self._chunking is not None:
+            kept, context = (n / SAMPLE_RATE for n in (self._chunking.keep, self._chunking.context))
+            long_recordings = (
+                f"over {self._longest / SAMPLE_RATE:g} s: chunks of {kept:g} s with {context:g} s of context either "
+                "side, each normalised by itself"
+            )
+        self.facts = SystemFacts(
+            name=spec.name,
+            family=spec.family,
+            checkpoint=spec.checkpoint,
+            parameters=graph.parameters,
+            settings={
+                "decoding": self._prepare_decoding(spec, options),
+                "precision": graph.description,
+                "runtime": f"ONNX Runtime, opset {graph.opset}, {torch.get_num_threads()} threads",
+                "batch": "one at a time" if self._one_at_a_time else "padded, each utterance as it is alone",
+                "long recordings": long_recordings,
+            },
+            notice=spec.notice,
+        )
+
+    def features(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
+        """The waveforms: features are in the graph."""
+        return list(waveforms)
+
+    @torch.inference_mode()
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Each recording's frames to decode (`CTCSystem`); one that is shorter than a frame has none."""
+        decodable = [NO_FRAMES for _ in features]
+        whole = []
+        for place, waveform in enumerate(features):
+            if len(waveform) > self._longest and self._chunking is not None:
+                decodable[place] = self._in_chunks(waveform, self._chunking)
+            elif len(waveform) >= self._shortest:
+                whole.append(place)
+        batches = optimal_batches(
+            [len(features[place]) for place in whole],
+            pass_cost=PASS_COST_SECONDS["cpu"] * SAMPLE_RATE,
+            maximum=0.0 if self._one_at_a_time else MAX_PASS_SECONDS["cpu"] * SAMPLE_RATE,
+        )
+        for batch in batches:
+            places = [whole[index] for index in batch]
+            found = logits_of(self._session, [features[place] for place in places])
+            self._advance(sum(len(features[place]) for place in places) / SAMPLE_RATE)
+            for place, logits in zip(places, found, strict=True):
+                decodable[place] = self._frames_to_decode(logits)
+        return decodable
+
+    def _in_chunks(self, waveform: Tensor, chunking: Chunking) -> Tensor:
+        """The frames to decode of one long recording [samples], joined from its chunks."""
+        joined = []
+        for chunk in chunks(len(waveform), chunking):
+            (logits,) = logits_of(self._session, [waveform[chunk.start : chunk.stop]])
+            self._advance((chunk.keep_stop - chunk.keep_start) / SAMPLE_RATE)
+            joined.append(keep(self._frames_to_decode(logits), chunk, chunking.grid))
+        return torch.cat(joined)
+
+
+def _chunking(folder: Path, family: str) -> tuple[Chunking | None, int]:
+    """How recordings are cut, None where they never are, and the samples up to which they are not."""
+    from transformers import AutoConfig
+
+    import finetune.models.lstm_ctc
+    import finetune.models.whisper_ctc_model  # noqa: F401  (both register with AutoConfig)
+
+    if family == "lstm":
+        return None, 0
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder}: config.json cannot be read ({str(error).strip().splitlines()[0]}); expected the OUT of an "
+            "export: export again"
+        ) from None
+    if family == "whisper-ctc":
+        return whisper_ctc_chunking(config)
+    return convolution_chunking(config, CONTEXT_SECONDS), round(WHOLE_SECONDS * SAMPLE_RATE)

@@ -1,0 +1,245 @@
+"""Each architecture of the wav2vec2 family, tiny and random: trained, saved, measured, aligned; or refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModelForCTC,
+    ParakeetCTCConfig,
+    SeamlessM4TFeatureExtractor,
+    SEWConfig,
+    UniSpeechConfig,
+    UniSpeechForCTC,
+    Wav2Vec2BertConfig,
+    Wav2Vec2BertForCTC,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
+)
+
+from finetune.config import ModelConfig
+from finetune.decoding.posteriors import load_ctc
+from finetune.models import build
+from finetune.models.architectures import ARCHITECTURES
+from finetune.models.base import pad_batch
+from finetune.models.wav2vec2 import Wav2Vec2Recogniser
+from finetune.systems.base import LoadOptions, SystemSpec
+from finetune.systems.wav2vec2 import Wav2Vec2System
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.units import Vocabulary
+from tests.conftest import DEMO
+from tests.finetune.test_padding_invariance import KINDS, SMALL, plain_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+BERT = {
+    "vocab_size": 32,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_source_positions": 50,
+    "hidden_dropout": 0.0,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "conformer_conv_dropout": 0.0,
+    "final_dropout": 0.0,
+    "layerdrop": 0.0,
+    "mask_time_prob": 0.0,
+}
+OTHERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "unispeech": (UniSpeechConfig, UniSpeechForCTC, SMALL),
+    "w2v-bert": (Wav2Vec2BertConfig, Wav2Vec2BertForCTC, BERT),
+    "w2v-bert adapter": (
+        Wav2Vec2BertConfig,
+        Wav2Vec2BertForCTC,
+        BERT | {"add_adapter": True, "output_hidden_size": 32},
+    ),
+}
+TRIED = ("wav2vec2 group", "wav2vec2 layer", "hubert base", "wavlm base", "data2vec", "unispeech-sat", "conformer")
+TEXTS = ("TURN LEFT", "STOP", "GO ON", "YES")
+
+
+def waveforms() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [0.1 * torch.randn(n, generator=generator) for n in (16_000, 9_001, 30_000, 17_360)]
+
+
+def base_of(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The folder of a plain transformers model with its extractor and 32 units."""
+    monkeypatch.setitem(SMALL, "vocab_size", 32)
+    if kind in KINDS:
+        plain_model(kind).save_pretrained(folder)
+    else:
+        config, model, sizes = OTHERS[kind]
+        torch.manual_seed(0)
+        model(config(**sizes | {"vocab_size": 32})).save_pretrained(folder)
+    extractor = SeamlessM4TFeatureExtractor() if kind.startswith("w2v-bert") else Wav2Vec2FeatureExtractor()
+    extractor.save_pretrained(folder)
+    Vocabulary.load(DEMO / "wav2vec2").save(folder)
+    return str(folder)
+
+
+def theirs(base: str) -> list[Tensor]:
+    """Log-probabilities of each waveform alone, by transformers: frames of padding cut off."""
+    model, extractor = AutoModelForCTC.from_pretrained(base).eval(), AutoFeatureExtractor.from_pretrained(base)
+    found = []
+    with torch.inference_mode():
+        for waveform in waveforms():
+            inputs = extractor(
+                waveform.numpy(),
+                sampling_rate=16_000,
+                return_tensors="pt",
+                return_attention_mask="bert" in model.config.model_type,
+            )
+            n_frames = len(waveform)
+            if "attention_mask" in inputs:
+                n_frames = int(inputs["attention_mask"].sum())
+            logits = model(**inputs).logits[0, : int(model._get_feat_extract_output_lengths(n_frames))]
+            found.append(logits.log_softmax(dim=-1))
+    return found
+
+
+@pytest.mark.parametrize("kind", [*TRIED, *OTHERS])
+def test_an_architecture_trains_is_measured_and_aligned(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = base_of(tmp_path / "base", kind, monkeypatch)
+    ours = build(ModelConfig(base=base, dropout=0.0, mask_time_prob=0.0), [], seed=0)
+    assert isinstance(ours, Wav2Vec2Recogniser)
+    examples = [
+        ours.prepare(i, one, ours.encode(text)) for i, (one, text) in enumerate(zip(waveforms(), TEXTS, strict=True))
+    ]
+    expected = theirs(base)
+    ours.module.train()
+    if kind != "w2v-bert adapter":  # its convolutions read the padding of a batch
+        with torch.no_grad():
+            log_probs, frames = ours.module.log_probs(pad_batch(examples))
+        for row, own in enumerate(expected):
+            torch.testing.assert_close(log_probs[row, : frames[row]], own, atol=1e-4, rtol=1e-4)
+    optimiser = torch.optim.Adam([p for p in ours.module.parameters() if p.requires_grad], lr=1e-3)
+    batch, losses = pad_batch(examples), []
+    for _ in range(4):
+        optimiser.zero_grad()
+        loss = ours.module(batch, torch.Generator().manual_seed(0))
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < losses[0]
+    assert ours.layers_above("model.x.encoder.layers.0.a") == 2
+    ours.module.eval()
+    ours.save(tmp_path / "saved", ours.module)
+    saved = theirs(str(tmp_path / "saved"))
+    system = Wav2Vec2System(SystemSpec("tiny", "wav2vec2", str(tmp_path / "saved")), LoadOptions("cpu", None))
+    paths = system.forward(system.features([*waveforms(), torch.zeros(0), torch.zeros(100)]))
+    assert [path.tolist() for path in paths] == [*(own.argmax(dim=-1).tolist() for own in saved), [], []]
+    if kind == "w2v-bert adapter":
+        with pytest.raises(InputError, match="a wav2vec2-bert with an adapter has frames whose times are not known"):
+            load_ctc(str(tmp_path / "saved"))
+        return
+    assert system.facts.settings["batch"] == "padded, each utterance as it is alone"
+    torch.testing.assert_close(
+        load_ctc(str(tmp_path / "saved")).log_probs(waveforms()[0]), saved[0], atol=1e-4, rtol=1e-4
+    )
+
+
+def test_the_times_of_log_mel_frames() -> None:
+    """A pair of frames of 25 ms, 10 ms apart, is centred on 17.5 ms."""
+    from finetune.decoding.posteriors import frame_times
+
+    times = frame_times(Wav2Vec2BertConfig())
+    assert times is not None and times.frame_seconds == 0.02
+    assert (times.start(5) + times.end(5)) / 2 == pytest.approx(5 * 0.02 + 0.0175, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"), [(ParakeetCTCConfig, "output layer"), (SEWConfig, "pooled over the padding")]
+)
+def test_what_is_not_supported_is_refused_by_name(config: Any, reason: str, tmp_path: Path) -> None:
+    config().save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    name = config.model_type
+    with pytest.raises(InputError, match=f"a {name} is not supported, as .*{reason}.*expected one of wav2vec2, hubert"):
+        build(ModelConfig(base=str(tmp_path)), [], seed=0)
+    with pytest.raises(InputError, match=f"tiny: a {name} is not supported"):
+        Wav2Vec2System(SystemSpec("tiny", "wav2vec2", str(tmp_path)), LoadOptions("cpu", None))
+    with pytest.raises(InputError, match=f"a {name} is not supported"):
+        load_ctc(str(tmp_path))
+
+
+def test_the_table_in_the_docs_has_each_architecture() -> None:
+    docs = (DEMO.parent / "docs" / "finetuning.md").read_text(encoding="utf-8")
+    assert [name for name in ARCHITECTURES if f"`{name}`" not in docs] == []
+
+
+@pytest.fixture
+def mms(tmp_path: Path) -> str:
+    """A model shaped as MMS with adapters, vocabularies and output layers of two languages, English loaded."""
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "mms"
+    units = {
+        "eng": ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefg"],
+        "deu": ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcäöüß"],
+    }
+    units["deu"].append("z")
+    model = plain_model("mms")
+    model.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
+    (folder / "vocab.json").write_text(
+        __import__("json").dumps({language: {unit: i for i, unit in enumerate(own)} for language, own in units.items()})
+    )
+    Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), target_lang="eng").save_pretrained(folder)
+    for seed, (language, own) in enumerate(units.items()):
+        generator = torch.Generator().manual_seed(seed)
+        weights = {
+            name: 0.1
+            * torch.randn(len(own) if "lm_head" in name else weight.shape[0], *weight.shape[1:], generator=generator)
+            for name, weight in model._get_adapters().items()
+        }
+        save_file(weights, folder / f"adapter.{language}.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+def test_mms_trains_the_adapter_of_a_language(mms: str, tmp_path: Path) -> None:
+    """What was trained loads into the base as transformers' load_adapter does it, and the folder on its own."""
+    plain = Wav2Vec2ForCTC.from_pretrained(mms, target_lang="deu", ignore_mismatched_sizes=True).eval()
+    ours = build(ModelConfig(base=mms, language="deu", dropout=0.0, mask_time_prob=0.0), [], seed=0)
+    assert isinstance(ours, Wav2Vec2Recogniser)
+    assert ours.vocabulary.units[5:] == (*"abcäöüß", "z")
+    trained = {name for name, p in ours.module.model.named_parameters() if p.requires_grad}
+    assert trained == set(plain._get_adapters())
+    waveform = waveforms()[0]
+    example = ours.prepare(0, waveform, ours.encode("büßäz"))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            ours.module.eval().model(example.inputs[None]).logits, plain(example.inputs[None]).logits
+        )
+    optimiser = torch.optim.SGD([p for p in ours.module.parameters() if p.requires_grad], lr=1e-2)
+    ours.module.train()(pad_batch([example]), None).backward()
+    optimiser.step()
+    ours.module.eval()
+    saved = tmp_path / "saved"
+    ours.save(saved, ours.module)
+    with torch.inference_mode():
+        expected = ours.module.model(example.inputs[None]).logits
+        assert not torch.allclose(expected, plain(example.inputs[None]).logits, atol=1e-4)
+        (saved / "adapter.deu.safetensors").replace(Path(mms) / "adapter.new.safetensors")
+        plain.load_adapter("new")
+        torch.testing.assert_close(plain(example.inputs[None]).logits, expected)
+        torch.testing.assert_close(AutoModelForCTC.from_pretrained(saved).eval()(example.inputs[None]).logits, expected)
+    assert Vocabulary.load(str(saved)) == ours.vocabulary
+
+
+def test_a_language_that_cannot_be_trained_is_said(mms: str) -> None:
+    with pytest.raises(InputError, match=r"has no adapter\.fra\.safetensors; .*--model\.vocabulary new"):
+        build(ModelConfig(base=mms, language="fra"), [], seed=0)
+    new = build(ModelConfig(base=mms, language="fra", vocabulary="new"), ["été"], seed=0)
+    assert isinstance(new, Wav2Vec2Recogniser) and new.module.model.lm_head.out_features == len(new.vocabulary.units)
+    with pytest.raises(UsageError, match="has no language adapters; expected one of the MMS models"):
+        build(ModelConfig(base=str(DEMO / "wav2vec2"), language="deu"), [], seed=0)
+    with pytest.raises(UsageError, match=r"--model\.language is deu, which trains .* --model\.lora_rank is set"):
+        ModelConfig(base=mms, language="deu", lora_rank=4).check()

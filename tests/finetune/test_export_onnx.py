@@ -1,0 +1,195 @@
+"""An ONNX graph has the logits of the model that it was made of: alone, in a padded batch, at any length."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+import yaml
+from torch import Tensor
+from transformers import Wav2Vec2FeatureExtractor
+
+from finetune import models
+from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.decoding.posteriors import load_ctc
+from finetune.export import onnx as exported
+from finetune.export.formats import export
+from finetune.export.onnx import GRAPH, GraphFacts, logits_of, open_session
+from finetune.systems.base import LoadOptions
+from finetune.systems.onnx import OnnxSystem
+from finetune.systems.registry import load_system, parse_models
+from finetune.training.run_folder import plain
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.units import Vocabulary
+from tests.conftest import DEMO
+from tests.finetune.runs import TINY
+from tests.finetune.test_padding_invariance import SMALL, plain_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+LENGTHS = (16_000, 9_001, 30_000, 17_123)
+SCRATCH: dict[str, dict[str, Any]] = {
+    "lstm": {"hidden_size": 16, "num_layers": 2, "conv_channels": 4, "deltas": 1},
+    "whisper-ctc": {
+        "num_mel_bins": 80,
+        "d_model": 16,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "max_source_positions": 150,
+        "mixed_layers": 2,
+    },
+}
+
+
+def waveforms(lengths: tuple[int, ...] = LENGTHS) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [0.1 * torch.randn(n, generator=generator) for n in lengths]
+
+
+def run_of(folder: Path, family: str) -> Path:
+    """A run of a family with random weights; of wav2vec2's, the kind of model that the name after the colon says."""
+    family, _, kind = family.partition(":")
+    settings = ModelConfig(family=family, scratch=TINY if family == "wav2vec2" else SCRATCH[family])  # type: ignore[arg-type]
+    recogniser = models.build(settings, ["TURN ON THE LIGHT"], seed=0)
+    with torch.no_grad():
+        recogniser.module.model.lm_head.weight.mul_(20.0)  # as decided as a trained model
+    recogniser.save(folder, recogniser.module)
+    if kind:
+        plain_model(kind).save_pretrained(folder)
+        Wav2Vec2FeatureExtractor().save_pretrained(folder)
+        Vocabulary.load(DEMO / "wav2vec2").save(folder)
+    config = TrainConfig(output_dir=folder, model=settings, data=DataConfig(train=["x"], validation="x"))
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain(config)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of a group-normalised wav2vec 2.0, and its export."""
+    folder = tmp_path_factory.mktemp("onnx")
+    run = run_of(folder / "run", "wav2vec2")
+    line = export(run, folder / "out", "onnx")
+    assert "load it with onnxruntime.InferenceSession, in a benchmark as onnx=" in line and "100.0 % of frames" in line
+    return run, folder / "out"
+
+
+KINDS = ("wav2vec2", "wav2vec2:wavlm large", "wav2vec2:data2vec", "lstm", "whisper-ctc")
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_a_padded_batch_has_the_logits_of_torch_alone(
+    family: str, group: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SMALL, "vocab_size", 32)
+    run, out = group
+    if family != "wav2vec2":
+        run, out = run_of(tmp_path / "run", family), tmp_path / "out"
+        export(run, out, "onnx")
+    reference = load_ctc(str(run))  # of which each family's tests say that it is transformers' own
+    session = open_session(out / GRAPH, 1)
+    for found in (logits_of(session, waveforms()), [logits_of(session, [one])[0] for one in waveforms()]):
+        for waveform, logits in zip(waveforms(), found, strict=True):
+            expected = reference.log_probs(waveform)
+            torch.testing.assert_close(logits.log_softmax(dim=-1), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_the_system_writes_what_torch_does(group: tuple[Path, Path]) -> None:
+    run, out = group
+    audio = [*waveforms(), torch.zeros(0), 0.1 * torch.ones(300)]
+    paths = []
+    for reference in (f"onnx={out}", f"wav2vec2={run}"):
+        system = load_system(parse_models(reference)[0], LoadOptions("cpu", None))
+        outcome = system.forward(system.features(audio))
+        paths.append([path.tolist() for path in outcome])
+        assert len(system.text(outcome)) == len(audio)
+        (with_times,) = system.transcribe(audio[:1])
+        assert system.has_word_times and with_times.text == system.text(outcome)[0]
+    assert paths[0] == paths[1] and paths[0][4:] == [[], []] and len(paths[0][2]) == 93
+    assert Vocabulary.load(out) == Vocabulary.load(run)
+    assert GraphFacts.load(out).largest_difference < 1e-4
+
+
+def test_a_long_recording_is_joined_from_chunks(group: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of noise whose level does not change, chunks have the normalisation of the whole."""
+    import finetune.systems.onnx as module
+
+    monkeypatch.setattr(module, "WHOLE_SECONDS", 30.0)
+    _, out = group
+    system = load_system(parse_models(f"onnx={out}")[0], LoadOptions("cpu", None))
+    assert isinstance(system, OnnxSystem)
+    (recording,) = waveforms((50 * 16_000,))
+    (joined,) = system.forward([recording])
+    (whole,) = logits_of(open_session(out / GRAPH, 1), [recording])
+    assert len(joined) == len(whole) == 2499
+    assert float((joined == whole.argmax(dim=-1)).float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "lstm"])
+def test_int8_is_close(family: str, tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", family)
+    line = export(run, tmp_path / "out", "onnx", quantise="int8", data=str(DEMO / "corpus" / "test.jsonl"))
+    facts = GraphFacts.load(tmp_path / "out")
+    assert (
+        ": onnx, int8, " in line
+        and facts.numbers == "int8"
+        and "test.jsonl" in facts.checked_on
+        and str(DEMO) not in facts.checked_on
+    )
+    nodes = onnx.load(tmp_path / "out" / GRAPH).graph.node
+    quantised = [node.name for node in nodes if node.op_type in ("MatMulInteger", "DynamicQuantizeLSTM")]
+    assert len(quantised) == (6 if family == "wav2vec2" else 4) and all("/layers." in name for name in quantised)
+    assert facts.same_best_units > 0.9
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.onnx")) == [GRAPH]
+    system = load_system(parse_models(f"onnx={tmp_path / 'out'}")[0], LoadOptions("cpu", None))
+    together = system.forward(system.features(waveforms()))
+    alone = [system.forward(system.features([one]))[0] for one in waveforms()]
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
+    assert system.facts.settings["precision"] == "int8 in the layers, else float32"
+
+
+def test_what_cannot_be_exported_is_said(
+    group: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = group
+    with pytest.raises(UsageError, match=r"--quantise is float16 and --format onnx"):
+        export(run, tmp_path / "out", "onnx", quantise="float16")
+    with pytest.raises(UsageError, match=r"--data is x and --format transformers, which compares nothing"):
+        export(run, tmp_path / "out", "transformers", data="x")
+    with pytest.raises(InputError, match=r"onnx\.json cannot be read .*--format onnx`: name one"):
+        load_system(parse_models(f"onnx={run}")[0], LoadOptions("cpu", None))
+    with pytest.raises(UsageError, match="expected --device cpu"):
+        load_system(parse_models(f"onnx={out}")[0], LoadOptions("cuda", None))
+
+    class Odd(torch.nn.Module):
+        def forward(self, samples: Tensor, _: Tensor) -> Tensor:
+            return torch.special.i1(samples)
+
+    with pytest.raises(InputError, match=r"run: cannot be written as ONNX of opset 17 \(.*i1.*use --format transf"):
+        exported._trace(Odd(), tmp_path / "odd.onnx", run)
+    found = logits_of(open_session(out / GRAPH, 1), waveforms())
+    with pytest.raises(InputError, match=r"logits differ by .* from torch's; expected at most"):
+        exported._checked(out / GRAPH, waveforms(), [own + 1.0 for own in found], run)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"the package onnxruntime is not installed; .*speech-on-your-own\[onnx\]"):
+        export(run, tmp_path / "out", "onnx")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_opset_that_the_runtime_lacks_is_said(group: tuple[Path, Path], tmp_path: Path) -> None:
+    _, out = group
+    graph = onnx.load(out / GRAPH)
+    graph.opset_import[0].version = 99
+    onnx.save(graph, tmp_path / "new.onnx")
+    with pytest.raises(InputError, match=r"new\.onnx: ONNX Runtime [\d.]+ does not load it .*opset.*newer onnxruntime"):
+        open_session(tmp_path / "new.onnx", 1)
+
+
+def test_other_architectures_are_refused_by_name(tmp_path: Path) -> None:
+    from transformers import Wav2Vec2BertConfig
+
+    run = run_of(tmp_path / "run", "wav2vec2")
+    Wav2Vec2BertConfig().save_pretrained(run)
+    with pytest.raises(InputError, match=r"run: wav2vec2-bert is not exported; expected one of wav2vec2, hubert"):
+        export(run, tmp_path / "out", "onnx")
