@@ -173,7 +173,10 @@ def align_recording(
             result.rejected.append(line | {"reason": piece.reason})
             continue
         first, stop = (round(seconds * audio.SAMPLE_RATE) for seconds in (piece.start, piece.end))
-        audio.save(folder / f"{name}.flac", waveform[first:stop])
+        try:
+            audio.save(folder / f"{name}.flac", waveform[first:stop])
+        except audio.AudioError as error:  # a full disk is no fault of the recording: it is not set aside
+            raise UsageError(f"{error}, or free some space; the same command goes on") from None
         result.kept.append({"audio": f"pieces/{name}.flac"} | line)
     return result
 

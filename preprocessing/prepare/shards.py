@@ -97,11 +97,18 @@ class ShardRecord:
 def write_shard(shard: Shard, folder: Path, cutting: Cutting) -> None:
     """Write a shard's audio, NUMBER.flac, and then its record, NUMBER.json, into the folder, each whole or not at all.
 
-    An utterance that cannot be used becomes a reject. Without a usable one there is no .flac.
+    An utterance that cannot be used becomes a reject. Without a usable one there is no .flac. Raises InputError where
+    the audio cannot be written, as on a full disk.
     """
     flac = folder / f"{shard.name}.flac"
-    with atomic_file(flac) as partial:
-        record = _write_audio(shard, partial, f"{folder.name}/{flac.name}", cutting)
+    try:
+        with atomic_file(flac) as partial:
+            record = _write_audio(shard, partial, f"{folder.name}/{flac.name}", cutting)
+    except soundfile.LibsndfileError as error:  # of writing: what cannot be read is a reject
+        raise InputError(
+            f"{flac}: cannot be written ({error.error_string.rstrip('.')}); expected room for it: free some space and "
+            "run the same command again, finished shards are kept"
+        ) from None
     if not record.utterances:
         flac.unlink()
     write_text_atomically(folder / f"{shard.name}.json", _as_json(record))

@@ -1,6 +1,7 @@
 """Long recordings into training pieces: where pieces are cut, what is doubted, files, going on, and bad input."""
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +139,13 @@ def test_command_writes_a_corpus_and_goes_on(
 
     before = (out / "manifest.jsonl").read_bytes()
     (out / "recordings" / "1.flac.json").unlink()  # as after a stop
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk
+    try:
+        with pytest.raises(UsageError, match=r"1-0000.flac: cannot be written .*the same command goes on"):
+            align_corpus.main([*arguments, "--min_score", "-1000"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     aligned: list[str] = []
     original = align_corpus.align_recording
     monkeypatch.setattr(

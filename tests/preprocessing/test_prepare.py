@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.prepare.__main__ import main
 from preprocessing.prepare.shards import Cutting, split_into_shards, write_shard
@@ -165,3 +167,17 @@ def test_wrong_usage_is_one_sentence(manifest: Path, prepared: Path, tmp_path: P
         ((tmp_path / "nowhere.jsonl", tmp_path / "out"), 1, "nowhere.jsonl"),
     ):
         assert_one_sentence(run("-m", "preprocessing.prepare", *arguments), exit_code, expected)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_shard(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the kernel refuses the write in the same way."""
+    row = absolute(DEMO / "corpus" / "train.jsonl", 1)[0]
+    utterance = Utterance("u", row["audio"], "its text", audio.probe(row["audio"]).duration)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(InputError, match=r"000000.flac: cannot be written .*run the same command again"):
+            write_shard(split_into_shards([utterance], 1.0)[0], tmp_path, Cutting("none", 30.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
