@@ -258,7 +258,7 @@ class Subsampling(nn.Module, ABC):
 
     def n_frames(self, n_frames: Count) -> Count:
         """Output frames of n_frames input frames; of a tensor element by element."""
-        return -(-n_frames // self.factor)
+        return (n_frames + self.factor - 1) // self.factor  # ONNX divides integers towards 0: no -(-n // factor)
 
     @abstractmethod
     def forward(self, features: Features) -> tuple[Tensor, Tensor]: ...
@@ -297,7 +297,7 @@ class ConvSubsampling(Subsampling):
         values, n_frames = features.values, features.n_frames
         hidden = values.reshape(values.shape[0], self.n_orders, -1, values.shape[-1])
         for convolution, stride in zip((self.first, self.second), self.strides, strict=True):
-            hidden, n_frames = convolution(hidden).relu(), -(-n_frames // stride)
+            hidden, n_frames = convolution(hidden).relu(), (n_frames + stride - 1) // stride
             in_padding = torch.arange(hidden.shape[-1], device=hidden.device) >= n_frames[:, None]
             hidden = hidden.masked_fill(in_padding[:, None, None], 0.0)
         return hidden.flatten(1, 2).transpose(1, 2), n_frames

@@ -137,7 +137,7 @@ class WhisperForCTC(PreTrainedModel):  # type: ignore[misc]
 
     def n_frames(self, n_samples: Tensor) -> Tensor:
         """Output frames of utterances of n_samples [batch] -> [batch]; 0 for one shorter than a log-mel frame."""
-        frames = -(-self.extractor.n_frames(n_samples) // 2)
+        frames = (self.extractor.n_frames(n_samples) + 1) // 2
         return torch.where(n_samples < self.extractor.shortest, 0, frames)
 
     def lower(self, features: Features, n_blocks: int) -> list[Tensor]:
@@ -157,7 +157,7 @@ class WhisperForCTC(PreTrainedModel):  # type: ignore[misc]
             )
         hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
         hidden = nn.functional.dropout(hidden, p=encoder.dropout, training=self.training and n_blocks == 0)
-        states = self._blocks([hidden], 0, n_blocks, -(-n_frames // 2))
+        states = self._blocks([hidden], 0, n_blocks, (n_frames + 1) // 2)
         return self._needed(states, n_blocks)
 
     def upper(self, lower: list[Tensor], n_blocks: int, n_frames: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ class WhisperForCTC(PreTrainedModel):  # type: ignore[misc]
 
     def encode(self, features: Features) -> Tensor:
         """Frames [batch, frames, size] below the output layer; method `n_frames` gives how many are valid."""
-        n_frames = -(-features.n_frames // 2)
+        n_frames = (features.n_frames + 1) // 2
         return self.head(self.upper(self.lower(features, 0), 0, n_frames), n_frames)
 
     def forward(self, input_values: Tensor, attention_mask: Tensor | None = None, **_: Any) -> CausalLMOutput:

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 LENGTHS = (16_000, 9_001, 30_000, 17_123)
 SCRATCH: dict[str, dict[str, Any]] = {
     "lstm": {"hidden_size": 16, "num_layers": 2, "conv_channels": 4, "deltas": 1},
+    "lstm kaldi": {"hidden_size": 16, "subsampling": "stack", "features": "kaldi_fbank", "normalisation": "global"},
     "whisper-ctc": {
         "num_mel_bins": 80,
         "d_model": 16,
@@ -51,7 +52,8 @@ def waveforms(lengths: tuple[int, ...] = LENGTHS) -> list[Tensor]:
 def run_of(folder: Path, family: str) -> Path:
     """A run of a family with random weights; of wav2vec2's, the kind of model that the name after the colon says."""
     family, _, kind = family.partition(":")
-    settings = ModelConfig(family=family, scratch=TINY if family == "wav2vec2" else SCRATCH[family])  # type: ignore[arg-type]
+    scratch = TINY if family == "wav2vec2" else SCRATCH[family]
+    settings = ModelConfig(family=family.split()[0], scratch=scratch)  # type: ignore[arg-type]
     recogniser = models.build(settings, ["TURN ON THE LIGHT"], seed=0)
     with torch.no_grad():
         recogniser.module.model.lm_head.weight.mul_(20.0)  # as decided as a trained model
@@ -75,7 +77,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return run, folder / "out"
 
 
-KINDS = ("wav2vec2", "wav2vec2:wavlm large", "wav2vec2:data2vec", "lstm", "whisper-ctc")
+KINDS = ("wav2vec2", "wav2vec2:wavlm large", "wav2vec2:data2vec", "lstm", "lstm kaldi", "whisper-ctc")
 
 
 @pytest.mark.parametrize("family", KINDS)
