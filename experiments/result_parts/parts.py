@@ -81,7 +81,7 @@ SYSTEMS = {
         ),
         _run(
             "whisper-ctc-librispeech-lm",
-            "the same with a language model of words",
+            "whisper-ctc on 4.9 h with a language model",
             "whisper-ctc+lm",
             "librispeech-mini-whisper-ctc",
             "en",

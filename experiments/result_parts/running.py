@@ -149,7 +149,7 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
 
     names: systems that have not changed. Returns those that have records, and did not fail; [] leaves all as it is.
     """
-    from benchmark.config import BenchmarkConfig
+    from benchmark.config import LANGUAGE_MODEL_FLAGS, BenchmarkConfig
     from benchmark.results import (
         RUN,
         SAMPLES,
@@ -183,8 +183,9 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
     if not have:
         return []
     config = parse_command(BenchmarkConfig, program=words[1], description="", arguments=words[2:])
-    settings = {name: value for name, value in before.settings.items() if name != "system_options"}
-    settings |= {name: value for name, value in config.settings().items() if name in ("models", "system_options")}
+    of_systems = {"models", "system_options", *LANGUAGE_MODEL_FLAGS}
+    settings = {name: value for name, value in before.settings.items() if name not in of_systems}
+    settings |= {name: value for name, value in config.settings().items() if name in of_systems}
     systems = [
         known.get(one.name, SystemRun(SystemFacts(one.name, one.family, one.checkpoint, 0)))
         for one in parse_models(config.models)
