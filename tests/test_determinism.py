@@ -31,8 +31,8 @@ def test_a_benchmark_twice_gives_the_same_samples_and_summary(tmp_path: Path) ->
     twice: list[tuple[list[Any], Any]] = []
     for name in ("first", "second"):
         config = BenchmarkConfig(
-            models=f"wav2vec2={DEMO / 'wav2vec2'}", data=str(corpus), output_dir=tmp_path / name, conditions="clean,noise:10", rounds=1,
-            latency_utterances=1, device="cpu",
+            models=f"wav2vec2={DEMO / 'wav2vec2'}", data=str(corpus), output_dir=tmp_path / name,
+            conditions="clean,noise:10", rounds=1, latency_utterances=1, device="cpu",
         )  # fmt: skip
         session.benchmark(config)
         summary = json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8"))

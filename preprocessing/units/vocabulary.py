@@ -84,11 +84,14 @@ class Vocabulary:
     def load(cls, reference: str, language: str | None = None) -> Self:
         """The vocabulary of a transformers CTC model or tokenizer, in a folder or on the Hub.
 
-        language: of an MMS tokenizer, which has a vocabulary for each; None: its default, or the only one. Raises InputError when it has none, or one that is no CTC vocabulary.
+        language: of an MMS tokenizer, which has a vocabulary for each; None: its default, or the only one. Raises
+        InputError when it has none, or one that is no CTC vocabulary.
         """
         settings = _find_file(reference, SETTINGS)
         try:
-            return cls(*(_read_tokenizer(reference, language) if settings is None else _read_units(reference, settings)))
+            if settings is None:
+                return cls(*_read_tokenizer(reference, language))
+            return cls(*_read_units(reference, settings))
         except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
             reason = (str(error).strip().splitlines() or ["no reason given"])[0]
             raise InputError(
