@@ -169,10 +169,10 @@ def _word_errors(model: Path, graphs: Path, config: Config) -> _Words:
         ))  # fmt: skip
     lost = difference(counts[INT8][0], torch_errors, lengths, resampling)
     ours_wer, theirs_wer = (100 * sum(counts[name][0]) / max(sum(lengths), 1) for name in (INT8, TORCH))
-    points = [100 * value for value in (lost.value, lost.low, lost.high)]
+    value, low, high = (100 * one for one in (lost.value, lost.low, lost.high))
     return _Words(
         Table(("system", "WER, % [95 % interval]", "points over torch", "p, matched pairs"), rows, "Words"),
-        Comparison("WER lost, int8", TORCH, ours_wer, theirs_wer, "%", *points, "points", None, MAXIMUM_POINTS_LOST),
+        Comparison("WER lost, int8", TORCH, ours_wer, theirs_wer, "%", value, low, high, "points", None, MAXIMUM_POINTS_LOST),
         len(utterances),
     )
 
