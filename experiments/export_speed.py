@@ -172,7 +172,9 @@ def _word_errors(model: Path, graphs: Path, config: Config) -> _Words:
     value, low, high = (100 * one for one in (lost.value, lost.low, lost.high))
     return _Words(
         Table(("system", "WER, % [95 % interval]", "points over torch", "p, matched pairs"), rows, "Words"),
-        Comparison("WER lost, int8", TORCH, ours_wer, theirs_wer, "%", value, low, high, "points", None, MAXIMUM_POINTS_LOST),
+        Comparison(
+            "WER lost, int8", TORCH, ours_wer, theirs_wer, "%", value, low, high, "points", None, MAXIMUM_POINTS_LOST
+        ),
         len(utterances),
     )
 

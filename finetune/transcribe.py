@@ -4,6 +4,7 @@ Thin: options in, the model loaded, `finetune.transcription` runs.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,10 @@ from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
+    from finetune.transcription.recordings import Recording
     from finetune.transcription.results import Results
 
 DESCRIPTION = "Transcribe recordings of any length with a fine-tuned or published model: text, subtitles, word times."
@@ -113,14 +117,29 @@ def run(config: TranscribeConfig) -> None:
     recordings = find_recordings(config.recordings)
     from rich.console import Console
 
-    from finetune.systems.registry import check_language_model, check_system_options, load_system
-    from finetune.transcription.run import transcribe
+    from finetune.systems.registry import check_language_model, check_system_options
+    from preprocessing.cli.folder_lock import only_writer
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     spec, options = resolve(config)
     check_language_model([spec], None if options.language_model is None else options.language_model.path)
     check_system_options([spec], {spec.name: options.system})
-    results = _results(config, formats, spec)
+    writing = nullcontext() if config.output_dir is None else only_writer(config.output_dir, "--output_dir")
+    with writing:
+        _transcribe(config, spec, options, _results(config, formats, spec), recordings, console)
+
+
+def _transcribe(
+    config: TranscribeConfig,
+    spec: "SystemSpec",
+    options: "LoadOptions",
+    results: "Results",
+    recordings: "list[Recording]",
+    console: "Console",
+) -> None:
+    from finetune.systems.registry import load_system
+    from finetune.transcription.run import transcribe
+
     remaining = results.pending(recordings)
     if len(remaining) < len(recordings):
         console.print(f"going on: {len(recordings) - len(remaining)} of {len(recordings):,} recordings are done")

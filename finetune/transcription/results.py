@@ -98,7 +98,7 @@ class ResultsFolder:
     def _append(self, recording: Recording, *, done: bool) -> None:
         line = {"name": recording.name, "made_of": self._made_of(recording), "done": done}
         with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json.dumps(line) + "\n")
 
     def _read(self) -> dict[str, dict[str, object]]:
         """The last line of each name; a line that a kill cut short is left out."""

@@ -17,7 +17,7 @@ from finetune.transcription.results import Results
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.batching import plan_batches
-from preprocessing.cli.errors import UserError
+from preprocessing.cli.errors import UserError, printable
 from preprocessing.cli.progress import Steps
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def transcribe(
         failed += 1
         results.write(place, recording, None, 0.0)
         shown = reason if reason.startswith(recording.shown) else f"{recording.shown}: {reason}"
-        console.print(shown, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(shown), markup=False, highlight=False, soft_wrap=True)
 
     timed = []
     for place, recording in enumerate(recordings):
