@@ -52,7 +52,7 @@ def export(
     """
     chosen = FORMATS[name]
     if quantise is not None and quantise not in chosen.numbers:
-        able = ", ".join(format_ for format_, one in FORMATS.items() if quantise in one.numbers)
+        able = " or ".join(format_ for format_, one in FORMATS.items() if quantise in one.numbers)
         raise UsageError(
             f"--quantise is {quantise} and --format {name}, which stores weights as they are; expected {able} with it: "
             "leave one of them out"

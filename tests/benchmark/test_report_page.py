@@ -16,6 +16,7 @@ from benchmark.report.table import markdown
 from benchmark.report.utterances import compare_utterances, worst_utterances
 from benchmark.results import Confusion, SystemFacts
 from finetune.metrics import Rate
+from preprocessing.cli.errors import printable
 from tests.benchmark.parsed_page import Page, page_of
 from tests.benchmark.reported import HOSTILE, full_run, run, run_of, sample, scored
 
@@ -71,7 +72,7 @@ def test_hostile_text_is_only_ever_text(html: str) -> None:
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
     assert page.text.count("<script>alert(1)</script>") > 100 and attack.count("<script") == 2 and "<img" not in attack
     prose = re.sub(r"(?ms)^(`{3,})$.*?^\1$", "", markdown(attacked))
-    assert HOSTILE in markdown(attacked) and not re.search(r"(?<!\\)[<`$]", prose)
+    assert printable(HOSTILE) in markdown(attacked) and not re.search(r"(?<!\\)[<`$]", prose)
 
 
 def test_notices_stand_above_everything_else(html: str) -> None:

@@ -78,9 +78,9 @@ def test_a_key_left_unset_does_not_tell_runs_apart() -> None:
     assert now.digest != fingerprint_of(plain(replace(GOOD, seed=1)), [], []).digest
 
 
-def test_a_language_is_whispers_alone() -> None:
-    with pytest.raises(UsageError, match=r"--model\.language is de, but --model\.family is wav2vec2"):
-        replace(GOOD, model=replace(GOOD.model, language="de")).check()
+def test_a_language_is_whispers_or_an_adapters() -> None:
+    with pytest.raises(UsageError, match=r"--model\.language is de, but --model\.family is lstm"):
+        replace(GOOD, model=replace(GOOD.model, family="lstm", base=None, scratch={}, language="de")).check()
 
 
 UTTERANCES = [Utterance(f"u{n}", f"{n}.wav", f"text {n}", 1.0 + n) for n in range(10)]

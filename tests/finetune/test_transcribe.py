@@ -428,7 +428,7 @@ def test_a_system_without_word_times_gives_a_segment_for_each_piece(
         (["{in}/a.wav", "--format", "text"], r"did you mean txt\?"),
         (["{in}/a.wav", "--format", "txt,srt"], "--format txt,srt has several"),
         (["{in}", "--format", "srt"], "--format srt of 3 recordings cannot share standard output"),
-        (["{in}/a.wav", "-o", "{in}/a.wav/out"], "--output_dir .*: Not a directory; expected a folder"),
+        (["{in}/a.wav", "-o", "{in}/a.wav/out"], r"--output_dir .*: cannot be written to \(Not a directory\)"),
         (["{in}/a.wav", "--lm", "{in}/none.arpa"], "--lm .*: no such file"),
         (["{in}/a.wav", "--lm", "{in}/notes.txt"], "--lm .* is for CTC models"),
         (["{in}/a.wav", "--alpha", "1"], "--alpha is of a beam search"),
