@@ -17,6 +17,7 @@ from finetune.metrics.word_alignment import MISSING_WORD, WordPair, align, colum
 from finetune.preflight.diagnosis import Diagnosis
 from finetune.training.evaluation import Evaluation
 from preprocessing.cli.errors import printable
+from preprocessing.cli.progress import shows_bars
 
 MAX_SAMPLE_ROWS = 2
 MAX_WIDTH = 120
@@ -38,7 +39,7 @@ class Display:
             TimeRemainingColumn(),
             console=self._console,
             expand=True,
-            disable=not (shown and self._console.is_terminal),
+            disable=not (shown and shows_bars(self._console)),
         )
         self._task = self._bar.add_task("training", total=max_steps, state="")
         self._last_values: Mapping[str, float] | None = None

@@ -15,6 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_SECONDS = 10.0
 
 
+def shows_bars(console: Console) -> bool:
+    """Whether the console is a terminal, where lines can be overwritten.
+
+    FORCE_COLOR, which notebooks and CI set, makes rich take everything for one.
+    """
+    return console.is_terminal and console.file.isatty()
+
+
 class Steps:
     """The steps of a command, numbered in the order in which they begin; an only step has no number.
 
@@ -61,7 +69,7 @@ class Steps:
     @contextmanager
     def _shown(self, title: str, count: int, print_line: Callable[[], None]) -> Iterator[Callable[[int], None]]:
         """A bar, or lines printed by a thread. Yields the function to call with the number of further items."""
-        if self._console.is_terminal:
+        if shows_bars(self._console):
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
             times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
             with Progress(*columns, *times, console=self._console, transient=True) as bar:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import UsageError, counted
 from preprocessing.cli.folder_lock import only_writer
+from preprocessing.cli.progress import shows_bars
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.corpus.report import as_json
 from preprocessing.corpus.statistics import Statistics, summarise
@@ -90,7 +91,7 @@ def _write_shards(config: PrepareConfig, shards: Sequence[Shard], folder: Path, 
     write = functools.partial(write_shard, folder=folder, cutting=Cutting(config.segment, config.max_seconds))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[hours]}"))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, *times, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, *times, console=console, disable=not shows_bars(console)) as bar:
         task = bar.add_task("shards", total=len(shards), hours="")
         seconds = 0.0
         for shard in ENGINES[config.engine](shards, write, min(config.processes, len(shards))):

@@ -40,8 +40,20 @@ def test_a_quick_step_is_one_line_and_a_failed_one_none() -> None:
     assert file.getvalue().count("\n") == 1
 
 
-def test_a_terminal_shows_a_bar() -> None:
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colours_forced_on_a_file_make_no_bar_of_it() -> None:
     file = io.StringIO()
+    with Steps(Console(file=file, force_terminal=True, width=100), 1).step("reading", 2) as advance:
+        advance(2)
+    assert re.fullmatch(r"reading: 2 utterances, \d\.\d s\n", re.sub(r"\x1b\[[\d;]*m", "", file.getvalue()))
+
+
+def test_a_terminal_shows_a_bar() -> None:
+    file = Terminal()
     with Steps(Console(file=file, force_terminal=True, width=100), 1).step("reading", 2) as advance:
         advance(1)
     assert "1/2" in file.getvalue() and "reading: 1 utterances" in file.getvalue()
