@@ -12,25 +12,22 @@ LSTMs within the search run in plain Python: --fusion_utterances bounds how many
 are compared with the others on these alone.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.harness.command import progress
 from experiments.harness.decodings import (
     Decoded,
     Grid,
     Made,
     Speech,
-    decode_tuned,
+    decode_all,
+    decode_greedy,
     frames_of,
     make_models,
-    n_words,
     sentences_of,
-    word_errors_of,
     word_perplexity,
 )
 from experiments.harness.figures import Findings, Table
@@ -50,8 +47,7 @@ if TYPE_CHECKING:
     from preprocessing.text import Profile
 
 DURATION = "2 hours with two acoustic models, half of it for training the LSTMs"
-GREEDY, BEAM = "none, greedy", "none, beam search"
-FUSED = "within the search"
+GREEDY = "none, greedy"
 
 
 @dataclass(frozen=True)
@@ -179,12 +175,13 @@ def measure(config: Config) -> tuple[Results, str]:
         raise UsageError(
             "--weak and --best are both unset; expected an acoustic model: name a run's folder with --best"
         )
-    (name,) = (
-        {model.profile for model in acoustics.values()} if len({m.profile for m in acoustics.values()}) == 1 else [""]
-    )
-    if not name:
-        raise UsageError("--weak and --best write under two text profiles; expected one: train them on the same labels")
-    normalise = profile(name)
+    profiles = {one.profile for one in acoustics.values()}
+    if len(profiles) > 1:
+        raise UsageError(
+            f"--weak and --best write under two text profiles, {' and '.join(sorted(profiles))}; expected one: train "
+            "them on the same labels"
+        )
+    normalise = profile(profiles.pop())
     tests = {name: open_test(reference) for name, reference in (("test", test), ("other", other))}
     models = make_models(
         text, normalise, folder / "models", word_orders=config.word_orders, character_orders=config.character_orders,
@@ -214,9 +211,7 @@ def _named(reference: str) -> str:
 
 def _left_out(config: Config) -> str:
     default = Config()
-    parts = [
-        f"without the {role} acoustic model" for role in ("weak", "best") if getattr(config, role) is None
-    ]  # fmt: skip
+    parts = [f"without the {role} acoustic model" for role in ("weak", "best") if getattr(config, role) is None]
     for flag in ("word_orders", "character_orders", "lstm_epochs", "lstm_hidden_size", "fusion_utterances"):
         if getattr(config, flag) != getattr(default, flag):
             parts.append(f"{flag} {getattr(config, flag)} instead of {getattr(default, flag)}")
@@ -234,7 +229,7 @@ def _for_demo(config: Config, folder: Path) -> Config:
     return replace(
         config, weak=None, best=str(ROOT / "demo" / "wav2vec2"), text=str(folder / "text.txt"),
         validation=str(folder / "validation.jsonl"), test=str(folder / "other.jsonl"),
-            other=str(folder / "other.jsonl"),
+        other=str(folder / "other.jsonl"),
         word_orders=[2], character_orders=[3], lstm_epochs=1, lstm_hidden_size=16, fusion_utterances=1, beam_width=8,
     )  # fmt: skip
 
@@ -279,64 +274,18 @@ def _facts_of(made: Made, tests: "dict[str, list[Utterance]]", normalise: "Profi
 def _decode_all(
     config: Config, acoustic: "CTCModel", models: Sequence[Made], dev: Speech, tests: dict[str, Speech], path: Path
 ) -> list[Decoding]:
-    """Every decoding of an acoustic model; what has been decoded is appended to `path`, and not decoded again."""
-    from benchmark.results.store import drop_torn_line
-    from finetune.decoding.greedy import collapse
+    """Every decoding of an acoustic model beside greedy decoding; path: where decodings are kept."""
     from finetune.metrics import holm
-    from finetune.systems.identity import sha256_of, weights_of
 
-    vocabulary = acoustic.vocabulary
     grid = Grid(beam_width=config.beam_width, n_fused=config.fusion_utterances)
     if config.quick:
         grid = replace(grid, alphas=grid.alphas[1:3], betas=grid.betas[1:3], weights=grid.weights[:2])
-    weights = [sha256_of(one) for one in weights_of("wav2vec2", acoustic.reference)]
-    ids = [[one.id for one in speech.utterances] for speech in (dev, tests["test"], tests["other"])]
-    drop_torn_line(path)
-    lines = [json.loads(line) for line in path.open(encoding="utf-8")] if path.is_file() else []
-    done: dict[str, Decoded] = {}
-
-    def greedy(speech: Speech) -> list[str]:
-        return [vocabulary.decode(collapse(one.argmax(dim=1), vocabulary.blank)) for one in speech.frames]
-
-    lstms = [one for one in models if one.is_lstm]
-    ngrams = [one for one in models if not one.is_lstm]
-    count = 1 + len(ngrams) + 3 * len(lstms)
-    with progress(f"decoding {Path(acoustic.reference).name}", count, "decodings") as advance:
-
-        def run(name: str, first: Made | None, second: Made | None, *, fused: bool = False) -> None:
-            what = (weights, grid, ids, first and first.identity, second and second.identity, fused)
-            own = hashlib.sha256(repr(what).encode()).hexdigest()
-            before = next((line["decoded"] for line in lines if line["key"] == own), None)
-            if before is None:
-                done[name] = decode_tuned(vocabulary, first, second, dev, tests, grid, fused=fused)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"key": own, "decoded": asdict(done[name])}) + "\n")
-            else:
-                done[name] = Decoded(**before)
-            advance(1)
-
-        run(BEAM, None, None)
-        for one in ngrams:
-            run(one.name, one, None)
-        best = min(ngrams, key=lambda one: done[one.name].validation_wer) if ngrams else None
-        for one in lstms:
-            run(f"{one.name}, rescoring", None, one)
-            if best is not None:
-                run(f"{best.name} + {one.name}, rescoring", best, one)
-            if config.fusion_utterances:
-                run(f"{one.name}, {FUSED}", one, None, fused=True)
-    own = word_errors_of(greedy(tests["test"]), tests["test"])
-    other = word_errors_of(greedy(tests["other"]), tests["other"])
-    dev_errors = word_errors_of(greedy(dev), dev)
-    plain = Decoded({}, sum(dev_errors) / max(n_words(dev), 1), own, other, 0.0)
-    found = [
-        _decoding(GREEDY, plain, plain, tests),
-        *(_decoding(name, one, plain, tests) for name, one in done.items()),
-    ]
-    tested = [one for one in found if one.gain is not None and one.name != GREEDY]
-    adjusted = dict(
-        zip((one.name for one in tested), holm([one.gain.p_value for one in tested if one.gain]), strict=True)
-    )
+    plain = decode_greedy(acoustic.vocabulary, dev, tests)
+    found = [_decoding(GREEDY, plain, plain, tests)]
+    for name, one in decode_all(acoustic, models, dev, tests, grid, path).items():
+        found.append(_decoding(name, one, plain, tests))
+    tested = {one.name: one.gain.p_value for one in found if one.gain is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     return [replace(one, adjusted_p=adjusted.get(one.name)) for one in found]
 
 
@@ -399,7 +348,7 @@ def findings_of(results: Results) -> Findings:
             for one in acoustic.decodings
         ]
         headings = ("decoding", "weights", "validation WER", "test WER, %", "minus greedy", "corrected p",
-                    "ms a second",                    f"minus greedy, {results.other.name}")  # fmt: skip
+                    "ms a second", f"minus greedy, {results.other.name}")  # fmt: skip
         tables.append(Table(headings, rows, f"The {acoustic.role} acoustic model: {acoustic.reference}"))
     settings = (
         f"Tested on {results.test.described()}, and on {results.other.described()}; weights tuned "

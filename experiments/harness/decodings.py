@@ -1,14 +1,16 @@
 """Language models made of a text, and the frames of an acoustic model decoded with them, for `language_models`.
 
-`make_models` makes n-grams and LSTMs once and reads them from a folder afterwards; `decode_tuned` chooses the weights
-of a decoding on validation speech and decodes the tests with them.
+`make_models` makes n-grams and LSTMs once and reads them from a folder afterwards; `decode_all` decodes with each of
+them, once too: `decode_tuned` chooses the weights on validation speech and decodes the tests with them.
 """
 
 import gzip
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from preprocessing.text import Profile
     from preprocessing.units import Vocabulary
 
+BEAM = "none, beam search"
+FUSED = "within the search"
 ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.3)
 BETAS = (-1.0, 0.0, 1.0, 2.0, 3.0)
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of rescoring
@@ -50,10 +54,12 @@ class Speech:
     frames: "Sequence[Tensor]"
 
     def first(self, count: int) -> "Speech":
+        """Its first utterances."""
         return Speech(self.utterances[:count], self.references[:count], self.frames[:count])
 
     @property
     def seconds(self) -> float:
+        """Of audio, as the corpus states them."""
         return sum(one.duration for one in self.utterances)
 
 
@@ -71,6 +77,7 @@ class Made:
 
     @property
     def is_lstm(self) -> bool:
+        """Whether it is an LSTM, which is a folder; n-grams are a file."""
         return self.path.is_dir()
 
     @property
@@ -172,6 +179,7 @@ def word_perplexity(model: "NgramModel | LstmModel", sentences: Sequence[Sequenc
 
 
 def frames_of(acoustic: "CTCModel", utterances: "Sequence[Utterance]", normalise: "Profile", what: str) -> Speech:
+    """The utterances with the acoustic model's log-probabilities, computed anew; what: they are, for the progress."""
     from preprocessing.corpus import load_waveform
 
     frames = []
@@ -191,6 +199,64 @@ class Decoded:
     errors: list[int]
     other: list[int]
     seconds: float
+
+
+def decode_greedy(vocabulary: "Vocabulary", dev: Speech, tests: dict[str, Speech]) -> Decoded:
+    """Errors of the best unit of each frame."""
+    from finetune.decoding.greedy import collapse
+
+    def errors(speech: Speech) -> list[int]:
+        paths = [collapse(one.argmax(dim=1), vocabulary.blank) for one in speech.frames]
+        return word_errors_of([vocabulary.decode(path) for path in paths], speech)
+
+    dev_errors, own, other = map(errors, (dev, tests["test"], tests["other"]))
+    return Decoded({}, sum(dev_errors) / max(n_words(dev), 1), own, other, 0.0)
+
+
+def decode_all(
+    acoustic: "CTCModel", models: Sequence[Made], dev: Speech, tests: dict[str, Speech], grid: Grid, path: Path
+) -> dict[str, Decoded]:
+    """By name: a beam search without a language model, one with each n-gram, and each LSTM in its three ways.
+
+    path: a file that each decoding is appended to, and not done again with the same weights, language models and
+    utterances.
+    """
+    from benchmark.results.store import drop_torn_line
+    from finetune.systems.identity import sha256_of, weights_of
+
+    acoustic_weights = [sha256_of(one) for one in weights_of("wav2vec2", acoustic.reference)]
+    ids = [[one.id for one in speech.utterances] for speech in (dev, tests["test"], tests["other"])]
+    drop_torn_line(path)
+    lines = [json.loads(line) for line in path.open(encoding="utf-8")] if path.is_file() else []
+    kept = {line["key"]: line["decoded"] for line in lines}
+    lstms = [one for one in models if one.is_lstm]
+    ngrams = [one for one in models if not one.is_lstm]
+    done: dict[str, Decoded] = {}
+    count = 1 + len(ngrams) + 3 * len(lstms)
+    with progress(f"decoding {Path(acoustic.reference).name}", count, "decodings") as advance:
+
+        def run(name: str, first: Made | None, second: Made | None, *, fused: bool = False) -> None:
+            what = (acoustic_weights, grid, ids, first and first.identity, second and second.identity, fused)
+            key = hashlib.sha256(repr(what).encode()).hexdigest()
+            if key in kept:
+                done[name] = Decoded(**kept[key])
+            else:
+                done[name] = decode_tuned(acoustic.vocabulary, first, second, dev, tests, grid, fused=fused)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"key": key, "decoded": asdict(done[name])}) + "\n")
+            advance(1)
+
+        run(BEAM, None, None)
+        for one in ngrams:
+            run(one.name, one, None)
+        best = min(ngrams, key=lambda one: done[one.name].validation_wer, default=None)
+        for one in lstms:
+            run(f"{one.name}, rescoring", None, one)
+            if best is not None:
+                run(f"{best.name} + {one.name}, rescoring", best, one)
+            if grid.n_fused:
+                run(f"{one.name}, {FUSED}", one, None, fused=True)
+    return done
 
 
 def decode_tuned(
@@ -252,10 +318,12 @@ def _rescoring_weight(search: Any, model: "LstmModel", dev: Speech, weights: Seq
 
 
 def word_errors_of(texts: Sequence[str], speech: Speech) -> list[int]:
+    """Word errors of each utterance's text."""
     from finetune.language_model.tune import count_errors
 
     return count_errors(speech.references, texts)
 
 
 def n_words(speech: Speech) -> int:
+    """Words of all references."""
     return sum(len(one.split()) for one in speech.references)

@@ -181,16 +181,21 @@ def run_trainings(
         for number, one in enumerate(left, start=1):
             own, state = folder / one.name, wanted[one.name]
             print(f"[{number}/{len(left)}] {one.name}: {steps[one.name]} steps", file=sys.stderr, flush=True)
-            words = state.command if _is_same(own, state) else [*state.command, "--overwrite", "true"]
+            before = read_state(own / STATE) if _is_same(own, state) else None
+            words = [*state.command, "--overwrite", "true"] if before is None else state.command
+            spent = 0.0 if before is None else before.seconds
             own.mkdir(exist_ok=True)
-            write_state(own / STATE, state)
+            write_state(own / STATE, replace(state, seconds=spent))
             began = time.monotonic()
-            with _watched(own, done[one.name], advance):
-                _train_here(words, own) if here else _train_apart(words, own, cores)
+            try:
+                with _watched(own, done[one.name], advance):
+                    _train_here(words, own) if here else _train_apart(words, own, cores)
+            finally:
+                spent += time.monotonic() - began
+                write_state(own / STATE, replace(state, seconds=spent))
             if not is_finished_run(own):  # Ctrl-C: it has saved, and ended well
                 raise KeyboardInterrupt
-            before = read_state(own / STATE)
-            write_state(own / STATE, state.ended((before.seconds if before else 0.0) + time.monotonic() - began))
+            write_state(own / STATE, state.ended(spent))
     return {one.name: folder / one.name for one in trainings}
 
 

@@ -1,4 +1,5 @@
-"""The interface of every system that the benchmark measures: loaded once, then three timed stages for each batch.
+"""The interface of every system that transcribe uses and the benchmark measures: loaded once, then three stages for
+each batch, which the benchmark times.
 
 A class of your own is one file, given as `--models package.module:Class` with the package on PYTHONPATH:
 

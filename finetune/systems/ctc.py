@@ -28,6 +28,7 @@ PASS_COST_SECONDS = {"cpu": 5.0, "cuda": 100.0}  # of audio: what a forward pass
 MAX_PASS_SECONDS = {"cpu": 60.0, "cuda": 480.0}  # of audio in a forward pass, padding included
 LONGEST_PIECE_SECONDS = 1800.0
 
+Advance = Callable[[float], None]
 NO_FRAMES = torch.empty(0, dtype=torch.long)
 
 
@@ -47,7 +48,7 @@ class CTCSystem(System):
     _times: FrameTimes | None = None
     _checkpoint: str = ""
     _gives_log_probs: bool = False  # without a search, too
-    _advance: Callable[[float], None] = staticmethod(lambda seconds: None)
+    _report: Advance | None = None
 
     def text(self, outcome: Any) -> list[str]:
         """The hypothesis of each recording."""
@@ -57,7 +58,7 @@ class CTCSystem(System):
         return [next(found).text if len(log_probs) else "" for log_probs in outcome]
 
     def transcribe(
-        self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
+        self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Advance | None = None
     ) -> list[Transcript]:
         """See `System.transcribe`. Words are those of the hypothesis, aligned with the frames that it is read from;
         their probability is the confidence of `finetune.decoding.confidence`, calibrated where the model's folder has a
@@ -66,17 +67,21 @@ class CTCSystem(System):
         Raises InputError where log-probabilities are not numbers.
         """
         self._gives_log_probs = True
-        if advance is not None:
-            self._advance = advance
+        self._report = advance
         try:
             log_probs = self.forward(self.features(waveforms))
         finally:
             self._gives_log_probs = False
-            self.__dict__.pop("_advance", None)
+            self._report = None
         return [
             self._transcript(one, hypothesis, len(waveform) / SAMPLE_RATE, words=words)
             for one, hypothesis, waveform in zip(log_probs, self._hypotheses(log_probs), waveforms, strict=True)
         ]
+
+    def _advance(self, seconds: float) -> None:
+        """So many more seconds of audio have been through the model."""
+        if self._report is not None:
+            self._report(seconds)
 
     def _hypotheses(self, log_probs: Sequence[Tensor]) -> list[list[int] | None]:
         """The labels that a search finds in each recording; None for those of the greedy path."""

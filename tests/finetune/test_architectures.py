@@ -12,6 +12,7 @@ from transformers import (
     ParakeetCTCConfig,
     SeamlessM4TFeatureExtractor,
     SEWConfig,
+    SEWForCTC,
     UniSpeechConfig,
     UniSpeechForCTC,
     Wav2Vec2BertConfig,
@@ -243,3 +244,17 @@ def test_a_language_that_cannot_be_trained_is_said(mms: str) -> None:
         build(ModelConfig(base=str(DEMO / "wav2vec2"), language="deu"), [], seed=0)
     with pytest.raises(UsageError, match=r"--model\.language is deu, which trains .* --model\.lora_rank is set"):
         ModelConfig(base=mms, language="deu", lora_rank=4).check()
+
+
+def test_why_sew_is_refused_holds() -> None:
+    """With an odd number of frames its last pair is pooled with padding: a batch then differs from its members."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    positions = {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+    model = SEWForCTC(SEWConfig(**sizes, **positions, feat_extract_norm="layer")).eval()
+    alone, n_samples = torch.randn(15_320), 15_320
+    batch = torch.stack([torch.nn.functional.pad(alone, (0, 24_000 - n_samples)), torch.randn(24_000)])
+    mask = (torch.arange(24_000) < torch.tensor([[n_samples], [24_000]])).long()
+    with torch.inference_mode():
+        expected, padded = model(alone[None]).logits[0], model(batch, attention_mask=mask).logits[0]
+    assert len(expected) % 2 == 1 and (padded[: len(expected)] - expected).abs().max() > 1e-3
