@@ -95,7 +95,7 @@ def check_python() -> Finding:
 
 
 def requirements() -> dict[str, list[str]]:
-    """Requirements such as "torch==2.11.*" by extra, "" being those that are needed.
+    """Requirements such as "torch==2.11.0" by extra, "" being those that are needed.
 
     From pyproject.toml in a checkout, from the installed package's metadata elsewhere.
     """
@@ -115,7 +115,7 @@ def requirements() -> dict[str, list[str]]:
 
 
 def unmet(requirement: str) -> str:
-    """What is wrong with an installed package, such as "torch 2.9.0 is not ==2.11.*"; empty where nothing is."""
+    """What is wrong with an installed package, such as "torch 2.9.0 is not ==2.11.0"; empty where nothing is."""
     from packaging.requirements import Requirement
 
     wanted = Requirement(requirement)
