@@ -2,6 +2,9 @@
 
 import errno
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +56,9 @@ def test_a_torn_file_is_found(tmp_path: Path, name: str, content: bytes) -> None
     assert name in (torn_files(tmp_path) or "") and ".partial" not in (torn_files(tmp_path) or "")
 
 
+UNSUPPORTED = "could not create a primitive descriptor for the matmul primitive"  # oneDNN: with no memory at all
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -64,6 +70,7 @@ def test_a_torn_file_is_found(tmp_path: Path, name: str, content: bytes) -> None
         (MemoryError("Unable to allocate 3 GiB"), "memory ran out (Unable to allocate 3 GiB)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory ran out"),
+        (RuntimeError("could not execute a primitive"), "memory ran out (could not execute a primitive)"),
     ],
 )
 def test_a_full_machine_is_one_sentence(error: Exception, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +90,21 @@ def test_a_defect_is_not_taken_for_a_full_machine() -> None:
 
         return main
 
-    for error in (OSError(errno.ENOENT, "gone"), RuntimeError("a defect")):
+    for error in (OSError(errno.ENOENT, "gone"), RuntimeError("a defect"), RuntimeError(UNSUPPORTED)):
         with pytest.raises(type(error)):
             run_command(fails(error))
+
+
+def test_of_several_processes_the_first_says_what_all_found(tmp_path: Path) -> None:
+    """As under torch's launcher, which ends the others once one has failed."""
+    code = "from preprocessing.cli.options import run_command\nfrom preprocessing.cli.errors import UsageError\n"
+    code += "def main(): raise UsageError('--x is wrong')\nrun_command(main)"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=os.environ | {"LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in "01"
+    ]
+    assert processes[0].communicate()[1] == "error: --x is wrong\n" and processes[0].returncode == 2
+    processes[1].terminate()
+    assert processes[1].communicate()[1] == ""

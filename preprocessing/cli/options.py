@@ -9,9 +9,11 @@ methods of configurations.
 import difflib
 import errno
 import math
+import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 Config = TypeVar("Config")
+OUT_OF_MEMORY = (  # in the messages of torch's RuntimeErrors: its allocators', and oneDNN's
+    "can't allocate memory",
+    "out of memory",
+    "could not create a primitive",
+    "could not execute a primitive",
+)
+SAID_BY_FIRST_SECONDS = 10.0  # for another process of distributed training to come as far
 BUILT_IN_OPTIONS = ("config", "help", "print_config", "print_shtab")
 
 
@@ -86,11 +95,14 @@ def program_name(program: str) -> str:
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's `main`; a UserError becomes its sentence on stderr and its exit code, Ctrl-C becomes 130.
 
-    A disk or a memory that is full is a sentence, too, with exit code 1.
+    A disk or a memory that is full is a sentence, too, with exit code 1. Of the processes of distributed training, the
+    first one says what all of them found.
     """
     try:
         main()
     except UserError as error:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            time.sleep(SAID_BY_FIRST_SECONDS)  # where the first process found the same, the launcher ends this one now
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -112,7 +124,8 @@ def _what_ran_out(error: Exception) -> str | None:
             "free some and run the same command again"
         )
     message = " ".join(str(error).split())
-    of_torch = isinstance(error, RuntimeError) and ("can't allocate memory" in message or "out of memory" in message)
+    of_torch = isinstance(error, RuntimeError) and any(words in message for words in OUT_OF_MEMORY)
+    of_torch &= "primitive descriptor" not in message  # what oneDNN cannot compute with any memory
     if isinstance(error, MemoryError) or of_torch or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         detail = f" ({message[:200]})" if message else ""
         return (
