@@ -76,7 +76,7 @@ class NoSpeech(Condition):
         by_length = sorted(corpus, key=lambda utterance: (utterance.duration, utterance.id))
         count = min(MAX_NO_SPEECH_UTTERANCES, len(by_length))
         places = {round(place * (len(by_length) - 1) / max(count - 1, 1)) for place in range(count)}
-        return [replace(by_length[place], text="", segments=()) for place in sorted(places)]
+        return [replace(by_length[place], text="", segments=(), words=()) for place in sorted(places)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Test corpora that `experiments.results` builds from the data folder, always the same, and how digits are compared.
 
-- digits-joined: strings of 4 to 8 digits of one speaker, so that a model of sentences has context; digits-joined-train
-  is made alike of the recordings for training.
+- digits-joined: strings of 4 to 8 digits of one speaker, so that a model of sentences has context, with the times of
+  the words; digits-joined-train is made alike of the recordings for training.
 - digits-60: each of ten digits by each of six speakers once.
 - noises: recordings without speech, with empty transcripts.
 
@@ -22,6 +22,9 @@ from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from benchmark.results import Comparison, Sample, Scores
     from preprocessing.text import Profile
 
@@ -29,6 +32,7 @@ Row = Mapping[str, Any]
 STRING_LENGTHS = (4, 5, 6, 7, 8)
 PAUSE_SECONDS = (0.1, 0.3)  # between two digits, drawn evenly
 SEED = 13
+EDGE_FRAMES_PER_SECOND, EDGE_DECIBELS = 100, 35.0  # where a digit begins and ends within its recording: `speech_edges`
 # Words that sound like a digit, as American and British dictionaries (CMUdict, Longman) give them.
 HOMOPHONES = {
     "oh": "zero", "o": "zero", "won": "one", "to": "two", "too": "two", "for": "four", "fore": "four", "ate": "eight",
@@ -81,6 +85,21 @@ def split_lengths(total: int, generator: random.Random) -> list[int]:
     return lengths
 
 
+def speech_edges(waveform: "NDArray[np.int16]", rate: int) -> tuple[int, int]:
+    """First sample of a recording of one word, and the one after its last, without the silence around it.
+
+    Of frames of 10 ms, those whose energy is within 35 dB of the loudest frame's are speech; weak fricatives are about
+    30 dB below a vowel. What is left after the last whole frame counts as silence.
+    """
+    import numpy as np
+
+    length = rate // EDGE_FRAMES_PER_SECOND
+    frames = waveform[: len(waveform) // length * length].reshape(-1, length).astype(np.float64)
+    energies = np.square(frames).mean(axis=1)
+    (speech,) = np.nonzero(energies >= energies.max() * 10 ** (-EDGE_DECIBELS / 10))
+    return int(speech[0]) * length, (int(speech[-1]) + 1) * length
+
+
 def build(name: str, data: Path, manifest: Path) -> None:
     """Write the corpus `name` of BUILT as a manifest with its audio; one that is there is the same, and stays.
 
@@ -96,23 +115,28 @@ def build(name: str, data: Path, manifest: Path) -> None:
 def _joined(data: Path, folder: Path, split: str = "test") -> list[Row]:
     import numpy as np
     import soundfile
-    from numpy.typing import NDArray
 
     generator = random.Random(SEED)
     rows: list[Row] = []
     for identifier, digits in join_digits(_digits(data, split)):
         pieces: list[NDArray[np.int16]] = []
-        rate = 0
+        words: list[dict[str, Any]] = []
+        rate = position = 0
         for digit in digits:
             waveform, rate = soundfile.read(digit["audio"], dtype="int16")
             pause = np.zeros(round(generator.uniform(*PAUSE_SECONDS) * rate), dtype=np.int16)
-            pieces += [pause, waveform] if pieces else [waveform]
+            for piece in [pause, waveform] if pieces else [waveform]:
+                pieces.append(piece)
+                position += len(piece)
+            start, end = ((position - len(waveform) + edge) / rate for edge in speech_edges(waveform, rate))
+            words.append({"word": str(digit["text"]), "start": round(start, 4), "end": round(end, 4)})
         path = folder / f"{identifier}.wav"
         joined = np.concatenate(pieces)
         soundfile.write(path, joined, rate, subtype="PCM_16")
         text = " ".join(str(digit["text"]) for digit in digits)
         row = {"id": identifier, "audio": path.name, "text": text, "duration": round(len(joined) / rate, 3)}
-        rows.append(row | {"speaker": digits[0]["speaker"], "language": "en", "domain": f"{len(digits)} digits"})
+        row |= {"speaker": digits[0]["speaker"], "language": "en", "domain": f"{len(digits)} digits"}
+        rows.append(row | {"words": words})
     return rows
 
 

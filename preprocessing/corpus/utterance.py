@@ -19,7 +19,7 @@ DURATION_TOLERANCE_SECONDS, DURATION_TOLERANCE_SHARE = 0.1, 0.02
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a long recording and what was said in it; seconds into `Utterance.audio`."""
+    """A stretch of a recording, or one word of it, and what was said in it; seconds into `Utterance.audio`."""
 
     start: float
     stop: float
@@ -41,6 +41,7 @@ class Utterance:
     start: float = 0.0  # seconds into `audio`
     stop: float | None = None  # seconds into `audio`; None is its end
     segments: tuple[Segment, ...] = ()  # of a long recording, where the corpus lists them
+    words: tuple[Segment, ...] = ()  # with their true times, where the corpus knows them
 
     def has_duration(self, seconds: float) -> bool:
         """Whether `seconds` equals `duration` within 0.1 s or 2 %, whichever is more."""

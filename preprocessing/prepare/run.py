@@ -122,6 +122,8 @@ def _manifest_fields(utterance: Utterance) -> dict[str, Any]:
     """The fields of a manifest line, without those that are None."""
     values = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
     values["segments"] = [asdict(segment) for segment in utterance.segments] or None
+    words = [{"word": word.text, "start": word.start, "end": word.stop} for word in utterance.words]
+    values["words"] = words or None
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -72,8 +72,8 @@ def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
     for u in corpus.utterances:
         audio = hashlib.sha256(u.audio).hexdigest() if isinstance(u.audio, bytes) else os.fspath(u.audio)
         fields = [u.id, audio, u.text, u.duration, u.speaker, u.sex, u.language, u.domain, u.start, u.stop]
-        segments = [[(part.start, part.stop, part.text) for part in u.segments]] if u.segments else []
-        digest.update(json.dumps([*fields, *segments]).encode())
+        parts = [[(part.start, part.stop, part.text) for part in own] for own in (u.segments, u.words) if own]
+        digest.update(json.dumps([*fields, *parts]).encode())
     return digest.hexdigest()[:16]
 
 
@@ -124,7 +124,10 @@ def read_record(shard: Shard, folder: Path) -> ShardRecord:
     fields_of = json.loads((folder / f"{shard.name}.json").read_text(encoding="utf-8"))
     return ShardRecord(
         tuple(
-            Utterance(**fields | {"segments": tuple(Segment(**one) for one in fields.get("segments", ()))})
+            Utterance(
+                **fields
+                | {name: tuple(Segment(**one) for one in fields.get(name, ())) for name in ("segments", "words")}
+            )
             for fields in fields_of["utterances"]
         ),
         tuple(AudioLevels(**fields | {"digest": bytes.fromhex(fields["digest"])}) for fields in fields_of["sounds"]),
@@ -171,12 +174,16 @@ def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance,
 
 
 def _placed(utterance: Utterance, name: str, position: int, n_samples: int) -> Utterance:
-    """The utterance as part of the shard's file `name`, from sample `position` on, its segments moved along.
+    """The utterance as part of the shard's file `name`, from sample `position` on, its segments and words moved along.
 
     Raises InputError on segments beyond its end.
     """
     start = position / SAMPLE_RATE
     shift = start - utterance.start
+
+    def moved(parts: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        return tuple(Segment(max(one.start + shift, 0.0), one.stop + shift, one.text) for one in parts)
+
     return with_checked_segments(
         replace(
             utterance,
@@ -184,7 +191,8 @@ def _placed(utterance: Utterance, name: str, position: int, n_samples: int) -> U
             duration=n_samples / SAMPLE_RATE,
             start=start,
             stop=(position + n_samples) / SAMPLE_RATE,
-            segments=tuple(Segment(max(s.start + shift, 0.0), s.stop + shift, s.text) for s in utterance.segments),
+            segments=moved(utterance.segments),
+            words=moved(utterance.words),
         )
     )
 

@@ -20,7 +20,7 @@ from benchmark.config import BenchmarkConfig
 from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
 from benchmark.session import benchmark
 from experiments.result_parts import headline, pages, running
-from experiments.result_parts.corpora import build, digit_profiles, score_digits
+from experiments.result_parts.corpora import build, digit_profiles, score_digits, speech_edges
 from experiments.result_parts.headline import Result, read_results, save_headline
 from experiments.result_parts.pages import BEGIN, END, replace_block, results_page
 from experiments.result_parts.parts import (
@@ -191,8 +191,19 @@ def test_strings_of_digits_are_the_digits_of_one_speaker_with_pauses(tmp_path: P
         numbers = [level - 100 for level, _ in digits]
         assert row["text"] == " ".join(rows[number]["text"] for number in numbers)
         assert {rows[number]["speaker"] for number in numbers} == {row["speaker"]}
+        assert [word["word"] for word in row["words"]] == row["text"].split()
+        for word, number in zip(row["words"], numbers, strict=True):  # the time of a word is that of its recording
+            samples = waveform[round(word["start"] * rate) : round(word["end"] * rate)]
+            assert len(samples) == 800 and set(samples.tolist()) == {100 + number}
         used += numbers
     assert sorted(used) == list(range(60))
+
+
+def test_a_digit_begins_and_ends_where_it_is_heard() -> None:
+    """30 ms of a hum 40 dB below a tone of 50 ms, then 20 ms of the hum, and half a frame."""
+    tone = 8000 * np.sin(np.arange(400))
+    waveform = np.concatenate([0.01 * tone[:240], tone, 0.01 * tone[:200]]).astype(np.int16)
+    assert speech_edges(waveform, SAMPLE_RATE) == (240, 640)
 
 
 def test_a_corpus_of_each_digit_by_each_speaker(tmp_path: Path, speech: Path) -> None:

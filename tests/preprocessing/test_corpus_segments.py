@@ -1,4 +1,4 @@
-"""Segments of long recordings: read as listed, refused in a sentence, carried along by preparation."""
+"""Segments of long recordings, and word times: read as listed, refused in a sentence, carried along by preparation."""
 
 import json
 from pathlib import Path
@@ -71,6 +71,38 @@ def test_what_is_none_is_one_sentence(tmp_path: Path, segments: Any, reason: str
         open_corpus(str(path)).require_complete()
 
 
+def test_word_times_have_whispers_names(tmp_path: Path) -> None:
+    """A pause is no word, and a field of the same name that holds something else is none of ours."""
+    row = STATED | {"text": "A, B!"}
+    listed = [
+        {"word": " a", "start": 0.5, "end": 1.0, "probability": 0.9},
+        {"word": "", "start": 1.0, "end": 1.2},
+        {"word": " B", "start": 1.2, "end": 2},
+    ]
+    expected = (Segment(0.5, 1.0, " a"), Segment(1.2, 2.0, " B"))
+    others: list[Any] = [None, [], ["A", "B"], 2, "A B"]
+    rows = [row | {"id": str(n), "words": words} for n, words in enumerate([listed, *others])]
+    found = open_corpus(str(write_manifest(tmp_path / "words.jsonl", rows))).utterances
+    assert [one.words for one in found] == [expected, *([()] * len(others))]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([{"word": "A", "start": 0, "end": 1}], "'words' spell 'A', the text is 'A B C'; expected the same letters"),
+        ([{"word": "A", "start": 0}], "word 1 has the stop None; expected seconds"),
+        ([{"word": "A", "start": 1, "end": 1}], "word 1 starts at 1 s, not before its end at 1 s"),
+        ([{"text": "A", "start": 0, "end": 1}], "word 1 has the word None"),
+        ([{"word": "A", "start": 2, "end": 3}, {"word": "B", "start": 1, "end": 2}], "word 2 starts at 1 s, before"),
+        ([{"word": "ABC", "start": 9, "end": 11}], "word 1, 9 to 11 s, lies outside of the recording's 0 to 10.00 s"),
+    ],
+)
+def test_word_times_that_are_none_are_one_sentence(tmp_path: Path, words: Any, reason: str) -> None:
+    path = write_manifest(tmp_path / "two.jsonl", [STATED, STATED | {"id": "bad", "words": words}])
+    (reject,) = open_corpus(str(path)).rejects
+    assert reason in reject.reason and "\n" not in reject.reason and len(reject.reason) < 300
+
+
 def test_without_a_duration_the_header_says_what_is_outside(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "talk.wav", np.zeros(2 * SAMPLE_RATE), SAMPLE_RATE, "PCM_16")
     rows = [
@@ -90,8 +122,17 @@ def test_preparation_moves_them_with_their_audio(tmp_path: Path) -> None:
         waveform[start * SAMPLE_RATE : (start + 1) * SAMPLE_RATE] = tone
     soundfile.write(tmp_path / "talk.wav", waveform, SAMPLE_RATE, "PCM_16")
     earlier, later = ([{"start": at, "end": at + 1, "text": "TONE"} for at in starts] for starts in ((3, 6), (10,)))
-    rows = [
-        {"id": "one", "audio": "talk.wav", "text": "TONE TONE", "start": 2.0, "stop": 8.0, "segments": earlier},
+    words = [{"word": one["text"], "start": one["start"], "end": one["end"]} for one in earlier]
+    rows: list[dict[str, Any]] = [
+        {
+            "id": "one",
+            "audio": "talk.wav",
+            "text": "TONE TONE",
+            "start": 2.0,
+            "stop": 8.0,
+            "segments": earlier,
+            "words": words,
+        },
         {"id": "two", "audio": "talk.wav", "text": "TONE", "start": 8.0, "stop": 12.0, "segments": later},
     ]
     manifest = write_manifest(tmp_path / "talk.jsonl", rows)
@@ -100,6 +141,7 @@ def test_preparation_moves_them_with_their_audio(tmp_path: Path) -> None:
     prepared = open_corpus(str(out / "manifest.jsonl")).require_complete().utterances
     assert [len(one.segments) for one in prepared] == [2, 1]
     assert "segments" in read_manifest(out / "manifest.jsonl")[0]
+    assert [one.words for one in prepared] == [prepared[0].segments, ()]
     for one in prepared:
         samples, _ = soundfile.read(one.audio)
         for segment in one.segments:

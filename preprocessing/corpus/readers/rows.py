@@ -126,6 +126,10 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     segments = get("segments")
     if segments:
         utterance = replace(utterance, segments=read_segments(segments))
+    words = get("words")
+    if words.__class__ is list and words and words[0].__class__ is dict:  # a list of strings is another field
+        utterance = replace(utterance, words=read_words(words, utterance.text))
+    if utterance.segments or utterance.words:
         return Draft(utterance, stated) if duration is None else with_checked_segments(utterance)
     return Draft(utterance, stated) if duration is None else utterance
 
@@ -156,27 +160,37 @@ def read_segments(listed: Any) -> tuple[Segment, ...]:
     """
     if not isinstance(listed, list):
         raise InputError(f"'segments' is {_short(listed)}; expected a list of {{start, stop, text}}: mend it")
-    segments: list[Segment] = []
-    for number, fields in enumerate(listed, start=1):
-        segment = _segment(number, fields)
-        if segments and segment.start < segments[-1].start:
-            raise InputError(
-                f"segment {number} starts at {segment.start:g} s, before segment {number - 1} at "
-                f"{segments[-1].start:g} s; expected them in order of time: sort them"
-            )
-        segments.append(segment)
-    return tuple(segments)
+    return _in_order(listed, "segment", "text")
+
+
+def read_words(listed: list[Any], text: str) -> tuple[Segment, ...]:
+    """The words of a `words` field with their true times; one without letters, as for a pause, is left out.
+
+    >>> read_words([{"word": "One", "start": 0, "end": 0.4}, {"word": "two", "start": 0.5, "end": 1}], "One, two.")
+    (Segment(start=0.0, stop=0.4, text='One'), Segment(start=0.5, stop=1.0, text='two'))
+
+    Raises InputError naming the first that is none, and where the words have other letters than `text`.
+    """
+    words = tuple(word for word in _in_order(listed, "word", "word") if _letters(word.text))
+    spelled = "".join(_letters(word.text) for word in words)
+    if spelled != _letters(text):
+        raise InputError(
+            f"'words' spell {_short(' '.join(word.text.strip() for word in words))}, the text is {_short(text)}; "
+            "expected the same letters in both: mend one of them, or leave 'words' out"
+        )
+    return words
 
 
 def with_checked_segments(utterance: Utterance) -> Utterance:
-    """The utterance itself. Raises InputError where a segment lies outside of it."""
+    """The utterance itself. Raises InputError where a segment or a word lies outside of it."""
     first, last = utterance.start - TOLERANCE_SECONDS, utterance.start + utterance.duration + TOLERANCE_SECONDS
-    for number, segment in enumerate(utterance.segments, start=1):
-        if segment.start < first or segment.stop > last:
-            raise InputError(
-                f"segment {number}, {segment.start:g} to {segment.stop:g} s, lies outside of the recording's "
-                f"{utterance.start:g} to {utterance.start + utterance.duration:.2f} s: mend it, or the duration"
-            )
+    for kind, parts in (("segment", utterance.segments), ("word", utterance.words)):
+        for number, part in enumerate(parts, start=1):
+            if part.start < first or part.stop > last:
+                raise InputError(
+                    f"{kind} {number}, {part.start:g} to {part.stop:g} s, lies outside of the recording's "
+                    f"{utterance.start:g} to {utterance.start + utterance.duration:.2f} s: mend it, or the duration"
+                )
     return utterance
 
 
@@ -277,21 +291,40 @@ def _sex(fields: dict[str, Any]) -> str | None:
     return name if name is None or name in ("F", "M") else SEXES.get(name.lower(), name)
 
 
-def _segment(number: int, fields: Any) -> Segment:
+def _in_order(listed: list[Any], kind: str, text_key: str) -> tuple[Segment, ...]:
+    """Segments or words, each a dict. Raises InputError naming the first that is none, or out of order."""
+    parts: list[Segment] = []
+    for number, fields in enumerate(listed, start=1):
+        part = _segment(kind, number, fields, text_key)
+        if parts and part.start < parts[-1].start:
+            raise InputError(
+                f"{kind} {number} starts at {part.start:g} s, before {kind} {number - 1} at {parts[-1].start:g} s; "
+                "expected them in order of time: sort them"
+            )
+        parts.append(part)
+    return tuple(parts)
+
+
+def _segment(kind: str, number: int, fields: Any, text_key: str) -> Segment:
     if not isinstance(fields, dict):
-        raise InputError(f"segment {number} is {_short(fields)}; expected {{start, stop, text}}: mend it")
+        raise InputError(f"{kind} {number} is {_short(fields)}; expected {{start, stop, {text_key}}}: mend it")
     stop_key = "end" if fields.get("stop") is None and "end" in fields else "stop"
     for key in ("start", stop_key):
         if not _is_seconds(fields.get(key)):
             raise InputError(
-                f"segment {number} has the {key} {_short(fields.get(key))}; expected seconds from 0 up: mend it"
+                f"{kind} {number} has the {key} {_short(fields.get(key))}; expected seconds from 0 up: mend it"
             )
-    start, stop, text = float(fields["start"]), float(fields[stop_key]), fields.get("text")
+    start, stop, text = float(fields["start"]), float(fields[stop_key]), fields.get(text_key)
     if start >= stop:
-        raise InputError(f"segment {number} starts at {start:g} s, not before its {stop_key} at {stop:g} s: mend it")
+        raise InputError(f"{kind} {number} starts at {start:g} s, not before its {stop_key} at {stop:g} s: mend it")
     if not isinstance(text, str):
-        raise InputError(f"segment {number} has the text {_short(text)}; expected what was said, or '': mend it")
+        raise InputError(f"{kind} {number} has the {text_key} {_short(text)}; expected what was said, or '': mend it")
     return Segment(start, stop, text)
+
+
+def _letters(text: str) -> str:
+    """What two spellings of a text share: its letters and figures in one case, without spaces and punctuation."""
+    return "".join(symbol for symbol in text.casefold() if symbol.isalnum())
 
 
 def _seconds(fields: dict[str, Any], key: str) -> float | None:
