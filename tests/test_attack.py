@@ -13,7 +13,7 @@ from rich.console import Console
 
 from preprocessing.cli.options import run_command
 from tests.attack import hub, texts
-from tests.attack.jobs import torn_files
+from tests.attack.jobs import Ended, torn_files
 from tests.attack.trials import Setting, Trial, table
 
 
@@ -108,3 +108,12 @@ def test_of_several_processes_the_first_says_what_all_found(tmp_path: Path) -> N
     assert processes[0].communicate()[1] == "error: --x is wrong\n" and processes[0].returncode == 2
     processes[1].terminate()
     assert processes[1].communicate()[1] == ""
+
+
+def test_a_traceback_is_found_but_for_the_launchers() -> None:
+    launcher = 'Traceback (most recent call last):\n  File "accelerate/commands/launch.py", line 9\nFailed: 1\n'
+    ours = 'Traceback (most recent call last):\n  File "finetune/train.py", line 9\n    x()\nValueError: no\n'
+    assert Ended(1, f"error: no\n{launcher}").sentence is None
+    for said in (f"{launcher}{ours}", f"{ours}{launcher}", f"error: no\n{ours}"):
+        assert Ended(1, said).sentence == "a traceback: ValueError: no"
+    assert Ended(1, launcher).sentence == "exit code 1 without a sentence"

@@ -5,11 +5,14 @@ is resumed by four. Sharding itself is accelerate's.
 """
 
 import copy
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
@@ -24,6 +27,8 @@ from torch.distributed.checkpoint.state_dict import (
 from finetune.config import TrainConfig
 from finetune.models.base import Batch, Recogniser
 from preprocessing.cli.errors import UsageError
+
+LOST_PEER = ("closed by peer", "reset by peer", "Broken pipe")  # in the messages of gloo's RuntimeErrors
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,35 @@ def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> lis
     own = torch.tensor(values, dtype=torch.float64, device=accelerator.device)
     sums: list[float] = accelerator.reduce(own, reduction="sum").tolist()
     return sums
+
+
+@contextmanager
+def lost_process_is_said(accelerator: Accelerator, output_dir: Path) -> Iterator[None]:
+    """Where several processes compute together and another of them ends, exit with code 1 in place of the error of the
+    operation that waited for it; one of those that are left says so on stderr.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error)
+        is_lost = isinstance(error, torch.distributed.DistError) or any(words in message for words in LOST_PEER)
+        if accelerator.num_processes == 1 or not is_lost:
+            raise
+        if _is_first_of_living():
+            print(
+                f"error: another of the {accelerator.num_processes} processes ended in the middle of training (killed, "
+                "or out of memory?); expected all to go on: the same command goes on from the last checkpoint in "
+                f"{output_dir}",
+                file=sys.stderr,
+            )
+        sys.exit(1)
+
+
+def _is_first_of_living() -> bool:
+    """Whether no process that the launcher started before this one is alive."""
+    own = psutil.Process()
+    living = [one.pid for one in own.parents()[0].children() if one.status() != psutil.STATUS_ZOMBIE]
+    return own.pid == min(living, default=own.pid)
 
 
 class Replicated:

@@ -37,9 +37,11 @@ from finetune.training.run_folder import RunWriter
 from finetune.training.step import LogInterval, Stepper, StepResult
 from preprocessing.augment import generator_from
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster sends before it takes a machine back
+
 
 class TrainingLoop:
-    """Trains one recogniser; `run` goes on from `resume` until the last step, early stopping or Ctrl-C.
+    """Trains one recogniser; `run` goes on from `resume` until the last step, early stopping, Ctrl-C or SIGTERM.
 
     evaluators: by the name of their evaluation set, MAIN among them. fingerprint: the digest of the run's.
     """
@@ -84,7 +86,7 @@ class TrainingLoop:
         return progress
 
     def run(self) -> bool:
-        """Train. Returns False if Ctrl-C ended it early, with its state saved."""
+        """Train. Returns False if Ctrl-C or SIGTERM ended it early, with its state saved."""
         module, self._optimiser = self._weights.prepare(self._recogniser.module, self._optimiser)
         module.train()
         if self._config.ema_decay > 0:
@@ -277,17 +279,23 @@ class TrainingLoop:
 
     @contextlib.contextmanager
     def _catch_interrupt(self) -> Iterator[None]:
-        """The first Ctrl-C ends the run after the present step; a second one ends it at once."""
+        """The first Ctrl-C or SIGTERM ends the run after the present step; a second one ends it at once."""
+        before = {which: signal.getsignal(which) for which in STOPPING}
 
         def interrupt(*_: object) -> None:
             self._interrupted = True
-            signal.signal(signal.SIGINT, before)
+            restore()
 
-        before = signal.signal(signal.SIGINT, interrupt)
+        def restore() -> None:
+            for which, handler in before.items():
+                signal.signal(which, handler)
+
+        for which in STOPPING:
+            signal.signal(which, interrupt)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            restore()
 
 
 def _figures(evaluation: Evaluation) -> dict[str, float | None]:

@@ -28,7 +28,7 @@ from finetune.preflight.dry_run import dry_run
 from finetune.preflight.overfit import overfit, overfit_config
 from finetune.training import about, checkpoint, precision
 from finetune.training.display import print_diagnosis
-from finetune.training.distributed import check_launch, check_sharding
+from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said
 from finetune.training.evaluation import Evaluator
 from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
 from finetune.training.loop import TrainingLoop
@@ -73,7 +73,8 @@ def _train(config: TrainConfig) -> None:
     loop = _make_loop(setup, writer, inspection, resume_from)
     del setup, inspection  # of streamed corpora, these hold audio
     start_tracker(accelerator, config)
-    finished = loop.run()
+    with lost_process_is_said(accelerator, config.output_dir):
+        finished = loop.run()
     accelerator.end_training()
     _report_end(config, accelerator, writer, finished=finished)
     if finished:

@@ -101,6 +101,6 @@ def _after(running: Started, which: signal.Signals) -> str | None:
     ended = running.wait(ENDS_WITHIN)
     if ended is None:
         return f"goes on {ENDS_WITHIN} s after {NAMES[which]}"
-    if which != signal.SIGKILL and "Traceback" in ended.said:
-        return f"a traceback after {NAMES[which]}: {' | '.join(ended.said.strip().splitlines()[-12:])}"
+    if which != signal.SIGKILL and ended.traceback is not None:
+        return f"a traceback after {NAMES[which]}: {' | '.join(ended.traceback.splitlines()[-12:])}"
     return running.left(ENDS_WITHIN)

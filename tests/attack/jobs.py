@@ -4,6 +4,7 @@ import atexit
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -56,11 +57,19 @@ class Ended:
     said: str
 
     @property
+    def traceback(self) -> str | None:
+        """The first traceback that was printed, apart from that of accelerate's launcher, which nothing prevents when
+        one of its processes fails.
+        """
+        blocks = re.findall(r"^ *Traceback \(most recent call last\):\n(?: .*\n)*.*", self.said, re.MULTILINE)
+        return next((block for block in blocks if "accelerate/commands/launch.py" not in block), None)
+
+    @property
     def sentence(self) -> str | None:
         """What is wrong with how a refusal was said; None where it is one sentence."""
         errors = [line for line in self.said.splitlines() if line.startswith("error: ")]
-        if "Traceback" in self.said:
-            return f"a traceback: {self.said.strip().splitlines()[-1][:200]}"
+        if self.traceback is not None:
+            return f"a traceback: {self.traceback.splitlines()[-1][:200]}"
         return None if errors else f"exit code {self.code} without a sentence"
 
 
@@ -301,7 +310,8 @@ def benchmark(folder: Path) -> Job:
         summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
         for system in summary["systems"]:
             found[f"scores of {system['facts']['name']}"] = _digest([system["scores"], system.get("conditions")])
-        names = {path.name: "there" for path in output.iterdir() if not path.name.startswith(".")}
+        # What libraries print, if anything, is theirs.
+        names = {path.name: "there" for path in output.iterdir() if not path.name.startswith((".", "printed"))}
         return {**found, "lines": str(len(lines)), **names}
 
     return Job(

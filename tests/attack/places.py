@@ -238,7 +238,7 @@ def dead_worker(setting: Setting) -> Iterator[Trial]:
             setting.say(f"{job.name}: {killed}; ended {time.monotonic() - began:.1f} s later")
             if left is not None or found is None:
                 lost = left or "goes on a minute after the kill"
-            elif job.name == "benchmark":
+            elif job.name == "benchmark" and "before it was loaded" not in found.said:
                 lost = _lost_samples(errors, output, found)
             else:
                 lost = _settled(one, output, said, found, may_end=True)

@@ -127,14 +127,15 @@ def test_what_was_measured_is_what_was_saved(trained: Path, manifest: Path) -> N
         assert vocabulary.decode(collapse(path, vocabulary.blank)) == sample["hypothesis"]
 
 
-def test_interrupting_saves_and_says_how_to_go_on(manifest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_saves_and_says_how_to_go_on(which: signal.Signals, manifest: Path, tmp_path: Path) -> None:
     output = tmp_path / "interrupted"
     command = [sys.executable, *arguments(output, manifest, max_steps=1000, eval_steps=500)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 500
     while (not (output / "log.jsonl").exists() or len(log(output, "train")) < 2) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(which)
     stdout, stderr = process.communicate(timeout=400)
     assert process.returncode == 0, stderr
     assert "run the same command again" in stdout
