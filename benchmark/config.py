@@ -119,6 +119,10 @@ class BenchmarkConfig:
     one_at_a_time: bool = False
     """Keep one system in memory at a time, where they do not fit together; each is loaded anew for every turn."""
 
+    word_timestamps: bool = False
+    """Ask for the times and the confidence of each word too, in a second pass over clean speech that no figure of speed
+    or memory counts and that takes about as long as the first; the report shades words by it."""
+
     timeout: float = 600.0
     """Seconds after which a batch counts as hung: the process is killed, the utterance at fault counts as failed."""
 
@@ -165,7 +169,7 @@ class BenchmarkConfig:
     def settings(self) -> dict[str, str]:
         """The flags that decide what is measured, as text; an unfinished run goes on only under the same ones."""
         flags = [*MEASURING_FLAGS, *(LANGUAGE_MODEL_FLAGS if "+lm" in self.models else ())]
-        flags += [flag for flag in ("one_at_a_time", "system_options") if getattr(self, flag)]
+        flags += [flag for flag in ("one_at_a_time", "word_timestamps", "system_options") if getattr(self, flag)]
         return {flag: as_text(getattr(self, flag)) for flag in flags}
 
 

@@ -11,8 +11,8 @@ from functools import partial
 
 from benchmark import batch_plan
 from benchmark.dataset import EvaluationSet, Item
-from benchmark.results import NO_SECONDS, Sample, StageSeconds, SystemRun, Throughput, Timing
-from benchmark.results.store import ResultsStore
+from benchmark.results import CLEAN, NO_SECONDS, Sample, StageSeconds, SystemRun, Throughput, Timing
+from benchmark.results.store import ResultsStore, SampleKey, has_words
 from benchmark.scoring.speed import rtfx
 from benchmark.worker import Batch, BatchDone, Hypothesis, SupervisedSystem, SystemFailed, TaskFinished, WorkerDied
 from preprocessing.batching import plan_batches
@@ -37,9 +37,9 @@ class RunState:
 Step = Callable[[RunState, SupervisedSystem], RunState]  # what a phase does with one system
 
 
-def count_steps(n_systems: int, rounds: int, *, one_at_a_time: bool) -> int:
+def count_steps(n_systems: int, rounds: int, *, one_at_a_time: bool, word_timestamps: bool) -> int:
     """How many steps all phases report to `preprocessing.cli.progress.Steps`, at most."""
-    loading, searching, transcribing = int(not one_at_a_time), 1, 1
+    loading, searching, transcribing = int(not one_at_a_time), 1, 1 + word_timestamps
     return n_systems * (loading + rounds + searching + rounds + transcribing)
 
 
@@ -50,6 +50,7 @@ class BenchmarkRunner:
     store: takes every record. progress: shows every step. device: "cpu" or "cuda".
     save: is called with a system's entry in run.json whenever that may have changed.
     one_at_a_time: a system is ended after each step, so that no two are in memory together.
+    word_timestamps: words with times are asked for once all utterances are transcribed.
     """
 
     systems: Sequence[SupervisedSystem]
@@ -61,6 +62,7 @@ class BenchmarkRunner:
     latency_utterances: int
     save: Callable[[SystemRun], None]
     one_at_a_time: bool = False
+    word_timestamps: bool = False
 
     def load(self, state: RunState) -> RunState:
         """Phase 1: load every system that has something left to be timed; with `one_at_a_time`, none."""
@@ -82,6 +84,7 @@ class BenchmarkRunner:
     def transcribe(self, state: RunState, shard: Callable[[list[Batch]], list[Batch]] = list) -> RunState:
         """Phase 4: every utterance under every condition, once; writes samples.jsonl and ends the systems.
 
+        With `word_timestamps`, the words of clean speech are added to its samples afterwards.
         shard: selects this process's share of a system's batches.
         """
         return self._for_each(state, partial(self._transcribe, shard=shard))
@@ -217,6 +220,7 @@ class BenchmarkRunner:
         self, state: RunState, system: SupervisedSystem, *, shard: Callable[[list[Batch]], list[Batch]]
     ) -> RunState:
         waiting = [item for item in self.evaluation_set.items() if not self._is_transcribed(system, item)]
+        without_words = self._without_words(system)  # of an earlier start: every process knows the same ones
         if waiting:
             system.start()
             batches = shard(self._plan_batches(system, waiting, state.batch_seconds.get(system.name)))
@@ -225,8 +229,51 @@ class BenchmarkRunner:
                     if isinstance(reply, BatchDone):
                         self._add_samples(system, reply)
                         advance(len(reply.batch))
+        if self.word_timestamps:
+            cap = state.batch_seconds.get(system.name)
+            try:
+                self._recognise_words(system, without_words, cap, shard)
+            except SystemFailed as failure:  # costs words, and not what is measured already
+                for item in self._without_words(system):
+                    self._add_words(system, item, Hypothesis("", failure.reason))
         system.close()
         return state
+
+    def _recognise_words(
+        self,
+        system: SupervisedSystem,
+        earlier: Sequence[Item],
+        cap: float | None,
+        shard: Callable[[list[Batch]], list[Batch]],
+    ) -> None:
+        """Adds the words of `earlier` items, shared among processes, and of those that this process transcribed."""
+        own = [item for item in self._without_words(system) if item not in set(earlier)]
+        if not earlier and not own:
+            return
+        system.start()
+        if system.loaded is None or not system.loaded.has_word_times:
+            return
+        batches = shard(self._plan_batches(system, earlier, cap)) + self._plan_batches(system, own, cap)
+
+        def on_lost(item: Item, reason: str) -> None:
+            self._add_words(system, item, Hypothesis("", reason))
+
+        with self.progress.step(f"{system.name}: word times", sum(map(len, batches))) as advance:
+            for reply in system.transcribe(batches, overlap=True, on_lost_words=on_lost):
+                if isinstance(reply, BatchDone):
+                    for item, hypothesis in zip(reply.batch, reply.hypotheses, strict=True):
+                        self._add_words(system, item, hypothesis)
+                    advance(len(reply.batch))
+
+    def _without_words(self, system: SupervisedSystem) -> list[Item]:
+        """The items of clean speech that have a sample without words, in the order of the corpus."""
+        clean: list[Item] = [(0, place) for place in range(len(self.evaluation_set.utterances[0]))]
+        samples = {item: self.store.samples.get(self._key(system, item)) for item in clean}
+        return [item for item, one in samples.items() if one and one.error is None and not has_words(one)]
+
+    def _add_words(self, system: SupervisedSystem, item: Item, hypothesis: Hypothesis) -> None:
+        sample = self.store.samples[self._key(system, item)]
+        self.store.add_sample(replace(sample, words=hypothesis.words, words_error=hypothesis.error))
 
     def _add_samples(self, system: SupervisedSystem, done: BatchDone) -> None:
         """A sample for each utterance of a batch, with its share of the batch's seconds by duration."""
@@ -254,8 +301,10 @@ class BenchmarkRunner:
         ]
 
     def _is_transcribed(self, system: SupervisedSystem, item: Item) -> bool:
-        key = (system.name, self.evaluation_set.condition_name(item), self.evaluation_set.utterance(item).id)
-        return item in system.lost or key in self.store.samples
+        return item in system.lost or self._key(system, item) in self.store.samples
+
+    def _key(self, system: SupervisedSystem, item: Item) -> SampleKey:
+        return system.name, self.evaluation_set.condition_name(item), self.evaluation_set.utterance(item).id
 
     def _rtfx_one_at_a_time(self, system: SupervisedSystem) -> float | None:
         """The median of rounds; None where nothing could be timed."""
@@ -282,7 +331,7 @@ def make_sample(
     seconds: StageSeconds = NO_SECONDS,
 ) -> Sample:
     """The record of one hypothesis, with the properties of its utterance."""
-    utterance = evaluation_set.utterance(item)
+    utterance, condition = evaluation_set.utterance(item), evaluation_set.condition_name(item)
     return Sample(
         system=system,
         id=utterance.id,
@@ -294,10 +343,11 @@ def make_sample(
         sex=utterance.sex,
         domain=utterance.domain,
         language=utterance.language,
-        condition=evaluation_set.condition_name(item),
+        condition=condition,
         audio=utterance.audio if isinstance(utterance.audio, str) else None,
         start=utterance.start,
         stop=utterance.stop,
         segments=utterance.segments,
         error=hypothesis.error,
+        reference_words=utterance.words if condition == CLEAN else (),
     )

@@ -156,7 +156,12 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
         if ranks.is_main:
             write_run(folder / RUN, run)
 
-    n_steps = count_steps(len(inputs.specs), config.rounds, one_at_a_time=config.one_at_a_time)
+    n_steps = count_steps(
+        len(inputs.specs),
+        config.rounds,
+        one_at_a_time=config.one_at_a_time,
+        word_timestamps=config.word_timestamps,
+    )
     with ExitStack() as processes:
         systems = [_supervise(inputs, spec, store) for spec in inputs.specs]
         for system in systems:
@@ -171,6 +176,7 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
             latency_utterances=config.latency_utterances,
             save=save,
             one_at_a_time=config.one_at_a_time,
+            word_timestamps=config.word_timestamps,
         )
         state = RunState()
         if ranks.is_main:

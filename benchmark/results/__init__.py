@@ -26,6 +26,8 @@ from benchmark.results.schema import (
     SystemSummary,
     Throughput,
     Timing,
+    WordScores,
+    WordTimes,
 )
 from benchmark.results.store import (
     RUN,
@@ -78,6 +80,8 @@ __all__ = [
     "Throughput",
     "Timing",
     "WeightsFile",
+    "WordScores",
+    "WordTimes",
     "json_line",
     "read_run",
     "read_samples",

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from finetune.metrics import Rate
+from finetune.metrics.calibration import ReliabilityBin
 from finetune.systems.facts import SystemFacts
+from finetune.systems.transcript import Word
 from preprocessing.corpus.utterance import Segment
 
 SCHEMA = 2  # of run.json and summary.json; raised whenever a field changes its meaning
@@ -58,6 +60,9 @@ class Sample:
     seconds: the utterance's share, by duration, of the batch that it was transcribed in; speed comes from timings.
     audio, start, stop: where the corpus has the audio, in seconds (None: in memory, or out of a stream).
     error: why the system failed; the hypothesis is then empty, so that every reference word counts as deleted.
+    words: of the untimed second pass of --word_timestamps, with times in seconds from `start` on; None where there was
+    none, or it failed for the reason `words_error`.
+    reference_words: with their true times, in seconds into `audio`, where the corpus knows them.
     """
 
     system: str
@@ -76,6 +81,9 @@ class Sample:
     stop: float | None = None
     segments: tuple[Segment, ...] = ()
     error: str | None = None
+    reference_words: tuple[Segment, ...] = ()
+    words: tuple[Word, ...] | None = None
+    words_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,10 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class SystemRun:
-    """What was measured of one system's process; `failure` says why the system failed as a whole."""
+    """What was measured of one system's process; `failure` says why the system failed as a whole.
+
+    has_word_times: whether the system gives words with times; None where it was never loaded.
+    """
 
     facts: SystemFacts
     load_seconds: float = 0.0
@@ -117,6 +128,7 @@ class SystemRun:
     peak_memory_bytes: int | None = None
     peak_device_memory_bytes: int | None = None
     failure: str | None = None
+    has_word_times: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +299,46 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class WordTimes:
+    """How far the times of correctly recognised words are from the true ones, in seconds, absolute.
+
+    words: how many are compared. within_50_ms, within_200_ms: shares of starts and ends together.
+    """
+
+    words: int
+    start_median: Rate
+    start_p95: float
+    end_median: Rate
+    end_p95: float
+    within_50_ms: Rate
+    within_200_ms: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class WordScores:
+    """How well a system's confidences say which of its words are right, on clean speech under the first profile, and
+    how exact its word times are (`benchmark.scoring.words`).
+
+    words: with a confidence; `wrong` of them are substitutions or insertions. ece, nce: None where no word has a
+    confidence. auroc, nce: None also where no word is wrong, or none right. times: None where the corpus has no true
+    ones, or no word that has is recognised.
+    rewritten: utterances in which the second pass wrote other words. failed: utterances in which it failed.
+    reason: why there are no figures at all.
+    """
+
+    words: int = 0
+    wrong: int = 0
+    ece: Rate | None = None
+    auroc: Rate | None = None
+    nce: float | None = None
+    reliability: list[ReliabilityBin] = field(default_factory=list)
+    times: WordTimes | None = None
+    rewritten: int = 0
+    failed: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SystemSummary:
     """The results of one system; with a `failure`, which says why it has no samples, there are none.
 
@@ -297,6 +349,7 @@ class SystemSummary:
     influences: the clean utterances that change the rate most and those that loop, most influential first.
     without_loops, without_decisive: the rate of the clean utterances that do not loop, or are not decisive; None where
     none does, or is.
+    words: None where --word_timestamps was not asked for.
     """
 
     facts: SystemFacts
@@ -315,6 +368,7 @@ class SystemSummary:
     influences: list[Influence] = field(default_factory=list)
     without_loops: Rate | None = None
     without_decisive: Rate | None = None
+    words: WordScores | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,11 +105,16 @@ class ResultsStore:
         _append(self.folder / THROUGHPUT, throughput)
 
     def merge_ranks(self) -> None:
-        """Move the samples of all processes into samples.jsonl, the first of each key; they are then known here too."""
+        """Move the samples of all processes into samples.jsonl; they are then known here too.
+
+        The first of each key counts, unless a later one has the words that it lacks.
+        """
         paths = sorted(self.folder.glob(SAMPLES_OF_RANKS))
         for path in paths:
             for sample in read_samples(path):
-                self.samples.setdefault(sample_key(sample), sample)
+                known = self.samples.setdefault(sample_key(sample), sample)
+                if not has_words(known) and has_words(sample):
+                    self.samples[sample_key(sample)] = sample
         if paths:
             write_samples(self.folder / SAMPLES, self.samples.values())
             for path in paths:
@@ -125,6 +130,11 @@ class ResultsStore:
 def sample_key(sample: Sample) -> SampleKey:
     """What identifies a sample within a run."""
     return sample.system, sample.condition, sample.id
+
+
+def has_words(sample: Sample) -> bool:
+    """Whether the second pass, which asks for words, is behind the sample, successful or not."""
+    return sample.words is not None or sample.words_error is not None
 
 
 def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:

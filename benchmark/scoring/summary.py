@@ -4,7 +4,7 @@ Nothing that was measured is left out silently: records that cannot be scored be
 are made by the other modules of this package.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from benchmark import __version__
@@ -27,9 +27,10 @@ from benchmark.scoring.counts import Normaliser, count_errors, scores_of
 from benchmark.scoring.influence import influences
 from benchmark.scoring.loops import find_loop
 from benchmark.scoring.profile_effects import profile_effects
-from benchmark.scoring.scripts import common_language, primary_metric, torn_words
+from benchmark.scoring.scripts import common_language, primary_metric, spaced_characters, torn_words
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments, score_segments
 from benchmark.scoring.speed import speed_of
+from benchmark.scoring.words import score_words
 from finetune.metrics import DRAWS, Rate, rate, resample
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
@@ -63,6 +64,9 @@ def summarise(
             continue
         own = by_system[one.facts.name]
         system, conditions = _summarise_system(one, own, no_speech, normalisers, metric, run.seed)
+        if run.settings.get("word_timestamps") == "true":
+            normalise = _tokens(normalisers[0].profile, metric)
+            system = replace(system, words=score_words(one, own.get(CLEAN, []), normalise, run.seed))
         summaries.append(replace(system, speed=speed_of(one, timings, throughputs, run.seed)))
         scored[one.facts.name] = conditions
     by_condition = {
@@ -132,6 +136,11 @@ def profile_differences(summary: Summary) -> Iterator[str]:
                     f"{system.facts.name}: {name} {two:.2%} under {other}, {one:.2%} under {first}: "
                     f"{100 * (two - one):+.2f} points."
                 )
+
+
+def _tokens(used: Profile, metric: Metric) -> Callable[[str], str]:
+    """Normalises a text; of a script without spaces between words, characters become words."""
+    return (lambda text: spaced_characters(used(text))) if metric == "cer" else used
 
 
 def _profile_used(profile: Profile, resampling_unit: str, seed: int, metric: Metric) -> ProfileUsed:

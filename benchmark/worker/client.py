@@ -93,17 +93,21 @@ class SupervisedSystem:
         while self._process is None:
             self._start_process()
 
-    def transcribe(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | TaskFinished]:
+    def transcribe(
+        self, batches: Sequence[Batch], *, overlap: bool, on_lost_words: Callable[[Item, str], None] | None = None
+    ) -> Iterator[BatchDone | TaskFinished]:
         """Every batch as it is done, without the utterances that are lost on the way.
 
-        overlap: the next batches are decoded while one is computed. TaskFinished comes last, and only where the process
-        never stopped. Raises SystemFailed.
+        overlap: the next batches are decoded while one is computed. on_lost_words: words are asked for, and an item
+        that stops the process loses its words alone, which this is called with. TaskFinished comes last, and only where
+        the process never stopped. Raises SystemFailed.
         """
+        words = on_lost_words is not None
         waiting = deque(batches)
         while waiting:
             self.start()
             try:
-                for reply in self.try_once(tuple(waiting), overlap=overlap):
+                for reply in self.try_once(tuple(waiting), overlap=overlap, words=words):
                     if isinstance(reply, BatchDone):
                         waiting.popleft()
                     yield reply
@@ -111,7 +115,7 @@ class SupervisedSystem:
             except WorkerDied as death:
                 at_fault = waiting.popleft()
                 if len(at_fault) == 1:
-                    self._lose(at_fault[0], death.reason)
+                    self._lose(at_fault[0], death.reason, on_lost_words)
                     continue
                 self._batch_stops += 1
                 if self._batch_stops >= MAX_STOPS:
@@ -119,8 +123,10 @@ class SupervisedSystem:
                 else:
                     waiting = deque([*((item,) for item in at_fault), *waiting])
 
-    def try_once(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | TaskFinished]:
-        """Every batch as it is done, then TaskFinished.
+    def try_once(
+        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False
+    ) -> Iterator[BatchDone | TaskFinished]:
+        """Every batch as it is done, then TaskFinished. With `words` they are asked for, and memory is not recorded.
 
         Raises WorkerDied where the process stops; the next call starts another. Raises SystemFailed where it cannot be
         started.
@@ -128,8 +134,8 @@ class SupervisedSystem:
         self.start()
         assert self._process is not None
         try:
-            for reply in self._process.run(batches, overlap=overlap):
-                if isinstance(reply, TaskFinished):
+            for reply in self._process.run(batches, overlap=overlap, words=words):
+                if isinstance(reply, TaskFinished) and not words:
                     self._record_memory(reply)
                 yield reply
         except WorkerDied:
@@ -158,7 +164,12 @@ class SupervisedSystem:
             raise SystemFailed(loaded.reason)
         self._process = process
         if self.loaded is None:
-            self._record = replace(self._record, facts=loaded.facts, load_seconds=loaded.load_seconds)
+            self._record = replace(
+                self._record,
+                facts=loaded.facts,
+                load_seconds=loaded.load_seconds,
+                has_word_times=loaded.has_word_times,
+            )
         self.loaded = loaded
         self._warm_up()
 
@@ -190,9 +201,12 @@ class SupervisedSystem:
             return None
         return seconds
 
-    def _lose(self, item: Item, reason: str) -> None:
-        self.lost.add(item)
-        self._on_lost(item, reason)
+    def _lose(self, item: Item, reason: str, on_lost_words: Callable[[Item, str], None] | None = None) -> None:
+        if on_lost_words is None:
+            self.lost.add(item)
+            self._on_lost(item, reason)
+        else:
+            on_lost_words(item, reason)
         self._stops += 1
         if self._stops >= MAX_STOPS:
             id = self._setup.evaluation_set.utterance(item).id
@@ -231,10 +245,12 @@ class WorkerProcess:
         assert isinstance(reply, Loaded | LoadFailed)
         return reply
 
-    def run(self, batches: Sequence[Batch], *, overlap: bool) -> Iterator[BatchDone | TaskFinished]:
+    def run(
+        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False
+    ) -> Iterator[BatchDone | TaskFinished]:
         """Each batch as it is done, in order; TaskFinished comes last."""
         try:
-            self._pipe.send(Task(tuple(batches), overlap))
+            self._pipe.send(Task(tuple(batches), overlap, words))
         except OSError:
             self._raise_death()
         while True:

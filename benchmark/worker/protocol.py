@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from benchmark.dataset import EvaluationSet, Item
 from benchmark.results import StageSeconds, SystemFacts
 from finetune.systems.base import LoadOptions, SystemSpec
+from finetune.systems.transcript import Word
 
 Batch = tuple[Item, ...]
 
@@ -29,10 +30,15 @@ class WorkerSetup:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Batches to transcribe in order. overlap: the next batches are decoded while one is computed."""
+    """Batches to transcribe in order.
+
+    overlap: the next batches are decoded while one is computed. words: the words of each utterance are asked for, and
+    nothing is timed.
+    """
 
     batches: tuple[Batch, ...]
     overlap: bool
+    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Loaded:
     load_seconds: float
     batched: bool
     longest_in_batch_seconds: float
+    has_word_times: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +61,11 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """The raw transcript of one utterance; with an `error` the text is empty."""
+    """The raw transcript of one utterance; with an `error` the text is empty. words: where the task asks for them."""
 
     text: str
     error: str | None = None
+    words: tuple[Word, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from benchmark.dataset import Item, waveform_loader
 from benchmark.worker.protocol import Batch, Loaded, LoadFailed, Task, TaskFinished, WorkerSetup
 from benchmark.worker.resources import EnergyCounter, peak_device_memory_bytes, peak_memory_bytes
 from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
+from benchmark.worker.words import recognise_words
 from finetune.systems.base import System
 from preprocessing.cli.errors import UserError
 
@@ -55,7 +56,10 @@ def serve(setup: WorkerSetup, pipe: Connection, terminal: Connection) -> None:
         joules_before = energy.joules()
         began = clock.now()
         for batch, waveforms in load_ahead(task.batches, load, overlap=task.overlap):
-            pipe.send(transcribe_batch(system, batch, waveforms, clock))
+            if task.words:
+                pipe.send(recognise_words(system, batch, waveforms))
+            else:
+                pipe.send(transcribe_batch(system, batch, waveforms, clock))
         wall_seconds = clock.now() - began
         joules = energy.joules()
         pipe.send(
@@ -112,7 +116,7 @@ def _load(setup: WorkerSetup, clock: DeviceClock, pipe: Connection) -> System | 
         system = load_system(setup.spec, setup.options)
         seconds = clock.now() - began
         batched, longest = bool(system.batched), float(system.longest_in_batch_seconds)
-        loaded = Loaded(identified(system.facts), seconds, batched, longest)
+        loaded = Loaded(identified(system.facts), seconds, batched, longest, bool(system.has_word_times))
     except UserError as error:
         pipe.send(LoadFailed(str(error)))
         return None

@@ -56,7 +56,7 @@ def transcribe_batch(
     found, seconds = _run_stages(system, list(decoded.values()), clock)
     split = isinstance(found, str) and len(decoded) > 1
     if split:
-        _free_device_memory()
+        free_device_memory()
         for place, waveform in decoded.items():
             alone, more = _run_stages(system, [waveform], clock)
             seconds += more
@@ -100,7 +100,7 @@ def _run_stages(system: System, waveforms: "list[Tensor]", clock: DeviceClock) -
     return found, StageSeconds(0.0, *(spent + [0.0] * 3)[:3])
 
 
-def _free_device_memory() -> None:
+def free_device_memory() -> None:
     """Return cached blocks to the GPU: the batch may have failed for want of memory."""
     import torch
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmark.results import SystemFacts
 from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.transcript import Transcript, Word
 from preprocessing import audio
 from tests.conftest import write_manifest
 
@@ -118,6 +119,44 @@ class Recites(Length):
 
     def text(self, outcome: Any) -> list[str]:
         return ["ONE THREE FOUR" for _ in outcome]
+
+
+class Spells(Length):
+    """Recites with times: "the words N", N of the length, each a third of the waveform, less and less certain."""
+
+    has_word_times = True
+
+    def text(self, outcome: Any) -> list[str]:
+        return [f"the words {(length - RATE) * 10 // RATE}" for length in outcome]
+
+    def transcribe(
+        self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
+    ) -> list[Transcript]:
+        found = []
+        for length, text in zip(map(len, waveforms), self.text(map(len, waveforms)), strict=True):
+            third = length / RATE / 3
+            spelled = [Word(f" {word}", n * third, (n + 1) * third, 1 / (n + 1)) for n, word in enumerate(text.split())]
+            found.append(Transcript.of_words(text, spelled))
+        return found
+
+
+class FailsToSpell(Spells):
+    """Raises at words where the guilty one is in the batch."""
+
+    def transcribe(self, waveforms: Sequence[Tensor], **more: Any) -> list[Transcript]:
+        if GUILTY in map(len, waveforms):
+            raise MemoryError("no room")
+        return super().transcribe(waveforms, **more)
+
+
+class DiesSpelling(Spells):
+    """Takes 200 MB for words, and dies of the guilty one's."""
+
+    def transcribe(self, waveforms: Sequence[Tensor], **more: Any) -> list[Transcript]:
+        self._ballast = torch.ones(50_000_000)
+        if GUILTY in map(len, waveforms):
+            os._exit(7)
+        return super().transcribe(waveforms, **more)
 
 
 class Slow(One):
