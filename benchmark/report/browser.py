@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from benchmark.report.clips import Clip
 from benchmark.report.utterances import AlignedSample, ComparedUtterance, max_errors
+from benchmark.report.words import LEVELS, WRITTEN_BELOW, percent_of
 from finetune.metrics.word_alignment import Alignment
 
 MAX_UTTERANCES = 5_000
@@ -69,6 +70,8 @@ def browser_json(
     positions = {(utterance.id, utterance.condition): index for index, utterance in enumerate(selection.utterances)}
     content = {
         "systems": list(systems),
+        "levels": LEVELS,
+        "writtenBelow": WRITTEN_BELOW,
         **{name: list(index.found) for name, index in indices.items()},
         "rows": rows,
         "clips": {
@@ -152,7 +155,11 @@ def _row(
 
 
 def _hypothesis(aligned: AlignedSample, latency: float | None, is_loop: bool) -> list[Any]:
-    """Text, substitutions, deletions, insertions, alignment, milliseconds or null, error or null, 1 for a loop."""
+    """Text, substitutions, deletions, insertions, alignment, milliseconds or null, error or null, 1 for a loop.
+
+    Where there are words also a list of two numbers for each word of the hypothesis: the second that it starts at and
+    its confidence in percent, each -1 where it is not known.
+    """
     alignment = aligned.alignment
     return [
         aligned.sample.hypothesis,
@@ -163,10 +170,21 @@ def _hypothesis(aligned: AlignedSample, latency: float | None, is_loop: bool) ->
         None if latency is None else round(1000 * latency, 2),
         aligned.sample.error,
         int(is_loop),
+        *([_times_and_percents(aligned)] if aligned.tokens else []),
     ]
+
+
+def _times_and_percents(aligned: AlignedSample) -> list[float]:
+    found: list[float] = []
+    for token in aligned.tokens:
+        found.append(-1 if token is None else round(max(token.start, 0.0), 2))
+        found.append(-1 if token is None or token.probability is None else percent_of(token.probability))
+    return found
 
 
 def _n_characters(utterance: ComparedUtterance) -> int:
     """About the size of the utterance's row in the JSON."""
-    hypotheses = sum(len(aligned.sample.hypothesis) + 40 for aligned in utterance.by_system.values())
+    hypotheses = sum(
+        len(aligned.sample.hypothesis) + 40 + 8 * len(aligned.tokens) for aligned in utterance.by_system.values()
+    )
     return len(utterance.first.reference) + hypotheses + 60

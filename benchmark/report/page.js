@@ -20,7 +20,7 @@
   const utterances = data.rows.map(([id, condition, speaker, domain, language, seconds, reference, normalised, hypotheses], place) => {
     const words = normalised === 0 ? reference : normalised, n = count(words);
     const systems = hypotheses.map((one) => one && {
-      hypothesis: one[0], s: one[1], d: one[2], i: one[3], alignment: one[4], latency: one[5], error: one[6], loop: one[7],
+      hypothesis: one[0], s: one[1], d: one[2], i: one[3], alignment: one[4], latency: one[5], error: one[6], loop: one[7], spoken: one[8],
       errors: one[1] + one[2] + one[3], wer: n ? (one[1] + one[2] + one[3]) / n : one[3] ? Infinity : 0,
     });
     return { place, id, condition, speaker, domain, language, seconds, reference, words, n, systems, text: null };
@@ -164,25 +164,27 @@
   }
 
   // ---- words side by side ----
-  // A column is [reference word, cells]; "" where words are inserted, null for equal words left out. A cell is [kind, word].
+  // A column is [reference word, cells]; "" where words are inserted, null for equal words left out. A cell is
+  // [kind, word, start in seconds, confidence in percent], both -1 where they are not known.
   function columns(one) {
     const reference = one.n ? one.words.trim().split(/\s+/) : [];
     const hypotheses = one.systems.map((s) => {
       if (!s || s.error !== null) return null;
       const at = reference.map(() => null), between = reference.concat([0]).map(() => []);
-      let place = 0;
+      let place = 0, nth = 0;
+      const known = () => { const own = s.spoken ? s.spoken.slice(2 * nth, 2 * nth + 2) : [-1, -1]; nth++; return own; };
       for (const piece of s.alignment) {
-        if (typeof piece === "string") between[place].push(...piece.split(" "));
-        else if (Array.isArray(piece)) for (const word of piece[0].split(" ")) at[place++] = ["substituted", word];
-        else if (piece > 0) for (let left = piece; left; left--) at[place] = ["equal", reference[place++]];
-        else for (let left = piece; left; left++) at[place++] = ["deleted", ""];
+        if (typeof piece === "string") for (const word of piece.split(" ")) between[place].push(["inserted", word, ...known()]);
+        else if (Array.isArray(piece)) for (const word of piece[0].split(" ")) at[place++] = ["substituted", word, ...known()];
+        else if (piece > 0) for (let left = piece; left; left--) at[place] = ["equal", reference[place++], ...known()];
+        else for (let left = piece; left; left++) at[place++] = ["deleted", "", -1, -1];
       }
       return { at, between };
     });
     const found = [];
     for (let place = 0; place <= reference.length; place++) {
       const inserted = Math.max(0, ...hypotheses.map((h) => (h ? h.between[place].length : 0)));
-      for (let n = 0; n < inserted; n++) found.push(["", hypotheses.map((h) => (h && n < h.between[place].length ? ["inserted", h.between[place][n]] : null))]);
+      for (let n = 0; n < inserted; n++) found.push(["", hypotheses.map((h) => (h && n < h.between[place].length ? h.between[place][n] : null))]);
       if (place < reference.length) found.push([reference[place], hypotheses.map((h) => h && h.at[place])]);
     }
     return found.length > LONG ? folded(found) : found;
@@ -209,11 +211,11 @@
     ruler.font = `15px ${getComputedStyle(document.body).fontFamily}`;
     const wide = panel.clientWidth > 560, room = panel.clientWidth - (wide ? 176 : 52);
     const measure = (word) => ruler.measureText(word.length > 40 ? word.slice(0, 40) : word).width + 15;
-    const width = ([word, cells]) => (word === null ? 140 : Math.max(22, measure(word), ...cells.map((cell) => (cell ? measure(cell[1]) + 12 : 0))));
-    const LIMIT = 1500;
+    const width = ([word, cells]) => (word === null ? 140 : Math.max(22, measure(word), ...cells.map((cell) => (cell ? measure(cell[1]) + 12 + (isWritten(cell[3]) ? 28 : 0) : 0))));
+    const LIMIT = 1500, sound = panel.querySelector("audio");
     const draw = (from, to) => {
       let line = [], used = 0;
-      const end = () => { if (line.length) box.append(table(line, shown, one, wide)); line = []; used = 0; };
+      const end = () => { if (line.length) box.append(table(line, shown, one, wide, sound)); line = []; used = 0; };
       for (const column of all.slice(from, to)) {
         const needs = width(column);
         if (used + needs > room) end();
@@ -231,7 +233,22 @@
     return box;
   }
   const SIGNS = { deleted: "−", inserted: "+" };
-  function table(line, shown, one, wide) {
+  const isWritten = (percent) => percent >= 0 && percent < data.writtenBelow;
+  function spoken([, word, start, percent], sound) {
+    if (start < 0) return make("bdi", "", word);
+    const isSure = percent >= 0, plays = sound !== null;
+    const node = make(plays ? "button" : "span", isSure ? `sure sure-${data.levels.filter((bound) => percent >= bound).length}` : "");
+    node.append(make("bdi", "", word));
+    if (isWritten(percent)) node.append(make("small", "", `${percent}%`));
+    else if (isSure) node.append(make("span", "hidden", ` ${percent} %`));
+    node.title = `${isSure ? `confidence ${percent}\u00a0%, ` : ""}at ${number(start, 2)}\u00a0s${plays ? ": play from here" : ""}`;
+    if (plays) {
+      node.type = "button";
+      node.addEventListener("click", () => { sound.currentTime = start; sound.play().catch(() => {}); });
+    }
+    return node;
+  }
+  function table(line, shown, one, wide, sound) {
     const node = make("table", "words"), body = make("tbody");
     node.setAttribute("aria-label", "Reference and hypotheses, word under word");
     if (RTL.test(one.words)) node.dir = "rtl";
@@ -258,12 +275,12 @@
       tr.append(heading(data.systems[at], keys.get(at)));
       for (const [word, cells] of line) {
         const cell = word === null ? null : cells[at], td = make("td", cell && cell[0] === "equal" ? "equal" : "");
-        if (cell && cell[0] === "equal") td.append(make("bdi", "", cell[1]));
+        if (cell && cell[0] === "equal") td.append(spoken(cell, sound));
         else if (cell) {
           const mark = make("span", `mark ${cell[0]}`);
           mark.append(make("span", "hidden", `${cell[0]}: `));
           if (SIGNS[cell[0]]) { const sign = make("span", "sign", SIGNS[cell[0]]); sign.setAttribute("aria-hidden", "true"); mark.append(sign); }
-          mark.append(cell[0] === "deleted" ? make("del", "", word) : make("bdi", "", cell[1]));
+          mark.append(cell[0] === "deleted" ? make("del", "", word) : spoken(cell, sound));
           td.append(mark);
         }
         tr.append(td);

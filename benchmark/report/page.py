@@ -15,7 +15,7 @@ from statistics import median
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.report import browser, fairness, quantities, verdict, views
+from benchmark.report import browser, fairness, quantities, verdict, views, words
 from benchmark.report.clips import clips
 from benchmark.report.figures import plots, sliced_properties
 from benchmark.report.figures.accuracy import MAX_SLICES
@@ -101,6 +101,10 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             profile=summary.profiles[0].name,
             metric=summary.metric.upper(),
             influences=views.influences(summary),
+            word_sentences=words.word_sentences(summary),
+            has_words=any(one.tokens for row in utterances for one in row.by_system.values()),
+            level_names=words.level_names(),
+            written_below=words.WRITTEN_BELOW,
             decoding=fairness.decoding_rows(summary),
             systems=systems,
             by_name={system.name: system for system in systems},
@@ -203,6 +207,8 @@ def _environment() -> Environment:
         "points": quantities.points,
         "extent": quantities.extent,
         "milliseconds": quantities.milliseconds,
+        "percent_of": words.percent_of,
+        "level": words.level,
         "p_value": verdict.p_value,
         "significance": verdict.significance,
     }

@@ -7,7 +7,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmark.results import CallCost, Metric, Scores, Speed, Spread, Summary, SystemFacts, SystemSummary
+from benchmark.results import (
+    CallCost,
+    Metric,
+    Scores,
+    Speed,
+    Spread,
+    Summary,
+    SystemFacts,
+    SystemSummary,
+    WordScores,
+    WordTimes,
+)
 from finetune.metrics import Rate
 
 SPACE = "\u00a0"  # between a number and its unit: never broken over two lines
@@ -57,6 +68,13 @@ TERMS = {
     "Substitution": "A reference word recognised as another word.",
     "Deletion": "A reference word that is missing in the hypothesis. All words of a failed utterance count as deleted.",
     "Insertion": "A word of the hypothesis that is not in the reference.",
+    "ECE": "Expected calibration error: how far confidence and the share of right words lie apart, on average over "
+    "words. 0 % is perfect.",
+    "AUROC": "The probability that a wrong word has less confidence than a right one: 0.5 is chance, 1 is perfect.",
+    "NCE": "Normalised cross-entropy: the share of the uncertainty about right and wrong that confidences remove. 1 is "
+    "perfect, 0 as good as one confidence for all words, below 0 misleading.",
+    "Word times": "How far starts and ends of correctly recognised words lie from the corpus' true ones, and the share "
+    "of starts and ends that lie within 50 or 200\u00a0ms.",
     "Failed": "Utterances for which the system raised an error and returned no text.",
     "First call": "Time of the first transcription after loading, with everything that is set up lazily; not in the "
     "percentiles.",
@@ -103,7 +121,7 @@ def points(fraction: float) -> str:
 
 def quantities(summary: Summary) -> list[Quantity]:
     """The rows of the table in their order; an optional one is left out where no system has a value for it."""
-    rows = [*_accuracy(summary), *_speeds(summary), *_word_errors(summary)]
+    rows = [*_accuracy(summary), *_speeds(summary), *_word_errors(summary), *_word_figures()]
     rows += [
         Quantity("Start and size", "First call", "First call", _speed(lambda speed: speed.first_call, milliseconds)),
         Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
@@ -191,6 +209,48 @@ def _word_errors(summary: Summary) -> list[Quantity]:
     ]
 
 
+def _word_figures() -> list[Quantity]:
+    group, times = "Words: confidence and times", "Word times"
+
+    def share(rate: Rate) -> Cell:
+        return Cell(percent(rate.value), interval(rate), rate.value)
+
+    def decimals(rate: Rate) -> Cell:
+        return Cell(f"{rate.value:.3f}", f"{rate.low:.3f}–{rate.high:.3f}", rate.value)
+
+    def seconds(value: float) -> Cell:
+        return Cell(milliseconds(value), value=value)
+
+    def nce(own: WordScores) -> Cell | None:
+        return None if own.nce is None else Cell(f"{own.nce:.3f}".replace("-", "−"), value=own.nce)
+
+    rows = [
+        ("ECE of confidence", "ECE", _confidence(lambda own: share(own.ece) if own.ece else None)),
+        ("AUROC of wrong words", "AUROC", _confidence(lambda own: decimals(own.auroc) if own.auroc else None)),
+        ("NCE of confidence", "NCE", _confidence(nce)),
+        ("Start of a word, median", times, _times(lambda own: _estimated(own.start_median))),
+        ("Start, 95th percentile", times, _times(lambda own: seconds(own.start_p95))),
+        ("End of a word, median", times, _times(lambda own: _estimated(own.end_median))),
+        ("End, 95th percentile", times, _times(lambda own: seconds(own.end_p95))),
+        ("Within 50 ms", times, _times(lambda own: share(own.within_50_ms))),
+        ("Within 200 ms", times, _times(lambda own: share(own.within_200_ms))),
+    ]
+    return [Quantity(group, label, term, read, optional=True) for label, term, read in rows]
+
+
+def _confidence(read: Callable[[WordScores], Cell | None]) -> Callable[[SystemSummary], Cell]:
+    return lambda system: (read(system.words) if system.words else None) or Cell()
+
+
+def _times(read: Callable[[WordTimes], Cell]) -> Callable[[SystemSummary], Cell]:
+    return lambda system: read(system.words.times) if system.words and system.words.times else Cell()
+
+
+def _estimated(seconds: Rate) -> Cell:
+    ends = _between(milliseconds(seconds.low), milliseconds(seconds.high))
+    return Cell(milliseconds(seconds.value), ends, seconds.value)
+
+
 def _rate(profile: str, read: Callable[[Scores], Rate | None]) -> Callable[[SystemSummary], Cell]:
     def cell(system: SystemSummary) -> Cell:
         rate = read(system.scores[profile]) if profile in system.scores else None
@@ -253,8 +313,7 @@ def _cost(read: Callable[[CallCost], Rate | None]) -> Callable[[SystemSummary], 
         estimate = read(cost) if cost else None
         if estimate is None:
             return Cell()
-        ends = _between(milliseconds(estimate.low), milliseconds(estimate.high))
-        return Cell(milliseconds(estimate.value), ends, estimate.value)
+        return _estimated(estimate)
 
     return cell
 

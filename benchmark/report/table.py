@@ -16,6 +16,7 @@ from rich.text import Text
 
 from benchmark.report.quantities import Cell, Quantity, described, quantities, terms
 from benchmark.report.verdict import caveats, notices, verdict
+from benchmark.report.words import word_sentences
 from benchmark.results import Summary, SystemSummary
 from benchmark.scoring.speed import call_cost_sentences
 from preprocessing.cli.errors import counted, printable
@@ -37,7 +38,7 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
             console.print(_text(f"signature: {profile.signature}", "dim"), soft_wrap=True)  # in one piece to copy
     for sentence in verdict(summary):
         console.print(_text(sentence, "bold"))
-    for sentence in [*caveats(summary), *call_cost_sentences(summary.systems)]:
+    for sentence in [*caveats(summary), *call_cost_sentences(summary.systems), *word_sentences(summary)]:
         console.print(_text(sentence))
 
 
@@ -50,7 +51,8 @@ def markdown(summary: Summary) -> str:
     corpus = summary.corpus
     parts = [f"# Benchmark on {_escape(corpus.reference)}"]
     parts += [_escape(sentence) for sentence in verdict(summary)]
-    parts += [_escape(sentence) for sentence in [*caveats(summary), *call_cost_sentences(summary.systems)]]
+    further = [*caveats(summary), *call_cost_sentences(summary.systems), *word_sentences(summary)]
+    parts += [_escape(sentence) for sentence in further]
     parts += [f"> [!WARNING]\n> **{_escape(notice)}**" for notice in notices(summary)]
     parts.append(markdown_table(summary))
     parts.append(

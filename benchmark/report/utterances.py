@@ -11,7 +11,8 @@ from functools import cache
 
 from benchmark.results import CLEAN, Sample, Summary
 from benchmark.scoring.segments import errors_by_segment
-from finetune.metrics.word_alignment import Alignment, align
+from benchmark.scoring.words import Token, hypothesis_tokens
+from finetune.metrics.word_alignment import Alignment, Piece, align
 from preprocessing.cli.errors import InputError, counted
 
 MAX_RECORDINGS = 3  # long recordings that are drawn, the longest ones
@@ -22,10 +23,23 @@ MIN_SEGMENTS = 4  # of a recording that is drawn
 
 @dataclass(frozen=True, slots=True)
 class AlignedSample:
-    """One system's sample of an utterance, and its alignment with the reference under the first text profile."""
+    """One system's sample of an utterance, and its alignment with the reference under the first text profile.
+
+    tokens: of the words of the alignment's hypothesis, in order, where the system gave words with times.
+    """
 
     sample: Sample
     alignment: Alignment
+    tokens: Sequence[Token | None] = ()
+
+    @property
+    def parts(self) -> list[tuple[Piece, Sequence[Token | None]]]:
+        """The pieces of the alignment, each with the tokens of its hypothesis; none where there are no words."""
+        found, place = [], 0
+        for piece in self.alignment.pieces:
+            found.append((piece, self.tokens[place : place + len(piece.hypothesis)]))
+            place += len(piece.hypothesis)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,8 @@ def compare_utterances(
                 f"samples.jsonl names the system {sample.system!r}, summary.json only {', '.join(names) or 'none'}; "
                 "expected both files of one run: report a folder as its run left it"
             )
-        aligned = AlignedSample(sample, align(sample.reference, sample.hypothesis, normalise))
+        tokens = hypothesis_tokens(sample, normalise) if sample.words else ()
+        aligned = AlignedSample(sample, align(sample.reference, sample.hypothesis, normalise), tokens)
         grouped.setdefault((sample.id, sample.condition), {})[sample.system] = aligned
     return [
         ComparedUtterance(id, condition, {name: aligned[name] for name in names if name in aligned})

@@ -21,10 +21,14 @@ from benchmark.results import (
     StageSeconds,
     Summary,
     SystemFacts,
+    SystemRun,
     SystemSummary,
     Timing,
 )
+from benchmark.scoring.words import score_words
 from finetune.metrics import Rate
+from finetune.systems.transcript import Word
+from preprocessing.corpus import Segment
 
 HOSTILE = "<script>alert(1)</script><img src=http://x onerror='y'> \"&quot;\" $a_b$ |pipe| \u202e مرحبا \x00 ]]> `code`"
 WORDS = ("the", "a", "stew", "for", "dinner", "<b>turnips</b>", "and", "carrots", "isn't", "مرحبا", "بكم")
@@ -183,6 +187,36 @@ def full_run(
         samples,
         timings,
     )
+
+
+def with_words(summary: Summary, samples: Sequence[Sample], n_without: int = 1) -> tuple[Summary, list[Sample]]:
+    """The clean samples with words and their figures, those of the last `n_without` systems left out.
+
+    A wrong word is less certain than a right one, on average; words are evenly spaced, true times up to 0.2 s off.
+    """
+    rng = random.Random(8)
+    names = [one.facts.name for one in summary.systems]
+    having = names[: len(names) - n_without]
+    found = []
+    for one in samples:
+        if one.system in having and one.condition == "clean" and one.error is None:
+            spoken, said = one.reference.split(), one.hypothesis.split()
+            each = one.audio_seconds / max(len(said), 1)
+            right = [n < len(spoken) and spoken[n] == word for n, word in enumerate(said)]
+            words = tuple(
+                Word(f" {word}", n * each, (n + 1) * each, rng.random() ** (0.3 if right[n] else 1.0))
+                for n, word in enumerate(said)
+            )
+            begins = [n * each + rng.uniform(0.0, 0.2) for n in range(len(spoken))]
+            true = tuple(Segment(at, at + each, w) for w, at in zip(spoken, begins, strict=True))
+            one = dataclasses.replace(one, words=words, reference_words=true)
+        found.append(one)
+    systems = []
+    for system in summary.systems:
+        own = [one for one in found if one.system == system.facts.name and one.condition == "clean"]
+        run = SystemRun(system.facts, has_word_times=system.facts.name in having)
+        systems.append(dataclasses.replace(system, words=score_words(run, own, str.strip, 0)))
+    return dataclasses.replace(summary, systems=systems), found
 
 
 def _full_system(place: int, name: str, samples: Sequence[Sample], rng: random.Random) -> SystemSummary:

@@ -13,7 +13,7 @@ import pytest
 from benchmark.report import browser
 from benchmark.results import SystemFacts, SystemSummary
 from tests.benchmark.parsed_page import page_of
-from tests.benchmark.reported import HOSTILE, full_run, run_of, sample, scored
+from tests.benchmark.reported import HOSTILE, full_run, run_of, sample, scored, with_words
 from tests.benchmark.test_report_files import demo_samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -31,9 +31,21 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two systems of three have words with confidences."""
     summary, samples, timings = full_run(90, n_noisy=10)
+    summary, samples = with_words(summary, samples)
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page_of(summary, samples, timings, n_audio=0), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def playable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One system with words, and the recordings of four utterances."""
+    samples = [dataclasses.replace(one, hypothesis=one.reference + " <b>&") for one in demo_samples(4)]
+    summary = dataclasses.replace(run_of(samples, [scored("only", samples)]), comparisons=[])
+    path = tmp_path_factory.mktemp("playable") / "report.html"
+    path.write_text(page_of(*with_words(summary, samples, 0)), encoding="utf-8")
     return path
 
 
@@ -147,6 +159,7 @@ def test_nothing_overflows_sideways(chromium: Any, shown: Path) -> None:
         for width, scheme in ((1280, "light"), (390, "dark")):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 800})
+            page.select_option("#by-condition", label="clean")
             page.locator("button.row").nth(width % 7).click()
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             right = "all => Math.max(...all.map(t => t.getBoundingClientRect().right))"
@@ -185,7 +198,7 @@ def test_hostile_texts_are_shown_as_text(chromium: Any, tmp_path: Path) -> None:
     system: SystemSummary = dataclasses.replace(scored("<b>a</b>", plain), facts=facts, loops=[HOSTILE])
     summary = dataclasses.replace(run_of(samples, [system]), comparisons=[])
     path = tmp_path / "report.html"
-    path.write_text(page_of(summary, samples), encoding="utf-8")
+    path.write_text(page_of(*with_words(summary, samples, 0)), encoding="utf-8")
     for page in opened(chromium, path):
         before = page.evaluate("document.querySelectorAll('script, img, b').length")
         page.select_option("#sort", "corpus")
@@ -196,6 +209,7 @@ def test_hostile_texts_are_shown_as_text(chromium: Any, tmp_path: Path) -> None:
         assert "<script>alert(1)</script>" in page.locator(".opened .raw").first.inner_text()
         assert page.locator("table.words[dir=rtl]").count() >= 1
         assert page.locator("button.more").count() >= 1
+        assert page.locator(".opened .sure").count() > 1000
 
 
 def test_json_for_a_script_element_cannot_end_it() -> None:
@@ -204,12 +218,57 @@ def test_json_for_a_script_element_cannot_end_it() -> None:
     assert json.loads(text) == {"a": ["</script><!-- & \u2028\u2029 ? é"]}
 
 
-def test_a_recording_can_be_played(chromium: Any, tmp_path: Path) -> None:
+def test_words_are_shaded_by_their_confidence(page: Any) -> None:
+    """Every word of the two systems that have words, and none of the third; doubtful ones have their number."""
+    _, samples = with_words(*full_run(90, n_noisy=10)[:2])
+    own = [one for one in samples if one.id == "1089-0033"]
+    search(page, "1089-0033")
+    page.locator("button.row").click()
+    shown = page.locator(".opened .sure").evaluate_all(
+        """all => all.map(node => [node.querySelector('bdi').textContent, node.className.slice(-1), node.title,
+             node.querySelector('small')?.textContent ?? '', node.tagName])"""
+    )
+    for one in own[:2]:
+        for word in one.words or ():
+            percent = round(100 * (word.probability or 0))
+            found = [row for row in shown if row[2] == f"confidence {percent}\u00a0%, at {word.start:.2f}\u00a0s"]
+            assert found and found[0][0] == word.word.strip() and found[0][4] == "SPAN"
+            assert found[0][1] == str(sum(percent >= bound for bound in (50, 70, 85, 95)))
+            assert found[0][3] == (f"{percent}%" if percent < 70 else "")
+    assert own[2].words is None and len(shown) == sum(len(one.words or ()) for one in own)
+    grounds = page.locator(".shades .sure").evaluate_all("all => all.map(n => getComputedStyle(n).backgroundColor)")
+    assert len(set(grounds)) == 5
+
+
+def test_a_click_on_a_word_plays_from_there(chromium: Any, playable: Path) -> None:
+    for page in opened(chromium, playable):
+        page.locator("button.row:has(.ear)").first.click()
+        words = page.locator(".opened button.sure")
+        place = "document.querySelector('.opened audio').currentTime"
+        for keys, nth in ((False, 2), (True, 1)):
+            start = float(words.nth(nth).get_attribute("title").split("at ")[1].split("\u00a0")[0])
+            if keys:
+                words.nth(nth).focus()
+                page.keyboard.press("Enter")
+            else:
+                words.nth(nth).click()
+            page.wait_for_function(f"{place} >= {start} && {place} < {start + 5}")
+            assert page.evaluate("!document.querySelector('.opened audio').paused")
+            page.evaluate("document.querySelector('.opened audio').pause()")
+        assert "<b>&" in words.locator("bdi").all_inner_texts()
+
+
+def test_without_javascript_words_are_shaded_text(chromium: Any, shown: Path) -> None:
+    for page in opened(chromium, shown, java_script_enabled=False):
+        words = page.locator("#worst .utterances .sure")
+        assert words.count() > 100 and page.locator("#worst .utterances button").count() == 0
+        assert re.fullmatch("confidence [0-9]+\u00a0%, at [0-9.]+\u00a0s", words.first.get_attribute("title"))
+        assert page.locator("#worst .sure small").count() > 10 and page.locator("#worst .shades").is_visible()
+
+
+def test_a_recording_can_be_played(chromium: Any, playable: Path) -> None:
     samples = demo_samples(4)
-    summary = dataclasses.replace(run_of(samples, [scored("only", samples)]), comparisons=[])
-    path = tmp_path / "report.html"
-    path.write_text(page_of(summary, samples), encoding="utf-8")
-    for page in opened(chromium, path):
+    for page in opened(chromium, playable):
         page.locator("button.row:has(.ear)").first.click()
         seconds = page.evaluate(
             """() => new Promise((done, fail) => {
@@ -240,12 +299,19 @@ def test_five_thousand_utterances_open_within_two_seconds(chromium: Any, tmp_pat
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
-def test_axe_finds_nothing_that_keeps_anybody_out(chromium: Any, shown: Path, scheme: str, width: int) -> None:
-    """axe-core's rules for keyboards, screen readers and contrast, with the first utterance open."""
+def test_axe_finds_nothing_that_keeps_anybody_out(
+    chromium: Any, shown: Path, playable: Path, scheme: str, width: int
+) -> None:
+    """axe-core's rules for keyboards, screen readers and contrast, with the first utterance open: words shaded, and in
+    the page with recordings to be clicked.
+    """
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    for page in opened(chromium, shown, color_scheme=scheme):
+    for page in opened(chromium, playable if scheme == "dark" else shown, color_scheme=scheme):
         page.set_viewport_size({"width": width, "height": 900})
+        if scheme == "light":
+            page.select_option("#by-condition", label="clean")  # its words are shaded
         page.locator("button.row").first.click()
+        assert page.locator(".opened .sure").count() > 5
         found = axe.Axe().run(page).response
         assert len(found["passes"]) > 30
         assert [(one["id"], one["impact"], one["nodes"][0]["html"][:200]) for one in found["violations"]] == []

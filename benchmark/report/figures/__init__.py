@@ -1,12 +1,12 @@
 """Every figure of a report by its name, drawn into the page by its templates and into figures/ as files.
 
 accuracy.py: intervals, paired differences, slices, errors by utterance and over time. speed.py: latency, WER against
-RTFx. robustness.py: WER against noise. style.py: what they share.
+RTFx. robustness.py: WER against noise. words.py: confidence. style.py: what they share.
 """
 
 from collections.abc import Mapping, Sequence
 
-from benchmark.report.figures import accuracy, robustness, speed
+from benchmark.report.figures import accuracy, robustness, speed, words
 from benchmark.report.figures.style import NARROW, Plot, is_finite
 from benchmark.report.utterances import ComparedUtterance, WerOverTime
 from benchmark.report.verdict import best_system, differences_to_best
@@ -61,7 +61,8 @@ def plots(
                 recording, names, number, width, palette, metric
             )
         )
-    return found | _error_distributions(names, utterances, metric) | _slices(summary) | _noises(summary, clean, profile)
+    found |= _error_distributions(names, utterances, metric) | _slices(summary) | _noises(summary, clean, profile)
+    return found | _reliabilities(summary)
 
 
 def sliced_properties(summary: Summary) -> list[str]:
@@ -116,6 +117,19 @@ def _slices(summary: Summary) -> dict[str, Plot]:
             (NARROW,),
         )
         for number, by in enumerate(sliced_properties(summary))
+    }
+
+
+def _reliabilities(summary: Summary) -> dict[str, Plot]:
+    return {
+        f"reliability-{index}": Plot(
+            lambda width, palette, index=index, name=one.facts.name, own=one.words: words.reliability(  # type: ignore[misc]
+                index, name, own, width, palette
+            ),
+            (NARROW,),
+        )
+        for index, one in enumerate(summary.systems)
+        if one.words is not None and one.words.reliability
     }
 
 
