@@ -22,9 +22,9 @@ import yaml
 
 from finetune.hub.push import Target, push_command
 from preprocessing import audio
-from tests.attack.forker import Forker, Request
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import TINY, tiny_run
+from tests.forker import Forker, Request
 from tests.loopback_hub import Hub, serve
 
 MARK = "ASR_ATTACK"  # variable of the environment by which every process of a job is found, whoever its parent is
@@ -99,9 +99,18 @@ class Started:
         anew = job.imports is None or "PYTHONPATH" in environment  # which is read when Python starts
         module = "os" if anew or job.imports is None else job.imports
         if module not in _forkers:
-            _forkers[module] = Forker(module, os.environ | common)
+            _forkers[module] = Forker(os.environ | common, module)
         self.pid = _forkers[module].start(
-            Request(job.arguments(output), own, str(said), str(self._status), anew=anew, file_limit=file_limit)
+            Request(
+                job.arguments(output),
+                os.environ | own,
+                stdout=str(said),
+                stderr=str(said),
+                status=str(self._status),
+                one_core=True,
+                anew=anew,
+                file_limit=file_limit,
+            )
         )
 
     def all(self) -> list[psutil.Process]:
@@ -128,7 +137,7 @@ class Started:
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.005)
-        return Ended(int(self._status.read_text()), self._said.read_text(encoding="utf-8", errors="replace"))
+        return Ended(int(self._status.read_text().split()[0]), self._said.read_text(encoding="utf-8", errors="replace"))
 
     def left(self, seconds: float) -> str | None:
         """The processes that are still there after so many seconds, which are killed; None where there are none."""

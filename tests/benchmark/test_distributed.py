@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmark.environment import DistributedRanks
 from benchmark.results import Sample, StageSeconds, read_samples, read_summary, read_timings
 from tests.benchmark.odd_systems import corpus
-from tests.commands import run
+from tests.commands import run, run_ranks
 
 COUNT = 9
 
@@ -17,10 +17,9 @@ def without_times(sample: Sample) -> Sample:
 
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     data = corpus(tmp_path, COUNT)
-    launch = ("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/cpu-2.yaml")
-    for name, beginning in (("one", ()), ("two", launch)):
-        result = run(
-            *beginning, "benchmark/run.py", "--models", "tests.benchmark.odd_systems:One", "--data", data,
+    for name, start in (("one", run), ("two", run_ranks)):
+        result = start(
+            "benchmark/run.py", "--models", "tests.benchmark.odd_systems:One", "--data", data,
             "--conditions", "clean", "--rounds", "1", "--output_dir", tmp_path / name,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr

@@ -15,9 +15,9 @@ UPDATES = 3
 
 def trained(output: Path, train: Path, processes: int) -> list[dict[str, Any]]:
     """Log of a run without dropout and masks, whose updates hold two batches, however many processes share them."""
-    config = {1: "cpu.yaml", 2: "cpu-2.yaml"}[processes]
+    launcher = ("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/cpu-2.yaml")
     result = run(
-        *("-m", "accelerate.commands.launch", "--config_file", f"configs/accelerate/{config}"),
+        *(launcher if processes == 2 else ()),
         *("finetune/train.py", "--config", "configs/finetune/demo.yaml", "--output_dir", output),
         *("--data.train", f"[{train}]", "--data.max_batch_seconds", "12", "--data.max_seconds", "12"),
         *("--data.validation_share", "0.2"),

@@ -1,6 +1,5 @@
 """`python -m finetune.hub push` and `--push_to_hub true` as a user runs them, against a loopback Hub."""
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.run import train
 from preprocessing.cli.errors import InputError
-from tests.commands import assert_one_sentence, run
+from tests.commands import Finished, assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import content, tiny_run
 from tests.loopback_hub import Fault, Hub, Repository, serve
@@ -29,7 +28,7 @@ def hub() -> Iterator[Hub]:
         yield hub
 
 
-def online(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+def online(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> Finished:
     return run(
         *arguments,
         HF_ENDPOINT=hub.endpoint,
@@ -41,7 +40,7 @@ def online(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> 
     )
 
 
-def push(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+def push(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> Finished:
     return online(hub, home, "-m", "finetune.hub", "push", *arguments, token=token)
 
 

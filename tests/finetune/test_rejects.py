@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from finetune.data.rejects import Rejects
 from preprocessing.corpus import Reject
-from tests.commands import run
+from tests.commands import run_ranks
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
 from tests.finetune.runs import TINY
 
@@ -138,11 +138,8 @@ def test_two_processes_train_on_what_there_is_and_list_the_rest_once(tmp_path: P
         "logging_steps": 4,
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(options))
-    command = (
-        *("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/cpu-2.yaml"),
-        *("finetune/train.py", "--config", tmp_path / "config.yaml"),
-    )
-    first = run(*command, timeout=200)
+    command = ("finetune/train.py", "--config", tmp_path / "config.yaml")
+    first = run_ranks(*command, timeout=200)
     assert first.returncode == 0, first.stderr
     rejects = tmp_path / "run" / "rejects.jsonl"
     names = [where for where, _ in told(rejects)]
@@ -154,7 +151,7 @@ def test_two_processes_train_on_what_there_is_and_list_the_rest_once(tmp_path: P
 
     last = tmp_path / "run" / "checkpoints" / "step-00000024"
     last.rename(tmp_path / "last")
-    second = run(*command, timeout=200)
+    second = run_ranks(*command, timeout=200)
     assert "resumed at step 12 of 24" in second.stdout, second.stderr
     assert [where for where, _ in told(rejects)] == names
     assert f"{len(names)} utterances rejected" in second.stdout

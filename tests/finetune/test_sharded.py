@@ -19,7 +19,7 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.distributed import Sharded, attention_layer_classes, check_launch, check_sharding
 from preprocessing.cli.errors import UsageError
-from tests.commands import run
+from tests.commands import run, run_ranks
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
 
 
@@ -36,8 +36,7 @@ def options(output: Path, train: Path, accumulate: int) -> tuple[str | Path, ...
 
 def sharded(output: Path, train: Path) -> str:
     """What such a run says, in shards over two processes."""
-    launch = ("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/cpu-2.yaml", "--module")
-    result = run(*launch, "tests.finetune.sharded_train", *options(output, train, 1), timeout=500)
+    result = run_ranks("-m", "tests.finetune.sharded_train", *options(output, train, 1), timeout=500)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

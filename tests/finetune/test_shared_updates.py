@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import run
+from tests.commands import run_ranks
 
 SECONDS = 200  # a process that waits for another for ever fails the test, and is ended
 EVEN = [[[0, 1], [2, 3]], [[2], [1]]]  # of each update, of each process, the batches
@@ -24,14 +24,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What came of the plans with one process, and with two."""
     folder = tmp_path_factory.mktemp("updates")
     told = []
-    for name in ("cpu.yaml", "cpu-2.yaml"):
-        result = run(
-            *("-m", "accelerate.commands.launch", "--config_file", f"configs/accelerate/{name}", "--module"),
-            *("tests.finetune.shared_updates", folder / name, json.dumps(PLANS)),
-            timeout=SECONDS,
-        )
+    for processes in (1, 2):
+        path = folder / str(processes)
+        words = ("-m", "tests.finetune.shared_updates", path, json.dumps(PLANS))
+        result = run_ranks(*words, processes=processes, timeout=SECONDS)
         assert result.returncode == 0, result.stderr
-        told.append(json.loads((folder / name).read_text()))
+        told.append(json.loads(path.read_text()))
     return told
 
 

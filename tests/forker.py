@@ -1,7 +1,8 @@
 """A process that has imported what a command imports, and forks it: it begins in milliseconds instead of seconds.
 
-`python -m tests.attack.forker MODULE` reads a request a line from stdin, of `Request`'s fields, and answers with the
-command's process id. A process between them writes its exit code to `status` when it has ended.
+`python -m tests.forker MODULES` reads a request a line from stdin, of `Request`'s fields, and answers with the
+command's process id. A process between them writes its exit code and its seconds of processor time, those of the
+processes that it has waited for included, to `status` when it has ended.
 """
 
 import importlib
@@ -21,25 +22,32 @@ from tests.conftest import ROOT
 
 @dataclass(frozen=True)
 class Request:
-    """arguments: as after `python`, a script or -m MODULE first. said: file for stdout and stderr. anew: Python is
-    executed, and imports everything itself. file_limit: RLIMIT_FSIZE, in bytes.
+    """arguments: as after `python`, a script or -m MODULE first. environment: all of it. stdout, stderr: files, which
+    may be one. one_core: threads of one command wait for each other on a busy machine. anew: Python is executed, and
+    imports everything itself. file_limit: RLIMIT_FSIZE, in bytes.
     """
 
     arguments: list[str]
     environment: dict[str, str]
-    said: str
+    stdout: str
+    stderr: str
     status: str
+    one_core: bool = False
     anew: bool = False
     file_limit: int | None = None
 
 
 class Forker:
-    """The process, kept until `close`."""
+    """The process, with these modules imported, kept until `close`.
 
-    def __init__(self, module: str, environment: Mapping[str, str]) -> None:
-        words = [sys.executable, "-m", "tests.attack.forker", module]
+    environment: its own, which libraries read at their import.
+    """
+
+    def __init__(self, environment: Mapping[str, str], *modules: str) -> None:
+        words = [sys.executable, "-m", "tests.forker", *modules]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(words, cwd=ROOT, env=dict(environment), text=True, bufsize=1, **pipes)
+        self.environment = dict(environment)
+        self._process = subprocess.Popen(words, cwd=ROOT, env=self.environment, text=True, bufsize=1, **pipes)
 
     def start(self, request: Request) -> int:
         """The process id of the command, which leads a session of its own."""
@@ -54,7 +62,8 @@ class Forker:
 
 
 def main() -> None:
-    importlib.import_module(sys.argv[1])
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     for line in iter(sys.stdin.readline, ""):
         request = Request(**json.loads(line))
         sys.stdout.flush()
@@ -73,21 +82,23 @@ def _start_and_wait(request: Request) -> None:
     if child == 0:
         _run(request)
     print(child, flush=True)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    Path(request.status + ".partial").write_text(str(code))
+    _, ended, usage = os.wait4(child, 0)
+    seconds = usage.ru_utime + usage.ru_stime
+    Path(request.status + ".partial").write_text(f"{os.waitstatus_to_exitcode(ended)} {seconds}")
     os.replace(request.status + ".partial", request.status)
     os._exit(0)
 
 
 def _run(request: Request) -> None:
     os.setsid()
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(
-        0, {cores[os.getpid() % len(cores)]}
-    )  # threads of one job wait for each other on a busy machine
-    written = os.open(request.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for place, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, written), (2, written)):
-        os.dup2(descriptor, place)
+    if request.one_core:
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+    written = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(request.stdout, written), 1)
+    os.dup2(1 if request.stderr == request.stdout else os.open(request.stderr, written), 2)
+    os.environ.clear()
     os.environ.update(request.environment)
     if request.file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request.file_limit, resource.RLIM_INFINITY))
