@@ -42,7 +42,7 @@ def word_sentences(summary: Summary) -> list[str]:
     found = [sentence for name, scores in scored for sentence in _sentences(name, scores)]
     if any(scores.reason is None for _, scores in scored) and not any(scores.times for _, scores in scored):
         found.append(
-            "The times of words are compared with nothing: the corpus has no true ones (a column `words` in its "
+            "The times of words are compared with nothing: the corpus has no true ones (a column “words” in its "
             "manifest)."
         )
     return found

@@ -91,7 +91,7 @@ def test_what_is_undefined_is_said(scores: WordScores, said: list[str]) -> None:
     system: SystemSummary = dataclasses.replace(scored("a", samples), words=scores)
     summary = dataclasses.replace(run_of(samples, [system]), comparisons=[])
     without_times = [] if scores.reason else [
-        "The times of words are compared with nothing: the corpus has no true ones (a column `words` in its manifest)."
+        "The times of words are compared with nothing: the corpus has no true ones (a column “words” in its manifest)."
     ]  # fmt: skip
     assert word_sentences(summary) == said + without_times
     assert not [row for row in quantities(summary) if row.group.startswith("Words:")]
