@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmark.config import BenchmarkConfig
+from benchmark.results import read_samples, read_summary
 from benchmark.session import _language_model
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.build import LanguageModelConfig, build_language_model
@@ -19,6 +20,7 @@ from preprocessing.cli.options import parse_command
 from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
+from tests.benchmark.parsed_page import Page
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 
@@ -127,11 +129,27 @@ def test_a_former_flag_is_refused_with_its_new_name(former: str, now: str, tmp_p
 
 
 def test_by_the_command(commands_lm: Path, tmp_path: Path) -> None:
+    """RTFx with the language model stands beside that without; both systems' words have confidences."""
     told = ["--data", DEMO / "corpus" / "test.jsonl", "--limit", "3", "--rounds", "1", "--conditions", "clean"]
+    told += ["--word_timestamps", "true"]
     told += ["--output_dir", tmp_path / "out", "--models", f"wav2vec2={CHECKPOINT},wav2vec2+lm={CHECKPOINT}"]
     assert_one_sentence(run("benchmark/run.py", *told), 2, "--lm")
     ended = run("benchmark/run.py", *told, "--lm", commands_lm, "--alpha", "0.4")
     assert ended.returncode == 0, ended.stderr
-    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8").replace("<wbr>", "")
-    assert "commands.arpa: beam_width 64, alpha 0.4" in report
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "commands.arpa: beam_width 64, alpha 0.4" in report.replace("<wbr>", "")
+    greedy, searched = read_summary(tmp_path / "out" / "summary.json").systems
+    assert greedy.speed and searched.speed and greedy.words and searched.words
+    assert [one.facts.family for one in (greedy, searched)] == ["wav2vec2", "wav2vec2+lm"]
+    table = Page(report).table()
+    for label, values in {
+        "RTFx": [greedy.speed.rtfx, searched.speed.rtfx],
+        "Throughput": [one.speed.throughput and one.speed.throughput.median for one in (greedy, searched) if one.speed],
+        "ECE of confidence": [one.words.ece and one.words.ece.value for one in (greedy, searched) if one.words],
+    }.items():
+        (row,) = [cells for name, cells in table.items() if name.startswith(label)]
+        assert [value for _, value in row] == values and None not in values
+    samples = list(read_samples(tmp_path / "out" / "samples.jsonl"))
+    spelled = ["".join(word.word for word in one.words or ()).strip() for one in samples]
+    assert spelled == [one.hypothesis for one in samples], "the second pass writes what the first does"
     assert f"--lm {commands_lm} --alpha 0.4" in (tmp_path / "out" / "run.json").read_text(encoding="utf-8")
