@@ -13,6 +13,7 @@ import runpy
 import subprocess
 import sys
 import traceback
+import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,9 +62,17 @@ class Forker:
         self._process.wait()
 
 
+class _Main(types.ModuleType):
+    """What is the main module at the time: multiprocessing looks for the classes of a child's main module here."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(sys.modules["__main__"], name)
+
+
 def main() -> None:
     for module in sys.argv[1:]:
         importlib.import_module(module)
+    sys.modules["__mp_main__"] = _Main("__mp_main__")
     for line in iter(sys.stdin.readline, ""):
         request = Request(**json.loads(line))
         sys.stdout.flush()
