@@ -151,7 +151,7 @@ def section(result: Result, folders: Folders) -> list[str]:
 
 def _verdicts(result: Result) -> Iterable[str]:
     """Each system that was trained here beside the best other one."""
-    if result.part.timed or not result.scores or result.part.name == "silence":
+    if result.part.timed or result.part.words or not result.scores or result.part.name == "silence":
         return
     rival = result.best(trained_here=False)
     for name in result.scores:
@@ -165,6 +165,8 @@ def _figures(result: Result) -> list[str]:
         return _words_in_silence(result)
     if result.part.timed:
         return _speeds(result)
+    if result.part.words:
+        return _words(result)
     if result.part.conditions != "clean":
         return _conditions(result)
     best = min((one.wer.value for one in result.scores.values()), default=0.0)
@@ -207,6 +209,25 @@ def _words_in_silence(result: Result) -> list[str]:
         if words is not None
     ]
     return markdown_table(("", "words invented a minute"), rows)
+
+
+def _words(result: Result) -> list[str]:
+    rows = []
+    for name, own in sorted(result.systems.items(), key=lambda item: _value(next(iter(item[1].scores.values()), None))):
+        words = own.words
+        if words is None:
+            continue
+        errors = ["" if one is None else with_interval(one) for one in (words.ece, words.auroc)]
+        cells = [name, f"{words.words} ({words.wrong} wrong)", *errors, "" if words.nce is None else f"{words.nce:.2f}"]
+        times = words.times
+        for one in () if times is None else (times.start_median, times.end_median):
+            cells.append(f"{1000 * one.value:.0f} [{1000 * one.low:.0f}, {1000 * one.high:.0f}]")
+        rows.append(tuple(cells))
+    headings = ["", "words", "ECE, %", "AUROC of errors, %", "NCE"]
+    if any(len(row) > len(headings) for row in rows):
+        headings += ["start off by, median, ms", "end off by, median, ms"]
+    rows = [row + ("",) * (len(headings) - len(row)) for row in rows]
+    return markdown_table(headings, rows)
 
 
 def _speeds(result: Result) -> list[str]:

@@ -129,7 +129,8 @@ class Measured:
 
     minutes: about, on 2 quiet cores. profiles: the first one is the one that decides, and the fair one.
     condition_utterances: under each condition other than clean.
-    timed: speeds are meant to be read, so nothing else may run meanwhile. note: what a reader of the figures must know.
+    timed: speeds are meant to be read, so nothing else may run meanwhile. words: their confidence and times are meant
+    to be read. note: what a reader of the figures must know.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Measured:
     condition_utterances: int = 60
     language: str = "en"
     timed: bool = False
+    words: bool = False
     note: str = ""
 
 
@@ -270,6 +272,25 @@ PARTS: tuple[Part, ...] = (
         "built:noises",
         (*ON_DIGITS, *ON_ENGLISH, *WHISPERS, "pocketsphinx"),
     ),
+    Measured(
+        "words-digits",
+        "Confidence and times of words, strings of digits",
+        10,
+        "built:digits-joined",
+        ("wav2vec2-strings", *WHISPERS[:3]),
+        profiles=("basic:en",),
+        words=True,
+        note="A digit begins and ends with the first and last 10 ms of its recording that are within 35 dB of its "
+        "loudest 10 ms.",
+    ),
+    Measured(
+        "words-test-other",
+        "Confidence of words, read English",
+        15,
+        "librispeech/test-other.jsonl",
+        (*ON_ENGLISH, *WHISPERS[:3]),
+        words=True,
+    ),
     Measured("latency-digits", "Speed on spoken digits", 15, "built:digits-60", SPOKEN_DIGITS, timed=True),
     Measured(
         "latency-test-other", "Speed on read English", 25, "librispeech/test-other.jsonl", READ_ENGLISH, timed=True
@@ -366,6 +387,8 @@ def _benchmark(part: Measured, folders: Folders) -> list[str]:
     for one in systems:
         for option, value in one.options:
             words += [f"--system_options.{one.name}.{option}", value]
+    if part.words:
+        words += ["--word_timestamps", "true"]
     if not part.timed:
         words += ["--rounds", "1", "--latency_utterances", "1"]
     if folders.quick:

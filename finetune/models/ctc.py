@@ -29,6 +29,7 @@ from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict
 
 HEAD_INIT_STD = 0.02  # standard deviation of new output weights: transformers' initializer_range
+GRID_SAMPLES = SAMPLE_RATE // 10
 
 
 class CTCModule(nn.Module, ABC):
@@ -83,30 +84,38 @@ class CTCRecogniser(Recogniser):
     def __init__(self, module: CTCModule, vocabulary: Vocabulary) -> None:
         self.module = module
         self.vocabulary = vocabulary
+        self._frames_on_grid: dict[int, int] = {}
         self._shortest = next(n for n in range(1, SAMPLE_RATE) if self._n_frames(n) > 0)
 
     def _n_frames(self, n_samples: int) -> int:
         return int(self.module.frames(torch.tensor([n_samples])))
 
+    def _has_frames(self, n_samples: int, needed: int) -> bool:
+        """Whether an utterance has so many frames. A longer one never has fewer: few lengths are computed for many."""
+        shorter = n_samples // GRID_SAMPLES * GRID_SAMPLES
+        if shorter not in self._frames_on_grid:
+            self._frames_on_grid[shorter] = self._n_frames(shorter) if shorter >= self._shortest else 0
+        return self._frames_on_grid[shorter] >= needed or self._n_frames(n_samples) >= needed
+
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.vocabulary.encode(text))
 
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
-        return n_samples >= self._shortest and self._n_frames(n_samples) >= frames_needed(labels)
+        return n_samples >= self._shortest and self._has_frames(n_samples, frames_needed(labels))
 
     def rejection_reason(self, n_samples: int, text: str) -> str | None:
         if n_samples < self._shortest:
             return f"{n_samples} samples; expected {self._shortest} or more, the model's receptive field: leave it out"
         if not text:
             return "an empty label; expected text: transcribe it or leave it out"
-        if self.vocabulary.unknown is None and self.vocabulary.outside([text]):
-            return f"characters outside the vocabulary: {_counted(self.vocabulary.outside([text]))}"
+        if self.vocabulary.unknown is None and (outside := self.vocabulary.outside([text])):
+            return f"characters outside the vocabulary: {_counted(outside)}"
         labels = self.encode(text)
-        frames, needed = self._n_frames(n_samples), frames_needed(labels)
-        if frames < needed:
+        needed = frames_needed(labels)
+        if not self._has_frames(n_samples, needed):
             return (
-                f"{frames} frames for {len(labels)} {self.vocabulary.kind} that need {needed}; CTC cannot fit them: "
-                "check that the text belongs to the audio"
+                f"{self._n_frames(n_samples)} frames for {len(labels)} {self.vocabulary.kind} that need {needed}; CTC "
+                "cannot fit them: check that the text belongs to the audio"
             )
         return None
 

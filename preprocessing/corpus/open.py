@@ -7,6 +7,7 @@ the corpus states is not even opened, unless `check_durations` asks for it.
 
 import gc
 import os
+import random
 from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,10 @@ STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; 
 THREADS = 8  # headers are small: the wait for a disk or a network is what there is to share
 FEWEST_FOR_THREADS = 8
 HEADERS_AT_ONCE = 2048
+MOST_CHECKED = (
+    50_000  # stated durations that are all compared with the files'; of more, SAMPLED are, and all if one differs
+)
+SAMPLED = 2_000  # of more: these are, and all if one of them differs
 QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
 
 Parsed = tuple[str, int, Utterance | Draft | str]  # source, number, and the reason where it is no utterance
@@ -44,7 +49,8 @@ def open_corpus(reference: str, *, limit: int | None = None, check_durations: bo
 
     limit: read that many utterances at the most.
     check_durations: read the header of every file, also where the corpus states a duration; where the two differ
-    (`Utterance.has_duration`), the file's counts, and `Corpus.wrong_durations` names the utterance.
+    (`Utterance.has_duration`), the file's counts, and `Corpus.wrong_durations` names the utterance. Where more than
+    MOST_CHECKED state one, the headers of SAMPLED of them are read, drawn at random, and all if one differs.
     Raises InputError when there is nothing at the reference or not one usable utterance in it.
     """
     return _assemble(reference, _rows(reference), limit, check_durations)
@@ -177,7 +183,8 @@ def _with_durations(window: list[Parsed], check: bool) -> Iterator[tuple[str, in
     check: also utterances that are whole files, whose stated duration the file's replaces where they differ. One whose
     file cannot be read stays as it is: it is set aside where it is decoded.
     """
-    wanted: list[tuple[StoredAudio, Utterance | None]] = [
+    check = check and _must_be_checked(window)
+    wanted = [
         (parsed.utterance.audio, None) if isinstance(parsed, Draft) else (parsed.audio, parsed)
         for _, _, parsed in window
         if isinstance(parsed, Draft) or (check and _is_whole_file(parsed))
@@ -200,6 +207,19 @@ def _with_durations(window: list[Parsed], check: bool) -> Iterator[tuple[str, in
             yield source, number, parsed
         else:
             yield source, number, parsed
+
+
+def _must_be_checked(window: list[Parsed]) -> bool:
+    """Whether the header of every file of a stated duration is to be read: few state one, or some are wrong."""
+    stated = [parsed for _, _, parsed in window if _is_whole_file(parsed)]
+    if len(stated) <= MOST_CHECKED:
+        return True
+    sample = random.Random(len(stated)).sample(stated, SAMPLED)
+    lengths = audio_lengths([(utterance.audio, utterance) for utterance in sample])
+    return any(
+        isinstance(seconds, float) and seconds > 0.0 and not utterance.has_duration(seconds)
+        for utterance, seconds in zip(sample, lengths, strict=True)
+    )
 
 
 def _is_whole_file(parsed: Utterance | Draft | str) -> TypeGuard[Utterance]:

@@ -57,6 +57,7 @@ class Vocabulary:
     boundary_unit: str = WORD_BOUNDARY
     splitter: Splitter = field(default_factory=Characters, hash=False)
     _ids: dict[str, int] = field(init=False, repr=False, compare=False)
+    _characters: frozenset[str] = field(init=False, repr=False, compare=False)  # that a text may hold
 
     def __post_init__(self) -> None:
         if len(set(self.units)) != len(self.units):
@@ -66,6 +67,8 @@ class Vocabulary:
         if missing:
             raise ValueError(f"a CTC vocabulary needs {', '.join(missing)}")
         object.__setattr__(self, "_ids", {unit: index for index, unit in enumerate(self.units)})
+        characters = {unit for unit in self.units if len(unit) == 1 and unit != self.boundary_unit}
+        object.__setattr__(self, "_characters", frozenset({*characters, " "}))
 
     @classmethod
     def of_characters(cls, texts: Iterable[str]) -> Self:
@@ -202,8 +205,13 @@ class Vocabulary:
         if self.splitter.closed:
             words = Counter(word for text in texts for word in text.split())
             return Counter({word: n for word, n in words.items() if self.splitter.pieces(word)[0] not in self._ids})
-        counts = Counter(character for text in texts for character in text if character != " ")
-        return Counter({c: n for c, n in counts.items() if c not in self._ids or c == self.boundary_unit})
+        return Counter(
+            character
+            for text in texts
+            if not self._characters.issuperset(text)
+            for character in text
+            if character not in self._characters
+        )
 
 
 # units, blank, unknown and boundary unit, splitter: the arguments of Vocabulary

@@ -1,6 +1,7 @@
 """Every way into a corpus gives the same utterances, and what cannot be one is set aside with its reason."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, open_corpus, stream_corpus
+from preprocessing.corpus import open as open_module
+from tests.conftest import write_manifest
 from tests.known_audio import webm_without_duration
 
 
@@ -151,6 +154,24 @@ def test_where_the_file_is_longer_than_stated_the_file_counts_if_that_is_asked_f
     assert checked.wrong_durations == ("a", "c")
     streamed = [u.duration for u in stream_corpus(str(path), check_durations=True) if isinstance(u, Utterance)]
     assert streamed == [3.33, 1.05, 0.5, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(("wrong", "checked"), [(0, False), (1, True)])
+def test_of_very_many_durations_a_sample_decides_whether_all_are_checked(
+    wrong: int, checked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in the sample that is wrong is enough; one outside it stays as it is stated."""
+    audio.save(tmp_path / "a.wav", torch.zeros(16_000))
+    monkeypatch.setattr(open_module, "MOST_CHECKED", 10)
+    monkeypatch.setattr(open_module, "SAMPLED", 4)
+    sampled = set(random.Random(12).sample(range(12), 4))
+    inside, outside = min(sampled), min({*range(12)} - sampled)
+    stated = {inside: 3.0 if wrong else 1.0, outside: 2.0}
+    rows = [{"id": str(n), "audio": "a.wav", "text": "a", "duration": stated.get(n, 1.0)} for n in range(12)]
+    path = write_manifest(tmp_path / "many.jsonl", rows)
+    corpus = open_corpus(str(path), check_durations=True)
+    assert corpus.utterances[outside].duration == (1.0 if checked else 2.0)
+    assert corpus.wrong_durations == (tuple(str(n) for n in sorted({inside, outside})) if checked else ())
 
 
 def test_a_recording_of_a_browser_is_counted(tmp_path: Path) -> None:
