@@ -17,6 +17,7 @@ from tests.forker import Forker, Request
 ENDS_WITHIN = 45  # seconds: a launcher gives its processes 30
 IMPORTED = ("finetune.training.run", "benchmark.session")  # and with them all large libraries
 READ_LATE = ("PYTEST_", "ASR_", "COLUMNS", "ACCELERATE_", "RANK", "LOCAL_", "WORLD_SIZE", "MASTER_")  # by no import
+SET_HERE = ("OMP_NUM_THREADS", "THP_MEM_ALLOC_ENABLE")
 
 _forkers: list[Forker] = []  # one at most
 
@@ -33,8 +34,8 @@ class Finished:
 
 def run(*arguments: str | Path, timeout: float = 580, fresh: bool = False, **environment: str) -> Finished:
     """`python ARGUMENTS`, for which the Hub counts as unreachable: in a process that is forked from one that has
-    imported the libraries, or in a fresh one where so told, or where a variable of the environment differs that a
-    library may have read.
+    imported the libraries. In a fresh one where so told, where ARGUMENTS are options of Python such as -c, and where a
+    variable of the environment differs that a library may have read.
 
     Raises TimeoutExpired after `timeout` seconds; the process is asked to end before it is killed, so that a launcher
     takes those along that it has started.
@@ -77,6 +78,7 @@ class _Running:
         self._folder = tempfile.TemporaryDirectory()
         self._stdout, self._stderr, self._status = (Path(self._folder.name) / name for name in ("out", "err", "status"))
         self._arguments = [str(argument) for argument in arguments]
+        is_command = self._arguments[0] == "-m" or not self._arguments[0].startswith("-")
         self._pid = forker.start(
             Request(
                 self._arguments,
@@ -84,7 +86,7 @@ class _Running:
                 stdout=str(self._stdout),
                 stderr=str(self._stderr),
                 status=str(self._status),
-                anew=fresh or _differs(own, forker.environment),
+                anew=fresh or not is_command or _differs(own, forker.environment),
             )
         )
 
@@ -121,6 +123,7 @@ def _forker() -> Forker:
     if not _forkers:
         threads = max(len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 1)
         set_here = {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "OMP_NUM_THREADS": str(threads)}
+        set_here["THP_MEM_ALLOC_ENABLE"] = "1"  # as finetune/train.py and benchmark/run.py do before they import torch
         _forkers.append(Forker(os.environ | set_here, *IMPORTED))
         atexit.register(close_forker)
     return _forkers[0]
@@ -133,7 +136,7 @@ def close_forker() -> None:
 
 
 def _differs(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    names = [name for name in {*one, *other} if not name.startswith(READ_LATE) and name != "OMP_NUM_THREADS"]
+    names = [name for name in {*one, *other} if not name.startswith((*READ_LATE, *SET_HERE))]
     return any(one.get(name) != other.get(name) for name in names)
 
 
