@@ -58,6 +58,7 @@ class Vocabulary:
     splitter: Splitter = field(default_factory=Characters, hash=False)
     _ids: dict[str, int] = field(init=False, repr=False, compare=False)
     _characters: frozenset[str] = field(init=False, repr=False, compare=False)  # that a text may hold
+    _spelled: dict[str, int] = field(init=False, repr=False, compare=False)  # the same with their ids
 
     def __post_init__(self) -> None:
         if len(set(self.units)) != len(self.units):
@@ -69,6 +70,8 @@ class Vocabulary:
         object.__setattr__(self, "_ids", {unit: index for index, unit in enumerate(self.units)})
         characters = {unit for unit in self.units if len(unit) == 1 and unit != self.boundary_unit}
         object.__setattr__(self, "_characters", frozenset({*characters, " "}))
+        spelled = {character: self._ids[character] for character in characters} | {" ": self.boundary}
+        object.__setattr__(self, "_spelled", spelled)
 
     @classmethod
     def of_characters(cls, texts: Iterable[str]) -> Self:
@@ -172,6 +175,8 @@ class Vocabulary:
         A word outside a vocabulary of words is the boundary and `unknown`. Raises KeyError on a character that is no
         unit; `outside` counts both beforehand.
         """
+        if isinstance(self.splitter, Characters):
+            return list(map(self._spelled.__getitem__, text))
         if self.splitter.carries_boundary:
             return [index for word in text.split() for index in self.encode_word(word)]
         ids: list[int] = []
