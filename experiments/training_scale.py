@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DURATION = "5 minutes"
-QUICK_LINES, QUICK_STEPS = 20_000, 4
+QUICK_LINES, QUICK_STEPS = 10_000, 2
 SPEAKERS = 2000
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,10 +34,10 @@ class Config(ExperimentOptions):
     """How many lines, and how many steps are made on them."""
 
     lines: int = 1_000_000
-    """Of the larger manifest; with --quick at most 20,000."""
+    """Of the larger manifest; with --quick at most 10,000."""
 
     steps: int = 100
-    """Optimiser steps of each training; with --quick at most 4."""
+    """Optimiser steps of each training; with --quick at most 2."""
 
 
 @dataclass(frozen=True)

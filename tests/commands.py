@@ -1,6 +1,7 @@
 """Running the project's commands as a user does, from the repository root, without a network."""
 
 import atexit
+import itertools
 import os
 import signal
 import socket
@@ -15,7 +16,14 @@ from pathlib import Path
 from tests.forker import Forker, Request
 
 ENDS_WITHIN = 45  # seconds: a launcher gives its processes 30
-IMPORTED = ("finetune.training.run", "benchmark.session")  # and with them all large libraries
+IMPORTED = (  # and with them all large libraries
+    "benchmark.session",
+    "finetune.training.run",
+    "jsonargparse",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "transformers.models.wav2vec2.modeling_wav2vec2",
+)
 READ_LATE = ("PYTEST_", "ASR_", "COLUMNS", "ACCELERATE_", "RANK", "LOCAL_", "WORLD_SIZE", "MASTER_")  # by no import
 SET_HERE = ("OMP_NUM_THREADS", "THP_MEM_ALLOC_ENABLE")
 
@@ -40,7 +48,7 @@ def run(*arguments: str | Path, timeout: float = 580, fresh: bool = False, **env
     Raises TimeoutExpired after `timeout` seconds; the process is asked to end before it is killed, so that a launcher
     takes those along that it has started.
     """
-    with _Running(arguments, environment, fresh=fresh) as running:
+    with _Running(arguments, environment, _cores(), fresh=fresh) as running:
         return running.wait(timeout)
 
 
@@ -57,8 +65,8 @@ def run_ranks(*arguments: str | Path, processes: int = 2, timeout: float = 580) 
     shared |= {"ACCELERATE_MIXED_PRECISION": "no"}
     with ExitStack() as stack:
         ranks = [
-            stack.enter_context(_Running(arguments, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}))
-            for rank in range(processes)
+            stack.enter_context(_Running(arguments, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, [core]))
+            for rank, core in zip(range(processes), itertools.cycle(sorted(os.sched_getaffinity(0))))
         ]
         ended = [rank.wait(timeout) for rank in ranks]
     return Finished(
@@ -72,7 +80,14 @@ def run_ranks(*arguments: str | Path, processes: int = 2, timeout: float = 580) 
 class _Running:
     """A command that has begun, which is ended with the block."""
 
-    def __init__(self, arguments: Sequence[str | Path], environment: Mapping[str, str], *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        environment: Mapping[str, str],
+        cores: list[int],
+        *,
+        fresh: bool = False,
+    ) -> None:
         forker = _forker()
         own = os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"} | environment
         self._folder = tempfile.TemporaryDirectory()
@@ -86,6 +101,7 @@ class _Running:
                 stdout=str(self._stdout),
                 stderr=str(self._stderr),
                 status=str(self._status),
+                cores=cores,
                 anew=fresh or not is_command or _differs(own, forker.environment),
             )
         )
@@ -117,6 +133,14 @@ class _Running:
             with suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
         self._folder.cleanup()
+
+
+def _cores() -> list[int]:
+    """One where tests run side by side on all of them, and threads would wait for each other; else all."""
+    cores = sorted(os.sched_getaffinity(0))
+    if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) < len(cores):
+        return cores
+    return [cores[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(cores)]]
 
 
 def _forker() -> Forker:

@@ -24,8 +24,8 @@ from tests.conftest import ROOT
 @dataclass(frozen=True)
 class Request:
     """arguments: as after `python`, a script or -m MODULE first. environment: all of it. stdout, stderr: files, which
-    may be one. one_core: threads of one command wait for each other on a busy machine. anew: Python is executed, and
-    imports everything itself. file_limit: RLIMIT_FSIZE, in bytes.
+    may be one. cores: that it may run on. anew: Python is executed, and imports everything itself. file_limit:
+    RLIMIT_FSIZE, in bytes.
     """
 
     arguments: list[str]
@@ -33,7 +33,7 @@ class Request:
     stdout: str
     stderr: str
     status: str
-    one_core: bool = False
+    cores: list[int]
     anew: bool = False
     file_limit: int | None = None
 
@@ -100,9 +100,7 @@ def _start_and_wait(request: Request) -> None:
 
 def _run(request: Request) -> None:
     os.setsid()
-    if request.one_core:
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+    os.sched_setaffinity(0, request.cores)
     written = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(os.open(request.stdout, written), 1)

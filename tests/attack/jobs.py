@@ -2,6 +2,7 @@
 
 import atexit
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -73,6 +74,7 @@ class Ended:
         return None if errors else f"exit code {self.code} without a sentence"
 
 
+_cores = itertools.cycle(sorted(os.sched_getaffinity(0)))
 _forkers: dict[str, Forker] = {}  # by the module that they have imported
 
 
@@ -107,7 +109,7 @@ class Started:
                 stdout=str(said),
                 stderr=str(said),
                 status=str(self._status),
-                one_core=True,
+                cores=[next(_cores)],  # threads of one command wait for each other on a busy machine
                 anew=anew,
                 file_limit=file_limit,
             )
