@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +20,7 @@ from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.prepare.shards import Shard
 
 WriteShard: TypeAlias = Callable[[Shard], None]  # picklable
+CONNECTS_WITHIN = 10.0  # seconds, to a cluster
 
 
 def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iterator[Shard]:
@@ -75,7 +77,7 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
     """Call `write` on the shards by Ray Data's map, `workers` at a time; yield each shard when it is done.
 
     On the cluster that RAY_ADDRESS names, or on one started on this machine. Raises UsageError where ray is not
-    installed.
+    installed, or the cluster does not answer.
     """
     try:
         import ray
@@ -86,7 +88,7 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
         ) from None
     address = os.environ.get("RAY_ADDRESS")
     if address is not None:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        _connect(ray, address)
     elif not ray.is_initialized():
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -104,6 +106,20 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
             yield by_number[int(row["number"])]
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Raises UsageError where no cluster answers, for which Ray itself waits many minutes, or it refuses."""
+    try:
+        host, _, port = address.rpartition(":")
+        if host and port.isdigit() and "/" not in host:
+            socket.create_connection((host, int(port)), timeout=CONNECTS_WITHIN).close()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except OSError as error:  # ConnectionError, Ray's own, too
+        raise UsageError(
+            f"RAY_ADDRESS is {address}: {str(error).splitlines()[0]}; expected a cluster that `ray start --head` has "
+            "begun: check the address, and set RAY_AUTH_MODE as it is set there (`token` where nothing was set)"
+        ) from None
 
 
 ENGINES = {"local": run_local, "ray": run_on_ray}

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -181,3 +182,13 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_shard(tmp_path: Path) -> None
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence(manifest: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    words = ("-m", "preprocessing.prepare", manifest, tmp_path / "out", "--engine", "ray")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        ended = run(*words, RAY_ADDRESS=address, timeout=120)
+    assert_one_sentence(ended, 2, "RAY_ADDRESS", address, "ray start --head")
