@@ -156,8 +156,12 @@ class LstmModel(nn.Module):
                 values["num_layers"],
                 values["dropout"],
             )
-            model = cls(shape)
-            model.load_state_dict(load_file(folder / WEIGHTS))
+            weights = load_file(folder / WEIGHTS)
+            if shape.num_layers > len(weights):
+                raise ValueError(f"{DESCRIPTION} announces {shape.num_layers} layers, {WEIGHTS} holds fewer")
+            with torch.device("meta"):  # takes no memory, however large the description says the model is
+                model = cls(shape)
+            model.load_state_dict(weights, assign=True)
         except Exception as error:  # safetensors has errors of its own
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(

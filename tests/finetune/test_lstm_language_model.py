@@ -1,5 +1,6 @@
 """LSTM language models: what they learn, that both ways of scoring agree, shallow fusion and rescoring."""
 
+import json
 import math
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from finetune.decoding.beam_reference import make_search
 from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.folder import find_language_model, load_language_model
-from finetune.language_model.lstm import LstmModel, RescoringSearch
+from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape, RescoringSearch
 from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
@@ -97,3 +98,14 @@ def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
         )  # fmt: skip
         with pytest.raises(InputError, match=r"epoch 1: the perplexity .* is not finite; expected .* lower --learn"):
             train_language_model(config)
+
+
+@pytest.mark.parametrize(("key", "value"), [("num_layers", 10**9), ("hidden_size", 10**7)])
+def test_a_description_of_another_size_than_its_weights_is_refused(
+    key: str, value: int, tmp_path: Path
+) -> None:
+    LstmModel(LstmShape(("a", "b"), True, 4, 1, 0.0)).save(tmp_path)
+    description = json.loads((tmp_path / DESCRIPTION).read_text(encoding="utf-8"))
+    (tmp_path / DESCRIPTION).write_text(json.dumps(description | {key: value}), encoding="utf-8")
+    with pytest.raises(InputError, match="no LSTM language model"):
+        LstmModel.load(tmp_path)
