@@ -101,15 +101,16 @@ def speech_edges(waveform: "NDArray[np.int16]", rate: int) -> tuple[int, int]:
 
 
 def build(name: str, data: Path, manifest: Path) -> None:
-    """Write the corpus `name` of BUILT as a manifest with its audio; one that is there is the same, and stays.
+    """Write the corpus `name` of BUILT as a manifest with its audio. It is made anew each time, in seconds, and always
+    the same; a manifest that an earlier version of this project wrote is replaced where it differs.
 
     data: the data folder. Raises UsageError naming --data where it lacks what the corpus is made of.
     """
-    if manifest.is_file():
-        return
     manifest.parent.mkdir(parents=True, exist_ok=True)
     rows = BUILT[name](data, manifest.parent)
-    write_text_atomically(manifest, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if not manifest.is_file() or manifest.read_text(encoding="utf-8") != text:
+        write_text_atomically(manifest, text)
 
 
 def _joined(data: Path, folder: Path, split: str = "test") -> list[Row]:
