@@ -12,6 +12,7 @@ from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_ranges, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
+QUIET_SECONDS = 60.0  # of speech: a shorter recording is done before progress would be seen
 DESCRIPTION = "Align a text to a recording with a CTC model: times and confidence of each word, as JSON and a picture."
 SHORTEST_PAGE_SECONDS = 0.02  # a spectrogram of less has no frame
 PAGE_SECONDS = 30.0  # drawn from `start`: of a longer stretch letters are narrower than a dot
@@ -64,17 +65,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(config: AlignConfig) -> None:
     """Align, print or write the words, and draw the page. Raises UserError where an input cannot be used."""
+    from rich.console import Console
+
     from finetune.decoding.alignment import Stars, align, align_greedy, as_dict
     from finetune.decoding.confidence import DEFAULT, load_calibration, word_confidences
     from finetune.decoding.posteriors import load_ctc
     from preprocessing import audio
     from preprocessing.cli.atomic_write import write_output
+    from preprocessing.cli.progress import Steps
 
     text = None if config.text == "-" else read_text(config.text)
     model = load_ctc(config.model)
     waveform = audio.load(config.audio)
+    seconds = len(waveform) / audio.SAMPLE_RATE
+    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=seconds < QUIET_SECONDS)
     try:
-        log_probs = model.log_probs(waveform)
+        with Steps(console, 1, "seconds").step("listening", round(seconds)) as advance:
+            log_probs = model.log_probs(waveform, advance)
         if text is None:
             found = align_greedy(log_probs, model.vocabulary, model.times)
         else:
@@ -96,7 +103,6 @@ def run(config: AlignConfig) -> None:
     if config.output is not None:
         from finetune.decoding.alignment_plot import page
 
-        seconds = len(waveform) / audio.SAMPLE_RATE
         if config.start >= seconds:
             raise UsageError(
                 f"--start is {config.start:g}; expected less than the recording's {seconds:.2f} s: lower it"
