@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import run_experiment
 from experiments.harness.figures import Comparison, Findings, Table, speed_up
-from experiments.harness.rounds import WARM_UP_ROUNDS, Unavailable, hide_loading_bars, take_turns
+from experiments.harness.rounds import WARM_UP_ROUNDS, Unavailable, take_turns
 from experiments.harness.speech import SpeechOptions, utterance_paths
 from experiments.transcribing_speed import (
     Round,
@@ -25,6 +25,7 @@ from experiments.transcribing_speed import (
 )
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
+from preprocessing.cli.progress import hide_loading_bars
 
 if TYPE_CHECKING:
     from preprocessing.corpus import Utterance

@@ -69,11 +69,11 @@ def run(config: Config) -> Findings:
     """Measure every level in turn. Raises UserError where model, data or noise cannot be used."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: no time is measured, and threads may not spin
     from benchmark.offline import DEMO_CORPUS
-    from experiments.harness.rounds import hide_loading_bars
     from experiments.harness.speech import data_folder
     from finetune.systems.availability import DEMO, reference_of
     from finetune.systems.base import LoadOptions
     from finetune.systems.registry import load_system, parse_models
+    from preprocessing.cli.progress import hide_loading_bars
     from preprocessing.corpus import open_corpus
 
     model = config.model or f"wav2vec2={reference_of(DEMO / 'wav2vec2')}"

@@ -18,13 +18,13 @@ from experiments.harness.rounds import (
     Turn,
     Unavailable,
     choose_device,
-    hide_loading_bars,
     peak_gflops,
     take_turns,
 )
 from experiments.harness.speech import SpeechOptions, utterance_paths
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
+from preprocessing.cli.progress import hide_loading_bars
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -328,12 +328,3 @@ def choose_device(requested: str) -> str:
     if requested == "cuda" and not available:
         raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
     return "cuda" if available and requested != "cpu" else "cpu"
-
-
-def hide_loading_bars() -> None:
-    """Hide the bars that transformers shows for every checkpoint; those of downloads from the Hub stay."""
-    from huggingface_hub.utils.tqdm import enable_progress_bars
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    enable_progress_bars()

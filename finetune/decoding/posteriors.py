@@ -130,10 +130,12 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
     elif family not in FAMILIES:
         checkpoint = reference
     from finetune.systems.registry import family_of
+    from preprocessing.cli.progress import hide_loading_bars
 
     found = family_of(checkpoint)
     if found in ("whisper", "faster-whisper"):
         raise _no_ctc(checkpoint)
+    hide_loading_bars()
     load = {"lstm": _lstm, "whisper-ctc": _whisper_ctc}.get(found, _wav2vec2)
     return load(checkpoint, torch.device(device))
 

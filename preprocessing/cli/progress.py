@@ -89,3 +89,12 @@ class Steps:
         finally:
             ended.set()
             printer.join()
+
+
+def hide_loading_bars() -> None:
+    """Hide the bars that transformers shows for every checkpoint; those of downloads from the Hub stay."""
+    from huggingface_hub.utils.tqdm import enable_progress_bars
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    enable_progress_bars()
