@@ -13,7 +13,7 @@ are compared with the others on these alone.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,13 +134,16 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Acoustic:
-    """An acoustic model with all decodings. role: "weak" or "best"."""
+    """An acoustic model with all decodings. role: "weak" or "best". kinds: the n-gram of words that is best on
+    validation beside the best one of characters, on all of the test; None where one kind is left out.
+    """
 
     role: str
     reference: str
     units: str
     validation: CorpusUsed
     decodings: list[Decoding]
+    kinds: Compared | None = None
 
     def of(self, name: str) -> Decoding:
         return next(one for one in self.decodings if one.name == name)
@@ -193,10 +196,10 @@ def measure(config: Config) -> tuple[Results, str]:
         dev = frames_of(acoustic, open_test(validation, config.validation_utterances), normalise, f"{role}: validation")
         speech = {name: frames_of(acoustic, own, normalise, f"{role}: {name}") for name, own in tests.items()}
         path = folder / f"{role}.jsonl"
-        decodings = _decode_all(config, acoustic, models, dev, speech, path)
+        decodings, kinds = _decode_all(config, acoustic, models, dev, speech, path)
         found.append(
             Acoustic(role, Path(acoustic.reference).name, acoustic.vocabulary.kind,
-                     describe_test("validation", dev.utterances), decodings)
+                     describe_test("validation", dev.utterances), decodings, kinds)
         )  # fmt: skip
     results = Results(
         Path(text).name, sum(len(line) for line in sentences_of(text, normalise)),
@@ -273,8 +276,10 @@ def _facts_of(made: Made, tests: "dict[str, list[Utterance]]", normalise: "Profi
 
 def _decode_all(
     config: Config, acoustic: "CTCModel", models: Sequence[Made], dev: Speech, tests: dict[str, Speech], path: Path
-) -> list[Decoding]:
-    """Every decoding of an acoustic model beside greedy decoding; path: where decodings are kept."""
+) -> tuple[list[Decoding], Compared | None]:
+    """Every decoding of an acoustic model beside greedy decoding, and both kinds of n-gram beside each other; path:
+    where decodings are kept.
+    """
     from finetune.metrics import holm
 
     grid = Grid(beam_width=config.beam_width, n_fused=config.fusion_utterances)
@@ -282,25 +287,42 @@ def _decode_all(
         grid = replace(grid, alphas=grid.alphas[1:3], betas=grid.betas[1:3], weights=grid.weights[:2])
     plain = decode_greedy(acoustic.vocabulary, dev, tests)
     found = [_decoding(GREEDY, plain, plain, tests)]
-    for name, one in decode_all(acoustic, models, dev, tests, grid, path).items():
+    decoded = decode_all(acoustic, models, dev, tests, grid, path)
+    for name, one in decoded.items():
         found.append(_decoding(name, one, plain, tests))
     tested = {one.name: one.gain.p_value for one in found if one.gain is not None}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
-    return [replace(one, adjusted_p=adjusted.get(one.name)) for one in found]
+    return [replace(one, adjusted_p=adjusted.get(one.name)) for one in found], _kinds(decoded, tests["test"])
+
+
+def _kinds(decoded: Mapping[str, Decoded], test: Speech) -> Compared | None:
+    best = []
+    for kind in ("words", "characters"):
+        own = [name for name in decoded if name.endswith(f"gram of {kind}") and "rescoring" not in name]
+        own = [name for name in own if len(decoded[name].errors) == len(test.references)]
+        if not own:
+            return None
+        best.append(min(own, key=lambda name: decoded[name].validation_wer))
+    return _compared((best[0], best[1]), decoded[best[0]].errors, decoded[best[1]].errors, test)[1]
+
+
+def _compared(
+    names: tuple[str, str], errors: Sequence[int], other: Sequence[int], speech: Speech
+) -> "tuple[Rate, Compared]":
+    """The WER of the first errors, and it beside that of the others, on the utterances that have the first ones."""
+    from experiments.harness.transcripts import Errors, compare, mean_rate
+
+    lengths = [len(one.split()) for one in speech.references][: len(errors)]
+    speakers = [one.speaker for one in speech.utterances][: len(errors)]
+    ours, theirs = (Errors([list(one[: len(errors)])], lengths, speakers) for one in (errors, other))
+    return mean_rate(ours), compare(names, ours, theirs)
 
 
 def _decoding(name: str, own: Decoded, plain: Decoded, tests: dict[str, Speech]) -> Decoding:
     """Rates and gains of a decoding beside greedy decoding."""
-    from experiments.harness.transcripts import Errors, compare, mean_rate
-
-    def of(errors: Sequence[int], other: Sequence[int], speech: Speech) -> "tuple[Rate, Compared]":
-        lengths = [len(one.split()) for one in speech.references][: len(errors)]
-        speakers = [one.speaker for one in speech.utterances][: len(errors)]
-        ours, theirs = (Errors([list(one[: len(errors)])], lengths, speakers) for one in (errors, other))
-        return mean_rate(ours), compare((name, GREEDY), ours, theirs)
-
-    rate, gain = of(own.errors, plain.errors, tests["test"])
-    others = of(own.other, plain.other, tests["other"]) if own.other else (None, None)
+    names = (name, GREEDY)
+    rate, gain = _compared(names, own.errors, plain.errors, tests["test"])
+    others = _compared(names, own.other, plain.other, tests["other"]) if own.other else (None, None)
     is_plain = name == GREEDY
     return Decoding(
         name, own.weights, own.validation_wer, rate, len(own.errors), own.seconds, None if is_plain else gain, None,
@@ -371,6 +393,8 @@ def _p(value: float | None) -> str:
 
 
 def _answers(results: Results) -> list[str]:
+    from experiments.harness.transcripts import sentence
+
     found = []
     gains = []
     for acoustic in results.acoustics:
@@ -384,6 +408,9 @@ def _answers(results: Results) -> list[str]:
             of_kind = min(ngrams, key=lambda one: one.validation_wer, default=best)
             if of_kind is not best:
                 found.append(_gain_sentence(results, acoustic, of_kind))
+        if acoustic.kinds is not None:
+            kinds = replace(acoustic.kinds, run_error=0.0)  # decoding has no luck of training
+            found.append(f"{acoustic.role.capitalize()} model, words or characters: {sentence(kinds, results.test)}")
         if best.gain is not None:
             gains.append((acoustic.role, best.gain.difference.value / max(acoustic.of(GREEDY).wer.value, 1e-9)))
         if best.other_gain is not None:
@@ -428,7 +455,8 @@ def _draw(axes: "Axes", results: Results) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set(xlabel="test WER, %", xlim=(0, None))
-    axes.legend(frameon=False, fontsize="small")
+    if len(results.acoustics) > 1:
+        axes.legend(frameon=False, fontsize="small", loc="lower right")
     box = axes.get_position()
     axes.set_position((0.42, box.y0, 0.55, box.height))
 

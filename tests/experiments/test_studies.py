@@ -20,11 +20,13 @@ import torch
 from benchmark.results import NO_SECONDS, Sample
 from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study, trainings
+from experiments.harness.decodings import Decoded, Speech
 from experiments.harness.learning_curve import crossing_hours, fit_power_law, learning_curve
 from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, quick_options, run_trainings
 from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
 from finetune.metrics import Rate, difference, rate, resample
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.corpus import Utterance
 from tests.conftest import ROOT, absolute, read_manifest, write_manifest
 
 TESTED = CorpusUsed("test", 60, 7.7, 6, "speaker")
@@ -314,3 +316,27 @@ def test_a_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPat
     assert study.without_machine(line) == (
         "python -m experiments.x --test $ASR_DATA_DIR/a/test.jsonl --best b --x $ASR_REAL_MODELS/t.pt"
     )
+
+
+def test_words_and_characters_are_compared_by_the_best_of_each_on_validation() -> None:
+    def utterance(number: int) -> Utterance:
+        return Utterance(str(number), Path(f"{number}.wav"), "A B C D", 1.0, speaker=f"s{number}")
+
+    def decoded(validation_wer: float, errors: list[int]) -> Decoded:
+        return Decoded({}, validation_wer, errors, [], 0.0)
+
+    test = Speech([utterance(number) for number in range(4)], ["A B C D"] * 4, [torch.zeros(1, 2)] * 4)
+    found = language_models._kinds(
+        {
+            "2-gram of words": decoded(0.2, [4, 4, 4, 4]),
+            "3-gram of words": decoded(0.1, [1, 2, 1, 0]),
+            "5-gram of characters": decoded(0.3, [0, 1, 1, 0]),
+            "6-gram of characters": decoded(0.4, [0, 0, 0, 0]),
+            "3-gram of words, rescoring": decoded(0.0, [0, 0, 0, 0]),
+            "LSTM of words": decoded(0.0, [0, 0]),
+        },
+        test,
+    )
+    assert found is not None and (found.first, found.second) == ("3-gram of words", "5-gram of characters")
+    assert found.difference.value == pytest.approx(2 / 16) and found.groups == 4
+    assert language_models._kinds({"3-gram of words": decoded(0.1, [1, 2, 1, 0])}, test) is None
