@@ -85,7 +85,7 @@ def trained(summary: Summary, names: str, difference: float, weights: Sequence[s
 
 
 def test_a_difference_that_two_seeds_may_make_is_warned_of() -> None:
-    """a has 10 % and b 20 %: deviating by 19 % of 15 %, 95 of 100 pairs are up to 1.96 * sqrt(2) * 2.85 points apart."""
+    """a has 10 % and b 20 %: deviating by 19 % of 15 %, 95 of 100 pairs are up to 1.96 * sqrt(2) * 2.85 apart."""
     near = of("ab", [True])
     (warning,) = luck_of_training(trained(near, "ab", 0.07))
     assert "may lie 7.9 points of WER apart" in warning and "more than the 7.0 points here" in warning

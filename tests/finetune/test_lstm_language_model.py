@@ -101,9 +101,7 @@ def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("num_layers", 10**9), ("hidden_size", 10**7)])
-def test_a_description_of_another_size_than_its_weights_is_refused(
-    key: str, value: int, tmp_path: Path
-) -> None:
+def test_a_description_of_another_size_than_its_weights_is_refused(key: str, value: int, tmp_path: Path) -> None:
     LstmModel(LstmShape(("a", "b"), True, 4, 1, 0.0)).save(tmp_path)
     description = json.loads((tmp_path / DESCRIPTION).read_text(encoding="utf-8"))
     (tmp_path / DESCRIPTION).write_text(json.dumps(description | {key: value}), encoding="utf-8")
