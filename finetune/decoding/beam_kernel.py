@@ -389,8 +389,9 @@ def _recombine(
     reached: Array, scores: Array, n_reached: Scalar, lowest: Scalar, ints: Array, words: Array, places: Array,
     kept_scores: Array,
 ) -> Scalar:  # fmt: skip
-    """Drops, by a score of LOG_ZERO, each prefix whose future is that of one with a higher score: the same state of the
-    language model, word so far and last label. Returns how many are left, their scores in `kept_scores`.
+    """Drops, by a score of NaN, each prefix whose future is that of one with a higher score: the same state of the
+    language model, word so far and last label. Returns how many are left, their scores in `kept_scores`. A score of NaN
+    is neither above nor at any bound, also not at one of LOG_ZERO, where nothing is pruned.
 
     places: a hash table of work, its size a power of two.
     """
@@ -416,10 +417,10 @@ def _recombine(
         if places[slot] < 0:
             places[slot] = i
         elif scores[i] > scores[places[slot]]:
-            scores[places[slot]] = LOG_ZERO
+            scores[places[slot]] = math.nan
             places[slot] = i
         else:
-            scores[i] = LOG_ZERO
+            scores[i] = math.nan
     for i in range(n_reached):
         if scores[i] >= lowest:
             kept_scores[n_kept] = scores[i]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -155,6 +155,8 @@ MODELS = {
     st.sampled_from([-math.inf, -10.0, -4.0, 0.0]),
     st.sampled_from([-math.inf, -5.0, -2.0, 0.0]),
 )
+@example("characters", False, 7, 1, 0.25, 64, (), 0.0, 0.0, -math.inf, -math.inf)  # nothing pruned, some recombined
+@example("characters", False, 7, 1, 1.0, 64, (), 0.0, 0.0, -math.inf, -math.inf)
 def test_compiled_as_in_python(
     kind: str,
     pieces: bool,
