@@ -29,7 +29,7 @@ from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict
 
 HEAD_INIT_STD = 0.02  # standard deviation of new output weights: transformers' initializer_range
-GRID_SAMPLES = SAMPLE_RATE // 10
+GRID_SAMPLES = SAMPLE_RATE // 10  # lengths for which frames are computed once
 
 
 class CTCModule(nn.Module, ABC):

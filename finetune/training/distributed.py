@@ -7,7 +7,7 @@ is resumed by four. Sharding itself is accelerate's.
 import copy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,15 @@ def lost_process_is_said(accelerator: Accelerator, output_dir: Path) -> Iterator
 
 
 def _is_first_of_living() -> bool:
-    """Whether no process that the launcher started before this one is alive."""
+    """Whether no process of this training that its launcher started before this one on this machine is alive."""
     own = psutil.Process()
-    living = [one.pid for one in own.parents()[0].children() if one.status() != psutil.STATUS_ZOMBIE]
-    return own.pid == min(living, default=own.pid)
+    parent = own.parent()
+    for other in parent.children() if parent is not None else ():
+        with suppress(psutil.Error):
+            is_rank = "LOCAL_RANK" in other.environ()  # unreadable of a process that has ended
+            if is_rank and other.pid < own.pid and other.status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
 
 
 class Replicated:

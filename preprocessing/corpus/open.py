@@ -35,9 +35,7 @@ STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; 
 THREADS = 8  # headers are small: the wait for a disk or a network is what there is to share
 FEWEST_FOR_THREADS = 8
 HEADERS_AT_ONCE = 2048
-MOST_CHECKED = (
-    50_000  # stated durations that are all compared with the files'; of more, SAMPLED are, and all if one differs
-)
+MOST_CHECKED = 50_000  # stated durations of which each is compared with its file's
 SAMPLED = 2_000  # of more: these are, and all if one of them differs
 QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
 

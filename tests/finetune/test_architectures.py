@@ -31,7 +31,7 @@ from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.wav2vec2 import Wav2Vec2System
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.units import Vocabulary
+from preprocessing.units import Vocabulary, frames_needed
 from tests.conftest import DEMO
 from tests.finetune.test_padding_invariance import KINDS, SMALL, plain_model
 
@@ -114,6 +114,9 @@ def test_an_architecture_trains_is_measured_and_aligned(
     examples = [
         ours.prepare(i, one, ours.encode(text)) for i, (one, text) in enumerate(zip(waveforms(), TEXTS, strict=True))
     ]
+    labels = ours.encode("TURN LEFT AT ONCE")
+    for n_samples in range(400, 40_000, 397):  # by the frames of every length, not of a few of them
+        assert ours.fits(n_samples, labels) == (ours._n_frames(n_samples) >= frames_needed(labels)), n_samples
     expected = theirs(base)
     ours.module.train()
     if kind != "w2v-bert adapter":  # its convolutions read the padding of a batch
