@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.progress import hide_loading_bars
 
 DESCRIPTION = "Write a run's best model in the format that another program loads."
 
@@ -42,6 +43,7 @@ def main() -> None:
     config = parse_command(ExportConfig, program="python -m finetune.export", description=DESCRIPTION, positional=True)
     from finetune.export.formats import export
 
+    hide_loading_bars()
     options = {"quantise": config.quantise, "data": config.data, "overwrite": config.overwrite}
     print(export(config.run, config.out, config.format, **options))  # type: ignore[arg-type]
 

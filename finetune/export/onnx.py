@@ -18,37 +18,27 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from finetune.decoding.posteriors import (
-    FrameTimes,
-    fold_weight_norm,
-    frame_times,
-    has_adapter,
-    lstm_times,
-    whisper_ctc_times,
-)
+from finetune.decoding.posteriors import FrameTimes, frame_times, has_adapter, lstm_times, whisper_ctc_times
+from finetune.export.onnx_modules import LONGEST_CONVOLUTION, OwnGraph, Wav2Vec2Graph
 from finetune.models.architectures import ARCHITECTURES, architecture_of, model_input
-from finetune.models.fast.folding import UnknownLayerError, check_feature_encoder, fold_group_norm
-from finetune.models.padding_invariance import PaddingInvariance
 from finetune.training.about import without_folders
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
-from preprocessing.features import FeatureExtractor
 
 GRAPH, FACTS = "model.onnx", "onnx.json"
 OPSET = 17  # the first with LayerNormalization
 INPUTS, OUTPUTS = ("waveforms", "n_samples"), ("logits", "n_frames")
 TOLERANCE = 1e-3  # of the largest difference from torch, relative to the largest logit or 1
-CHECKED_UTTERANCES = 4
+CHECKED_UTTERANCES = 8
 QUANTISED = ("MatMul", "Gemm", "LSTM")
 LAYERS = "/layers."  # in the names of nodes of the encoder's layers
+ENOUGH_SAME = 0.98  # of frames with torch's best unit, for a convolution in int8
 INSTALL = 'pip install "speech-on-your-own[onnx]"'
 FILES = ("config.json", "preprocessor_config.json", "vocab.json", "units.json", "tokenizer.json",
          "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "about.json")  # fmt: skip
@@ -67,6 +57,7 @@ class GraphFacts:
     family: str
     parameters: int
     numbers: str
+    int8_in: str
     opset: int
     shortest: int
     stride: int
@@ -78,7 +69,7 @@ class GraphFacts:
     @property
     def description(self) -> str:
         """The numbers, for the report."""
-        return "float32" if self.numbers == "float32" else f"{self.numbers} in the layers, else float32"
+        return "float32" if self.numbers == "float32" else f"{self.numbers} in the {self.int8_in}, else float32"
 
     @classmethod
     def load(cls, folder: Path) -> "GraphFacts":
@@ -108,19 +99,22 @@ def export_graph(model: Path, family: str, out: Path, numbers: str, data: str | 
     _trace(graph, float32, model)
     expected = [_alone(plain, one, normalise) for one in waveforms]
     largest = _checked(float32, waveforms, expected, model)
+    int8_in = ""
+    same = _same_best_units(float32, waveforms, expected)
     if numbers == "int8":
-        _quantise(float32, out / GRAPH)
+        int8_in, same = _quantised_as_far_as_it_goes(float32, out / GRAPH, waveforms, expected)
         float32.unlink()
     facts = GraphFacts(
         family=family,
         parameters=sum(parameter.numel() for parameter in plain.parameters()),
         numbers=numbers,
+        int8_in=int8_in,
         opset=OPSET,
         shortest=_shortest(graph),
         stride=times.stride,
         first=times.first,
         largest_difference=largest,
-        same_best_units=_same_best_units(out / GRAPH, waveforms, expected),
+        same_best_units=same,
         checked_on=f"{len(waveforms)} utterances of {without_folders(data) if data else 'the embedded demo'}",
     )
     for name in FILES:
@@ -170,136 +164,6 @@ def logits_of(session: Any, waveforms: Sequence[Tensor]) -> list[Tensor]:
     return [torch.from_numpy(own[:n]) for own, n in zip(logits, n_frames.tolist(), strict=True)]
 
 
-class Wav2Vec2Graph(nn.Module):
-    """A model with wav2vec 2.0's convolutions, with normalisation before it."""
-
-    def __init__(self, model: Any, normalise: bool) -> None:
-        super().__init__()
-        fold_weight_norm(model)
-        self._invariance = PaddingInvariance(model)
-        self._encoder: RowEncoder | None = None
-        try:
-            self._encoder = RowEncoder(model.base_model.feature_extractor)
-        except UnknownLayerError:
-            pass  # as it is
-        else:
-            model.base_model.feature_extractor = self._encoder
-        self.model = model
-        self._normalise = normalise
-
-    def forward(self, waveforms: Tensor, n_samples: Tensor) -> tuple[Tensor, Tensor]:
-        valid = torch.arange(waveforms.shape[1]) < n_samples[:, None]
-        if self._normalise:
-            waveforms = _normalised(waveforms, valid, n_samples)
-        n_frames = self.n_frames(n_samples)
-        self._invariance.set_lengths(n_samples, n_frames)
-        if self._encoder is not None:
-            self._encoder.n_samples = n_samples
-        return self.model(waveforms, attention_mask=valid.long()).logits, n_frames
-
-    def n_frames(self, n_samples: Tensor) -> Tensor:
-        """Frames of utterances of n_samples [batch] -> [batch]."""
-        return self.model._get_feat_extract_output_lengths(n_samples)  # type: ignore[no-any-return]
-
-
-class OwnGraph(nn.Module):
-    """An lstm or a whisper-ctc, whose features are computed as matrix products in float64."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-        model.extractor._energies = partial(_energies, model.extractor, _spectra_of_samples(model.extractor))
-
-    def forward(self, waveforms: Tensor, n_samples: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.model.encode(self.model.features(waveforms, n_samples))
-        return self.model.lm_head(hidden), self.n_frames(n_samples)
-
-    def n_frames(self, n_samples: Tensor) -> Tensor:
-        """Frames of utterances of n_samples [batch] -> [batch]."""
-        return self.model.n_frames(n_samples)  # type: ignore[no-any-return]
-
-
-class RowEncoder(nn.Module):
-    """wav2vec 2.0's feature encoder on rows [batch, frames, channels]: each convolution is a product of its windows
-    with a matrix, and group normalisation is folded into the first one (`finetune.models.fast`).
-
-    n_samples: valid samples of each utterance of the next batch [batch]. Raises UnknownLayerError.
-    """
-
-    n_samples: Tensor
-
-    def __init__(self, original: Any) -> None:
-        super().__init__()
-        check_feature_encoder(original)
-        self.conv_layers = original.conv_layers
-
-    def forward(self, input_values: Tensor) -> Tensor:
-        """[batch, samples] -> [batch, channels, frames]."""
-        rows = input_values[..., None]
-        for layer in self.conv_layers:
-            (kernel,), (stride,) = layer.conv.kernel_size, layer.conv.stride
-            norm = getattr(layer, "layer_norm", None)
-            weight = layer.conv.weight.transpose(1, 2).flatten(1)  # [out, kernel * in]
-            windows = windows_of(rows, kernel, stride)
-            if isinstance(norm, nn.GroupNorm):
-                valid = (self.n_samples - kernel) // stride + 1
-                folded, bias = fold_group_norm(norm, weight, windows, valid)
-                rows = windows @ folded.float().transpose(1, 2) + bias.float()[:, None]
-            else:
-                rows = functional.linear(windows, weight, layer.conv.bias)
-                rows = rows if norm is None else norm(rows)
-            rows = layer.activation(rows)
-        return rows.transpose(1, 2)
-
-
-def windows_of(rows: Tensor, kernel: int, stride: int) -> Tensor:
-    """The windows [batch, n, kernel * channels] of a strided convolution over rows [batch, frames, channels].
-
-    >>> windows_of(torch.arange(5.0)[None, :, None], kernel=3, stride=2).tolist()
-    [[[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]]
-    """
-    batch, frames, channels = rows.shape
-    n = (frames - kernel) // stride + 1
-    pieces = []
-    for begin in range(0, kernel, stride):
-        width = min(stride, kernel - begin)
-        if width == 1:
-            pieces.append(rows[:, begin : begin + (n - 1) * stride + 1 : stride])
-            continue
-        piece = rows[:, begin : begin + n * stride]
-        if width < stride:  # its last window may reach past the end
-            piece = functional.pad(piece, (0, 0, 0, stride))[:, : n * stride]
-        piece = piece.reshape(batch, n, stride * channels)
-        pieces.append(piece[..., : width * channels])
-    return torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0]
-
-
-def _normalised(waveforms: Tensor, valid: Tensor, n_samples: Tensor) -> Tensor:
-    """Each utterance at zero mean and unit variance, and zeros after it: `normalise_waveform`."""
-    count = n_samples[:, None].double()
-    centred = (waveforms.double() - (waveforms * valid).double().sum(dim=1, keepdim=True) / count) * valid
-    variance = centred.square().sum(dim=1, keepdim=True) / count
-    return (centred / (variance + 1e-7).sqrt()).float()
-
-
-def _spectra_of_samples(extractor: FeatureExtractor) -> Tensor:
-    """The matrix [win_length, 2 * bins] in float64 from a frame's samples to the real and imaginary parts of its
-    spectrum: an extractor's window, and what else it does before the transform, is linear.
-    """
-    extractor.double()
-    spectra = torch.fft.rfft(extractor._shaped(torch.eye(extractor.win_length, dtype=torch.float64)), extractor.n_fft)
-    extractor.float()
-    return torch.cat([spectra.real, spectra.imag], dim=-1)
-
-
-def _energies(extractor: FeatureExtractor, spectra: Tensor, waveforms: Tensor, n_frames: int) -> Tensor:
-    """In place of `FeatureExtractor._energies`: ONNX has a transform, but none that is fast."""
-    frames = windows_of(waveforms[..., None], extractor.win_length, extractor.hop_length)[:, :n_frames]
-    real, imaginary = (frames.double() @ spectra).chunk(2, dim=-1)
-    power = real.square() + imaginary.square()
-    return (power @ extractor.filters.double().T).transpose(1, 2).float()
-
-
 def _model_and_graph(folder: Path, family: str) -> tuple[Any, nn.Module, bool, FrameTimes]:
     """A model as it is, another one as a graph, whether waveforms are normalised for the first, and its frames.
 
@@ -330,7 +194,10 @@ def _model_and_graph(folder: Path, family: str) -> tuple[Any, nn.Module, bool, F
         )
     normalise = AutoFeatureExtractor.from_pretrained(path).do_normalize
     with checked_loading(path):
-        plain, other = (AutoModelForCTC.from_pretrained(path, dtype=torch.float32).eval() for _ in range(2))
+        plain, other = (
+            AutoModelForCTC.from_pretrained(path, dtype=torch.float32, attn_implementation=attention).eval()
+            for attention in (None, "eager")  # ONNX Runtime joins its products to fewer nodes
+        )
     return plain, Wav2Vec2Graph(other, normalise).eval(), normalise, times
 
 
@@ -417,27 +284,44 @@ def _same_best_units(path: Path, waveforms: Sequence[Tensor], expected: Sequence
     return same / sum(len(own) for own in found)
 
 
-def _quantise(path: Path, out: Path) -> None:
-    """Writes a graph with the layers' weights in int8, a scale for each output channel.
+def _quantised_as_far_as_it_goes(
+    path: Path, out: Path, waveforms: Sequence[Tensor], expected: Sequence[Tensor]
+) -> tuple[str, float]:
+    """Writes a graph in int8, the feature encoder's longest convolution too where ENOUGH_SAME frames keep torch's best
+    unit. Returns the parts that are int8, and the share of these frames.
+    """
+    if _quantise(path, out, with_convolution=True):
+        same = _same_best_units(out, waveforms, expected)
+        if same >= ENOUGH_SAME:
+            return "layers and the longest convolution", same
+    _quantise(path, out, with_convolution=False)
+    return "layers", _same_best_units(out, waveforms, expected)
 
-    Attention, feed-forward and recurrent layers; the feature encoder, positions and the output layer stay float32.
-    Weights have 7 bits: with 8, products on CPUs without VNNI saturate.
+
+def _quantise(path: Path, out: Path, *, with_convolution: bool) -> bool:
+    """Writes a graph with weights in int8, a scale for each output channel, and says whether a convolution is.
+
+    Attention, feed-forward and recurrent layers, and on request the longest convolution, which has half of the feature
+    encoder's products; in those after it int8 costs words. Positions and the output layer stay float32. Weights have 7
+    bits: with 8, products on CPUs without VNNI saturate.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    model = onnx.load(path, load_external_data=False)
-    chosen = [node.name for node in model.graph.node if node.op_type in QUANTISED and LAYERS in node.name]
+    nodes = [node for node in onnx.load(path, load_external_data=False).graph.node if node.op_type in QUANTISED]
+    longest = [node.name for node in nodes if node.input[1].endswith(LONGEST_CONVOLUTION)]
+    chosen = [node.name for node in nodes if LAYERS in node.name]
     with _quiet():
         quantize_dynamic(
             path,
             out,
             op_types_to_quantize=list(QUANTISED),
-            nodes_to_quantize=chosen,
+            nodes_to_quantize=chosen + longest if with_convolution else chosen,
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
         )
+    return with_convolution and bool(longest)
 
 
 @contextmanager
