@@ -118,15 +118,18 @@ class FasterWhisperSystem(System):
             return [Transcript("")]
         segments: list[Segment] = []
         found, info = self._segments(waveform, words=words)
+        one_window = len(waveform) <= WINDOW_SECONDS * SAMPLE_RATE
         done = 0.0
         for one in found:
+            if one_window and one.seek > 0:  # asked for words, it hears what is after the last one again: silence
+                break
             own = [Word(word.word, word.start, word.end, word.probability) for word in one.words] if words else None
             segments.append(Segment(one.start, one.end, one.text, None if own is None else tuple(own)))
             if advance is not None:
                 advance(one.end - done)
                 done = one.end
         text = "".join(segment.text for segment in segments).strip()
-        if words and len(waveform) <= WINDOW_SECONDS * SAMPLE_RATE:
+        if words and one_window:
             spoken = [word for segment in segments for word in segment.words or ()]
             return [Transcript.of_words(text, spoken, info.language)]
         return [Transcript(text, tuple(segments), info.language)]

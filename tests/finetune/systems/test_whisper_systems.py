@@ -1,8 +1,9 @@
 """The three ways to Whisper, on random weights in each one's form: batches, languages, options, long recordings."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -223,6 +224,27 @@ def test_faster_whisper_writes_what_a_direct_call_does(converted: Path) -> None:
         assert expected and heard(system, [noise(seconds, 2)]) == [expected]
     assert heard(system, [torch.zeros(0)]) == [""]
     assert system.facts.settings["precision"] == "float32"
+
+
+def test_faster_whisper_asked_for_words_hears_a_window_once(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for words, the library goes on after the last one, and writes what silence suggests to it: “you”."""
+    faster_whisper = pytest.importorskip("faster_whisper")
+    system = load("faster-whisper", converted)
+
+    def transcribe(self: object, waveform: object, **options: object) -> tuple[Iterator[SimpleNamespace], object]:
+        def word(text: str, end: float) -> SimpleNamespace:
+            return SimpleNamespace(word=text, start=end - 0.2, end=end, probability=0.9)
+
+        windows = [(0, " seven", 0.8), (80, " you", 1.9)]
+        found = (SimpleNamespace(seek=seek, start=0.0, end=end, text=text, words=[word(text, end)])
+                 for seek, text, end in windows)  # fmt: skip
+        return found, SimpleNamespace(language="en")
+
+    monkeypatch.setattr(faster_whisper.WhisperModel, "transcribe", transcribe)
+    for seconds, expected in ((2.0, "seven"), (45.0, "seven you")):
+        (transcript,) = system.transcribe([noise(seconds, 2)])
+        assert transcript.text == expected
+        assert [word.word.strip() for one in transcript.segments for word in one.words or ()] == expected.split()
 
 
 @pytest.mark.parametrize(
