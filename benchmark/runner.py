@@ -110,7 +110,7 @@ class BenchmarkRunner:
 
     def _load(self, state: RunState, system: SupervisedSystem) -> RunState:
         if any(self._untimed_items(system, number) for number in range(self.rounds)):
-            with self.progress.step(f"{system.name}: loading", 0):
+            with self.progress.step(f"{system.name}: loading and first call", 0):
                 system.start()
         return state
 
