@@ -53,12 +53,32 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Another system beside the model of the card, such as its int8 graph.
+
+    precision: the numbers that it computes with. difference: its error rate minus the model's, with the interval of a
+    paired bootstrap. adjusted_p: of the matched-pair test, corrected for all comparisons of the benchmark; None where
+    there was none. rtfx, times_as_fast: its speed at batch size 1, and beside the model's; None where it was not timed.
+    """
+
+    system: str
+    precision: str
+    difference: Rate
+    adjusted_p: float | None
+    rtfx: float | None
+    times_as_fast: float | None
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkFigures:
-    """What a card says of a benchmark: error rates of all systems, the speed of the published model, and the amount of
-    speech. speakers: 0 where the corpus names none.
+    """What a card says of a benchmark: error rates of all systems, how the others compare with the published model, its
+    speed, and the amount of speech. metric: the one compared, "wer" or "cer". speakers: 0 where the corpus names none.
     """
 
     rows: tuple[ResultRow, ...]
+    beside: tuple[Beside, ...]
+    metric: str
     speed: Speed | None
     hours: float
     speakers: int
@@ -114,7 +134,12 @@ def read_benchmark(results: Path, run: Path, repo_id: str) -> BenchmarkFigures:
             )
         rows = tuple(_row(system, system is published[0], summary) for system in systems)
         return BenchmarkFigures(
-            rows, _speed(published[0], summary), summary["corpus"]["hours"], summary["corpus"]["speakers"]
+            rows,
+            _beside(published[0], systems, summary),
+            summary["metric"],
+            _speed(published[0], summary),
+            summary["corpus"]["hours"],
+            summary["corpus"]["speakers"],
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
@@ -148,6 +173,34 @@ def _system_name(facts: dict[str, Any]) -> str:
     """A system's name as the benchmark has it, `wav2vec2=/home/me/x` without its folders."""
     name, equals, checkpoint = str(facts["name"]).partition("=")
     return name + equals + without_folders(checkpoint)
+
+
+def _beside(published: dict[str, Any], systems: list[dict[str, Any]], summary: dict[str, Any]) -> tuple[Beside, ...]:
+    """The other systems that the benchmark compared with the published one on clean speech."""
+    own, own_speed = published["facts"]["name"], published["speed"]
+    by_name = {system["facts"]["name"]: system for system in systems}
+    found = []
+    for comparison in summary["comparisons"]:
+        names = (comparison["first"], comparison["second"])
+        if comparison["condition"] != "clean" or own not in names:
+            continue
+        difference = Rate(**comparison["difference"])  # first minus second
+        if names[0] == own:
+            difference = Rate(-difference.value, -difference.high, -difference.low)
+        other = by_name[names[1] if names[0] == own else names[0]]
+        speed = other["speed"]
+        found.append(
+            Beside(
+                system=_system_name(other["facts"]),
+                precision=other["facts"]["settings"].get("precision", ""),
+                difference=difference,
+                adjusted_p=comparison["adjusted_p"],
+                rtfx=speed["rtfx"] if speed else None,
+                times_as_fast=speed["rtfx"] / own_speed["rtfx"] if speed and own_speed else None,
+                peak_memory_bytes=other["peak_memory_bytes"],
+            )
+        )
+    return tuple(found)
 
 
 def _speed(system: dict[str, Any], summary: dict[str, Any]) -> Speed | None:

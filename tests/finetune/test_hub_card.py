@@ -142,6 +142,25 @@ def test_a_benchmark_adds_test_figures_and_speed(run: Path, tmp_path: Path) -> N
     assert [row.metric_value for row in ModelCard(text).data.eval_results][2:] == [12.35, 5.0]
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_other_systems_stand_beside_the_model(run: Path, tmp_path: Path, swapped: bool) -> None:
+    """What int8 loses and gains, whichever of the two the benchmark names first."""
+    folder = summary(tmp_path / "bench", str(run), f"{PRIVATE}/int8")
+    told = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    told["systems"][1]["facts"]["settings"]["precision"] = "int8 in the layers, else float32"
+    told["systems"][1]["speed"]["rtfx"] = 111.0
+    own, other = (system["facts"]["name"] for system in told["systems"])
+    comparison = results.Comparison(own, other, Rate(-0.005, -0.017, 0.007), "", "clean", 0.4, 0.41, False)
+    if swapped:
+        comparison = dataclasses.replace(comparison, first=other, second=own, difference=Rate(0.005, -0.007, 0.017))
+    noisy = dataclasses.replace(comparison, condition="noise:10")
+    told["comparisons"] = [dataclasses.asdict(one) for one in (comparison, noisy)]
+    (folder / "summary.json").write_text(json.dumps(told), encoding="utf-8")
+    text = model_card(open_run(run), CardOptions("you/m", benchmark=read_benchmark(folder, run, "you/m")))
+    row = "| wav2vec2=int8 | int8 in the layers, else float32 | +0.50 | -0.70 to +1.70 | 0.41 | 111.0 | 2.0 | 826 |"
+    assert text.count("| wav2vec2=int8 | int8") == 1 and row in text
+
+
 def test_datasets_of_the_hub_are_linked(run: Path, tmp_path: Path) -> None:
     opened = open_run(run)
     assert opened.about is not None
