@@ -16,12 +16,14 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
 
 from benchmark.config import BenchmarkConfig
 from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.processes import end_with_launcher
 
 DESCRIPTION = "Measure recognisers on one corpus: WER with confidence, latency, memory, in one report."
 
 
 def main() -> None:
     """Run the benchmark that the command line describes."""
+    end_with_launcher()
     config = parse_command(BenchmarkConfig, program="benchmark/run.py", description=DESCRIPTION)
     from benchmark.session import benchmark
 

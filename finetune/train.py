@@ -19,6 +19,7 @@ from finetune.config import TrainConfig
 from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.processes import end_with_launcher
 
 DESCRIPTION = (
     "Fine-tune wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. The same command resumes a run; Ctrl-C saves first."
@@ -26,6 +27,7 @@ DESCRIPTION = (
 
 
 def main() -> None:
+    end_with_launcher()
     config = parse_command(TrainConfig, program="finetune/train.py", description=DESCRIPTION)
     config.check()
     from finetune.training.run import train

@@ -5,7 +5,6 @@ SHA-256 of its inputs. What has ended is not done again while both are the same;
 by the same rule. Nothing heavy is imported here.
 """
 
-import ctypes
 import json
 import os
 import shlex
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError
+from preprocessing.cli.processes import end_with_parent
 
 if TYPE_CHECKING:
     from finetune.config import TrainConfig
@@ -31,7 +31,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "finetune"
 STATE = "training.json"
 WATCH_SECONDS = 1.0  # between looks at the log of a training
-PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
 
 
 @dataclass(frozen=True)
@@ -307,7 +306,7 @@ def _train_apart(words: Sequence[str], folder: Path, cores: int | None) -> None:
     """The training as a command; what it prints goes to train.log. It ends with this process, however that ends."""
 
     def prepare() -> None:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        end_with_parent()
         if cores is not None:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 

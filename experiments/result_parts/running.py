@@ -36,6 +36,7 @@ from experiments.result_parts.parts import (
 )
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, UserError
+from preprocessing.cli.processes import end_with_parent
 
 STATE = "part.json"
 Status = Literal["done", "done before", "made elsewhere", "failed", "not measured"]
@@ -127,7 +128,8 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     write_state(folder / STATE, wanted)
     print(f"    {shown(words, folders)}", flush=True)
     began = time.monotonic()
-    code = subprocess.run(executable(words), cwd=ROOT, check=False, env=environment()).returncode
+    environ, program = environment(), executable(words)
+    code = subprocess.run(program, cwd=ROOT, check=False, env=environ, preexec_fn=end_with_parent).returncode
     seconds = time.monotonic() - began
     if code in (130, -2):
         raise KeyboardInterrupt

@@ -1,0 +1,38 @@
+"""A command does not outlive the launcher that started it, whatever ended that; it does outlive a shell."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+
+COMMAND = """
+import signal, sys, time
+from preprocessing.cli.processes import end_with_launcher
+signal.signal(signal.SIGTERM, lambda *_: (open(sys.argv[1], "w").write("saved"), sys.exit(1)))
+end_with_launcher()
+print("begun", flush=True)
+time.sleep(60)
+"""
+LAUNCHER = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[2:]])"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's")
+@pytest.mark.parametrize(("name", "ends"), [("accelerate", True), ("nohup.py", False)])
+def test_a_launcher_that_is_killed_takes_its_command_along(tmp_path: Path, name: str, ends: bool) -> None:
+    launcher, saved = tmp_path / name, tmp_path / "saved.txt"
+    launcher.write_text(LAUNCHER)
+    words = [sys.executable, str(launcher), "launch", COMMAND, str(saved)]
+    with subprocess.Popen(words, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None and running.stdout.readline() == b"begun\n"
+        (command,) = psutil.Process(running.pid).children()
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        _, alive = psutil.wait_procs([command], timeout=20 if ends else 1)
+        for process in alive:
+            process.kill()
+    assert bool(alive) != ends and saved.is_file() == ends
