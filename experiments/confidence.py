@@ -1,12 +1,14 @@
 """Which measure says best which words of a CTC model are wrong, and is it a probability?
 
-Every measure of `finetune.decoding.confidence` on the greedy words of a corpus: AUROC of finding wrong words, ECE and
+Every measure of `finetune.decoding.confidence` on the greedy words of a corpus, or with --lm on those of a beam search:
+AUROC of finding wrong words, ECE and
 NCE of the raw confidence, and of that calibrated (Platt) on another corpus. The best measure has the highest calibrated
 NCE. Without options, the embedded demo and its own test corpus, in halves.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
@@ -17,6 +19,8 @@ from preprocessing.cli.options import run_command
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from finetune.decoding.beam import BeamSearch
+    from finetune.decoding.beam_reference import ReferenceSearch
     from finetune.decoding.posteriors import CTCModel
     from preprocessing.corpus import Utterance
 
@@ -41,14 +45,18 @@ class Config(ExperimentOptions):
     noise_snr_db: float | None = None
     """White noise is added at so many dB below the speech; default none."""
 
+    lm: Path | None = None
+    """Language model, such as words.arpa, or a run that carries one: words are those of a beam search with it, at its
+    tuned weights. Default: greedy words."""
+
     save: bool = False
-    """Write the best measure and its calibration to confidence.json in the model's folder, where finetune.align reads
-    it."""
+    """Write the best measure and its calibration to confidence.json in the model's folder (with --lm,
+    confidence-lm.json), where finetune.transcribe, finetune.align and the benchmark read it."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The greedy words of a corpus: for each measure their confidences, and whether they are right. errors, words: of
+    """The words written of a corpus: for each measure their confidences, and whether they are right. errors, words: of
     the references."""
 
     confidences: dict[str, list[float]]
@@ -71,8 +79,6 @@ class Measured:
 
 def run(config: Config) -> Findings:
     """Judge the words of both corpora and compare the measures. Raises UserError on unusable input."""
-    from pathlib import Path
-
     from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.confidence import MEASURES, fit_calibration
     from finetune.decoding.posteriors import load_ctc
@@ -85,6 +91,7 @@ def run(config: Config) -> Findings:
         raise UsageError(
             f"--save true: {model.reference} is no folder; expected one to write to: name a run with --model"
         )
+    search = None if config.lm is None else _search(model, config.lm)
     data = config.data or str(DEMO_CORPUS)
     utterances = list(open_corpus(data).utterances)
     if config.quick:
@@ -92,8 +99,8 @@ def run(config: Config) -> Findings:
     fitted = list(open_corpus(config.fit).utterances) if config.fit else utterances[::2]
     measured_on = utterances if config.fit else utterances[1::2]
     with progress("judging words", len(fitted) + len(measured_on), "utterances") as advance:
-        train = judge(model, fitted, config.noise_snr_db, advance)
-        test = judge(model, measured_on, config.noise_snr_db, advance)
+        train = judge(model, search, fitted, config.noise_snr_db, advance)
+        test = judge(model, search, measured_on, config.noise_snr_db, advance)
     found = []
     for measure in MEASURES:
         raw = test.confidences[measure]
@@ -112,7 +119,7 @@ def run(config: Config) -> Findings:
     best = max(found, key=lambda one: one.calibrated_nce)
     calibration = fit_calibration(best.measure, train.confidences[best.measure], train.correct)
     if config.save:
-        calibration.save(Path(model.reference))
+        calibration.save(Path(model.reference), of_search=search is not None)
     headings = ("measure", "AUROC", "ECE", "NCE", "ECE, calibrated", "NCE, calibrated")
     rows = [
         (
@@ -126,8 +133,9 @@ def run(config: Config) -> Findings:
         for one in found
     ]
     raw = test.confidences[best.measure]
+    decoded_with = "" if config.lm is None else f" with {config.lm}"
     settings = (
-        f"{model.reference}, {len(test.correct)} words of {data}, {sum(test.correct)} right "
+        f"{model.reference}{decoded_with}, {len(test.correct)} words of {data}, {sum(test.correct)} right "
         f"(WER {100 * test.errors / max(test.words, 1):.1f} %); calibrated on {len(train.correct)} words of "
         f"{config.fit or 'its other half'}\n* the highest calibrated NCE: sigmoid({calibration.scale:.2f} log-odds "
         f"{calibration.offset:+.2f})"
@@ -141,13 +149,32 @@ def run(config: Config) -> Findings:
     )
 
 
+def _search(model: "CTCModel", reference: Path) -> "BeamSearch | ReferenceSearch":
+    """A beam search with a language model at its tuned weights. Raises InputError where there is none."""
+    from finetune.decoding.beam import BeamSettings
+    from finetune.decoding.beam_reference import make_search
+    from finetune.language_model.folder import find_language_model, load_language_model
+
+    files = find_language_model(reference)
+    if files is None:
+        raise UsageError(f"--lm {reference}: holds no language model; expected an ARPA file or a run that has one")
+    loaded = load_language_model(model.reference, files, model.vocabulary)
+    return make_search(model.vocabulary, loaded, files.settings(BeamSettings()))
+
+
 def judge(
-    model: "CTCModel", utterances: "Sequence[Utterance]", snr_db: float | None, advance: Callable[[int], None]
+    model: "CTCModel",
+    search: "BeamSearch | ReferenceSearch | None",
+    utterances: "Sequence[Utterance]",
+    snr_db: float | None,
+    advance: Callable[[int], None],
 ) -> Judged:
-    """Decode greedily, and say of each word whether it is right, and how confident each measure is of it."""
+    """Decode, greedily or by a search, and say of each word whether it is right, and how confident each measure is of
+    it.
+    """
     import torch
 
-    from finetune.decoding.alignment import align_greedy
+    from finetune.decoding.alignment import align_greedy, align_labels
     from finetune.decoding.confidence import MEASURES, word_confidences
     from finetune.metrics.word_alignment import align
     from preprocessing.corpus import load_waveform
@@ -164,7 +191,11 @@ def judge(
             noise = torch.randn(len(waveform), generator=generator) * waveform.square().mean().sqrt()
             waveform = (waveform + noise * 10 ** (-snr_db / 20)).clamp(-1, 1)
         log_probs = model.log_probs(waveform)
-        words = align_greedy(log_probs, model.vocabulary, model.times).words
+        if search is None:
+            words = align_greedy(log_probs, model.vocabulary, model.times).words
+        else:
+            labels = list(search.best(log_probs).labels)
+            words = align_labels(log_probs, labels, model.vocabulary, model.times).words if labels else ()
         aligned = align(normalise(utterance.text), " ".join(word.text for word in words))
         for piece in aligned.pieces:
             correct += [piece.kind == "equal"] * len(piece.hypothesis)

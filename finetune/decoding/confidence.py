@@ -7,9 +7,10 @@ Where the unit on the path is not the frame's best, as in the alignment of a giv
 multiplied by the ratio of their probabilities. Blanks are left out. A unit has the mean of its frames, a word the mean,
 the minimum or the product of its units.
 
-`DEFAULT` is for models without a calibration: of all measures its values are most nearly probabilities as they are, on
-LibriSpeech and on digits. Calibrated, Tsallis's entropies explain more; `python -m experiments.confidence --save true`
-chooses the best measure for a model.
+`DEFAULT` is for greedy words of models without a calibration: of all measures its values are most nearly probabilities
+as they are, on LibriSpeech and on digits. `DEFAULT_OF_SEARCH` is that for words that a language model has chosen: one
+letter of a right word that the audio contradicts, which the minimum goes by, then says little. Calibrated, Tsallis's
+entropies explain more; `python -m experiments.confidence --save true` chooses the best measure for a model.
 """
 
 import json
@@ -30,9 +31,9 @@ from preprocessing.cli.errors import InputError
 FRAME_MEASURES = ("softmax", "gibbs", "tsallis")
 WORD_MEASURES = ("mean", "min", "product")
 MEASURES = tuple(f"{frame} {word}" for frame in FRAME_MEASURES for word in WORD_MEASURES)
-DEFAULT = "gibbs min"
+DEFAULT, DEFAULT_OF_SEARCH = "gibbs min", "gibbs mean"
 TSALLIS_ALPHA = 1 / 3
-CALIBRATION = "confidence.json"  # in a model's folder
+CALIBRATION, CALIBRATION_OF_SEARCH = "confidence.json", "confidence-lm.json"  # in a model's folder
 LEAST = 1e-6  # confidences are kept this far from 0 and 1 before their log-odds are taken
 
 
@@ -97,14 +98,17 @@ class Calibration:
         """Probabilities of raw confidences."""
         return 1.0 / (1.0 + np.exp(-(self.scale * log_odds(confidences) + self.offset)))
 
-    def save(self, folder: Path) -> None:
-        """Write confidence.json into a model's folder, where `load_calibration` finds it."""
-        write_text_atomically(folder / CALIBRATION, json.dumps(asdict(self), indent=1) + "\n")
+    def save(self, folder: Path, *, of_search: bool = False) -> None:
+        """Write it into a model's folder, where `load_calibration` finds it."""
+        path = folder / (CALIBRATION_OF_SEARCH if of_search else CALIBRATION)
+        write_text_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def load_calibration(reference: str) -> Calibration | None:
-    """The calibration in a model's folder; None where there is none. Raises InputError on one that cannot be read."""
-    path = Path(reference) / CALIBRATION
+def load_calibration(reference: str, *, of_search: bool = False) -> Calibration | None:
+    """The calibration in a model's folder, for greedy words or those of a search with a language model; None where
+    there is none. Raises InputError on one that cannot be read.
+    """
+    path = Path(reference) / (CALIBRATION_OF_SEARCH if of_search else CALIBRATION)
     if not path.is_file():
         return None
     try:

@@ -13,7 +13,7 @@ from torch import Tensor
 from finetune.decoding.alignment import Alignment, align_greedy, align_labels
 from finetune.decoding.beam import BeamSearch
 from finetune.decoding.beam_reference import ReferenceSearch, make_search
-from finetune.decoding.confidence import DEFAULT, Calibration, load_calibration, word_confidences
+from finetune.decoding.confidence import DEFAULT, DEFAULT_OF_SEARCH, Calibration, load_calibration, word_confidences
 from finetune.decoding.greedy import collapse
 from finetune.decoding.posteriors import FrameTimes
 from finetune.language_model.folder import TUNED, check_spelling, find_language_model, load_language_model
@@ -110,7 +110,8 @@ class CTCSystem(System):
             return Transcript.of_text(text, seconds)
         spelled = aligned.words if aligned is not None and text else ()
         calibration = self._calibration
-        confidences = word_confidences(log_probs, spelled, DEFAULT if calibration is None else calibration.measure)
+        default = DEFAULT if self._search is None else DEFAULT_OF_SEARCH
+        confidences = word_confidences(log_probs, spelled, default if calibration is None else calibration.measure)
         if calibration is not None:
             confidences = calibration(confidences).tolist()
         return Transcript.of_words(text, [
@@ -120,7 +121,7 @@ class CTCSystem(System):
 
     @cached_property
     def _calibration(self) -> Calibration | None:
-        return load_calibration(self._checkpoint)
+        return load_calibration(self._checkpoint, of_search=self._search is not None)
 
     @property
     def has_word_times(self) -> bool:

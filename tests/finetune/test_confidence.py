@@ -2,12 +2,15 @@
 
 import itertools
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from finetune.decoding.alignment import align
+from finetune.decoding.beam import BeamSearch
 from finetune.decoding.confidence import (
     MEASURES,
     TSALLIS_ALPHA,
@@ -24,6 +27,7 @@ from finetune.metrics.calibration import (
     normalised_cross_entropy,
     reliability,
 )
+from finetune.systems.ctc import CTCSystem
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
@@ -102,9 +106,44 @@ def test_calibration_recovers_the_line_that_made_the_data(tmp_path) -> None:
     fitted.save(tmp_path)
     assert load_calibration(str(tmp_path)) == fitted
     assert load_calibration(str(tmp_path / "none")) is None
+    assert load_calibration(str(tmp_path), of_search=True) is None
+    made.save(tmp_path, of_search=True)
+    assert load_calibration(str(tmp_path), of_search=True) == made and load_calibration(str(tmp_path)) == fitted
     (tmp_path / "confidence.json").write_text('{"measure": "softmax mean"}')
     with pytest.raises(InputError, match="is no calibration"):
         load_calibration(str(tmp_path))
+
+
+class Given(CTCSystem):
+    """A CTC system whose waveforms are its frames."""
+
+    def __init__(self, checkpoint: Path, search: BeamSearch | None) -> None:
+        self._vocabulary, self._times = VOCABULARY, FrameTimes(320, 0.0)
+        self._checkpoint, self._search = str(checkpoint), search
+
+    def features(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return list(waveforms)
+
+    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        return features
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_words_of_a_search_have_a_measure_and_a_calibration_of_their_own(tmp_path: Path, searched: bool) -> None:
+    log_probs = frames((A, 0.9), (B, 0.6), (BOUNDARY, 0.9), (B, 0.8))
+    words = align(log_probs, "AB B", VOCABULARY, FrameTimes(320, 0.0)).words
+    expected = word_confidences(log_probs, words, "gibbs mean" if searched else "gibbs min")
+    search = BeamSearch(VOCABULARY) if searched else None
+
+    def found() -> list[float | None]:
+        (transcript,) = Given(tmp_path, search).transcribe([log_probs])
+        assert transcript.text == "AB B"
+        return [word.probability for one in transcript.segments for word in one.words or ()]
+
+    assert found() == pytest.approx(expected)
+    for of_search, offset in ((False, 5.0), (True, -5.0)):  # sigmoid: 0.993 and 0.007 of every word
+        Calibration("softmax mean", scale=0.0, offset=offset).save(tmp_path, of_search=of_search)
+    assert found() == pytest.approx([0.0067 if searched else 0.9933] * 2, abs=1e-4)
 
 
 def test_calibration_of_separable_words_is_finite_and_of_one_kind_refused() -> None:
