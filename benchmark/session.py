@@ -198,18 +198,21 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
 
 
 def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsStore) -> Summary:
-    """The summary of the run, with its changes since the result of --compare; writes summary.json."""
+    """The summary of the run, with its changes since the result of --compare."""
     summary = summarise(run, samples, store.timings, store.throughput)
     if inputs.baseline is not None:
         paired = _paired_changes(inputs, inputs.baseline, summary, samples)
         summary = replace(summary, changes=changes(inputs.baseline, summary, paired=paired))
-    write_summary(inputs.folder / SUMMARY, summary)
     return summary
 
 
 def report(inputs: Inputs, summary: Summary, samples: Sequence[Sample], store: ResultsStore) -> None:
-    """Write report.html and the files beside it, and print the table of results."""
+    """Write report.html and the files beside it, then summary.json, and print the table of results.
+
+    A folder with a summary.json holds a finished run: where the disk is full before, the same command goes on.
+    """
     write_reports(inputs.folder, summary, samples, store.timings)
+    write_summary(inputs.folder / SUMMARY, summary)
     print_table(summary)
     inputs.console.print(f"report: {inputs.folder / 'report.html'}", highlight=False, soft_wrap=True)
 

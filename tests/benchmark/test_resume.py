@@ -1,5 +1,6 @@
 """A run that was killed goes on where it was: nothing is lost, nothing is done twice, nothing else is mixed in."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,13 +8,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from rich.console import Console
 
+from benchmark import session
 from benchmark.config import BenchmarkConfig
 from benchmark.results import (
     RUN,
+    SUMMARY,
     Run,
     Sample,
     StageSeconds,
@@ -26,6 +31,7 @@ from benchmark.results import (
 from benchmark.results.store import ResultsStore, begin_run, drop_torn_line
 from preprocessing.cli.errors import UsageError
 from tests.benchmark.odd_systems import corpus
+from tests.benchmark.reported import full_run
 from tests.commands import assert_one_sentence, run
 from tests.conftest import ROOT
 
@@ -104,6 +110,24 @@ def test_what_is_no_matter_of_measuring_may_change(tmp_path: Path) -> None:
         tmp_path, a_run(BenchmarkConfig(timeout=5.0, output_dir=tmp_path), "a", cores="4"), overwrite=False
     )
     assert len(went_on.notices) == 1 and "another machine (cores)" in went_on.notices[0]
+
+
+def test_a_run_is_not_finished_before_its_report_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full at the very end: the same command then writes what is missing."""
+    summary, samples, _ = full_run(12, n_noisy=2)
+    begin_run(tmp_path, a_run(BenchmarkConfig(), "a"), overwrite=False)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    inputs = SimpleNamespace(folder=tmp_path, console=Console(quiet=True))
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(session, "write_reports", full)
+        session.report(inputs, summary, samples, ResultsStore(tmp_path))
+    assert not (tmp_path / SUMMARY).exists()
+    begin_run(tmp_path, a_run(BenchmarkConfig(), "a"), overwrite=False)
+    session.report(inputs, summary, samples, ResultsStore(tmp_path))
+    assert (tmp_path / SUMMARY).exists() and (tmp_path / "report.html").exists()
 
 
 def a_sample(id: str, hypothesis: str = "") -> Sample:
