@@ -3,8 +3,8 @@
 Inputs: `waveforms` [batch, samples] float32 at 16 kHz, zeros after each utterance, and `n_samples` [batch] int64.
 Outputs: `logits` [batch, frames, units] float32 and `n_frames` [batch] int64. Normalisation and features are in the
 graph, and an utterance has the logits in a padded batch that it has alone, group-normalised models included. int8 is
-ONNX Runtime's dynamic quantisation of the layers' matrix products, whose scales are the batch's: it is exact for an
-utterance given alone.
+ONNX Runtime's dynamic quantisation of matrix products, of the layers and of the longest convolution, whose scales are
+the batch's: what an utterance gets depends on what it is given with.
 
 The graph is traced (torch's older exporter: that over torch.export takes 15 times as long for the same graph) and then
 compared with the model itself, at lengths and batches that it was not traced with.
@@ -48,10 +48,11 @@ FILES = ("config.json", "preprocessor_config.json", "vocab.json", "units.json", 
 class GraphFacts:
     """What a graph says of itself, in onnx.json.
 
-    family: of the run. parameters: of the model. numbers: float32 or int8. opset: of the graph. shortest: samples of a
-    waveform with a frame. stride, first: of the frames, as in FrameTimes. largest_difference: of the float32 graph from
-    torch's logits on the utterances of the check. same_best_units: share of frames in which the graph as written and
-    torch have the same best unit. checked_on: these utterances.
+    family: of the run. parameters: of the model. numbers: float32 or int8. int8_in: the parts with int8 products, in
+    words. opset: of the graph. shortest: samples of a waveform with a frame. stride, first: of the frames, as in
+    FrameTimes. largest_difference: of the float32 graph from torch's logits on the utterances of the check.
+    same_best_units: share of frames in which the graph as written and torch have the same best unit. checked_on: these
+    utterances.
     """
 
     family: str
