@@ -207,13 +207,13 @@ def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsSto
 
 
 def report(inputs: Inputs, summary: Summary, samples: Sequence[Sample], store: ResultsStore) -> None:
-    """Write report.html and the files beside it, then summary.json, and print the table of results.
+    """Write report.html and the files beside it, print the table of results, and write summary.json last.
 
-    A folder with a summary.json holds a finished run: where the disk is full before, the same command goes on.
+    A folder with a summary.json holds a finished run: stopped before, or with a full disk, the same command goes on.
     """
     write_reports(inputs.folder, summary, samples, store.timings)
-    write_summary(inputs.folder / SUMMARY, summary)
     print_table(summary)
+    write_summary(inputs.folder / SUMMARY, summary)
     inputs.console.print(f"report: {inputs.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
