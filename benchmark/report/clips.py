@@ -5,6 +5,7 @@ A recording that is no longer where its sample says, or cannot be read, has no c
 
 import base64
 import io
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,8 +71,11 @@ def _clip(path: str, start: float, stop: float | None) -> Clip | None:
         return None
     if len(waveform) < extractor.shortest:
         return None
-    file = io.BytesIO()
-    soundfile.write(file, waveform.numpy(), audio.SAMPLE_RATE, format="OGG", subtype="OPUS")
+    with tempfile.TemporaryFile() as file:  # soundfile calls back to write to one in memory, where Ctrl-C would be lost
+        samples = waveform.numpy()
+        soundfile.write(file.fileno(), samples, audio.SAMPLE_RATE, format="OGG", subtype="OPUS", closefd=False)
+        file.seek(0)
+        encoded = file.read()
     with torch.no_grad():
         decibels = decibels_below_peak(extractor(waveform)).numpy()
     loudness = np.clip(1 + decibels / _DYNAMIC_RANGE_DB, 0, 1)
@@ -81,7 +85,7 @@ def _clip(path: str, start: float, stop: float | None) -> Clip | None:
     image = io.BytesIO()
     picture.save(image, "WEBP", quality=40, method=4)
     seconds = len(waveform) / audio.SAMPLE_RATE
-    return Clip(_uri("audio/ogg", file.getvalue()), _uri("image/webp", image.getvalue()), seconds)
+    return Clip(_uri("audio/ogg", encoded), _uri("image/webp", image.getvalue()), seconds)
 
 
 def _uri(kind: str, content: bytes) -> str:

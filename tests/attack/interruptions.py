@@ -93,7 +93,8 @@ def strike(job: Job, output: Path, said: Path, which: signal.Signals, seconds: f
             left = running.left(10.0)
             return True, left or (None if ended.code == 0 else f"ended with {ended.code}: {ended.said[-300:]}")
         interrupt(running, which)
-        return False, _after(running, which) or torn_files(output)
+        lost = _after(running, which) or torn_files(output)
+        return lost is None and job.is_complete(output), lost
 
 
 def _after(running: Started, which: signal.Signals) -> str | None:

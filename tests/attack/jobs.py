@@ -39,6 +39,7 @@ PUSHED_TO = "you/model"
 class Job:
     """A command. arguments: its words, for an output folder. progress: changes as the command works on its output;
     artefacts: what it promises to be the same after any interruption, name -> digest; both of the output folder.
+    is_complete: whether all is there, so that the same command has nothing to go on with.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     imports: str | None = None  # the module with all that the command imports, where it can be forked with them
     clear: Callable[[Path], None] = lambda output: shutil.rmtree(output, ignore_errors=True)
+    is_complete: Callable[[Path], bool] = lambda output: False
 
 
 @dataclass(frozen=True)
@@ -331,6 +333,7 @@ def benchmark(folder: Path) -> Job:
         _names("*.jsonl", "*.json"),
         artefacts,
         imports="benchmark.session",
+        is_complete=lambda output: (output / "summary.json").exists(),
     )
 
 
