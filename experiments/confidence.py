@@ -1,9 +1,8 @@
 """Which measure says best which words of a CTC model are wrong, and is it a probability?
 
 Every measure of `finetune.decoding.confidence` on the greedy words of a corpus, or with --lm on those of a beam search:
-AUROC of finding wrong words, ECE and
-NCE of the raw confidence, and of that calibrated (Platt) on another corpus. The best measure has the highest calibrated
-NCE. Without options, the embedded demo and its own test corpus, in halves.
+AUROC of finding wrong words, ECE and NCE of the raw confidence, and of that calibrated (Platt) on another corpus. The
+best measure has the highest calibrated NCE. Without options, the embedded demo and its own test corpus, in halves.
 """
 
 from collections.abc import Callable, Sequence
@@ -153,11 +152,9 @@ def _search(model: "CTCModel", reference: Path) -> "BeamSearch | ReferenceSearch
     """A beam search with a language model at its tuned weights. Raises InputError where there is none."""
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.beam_reference import make_search
-    from finetune.language_model.folder import find_language_model, load_language_model
+    from finetune.language_model.folder import load_language_model, require_language_model
 
-    files = find_language_model(reference)
-    if files is None:
-        raise UsageError(f"--lm {reference}: holds no language model; expected an ARPA file or a run that has one")
+    files = require_language_model(reference)
     loaded = load_language_model(model.reference, files, model.vocabulary)
     return make_search(model.vocabulary, loaded, files.settings(BeamSettings()))
 

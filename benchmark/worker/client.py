@@ -19,6 +19,7 @@ from benchmark.dataset import Item
 from benchmark.results import SystemFacts, SystemRun
 from benchmark.worker.protocol import Batch, BatchDone, Loaded, LoadFailed, Reply, Task, TaskFinished, WorkerSetup
 from benchmark.worker.server import serve
+from preprocessing.cli.processes import keeping_ctrl_c
 
 MAX_STOPS = 3  # of a system's process, each by another utterance, before the system is given up
 WARM_UP_CALLS = 2  # after the first call, which is reported apart
@@ -234,7 +235,8 @@ class WorkerProcess:
         self._pipe, theirs = context.Pipe(duplex=True)
         terminal, written = context.Pipe(duplex=False)
         self._process = context.Process(target=serve, args=(setup, theirs, written), daemon=True)
-        self._process.start()
+        with keeping_ctrl_c():
+            self._process.start()
         theirs.close()
         written.close()
         self._reader = output.follow(terminal)

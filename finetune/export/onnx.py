@@ -100,11 +100,11 @@ def export_graph(model: Path, family: str, out: Path, numbers: str, data: str | 
     _trace(graph, float32, model)
     expected = [_alone(plain, one, normalise) for one in waveforms]
     largest = _checked(float32, waveforms, expected, model)
-    int8_in = ""
-    same = _same_best_units(float32, waveforms, expected)
     if numbers == "int8":
         int8_in, same = _quantised_as_far_as_it_goes(float32, out / GRAPH, waveforms, expected)
         float32.unlink()
+    else:
+        int8_in, same = "", _same_best_units(float32, waveforms, expected)
     facts = GraphFacts(
         family=family,
         parameters=sum(parameter.numel() for parameter in plain.parameters()),

@@ -67,6 +67,16 @@ def find_language_model(reference: Path | str, *, revision: str | None = None) -
     return _from_hub(str(reference), revision)
 
 
+def require_language_model(reference: Path | str, where: str = "") -> LanguageModelFiles:
+    """`find_language_model`, which also raises InputError where there is none. where: begins the message."""
+    files = find_language_model(reference)
+    if files is None:
+        raise InputError(
+            f"{where}{reference} holds no language model; expected an ARPA file or a folder with one: name it with --lm"
+        )
+    return files
+
+
 def load_language_model(name: str, files: LanguageModelFiles, vocabulary: Vocabulary) -> LanguageModel:
     """The language model. name: of the recogniser, for messages.
 

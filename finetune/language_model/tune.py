@@ -124,7 +124,7 @@ def tune(config: TuneConfig) -> Tuned:
     from finetune.decoding.beam_reference import make_search
     from finetune.decoding.greedy import collapse
     from finetune.decoding.posteriors import load_ctc
-    from finetune.language_model.folder import find_language_model, load_language_model, save_language_model
+    from finetune.language_model.folder import load_language_model, require_language_model, save_language_model
     from finetune.language_model.ngram import NgramModel
     from preprocessing.cli.atomic_write import write_text_atomically
     from preprocessing.cli.progress import Steps
@@ -134,11 +134,7 @@ def tune(config: TuneConfig) -> Tuned:
     config.check()
     console = Console(highlight=False, soft_wrap=True)
     reference = config.lm or config.run
-    files = find_language_model(reference)
-    if files is None:
-        raise InputError(
-            f"{reference}: holds no language model; expected an ARPA file or a folder with one: name it with --lm"
-        )
+    files = require_language_model(reference)
     model = load_ctc(config.run)
     language_model = load_language_model(config.run, files, model.vocabulary)
     normalise = profile(model.profile)

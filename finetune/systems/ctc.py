@@ -16,7 +16,7 @@ from finetune.decoding.beam_reference import ReferenceSearch, make_search
 from finetune.decoding.confidence import DEFAULT, DEFAULT_OF_SEARCH, Calibration, load_calibration, word_confidences
 from finetune.decoding.greedy import collapse
 from finetune.decoding.posteriors import FrameTimes
-from finetune.language_model.folder import TUNED, check_spelling, find_language_model, load_language_model
+from finetune.language_model.folder import TUNED, check_spelling, load_language_model, require_language_model
 from finetune.language_model.lstm import LstmModel, RescoringSearch
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Transcript, Word
@@ -137,12 +137,7 @@ class CTCSystem(System):
         if not spec.family.endswith(LM_SUFFIX):
             return "greedy CTC, no language model"
         given = options.language_model or LanguageModelOptions(None, as_stored=TUNED)
-        files = find_language_model(given.path or spec.checkpoint)
-        if files is None:
-            raise InputError(
-                f"{spec.name}: {given.path or spec.checkpoint} holds no language model; expected an ARPA file: name "
-                "one with --lm"
-            )
+        files = require_language_model(given.path or spec.checkpoint, f"{spec.name}: ")
         settings = files.settings(given.search, given.as_stored)
         self._search = make_search(self._vocabulary, load_language_model(spec.name, files, self._vocabulary), settings)
         rescored = ""

@@ -1,13 +1,16 @@
-"""Commands that end with the process that started them, however that one ends: Linux's prctl(2).
+"""Processes and those that they start: a command that ends with its launcher, and Ctrl-C that one of them answers.
 
 A launcher (`accelerate launch`, `torchrun`) that is killed leaves what it has launched running, out of sight, in the
-same output folder and with the same memory of a GPU.
+same output folder and with the same memory of a GPU. Linux's prctl(2) tells the command that its parent has ended.
 """
 
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent dies
@@ -40,9 +43,20 @@ def is_launcher(words: list[str]) -> bool:
     False
     """
     program = [word for word in words[:5] if not word.startswith("-")][:2]  # an interpreter, its script or module
-    return any(Path(word).name in LAUNCHERS or word.startswith(MODULES) for word in program) or any(
-        Path(word).parent.parts[-2:] == ("accelerate", "commands") for word in program
-    )
+    return any(Path(word).name in LAUNCHERS or word.startswith(MODULES) for word in program)
+
+
+@contextmanager
+def keeping_ctrl_c() -> Iterator[None]:
+    """What multiprocessing starts within leaves Ctrl-C, which a terminal sends to all processes, to this one: the
+    signal stays blocked there, from before its imports.
+    """
+    resource_tracker.ensure_running()  # which unblocks the signal when it is started by another start
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _words(process: int) -> list[str]:

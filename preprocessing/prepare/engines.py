@@ -7,16 +7,16 @@ the same path on every machine (a shared file system).
 import logging
 import multiprocessing
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver
 from typing import Any, TypeAlias
 
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.processes import keeping_ctrl_c
 from preprocessing.prepare.shards import Shard
 
 WriteShard: TypeAlias = Callable[[Shard], None]  # picklable
@@ -30,7 +30,8 @@ def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Itera
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["preprocessing.prepare.shards"])  # torch is imported once, not once a worker
-    _start_forkserver()
+    with keeping_ctrl_c():
+        forkserver.ensure_running()  # workers are forked from it
     with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
         futures = {pool.submit(write, shard): shard for shard in shards}
         try:
@@ -44,18 +45,6 @@ def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Itera
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_forkserver() -> None:
-    """Start the process that workers are forked from. It and they leave Ctrl-C, which a terminal sends to all, to this
-    one: the signal stays blocked in them.
-    """
-    resource_tracker.ensure_running()  # which unblocks the signal when it is started by the other
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker() -> None:

@@ -1,13 +1,18 @@
-"""A command does not outlive the launcher that started it, whatever ended that; it does outlive a shell."""
+"""A command does not outlive the launcher that started it, whatever ended that; it does outlive a shell. What is
+started leaves Ctrl-C to the process that started it, while it imports as well.
+"""
 
+import multiprocessing
 import signal
 import subprocess
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
 import pytest
 
+from preprocessing.cli.processes import keeping_ctrl_c
 from tests.conftest import ROOT
 
 COMMAND = """
@@ -36,3 +41,18 @@ def test_a_launcher_that_is_killed_takes_its_command_along(tmp_path: Path, name:
         for process in alive:
             process.kill()
     assert bool(alive) != ends and saved.is_file() == ends
+
+
+def blocked_from_the_start(pipe: Connection) -> None:
+    pipe.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def test_ctrl_c_is_blocked_in_what_is_started_and_nowhere_else() -> None:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=blocked_from_the_start, args=(sender,))
+    with keeping_ctrl_c():
+        process.start()
+    assert receiver.recv()
+    process.join()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
