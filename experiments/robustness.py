@@ -247,7 +247,10 @@ def _answers(results: Results) -> list[str]:
         f"{one.condition}: {sentence(one.compared, results.test, different=one.adjusted_p < 0.05)}" for one in open_ones
     ]
     if len(better) > len(worse) and clean not in worse:
-        answers.append("Recommended where recordings are not all clean: train with the augmentation below.")
+        cost = 100 * clean.compared.difference.high
+        names = ", ".join(one.condition for one in better)
+        price = f"; on clean speech it may cost up to {cost:.1f} points" if cost > 0 else ""
+        answers.append(f"Recommended for recordings like {names}: train with the augmentation below{price}.")
     elif not better:
         answers.append("Nothing here recommends this augmentation.")
     return answers
