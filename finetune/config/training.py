@@ -42,7 +42,8 @@ class OptimisationConfig:
     """Factor of a layer's learning rate to that of the layer above it; 0.9 nearly freezes the lowest layers."""
 
     head_only_steps: int = 0
-    """Steps at the start that train the output layer alone (wav2vec 2.0's recipe for little data)."""
+    """Steps at the start that train the head alone (wav2vec 2.0's recipe for little data): the output layer, for
+    whisper-ctc with the layers of `model.head` below it."""
 
     weight_decay: float = 0.01
     """AdamW's weight decay on matrices; biases and normalisation layers have none."""

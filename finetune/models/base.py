@@ -246,7 +246,7 @@ class Recogniser(ABC):
         return 0
 
     def train_head_only(self, only: bool) -> None:
-        """From now on, trains the output layer alone (`only`), or everything that the configuration trains.
+        """From now on, trains the head above the encoder alone (`only`), or everything that the configuration trains.
 
         Called before each update: `only` is true for the first --head_only_steps of them. By default, for families
         without an output layer of their own, raises UsageError where it is true.

@@ -37,7 +37,7 @@ class CTCModule(nn.Module, ABC):
 
     model: a transformers model with `dropout` and `lm_head` above its encoder.
     blank: id of the CTC blank.
-    head_only: while true, no gradient flows below `lm_head`.
+    head_only: while true, no gradient flows below the head, into the encoder.
     """
 
     def __init__(self, model: Any, *, blank: int) -> None:
@@ -50,6 +50,12 @@ class CTCModule(nn.Module, ABC):
     def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """The encoder's output [batch, frames, channels]. `generator` draws the masks; None masks nothing."""
 
+    def head(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """The frames [batch, frames, size] that the output layer reads, from the encoder's output: the layers of the
+        head below it. By default there are none.
+        """
+        return hidden
+
     @abstractmethod
     def frames(self, n_samples: Tensor) -> Tensor:
         """Valid output frames of each utterance [batch], from its samples [batch]."""
@@ -61,7 +67,7 @@ class CTCModule(nn.Module, ABC):
         """
         with torch.no_grad() if self.head_only else nullcontext():
             hidden = self.hidden(batch, generator)
-        logits = self.model.lm_head(self.model.dropout(hidden))
+        logits = self.model.lm_head(self.model.dropout(self.head(hidden, batch)))
         return logits.float().log_softmax(dim=-1), self.frames(torch.tensor(batch.n_samples))
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> Tensor:

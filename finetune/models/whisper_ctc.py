@@ -80,7 +80,7 @@ class WhisperCTCModule(CTCModule):
         return self
 
     def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
-        n_frames = self.frames(torch.tensor(batch.n_samples)).to(batch.inputs.device)
+        n_frames = self._valid_frames(batch)
         if self.cached:
             states = batch.inputs
             if self.spec_augment is not None and generator is not None:
@@ -92,7 +92,14 @@ class WhisperCTCModule(CTCModule):
                 features = self.spec_augment(features, generator)
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.n_frozen == 0):
                 lower = self.model.lower(features, self.n_frozen)
-        return self.model.head(self.model.upper(lower, self.n_frozen, n_frames), n_frames)
+        return self.model.upper(lower, self.n_frozen, n_frames)
+
+    def head(self, hidden: Tensor, batch: Batch) -> Tensor:
+        return self.model.head(hidden, self._valid_frames(batch))
+
+    def _valid_frames(self, batch: Batch) -> Tensor:
+        """Those of each utterance [batch], on the model's device."""
+        return self.frames(torch.tensor(batch.n_samples)).to(batch.inputs.device)
 
     def frames(self, n_samples: Tensor) -> Tensor:
         return self.model.n_frames(n_samples)

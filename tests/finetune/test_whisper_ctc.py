@@ -156,6 +156,20 @@ def test_only_the_top_blocks_and_the_head_are_trained(base: str) -> None:
     assert any("encoder.conv1" in name for name in trained_names(recogniser(base, freeze_feature_encoder=False)))
 
 
+@each_head
+def test_the_whole_head_learns_while_it_learns_alone(base: str, head: dict[str, Any]) -> None:
+    """Not its output layer on top of layers that stay random."""
+    ours = recogniser(base, head=head)
+    ours.train_head_only(True)
+    ours.module(batch_of(ours), None).backward()
+    moved = {name for name, parameter in ours.module.named_parameters() if parameter.grad is not None}
+    mix = {"model.mix"}  # of the encoder's states: learnt with the encoder
+    assert moved == {name for name in trained_names(ours) if ".encoder." not in name} - mix
+    ours.train_head_only(False)
+    ours.module(batch_of(ours), None).backward()
+    assert any(p.grad is not None for name, p in ours.module.named_parameters() if "encoder.layers.2." in name)
+
+
 def test_layers_are_counted_from_the_top(base: str) -> None:
     ours = recogniser(base)
     found = [ours.layers_above(f"model.encoder.{part}") for part in ("layers.2.fc1", "layers.0.fc1", "conv1.weight")]
