@@ -141,13 +141,13 @@ def our_whisper(job: TranscribingJob) -> Round:
     return system_round(job, "whisper")
 
 
-def system_round(job: TranscribingJob, family: str) -> Round:
-    """A system of the benchmark at its defaults, which is given many utterances at once."""
+def system_round(job: TranscribingJob, family: str, precision: str = "auto") -> Round:
+    """A system of the benchmark at its defaults but for --precision, which is given many utterances at once."""
     from finetune.systems.base import LoadOptions, SystemSpec
     from finetune.systems.registry import load_system
 
     hide_loading_bars()
-    system = load_system(SystemSpec(family, family, job.checkpoint), LoadOptions(job.device, "en"))
+    system = load_system(SystemSpec(family, family, job.checkpoint), LoadOptions(job.device, "en", precision=precision))
     waveforms = load_waveforms(job)
 
     def one_round() -> list[str]:

@@ -23,17 +23,18 @@ class ExportConfig:
     out: Path
     """What is written: a folder, for openai a file ending in .pt."""
 
-    format: Literal["ctranslate2", "onnx", "openai", "transformers"] = "transformers"
+    format: Literal["ctranslate2", "onnx", "openai", "openvino", "transformers"] = "transformers"
     """ctranslate2: a folder for faster-whisper (whisper). onnx: a folder with one graph from waveforms to logits, for
-    ONNX Runtime (wav2vec2, lstm, whisper-ctc). openai: a .pt file for whisper.load_model (whisper). transformers: a
-    folder for from_pretrained (every family)."""
+    ONNX Runtime (wav2vec2, lstm, whisper-ctc). openai: a .pt file for whisper.load_model (whisper). openvino: as onnx,
+    for OpenVINO, which is faster. transformers: a folder for from_pretrained (every family)."""
 
     quantise: Literal["float32", "float16", "int8"] | None = None
-    """Numbers that the weights are stored in (ctranslate2, onnx): int8 is the smallest, and the fastest on a CPU.
-    Default: float16 (ctranslate2), float32 (onnx)."""
+    """Numbers that the weights are stored in (ctranslate2, onnx, openvino): int8 is the smallest, and the fastest on
+    a CPU. Default: float16 (ctranslate2), float32 (onnx, openvino)."""
 
     data: str | None = None
-    """Corpus on whose utterances the result is compared with torch (onnx). Default: the embedded demo's."""
+    """Corpus on whose utterances the result is compared with torch, and the scales of openvino's int8 are set (onnx,
+    openvino). Default: the embedded demo's."""
 
     overwrite: bool = False
     """Replace what is at OUT."""

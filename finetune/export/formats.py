@@ -58,8 +58,9 @@ def export(
             "leave one of them out"
         )
     if data is not None and not chosen.compares:
+        able = " or ".join(format_ for format_, one in FORMATS.items() if one.compares)
         raise UsageError(
-            f"--data is {data} and --format {name}, which compares nothing; expected onnx with it: leave it out"
+            f"--data is {data} and --format {name}, which compares nothing; expected {able} with it: leave it out"
         )
     if out.suffix != chosen.suffix and chosen.suffix:
         raise UsageError(f"OUT is {out}, and --format {name} writes a file; expected its name to end in .pt: change it")
@@ -125,9 +126,17 @@ def _write_transformers(run: RunFolder, out: Path, *_: str | None) -> str:
 
 
 def _write_onnx(run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
-    from finetune.export.onnx import export_graph
+    from finetune.export.graphs import export_graph
+    from finetune.export.onnx import ONNXRuntime
 
-    return export_graph(run.path, str(run.config["model"]["family"]), out, numbers, data)
+    return export_graph(ONNXRuntime(), run.path, str(run.config["model"]["family"]), out, numbers, data)
+
+
+def _write_openvino(run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
+    from finetune.export.graphs import export_graph
+    from finetune.export.openvino import OpenVINO
+
+    return export_graph(OpenVINO(), run.path, str(run.config["model"]["family"]), out, numbers, data)
 
 
 def _write_ctranslate2(run: RunFolder, out: Path, numbers: str, _: str | None) -> str:
@@ -171,6 +180,13 @@ FORMATS = {
     ),
     "openai": Format(
         _write_openai, ("whisper",), suffix=".pt", usage="whisper.load_model, in a benchmark as whisper=OUT"
+    ),
+    "openvino": Format(
+        _write_openvino,
+        ("wav2vec2", "lstm", "whisper-ctc"),
+        numbers=("float32", "int8"),
+        usage="openvino.Core().compile_model, in a benchmark as openvino=OUT",
+        compares=True,
     ),
     "transformers": Format(_write_transformers, FAMILIES, usage="from_pretrained, in a benchmark as pipeline=OUT"),
 }

@@ -22,8 +22,8 @@ FBANK_PAIR = 2
 class Architecture:
     """An architecture.
 
-    log_mel: its input is the log-mel of its own feature extractor; else the waveform. exported: as ONNX
-    (`finetune.export.onnx`). refused: why it cannot be used, with what can be done instead; "" where it can.
+    log_mel: its input is the log-mel of its own feature extractor; else the waveform. exported: as a graph
+    (`finetune.export.graphs`). refused: why it cannot be used, with what can be done instead; "" where it can.
     """
 
     log_mel: bool = False

@@ -18,7 +18,7 @@ WEIGHTS = (
     "whisper.pt",
     "*.safetensors",
     "pytorch_model*.bin",
-    "model.bin",
+    "model.bin",  # CTranslate2's, and OpenVINO's
     "model.onnx",
     "*.pt",
 )  # of a folder: the first that matches

@@ -46,7 +46,8 @@ ALL_OPTIONS = frozenset(field.name for field in fields(SystemOptions))
 _WAV2VEC2 = Family("finetune.systems.wav2vec2:Wav2Vec2System", "facebook/wav2vec2-base-960h", DEMO / "wav2vec2")
 _LSTM = Family("finetune.systems.lstm:LSTMSystem")
 _WHISPER_CTC = Family("finetune.systems.whisper_ctc:WhisperCTCSystem")
-_ONNX = Family("finetune.systems.onnx:OnnxSystem")
+_ONNX = Family("finetune.systems.graphs:ONNXSystem")
+_OPENVINO = Family("finetune.systems.graphs:OpenVINOSystem")
 
 FAMILIES = {
     "wav2vec2": _WAV2VEC2,
@@ -60,10 +61,12 @@ FAMILIES = {
     "whisper-ctc": _WHISPER_CTC,
     "lstm": _LSTM,
     "onnx": _ONNX,
+    "openvino": _OPENVINO,
     f"wav2vec2{LM_SUFFIX}": _WAV2VEC2,
     f"whisper-ctc{LM_SUFFIX}": _WHISPER_CTC,
     f"lstm{LM_SUFFIX}": _LSTM,
     f"onnx{LM_SUFFIX}": _ONNX,
+    f"openvino{LM_SUFFIX}": _OPENVINO,
     "pipeline": Family("finetune.systems.pipeline:PipelineSystem", options=frozenset({"language"})),
     "faster-whisper": Family("finetune.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
     "pocketsphinx": Family("finetune.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"),
@@ -114,6 +117,8 @@ def family_of(checkpoint: str) -> str:
         return "whisper"
     if (path / "model.onnx").is_file():
         return "onnx"
+    if (path / "model.xml").is_file():
+        return "openvino"
     if (path / "model.bin").is_file():  # CTranslate2's; transformers' is pytorch_model.bin
         return "faster-whisper"
     from transformers import AutoConfig

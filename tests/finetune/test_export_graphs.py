@@ -1,4 +1,4 @@
-"""An ONNX graph has the logits of the model that it was made of: alone, in a padded batch, at any length."""
+"""A graph has the logits of the model that it was made of: alone, in a padded batch, at any length."""
 
 import sys
 from pathlib import Path
@@ -14,12 +14,15 @@ from transformers import Wav2Vec2FeatureExtractor
 from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.decoding.posteriors import load_ctc
-from finetune.export import onnx as exported
+from finetune.export import graphs as exported
+from finetune.export import onnx as onnx_runtime
 from finetune.export.formats import export
-from finetune.export.onnx import GRAPH, GraphFacts, logits_of, open_session
+from finetune.export.graphs import GraphFacts, Runtime, logits_of
+from finetune.export.onnx import ONNXRuntime
+from finetune.export.openvino import OpenVINO, multiplies_bfloat16
 from finetune.systems.base import LoadOptions
-from finetune.systems.onnx import OnnxSystem
-from finetune.systems.registry import load_system, parse_models
+from finetune.systems.graphs import ONNXSystem
+from finetune.systems.registry import load_system, parse_model, parse_models
 from finetune.training.run_folder import plain
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
@@ -28,6 +31,8 @@ from tests.finetune.runs import TINY
 from tests.finetune.test_padding_invariance import SMALL, plain_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+ONNX, OPENVINO = ONNXRuntime(), OpenVINO()
+GRAPH = ONNX.graph
 LENGTHS = (16_000, 9_001, 30_000, 17_123)
 SCRATCH: dict[str, dict[str, Any]] = {
     "lstm": {"hidden_size": 16, "num_layers": 2, "conv_channels": 4, "deltas": 1},
@@ -69,7 +74,7 @@ def run_of(folder: Path, family: str) -> Path:
 
 @pytest.fixture(scope="module")
 def group(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A run of a group-normalised wav2vec 2.0, and its export."""
+    """A run of a group-normalised wav2vec 2.0, and its export for ONNX Runtime."""
     folder = tmp_path_factory.mktemp("onnx")
     run = run_of(folder / "run", "wav2vec2")
     line = export(run, folder / "out", "onnx")
@@ -77,20 +82,30 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return run, folder / "out"
 
 
+@pytest.fixture(scope="module")
+def int8(group: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run's export for OpenVINO in int8."""
+    out = tmp_path_factory.mktemp("openvino") / "out"
+    line = export(group[0], out, "openvino", quantise="int8")
+    assert ": openvino, int8, " in line and "in a benchmark as openvino=" in line
+    return out
+
+
 KINDS = ("wav2vec2", "wav2vec2:wavlm large", "wav2vec2:data2vec", "lstm", "lstm kaldi", "whisper-ctc")
 
 
+@pytest.mark.parametrize("runtime", [ONNX, OPENVINO], ids=lambda runtime: runtime.name)
 @pytest.mark.parametrize("family", KINDS)
 def test_a_padded_batch_has_the_logits_of_torch_alone(
-    family: str, group: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, runtime: Runtime, group: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SMALL, "vocab_size", 32)
     run, out = group
-    if family != "wav2vec2":
+    if (family, runtime) != ("wav2vec2", ONNX):
         run, out = run_of(tmp_path / "run", family), tmp_path / "out"
-        export(run, out, "onnx")
+        export(run, out, runtime.name)
     reference = load_ctc(str(run))  # of which each family's tests say that it is transformers' own
-    session = open_session(out / GRAPH, 1)
+    session = runtime.open(out / runtime.graph, 1)
     for found in (logits_of(session, waveforms()), [logits_of(session, [one])[0] for one in waveforms()]):
         for waveform, logits in zip(waveforms(), found, strict=True):
             expected = reference.log_probs(waveform)
@@ -110,30 +125,64 @@ def test_the_system_writes_what_torch_does(group: tuple[Path, Path]) -> None:
         assert system.has_word_times and with_times.text == system.text(outcome)[0]
     assert paths[0] == paths[1] and paths[0][4:] == [[], []] and len(paths[0][2]) == 93
     assert Vocabulary.load(out) == Vocabulary.load(run)
-    assert GraphFacts.load(out).largest_difference < 1e-4
+    assert GraphFacts.load(out, "onnx").largest_difference < 1e-4
+
+
+def test_openvino_in_int8_is_close_and_repeatable(group: tuple[Path, Path], int8: Path) -> None:
+    """Whatever it is computed beside, and up to whatever length it is padded."""
+    facts = GraphFacts.load(int8, "openvino")
+    assert (facts.numbers, facts.int8_in) == ("int8", "layers") and facts.same_best_units > 0.9
+    assert {path.name for path in int8.iterdir()} >= {"model.xml", "model.bin", "vocab.json"}
+    assert not list(int8.glob("*.onnx"))
+    (spec,) = parse_models(f"openvino={int8}")
+    assert spec == parse_model(str(int8))
+    system = load_system(spec, LoadOptions("cpu", None))
+    together = system.forward(system.features([*waveforms(), torch.zeros(0)]))
+    alone = [system.forward(system.features([one]))[0] for one in waveforms()]
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=False))
+    session = OPENVINO.open(int8 / OPENVINO.graph, 1)
+    (expected,), (padded,) = (logits_of(session, waveforms()[1:2], grid) for grid in (1, 8_000))
+    assert len(expected) == len(padded) == 27
+    torch.testing.assert_close(padded, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+def test_the_precision_of_openvino_is_said(precision: str, int8: Path) -> None:
+    system = load_system(parse_models(f"openvino={int8}")[0], LoadOptions("cpu", None, precision=precision))
+    fastest = "bfloat16" if multiplies_bfloat16() else "float32"
+    expected = {"auto": fastest}.get(precision, precision)
+    assert system.facts.settings["precision"] == f"int8 in the layers, else {expected}"
+    assert system.facts.settings["runtime"].startswith("OpenVINO, ")
+
+
+def test_no_precision_spoils_a_log_mel() -> None:
+    facts = GraphFacts("openvino", "lstm", 0, "int8", "layers", 17, 400, 160, 0.0, 0.0, 1.0, "")
+    assert OPENVINO.precision("auto", facts) == "float32"
+    with pytest.raises(UsageError, match=r"--precision is bfloat16, and OpenVINO has no such for a graph of a lstm"):
+        OPENVINO.precision("bfloat16", facts)
 
 
 def test_a_long_recording_is_joined_from_chunks(group: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of noise whose level does not change, chunks have the normalisation of the whole."""
-    import finetune.systems.onnx as module
+    import finetune.systems.graphs as module
 
     monkeypatch.setattr(module, "WHOLE_SECONDS", 30.0)
     _, out = group
     system = load_system(parse_models(f"onnx={out}")[0], LoadOptions("cpu", None))
-    assert isinstance(system, OnnxSystem)
+    assert isinstance(system, ONNXSystem)
     (recording,) = waveforms((50 * 16_000,))
     (joined,) = system.forward([recording])
-    (whole,) = logits_of(open_session(out / GRAPH, 1), [recording])
+    (whole,) = logits_of(ONNX.open(out / GRAPH, 1), [recording])
     assert len(joined) == len(whole) == 2499
     assert float((joined == whole.argmax(dim=-1)).float().mean()) > 0.95
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "lstm"])
 def test_int8_is_close(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported, "ENOUGH_SAME", 0.8)  # of random weights, whose best units are close
+    monkeypatch.setattr(onnx_runtime, "ENOUGH_SAME", 0.8)  # of random weights, whose best units are close
     run = run_of(tmp_path / "run", family)
     line = export(run, tmp_path / "out", "onnx", quantise="int8", data=str(DEMO / "corpus" / "test.jsonl"))
-    facts = GraphFacts.load(tmp_path / "out")
+    facts = GraphFacts.load(tmp_path / "out", "onnx")
     assert (
         ": onnx, int8, " in line
         and facts.numbers == "int8"
@@ -157,9 +206,9 @@ def test_int8_is_close(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_convolution_that_int8_hurts_stays_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of(tmp_path / "run", "wav2vec2")
-    monkeypatch.setattr(exported, "ENOUGH_SAME", 1.01)
+    monkeypatch.setattr(onnx_runtime, "ENOUGH_SAME", 1.01)
     export(run, tmp_path / "out", "onnx", quantise="int8")
-    facts = GraphFacts.load(tmp_path / "out")
+    facts = GraphFacts.load(tmp_path / "out", "onnx")
     assert facts.int8_in == "layers" and facts.same_best_units > 0.9
     nodes = onnx.load(tmp_path / "out" / GRAPH).graph.node
     assert all("/layers." in node.name for node in nodes if node.op_type == "MatMulInteger")
@@ -173,7 +222,7 @@ def test_what_cannot_be_exported_is_said(
         export(run, tmp_path / "out", "onnx", quantise="float16")
     with pytest.raises(UsageError, match=r"--data is x and --format transformers, which compares nothing"):
         export(run, tmp_path / "out", "transformers", data="x")
-    with pytest.raises(InputError, match=r"onnx\.json cannot be read .*--format onnx`: name one"):
+    with pytest.raises(InputError, match=r"graph\.json cannot be used .*--format onnx`: name one"):
         load_system(parse_models(f"onnx={run}")[0], LoadOptions("cpu", None))
     with pytest.raises(UsageError, match="expected --device cpu"):
         load_system(parse_models(f"onnx={out}")[0], LoadOptions("cuda", None))
@@ -183,10 +232,13 @@ def test_what_cannot_be_exported_is_said(
             return torch.special.i1(samples)
 
     with pytest.raises(InputError, match=r"run: cannot be written as ONNX of opset 17 \(.*i1.*use --format transf"):
-        exported._trace(Odd(), tmp_path / "odd.onnx", run)
-    found = logits_of(open_session(out / GRAPH, 1), waveforms())
+        exported.trace(Odd(), tmp_path / "odd.onnx", run)
+    session = ONNX.open(out / GRAPH, 1)
+    wrong = exported.Check(waveforms(), [own + 1.0 for own in logits_of(session, waveforms())], [])
     with pytest.raises(InputError, match=r"logits differ by .* from torch's; expected at most"):
-        exported._checked(out / GRAPH, waveforms(), [own + 1.0 for own in found], run)
+        exported.largest_difference(session, wrong, run)
+    with pytest.raises(InputError, match=r"it is for onnx\); expected the OUT of .*--format openvino`"):
+        load_system(parse_models(f"openvino={out}")[0], LoadOptions("cpu", None))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"the package onnxruntime is not installed; .*speech-on-your-own\[onnx\]"):
         export(run, tmp_path / "out", "onnx")
@@ -199,7 +251,7 @@ def test_an_opset_that_the_runtime_lacks_is_said(group: tuple[Path, Path], tmp_p
     graph.opset_import[0].version = 99
     onnx.save(graph, tmp_path / "new.onnx")
     with pytest.raises(InputError, match=r"new\.onnx: ONNX Runtime [\d.]+ does not load it .*opset.*newer onnxruntime"):
-        open_session(tmp_path / "new.onnx", 1)
+        ONNX.open(tmp_path / "new.onnx", 1)
 
 
 def test_other_architectures_are_refused_by_name(tmp_path: Path) -> None:

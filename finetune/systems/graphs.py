@@ -1,8 +1,9 @@
-"""A CTC model that `python -m finetune.export RUN OUT --format onnx` wrote, computed by ONNX Runtime on a CPU.
+"""CTC models that `python -m finetune.export RUN OUT --format onnx`, or openvino, wrote, on a CPU and without torch's
+layers.
 
-A float32 graph computes padded batches in which an utterance has the logits that it has alone. An int8 graph computes
-one utterance at a time: the scales of its activations are those of all that is computed together. A long recording is
-computed in overlapping chunks, each normalised by itself, whose frames are joined and collapsed once.
+A float32 graph of ONNX Runtime computes padded batches in which an utterance has the logits that it has alone; every
+other graph computes one utterance at a time, so that what it gets does not depend on what is beside it. A long
+recording is computed in overlapping chunks, each normalised by itself, whose frames are joined and collapsed once.
 """
 
 from collections.abc import Sequence
@@ -12,34 +13,38 @@ import torch
 from torch import Tensor
 
 from finetune.decoding.posteriors import WHOLE_SECONDS, FrameTimes, convolution_chunking, whisper_ctc_chunking
-from finetune.export.onnx import GRAPH, GraphFacts, logits_of, open_session, require_packages
+from finetune.export.graphs import GraphFacts, Runtime, logits_of
+from finetune.export.onnx import ONNXRuntime
+from finetune.export.openvino import OpenVINO
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
 from finetune.systems.facts import SystemFacts
 from finetune.systems.wav2vec2 import CONTEXT_SECONDS
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.segment import Chunking, chunks, keep
 from preprocessing.units import Vocabulary
 
 
-class OnnxSystem(CTCSystem):
-    """An exported graph. Raises UsageError on a GPU, InputError for a folder that is no export."""
+class GraphSystem(CTCSystem):
+    """An exported graph. runtime: what computes it.
+
+    Raises UsageError on a GPU and on a --precision that the graph has not, InputError for a folder that is no export
+    for this runtime.
+    """
+
+    runtime: Runtime
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         if options.device != "cpu":
-            raise UsageError(f"{spec.name}: an ONNX graph is computed on a CPU here; expected --device cpu: set it")
-        if options.precision not in ("auto", "float32"):
-            raise UsageError(
-                f"{spec.name}: --precision is {options.precision}, and a graph has the numbers that it was exported "
-                "with; expected auto: export with --quantise int8 for faster ones"
-            )
+            raise UsageError(f"{spec.name}: a graph is computed on a CPU here; expected --device cpu: set it")
         folder = Path(spec.checkpoint)
-        graph = GraphFacts.load(folder)
-        require_packages(f"{spec.name}: ", ("onnxruntime",))
-        self._session = open_session(folder / GRAPH, torch.get_num_threads())
+        graph = GraphFacts.load(folder, self.runtime.name)
+        self.runtime.require(self.runtime.to_compute, spec.name)
+        precision = self.runtime.precision(options.precision, graph)
+        self._session = self.runtime.open(folder / self.runtime.graph, torch.get_num_threads(), precision)
         self._vocabulary = Vocabulary.load(spec.checkpoint)
-        self._one_at_a_time = graph.numbers != "float32"
+        self._one_at_a_time = self.runtime.one_at_a_time(graph)
         self._shortest = graph.shortest
         self._times = FrameTimes(graph.stride, graph.first)
         self._chunking, self._longest = _chunking(folder, graph.family)
@@ -57,8 +62,8 @@ class OnnxSystem(CTCSystem):
             parameters=graph.parameters,
             settings={
                 "decoding": self._prepare_decoding(spec, options),
-                "precision": graph.description,
-                "runtime": f"ONNX Runtime, opset {graph.opset}, {torch.get_num_threads()} threads",
+                "precision": f"int8 in the {graph.int8_in}, else {precision}" if graph.int8_in else precision,
+                "runtime": f"{self.runtime.title}, {counted(torch.get_num_threads(), 'thread')}",
                 "batch": "one at a time" if self._one_at_a_time else "padded, each utterance as it is alone",
                 "long recordings": long_recordings,
             },
@@ -86,7 +91,7 @@ class OnnxSystem(CTCSystem):
         )
         for batch in batches:
             places = [whole[index] for index in batch]
-            found = logits_of(self._session, [features[place] for place in places])
+            found = logits_of(self._session, [features[place] for place in places], self.runtime.grid)
             self._advance(sum(len(features[place]) for place in places) / SAMPLE_RATE)
             for place, logits in zip(places, found, strict=True):
                 decodable[place] = self._frames_to_decode(logits)
@@ -96,10 +101,22 @@ class OnnxSystem(CTCSystem):
         """The frames to decode of one long recording [samples], joined from its chunks."""
         joined = []
         for chunk in chunks(len(waveform), chunking):
-            (logits,) = logits_of(self._session, [waveform[chunk.start : chunk.stop]])
+            (logits,) = logits_of(self._session, [waveform[chunk.start : chunk.stop]], self.runtime.grid)
             self._advance((chunk.keep_stop - chunk.keep_start) / SAMPLE_RATE)
             joined.append(keep(self._frames_to_decode(logits), chunk, chunking.grid))
         return torch.cat(joined)
+
+
+class ONNXSystem(GraphSystem):
+    """A graph for ONNX Runtime."""
+
+    runtime = ONNXRuntime()
+
+
+class OpenVINOSystem(GraphSystem):
+    """A graph for OpenVINO."""
+
+    runtime = OpenVINO()
 
 
 def _chunking(folder: Path, family: str) -> tuple[Chunking | None, int]:
