@@ -26,6 +26,7 @@ from experiments.harness.trainings import (
     ROOT,
     TINY_LSTM,
     Training,
+    base_options,
     located,
     quick_options,
     run_trainings,
@@ -230,17 +231,11 @@ def _name(recipe: Path, hours: float, seed: int) -> str:
 
 def _trainings(config: Config, recipe: Path, parts: dict[float, Path], folder: Path) -> list[Training]:
     """Every size and seed of one recipe."""
-    import yaml
-
-    model = yaml.safe_load(recipe.read_text(encoding="utf-8"))["model"]
     options: dict[str, Any] = {"report_to": "none", "data.validation": config.validation and located(config.validation)}
     options |= {} if config.validation else {"data.validation_share": 0.05}
     if config.max_steps is not None:
         options |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
-    if model["family"] in ("whisper", "whisper-ctc") and model.get("base"):
-        options["model.base"] = str(whisper_weights(str(model["base"])))
-    if model.get("feature_cache"):
-        options["model.feature_cache"] = str(folder / "features")
+    options |= base_options(recipe, folder)
     if config.quick:
         options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
     return [

@@ -6,7 +6,7 @@ CER, errors on words that training never saw, how fast the model learns, its siz
 a frame, and the share of training utterances that have fewer frames than CTC needs, which are set aside.
 
     python -m experiments.units --docs true --cores 1
-    python -m experiments.units --languages "[en]" --max_steps 1000
+    python -m experiments.units --recipe configs/finetune/german-whisper-ctc.yaml --languages "[de]" --max_steps 400
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import data_folder
 from experiments.harness.study import StudyOptions, run_study, with_interval
 from experiments.harness.trainings import (
-    CONFIGS,
     ROOT,
     TINY_LSTM,
     Training,
+    base_options,
     located,
     quick_options,
     read_log,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from finetune.metrics import Rate
 
 DURATION = "14 hours: ten trainings of an hour in English, ten of 20 minutes in German"
-RECIPE = CONFIGS / "librispeech-mini-lstm.yaml"
 NEAR = 1.1  # times the lowest validation CER: from there on a run counts as converged
 CHARACTERS = "characters"
 
@@ -81,8 +80,11 @@ class Config(StudyOptions):
     seeds: int = 3
     """Runs of the two units with the lowest validation WER; the others have one."""
 
+    recipe: str = "configs/finetune/librispeech-mini-lstm.yaml"
+    """Configuration of finetune/train.py with the acoustic model, of a CTC family; its data and units are replaced."""
+
     max_steps: int | None = None
-    """Steps of every run instead of the recipe's 3,000."""
+    """Steps of every run instead of the recipe's own."""
 
     data: Path | None = None
     """Folder of real speech; default $ASR_DATA_DIR, else data."""
@@ -117,9 +119,11 @@ class Unit:
 
 @dataclass(frozen=True)
 class Studied:
-    """One language. first, second: the two units with the lowest validation WER; compared: over all their runs."""
+    """One language. compared: the two units with the lowest validation WER, over all their runs."""
 
     language: str
+    recipe: str
+    family: str
     corpus: str
     hours: float
     steps: int
@@ -147,7 +151,12 @@ def measure(config: Config) -> tuple[Results, str]:
     languages = ["en"] if config.quick else config.languages
     studied = [_study(config, LANGUAGES[name], config.folder(__file__)) for name in languages]
     default = Config()
-    parts = [f"{config.max_steps} steps instead of 3000"] if config.max_steps else []
+    parts = [f"{config.max_steps} steps instead of the recipe's own"] if config.max_steps else []
+    parts += (
+        [f"by {Path(config.recipe).stem} instead of {Path(default.recipe).stem}"]
+        if config.recipe != default.recipe
+        else []
+    )
     parts += [f"{config.seeds} seeds instead of {default.seeds}"] if config.seeds < default.seeds else []
     for what, all_, own in (("", default.languages, config.languages), ("", default.units, config.units)):
         left = [one for one in all_ if one not in own]
@@ -163,9 +172,10 @@ def _study(config: Config, language: Language, folder: Path) -> Studied:
 
     data = data_folder(config.data)
     names = [CHARACTERS, "bpe-40"] if config.quick else config.units
-    shared = _shared(config, language, data)
+    shared = _shared(config, language, data, folder)
+    recipe = Path(located(config.recipe))
     trained: dict[str, dict[str, Path]] = {
-        name: run_trainings([_training(language, name, 1, shared, data)], folder / "runs", here=config.quick,
+        name: run_trainings([_training(recipe, language, name, 1, shared, data)], folder / "runs", here=config.quick,
                             cores=config.cores)
         for name in names
     }  # fmt: skip
@@ -176,21 +186,21 @@ def _study(config: Config, language: Language, folder: Path) -> Studied:
     best_two = ranked[:2]
     for name in best_two:
         further = [
-            _training(language, name, seed, shared, data)
+            _training(recipe, language, name, seed, shared, data)
             for seed in range(2, 1 + (1 if config.quick else config.seeds))
         ]
         trained[name] |= run_trainings(further, folder / "runs", here=config.quick, cores=config.cores)
     test = str(ROOT / "demo" / "corpus" / "test.jsonl") if config.quick else str(data / language.folder / language.test)
     utterances = open_test(test, limit=6 if config.quick else None)
+    resolved = _training(recipe, language, names[0], 1, shared, data).resolved(folder)
     samples = {
         name: [
-            transcribe(system_spec(run, f"lstm={path}"), utterances, folder / "transcripts")
+            transcribe(system_spec(run, f"{resolved.model.family}={path}"), utterances, folder / "transcripts")
             for run, path in runs.items()
         ]
         for name, runs in trained.items()
     }
     any_run = next(iter(trained[names[0]].values()))
-    resolved = _training(language, names[0], 1, shared, data).resolved(folder)
     normalise = profile(resolved.data.profile)
     training = [one for reference in resolved.data.train for one in open_test(located(reference))]
     texts = [normalise(one.text) for one in training]
@@ -208,14 +218,14 @@ def _study(config: Config, language: Language, folder: Path) -> Studied:
     unseen = sum(word not in seen for one in utterances for word in normalise(one.text).split())
     second = best_two[-1] if len(best_two) > 1 else None
     return Studied(
-        language.name, language.folder if not config.quick else "demo",
+        language.name, recipe.stem, resolved.model.family, language.folder if not config.quick else "demo",
         from_json((any_run / "about.json").read_text(encoding="utf-8")).training.hours, resolved.max_steps,
         _frame_seconds(any_run), describe_test(test, utterances), resolved.data.profile, unseen, units,
         None if second is None else _compared(best, second, errors),
     )  # fmt: skip
 
 
-def _shared(config: Config, language: Language, data: Path) -> dict[str, Any]:
+def _shared(config: Config, language: Language, data: Path, folder: Path) -> dict[str, Any]:
     """What every run of a language has over the recipe."""
     if config.quick:
         return quick_options() | {"model.scratch": TINY_LSTM}
@@ -227,19 +237,22 @@ def _shared(config: Config, language: Language, data: Path) -> dict[str, Any]:
         "data.profile": language.profile,
     }
     shared |= {} if language.validation else {"data.validation_share": 0.04}
+    shared |= base_options(Path(located(config.recipe)), folder)
     if config.max_steps is not None:
         shared |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
     return shared
 
 
-def _training(language: Language, unit: str, seed: int, shared: Mapping[str, Any], data: Path) -> Training:
+def _training(
+    recipe: Path, language: Language, unit: str, seed: int, shared: Mapping[str, Any], data: Path
+) -> Training:
     kind, _, size = unit.partition("-")
     options = {**shared, "model.units": kind, **({"model.units_size": int(size)} if size else {})}
     if kind == "syllables":
         options["model.units_language"] = language.hyphenation
         if language.dictionary is not None and (data / language.dictionary).is_file():
             options["model.units_dictionary"] = str(data / language.dictionary)
-    return Training(f"{language.name}-{unit}-seed-{seed}", RECIPE, options, seed)
+    return Training(f"{language.name}-{unit}-seed-{seed}", recipe, options, seed)
 
 
 def _validations(runs: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -346,7 +359,7 @@ def findings_of(results: Results) -> Findings:
         tables.append(Table(headings, rows, f"{one.language}: {one.corpus}, {one.hours:.1f} h"))
         answers += _answers(one)
         settings.append(
-            f"{one.language}: an LSTM-CTC from random weights ({RECIPE.stem}), {one.hours:.2f} h of {one.corpus}, "
+            f"{one.language}: {one.family} by {one.recipe}, {one.hours:.2f} h of {one.corpus}, "
             f"{one.steps} steps, a frame each {1000 * one.frame_seconds:.0f} ms; tested on {one.test.described()}, "
             f"{one.unseen_words} words never seen in training; profile {one.profile}. Converged: the step "
             f"from which validation CER stays within {NEAR:g} times its lowest."

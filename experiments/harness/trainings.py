@@ -216,6 +216,19 @@ def whisper_weights(size: str) -> Path | str:
     return Path(folder) / f"{size}.pt" if folder and (Path(folder) / f"{size}.pt").is_file() else size
 
 
+def base_options(recipe: Path, folder: Path) -> dict[str, Any]:
+    """What a recipe needs over itself to start from a Whisper of $ASR_REAL_MODELS, and to keep features in `folder`."""
+    import yaml
+
+    model = yaml.safe_load(recipe.read_text(encoding="utf-8"))["model"]
+    options: dict[str, Any] = {}
+    if model["family"] in ("whisper", "whisper-ctc") and model.get("base"):
+        options["model.base"] = str(whisper_weights(str(model["base"])))
+    if model.get("feature_cache"):
+        options["model.feature_cache"] = str(folder / "features")
+    return options
+
+
 def quick_options() -> dict[str, Any]:
     """Options that make of any recipe a few steps on the embedded demo corpus, for --quick."""
     return {

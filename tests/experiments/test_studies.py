@@ -22,7 +22,7 @@ from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study, trainings
 from experiments.harness.decodings import Decoded, Speech
 from experiments.harness.learning_curve import crossing_hours, fit_power_law, learning_curve
-from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, quick_options, run_trainings
+from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, base_options, quick_options, run_trainings
 from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
 from finetune.metrics import Rate, difference, rate, resample
 from preprocessing.cli.errors import InputError, UsageError
@@ -190,6 +190,16 @@ def test_single_runs_compare_as_the_benchmark_does() -> None:
     for end in ("value", "low", "high"):
         assert getattr(found.difference, end) == pytest.approx(getattr(expected, end), abs=1e-12)
     assert "Each was trained once" in sentence(found, TESTED)
+
+
+def test_a_recipe_starts_from_the_whisper_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base.pt").touch()
+    monkeypatch.setenv("ASR_REAL_MODELS", str(tmp_path))
+    found = base_options(CONFIGS / "german-whisper-ctc.yaml", tmp_path)
+    assert found == {"model.base": str(tmp_path / "base.pt"), "model.feature_cache": str(tmp_path / "features")}
+    monkeypatch.delenv("ASR_REAL_MODELS")
+    assert base_options(CONFIGS / "german-whisper-ctc.yaml", tmp_path)["model.base"] == "base"  # downloaded
+    assert base_options(CONFIGS / "librispeech-mini-lstm.yaml", tmp_path) == {}
 
 
 def test_several_runs_count_their_luck() -> None:
