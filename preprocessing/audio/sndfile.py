@@ -51,7 +51,7 @@ def open_sndfile(opened: OpenedSource, missing: int) -> Iterator["SndfileDecoder
     if str(file if isinstance(file, str) else getattr(file, "name", "")).lower().endswith(".raw"):
         file = io.BytesIO(_content(file))  # soundfile takes a file of that name for headerless samples
     try:
-        sound_file = _SequentialFile(file)
+        sound_file = _SequentialFile(_in_memory(file) if isinstance(file, io.BytesIO) else file)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, OverflowError):
         yield None
         return
@@ -161,6 +161,20 @@ class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
+
+
+def _in_memory(file: io.BytesIO) -> int | io.BytesIO:
+    """The bytes as a file of the kernel's, by its descriptor, where it has such (Linux); else as they are.
+
+    libsndfile reads a Python object by callbacks, which are slower, and in which a Ctrl-C is printed and lost.
+    """
+    if not hasattr(os, "memfd_create"):
+        return file
+    descriptor = os.memfd_create("audio")
+    with os.fdopen(descriptor, "wb", closefd=False) as copy:
+        copy.write(file.getbuffer())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _content(file: str | BinaryIO) -> bytes:

@@ -1,5 +1,6 @@
 """Decoding against known signals: every format, rate and channel count gives back the sine that went in."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,21 @@ def test_bytes_and_path_agree(tmp_path: Path) -> None:
     path = tmp_path / "sine.flac"
     soundfile.write(path, sine(22_050), 22_050)
     assert torch.equal(audio.load(path), audio.load(path.read_bytes()))
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no files in memory on this system")
+def test_bytes_are_read_without_callbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a callback of libsndfile's a Ctrl-C is printed and lost. No descriptor stays open, whatever the bytes are."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, sine(SAMPLE_RATE), SAMPLE_RATE)
+    whole, expected = path.read_bytes(), audio.load(path)
+    monkeypatch.setattr(soundfile.SoundFile, "_init_virtual_io", None)
+    before = os.listdir("/proc/self/fd")
+    assert torch.equal(audio.load(whole), expected)
+    for broken in (whole[:3000], b"fLaC" + bytes(400)):
+        with pytest.raises(AudioError):
+            audio.load(broken)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_save_and_load_round_trip(tmp_path: Path) -> None:
