@@ -134,12 +134,12 @@ def test_bytes_are_read_without_callbacks(tmp_path: Path, monkeypatch: pytest.Mo
     soundfile.write(path, sine(SAMPLE_RATE), SAMPLE_RATE)
     whole, expected = path.read_bytes(), audio.load(path)
     monkeypatch.setattr(soundfile.SoundFile, "_init_virtual_io", None)
-    before = os.listdir("/proc/self/fd")
+    before = len(list(Path("/proc/self/fd").iterdir()))
     assert torch.equal(audio.load(whole), expected)
     for broken in (whole[:3000], b"fLaC" + bytes(400)):
         with pytest.raises(AudioError):
             audio.load(broken)
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_save_and_load_round_trip(tmp_path: Path) -> None:
