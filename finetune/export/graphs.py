@@ -106,10 +106,9 @@ class Check:
 class Runtime(ABC):
     """A program that computes graphs.
 
-    name: of the export's format and the system's family. title: as reports call it. extra: of pyproject.toml. graph:
+    name: of the export's format, the system's family and the extra of pyproject.toml. title: as reports call it. graph:
     the file in the export's folder. to_export, to_compute: the packages that each needs. grid: waveforms are padded to
-    multiples of so many samples, where a new length costs time. batches: whether several utterances are computed at
-    once.
+    multiples of so many samples, where a new length costs time.
     """
 
     name: str
