@@ -21,7 +21,8 @@ from preprocessing.cli.errors import InputError, UsageError
 # Both packages report their use to their makers through this one; without it they report nothing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
-QUANTISED = ("MatMul", "Convolution", "GroupConvolution", "LSTMSequence")
+CONVOLUTIONS = ("Convolution", "GroupConvolution")
+PRODUCTS = ("MatMul", "LSTMSequence")
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -105,7 +106,8 @@ def _quantised(model: Any, check: Check) -> Any:
     kept = [
         node.get_friendly_name()
         for node in model.get_ops()
-        if node.get_type_name() in QUANTISED and LAYERS not in node.get_friendly_name()
+        if node.get_type_name() in CONVOLUTIONS
+        or (node.get_type_name() in PRODUCTS and LAYERS not in node.get_friendly_name())
     ]
     with quiet(), redirect_stdout(sys.stderr):
         return nncf.quantize(
