@@ -92,7 +92,7 @@ def transcribe(
 
 
 class _WholeSeconds:
-    """Passes seconds on as whole ones, and of each batch no more than its own."""
+    """Passes seconds on as whole ones, at least one of all, and of each batch no more than its own."""
 
     def __init__(self, advance: Callable[[int], None]) -> None:
         self._advance = advance
@@ -107,8 +107,8 @@ class _WholeSeconds:
         more = min(max(seconds, 0.0), self._left)
         self._left -= more
         self._exact += more
-        whole = round(self._exact) - self._passed
-        if whole > 0:
+        whole = max(round(self._exact), 1) - self._passed
+        if self._exact > 0 and whole > 0:
             self._passed += whole
             self._advance(whole)
 

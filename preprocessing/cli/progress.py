@@ -49,8 +49,10 @@ class Steps:
         def print_line(*, is_last: bool) -> None:
             seconds = time.monotonic() - began
             line = f"{title}: {done}" if count else title
-            if count:
-                line += f" {self._unit}" if is_last else f" of {count} {self._unit}"
+            if count and is_last:
+                line += f" {_in_number(self._unit, done)}"
+            elif count:
+                line += f" of {count} {_in_number(self._unit, count)}"
             line += f", {seconds:.1f} s"
             if not is_last and 0 < done < count:
                 line += f", about {seconds / done * (count - done):.0f} s left"
@@ -98,3 +100,12 @@ def hide_loading_bars() -> None:
 
     logging.disable_progress_bar()
     enable_progress_bars()
+
+
+def _in_number(unit: str, count: int) -> str:
+    """A unit in the plural as a count of it has it.
+
+    >>> _in_number("utterances", 1), _in_number("processes", 1), _in_number("MB", 1), _in_number("steps", 2)
+    ('utterance', 'process', 'MB', 'steps')
+    """
+    return unit if count != 1 else unit.removesuffix("es") if unit.endswith("sses") else unit.removesuffix("s")

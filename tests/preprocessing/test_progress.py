@@ -56,4 +56,4 @@ def test_a_terminal_shows_a_bar() -> None:
     file = Terminal()
     with Steps(Console(file=file, force_terminal=True, width=100), 1).step("reading", 2) as advance:
         advance(1)
-    assert "1/2" in file.getvalue() and "reading: 1 utterances" in file.getvalue()
+    assert "1/2" in file.getvalue() and "reading: 1 utterance," in file.getvalue()
