@@ -155,10 +155,14 @@ def test_the_precision_of_openvino_is_said(precision: str, int8: Path) -> None:
     assert system.facts.settings["runtime"].startswith("OpenVINO, ")
 
 
-def test_no_precision_spoils_a_log_mel() -> None:
+def test_a_precision_is_chosen_only_where_it_was_asked_for_and_spoils_no_log_mel() -> None:
+    plain = GraphFacts("openvino", "wav2vec2", 0, "float32", "", 17, 400, 320, 0.0, 0.0, 1.0, "")
+    assert OPENVINO.precision("auto", plain) == "float32"
+    with pytest.raises(UsageError, match=r"--precision is float16, .* expected auto, float32 or bfloat16: choose"):
+        OPENVINO.precision("float16", plain)
     facts = GraphFacts("openvino", "lstm", 0, "int8", "layers", 17, 400, 160, 0.0, 0.0, 1.0, "")
     assert OPENVINO.precision("auto", facts) == "float32"
-    with pytest.raises(UsageError, match=r"--precision is bfloat16, and OpenVINO has no such for a graph of a lstm"):
+    with pytest.raises(UsageError, match=r"--precision is bfloat16, and OpenVINO has no such for graphs of the family lstm"):
         OPENVINO.precision("bfloat16", facts)
 
 
