@@ -274,6 +274,12 @@ def _step(folder: Path) -> int:
     return max(steps, default=0)
 
 
+def _has_logged(folder: Path) -> bool:
+    """Whether the log has grown since the training's state was written: before, it may be of another training."""
+    log = folder / "log.jsonl"
+    return log.is_file() and log.stat().st_mtime_ns >= (folder / STATE).stat().st_mtime_ns
+
+
 @contextmanager
 def _watched(folder: Path, done: int, advance: Callable[[int], None]) -> Iterator[None]:
     """Call `advance` with the steps that a training in the folder newly logs while the block runs."""
@@ -282,7 +288,7 @@ def _watched(folder: Path, done: int, advance: Callable[[int], None]) -> Iterato
 
     def look() -> None:
         nonlocal reported
-        step = max((int(line["step"]) for line in read_log(folder)), default=0)
+        step = max((int(line["step"]) for line in read_log(folder)), default=0) if _has_logged(folder) else done
         if step > reported:
             advance(step - reported)
             reported = step

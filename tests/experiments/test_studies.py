@@ -22,7 +22,18 @@ from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study, trainings
 from experiments.harness.decodings import Decoded, Speech
 from experiments.harness.learning_curve import crossing_hours, fit_power_law, learning_curve
-from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, base_options, quick_options, run_trainings
+from experiments.harness.trainings import (
+    CONFIGS,
+    STATE,
+    TINY_LSTM,
+    State,
+    Training,
+    _watched,
+    base_options,
+    quick_options,
+    run_trainings,
+    write_state,
+)
 from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
 from finetune.metrics import Rate, difference, rate, resample
 from preprocessing.cli.errors import InputError, UsageError
@@ -99,6 +110,19 @@ def test_a_training_is_done_once_and_again_where_its_options_change(tmp_path: Pa
     longer = replace(RECIPE, options={**RECIPE.options, "max_steps": 4})
     run_trainings([longer, other], tmp_path, here=True)
     assert len(begun) == 3 and begun[-1][-2:] == ["--overwrite", "true"]
+
+
+def test_the_log_of_a_training_before_is_no_progress(tmp_path: Path) -> None:
+    log, seen = tmp_path / "log.jsonl", list[int]()
+    log.write_text('{"kind": "train", "step": 9}\n', encoding="utf-8")
+    os.utime(log, (1, 1))
+    write_state(tmp_path / STATE, State([], {}))
+    with _watched(tmp_path, 0, seen.append):
+        pass
+    assert seen == []
+    with _watched(tmp_path, 0, seen.append):
+        log.write_text('{"kind": "train", "step": 2}\n', encoding="utf-8")
+    assert seen == [2]
 
 
 def test_a_training_is_done_again_where_its_data_change(tmp_path: Path, begun: list[list[str]]) -> None:
