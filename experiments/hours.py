@@ -33,6 +33,7 @@ from experiments.harness.trainings import (
     whisper_weights,
 )
 from experiments.harness.transcripts import CorpusUsed
+from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, run_command
 
@@ -139,7 +140,8 @@ def measure(config: Config) -> tuple[Results, str]:
     whispers: list[tuple[str, Errors]] = []
     for size in config.whisper:
         weights = whisper_weights(size)
-        spec = system_spec(f"Whisper {Path(size).stem}", f"whisper={weights}")
+        name = Path(size).stem if size.endswith(".pt") else Path(size).name
+        spec = system_spec(f"Whisper {name}", f"whisper={weights}")
         try:
             samples = transcribe(spec, tested, folder / "transcripts", language=config.language)
         except InputError as error:
@@ -174,7 +176,7 @@ def measure(config: Config) -> tuple[Results, str]:
         profile, deviation, curves, [Line(name, mean_rate(errors)) for name, errors in whispers], missing,
     )  # fmt: skip
     steps = f"{config.max_steps} steps instead of the recipes' own" if config.max_steps else ""
-    fewer = "" if config.data != Config().data else _fewer(config)
+    fewer = _fewer(config) if config.data == expand_data_folder(Config().data) else ""
     return results, "; ".join(filter(None, [steps, fewer]))
 
 
