@@ -28,7 +28,7 @@ from experiments.harness.trainings import (
     run_trainings,
 )
 from experiments.harness.transcripts import Compared, CorpusUsed
-from preprocessing.cli.errors import UsageError
+from preprocessing.cli.errors import UsageError, counted
 from preprocessing.cli.options import check_counts, run_command
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def measure(config: Config) -> tuple[Results, str]:
         if config.recipe != default.recipe
         else []
     )
-    parts += [f"{config.seeds} seeds instead of {default.seeds}"] if config.seeds < default.seeds else []
+    parts += [f"{counted(config.seeds, 'seed')} instead of {default.seeds}"] if config.seeds < default.seeds else []
     for what, all_, own in (("", default.languages, config.languages), ("", default.units, config.units)):
         left = [one for one in all_ if one not in own]
         parts += [f"without {', '.join(left)}{what}"] if left else []
@@ -416,7 +416,7 @@ def _draw(axes: "Axes", results: Results) -> None:
             steps, values = [step for step, _ in unit.curve], [100 * cer for _, cer in unit.curve]
             label = unit.name if len(results.languages) == 1 else f"{one.language}, {unit.name}"
             axes.plot(steps, values, line, marker="o", markersize=3, color=PALETTE.of(number), label=label)
-    axes.set(xlabel="steps", ylabel="validation CER, %", ylim=(0, None))
+    axes.set(xlabel="steps", ylabel="validation CER, %", ylim=(0, 105))  # untrained, far more
     axes.legend(frameon=False, fontsize="small", ncols=len(results.languages))
 
 
