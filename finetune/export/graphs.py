@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,23 @@ class Runtime(ABC):
     to_compute: tuple[str, ...]
     grid: int = 1
 
-    @abstractmethod
     def open(self, path: Path, threads: int, precision: str = "float32") -> Session:
         """A graph, ready to compute. precision: of what is not int8, float32 or bfloat16.
 
         Raises InputError where the program refuses it, such as an opset or an operator that it lacks.
         """
+        try:
+            return self._opened(path, threads, precision)
+        except Exception as error:  # the exceptions of either program share no base
+            package = self.to_compute[0]
+            raise InputError(
+                f"{path}: {self.title} {version(package)} does not load it ({first_line(error)}); expected a graph of "
+                f"an opset and operators that it has: install a newer {package}, or export again"
+            ) from None
+
+    @abstractmethod
+    def _opened(self, path: Path, threads: int, precision: str) -> Session:
+        """What `open` returns, with the program's own exceptions."""
 
     @abstractmethod
     def write(self, traced: Path, out: Path, numbers: str, check: Check) -> str:
@@ -247,7 +259,7 @@ def _shortest(graph: nn.Module) -> int:
 
 
 def _utterances(data: str | None) -> tuple[list[Tensor], list[Tensor]]:
-    """Waveforms [samples] of the check, spread over the corpus, and as many times two of others.
+    """Waveforms [samples] of the check, spread over the corpus, and up to twice as many others.
 
     Raises InputError where it has none.
     """

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from finetune.export.graph_modules import LONGEST_CONVOLUTION
-from finetune.export.graphs import INPUTS, LAYERS, OUTPUTS, Check, GraphFacts, Runtime, Session, first_line, quiet
-from preprocessing.cli.errors import InputError, UsageError
+from finetune.export.graphs import INPUTS, LAYERS, OUTPUTS, Check, GraphFacts, Runtime, Session, quiet
+from preprocessing.cli.errors import UsageError
 
 QUANTISED = ("MatMul", "Gemm", "LSTM")
 ENOUGH_SAME = 0.98  # of frames with torch's best unit, for a convolution in int8
@@ -27,19 +27,13 @@ class ONNXRuntime(Runtime):
     to_export = ("onnx", "onnxruntime")
     to_compute = ("onnxruntime",)
 
-    def open(self, path: Path, threads: int, precision: str = "float32") -> Session:
+    def _opened(self, path: Path, threads: int, precision: str) -> Session:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        try:
-            opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's own exceptions share no base
-            raise InputError(
-                f"{path}: ONNX Runtime {onnxruntime.__version__} does not load it ({first_line(error)}); expected a "
-                "graph of an opset and operators that it has: install a newer onnxruntime, or export again"
-            ) from None
+        opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
         def session(
             waveforms: NDArray[np.float32], n_samples: NDArray[np.int64]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.export.graphs import INPUTS, LAYERS, Check, GraphFacts, Runtime, Session, first_line, quiet
+from finetune.export.graphs import INPUTS, LAYERS, Check, GraphFacts, Runtime, Session, quiet
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import UsageError
 
 # Both packages report their use to their makers through this one; without it they report nothing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ class OpenVINO(Runtime):
     to_compute = ("openvino",)
     grid = SAMPLE_RATE // 2
 
-    def open(self, path: Path, threads: int, precision: str = "float32") -> Session:
+    def _opened(self, path: Path, threads: int, precision: str) -> Session:
         import openvino
 
         settings = {
@@ -44,13 +44,7 @@ class OpenVINO(Runtime):
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": HINTS[precision],
         }
-        try:
-            request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
-        except Exception as error:  # the runtime's own exceptions share no base
-            raise InputError(
-                f"{path}: OpenVINO {openvino.__version__} does not load it ({first_line(error)}); expected a graph of "
-                "operators that it has: install a newer openvino, or export again"
-            ) from None
+        request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
 
         def session(
             waveforms: NDArray[np.float32], n_samples: NDArray[np.int64]
@@ -77,8 +71,8 @@ class OpenVINO(Runtime):
         if requested not in HINTS or (requested == "bfloat16" and not waveforms_in):
             able = "auto, float32 or bfloat16" if waveforms_in else "auto or float32"
             raise UsageError(
-                f"--precision is {requested}, and OpenVINO has no such for graphs of the family {facts.family}; expected "
-                f"{able}: choose one of them"
+                f"--precision is {requested}, and OpenVINO has no such for graphs of the family {facts.family}; "
+                f"expected {able}: choose one of them"
             )
         return requested
 
