@@ -260,6 +260,12 @@ def test_an_opset_that_the_runtime_lacks_is_said(group: tuple[Path, Path], tmp_p
         ONNX.open(tmp_path / "new.onnx", 1)
 
 
+def test_a_graph_that_openvino_cannot_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_text("<net", encoding="utf-8")
+    with pytest.raises(InputError, match=r"model\.xml: OpenVINO [\d.]+.* does not load it .*install a newer openvino"):
+        OPENVINO.open(tmp_path / "model.xml", 1)
+
+
 def test_other_architectures_are_refused_by_name(tmp_path: Path) -> None:
     from transformers import Wav2Vec2BertConfig
 
