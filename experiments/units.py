@@ -235,8 +235,8 @@ def _shared(config: Config, language: Language, data: Path, folder: Path) -> dic
         "data.train": [str(corpus / "train.jsonl")],
         "data.validation": None if language.validation is None else str(corpus / language.validation),
         "data.profile": language.profile,
+        "data.validation_share": 0.0 if language.validation else 0.04,
     }
-    shared |= {} if language.validation else {"data.validation_share": 0.04}
     shared |= base_options(Path(located(config.recipe)), folder)
     if config.max_steps is not None:
         shared |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}

@@ -226,6 +226,18 @@ def test_a_recipe_starts_from_the_whisper_that_is_here(tmp_path: Path, monkeypat
     assert base_options(CONFIGS / "librispeech-mini-lstm.yaml", tmp_path) == {}
 
 
+@pytest.mark.parametrize("language", units.LANGUAGES.values(), ids=list(units.LANGUAGES))
+@pytest.mark.parametrize("recipe", ["librispeech-mini-lstm", "german-whisper-ctc-head"])
+def test_any_recipe_writes_units_of_any_language(language: units.Language, recipe: str, tmp_path: Path) -> None:
+    """One recipe names a validation corpus, the other one a share that is held out."""
+    config = units.Config(recipe=str(CONFIGS / f"{recipe}.yaml"), max_steps=20)
+    shared = units._shared(config, language, tmp_path, tmp_path)
+    training = units._training(Path(config.recipe), language, "bpe-100", 1, shared, tmp_path)
+    resolved = training.resolved(tmp_path)
+    assert (resolved.data.validation is None) == (resolved.data.validation_share > 0) == (language.validation is None)
+    assert resolved.data.profile == language.profile and resolved.model.units == "bpe"
+
+
 def test_several_runs_count_their_luck() -> None:
     """Equal recipes whose runs differ by luck: a test of utterances alone calls them different far too often."""
     alarms = naive = 0
