@@ -87,10 +87,11 @@ def take_turns(
     workers: dict[str, _Worker] = {}
     try:
         with progress(f"{what}, preparing", len(implementations), "processes") as advance:
-            for name, implementation in implementations.items():
+            for name, implementation in implementations.items():  # their imports take seconds: all at once
                 environment = (environments or {}).get(name, {})
                 workers[name] = _Worker(implementation, job, threads, keep_results, environment)
-                answer = workers[name].answer()
+            for name, worker in workers.items():
+                answer = worker.answer()
                 found[name] = answer if isinstance(answer, Unavailable) else []
                 advance(1)
         available = [name for name, turns in found.items() if not isinstance(turns, Unavailable)]
