@@ -19,7 +19,8 @@ from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.registry import load_system
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UserError
+from preprocessing.cli.errors import InputError, UserError, described
+from preprocessing.cli.options import what_ran_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Systems:
                 report(f"left out: {error}")
                 continue
             except Exception as error:  # a class of the user's own may raise anything
-                report(f"left out: {spec.name}: {type(error).__name__}: {error}")
+                report(f"left out: {spec.name}: {what_ran_out(error) or described(error)}")
                 continue
             self._loaded[spec.name] = system
             self._transcribe_with(spec.name, Recording("silence", torch.zeros(SAMPLE_RATE), 0.0, None))  # warm-up

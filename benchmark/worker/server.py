@@ -23,7 +23,8 @@ from benchmark.worker.resources import EnergyCounter, peak_device_memory_bytes, 
 from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
 from benchmark.worker.words import recognise_words
 from finetune.systems.base import System
-from preprocessing.cli.errors import UserError
+from preprocessing.cli.errors import UserError, described
+from preprocessing.cli.options import what_ran_out
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +89,7 @@ def _load_waveform(item: Item, load: "Callable[[Item], Tensor]") -> LoadedWavefo
     try:
         waveform = load(item)
     except Exception as error:  # a damaged file is the utterance's failure, whatever its decoder raises
-        return LoadedWaveform(None, time.perf_counter() - began, f"{type(error).__name__}: {error}")
+        return LoadedWaveform(None, time.perf_counter() - began, described(error))
     return LoadedWaveform(waveform, time.perf_counter() - began)
 
 
@@ -122,7 +123,7 @@ def _load(setup: WorkerSetup, clock: DeviceClock, pipe: Connection) -> System | 
         return None
     except Exception as error:
         traceback.print_exc()
-        pipe.send(LoadFailed(f"{type(error).__name__}: {error}"))
+        pipe.send(LoadFailed(what_ran_out(error) or described(error)))
         return None
     pipe.send(loaded)
     return system

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmark.results import NO_SECONDS, StageSeconds
 from benchmark.worker.protocol import Batch, BatchDone, Hypothesis
 from finetune.systems.base import System
+from preprocessing.cli.errors import described
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +96,7 @@ def _run_stages(system: System, waveforms: "list[Tensor]", clock: DeviceClock) -
         laps.append(clock.now())
         found = checked_hypotheses(hypotheses, len(waveforms))
     except Exception as error:  # a system of the user's own may raise anything
-        found = f"{type(error).__name__}: {error}"
+        found = described(error)
     spent = [end - begin for begin, end in pairwise(laps)]
     return found, StageSeconds(0.0, *(spent + [0.0] * 3)[:3])
 

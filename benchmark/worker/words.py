@@ -13,6 +13,7 @@ from benchmark.worker.protocol import Batch, BatchDone, Hypothesis
 from benchmark.worker.stage_clock import LoadedWaveform, free_device_memory
 from finetune.systems.base import System
 from finetune.systems.transcript import Transcript, Word
+from preprocessing.cli.errors import described
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,4 +70,4 @@ def _transcribed(system: System, waveforms: "list[Tensor]") -> list[Hypothesis] 
             raise TypeError(f"transcribe() returned {len(transcripts)} transcripts of {len(waveforms)} recordings")
         return [Hypothesis(one.text, None, rounded_words(one)) for one in transcripts]
     except Exception as error:  # a system of the user's own may raise anything
-        return f"{type(error).__name__}: {error}"
+        return described(error)

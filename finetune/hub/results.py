@@ -14,7 +14,7 @@ from finetune.hub.folder import RunFolder
 from finetune.metrics import Rate, rate, resample
 from finetune.metrics.error_rates import ErrorCounts, character_errors, word_errors
 from finetune.training.about import without_folders
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, described
 
 SUMMARY_SCHEMA = 2  # benchmark.results.SCHEMA, which finetune may not import: a test holds them equal
 
@@ -143,7 +143,7 @@ def read_benchmark(results: Path, run: Path, repo_id: str) -> BenchmarkFigures:
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
-            f"--results {path}: no summary of a benchmark ({type(error).__name__}: {error}); expected the folder that "
+            f"--results {path}: no summary of a benchmark ({described(error)}); expected the folder that "
             "benchmark/run.py wrote: name its --output"
         ) from None
 

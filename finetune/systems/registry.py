@@ -21,7 +21,7 @@ from typing import Any
 from finetune.systems.availability import DEMO, hub_has, reference_of, whisper_available
 from finetune.systems.base import LM_SUFFIX, LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemOptions
-from preprocessing.cli.errors import InputError, UsageError, UserError
+from preprocessing.cli.errors import InputError, UsageError, UserError, described
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def load_system(spec: SystemSpec, options: LoadOptions) -> System:
     try:
         system = load(spec, options)
         _ = system.facts
-    except UserError:
+    except (UserError, MemoryError):  # the latter is no fault of the class
         raise
     except Exception as error:  # a class of the user's own may raise anything
         raise InputError(
@@ -246,7 +246,7 @@ def _with_place(error: Exception) -> str:
     """The error's type, message, and file and line, unless it was raised here or by Python's import machinery."""
     *_, place = traceback.extract_tb(error.__traceback__)
     file = Path(place.filename)
-    message = f"{type(error).__name__}: {error}"
+    message = described(error)
     return message if file == Path(__file__) or not file.is_file() else f"{message} ({file.name}, line {place.lineno})"
 
 

@@ -17,7 +17,7 @@ from finetune.transcription.results import Results
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.batching import plan_batches
-from preprocessing.cli.errors import UserError, printable
+from preprocessing.cli.errors import UserError, described, printable
 from preprocessing.cli.progress import Steps
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _attempt(
     except UserError as error:
         return str(error)
     except Exception as error:  # a system of the user's own may raise anything
-        return f"{type(error).__name__}: {error}"
+        return described(error)
 
 
 def _of(recording: Recording, error: AudioError) -> str:

@@ -31,6 +31,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def described(error: BaseException) -> str:
+    """Any exception in words: its type and message, or the type alone where it has no message.
+
+    >>> described(ValueError("too few")), described(MemoryError())
+    ('ValueError: too few', 'MemoryError')
+    """
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
 _SHOWN = _PICTURES | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 

@@ -109,14 +109,14 @@ def run_command(main: Callable[[], None]) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except (OSError, MemoryError, RuntimeError) as error:
-        sentence = _what_ran_out(error)
+        sentence = what_ran_out(error)
         if sentence is None:
             raise
         print(f"error: {printable(sentence)}", file=sys.stderr)
         sys.exit(1)
 
 
-def _what_ran_out(error: Exception) -> str | None:
+def what_ran_out(error: Exception) -> str | None:
     """The sentence for a disk or a memory that is full, or a disk that became read-only; None for another error."""
     if isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EROFS):
         return (

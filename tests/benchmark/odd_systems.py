@@ -54,6 +54,13 @@ class One(Length):
     batched = False
 
 
+class NoRoom(Length):
+    """Needs more memory than there is."""
+
+    def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+        raise MemoryError
+
+
 class Calls(Length):
     """Says how often it was called, this time too."""
 

@@ -12,6 +12,7 @@ import torch
 from benchmark.conditions import parse_conditions
 from benchmark.dataset import EvaluationSet, build_evaluation_set, waveform_loader
 from benchmark.worker import BatchDone, SupervisedSystem, WorkerSetup
+from benchmark.worker.client import SystemFailed
 from benchmark.worker.server import load_ahead
 from benchmark.worker.stage_clock import DeviceClock, checked_hypotheses, transcribe_batch
 from finetune.systems.base import LoadOptions, SystemSpec
@@ -33,6 +34,13 @@ def evaluation_set_of(reference: Path, limit: int | None = None) -> EvaluationSe
 def named(name: str) -> SystemSpec:
     reference = f"tests.benchmark.odd_systems:{name}"
     return SystemSpec(reference, reference, reference)
+
+
+def test_a_system_that_finds_no_memory_says_so(tmp_path: Path) -> None:
+    setup = WorkerSetup(named("NoRoom"), OPTIONS, evaluation_set_of(odd_systems.corpus(tmp_path, 1)))
+    system = SupervisedSystem(setup, 60.0, tmp_path / "printed.txt", lambda *lost: None)
+    with pytest.raises(SystemFailed, match=r"^memory ran out; expected more of it free"):
+        system.start()
 
 
 def test_waveforms_are_denoised_only_where_asked() -> None:
