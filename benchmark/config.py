@@ -153,6 +153,8 @@ class BenchmarkConfig:
             count = getattr(self, flag)
             if count is not None and count < 1:
                 raise UsageError(f"--{flag} is {count}; expected 1 or more: raise it")
+        if self.seed < 0:
+            raise UsageError(f"--seed is {self.seed}; expected 0 or more: choose another")
         for name, options in self.system_options.items():
             options.check(name)
         if self.unk_score_offset is not None and self.unk_score_offset > 0:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from benchmark.batch_plan import evenly_spaced
 from benchmark.conditions import Condition, parse_conditions
 from benchmark.config import BenchmarkConfig
-from benchmark.results import CLEAN
 from preprocessing.corpus import Utterance
 
 if TYPE_CHECKING:
@@ -46,11 +45,7 @@ class EvaluationSet:
 
 def requested_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
     """The conditions of --conditions, clean speech first and always among them. Raises UsageError on an unknown one."""
-    found = parse_conditions(config.conditions, seed=config.seed, noise=config.noise, rooms=config.rooms)
-    clean = [condition for condition in found if condition.used.name == CLEAN]
-    if not clean:
-        clean = parse_conditions(CLEAN, seed=config.seed, noise=config.noise, rooms=config.rooms)
-    return (*clean, *(condition for condition in found if condition.used.name != CLEAN))
+    return tuple(parse_conditions(config.conditions, seed=config.seed, noise=config.noise, rooms=config.rooms))
 
 
 def build_evaluation_set(

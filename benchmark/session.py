@@ -40,11 +40,10 @@ from benchmark.results import (
 )
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
-from benchmark.scoring import changes, paired_changes, summarise
+from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.folder import TUNED
-from finetune.metrics import Rate
 from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import check_language_model, check_system_options, parse_models
@@ -202,7 +201,11 @@ def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsSto
     summary = summarise(run, samples, store.timings, store.throughput)
     if inputs.baseline is not None:
         paired = _paired_changes(inputs, inputs.baseline, summary, samples)
-        summary = replace(summary, changes=changes(inputs.baseline, summary, paired=paired))
+        summary = replace(
+            summary,
+            changes=changes(inputs.baseline, summary, paired=paired),
+            notices=[*summary.notices, *incomparable(inputs.baseline, summary)],
+        )
     return summary
 
 
@@ -282,7 +285,7 @@ def _check_baseline(config: BenchmarkConfig, baseline: Summary | None, specs: Se
 
 def _paired_changes(
     inputs: Inputs, baseline: Summary, summary: Summary, samples: Sequence[Sample]
-) -> Mapping[tuple[str, str], Rate]:
+) -> Mapping[tuple[str, str], PairedChange]:
     """The changes of WER over the utterances of both results, where the earlier one's folder has its samples."""
     assert inputs.config.compare is not None
     path = inputs.config.compare / SAMPLES

@@ -6,7 +6,7 @@ three systems take a few megabytes. The layout is that of `_row` and `_hypothesi
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from markupsafe import Markup
 from benchmark.report.clips import Clip
 from benchmark.report.utterances import AlignedSample, ComparedUtterance, max_errors
 from benchmark.report.words import LEVELS, WRITTEN_BELOW, percent_of
+from benchmark.results import CLEAN
 from finetune.metrics.word_alignment import Alignment
 
 MAX_UTTERANCES = 5_000
@@ -56,16 +57,21 @@ def browser_json(
     selection: BrowserSelection,
     systems: Sequence[str],
     latencies: Mapping[tuple[str, str], float],
-    loops: Mapping[str, Sequence[str]],
+    loops: Mapping[str, Mapping[str, Sequence[str]]],
     clips: Mapping[tuple[str, str], Clip],
 ) -> Markup:
     """The browser's data as JSON that is safe inside a <script> element, whatever the texts hold.
 
     latencies: seconds by system and utterance id. loops: ids of the utterances in which a system repeats itself, by
-    system. clips: by utterance id and condition.
+    system and condition. clips: by utterance id and condition.
     """
     indices = {name: _NameIndex() for name in ("conditions", "speakers", "domains", "languages")}
-    looping = {name: set(ids) for name, ids in loops.items()}
+    looping = {
+        (name, condition, id)
+        for name, by_condition in loops.items()
+        for condition, ids in by_condition.items()
+        for id in ids
+    }
     rows = [_row(utterance, systems, latencies, looping, indices) for utterance in selection.utterances]
     positions = {(utterance.id, utterance.condition): index for index, utterance in enumerate(selection.utterances)}
     content = {
@@ -127,7 +133,7 @@ def _row(
     utterance: ComparedUtterance,
     systems: Sequence[str],
     latencies: Mapping[tuple[str, str], float],
-    looping: Mapping[str, set[str]],
+    looping: Collection[tuple[str, str, str]],
     indices: Mapping[str, _NameIndex],
 ) -> list[Any]:
     """Id, index of condition, speaker, domain and language, seconds, reference, normalised reference (0: the same), and
@@ -146,7 +152,11 @@ def _row(
         first.reference,
         0 if normalised == first.reference else normalised,
         [
-            _hypothesis(aligned, latencies.get((name, utterance.id)), utterance.id in looping.get(name, ()))
+            _hypothesis(
+                aligned,
+                latencies.get((name, utterance.id)) if utterance.condition == CLEAN else None,
+                (name, utterance.condition, utterance.id) in looping,
+            )
             if (aligned := utterance.by_system.get(name))
             else 0
             for name in systems

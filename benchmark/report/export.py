@@ -56,8 +56,9 @@ def _system_lines(summary: Summary) -> Iterator[dict[str, Any]]:
             "parameters": system.facts.parameters or None,
             "failure": system.failure,
         }
-        by_condition = {CLEAN: system.scores, **{k: v for k, v in system.conditions.items() if k != CLEAN}}
-        for condition, by_profile in by_condition.items():
+        by_condition = system.by_condition()
+        for condition in dict.fromkeys([*by_condition, *system.hallucinated_words_per_minute]):
+            by_profile = by_condition.get(condition, {})
             for profile in [one.name for one in summary.profiles]:
                 yield {
                     "system": system.facts.name,
@@ -97,7 +98,7 @@ def _utterance_lines(
                 "domain": sample.domain,
                 "language": sample.language,
                 "audio_seconds": sample.audio_seconds,
-                "latency_seconds": latencies.get((name, utterance.id)),
+                "latency_seconds": latencies.get((name, utterance.id)) if utterance.condition == CLEAN else None,
                 "words": alignment.words,
                 "substitutions": alignment.substitutions,
                 "deletions": alignment.deletions,

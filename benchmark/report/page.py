@@ -31,7 +31,7 @@ from benchmark.report.utterances import (
     worst_utterances,
 )
 from benchmark.results import CLEAN, Sample, Summary, Timing
-from benchmark.scoring.scripts import spaced_characters
+from benchmark.scoring.scripts import tokens
 from benchmark.scoring.speed import call_cost_sentences
 from preprocessing.cli.errors import counted
 
@@ -65,11 +65,8 @@ def prepare(
 
     Raises InputError when the samples are of another run than the summary.
     """
-
-    def tokens(text: str) -> str:
-        return spaced_characters(normalise(text)) if summary.metric == "cer" else normalise(text)
-
-    utterances = compare_utterances(summary, samples, tokens)
+    counted = tokens(normalise, summary.metric)
+    utterances = compare_utterances(summary, samples, counted)
     rounds: dict[tuple[str, str], list[Timing]] = {}
     for timing in timings:
         rounds.setdefault((timing.system, timing.id), []).append(timing)
@@ -77,7 +74,7 @@ def prepare(
     points: dict[str, list[Point]] = {}
     for (system, id), own in rounds.items():
         points.setdefault(system, []).append((own[0].audio_seconds, latencies[system, id]))
-    recordings = wer_over_time(utterances, tokens)
+    recordings = wer_over_time(utterances, counted)
     drawn = plots(summary, utterances, points, recordings)
     return Content(summary, utterances, latencies, points, drawn, recordings)
 
@@ -143,7 +140,7 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
                 selection,
                 [system.name for system in systems],
                 content.latencies,
-                {system.facts.name: system.loops for system in summary.systems},
+                {system.facts.name: system.loops_by_condition() for system in summary.systems},
                 recorded,
             ),
             script=Markup(script),

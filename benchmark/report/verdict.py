@@ -104,8 +104,8 @@ def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison
     """One sentence: the best system, its rate, how many it beats and from which its difference is not significant."""
     profile, metric = summary.profiles[0].name, summary.metric
     (rate,) = [one.scores[profile].rate(metric) for one in summary.systems if one.facts.name == best]
-    systems = f"{number_word(len(summary.systems))} systems"
-    head = f"{best} has the lowest {metric.upper()} of {systems}, {percent(rate.value)}"
+    n_scored = sum(profile in one.scores for one in summary.systems)
+    head = f"{best} has the lowest {metric.upper()} of {number_word(n_scored)} systems, {percent(rate.value)}"
     beaten = sum(one.different is True and _from_best(one, best).value > 0 for one in compared)
     not_different = [one.second if one.first == best else one.first for one in compared if one.different is False]
     findings = []
@@ -119,7 +119,9 @@ def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison
             "does not differ significantly from "
             + (f"{number_word(len(not_different))} others" if several else enumerated(not_different))
         )
-    return head + (f": it {' and '.join(findings)}." if findings else ".")
+    without = [one.facts.name for one in summary.systems if profile not in one.scores]
+    gave_none = f" {enumerated(without)} gave no results." if without else ""
+    return head + (f": it {' and '.join(findings)}." if findings else ".") + gave_none
 
 
 def caveats(summary: Summary) -> list[str]:

@@ -38,6 +38,11 @@ class SystemView:
         """The system's name in every figure and table."""
         return self.summary.facts.name
 
+    @property
+    def loops(self) -> dict[str, list[str]]:
+        """Ids of the utterances that loop, by condition."""
+        return self.summary.loops_by_condition()
+
 
 @dataclass(frozen=True, slots=True)
 class StageBar:
@@ -131,17 +136,18 @@ def condition_rows(summary: Summary) -> list[ConditionRow]:
     names = [name for name in names if name != CLEAN]
     if not names:
         return []
-    return [
+    rows = [
         ConditionRow(
             name,
             described.get(name, ""),
-            [
-                (system.scores if name == CLEAN else system.conditions.get(name, {})).get(profile)
-                for system in summary.systems
-            ],
+            [system.by_condition().get(name, {}).get(profile) for system in summary.systems],
         )
         for name in (CLEAN, *names)
     ]
+    same = [system.clean_of_conditions for system in summary.systems]
+    if any(same):
+        rows.insert(1, ConditionRow(CLEAN, "of the utterances that the conditions below have", same))
+    return rows
 
 
 def hallucinations(summary: Summary) -> list[tuple[str, str, list[HallucinationRate | None]]]:

@@ -343,9 +343,11 @@ class SystemSummary:
     """The results of one system; with a `failure`, which says why it has no samples, there are none.
 
     scores: of clean speech, by profile; none where no reference has a word. conditions: by condition, then by profile.
+    clean_of_conditions: of the clean utterances that conditions have, under the first profile; None if these are all.
     hallucinated_words_per_minute: by condition, of empty references and of conditions without speech.
-    slices, confusions: of clean speech under the first profile. loops: ids of utterances in which the hypothesis
-    repeats words that the reference does not repeat. segments: of long recordings, counted segment by segment.
+    slices, confusions: of clean speech under the first profile. loops: ids of the clean utterances in which the
+    hypothesis repeats words that the reference does not repeat; condition_loops: of others, by condition.
+    segments: of long recordings, counted segment by segment.
     influences: the clean utterances that change the rate most and those that loop, most influential first.
     without_loops, without_decisive: the rate of the clean utterances that do not loop, or are not decisive; None where
     none does, or is.
@@ -369,6 +371,16 @@ class SystemSummary:
     without_loops: Rate | None = None
     without_decisive: Rate | None = None
     words: WordScores | None = None
+    condition_loops: dict[str, list[str]] = field(default_factory=dict)
+    clean_of_conditions: Scores | None = None
+
+    def by_condition(self) -> dict[str, dict[str, Scores]]:
+        """The scores of clean speech and of each other condition, by profile."""
+        return {CLEAN: self.scores, **self.conditions}
+
+    def loops_by_condition(self) -> dict[str, list[str]]:
+        """Ids of the utterances that loop, by condition, of those that have some."""
+        return ({CLEAN: self.loops} if self.loops else {}) | self.condition_loops
 
 
 @dataclass(frozen=True, slots=True)

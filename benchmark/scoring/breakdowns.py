@@ -25,7 +25,7 @@ def slices(samples: Sequence[Sample], counts: UtteranceCounts, seed: int, metric
     the metric CER, each slice has its CER too.
     """
     found = []
-    for by, values, order in _properties(samples, counts):
+    for by, values, order in _properties(samples, counts, metric):
         rows: dict[str, list[int]] = {}
         for row, value in enumerate(values):
             if value is not None:
@@ -87,7 +87,7 @@ def _slice(
 
 
 def _properties(
-    samples: Sequence[Sample], counts: UtteranceCounts
+    samples: Sequence[Sample], counts: UtteranceCounts, metric: Metric
 ) -> Iterator[tuple[str, Sequence[str | None], Sequence[str] | None]]:
     """Name, value of each sample, and the order of values where it is not the alphabet's."""
     yield "domain", [sample.domain for sample in samples], None
@@ -97,11 +97,11 @@ def _properties(
     seconds = np.array([sample.audio_seconds for sample in samples])
     bins = np.searchsorted(DURATION_BOUNDS, seconds, side="right")
     yield "duration", [DURATIONS[index] for index in bins], DURATIONS
-    yield "speaking rate", *_speaking_rates(seconds, counts.reference_words)
+    yield "speaking rate", *_speaking_rates(seconds, counts.of(metric)[1], "characters" if metric == "cer" else "words")
 
 
-def _speaking_rates(seconds: NDArray[np.float64], words: Column) -> tuple[list[str | None], list[str]]:
-    """The tercile of words a second of each utterance, named by its bounds, and the terciles in order.
+def _speaking_rates(seconds: NDArray[np.float64], words: Column, unit: str) -> tuple[list[str | None], list[str]]:
+    """The tercile of words (or characters) a second of each utterance, named by its bounds, and the terciles in order.
 
     Utterances without words or length are in none.
     """
@@ -110,6 +110,6 @@ def _speaking_rates(seconds: NDArray[np.float64], words: Column) -> tuple[list[s
         return [None] * len(words), []
     rates = words / np.where(spoken, seconds, 1.0)
     low, high = np.quantile(rates[spoken], [1 / 3, 2 / 3])
-    names = [f"under {low:.2f} words/s", f"{low:.2f}-{high:.2f} words/s", f"over {high:.2f} words/s"]
+    names = [f"under {low:.2f} {unit}/s", f"{low:.2f}-{high:.2f} {unit}/s", f"over {high:.2f} {unit}/s"]
     thirds = np.searchsorted([low, high], rates, side="right")
     return [names[third] if has_words else None for third, has_words in zip(thirds, spoken, strict=True)], names

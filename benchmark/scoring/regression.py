@@ -1,33 +1,51 @@
 """A result beside an earlier one, its baseline: which figures changed, and whether chance explains it.
 
 Systems are matched by name. WER, or the summary's metric, needs the same test set (as many reference words under the
-same profile and version); where the samples of both runs are available, `paired_changes` detects smaller changes than
-two intervals can.
+same profile and version); where the samples of both runs are available, `paired_changes` compares the utterances of
+both, and detects smaller changes than two intervals can. Speed needs the same machine and test set, a condition the
+same description; `incomparable` says what is not compared.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.results import CLEAN, Change, Metric, ProfileUsed, Sample, Speed, Spread, Summary, SystemSummary
-from benchmark.scoring.comparisons import ScoredCondition, paired_difference
+from benchmark.results import Change, ProfileUsed, Sample, Speed, Spread, Summary, SystemSummary
+from benchmark.scoring.comparisons import FEWEST_COMPARED, ScoredCondition, paired_difference
 from benchmark.scoring.counts import Normaliser, count_errors
-from finetune.metrics import Rate
+from finetune.metrics import Rate, rate, resample
+from preprocessing.cli.errors import counted
 from preprocessing.text import profile
 
 MINIMUM_SPEED_CHANGE = 0.05  # a smaller one may be the machine's, whatever the rounds say
 MINIMUM_MEMORY_CHANGE = 0.10
 
+MACHINE = ("processor", "cores", "device")  # of Summary.machine: what speed depends on, versions left aside
+
 Kind = Literal["better", "worse", "same"]
 SystemCondition = tuple[str, str]
 
 
-def changes(baseline: Summary, now: Summary, *, paired: Mapping[SystemCondition, Rate] | None = None) -> list[Change]:
+@dataclass(frozen=True)
+class PairedChange:
+    """WER over the utterances that both results have, `utterances` of them; difference: now minus before."""
+
+    before: Rate
+    now: Rate
+    difference: Rate
+    utterances: int
+
+
+def changes(
+    baseline: Summary, now: Summary, *, paired: Mapping[SystemCondition, PairedChange] | None = None
+) -> list[Change]:
     """A change for every figure that both summaries have, of every system that both have.
 
-    paired: WER now minus WER before by system and condition, from `paired_changes`; where it is missing, the interval
-    of the difference of two independent rates is made of the intervals of both (Zou & Donner 2008).
-    `kind` is "same" wherever a change is not significant: WER where the 95 % interval of the difference holds 0, speed
-    where rounds overlap or it is within 5 %, memory within 10 %.
+    paired: by system and condition, from `paired_changes`; where it is missing, the interval of the difference of two
+    independent rates is made of the intervals of both (Zou & Donner 2008).
+    `kind` is "same" wherever a change is not significant: WER where the 95 % interval of the difference holds 0 or
+    utterances are fewer than FEWEST_COMPARED, speed where rounds overlap, there is but one, or it is within 5 %, memory
+    within 10 %.
     """
     before = {system.facts.name: system for system in baseline.systems if system.failure is None}
     same_profile = bool(baseline.profiles and now.profiles) and _rules(baseline.profiles[0]) == _rules(now.profiles[0])
@@ -38,21 +56,56 @@ def changes(baseline: Summary, now: Summary, *, paired: Mapping[SystemCondition,
         if old is None or system.failure is not None:
             continue
         if comparable:
-            found += _rate_changes(old, system, now.profiles[0].name, paired or {}, now.metric)
-        if old.speed is not None and system.speed is not None:
+            found += _rate_changes(baseline, now, old, system, paired or {})
+        if old.speed is not None and system.speed is not None and not _why_no_speed(baseline, now):
             found += _speed_changes(system.facts.name, old.speed, system.speed)
-        if old.peak_memory_bytes and system.peak_memory_bytes:
+        if old.peak_memory_bytes and system.peak_memory_bytes and _has_same_corpus(baseline, now):
             found.append(_memory_change(system.facts.name, old.peak_memory_bytes, system.peak_memory_bytes))
     return found
 
 
+def incomparable(baseline: Summary, now: Summary) -> list[str]:
+    """A sentence for each kind of figure that both summaries have and `changes` does not compare."""
+    found = []
+    reason = _why_no_speed(baseline, now)
+    if reason and any(system.speed is not None for system in baseline.systems):
+        found.append(f"Speed is not compared with the earlier result, as {reason}.")
+    if not _has_same_corpus(baseline, now):
+        found.append("Memory is not compared with the earlier result, as it is of another test set.")
+    other = _other_conditions(baseline, now)
+    if other:
+        found.append(
+            f"Not compared with the earlier result, which made these conditions in another way: {', '.join(other)}."
+        )
+    return found
+
+
+def _why_no_speed(baseline: Summary, now: Summary) -> str:
+    for topic in MACHINE:
+        before, after = (one.machine.get(topic, "none") for one in (baseline, now))
+        if before != after:
+            return f"its {topic} was {before}, and now is {after}"
+    return "" if _has_same_corpus(baseline, now) else "it is of another test set"
+
+
+def _has_same_corpus(baseline: Summary, now: Summary) -> bool:
+    before, after = baseline.corpus, now.corpus
+    return before.utterances == after.utterances and abs(before.hours - after.hours) < 1e-6
+
+
+def _other_conditions(baseline: Summary, now: Summary) -> list[str]:
+    """Names of conditions that are made in different ways, such as with other noises."""
+    before = {one.name: one.description for one in baseline.conditions}
+    return [one.name for one in now.conditions if before.get(one.name, one.description) != one.description]
+
+
 def paired_changes(
     baseline: Iterable[Sample], now: Iterable[Sample], profile_name: str, *, seed: int
-) -> dict[SystemCondition, Rate]:
-    """WER now minus WER before by system and condition, over the utterances of both (same id, same reference)."""
+) -> dict[SystemCondition, PairedChange]:
+    """WER now and before by system and condition, over the utterances of both (same id, same reference)."""
     normaliser = Normaliser(profile(profile_name))
     old, new = _by_system_and_condition(baseline), _by_system_and_condition(now)
-    found: dict[SystemCondition, Rate] = {}
+    found: dict[SystemCondition, PairedChange] = {}
     for key in new.keys() & old.keys():
         shared = [
             (sample, old[key][id])
@@ -66,7 +119,12 @@ def paired_changes(
         )
         difference = paired_difference(after, before, seed)
         if difference is not None:
-            found[key] = difference
+            resampling = resample([sample.speaker for sample in new_samples], seed=seed)
+            was, now_is = (
+                rate(one.counts.errors.tolist(), one.counts.reference_words.tolist(), resampling)
+                for one in (before, after)
+            )
+            found[key] = PairedChange(was, now_is, difference, len(shared))
     return found
 
 
@@ -83,33 +141,40 @@ def _by_system_and_condition(samples: Iterable[Sample]) -> dict[SystemCondition,
 
 
 def _rate_changes(
+    baseline: Summary,
+    summary: Summary,
     old: SystemSummary,
     new: SystemSummary,
-    profile_name: str,
-    paired: Mapping[SystemCondition, Rate],
-    metric: Metric,
+    paired: Mapping[SystemCondition, PairedChange],
 ) -> list[Change]:
+    profile_name, metric = summary.profiles[0].name, summary.metric
+    other = _other_conditions(baseline, summary)
     found = []
-    for condition, by_profile in {CLEAN: new.scores, **new.conditions}.items():
-        old_by_profile = old.scores if condition == CLEAN else old.conditions.get(condition, {})
-        if profile_name not in by_profile or profile_name not in old_by_profile:
+    for condition, by_profile in new.by_condition().items():
+        old_by_profile = old.by_condition().get(condition, {})
+        if profile_name not in by_profile or profile_name not in old_by_profile or condition in other:
             continue
         before, now = old_by_profile[profile_name], by_profile[profile_name]
-        difference = paired.get((new.facts.name, condition))
-        if difference is None and before.words != now.words:  # another test set
-            continue
-        figure = f"{metric.upper()}, {condition}"
-        found.append(_rate_change(new.facts.name, figure, before.rate(metric), now.rate(metric), difference))
+        change = paired.get((new.facts.name, condition))
+        of_both = "" if change is None else f", of the {counted(change.utterances, 'utterance')} of both,"
+        if change is None:
+            if before.words != now.words:  # another test set
+                continue
+            rates = before.rate(metric), now.rate(metric)
+            change = PairedChange(*rates, _independent_difference(*rates), summary.corpus.utterances)
+        found.append(_rate_change(new.facts.name, f"{metric.upper()}, {condition}", of_both, change))
     return found
 
 
-def _rate_change(system: str, figure: str, before: Rate, now: Rate, paired: Rate | None) -> Change:
-    difference = paired or _independent_difference(before, now)
-    significant = difference.low > 0 or difference.high < 0
+def _rate_change(system: str, figure: str, of_both: str, change: PairedChange) -> Change:
+    before, now, difference = change.before.value, change.now.value, change.difference
+    is_enough = change.utterances >= FEWEST_COMPARED
+    significant = is_enough and (difference.low > 0 or difference.high < 0)
     kind = _kind(significant, better=difference.high < 0)
+    said = _in_words(kind) if is_enough else f"fewer than {FEWEST_COMPARED} utterances settle nothing"
     interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
-    sentence = f"{system}: {figure} was {before.value:.2%}, is {now.value:.2%}; {interval}: {_in_words(kind)}."
-    return Change(system, figure, before.value, now.value, kind, sentence, significant)
+    sentence = f"{system}: {figure}{of_both} was {before:.2%}, is {now:.2%}; {interval}: {said}."
+    return Change(system, figure, before, now, kind, sentence, significant)
 
 
 def _independent_difference(before: Rate, now: Rate) -> Rate:
@@ -136,7 +201,8 @@ def _speed_changes(system: str, old: Speed, new: Speed) -> list[Change]:
 
 
 def _speed_change(system: str, figure: str, before: Spread, now: Spread, more_is_better: bool) -> Change:
-    apart = now.low > before.high or now.high < before.low
+    several = before.low < before.high and now.low < now.high  # one round says nothing of chance
+    apart = several and (now.low > before.high or now.high < before.low)
     significant = apart and abs(now.median - before.median) > MINIMUM_SPEED_CHANGE * before.median
     kind = _kind(significant, better=(now.median > before.median) == more_is_better)
     shown: Callable[[float], str] = (

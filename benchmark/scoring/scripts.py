@@ -4,7 +4,7 @@ that leaves combining marks in their words.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from benchmark.results import Metric
 from preprocessing.text import Profile
@@ -42,6 +42,13 @@ def spaced_characters(text: str) -> str:
     '今 天 天 气'
     """
     return " ".join("".join(text.split()))
+
+
+def tokens(profile: Callable[[str], str], metric: Metric) -> Callable[[str], str]:
+    """Normalises a text into what errors are counted in: words or, where the metric is the CER, characters, which
+    spaces then stand between.
+    """
+    return (lambda text: spaced_characters(profile(text))) if metric == "cer" else profile
 
 
 def primary_metric(language: str | None, references: Sequence[str]) -> Metric:

@@ -4,7 +4,7 @@ Nothing that was measured is left out silently: records that cannot be scored be
 are made by the other modules of this package.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from benchmark import __version__
@@ -15,6 +15,7 @@ from benchmark.results import (
     ProfileUsed,
     Run,
     Sample,
+    Scores,
     Summary,
     SystemRun,
     SystemSummary,
@@ -27,7 +28,7 @@ from benchmark.scoring.counts import Normaliser, count_errors, scores_of
 from benchmark.scoring.influence import influences
 from benchmark.scoring.loops import find_loop
 from benchmark.scoring.profile_effects import profile_effects
-from benchmark.scoring.scripts import common_language, primary_metric, spaced_characters, torn_words
+from benchmark.scoring.scripts import common_language, primary_metric, spaced_characters, tokens, torn_words
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments, score_segments
 from benchmark.scoring.speed import speed_of
 from benchmark.scoring.words import score_words
@@ -65,7 +66,7 @@ def summarise(
         own = by_system[one.facts.name]
         system, conditions = _summarise_system(one, own, no_speech, normalisers, metric, run.seed)
         if run.settings.get("word_timestamps") == "true":
-            normalise = _tokens(normalisers[0].profile, metric)
+            normalise = tokens(normalisers[0].profile, metric)
             system = replace(system, words=score_words(one, own.get(CLEAN, []), normalise, run.seed))
         summaries.append(replace(system, speed=speed_of(one, timings, throughputs, run.seed)))
         scored[one.facts.name] = conditions
@@ -136,11 +137,6 @@ def profile_differences(summary: Summary) -> Iterator[str]:
                     f"{system.facts.name}: {name} {two:.2%} under {other}, {one:.2%} under {first}: "
                     f"{100 * (two - one):+.2f} points."
                 )
-
-
-def _tokens(used: Profile, metric: Metric) -> Callable[[str], str]:
-    """Normalises a text; of a script without spaces between words, characters become words."""
-    return (lambda text: spaced_characters(used(text))) if metric == "cer" else used
 
 
 def _profile_used(profile: Profile, resampling_unit: str, seed: int, metric: Metric) -> ProfileUsed:
@@ -239,24 +235,20 @@ def _summarise_system(
         failed_utterances=sum(sample.error is not None for own in by_condition.values() for sample in own),
     )
     scored: dict[str, ScoredCondition] = {}
-    looping: dict[str, None] = {}
     for condition, samples in by_condition.items():
         texts = [first.pair(sample) for sample in samples]
         counts = [count_errors(texts, metric)]
         counts += [count_errors(map(other.pair, samples), metric) for other in normalisers[1:]]
-        hallucinated = _hallucinated_words_per_minute(
-            samples,
-            counts[0].reference_words.tolist(),
-            counts[0].hypothesis_words.tolist(),
-            no_speech=condition in no_speech,
-        )
+        counted = [(spaced_characters(one), spaced_characters(two)) for one, two in texts] if metric == "cer" else texts
+        hallucinated = _hallucinated_words_per_minute(samples, counted, no_speech=condition in no_speech)
         if hallucinated is not None:
             summary.hallucinated_words_per_minute[condition] = hallucinated
         found = {sample.id: find_loop(*pair) for sample, pair in zip(samples, texts, strict=True)}
         loops = {id: loop for id, loop in found.items() if loop is not None}
-        looping |= dict.fromkeys(loops)
         if condition == CLEAN:
-            summary = replace(summary, confusions=confusions(texts))
+            summary = replace(summary, confusions=confusions(counted), loops=list(loops))
+        elif loops:
+            summary.condition_loops[condition] = list(loops)
         if condition in no_speech or not counts[0].reference_words.any():  # no rate without reference words
             continue
         units = samples
@@ -282,7 +274,18 @@ def _summarise_system(
             without_loops=_rate_without(scored[CLEAN], list(loops), seed) if units is samples else None,
             without_decisive=_rate_without(scored[CLEAN], scored[CLEAN].decisive(), seed),
         )
-    return replace(summary, loops=list(looping)), scored
+    return replace(summary, clean_of_conditions=_clean_of_conditions(scored, seed)), scored
+
+
+def _clean_of_conditions(scored: Mapping[str, ScoredCondition], seed: int) -> Scores | None:
+    """The scores of the clean utterances that other conditions have; None where these have all of them, or none."""
+    ids = {sample.id for condition, own in scored.items() if condition != CLEAN for sample in own.samples}
+    clean = scored.get(CLEAN)
+    left_out = [] if clean is None else [sample.id for sample in clean.samples if sample.id not in ids]
+    if clean is None or not left_out or len(left_out) == len(clean.samples):
+        return None
+    own = clean.without(left_out)
+    return scores_of(own.counts, resample([sample.speaker for sample in own.samples], seed=seed))
 
 
 def _rate_without(own: ScoredCondition, left_out: Sequence[str], seed: int) -> Rate | None:
@@ -296,15 +299,18 @@ def _rate_without(own: ScoredCondition, left_out: Sequence[str], seed: int) -> R
 
 
 def _hallucinated_words_per_minute(
-    samples: Sequence[Sample], reference_words: Sequence[int], hypothesis_words: Sequence[int], *, no_speech: bool
+    samples: Sequence[Sample], texts: Sequence[tuple[str, str]], *, no_speech: bool
 ) -> float | None:
     """Words a minute in the hypotheses of audio without speech; failed utterances do not count.
 
     Audio without speech is that of empty references, and all of a condition without speech. None where there is none.
+    texts: normalised reference and hypothesis of each sample.
     """
-    rows = [
-        row for row, sample in enumerate(samples) if sample.error is None and (no_speech or not reference_words[row])
+    silent = [
+        (len(hypothesis.split()), sample.audio_seconds)
+        for sample, (reference, hypothesis) in zip(samples, texts, strict=True)
+        if sample.error is None and (no_speech or not reference.split())
     ]
-    if not rows:
+    if not silent:
         return None
-    return words_per_minute(sum(hypothesis_words[row] for row in rows), sum(samples[row].audio_seconds for row in rows))
+    return words_per_minute(sum(words for words, _ in silent), sum(seconds for _, seconds in silent))

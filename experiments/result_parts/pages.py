@@ -195,9 +195,12 @@ def _conditions(result: Result) -> list[str]:
     names = [one.name for one in result.summary.conditions if one.speech]
     rows = []
     for name, own in sorted(result.systems.items(), key=lambda item: _value(item[1].scores.get(profile))):
-        under = {"clean": own.scores, **own.conditions}
-        rates = [under[condition][profile].wer if condition in under else None for condition in names]
+        under = {condition: scores[profile] for condition, scores in own.by_condition().items() if profile in scores}
+        under |= {} if own.clean_of_conditions is None else {"clean": own.clean_of_conditions}
+        rates = [under[condition].wer if condition in under else None for condition in names]
         rows.append((name, *("" if rate is None else with_interval(rate) for rate in rates)))
+    if any(own.clean_of_conditions for own in result.systems.values()):
+        names = ["clean, the same recordings" if name == "clean" else name for name in names]
     return markdown_table(("WER", *names), rows)
 
 

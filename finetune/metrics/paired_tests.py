@@ -106,7 +106,7 @@ not after correction for several comparisons.'
     """
     if paired.low > 0:
         first, second, paired = second, first, Rate(-paired.value, -paired.high, -paired.low)
-    better, worse = -100 * paired.low, 100 * paired.high
+    better, worse = 0.0 - 100 * paired.low, 100 * paired.high
     if paired.high < 0 and different is not False:
         return f"{first} beats {second}: {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval."
     undecided = f"{first} and {second} cannot be told apart on this corpus: "

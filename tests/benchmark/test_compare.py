@@ -117,5 +117,5 @@ def test_the_samples_of_both_results_are_compared_pair_by_pair(tmp_path: Path) -
     inputs: Any = SimpleNamespace(config=config)
     assert session._paired_changes(inputs, earlier, earlier, samples(str)) == {}  # there are none of the earlier one
     write_samples(tmp_path / "old" / "samples.jsonl", samples(lambda text: text[2:]))
-    ((key, rate),) = session._paired_changes(inputs, earlier, earlier, samples(str)).items()
-    assert key == ("a", "clean") and rate.value == pytest.approx(-0.1)
+    ((key, change),) = session._paired_changes(inputs, earlier, earlier, samples(str)).items()
+    assert key == ("a", "clean") and change.difference.value == pytest.approx(-0.1) and change.utterances == 40

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from benchmark.results import Change, Sample, Scores, Speed, Spread, StageSeconds, Summary, SystemFacts, SystemSummary
-from benchmark.results.schema import CorpusFacts, ProfileUsed
-from benchmark.scoring import changes, paired_changes
+from benchmark.results.schema import ConditionUsed, CorpusFacts, ProfileUsed
+from benchmark.scoring import PairedChange, changes, incomparable, paired_changes
 from finetune.metrics import Rate
 
 STAGES = StageSeconds(0.0, 0.0, 0.1, 0.0)
@@ -42,7 +42,7 @@ def result(wer: Rate, noisy: Rate | None = None, *, words: int = 1000, memory: i
     )
 
 
-def by_figure(before: Summary, now: Summary, **rest: dict[tuple[str, str], Rate]) -> dict[str, Change]:
+def by_figure(before: Summary, now: Summary, **rest: dict[tuple[str, str], PairedChange]) -> dict[str, Change]:
     return {one.figure: one for one in changes(before, now, **rest)}
 
 
@@ -104,7 +104,56 @@ def test_paired_samples_see_what_two_intervals_cannot() -> None:
     before, now = result(Rate(0.45, 0.38, 0.52)), result(Rate(0.40, 0.33, 0.47))
     assert by_figure(before, now)["WER, clean"].kind == "same"
     paired = paired_changes(samples(1), samples(0), "basic", seed=0)
-    assert paired.keys() == {("a", "clean")} and paired["a", "clean"].value == pytest.approx(-0.05)
+    assert paired.keys() == {("a", "clean")} and paired["a", "clean"].difference.value == pytest.approx(-0.05)
     assert by_figure(before, now, paired=paired)["WER, clean"].kind == "better"
     renamed = [dataclasses.replace(one, reference="other words") for one in samples(0)]
     assert paired_changes(samples(1), renamed, "basic", seed=0) == {}
+
+
+def test_rates_are_of_the_utterances_that_are_compared() -> None:
+    """Of the old result's 40, ten are easier than the others; these ten became harder: that is worse, not better."""
+
+    def samples(wrong: dict[int, int], count: int) -> list[Sample]:
+        """wrong: of 20 words, by utterance."""
+        return [
+            Sample("a", f"u{i}", "w " * 20, "w " * (20 - wrong.get(i, 10)), 1.0, STAGES, condition="clean")
+            for i in range(count)
+        ]
+
+    easy, harder = {i: i % 2 for i in range(10)}, {i: 3 + i % 2 for i in range(10)}
+    paired = paired_changes(samples(easy, 40), samples(harder, 10), "basic", seed=0)
+    found = by_figure(result(Rate(0.381, 0.3, 0.45)), result(Rate(0.175, 0.17, 0.18), words=200), paired=paired)
+    change = found["WER, clean"]
+    assert change.kind == "worse" and (change.before, change.now) == pytest.approx((0.025, 0.175))
+    assert "of the 10 utterances of both, was 2.50%, is 17.50%" in change.sentence
+
+
+def test_few_utterances_and_single_rounds_settle_nothing() -> None:
+    few = [Sample("a", f"u{i}", "one two", "one two", 1.0, STAGES, condition="clean") for i in range(9)]
+    wrong = [dataclasses.replace(one, hypothesis="one") for one in few]
+    rate = Rate(0.1, 0.08, 0.12)
+    found = by_figure(result(rate), result(rate), paired=paired_changes(few, wrong, "basic", seed=0))["WER, clean"]
+    assert (found.kind, found.significant) == ("same", False) and "fewer than 10 utterances" in found.sentence
+    single = result(rate, speed=speed((1.0, 1.0, 1.0), (10, 10, 10)))
+    slower = result(rate, speed=speed((2.0, 2.0, 2.0), (5, 5, 5)))
+    assert {one.kind for one in changes(single, slower)} == {"same"}
+
+
+def test_other_machines_test_sets_and_noises_are_not_compared_and_named() -> None:
+    before = result(Rate(0.1, 0.08, 0.12), Rate(0.2, 0.19, 0.21), speed=speed((0.9, 1.0, 1.1), (9, 10, 11)))
+    now = result(Rate(0.1, 0.08, 0.12), Rate(0.4, 0.39, 0.41), speed=speed((5.9, 6.0, 6.1), (1, 2, 3)))
+    assert not incomparable(before, now)
+    other_machine = dataclasses.replace(now, machine={"processor": "fast"})
+    assert not {"latency p50", "latency p95", "throughput"} & by_figure(before, other_machine).keys()
+    assert incomparable(before, other_machine) == [
+        "Speed is not compared with the earlier result, as its processor was none, and now is fast."
+    ]
+    other_corpus = dataclasses.replace(now, corpus=dataclasses.replace(now.corpus, hours=2.0))
+    assert by_figure(before, other_corpus).keys() == {"WER, clean", "WER, babble"}
+    assert len(incomparable(before, other_corpus)) == 2
+    pink, babble = (
+        dataclasses.replace(one, conditions=[ConditionUsed("babble", text)])
+        for one, text in ((before, "pink noise"), (now, "voices"))
+    )
+    assert "WER, babble" in by_figure(before, now) and "WER, babble" not in by_figure(pink, babble)
+    assert "these conditions in another way: babble" in incomparable(pink, babble)[0]

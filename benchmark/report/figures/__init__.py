@@ -134,11 +134,14 @@ def _reliabilities(summary: Summary) -> dict[str, Plot]:
 
 
 def _noises(summary: Summary, clean: Mapping[str, Rate | None], profile: str) -> dict[str, Plot]:
+    """A panel for each kind of noise, with clean speech of the same utterances."""
     kinds = robustness.noise_kinds(summary.conditions)
     systems = [
         (
             system.facts.name,
-            clean[system.facts.name],
+            clean[system.facts.name]
+            if system.clean_of_conditions is None
+            else system.clean_of_conditions.rate(summary.metric),
             {
                 name: scores[profile].rate(summary.metric)
                 for name, scores in system.conditions.items()
