@@ -433,11 +433,12 @@ def _gain_sentence(results: Results, acoustic: Acoustic, one: Decoding, *, of_al
     assert one.gain is not None
     different = one.adjusted_p is not None and one.adjusted_p < 0.05
     known = replace(one.gain, run_error=0.0)
+    tested = sum(other.adjusted_p is not None for other in acoustic.decodings)
     which = "best of all on validation" if of_all else "best of its kind on validation"
     change = f"{100 * acoustic.of(GREEDY).wer.value:.1f} to {100 * one.wer.value:.1f} %"
     return (
         f"{acoustic.role.capitalize()} model, {one.name} ({which}), {change}: "
-        f"{sentence(known, results.test, different=different)}"
+        f"{sentence(known, results.test, different=different, comparisons=tested)}"
     )
 
 

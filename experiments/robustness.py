@@ -241,11 +241,13 @@ def _answers(results: Results) -> list[str]:
             answers.append(f"Augmentation {verb} the WER under {len(levels)} of {len(results.levels)} conditions, "
                            f"after correction: {', '.join(parts)}.")  # fmt: skip
     clean, *corrupted = results.levels
-    answers.append(f"On clean speech: {sentence(clean.compared, results.test, different=clean.adjusted_p < 0.05)}")
+
+    def said(one: Level) -> str:
+        return sentence(one.compared, results.test, different=one.adjusted_p < 0.05, comparisons=len(results.levels))
+
+    answers.append(f"On clean speech: {said(clean)}")
     open_ones = [one for one in corrupted if one not in better and one not in worse]
-    answers += [
-        f"{one.condition}: {sentence(one.compared, results.test, different=one.adjusted_p < 0.05)}" for one in open_ones
-    ]
+    answers += [f"{one.condition}: {said(one)}" for one in open_ones]
     if len(better) > len(worse) and clean not in worse:
         cost = 100 * clean.compared.difference.high
         names = ", ".join(one.condition for one in better)

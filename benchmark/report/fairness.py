@@ -103,9 +103,11 @@ def detectable(summary: Summary) -> list[str]:
         return []
     found = []
     if value is not None:
+        n = summary.detectable_comparisons
+        corrected = f", after the correction for {n} comparisons" if n > 1 else ""
         found.append(
             f"This corpus shows a true difference of {100 * value:.2f} points of {metric} with a probability of 80 % "
-            "(statistical power); smaller differences easily remain undetected."
+            f"(statistical power){corrected}; smaller differences easily remain undetected."
         )
         if summary.detectable_without is not None:
             ids = summary.detectable_left_out

@@ -459,6 +459,7 @@ class Summary:
     metric: what decides verdicts: the WER, or the CER of a language that is written without spaces between words.
     minimum_detectable_difference: in that metric, between two systems, at 80 % power; None where it cannot be
     estimated. detectable_without: the same without the utterances `detectable_left_out`, which ruin it.
+    detectable_comparisons: that both are corrected for.
     """
 
     created: str  # ISO 8601, UTC
@@ -478,3 +479,4 @@ class Summary:
     detectable_without: float | None = None
     detectable_left_out: list[str] = field(default_factory=list)
     profile_effects: list[ProfileEffect] = field(default_factory=list)
+    detectable_comparisons: int = 1

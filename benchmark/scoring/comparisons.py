@@ -26,7 +26,7 @@ from finetune.metrics import (
     standard_error,
     verdict,
 )
-from finetune.metrics.paired_tests import POWER
+from finetune.metrics.paired_tests import errors_detectable
 
 # With fewer utterances (of long recordings: segments) nothing is settled: with up to five, not even a system that is
 # better on every one of them is significantly so (sign test), and Student's t needs more than a handful.
@@ -123,18 +123,23 @@ def correct(comparisons: Sequence[Comparison], metric: Metric = "wer") -> list[C
     return found
 
 
-def minimum_detectable_difference(systems: Mapping[str, ScoredCondition], seed: int) -> Detectable:
+def minimum_detectable_difference(
+    systems: Mapping[str, ScoredCondition], seed: int, comparisons: int = 1
+) -> Detectable:
     """The difference in the metric that this test set shows at 80 % power, for the pair of systems that needs most.
+
+    comparisons: that the summary's p-values are corrected for.
 
     One system alone counts as if a second one were as uncertain and made its errors elsewhere: its own standard error
     times the square root of two, which is more than a pair usually needs. None without any system, of fewer than
     FEWEST_COMPARED utterances, and where no utterance differs from another, so that nothing can be estimated.
     """
-    value, ruining = _detectable(systems, seed)
+    value, ruining = _detectable(systems, seed, comparisons)
     if value is None:
         return Detectable(None)
     left_out = list(dict.fromkeys([*ruining, *(id for own in systems.values() for id in own.decisive())]))
-    without, _ = _detectable({name: own.without(left_out) for name, own in systems.items()}, seed)
+    rest = {name: own.without(left_out) for name, own in systems.items()}
+    without, _ = _detectable(rest, seed, comparisons)
     if not left_out or without is None or without > RUINED * value:
         return Detectable(value)
     return Detectable(value, without, left_out)
@@ -180,21 +185,20 @@ class _Paired:
         row = int(np.argmin(ends))
         return [self.ids[row]] if ends[row] <= 0 else []
 
-    def detectable(self) -> tuple[float, list[str]]:
+    def detectable(self, comparisons: int) -> tuple[float, list[str]]:
         """The smallest difference that is found, and the id of the utterance that ruins it, if any."""
         error = standard_error(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
-        value = detectable(error, self.resampling.n_groups)
+        value = detectable(error, self.resampling.n_groups, comparisons)
         _, errors, n_groups = differences_without(self.first - self.second, self.lengths, self.resampling)
-        freedom = np.maximum(n_groups - 1, 1)
-        without = errors * (stdtrit(freedom, (1.0 + LEVEL) / 2.0) + stdtrit(freedom, POWER))
+        without = errors * errors_detectable(n_groups, comparisons)
         row = int(np.argmin(without))
         return value, [self.ids[row]] if without[row] <= RUINED * value else []
 
 
-def _detectable(systems: Mapping[str, ScoredCondition], seed: int) -> tuple[float | None, list[str]]:
+def _detectable(systems: Mapping[str, ScoredCondition], seed: int, comparisons: int) -> tuple[float | None, list[str]]:
     """The largest minimum detectable difference of any pair, and the id of the utterance that ruins it, if any."""
     found = [
-        paired.detectable()
+        paired.detectable(comparisons)
         for first, second in combinations(systems, 2)
         if (paired := _paired(systems[first], systems[second], seed)) is not None and len(paired.ids) >= FEWEST_COMPARED
     ]
@@ -204,7 +208,7 @@ def _detectable(systems: Mapping[str, ScoredCondition], seed: int) -> tuple[floa
         if len(errors) >= FEWEST_COMPARED:
             ids, speakers = [one.id for one in only.samples], [one.speaker for one in only.samples]
             own = _Paired(ids, errors, np.zeros_like(errors), lengths, resample(speakers, seed=seed, draws=1))
-            value, ruining = own.detectable()
+            value, ruining = own.detectable(comparisons)
             found.append((2.0**0.5 * value, ruining))
     largest, ruining = max(found, key=lambda one: one[0], default=(0.0, []))
     return largest or None, ruining

@@ -78,7 +78,8 @@ def summarise(
     compared = [one for condition, own in by_condition.items() for one in compare_pairs(own, condition, run.seed)]
     comparisons = correct(compared, metric)
     clean = by_condition.get(CLEAN, {})
-    detectable = minimum_detectable_difference(clean, run.seed)
+    tested = max(sum(one.p_value is not None for one in comparisons), 1)
+    detectable = minimum_detectable_difference(clean, run.seed, tested)
     corpus = _corpus_facts(run, by_system)
     return Summary(
         created=run.created,
@@ -95,6 +96,7 @@ def summarise(
         metric=metric,
         detectable_without=detectable.without,
         detectable_left_out=list(detectable.left_out),
+        detectable_comparisons=tested,
         profile_effects=profile_effects(
             clean, [one for one in comparisons if one.condition == CLEAN], run.profiles, language, run.seed
         ),

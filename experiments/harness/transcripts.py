@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from preprocessing.corpus import Utterance
 
 
+MANY_RUNS = 10_000  # for which Student's t is normal
+
+
 @dataclass(frozen=True)
 class CorpusUsed:
     """A corpus as a study refers to it. minutes: of all utterances. unit: what intervals draw."""
@@ -254,10 +257,12 @@ def _utterance_error(
     return standard_error(ours, theirs, [scale * length for length in lengths], resampling)
 
 
-def sentence(compared: Compared, test: CorpusUsed, *, different: bool | None = None, metric: str = "WER") -> str:
+def sentence(
+    compared: Compared, test: CorpusUsed, *, different: bool | None = None, metric: str = "WER", comparisons: int = 1
+) -> str:
     """The verdict on two recipes, and where it is open, how much data or how many runs would settle it.
 
-    different: the verdict of the test after correction for several comparisons; None: the interval alone decides.
+    different: the verdict of the test after correction for so many comparisons; None: the interval alone decides.
     """
     from finetune.metrics import verdict
 
@@ -265,24 +270,25 @@ def sentence(compared: Compared, test: CorpusUsed, *, different: bool | None = N
         return f"{compared.first} and {compared.second} make the same number of errors in every {test.unit}."
     found = verdict(compared.first, compared.second, compared.difference, different, metric)
     if compared.spans_zero or different is False:
-        found = f"{found} {settling(compared, test)}"
+        found = f"{found} {settling(compared, test, comparisons)}"
     if compared.run_error is None:
         return f"{found} Each was trained once: the interval is of these two runs."
     return found
 
 
-def settling(compared: Compared, test: CorpusUsed) -> str:
+def settling(compared: Compared, test: CorpusUsed, comparisons: int = 1) -> str:
     """How much would show a difference as large as the one seen, in 80 of 100 repetitions.
 
     The standard error of the utterances falls with the root of their number, that of the runs with the root of theirs.
     """
-    from finetune.metrics import detectable
+    from finetune.metrics.paired_tests import detectable, errors_detectable
 
     value = abs(compared.difference.value)
     if value < 1e-9:
         return "They are equal on this corpus: no amount of data would tell them apart if that is the truth."
-    needed = (detectable(compared.utterance_error, compared.groups) / value) ** 2
-    runs = "" if not compared.run_error else f", and {_times((2.8 * compared.run_error / value) ** 2)} number of runs"
+    needed = (detectable(compared.utterance_error, compared.groups, comparisons) / value) ** 2
+    more_runs = (float(errors_detectable(MANY_RUNS, comparisons)) * (compared.run_error or 0.0) / value) ** 2
+    runs = f", and {_times(more_runs)} number of runs" if compared.run_error else ""
     if needed > 1000:
         return f"A difference as small as the one seen ({100 * value:.2f} points) is out of reach of any such test set."
     hours = needed * test.minutes / 60

@@ -6,8 +6,10 @@ algorithms"), MAPSSWE in NIST's sclite, with whole speakers as segments where th
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from finetune.metrics.intervals import LEVEL, Rate, Resampling, linear_error
@@ -79,15 +81,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def detectable(error: float, n_groups: int) -> float:
-    """The smallest true difference that the 5 % two-sided test finds with a probability of 80 %.
+def errors_detectable(n_groups: int | NDArray[np.int64], comparisons: int = 1) -> Any:
+    """The smallest true difference that the 5 % two-sided test finds with a probability of 80 %, in standard errors.
 
-    error: `standard_error` of the paired difference. The result is error * (t(0.975) + t(0.8)), quantiles of Student's
-    distribution with n_groups - 1 degrees of freedom: 2.8 * error for many groups. 1.0 for a single group.
+    t(1 - 0.05 / (2 * comparisons)) + t(0.8), quantiles of Student's distribution with n_groups - 1 degrees of freedom
+    (at least 1): 2.8 for many groups. comparisons: that p-values are corrected for; Holm's correction asks as much of
+    the first difference that it finds.
     """
-    if n_groups < 2:
-        return 1.0
-    return error * float(stdtrit(n_groups - 1, (1.0 + LEVEL) / 2.0) + stdtrit(n_groups - 1, POWER))
+    freedom = np.maximum(n_groups - 1, 1)
+    return stdtrit(freedom, 1.0 - (1.0 - LEVEL) / (2.0 * comparisons)) + stdtrit(freedom, POWER)
+
+
+def detectable(error: float, n_groups: int, comparisons: int = 1) -> float:
+    """The smallest true difference that is found with a probability of 80 % (`errors_detectable`).
+
+    error: `standard_error` of the paired difference. 1.0 for a single group.
+    """
+    return error * float(errors_detectable(n_groups, comparisons)) if n_groups >= 2 else 1.0
 
 
 def verdict(first: str, second: str, paired: Rate, different: bool | None = None, metric: str = "WER") -> str:
