@@ -202,7 +202,7 @@ def _answers(one: Spread) -> list[str]:
         "otherwise."
     ]
     false = one.called_different / one.pairs
-    expected = "as often as the 5 % that chance allows" if false <= 0.05 else f"{100 * false:.0f} % instead of 5 %"
+    expected = "no more than the 5 % that chance allows" if false <= 0.05 else f"{100 * false:.0f} % instead of 5 %"
     found.append(
         f"{one.recipe}: the test that resamples {one.test.unit}s calls {one.called_different} of {one.pairs} pairs of "
         f"runs different, {expected}, though their recipe is the same (pairs share runs, so the share is coarse). "

@@ -10,7 +10,7 @@ a frame, and the share of training utterances that have fewer frames than CTC ne
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -290,6 +290,7 @@ def _unit(
     frames = [int(seconds / frame) for seconds in durations]
     curve = [(int(line["step"]), float(line["cer"])) for line in _validations(runs)]
     lowest = min(cer for _, cer in curve)
+    unseen = mean_rate(unseen_errors(samples, profile, seen))
     after = [step for step, cer in curve if cer > NEAR * lowest]
     converged = next(step for step, _ in curve if step > max(after, default=0))
     return Unit(
@@ -299,7 +300,7 @@ def _unit(
         mean_rate(errors),
         errors.rates(),
         mean_rate(errors_of(samples, profile, characters=True)),
-        mean_rate(unseen_errors(samples, profile, seen)),
+        replace(unseen, high=min(unseen.high, 1.0)),  # a share
         validation_wer,
         converged,
         curve,
@@ -379,11 +380,20 @@ def _answers(one: Studied) -> list[str]:
             f"{one.language}: of the two units that are best on validation, {sentence(one.compared, one.test)}"
         )
     best = one.compared.first if one.compared is not None else one.units[0].name
-    beaten = [unit for unit in one.units if unit.adjusted_p is not None and unit.adjusted_p < 0.05
-              and unit.beside_best is not None and unit.beside_best.difference.low > 0]  # fmt: skip
+    beaten: list[str] = []
+    beating: list[str] = []
+    open_ones: list[str] = []
+    for unit in one.units:
+        if unit.beside_best is None:
+            continue
+        is_different = unit.adjusted_p is not None and unit.adjusted_p < 0.05 and not unit.beside_best.spans_zero
+        worse = unit.beside_best.difference.low > 0
+        (open_ones if not is_different else beaten if worse else beating).append(unit.name)
     if beaten:
-        found.append(f"{one.language}: {best} beats {', '.join(unit.name for unit in beaten)} after correction.")
-    open_ones = [unit.name for unit in one.units if unit.beside_best is not None and unit not in beaten]
+        found.append(f"{one.language}: {best} beats {', '.join(beaten)} after correction.")
+    if beating:
+        verb = "beats" if len(beating) == 1 else "beat"
+        found.append(f"{one.language}: {', '.join(beating)} {verb} {best} on the test after correction.")
     if open_ones:
         found.append(f"{one.language}: {', '.join(open_ones)} cannot be told from {best} on this test set.")
     for unit in one.units:
@@ -398,11 +408,11 @@ def _answers(one: Studied) -> list[str]:
             f"{one.language}: of words that training never saw, {ranked[0].name} gets "
             f"{100 * ranked[0].unseen.value:.0f} % wrong and {ranked[-1].name} {100 * ranked[-1].unseen.value:.0f} %."
         )
-    worst = min(unit.wer.value for unit in one.units)
-    if worst > 0.9:
+    lowest = min(unit.wer.value for unit in one.units)
+    if lowest > 0.9:
         found.append(
-            f"{one.language}: no unit comes below {100 * worst:.0f} % WER: these models have learnt too little for the "
-            "order of the units to mean anything."
+            f"{one.language}: no unit comes below {100 * lowest:.0f} % WER: these models have learnt too little for "
+            "the order of the units to mean anything."
         )
     return found
 

@@ -80,11 +80,26 @@ def learning_curve(
     for name, errors in whispers:
         line = _draws(errors, 0.0, -1)
         level = np.array([max(sum(errors.summed()) / max(sum(errors.lengths), 1), 1e-9)])
-        measured = next((one.hours for one in own if one.wer.value < level[0]), None)
         crossings.append(
-            _crossing(name, hours.max(), crossing_hours(*value, level)[0], crossing_hours(*fitted, line), measured)
-        )
+            _crossing(
+                name, hours.max(), crossing_hours(*value, level)[0], crossing_hours(*fitted, line),
+                below_from(own, float(level[0])),
+            )
+        )  # fmt: skip
     return Curve(family, recipe, steps, own, at_one, exponent, crossings)
+
+
+def below_from(points: Sequence[Point], level: float) -> float | None:
+    """The hours from which on every measured size is below the level; None where the largest is not.
+
+    points: of increasing hours.
+    """
+    found = None
+    for one in reversed(points):
+        if one.wer.value >= level:
+            break
+        found = one.hours
+    return found
 
 
 def _draws(errors: "Errors", deviation: float, number: int) -> "NDArray[np.float64]":

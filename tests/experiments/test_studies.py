@@ -21,7 +21,7 @@ from benchmark.results import NO_SECONDS, Sample
 from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study, trainings
 from experiments.harness.decodings import Decoded, Speech
-from experiments.harness.learning_curve import crossing_hours, fit_power_law, learning_curve
+from experiments.harness.learning_curve import Point, below_from, crossing_hours, fit_power_law, learning_curve
 from experiments.harness.trainings import (
     CONFIGS,
     STATE,
@@ -293,6 +293,30 @@ def test_a_crossing_has_an_interval_or_is_not_within_reach() -> None:
     answers = " ".join(hours.findings_of(results).answers)
     assert "mine against far: not within reach of this data" in answers
     assert "twice the speech takes" in answers
+
+
+def test_a_curve_is_below_from_where_it_stays_below() -> None:
+    points = [Point(hours, Rate(wer, wer, wer), 1) for hours, wer in ((1.0, 0.135), (2.0, 0.348), (4.0, 0.193))]
+    assert below_from(points, 0.2) == 4.0 and below_from(points, 0.35) == 1.0 and below_from(points, 0.1) is None
+
+
+def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
+    def unit(name: str, apart: Rate, p: float) -> Any:
+        beside = None if name == "words" else Compared(name, "words", apart, p, 0.01, None, 6)
+        wer = Rate(0.3, 0.2, 0.4)
+        return units.Unit(name, 9, 1, wer, [0.3], wer, wer, 0.3, 1, [(1, 0.3)], 1, 1.0, 0.1, 0.0, beside, p)
+
+    own = [
+        unit("words", Rate(0.0, 0.0, 0.0), 1.0),
+        unit("bpe-100", Rate(-0.1, -0.12, -0.08), 0.001),
+        unit("syllables", Rate(0.1, 0.08, 0.12), 0.001),
+        unit("characters", Rate(-0.1, -0.3, 0.1), 0.3),
+    ]
+    studied = units.Studied("de", "r", "lstm", "c", 1.0, 9, 0.02, TESTED, "basic", 0, own, None)
+    said = units._answers(studied)
+    assert "de: words beats syllables after correction." in said
+    assert "de: bpe-100 beats words on the test after correction." in said
+    assert "de: characters cannot be told from words on this test set." in said
 
 
 def test_parts_hold_the_smaller_ones(tmp_path: Path) -> None:
