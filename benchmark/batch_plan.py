@@ -38,9 +38,18 @@ def spaced_by_duration(durations: Sequence[float], maximum: int) -> list[int]:
 
 
 def spaced_to_seconds(durations: Sequence[float], seconds: float) -> list[int]:
-    """Indices of durations that last about `seconds` together, evenly spaced in their order; at least one index."""
-    mean = sum(durations) / len(durations)
-    return spaced_by_duration(durations, max(round(seconds / mean), 1) if mean > 0 else 1)
+    """Indices of durations that last about `seconds` together, in their order; at least one index.
+
+    Each stands in the middle of its share of the durations: with the shortest and the longest among few, these would
+    be longer on average than all are, and a system that takes as long for any of them would look faster.
+
+    >>> spaced_to_seconds([5.0, 1.0, 9.0, 3.0, 7.0, 30.0], 28.0)
+    [1, 0, 2]
+    """
+    count, mean = len(durations), sum(durations) / len(durations)
+    wanted = min(max(round(seconds / mean), 1) if mean > 0 else 1, count)
+    in_order = sorted(range(count), key=durations.__getitem__)
+    return [in_order[round((place + 0.5) * count / wanted - 0.5)] for place in range(wanted)]
 
 
 def rotated(elements: Sequence[Element], by: int) -> list[Element]:

@@ -146,7 +146,7 @@ class BenchmarkRunner:
         caps = batch_plan.batch_seconds_to_try(self.device, batched=system.loaded.batched)
         if len(caps) == 1:
             return caps[0]
-        best, best_rtfx = None, 0.0
+        best, best_rtfx, largest = None, 0.0, 0.0
         durations = self.evaluation_set.clean_durations
         with self.progress.step(f"{system.name}: searching the fastest batch size", 0):
             for cap in caps:
@@ -155,15 +155,18 @@ class BenchmarkRunner:
                 audio_seconds = max(single_rtfx * batch_plan.TRIAL_SECONDS, cap or 0.0)
                 places = batch_plan.spaced_to_seconds(durations, audio_seconds)
                 trial_rtfx = self._try_batch_seconds(system, [(0, place) for place in places], cap)
+                largest = cap or 0.0
                 if trial_rtfx > best_rtfx:
                     best, best_rtfx = cap, trial_rtfx
                 if trial_rtfx < MUCH_SLOWER * best_rtfx or (cap or 0.0) >= sum(durations):
                     break
+        if largest > (best or 0.0):
+            system.close()  # its peak of memory is that of batches which are not used
         return best
 
     def _try_batch_seconds(self, system: SupervisedSystem, items: Sequence[Item], cap: float | None) -> float:
         """RTFx under a cap; 0 where a batch fails, or stops the system's process."""
-        result = self._run_batches(system, items, cap)
+        result = self._run_batches(system, items, cap, trial=True)
         if result is None or any(done.split for done in result[0]):
             return 0.0
         return self._transcribed_seconds(result[0]) / result[1].wall_seconds
@@ -201,13 +204,15 @@ class BenchmarkRunner:
         items: Sequence[Item],
         cap: float | None,
         advance: Callable[[int], None] = lambda _: None,
+        *,
+        trial: bool = False,
     ) -> tuple[list[BatchDone], TaskFinished] | None:
         """All items in batches, decoding overlapped; None where the system's process stopped on the way."""
         system.start()
         items = [item for item in items if item not in system.lost]
         done: list[BatchDone] = []
         try:
-            for reply in system.try_once(self._plan_batches(system, items, cap), overlap=True):
+            for reply in system.try_once(self._plan_batches(system, items, cap), overlap=True, trial=trial):
                 if isinstance(reply, TaskFinished):
                     return done, reply
                 done.append(reply)

@@ -162,7 +162,8 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
         word_timestamps=config.word_timestamps,
     )
     with ExitStack() as processes:
-        systems = [_supervise(inputs, spec, store) for spec in inputs.specs]
+        before = {one.facts.name: one for one in run.systems if one.facts.signature}
+        systems = [_supervise(inputs, spec, store, before.get(spec.name)) for spec in inputs.specs]
         for system in systems:
             processes.callback(system.close)
         runner = BenchmarkRunner(
@@ -220,8 +221,11 @@ def report(inputs: Inputs, summary: Summary, samples: Sequence[Sample], store: R
     inputs.console.print(f"report: {inputs.folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore) -> SupervisedSystem:
-    """A system that records the utterances it loses as failed; those of an earlier start are not tried again."""
+def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: SystemRun | None) -> SupervisedSystem:
+    """A system that records the utterances it loses as failed; those of an earlier start are not tried again.
+
+    before: its entry in run.json where an earlier start has loaded it.
+    """
     config, evaluation_set, ranks = inputs.config, inputs.evaluation_set, inputs.ranks
     own = config.system_options.get(spec.name, SystemOptions())
     options = LoadOptions(
@@ -245,7 +249,7 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore) -> Supervi
         for item in evaluation_set.items()
         if failed and (spec.name, evaluation_set.condition_name(item), evaluation_set.utterance(item).id) in failed
     ]
-    return SupervisedSystem(setup, config.timeout, log, on_lost, lost)
+    return SupervisedSystem(setup, config.timeout, log, on_lost, lost, before)
 
 
 def _language_model(config: BenchmarkConfig) -> LanguageModelOptions:

@@ -19,6 +19,7 @@ from benchmark.dataset import Item
 from benchmark.results import SystemFacts, SystemRun
 from benchmark.worker.protocol import Batch, BatchDone, Loaded, LoadFailed, Reply, Task, TaskFinished, WorkerSetup
 from benchmark.worker.server import serve
+from preprocessing.cli.errors import UsageError
 from preprocessing.cli.processes import keeping_ctrl_c
 
 MAX_STOPS = 3  # of a system's process, each by another utterance, before the system is given up
@@ -62,11 +63,13 @@ class SupervisedSystem:
         log: Path,
         on_lost: Callable[[Item, str], None],
         lost: Iterable[Item] = (),
+        before: SystemRun | None = None,
     ) -> None:
         self.loaded: Loaded | None = None
         self.lost = set(lost)
         spec = setup.spec
-        self._record = SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice))
+        new = SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice))
+        self._record = new if before is None else replace(before, failure=None)
         self._setup = setup
         self._timeout_seconds = timeout_seconds
         self._output = CapturedOutput(log)
@@ -125,10 +128,11 @@ class SupervisedSystem:
                     waiting = deque([*((item,) for item in at_fault), *waiting])
 
     def try_once(
-        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False
+        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False, trial: bool = False
     ) -> Iterator[BatchDone | TaskFinished]:
-        """Every batch as it is done, then TaskFinished. With `words` they are asked for, and memory is not recorded.
+        """Every batch as it is done, then TaskFinished. With `words` they are asked for.
 
+        trial: of a batch size that may not be used, so that memory is not recorded; nor is it with `words`.
         Raises WorkerDied where the process stops; the next call starts another. Raises SystemFailed where it cannot be
         started.
         """
@@ -136,7 +140,7 @@ class SupervisedSystem:
         assert self._process is not None
         try:
             for reply in self._process.run(batches, overlap=overlap, words=words):
-                if isinstance(reply, TaskFinished) and not words:
+                if isinstance(reply, TaskFinished) and not (words or trial):
                     self._record_memory(reply)
                 yield reply
         except WorkerDied:
@@ -163,6 +167,13 @@ class SupervisedSystem:
         if isinstance(loaded, LoadFailed):
             process.close()
             raise SystemFailed(loaded.reason)
+        known, found = self._record.facts.signature, loaded.facts.signature
+        if known and found and known != found:
+            process.close()
+            raise UsageError(
+                f"{self.name}: what this unfinished run has measured is of {known}, and it is {found} now; expected "
+                "the same weights and decoding to go on: choose another --output_dir, or --overwrite true"
+            )
         self._process = process
         if self.loaded is None:
             self._record = replace(
@@ -248,7 +259,7 @@ class WorkerProcess:
         return reply
 
     def run(
-        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False
+        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False, trial: bool = False
     ) -> Iterator[BatchDone | TaskFinished]:
         """Each batch as it is done, in order; TaskFinished comes last."""
         try:

@@ -61,6 +61,20 @@ class NoRoom(Length):
         raise MemoryError
 
 
+class Hungry(Length):
+    """Takes 300 MB for several utterances at once, and is then no faster; `HungryAlone` is the same, one at a time."""
+
+    def forward(self, features: Any) -> Any:
+        if len(features) > 1:
+            time.sleep(0.1 * len(features))
+            torch.ones(75_000_000)
+        return features
+
+
+class HungryAlone(Hungry):
+    batched = False
+
+
 class Calls(Length):
     """Says how often it was called, this time too."""
 

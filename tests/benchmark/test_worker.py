@@ -2,6 +2,7 @@
 our own.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from benchmark.conditions import parse_conditions
 from benchmark.dataset import EvaluationSet, build_evaluation_set, waveform_loader
+from benchmark.results import SystemRun, read_summary
 from benchmark.worker import BatchDone, SupervisedSystem, WorkerSetup
 from benchmark.worker.client import SystemFailed
 from benchmark.worker.server import load_ahead
@@ -18,9 +20,11 @@ from benchmark.worker.stage_clock import DeviceClock, checked_hypotheses, transc
 from finetune.systems.base import LoadOptions, SystemSpec
 from preprocessing import audio
 from preprocessing.augment.denoise import SpectralGate
+from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import open_corpus
 from tests.benchmark import odd_systems
 from tests.benchmark.odd_systems import GUILTY
+from tests.commands import run
 from tests.conftest import DEMO
 
 OPTIONS = LoadOptions("cpu", None)
@@ -41,6 +45,43 @@ def test_a_system_that_finds_no_memory_says_so(tmp_path: Path) -> None:
     system = SupervisedSystem(setup, 60.0, tmp_path / "printed.txt", lambda *lost: None)
     with pytest.raises(SystemFailed, match=r"^memory ran out; expected more of it free"):
         system.start()
+
+
+def test_weights_that_changed_since_an_earlier_start_are_refused(tmp_path: Path) -> None:
+    """A run that goes on would mix two models under one name."""
+    weights = tmp_path / "weights.bin"
+    weights.write_text("one")
+    spec = replace(named("Length"), checkpoint=str(weights))
+    setup = WorkerSetup(spec, OPTIONS, evaluation_set_of(odd_systems.corpus(tmp_path, 1)))
+
+    def started(before: SystemRun | None) -> SystemRun:
+        system = SupervisedSystem(setup, 60.0, tmp_path / "printed.txt", lambda *lost: None, before=before)
+        try:
+            system.start()
+            return system.record
+        finally:
+            system.close()
+
+    known = started(None)
+    assert "weights:" in known.facts.signature
+    assert started(replace(known, peak_memory_bytes=10**15)).peak_memory_bytes == 10**15  # that of both starts
+    weights.write_text("other")
+    with pytest.raises(UsageError, match=r"is of .*\|weights:.*, and it is .*\|weights:.* now; expected the same"):
+        started(known)
+
+
+def test_a_batch_size_that_is_only_tried_is_no_peak_of_memory(tmp_path: Path) -> None:
+    data = odd_systems.corpus(tmp_path, 8)
+    models = ",".join(f"tests.benchmark.odd_systems:{name}" for name in ("Hungry", "HungryAlone"))
+    result = run(
+        *("benchmark/run.py", "--models", models, "--data", data, "--output_dir", tmp_path / "out"),
+        *("--conditions", "clean", "--rounds", "1", "--profiles", "[verbatim]"),
+    )
+    assert result.returncode == 0, result.stderr
+    batched, alone = read_summary(tmp_path / "out" / "summary.json").systems
+    assert batched.speed is not None and batched.speed.batch_seconds is None
+    assert batched.peak_memory_bytes is not None and alone.peak_memory_bytes is not None
+    assert abs(batched.peak_memory_bytes - alone.peak_memory_bytes) < 50e6
 
 
 def test_waveforms_are_denoised_only_where_asked() -> None:
