@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmark.batch_plan import evenly_spaced
 from benchmark.conditions import Condition, parse_conditions
 from benchmark.config import BenchmarkConfig
-from preprocessing.corpus import Utterance
+from preprocessing.corpus import Utterance, load_part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,14 +64,13 @@ def waveform_loader(evaluation_set: EvaluationSet, *, denoise: bool) -> Callable
 
     The audio is decoded, then its condition applied, then stationary noise removed where `denoise` is true.
     """
-    from preprocessing import audio
     from preprocessing.augment.denoise import SpectralGate
 
     gate = SpectralGate() if denoise else None
 
     def load(item: Item) -> "Tensor":
         utterance = evaluation_set.utterance(item)
-        waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+        waveform = load_part(utterance)
         waveform = evaluation_set.conditions[item[0]].apply(waveform, utterance.id)
         return waveform if gate is None else gate(waveform)
 

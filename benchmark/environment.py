@@ -201,5 +201,6 @@ def _fingerprint(utterances: Sequence[Utterance]) -> str:
     """A hash that changes with any utterance's id, text or length."""
     digest = hashlib.sha256()
     for one in utterances:
-        digest.update(repr((one.id, one.text, one.duration, one.start, one.stop)).encode())
+        channel = () if one.channel is None else (one.channel,)
+        digest.update(repr((one.id, one.text, one.duration, one.start, one.stop, *channel)).encode())
     return digest.hexdigest()[:12]

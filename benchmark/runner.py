@@ -352,6 +352,7 @@ def make_sample(
         audio=utterance.audio if isinstance(utterance.audio, str) else None,
         start=utterance.start,
         stop=utterance.stop,
+        channel=utterance.channel,
         segments=utterance.segments,
         error=hypothesis.error,
         reference_words=utterance.words if condition == CLEAN else (),

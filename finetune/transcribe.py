@@ -54,6 +54,8 @@ class TranscribeConfig:
     """text before the transcript as if it had been spoken, for Whisper: names and words to expect"""
     beam_size: int | None = None
     """hypotheses of Whisper's beam search; default 1, greedy"""
+    channel: int | None = None
+    """channel of the recordings to transcribe, from 0, as that of one speaker of a call; default: all are mixed"""
     word_timestamps: bool = True
     """times and probability of each word; without them Whisper is faster, and its text that of the benchmark"""
     max_line_width: int | None = None
@@ -79,7 +81,7 @@ class TranscribeConfig:
                 f"--format {self.format} has several, of which one can go to standard output; expected a folder for "
                 "them: name it with --output_dir, or choose one format"
             )
-        check_counts(("--beam_width", self.beam_width, 1))
+        check_counts(("--beam_width", self.beam_width, 1), ("--channel", self.channel or 0, 0))
         for flag in ("beam_size", "max_line_width", "max_line_count"):
             value = getattr(self, flag)
             if value is not None:
@@ -114,7 +116,7 @@ def run(config: TranscribeConfig) -> None:
     formats = config.check()
     from finetune.transcription.recordings import find_recordings
 
-    recordings = find_recordings(config.recordings)
+    recordings = [replace(one, channel=config.channel) for one in find_recordings(config.recordings)]
     from rich.console import Console
 
     from finetune.systems.registry import check_language_model, check_system_options

@@ -33,13 +33,13 @@ def clips(utterances: Sequence[ComparedUtterance], max_bytes: int = MAX_BYTES) -
     MAX_SECONDS have none.
     """
     found: dict[tuple[str, str], Clip] = {}
-    by_source: dict[tuple[str, float, float | None], Clip | None] = {}
+    by_source: dict[tuple[str, float, float | None, int | None], Clip | None] = {}
     left = max_bytes
     for utterance in utterances:
         sample = utterance.first
         if sample.audio is None or sample.audio_seconds > MAX_SECONDS:
             continue
-        source = sample.audio, sample.start, sample.stop
+        source = sample.audio, sample.start, sample.stop, sample.channel
         if source not in by_source:
             by_source[source] = _clip(*source)
         clip = by_source[source]
@@ -53,7 +53,7 @@ def clips(utterances: Sequence[ComparedUtterance], max_bytes: int = MAX_BYTES) -
     return found
 
 
-def _clip(path: str, start: float, stop: float | None) -> Clip | None:
+def _clip(path: str, start: float, stop: float | None, channel: int | None) -> Clip | None:
     # Imported here, as a report without clips needs no torch.
     import numpy as np
     import soundfile
@@ -66,7 +66,7 @@ def _clip(path: str, start: float, stop: float | None) -> Clip | None:
 
     extractor = LogMel()
     try:
-        waveform = audio.load(path, start=start, stop=stop)
+        waveform = audio.load(path, start=start, stop=stop, channel=channel)
     except audio.AudioError:
         return None
     if len(waveform) < extractor.shortest:

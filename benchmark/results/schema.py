@@ -58,7 +58,7 @@ class Sample:
 
     reference, hypothesis: raw texts, as the corpus holds them and as the system wrote them.
     seconds: the utterance's share, by duration, of the batch that it was transcribed in; speed comes from timings.
-    audio, start, stop: where the corpus has the audio, in seconds (None: in memory, or out of a stream).
+    audio, start, stop, channel: where the corpus has the audio, in seconds (None: in memory, or out of a stream).
     error: why the system failed; the hypothesis is then empty, so that every reference word counts as deleted.
     words: of the untimed second pass of --word_timestamps, with times in seconds from `start` on; None where there was
     none, or it failed for the reason `words_error`.
@@ -84,6 +84,7 @@ class Sample:
     reference_words: tuple[Segment, ...] = ()
     words: tuple[Word, ...] | None = None
     words_error: str | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

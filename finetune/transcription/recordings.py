@@ -26,12 +26,13 @@ class Recording:
     """A recording to transcribe.
 
     source: its file, or standard input as a temporary file. name: of its results, without suffix; of a file in a folder
-    with the folders below that, "monday/call-1". shown: what messages call it.
+    with the folders below that, "monday/call-1". shown: what messages call it. channel: from 0; None: all are mixed.
     """
 
     source: "Path | BinaryIO"
     name: str
     shown: str
+    channel: int | None = None
 
     @property
     def identity(self) -> str | None:
@@ -80,7 +81,9 @@ def check_names(recordings: Sequence[Recording]) -> None:
             )
 
 
-def pieces(source: "AudioSource", longest_seconds: float) -> "Iterator[tuple[float, Tensor]]":
+def pieces(
+    source: "AudioSource", longest_seconds: float, channel: int | None = None
+) -> "Iterator[tuple[float, Tensor]]":
     """A recording's waveform [samples] in pieces of at most `longest_seconds`, each with the seconds it begins at.
 
     A longer recording is cut at pauses (`preprocessing.segment.voice_activity`), and two pieces are held at most,
@@ -94,7 +97,7 @@ def pieces(source: "AudioSource", longest_seconds: float) -> "Iterator[tuple[flo
     longest = round(longest_seconds * audio.SAMPLE_RATE)
     held: list[Tensor] = []
     n_held, begin = 0, 0
-    for block in audio.stream(source):
+    for block in audio.stream(source, channel=channel):
         held.append(block)
         n_held += len(block)
         while n_held > longest:

@@ -153,7 +153,7 @@ def _load(batch: Sequence[Timed]) -> Loaded:
     loaded: Loaded = []
     for one in batch:
         try:
-            loaded.append(audio.load(one.recording.source))
+            loaded.append(audio.load(one.recording.source, channel=one.recording.channel))
         except AudioError as error:
             loaded.append(_of(one.recording, error))
     return loaded
@@ -185,7 +185,7 @@ def _in_pieces(system: System, one: Timed, *, words: bool, count: "_WholeSeconds
     parts: list[Transcript] = []
     end = 0.0
     try:
-        for begin, waveform in pieces(one.recording.source, longest):
+        for begin, waveform in pieces(one.recording.source, longest, one.recording.channel):
             found = _attempt(system, [waveform], words=words, advance=count)
             if isinstance(found, str):
                 return found if begin == 0.0 else f"after {begin:.0f} s: {found}"

@@ -1,4 +1,5 @@
-"""`load`, `stream`, `probe` and `transcode`: decoded blocks, mixed to one channel, at 16 kHz, rounded to 16-bit PCM.
+"""`load`, `stream`, `probe` and `transcode`: decoded blocks, mixed to one channel or of the one asked for, at 16 kHz,
+rounded to 16-bit PCM.
 
 All of them go the same way, block by block. soxr's stream gives the result of its one-shot function to the bit,
 whatever the blocks, so `load` needs no way of its own.
@@ -49,22 +50,27 @@ def probe(source: AudioSource) -> AudioInfo:
         return decoder.info if decoder.info.n_samples else replace(decoder.info, n_samples=decoder.count_samples())
 
 
-def load(source: AudioSource, *, start: float = 0.0, stop: float | None = None) -> Tensor:
+def load(source: AudioSource, *, start: float = 0.0, stop: float | None = None, channel: int | None = None) -> Tensor:
     """The waveform of a source: float32 [samples] at 16 kHz, every value k / 32768 in [-1, 1).
 
     start, stop: seconds into the source; the part before `start` is skipped where the format can seek, `stop=None` is
-    the end.
+    the end. channel: the one to take, from 0, such as that of the agent in a recorded call; None is the mean of all.
     Raises AudioError when the source is missing, is no audio, is damaged or ends before the length in its header, holds
-    no samples, or holds NaN or infinite samples.
+    no samples, has no such channel, or holds NaN or infinite samples.
     """
     _check_window(source, start, stop)
     with open_decoder(source) as decoder:
-        waveforms = map(torch.from_numpy, resampled(source, decoder, start, stop, CODEC_BLOCKS))
+        waveforms = map(torch.from_numpy, resampled(source, decoder, start, stop, CODEC_BLOCKS, channel))
         return _concatenated(list(waveforms if _is_contract(decoder) else map(quantise, waveforms)))
 
 
 def stream(
-    source: AudioSource, *, block_seconds: float = 30.0, start: float = 0.0, stop: float | None = None
+    source: AudioSource,
+    *,
+    block_seconds: float = 30.0,
+    start: float = 0.0,
+    stop: float | None = None,
+    channel: int | None = None,
 ) -> Iterator[Tensor]:
     """The waveform of `load` in blocks [samples] of `block_seconds`, the last one shorter; memory does not grow.
 
@@ -73,7 +79,7 @@ def stream(
     _check_window(source, start, stop)
     if not 0.001 <= block_seconds <= 86_400:
         raise AudioError(f"block_seconds {block_seconds}; expected 0.001 s to 86400 s: choose another")
-    return _stream(source, block_seconds, start, stop)
+    return _stream(source, block_seconds, start, stop, channel)
 
 
 def transcode(
@@ -131,18 +137,26 @@ def open_decoder(source: AudioSource) -> Iterator[Decoder]:
 
 
 def resampled(
-    source: AudioSource, decoder: Decoder, start: float, stop: float | None, n_samples: int
+    source: AudioSource,
+    decoder: Decoder,
+    start: float,
+    stop: float | None,
+    n_samples: int,
+    channel: int | None = None,
 ) -> Iterator[Mono]:
     """Yield blocks [samples] at 16 kHz, not yet rounded to 16 bits, none of them empty.
 
-    start, stop: seconds into the source. n_samples: of the decoder's blocks.
-    Raises AudioError when there are no samples there.
+    start, stop: seconds into the source. n_samples: of the decoder's blocks. channel: None mixes all.
+    Raises AudioError when there are no samples there, and no such channel.
     """
-    rate = decoder.info.sample_rate
+    rate, n_channels = decoder.info.sample_rate, decoder.info.n_channels
+    if channel is not None and not 0 <= channel < n_channels:
+        known = "0 alone" if n_channels == 1 else f"0 to {n_channels - 1}"
+        raise AudioError(f"{describe_source(source)}: has no channel {channel}; expected {known}: mend the number")
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "VHQ")
     is_empty = True
     for block in decoder.blocks(round(start * rate), None if stop is None else round(stop * rate), n_samples):
-        mono = _mix(source, block)
+        mono = _mix(source, block if channel is None else block[:, channel : channel + 1])
         if resampler is not None:
             mono = resampler.resample_chunk(mono)
         if len(mono):
@@ -160,11 +174,13 @@ def resampled(
         )
 
 
-def _stream(source: AudioSource, block_seconds: float, start: float, stop: float | None) -> Iterator[Tensor]:
+def _stream(
+    source: AudioSource, block_seconds: float, start: float, stop: float | None, channel: int | None
+) -> Iterator[Tensor]:
     length = round(block_seconds * SAMPLE_RATE)
     with open_decoder(source) as decoder:
         n_samples = max(round(block_seconds * decoder.info.sample_rate), 1)
-        for block in _regrouped(resampled(source, decoder, start, stop, n_samples), length):
+        for block in _regrouped(resampled(source, decoder, start, stop, n_samples, channel), length):
             yield quantise(torch.from_numpy(block))
 
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from preprocessing.corpus.open import from_dataset, open_corpus, stream_corpus
-    from preprocessing.corpus.utterance import Corpus, Reject, Segment, Utterance, load_waveform, missing_files
+    from preprocessing.corpus.utterance import (
+        Corpus,
+        Reject,
+        Segment,
+        Utterance,
+        load_part,
+        load_waveform,
+        missing_files,
+    )
 
 __all__ = [
     "Corpus",
@@ -20,6 +28,7 @@ __all__ = [
     "Segment",
     "Utterance",
     "from_dataset",
+    "load_part",
     "load_waveform",
     "missing_files",
     "open_corpus",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from preprocessing import audio
 from preprocessing.cli.errors import InputError
-from preprocessing.corpus.utterance import Utterance
+from preprocessing.corpus.utterance import Utterance, load_part
 
 FULL_SCALE = audio.PCM_STEPS - 1  # of 16 bits; converters end at either -32768 or -32767
 CLIP_SAMPLES = 3  # in a row at one end: a peak that only just reaches it has fewer
@@ -141,7 +141,7 @@ def _measure_job(job: Sequence[Utterance]) -> list[AudioLevels | str]:
     levels: list[AudioLevels | str] = []
     for utterance in job:
         try:
-            levels.append(measure_levels(audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)))
+            levels.append(measure_levels(load_part(utterance)))
         except InputError as error:
             levels.append(str(error))
     return levels

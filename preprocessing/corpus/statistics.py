@@ -281,11 +281,11 @@ def _audio_statistics(
     )
 
 
-def _file(utterance: Utterance) -> tuple[str, float, float | None] | None:
+def _file(utterance: Utterance) -> tuple[str, float, float | None, int | None] | None:
     if isinstance(utterance.audio, bytes):
         return None
     folder, name = os.path.split(os.fspath(utterance.audio))
-    return os.path.join(_real_path(folder), name), utterance.start, utterance.stop
+    return os.path.join(_real_path(folder), name), utterance.start, utterance.stop, utterance.channel
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -42,6 +42,7 @@ class Utterance:
     stop: float | None = None  # seconds into `audio`; None is its end
     segments: tuple[Segment, ...] = ()  # of a long recording, where the corpus lists them
     words: tuple[Segment, ...] = ()  # with their true times, where the corpus knows them
+    channel: int | None = None  # of `audio`, from 0, that it is spoken in; None: all are mixed
 
     def has_duration(self, seconds: float) -> bool:
         """Whether `seconds` equals `duration` within 0.1 s or 2 %, whichever is more."""
@@ -119,13 +120,18 @@ def _missing(path: str) -> str | None:
     return None if status.st_size else "empty file; expected audio: fetch it again"
 
 
+def load_part(utterance: Utterance) -> "Tensor":
+    """The utterance's part and channel of its audio, as `audio.load` gives it, however long it is."""
+    return audio.load(utterance.audio, start=utterance.start, stop=utterance.stop, channel=utterance.channel)
+
+
 def load_waveform(utterance: Utterance) -> "Tensor":
     """The utterance's part of its audio: float32 [samples] at 16 kHz, as `audio.load` gives it.
 
     Raises InputError when it cannot be decoded, or is not as long as the utterance says (`has_duration`): batches are
     planned by duration, and memory with them.
     """
-    waveform = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
+    waveform = load_part(utterance)
     seconds = len(waveform) / audio.SAMPLE_RATE
     if not utterance.has_duration(seconds):
         tolerance = f"{DURATION_TOLERANCE_SECONDS:g} s or {DURATION_TOLERANCE_SHARE:.0%}"

@@ -72,6 +72,7 @@ def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
     for u in corpus.utterances:
         audio = hashlib.sha256(u.audio).hexdigest() if isinstance(u.audio, bytes) else os.fspath(u.audio)
         fields = [u.id, audio, u.text, u.duration, u.speaker, u.sex, u.language, u.domain, u.start, u.stop]
+        fields += [] if u.channel is None else [{"channel": u.channel}]
         parts = [[(part.start, part.stop, part.text) for part in own] for own in (u.segments, u.words) if own]
         digest.update(json.dumps([*fields, *parts]).encode())
     return digest.hexdigest()[:16]
@@ -193,6 +194,7 @@ def _placed(utterance: Utterance, name: str, position: int, n_samples: int) -> U
             stop=(position + n_samples) / SAMPLE_RATE,
             segments=moved(utterance.segments),
             words=moved(utterance.words),
+            channel=None,
         )
     )
 

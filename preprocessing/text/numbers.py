@@ -21,6 +21,10 @@ _ENGLISH_MONEY = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "€": ("euro", "euros", "cent", "cents"),
 }
+_ENGLISH_SCALES = {"k": "thousand"} | dict.fromkeys(("m", "mn"), "million") | dict.fromkeys(("b", "bn"), "billion")
+_ENGLISH_SCALES |= {"tn": "trillion"}
+_GERMAN_SCALES = {"tsd": "Tausend", "mio": "Millionen", "mrd": "Milliarden"}
+_ONE_OF = {"Tausend": "eintausend", "Millionen": "eine Million", "Milliarden": "eine Milliarde"}
 _GERMAN_MONEY = {"£": "Pfund", "$": "Dollar", "€": "Euro"}
 _MONTHS = "Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
 # Units that follow a number as they are; other letters after plain digits (5-й, 2x) may be an ordinal's: these stay.
@@ -207,14 +211,17 @@ class NumberWords:
         return " ".join(_spell(self.language, str(int(digit)), "cardinal") for digit in digits)
 
     def _english(self, amount: str) -> list[tuple[str, Spell]]:
-        scale = r"(?:\s(hundred|thousand|million|billion|trillion))?\b"
+        scale = r"(?:\s(hundred|thousand|million|billion|trillion)|(k|mn?|bn?|tn|million|billion))?(?!\w)"
+        whole = rf"(?>{amount})"  # $1.5x is no dollar
         return [
-            (rf"([£$€])\s?({amount}){scale}", lambda m: self._english_money(m[1], m[2], m[3])),
-            (rf"({amount}){scale}\s?([£$€])", lambda m: self._english_money(m[3], m[1], m[2])),
+            (rf"([£$€])\s?({whole}){scale}", lambda m: self._english_money(m[1], m[2], m[3] or m[4])),
+            (rf"({whole}){scale}\s?([£$€])", lambda m: self._english_money(m[4], m[1], m[2] or m[3])),
             (
                 r"(?<![\d:])([01]?\d|2[0-4]):([0-5]\d)(?![\d:])(\s?[ap]\.?m\b)?",
                 lambda m: (
-                    self.number(str(int(m[1]))) + self._minutes(m[2], exact="" if m[3] else " o'clock") + (m[3] or "")
+                    self.number(str(int(m[1])))
+                    + self._minutes(m[2], exact="" if m[3] else " o'clock")
+                    + (f" {m[3].lstrip()}" if m[3] else "")
                 ),
             ),
             (
@@ -227,6 +234,7 @@ class NumberWords:
     def _english_money(self, sign: str, amount: str, scale: str | None) -> str:
         one, many, cent, cents = _ENGLISH_MONEY[sign]
         whole, _, hundredths = amount.partition(".")
+        scale = scale and _ENGLISH_SCALES.get(scale.lower(), scale)
         if scale is not None or len(hundredths) not in (0, 2):
             return f"{self.number(amount)} {scale or ''} {many}".replace("  ", " ")
         parts = [f"{self.number(whole)} {one if whole == '1' else many}"] if int(whole.replace(",", "")) else []
@@ -240,10 +248,11 @@ class NumberWords:
         return f" {'oh ' if minutes[0] == '0' else ''}{self.number(str(int(minutes)))}"
 
     def _german(self, amount: str) -> list[tuple[str, Spell]]:
-        scale = r"(?:\s(Millionen|Milliarden))?\b"
+        scale = r"(?:\s?(Millionen|Milliarden|Tsd|Mio|Mrd)\.?)?(?!\w)"
+        whole = rf"(?>{amount})"
         return [
-            (rf"({amount}){scale}\s?([£$€])", lambda m: self._german_money(m[3], m[1], m[2])),
-            (rf"([£$€])\s?({amount}){scale}", lambda m: self._german_money(m[1], m[2], m[3])),
+            (rf"({whole}){scale}\s?([£$€])", lambda m: self._german_money(m[3], m[1], m[2])),
+            (rf"([£$€])\s?({whole}){scale}", lambda m: self._german_money(m[1], m[2], m[3])),
             (
                 r"(?<![\d:.])([01]?\d|2[0-4])(?:[:.]([0-5]\d)\sUhr|:([0-5]\d)(?![\d:])|\sUhr)\b",
                 lambda m: self._german_time(m[1], m[2] or m[3]),
@@ -253,11 +262,17 @@ class NumberWords:
                 rf"(?=\s*(?:{_MONTHS}|(Jahrhundert))(?:e?s)?\b)",
                 lambda m: self._german_ordinal(m[1], m[2], century=m[3] is not None),
             ),
-            (r"(?<!\d)(\d{2,4})(er[ns]?)\b", lambda m: self.number(m[1], year=True) + m[2]),
+            (
+                r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+|\d{2,4})(er[ns]?)\b",
+                lambda m: self.number(m[1], year=True) + m[2],
+            ),
         ]
 
     def _german_money(self, sign: str, amount: str, scale: str | None) -> str:
         whole, _, hundredths = amount.partition(",")
+        scale = scale and _GERMAN_SCALES.get(scale.lower(), scale)
+        if amount == "1" and scale in _ONE_OF:
+            return f"{_ONE_OF[scale]} {_GERMAN_MONEY[sign]}"
         if scale is not None or len(hundredths) not in (0, 2):
             return f"{self.number(amount)} {scale or ''} {_GERMAN_MONEY[sign]}".replace("  ", " ")
         if not int(re.sub(r"\D", "", whole)) and hundredths and int(hundredths):

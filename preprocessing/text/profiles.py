@@ -77,7 +77,7 @@ def _about_numbers(language: str | None) -> tuple[int, str, str]:
         return 1, "", ""
     reason = digits_stay(language)
     if reason is None:
-        return 1 if language[:2] == "en" else 2, f"; numbers spelled out ({language})", ""
+        return 3 if language[:2] == "de" else 2, f"; numbers spelled out ({language})", ""
     stay = f"digits stay digits in {language}: {reason}"
     return 2, f"; {stay}", f"{stay}; numbers are spelled out in {', '.join(languages())}"
 

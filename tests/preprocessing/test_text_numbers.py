@@ -56,6 +56,20 @@ def test_ljspeechs_own_spelling(speech: Path) -> None:
         ),
         ("en", "20%, 2.5 %", "twenty percent, two point five percent"),
         ("en", "9:30, 9:05, 9:00, 9:00 am", "nine thirty, nine oh five, nine o'clock, nine am"),
+        ("en", "9:30am, 12:30pm, 9:00AM", "nine thirty am, twelve thirty pm, nine AM"),
+        (
+            "en",
+            "$1.5m, £2.5bn, $1,500k, $5M",
+            "one point five million dollars, two point five billion pounds, "
+            "one thousand five hundred thousand dollars, five million dollars",
+        ),
+        ("en", "$1.5x", "$one point five x"),
+        (
+            "de",
+            "1,5 Mio. €, 2 Mrd €, 1 Million, 1 Mio €",
+            "eins Komma fünf Millionen Euro, zwei Milliarden Euro, eins Million, eine Million Euro",
+        ),
+        ("de", "die 20.000er, die 90er", "die zwanzigtausender, die neunziger"),
         ("en", "007, S3, 5km", "zero zero seven, S three, five km"),
         ("en", "1.2.3", "one.two.three"),
         ("de", "275 und 1.000.000", "zweihundertfünfundsiebzig und eine Million"),

@@ -111,8 +111,9 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
         duration = _duration(stated, start, stop)
     else:
         start, stop, duration = 0.0, None, stated
+    channel = _channel(fields["channel"]) if "channel" in fields else None
     utterance = Utterance(
-        _id(fields, audio, start, stop),
+        _id(fields, audio, start, stop, channel),
         audio,
         text,
         duration or 0.0,
@@ -122,6 +123,7 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
         _name(fields, DOMAIN_KEYS),
         start,
         stop,
+        channel=channel,
     )
     segments = get("segments")
     if segments:
@@ -257,8 +259,15 @@ def _start_after_end(start: float, end: float) -> str:
     return f"start {start:g} s is not before its end at {end:g} s: mend start and stop"
 
 
-def _id(fields: dict[str, Any], audio: StoredAudio, start: float, stop: float | None) -> str:
-    """As given; else the file's name without suffix, with the part's milliseconds where it is a part."""
+def _channel(value: Any) -> int | None:
+    """A channel's number, from 0; None of anything else, as "channel" may also say how a call came in."""
+    if isinstance(value, str):
+        value = int(value) if value.isdecimal() and len(value) < 4 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _id(fields: dict[str, Any], audio: StoredAudio, start: float, stop: float | None, channel: int | None) -> str:
+    """As given; else the file's name without suffix, with its channel and the part's milliseconds where it has them."""
     given = fields.get("id")
     if given.__class__ is str and given:
         return given
@@ -267,6 +276,7 @@ def _id(fields: dict[str, Any], audio: StoredAudio, start: float, stop: float | 
         return given
     named = audio if not isinstance(audio, bytes) else _name(fields, ("path",)) or ""
     stem = os.path.splitext(os.path.basename(os.fspath(named)))[0]
+    stem = stem if channel is None else f"{stem}-{channel}"
     if start == 0.0 and stop is None:
         return stem
     return f"{stem}-{round(start * 1000):07d}" + ("" if stop is None else f"-{round(stop * 1000):07d}")
