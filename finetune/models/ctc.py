@@ -201,10 +201,10 @@ def base_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
 
 def extend_head(model: Any, n_units: int) -> None:
     """Enlarges the model's output layer to `n_units`, in place: the first rows keep their weights, new ones are drawn
-    from a normal distribution of HEAD_INIT_STD, with zero biases.
+    from a normal distribution of HEAD_INIT_STD, with zero biases. A larger one stays.
     """
     old = model.lm_head
-    if n_units == old.out_features:
+    if n_units <= old.out_features:
         return
     new = nn.Linear(old.in_features, n_units)
     nn.init.normal_(new.weight, std=HEAD_INIT_STD)

@@ -85,6 +85,7 @@ class Noise(Augmentation):
         self._paths = [] if files is None else find_audio(self.name, files, root)
         self._clips = RecentClips(_read_noise, attrgetter("samples.nbytes"), int(self.cache_megabytes * 1e6))
         self._seconds: dict[Path, float] = {}
+        self._long: dict[Path, LongNoise] = {}
 
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
         ratio_db = draw(generator, *self.snr_db)
@@ -103,10 +104,46 @@ class Noise(Augmentation):
         if path not in self._seconds:
             self._seconds[path] = audio.probe(path).duration
         if self._seconds[path] > LONG_SECONDS:
-            wanted = n_samples / SAMPLE_RATE
-            start = place * max(self._seconds[path] - wanted, 0.0)
-            return _excerpt(_read_noise(path, start, start + wanted), 0.0, n_samples)
+            if path not in self._long:
+                self._long[path] = LongNoise.measured(path)
+            return self._long[path].excerpt(path, place, n_samples)
         return _excerpt(self._clips[path], place, n_samples)
+
+
+@dataclass(frozen=True)
+class LongNoise:
+    """A recording that is too long to be held: its seconds, level, and where its loudest sample is, in seconds."""
+
+    seconds: float
+    rms: float
+    loudest: float
+
+    @classmethod
+    def measured(cls, path: Path) -> "LongNoise":
+        """Read once, block by block. Raises AudioError where it is silent from end to end."""
+        energy, peak, loudest, n_samples = 0.0, 0.0, 0, 0
+        for block in audio.stream(path):
+            samples = block.numpy()
+            energy += float(np.square(samples, dtype=np.float64).sum())
+            place = int(np.abs(samples).argmax())
+            if abs(samples[place]) > peak:
+                peak, loudest = float(abs(samples[place])), n_samples + place
+            n_samples += samples.size
+        if peak == 0.0:
+            raise _silent(path)
+        return cls(n_samples / SAMPLE_RATE, (energy / n_samples) ** 0.5, loudest / SAMPLE_RATE)
+
+    def excerpt(self, path: Path, place: float, n_samples: int) -> Samples:
+        """[n_samples], looped, from the share `place` of possible starts on; in a pause, from the loudest sample on."""
+        wanted = n_samples / SAMPLE_RATE
+        start = place * max(self.seconds - wanted, 0.0)
+        found = self._read(path, start, n_samples)
+        return found if rms(found) >= self.rms * decibels(-PAUSE_DB) else self._read(path, self.loudest, n_samples)
+
+    def _read(self, path: Path, start: float, n_samples: int) -> Samples:
+        start = max(min(start, self.seconds - n_samples / SAMPLE_RATE), 0.0)
+        samples: Samples = audio.load(path, start=start, stop=start + n_samples / SAMPLE_RATE).numpy()
+        return _looped(samples, 0, n_samples)
 
 
 def generated_noise(n_samples: int, colour: str, generator: torch.Generator) -> Samples:
@@ -190,8 +227,12 @@ def _looped(samples: Samples, first: int, n_samples: int) -> Samples:
     return np.resize(np.roll(samples, -first), n_samples)
 
 
-def _read_noise(path: Path, start: float = 0.0, stop: float | None = None) -> NoiseClip:
-    samples: Samples = audio.load(path, start=start, stop=stop).numpy()
+def _read_noise(path: Path) -> NoiseClip:
+    samples: Samples = audio.load(path).numpy()
     if not samples.any():
-        raise AudioError(f"{path}: silent; expected noise: remove it from the augmentation's files")
+        raise _silent(path)
     return NoiseClip(samples, rms(samples), int(np.abs(samples).argmax()))
+
+
+def _silent(path: Path) -> AudioError:
+    return AudioError(f"{path}: silent; expected noise: remove it from the augmentation's files")

@@ -32,6 +32,8 @@ SPLITTERS: dict[str, type[Splitter]] = {
     BytePairs.kind: BytePairs,
     Words.kind: Words,
 }
+UNUSED = "<unused-{}>"  # the unit of an id that a tokenizer leaves out, or that only the output layer has
+MOST_UNUSED = 10_000
 SETTINGS = "units.json"  # kind, special units and the splitter's settings; a vocabulary of characters needs none
 
 
@@ -59,6 +61,7 @@ class Vocabulary:
     _ids: dict[str, int] = field(init=False, repr=False, compare=False)
     _characters: frozenset[str] = field(init=False, repr=False, compare=False)  # that a text may hold
     _spelled: dict[str, int] = field(init=False, repr=False, compare=False)  # the same with their ids
+    _silent: frozenset[int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(set(self.units)) != len(self.units):
@@ -72,6 +75,9 @@ class Vocabulary:
         object.__setattr__(self, "_characters", frozenset({*characters, " "}))
         spelled = {character: self._ids[character] for character in characters} | {" ": self.boundary}
         object.__setattr__(self, "_spelled", spelled)
+        special = {*SPECIAL, self.blank_unit, self.unknown_unit}
+        silent = {i for i, unit in enumerate(self.units) if unit in special or unit == UNUSED.format(i)}
+        object.__setattr__(self, "_silent", frozenset(silent - {self.unknown}))
 
     @classmethod
     def of_characters(cls, texts: Iterable[str]) -> Self:
@@ -139,7 +145,7 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """How many units write text: all but the special ones, the word boundary included."""
-        return sum(unit not in (*SPECIAL, self.blank_unit, self.unknown_unit) for unit in self.units)
+        return len(self.units) - len(self.silent | {self._ids.get(self.unknown_unit)} - {None})
 
     @property
     def blank(self) -> int:
@@ -159,8 +165,7 @@ class Vocabulary:
     @property
     def silent(self) -> frozenset[int]:
         """The ids of special units, which stand for no text; not that of `unknown`, which stands for a word."""
-        special = {*SPECIAL, self.blank_unit, self.unknown_unit}
-        return frozenset(self._ids[unit] for unit in special if unit in self._ids) - {self.unknown}
+        return self._silent
 
     def __contains__(self, unit: str) -> bool:
         return unit in self._ids
@@ -232,7 +237,7 @@ def _read_tokenizer(reference: str, language: str | None) -> VocabularyFields:
     is_ctc = config.get("tokenizer_class") == Wav2Vec2CTCTokenizer.__name__
     options = {} if language is None else {"target_lang": language}
     tokenizer = (Wav2Vec2CTCTokenizer if is_ctc else AutoTokenizer).from_pretrained(reference, **options)
-    units = _in_id_order(tokenizer.get_vocab())
+    units = _in_id_order(tokenizer.get_vocab(), _rows(reference) if language is None else 0)
     return units, tokenizer.pad_token, tokenizer.unk_token, tokenizer.word_delimiter_token, Characters()
 
 
@@ -285,8 +290,28 @@ def _find_file(reference: str, name: str) -> Path | None:
         return None  # what is wrong with the repository itself, AutoTokenizer says
 
 
-def _in_id_order(ids: dict[str, int]) -> tuple[str, ...]:
-    return tuple(sorted(ids, key=ids.__getitem__))
+def _rows(reference: str) -> int:
+    """How many rows a checkpoint's output layer has: some have more than their tokenizer has units. 0: not known."""
+    path = _find_file(reference, "config.json")
+    rows = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    found = rows.get("vocab_size") if isinstance(rows, dict) else None
+    return found if isinstance(found, int) else 0
+
+
+def _in_id_order(ids: dict[str, int], n_rows: int = 0) -> tuple[str, ...]:
+    """The units by their ids, UNUSED where there is none below the largest, or below `n_rows`.
+
+    Raises ValueError on ids that two units share, are below 0, or leave too many out.
+    """
+    units = {index: unit for unit, index in ids.items()}
+    if len(units) < len(ids):
+        shared = [unit for unit, index in ids.items() if units[index] != unit]
+        raise ValueError(f"units share their ids with others: {', '.join(shared[:5])}")
+    size = max([*units, -1]) + 1
+    if min([*units, 0]) < 0 or size - len(units) > MOST_UNUSED:
+        raise ValueError(f"ids from {min(units)} to {size - 1} for {len(units)} units")
+    size = n_rows if len(units) < n_rows <= size + MOST_UNUSED else size
+    return tuple(units.get(index, UNUSED.format(index)) for index in range(max(size, len(units))))
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from preprocessing import audio
-from preprocessing.audio import SAMPLE_RATE
+from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.augment import Noise, from_config, generator_for
 from preprocessing.augment.noise import RecentClips, generated_noise
 from tests.known_sounds import chance, db, rms, tone, white
@@ -90,6 +90,23 @@ def test_long_recordings_are_read_in_excerpts(tmp_path: Path, monkeypatch: pytes
     scaled = added * (rms(recording) / rms(added))
     likeness = np.correlate(recording.numpy(), scaled.numpy()) / (8000 * rms(recording) ** 2)
     assert likeness.max() > 0.99
+
+
+@pytest.mark.parametrize("pause", [0.0, 1e-4])
+def test_a_pause_of_a_long_recording_is_not_amplified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    """Half of it is silent, or nearly: whatever place is drawn, noise is added, as of a short recording."""
+    monkeypatch.setattr("preprocessing.augment.noise.LONG_SECONDS", 1.0)
+    recording = torch.cat([white(5 * SAMPLE_RATE), pause * white(5 * SAMPLE_RATE)])
+    audio.save(tmp_path / "long.wav", recording)
+    noise = Noise(snr_db=10.0, files=str(tmp_path))
+    for seed in range(20):
+        found = torch.from_numpy(noise.excerpt(8000, chance(seed)))
+        assert rms(found) > 0.03 * rms(recording)
+    audio.save(tmp_path / "long.wav", torch.zeros(5 * SAMPLE_RATE))
+    with pytest.raises(AudioError, match=r"long\.wav: silent; expected noise"):
+        Noise(snr_db=10.0, files=str(tmp_path)).excerpt(8000, chance())
 
 
 def test_recent_clips_stay_within_their_memory() -> None:

@@ -242,3 +242,28 @@ def test_bpe_is_the_published_algorithm(words: list[str]) -> None:
         assert [" " if piece == "|" else piece for piece in splitter.pieces(word)] == naive_pieces(
             f" {word}", splitter.merges
         )
+
+
+def test_an_id_without_a_unit_shifts_no_other(tmp_path: Path) -> None:
+    """As of a vocab.json that a letter was taken out of, or an output layer with more rows than the tokenizer has."""
+    whole = Vocabulary.of_characters(["ABCD"])
+    whole.save(tmp_path)
+    ids = json.loads((tmp_path / "vocab.json").read_text())
+    del ids["B"]
+    (tmp_path / "vocab.json").write_text(json.dumps(ids))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "wav2vec2", "vocab_size": len(whole.units) + 3}))
+    found = Vocabulary.load(str(tmp_path))
+    assert len(found.units) == len(whole.units) + 3 and found.size == whole.size - 1
+    assert found.encode("CAD") == whole.encode("CAD") and "B" not in found
+    assert found.decode([*whole.encode("ABBA"), len(whole.units) + 2]) == "AA"
+    found.save(tmp_path)
+    assert Vocabulary.load(str(tmp_path)) == found
+
+
+@pytest.mark.parametrize("ids", [{"A": 5, "B": 5}, {"A": -1}, {"A": 10**6}])
+def test_ids_that_cannot_be_are_refused(ids: dict[str, int], tmp_path: Path) -> None:
+    Vocabulary.of_characters(["AB"]).save(tmp_path)
+    known = json.loads((tmp_path / "vocab.json").read_text())
+    (tmp_path / "vocab.json").write_text(json.dumps(known | ids))
+    with pytest.raises(InputError, match="no CTC vocabulary"):
+        Vocabulary.load(str(tmp_path))
