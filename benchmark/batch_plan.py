@@ -62,8 +62,13 @@ def rotated(elements: Sequence[Element], by: int) -> list[Element]:
     return [*elements[first:], *elements[:first]]
 
 
-def batch_seconds_to_try(device: str, *, batched: bool) -> tuple[float | None, ...]:
-    """Caps on a batch's seconds that are worth a trial on the device, smallest first; None is one at a time."""
-    if not batched:
+def batch_seconds_to_try(device: str, durations: Sequence[float], *, batched: bool) -> tuple[float | None, ...]:
+    """Caps on a batch's seconds that are worth a trial on the device, smallest first; None is one at a time.
+
+    A cap that holds no two of the durations is none: padded, they take twice the longer one.
+    """
+    if not batched or len(durations) < 2:
         return (None,)
-    return (None, *(GPU_BATCH_SECONDS if device.startswith("cuda") else CPU_BATCH_SECONDS))
+    two = 2 * sorted(durations)[1]
+    caps = GPU_BATCH_SECONDS if device.startswith("cuda") else CPU_BATCH_SECONDS
+    return (None, *(cap for cap in caps if cap >= two))

@@ -143,11 +143,11 @@ class BenchmarkRunner:
             return None
         system.start()
         assert system.loaded is not None
-        caps = batch_plan.batch_seconds_to_try(self.device, batched=system.loaded.batched)
+        durations = self.evaluation_set.clean_durations
+        caps = batch_plan.batch_seconds_to_try(self.device, durations, batched=system.loaded.batched)
         if len(caps) == 1:
             return caps[0]
         best, best_rtfx, largest = None, 0.0, 0.0
-        durations = self.evaluation_set.clean_durations
         with self.progress.step(f"{system.name}: searching the fastest batch size", 0):
             for cap in caps:
                 if cap is not None and cap / single_rtfx > MAX_TRIAL_BATCH_SECONDS:

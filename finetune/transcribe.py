@@ -49,13 +49,16 @@ class TranscribeConfig:
     hotword_weight: float = 10.0
     """added for each hot word"""
     language: str | None = None
-    """language of the speech, such as de; default: a multilingual Whisper detects it"""
+    """language of the speech, such as de; default: that which the model was fine-tuned in, else a multilingual Whisper
+    detects it"""
     initial_prompt: str | None = None
     """text before the transcript as if it had been spoken, for Whisper: names and words to expect"""
     beam_size: int | None = None
     """hypotheses of Whisper's beam search; default 1, greedy"""
     channel: int | None = None
     """channel of the recordings to transcribe, from 0, as that of one speaker of a call; default: all are mixed"""
+    denoise: bool | None = None
+    """remove stationary noise first; default: where the model was trained so (--data.denoise)"""
     word_timestamps: bool = True
     """times and probability of each word; without them Whisper is faster, and its text that of the benchmark"""
     max_line_width: int | None = None
@@ -155,7 +158,7 @@ def _transcribe(
     system = load_system(spec, options)
     failed = transcribe(
         system, remaining, results, console,
-        words=config.word_timestamps, device=options.device, language=config.language,
+        words=config.word_timestamps, device=options.device, language=config.language, denoise=options.denoise,
     )  # fmt: skip
     if failed:
         raise InputError(
@@ -168,6 +171,7 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     """The system and how it is loaded. Raises UserError on an unknown model, and options that do not go with it."""
     import torch
 
+    from finetune.decoding.posteriors import is_of_denoised
     from finetune.systems.base import LM_SUFFIX, LoadOptions
     from finetune.systems.facts import SystemOptions
     from finetune.systems.registry import FAMILIES, parse_model
@@ -189,7 +193,8 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
             raise UsageError(f"--{flag} is of a beam search with a language model; expected --lm with it: name one")
     system = SystemOptions(initial_prompt=config.initial_prompt, beam_size=config.beam_size)
     language_model = _language_model(config) if searches else None
-    return spec, LoadOptions(device, config.language, False, config.precision, language_model, system)
+    denoise = is_of_denoised(spec.checkpoint) if config.denoise is None else config.denoise
+    return spec, LoadOptions(device, config.language, denoise, config.precision, language_model, system)
 
 
 def _language_model(config: TranscribeConfig) -> "LanguageModelOptions":

@@ -70,6 +70,8 @@ class DurationBatches:
 
         Any number of processes share it: of each round of n batches, process r takes the r-th.
         """
+        if not self._durations:
+            raise UsageError("there is no utterance to batch; expected one or more: name another corpus")
         for number in count():
             batches = self.epoch(number)
             for batch in batches[start:]:

@@ -105,7 +105,8 @@ class ModelConfig:
     instead."""
 
     dropout: float = 0.1
-    """Dropout of hidden states, activations and the output layer's input; of each layer's input (lstm, whisper-ctc)."""
+    """Dropout of hidden states, activations and the output layer's input; of each layer's input (lstm, whisper-ctc);
+    of LoRA's input (whisper, which has no other)."""
 
     attention_dropout: float = 0.0
     """Dropout of attention weights (wav2vec2). 0 as in the paper's recipe; over 0, fast attention is lost on a CPU."""
@@ -196,6 +197,8 @@ class ModelConfig:
             ("--model.lora_rank", self.lora_rank, 0),
             ("--model.trained_layers", 0 if self.trained_layers is None else self.trained_layers, 0),
             ("--model.lora_alpha", 1 if self.lora_alpha is None else self.lora_alpha, 1),
+            ("--model.mask_time_length", self.mask_time_length, 1),
+            ("--model.mask_feature_length", self.mask_feature_length, 1),
         )
         check_ranges(
             ("--model.feature_cache_gib", self.feature_cache_gib, "over 0", self.feature_cache_gib > 0.0),
@@ -215,6 +218,7 @@ class ModelConfig:
             "adapters_only": self.adapters_only,
             "lora_rank": self.lora_rank > 0 and self.family not in WHISPERS,
             "attn_implementation": self.attn_implementation != "auto",
+            "attention_dropout": self.attention_dropout > 0,
             "mask_feature_prob": self.mask_feature_prob > 0,
         }
         for key, is_given in given.items():
@@ -232,6 +236,7 @@ class ModelConfig:
             "feature_cache": (self.feature_cache is not None, WHISPERS),
             "timestamp_share": (self.timestamp_share > 0, ("whisper",)),
             "label_smoothing_factor": (self.label_smoothing_factor > 0, ("whisper",)),
+            "context_seconds": (self.context_seconds != ModelConfig.context_seconds, ("whisper",)),
         }
         for key, (is_given, families) in given.items():
             if is_given and self.family not in families:
@@ -239,6 +244,16 @@ class ModelConfig:
                     f"--model.{key} is set, but --model.family is {self.family}; expected {' or '.join(families)} with "
                     "it: leave it out"
                 )
+        if self.family == "whisper" and self.vocabulary != ModelConfig.vocabulary:
+            raise UsageError(
+                f"--model.vocabulary is {self.vocabulary}, but --model.family is whisper, which keeps its own tokens; "
+                "expected a CTC family with it: leave it out"
+            )
+        if self.family == "whisper" and self.lora_rank == 0 and self.dropout not in (0.0, ModelConfig.dropout):
+            raise UsageError(
+                f"--model.dropout is {self.dropout:g}, but Whisper has none, except beside LoRA; expected "
+                "--model.lora_rank with it: leave it out"
+            )
         if self.family == "whisper-ctc" and self.trained_layers is not None and self.lora_rank > 0:
             raise UsageError(
                 f"--model.trained_layers is {self.trained_layers} and --model.lora_rank {self.lora_rank}; expected one "

@@ -35,8 +35,9 @@ class OptimisationConfig:
     warmup_ratio: float = 0.1
     """Share of the steps in which the learning rate rises from 0 to its peak."""
 
-    hold_ratio: float = 0.4
-    """Share of the steps at the peak; the learning rate decays in the rest."""
+    hold_ratio: float | None = None
+    """Share of the steps at the peak; the learning rate decays in the rest. Default 0.4 with tri-stage, and none with
+    linear and cosine, which then are transformers' schedules of these names."""
 
     layer_decay: float = 1.0
     """Factor of a layer's learning rate to that of the layer above it; 0.9 nearly freezes the lowest layers."""
@@ -67,9 +68,16 @@ class OptimisationConfig:
     torch_compile: bool = False
     """Compile the transformer with torch.compile: minutes at the start, faster steps afterwards (wav2vec2)."""
 
+    @property
+    def held_share(self) -> float:
+        """`hold_ratio`, or its default under this schedule."""
+        if self.hold_ratio is not None:
+            return self.hold_ratio
+        return min(0.4, 1.0 - self.warmup_ratio) if self.lr_scheduler_type == "tri-stage" else 0.0
+
     def check_optimisation(self) -> None:
         """Raises UsageError naming the first value that is out of range."""
-        if self.warmup_ratio + self.hold_ratio > 1:
+        if self.warmup_ratio + (self.hold_ratio or 0.0) > 1:
             raise UsageError("--warmup_ratio and --hold_ratio add up to over 1; expected 1 at most: lower one of them")
         check_counts(
             ("--max_steps", self.max_steps, 1),
@@ -84,7 +92,7 @@ class OptimisationConfig:
             ("--max_grad_norm", self.max_grad_norm, "over 0", self.max_grad_norm > 0.0),
             ("--layer_decay", self.layer_decay, "over 0, up to 1", 0.0 < self.layer_decay <= 1.0),
             ("--warmup_ratio", self.warmup_ratio, "0 to 1", 0.0 <= self.warmup_ratio <= 1.0),
-            ("--hold_ratio", self.hold_ratio, "0 to 1", 0.0 <= self.hold_ratio <= 1.0),
+            ("--hold_ratio", self.held_share, "0 to 1", 0.0 <= self.held_share <= 1.0),
         )
 
 

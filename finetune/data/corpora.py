@@ -13,7 +13,6 @@ from finetune.config import DataConfig
 from finetune.models.base import Recogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError, counted
-from preprocessing.cli.notes import note_once
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.text import Profile
 
@@ -66,12 +65,7 @@ def open_corpora(config: DataConfig) -> OpenedCorpora:
 def _open(reference: str, limit: int | None = None) -> Corpus:
     """A corpus whose utterances are as long as their files: batches, hours and memory are planned by that."""
     corpus = open_corpus(reference, limit=limit, check_durations=True)
-    if corpus.wrong_durations:
-        note_once(
-            f"durations of {reference}",
-            f"{reference}: the stated duration of {counted(len(corpus.wrong_durations), 'utterance')}, such as "
-            f"{corpus.wrong_durations[0]!r}, is not the file's; counted by the files",
-        )
+    corpus.note_wrong_durations()
     return corpus
 
 
@@ -96,6 +90,12 @@ def select_utterances(
         validation[MAIN] = [utterance for utterance in train if id(utterance) in held_out]
         repeats = [repeat for repeat, utterance in zip(repeats, train, strict=True) if id(utterance) not in held_out]
         train = [utterance for utterance in train if id(utterance) not in held_out]
+        if not train:
+            raise InputError(
+                f"--data.validation_share {config.validation_share:g} holds out "
+                f"{counted(len(held_out), 'utterance')}, which is all; expected some that are left to train on: lower "
+                "it, or name a --data.validation"
+            )
     for name, corpus in corpora.validation.items():
         validation[name], rejected = split_usable(corpus, recogniser, profile, config)
         rejects += rejected

@@ -7,7 +7,7 @@ and the log-probabilities are held whole: 230 MB and, with 32 units, 23 MB for a
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from preprocessing.units import Vocabulary
 
 WHOLE_SECONDS = 60.0  # a longer recording is computed in chunks: attention grows with the square
 CHUNK_SECONDS = 20.0  # kept of each chunk
-CONTEXT_SECONDS = 3.0  # on both sides of it
+CONTEXT_SECONDS = 2.0  # on both sides of it; its frames are dropped
+WHISPER_CONTEXT_SECONDS = 3.0  # the same of whisper-ctc
 LONGEST_WHOLE_SECONDS = 300.0  # of models that cannot be chunked
 FAMILIES = ("wav2vec2", "whisper-ctc", "lstm")
 HOP_LENGTH = 160  # samples between frames of the features of whisper-ctc and lstm
@@ -137,7 +138,18 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
         raise _no_ctc(checkpoint)
     hide_loading_bars()
     load = {"lstm": _lstm, "whisper-ctc": _whisper_ctc}.get(found, _wav2vec2)
-    return load(checkpoint, torch.device(device))
+    model = load(checkpoint, torch.device(device))
+    if not is_of_denoised(checkpoint):
+        return model
+    from preprocessing.augment.denoise import SpectralGate
+
+    gate, prepared = SpectralGate(), model._prepared
+    return replace(model, _prepared=lambda waveform: prepared(gate(waveform)))
+
+
+def is_of_denoised(checkpoint: str) -> bool:
+    """Whether a run was trained on denoised audio (--data.denoise), as its about.json says."""
+    return bool(_recorded(checkpoint, "denoise"))
 
 
 def _no_ctc(reference: str) -> InputError:
@@ -156,12 +168,17 @@ def _not_loaded(checkpoint: str, error: Exception) -> InputError:
 
 def _profile(checkpoint: str) -> str:
     """The text profile of a run's labels, from its about.json; else that of the model's units."""
+    recorded = _recorded(checkpoint, "profile")
+    return str(recorded) if recorded else f"{DEFAULT_PROFILE}:{checkpoint}"
+
+
+def _recorded(checkpoint: str, name: str) -> Any:
+    """A field of a run's about.json; None where there is none."""
     path = Path(checkpoint) / "about.json"
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))["profile"] if path.is_file() else None
+        return json.loads(path.read_text(encoding="utf-8"))[name] if path.is_file() else None
     except (ValueError, KeyError, TypeError):
-        recorded = None
-    return str(recorded) if recorded else f"{DEFAULT_PROFILE}:{checkpoint}"
+        return None
 
 
 def _whisper_ctc(checkpoint: str, device: torch.device) -> CTCModel:
@@ -266,12 +283,12 @@ def frame_times(config: Any) -> FrameTimes | None:
 def whisper_ctc_chunking(config: Any) -> tuple[Chunking, int]:
     """How whisper-ctc's recordings are cut, and the samples up to which they are not: those of the encoder's positions.
 
-    A chunk has CONTEXT_SECONDS on both sides, or a quarter of its length where that is less.
+    A chunk has WHISPER_CONTEXT_SECONDS on both sides, or a quarter of its length where that is less.
     """
     from finetune.models.whisper_ctc import SAMPLES_PER_FRAME
 
     longest = int(config.max_source_positions) * SAMPLES_PER_FRAME
-    context = min(round(CONTEXT_SECONDS * SAMPLE_RATE), longest // 4)
+    context = min(round(WHISPER_CONTEXT_SECONDS * SAMPLE_RATE), longest // 4)
     grid = FrameGrid(stride=SAMPLES_PER_FRAME, receptive_field=SAMPLES_PER_FRAME // 2)
     return Chunking(keep=longest - 2 * context, context=context, grid=grid), longest
 

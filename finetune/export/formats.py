@@ -14,6 +14,7 @@ from finetune.hub.folder import RunFolder, open_run
 from finetune.models import FAMILIES
 from preprocessing.cli.errors import InputError, UsageError
 
+GENERATION = "generation_config.json"
 INSTALL = 'pip install "speech-on-your-own[rivals]"'
 
 
@@ -153,6 +154,7 @@ def _write_ctranslate2(run: RunFolder, out: Path, numbers: str, _: str | None) -
     logging.disable_progress_bar()
     converter = TransformersConverter(str(run.path), copy_files=["tokenizer.json", "preprocessor_config.json"])
     converter.convert(str(out), quantization=numbers)
+    shutil.copyfile(run.path / GENERATION, out / GENERATION)  # says the language; faster-whisper does not read it
     return ""
 
 

@@ -6,6 +6,7 @@ positions are fixed sinusoids, so training with a window below 30 s changes noth
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -205,7 +206,7 @@ class WhisperRecogniser(Recogniser):
         n_frames = 2 * round(self._window_seconds * FRAMES_PER_SECOND)
         mel = self._log_mel(nn.functional.pad(waveform, (0, round(self._window_seconds * SAMPLE_RATE) - len(waveform))))
         if not silence:
-            mel[:, -(-len(waveform) // HOP_LENGTH) :] = 0.0
+            mel[:, len(waveform) // HOP_LENGTH :] = 0.0
         return mel[:, :n_frames]  # type: ignore[no-any-return]
 
     def _frozen_states(self, waveform: Tensor, silence: bool) -> Tensor:
@@ -278,6 +279,19 @@ class WhisperRecogniser(Recogniser):
         unwrapped = extract_model_from_parallel(module)
         assert isinstance(unwrapped, WhisperModule)
         return unwrapped
+
+    def layers_above(self, parameter: str) -> int:
+        """0 for the output layer, which is the token embedding; 1 for the decoder's top block; one more than it has
+        blocks for the encoder's end, and so on down to its convolutions.
+        """
+        n_decoder, n_encoder = len(self.module.model.decoder.blocks), len(self.module.model.encoder.blocks)
+        block = re.search(r"(decoder|encoder)\.blocks\.(\d+)\.", parameter)
+        if block is not None:
+            above = n_decoder if block[1] == "decoder" else n_decoder + 1 + n_encoder
+            return above - int(block[2])
+        if "encoder." in parameter:
+            return n_decoder + 1 if ".ln_post." in parameter else n_decoder + n_encoder + 2
+        return n_decoder + 1 if "positional_embedding" in parameter else 0
 
     def save(self, folder: Path, module: nn.Module) -> None:
         model = self._unwrap(module).model

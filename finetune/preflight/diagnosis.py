@@ -281,6 +281,20 @@ def short_window(model: ModelConfig) -> Diagnosis | None:
     )
 
 
+def capitals(labels: Sequence[str], profile: Profile, model: ModelConfig) -> Diagnosis | None:
+    """Whisper is given texts in capitals, as of a profile that is meant for CTC models."""
+    spoken = [label for label in labels if label != label.lower() or label != label.upper()]
+    shouted = sum(label == label.upper() for label in spoken)
+    if model.family != "whisper" or 2 * shouted <= len(spoken):
+        return None
+    return Diagnosis(
+        "capitals",
+        f"{shouted} of {len(spoken)} texts are in capitals under the profile {profile.name}",
+        "Whisper spells capitals in about twice as many tokens as ordinary text, and unlearns case and punctuation",
+        "choose --data.profile verbatim where the texts are written as Whisper should write them, else basic",
+    )
+
+
 @dataclass(frozen=True)
 class DataInspection:
     """The usable utterances as corpora, normalised texts of all training utterances, and problems of the data."""
@@ -310,6 +324,7 @@ def inspect_data(
         outside_vocabulary(rejects, len(utterances) + len(validation)),
         leaking(find_leaks(validation_corpus, train_corpus, profile), len(validation)),
         short_window(model),
+        capitals(labels, profile, model),
     )
     found = tuple(diagnosis for diagnosis in diagnoses if diagnosis is not None)
     return DataInspection(train_corpus, validation_corpus, tuple(labels), found)

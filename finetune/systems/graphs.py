@@ -12,14 +12,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from finetune.decoding.posteriors import WHOLE_SECONDS, FrameTimes, convolution_chunking, whisper_ctc_chunking
+from finetune.decoding.posteriors import (
+    CONTEXT_SECONDS,
+    WHOLE_SECONDS,
+    FrameTimes,
+    convolution_chunking,
+    whisper_ctc_chunking,
+)
 from finetune.export.graphs import GraphFacts, Runtime, logits_of
 from finetune.export.onnx import ONNXRuntime
 from finetune.export.openvino import OpenVINO
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
 from finetune.systems.facts import SystemFacts
-from finetune.systems.wav2vec2 import CONTEXT_SECONDS
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.segment import Chunking, chunks, keep

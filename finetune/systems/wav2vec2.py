@@ -17,6 +17,7 @@ from torch import Tensor
 
 from finetune.decoding.posteriors import (
     CHUNK_SECONDS,
+    CONTEXT_SECONDS,
     LONGEST_WHOLE_SECONDS,
     WHOLE_SECONDS,
     convolution_chunking,
@@ -44,7 +45,6 @@ from preprocessing.cli.errors import InputError
 from preprocessing.segment import Chunk, chunks, keep
 from preprocessing.units import Vocabulary
 
-CONTEXT_SECONDS = 2.0  # on both sides of what is kept of a chunk; its frames are dropped
 CHUNKS_AT_ONCE = {"cpu": 4, "cuda": 16}
 IN_CHUNKS = (
     f"over {WHOLE_SECONDS:g} s: chunks of {CHUNK_SECONDS:g} s with {CONTEXT_SECONDS:g} s of context either side, "

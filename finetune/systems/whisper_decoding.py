@@ -4,15 +4,20 @@ By default words are those of the likeliest token each time: temperature fallbac
 voice activity detection change figures from run to run, or are no part of the model.
 """
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from whisper.tokenizer import TO_LANGUAGE_CODE
 
 from finetune.systems.base import SystemSpec
 from finetune.systems.facts import SystemOptions
 from preprocessing.cli.errors import InputError
 
 WINDOW_SECONDS = 30.0
+CHECKPOINT = "whisper.pt"  # of a run
 BEST_OF = 5  # samples above temperature 0, as in Whisper's own command
 FALLBACK = {"compression_ratio_threshold": 2.4, "logprob_threshold": -1.0, "no_speech_threshold": 0.6}  # Whisper's own
 NO_FALLBACK = dict.fromkeys(FALLBACK)
@@ -61,12 +66,27 @@ class WhisperDecoding:
         }
 
 
+def language_of(checkpoint: str) -> str | None:
+    """The language that a fine-tuned Whisper was trained in, as its folder's generation_config.json says; None of
+    others. checkpoint: the folder, or whisper.pt in it.
+    """
+    path = Path(checkpoint)
+    folder = path.parent if path.name == CHECKPOINT else path
+    try:
+        said = json.loads((folder / "generation_config.json").read_text(encoding="utf-8")).get("language")
+    except (OSError, ValueError, AttributeError):
+        return None
+    code = said.strip("<|>").lower() if isinstance(said, str) else ""
+    return TO_LANGUAGE_CODE.get(code, code) or None
+
+
 def resolve_decoding(
     spec: SystemSpec, given: SystemOptions, language: str | None, languages: Collection[str] | None
 ) -> WhisperDecoding:
-    """The decoding that the options ask for. languages: codes that the model knows; None for an English-only one.
+    """The decoding that the options ask for; without a language, the one that the checkpoint was fine-tuned in.
 
-    Raises InputError where the model does not know the language.
+    languages: codes that the model knows; None for an English-only one. Raises InputError where the model does not know
+    the language.
     """
     if languages is None:
         if language not in (None, "en"):
@@ -75,7 +95,10 @@ def resolve_decoding(
                 "en: name a multilingual checkpoint, such as base instead of base.en, or leave this system out"
             )
         language = "en"
-    elif language is not None and language not in languages:
+    elif language is None:
+        language = language_of(spec.checkpoint)
+        language = language if language in languages else None
+    elif language not in languages:
         raise InputError(
             f"{spec.name}: the language is {language!r}; expected the code of one of the {len(languages)} languages "
             f"that {spec.checkpoint} knows, such as en or de: change --language"

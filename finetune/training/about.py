@@ -38,7 +38,7 @@ class CorpusSummary:
 class About:
     """What a run was trained on and from. base: Hub id of the initial checkpoint, None for a local one or random
     weights; parameters: of the model, frozen ones included; held_out: the validation utterances are taken out of the
-    training corpora.
+    training corpora. denoise: stationary noise was taken out of all audio.
     """
 
     base: str | None
@@ -49,6 +49,7 @@ class About:
     profile: str
     profile_version: int
     profile_description: str
+    denoise: bool = False
 
 
 def describe(
@@ -72,6 +73,7 @@ def describe(
         profile=without_folders(text_profile.name),
         profile_version=text_profile.version,
         profile_description=text_profile.description,
+        denoise=config.data.denoise,
     )
 
 

@@ -48,7 +48,7 @@ def tri_stage(step: int, config: OptimisationConfig) -> float:
     >>> [round(tri_stage(step, config), 2) for step in (0, 9, 10, 49, 99)]
     [0.1, 1.0, 1.0, 1.0, 0.05]
     """
-    warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.hold_ratio * config.max_steps)
+    warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.held_share * config.max_steps)
     if step < warmup:
         return (step + 1) / warmup
     if step < warmup + hold:
@@ -81,7 +81,7 @@ def cosine(step: int, config: OptimisationConfig) -> float:
 
 def _warm_up_and_decay(step: int, config: OptimisationConfig, decay: Callable[[float], float]) -> float:
     """decay: from the remaining share of the decaying steps to the share of the peak."""
-    warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.hold_ratio * config.max_steps)
+    warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.held_share * config.max_steps)
     if step < warmup:
         return (step + 1) / warmup
     if step < warmup + hold:

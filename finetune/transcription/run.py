@@ -16,6 +16,7 @@ from finetune.transcription.recordings import Recording, pieces
 from finetune.transcription.results import Results
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
+from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import plan_batches
 from preprocessing.cli.errors import UserError, described, printable
 from preprocessing.cli.progress import Steps
@@ -45,14 +46,17 @@ def transcribe(
     words: bool,
     device: str,
     language: str | None = None,
+    denoise: bool = False,
 ) -> int:
     """Transcribe the recordings into `results`; returns how many failed.
 
     words: whether their times are wanted. language: that of the speech, of systems that do not say it themselves.
+    denoise: stationary noise is taken out first, of a long recording piece by piece.
 
     Raises UserError where results cannot be written.
     """
     failed = 0
+    clean = SpectralGate() if denoise else _as_it_is
 
     def fail(recording: Recording, place: int, reason: str) -> None:
         nonlocal failed
@@ -73,10 +77,10 @@ def transcribe(
         ThreadPoolExecutor(1, "decoding") as decoder,
     ):
         count = _WholeSeconds(advance)
-        for batch, loaded in _loaded_ahead(_planned(system, timed, device), system, decoder):
+        for batch, loaded in _loaded_ahead(_planned(system, timed, device), system, decoder, clean):
             count.begin(sum(one.seconds for one in batch))
             found = (
-                [_in_pieces(system, batch[0], words=words, count=count)]
+                [_in_pieces(system, batch[0], clean, words=words, count=count)]
                 if loaded is None
                 else _together(system, batch, loaded, words=words, advance=count)
             )
@@ -132,16 +136,21 @@ def _planned(system: System, timed: Sequence[Timed], device: str) -> Iterator[li
 
 
 Loaded = list["Tensor | str"]  # waveforms, or why there is none
+Cleaning = Callable[["Tensor"], "Tensor"]
+
+
+def _as_it_is(waveform: "Tensor") -> "Tensor":
+    return waveform
 
 
 def _loaded_ahead(
-    batches: Iterator[list[Timed]], system: System, decoder: ThreadPoolExecutor
+    batches: Iterator[list[Timed]], system: System, decoder: ThreadPoolExecutor, clean: "Cleaning"
 ) -> Iterator[tuple[list[Timed], Loaded | None]]:
     """Each batch with its waveforms; None for a recording that is longer than a piece, which is read as it goes."""
     waiting: tuple[list[Timed], Future[Loaded] | None] | None = None
     for batch in batches:
         in_pieces = len(batch) == 1 and batch[0].seconds > system.longest_in_batch_seconds
-        following = (batch, None if in_pieces else decoder.submit(_load, batch))
+        following = (batch, None if in_pieces else decoder.submit(_load, batch, clean))
         if waiting is not None:
             yield waiting[0], None if waiting[1] is None else waiting[1].result()
         waiting = following
@@ -149,11 +158,11 @@ def _loaded_ahead(
         yield waiting[0], None if waiting[1] is None else waiting[1].result()
 
 
-def _load(batch: Sequence[Timed]) -> Loaded:
+def _load(batch: Sequence[Timed], clean: Cleaning) -> Loaded:
     loaded: Loaded = []
     for one in batch:
         try:
-            loaded.append(audio.load(one.recording.source, channel=one.recording.channel))
+            loaded.append(clean(audio.load(one.recording.source, channel=one.recording.channel)))
         except AudioError as error:
             loaded.append(_of(one.recording, error))
     return loaded
@@ -179,14 +188,14 @@ def _together(
     return outcomes
 
 
-def _in_pieces(system: System, one: Timed, *, words: bool, count: "_WholeSeconds") -> Outcome:
+def _in_pieces(system: System, one: Timed, clean: Cleaning, *, words: bool, count: "_WholeSeconds") -> Outcome:
     """The outcome of a long recording: whole where it is no longer than a piece."""
     longest = system.longest_piece_seconds
     parts: list[Transcript] = []
     end = 0.0
     try:
         for begin, waveform in pieces(one.recording.source, longest, one.recording.channel):
-            found = _attempt(system, [waveform], words=words, advance=count)
+            found = _attempt(system, [clean(waveform)], words=words, advance=count)
             if isinstance(found, str):
                 return found if begin == 0.0 else f"after {begin:.0f} s: {found}"
             parts.append(found[0].shifted(begin))

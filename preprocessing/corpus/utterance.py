@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from preprocessing import audio
 from preprocessing.audio import StoredAudio
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, counted
+from preprocessing.cli.notes import note_once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +75,15 @@ class Corpus:
     def seconds(self) -> float:
         """The sum of all durations."""
         return sum(utterance.duration for utterance in self.utterances)
+
+    def note_wrong_durations(self) -> None:
+        """Say once, on stderr, where stated durations were not the files', which are counted instead."""
+        if self.wrong_durations:
+            note_once(
+                f"durations of {self.reference}",
+                f"{self.reference}: the stated duration of {counted(len(self.wrong_durations), 'utterance')}, such as "
+                f"{self.wrong_durations[0]!r}, is not the file's; counted by the files",
+            )
 
     def require_complete(self) -> "Corpus":
         """The corpus itself. Raises InputError when anything was set aside or an audio file is missing.

@@ -41,7 +41,8 @@ def prepare(config: PrepareConfig) -> None:
     folder cannot be used.
     """
     profile(config.profile)
-    corpus = open_corpus(config.data)
+    corpus = open_corpus(config.data, check_durations=True)
+    corpus.note_wrong_durations()
     with only_writer(config.output):
         _prepare(config, corpus)
 

@@ -41,3 +41,10 @@ def test_seconds_asked_for_are_had() -> None:
 
 def test_everyone_is_first_in_turn() -> None:
     assert {batch_plan.rotated("abc", number)[0] for number in range(3)} == set("abc")
+
+
+def test_caps_that_hold_no_two_utterances_are_not_tried() -> None:
+    assert batch_plan.batch_seconds_to_try("cpu", [1560.0], batched=True) == (None,)
+    assert batch_plan.batch_seconds_to_try("cpu", [9.0, 25.0, 30.0], batched=True) == (None, 80.0)
+    assert batch_plan.batch_seconds_to_try("cpu", [2.0, 3.0, 30.0], batched=True) == (None, 20.0, 40.0, 80.0)
+    assert batch_plan.batch_seconds_to_try("cpu", [2.0, 3.0], batched=False) == (None,)

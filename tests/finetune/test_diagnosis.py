@@ -10,6 +10,7 @@ from finetune.config import ModelConfig
 from finetune.preflight.diagnosis import (
     Diagnosis,
     RunSettings,
+    capitals,
     diagnose,
     leaking,
     log_line,
@@ -151,6 +152,16 @@ def test_leaks_count_files_sentences_and_speakers() -> None:
     assert "1 of 2 validation utterances are themselves trained on" in same.observation
     assert "50 % of validation sentences (1 of 2)" in same.observation and "1 speaker in both (bob)" in same.observation
     assert leak(train, corpus("v", ("d.wav", "go", "eve"), ("e.wav", "wait", None))) is None
+
+
+def test_whisper_is_not_taught_capitals_without_a_word() -> None:
+    upper, mixed = ["TURN IT OFF", "NOW"], ["Turn it off.", "now"]
+    whisper = ModelConfig(family="whisper")
+    found = capitals([*upper, "..."], profile("librispeech"), whisper)
+    assert found is not None and found.observation == "2 of 2 texts are in capitals under the profile librispeech"
+    assert capitals(mixed, profile("verbatim"), whisper) is None
+    assert capitals(upper, profile("librispeech"), ModelConfig()) is None
+    assert capitals(["今天"], profile("verbatim"), whisper) is None
 
 
 def test_a_window_that_nobody_else_will_give() -> None:

@@ -11,12 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from finetune.decoding.posteriors import load_ctc
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemFacts, SystemOptions
 from finetune.systems.registry import family_of, load_system, parse_model
@@ -35,6 +38,7 @@ from finetune.transcription.recordings import pieces
 from finetune.transcription.writers import rendered, textgrid
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.errors import InputError, UsageError
 from tests.conftest import DEMO
 
@@ -468,3 +472,28 @@ def test_a_checkpoint_by_itself_finds_its_family(tmp_path: Path) -> None:
         parse_model("whisper=a,whisper=b")
     with pytest.raises(UsageError, match=r"unknown system 'wav2vec'.*did you mean wav2vec2\?"):
         parse_model("wav2vec")
+
+
+def test_one_channel_is_transcribed(tmp_path: Path, capsys: Any) -> None:
+    soundfile.write(tmp_path / "call.wav", np.zeros((SAMPLE_RATE, 2)), SAMPLE_RATE)
+    run(ECHO, tmp_path / "call.wav", "--channel", "1")
+    assert capsys.readouterr().out == "samples 16000\n"
+    with pytest.raises(InputError, match="1 of 1 recording"):
+        run(ECHO, tmp_path / "call.wav", "--channel", "2")
+    assert "call.wav: has no channel 2; expected 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "cleaned"), [((), 2), (("--denoise", "false"), 0)])
+def test_audio_is_denoised_where_the_model_was_trained_so(
+    given: tuple[str, ...], cleaned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(SpectralGate, "forward", lambda _, waveform: calls.append(len(waveform)) or waveform)
+    for path in Path(WAV2VEC2).iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "about.json").write_text(json.dumps({"denoise": True}))
+    run(tmp_path, AUDIO / f"{NAMES[0]}.opus", AUDIO / f"{NAMES[1]}.opus", *given)
+    assert len(calls) == cleaned
+    calls.clear()
+    load_ctc(str(tmp_path)).log_probs(torch.zeros(SAMPLE_RATE))
+    assert len(calls) == 1

@@ -7,6 +7,7 @@ import pytest
 import torch
 import whisper
 from whisper.model import sinusoids
+from whisper.tokenizer import LANGUAGES
 
 from finetune.config import ModelConfig
 from finetune.data.corpora import OpenedCorpora
@@ -15,6 +16,9 @@ from finetune.models.base import IGNORED_LABEL, pad_batch
 from finetune.models.frozen_features import FeatureCache
 from finetune.models.whisper import WhisperRecogniser
 from finetune.models.whisper_formats import CHECKPOINT, FULL_CONTEXT
+from finetune.systems.base import SystemSpec
+from finetune.systems.facts import SystemOptions
+from finetune.systems.whisper_decoding import resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Corpus, Utterance
@@ -112,6 +116,29 @@ def test_spec_augment_masks_speech_alone_and_in_training_alone() -> None:
 
 
 MULTILINGUAL = DIMENSIONS | {"n_vocab": 51865}  # 99 languages
+
+
+def test_a_run_is_transcribed_in_the_language_that_it_was_trained_in(tmp_path: Path) -> None:
+    """Detecting it would take a short or rare one for another; what the user names comes first."""
+    ours = recogniser(scratch=MULTILINGUAL, language="cy")
+    ours.save(tmp_path, ours.module)
+    for checkpoint in (str(tmp_path), str(tmp_path / "whisper.pt")):
+        spec = SystemSpec("w", "whisper", checkpoint)
+        assert resolve_decoding(spec, SystemOptions(), None, LANGUAGES).language == "cy"
+        assert resolve_decoding(spec, SystemOptions(), "de", LANGUAGES).language == "de"
+        assert resolve_decoding(spec, SystemOptions(), None, ["en", "de"]).language is None
+    assert resolve_decoding(SystemSpec("w", "whisper", "base"), SystemOptions(), None, LANGUAGES).language is None
+
+
+def test_layers_learn_the_slower_the_further_from_the_output() -> None:
+    ours = recogniser(scratch=DIMENSIONS)
+    heights = {name: ours.layers_above(name) for name, _ in ours.module.named_parameters()}
+    n_decoder, n_encoder = DIMENSIONS["n_text_layer"], DIMENSIONS["n_audio_layer"]
+    assert heights["model.decoder.token_embedding.weight"] == heights["model.decoder.ln.weight"] == 0
+    assert heights[f"model.decoder.blocks.{n_decoder - 1}.mlp.0.weight"] == 1
+    assert heights["model.encoder.ln_post.weight"] == n_decoder + 1
+    assert heights[f"model.encoder.blocks.{n_encoder - 1}.mlp.0.weight"] == n_decoder + 2
+    assert heights["model.encoder.conv1.weight"] == n_decoder + n_encoder + 2
 
 
 def test_another_language_is_trained_and_asked_for() -> None:

@@ -98,6 +98,21 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     assert audio.load(path).abs().max() == 0.0
 
 
+def test_one_channel_is_taken_as_it_is(tmp_path: Path) -> None:
+    """A recorded call: what one side says, without the other."""
+    agent, customer = sine(8_000), 0.5 * sine(8_000)[::-1]
+    soundfile.write(tmp_path / "call.wav", np.stack([agent, customer], axis=1), 8_000)
+    for channel, alone in enumerate((agent, customer)):
+        soundfile.write(tmp_path / "alone.wav", alone, 8_000)
+        expected = audio.load(tmp_path / "alone.wav")
+        assert torch.equal(audio.load(tmp_path / "call.wav", channel=channel), expected)
+        assert torch.equal(torch.cat(list(audio.stream(tmp_path / "call.wav", channel=channel))), expected)
+    with pytest.raises(AudioError, match=r"call\.wav: has no channel 2; expected 0 to 1"):
+        audio.load(tmp_path / "call.wav", channel=2)
+    with pytest.raises(AudioError, match="has no channel 1; expected 0 alone"):
+        audio.load(tmp_path / "alone.wav", channel=1)
+
+
 def test_sixteen_bit_files_come_back_to_the_bit(tmp_path: Path) -> None:
     integers = np.random.default_rng(0).integers(-32768, 32768, 5000, dtype=np.int16)
     path = tmp_path / "noise.flac"

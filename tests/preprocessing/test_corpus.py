@@ -14,8 +14,9 @@ import torch
 
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.corpus import Utterance, open_corpus, stream_corpus
+from preprocessing.corpus import Utterance, load_waveform, open_corpus, stream_corpus
 from preprocessing.corpus import open as open_module
+from preprocessing.prepare import __main__ as prepare
 from tests.conftest import write_manifest
 from tests.known_audio import webm_without_duration
 
@@ -179,3 +180,23 @@ def test_a_recording_of_a_browser_is_counted(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("ONE TWO", encoding="utf-8")
     (utterance,) = open_corpus(str(tmp_path)).require_complete().utterances
     assert utterance.duration == pytest.approx(2.0, abs=0.03)
+
+
+def test_a_channel_of_a_recording_is_its_own_utterance(folder: Path, tmp_path: Path) -> None:
+    """Two speakers of one call, as lhotse's manifests number them; what "channel" says in words is no number."""
+    agent, customer = (0.1 * np.sin(np.arange(8_000) / steps) for steps in (20, 50))
+    soundfile.write(folder / "call.wav", np.stack([agent, customer], axis=1), 8_000)
+    lines = [
+        {"audio": "call.wav", "channel": channel, "text": text} for channel, text in ((0, "hello"), ("1", "good day"))
+    ]
+    reference = manifest(folder, *lines, {"id": "mixed", "audio": "call.wav", "channel": "phone", "text": "hello"})
+    found = open_corpus(reference)
+    assert not found.rejects
+    assert [(one.id, one.channel) for one in found.utterances] == [("call-0", 0), ("call-1", 1), ("mixed", None)]
+    left, right, mixed = map(load_waveform, found.utterances)
+    assert torch.equal(left, audio.load(folder / "call.wav", channel=0))
+    assert torch.equal(right, audio.load(folder / "call.wav", channel=1)) and not torch.equal(left, mixed)
+    prepare.main([reference, str(tmp_path / "shards"), "--workers", "1"])
+    again = open_corpus(str(tmp_path / "shards" / "manifest.jsonl")).utterances
+    assert [one.channel for one in again] == [None] * 3
+    assert torch.equal(load_waveform(again[1]), right)
