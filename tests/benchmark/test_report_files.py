@@ -51,20 +51,23 @@ def test_the_tables_read_back(tmp_path: Path) -> None:
     samples[0] = dataclasses.replace(samples[0], speaker="=1+1", domain='a,"b"\nc', reference=samples[0].reference)
     write_reports(tmp_path, summary, samples, timings, n_audio=0)
     by_system = read_csv(tmp_path / "systems.csv")
-    assert len(by_system) == 3 * 2 * 8  # systems, profiles, conditions with speech
+    assert len(by_system) == 3 * 2 * 10  # systems, profiles, conditions, of which two have no speech
     for row in by_system:
         system = next(one for one in summary.systems if one.facts.name == row["system"])
-        scores = system.scores if row["condition"] == "clean" else system.conditions[row["condition"]]
+        scores = system.by_condition().get(row["condition"], {})
         if row["profile"] in scores:
             assert float(row["wer_low"]) == scores[row["profile"]].wer.low
             assert int(row["insertions"]) == scores[row["profile"]].insertions
         else:
             assert row["wer"] == row["words"] == ""
+        per_minute = system.hallucinated_words_per_minute.get(row["condition"])
+        assert row["hallucinated_words_per_minute"] == ("" if per_minute is None else str(per_minute))
     rows = read_csv(tmp_path / "utterances.csv")
     assert len(rows) == len(samples) == 3 * 15
     assert rows[0]["speaker"] == "'=1+1" and rows[0]["domain"] == 'a,"b"\nc'
     totals = {one.facts.name: 0 for one in summary.systems}
     for row in rows:
+        assert row["condition"] == "clean" or row["latency_seconds"] == ""  # timed is clean speech alone
         if row["condition"] == "clean":
             totals[row["system"]] += int(row["substitutions"]) + int(row["deletions"]) + int(row["insertions"])
     assert totals == {

@@ -61,6 +61,15 @@ def test_one_that_is_better_where_both_were_heard_is_not_beaten() -> None:
     assert found[0].endswith("it beats three of the others.")
 
 
+def test_a_system_that_gave_nothing_is_not_beaten() -> None:
+    summary = of("abcde", [True] * 4)
+    failed = dataclasses.replace(summary.systems[4], scores={}, failure="did not load")
+    summary = dataclasses.replace(summary, systems=[*summary.systems[:4], failed], comparisons=summary.comparisons[:3])
+    comparisons = [*summary.comparisons, dataclasses.replace(summary.comparisons[0], second="d")]
+    found = verdict(dataclasses.replace(summary, comparisons=comparisons))[0]
+    assert "of four systems" in found and found.endswith("it beats all others. e gave no results.")
+
+
 def test_nothing_compared_leaves_it_at_the_lowest() -> None:
     assert verdict(of("abcde", [None] * 4))[0].endswith("%.")
 

@@ -139,6 +139,16 @@ def test_chinese_is_scored_by_characters_first() -> None:
     assert "WER is computed" not in text and "Points of WER" not in text
 
 
+def test_what_is_written_without_spaces_is_counted_in_characters_everywhere() -> None:
+    """Invented in silence, confused, and spoken a second: a "word" would be the whole sentence."""
+    references = ["今天天气很好", "我们去公园", ""]
+    summary, _ = scored(references, {"a": ["今天天汽很好", "我们去公园", "谢谢大家观看"]}, ("basic",), language="zh")
+    (system,) = summary.systems
+    assert system.hallucinated_words_per_minute == {"clean": 60 * 6 / 2.0}
+    assert ("气", "汽", 1) in [(one.reference, one.hypothesis, one.count) for one in system.confusions]
+    assert all("characters/s" in one.value for one in system.slices if one.by == "speaking rate")
+
+
 def test_segments_of_chinese_are_aligned_by_characters() -> None:
     segments = tuple(Segment(10.0 * place, 10.0 * place + 9.0, text) for place, text in enumerate(CHINESE))
     heard = "".join(ONE_WRONG[:4] + CHINESE[4:])
