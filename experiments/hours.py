@@ -54,8 +54,9 @@ class Config(StudyOptions):
     data: str = "${ASR_DATA_DIR}/librispeech/train.jsonl"
     """Training corpus; yours makes this your own learning curve."""
 
-    validation: str | None = "${ASR_DATA_DIR}/librispeech/dev.jsonl"
-    """Validation corpus; null holds a twentieth of each training part out."""
+    validation: str | None = None
+    """Validation corpus; default librispeech/dev.jsonl for the default data, of other data a twentieth of each training
+    part, which is held out."""
 
     test: str = "${ASR_DATA_DIR}/librispeech/test-other.jsonl"
     """Test corpus."""
@@ -87,6 +88,12 @@ class Config(StudyOptions):
 
     max_steps: int | None = None
     """Steps of every run instead of the recipe's own."""
+
+    def validation_of(self) -> str | None:
+        """The validation corpus; None where a share of the training data is held out."""
+        default = expand_data_folder(Config.data)
+        is_default = expand_data_folder(self.data) == default
+        return self.validation or (default.replace("train.jsonl", "dev.jsonl") if is_default else None)
 
 
 @dataclass(frozen=True)
@@ -233,8 +240,9 @@ def _name(recipe: Path, hours: float, seed: int) -> str:
 
 def _trainings(config: Config, recipe: Path, parts: dict[float, Path], folder: Path) -> list[Training]:
     """Every size and seed of one recipe."""
-    options: dict[str, Any] = {"report_to": "none", "data.validation": config.validation and located(config.validation)}
-    options |= {} if config.validation else {"data.validation_share": 0.05}
+    validation = config.validation_of()
+    options: dict[str, Any] = {"report_to": "none", "data.validation": validation and located(validation)}
+    options["data.validation_share"] = 0.0 if validation else 0.05
     if config.max_steps is not None:
         options |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
     options |= base_options(recipe, folder)

@@ -142,6 +142,13 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
             checked = _with_durations(window, check_durations)
             for (source, number, parsed), seconds in zip(checked, stated, strict=True):
                 if not isinstance(parsed, str):
+                    known = first_seen.get(parsed.id)
+                    if known is not None and (renamed := _named_by_folder(parsed)).id not in first_seen:
+                        first = _named_by_folder(utterances[known])
+                        if utterances[known].id == parsed.id and first.id not in first_seen:
+                            utterances[known] = first
+                            first_seen[first.id] = known
+                        parsed = renamed
                     if seconds is not None and parsed.duration != seconds:
                         wrong_durations.append(parsed.id)
                     known = first_seen.setdefault(parsed.id, len(utterances))
@@ -151,13 +158,24 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
                         numbers.append(number)
                         continue
                     before = _where(sources[known], numbers[known])
-                    parsed = f"id {parsed.id!r} occurs before, at {before}; expected each once: rename one of them"
+                    parsed = (
+                        f"id {parsed.id!r} occurs before, at {before}; expected each once: give both an id of their own"
+                    )
                 rejects.append(Reject(_where(source, number), parsed))
     corpus = Corpus(reference, tuple(utterances), tuple(rejects), tuple(wrong_durations))
     if not utterances:
         corpus.require_complete()
         raise InputError(f"{reference}: no utterances; expected one a line: check that it is the right file")
     return corpus
+
+
+def _named_by_folder(utterance: Utterance) -> Utterance:
+    """The utterance with its file's folder in its id, `ann/1`, where its id is the file's name; else as it is."""
+    if isinstance(utterance.audio, bytes):
+        return utterance
+    folder, name = os.path.split(os.fspath(utterance.audio))
+    is_of_file = utterance.id.startswith(os.path.splitext(name)[0]) and os.path.basename(folder)
+    return replace(utterance, id=f"{os.path.basename(folder)}/{utterance.id}") if is_of_file else utterance
 
 
 def _parse(rows: Rows, count: int | None) -> list[Parsed]:

@@ -200,3 +200,16 @@ def test_a_channel_of_a_recording_is_its_own_utterance(folder: Path, tmp_path: P
     again = open_corpus(str(tmp_path / "shards" / "manifest.jsonl")).utterances
     assert [one.channel for one in again] == [None] * 3
     assert torch.equal(load_waveform(again[1]), right)
+
+
+def test_files_of_one_name_in_several_folders_are_told_apart(folder: Path) -> None:
+    """A folder a speaker, and a table without ids."""
+    for speaker in ("ann", "bob", "cid"):
+        (folder / speaker).mkdir()
+        soundfile.write(folder / speaker / "1.wav", np.full(8_000, 0.1), 8_000)
+    rows = [f"{speaker}/1.wav,one,{speaker}" for speaker in ("ann", "bob", "cid")]
+    (folder / "corpus.csv").write_text("\n".join(["file,text,speaker", *rows, rows[1]]) + "\n")
+    found = open_corpus(str(folder / "corpus.csv"))
+    assert [one.id for one in found.utterances] == ["ann/1", "bob/1", "cid/1"]
+    (twice,) = found.rejects
+    assert twice.where.endswith(":5") and "'1' occurs before" in twice.reason
