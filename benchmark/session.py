@@ -46,7 +46,7 @@ from finetune.decoding.beam import BeamSettings
 from finetune.language_model.folder import TUNED
 from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import SystemOptions
-from finetune.systems.registry import check_language_model, check_system_options, parse_models
+from finetune.systems.registry import FAMILIES, check_language_model, check_path, check_system_options, parse_models
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
@@ -118,6 +118,9 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
         profile(name)
     baseline = _read_baseline(config)
     specs = parse_models(config.models)
+    for spec in specs:
+        if spec.family in FAMILIES:
+            check_path(spec.checkpoint, "--models: ")
     _check_baseline(config, baseline, specs)
     check_language_model(specs, config.lm)
     check_system_options(specs, config.system_options)

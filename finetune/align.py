@@ -67,7 +67,7 @@ def run(config: AlignConfig) -> None:
     """Align, print or write the words, and draw the page. Raises UserError where an input cannot be used."""
     from rich.console import Console
 
-    from finetune.decoding.alignment import Stars, align, align_greedy, as_dict
+    from finetune.decoding.alignment import Stars, align, align_greedy, as_dict, check_text
     from finetune.decoding.confidence import DEFAULT, load_calibration, word_confidences
     from finetune.decoding.posteriors import load_ctc
     from preprocessing import audio
@@ -76,6 +76,13 @@ def run(config: AlignConfig) -> None:
 
     text = None if config.text == "-" else read_text(config.text)
     model = load_ctc(config.model)
+    normalised = ""
+    if text is not None:
+        normalised = normalise_marked(text, config.profile or model.profile)
+        try:
+            check_text(normalised, model.vocabulary)
+        except InputError as error:
+            raise InputError(f"{config.audio}: {error}") from None
     waveform = audio.load(config.audio)
     seconds = len(waveform) / audio.SAMPLE_RATE
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=seconds < QUIET_SECONDS)
@@ -85,7 +92,6 @@ def run(config: AlignConfig) -> None:
         if text is None:
             found = align_greedy(log_probs, model.vocabulary, model.times)
         else:
-            normalised = normalise_marked(text, config.profile or model.profile)
             stars: Stars = "everywhere" if config.stars else "marked"
             found = align(log_probs, normalised, model.vocabulary, model.times, stars=stars)
     except InputError as error:

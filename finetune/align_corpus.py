@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.align import read_text
-from preprocessing.cli.errors import InputError, UsageError, printable
+from preprocessing.cli.errors import InputError, UsageError, counted, printable
 from preprocessing.cli.folder_lock import LOCK, only_writer
 from preprocessing.cli.options import parse_command, run_command
 
@@ -133,6 +133,11 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
         f"{config.output / 'manifest.jsonl'}: {len(kept)} pieces, {seconds_kept / 60:.1f} min; {len(rejected)} set "
         "aside in rejects.jsonl"
     )
+    if not kept:
+        raise InputError(
+            f"no piece of {counted(len(pairs), 'recording')} could be kept; expected one or more: see the reasons in "
+            f"{config.output / 'rejects.jsonl'}"
+        )
 
 
 def align_recording(
@@ -140,11 +145,12 @@ def align_recording(
     advance: Callable[[int], None] | None = None,
 ) -> Result:  # fmt: skip
     """The pieces of one recording, certain ones written to OUT/pieces. Raises InputError where it cannot be aligned."""
-    from finetune.decoding.alignment import align
+    from finetune.decoding.alignment import align, check_text
     from finetune.decoding.alignment_pieces import cut
     from preprocessing import audio
 
     raw, words, may_begin = split_words(read_text(str(transcript)), config.profile or model.profile)
+    check_text(" ".join(words), model.vocabulary)
     waveform = audio.load(recording)
     log_probs = model.log_probs(waveform, advance)
     found = align(log_probs, " ".join(words), model.vocabulary, model.times, stars="everywhere")

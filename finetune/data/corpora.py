@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finetune.config import DataConfig
-from finetune.models.base import Recogniser
+from finetune.models.base import OUTSIDE, Recogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
@@ -121,6 +121,8 @@ def split_usable(
     if rejects and (config.strict or not usable):
         more = f" ({len(rejects) - 1} more rejected)" if len(rejects) > 1 else ""
         nothing = "" if usable else f"; nothing usable is left in {corpus.reference}"
+        if rejects[0].reason.startswith(OUTSIDE):
+            nothing += ": set --model.vocabulary extend or new, or a --data.profile that writes them otherwise"
         raise InputError(f"{rejects[0].where}: {rejects[0].reason}{more}{nothing}")
     return usable, rejects
 

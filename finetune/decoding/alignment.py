@@ -112,6 +112,18 @@ def align(
     Raises InputError where the text is empty, has characters that are no unit, or needs more frames than there are,
     and where log-probabilities are not numbers.
     """
+    words = check_text(text, vocabulary)
+    ids = vocabulary.encode(" ".join(words))
+    starts = word_starts(ids, vocabulary)
+    marked = _marked_slots(text.split(), starts, len(ids))
+    slots = {*starts, len(ids)} | marked if stars == "everywhere" else marked
+    return align_labels(log_probs, ids, vocabulary, times, star_slots=sorted(slots), star_log_prob=star_log_prob)
+
+
+def check_text(text: str, vocabulary: Vocabulary) -> list[str]:
+    """The words of a normalised text, without *. Raises InputError where there is none, or one that the model cannot
+    write: to be called before an hour of audio is computed.
+    """
     words = [word for word in text.split() if word != STAR]
     if not words:
         raise InputError("the text has no words; expected the words that are spoken: check the transcript and profile")
@@ -119,14 +131,10 @@ def align(
     if outside:
         listed = ", ".join(f"{character!r}" for character, _ in outside.most_common(8))
         raise InputError(
-            f"the text has {listed}, which the model's units cannot write; expected units alone: choose a text profile "
-            "that writes them otherwise"
+            f"the text has {listed}, which the model cannot write; expected what it can: spell numbers out with a "
+            "profile of the model and the language, such as --profile ctc:runs/yours:en, or take them out of the text"
         )
-    ids = vocabulary.encode(" ".join(words))
-    starts = word_starts(ids, vocabulary)
-    marked = _marked_slots(text.split(), starts, len(ids))
-    slots = {*starts, len(ids)} | marked if stars == "everywhere" else marked
-    return align_labels(log_probs, ids, vocabulary, times, star_slots=sorted(slots), star_log_prob=star_log_prob)
+    return words
 
 
 def align_greedy(log_probs: Tensor, vocabulary: Vocabulary, times: FrameTimes) -> Alignment:

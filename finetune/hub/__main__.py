@@ -41,6 +41,9 @@ class PushConfig:
     language: str | None = None
     """Language of the speech, such as de; default the run's hub_language, else what the corpus says."""
 
+    card: Path | None = None
+    """Write the model card to this file, to read it before, and push nothing."""
+
 
 def main() -> None:
     arguments = sys.argv[1:]
@@ -58,11 +61,17 @@ def main() -> None:
     check_repo_id(config.repo, "REPO")
     HubConfig(hub_license=config.license, hub_language=config.language).check_hub("--")
     from finetune.hub.card import CardOptions
-    from finetune.hub.push import Target, publish, push_summary
+    from finetune.hub.folder import open_run
+    from finetune.hub.push import Target, card_of, publish, push_summary
+    from preprocessing.cli.atomic_write import write_output
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # errors are reported here
     target = Target(config.repo, config.private, config.revision)
     options = CardOptions(config.repo, config.license, config.language)
+    if config.card is not None:
+        write_output(config.card, "--card", card_of(open_run(config.run), options, config.results).encode())
+        print(f"{config.card}: the model card; nothing was pushed")
+        return
     pushed = publish(config.run, target, options, message=config.message, results=config.results)
     print(push_summary(pushed))
 

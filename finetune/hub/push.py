@@ -16,7 +16,7 @@ from huggingface_hub.errors import OfflineModeIsEnabled, RevisionNotFoundError
 
 from finetune.config import HubConfig
 from finetune.hub.card import CardOptions, model_card
-from finetune.hub.folder import open_run
+from finetune.hub.folder import RunFolder, open_run
 from finetune.hub.results import read_benchmark
 from preprocessing.cli.errors import InputError
 
@@ -175,27 +175,47 @@ def publish(
     be read or the Hub refuses it, with the command that repeats the push.
     """
     run = open_run(path)
-    if results is not None:
-        options = replace(options, benchmark=read_benchmark(results, path, target.repo_id))
-    config, model = run.config, run.config.get("model") or {}
-    language = options.language or config.get("hub_language") or model.get("language")
-    options = replace(options, license=options.license or config.get("hub_license"), language=language)
-    files = {"README.md": model_card(run, options).encode(), **run.uploads()}
+    files = {"README.md": card_of(run, options, results).encode(), **run.uploads()}
     repository = repository or Repository(target)
     try:
         repository.open()
         return repository.commit(files, message or "Upload a trained model")
     except InputError as error:
-        raise type(error)(
-            f"{error}. The run in {path} is complete: `{push_command(path, target)}` repeats the push"
-        ) from None
+        command = push_command(path, target, options, message, results)
+        raise type(error)(f"{error}. The run in {path} is complete: `{command}` repeats the push") from None
 
 
-def push_command(path: Path, target: Target) -> str:
-    """The command that pushes a run to a target."""
+def card_of(run: RunFolder, options: CardOptions, results: Path | None = None) -> str:
+    """The model card of a run, with what its configuration says of licence and language where the options do not.
+
+    results: as in `publish`. Raises InputError where they are none.
+    """
+    if results is not None:
+        options = replace(options, benchmark=read_benchmark(results, run.path, options.repo_id))
+    config, model = run.config, run.config.get("model") or {}
+    language = options.language or config.get("hub_language") or model.get("language")
+    return model_card(run, replace(options, license=options.license or config.get("hub_license"), language=language))
+
+
+def push_command(
+    path: Path,
+    target: Target,
+    options: CardOptions | None = None,
+    message: str | None = None,
+    results: Path | None = None,
+) -> str:
+    """The command that pushes a run to a target, with what its card and commit were asked to say."""
     words = ["python", "-m", "finetune.hub", "push", str(path), target.repo_id]
     words += ["--private", "true"] if target.private else []
-    words += ["--revision", target.revision] if target.revision else []
+    given = {
+        "revision": target.revision,
+        "message": message,
+        "results": results and str(results),
+        "license": options and options.license,
+        "language": options and options.language,
+    }
+    for name, value in given.items():
+        words += [f"--{name}", value] if value else []
     return shlex.join(words)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
 
+OUTSIDE = "characters outside the vocabulary"  # begins the reason for which `rejection_reason` gives them
 IGNORED_LABEL = -100  # fills label rows after their end, as in transformers and torch's cross-entropy
 
 

@@ -20,7 +20,7 @@ from transformers import AutoConfig
 
 from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
-from finetune.models.base import Batch, EvaluationOutput, Hypothesis, Recogniser
+from finetune.models.base import OUTSIDE, Batch, EvaluationOutput, Hypothesis, Recogniser
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
@@ -115,7 +115,7 @@ class CTCRecogniser(Recogniser):
         if not text:
             return "an empty label; expected text: transcribe it or leave it out"
         if self.vocabulary.unknown is None and (outside := self.vocabulary.outside([text])):
-            return f"characters outside the vocabulary: {_counted(outside)}"
+            return f"{OUTSIDE}: {_counted(outside)}"
         labels = self.encode(text)
         needed = frames_needed(labels)
         if not self._has_frames(n_samples, needed):
@@ -136,8 +136,11 @@ class CTCRecogniser(Recogniser):
             example = next(text for text in texts if self.vocabulary.outside([text]))
             swapped = [text.swapcase() for text in texts]
             remedy = "expected the same case and script: choose another profile, or --model.vocabulary extend or new"
-            if 2 * self.vocabulary.outside(swapped).total() < outside.total():
+            lacking = self.vocabulary.outside(swapped)
+            if 2 * lacking.total() < outside.total():
                 remedy = "the letters are there in the other case: take the profile ctc:MODEL, which has the model's"
+                if lacking:
+                    remedy += f"; {_counted(lacking)} are in neither, and need --model.vocabulary extend or new"
             raise UsageError(
                 f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}; as in "
                 f"{example[:60]!r}); {remedy}"

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from finetune.config import ModelConfig
+from finetune.models.base import OUTSIDE
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.statistics import LONG_WORDS, Leaks, find_leaks
 from preprocessing.text import Profile
@@ -229,7 +230,7 @@ SHARED_LONG_SHARE, SHARED_SHARE = 0.01, 0.1  # of validation utterances whose se
 
 def outside_vocabulary(rejects: Sequence[Reject], kept: int) -> Diagnosis | None:
     """Many utterances were rejected for characters that the model has no unit for. kept: number of usable ones."""
-    outside = [reject for reject in rejects if reject.reason.startswith("characters outside the vocabulary")]
+    outside = [reject for reject in rejects if reject.reason.startswith(OUTSIDE)]
     if len(outside) <= OUTSIDE_SHARE * (len(rejects) + kept):
         return None
     return Diagnosis(

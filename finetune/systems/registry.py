@@ -109,6 +109,7 @@ def family_of(checkpoint: str) -> str:
 
     Raises InputError where it cannot be read, or is of no speech recogniser.
     """
+    check_path(checkpoint)
     path = Path(checkpoint)
     has_config = (path / "config.json").is_file()
     if path.suffix in (".pt", ".pth") or (path.is_dir() and not has_config and any(path.glob("*.pt"))):
@@ -146,6 +147,18 @@ def family_of(checkpoint: str) -> str:
         f"{checkpoint}: is a {model_type}, which transcribes no speech; expected a CTC model, a Whisper or another "
         "speech recogniser: name one"
     )
+
+
+def check_path(checkpoint: str, flag: str = "") -> None:
+    """Raises UsageError where a checkpoint can only be a path, as no Hub id begins with / or has two of them, and
+    nothing is there. flag: that named it.
+    """
+    is_path = checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1 or checkpoint.endswith(".pt")
+    if is_path and not Path(checkpoint).exists():
+        raise UsageError(
+            f"{flag}{checkpoint}: no such file or folder; expected the folder of a run, another checkpoint on this "
+            "machine or a Hub id: check the name"
+        )
 
 
 def is_whisper_size(name: str) -> bool:
@@ -308,6 +321,8 @@ def _parse_reference(reference: str) -> SystemSpec:
     if family not in FAMILIES:
         near = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.5)
         remedy = f"did you mean {near[0]}?" if near else "choose one of them, or FAMILY=CHECKPOINT"
+        if Path(reference).exists():
+            remedy = f"write FAMILY={reference}, such as wav2vec2={reference}"
         raise UsageError(
             f"--models: unknown system {family!r}; expected {', '.join(FAMILIES)} or package.module:Class: {remedy}"
         )
