@@ -8,6 +8,7 @@ methods of configurations.
 
 import difflib
 import errno
+import json
 import math
 import os
 import re
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.data_folder import expand_data_folder
@@ -35,6 +36,13 @@ OUT_OF_MEMORY = (  # in the messages of torch's RuntimeErrors: its allocators', 
     "could not execute a primitive",
 )
 SAID_BY_FIRST_SECONDS = 10.0  # for another process of distributed training to come as far
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "dict": "key: value pairs",
+}
 BUILT_IN_OPTIONS = ("config", "help", "print_config", "print_shtab")
 
 
@@ -56,7 +64,7 @@ def parse_command(
     positional: fields without a default are given in their order, without a flag.
     short: further spellings of flags, and what they stand for: {"-o": "--output"}.
     several: names of list fields that are given as several words, `--sizes 500 1000`, in YAML as a list. Other list
-    fields are given as one word, `--weights "[1, 2]"`.
+    fields are given as one word, `--weights 1,2` or `--weights "[1, 2]"`.
 
     A class attribute `renamed: ClassVar[Mapping[str, str]]` of the dataclass, or of one nested in it, gives the new
     name of each former key, dotted where nested: {"optimisation.updates": "max_steps"}. A former group may stand for
@@ -74,7 +82,7 @@ def parse_command(
     parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True, skip=set(several))
     _add_several(parser, config_class, several, positional=positional)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    words = [(short or {}).get(word, word) for word in words]
+    words = _with_lists([(short or {}).get(word, word) for word in words], _list_options(config_class), several)
     try:
         options = parser.parse_args(words)
     except (jsonargparse.ArgumentError, TypeError) as error:
@@ -206,8 +214,65 @@ def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
     if at_fault is not None and at_fault[1] not in flags:
         for path, content in files.items():
             if isinstance(content, Mapping) and at_fault[1] in _keys(content):
-                return f"{path}: {message}"
+                return f"{path}: {_plain(message, at_fault[1])}"
+    return message if at_fault is None else _plain(message, f"--{at_fault[1]}")
+
+
+def _plain(message: str, name: str) -> str:
+    """What the parser says of a value, in the words of this project; other messages as they are."""
+    found = re.fullmatch(r'Parser key "[^"]+": Expected a (.+?)\. Got value: (.*)', message)
+    if found is None:
+        return message
+    of_class, literal = re.fullmatch(r"<class '(\w+)'>", found[1]), re.fullmatch(r"typing\.Literal\[(.*)\]", found[1])
+    if of_class is not None and of_class[1] == "list":
+        return f"{name} is {found[2]}; expected a list: write [{found[2]}]"
+    if of_class is not None and of_class[1] in _TYPES:
+        return f"{name} is {found[2]}; expected {_TYPES[of_class[1]]}: change it"
+    if literal is not None:
+        *names, last = [one.strip(" '") for one in literal[1].split(",")]
+        expected = " or ".join(part for part in (", ".join(names), last) if part)
+        return f"{name} is {found[2]}; expected {expected}: change it"
     return message
+
+
+def _list_options(config_class: type[Any], prefix: str = "") -> dict[str, type[Any]]:
+    """The type of the elements, str, int or float, of each option that is a list of them, by its name."""
+    hints = get_type_hints(config_class)
+    found: dict[str, type[Any]] = {}
+    for field in fields(config_class):
+        name, hint = f"{prefix}{field.name}", hints[field.name]
+        if is_dataclass(hint):
+            found |= _list_options(hint, f"{name}.")  # type: ignore[arg-type]
+            continue
+        for one in (hint, *get_args(hint)):
+            if get_origin(one) is list and get_args(one)[0] in (str, int, float):
+                found[name] = get_args(one)[0]
+    return found
+
+
+def _with_lists(words: Sequence[str], lists: Mapping[str, type[Any]], several: Sequence[str]) -> list[str]:
+    """The command line with the value of each list option as YAML's [a, b], where it is written a,b or a alone, and
+    [a, b] as several words where an option is given as these.
+    """
+    found: list[str] = []
+    for number, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        before = words[number - 1] if number else ""
+        of = before[2:] if before.startswith("--") and not word.startswith("--") else ""
+        if flag.startswith("--") and equals and flag[2:] in lists and flag[2:] not in several:
+            found.append(f"{flag}={_as_list(value, lists[flag[2:]])}")
+        elif of in several and word.startswith("[") and word.endswith("]"):
+            found += [one.strip(" '\"") for one in word[1:-1].split(",")]
+        else:
+            found.append(_as_list(word, lists[of]) if of in lists and of not in several else word)
+    return found
+
+
+def _as_list(value: str, item: type[Any]) -> str:
+    if value.startswith("[") or value == "null":
+        return value
+    items = [one.strip() for one in value.split(",")]
+    return f"[{', '.join(json.dumps(one, ensure_ascii=False) if item is str else one for one in items)}]"
 
 
 def _add_several(parser: "ArgumentParser", config_class: type[Any], names: Sequence[str], *, positional: bool) -> None:

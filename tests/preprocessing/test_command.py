@@ -179,6 +179,40 @@ def counted(*words: str) -> CountConfig:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Lists:
+    """Options that are lists."""
+
+    numbers: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+
+@pytest.mark.parametrize("given", [("--numbers", "1,2"), ("--numbers=1,2",), ("--numbers", "[1, 2]")])
+@pytest.mark.parametrize("names", ["a: b,c", '["a: b", c]'])
+def test_a_list_is_written_with_commas_or_as_yaml(given: tuple[str, ...], names: str) -> None:
+    found = parse_command(Lists, program="x", description="", arguments=[*given, "--names", names, "--words", "[u, v]"],
+                          several=("words",))  # fmt: skip
+    assert found == Lists([1, 2], ["a: b", "c"], ["u", "v"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--max_steps", "many"), "--max_steps is many; expected a whole number: change it"),
+        (("--mixed_precision", "int8"), "--mixed_precision is int8; expected auto, no"),
+        (("--overwrite", "perhaps"), "--overwrite is perhaps; expected true or false"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_said_in_plain_words(given: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_command(TrainConfig, program="x", description="", arguments=given)
+    assert str(caught.value).startswith(said)
+    (tmp_path / "one.yaml").write_text("data: {train: a.csv}")
+    with pytest.raises(UsageError, match=r"one\.yaml: data\.train is a\.csv; expected a list: write \[a\.csv\]"):
+        parse_command(TrainConfig, program="x", description="", arguments=["--config", str(tmp_path / "one.yaml")])
+
+
 def test_lists_are_several_words_or_lists_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("texts: [q, r]\nsizes: [4, 5]")
