@@ -26,6 +26,9 @@ LANGUAGE_MODEL_FLAGS = (
 )
 
 
+ENGLISH_PROFILES = ("librispeech", "whisper-english")
+
+
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """Options of `benchmark/run.py`: one run over one corpus."""
@@ -64,9 +67,9 @@ class BenchmarkConfig:
     rooms: Path | None = None
     """Folder of room impulse responses for reverb; without it, a room is generated."""
 
-    profiles: list[str] = field(default_factory=lambda: ["librispeech", "whisper-english"])
-    """Text profiles that errors are counted under (`python -m preprocessing.text --list`); the first decides
-    verdicts."""
+    profiles: list[str] = field(default_factory=lambda: list(ENGLISH_PROFILES))
+    """Text profiles that errors are counted under (`python -m preprocessing.text --list`); the first decides verdicts.
+    Default for a corpus in another language than English: basic:LANGUAGE and verbatim."""
 
     lm: Path | None = None
     """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m

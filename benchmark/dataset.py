@@ -1,13 +1,15 @@
 """The evaluation set: every condition with its utterances, and how an utterance becomes the waveform to transcribe."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmark.batch_plan import evenly_spaced
 from benchmark.conditions import Condition, parse_conditions
-from benchmark.config import BenchmarkConfig
+from benchmark.config import ENGLISH_PROFILES, BenchmarkConfig
+from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance, load_part
+from preprocessing.text import profile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +48,33 @@ class EvaluationSet:
 def requested_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
     """The conditions of --conditions, clean speech first and always among them. Raises UsageError on an unknown one."""
     return tuple(parse_conditions(config.conditions, seed=config.seed, noise=config.noise, rooms=config.rooms))
+
+
+def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices: list[str]) -> BenchmarkConfig:
+    """The configuration with the one language that all utterances name, where --language names none and Whisper knows
+    it, and with its text profiles where --profiles names none; `notices` says so where it is not English.
+    """
+    languages = {one.language for one in corpus}
+    (named,) = languages if len(languages) == 1 else (None,)
+    if named is None or config.language is not None:
+        return config
+    from whisper.tokenizer import LANGUAGES
+
+    language = named.replace("_", "-").split("-")[0].lower()
+    if language not in LANGUAGES:
+        return config
+    if language == "en" or tuple(config.profiles) != ENGLISH_PROFILES:
+        return replace(config, language=language)
+    try:
+        profile(f"basic:{language}")
+    except UsageError:  # no language that numbers are known of
+        return replace(config, language=language)
+    profiles = [f"basic:{language}", "verbatim"]
+    notices.append(
+        f"The corpus is in the language {named}, so that errors are counted under {' and '.join(profiles)}, and "
+        f"multilingual Whispers are told {language}: --profiles and --language choose others."
+    )
+    return replace(config, language=language, profiles=profiles)
 
 
 def build_evaluation_set(

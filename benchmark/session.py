@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmark.config import BenchmarkConfig
-from benchmark.dataset import EvaluationSet, Item, build_evaluation_set, requested_conditions
+from benchmark.dataset import EvaluationSet, Item, build_evaluation_set, requested_conditions, with_language
 from benchmark.environment import (
     DistributedRanks,
     describe_run,
@@ -133,6 +133,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
         check_output_folder(folder, overwrite=config.overwrite)
     notices = [spec.notice for spec in specs if spec.notice]
     corpus = resolve_corpus(config, notices).require_complete()
+    config = with_language(config, corpus.utterances, notices)
     evaluation_set = build_evaluation_set(conditions, corpus.utterances, config.condition_utterances)
     for notice in notices:
         console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)

@@ -111,8 +111,8 @@ def verdict(first: str, second: str, paired: Rate, different: bool | None = None
     >>> verdict("tuned", "base", Rate(0.001, -0.002, 0.004))
     'tuned and base cannot be told apart on this corpus: 0.2 points of WER better to 0.4 worse, 95 % interval.'
     >>> verdict("tuned", "base", Rate(-0.02, -0.038, -0.002), different=False)
-    'tuned and base cannot be told apart on this corpus: tuned is 0.2 to 3.8 points of WER better, 95 % interval, but \
-not after correction for several comparisons.'
+    'tuned and base cannot be told apart on this corpus: taken alone, tuned is 0.2 to 3.8 points of WER better, 95 % \
+interval, but not after correction for several comparisons.'
     """
     if paired.low > 0:
         first, second, paired = second, first, Rate(-paired.value, -paired.high, -paired.low)
@@ -122,7 +122,7 @@ not after correction for several comparisons.'
     undecided = f"{first} and {second} cannot be told apart on this corpus: "
     if paired.high < 0:
         return (
-            f"{undecided}{first} is {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval, but not "
+            f"{undecided}taken alone, {first} is {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval, but not "
             "after correction for several comparisons."
         )
     return f"{undecided}{better:.1f} points of {metric} better to {worse:.1f} worse, 95 % interval."

@@ -39,10 +39,11 @@ PUBLICATION = Publication(
     model_input="the waveform; the model computes its own features",
     settings=("units", "spec_augment", "dropout"),
     usage="""\
-import finetune.models.lstm_ctc  # this project's: tells transformers the architecture
+# pip install speech-on-your-own; then, in a shell: python -m finetune.transcribe REPO speech.wav
+import finetune.models.lstm_ctc  # of that package: tells transformers the architecture
 from transformers import AutoModelForCTC
 
-model = AutoModelForCTC.from_pretrained("REPO")""",
+model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, log-probabilities of its units out""",
 )
 
 

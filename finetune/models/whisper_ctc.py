@@ -48,10 +48,11 @@ PUBLICATION = Publication(
     model_input="the waveform; the model computes Whisper's log-mel spectrogram",
     settings=("units", "trained_layers", "lora_rank", "spec_augment", "dropout"),
     usage="""\
-import finetune.models.whisper_ctc_model  # this project's: tells transformers the architecture
+# pip install speech-on-your-own; then, in a shell: python -m finetune.transcribe REPO speech.wav
+import finetune.models.whisper_ctc_model  # of that package: tells transformers the architecture
 from transformers import AutoModelForCTC
 
-model = AutoModelForCTC.from_pretrained("REPO")""",
+model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, log-probabilities of its units out""",
 )
 
 

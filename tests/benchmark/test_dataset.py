@@ -9,7 +9,7 @@ import torch
 
 from benchmark.conditions import parse_conditions
 from benchmark.config import BenchmarkConfig
-from benchmark.dataset import build_evaluation_set, requested_conditions, waveform_loader
+from benchmark.dataset import build_evaluation_set, requested_conditions, waveform_loader, with_language
 from benchmark.results import ConditionUsed
 from preprocessing import audio
 from preprocessing.corpus import Utterance, open_corpus
@@ -53,3 +53,22 @@ def test_other_conditions_have_a_part_of_the_corpus() -> None:
 def test_clean_speech_is_first_and_always_there(conditions: str, names: list[str]) -> None:
     chosen = requested_conditions(BenchmarkConfig(conditions=conditions))
     assert [condition.used.name for condition in chosen] == names
+
+
+def test_a_corpus_in_another_language_is_scored_in_it() -> None:
+    def of(*languages: str | None) -> list[Utterance]:
+        return [Utterance(str(place), "a.wav", "x", 1.0, language=one) for place, one in enumerate(languages)]
+
+    def chosen(config: BenchmarkConfig, *languages: str | None) -> tuple[str | None, list[str], int]:
+        notices: list[str] = []
+        found = with_language(config, of(*languages), notices)
+        return found.language, found.profiles, len(notices)
+
+    english = ["librispeech", "whisper-english"]
+    assert chosen(BenchmarkConfig(), "tr", "tr") == ("tr", ["basic:tr", "verbatim"], 1)
+    assert chosen(BenchmarkConfig(), "zh-CN") == ("zh", ["basic:zh", "verbatim"], 1)
+    assert chosen(BenchmarkConfig(), "en", "en") == ("en", english, 0)
+    assert chosen(BenchmarkConfig(), "tr", None) == chosen(BenchmarkConfig(), "tr", "de") == (None, english, 0)
+    assert chosen(BenchmarkConfig(language="de"), "tr") == ("de", english, 0)
+    assert chosen(BenchmarkConfig(profiles=["verbatim"]), "tr") == ("tr", ["verbatim"], 0)
+    assert chosen(BenchmarkConfig(), "xx") == (None, english, 0)
