@@ -122,7 +122,7 @@ interval, but not after correction for several comparisons.'
     undecided = f"{first} and {second} cannot be told apart on this corpus: "
     if paired.high < 0:
         return (
-            f"{undecided}taken alone, {first} is {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval, but not "
-            "after correction for several comparisons."
+            f"{undecided}taken alone, {first} is {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval, "
+            "but not after correction for several comparisons."
         )
     return f"{undecided}{better:.1f} points of {metric} better to {worse:.1f} worse, 95 % interval."
