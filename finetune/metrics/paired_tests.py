@@ -121,8 +121,6 @@ interval, but not after correction for several comparisons.'
         return f"{first} beats {second}: {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval."
     undecided = f"{first} and {second} cannot be told apart on this corpus: "
     if paired.high < 0:
-        return (
-            f"{undecided}taken alone, {first} is {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval, "
-            "but not after correction for several comparisons."
-        )
+        alone = f"taken alone, {first} is {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval"
+        return f"{undecided}{alone}, but not after correction for several comparisons."
     return f"{undecided}{better:.1f} points of {metric} better to {worse:.1f} worse, 95 % interval."
