@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from benchmark.batch_plan import evenly_spaced
 from benchmark.results import ConditionUsed
 from preprocessing.audio import quantise
 from preprocessing.augment import Chain, Noise, generator_for
@@ -74,9 +75,8 @@ class NoSpeech(Condition):
     def utterances(self, corpus: Sequence[Utterance]) -> list[Utterance]:
         """At most MAX_NO_SPEECH_UTTERANCES of the corpus, evenly spaced by duration, with empty references."""
         by_length = sorted(corpus, key=lambda utterance: (utterance.duration, utterance.id))
-        count = min(MAX_NO_SPEECH_UTTERANCES, len(by_length))
-        places = {round(place * (len(by_length) - 1) / max(count - 1, 1)) for place in range(count)}
-        return [replace(by_length[place], text="", segments=(), words=()) for place in sorted(places)]
+        chosen = evenly_spaced(by_length, MAX_NO_SPEECH_UTTERANCES)
+        return [replace(one, text="", segments=(), words=()) for one in chosen]
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ from finetune.models.lstm_ctc import BidirectionalLayer, init_lstm, mirror_of, v
 from finetune.models.regularisation import use_bit_dropout, use_bit_dropout_in_blocks
 from preprocessing.features import Features, LogMel
 
-HEADS = ("linear", "conv", "lstm")
-
 
 @strict
 class WhisperCTCConfig(PreTrainedConfig):  # type: ignore[misc]
