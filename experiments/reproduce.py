@@ -161,6 +161,7 @@ def _summary(config: Config, subset: str, data: str) -> "Summary":
         limit=config.limit,
         output_dir=config.output / subset,
         conditions="clean",
+        language="en",
         profiles=list(dict.fromkeys(one.profile for one in config.published)),
         rounds=1,
         latency_utterances=10,

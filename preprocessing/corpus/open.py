@@ -22,6 +22,7 @@ from preprocessing.cli.errors import InputError
 from preprocessing.corpus import readers
 from preprocessing.corpus.readers.hugging_face import HUB_PREFIX, read_dataset
 from preprocessing.corpus.readers.rows import (
+    ID_KEYS,
     Draft,
     Reader,
     Rows,
@@ -135,15 +136,16 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
     first_seen: dict[str, int] = {}
     with _garbage_collection_paused():
         while limit is None or len(utterances) < limit:
-            window = _parse(rows, None if limit is None else limit - len(utterances))
+            unnamed: list[bool] = []
+            window = _parse(rows, None if limit is None else limit - len(utterances), unnamed)
             if not window:
                 break
             stated = [parsed.duration if isinstance(parsed, Utterance) else None for _, _, parsed in window]
             checked = _with_durations(window, check_durations)
-            for (source, number, parsed), seconds in zip(checked, stated, strict=True):
+            for (source, number, parsed), seconds, by_file in zip(checked, stated, unnamed, strict=True):
                 if not isinstance(parsed, str):
                     known = first_seen.get(parsed.id)
-                    if known is not None and (renamed := _named_by_folder(parsed)).id not in first_seen:
+                    if by_file and known is not None and (renamed := _named_by_folder(parsed)).id not in first_seen:
                         first = _named_by_folder(utterances[known])
                         if utterances[known].id == parsed.id and first.id not in first_seen:
                             utterances[known] = first
@@ -178,11 +180,15 @@ def _named_by_folder(utterance: Utterance) -> Utterance:
     return replace(utterance, id=f"{os.path.basename(folder)}/{utterance.id}") if is_of_file else utterance
 
 
-def _parse(rows: Rows, count: int | None) -> list[Parsed]:
-    """The next `count` rows, or all, as utterances, as drafts or as reasons."""
+def _parse(rows: Rows, count: int | None, unnamed: list[bool] | None = None) -> list[Parsed]:
+    """The next `count` rows, or all, as utterances, as drafts or as reasons. unnamed: gets, for each, whether the row
+    gives no id, so that it has its file's name.
+    """
     window: list[Parsed] = []
     folder = rows.folder
     for source, number, fields in islice(rows.rows, count):
+        if unnamed is not None:
+            unnamed.append(not isinstance(fields, str) and not any(fields.get(key) for key in ID_KEYS))
         if isinstance(fields, str):
             window.append((source, number, fields))
             continue

@@ -351,9 +351,10 @@ def test_pages_hold_the_figures_of_the_results(
     assert "$ASR_DATA_DIR/digits/test.jsonl" in text and str(measured.data) not in text
     own = read_summary(measured.result(SMALL) / "summary.json").systems[0]
     in_conditions = replace(results["digits"], part=SMALL)
+    clean = own.clean_of_conditions or own.scores["basic:en"]  # of the recordings that the telephone has
     assert _cells(in_conditions)[0] == [
         "wav2vec2-digits",
-        *(f"{100 * one['basic:en'].wer.value:.1f}" for one in (own.scores, own.conditions["telephone"])),
+        *(f"{100 * one.wer.value:.1f}" for one in (clean, own.conditions["telephone"]["basic:en"])),
     ]
     timed = replace(results["digits"], part=replace(SMALL, timed=True))
     assert own.speed is not None and f"{1000 * own.speed.p50:.0f}" == _cells(timed)[0][1]
