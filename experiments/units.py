@@ -375,17 +375,19 @@ def _answers(one: Studied) -> list[str]:
     from experiments.harness.transcripts import sentence
 
     found = []
-    if one.compared is not None:
-        found.append(
-            f"{one.language}: of the two units that are best on validation, {sentence(one.compared, one.test)}"
-        )
+    others = [unit for unit in one.units if unit.beside_best is not None]
+    if one.compared is not None:  # one of the comparisons with the best, which are corrected together
+        (second,) = [unit for unit in others if unit.name == one.compared.second]
+        is_different = second.adjusted_p is not None and second.adjusted_p < 0.05
+        said = sentence(one.compared, one.test, different=is_different, comparisons=len(others))
+        found.append(f"{one.language}: of the two units that are best on validation, {said}")
+        others.remove(second)
     best = one.compared.first if one.compared is not None else one.units[0].name
     beaten: list[str] = []
     beating: list[str] = []
     open_ones: list[str] = []
-    for unit in one.units:
-        if unit.beside_best is None:
-            continue
+    for unit in others:
+        assert unit.beside_best is not None
         is_different = unit.adjusted_p is not None and unit.adjusted_p < 0.05 and not unit.beside_best.spans_zero
         worse = unit.beside_best.difference.low > 0
         (open_ones if not is_different else beaten if worse else beating).append(unit.name)
@@ -421,13 +423,15 @@ def _draw(axes: "Axes", results: Results) -> None:
     """Validation CER by steps, a line a unit, dashed in the second language."""
     from preprocessing.plot_style import PALETTE
 
-    for line, one in zip(("-", "--"), results.languages, strict=False):
+    for place, (line, one) in enumerate(zip(("-", "--"), results.languages, strict=False)):
         for number, unit in enumerate(one.units):
             steps, values = [step for step, _ in unit.curve], [100 * cer for _, cer in unit.curve]
-            label = unit.name if len(results.languages) == 1 else f"{one.language}, {unit.name}"
+            label = None if place else unit.name
             axes.plot(steps, values, line, marker="o", markersize=3, color=PALETTE.of(number), label=label)
+        if place:
+            axes.plot([], [], line, color=PALETTE.faint, label=one.language)
     axes.set(xlabel="steps", ylabel="validation CER, %", ylim=(0, 105))  # untrained, far more
-    axes.legend(frameon=False, fontsize="small", ncols=len(results.languages))
+    axes.legend(frameon=False, fontsize="small", loc="lower left")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
