@@ -451,13 +451,13 @@ def _draw(axes: "Axes", results: Results) -> None:
         for place, one in enumerate(map(acoustic.of, names)):
             row = place + 0.25 * number
             axes.plot([100 * one.wer.low, 100 * one.wer.high], [row, row], color=PALETTE.of(number), alpha=0.4)
-            label = f"{acoustic.role}: {acoustic.reference}" if place == 0 else None
+            label = acoustic.role if place == 0 else None
             axes.plot(100 * one.wer.value, row, "o", markersize=4, color=PALETTE.of(number), label=label)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set(xlabel="test WER, %", xlim=(0, None))
     if len(results.acoustics) > 1:
-        axes.legend(frameon=False, fontsize="small", loc="lower right")
+        axes.legend(frameon=False, fontsize="small", loc="upper left")
     box = axes.get_position()
     axes.set_position((0.42, box.y0, 0.55, box.height))
 
