@@ -26,9 +26,6 @@ LANGUAGE_MODEL_FLAGS = (
 )
 
 
-ENGLISH_PROFILES = ("librispeech", "whisper-english")
-
-
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """Options of `benchmark/run.py`: one run over one corpus."""
@@ -67,9 +64,10 @@ class BenchmarkConfig:
     rooms: Path | None = None
     """Folder of room impulse responses for reverb; without it, a room is generated."""
 
-    profiles: list[str] = field(default_factory=lambda: list(ENGLISH_PROFILES))
+    profiles: list[str] | None = None
     """Text profiles that errors are counted under (`python -m preprocessing.text --list`); the first decides verdicts.
-    Default for a corpus in another language than English: basic:LANGUAGE and verbatim."""
+    Default librispeech and whisper-english; in another language than English, by --language or as the corpus names it,
+    basic:LANGUAGE and verbatim."""
 
     lm: Path | None = None
     """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m
@@ -150,7 +148,7 @@ class BenchmarkConfig:
 
     def check(self) -> None:
         """Raises UsageError naming the first value that is out of range, or contradicts another."""
-        if not self.profiles:
+        if self.profiles is not None and not self.profiles:
             raise UsageError("--profiles is empty; expected a text profile or more: name one")
         for flag in ("limit", "condition_utterances", "rounds", "latency_utterances", "beam_width"):
             count = getattr(self, flag)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.batch_plan import evenly_spaced
 from benchmark.conditions import Condition, parse_conditions
-from benchmark.config import ENGLISH_PROFILES, BenchmarkConfig
+from benchmark.config import BenchmarkConfig
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance, load_part
 from preprocessing.text import profile
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Item = tuple[int, int]  # an utterance under a condition: indices of EvaluationSet.conditions and of its utterances
+
+
+ENGLISH_PROFILES = ("librispeech", "whisper-english")
 
 
 @dataclass(frozen=True)
@@ -51,30 +54,35 @@ def requested_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
 
 
 def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices: list[str]) -> BenchmarkConfig:
-    """The configuration with the one language that all utterances name, where --language names none and Whisper knows
-    it, and with its text profiles where --profiles names none; `notices` says so where it is not English.
+    """The configuration with what --language and --profiles leave open: the one language that all utterances name,
+    where Whisper knows it, and the profiles of the language; `notices` says so where it is not English.
     """
-    languages = {one.language for one in corpus}
-    (named,) = languages if len(languages) == 1 else (None,)
-    if named is None or config.language is not None:
-        return config
+    language = config.language or _common_language(corpus)
+    own = ENGLISH_PROFILES if language in (None, "en") else _profiles_of(language)
+    if own != ENGLISH_PROFILES and config.profiles is None:
+        notices.append(
+            f"The language is {language}: errors are counted under {' and '.join(own)}, and multilingual Whispers are "
+            "told the language. --profiles and --language choose others."
+        )
+    return replace(config, language=language, profiles=list(own) if config.profiles is None else config.profiles)
+
+
+def _common_language(corpus: Sequence[Utterance]) -> str | None:
+    """The code that Whisper has for the language of all utterances, "zh" of zh-CN; None of several, and of others."""
     from whisper.tokenizer import LANGUAGES
 
-    language = named.replace("_", "-").split("-")[0].lower()
-    if language not in LANGUAGES:
-        return config
-    if language == "en" or tuple(config.profiles) != ENGLISH_PROFILES:
-        return replace(config, language=language)
+    languages = {one.language for one in corpus}
+    (named,) = languages if len(languages) == 1 else (None,)
+    code = (named or "").replace("_", "-").split("-")[0].lower()
+    return code if code in LANGUAGES else None
+
+
+def _profiles_of(language: str) -> tuple[str, ...]:
     try:
         profile(f"basic:{language}")
-    except UsageError:  # no language that numbers are known of
-        return replace(config, language=language)
-    profiles = [f"basic:{language}", "verbatim"]
-    notices.append(
-        f"The corpus is in the language {named}, so that errors are counted under {' and '.join(profiles)}, and "
-        f"multilingual Whispers are told {language}: --profiles and --language choose others."
-    )
-    return replace(config, language=language, profiles=profiles)
+    except UsageError:  # of which it is not known how numbers are read
+        return ("basic", "verbatim")
+    return (f"basic:{language}", "verbatim")
 
 
 def build_evaluation_set(

@@ -152,7 +152,7 @@ def describe_run(
         machine=machine,
         corpus=corpus.reference,
         conditions=[condition.used for condition in evaluation_set.conditions],
-        profiles=list(config.profiles),
+        profiles=list(config.profiles or ()),  # `with_language` has named them
         seed=config.seed,
         notices=list(notices),
         settings=config.settings() | {"corpus fingerprint": _fingerprint(corpus.utterances)},

@@ -114,7 +114,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     Joins the process group, so that all processes agree on the output folder.
     """
     config.check()
-    for name in config.profiles:
+    for name in config.profiles or ():
         profile(name)
     baseline = _read_baseline(config)
     specs = parse_models(config.models)

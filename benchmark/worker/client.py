@@ -259,7 +259,7 @@ class WorkerProcess:
         return reply
 
     def run(
-        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False, trial: bool = False
+        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False
     ) -> Iterator[BatchDone | TaskFinished]:
         """Each batch as it is done, in order; TaskFinished comes last."""
         try:

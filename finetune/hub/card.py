@@ -151,4 +151,4 @@ def _percent(error_rate: Rate) -> str:
 
 
 def _interval(error_rate: Rate) -> str:
-    return f"{100 * error_rate.low:.2f} to {100 * error_rate.high:.2f}"
+    return f"{100 * error_rate.low + 0.0:.2f} to {100 * error_rate.high + 0.0:.2f}"

@@ -310,8 +310,8 @@ def _in_id_order(ids: dict[str, int], n_rows: int = 0) -> tuple[str, ...]:
     size = max([*units, -1]) + 1
     if min([*units, 0]) < 0 or size - len(units) > MOST_UNUSED:
         raise ValueError(f"ids from {min(units)} to {size - 1} for {len(units)} units")
-    size = n_rows if len(units) < n_rows <= size + MOST_UNUSED else size
-    return tuple(units.get(index, UNUSED.format(index)) for index in range(max(size, len(units))))
+    size = max(size, n_rows) if n_rows <= size + MOST_UNUSED else size
+    return tuple(units.get(index, UNUSED.format(index)) for index in range(size))
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

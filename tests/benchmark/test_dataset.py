@@ -59,7 +59,7 @@ def test_a_corpus_in_another_language_is_scored_in_it() -> None:
     def of(*languages: str | None) -> list[Utterance]:
         return [Utterance(str(place), "a.wav", "x", 1.0, language=one) for place, one in enumerate(languages)]
 
-    def chosen(config: BenchmarkConfig, *languages: str | None) -> tuple[str | None, list[str], int]:
+    def chosen(config: BenchmarkConfig, *languages: str | None) -> tuple[str | None, list[str] | None, int]:
         notices: list[str] = []
         found = with_language(config, of(*languages), notices)
         return found.language, found.profiles, len(notices)
@@ -69,6 +69,8 @@ def test_a_corpus_in_another_language_is_scored_in_it() -> None:
     assert chosen(BenchmarkConfig(), "zh-CN") == ("zh", ["basic:zh", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "en", "en") == ("en", english, 0)
     assert chosen(BenchmarkConfig(), "tr", None) == chosen(BenchmarkConfig(), "tr", "de") == (None, english, 0)
-    assert chosen(BenchmarkConfig(language="de"), "tr") == ("de", english, 0)
+    assert chosen(BenchmarkConfig(language="de"), "tr") == ("de", ["basic:de", "verbatim"], 1)
+    assert chosen(BenchmarkConfig(profiles=english), "tr") == ("tr", english, 0)
+    assert chosen(BenchmarkConfig(), "la") == ("la", ["basic", "verbatim"], 1)
     assert chosen(BenchmarkConfig(profiles=["verbatim"]), "tr") == ("tr", ["verbatim"], 0)
     assert chosen(BenchmarkConfig(), "xx") == (None, english, 0)
