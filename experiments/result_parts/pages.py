@@ -1,10 +1,12 @@
 """The pages of what `experiments.results` has found, made of the parts' results alone.
 
 results.md is the benchmark part of docs/results.md, headline.md that of README.md, headline.png its picture. In the two
-documents they stand between markers, and replace what is there.
+documents they stand between markers, and replace what is there; docs/results.md keeps the sections of parts that have
+no results in this folder, so that each part may be measured on another machine.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,8 +50,9 @@ def write_pages(folders: Folders, *, docs: bool) -> list[Path]:
         write_text_atomically(folders.output / name, text)
     save_headline(results, written[-1])
     if docs:
-        replace_block(ROOT / "docs" / "results.md", pages["results.md"])
-        written.append(ROOT / "docs" / "results.md")
+        page = ROOT / "docs" / "results.md"
+        replace_block(page, results_page(results, folders, earlier=block_of(page)))
+        written.append(page)
     if docs and set(NEEDED) <= set(results):
         replace_block(ROOT / "README.md", headline(results, picture=PICTURE))
         save_headline(results, ROOT / PICTURE)
@@ -59,15 +62,29 @@ def write_pages(folders: Folders, *, docs: bool) -> list[Path]:
 
 def replace_block(path: Path, text: str) -> None:
     """Put the text between the markers of a document. Raises InputError where it has none."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise InputError(f"{path} has no block of results; expected the lines {BEGIN} and {END}: put them in")
+    before, _, after = _around_block(path)
     write_text_atomically(path, f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}")
 
 
-def results_page(results: Mapping[str, Result], folders: Folders) -> str:
-    """The benchmark sections: systems and weights, then a section a part."""
+def block_of(path: Path) -> str:
+    """What stands between the markers of a document. Raises InputError where it has none."""
+    return _around_block(path)[1]
+
+
+def _around_block(path: Path) -> tuple[str, str, str]:
+    """What stands before, between and after the markers."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    block, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{path} has no block of results; expected the lines {BEGIN} and {END}: put them in")
+    return before, block, after
+
+
+def results_page(results: Mapping[str, Result], folders: Folders, earlier: str = "") -> str:
+    """The benchmark sections: the systems, then a section a part.
+
+    earlier: such a page; its sections of parts that are not among the results are kept, and its systems.
+    """
     lines = [
         "## Real Whisper and models trained here",
         "",
@@ -79,35 +96,49 @@ def results_page(results: Mapping[str, Result], folders: Folders) -> str:
             "out on both sides: under `librispeech` a Whisper that writes “9” loses the word, so that column is no "
             "comparison. Digits are counted with every figure read by itself, in words or figures alike; the next "
             f"column counts homophones ({', '.join(HOMOPHONES)}) as the digit too. Whisper decodes greedily without "
-            "fallback, its language fixed."
+            "fallback, its language fixed. Below each table stand the weights that were measured: parts may be of "
+            "different machines and days, and of models trained anew."
         ),
         "",
-        *_systems_table(results, folders),
+        *_systems_table(results, folders, earlier),
     ]
-    for result in results.values():
-        lines += ["", *section(result, folders)]
-    waiting = [part.name for part in PARTS if isinstance(part, Measured) and part.name not in results]
+    kept = {heading: text for text in _sections(earlier) if (heading := _title_of(text))}
+    waiting = []
+    for part in PARTS:
+        if part.name in results:
+            lines += ["", *section(results[part.name], folders)]
+        elif part.title in kept:
+            lines += ["", kept[part.title]]
+        elif isinstance(part, Measured):
+            waiting.append(part.name)
     if waiting:
-        lines += ["", wrapped(f"Not measured here: {', '.join(waiting)}.")]
+        lines += ["", wrapped(f"Not measured: {', '.join(waiting)}.")]
     return "\n".join(lines) + "\n"
 
 
-def _systems_table(results: Mapping[str, Result], folders: Folders) -> list[str]:
-    """What each system is: weights with their SHA-256, training data, how long a training part took."""
+def _sections(page: str) -> list[str]:
+    """The sections of a page, each from its heading to the end of its details."""
+    return [found.strip() for found in re.findall(r"^### .*?^</details>$", page, re.MULTILINE | re.DOTALL)]
+
+
+def _title_of(text: str) -> str:
+    """The title of the part that a section is about; its heading ends in the date."""
+    return text.partition("\n")[0].removeprefix("### ").rpartition(", ")[0]
+
+
+def _systems_table(results: Mapping[str, Result], folders: Folders, earlier: str) -> list[str]:
+    """What each system is: training data, options, how long a training part took."""
     facts = {name: own.facts for result in results.values() for name, own in result.systems.items()}
     rows = []
     for name, system in SYSTEMS.items():
-        if name not in facts:
-            continue
-        files = facts[name].weights
-        weights = ", ".join(f"{one.name}, {one.bytes / 1e6:.0f} MB, `{one.sha256[:12]}`" for one in files)
-        options = "; ".join(f"{option}: {value}" for option, value in system.options)
-        about = _trained_on(system.checkpoint, folders) if system.trained_here else ""
-        parameters = f"{facts[name].parameters / 1e6:.1f} M" if facts[name].parameters else ""
-        rows.append((name, system.label, parameters, weights, options or about))
-    return markdown_table(
-        ("system", "what", "parameters", "weights, SHA-256", "options, or training"), rows, numbers=False
-    )
+        if name in facts:
+            options = "; ".join(f"{option}: {value}" for option, value in system.options)
+            about = _trained_on(system.checkpoint, folders) if system.trained_here else ""
+            parameters = f"{facts[name].parameters / 1e6:.1f} M" if facts[name].parameters else ""
+            rows.append((name, system.label, parameters, options or about))
+        elif row := re.search(rf"^\| {name} \| {re.escape(system.label)} \| (.*) \| (.*) \|$", earlier, re.MULTILINE):
+            rows.append((name, system.label, row[1].strip(), row[2].strip()))
+    return markdown_table(("system", "what", "parameters", "options, or training"), rows, numbers=False)
 
 
 def _trained_on(checkpoint: str, folders: Folders) -> str:
@@ -135,18 +166,27 @@ def section(result: Result, folders: Folders) -> list[str]:
         lines += ["", wrapped(part.note)]
     missing = [one.name for one in systems_of(part, folders)[1]]
     failed = [f"{one.facts.name} ({one.failure})" for one in summary.systems if one.failure]
-    for words, names in (("Not trained on this machine", missing), ("Failed", failed)):
+    for words, names in (("Not trained there", missing), ("Failed", failed)):
         if names:
             lines += ["", wrapped(f"{words}: {', '.join(names)}.")]
     machine = "; ".join(f"{key} {value}" for key, value in summary.machine.items())
     details = [
-        "<details><summary>command, machine, signature</summary>",
+        "<details><summary>command, weights, machine, signature</summary>",
         "",
         "```sh",
         shown(result.state.command, folders),
     ]
     signatures = [f"`{one.signature}`" for one in summary.profiles[:1]]
-    return [*lines, "", *details, "```", "", machine, "", *signatures, "", "</details>"]
+    return [*lines, "", *details, "```", "", _weights(result), "", machine, "", *signatures, "", "</details>"]
+
+
+def _weights(result: Result) -> str:
+    """The files of each system's weights: name, size, and how their SHA-256 begins."""
+    found = []
+    for name, own in result.systems.items():
+        files = ", ".join(f"{one.name}, {one.bytes / 1e6:.0f} MB, `{one.sha256[:12]}`" for one in own.facts.weights)
+        found += [f"{name}: {files}"] if files else []
+    return "; ".join(found)
 
 
 def _verdicts(result: Result) -> Iterable[str]:

@@ -371,6 +371,27 @@ def test_pages_hold_the_figures_of_the_results(
         replace_block(page, "text")
 
 
+def test_a_page_keeps_the_sections_of_parts_that_were_measured_elsewhere(
+    measured: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = replace(SMALL, conditions="clean")
+    elsewhere = next(part for part in PARTS if part.name == "ljspeech")
+    monkeypatch.setattr(headline, "PARTS", (here,))
+    monkeypatch.setattr(pages, "PARTS", (here, elsewhere))
+    results = read_results(measured)
+    section = f"### {elsewhere.title}, 2026-01-02\n\n| whisper-base | **3.3** |\n\n<details>\n\nweights\n\n</details>"
+    old = "### Small, 2026-01-02\n\n| wav2vec2-digits | 99.9 |\n\n<details>\n\n</details>"
+    table = "| whisper-base | Whisper base | 71.8 M |  |\n| no-such-system | Another | 1 M |  |"
+    text = results_page(results, measured, earlier=f"{table}\n\n{old}\n\n{section}\n")
+    assert section in text and "99.9" not in text and "Not measured" not in text
+    assert "| whisper-base | Whisper base | 71.8 M |" in text and "no-such-system" not in text
+    assert text.index("### Small") < text.index(section), "the order of PARTS"
+    (weights,) = (line for line in text.splitlines() if line.startswith("wav2vec2-digits: model.safetensors, "))
+    assert identity.sha256_of(DEMO / "wav2vec2" / "model.safetensors")[:12] in weights
+    assert results_page(results, measured, earlier=text) == text, "written again, the page is the same"
+    assert f"Not measured: {elsewhere.name}." in results_page(results, measured)
+
+
 def _cells(result: Result) -> list[list[str]]:
     """The first word of each cell of the part's table, row by row."""
     section = pages.section(result, Folders(Path("data"), Path("runs"), None, Path("out")))
