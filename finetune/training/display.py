@@ -1,10 +1,14 @@
 """Training on the terminal: a progress bar with loss, speed and remaining time, and a few lines for each evaluation.
 
-If the output is no terminal, the bar is left out and the lines remain. Nothing is wider than the terminal.
+If the output is no terminal, a line every LINE_SECONDS takes the bar's place: how far, how long still, the last loss.
+In a run longer than half an hour these lines grow rarer, so that a log of days can still be read. Nothing is wider than
+the terminal.
 """
 
 import textwrap
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -17,10 +21,11 @@ from finetune.metrics.word_alignment import MISSING_WORD, WordPair, align, colum
 from finetune.preflight.diagnosis import Diagnosis
 from finetune.training.evaluation import Evaluation
 from preprocessing.cli.errors import printable
-from preprocessing.cli.progress import shows_bars
+from preprocessing.cli.progress import LINE_SECONDS, shows_bars
 
 MAX_SAMPLE_ROWS = 2
 MAX_WIDTH = 120
+MAX_LINES_SO_FAR = 200  # a line of progress comes after a 200th of the time so far, if that is over LINE_SECONDS
 
 
 class Display:
@@ -29,6 +34,9 @@ class Display:
     def __init__(self, max_steps: int, shown: bool, console: Console | None = None) -> None:
         self._console = console or Console(quiet=not shown, highlight=False, soft_wrap=True)
         self._max_steps = max_steps
+        self._prints_lines = shown and not shows_bars(self._console)
+        self._first_step: int | None = None
+        self._began = self._last_line = time.monotonic()
         self._bar = _Bar(
             TextColumn("training"),
             BarColumn(bar_width=None),
@@ -39,7 +47,7 @@ class Display:
             TimeRemainingColumn(),
             console=self._console,
             expand=True,
-            disable=not (shown and shows_bars(self._console)),
+            disable=self._prints_lines or not shown,
         )
         self._task = self._bar.add_task("training", total=max_steps, state="")
         self._last_values: Mapping[str, float] | None = None
@@ -54,8 +62,21 @@ class Display:
         self._bar.stop()
 
     def show_step(self, step: int) -> None:
-        """Move the bar to a step."""
+        """Move the bar to a step, or print a line of progress where one is due."""
         self._bar.update(self._task, completed=step)
+        now = time.monotonic()
+        if self._first_step is None:
+            self._first_step, self._began, self._last_line = step, now, now
+        elif self._prints_lines and now - self._last_line >= max(LINE_SECONDS, (now - self._began) / MAX_LINES_SO_FAR):
+            self._last_line = now
+            self._console.print(self._line(step, self._first_step, now - self._began))
+
+    def _line(self, step: int, first_step: int, seconds: float) -> str:
+        """How far a run is that went on at `first_step`, the time since, the time left, and the last loss."""
+        left = seconds / max(step - first_step, 1) * (self._max_steps - step)
+        passed, remaining = (timedelta(seconds=round(one)) for one in (seconds, left))
+        loss = "" if self._last_values is None else f", loss {self._last_values['loss']:.3f}"
+        return f"step {step}/{self._max_steps}, {passed}, about {remaining} left{loss}"
 
     def show_training(self, values: Mapping[str, float]) -> None:
         """Show the fields of a line of kind "train" in the log at the bar."""

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from finetune.preflight.costs import static_memory
 from finetune.preflight.diagnosis import Diagnosis
 from finetune.preflight.dry_run import configuration, trained_table
 from finetune.preflight.overfit import OverfitResult, explain_failure, small_batch
+from finetune.training import display as display_module
 from finetune.training.display import Display
 from finetune.training.evaluation import Evaluation, Transcript
 from finetune.training.optimisation import make_optimiser
@@ -155,6 +157,30 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(len, lines)) <= width
     for expected in ("WER 12.3 %", "CER 4.5 %", "blank 62 %", "padding 4 %", "audio 611×", "stall 31 %", "lr 3.0e-04"):
         assert expected in stream.getvalue()
+
+
+def test_a_training_that_is_no_terminal_says_how_far_it_is_and_how_long_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(display_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    stream = io.StringIO()
+
+    def go_to(step: int, seconds: float) -> str:
+        """What is printed when the step is done that many seconds after the run began."""
+        clock[0] = 100.0 + seconds
+        stream.truncate(stream.seek(0))
+        display.show_step(step)
+        return stream.getvalue()
+
+    with Display(1000, True, Console(file=stream, width=80)) as display:
+        assert go_to(400, 0) == "" == go_to(401, 9.9), "resumed at step 400"
+        assert go_to(404, 12) == "step 404/1000, 0:00:12, about 0:29:48 left\n"
+        display.show_training({"loss": 1.25, "learning_rate": 1e-4, "grad_norm": 1.0, "audio_seconds_per_second": 9.0,
+                               "padding_share": 0.0, "stall_share": 0.0, "skipped_steps": 0})  # fmt: skip
+        assert go_to(406, 21) == ""
+        assert go_to(408, 22) == "step 408/1000, 0:00:22, about 0:27:08 left, loss 1.250\n"
+        assert go_to(900, 36_000) != "" and go_to(901, 36_100) == "", "a log of ten hours has fewer lines"
+    with Display(1000, False, Console(file=stream, width=80, quiet=True)) as display:
+        assert go_to(1, 0) == "" == go_to(2, 60), "not the main process"
 
 
 def test_aligned_words_lie_under_each_other_and_none_is_lost() -> None:
