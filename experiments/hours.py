@@ -1,10 +1,11 @@
-"""How many hours of my speech does it take until a model that I train beats Whisper as it comes?
+"""How many hours of my speech does fine-tuning need to beat off-the-shelf Whisper?
 
-Each family is trained on growing parts of a corpus, each of which holds the smaller ones, with its own recipe and the
-same number of steps. A power law, WER = a * hours^-b, is fitted by least squares of logarithms; Whisper as it comes is
-a horizontal line. Everything is resampled together, 2,000 times: speakers (or utterances) of the test set, the same for
-all models, and the luck of each run, whose deviation docs/studies/seeds.md measures. So the exponent and the hours at
-which the curve crosses Whisper have an interval; a crossing beyond ten times the data that there is, is not claimed.
+Each family is trained on nested subsets of a corpus, with its own recipe and the same number of steps for each size. A
+power law, WER = a * hours^-b, is fitted by least squares of logarithms; off-the-shelf Whisper is a horizontal line. The
+intervals of the exponent and of the hours at which the curve crosses Whisper come from 2,000 bootstrap draws over the
+speakers (or utterances) of the test set, the same for all models, and over run-to-run variance, the largest that was
+measured with several seeds; with few speakers they are too narrow. A model beats Whisper where the paired test says so;
+no crossing is claimed beyond ten times the data at hand.
 
     python -m experiments.hours --docs true
     python -m experiments.hours --data mine/train.jsonl --validation mine/dev.jsonl --test mine/test.jsonl \
@@ -98,7 +99,7 @@ class Config(StudyOptions):
 
 @dataclass(frozen=True)
 class Line:
-    """A Whisper as it comes."""
+    """An off-the-shelf Whisper."""
 
     name: str
     wer: "Rate"
@@ -112,7 +113,7 @@ class Results:
     hours: float
     test: CorpusUsed
     profile: str
-    run_deviation: float
+    run_spread: float
     curves: list[Curve]
     whispers: list[Line]
     missing: dict[str, str]
@@ -129,6 +130,7 @@ def measure(config: Config) -> tuple[Results, str]:
         system_spec,
         transcribe,
     )
+    from finetune.metrics.paired_tests import RUN_SPREAD
     from preprocessing.corpus import open_corpus
 
     folder = config.folder(__file__)
@@ -174,13 +176,10 @@ def measure(config: Config) -> tuple[Results, str]:
             ]  # fmt: skip
             points.append((hours, errors_of(samples_of, profile)))
         families.append((resolved.model.family, Path(recipe).stem, resolved.max_steps, points))
-    deviation = _run_deviation()
-    curves = [
-        learning_curve(family, recipe, steps, points, whispers, deviation) for family, recipe, steps, points in families
-    ]
+    curves = [learning_curve(family, recipe, steps, points, whispers) for family, recipe, steps, points in families]
     results = Results(
         Path(config.data).parent.name, sum(one.duration for one in corpus) / 3600, describe_test(config.test, tested),
-        profile, deviation, curves, [Line(name, mean_rate(errors)) for name, errors in whispers], missing,
+        profile, RUN_SPREAD, curves, [Line(name, mean_rate(errors)) for name, errors in whispers], missing,
     )  # fmt: skip
     steps = f"{config.max_steps} steps instead of the recipes' own" if config.max_steps else ""
     fewer = _fewer(config) if config.data == expand_data_folder(Config().data) else ""
@@ -255,21 +254,6 @@ def _trainings(config: Config, recipe: Path, parts: dict[float, Path], folder: P
     ]
 
 
-def _run_deviation() -> float:
-    """The deviation of ln WER between runs of one recipe: the largest of docs/studies/seeds.json, and at least what
-    reports assume.
-    """
-    from benchmark.report.fairness import RUN_DEVIATION
-    from experiments.harness.study import PAGES, read_results
-    from experiments.seeds import Results as Seeds
-
-    path = PAGES / "seeds.json"
-    if not path.is_file():
-        return RUN_DEVIATION
-    spreads = read_results(path, "seeds", Seeds)[1].spreads
-    return max([RUN_DEVIATION, *(one.deviation.value / max(one.mean, 1e-9) for one in spreads)])
-
-
 def findings_of(results: Results) -> Findings:
     """The table, the answers and the picture."""
     sizes = list(dict.fromkeys(point.hours for curve in results.curves for point in curve.points))
@@ -288,8 +272,8 @@ def findings_of(results: Results) -> Findings:
     recipes = "; ".join(f"{one.recipe}: {one.family}, {one.steps} steps a size" for one in results.curves)
     settings = (
         f"Training parts of {results.corpus} ({results.hours:.1f} h); {recipes}. Tested on "
-        f"{results.test.described()}; profile {results.profile}; a run's luck counts as a deviation of "
-        f"{100 * results.run_deviation:.0f} % of its WER in exponents and crossings"
+        f"{results.test.described()}; profile {results.profile}; run-to-run variance: a standard deviation of "
+        f"{results.run_spread:g} * sqrt(WER * (1 - WER)) in exponents and crossings"
     )
     return Findings(
         "WER by hours of training speech", settings, tables=[Table(headings, rows)], answers=_answers(results),
@@ -310,14 +294,14 @@ def _answers(results: Results) -> list[str]:
             continue
         if curve.exponent.low <= 0:
             found.append(
-                f"{curve.recipe}: more speech is not shown to help within these sizes (exponent "
+                f"{curve.recipe}: no significant gain from more speech within these sizes (exponent "
                 f"{curve.exponent.value:.2f} [{curve.exponent.low:.2f}, {curve.exponent.high:.2f}])."
             )
         else:
             factors = [100 * (1 - 2**-one) for one in (curve.exponent.value, curve.exponent.low, curve.exponent.high)]
             found.append(
-                f"{curve.recipe}: twice the speech takes {factors[0]:.0f} % [{factors[1]:.0f}, {factors[2]:.0f}] of "
-                f"its errors away; {100 * curve.at_one_hour.value:.0f} % WER at one hour."
+                f"{curve.recipe}: doubling the speech lowers the WER by {factors[0]:.0f} % [{factors[1]:.0f}, "
+                f"{factors[2]:.0f}], relative; the fitted WER at one hour is {100 * curve.at_one_hour.value:.0f} %."
             )
         found += [_crossing_sentence(curve, one, longest) for one in curve.crossings]
     return found
@@ -325,16 +309,22 @@ def _answers(results: Results) -> list[str]:
 
 def _crossing_sentence(curve: Curve, one: Crossing, longest: float) -> str:
     if one.measured is not None:
-        found = f"{curve.recipe} has a lower WER than {one.whisper} from {_duration(one.measured)} on"
+        found = f"{curve.recipe} has a significantly lower WER than {one.whisper} from {_duration(one.measured)} on"
         return f"{found}; the curves cross at {_between(one)}."
+    if one.hours is not None and one.hours <= longest:
+        return (
+            f"{curve.recipe} against {one.whisper}: the fitted curve crosses it at {_between(one)}, but no measured "
+            "size is significantly better."
+        )
     if one.hours is None or one.reached < 0.5:
         return (
-            f"{curve.recipe} against {one.whisper}: not within reach of this data; the curve does not come down to it "
-            f"within {REACH:g} times the {_duration(longest)} that there are ({100 * one.reached:.0f} % of draws do)."
+            f"{curve.recipe} against {one.whisper}: not within reach of this data; the extrapolated curve does not "
+            f"cross it within {REACH:g} times the {_duration(longest)} at hand (it does in {100 * one.reached:.0f} % "
+            "of draws)."
         )
     return (
         f"{curve.recipe} against {one.whisper}: not reached here; the curve crosses it at {_between(one)}, an "
-        "extrapolation that holds only if the power law goes on."
+        "extrapolation that assumes the power law continues to hold."
     )
 
 

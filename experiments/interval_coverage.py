@@ -1,7 +1,7 @@
 """How often do 95 % intervals of a WER hold the true one, and how often are two equal systems called different?
 
 Test sets are simulated: each speaker has an error rate of their own (a beta distribution), 10 to 39 utterances of 3 to
-30 words; two equal systems do better or worse with each speaker by luck. No audio, no model.
+30 words; two equally good systems differ at random from speaker to speaker. No audio, no model.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def run(config: Config) -> Findings:
         simulate(Voices(n_speakers, config.wer, config.concentration, config.seed), trials)
         for n_speakers in config.speakers
     ]
-    headings = ("speakers", "interval holds the true WER", "percentiles would", "equal systems told apart")
+    headings = ("speakers", "interval holds the true WER", "percentiles would", "equal systems called different")
     rows = [
         (str(one.speakers), f"{one.studentised:.1%}", f"{one.percentile:.1%}", f"{one.alarms:.1%}") for one in found
     ]
@@ -105,12 +105,12 @@ class Voices:
         return self.generator.beta(a, b, self.n_speakers)
 
     def errors(
-        self, words: "NDArray[np.int64]", speaker_rates: "NDArray[np.float64]", luck: float = 0.0
+        self, words: "NDArray[np.int64]", speaker_rates: "NDArray[np.float64]", deviation: float = 0.0
     ) -> "NDArray[np.int64]":
-        """Word errors of one system on each speaker, [speakers]; `luck` varies its rate from speaker to speaker."""
+        """Word errors of one system on each speaker, [speakers]. deviation: of its rate from speaker to speaker."""
         import numpy as np
 
-        own = speaker_rates * np.exp(luck * self.generator.standard_normal(self.n_speakers))
+        own = speaker_rates * np.exp(deviation * self.generator.standard_normal(self.n_speakers))
         return self.generator.binomial(words, np.clip(own, 0, 1))
 
 

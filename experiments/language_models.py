@@ -1,4 +1,4 @@
-"""Does a language model help a CTC model, of words or of characters, n-grams or an LSTM, searched with or rescoring?
+"""Which language model helps a CTC model: n-grams of words or characters, or an LSTM; in the search or rescoring?
 
 Language models of one text: n-grams of words and of characters, and an LSTM of either. Each decodes the same frames of
 an acoustic model, within the beam search (shallow fusion) or, the LSTMs, ranking its n best anew (rescoring; with the
@@ -41,8 +41,8 @@ from preprocessing.cli.options import run_command
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from finetune.decoding.posteriors import CTCModel
     from finetune.metrics import Rate
+    from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
     from preprocessing.text import Profile
 
@@ -166,7 +166,7 @@ def measure(config: Config) -> tuple[Results, str]:
     import torch
 
     from experiments.harness.transcripts import describe_test, open_test
-    from finetune.decoding.posteriors import load_ctc
+    from finetune.systems.ctc_model import load_ctc
     from preprocessing.text import profile
 
     torch.set_num_threads(1)
@@ -409,32 +409,46 @@ def _answers(results: Results) -> list[str]:
             if of_kind is not best:
                 found.append(_gain_sentence(results, acoustic, of_kind))
         if acoustic.kinds is not None:
-            kinds = replace(acoustic.kinds, run_error=0.0)  # decoding has no luck of training
+            kinds = replace(acoustic.kinds, run_error=0.0)  # both decode one model
             found.append(f"{acoustic.role.capitalize()} model, words or characters: {sentence(kinds, results.test)}")
         if best.gain is not None:
-            gains.append((acoustic.role, best.gain.difference.value / max(acoustic.of(GREEDY).wer.value, 1e-9)))
+            gains.append((acoustic.role, best.gain.difference, acoustic.of(GREEDY).wer.value))
         if best.other_gain is not None:
             other = best.other_gain.difference
-            helps = "helps" if other.high < 0 else "does harm" if other.low > 0 else "is not shown to help"
+            helps = (
+                "is significantly better"
+                if other.high < 0
+                else "is significantly worse"
+                if other.low > 0
+                else "shows no significant difference"
+            )
             found.append(
                 f"{acoustic.role.capitalize()} model in another domain ({results.other.name}): the same decoding "
-                f"changes the WER by {with_interval(other)} points: it {helps} there."
+                f"changes the WER by {with_interval(other)} points and {helps} there."
             )
     if len(gains) == 2:
-        parts = [f"{-100 * gain:.0f} % of the errors from the {role} model" for role, gain in gains]
-        found.append(f"The decoding that is best on validation takes {' and '.join(parts)}.")
+        parts = [
+            f"{with_interval(gain)} points for the {role} model, {-100 * gain.value / max(before, 1e-9):.0f} % of its "
+            "WER"
+            for role, gain, before in gains
+        ]
+        overlap = gains[0][1].low <= gains[1][1].high and gains[1][1].low <= gains[0][1].high
+        found.append(
+            f"Change by the decoding that is best on validation: {'; '.join(parts)}. The intervals in points "
+            f"{'overlap: no evidence that either model gains more' if overlap else 'do not overlap'}."
+        )
     return found
 
 
 def _gain_sentence(results: Results, acoustic: Acoustic, one: Decoding, *, of_all: bool = False) -> str:
-    """What a decoding does beside greedy decoding; decoding has no luck of training."""
+    """A decoding compared with greedy decoding of the same model, so without run-to-run variance."""
     from experiments.harness.transcripts import sentence
 
     assert one.gain is not None
     different = one.adjusted_p is not None and one.adjusted_p < 0.05
-    known = replace(one.gain, run_error=0.0)
+    known = replace(one.gain, second="greedy decoding", run_error=0.0)
     tested = sum(other.adjusted_p is not None for other in acoustic.decodings)
-    which = "best of all on validation" if of_all else "best of its kind on validation"
+    which = "lowest validation WER of all" if of_all else "lowest validation WER of its kind"
     change = f"{100 * acoustic.of(GREEDY).wer.value:.1f} to {100 * one.wer.value:.1f} %"
     return (
         f"{acoustic.role.capitalize()} model, {one.name} ({which}), {change}: "

@@ -156,7 +156,7 @@ def measure(config: Config) -> tuple[Results, str]:
             )
             for kind in (PLAIN, AUGMENTED)
         ]
-        compared = compare(("the augmented model", "the plain one"), own[1], own[0])
+        compared = compare(("the model with augmentation", "the model without augmentation"), own[1], own[0])
         used = condition.used
         rates = mean_rate(own[0]), mean_rate(own[1])
         levels.append(Level(used.name, used.description, used.snr_db, *rates, compared, compared.p_value))
@@ -227,9 +227,10 @@ def findings_of(results: Results) -> Findings:
 
 
 def _answers(results: Results) -> list[str]:
-    from experiments.harness.transcripts import sentence
+    from experiments.harness.transcripts import TRAINED_ONCE, sentence, settling
 
     answers = []
+    once = f" {TRAINED_ONCE}" if results.levels[0].compared.run_error is None else ""
     better = [one for one in results.levels if one.compared.difference.high < 0 and one.adjusted_p < 0.05]
     worse = [one for one in results.levels if one.compared.difference.low > 0 and one.adjusted_p < 0.05]
     for verb, levels in (("lowers", better), ("raises", worse)):
@@ -238,16 +239,24 @@ def _answers(results: Results) -> list[str]:
                 f"{one.condition} from {100 * one.plain.value:.1f} to {100 * one.augmented.value:.1f} %"
                 for one in levels
             ]
-            answers.append(f"Augmentation {verb} the WER under {len(levels)} of {len(results.levels)} conditions, "
-                           f"after correction: {', '.join(parts)}.")  # fmt: skip
+            answers.append(
+                f"Augmentation {verb} the WER significantly, after correction, under {len(levels)} of "
+                f"{len(results.levels)} conditions: {', '.join(parts)}.{once}"
+            )
     clean, *corrupted = results.levels
 
     def said(one: Level) -> str:
         return sentence(one.compared, results.test, different=one.adjusted_p < 0.05, comparisons=len(results.levels))
 
     answers.append(f"On clean speech: {said(clean)}")
-    open_ones = [one for one in corrupted if one not in better and one not in worse]
-    answers += [f"{one.condition}: {said(one)}" for one in open_ones]
+    if open_ones := [one for one in corrupted if one not in better and one not in worse]:
+        names = ", ".join(one.condition for one in open_ones)
+        nearest = min(open_ones, key=lambda one: one.adjusted_p)
+        power = settling(nearest.compared, results.test, len(results.levels))
+        answers.append(
+            f"No significant difference after correction under {names}. {nearest.condition} has the lowest corrected "
+            f"p of these. {power}"
+        )
     if len(better) > len(worse) and clean not in worse:
         cost = 100 * clean.compared.difference.high
         names = ", ".join(one.condition for one in better)

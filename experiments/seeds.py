@@ -1,9 +1,9 @@
-"""How far apart are two runs of one recipe that differ in their seed alone, and what does that do to a verdict?
+"""How large is run-to-run variance, and what does it do to significance tests?
 
-Each recipe is trained with several seeds: initial weights of new layers, order of the data, masks and dropout change,
-and the share that is held out for validation, where a recipe holds one out. Every pair of its runs is then compared by
-the benchmark's own test, which resamples utterances (speakers where there are enough) and takes the two models as
-given: each pair that it calls different is a verdict on luck.
+Each recipe is trained with several seeds, which change the initial weights of new layers, the order of the data, masks,
+dropout and the validation split where a recipe holds one out. Every pair of its runs is then compared by the
+benchmark's own test, which takes utterances (speakers where there are enough) as random and the two models as fixed:
+each pair that it finds different is a false positive.
 
     python -m experiments.seeds --docs true
     python -m experiments.seeds --recipes "{configs/finetune/mine.yaml: mine/test.jsonl}" --seeds 5
@@ -164,8 +164,8 @@ def _training_of(run: Path) -> float:
 def findings_of(results: Results) -> Findings:
     """The table, the answers and the picture."""
     headings = (
-        "recipe", "WER of the runs, %", "deviation, points", "95 % of pairs within", "called different",
-        "resampling sees",
+        "recipe", "WER of the runs, %", "deviation, points", "95 % of seed pairs within", "significant pairs",
+        "standard error from the test set",
     )  # fmt: skip
     rows = []
     answers = []
@@ -196,23 +196,22 @@ def findings_of(results: Results) -> Findings:
 def _answers(one: Spread) -> list[str]:
     values = [100 * rate.value for rate in one.wers]
     found = [
-        f"{one.recipe}: the seed alone moves the WER between {min(values):.1f} and {max(values):.1f} %, a standard "
-        f"deviation of {with_interval(one.deviation)} points over {len(values)} runs. Take a difference below "
-        f"{100 * one.apart:.1f} points between two systems trained like this for luck until several seeds of each say "
-        "otherwise."
+        f"{one.recipe}: over {len(values)} seeds the WER ranges from {min(values):.1f} to {max(values):.1f} %, a "
+        f"standard deviation of {with_interval(one.deviation)} points. A difference below {100 * one.apart:.1f} points "
+        "between two systems trained like this is within run-to-run variance: compare several seeds of each."
     ]
     false = one.called_different / one.pairs
-    expected = "no more than the 5 % that chance allows" if false <= 0.05 else f"{100 * false:.0f} % instead of 5 %"
+    expected = "within the nominal 5 %" if false <= 0.05 else f"{100 * false:.0f} % instead of the nominal 5 %"
     found.append(
-        f"{one.recipe}: the test that resamples {one.test.unit}s calls {one.called_different} of {one.pairs} pairs of "
-        f"runs different, {expected}, though their recipe is the same (pairs share runs, so the share is coarse). "
-        f"It sees a standard error of {100 * one.paired_error:.1f} points; the luck of two runs is one of "
-        f"{100 * 2**0.5 * one.deviation.value:.1f}."
+        f"{one.recipe}: the paired test over {one.test.unit}s finds {one.called_different} of {one.pairs} pairs of "
+        f"runs significantly different, {expected}, although all have the same recipe (pairs share runs, so this rate "
+        f"is coarse). The standard error of a difference is {100 * one.paired_error:.1f} points from the test set and "
+        f"{100 * 2**0.5 * one.deviation.value:.1f} points from the seeds."
     )
     if one.deviation.high > 2 * one.deviation.low:
         found.append(
-            f"{one.recipe}: {len(values)} runs give the deviation within a factor of "
-            f"{one.deviation.high / max(one.deviation.low, 1e-9):.1f}; to know it within 20 % takes about 50 runs."
+            f"{one.recipe}: the interval of the deviation from {len(values)} runs spans a factor of "
+            f"{one.deviation.high / max(one.deviation.low, 1e-9):.1f}; estimating it within 20 % takes about 50 runs."
         )
     return found
 

@@ -1,9 +1,10 @@
-"""Should a CTC model write characters, syllables, BPE pieces or words?
+"""Which output units suit a CTC model: characters, syllables, BPE or words?
 
 The same acoustic model, data, steps and seed for every kind of unit; only the output layer differs. The two kinds with
-the lowest validation WER are trained with further seeds, so that unit and luck can be told apart. Measured are WER,
-CER, errors on words that training never saw, how fast the model learns, its size, the speed of greedy decoding, labels
-a frame, and the share of training utterances that have fewer frames than CTC needs, which are set aside.
+the lowest validation WER are trained with further seeds, so that the effect of the unit can be separated from
+run-to-run variance. Measured are WER, CER, errors on words unseen in training, how fast the model learns, its size, the
+speed of greedy decoding, labels a frame, and the share of training utterances that have fewer frames than CTC needs,
+which are left out.
 
     python -m experiments.units --docs true --cores 1
     python -m experiments.units --recipe configs/finetune/german-whisper-ctc.yaml --languages "[de]" --max_steps 400
@@ -267,7 +268,7 @@ def _compared(first: str, second: str, errors: "Mapping[str, Errors]") -> Compar
 
 
 def _frame_seconds(run: Path) -> float:
-    from finetune.decoding.posteriors import load_ctc
+    from finetune.systems.ctc_model import load_ctc
 
     return load_ctc(str(run)).times.frame_seconds
 
@@ -372,7 +373,7 @@ def findings_of(results: Results) -> Findings:
 
 
 def _answers(one: Studied) -> list[str]:
-    from experiments.harness.transcripts import sentence
+    from experiments.harness.transcripts import TRAINED_ONCE, sentence
 
     found = []
     others = [unit for unit in one.units if unit.beside_best is not None]
@@ -380,41 +381,46 @@ def _answers(one: Studied) -> list[str]:
         (second,) = [unit for unit in others if unit.name == one.compared.second]
         is_different = second.adjusted_p is not None and second.adjusted_p < 0.05
         said = sentence(one.compared, one.test, different=is_different, comparisons=len(others))
-        found.append(f"{one.language}: of the two units that are best on validation, {said}")
+        found.append(f"{one.language}, the two units with the lowest validation WER: {said}")
         others.remove(second)
     best = one.compared.first if one.compared is not None else one.units[0].name
+    once = ""
     beaten: list[str] = []
     beating: list[str] = []
     open_ones: list[str] = []
     for unit in others:
         assert unit.beside_best is not None
+        if unit.beside_best.run_error is None:
+            once = f" {TRAINED_ONCE}"
         is_different = unit.adjusted_p is not None and unit.adjusted_p < 0.05 and not unit.beside_best.spans_zero
         worse = unit.beside_best.difference.low > 0
         (open_ones if not is_different else beaten if worse else beating).append(unit.name)
     if beaten:
-        found.append(f"{one.language}: {best} beats {', '.join(beaten)} after correction.")
+        found.append(f"{one.language}: {best} is significantly better than {', '.join(beaten)} after correction.{once}")
     if beating:
-        verb = "beats" if len(beating) == 1 else "beat"
-        found.append(f"{one.language}: {', '.join(beating)} {verb} {best} on the test after correction.")
+        verb = "is" if len(beating) == 1 else "are"
+        found.append(
+            f"{one.language}: {', '.join(beating)} {verb} significantly better than {best} after correction.{once}"
+        )
     if open_ones:
-        found.append(f"{one.language}: {', '.join(open_ones)} cannot be told from {best} on this test set.")
+        found.append(f"{one.language}: no significant difference between {best} and {', '.join(open_ones)}.")
     for unit in one.units:
         if unit.infeasible > 0.005:
             found.append(
                 f"{one.language}: with {unit.name}, {100 * unit.infeasible:.1f} % of the training utterances have "
-                f"fewer frames than CTC needs, at {1000 * one.frame_seconds:.0f} ms a frame, and are set aside."
+                f"fewer frames than CTC needs, at {1000 * one.frame_seconds:.0f} ms a frame, and are left out."
             )
     if one.unseen_words:
         ranked = sorted(one.units, key=lambda unit: unit.unseen.value)
         found.append(
-            f"{one.language}: of words that training never saw, {ranked[0].name} gets "
-            f"{100 * ranked[0].unseen.value:.0f} % wrong and {ranked[-1].name} {100 * ranked[-1].unseen.value:.0f} %."
+            f"{one.language}: on words unseen in training, the error rate is {100 * ranked[0].unseen.value:.0f} % for "
+            f"{ranked[0].name} and {100 * ranked[-1].unseen.value:.0f} % for {ranked[-1].name}."
         )
     lowest = min(unit.wer.value for unit in one.units)
     if lowest > 0.9:
         found.append(
-            f"{one.language}: no unit comes below {100 * lowest:.0f} % WER: these models have learnt too little for "
-            "the order of the units to mean anything."
+            f"{one.language}: the lowest WER is {100 * lowest:.0f} %: these models have learnt too little for the "
+            "ranking of the units to mean anything."
         )
     return found
 

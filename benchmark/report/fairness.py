@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from benchmark.report.quantities import SPACE, percent, points
 from benchmark.results import CLEAN, Comparison, Influence, Summary, SystemSummary
 from benchmark.scoring.comparisons import FEWEST_COMPARED
-from finetune.metrics import FEWEST_SPEAKERS
+from finetune.metrics import FEWEST_SPEAKERS, run_deviation
 from finetune.metrics import verdict as comparison_sentence
 from preprocessing.cli.errors import counted
 
 MAX_SENTENCES = 3  # of a kind
-# Standard deviation of the rates of runs of one recipe that differ in their seed alone, as a share of their mean: 0.84
-# of 4.5 % [0.5, 2.4] for five of the digits' (docs/studies/seeds.md). A test that resamples utterances takes models as
-# they are.
-RUN_DEVIATION = 0.19
-RUNS_APART = 1.96 * 2**0.5 * RUN_DEVIATION  # what 95 of 100 pairs of such runs differ by at most
+RUNS_APART = 1.96 * 2**0.5  # deviations of one run: 95 of 100 pairs of runs differ by at most that
 # Settings of decoding that two systems may state, under the names of openai-whisper where it has one.
 DECODING = (
     *("decoding", "beam_size", "best_of", "patience", "length_penalty", "temperature", "language", "task"),
@@ -52,8 +48,8 @@ def decisive_utterances(summary: Summary) -> list[str]:
     return found + [_without(summary, one) for one in [*changed, *stays][:MAX_SENTENCES]]
 
 
-def luck_of_training(summary: Summary) -> list[str]:
-    """That a significant difference between two trained systems is one that two seeds of one recipe may make."""
+def run_to_run_variance(summary: Summary) -> list[str]:
+    """That a significant difference between two systems trained here is within run-to-run variance."""
     profile, metric = summary.profiles[0].name, summary.metric
     trained = {one.facts.name: one for one in summary.systems if one.facts.trained and profile in one.scores}
     found = []
@@ -64,14 +60,14 @@ def luck_of_training(summary: Summary) -> list[str]:
         if first.facts.weights and first.facts.weights == second.facts.weights:
             continue  # one model, decoded in two ways
         rates = [system.scores[profile].rate(metric).value for system in (first, second)]
-        spread = RUNS_APART * sum(rates) / 2
+        spread = RUNS_APART * run_deviation(sum(rates) / 2)
         if abs(one.difference.value) < spread:
             found.append(
-                f"{one.first} and {one.second} were each trained, and the test takes both as they are: two runs of one "
-                f"recipe that differ in their seed alone may lie {100 * spread:.1f} points of {metric.upper()} apart, "
-                f"more than the {100 * abs(one.difference.value):.1f} points here (taking {RUN_DEVIATION:.0%} of a "
-                "rate as the deviation of runs, as for spoken digits; `python -m experiments.seeds` measures that of "
-                "yours). Train each with several seeds before you believe it."
+                f"{one.first} and {one.second} were trained here, and the test does not cover run-to-run variance: two "
+                f"seeds of one recipe may differ by {100 * spread:.1f} points of {metric.upper()}, more than the "
+                f"{100 * abs(one.difference.value):.1f} points here (assuming the largest run-to-run variance measured "
+                "with this project; `python -m experiments.seeds` measures that of your recipe). Compare several "
+                "seeds of each."
             )
     return found[:MAX_SENTENCES]
 

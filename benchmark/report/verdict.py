@@ -51,14 +51,14 @@ def verdict(summary: Summary) -> list[str]:
 
     Up to three comparisons: the sentence of each. More: one sentence that sums up the comparisons with the best system,
     then theirs. None, or too few utterances: a sentence with the rate of each system. After them what makes the
-    verdict, or breaks it: the luck of training, a few utterances, the text profile.
+    verdict, or breaks it: run-to-run variance, a few utterances, the text profile.
     """
     few = fairness.too_few(summary)
     if few:
         return [few, *_rates(summary)]
     return [
         *_answers(summary),
-        *fairness.luck_of_training(summary),
+        *fairness.run_to_run_variance(summary),
         *fairness.decisive_utterances(summary),
         *fairness.profile_effects(summary),
     ]
@@ -101,7 +101,7 @@ def _sentence(comparison: Comparison) -> str:
 
 
 def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison]) -> str:
-    """One sentence: the best system, its rate, how many it beats and from which its difference is not significant."""
+    """One sentence: the best system, its rate, and which others it is significantly better than, or is not."""
     profile, metric = summary.profiles[0].name, summary.metric
     (rate,) = [one.scores[profile].rate(metric) for one in summary.systems if one.facts.name == best]
     n_scored = sum(profile in one.scores for one in summary.systems)
@@ -111,7 +111,8 @@ def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison
     findings = []
     if beaten:
         findings.append(
-            "beats " + ("all others" if beaten == len(compared) else f"{number_word(beaten)} of the others")
+            "is significantly better than "
+            + ("all others" if beaten == len(compared) else f"{number_word(beaten)} of the others")
         )
     if not_different:
         several = len(not_different) > _MAX_NAMES

@@ -1,7 +1,7 @@
 """Error rates by the amount of training speech: a power law, its interval, and where it crosses another system's rate.
 
 WER = a * hours^-b, by least squares of logarithms. Intervals are percentiles of draws in which the test set's speakers
-(or utterances), the same for all systems, and the luck of every run are drawn anew.
+(or utterances), the same for all systems, and run-to-run variance are drawn again.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ class Point:
 @dataclass(frozen=True)
 class Crossing:
     """Where a family's curve meets a Whisper. hours: None where it is not within reach. low, high: of the interval;
-    None: beyond reach. reached: the share of draws in which it is within reach. measured: the smallest part on which
-    the family is better already, None without one.
+    None: beyond reach. reached: the share of draws in which it is within reach. measured: the hours from which
+    on every measured size is significantly better, None without one.
     """
 
     whisper: str
@@ -57,7 +57,7 @@ class Curve:
 
 def learning_curve(
     family: str, recipe: str, steps: int, points: "Sequence[tuple[float, Errors]]",
-    whispers: "Sequence[tuple[str, Errors]]", deviation: float,
+    whispers: "Sequence[tuple[str, Errors]]",
 ) -> Curve:  # fmt: skip
     """The power law of a family, and where it crosses each Whisper."""
     import numpy as np
@@ -69,7 +69,7 @@ def learning_curve(
     if len(points) < 2 or any(one.wer.value == 0 for one in own):
         return Curve(family, recipe, steps, own, None, None, [])
     hours = np.array([one for one, _ in points])
-    drawn = np.stack([_draws(errors, deviation, number) for number, (_, errors) in enumerate(points)])  # [sizes, draws]
+    drawn = np.stack([_draws(errors, number) for number, (_, errors) in enumerate(points)])  # [sizes, draws]
     value = fit_power_law(hours, np.array([[one.wer.value] for one in own]))
     fitted = fit_power_law(hours, drawn)  # ln a, b, each [draws]
     low, high = np.quantile(fitted[0], [0.025, 0.975])
@@ -78,42 +78,48 @@ def learning_curve(
     exponent = Rate(float(value[1][0]), float(low), float(high))
     crossings = []
     for name, errors in whispers:
-        line = _draws(errors, 0.0, -1)
+        line = _draws(errors)
         level = np.array([max(sum(errors.summed()) / max(sum(errors.lengths), 1), 1e-9)])
         crossings.append(
             _crossing(
                 name, hours.max(), crossing_hours(*value, level)[0], crossing_hours(*fitted, line),
-                below_from(own, float(level[0])),
+                below_from(points, errors),
             )
         )  # fmt: skip
     return Curve(family, recipe, steps, own, at_one, exponent, crossings)
 
 
-def below_from(points: Sequence[Point], level: float) -> float | None:
-    """The hours from which on every measured size is below the level; None where the largest is not.
-
-    points: of increasing hours.
+def below_from(points: "Sequence[tuple[float, Errors]]", level: "Errors") -> float | None:
+    """The hours from which on every measured size makes significantly fewer errors than another system; None where the
+    largest does not. points: of increasing hours.
     """
+    from experiments.harness.transcripts import compare
+
     found = None
-    for one in reversed(points):
-        if one.wer.value >= level:
+    for hours, errors in reversed(points):
+        if compare(("", ""), errors, level).difference.high >= 0:
             break
-        found = one.hours
+        found = hours
     return found
 
 
-def _draws(errors: "Errors", deviation: float, number: int) -> "NDArray[np.float64]":
-    """Error rates [draws] of a test set whose groups are drawn anew, the same for all models, times a run's luck."""
+def _draws(errors: "Errors", number: int | None = None) -> "NDArray[np.float64]":
+    """Error rates [draws]: the test set's groups drawn again, the same for all models, and of a family's size `number`
+    run-to-run variance.
+    """
     import numpy as np
 
-    from finetune.metrics import resample
+    from finetune.metrics import resample, run_deviation
 
     resampling = resample(errors.speakers, seed=0)
     totals = resampling.weights @ resampling.totals(errors.summed(), [errors.n_runs * one for one in errors.lengths])
-    rates = np.maximum(totals[:, 0] / np.maximum(totals[:, 1], 1), 1e-6)
-    luck = np.random.default_rng(number + 1).standard_normal(len(rates)) if deviation else np.zeros(len(rates))
-    found: NDArray[np.float64] = rates * np.exp(deviation / errors.n_runs**0.5 * luck)
-    return found
+    rates: NDArray[np.float64] = np.maximum(totals[:, 0] / np.maximum(totals[:, 1], 1), 1e-6)
+    if number is None:
+        return rates
+    rate = max(sum(errors.summed()) / max(errors.n_runs * sum(errors.lengths), 1), 1e-6)
+    drawn = np.random.default_rng(number + 1).standard_normal(len(rates))
+    varied: NDArray[np.float64] = rates * np.exp(run_deviation(rate) / rate / errors.n_runs**0.5 * drawn)
+    return varied
 
 
 def fit_power_law(

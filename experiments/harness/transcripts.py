@@ -4,7 +4,7 @@
 weights, corpus and conditions, so that others are measured anew. The records are the benchmark's (`Sample`).
 
 `compare` is for recipes that were trained several times: beside the utterances, which a test set draws, it counts the
-luck of each run. torch is imported where it is used.
+run-to-run variance. torch is imported where it is used.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 MANY_RUNS = 10_000  # for which Student's t is normal
+TRAINED_ONCE = "Not every model was trained with several seeds, so the interval does not cover run-to-run variance."
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,8 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
 
         sqrt(u^2 + s1^2 / n1 + s2^2 / n2)
 
-    and the interval Student's, with the degrees of freedom of Welch and Satterthwaite.
+    and the interval Student's, with the degrees of freedom of Welch and Satterthwaite. A recipe of one run is given the
+    deviation of the other one; where both have one run, only u counts.
     """
     import numpy as np
     from scipy.special import stdtr, stdtrit
@@ -234,8 +236,11 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
     value = float((sum(ours) - sum(theirs)) / (scale * max(sum(first.lengths), 1)))
     parts = [(_utterance_error(ours, theirs, first.lengths, resampling, scale), resampling.n_groups - 1)]
     run_error = None
-    if min(first.n_runs, second.n_runs) > 1:
-        own = [(float(np.std(one.rates(), ddof=1)) / one.n_runs**0.5, one.n_runs - 1) for one in (first, second)]
+    if max(first.n_runs, second.n_runs) > 1:
+        own = []
+        for one, other in ((first, second), (second, first)):
+            known = one if one.n_runs > 1 else other
+            own.append((float(np.std(known.rates(), ddof=1)) / one.n_runs**0.5, known.n_runs - 1))
         run_error = (own[0][0] ** 2 + own[1][0] ** 2) ** 0.5
         parts += own
     error = sum(part**2 for part, _ in parts) ** 0.5
@@ -272,7 +277,7 @@ def sentence(
     if compared.spans_zero or different is False:
         found = f"{found} {settling(compared, test, comparisons)}"
     if compared.run_error is None:
-        return f"{found} Each was trained once: the interval is of these two runs."
+        return f"{found} {TRAINED_ONCE}"
     return found
 
 
@@ -285,17 +290,17 @@ def settling(compared: Compared, test: CorpusUsed, comparisons: int = 1) -> str:
 
     value = abs(compared.difference.value)
     if value < 1e-9:
-        return "They are equal on this corpus: no amount of data would tell them apart if that is the truth."
+        return "Their WERs are equal on this corpus; if that is the truth, no amount of data shows a difference."
     needed = (detectable(compared.utterance_error, compared.groups, comparisons) / value) ** 2
     more_runs = (float(errors_detectable(MANY_RUNS, comparisons)) * (compared.run_error or 0.0) / value) ** 2
     runs = f", and {_times(more_runs)} number of runs" if compared.run_error else ""
     if needed > 1000:
-        return f"A difference as small as the one seen ({100 * value:.2f} points) is out of reach of any such test set."
+        return f"A difference as small as the observed {100 * value:.2f} points needs over 1,000 times the test speech."
     hours = needed * test.minutes / 60
     amount = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
     return (
-        f"If the difference seen ({100 * value:.1f} points) is the true one, it takes {_times(needed)} test speech, "
-        f"{amount} of {round(needed * compared.groups)} {test.unit}s{runs} to show it 4 times in 5."
+        f"Detecting the observed difference of {100 * value:.1f} points with 80 % power takes {_times(needed)} test "
+        f"speech, {amount} of {round(needed * compared.groups)} {test.unit}s{runs}."
     )
 
 

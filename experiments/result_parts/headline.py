@@ -141,25 +141,23 @@ def _headline_sentences(result: Result, results: Mapping[str, Result]) -> list[s
     rates = {name: with_interval(one.wer) for name, one in result.digits[1].scores.items()}
     changed = _winner(result, ours, rival, homophones=True) != verdict
     found.append(
-        f"With homophones (such as “for”) counted as right, they are at {rates[ours]} and {rates[rival]}: "
-        f"{'the verdict changes.' if changed else 'the same verdict.'}"
+        f"Counting homophones (“for” for “four”) as correct, their WERs are {rates[ours]} and {rates[rival]}: "
+        f"the verdict {'changes' if changed else 'is the same'}."
     )
     plain, prompted = "whisper-base", "whisper-base-prompted"
     if {plain, prompted} <= set(result.scores):
         before, with_prompt = (with_interval(result.scores[name].wer) for name in (plain, prompted))
         changed = _winner(result, ours, plain) != _winner(result, ours, prompted)
         found.append(
-            f"The prompt takes Whisper base from {before} to {with_prompt}, "
-            f"{'which changes' if changed else 'without changing'} the verdict beside {ours}."
+            f"The prompt changes the WER of Whisper base from {before} to {with_prompt}"
+            f"{f', and the verdict on {ours} with it' if changed else ''}."
         )
     alone = results.get("digits")
     if result.part.name == "digits-joined" and alone is not None:
         best = alone.best(trained_here=True), alone.best(trained_here=False)
         if best[0] is not None and best[1] is not None:
             changed = _winner(alone, best[0], best[1]) != verdict
-            found.append(
-                f"Beside digits one at a time, {'the verdict changes.' if changed else 'the verdict is the same.'}"
-            )
+            found.append(f"The verdict {'differs from' if changed else 'is that of'} single digits.")
     return found
 
 
@@ -255,8 +253,8 @@ def _capital(text: str) -> str:
 def _with_labels(sentence: str) -> str:
     """The sentence with each system's label in place of its name.
 
-    >>> _with_labels("whisper-base beats whisper-base-prompted")
-    'Whisper base beats Whisper base with a prompt of digits'
+    >>> _with_labels("whisper-base is better than whisper-base-prompted")
+    'Whisper base is better than Whisper base with a prompt of digits'
     """
     return re.sub(
         r"[a-z0-9]+(-[a-z0-9]+)*", lambda name: SYSTEMS[name[0]].label if name[0] in SYSTEMS else name[0], sentence

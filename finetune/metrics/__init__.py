@@ -21,7 +21,15 @@ from finetune.metrics.intervals import (
     rate,
     resample,
 )
-from finetune.metrics.paired_tests import detectable, difference, holm, matched_pairs, standard_error, verdict
+from finetune.metrics.paired_tests import (
+    detectable,
+    difference,
+    holm,
+    matched_pairs,
+    run_deviation,
+    standard_error,
+    verdict,
+)
 
 __all__ = [
     "DRAWS",
@@ -38,6 +46,7 @@ __all__ = [
     "matched_pairs",
     "rate",
     "resample",
+    "run_deviation",
     "standard_error",
     "verdict",
 ]

@@ -15,6 +15,9 @@ from scipy.special import stdtr, stdtrit
 from finetune.metrics.intervals import LEVEL, Rate, Resampling, linear_error
 
 POWER = 0.8  # of `detectable`
+# The largest run-to-run spread measured here, of `run_deviation`: 0.044 for CTC heads on German (2.1 points at a WER of
+# 66.0 %, three seeds; docs/studies/units.json), 0.040 for wav2vec2 on digits (0.8 at 4.5 %, five seeds; seeds.json).
+RUN_SPREAD = 0.044
 
 
 def difference(
@@ -45,6 +48,19 @@ def standard_error(
     length = float(max(np.sum(lengths), 1))
     gradient = np.array([1.0 / length, -float(differences.sum()) / length**2])
     return linear_error(resampling.totals(differences, lengths), gradient)
+
+
+def run_deviation(error_rate: float) -> float:
+    """Standard deviation of the error rates of runs of one recipe that differ only in their seed, as far as measured.
+
+    RUN_SPREAD * sqrt(p (1 - p)), as of a proportion, with p the error rate, or 0.5 for higher ones. Every recipe has a
+    spread of its own: `python -m experiments.seeds` measures it.
+
+    >>> round(run_deviation(0.045), 4), run_deviation(0.66)
+    (0.0091, 0.022)
+    """
+    p = min(error_rate, 0.5)
+    return RUN_SPREAD * float((p * (1.0 - p)) ** 0.5)
 
 
 def matched_pairs(first_errors: Sequence[int], second_errors: Sequence[int], resampling: Resampling) -> float:
@@ -107,20 +123,23 @@ def verdict(first: str, second: str, paired: Rate, different: bool | None = None
     difference; None: the interval alone decides.
 
     >>> verdict("tuned", "base", Rate(-0.135, -0.149, -0.121))
-    'tuned beats base: 12.1 to 14.9 points of WER better, 95 % interval.'
+    'tuned is significantly better than base: its WER is 12.1 to 14.9 points lower (95 % CI).'
     >>> verdict("tuned", "base", Rate(0.001, -0.002, 0.004))
-    'tuned and base cannot be told apart on this corpus: 0.2 points of WER better to 0.4 worse, 95 % interval.'
+    'No significant difference between tuned and base: the WER of tuned is between 0.2 points lower and 0.4 points \
+higher (95 % CI).'
     >>> verdict("tuned", "base", Rate(-0.02, -0.038, -0.002), different=False)
-    'tuned and base cannot be told apart on this corpus: taken alone, tuned is 0.2 to 3.8 points of WER better, 95 % \
-interval, but not after correction for several comparisons.'
+    'No significant difference between tuned and base after correction for several comparisons; on its own, the WER of \
+tuned is 0.2 to 3.8 points lower (95 % CI).'
     """
     if paired.low > 0:
         first, second, paired = second, first, Rate(-paired.value, -paired.high, -paired.low)
-    better, worse = 0.0 - 100 * paired.low, 100 * paired.high
-    if paired.high < 0 and different is not False:
-        return f"{first} beats {second}: {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval."
-    undecided = f"{first} and {second} cannot be told apart on this corpus: "
-    if paired.high < 0:
-        alone = f"taken alone, {first} is {-worse:.1f} to {better:.1f} points of {metric} better, 95 % interval"
-        return f"{undecided}{alone}, but not after correction for several comparisons."
-    return f"{undecided}{better:.1f} points of {metric} better to {worse:.1f} worse, 95 % interval."
+    lower, higher = 0.0 - 100 * paired.low, 100 * paired.high
+    none = f"No significant difference between {first} and {second}"
+    if paired.high >= 0:
+        bounds = f"between {lower:.1f} points lower and {higher:.1f} points higher"
+        return f"{none}: the {metric} of {first} is {bounds} (95 % CI)."
+    bounds = f"{-higher:.1f} to {lower:.1f} points lower (95 % CI)"
+    if different is False:
+        correction = "after correction for several comparisons; on its own"
+        return f"{none} {correction}, the {metric} of {first} is {bounds}."
+    return f"{first} is significantly better than {second}: its {metric} is {bounds}."

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from benchmark.report.fairness import luck_of_training
+from benchmark.report.fairness import run_to_run_variance
 from benchmark.report.verdict import title_names, verdict
 from benchmark.results import Comparison, Summary
 from finetune.metrics import Rate
@@ -39,10 +39,13 @@ def test_of_few_systems_every_comparison_is_said() -> None:
 @pytest.mark.parametrize(
     ("different", "said"),
     [
-        ([True] * 4, "it beats all others."),
-        ([True, True, False, False], "it beats two of the others and does not differ significantly from d and e."),
+        ([True] * 4, "it is significantly better than all others."),
+        (
+            [True, True, False, False],
+            "it is significantly better than two of the others and does not differ significantly from d and e.",
+        ),
         ([False] * 4, "it does not differ significantly from four others."),
-        ([True, True, True, None], "it beats three of the others."),
+        ([True, True, True, None], "it is significantly better than three of the others."),
     ],
 )
 def test_of_many_systems_a_sentence_comes_first(different: list[bool | None], said: str) -> None:
@@ -58,7 +61,7 @@ def test_one_that_is_better_where_both_were_heard_is_not_beaten() -> None:
     summary = of("abcde", [True] * 4)
     turned = dataclasses.replace(summary.comparisons[0], difference=Rate(0.1, 0.05, 0.2))
     found = verdict(dataclasses.replace(summary, comparisons=[turned, *summary.comparisons[1:]]))
-    assert found[0].endswith("it beats three of the others.")
+    assert found[0].endswith("it is significantly better than three of the others.")
 
 
 def test_a_system_that_gave_nothing_is_not_beaten() -> None:
@@ -67,7 +70,9 @@ def test_a_system_that_gave_nothing_is_not_beaten() -> None:
     summary = dataclasses.replace(summary, systems=[*summary.systems[:4], failed], comparisons=summary.comparisons[:3])
     comparisons = [*summary.comparisons, dataclasses.replace(summary.comparisons[0], second="d")]
     found = verdict(dataclasses.replace(summary, comparisons=comparisons))[0]
-    assert "of four systems" in found and found.endswith("it beats all others. e gave no results.")
+    assert "of four systems" in found and found.endswith(
+        "it is significantly better than all others. e gave no results."
+    )
 
 
 def test_nothing_compared_leaves_it_at_the_lowest() -> None:
@@ -94,16 +99,16 @@ def trained(summary: Summary, names: str, difference: float, weights: Sequence[s
 
 
 def test_a_difference_that_two_seeds_may_make_is_warned_of() -> None:
-    """a has 10 % and b 20 %: deviating by 19 % of 15 %, 95 of 100 pairs are up to 1.96 * sqrt(2) * 2.85 apart."""
+    """a has 10 % and b 20 %: 95 of 100 pairs of runs are within 1.96 * sqrt(2) * 4.4 * sqrt(0.15 * 0.85) points."""
     near = of("ab", [True])
-    (warning,) = luck_of_training(trained(near, "ab", 0.07))
-    assert "may lie 7.9 points of WER apart" in warning and "more than the 7.0 points here" in warning
-    assert warning in verdict(trained(near, "ab", 0.07))
-    assert luck_of_training(trained(near, "ab", 0.08)) == []
+    (warning,) = run_to_run_variance(trained(near, "ab", 0.04))
+    assert "may differ by 4.4 points of WER" in warning and "more than the 4.0 points here" in warning
+    assert warning in verdict(trained(near, "ab", 0.04))
+    assert run_to_run_variance(trained(near, "ab", 0.05)) == []
 
 
-def test_no_luck_of_training_where_there_was_none() -> None:
+def test_no_run_to_run_variance_where_there_was_none() -> None:
     near = of("ab", [True])
-    assert luck_of_training(trained(near, "a", 0.04)) == []  # b comes as it is
-    assert luck_of_training(trained(near, "ab", 0.04, ["same", "same"])) == []  # one model, decoded in two ways
-    assert luck_of_training(trained(of("ab", [False]), "ab", 0.04)) == []  # nothing was claimed
+    assert run_to_run_variance(trained(near, "a", 0.04)) == []  # b comes as it is
+    assert run_to_run_variance(trained(near, "ab", 0.04, ["same", "same"])) == []  # one model, decoded in two ways
+    assert run_to_run_variance(trained(of("ab", [False]), "ab", 0.04)) == []  # nothing was claimed

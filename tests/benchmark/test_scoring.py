@@ -94,11 +94,13 @@ def test_pairing_sees_a_small_steady_difference() -> None:
 
 
 def test_verdicts() -> None:
-    assert verdict("a", "b", Rate(0.05, 0.04, 0.06)) == "b beats a: 4.0 to 6.0 points of WER better, 95 % interval."
+    assert verdict("a", "b", Rate(0.05, 0.04, 0.06)) == (
+        "b is significantly better than a: its WER is 4.0 to 6.0 points lower (95 % CI)."
+    )
     texts = 2 * TEXTS
     heard = {
         name: ScoredCondition(samples(name, texts), counted(samples(name, texts), "verbatim")) for name in ("a", "b")
     }
     [comparison] = correct(compare_pairs(heard, "clean", seed=0))
     assert comparison.difference == Rate(0.0, 0.0, 0.0)
-    assert "cannot be told apart" in comparison.sentence
+    assert "No significant difference between a and b" in comparison.sentence

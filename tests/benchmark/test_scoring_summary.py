@@ -86,7 +86,8 @@ def test_every_condition_is_scored_and_compared() -> None:
     assert b.hallucinated_words_per_minute == {"silence": 0.0}
     clean, noisy = summary.comparisons
     assert (clean.condition, clean.different, noisy.condition, noisy.different) == ("clean", True, "babble 5 dB", False)
-    assert clean.sentence.startswith("a beats b: ") and noisy.sentence.startswith("babble 5 dB: ")
+    assert clean.sentence.startswith("a is significantly better than b: ")
+    assert noisy.sentence.startswith("babble 5 dB: ")
     assert clean.adjusted_p == pytest.approx(2 * (clean.p_value or 0))
     assert 0 < (summary.minimum_detectable_difference or 0) < 0.1
     assert a.speed is None and a.confusions and not a.loops and a.segments is None

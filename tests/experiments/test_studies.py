@@ -1,5 +1,5 @@
-"""Studies: trained once and again only where something changed, resumable after a kill, compared with the luck of runs,
-and their pages made of the results alone.
+"""Studies: trained once and again only where something changed, resumable after a kill, compared with run-to-run
+variance, and their pages made of the results alone.
 """
 
 import json
@@ -21,7 +21,7 @@ from benchmark.results import NO_SECONDS, Sample
 from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study, trainings
 from experiments.harness.decodings import Decoded, Speech
-from experiments.harness.learning_curve import Point, below_from, crossing_hours, fit_power_law, learning_curve
+from experiments.harness.learning_curve import below_from, crossing_hours, fit_power_law, learning_curve
 from experiments.harness.trainings import (
     CONFIGS,
     STATE,
@@ -35,7 +35,7 @@ from experiments.harness.trainings import (
     write_state,
 )
 from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
-from finetune.metrics import Rate, difference, rate, resample
+from finetune.metrics import Rate, difference, rate, resample, run_deviation
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
 from tests.conftest import ROOT, absolute, read_manifest, write_manifest
@@ -194,13 +194,13 @@ def test_a_training_that_fails_is_named_with_its_last_words(tmp_path: Path, monk
         run_trainings([RECIPE], tmp_path)
 
 
-def drawn(n_runs: int, seed: int, level: float = 0.2, luck: float = 0.0) -> Errors:
-    """Errors of 120 utterances of 10 words by 12 speakers; each run has luck of its own."""
+def drawn(n_runs: int, seed: int, level: float = 0.2, deviation: float = 0.0) -> Errors:
+    """Errors of 120 utterances of 10 words by 12 speakers; each run deviates by its own factor."""
     generator = np.random.default_rng(seed)
     speakers = [f"s{place % 12}" for place in range(120)]
     runs = []
     for _ in range(n_runs):
-        own = np.clip(level * np.exp(luck * generator.standard_normal()), 0, 1)
+        own = np.clip(level * np.exp(deviation * generator.standard_normal()), 0, 1)
         runs.append(generator.binomial(10, own, 120).tolist())
     return Errors(runs, [10] * 120, list(speakers))
 
@@ -213,7 +213,7 @@ def test_single_runs_compare_as_the_benchmark_does() -> None:
     assert found.run_error is None
     for end in ("value", "low", "high"):
         assert getattr(found.difference, end) == pytest.approx(getattr(expected, end), abs=1e-12)
-    assert "Each was trained once" in sentence(found, TESTED)
+    assert "does not cover run-to-run variance" in sentence(found, TESTED)
 
 
 def test_a_recipe_starts_from_the_whisper_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,12 +238,12 @@ def test_any_recipe_writes_units_of_any_language(language: units.Language, recip
     assert resolved.data.profile == language.profile and resolved.model.units == "bpe"
 
 
-def test_several_runs_count_their_luck() -> None:
-    """Equal recipes whose runs differ by luck: a test of utterances alone calls them different far too often."""
+def test_several_runs_count_their_variance() -> None:
+    """Equal recipes whose runs differ at random: a test of utterances alone calls them different far too often."""
     alarms = naive = 0
     trials = 200
     for trial in range(trials):
-        first, second = drawn(4, 2 * trial, luck=0.2), drawn(4, 2 * trial + 1, luck=0.2)
+        first, second = drawn(4, 2 * trial, deviation=0.2), drawn(4, 2 * trial + 1, deviation=0.2)
         found = compare(("a", "b"), first, second)
         alarms += not found.spans_zero
         one, two = (Errors(errors.runs[:1], errors.lengths, errors.speakers) for errors in (first, second))
@@ -258,10 +258,10 @@ def test_an_open_difference_says_how_much_would_settle_it() -> None:
     """Four times the error needs 16 times the speech: the error falls with the root of the number of utterances."""
     small = Compared("a", "b", Rate(-0.01, -0.03, 0.01), 0.3, 0.01, 0.0, 1000)
     said = sentence(small, TESTED)
-    assert "cannot be told apart" in said and "7.9 times the test speech, 1.0 h" in said
+    assert "No significant difference between a and b" in said and "7.9 times the test speech, 1.0 h" in said
     assert "127 times the test speech" in sentence(replace(small, utterance_error=0.04), TESTED).replace("126", "127")
     never = replace(small, difference=Rate(-1e-5, -0.02, 0.02))
-    assert "out of reach" in sentence(never, TESTED)
+    assert "needs over 1,000 times the test speech" in sentence(never, TESTED)
     equal = replace(small, difference=Rate(0.0, 0.0, 0.0))
     assert sentence(equal, TESTED) == "a and b make the same number of errors in every speaker."
 
@@ -281,28 +281,53 @@ def of_rate(level: float, seed: int) -> Errors:
 def test_a_crossing_has_an_interval_or_is_not_within_reach() -> None:
     points = [(size, of_rate(0.4 * size**-0.5, number)) for number, size in enumerate((0.25, 1.0, 4.0))]
     near, far = of_rate(0.15, 8), of_rate(0.02, 9)
-    curve = learning_curve("lstm", "mine", 100, points, [("near", near), ("far", far)], 0.05)
+    curve = learning_curve("lstm", "mine", 100, points, [("near", near), ("far", far)])
     assert curve.exponent is not None and curve.exponent.low < 0.5 < curve.exponent.high
     one, other = curve.crossings
     assert one.hours is not None and one.low is not None and one.low < one.hours < 40
     assert one.low < (0.4 / 0.15) ** 2 and (one.high is None or one.high > (0.4 / 0.15) ** 2)
     assert other.hours is None and other.reached < 0.1
     results = hours.Results(
-        "c", 4.0, TESTED, "basic:en", 0.05, [curve], [hours.Line("far", Rate(0.02, 0.01, 0.03))], {}
+        "c", 4.0, TESTED, "basic:en", 0.044, [curve], [hours.Line("far", Rate(0.02, 0.01, 0.03))], {}
     )
     answers = " ".join(hours.findings_of(results).answers)
     assert "mine against far: not within reach of this data" in answers
-    assert "twice the speech takes" in answers
+    assert "doubling the speech lowers the WER by" in answers
 
 
-def test_a_curve_is_below_from_where_it_stays_below() -> None:
-    points = [Point(hours, Rate(wer, wer, wer), 1) for hours, wer in ((1.0, 0.135), (2.0, 0.348), (4.0, 0.193))]
-    assert below_from(points, 0.2) == 4.0 and below_from(points, 0.35) == 1.0 and below_from(points, 0.1) is None
+def test_a_curve_is_below_from_where_it_stays_significantly_below() -> None:
+    points = [
+        (hours, of_rate(wer, number)) for number, (hours, wer) in enumerate([(1.0, 0.1), (2.0, 0.35), (4.0, 0.2)])
+    ]
+    assert below_from(points, of_rate(0.3, 7)) == 4.0, "two hours are worse"
+    assert below_from(points, of_rate(0.5, 8)) == 1.0
+    assert below_from(points, points[-1][1]) is None, "no difference"
+    runs, lengths, speakers = points[-1][1].runs, points[-1][1].lengths, points[-1][1].speakers
+    one_more = [[runs[0][0] + 1, *runs[0][1:]]]
+    assert below_from(points, Errors(one_more, lengths, speakers)) is None, "one error fewer is not significant"
+
+
+def test_the_interval_of_an_exponent_is_as_wide_as_seeds_make_it() -> None:
+    """The slope's variance by runs alone: sum of (x - mean x)^2 * s^2, over (sum of (x - mean x)^2)^2."""
+    errors = of_rate(0.6, 1)  # the same at every size, so the test set adds nothing
+    curve = learning_curve("lstm", "mine", 1, [(size, errors) for size in (0.1, 0.3, 1.0, 4.9)], [])
+    assert curve.exponent is not None
+    x = np.log([0.1, 0.3, 1.0, 4.9])
+    relative = run_deviation(errors.rates()[0]) / errors.rates()[0]
+    expected = 1.96 * relative / np.sqrt(((x - x.mean()) ** 2).sum())
+    assert (curve.exponent.high - curve.exponent.low) / 2 == pytest.approx(expected, rel=0.1)
+
+
+def test_a_recipe_of_one_run_is_given_the_deviation_of_the_other() -> None:
+    several, single = drawn(3, 1, deviation=0.2), drawn(1, 2)
+    found = compare(("a", "b"), several, single)
+    deviation = float(np.std(several.rates(), ddof=1))
+    assert found.run_error == pytest.approx(deviation * (1 / 3 + 1) ** 0.5)
 
 
 def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
     def unit(name: str, apart: Rate, p: float) -> Any:
-        beside = None if name == "words" else Compared(name, "words", apart, p, 0.01, None, 6)
+        beside = None if name == "words" else Compared(name, "words", apart, p, 0.01, 0.02, 6)
         wer = Rate(0.3, 0.2, 0.4)
         return units.Unit(name, 9, 1, wer, [0.3], wer, wer, 0.3, 1, [(1, 0.3)], 1, 1.0, 0.1, 0.0, beside, p)
 
@@ -314,9 +339,9 @@ def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
     ]
     studied = units.Studied("de", "r", "lstm", "c", 1.0, 9, 0.02, TESTED, "basic", 0, own, None)
     said = units._answers(studied)
-    assert "de: words beats syllables after correction." in said
-    assert "de: bpe-100 beats words on the test after correction." in said
-    assert "de: characters cannot be told from words on this test set." in said
+    assert "de: words is significantly better than syllables after correction." in said
+    assert "de: bpe-100 is significantly better than words after correction." in said
+    assert "de: no significant difference between words and characters." in said
 
 
 def test_parts_hold_the_smaller_ones(tmp_path: Path) -> None:
@@ -344,7 +369,7 @@ def test_words_never_seen_in_training_are_counted_apart() -> None:
 
 
 def test_the_spread_of_runs_is_that_of_their_rates() -> None:
-    errors = drawn(5, 3, luck=0.3)
+    errors = drawn(5, 3, deviation=0.3)
     spread = seeds.spread_of(errors, TESTED, "mine", "lstm", "", 100, 0.5, "verbatim")
     rates = [sum(run) / 1200 for run in errors.runs]
     assert spread.deviation.value == pytest.approx(np.std(rates, ddof=1))
@@ -360,7 +385,7 @@ def test_a_page_is_made_of_the_results_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(study, "PAGES", tmp_path / "studies")
-    spread = seeds.spread_of(drawn(5, 3, luck=0.3), TESTED, "mine", "lstm", "", 100, 0.5, "verbatim")
+    spread = seeds.spread_of(drawn(5, 3, deviation=0.3), TESTED, "mine", "lstm", "", 100, 0.5, "verbatim")
     about = study.About(
         "seeds", "2026-11-28", "python -m experiments.seeds", {"processor": "P", "cores": "2"}, "4 steps"
     )
@@ -368,7 +393,7 @@ def test_a_page_is_made_of_the_results_alone(
     arguments = ["--from_results", str(tmp_path / "results.json"), "--docs", "true"]
     seeds.main(arguments)
     page = (tmp_path / "studies" / "seeds.md").read_text()
-    assert page.startswith("# How far apart are two runs of one recipe")
+    assert page.startswith("# How large is run-to-run variance")
     for part in ("**In part**: 4 steps", "python -m experiments.seeds", "2026-11-28", "| mine |", "(seeds.png)", "P"):
         assert part in page
     assert f"{100 * spread.deviation.value:.1f} [" in page
@@ -377,6 +402,15 @@ def test_a_page_is_made_of_the_results_alone(
     assert (tmp_path / "studies" / "seeds.md").read_text() == page
     with pytest.raises(InputError, match="no results of this study"):
         robustness.main(["--from_results", str(tmp_path / "results.json")])
+
+
+@pytest.mark.parametrize("module", [hours, language_models, robustness, seeds, units], ids=lambda one: one.__name__)
+def test_every_page_is_that_of_its_results(module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A page that was edited by hand, or not made again after its sentences changed, differs."""
+    name, pages = module.__name__.rpartition(".")[2], study.PAGES
+    monkeypatch.setattr(study, "PAGES", tmp_path)
+    module.main(["--from_results", str(pages / f"{name}.json"), "--docs", "true"])
+    assert (tmp_path / f"{name}.md").read_text() == (pages / f"{name}.md").read_text()
 
 
 def test_a_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
