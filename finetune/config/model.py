@@ -52,7 +52,7 @@ class ModelConfig:
 
     trained_layers: int | None = None
     """Blocks of Whisper's encoder that are trained, from the top: 0 trains the head (whisper-ctc) or the decoder
-    (whisper) alone. Default: all."""
+    (whisper) alone, whisper-ctc's also with the encoder's last layer norm. Default: all."""
 
     head: dict[str, Any] = field(default_factory=dict)
     """The head above Whisper's encoder (whisper-ctc): head, head_layers, head_size, mixed_layers of WhisperCTCConfig in
@@ -253,6 +253,11 @@ class ModelConfig:
             raise UsageError(
                 f"--model.dropout is {self.dropout:g}, but Whisper has none, except beside LoRA; expected "
                 "--model.lora_rank with it: leave it out"
+            )
+        if self.trained_layers is not None and self.scratch is not None:
+            raise UsageError(
+                f"--model.trained_layers is {self.trained_layers}, but --model.scratch starts from random weights, of "
+                "which all are trained; expected --model.base with it: leave one of the two out"
             )
         if self.family == "whisper-ctc" and self.trained_layers is not None and self.lora_rank > 0:
             raise UsageError(

@@ -1,4 +1,5 @@
-"""Selects the trained part of a CTC model: all but the feature encoder, LoRA at the attention, or language adapters.
+"""Selects the trained part of a model: all but the feature encoder, the upper blocks of Whisper's encoder, LoRA at the
+attention, or language adapters.
 
 Saved models are plain transformers models in each case: LoRA's matrices (Hu et al. 2021, arXiv 2106.09685) are merged
 into the weights that they were added to, and the adapters of MMS (Pratap et al. 2023, arXiv 2305.13516, section 4.1)
@@ -42,6 +43,32 @@ def _train_adapters(model: Any, config: ModelConfig) -> None:
         model.init_adapter_layers()
     for parameter in model._get_adapters().values():
         parameter.requires_grad_(True)
+
+
+def freeze_whisper_encoder(encoder: nn.Module, blocks: Sequence[nn.Module], config: ModelConfig) -> int:
+    """Freezes the convolutions and the lowest blocks of a pretrained encoder, openai-whisper's or transformers'.
+
+    blocks: the encoder's, all but --model.trained_layers of which are frozen, from the bottom. Returns how many are; 0
+    for random weights. Raises UsageError for more trained layers than blocks, or a feature cache with nothing frozen.
+    """
+    n_trained = len(blocks) if config.trained_layers is None else config.trained_layers
+    if n_trained > len(blocks):
+        raise UsageError(
+            f"--model.trained_layers is {n_trained}, but the encoder has {len(blocks)}; expected at most these: lower "
+            "it"
+        )
+    n_frozen = len(blocks) - n_trained if config.scratch is None else 0
+    if config.feature_cache is not None and n_frozen == 0:
+        raise UsageError(
+            "--model.feature_cache is set, but no block of a pretrained encoder is frozen; expected "
+            f"--model.trained_layers below its {len(blocks)}: lower it, or leave the cache out"
+        )
+    if config.scratch is None and (config.freeze_feature_encoder or n_frozen > 0):
+        for name in ("conv1", "conv2"):
+            encoder.get_submodule(name).requires_grad_(False)
+    for block in blocks[:n_frozen]:
+        block.requires_grad_(False)
+    return n_frozen
 
 
 def inject_lora(module: nn.Module, config: ModelConfig, targets: Sequence[str] = LORA_TARGETS) -> None:

@@ -31,7 +31,7 @@ from finetune.models.base import (
 )
 from finetune.models.checkpoint_checks import check_scratch, sizes_of_dims
 from finetune.models.frozen_features import FeatureCache, cache_pays
-from finetune.models.trainable_parameters import inject_lora, merged_state_dict
+from finetune.models.trainable_parameters import freeze_whisper_encoder, inject_lora, merged_state_dict
 from finetune.models.whisper_formats import CHECKPOINT, FULL_CONTEXT, load_model, save, suppressed_tokens
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
@@ -174,7 +174,10 @@ class WhisperRecogniser(Recogniser):
         self._window_seconds = model.dims.n_audio_ctx / FRAMES_PER_SECOND
         self._timestamp_share = config.timestamp_share
         self._lora = config.lora_rank > 0
-        n_frozen = _freeze(config, model)
+        blocks = model.encoder.blocks
+        n_frozen = freeze_whisper_encoder(model.encoder, blocks, config)
+        if n_frozen == len(blocks):
+            model.encoder.ln_post.requires_grad_(False)
         if self._lora:
             _add_lora(config, model, n_frozen)
         cached = config.feature_cache is not None and cache_pays()
@@ -300,30 +303,6 @@ class WhisperRecogniser(Recogniser):
     def count_labels(self, batch: Batch) -> int:
         """Labels after the prompt: the text, times where it has them, and its end."""
         return int((self.module.targets(batch) != IGNORED_LABEL).sum())
-
-
-def _freeze(config: ModelConfig, model: Whisper) -> int:
-    """Freezes what the configuration does not train of a base. Returns how many of the encoder's blocks are frozen."""
-    blocks, encoder = len(model.encoder.blocks), model.encoder
-    n_trained = blocks if config.trained_layers is None else config.trained_layers
-    if n_trained > blocks:
-        raise UsageError(
-            f"--model.trained_layers is {n_trained}, but the encoder has {blocks}; expected at most these: lower it"
-        )
-    n_frozen = blocks - n_trained if config.scratch is None else 0
-    if config.feature_cache is not None and n_frozen == 0:
-        raise UsageError(
-            "--model.feature_cache is set, but no block of a pretrained encoder is frozen; expected "
-            f"--model.trained_layers below its {blocks}: lower it, or leave the cache out"
-        )
-    if config.scratch is None and (config.freeze_feature_encoder or n_frozen > 0):
-        encoder.conv1.requires_grad_(False)
-        encoder.conv2.requires_grad_(False)
-    for block in encoder.blocks[:n_frozen]:
-        block.requires_grad_(False)
-    if n_frozen == blocks:
-        encoder.ln_post.requires_grad_(False)
-    return n_frozen
 
 
 def _add_lora(config: ModelConfig, model: Whisper, n_frozen: int) -> None:

@@ -242,7 +242,7 @@ def test_masks_hide_features_only_in_training(base: str) -> None:
     [
         ({"vocabulary": "keep"}, "--model.vocabulary is keep"),
         ({"trained_layers": 4}, "--model.trained_layers is 4"),
-        ({"feature_cache": Path("x")}, "no block is frozen"),
+        ({"feature_cache": Path("x")}, "no block of a pretrained encoder is frozen"),
         ({"head": {"heads": 1}}, "holds heads"),
         ({"head": {"mixed_layers": 9}}, "mixed_layers is 9"),
         ({"base": "no-such-whisper"}, "cannot be loaded"),
@@ -258,6 +258,8 @@ def test_what_cannot_be_used_is_refused(base: str, changes: dict[str, Any], expe
     [
         ({"family": "lstm", "scratch": {}, "trained_layers": 1}, {}, "--model.trained_layers is set"),
         ({"family": "whisper-ctc", "base": "x", "trained_layers": 1, "lora_rank": 2}, {}, "one of the two"),
+        ({"family": "whisper-ctc", "scratch": {"d_model": 8}, "trained_layers": 1}, {}, "of which all are trained"),
+        ({"family": "whisper", "scratch": {"n_vocab": 8}, "trained_layers": 0}, {}, "of which all are trained"),
         (
             {"family": "whisper-ctc", "base": "x", "trained_layers": 1, "feature_cache": Path("x")},
             {"augment": [{"name": "gain"}]},
