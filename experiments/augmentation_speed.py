@@ -42,7 +42,7 @@ def run(config: Config) -> Findings:
 def time_whole_chain(samples: SpeechSamples) -> Comparison:
     """Nine augmentations and two kinds of noise with random parameters, beside the duration of the audio."""
     from preprocessing.audio import SAMPLE_RATE
-    from preprocessing.augment import from_config, generator_for
+    from preprocessing.augment import from_config, seeded_generator
 
     chain = from_config(
         [
@@ -61,11 +61,11 @@ def time_whole_chain(samples: SpeechSamples) -> Comparison:
     ours, real = [], []
     with progress("whole chain", WARM_UP_CALLS + EPOCHS * len(samples.waveforms), "calls") as advance:
         for call in range(WARM_UP_CALLS):
-            chain(samples.waveforms[0], generator_for(0, 0, str(call)))
+            chain(samples.waveforms[0], seeded_generator(0, 0, str(call)))
             advance(1)
         for epoch in range(EPOCHS):
             for number, waveform in enumerate(samples.waveforms):
-                ours.append(processor_seconds(chain, waveform, generator_for(1, epoch, str(number)))[0])
+                ours.append(processor_seconds(chain, waveform, seeded_generator(1, epoch, str(number)))[0])
                 real.append(waveform.numel() / SAMPLE_RATE)
                 advance(1)
     return speed_up("whole chain", "real time", ours, real, MINIMUM_TIMES_REAL_TIME)
@@ -77,7 +77,7 @@ def compare_with_torchaudio(samples: SpeechSamples) -> list[Comparison]:
     from torchaudio import functional
 
     from preprocessing.audio import SAMPLE_RATE
-    from preprocessing.augment import Noise, Reverb, Speed, generator_for
+    from preprocessing.augment import Noise, Reverb, Speed, seeded_generator
     from preprocessing.augment.reverb import read_response
 
     room = sorted(samples.rooms.glob("*.wav"))[0]
@@ -95,7 +95,7 @@ def compare_with_torchaudio(samples: SpeechSamples) -> list[Comparison]:
     for quantity, ours, theirs in pairs:
         our_seconds, their_seconds = [], []
         for number, waveform in enumerate(samples.waveforms[:PAIRED_UTTERANCES]):
-            own = processor_seconds(ours, waveform, generator_for(0, 0, str(number)))[0]
+            own = processor_seconds(ours, waveform, seeded_generator(0, 0, str(number)))[0]
             peer = processor_seconds(theirs, waveform)[0]
             if number > 0:
                 our_seconds.append(own)

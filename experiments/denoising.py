@@ -94,11 +94,11 @@ def compare(samples: SpeechSamples, peers: dict[str, Method]) -> list[Comparison
 
 def mix(samples: SpeechSamples, index: int, snr_db: float) -> "Tensor":
     """Utterance number `index` [samples] with its own noise: the same excerpt at every level."""
-    from preprocessing.augment import Chain, Noise, generator_for
+    from preprocessing.augment import Chain, Noise, seeded_generator
 
     path = samples.noises[index * len(samples.noises) // len(samples.waveforms) % len(samples.noises)]
     chain = Chain([Noise(snr_db=snr_db, files=path)])
-    return chain.forward(samples.waveforms[index], generator_for(0, 0, str(index)))
+    return chain.forward(samples.waveforms[index], seeded_generator(0, 0, str(index)))
 
 
 def si_sdr(estimate: "Tensor", reference: "Tensor") -> float:

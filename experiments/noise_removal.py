@@ -106,7 +106,7 @@ def measure_levels(config: Config, system: "System", utterances: "Sequence[Utter
 
     from finetune.metrics import difference, rate, resample
     from finetune.metrics.error_rates import word_errors
-    from preprocessing.augment import Chain, Noise, generator_for
+    from preprocessing.augment import Chain, Noise, seeded_generator
     from preprocessing.augment.denoise import SpectralGate
     from preprocessing.corpus import load_waveform
     from preprocessing.text import profile
@@ -128,7 +128,7 @@ def measure_levels(config: Config, system: "System", utterances: "Sequence[Utter
             for utterance in utterances:
                 waveform = load_waveform(utterance)
                 if snr_db is not None:
-                    waveform = noises[snr_db](waveform, generator_for(config.seed, 0, utterance.id))
+                    waveform = noises[snr_db](waveform, seeded_generator(config.seed, 0, utterance.id))
                 reference = normalise(utterance.text)
                 for errors, transcribed in ((plain_errors, waveform), (denoised_errors, gate(waveform))):
                     errors.append(word_errors(reference, normalise(transcribe(system, transcribed))).errors)

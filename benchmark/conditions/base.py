@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmark.batch_plan import evenly_spaced
 from benchmark.results import ConditionUsed
 from preprocessing.audio import quantise
-from preprocessing.augment import Chain, Noise, generator_for
+from preprocessing.augment import Chain, Noise, seeded_generator
 from preprocessing.augment.base import rms
 from preprocessing.corpus import Utterance
 
@@ -64,7 +64,7 @@ class Corrupted(Condition):
         """The augmented waveform; an empty one stays empty."""
         if waveform.numel() == 0:
             return waveform
-        corrupted: Tensor = self.chain(waveform, generator_for(self.seed, 0, f"{self.draw_key}\0{id}"))
+        corrupted: Tensor = self.chain(waveform, seeded_generator(self.seed, 0, f"{self.draw_key}\0{id}"))
         return corrupted
 
 
@@ -99,7 +99,7 @@ class NoiseOnly(NoSpeech):
         """Noise, as long as the waveform."""
         if waveform.numel() == 0:
             return waveform
-        samples = self.noise.excerpt(waveform.numel(), generator_for(self.seed, 0, f"{self.used.name}\0{id}"))
+        samples = self.noise.excerpt(waveform.numel(), seeded_generator(self.seed, 0, f"{self.used.name}\0{id}"))
         scaled = samples * (10 ** (NOISE_LEVEL_DB / 20) / rms(samples))
         return quantise(torch.from_numpy(scaled))
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset
 
 from finetune.models.base import Example, Recogniser
-from preprocessing.augment import Chain, generator_for
+from preprocessing.augment import Chain, seeded_generator
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import DurationBatches
 from preprocessing.cli.errors import InputError
@@ -60,7 +60,7 @@ class Preparation:
         if self.denoise is not None:
             waveform = self.denoise(waveform)
         if self.augment is not None and epoch is not None:
-            augmented = self.augment(waveform, generator_for(self.seed, epoch, utterance.id))
+            augmented = self.augment(waveform, seeded_generator(self.seed, epoch, utterance.id))
             # faster speech can have too few frames for its labels under CTC: then it is left as it is
             waveform = augmented if self.recogniser.fits(len(augmented), labels) else waveform
         return self.recogniser.prepare(index, waveform, labels)

@@ -35,7 +35,7 @@ from finetune.training.evaluation import Evaluation, Evaluator, write_transcript
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import RunWriter
 from finetune.training.step import LogInterval, Stepper, StepResult
-from preprocessing.augment import generator_from
+from preprocessing.augment import seeded_generator
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster sends before it takes a machine back
 
@@ -169,7 +169,7 @@ class TrainingLoop:
 
     def _mask_generator(self, batch_number: int) -> torch.Generator:
         """A generator that depends on seed, step, process and batch alone, so that a checkpoint need not hold it."""
-        return generator_from(self._config.seed, self._progress.step, self._accelerator.process_index, batch_number)
+        return seeded_generator(self._config.seed, self._progress.step, self._accelerator.process_index, batch_number)
 
     def _count(self, result: StepResult) -> None:
         batches = self._config.gradient_accumulation_steps * self._accelerator.num_processes

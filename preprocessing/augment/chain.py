@@ -61,7 +61,7 @@ def from_config(entries: object, *, root: Path | None = None) -> Chain:
     Raises UsageError on an unknown name or key, with the nearest known one, and on a value out of range.
 
     >>> chain = from_config([{"name": "speed", "factors": [0.9, 1.0, 1.1]}, {"name": "gain", "gain_db": [-6, 6]}])
-    >>> chain(torch.zeros(9), generator_for(0, 0, "utterance 1")).shape in {(8,), (9,), (10,)}
+    >>> chain(torch.zeros(9), seeded_generator(0, 0, "utterance 1")).shape in {(8,), (9,), (10,)}
     True
     """
     if not isinstance(entries, (list, tuple)):
@@ -84,15 +84,12 @@ def from_yaml(path: Path) -> Chain:
         raise UsageError(f"{path}: {error}") from None
 
 
-def generator_for(seed: int, epoch: int, utterance_id: str) -> torch.Generator:
-    """The generator of one utterance in one epoch: a function of these three alone, not of worker, order or batch."""
-    return generator_from(seed, epoch, utterance_id)
-
-
-def generator_from(*parts: int | str) -> torch.Generator:
+def seeded_generator(*parts: int | str) -> torch.Generator:
     """A CPU generator whose seed is a hash (BLAKE2b) of the parts in their order, in any process and Python release.
 
-    >>> generator_from(0, 1, "a").initial_seed() == generator_from(0, 1, "a").initial_seed()
+    With the run's seed, epoch and utterance id as parts, an augmentation does not depend on worker, order or batch.
+
+    >>> seeded_generator(0, 1, "a").initial_seed() == seeded_generator(0, 1, "a").initial_seed()
     True
     """
     digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=8).digest()

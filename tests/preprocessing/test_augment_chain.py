@@ -22,8 +22,8 @@ from preprocessing.augment import (
     Noise,
     from_config,
     from_yaml,
-    generator_for,
     scaled_length,
+    seeded_generator,
 )
 from preprocessing.cli.errors import InputError, UsageError
 from tests.known_sounds import HIGHEST, chance, tone, voiced, white
@@ -54,7 +54,7 @@ class Augmented(Dataset[tuple[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[str, torch.Tensor]:
         id = f"utterance-{index}"
-        return id, self.chain(self.waveforms[index], generator_for(7, 2, id))
+        return id, self.chain(self.waveforms[index], seeded_generator(7, 2, id))
 
 
 def test_same_seed_same_samples_whatever_the_workers_threads_and_order(
@@ -72,8 +72,8 @@ def test_same_seed_same_samples_whatever_the_workers_threads_and_order(
     for id, waveform in alone.items():
         for other in (backwards, shuffled, other_threads):
             assert torch.equal(waveform, other[id])
-    assert not torch.equal(alone["utterance-0"], dataset.chain(waveforms[0], generator_for(7, 3, "utterance-0")))
-    assert not torch.equal(alone["utterance-0"], dataset.chain(waveforms[0], generator_for(8, 2, "utterance-0")))
+    assert not torch.equal(alone["utterance-0"], dataset.chain(waveforms[0], seeded_generator(7, 3, "utterance-0")))
+    assert not torch.equal(alone["utterance-0"], dataset.chain(waveforms[0], seeded_generator(8, 2, "utterance-0")))
 
 
 def test_chance_comes_from_the_generator_alone() -> None:

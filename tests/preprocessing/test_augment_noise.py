@@ -9,7 +9,7 @@ import torch
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
-from preprocessing.augment import Noise, from_config, generator_for
+from preprocessing.augment import Noise, from_config, seeded_generator
 from preprocessing.augment.noise import RecentClips, generated_noise
 from tests.known_sounds import chance, db, rms, tone, white
 
@@ -34,7 +34,7 @@ def test_recorded_noise_has_the_drawn_ratio_also_on_the_16_bit_grid(
     chain = from_config([{"name": "noise", "files": str(speech / "noise"), "snr_db": snr_db}])
     for number in range(12):
         clean = utterances[number % 3] * 0.25  # leaves room: nothing is turned down at the end
-        noisy = chain(clean, generator_for(0, number, "utterance"))
+        noisy = chain(clean, seeded_generator(0, number, "utterance"))
         assert measured_snr(clean, noisy) == pytest.approx(snr_db, abs=0.1)
 
 
