@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from finetune.decoding.alignment import Alignment
     from finetune.decoding.alignment_pieces import PieceOptions, TextPiece
-    from finetune.decoding.posteriors import CTCModel
+    from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Segment
 
 DURATION = "1 minute with the embedded demo"
@@ -95,8 +95,8 @@ def run(config: Config) -> Findings:
 
     from finetune.decoding.alignment import align
     from finetune.decoding.alignment_pieces import PieceOptions
-    from finetune.decoding.posteriors import load_ctc
     from finetune.systems.availability import DEMO, reference_of
+    from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
     from preprocessing.text import profile
 

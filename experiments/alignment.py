@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from finetune.decoding.alignment import Alignment
-    from finetune.decoding.posteriors import CTCModel
+    from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
 
 DURATION = "1 minute with the embedded demo"
@@ -65,8 +65,8 @@ class Config(ExperimentOptions):
 def run(config: Config) -> Findings:
     """Align strings and recordings, and compare times with the truth. Raises UserError on unusable input."""
     from benchmark.offline import DEMO_CORPUS
-    from finetune.decoding.posteriors import load_ctc
     from finetune.systems.availability import DEMO, reference_of
+    from finetune.systems.ctc_model import load_ctc
     from preprocessing.corpus import open_corpus
 
     check_counts(("--strings", config.strings, 1), ("--words", config.words, 1))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from finetune.decoding.beam import BeamSearch
     from finetune.decoding.beam_reference import ReferenceSearch
-    from finetune.decoding.posteriors import CTCModel
+    from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
 
 DURATION = "1 minute with the embedded demo"
@@ -80,9 +80,9 @@ def run(config: Config) -> Findings:
     """Judge the words of both corpora and compare the measures. Raises UserError on unusable input."""
     from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.confidence import MEASURES, fit_calibration
-    from finetune.decoding.posteriors import load_ctc
     from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
     from finetune.systems.availability import DEMO, reference_of
+    from finetune.systems.ctc_model import load_ctc
     from preprocessing.corpus import open_corpus
 
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))

@@ -69,7 +69,7 @@ def run(config: AlignConfig) -> None:
 
     from finetune.decoding.alignment import Stars, align, align_greedy, as_dict, check_text
     from finetune.decoding.confidence import DEFAULT, load_calibration, word_confidences
-    from finetune.decoding.posteriors import load_ctc
+    from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
     from preprocessing.cli.atomic_write import write_output
     from preprocessing.cli.progress import Steps

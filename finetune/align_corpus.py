@@ -21,7 +21,7 @@ from preprocessing.cli.options import parse_command, run_command
 
 if TYPE_CHECKING:
     from finetune.decoding.alignment_pieces import PieceOptions
-    from finetune.decoding.posteriors import CTCModel
+    from finetune.systems.ctc_model import CTCModel
 
 DESCRIPTION = "Cut long recordings with their running texts into training pieces, the doubtful ones set aside."
 TEXT_SUFFIX = ".txt"
@@ -99,7 +99,7 @@ def run(config: AlignCorpusConfig) -> None:
 def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[tuple[Path, Path]]) -> None:
     from rich.console import Console
 
-    from finetune.decoding.posteriors import load_ctc
+    from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
     from preprocessing.cli.progress import Steps
 
@@ -112,9 +112,9 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
         durations = [_seconds(recording) for recording, _ in remaining]
         with Steps(console, 1, "seconds").step("aligning", sum(durations)) as advance:
             for (recording, transcript), seconds in zip(remaining, durations, strict=True):
-                done = 0
+                done = 0.0
 
-                def count(more: int) -> None:
+                def count(more: float) -> None:
                     nonlocal done
                     done += more
                     advance(more)
@@ -142,7 +142,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
 
 def align_recording(
     model: "CTCModel", recording: Path, transcript: Path, config: AlignCorpusConfig, options: "PieceOptions",
-    advance: Callable[[int], None] | None = None,
+    advance: Callable[[float], None] | None = None,
 ) -> Result:  # fmt: skip
     """The pieces of one recording, certain ones written to OUT/pieces. Raises InputError where it cannot be aligned."""
     from finetune.decoding.alignment import align, check_text

@@ -171,8 +171,8 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     """The system and how it is loaded. Raises UserError on an unknown model, and options that do not go with it."""
     import torch
 
-    from finetune.decoding.posteriors import is_of_denoised
     from finetune.systems.base import LM_SUFFIX, LoadOptions
+    from finetune.systems.ctc_model import is_of_denoised
     from finetune.systems.facts import SystemOptions
     from finetune.systems.registry import FAMILIES, parse_model
 

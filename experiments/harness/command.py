@@ -64,7 +64,7 @@ def run_experiment(
 
 
 @contextmanager
-def progress(what: str, count: int, unit: str) -> Iterator[Callable[[int], None]]:
+def progress(what: str, count: int, unit: str) -> Iterator[Callable[[float], None]]:
     """Show on stderr how far `what` is: a bar on a terminal, elsewhere a line every 10 seconds.
 
     count: items of it, 0 where they are not counted. unit: what the items are, such as "utterances". Yields a function

@@ -20,9 +20,9 @@ from experiments.harness.trainings import State, read_state, write_state
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from finetune.decoding.posteriors import CTCModel
     from finetune.language_model.lstm import LstmModel
     from finetune.language_model.ngram import NgramModel
+    from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
     from preprocessing.text import Profile
     from preprocessing.units import Vocabulary

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from finetune.decoding.alignment_viterbi import IMPOSSIBLE, STAR_LOG_PROB, viterbi
 from finetune.decoding.greedy import collapse
-from finetune.decoding.posteriors import FrameTimes
+from finetune.models.frame_geometry import FrameTimes
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary, frames_needed
 

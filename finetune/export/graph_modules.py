@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from finetune.decoding.posteriors import fold_weight_norm
-from finetune.models.fast.folding import UnknownLayerError, check_feature_encoder, fold_group_norm
+from finetune.models.fast.folding import UnknownLayerError, check_feature_encoder, fold_group_norm, fold_weight_norm
 from finetune.models.padding_invariance import PaddingInvariance
 from preprocessing.features import FeatureExtractor
 

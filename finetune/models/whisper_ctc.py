@@ -28,8 +28,9 @@ from finetune.models.ctc import (
     new_vocabulary,
     vocabulary_sizes,
 )
+from finetune.models.frame_geometry import WHISPER_CTC_STRIDE
 from finetune.models.frozen_features import FeatureCache, cache_pays
-from finetune.models.trainable_parameters import inject_lora, merged_state_dict
+from finetune.models.trainable_parameters import freeze_whisper_encoder, inject_lora, merged_state_dict
 from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
 from finetune.models.whisper_formats import is_transformers, load_model, to_transformers
 from preprocessing.audio import SAMPLE_RATE
@@ -37,8 +38,6 @@ from preprocessing.augment.spec_augment import SpecAugment
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
-
-SAMPLES_PER_FRAME = 320  # a frame of the encoder: 20 ms
 
 PUBLICATION = Publication(
     title="Whisper's encoder with a CTC head",
@@ -115,26 +114,12 @@ class WhisperCTCRecogniser(CTCRecogniser):
     module: WhisperCTCModule
 
     def __init__(self, config: ModelConfig, model: WhisperForCTC, vocabulary: Vocabulary) -> None:
-        n_blocks = int(model.config.encoder_layers)
-        n_trained = 0 if config.lora_rank > 0 else n_blocks if config.trained_layers is None else config.trained_layers
-        if n_trained > n_blocks:
-            raise UsageError(
-                f"--model.trained_layers is {n_trained}, but the encoder has {n_blocks}; expected at most these: "
-                "lower it"
-            )
-        n_frozen = 0 if config.lora_rank > 0 else n_blocks - n_trained
-        if config.scratch is None:
-            _freeze(model, n_frozen, convolutions=config.freeze_feature_encoder or n_frozen > 0)
+        n_frozen = freeze_whisper_encoder(model.encoder, model.encoder.layers, config)
         if config.lora_rank > 0:
             inject_lora(model.encoder, config)
         self._lora = config.lora_rank > 0
         policy = config.spec_augment
         cached = config.feature_cache is not None and cache_pays()
-        if config.feature_cache is not None and n_frozen == 0:
-            raise UsageError(
-                "--model.feature_cache is set, but no block is frozen; expected --model.trained_layers below the "
-                f"encoder's {n_blocks}: lower it, or leave the cache out"
-            )
         module = WhisperCTCModule(
             model,
             None if policy == "none" else SpecAugment(policy, fill="mean"),
@@ -170,7 +155,7 @@ class WhisperCTCRecogniser(CTCRecogniser):
         return super().rejection_reason(n_samples, text)
 
     def _longest(self) -> int:
-        return int(self.module.model.config.max_source_positions) * SAMPLES_PER_FRAME
+        return int(self.module.model.config.max_source_positions) * WHISPER_CTC_STRIDE
 
     def gradient_checkpointing_enable(self) -> None:
         self.module.model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
@@ -264,15 +249,6 @@ def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]
     sizes = (dims.n_mels, dims.n_audio_state, dims.n_audio_layer, dims.n_audio_head, 4 * dims.n_audio_state,
              dims.n_audio_ctx)  # fmt: skip
     return dict(zip(names, sizes, strict=True)), to_transformers(model.encoder.state_dict())
-
-
-def _freeze(model: WhisperForCTC, n_frozen: int, *, convolutions: bool) -> None:
-    encoder = model.encoder
-    for block in encoder.layers[:n_frozen]:
-        block.requires_grad_(False)
-    if convolutions:
-        encoder.conv1.requires_grad_(False)
-        encoder.conv2.requires_grad_(False)
 
 
 def _frozen_weights(model: WhisperForCTC, n_frozen: int) -> list[tuple[str, Tensor]]:

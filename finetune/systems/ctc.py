@@ -15,9 +15,9 @@ from finetune.decoding.beam import BeamSearch
 from finetune.decoding.beam_reference import ReferenceSearch, make_search
 from finetune.decoding.confidence import DEFAULT, DEFAULT_OF_SEARCH, Calibration, load_calibration, word_confidences
 from finetune.decoding.greedy import collapse
-from finetune.decoding.posteriors import FrameTimes
 from finetune.language_model.folder import TUNED, check_spelling, load_language_model, require_language_model
 from finetune.language_model.lstm import LstmModel, RescoringSearch
+from finetune.models.frame_geometry import LONGEST_WHOLE_SECONDS, FrameTimes, LongForm
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Transcript, Word
 from preprocessing.audio import SAMPLE_RATE
@@ -36,16 +36,18 @@ class CTCSystem(System):
     """Greedy decoding, or a beam search with a language model where the family's name ends in +lm.
 
     What `forward` returns is a list with a tensor for each recording, on the CPU: the best unit of each frame [frames],
-    or log-probabilities [frames, units] for a search and for `transcribe`. A family sets `_times` to those of its
-    frames, where they are known, and calls `_advance` with the seconds of audio that a pass has done.
+    or log-probabilities [frames, units] for a search, `transcribe` and `log_probs`. A family sets `vocabulary`, `times`
+    to those of its frames, where they are known, and `long_form` by `_set_long_form`; it calls `_advance` with the
+    seconds of audio that a pass has done.
     """
 
     batched = True
     longest_in_batch_seconds = 30.0
     longest_piece_seconds = LONGEST_PIECE_SECONDS
-    _vocabulary: Vocabulary
+    vocabulary: Vocabulary
+    times: FrameTimes | None = None
+    long_form: LongForm = LongForm()
     _search: BeamSearch | ReferenceSearch | RescoringSearch | None = None
-    _times: FrameTimes | None = None
     _checkpoint: str = ""
     _gives_log_probs: bool = False  # without a search, too
     _report: Advance | None = None
@@ -53,7 +55,7 @@ class CTCSystem(System):
     def text(self, outcome: Any) -> list[str]:
         """The hypothesis of each recording."""
         if self._search is None:
-            return [self._vocabulary.decode(collapse(path, self._vocabulary.blank)) for path in outcome]
+            return [self.vocabulary.decode(collapse(path, self.vocabulary.blank)) for path in outcome]
         found = iter(self._search.best_of_all([log_probs for log_probs in outcome if len(log_probs)]))
         return [next(found).text if len(log_probs) else "" for log_probs in outcome]
 
@@ -66,17 +68,40 @@ class CTCSystem(System):
 
         Raises InputError where log-probabilities are not numbers.
         """
-        self._gives_log_probs = True
-        self._report = advance
-        try:
-            log_probs = self.forward(self.features(waveforms))
-        finally:
-            self._gives_log_probs = False
-            self._report = None
+        log_probs = self.log_probs(waveforms, advance)
         return [
             self._transcript(one, hypothesis, len(waveform) / SAMPLE_RATE, words=words)
             for one, hypothesis, waveform in zip(log_probs, self._hypotheses(log_probs), waveforms, strict=True)
         ]
+
+    def log_probs(self, waveforms: Sequence[Tensor], advance: Advance | None = None) -> list[Tensor]:
+        """Log-probabilities [frames, units], natural, float32 on the CPU, of each waveform [samples] at 16 kHz; without
+        frames of one that is shorter than a frame.
+
+        advance: called with the seconds of audio done since the last call, as far as the system knows before the end.
+        """
+        self._gives_log_probs = True
+        self._report = advance
+        try:
+            return list(self.forward(self.features(waveforms)))
+        finally:
+            self._gives_log_probs = False
+            self._report = None
+
+    def _set_long_form(self, long_form: LongForm) -> None:
+        """How recordings of any length are computed; those that cannot be are not given in larger pieces."""
+        self.long_form = long_form
+        if long_form.chunking is None and long_form.max_whole_samples is not None:
+            self.longest_piece_seconds = long_form.max_whole_samples / SAMPLE_RATE
+
+    def _refuse_too_long(self, waveforms: Sequence[Tensor]) -> None:
+        """Raises InputError where a waveform can be computed neither whole nor in chunks."""
+        n_samples = max(map(len, waveforms), default=0)
+        if self.long_form.is_too_long(n_samples):
+            raise InputError(
+                f"lasts {n_samples / SAMPLE_RATE:.0f} s; expected at most {LONGEST_WHOLE_SECONDS:g} s of a model whose "
+                "frames cannot be joined: cut the recording"
+            )
 
     def _advance(self, seconds: float) -> None:
         """So many more seconds of audio have been through the model."""
@@ -100,13 +125,13 @@ class CTCSystem(System):
                     "the model gives logits that are not numbers; expected finite ones: its weights are damaged or its "
                     "training diverged"
                 )
-            labels = collapse(log_probs.argmax(dim=-1), self._vocabulary.blank)
-            if words and self._times is not None:
-                aligned = align_greedy(log_probs, self._vocabulary, self._times)
-        elif words and self._times is not None and labels:
-            aligned = align_labels(log_probs, labels, self._vocabulary, self._times)
-        text = self._vocabulary.decode(labels)
-        if self._times is None or not words:
+            labels = collapse(log_probs.argmax(dim=-1), self.vocabulary.blank)
+            if words and self.times is not None:
+                aligned = align_greedy(log_probs, self.vocabulary, self.times)
+        elif words and self.times is not None and labels:
+            aligned = align_labels(log_probs, labels, self.vocabulary, self.times)
+        text = self.vocabulary.decode(labels)
+        if self.times is None or not words:
             return Transcript.of_text(text, seconds)
         spelled = aligned.words if aligned is not None and text else ()
         calibration = self._calibration
@@ -126,10 +151,10 @@ class CTCSystem(System):
     @property
     def has_word_times(self) -> bool:
         """Whether the times of the model's frames are known."""
-        return self._times is not None
+        return self.times is not None
 
     def _prepare_decoding(self, spec: SystemSpec, options: LoadOptions) -> str:
-        """Make the search, where there is one; `_vocabulary` must be set. Returns the decoding in words for the report.
+        """Make the search, where there is one; `vocabulary` must be set. Returns the decoding in words for the report.
 
         Raises InputError for a language model that is missing or does not fit the vocabulary.
         """
@@ -139,11 +164,11 @@ class CTCSystem(System):
         given = options.language_model or LanguageModelOptions(None, as_stored=TUNED)
         files = require_language_model(given.path or spec.checkpoint, f"{spec.name}: ")
         settings = files.settings(given.search, given.as_stored)
-        self._search = make_search(self._vocabulary, load_language_model(spec.name, files, self._vocabulary), settings)
+        self._search = make_search(self.vocabulary, load_language_model(spec.name, files, self.vocabulary), settings)
         rescored = ""
         if given.rescore is not None:
             lstm = LstmModel.load(given.rescore)
-            check_spelling(spec.name, given.rescore, lstm, self._vocabulary)
+            check_spelling(spec.name, given.rescore, lstm, self.vocabulary)
             self._search = RescoringSearch(self._search, lstm, given.rescore_weight)
             rescored = f", n best rescored with {given.rescore.name}, weight {given.rescore_weight:g}"
         hot = f", {len(settings.hot)} hot words of weight {settings.hotword_weight:g}" if settings.hot else ""

@@ -12,22 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from finetune.decoding.posteriors import (
-    CONTEXT_SECONDS,
-    WHOLE_SECONDS,
-    FrameTimes,
-    convolution_chunking,
-    whisper_ctc_chunking,
-)
 from finetune.export.graphs import GraphFacts, Runtime, logits_of
 from finetune.export.onnx import ONNXRuntime
 from finetune.export.openvino import OpenVINO
+from finetune.models.frame_geometry import FrameTimes, LongForm, long_form
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
 from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError, counted
-from preprocessing.segment import Chunking, chunks, keep
+from preprocessing.segment import Chunking, frames_in_chunks
 from preprocessing.units import Vocabulary
 
 
@@ -48,17 +42,17 @@ class GraphSystem(CTCSystem):
         self.runtime.require(self.runtime.to_compute, spec.name)
         precision = self.runtime.precision(options.precision, graph)
         self._session = self.runtime.open(folder / self.runtime.graph, torch.get_num_threads(), precision)
-        self._vocabulary = Vocabulary.load(spec.checkpoint)
+        self.vocabulary = Vocabulary.load(spec.checkpoint)
         self._one_at_a_time = self.runtime.one_at_a_time(graph)
         self._shortest = graph.shortest
-        self._times = FrameTimes(graph.stride, graph.first)
-        self._chunking, self._longest = _chunking(folder, graph.family)
-        long_recordings = "whole"
-        if self._chunking is not None:
-            kept, context = (n / SAMPLE_RATE for n in (self._chunking.keep, self._chunking.context))
+        self.times = FrameTimes(graph.stride, graph.first)
+        self._set_long_form(_long_form(folder, graph.family))
+        long_recordings, chunking = "whole", self.long_form.chunking
+        if chunking is not None:
+            kept, context = (n / SAMPLE_RATE for n in (chunking.keep, chunking.context))
             long_recordings = (
-                f"over {self._longest / SAMPLE_RATE:g} s: chunks of {kept:g} s with {context:g} s of context either "
-                "side, each normalised by itself"
+                f"over {(self.long_form.max_whole_samples or 0) / SAMPLE_RATE:g} s: chunks of {kept:g} s with "
+                f"{context:g} s of context either side, each normalised by itself"
             )
         self.facts = SystemFacts(
             name=spec.name,
@@ -76,7 +70,8 @@ class GraphSystem(CTCSystem):
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
-        """The waveforms: features are in the graph."""
+        """The waveforms: features are in the graph. Raises InputError where one is too long (`long_form`)."""
+        self._refuse_too_long(waveforms)
         return list(waveforms)
 
     @torch.inference_mode()
@@ -85,8 +80,8 @@ class GraphSystem(CTCSystem):
         decodable = [NO_FRAMES for _ in features]
         whole = []
         for place, waveform in enumerate(features):
-            if len(waveform) > self._longest and self._chunking is not None:
-                decodable[place] = self._in_chunks(waveform, self._chunking)
+            if self.long_form.chunking is not None and not self.long_form.is_whole(len(waveform)):
+                decodable[place] = self._in_chunks(waveform, self.long_form.chunking)
             elif len(waveform) >= self._shortest:
                 whole.append(place)
         batches = optimal_batches(
@@ -103,13 +98,12 @@ class GraphSystem(CTCSystem):
         return decodable
 
     def _in_chunks(self, waveform: Tensor, chunking: Chunking) -> Tensor:
-        """The frames to decode of one long recording [samples], joined from its chunks."""
-        joined = []
-        for chunk in chunks(len(waveform), chunking):
-            (logits,) = logits_of(self._session, [waveform[chunk.start : chunk.stop]], self.runtime.grid)
-            self._advance((chunk.keep_stop - chunk.keep_start) / SAMPLE_RATE)
-            joined.append(keep(self._frames_to_decode(logits), chunk, chunking.grid))
-        return torch.cat(joined)
+        """The frames to decode of one long recording [samples]."""
+
+        def compute(rows: list[Tensor]) -> list[Tensor]:
+            return [self._frames_to_decode(one) for one in logits_of(self._session, rows, self.runtime.grid)]
+
+        return frames_in_chunks(waveform, chunking, compute, advance=self._advance)
 
 
 class ONNXSystem(GraphSystem):
@@ -124,22 +118,19 @@ class OpenVINOSystem(GraphSystem):
     runtime = OpenVINO()
 
 
-def _chunking(folder: Path, family: str) -> tuple[Chunking | None, int]:
-    """How recordings are cut, None where they never are, and the samples up to which they are not."""
+def _long_form(folder: Path, family: str) -> LongForm:
+    """How the graph computes long recordings, by the configuration beside it."""
     from transformers import AutoConfig
 
     import finetune.models.lstm_ctc
     import finetune.models.whisper_ctc_model  # noqa: F401  (both register with AutoConfig)
 
     if family == "lstm":
-        return None, 0
+        return LongForm()
     try:
-        config = AutoConfig.from_pretrained(folder)
+        return long_form(AutoConfig.from_pretrained(folder))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder}: config.json cannot be read ({str(error).strip().splitlines()[0]}); expected the OUT of an "
             "export: export again"
         ) from None
-    if family == "whisper-ctc":
-        return whisper_ctc_chunking(config)
-    return convolution_chunking(config, CONTEXT_SECONDS), round(WHOLE_SECONDS * SAMPLE_RATE)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from finetune.decoding.posteriors import lstm_times
+from finetune.models.frame_geometry import lstm_times
 from finetune.models.lstm import load
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import NO_FRAMES, CTCSystem, split_batch
@@ -35,10 +35,10 @@ class LSTMSystem(CTCSystem):
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         self._model = load(spec.checkpoint)
-        self._vocabulary = Vocabulary.load(spec.checkpoint)
+        self.vocabulary = Vocabulary.load(spec.checkpoint)
         self._device = torch.device(options.device)
         self._model.eval().to(self._device)
-        self._times = lstm_times(self._model)
+        self.times = lstm_times(self._model)
         config = self._model.config
         self.facts = SystemFacts(
             name=spec.name,

@@ -8,27 +8,25 @@ A recording of up to WHOLE_SECONDS is one input. A longer one is transcribed in 
 joined and collapsed once, so that no letter is doubled or lost at a seam; the logits of one batch exist at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from finetune.decoding.posteriors import (
+from finetune.models.architectures import FBANK_HOP, FBANK_PAIR, ModelInput, architecture_of
+from finetune.models.checkpoint_checks import checked_loading
+from finetune.models.fast import cpu, gpu
+from finetune.models.fast.folding import UNCHANGED, fold_weight_norm
+from finetune.models.frame_geometry import (
     CHUNK_SECONDS,
     CONTEXT_SECONDS,
     LONGEST_WHOLE_SECONDS,
     WHOLE_SECONDS,
-    convolution_chunking,
-    fold_weight_norm,
     frame_times,
     has_adapter,
+    long_form,
 )
-from finetune.models.architectures import FBANK_HOP, FBANK_PAIR, ModelInput, architecture_of
-from finetune.models.checkpoint_checks import checked_loading
-from finetune.models.fast import cpu, gpu
-from finetune.models.fast.folding import UNCHANGED
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.systems.base import LoadOptions, SystemSpec, resolve_precision
 from finetune.systems.ctc import (
@@ -42,7 +40,7 @@ from finetune.systems.ctc import (
 from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
-from preprocessing.segment import Chunk, chunks, keep
+from preprocessing.segment import Chunking, frames_in_chunks
 from preprocessing.units import Vocabulary
 
 CHUNKS_AT_ONCE = {"cpu": 4, "cuda": 16}
@@ -79,7 +77,7 @@ class Wav2Vec2System(CTCSystem):
                 "folder or Hub id: check the name and the network"
             ) from error
         self._model_input = ModelInput(extractor, self._architecture, spec.name)
-        self._vocabulary = Vocabulary.load(spec.checkpoint)
+        self.vocabulary = Vocabulary.load(spec.checkpoint)
         self._device = torch.device(options.device)
         precision = resolve_precision(options.precision, options.device)
         self._dtype = precision.dtype
@@ -98,10 +96,8 @@ class Wav2Vec2System(CTCSystem):
         if self._dtype != torch.float32:  # the output layer computes in float32: the best unit is decided there
             self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
         self._finite: list[Tensor] = []  # whether all logits of each pass are, on the device
-        self._chunking = convolution_chunking(self._model.config, CONTEXT_SECONDS)
-        if self._chunking is None:
-            self.longest_piece_seconds = LONGEST_WHOLE_SECONDS
-        self._times = frame_times(self._model.config)
+        self._set_long_form(long_form(self._model.config))
+        self.times = frame_times(self._model.config)
         self.facts = SystemFacts(
             name=spec.name,
             family=spec.family,
@@ -113,7 +109,7 @@ class Wav2Vec2System(CTCSystem):
                 "convolutions": convolutions,
                 "batch": _batch_description(self._dtype) if in_batches else "one at a time: padding changes it",
                 "long recordings": WHOLE_ONLY
-                if self._chunking is None
+                if self.long_form.chunking is None
                 else IN_CHUNKS.format(CHUNKS_AT_ONCE[options.device]),
             },
             notice=spec.notice,
@@ -124,12 +120,7 @@ class Wav2Vec2System(CTCSystem):
 
         Raises InputError for a recording over LONGEST_WHOLE_SECONDS of a model that cannot be chunked.
         """
-        seconds = max(len(waveform) for waveform in waveforms) / SAMPLE_RATE
-        if self._chunking is None and seconds > LONGEST_WHOLE_SECONDS:
-            raise InputError(
-                f"lasts {seconds:.0f} s; expected at most {LONGEST_WHOLE_SECONDS:g} s of a model whose frames cannot "
-                "be joined: cut the recording"
-            )
+        self._refuse_too_long(waveforms)
         lengths = [len(waveform) for waveform in waveforms]
         if self._device.type == "cuda":  # in one transfer, and normalised there
             together = torch.empty(sum(lengths), pin_memory=True)
@@ -142,11 +133,12 @@ class Wav2Vec2System(CTCSystem):
     def forward(self, features: Waveforms) -> list[Tensor]:
         """Each recording's frames to decode (`CTCSystem`); one that is shorter than a frame has none."""
         decodable = [NO_FRAMES for _ in features.values]
-        whole = [i for i, values in enumerate(features.values) if self._is_whole(len(values))]
-        long = set(range(len(decodable))) - set(whole)
-        whole = [index for index in whole if self._n_frames(len(features.values[index])) > 0]
-        for index in long:
-            decodable[index] = self._in_chunks(features.values[index])
+        whole = []
+        for index, values in enumerate(features.values):
+            if self.long_form.chunking is not None and not self.long_form.is_whole(len(values)):
+                decodable[index] = self._in_chunks(values, self.long_form.chunking)
+            elif self._n_frames(len(values)) > 0:
+                whole.append(index)
         lengths = [len(features.values[index]) for index in whole]
         device, rate = self._device.type, FEATURE_RATE if self._architecture.log_mel else SAMPLE_RATE
         maximum = MAX_PASS_SECONDS[device] * rate if self._in_batches else 0.0
@@ -166,19 +158,12 @@ class Wav2Vec2System(CTCSystem):
         """Frames of a waveform of so many samples, or of so many of log-mel."""
         return int(self._model._get_feat_extract_output_lengths(length))
 
-    def _is_whole(self, n_samples: int) -> bool:
-        return self._chunking is None or n_samples <= WHOLE_SECONDS * SAMPLE_RATE
-
-    def _in_chunks(self, values: Tensor) -> Tensor:
-        """The frames to decode of one long recording [samples], joined from its chunks, on the CPU."""
-        assert self._chunking is not None
-        joined: list[Tensor] = []
-        for batch in _equally_long(chunks(len(values), self._chunking), CHUNKS_AT_ONCE[self._device.type]):
-            frames = self._compute([values[chunk.start : chunk.stop] for chunk in batch])
-            joined += [keep(own, chunk, self._chunking.grid) for own, chunk in zip(frames, batch, strict=True)]
-            self._advance((batch[-1].keep_stop - batch[0].keep_start) / SAMPLE_RATE)
+    def _in_chunks(self, values: Tensor, chunking: Chunking) -> Tensor:
+        """The frames to decode of one long recording [samples], on the CPU."""
+        batch_size = CHUNKS_AT_ONCE[self._device.type]
+        frames = frames_in_chunks(values, chunking, self._compute, batch_size=batch_size, advance=self._advance)
         self._refuse_overflow()
-        return torch.cat(joined).cpu()
+        return frames.cpu()
 
     def _compute(self, rows: Sequence[Tensor]) -> Tensor:
         """Rows of `Waveforms` -> their frames to decode, and those of padding, [batch, frames, ...] on the device."""
@@ -211,11 +196,3 @@ def _batch_description(dtype: torch.dtype) -> str:
     if dtype == torch.float32:
         return "padded, each utterance as it is alone"
     return f"padded, each utterance as it is alone but for the rounding of {str(dtype).removeprefix('torch.')}"
-
-
-def _equally_long(planned: tuple[Chunk, ...], at_once: int) -> Iterator[list[Chunk]]:
-    """Batches of up to `at_once` neighbouring chunks of equal length, which need no padding."""
-    for _, neighbours in groupby(planned, key=lambda chunk: chunk.stop - chunk.start):
-        row = list(neighbours)
-        for first in range(0, len(row), at_once):
-            yield row[first : first + at_once]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from finetune.decoding.posteriors import whisper_ctc_chunking, whisper_ctc_times
-from finetune.models.whisper_ctc import SAMPLES_PER_FRAME, load
+from finetune.models.frame_geometry import WHISPER_CTC_STRIDE, long_form, whisper_ctc_times
+from finetune.models.whisper_ctc import load
 from finetune.systems.base import LoadOptions, SystemSpec, resolve_precision
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
 from finetune.systems.facts import SystemFacts
@@ -20,7 +20,7 @@ from preprocessing.features import Features
 from preprocessing.segment import Chunk, chunks, keep
 from preprocessing.units import Vocabulary
 
-FRAMES_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_FRAME
+FRAMES_PER_SECOND = SAMPLE_RATE // WHISPER_CTC_STRIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,13 @@ class Piece:
     """The log-mel [bins, frames] of a whole recording or of one chunk of it."""
 
     recording: int  # its place in the batch
-    chunk: Chunk | None
+    chunk: Chunk
     log_mel: Tensor
     n_frames: int  # that the encoder makes of it
 
     @property
     def kept_seconds(self) -> float:
         """Seconds of the recording without the chunk's context."""
-        if self.chunk is None:
-            return self.n_frames / FRAMES_PER_SECOND
         return (self.chunk.keep_stop - self.chunk.keep_start) / SAMPLE_RATE
 
 
@@ -53,16 +51,17 @@ class WhisperCTCSystem(CTCSystem):
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         self._model = load(spec.checkpoint)
-        self._vocabulary = Vocabulary.load(spec.checkpoint)
+        self.vocabulary = Vocabulary.load(spec.checkpoint)
         self._device = torch.device(options.device)
         precision = resolve_precision(options.precision, options.device)
         self._dtype = precision.dtype
         self._model.eval().to(self._device)
         self._model.encoder.to(self._dtype)  # the head and the output layer compute in float32
         config = self._model.config
-        self._chunking, self._longest = whisper_ctc_chunking(config)
-        self._times = whisper_ctc_times()
-        seconds = self._longest / SAMPLE_RATE
+        self._set_long_form(long_form(config))
+        self.times = whisper_ctc_times()
+        assert self.long_form.chunking is not None
+        seconds, context = (n / SAMPLE_RATE for n in (self.long_form.chunking.window, self.long_form.chunking.context))
         self.facts = SystemFacts(
             name=spec.name,
             family=spec.family,
@@ -75,7 +74,7 @@ class WhisperCTCSystem(CTCSystem):
                 "frame": "20 ms",
                 "batch": "padded, each utterance as it is alone",
                 "long recordings": f"over {seconds:g} s: chunks of {seconds:g} s, of which "
-                f"{self._chunking.context / SAMPLE_RATE:g} s either side are context",
+                f"{context:g} s either side are context",
             },
             notice=spec.notice,
         )
@@ -85,16 +84,20 @@ class WhisperCTCSystem(CTCSystem):
         """Whisper's log-mel of each recording, or of each chunk of a long one, computed on the model's device."""
         pieces = []
         for place, waveform in enumerate(waveforms):
-            planned: Sequence[Chunk | None] = [None]
-            if len(waveform) > self._longest:
-                planned = chunks(len(waveform), self._chunking)
-            for chunk in planned:
-                part = waveform if chunk is None else waveform[chunk.start : chunk.stop]
+            for chunk in self._planned(len(waveform)):
+                part = waveform[chunk.start : chunk.stop]
                 n_frames = int(self._model.n_frames(torch.tensor(len(part))))
                 if n_frames > 0:
                     log_mel = self._model.extractor(part.to(self._device))
                     pieces.append(Piece(place, chunk, log_mel, n_frames))
         return WhisperCTCInput(len(waveforms), tuple(pieces))
+
+    def _planned(self, n_samples: int) -> Sequence[Chunk]:
+        """The chunks of a recording; one with all of it, where it is computed whole."""
+        chunking = self.long_form.chunking
+        if chunking is None or self.long_form.is_whole(n_samples):
+            return (Chunk(0, n_samples, 0, n_samples),)
+        return chunks(n_samples, chunking)
 
     @torch.inference_mode()
     def forward(self, features: WhisperCTCInput) -> list[Tensor]:
@@ -112,10 +115,11 @@ class WhisperCTCSystem(CTCSystem):
             of_piece |= {
                 place: own[: features.pieces[place].n_frames] for place, own in zip(batch, frames, strict=True)
             }
+        assert self.long_form.chunking is not None
+        grid = self.long_form.chunking.grid
         joined: list[list[Tensor]] = [[] for _ in range(features.n_recordings)]
         for place, piece in enumerate(features.pieces):
-            own = of_piece[place]
-            joined[piece.recording].append(own if piece.chunk is None else keep(own, piece.chunk, self._chunking.grid))
+            joined[piece.recording].append(keep(of_piece[place], piece.chunk, grid))
         return [torch.cat(parts) if parts else NO_FRAMES for parts in joined]
 
     def _compute(self, log_mels: Sequence[Tensor]) -> Tensor:

@@ -76,7 +76,7 @@ def transcribe(
         Steps(console, 1, "seconds").step("transcribing", total) as advance,
         ThreadPoolExecutor(1, "decoding") as decoder,
     ):
-        count = _WholeSeconds(advance)
+        count = _SecondsDone(advance)
         for batch, loaded in _loaded_ahead(_planned(system, timed, device), system, decoder, clean):
             count.begin(sum(one.seconds for one in batch))
             found = (
@@ -95,12 +95,11 @@ def transcribe(
     return failed
 
 
-class _WholeSeconds:
-    """Passes seconds on as whole ones, at least one of all, and of each batch no more than its own."""
+class _SecondsDone:
+    """Passes seconds on, of each batch no more than its own."""
 
-    def __init__(self, advance: Callable[[int], None]) -> None:
+    def __init__(self, advance: Callable[[float], None]) -> None:
         self._advance = advance
-        self._exact, self._passed = 0.0, 0
         self._batch = self._left = 0.0
 
     def begin(self, seconds: float) -> None:
@@ -110,11 +109,7 @@ class _WholeSeconds:
     def __call__(self, seconds: float) -> None:
         more = min(max(seconds, 0.0), self._left)
         self._left -= more
-        self._exact += more
-        whole = max(round(self._exact), 1) - self._passed
-        if self._exact > 0 and whole > 0:
-            self._passed += whole
-            self._advance(whole)
+        self._advance(more)
 
     def reach(self, seconds: float) -> None:
         """So many seconds of the batch are done."""
@@ -188,7 +183,7 @@ def _together(
     return outcomes
 
 
-def _in_pieces(system: System, one: Timed, clean: Cleaning, *, words: bool, count: "_WholeSeconds") -> Outcome:
+def _in_pieces(system: System, one: Timed, clean: Cleaning, *, words: bool, count: "_SecondsDone") -> Outcome:
     """The outcome of a long recording: whole where it is no longer than a piece."""
     longest = system.longest_piece_seconds
     parts: list[Transcript] = []

@@ -36,7 +36,7 @@ class Steps:
         self._begun = 0
 
     @contextmanager
-    def step(self, title: str, count: int) -> Iterator[Callable[[int], None]]:
+    def step(self, title: str, count: int) -> Iterator[Callable[[float], None]]:
         """Show one step while the block runs. Yields `advance`, to be called with the number of items done since.
 
         count: items of the step; 0 where they are not counted. A last line says how many were done in how long.
@@ -44,13 +44,13 @@ class Steps:
         self._begun += 1
         n_steps = max(self._n_steps, self._begun)
         title = f"[{self._begun}/{n_steps}] {title}" if n_steps > 1 else title
-        began, done = time.monotonic(), 0
+        began, done = time.monotonic(), 0.0
 
         def print_line(*, is_last: bool) -> None:
             seconds = time.monotonic() - began
-            line = f"{title}: {done}" if count else title
+            line = f"{title}: {done:.0f}" if count else title
             if count and is_last:
-                line += f" {_in_number(self._unit, done)}"
+                line += f" {_in_number(self._unit, round(done))}"
             elif count:
                 line += f" of {count} {_in_number(self._unit, count)}"
             line += f", {seconds:.1f} s"
@@ -60,7 +60,7 @@ class Steps:
 
         with self._shown(title, count, lambda: print_line(is_last=False)) as show:
 
-            def advance(more: int) -> None:
+            def advance(more: float) -> None:
                 nonlocal done
                 done += more
                 show(more)
@@ -69,7 +69,7 @@ class Steps:
         print_line(is_last=True)
 
     @contextmanager
-    def _shown(self, title: str, count: int, print_line: Callable[[], None]) -> Iterator[Callable[[int], None]]:
+    def _shown(self, title: str, count: int, print_line: Callable[[], None]) -> Iterator[Callable[[float], None]]:
         """A bar, or lines printed by a thread. Yields the function to call with the number of further items."""
         if shows_bars(self._console):
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())

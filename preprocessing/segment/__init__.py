@@ -10,7 +10,7 @@ from preprocessing.segment.chunks import (
     Chunking,
     chunk_stream,
     chunks,
-    join,
+    frames_in_chunks,
     keep,
     pad_or_trim,
 )
@@ -22,7 +22,7 @@ __all__ = [
     "FrameGrid",
     "chunk_stream",
     "chunks",
-    "join",
+    "frames_in_chunks",
     "keep",
     "pad_or_trim",
 ]

@@ -363,7 +363,7 @@ def align_corpus(folder: Path) -> Job:
         lambda output: [*words, str(output), "--min_score", "-30"],
         _names("pieces/*", "recordings/*"),
         lambda output: digests(output, "**/*"),
-        imports="finetune.decoding.posteriors",
+        imports="finetune.systems.ctc_model",
     )
 
 
@@ -378,7 +378,7 @@ def transcribe(folder: Path) -> Job:
         lambda output: [*words, "-o", str(output)],
         _names("*.txt", "*.srt"),
         lambda output: digests(output, "**/*"),
-        imports="finetune.decoding.posteriors",
+        imports="finetune.systems.ctc_model",
     )
 
 

@@ -12,7 +12,7 @@ from finetune import align_corpus
 from finetune.align_corpus import find_pairs, split_words
 from finetune.decoding.alignment import Alignment, align
 from finetune.decoding.alignment_pieces import PieceOptions, TextPiece, cut
-from finetune.decoding.posteriors import FrameTimes
+from finetune.models.frame_geometry import FrameTimes
 from preprocessing import audio
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import open_corpus

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from finetune.decoding.alignment_plot import page
 from finetune.decoding.alignment_viterbi import viterbi
 from finetune.decoding.confidence import DEFAULT, Calibration
 from finetune.decoding.greedy import collapse
-from finetune.decoding.posteriors import FrameTimes, load_ctc
+from finetune.models.frame_geometry import FrameTimes
+from finetune.systems.ctc_model import load_ctc
 from preprocessing.audio import save
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.plot_style import save_figure
@@ -313,6 +315,11 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return folders
 
 
+def convolved(encoder: torch.nn.Module, log_mel: Tensor) -> Tensor:
+    """What Whisper's convolutions make of a log-mel [1, bins, frames]: [frames, channels]."""
+    return encoder.conv2(torch.nn.functional.gelu(encoder.conv1(log_mel)))[0].T
+
+
 def local_frames(model: torch.nn.Module, waveform: Tensor) -> Tensor:
     """What the model's frames are made of, before anything that looks at the whole recording: [frames, channels]."""
     kind = type(model).__name__
@@ -320,9 +327,7 @@ def local_frames(model: torch.nn.Module, waveform: Tensor) -> Tensor:
         return model.wav2vec2.feature_extractor(waveform[None])[0].T
     n_samples = torch.tensor([len(waveform)])
     if kind == "WhisperForCTC":
-        values = model.features(waveform[None], n_samples).values
-        hidden = torch.nn.functional.gelu(model.encoder.conv1(values))
-        return model.encoder.conv2(hidden)[0].T
+        return convolved(model.encoder, model.features(waveform[None], n_samples).values)
     return model.subsampling(model.features(waveform[None], n_samples))[0][0]
 
 
@@ -347,20 +352,31 @@ def test_a_frames_time_is_the_middle_of_the_samples_that_it_is_made_of(saved_mod
 
 @pytest.mark.parametrize("name", ["wav2vec2", "whisper-ctc"])
 def test_long_recordings_have_the_frames_of_the_whole(saved_models: dict[str, str], name: str) -> None:
-    from dataclasses import replace
-
+    from finetune.models.frame_geometry import LongForm
     from preprocessing.segment import Chunking
 
-    model = load_ctc(saved_models[name])
+    loaded = load_ctc(saved_models[name])
+    system: Any = loaded.system
     waveform = 0.1 * torch.randn(30_000, generator=torch.Generator().manual_seed(0))
-    assert model._chunking is not None
-    chunking = Chunking(keep=9_600, context=6_400, grid=model._chunking.grid)
-    seconds: list[int] = []
-    in_chunks = replace(model, _chunking=chunking, _whole_samples=16_000)
-    assert in_chunks.log_probs(waveform, seconds.append).shape == model.log_probs(waveform).shape
-    assert sum(seconds) == 1
-    without_attention = {"_logits": lambda waveform: local_frames(model.model, waveform)}
-    whole, joined = (replace(one, **without_attention).log_probs(waveform) for one in (model, in_chunks))
+    plain = system.long_form
+    in_chunks = LongForm(Chunking(keep=9_600, context=6_400, grid=plain.chunking.grid), 16_000)
+
+    def log_probs(long_form: LongForm) -> tuple[torch.Tensor, list[float]]:
+        seconds: list[float] = []
+        system.long_form = long_form
+        return loaded.log_probs(waveform, seconds.append), seconds
+
+    (whole, _), (joined, seconds) = log_probs(plain), log_probs(in_chunks)
+    assert joined.shape == whole.shape and sum(seconds) == pytest.approx(30_000 / 16_000)
+
+    def local(row: Tensor) -> Tensor:
+        """Log-probabilities without attention, which sees the whole recording."""
+        model = system._model
+        frames = local_frames(model, row) if name == "wav2vec2" else convolved(model.encoder, row[None])
+        return frames.log_softmax(-1)
+
+    system._compute = lambda rows: torch.nn.utils.rnn.pad_sequence([local(row) for row in rows], batch_first=True)
+    (whole, _), (joined, _) = log_probs(plain), log_probs(in_chunks)
     assert torch.allclose(joined, whole, atol=1e-4)
     assert not torch.allclose(joined[1:], whole[:-1], atol=1e-2)
 
@@ -375,7 +391,8 @@ def test_whisper_is_refused_by_name(tmp_path) -> None:
 def test_logits_that_are_not_numbers_are_one_sentence(saved_models: dict[str, str]) -> None:
     model = load_ctc(saved_models["wav2vec2"])
     with torch.no_grad():
-        model.model.lm_head.bias[2] = torch.nan
+        system: Any = model.system
+        system._model.lm_head.bias[2] = torch.nan
     with pytest.raises(InputError, match="gives logits that are not numbers"):
         model.log_probs(torch.zeros(16_000))
     with pytest.raises(InputError, match="shorter than a frame"):

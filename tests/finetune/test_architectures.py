@@ -23,12 +23,12 @@ from transformers import (
 )
 
 from finetune.config import ModelConfig
-from finetune.decoding.posteriors import load_ctc
 from finetune.models import build
 from finetune.models.architectures import ARCHITECTURES
 from finetune.models.base import pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from finetune.systems.base import LoadOptions, SystemSpec
+from finetune.systems.ctc_model import load_ctc
 from finetune.systems.wav2vec2 import Wav2Vec2System
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary, frames_needed
@@ -141,7 +141,7 @@ def test_an_architecture_trains_is_measured_and_aligned(
     paths = system.forward(system.features([*waveforms(), torch.zeros(0), torch.zeros(100)]))
     assert [path.tolist() for path in paths] == [*(own.argmax(dim=-1).tolist() for own in saved), [], []]
     if kind == "w2v-bert adapter":
-        with pytest.raises(InputError, match="a wav2vec2-bert with an adapter has frames whose times are not known"):
+        with pytest.raises(InputError, match="so the times of its frames are not known"):
             load_ctc(str(tmp_path / "saved"))
         return
     assert system.facts.settings["batch"] == "padded, each utterance as it is alone"
@@ -152,7 +152,7 @@ def test_an_architecture_trains_is_measured_and_aligned(
 
 def test_the_times_of_log_mel_frames() -> None:
     """A pair of frames of 25 ms, 10 ms apart, is centred on 17.5 ms."""
-    from finetune.decoding.posteriors import frame_times
+    from finetune.models.frame_geometry import frame_times
 
     times = frame_times(Wav2Vec2BertConfig())
     assert times is not None and times.frame_seconds == 0.02

@@ -24,13 +24,13 @@ from transformers import (
 from whisper.model import ModelDimensions, Whisper
 
 from finetune.config import ModelConfig
-from finetune.decoding.posteriors import load_ctc
 from finetune.models import lstm, wav2vec2, whisper_ctc
 from finetune.models import whisper as whisper_family
 from finetune.models.checkpoint_checks import announced_parameters, check_size, sizes_of_dims
 from finetune.models.lstm_ctc import LSTMConfig, LSTMForCTC
 from finetune.models.whisper_formats import load_model
 from finetune.systems.base import LoadOptions, SystemSpec
+from finetune.systems.ctc_model import load_ctc
 from finetune.systems.pipeline import PipelineSystem
 from finetune.systems.wav2vec2 import Wav2Vec2System
 from finetune.training import checkpoint

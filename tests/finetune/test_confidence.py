@@ -20,13 +20,13 @@ from finetune.decoding.confidence import (
     load_calibration,
     word_confidences,
 )
-from finetune.decoding.posteriors import FrameTimes
 from finetune.metrics.calibration import (
     error_auroc,
     expected_calibration_error,
     normalised_cross_entropy,
     reliability,
 )
+from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.ctc import CTCSystem
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
@@ -118,7 +118,7 @@ class Given(CTCSystem):
     """A CTC system whose waveforms are its frames."""
 
     def __init__(self, checkpoint: Path, search: BeamSearch | None) -> None:
-        self._vocabulary, self._times = VOCABULARY, FrameTimes(320, 0.0)
+        self.vocabulary, self.times = VOCABULARY, FrameTimes(320, 0.0)
         self._checkpoint, self._search = str(checkpoint), search
 
     def features(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:

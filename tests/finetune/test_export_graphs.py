@@ -13,14 +13,15 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.decoding.posteriors import load_ctc
 from finetune.export import graphs as exported
 from finetune.export import onnx as onnx_runtime
 from finetune.export.formats import export
 from finetune.export.graphs import GraphFacts, Runtime, logits_of
 from finetune.export.onnx import ONNXRuntime
 from finetune.export.openvino import OpenVINO, multiplies_bfloat16
+from finetune.models import frame_geometry
 from finetune.systems.base import LoadOptions
+from finetune.systems.ctc_model import load_ctc
 from finetune.systems.graphs import ONNXSystem
 from finetune.systems.registry import load_system, parse_model, parse_models
 from finetune.training.run_folder import plain
@@ -170,9 +171,7 @@ def test_a_precision_is_chosen_only_where_it_was_asked_for_and_spoils_no_log_mel
 
 def test_a_long_recording_is_joined_from_chunks(group: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of noise whose level does not change, chunks have the normalisation of the whole."""
-    import finetune.systems.graphs as module
-
-    monkeypatch.setattr(module, "WHOLE_SECONDS", 30.0)
+    monkeypatch.setattr(frame_geometry, "WHOLE_SECONDS", 30.0)
     _, out = group
     system = load_system(parse_models(f"onnx={out}")[0], LoadOptions("cpu", None))
     assert isinstance(system, ONNXSystem)

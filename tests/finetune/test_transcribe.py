@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from finetune.decoding.posteriors import load_ctc
 from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.ctc_model import load_ctc
 from finetune.systems.facts import SystemFacts, SystemOptions
 from finetune.systems.registry import family_of, load_system, parse_model
 from finetune.systems.transcript import (

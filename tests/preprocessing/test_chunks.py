@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 from finetune.decoding.greedy import collapse
-from preprocessing.segment import WAV2VEC2_GRID, Chunking, FrameGrid, chunk_stream, chunks, join, pad_or_trim
+from preprocessing.segment import (
+    WAV2VEC2_GRID,
+    Chunking,
+    FrameGrid,
+    chunk_stream,
+    chunks,
+    frames_in_chunks,
+    pad_or_trim,
+)
 
 LENGTHS = st.one_of(st.integers(0, 30_000), st.integers(0, 60).map(lambda n: 320 * n))
 SPANS = st.one_of(st.integers(1, 12_000), st.integers(1, 20).map(lambda n: 320 * n))
@@ -47,8 +55,16 @@ def test_nothing_is_lost_or_doubled(n_samples: int, chunking: Chunking) -> None:
         assert chunk.stop == n_samples or chunk.stop - chunk.keep_stop >= chunking.context
     if n_samples:
         waveform = indices(n_samples)
-        parts = [first_samples(waveform[chunk.start : chunk.stop], chunking.grid) for chunk in planned]
-        assert torch.equal(join(parts, planned, chunking.grid), first_samples(waveform, chunking.grid))
+        seconds: list[float] = []
+        joined = frames_in_chunks(
+            waveform,
+            chunking,
+            lambda rows: [first_samples(row, chunking.grid) for row in rows],
+            batch_size=3,
+            advance=seconds.append,
+        )
+        assert torch.equal(joined, first_samples(waveform, chunking.grid))
+        assert sum(seconds) == pytest.approx(n_samples / 16_000)
 
 
 @settings(max_examples=200, deadline=None)
@@ -118,12 +134,13 @@ def test_logits_without_attention_are_those_of_the_whole(keep: int, n_samples: i
     waveform = torch.randn(n_samples)
     chunking = Chunking(keep, (POSITIONAL_REACH + 1) * 320)
     planned = chunks(n_samples, chunking)
+    starved = chunks(n_samples, Chunking(keep, 0))
     with torch.inference_mode():
         whole = model(waveform[None]).logits[0]
-        parts = [model(waveform[None, chunk.start : chunk.stop]).logits[0] for chunk in planned]
-        starved = chunks(n_samples, Chunking(keep, 0))
-        without = join([model(waveform[None, c.start : c.stop]).logits[0] for c in starved], starved)
-    joined = join(parts, planned)
+        joined, without = (
+            frames_in_chunks(waveform, cut, lambda rows: model(torch.stack(rows)).logits, batch_size=2)
+            for cut in (chunking, Chunking(keep, 0))
+        )
     assert len(planned) > 1 or n_samples == 48_000
     assert (joined - whole).abs().max() < 1e-5
     assert collapse(joined.argmax(-1).tolist(), 0) == collapse(whole.argmax(-1).tolist(), 0)
@@ -131,9 +148,11 @@ def test_logits_without_attention_are_those_of_the_whole(keep: int, n_samples: i
 
 
 def test_parts_of_another_grid_are_refused() -> None:
-    planned = chunks(10_000, Chunking(3_200, 320))
+    chunking = Chunking(3_200, 320)
     with pytest.raises(ValueError, match="another grid"):
-        join([torch.zeros(99, 2) for _ in planned], planned)
+        frames_in_chunks(indices(10_000), chunking, lambda rows: [torch.zeros(99, 2) for _ in rows])
+    with pytest.raises(ValueError, match="no samples"):
+        frames_in_chunks(indices(0), chunking, list)
     for wrong in ((0, 0), (1, -1)):
         with pytest.raises(ValueError, match="expected 1 and 0"):
             Chunking(*wrong)

@@ -1,10 +1,11 @@
-"""Shared by `cpu` and `gpu`: which layers they know, and group normalisation folded into a convolution's weights."""
+"""Shared by `cpu` and `gpu`: which layers they know, and group and weight normalisation folded into weights."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 UNCHANGED = "as transformers computes it"  # in a report, of a part that was not replaced
 
@@ -70,3 +71,10 @@ def report(parts: Sequence[tuple[str, str]]) -> str:
     'feature encoder: matrix products over rows; positions: as transformers computes it'
     """
     return "; ".join(f"{part}: {what}" for part, what in parts)
+
+
+def fold_weight_norm(model: nn.Module) -> None:
+    """Compute parametrised weights, as the weight norm of positional convolutions, once instead of in every pass."""
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")

@@ -1,6 +1,7 @@
 """wav2vec2 over long recordings: short ones whole, long ones in chunks, one collapse, logits of one batch."""
 
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune.systems import wav2vec2
+from finetune.models.frame_geometry import WHOLE_SECONDS, LongForm, long_form
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.wav2vec2 import Wav2Vec2System, Waveforms
 from preprocessing import audio
@@ -53,7 +54,7 @@ def test_five_minutes_in_chunks_are_as_good_as_whole(
     said = " ".join(texts[i % 100] for i in range(count))
     recording = torch.cat([waveforms[i % 100] for i in range(count)])
     chunked = transcript(system, recording)
-    monkeypatch.setattr(wav2vec2, "WHOLE_SECONDS", 1e9)
+    monkeypatch.setattr(system, "long_form", replace(system.long_form, max_whole_samples=10**9))
     whole = transcript(system, recording)
     assert abs(jiwer.cer(said, chunked) - jiwer.cer(said, whole)) < 0.02
     assert jiwer.cer(whole, chunked) < 0.12
@@ -62,7 +63,7 @@ def test_five_minutes_in_chunks_are_as_good_as_whole(
 
 def test_short_recordings_are_heard_whole(system: Wav2Vec2System, commands: tuple[list[str], list[Tensor]]) -> None:
     waveform = torch.cat(commands[1][:15])
-    assert len(waveform) < wav2vec2.WHOLE_SECONDS * RATE
+    assert len(waveform) < WHOLE_SECONDS * RATE
     features = system.features([waveform])
     with torch.inference_mode():
         (path,), (whole,) = system.forward(features), system._model(features.values[0][None]).logits.argmax(-1)
@@ -117,10 +118,9 @@ def test_a_model_that_cannot_be_joined_refuses_long_recordings(
     system: Wav2Vec2System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = system._model.config
-    assert wav2vec2.convolution_chunking(config, wav2vec2.CONTEXT_SECONDS) == Chunking(20 * RATE, 2 * RATE)
+    assert long_form(config) == LongForm(Chunking(20 * RATE, 2 * RATE), 60 * RATE) == system.long_form
     monkeypatch.setattr(config, "add_adapter", True)
-    assert wav2vec2.convolution_chunking(config, wav2vec2.CONTEXT_SECONDS) is None
-    monkeypatch.setattr(system, "_chunking", None)
+    monkeypatch.setattr(system, "long_form", long_form(config))
     with pytest.raises(InputError, match="at most 300 s"):
         system.features([torch.zeros(301 * RATE)])
 
