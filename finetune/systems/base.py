@@ -5,7 +5,7 @@ A class of your own is one file, given as `--models package.module:Class` with t
 
     class Mine(System):
         def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
-            self.facts = SystemFacts(spec.name, spec.family, spec.checkpoint, parameters=0)
+            self.facts = spec.facts(parameters=0, settings={"decoding": "greedy"})
             self.model = load(spec.checkpoint, options.device)
 
         def features(self, waveforms: Sequence[Tensor]) -> Any:
@@ -52,6 +52,10 @@ class SystemSpec:
     family: str
     checkpoint: str
     notice: str | None = None
+
+    def facts(self, parameters: int, settings: dict[str, str]) -> SystemFacts:
+        """What the report says of the loaded system: these, beside its name, family and checkpoint."""
+        return SystemFacts(self.name, self.family, self.checkpoint, parameters, settings, self.notice)
 
 
 @dataclass(frozen=True, slots=True)

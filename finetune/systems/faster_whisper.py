@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from finetune.systems.base import LoadOptions, System, SystemSpec
-from finetune.systems.facts import SystemFacts
 from finetune.systems.transcript import Segment, Transcript, Word
 from finetune.systems.whisper import LONGEST_PIECE_SECONDS
 from finetune.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
@@ -68,16 +67,12 @@ class FasterWhisperSystem(System):
             "no_speech_threshold": thresholds["no_speech_threshold"],
         }
         library = f"faster-whisper {version('faster-whisper')}, CTranslate2 {version('ctranslate2')}"
-        self.facts = SystemFacts(
-            name=spec.name,
-            family=spec.family,
-            checkpoint=spec.checkpoint,
+        self.facts = spec.facts(
             parameters=0,  # CTranslate2 does not report them
             settings={
                 **decoding.settings(self._model.model.compute_type, library),
                 "batch": "one at a time",
             },
-            notice=spec.notice,
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> Tensor:

@@ -18,7 +18,6 @@ from finetune.export.openvino import OpenVINO
 from finetune.models.frame_geometry import FrameTimes, LongForm, long_form
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
-from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.segment import Chunking, frames_in_chunks
@@ -54,10 +53,7 @@ class GraphSystem(CTCSystem):
                 f"over {(self.long_form.max_whole_samples or 0) / SAMPLE_RATE:g} s: chunks of {kept:g} s with "
                 f"{context:g} s of context either side, each normalised by itself"
             )
-        self.facts = SystemFacts(
-            name=spec.name,
-            family=spec.family,
-            checkpoint=spec.checkpoint,
+        self.facts = spec.facts(
             parameters=graph.parameters,
             settings={
                 "decoding": self._prepare_decoding(spec, options),
@@ -66,7 +62,6 @@ class GraphSystem(CTCSystem):
                 "batch": "one at a time" if self._one_at_a_time else "padded, each utterance as it is alone",
                 "long recordings": long_recordings,
             },
-            notice=spec.notice,
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> list[Tensor]:

@@ -10,7 +10,6 @@ from finetune.models.frame_geometry import lstm_times
 from finetune.models.lstm import load
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import NO_FRAMES, CTCSystem, split_batch
-from finetune.systems.facts import SystemFacts
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
@@ -40,10 +39,7 @@ class LSTMSystem(CTCSystem):
         self._model.eval().to(self._device)
         self.times = lstm_times(self._model)
         config = self._model.config
-        self.facts = SystemFacts(
-            name=spec.name,
-            family=spec.family,
-            checkpoint=spec.checkpoint,
+        self.facts = spec.facts(
             parameters=sum(parameter.numel() for parameter in self._model.parameters()),
             settings={
                 "decoding": self._prepare_decoding(spec, options),
@@ -52,7 +48,6 @@ class LSTMSystem(CTCSystem):
                 "precision": "float32",
                 "batch": "padded, each utterance as it is alone",
             },
-            notice=spec.notice,
         )
 
     @torch.inference_mode()

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.systems.base import LoadOptions, System, SystemSpec
-from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 
@@ -54,10 +53,7 @@ class PipelineSystem(System):
             )
         if self._generates and multilingual and options.language:
             self._greedy |= {"language": options.language, "task": "transcribe"}
-        self.facts = SystemFacts(
-            name=spec.name,
-            family=spec.family,
-            checkpoint=spec.checkpoint,
+        self.facts = spec.facts(
             parameters=sum(parameter.numel() for parameter in self._recognise.model.parameters()),
             settings={
                 "decoding": "greedy",
@@ -68,7 +64,6 @@ class PipelineSystem(System):
                 if self._generates
                 else f"over {WHOLE_SECONDS:g} s in chunks of {CHUNK_SECONDS:g} s, stride {STRIDE_SECONDS:g} s",
             },
-            notice=spec.notice,
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> list[Any]:

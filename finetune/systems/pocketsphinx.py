@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from finetune.systems.base import LoadOptions, System, SystemSpec
-from finetune.systems.facts import SystemFacts
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 
@@ -39,10 +38,7 @@ class PocketSphinxSystem(System):
             )
         self._decoder = pocketsphinx.Decoder(samprate=float(SAMPLE_RATE), loglevel="FATAL")
         config = self._decoder.config
-        self.facts = SystemFacts(
-            name=spec.name,
-            family=spec.family,
-            checkpoint=spec.checkpoint,
+        self.facts = spec.facts(
             parameters=0,
             settings={
                 "decoding": "the decoder's defaults, best path of the lattice",
@@ -52,7 +48,6 @@ class PocketSphinxSystem(System):
                 "precision": "fixed point and float32, on the CPU",
                 "long recordings": f"in blocks of up to {BLOCK_SECONDS:g} s, cut where the second half is quietest",
             },
-            notice=spec.notice,
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> list[bytes]:

@@ -37,7 +37,6 @@ from finetune.systems.ctc import (
     optimal_batches,
     split_batch,
 )
-from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 from preprocessing.segment import Chunking, frames_in_chunks
@@ -98,10 +97,7 @@ class Wav2Vec2System(CTCSystem):
         self._finite: list[Tensor] = []  # whether all logits of each pass are, on the device
         self._set_long_form(long_form(self._model.config))
         self.times = frame_times(self._model.config)
-        self.facts = SystemFacts(
-            name=spec.name,
-            family=spec.family,
-            checkpoint=spec.checkpoint,
+        self.facts = spec.facts(
             parameters=parameters,
             settings={
                 "decoding": self._prepare_decoding(spec, options),
@@ -112,7 +108,6 @@ class Wav2Vec2System(CTCSystem):
                 if self.long_form.chunking is None
                 else IN_CHUNKS.format(CHUNKS_AT_ONCE[options.device]),
             },
-            notice=spec.notice,
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> Waveforms:

@@ -22,7 +22,6 @@ from whisper.tokenizer import LANGUAGES, get_tokenizer
 
 from finetune.models.whisper_formats import load_model
 from finetune.systems.base import LoadOptions, System, SystemSpec
-from finetune.systems.facts import SystemFacts
 from finetune.systems.transcript import Segment, Transcript, Word
 from finetune.systems.whisper_decoding import BEST_OF, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
@@ -87,17 +86,13 @@ class WhisperSystem(System):
                 **self._shared,
             )
         precision = "float16" if self._fp16 else "float32"
-        self.facts = SystemFacts(
-            name=spec.name,
-            family=spec.family,
-            checkpoint=spec.checkpoint,
+        self.facts = spec.facts(
             parameters=sum(parameter.numel() for parameter in self._model.parameters()),
             settings={
                 "size": size_of(self._model.dims),
                 **decoding.settings(precision, f"openai-whisper {version('openai-whisper')}"),
                 "batch": f"up to {self._at_once} windows of 30 s" if self.batched else "one at a time",
             },
-            notice=spec.notice,
         )
 
     def features(self, waveforms: Sequence[Tensor]) -> Windows:

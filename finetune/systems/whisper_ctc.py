@@ -14,7 +14,6 @@ from finetune.models.frame_geometry import WHISPER_CTC_STRIDE, long_form, whispe
 from finetune.models.whisper_ctc import load
 from finetune.systems.base import LoadOptions, SystemSpec, resolve_precision
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
-from finetune.systems.facts import SystemFacts
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.features import Features
 from preprocessing.segment import Chunk, chunks, keep
@@ -62,10 +61,7 @@ class WhisperCTCSystem(CTCSystem):
         self.times = whisper_ctc_times()
         assert self.long_form.chunking is not None
         seconds, context = (n / SAMPLE_RATE for n in (self.long_form.chunking.window, self.long_form.chunking.context))
-        self.facts = SystemFacts(
-            name=spec.name,
-            family=spec.family,
-            checkpoint=spec.checkpoint,
+        self.facts = spec.facts(
             parameters=sum(parameter.numel() for parameter in self._model.parameters()),
             settings={
                 "decoding": self._prepare_decoding(spec, options),
@@ -76,7 +72,6 @@ class WhisperCTCSystem(CTCSystem):
                 "long recordings": f"over {seconds:g} s: chunks of {seconds:g} s, of which "
                 f"{context:g} s either side are context",
             },
-            notice=spec.notice,
         )
 
     @torch.inference_mode()
