@@ -1,6 +1,8 @@
-# setup: everything into .venv   demo: the main job on the embedded default   test: every check   lint: the quick ones
-# wheel: built, installed into a fresh environment, and its commands run there
-# results: every comparison with Whisper, hours in parts; PARTS="digits test-other" does these
+# setup: install everything into .venv
+# demo: fine-tune and benchmark on the embedded demo corpus
+# test: all checks   lint: static checks only
+# wheel: build the package, install it into a fresh environment, and run its commands there
+# results: run all comparisons with Whisper (hours, resumable); PARTS="digits test-other" selects parts
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -37,7 +39,7 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# Pins for every platform, without addresses; needs `uv`.
+# Pins for every platform, without index URLs; needs `uv`.
 requirements:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --quiet --no-annotate \
 	  --no-emit-index-url --custom-compile-command "make requirements" --output-file requirements.txt
