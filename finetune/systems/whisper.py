@@ -1,7 +1,9 @@
 """Whisper through openai-whisper, by default greedy without temperature fallback (`whisper_decoding.py`).
 
 Up to 30 s, `whisper.decode` on the log-mel of the waveform padded with silence, in batches; beyond, and everywhere with
-temperature fallback, `whisper.transcribe`. Word times are openai-whisper's, of its cross-attention.
+temperature fallback, `whisper.transcribe`. Word times are openai-whisper's, of its cross-attention, added to the text
+afterwards: its own `word_timestamps` begins each window after the last word of the one before, so that one wrongly
+aligned word skips speech.
 """
 
 import sys
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from itertools import groupby
 from math import isnan
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +21,7 @@ import torch
 import whisper
 from torch import Tensor
 from whisper import timing
-from whisper.tokenizer import LANGUAGES, get_tokenizer
+from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
 from finetune.models.whisper_formats import load_model
 from finetune.systems.base import LoadOptions, System, SystemSpec
@@ -125,14 +128,11 @@ class WhisperSystem(System):
             return str(next(decoded).text)
         return str(self._long(features.long[place])["text"])
 
-    def _long(self, waveform: Tensor, *, words: bool = False) -> dict[str, Any]:
-        if words:
-            _compile_timing()
+    def _long(self, waveform: Tensor) -> dict[str, Any]:
         outcome: dict[str, Any] = whisper.transcribe(
             self._model,
             waveform,
             without_timestamps=len(waveform) <= N_SAMPLES,
-            word_timestamps=words,
             verbose=None,
             **self._shared,
             **self._long_form,
@@ -152,8 +152,7 @@ class WhisperSystem(System):
     def transcribe(
         self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
     ) -> list[Transcript]:
-        """See `System.transcribe`. Beyond 30 s the text with words may differ from that without, as in Whisper's own
-        command: a window then begins after the last word of the one before.
+        """See `System.transcribe`.
 
         Raises InputError where the model's probabilities are not numbers.
         """
@@ -180,13 +179,16 @@ class WhisperSystem(System):
     def _of_long(self, waveform: Tensor, *, words: bool) -> Transcript:
         """The transcript of a recording that is for `whisper.transcribe`."""
         in_one_window = len(waveform) <= N_SAMPLES  # where windows beyond the last word would be decoded, too
-        outcome = self._long(waveform, words=words and not in_one_window)
-        segments = []
+        outcome = self._long(waveform)
+        if words and not in_one_window:
+            self._time_words(waveform, outcome)
+        segments, seconds = [], len(waveform) / SAMPLE_RATE
         for one in outcome["segments"]:
             _check_number(one["avg_logprob"])
             if one["text"].strip():
-                own = _words(one, one["end"]) if "words" in one else None
-                segments.append(Segment(float(one["start"]), float(one["end"]), one["text"], own))
+                start, end = (min(max(float(one[side]), 0.0), seconds) for side in ("start", "end"))
+                own = _words(one, end) if "words" in one else None
+                segments.append(Segment(start, end, one["text"], own))
         if words and in_one_window:
             log_mel = whisper.log_mel_spectrogram(waveform, self._model.dims.n_mels, padding=N_SAMPLES)
             log_mel = whisper.pad_or_trim(log_mel[:, : -whisper.audio.N_FRAMES], whisper.audio.N_FRAMES)
@@ -196,6 +198,31 @@ class WhisperSystem(System):
             return self._of_window(waveform, outcome["text"], tokens, outcome["language"], encoded, words=True)
         return Transcript(str(outcome["text"]).strip(), tuple(segments), outcome["language"])
 
+    def _time_words(self, waveform: Tensor, outcome: Mapping[str, Any]) -> None:
+        """Adds the words to the segments of `whisper.transcribe`, window by window."""
+        _compile_timing()
+        log_mel = whisper.log_mel_spectrogram(waveform, self._model.dims.n_mels, padding=N_SAMPLES)
+        n_frames = log_mel.shape[-1] - whisper.audio.N_FRAMES
+        tokenizer, latest = self._tokenizer(outcome["language"]), 0.0
+        spoken = (one for one in outcome["segments"] if one["text"].strip())
+        for seek, group in groupby(spoken, key=lambda one: int(one["seek"])):
+            segments = list(group)
+            window = whisper.pad_or_trim(log_mel[:, seek:n_frames], whisper.audio.N_FRAMES)
+            timing.add_word_timestamps(
+                segments=segments,
+                model=self._model,
+                tokenizer=tokenizer,
+                mel=window.to(self._model.device, torch.float16 if self._fp16 else torch.float32),
+                num_frames=min(whisper.audio.N_FRAMES, n_frames - seek),
+                last_speech_timestamp=latest,
+            )
+            latest = float(segments[-1]["end"])
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        return get_tokenizer(
+            self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task="transcribe"
+        )
+
     def _of_window(
         self, waveform: Tensor, text: str, tokens: list[int], language: str, encoded: Tensor, *, words: bool
     ) -> Transcript:
@@ -203,16 +230,12 @@ class WhisperSystem(System):
         seconds, text = len(waveform) / SAMPLE_RATE, text.strip()
         if not words or not text:
             return Transcript.of_text(text, seconds, language)
-        tokenizer = get_tokenizer(
-            self._model.is_multilingual, num_languages=self._model.num_languages, language=language,
-            task="transcribe",
-        )  # fmt: skip
         segment: dict[str, Any] = {"seek": 0, "start": 0.0, "end": seconds, "tokens": tokens}
         _compile_timing()
         timing.add_word_timestamps(
             segments=[segment],
             model=_Encoded(self._model),
-            tokenizer=tokenizer,
+            tokenizer=self._tokenizer(language),
             mel=encoded,
             num_frames=max(len(waveform) // whisper.audio.HOP_LENGTH, 2),  # the encoder makes one frame of two
             last_speech_timestamp=0.0,

@@ -31,6 +31,23 @@ def test_tiny_en_makes_its_usual_errors_on_hard_speakers(real_models: Path, spee
     assert 0.17 <= wer <= 0.21
 
 
+def test_word_times_of_a_long_recording_skip_no_speech(real_models: Path, speech: Path) -> None:
+    """After a pause of 20 s openai-whisper's word_timestamps puts words at the end of the file, and loses the rest."""
+    (chapter,) = open_corpus(str(speech / "long-form" / "test.jsonl")).utterances
+    waveform = load_waveform(chapter)
+    recording = torch.cat(
+        [waveform[30 * 16_000 : 45 * 16_000], torch.zeros(20 * 16_000), waveform[45 * 16_000 :][: 15 * 16_000]]
+    )
+    system = load_system(parse_models(f"tiny=whisper:{real_models / 'tiny.en.pt'}")[0], LoadOptions("cpu", "en"))
+    (plain,) = system.transcribe([recording], words=False)
+    (timed,) = system.transcribe([recording], words=True)
+    assert timed.text == plain.text
+    words = [word for segment in timed.segments for word in segment.words or ()]
+    assert " ".join("".join(word.word for word in words).split()) == " ".join(timed.text.split())
+    spoken = sum(word.end - word.start for word in words if word.end <= 15.5 or word.start >= 34.5)
+    assert spoken > 0.9 * sum(word.end - word.start for word in words), "words stand where there is speech"
+
+
 @pytest.mark.parametrize("size", ["tiny.en", "base"])
 def test_its_encoder_is_the_one_under_the_ctc_head(real_models: Path, size: str) -> None:
     path = str(real_models / f"{size}.pt")

@@ -154,6 +154,19 @@ def test_temperature_fallback_is_whispers_own(multilingual: Path) -> None:
     assert system.facts.settings["temperature"].startswith("0, then 0.6 where compression ratio > 2.4")
 
 
+def test_word_times_leave_the_text_of_long_recordings_as_it_is(multilingual: Path) -> None:
+    """openai-whisper's own word_timestamps moves its windows, and with them the text."""
+    system = load("whisper", multilingual)
+    recording = noise(70, 2)
+    (plain,) = system.transcribe([recording], words=False)
+    (timed,) = system.transcribe([recording], words=True)
+    assert timed.text == plain.text == heard(system, [recording])[0] != ""
+    for segment in timed.segments:
+        assert segment.words and "".join(word.word for word in segment.words).strip() == segment.text.strip()
+        times = [(word.start, word.end) for word in segment.words]
+        assert all(0 <= start <= end <= 70 for start, end in times), times
+
+
 def test_a_sampling_temperature_draws(multilingual: Path) -> None:
     system = load("whisper", multilingual, temperature=50.0)
     with torch.random.fork_rng():
