@@ -1,12 +1,12 @@
 # setup: install everything into .venv
 # demo: fine-tune and benchmark on the embedded demo corpus
-# test: all checks   lint: static checks only
+# test: all checks   lint: static checks only   format: fix what ruff can
 # wheel: build the package, install it into a fresh environment, and run its commands there
 # results: run all comparisons with Whisper (hours, resumable); PARTS="digits test-other" selects parts
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo results test lint wheel requirements clean
+.PHONY: setup demo results test lint format wheel requirements clean
 
 setup: .venv/installed
 
@@ -44,5 +44,10 @@ requirements:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --quiet --no-annotate \
 	  --no-emit-index-url --custom-compile-command "make requirements" --output-file requirements.txt
 
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Leaves runs/ alone: trained models are there.
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis runs/wheel

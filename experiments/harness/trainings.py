@@ -5,6 +5,7 @@ SHA-256 of its inputs. What has ended is not done again while both are the same;
 by the same rule. Nothing heavy is imported here.
 """
 
+import hashlib
 import json
 import os
 import shlex
@@ -252,10 +253,20 @@ TINY_LSTM = {"features": "log_mel", "subsampling": "conv", "subsampling_factor":
 
 def _inputs(training: Training, config: "TrainConfig") -> dict[str, str]:
     """SHA-256 of the configuration and of the manifests that are files."""
+    files = [training.config, *map(Path, config.data.train), *map(Path, filter(None, [config.data.validation]))]
+    return {str(path): content_sha256(ROOT / path) for path in files if (ROOT / path).is_file()}
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal; of a YAML file that of its values, which comments do not change."""
     from finetune.systems.identity import sha256_of
 
-    files = [training.config, *map(Path, config.data.train), *map(Path, filter(None, [config.data.validation]))]
-    return {str(path): sha256_of(ROOT / path) for path in files if (ROOT / path).is_file()}
+    if path.suffix not in (".yaml", ".yml"):
+        return sha256_of(path)
+    import yaml
+
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _is_same(folder: Path, wanted: State) -> bool:

@@ -15,6 +15,7 @@ from typing import Literal
 from experiments.harness.trainings import (
     ROOT,
     State,
+    content_sha256,
     environment,
     executable,
     is_finished_run,
@@ -218,8 +219,6 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
 
     Raises InputError naming one that is not there.
     """
-    from finetune.systems.identity import sha256_of
-
     files = [folders.manifest(corpus) for corpus in _corpora(part)]
     if isinstance(part, Command):
         files = [Path(folders.named(path)) for path in part.inputs]
@@ -232,7 +231,7 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
             f"{absent[0]}: not there; expected a file of the data folder, or what an earlier part or training makes: "
             "name the folders with --data and --runs, or run that first"
         )
-    return {str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path): sha256_of(path) for path in files}
+    return {str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path): content_sha256(path) for path in files}
 
 
 def _corpora(part: Part) -> Sequence[str]:

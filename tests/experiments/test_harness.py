@@ -1,5 +1,6 @@
 """What all experiments share: the list, --help, --quick, findings as table, JSON and picture, turns, Ctrl-C."""
 
+import hashlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from experiments.__main__ import list_experiments
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, FallsShortError, Findings, Table, speed_up
 from experiments.harness.rounds import Unavailable, call_apart, report_step, take_turns
+from experiments.harness.trainings import content_sha256
 from preprocessing.cli.errors import InputError, UsageError
 from tests.commands import run
 from tests.conftest import ROOT
@@ -190,3 +192,15 @@ def test_interrupted_it_says_so_and_leaves_no_process(tmp_path: Path) -> None:
     assert "interrupted" in errors and "Traceback" not in errors
     _, alive = psutil.wait_procs(everyone, timeout=20)
     assert not alive
+
+
+def test_a_configurations_comments_do_not_change_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    digests = []
+    for text in ("a: 1  # one\nb: [2, x]\n", "# better explained\nb: [2, x]\na: 1\n", "a: 2\nb: [2, x]\n"):
+        path.write_text(text)
+        digests.append(content_sha256(path))
+    assert digests[0] == digests[1] != digests[2]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("{}\n")
+    assert content_sha256(manifest) == hashlib.sha256(b"{}\n").hexdigest()
