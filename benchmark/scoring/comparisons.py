@@ -95,32 +95,33 @@ def correct(comparisons: Sequence[Comparison], metric: Metric = "wer") -> list[C
     Two systems are different where the corrected test says so and the interval of the difference does not hold 0.
     A comparison without a p-value is of too few utterances, and settles nothing.
     """
-    p_values = [(one.p_value, one.p_value_without) for one in comparisons]
-    adjusted = iter(holm([p for p, _ in p_values if p is not None]))
-    adjusted_without = iter(holm([p if without is None else without for p, without in p_values if p is not None]))
-    found = []
-    for one in comparisons:
-        if one.p_value is None:
-            sentence = (
-                f"{one.first} and {one.second}: fewer than {FEWEST_COMPARED} utterances settle nothing, whatever their "
-                f"{metric.upper()}."
-            )
-            found.append(replace(one, sentence=_under(one.condition, sentence)))
-            continue
-        adjusted_p, adjusted_p_without = next(adjusted), next(adjusted_without)
-        different = _different(one.difference, adjusted_p)
-        different_without = None if one.without is None else _different(one.without, adjusted_p_without)
-        sentence = verdict(one.first, one.second, one.difference, different, metric.upper())
-        found.append(
-            replace(
-                one,
-                adjusted_p=adjusted_p,
-                different=different,
-                different_without=different_without,
-                sentence=_under(one.condition, sentence),
-            )
-        )
+    tested = [place for place, one in enumerate(comparisons) if one.p_value is not None]
+    p_values = [comparisons[place].p_value or 0.0 for place in tested]
+    without = [comparisons[place].p_value_without for place in tested]
+    adjusted_without = holm([p if other is None else other for p, other in zip(p_values, without, strict=True)])
+    found = [_untested(one, metric) for one in comparisons]
+    for place, p_value, p_value_without in zip(tested, holm(p_values), adjusted_without, strict=True):
+        found[place] = _tested(comparisons[place], p_value, p_value_without, metric)
     return found
+
+
+def _untested(one: Comparison, metric: Metric) -> Comparison:
+    sentence = (
+        f"{one.first} and {one.second}: fewer than {FEWEST_COMPARED} utterances settle nothing, whatever their "
+        f"{metric.upper()}."
+    )
+    return replace(one, sentence=_under(one.condition, sentence))
+
+
+def _tested(one: Comparison, adjusted_p: float, adjusted_p_without: float, metric: Metric) -> Comparison:
+    different = _different(one.difference, adjusted_p)
+    return replace(
+        one,
+        adjusted_p=adjusted_p,
+        different=different,
+        different_without=None if one.without is None else _different(one.without, adjusted_p_without),
+        sentence=_under(one.condition, verdict(one.first, one.second, one.difference, different, metric.upper())),
+    )
 
 
 def minimum_detectable_difference(
