@@ -10,6 +10,7 @@ from benchmark.config import BenchmarkConfig
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance, load_part
 from preprocessing.text import profile
+from preprocessing.text.languages import language_code
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,8 @@ def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices:
     """The configuration with what --language and --profiles leave open: the one language that all utterances name,
     where Whisper knows it, and the profiles of the language; `notices` says so where it is not English.
     """
-    language = config.language or _common_language(corpus)
+    given = config.language
+    language = _common_language(corpus) if given is None else language_code(given) or given
     own = ENGLISH_PROFILES if language in (None, "en") else _profiles_of(language)
     if own != ENGLISH_PROFILES and config.profiles is None:
         notices.append(
@@ -68,13 +70,9 @@ def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices:
 
 
 def _common_language(corpus: Sequence[Utterance]) -> str | None:
-    """The code that Whisper has for the language of all utterances, "zh" of zh-CN; None of several, and of others."""
-    from whisper.tokenizer import LANGUAGES
-
-    languages = {one.language for one in corpus}
-    (named,) = languages if len(languages) == 1 else (None,)
-    code = (named or "").replace("_", "-").split("-")[0].lower()
-    return code if code in LANGUAGES else None
+    """The code that Whisper has for the language of all utterances; None of several, and of others."""
+    codes = {None if one.language is None else language_code(one.language) for one in corpus}
+    return codes.pop() if len(codes) == 1 else None
 
 
 def _profiles_of(language: str) -> tuple[str, ...]:

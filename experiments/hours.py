@@ -200,6 +200,8 @@ def write_parts(corpus: "Sequence[Utterance]", minutes: Sequence[float], folder:
     """
     import random
 
+    from preprocessing.corpus import manifest_fields
+
     folder.mkdir(parents=True, exist_ok=True)
     order = sorted(corpus, key=lambda one: one.id)
     random.Random(0).shuffle(order)
@@ -219,14 +221,7 @@ def write_parts(corpus: "Sequence[Utterance]", minutes: Sequence[float], folder:
         for one in chosen:
             if isinstance(one.audio, bytes):
                 raise UsageError("--data holds audio that is in no file; expected a manifest or a folder: name one")
-            row = {
-                "id": one.id,
-                "audio": str(Path(os.fspath(one.audio)).resolve()),
-                "text": one.text,
-                "duration": one.duration,
-            }
-            row |= {"speaker": one.speaker} if one.speaker else {}
-            row |= {"start": one.start, "stop": one.stop} if one.stop is not None else {}
+            row = manifest_fields(replace(one, audio=str(Path(os.fspath(one.audio)).resolve())))
             rows.append(json.dumps(row, ensure_ascii=False) + "\n")
         path.write_text("".join(rows), encoding="utf-8")
         parts[hours] = path

@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from benchmark.results import Metric
 from preprocessing.text import Profile
+from preprocessing.text.languages import language_code
 
 # Written without spaces between words, so that a "word" is a phrase, and WER depends on where a system sets spaces.
-# Codes of ISO 639-1 and 639-3.
-UNSPACED_LANGUAGES = {
-    "zh", "yue", "cmn", "wuu", "nan", "hak", "zho",
-    "ja", "jpn", "th", "tha", "lo", "lao", "my", "mya", "km", "khm",
-}  # fmt: skip
+# Codes as `language_code` gives them, and of Chinese languages that it does not know.
+UNSPACED_LANGUAGES = {"zh", "yue", "ja", "th", "lo", "my", "km", "wuu", "nan", "hak"}
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003134f]"
@@ -54,10 +52,12 @@ def tokens(profile: Callable[[str], str], metric: Metric) -> Callable[[str], str
 def primary_metric(language: str | None, references: Sequence[str]) -> Metric:
     """The metric that decides verdicts: CER of a language that is written without spaces, WER of all others.
 
-    language: a code such as "th" or "zh-CN"; None: unknown, so that the script of the references decides.
+    language: a code such as "th" or "zh-CN", or a name, "Japanese"; where it is None or no known language, the script
+    of the references decides.
     """
-    if language is not None:
-        return "cer" if re.split("[-_]", language.lower())[0] in UNSPACED_LANGUAGES else "wer"
+    code = None if language is None else language_code(language) or re.split("[-_]", language.lower())[0]
+    if code is not None and (code in UNSPACED_LANGUAGES or language_code(code) is not None):
+        return "cer" if code in UNSPACED_LANGUAGES else "wer"
     unspaced = sum(map(is_unspaced, references))
     return "cer" if 2 * unspaced > sum(bool(text.strip()) for text in references) else "wer"
 
@@ -70,9 +70,10 @@ def common_language(setting: str | None, profile_names: Iterable[str], languages
     'de'
     """
     if setting is not None:
-        return setting
+        return language_code(setting) or setting
     named = {name.partition(":")[2] for name in profile_names if name.startswith("basic:")}
-    for found in (named, set(languages)):
+    codes = {None if one is None else language_code(one) or one for one in set(languages)}
+    for found in (named, codes):
         if len(found) == 1 and None not in found:
             return found.pop()
     return None

@@ -15,6 +15,7 @@ from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.text import Profile
+from preprocessing.text.languages import language_code
 
 MAIN = "validation"  # name of the evaluation set that chooses the best weights
 
@@ -34,9 +35,14 @@ class OpenedCorpora:
         return [profile(utterance.text) for corpus in self.train for utterance in corpus.utterances]
 
     def language(self) -> str | None:
-        """ISO 639 code of the training utterances, de of de-CH; None where they name several or some name none."""
+        """Code of the training utterances' language, de of de-CH and of German; None where they name several or some
+        name none.
+        """
         named = {utterance.language for corpus in self.train for utterance in corpus.utterances}
-        codes = {None if language is None else re.split("[-_]", language)[0].lower() for language in named}
+        codes = {
+            None if language is None else language_code(language) or re.split("[-_]", language)[0].lower()
+            for language in named
+        }
         return codes.pop() if len(codes) == 1 else None
 
 

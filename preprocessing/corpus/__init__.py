@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Utterance,
         load_part,
         load_waveform,
+        manifest_fields,
         missing_files,
     )
 
@@ -30,6 +31,7 @@ __all__ = [
     "from_dataset",
     "load_part",
     "load_waveform",
+    "manifest_fields",
     "missing_files",
     "open_corpus",
     "stream_corpus",

@@ -9,7 +9,7 @@ import gc
 import os
 import random
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,18 +18,12 @@ from typing import Any, TypeGuard
 
 from preprocessing.audio import SAMPLE_RATE, StoredAudio, probe, stream
 from preprocessing.cli.data_folder import missing_data_hint
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, counted
+from preprocessing.cli.notes import note_once
 from preprocessing.corpus import readers
 from preprocessing.corpus.readers.hugging_face import HUB_PREFIX, read_dataset
-from preprocessing.corpus.readers.rows import (
-    ID_KEYS,
-    Draft,
-    Reader,
-    Rows,
-    duration_of_part,
-    read_fields,
-    with_checked_segments,
-)
+from preprocessing.corpus.readers.rows import Reader, Rows, has_id, read_fields
+from preprocessing.corpus.readers.times import Draft, finished
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 
 STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; each may hold a megabyte
@@ -127,13 +121,17 @@ def _not_found(reference: str) -> str:
 
 
 def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bool = False) -> Corpus:
-    """Utterances in their order, each id once. Without a limit all rows are read, then all missing durations."""
+    """Utterances in their order, each id once: where `rows.ids_repeat`, all but the first of an id get a number.
+
+    Without a limit all rows are read, then all missing durations.
+    """
     utterances: list[Utterance] = []
     rejects: list[Reject] = []
     wrong_durations: list[str] = []
     sources: list[str] = []  # of every accepted utterance, with its number: where an id was first seen
     numbers = array("q")
     first_seen: dict[str, int] = {}
+    copies: dict[str, int] = {}  # of an id that several rows of a dataset have: the number of the last
     with _garbage_collection_paused():
         while limit is None or len(utterances) < limit:
             unnamed: list[bool] = []
@@ -151,6 +149,8 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
                             utterances[known] = first
                             first_seen[first.id] = known
                         parsed = renamed
+                    if rows.ids_repeat and parsed.id in first_seen:
+                        parsed = replace(parsed, id=_numbered(parsed.id, copies, first_seen))
                     if seconds is not None and parsed.duration != seconds:
                         wrong_durations.append(parsed.id)
                     known = first_seen.setdefault(parsed.id, len(utterances))
@@ -164,11 +164,27 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
                         f"id {parsed.id!r} occurs before, at {before}; expected each once: give both an id of their own"
                     )
                 rejects.append(Reject(_where(source, number), parsed))
+    if copies:
+        some = next(iter(copies))
+        note_once(
+            f"ids of {reference}",
+            f"{reference}: {counted(len(copies), 'id')} of several rows, such as {some!r}; all but the first of each "
+            f"are numbered, as {some}-2",
+        )
     corpus = Corpus(reference, tuple(utterances), tuple(rejects), tuple(wrong_durations))
     if not utterances:
         corpus.require_complete()
         raise InputError(f"{reference}: no utterances; expected one a line: check that it is the right file")
     return corpus
+
+
+def _numbered(id: str, copies: dict[str, int], taken: Container[str]) -> str:
+    """The id with the next number behind it that no other utterance has: 12-2, 12-3."""
+    number = copies.get(id, 1) + 1
+    while f"{id}-{number}" in taken:
+        number += 1
+    copies[id] = number
+    return f"{id}-{number}"
 
 
 def _named_by_folder(utterance: Utterance) -> Utterance:
@@ -188,7 +204,7 @@ def _parse(rows: Rows, count: int | None, unnamed: list[bool] | None = None) -> 
     folder = rows.folder
     for source, number, fields in islice(rows.rows, count):
         if unnamed is not None:
-            unnamed.append(not isinstance(fields, str) and not any(fields.get(key) for key in ID_KEYS))
+            unnamed.append(not isinstance(fields, str) and not has_id(fields))
         if isinstance(fields, str):
             window.append((source, number, fields))
             continue
@@ -218,8 +234,7 @@ def _with_durations(window: list[Parsed], check: bool) -> Iterator[tuple[str, in
             try:
                 if isinstance(seconds, InputError):
                     raise seconds
-                utterance = replace(parsed.utterance, duration=duration_of_part(parsed, seconds))
-                yield source, number, with_checked_segments(utterance)
+                yield source, number, finished(parsed, seconds)
             except InputError as error:
                 yield source, number, str(error)
         elif check and _is_whole_file(parsed):

@@ -3,8 +3,8 @@
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from preprocessing import audio
 from preprocessing.audio import StoredAudio
@@ -49,6 +49,26 @@ class Utterance:
         """Whether `seconds` equals `duration` within 0.1 s or 2 %, whichever is more."""
         tolerance = max(DURATION_TOLERANCE_SECONDS, DURATION_TOLERANCE_SHARE * self.duration)
         return abs(seconds - self.duration) <= tolerance
+
+
+def manifest_fields(utterance: Utterance) -> dict[str, Any]:
+    """The fields of a manifest line that is read as the same utterance, without those that say nothing.
+
+    >>> manifest_fields(Utterance("a", "a.wav", "ONE", 1.5, start=2.0, channel=1))
+    {'id': 'a', 'audio': 'a.wav', 'text': 'ONE', 'duration': 1.5, 'start': 2.0, 'channel': 1}
+
+    Raises InputError where its audio is in no file.
+    """
+    if isinstance(utterance.audio, bytes):
+        raise InputError(f"{utterance.id}: its audio is in no file; expected a path: save it, then name its file")
+    values = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
+    values["audio"] = os.fspath(utterance.audio)
+    if utterance.start == 0.0 and utterance.stop is None:
+        del values["start"]
+    values["segments"] = [asdict(segment) for segment in utterance.segments] or None
+    words = [{"word": word.text, "start": word.start, "end": word.stop} for word in utterance.words]
+    values["words"] = words or None
+    return {key: value for key, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

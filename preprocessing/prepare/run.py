@@ -4,7 +4,7 @@ import functools
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import UsageError, counted
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import shows_bars
-from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
+from preprocessing.corpus import Corpus, Reject, manifest_fields, open_corpus
 from preprocessing.corpus.report import as_json
 from preprocessing.corpus.statistics import Statistics, summarise
 from preprocessing.prepare import PrepareConfig
@@ -114,18 +114,9 @@ def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], p
     write_text_atomically(folder / "rejects.jsonl", "".join(_line(asdict(reject)) for reject in all_rejects))
     write_text_atomically(folder / "statistics.json", as_json(statistics, None))
     write_text_atomically(
-        folder / "manifest.jsonl", "".join(_line(_manifest_fields(utterance)) for utterance in utterances)
+        folder / "manifest.jsonl", "".join(_line(manifest_fields(utterance)) for utterance in utterances)
     )
     return statistics
-
-
-def _manifest_fields(utterance: Utterance) -> dict[str, Any]:
-    """The fields of a manifest line, without those that are None."""
-    values = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
-    values["segments"] = [asdict(segment) for segment in utterance.segments] or None
-    words = [{"word": word.text, "start": word.start, "end": word.stop} for word in utterance.words]
-    values["words"] = words or None
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _line(values: dict[str, Any]) -> str:

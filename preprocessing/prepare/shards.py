@@ -17,7 +17,7 @@ from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Corpus, Reject, Segment, Utterance, load_waveform
 from preprocessing.corpus.levels import AudioLevels, measure_levels
-from preprocessing.corpus.readers.rows import with_checked_segments
+from preprocessing.corpus.readers.times import with_checked_segments
 from preprocessing.prepare import PrepareConfig
 
 FORMAT = 1  # rises whenever the same corpus and options would give other bytes

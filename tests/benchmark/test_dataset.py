@@ -74,3 +74,10 @@ def test_a_corpus_in_another_language_is_scored_in_it() -> None:
     assert chosen(BenchmarkConfig(), "la") == ("la", ["basic", "verbatim"], 1)
     assert chosen(BenchmarkConfig(profiles=["verbatim"]), "tr") == ("tr", ["verbatim"], 0)
     assert chosen(BenchmarkConfig(), "xx") == (None, english, 0)
+    for name in ("Japanese", "jp", "jpn", " JA "):
+        assert chosen(BenchmarkConfig(), name, "ja-JP") == ("ja", ["basic:ja", "verbatim"], 1)
+        assert chosen(BenchmarkConfig(language=name), "tr") == ("ja", ["basic:ja", "verbatim"], 1)
+    assert chosen(BenchmarkConfig(), "Mandarin Chinese")[0] == chosen(BenchmarkConfig(), "zh-CN", "zh-TW")[0] == "zh"
+    assert chosen(BenchmarkConfig(), "Thai") == ("th", ["basic:th", "verbatim"], 1)
+    assert chosen(BenchmarkConfig(), "English", "eng", "en-GB") == ("en", english, 0)
+    assert chosen(BenchmarkConfig(), "German and English") == (None, english, 0)

@@ -178,6 +178,21 @@ def test_a_change_is_of_the_metric() -> None:
         ("yue", ["x"], "cer"),
         ("zh-TW", ["x"], "cer"),
         ("my", ["x"], "cer"),
+        ("Japanese", ["x"], "cer"),
+        ("Mandarin Chinese", ["x"], "cer"),
+        ("Cantonese Chinese", ["x"], "cer"),
+        ("Chinese (Taiwan)", ["x"], "cer"),
+        ("thai", ["x"], "cer"),
+        ("Burmese", ["x"], "cer"),
+        ("jp", ["x"], "cer"),
+        ("cmn_hans_cn", ["x"], "cer"),
+        ("KHM", ["x"], "cer"),
+        ("hak", ["x"], "cer"),
+        ("German", CHINESE, "wer"),
+        ("deu", CHINESE, "wer"),
+        ("spoken at home", CHINESE, "cer"),
+        ("xx", CHINESE, "cer"),
+        ("xx", ["the weather"], "wer"),
         ("ko", ["오늘 날씨가 좋다"], "wer"),
         ("en", CHINESE, "wer"),
         (None, CHINESE, "cer"),
@@ -202,6 +217,9 @@ def test_the_language_is_that_of_the_run_its_profiles_or_all_utterances() -> Non
     assert common_language("th", ["basic:de"], ["en"]) == "th"
     assert common_language(None, ["librispeech", "basic:de"], [None, "en"]) == "de"
     assert common_language(None, ["librispeech"], ["en", "en"]) == "en"
+    assert common_language(None, ["librispeech"], ["Japanese", "ja", "ja-JP", "jpn"]) == "ja"
+    assert common_language("Thai", ["librispeech"], []) == "th"
+    assert common_language("Klingon", ["librispeech"], []) == "Klingon"
     assert common_language(None, ["librispeech"], ["en", None]) is None
     assert common_language(None, ["basic:de", "basic:en"], ["en", "de"]) is None
 

@@ -357,6 +357,29 @@ def test_parts_hold_the_smaller_ones(tmp_path: Path) -> None:
     assert len(open_corpus(str(next(iter(parts.values())))).utterances) == len(ids[0])
 
 
+def test_parts_are_of_the_same_audio(tmp_path: Path) -> None:
+    """Two channels of a call, cut into parts; the last part has no stop."""
+    import soundfile
+
+    from preprocessing.corpus import load_waveform, open_corpus
+
+    soundfile.write(tmp_path / "call.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (5 * 16_000, 2)), 16_000)
+    times: list[dict[str, float]] = [{"start": 0.0, "stop": 1.5}, {"start": 1.5, "stop": 4.0}, {"start": 4.0}]
+    rows = [
+        {"audio": "call.wav", "text": "x", "channel": channel, "language": "de", "speaker": f"s{channel}"} | time
+        for time in times
+        for channel in (0, 1)
+    ]
+    (tmp_path / "call.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    corpus = open_corpus(str(tmp_path / "call.jsonl")).utterances
+    (path,) = hours.write_parts(corpus, [60.0], tmp_path / "parts").values()
+    again = {one.id: one for one in open_corpus(str(path)).require_complete().utterances}
+    assert len(again) == len(corpus) == 6
+    for one in corpus:
+        assert replace(again[one.id], audio=one.audio) == one
+        assert torch.equal(load_waveform(again[one.id]), load_waveform(one))
+
+
 def written(utterance: str, reference: str, hypothesis: str) -> Sample:
     return Sample("s", utterance, reference, hypothesis, 1.0, NO_SECONDS, "one")
 

@@ -248,6 +248,7 @@ def test_the_language_of_the_corpus_is_taken_where_none_is_set() -> None:
 
     unset = ModelConfig(family="whisper", scratch=MULTILINGUAL)
     assert unset.with_language(corpus("de-CH", "de").language()).language == "de"
+    assert unset.with_language(corpus("German", "deu").language()).language == "de"
     assert unset.with_language(corpus("de", "en").language()).language is None
     assert unset.with_language(corpus("de", None).language()).language is None
     assert replace(unset, language="fr").with_language("de").language == "fr"

@@ -182,12 +182,14 @@ def test_a_recording_of_a_browser_is_counted(tmp_path: Path) -> None:
     assert utterance.duration == pytest.approx(2.0, abs=0.03)
 
 
-def test_a_channel_of_a_recording_is_its_own_utterance(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", ["1", 1.0, "1.0", " 1 ", [1], "right"])
+def test_a_channel_of_a_recording_is_its_own_utterance(folder: Path, tmp_path: Path, written: Any) -> None:
     """Two speakers of one call, as lhotse's manifests number them; what "channel" says in words is no number."""
     agent, customer = (0.1 * np.sin(np.arange(8_000) / steps) for steps in (20, 50))
     soundfile.write(folder / "call.wav", np.stack([agent, customer], axis=1), 8_000)
     lines = [
-        {"audio": "call.wav", "channel": channel, "text": text} for channel, text in ((0, "hello"), ("1", "good day"))
+        {"audio": "call.wav", "channel": channel, "text": text}
+        for channel, text in ((0, "hello"), (written, "good day"))
     ]
     reference = manifest(folder, *lines, {"id": "mixed", "audio": "call.wav", "channel": "phone", "text": "hello"})
     found = open_corpus(reference)

@@ -46,7 +46,11 @@ def reasons(path: Path, n_utterances: int) -> list[str]:
         (b'{"audio": "b.wav", "text": "x", "duration": 1e999}', "'duration' is inf"),
         (b'{"audio": "b.wav", "text": "x", "duration": 1' + b"0" * 400 + b"}", "'duration' is a huge number"),
         (b'{"audio": "b.wav", "text": "x", "duration": 1' + b"0" * 5000 + b"}", "not JSON"),
-        (STATED | {"duration": "3"}, "'duration' is '3'"),
+        (STATED | {"duration": "3 s"}, "'duration' is '3 s'"),
+        (STATED | {"duration": "nan"}, "'duration' is 'nan'"),
+        (STATED | {"duration": "3_0"}, "'duration' is '3_0'"),
+        (STATED | {"channel": -1}, "'channel' is -1; expected its number"),
+        (STATED | {"channel": 0.5}, "'channel' is 0.5; expected its number"),
         (STATED | {"duration": True}, "'duration' is True"),
         (STATED | {"start": 2.0, "stop": 1.0}, "start 2 s is not before its end at 1 s"),
         (STATED | {"start": 2.0, "stop": 4.0}, "stop 4 s lies beyond the audio's end at 3.00 s"),
@@ -213,6 +217,119 @@ def test_utf16_of_any_reader_and_its_damage(folder: Path) -> None:
     assert [u.text for u in open_corpus(str(folder)).utterances] == ["ਪੰਜਾਬੀ"]
 
 
+ROWS = [{"audio": "a.wav", "text": "ÜBER ONE", "speaker": "ann"}, {"audio": "b.wav", "text": "TWO", "speaker": "bob"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.tsv", "x.txt"])
+def test_lines_may_end_as_any_system_ends_them(folder: Path, name: str, end: str, encoding: str) -> None:
+    write_audio(folder / "b.wav", SPOKEN[1])
+    separator = "," if name == "x.csv" else "\t"
+    lines = [separator.join(ROWS[0]), *(separator.join(row.values()) for row in ROWS)]
+    lines = [json.dumps(row, ensure_ascii=False) for row in ROWS] if name == "x.jsonl" else lines
+    for last in ("", end):
+        (folder / name).write_bytes((end.join(lines) + last).encode(encoding))
+        found = open_corpus(str(folder / name)).require_complete().utterances
+        assert [(one.id, one.text, one.speaker) for one in found] == [("a", "ÜBER ONE", "ann"), ("b", "TWO", "bob")]
+
+
+def test_a_kaldi_text_of_cr_ends_is_not_one_line(folder: Path) -> None:
+    write_audio(folder / "b.wav", SPOKEN[1])
+    (folder / "wav.scp").write_bytes(b"a a.wav\rb b.wav\r")
+    (folder / "text").write_bytes(b"a ONE\rb TWO\r")
+    found = open_corpus(str(folder)).require_complete().utterances
+    assert [(one.id, one.text) for one in found] == [("a", "ONE"), ("b", "TWO")]
+
+
+def test_a_carriage_return_within_a_line_is_named(folder: Path) -> None:
+    path = written(folder, b"audio,text", b"a.wav,ONE\rTWO", b"a.wav,THREE", name="x.csv")
+    assert reasons(path, 1) == [
+        "cannot be read (a carriage return within a field); expected closed quotes and short fields: mend the line"
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl", "x.txt"])
+@pytest.mark.parametrize("indent", [None, 0, 2])
+@pytest.mark.parametrize("is_array", [True, False])
+def test_json_over_several_lines_is_read(
+    folder: Path, is_array: bool, indent: int | None, name: str, encoding: str
+) -> None:
+    """An array as pandas, jq and json.dump write it; objects one after another as jq writes them."""
+    write_audio(folder / "b.wav", SPOKEN[1])
+    rows: list[Any] = [ROWS[0], 5, {"audio": "c.wav"}, ROWS[1]]
+    whole = json.dumps(rows, indent=indent, ensure_ascii=False)
+    apart = "\n".join(json.dumps(row, indent=indent, ensure_ascii=False) for row in rows)
+    (folder / name).write_bytes(f"\n {whole if is_array else apart}\n".encode(encoding))
+    corpus = open_corpus(str(folder / name))
+    assert [(one.id, one.text) for one in corpus.utterances] == [("a", "ÜBER ONE"), ("b", "TWO")]
+    assert [one.reason.split(";")[0] for one in corpus.rejects] == ["a JSON int", "no 'text' among 'audio'"]
+    first = 2 if indent is None else 7 + is_array  # the line of the 5
+    first += not is_array and indent is None
+    assert corpus.rejects[0].where.endswith(f":{first}")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            b'[{"audio": "a.wav", "text": "x"},\n {"audio": }]',
+            r"x\.json: not JSON in the object of line 2 \(Expecting value\)",
+        ),
+        (b'[{"audio": "a.wav", "text": "x"}\n {"audio": "b.wav"}]', "neither ',' nor ']' after the object of line 1"),
+        (b'[{"audio": "a.wav", "text": "x"},', "more than one array, or one that is not closed"),
+        (b'[{"audio": "a.wav", "text": "x"},\n', "more than one array, or one that is not closed"),
+        (b'[{"audio": "a.wav",\n "text": "x"}] []', "more than one array"),
+        (b'[\n{"audio": "a.wav", "text": "\xff"}]', "not UTF-8 at byte 30"),
+        (b"[" * 100_000, "not JSON in the object of line 1"),
+        (b'{\n"utt1": {\n"wav": "a.wav"}}', "no 'text' among 'utt1'"),
+        (b"[]", "no utterances"),
+        (b"[", "more than one array, or one that is not closed"),
+    ],
+)
+def test_json_that_is_broken_is_one_sentence(folder: Path, content: bytes, sentence: str) -> None:
+    (folder / "x.json").write_bytes(content)
+    with pytest.raises(InputError, match=sentence) as raised:
+        open_corpus(str(folder / "x.json")).require_complete()
+    assert "more like it" not in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_first_line_that_is_no_object_costs_itself_alone(folder: Path) -> None:
+    for first in (b"[1, 2]", b"{"):
+        assert len(reasons(written(folder, first, STATED), 1)) == 1
+
+
+NAMED = [
+    (["ann", " ann", "ann\t", "ann\u00a0"], "ann"),
+    ([1, 1.0, "1", "1.0", " 1.0 "], "1"),
+    ([1.5, "1.5"], "1.5"),
+    (["", " ", None, float("nan")], None),
+]
+
+
+@pytest.mark.parametrize(("values", "name"), NAMED)
+def test_a_speaker_is_one_however_it_is_written(folder: Path, values: list[Any], name: str | None) -> None:
+    rows = [STATED | {"id": f" {n} ", "speaker": value, "language": " de "} for n, value in enumerate(values)]
+    found = open_corpus(str(written(folder, *rows))).utterances
+    assert [one.speaker for one in found] == [name] * len(values)
+    assert [(one.id, one.language) for one in found] == [(str(n), "de") for n in range(len(values))]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_blanks_around_cells_of_a_table_are_none_of_theirs(folder: Path, separator: str) -> None:
+    write_audio(folder / "b.wav", SPOKEN[1])
+    lines = ["path ; id;sentence;client_id;gender;locale;duration", " a.wav ; 1 ; ONE;ann ; female ; de; 1.0 "]
+    lines += ["b.wav; 2;TWO; ann;Female;de ; "]
+    path = folder / ("x.tsv" if separator == "\t" else "x.csv")
+    path.write_text("\n".join(lines).replace(";", separator))
+    found = open_corpus(str(path)).require_complete().utterances
+    assert [(one.id, one.text.strip(), one.speaker, one.sex, one.language) for one in found] == [
+        ("1", "ONE", "ann", "F", "de"),
+        ("2", "TWO", "ann", "F", "de"),
+    ]
+
+
 def test_a_text_beside_audio_is_not_cut(folder: Path) -> None:
     (folder / "a.txt").write_text("word " * 300_000, encoding="utf-8")
     with pytest.raises(InputError, match=r"longer than 1048576 characters|over 1 MiB"):
@@ -235,6 +352,10 @@ KEYS = (
     "duration",
     "start",
     "stop",
+    "end",
+    "end_ms",
+    "start_time",
+    "channel",
     "offset",
     "speaker",
     "sex",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from preprocessing import audio
+from preprocessing.cli import notes
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import from_dataset, open_corpus
 from tests.preprocessing import corpora
@@ -49,6 +50,67 @@ def test_a_dataset_at_hand_is_a_corpus(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds the splits a, b"):
         open_corpus(str(tmp_path / "both"))
     assert len(open_corpus(str(tmp_path / "both" / "b")).utterances) == 3
+
+
+@pytest.mark.parametrize("way", ["at hand", "stream", "saved", "parquet", "hub"])
+def test_a_dataset_may_repeat_ids_and_number_its_labels(
+    tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As FLEURS: the id is a sentence's, which several people read, and the gender is a class label."""
+    from datasets import Audio, ClassLabel, Dataset, Features, Value
+
+    monkeypatch.setattr(notes, "_noted", set())
+    content = corpora.write_audio(tmp_path / "a.wav", SPOKEN[0]).read_bytes()
+    features = Features(
+        {
+            "id": Value("int32"),
+            "audio": Audio(decode=False),
+            "transcription": Value("string"),
+            "gender": ClassLabel(names=["male", "female", "other"]),
+            "language": ClassLabel(names=["Afrikaans", "Thai"]),
+        }
+    )
+    columns = {"id": [12, 12, 7, 12], "gender": [0, 1, 2, -1], "language": [1] * 4, "transcription": list("xxyx")}
+    dataset = Dataset.from_dict(columns | {"audio": [{"bytes": content, "path": "a.wav"}] * 4}).cast(features)
+    if way == "saved":
+        dataset.save_to_disk(tmp_path / "saved")
+    if way in ("parquet", "hub"):
+        (tmp_path / "set").mkdir()
+        dataset.to_parquet(tmp_path / "set" / "test-00000-of-00001.parquet")
+    corpus = {
+        "at hand": lambda: from_dataset(dataset),
+        "stream": lambda: from_dataset(dataset.to_iterable_dataset()),
+        "saved": lambda: open_corpus(str(tmp_path / "saved")),
+        "parquet": lambda: open_corpus(str(tmp_path / "set")),
+        "hub": lambda: open_corpus(f"hf:{tmp_path / 'set'}"),
+    }[way]()
+    found = corpus.require_complete().utterances
+    assert [one.id for one in found] == ["12", "12-2", "7", "12-3"]
+    assert [(one.sex, one.language) for one in found] == [
+        ("M", "Thai"),
+        ("F", "Thai"),
+        ("other", "Thai"),
+        (None, "Thai"),
+    ]
+    assert capsys.readouterr().err.count("1 id of several rows, such as '12'; all but the first") == 1
+
+
+def test_numbered_ids_collide_with_no_other(tmp_path: Path) -> None:
+    from datasets import Audio, Dataset
+
+    audio_of = {"bytes": corpora.write_audio(tmp_path / "a.wav", SPOKEN[0]).read_bytes(), "path": "a.wav"}
+    dataset = Dataset.from_dict({"id": ["a", "a-2", "a", "a", "a-2"], "text": ["x"] * 5, "audio": [audio_of] * 5})
+    found = from_dataset(dataset.cast_column("audio", Audio(decode=False))).require_complete().utterances
+    assert [one.id for one in found] == ["a", "a-2", "a-3", "a-4", "a-2-2"]
+
+
+def test_a_datasets_other_names_of_an_id_stay(tmp_path: Path) -> None:
+    from datasets import Audio, Dataset
+
+    audio_of = {"bytes": corpora.write_audio(tmp_path / "a.wav", SPOKEN[0]).read_bytes(), "path": "a.wav"}
+    dataset = Dataset.from_dict({"utterance_id": ["u1", "", None], "text": ["x"] * 3, "audio": [audio_of] * 3})
+    found = from_dataset(dataset.cast_column("audio", Audio(decode=False))).require_complete().utterances
+    assert [one.id for one in found] == ["u1", "row-000001", "row-000002"]
 
 
 def test_kaldi_segments_cut_recordings(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_stop_or_end_and_other_keys(tmp_path: Path) -> None:
     listed = [
         {"start": 0, "stop": 1.5, "text": "A"},
         {"id": 1, "seek": 0, "start": 1.2, "end": 4, "text": " B", "tokens": [1]},
-        {"start": 6.0, "end": 10.05, "stop": None, "text": ""},
+        {"start": "6.0", "end": "10.05", "stop": None, "text": ""},
     ]
     expected = (Segment(0.0, 1.5, "A"), Segment(1.2, 4.0, " B"), Segment(6.0, 10.05, ""))
     assert read(tmp_path, segments=listed) == expected
@@ -51,7 +51,7 @@ def test_real_segments_together_are_the_text(speech: Path) -> None:
         ([{"start": 0, "stop": 1, "text": "A"}, "B"], "segment 2 is 'B'; expected {start, stop, text}"),
         ([{"start": 0, "text": "A"}], "segment 1 has the stop None; expected seconds"),
         ([{"start": -1, "end": 1, "text": "A"}], "segment 1 has the start -1"),
-        ([{"start": 0, "end": "1", "text": "A"}], "segment 1 has the end '1'"),
+        ([{"start": 0, "end": "1 s", "text": "A"}], "segment 1 has the end '1 s'"),
         ([{"start": True, "stop": 2, "text": "A"}], "has the start True"),
         ([{"start": 0, "stop": 10**400, "text": "A"}], "has the stop a huge number"),
         ([{"start": 2, "end": 2, "text": "A"}], "starts at 2 s, not before its end at 2 s"),

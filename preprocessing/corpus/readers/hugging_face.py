@@ -1,7 +1,7 @@
 """Hugging Face datasets: streamed from the Hub, saved by save_to_disk, at hand in Python, or as parquet files.
 
 `datasets` decodes nothing here, since it needs torchcodec for that: the encoded bytes or the path come through. Where a
-row holds the bytes, they stay in memory with its utterance.
+row holds the bytes, they stay in memory with its utterance. A column of class labels gives their names: female, not 1.
 """
 
 import os
@@ -9,11 +9,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.corpus.readers.rows import AUDIO_KEYS, Row, Rows, folder_of, folders_in
+from preprocessing.corpus.readers.rows import AUDIO_KEYS, Row, Rows, folder_of, folders_in, has_id
 
 HUB_PREFIX = "hf:"
 DEFAULT_SPLIT = "test"
 PARQUET_ROWS = 64  # read at a time: a row may hold megabytes of audio
+# In datasets these are times in the recording that a clip was cut from: GigaSpeech, AMI, Multilingual LibriSpeech.
+SOURCE_TIME_KEYS = ("begin_time", "start_time", "end_time", "stop_time")
+
+Labels = dict[str, list[str]]  # column of class labels -> their names
 
 
 def is_hub_reference(reference: str) -> bool:
@@ -39,11 +43,12 @@ def read_hub_reference(reference: str) -> Rows:
     try:
         dataset = load_dataset(name, config or None, split=split, streaming=True)
         rows = _undecoded_stream(dataset.take(int(count)) if count else dataset)
+        labels = _labels(dataset.features)
     except Exception as error:  # datasets raises many kinds, from many libraries
         raise InputError(
             f"{reference}: cannot be opened ({_first_line(error)}); check its name and the network"
         ) from error
-    return Rows("", _numbered(rows, reference, split))
+    return Rows("", _dataset_rows(rows, labels, reference, split), ids_repeat=True)
 
 
 def is_saved_dataset(folder: str) -> bool:
@@ -87,11 +92,18 @@ def read_dataset(dataset: Any, reference: str) -> Rows:
         for name, feature in dataset.features.items():
             if isinstance(feature, Audio):
                 dataset = dataset.cast_column(name, Audio(decode=False))
-        return Rows("", _numbered(dataset, reference, str(dataset.split or "row")))
-    if isinstance(dataset, IterableDataset):
-        return Rows("", _numbered(_undecoded_stream(dataset), reference, str(dataset.split or "row")))
+        rows: Iterable[dict[str, Any]] = dataset
+    elif isinstance(dataset, IterableDataset):
+        rows = _undecoded_stream(dataset)
+    else:
+        raise InputError(_no_dataset(dataset, reference))
+    split = str(dataset.split or "row")
+    return Rows("", _dataset_rows(rows, _labels(dataset.features), reference, split), ids_repeat=True)
+
+
+def _no_dataset(dataset: Any, reference: str) -> str:
     names = f" of the splits {', '.join(dataset)}" if isinstance(dataset, dict) else ""
-    raise InputError(f"{reference}: a {type(dataset).__name__}{names}; expected one Dataset: choose a split of it")
+    return f"{reference}: a {type(dataset).__name__}{names}; expected one Dataset: choose a split of it"
 
 
 def is_parquet(path: str) -> bool:
@@ -108,7 +120,7 @@ def read_parquet(path: str) -> Rows:
     Relative paths of audio are relative to the files' folder.
     """
     paths = _parquet_files(path)
-    return Rows(folder_of(paths[0]), _parquet_rows(paths))
+    return Rows(folder_of(paths[0]), _parquet_rows(paths), ids_repeat=True)
 
 
 def _parquet_files(path: str) -> list[str]:
@@ -142,9 +154,10 @@ def _parquet_rows(paths: list[str]) -> Iterator[Row]:
     for path in paths:
         try:
             with ParquetFile(path) as file:
+                labels = _labels_of_schema(file.schema_arrow)
                 for batch in file.iter_batches(PARQUET_ROWS):
                     for fields in batch.to_pylist():
-                        yield Row(path, number, _with_id(fields, _split_of(path), number))
+                        yield Row(path, number, _own_fields(fields, labels, _split_of(path), number))
                         number += 1
         except (pyarrow.ArrowException, OSError) as error:
             raise InputError(
@@ -152,9 +165,32 @@ def _parquet_rows(paths: list[str]) -> Iterator[Row]:
             ) from error
 
 
-def _with_id(fields: dict[str, Any], split: str, number: int) -> dict[str, Any]:
-    """The fields, with an id of split and number where they have none."""
-    return fields if fields.get("id") is not None else fields | {"id": f"{split}-{number:06d}"}
+def _labels_of_schema(schema: Any) -> Labels:
+    """The names of class labels that datasets wrote into the schema of a parquet file; {} where it wrote none."""
+    if b"ClassLabel" not in (schema.metadata or {}).get(b"huggingface", b""):
+        return {}
+    from datasets import Features
+
+    return _labels(Features.from_arrow_schema(schema))
+
+
+def _labels(features: Any) -> Labels:
+    from datasets import ClassLabel
+
+    return {name: list(one.names) for name, one in (features or {}).items() if isinstance(one, ClassLabel)}
+
+
+def _own_fields(fields: dict[str, Any], labels: Labels, split: str, number: int) -> dict[str, Any]:
+    """The fields with names for class labels, without times that are not into the row's own audio, and with an id of
+    split and number where they have none.
+    """
+    for column, names in labels.items():
+        value = fields.get(column)
+        if isinstance(value, int):
+            fields = fields | {column: names[value] if 0 <= value < len(names) else None}  # -1: not known
+    if any(isinstance(fields.get(key), bytes | dict) for key in AUDIO_KEYS):
+        fields = {key: value for key, value in fields.items() if key not in SOURCE_TIME_KEYS}
+    return fields if has_id(fields) else fields | {"id": f"{split}-{number:06d}"}
 
 
 def _undecoded_stream(dataset: Any) -> Iterator[dict[str, Any]]:
@@ -191,11 +227,12 @@ def _chained(first: dict[str, Any] | None, rows: Iterator[dict[str, Any]]) -> It
         yield from rows
 
 
-def _numbered(rows: Iterable[dict[str, Any]], reference: str, split: str) -> Iterator[Row]:
+def _dataset_rows(rows: Iterable[dict[str, Any]], labels: Labels, reference: str, split: str) -> Iterator[Row]:
     number = -1
     try:
         for number, fields in enumerate(rows):
-            yield Row(reference, number, _with_id(fields, split, number) | {"audio": _local(fields.get("audio"))})
+            audio = {"audio": _local(fields.get("audio"))}
+            yield Row(reference, number, _own_fields(fields, labels, split, number) | audio)
     except (OSError, RuntimeError, ImportError, ValueError) as error:
         raise InputError(
             f"{reference}: cannot be read on after row {number} ({_first_line(error)}); check the network, then again"

@@ -1,5 +1,7 @@
 """Manifests, one utterance a line: JSON Lines, CSV (RFC 4180), and tab-separated values as Common Voice writes them.
 
+JSON whose first line is no whole object is read as a whole: an array of objects, or objects written over several lines.
+
 A CSV may be separated by commas, semicolons or tabs, as Excel writes it by country, and be UTF-8 or UTF-16. A field may
 go on over several lines; a quote that is never closed costs its own line and no other. A TSV field is what stands
 between two tabs, quotes included; only a field that a CSV writer quoted (an outer pair, every inner one doubled) loses
@@ -31,8 +33,8 @@ from preprocessing.corpus.readers.rows import (
     is_utf16,
     not_utf8,
 )
+from preprocessing.corpus.readers.times import NUMBER_KEYS
 
-NUMBER_KEYS = ("start", "stop", "duration", "offset")
 KNOWN_KEYS = frozenset(
     (*AUDIO_KEYS, *TEXT_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, *NUMBER_KEYS)
 )
@@ -41,6 +43,10 @@ MAX_RECORD_LINES = 1000  # of one row whose quoted field goes on over lines
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv")
 SNIFFED_BYTES = 4096
 _decode = json.JSONDecoder().decode  # what json.loads calls after looking at its arguments
+_decode_from = json.JSONDecoder().raw_decode
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_LINE_END = re.compile(r"\r\n?|\n")
+ONE_OBJECT = "expected an array of objects, or one object a line: mend the file"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -53,6 +59,9 @@ def read_manifest(path: str) -> Rows:
     """The rows of a manifest: JSON Lines, CSV or TSV by its suffix, else by its first line.
 
         {"audio": "wav/1.flac", "text": "ONE TWO", "speaker": "ann", "duration": 1.52}
+
+        [{"audio": "wav/1.flac", "text": "ONE TWO"},
+         {"audio": "wav/2.flac", "text": ""}]
 
         path,sentence,client_id
         wav/1.flac,"one, two",ann
@@ -99,22 +108,31 @@ def read_table(path: str, *, tabs: bool) -> Rows:
 
 
 def _sniff(path: str) -> str:
-    with open(path, "rb") as file:
-        head = file.read(SNIFFED_BYTES)
-    if is_utf16(head):
-        head = head[: len(head) // 2 * 2].decode("utf-16", errors="replace").encode("utf-8", errors="replace")
-    if b"\0" in head:
+    first = _first_line(path)
+    if b"\0" in first:
         raise InputError(
             f"{path}: not text; expected a manifest (JSONL, CSV or TSV), not audio itself: list the audio in one"
         )
-    first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
     if first.startswith((b"{", b"[")) or not any(separator.encode() in first for separator in SEPARATORS):
         return ".jsonl"
     return ".tsv" if b"\t" in first else ".csv"
 
 
+def _first_line(path: str) -> bytes:
+    """The first line that is not blank in UTF-8, as far as it lies in the first SNIFFED_BYTES; all these with a NUL."""
+    with open(path, "rb") as file:
+        head = file.read(SNIFFED_BYTES)
+    if is_utf16(head):
+        head = head[: len(head) // 2 * 2].decode("utf-16", errors="replace").encode("utf-8", errors="replace")
+    lines = head.removeprefix(b"\xef\xbb\xbf").strip().splitlines()
+    return head if b"\0" in head else next(iter(lines), b"")
+
+
 def _json_rows(path: str) -> Iterator[Row]:
-    """One JSON object a line; blank lines are passed over."""
+    """One JSON object a line; blank lines are passed over. Or the objects of an array, or written over lines."""
+    if _is_over_lines(path):
+        yield from _rows_over_lines(path)
+        return
     for number, line in byte_lines(path):
         if isinstance(line, str):
             yield Row(path, number, line)
@@ -125,19 +143,75 @@ def _json_rows(path: str) -> Iterator[Row]:
 def _json_fields(line: bytes) -> dict[str, Any] | str:
     try:
         text = line.decode("utf-8")
-        fields = _decode(text)
-        if "\\u" in text and _SURROGATE.search(text):
-            # Half of a surrogate pair is no character, and could never be written again.
-            json.dumps(fields, ensure_ascii=False).encode()
+        return _checked(_decode(text), text)
     except UnicodeDecodeError as error:
         return not_utf8(error)
-    except UnicodeEncodeError:
-        return "an escape \\ud800 to \\udfff without its other half; expected whole characters: mend the line"
     except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError, and integers of thousands of digits
         return f"not JSON ({error}); expected one JSON object a line: mend the line"
+
+
+def _checked(fields: Any, text: str) -> dict[str, Any] | str:
+    """The fields, or the reason why `text` is none of a row."""
+    if "\\u" in text and _SURROGATE.search(text):
+        try:  # Half of a surrogate pair is no character, and could never be written again.
+            json.dumps(fields, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return "an escape \\ud800 to \\udfff without its other half; expected whole characters: mend the line"
     if isinstance(fields, dict):
         return fields
     return f"a JSON {type(fields).__name__}; expected an object with 'audio' and 'text': mend it"
+
+
+def _is_over_lines(path: str) -> bool:
+    """Whether the file is an array, on one line or several, or begins with an object that goes on after its line."""
+    begins = _first_line(path).rstrip()
+    if not begins.startswith(b"[") and begins != b"{":
+        return False
+    lines = (line for _, line in byte_lines(path) if isinstance(line, str) or not line.isspace())
+    first, second = next(lines, b""), next(lines, b"")
+    if begins == b"{":
+        return isinstance(second, bytes) and second.lstrip().startswith((b'"', b"}"))
+    if not second or isinstance(first, str):
+        return True
+    read = _json_fields(first)
+    return isinstance(read, str) and read.startswith("not JSON")
+
+
+def _rows_over_lines(path: str) -> Iterator[Row]:
+    """The objects of an array, or of a file of objects, each numbered by the line that it begins in.
+
+    Raises InputError where the file is not UTF-8, or no JSON from some place on.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-16" if is_utf16(content) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: {not_utf8(error)}") from None
+    begin = _after_blanks(text, 0)
+    is_array = text.startswith("[", begin)
+    place, counted, number = _after_blanks(text, begin + is_array), 0, 1
+    while place < len(text) and not (is_array and text[place] == "]"):
+        number += len(_LINE_END.findall(text, counted, place))
+        counted = place
+        try:
+            fields, end = _decode_from(text, place)
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise InputError(f"{path}: not JSON in the object of line {number} ({reason}); {ONE_OBJECT}") from None
+        yield Row(path, number, _checked(fields, text[place:end]))
+        place = _after_blanks(text, end)
+        if is_array and text[place : place + 1] == ",":
+            place = _after_blanks(text, place + 1)
+        elif is_array and text[place : place + 1] != "]":
+            raise InputError(f"{path}: neither ',' nor ']' after the object of line {number}; {ONE_OBJECT}")
+    if is_array and text[place:].strip() != "]":
+        raise InputError(f"{path}: more than one array, or one that is not closed; {ONE_OBJECT}")
+
+
+def _after_blanks(text: str, place: int) -> int:
+    blanks = _BLANKS.match(text, place)
+    return place if blanks is None else blanks.end()
 
 
 class _Lines(Iterator["tuple[int, str, str | None]"]):
@@ -195,12 +269,16 @@ def _header(path: str, lines: _Lines, separator: str | None) -> tuple[list[str],
         except UnicodeEncodeError as error:
             reason = f"byte {error.start} is not UTF-8: convert the file"
         except csv.Error as error:
-            reason = str(error)
+            reason = _why_unreadable(error)
     if not found:
         raise InputError(f"{path}: its header cannot be read ({reason}); expected column names: mend it")
     named = [key for key, names in found.items() if {*AUDIO_KEYS} & {*names} and {*TEXT_KEYS} & {*names}]
     chosen = (named or sorted(found, key=lambda key: -len(found[key])))[0]
     return found[chosen], chosen
+
+
+def _why_unreadable(error: csv.Error) -> str:
+    return "a carriage return within a field" if "new-line" in str(error) else str(error)
 
 
 def _enumerated() -> str:
@@ -273,7 +351,8 @@ def _table_rows(path: str, lines: _Lines, header: Sequence[str], separator: str,
                 yield Row(path, number, 'quote not closed; expected one after the field: close it, or double it ("")')
                 continue
         except csv.Error as error:
-            yield Row(path, number, f"cannot be read ({error}); expected closed quotes and short fields: mend the line")
+            why = _why_unreadable(error)
+            yield Row(path, number, f"cannot be read ({why}); expected closed quotes and short fields: mend the line")
             continue
         if cells:
             yield Row(path, number, _table_fields(header, cells, separator, quoted))
@@ -297,15 +376,12 @@ def _table_fields(header: Sequence[str], cells: list[str], separator: str, quote
         cells = [cell[1:-1].replace('""', '"') if _is_quoted(cell) else cell for cell in cells]
     fields: dict[str, Any] = dict(zip(header, cells, strict=False))
     for key in AUDIO_KEYS:
-        if fields.get(key) == "":
-            fields[key] = None
-    for key in NUMBER_KEYS:
         if key in fields:
-            number = fields[key].replace(",", ".") if separator != "," else fields[key]  # 1,5 where ; separates
-            try:
-                fields[key] = float(number) if number else None
-            except ValueError:
-                return f"{key!r} is {fields[key][:40]!r}; expected seconds: mend it"
+            fields[key] = fields[key].strip() or None
+    if separator != ",":
+        for key in NUMBER_KEYS:
+            if key in fields:
+                fields[key] = fields[key].replace(",", ".")  # 1,5
     return fields
 
 

@@ -14,7 +14,18 @@ from typing import Any, BinaryIO, NamedTuple
 
 from preprocessing.audio import StoredAudio
 from preprocessing.cli.errors import InputError
-from preprocessing.corpus.utterance import Segment, Utterance
+from preprocessing.corpus.readers.times import (
+    MAX_NUMBER,
+    MAX_SECONDS,
+    Draft,
+    read_segments,
+    read_times,
+    read_words,
+    shortened,
+    stated_seconds,
+    with_checked_segments,
+)
+from preprocessing.corpus.utterance import Utterance
 
 # Names that corpora use, the first that a row has a value under counts.
 TEXT_KEYS = ("text", "transcription", "transcript", "sentence", "normalized_text")
@@ -28,15 +39,14 @@ SEXES = {
     **dict.fromkeys(("f", "female", "female_feminine", "woman", "w"), "F"),
     **dict.fromkeys(("m", "male", "male_masculine", "man"), "M"),
 }
+SIDES = {"left": 0, "right": 1}  # channels of a WAV file
 AUDIO_SUFFIXES = frozenset(
     (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".webm", ".wma", ".mp4", ".sph",
      ".w64", ".au", ".caf", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".m4b", ".ac3", ".wv", ".ape", ".tta", ".mp2")
 )  # fmt: skip
 MAX_LINE_BYTES = 2**20  # a manifest's line; an hour's transcript is about 50 kB
 MAX_PATH_BYTES = 4096  # PATH_MAX of Linux
-MAX_SECONDS = 1e9  # thirty years
-MAX_NAME_NUMBER = 10**40  # no id or speaker has so many digits
-TOLERANCE_SECONDS = 0.1  # how far start, stop, segments and the length of the audio may lie apart
+MAX_CHANNELS = 1000
 
 
 class Row(NamedTuple):
@@ -55,6 +65,7 @@ class Rows(NamedTuple):
 
     folder: str  # with its separator at the end, or ""
     rows: Iterator[Row]
+    ids_repeat: bool = False  # several rows may have one id, that of a sentence: `open_corpus` numbers the others
 
 
 def _no_splits(folder: str) -> list[str]:
@@ -80,13 +91,6 @@ class Reader:
     is_fallback: bool = False
 
 
-class Draft(NamedTuple):
-    """An utterance whose duration is not known before its audio's header is read (`duration_of_part`)."""
-
-    utterance: Utterance
-    stated_seconds: float | None  # by the row, of the part or of the whole file
-
-
 def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     """The utterance of a row, or its Draft where the row does not say how long it is. Opens no file.
 
@@ -105,19 +109,15 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
         audio = folder + audio
     stated = get("duration")
     if stated.__class__ is not float or not 0.0 < stated < MAX_SECONDS:
-        stated = _stated_seconds(fields)
-    if "start" in fields or "stop" in fields or "offset" in fields:
-        start, stop = _start_and_stop(fields, stated)
-        duration = _duration(stated, start, stop)
-    else:
-        start, stop, duration = 0.0, None, stated
+        stated = stated_seconds(fields)
+    start, stop, duration = read_times(fields, stated)
     channel = _channel(fields["channel"]) if "channel" in fields else None
     utterance = Utterance(
         _id(fields, audio, start, stop, channel),
         audio,
         text,
         duration or 0.0,
-        _name(fields, SPEAKER_KEYS),
+        _speaker(fields),
         _sex(fields),
         _name(fields, LANGUAGE_KEYS),
         _name(fields, DOMAIN_KEYS),
@@ -134,66 +134,6 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     if utterance.segments or utterance.words:
         return Draft(utterance, stated) if duration is None else with_checked_segments(utterance)
     return Draft(utterance, stated) if duration is None else utterance
-
-
-def duration_of_part(draft: Draft, audio_seconds: float) -> float:
-    """Seconds between the draft's start and stop in audio of `audio_seconds`.
-
-    Raises InputError when start and stop do not lie within the audio, or it holds nothing.
-    """
-    start, stop = draft.utterance.start, draft.utterance.stop
-    total = audio_seconds or draft.stated_seconds or 0.0
-    if total == 0.0:
-        raise InputError("its audio holds no samples; expected at least one: record or export it again")
-    if start >= (stop if stop is not None else total):
-        raise InputError(_start_after_end(start, stop if stop is not None else total))
-    if stop is not None and stop > total + TOLERANCE_SECONDS:
-        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {total:.2f} s: mend stop")
-    return (total if stop is None else min(stop, total)) - start
-
-
-def read_segments(listed: Any) -> tuple[Segment, ...]:
-    """The segments of a `segments` field, in order of time; they may overlap and leave gaps.
-
-    >>> read_segments([{"start": 0, "end": 1.5, "text": "ONE TWO"}])
-    (Segment(start=0.0, stop=1.5, text='ONE TWO'),)
-
-    Raises InputError naming the first that is none.
-    """
-    if not isinstance(listed, list):
-        raise InputError(f"'segments' is {_short(listed)}; expected a list of {{start, stop, text}}: mend it")
-    return _in_order(listed, "segment", "text")
-
-
-def read_words(listed: list[Any], text: str) -> tuple[Segment, ...]:
-    """The words of a `words` field with their true times; one without letters, as for a pause, is left out.
-
-    >>> read_words([{"word": "One", "start": 0, "end": 0.4}, {"word": "two", "start": 0.5, "end": 1}], "One, two.")
-    (Segment(start=0.0, stop=0.4, text='One'), Segment(start=0.5, stop=1.0, text='two'))
-
-    Raises InputError naming the first that is none, and where the words have other letters than `text`.
-    """
-    words = tuple(word for word in _in_order(listed, "word", "word") if _letters(word.text))
-    spelled = "".join(_letters(word.text) for word in words)
-    if spelled != _letters(text):
-        raise InputError(
-            f"'words' spell {_short(' '.join(word.text.strip() for word in words))}, the text is {_short(text)}; "
-            "expected the same letters in both: mend one of them, or leave 'words' out"
-        )
-    return words
-
-
-def with_checked_segments(utterance: Utterance) -> Utterance:
-    """The utterance itself. Raises InputError where a segment or a word lies outside of it."""
-    first, last = utterance.start - TOLERANCE_SECONDS, utterance.start + utterance.duration + TOLERANCE_SECONDS
-    for kind, parts in (("segment", utterance.segments), ("word", utterance.words)):
-        for number, part in enumerate(parts, start=1):
-            if part.start < first or part.stop > last:
-                raise InputError(
-                    f"{kind} {number}, {part.start:g} to {part.stop:g} s, lies outside of the recording's "
-                    f"{utterance.start:g} to {utterance.start + utterance.duration:.2f} s: mend it, or the duration"
-                )
-    return utterance
 
 
 def _first_value(fields: dict[str, Any], keys: tuple[str, ...]) -> Any:
@@ -222,56 +162,34 @@ def _audio(audio: Any, fields: dict[str, Any], folder: str) -> StoredAudio:
     if isinstance(audio, dict) and audio.keys() >= {"bytes", "path"}:
         content = audio["bytes"]
         return content if isinstance(content, bytes) else _audio(audio["path"], fields, folder)
-    raise InputError(f"'audio' is {_short(audio)}; expected a path: mend it")
-
-
-def _stated_seconds(fields: dict[str, Any]) -> float | None:
-    stated = _seconds(fields, "duration")
-    if stated == 0.0:
-        raise InputError("'duration' is 0; expected seconds above 0: mend it, or leave it out")
-    return stated
-
-
-def _start_and_stop(fields: dict[str, Any], stated: float | None) -> tuple[float, float | None]:
-    start, stop = _seconds(fields, "start"), _seconds(fields, "stop")
-    offset = None if start is not None else _seconds(fields, "offset")
-    if offset is not None:  # NeMo's manifests: `duration` seconds from `offset` on
-        start, stop = offset, None if stated is None else offset + stated
-    if stop is not None and (start or 0.0) >= stop:
-        raise InputError(_start_after_end(start or 0.0, stop))
-    return start or 0.0, stop
-
-
-def _duration(stated: float | None, start: float, stop: float | None) -> float | None:
-    """Of the part, where the row alone gives it: a stated duration may be the part's or the whole file's."""
-    if stated is None or (stop is None and start > 0.0):
-        return None
-    if stop is None:
-        return stated
-    if abs(stated - (stop - start)) <= TOLERANCE_SECONDS:
-        return stop - start
-    if stop > stated + TOLERANCE_SECONDS:
-        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {stated:.2f} s: mend stop or duration")
-    return min(stop, stated) - start
-
-
-def _start_after_end(start: float, end: float) -> str:
-    return f"start {start:g} s is not before its end at {end:g} s: mend start and stop"
+    raise InputError(f"'audio' is {shortened(audio)}; expected a path: mend it")
 
 
 def _channel(value: Any) -> int | None:
-    """A channel's number, from 0; None of anything else, as "channel" may also say how a call came in."""
+    """A channel's number, from 0; None where "channel" says something else in words, as how a call came in.
+
+    Raises InputError on a number that no channel has: all channels would be mixed instead.
+    """
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, str):
-        value = int(value) if value.isdecimal() and len(value) < 4 else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+        value = value.strip().lower()
+        if value in SIDES:
+            return SIDES[value]
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return None
+    if not 0 <= value < MAX_CHANNELS or value != int(value):
+        raise InputError(f"'channel' is {shortened(value)}; expected its number, from 0: mend it, or leave it out")
+    return int(value)
 
 
 def _id(fields: dict[str, Any], audio: StoredAudio, start: float, stop: float | None, channel: int | None) -> str:
     """As given; else the file's name without suffix, with its channel and the part's milliseconds where it has them."""
-    given = fields.get("id")
-    if given.__class__ is str and given:
-        return given
-    given = _name(fields, ID_KEYS)
+    given = _name(fields, ID_KEYS, interned=False)
     if given:
         return given
     named = audio if not isinstance(audio, bytes) else _name(fields, ("path",)) or ""
@@ -282,18 +200,42 @@ def _id(fields: dict[str, Any], audio: StoredAudio, start: float, stop: float | 
     return f"{stem}-{round(start * 1000):07d}" + ("" if stop is None else f"-{round(stop * 1000):07d}")
 
 
-def _name(fields: dict[str, Any], keys: tuple[str, ...]) -> str | None:
-    """A name or number as a string; equal ones share one object, for a corpus repeats its few speakers a lot."""
+def has_id(fields: dict[str, Any]) -> bool:
+    """Whether a row gives an id; what it gives may still be no name."""
+    for key in ID_KEYS:
+        value = fields.get(key)
+        if value is not None and (value.__class__ is not str or value.strip()):
+            return True
+    return False
+
+
+def _name(fields: dict[str, Any], keys: tuple[str, ...], *, interned: bool = True) -> str | None:
+    """A name or number as a string, without white space around it; None of an empty one, and of NaN, as pandas marks
+    what is missing. A whole number is written without a point: it becomes one with a point where others are missing.
+
+    interned: equal names share one object, for a corpus repeats its few speakers a lot.
+    """
     for key in keys:
         value = fields.get(key)
         if value.__class__ is str:
-            if value:
-                return sys.intern(value)
-        elif value is not None:
-            if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) >= MAX_NAME_NUMBER:
-                raise InputError(f"{key!r} is {_short(value)}; expected a name: mend it")
-            return sys.intern(str(value))
+            name = value.strip()
+            if not name:
+                continue
+        elif value is None or value != value:
+            continue
+        elif not isinstance(value, int | float) or isinstance(value, bool) or abs(value) >= MAX_NUMBER:
+            raise InputError(f"{key!r} is {shortened(value)}; expected a name: mend it")
+        else:
+            name = str(int(value) if value == int(value) else value)
+        return sys.intern(name) if interned else name
     return None
+
+
+def _speaker(fields: dict[str, Any]) -> str | None:
+    name = _name(fields, SPEAKER_KEYS)
+    if name is not None and name.endswith(".0") and name[:-2].isdecimal():  # as pandas writes a column with gaps
+        return sys.intern(name[:-2])
+    return name
 
 
 def _sex(fields: dict[str, Any]) -> str | None:
@@ -301,62 +243,8 @@ def _sex(fields: dict[str, Any]) -> str | None:
     return name if name is None or name in ("F", "M") else SEXES.get(name.lower(), name)
 
 
-def _in_order(listed: list[Any], kind: str, text_key: str) -> tuple[Segment, ...]:
-    """Segments or words, each a dict. Raises InputError naming the first that is none, or out of order."""
-    parts: list[Segment] = []
-    for number, fields in enumerate(listed, start=1):
-        part = _segment(kind, number, fields, text_key)
-        if parts and part.start < parts[-1].start:
-            raise InputError(
-                f"{kind} {number} starts at {part.start:g} s, before {kind} {number - 1} at {parts[-1].start:g} s; "
-                "expected them in order of time: sort them"
-            )
-        parts.append(part)
-    return tuple(parts)
-
-
-def _segment(kind: str, number: int, fields: Any, text_key: str) -> Segment:
-    if not isinstance(fields, dict):
-        raise InputError(f"{kind} {number} is {_short(fields)}; expected {{start, stop, {text_key}}}: mend it")
-    stop_key = "end" if fields.get("stop") is None and "end" in fields else "stop"
-    for key in ("start", stop_key):
-        if not _is_seconds(fields.get(key)):
-            raise InputError(
-                f"{kind} {number} has the {key} {_short(fields.get(key))}; expected seconds from 0 up: mend it"
-            )
-    start, stop, text = float(fields["start"]), float(fields[stop_key]), fields.get(text_key)
-    if start >= stop:
-        raise InputError(f"{kind} {number} starts at {start:g} s, not before its {stop_key} at {stop:g} s: mend it")
-    if not isinstance(text, str):
-        raise InputError(f"{kind} {number} has the {text_key} {_short(text)}; expected what was said, or '': mend it")
-    return Segment(start, stop, text)
-
-
-def _letters(text: str) -> str:
-    """What two spellings of a text share: its letters and figures in one case, without spaces and punctuation."""
-    return "".join(symbol for symbol in text.casefold() if symbol.isalnum())
-
-
-def _seconds(fields: dict[str, Any], key: str) -> float | None:
-    value = fields.get(key)
-    if value is None:
-        return None
-    if not _is_seconds(value):
-        raise InputError(f"{key!r} is {_short(value)}; expected seconds from 0 up: mend it")
-    return float(value)
-
-
-def _is_seconds(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < MAX_SECONDS
-
-
 def _field_names(fields: dict[str, Any]) -> str:
     return ", ".join(map(repr, list(fields)[:20])) or "no fields"
-
-
-def _short(value: Any) -> str:
-    """A value as a message has room for it; str() of an integer of thousands of digits would raise."""
-    return "a huge number" if isinstance(value, int) and abs(value) >= MAX_NAME_NUMBER else repr(value)[:80]
 
 
 def folder_of(path: str) -> str:
@@ -371,11 +259,11 @@ def folder_of(path: str) -> str:
 def byte_lines(path: str) -> Iterator[tuple[int, bytes | str]]:
     """The lines of a file in UTF-8 with their numbers from 1; a reason instead of a line longer than MAX_LINE_BYTES.
 
-    A byte-order mark is removed; a file marked as UTF-16 is converted. Memory stays that of one line, whatever the file
-    is.
+    A byte-order mark is removed; a file marked as UTF-16 is converted; a file whose first line ends in CR alone, as of
+    an old Mac, has lines that end so. Memory stays that of one line, whatever the file is.
     """
     with open(path, "rb") as binary:
-        file: Any = Utf16Lines(binary) if is_utf16(binary.peek(4)) else binary
+        file: Any = _lines_of(binary)
         number = 0
         while line := file.readline(MAX_LINE_BYTES):
             number += 1
@@ -397,23 +285,48 @@ def is_utf16(head: bytes) -> bool:
     return head[:2] in (b"\xff\xfe", b"\xfe\xff") and head[2:4] != b"\0\0"
 
 
-class Utf16Lines:
-    """A binary file that begins with a byte-order mark of UTF-16, read line by line as UTF-8 without the mark.
+def _lines_of(binary: io.BufferedReader) -> "io.BufferedReader | TranscodedLines":
+    """The file to read line by line: itself where it is UTF-8 whose lines end in LF."""
+    is_16 = is_utf16(binary.peek(4))
+    transcoded = TranscodedLines(binary, "utf-16", "\n") if is_16 else None
+    first = (transcoded or binary).readline(MAX_LINE_BYTES)
+    if transcoded is not None:
+        transcoded.detach()
+    ends_in_cr = b"\r" in first and not first.endswith(b"\n")
+    binary.seek(0)
+    if is_16 or ends_in_cr:
+        return TranscodedLines(binary, "utf-16" if is_16 else "utf-8", "\r" if ends_in_cr else "\n")
+    return binary
 
+
+class TranscodedLines:
+    """A binary file read line by line as UTF-8, each line but the last with "\\n" at its end.
+
+    encoding: utf-16, whose byte-order mark is left out, or utf-8. newline: how lines end in the file, "\\n" or "\\r".
     Half a surrogate pair, and a last character that is cut, become bytes that are not UTF-8.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = io.TextIOWrapper(file, encoding="utf-16", errors="surrogatepass", newline="\n")
+    def __init__(self, binary: BinaryIO, encoding: str, newline: str) -> None:
+        # What is no text of the encoding has to come through, as bytes that are not UTF-8.
+        self._errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
+        self._newline = newline
+        self._file = io.TextIOWrapper(binary, encoding=encoding, errors=self._errors, newline=newline)
 
     def readline(self, limit: int) -> bytes:
         """The next line in UTF-8, of at most `limit` characters; b"" after the last."""
         try:
-            return self._file.readline(limit).encode("utf-8", errors="surrogatepass")
+            line = self._file.readline(limit)
         except UnicodeDecodeError:
             self._file.detach().read()  # nothing is left
             self._file = io.TextIOWrapper(io.BytesIO())
             return b"\xff"
+        if line.endswith(self._newline):
+            line = line[:-1] + "\n"
+        return line.encode("utf-8", errors=self._errors)
+
+    def detach(self) -> None:
+        """Leave the binary file open, somewhere beyond the lines that were read."""
+        self._file.detach()
 
 
 def text_lines(path: str) -> Iterator[tuple[int, str, str | None]]:

@@ -1,0 +1,59 @@
+"""The code of a language however a corpus or a flag names it: de of de-CH, deu, ger, German and "Swiss German".
+
+The names are those of openai-whisper, `whisper.tokenizer.TO_LANGUAGE_CODE`. The codes of three letters are ISO 639-2's
+(terminological, then bibliographic where it differs) and ISO 639-3's for the languages of a group that Whisper takes as
+one. Languages that Whisper has none of are not known here.
+"""
+
+import re
+from functools import lru_cache
+
+# Whisper's code: those of ISO 639-2 and 639-3.
+_THREE_LETTERS = """
+    af:afr am:amh ar:ara,arb as:asm az:aze,azj ba:bak be:bel bg:bul bn:ben bo:bod,tib br:bre bs:bos ca:cat cs:ces,cze
+    cy:cym,wel da:dan de:deu,ger el:ell,gre en:eng es:spa et:est,ekk eu:eus,baq fa:fas,per,pes fi:fin fo:fao fr:fra,fre
+    gl:glg gu:guj ha:hau he:heb hi:hin hr:hrv ht:hat hu:hun hy:hye,arm id:ind is:isl,ice it:ita ja:jpn jw:jav ka:kat,geo
+    kk:kaz km:khm kn:kan ko:kor la:lat lb:ltz ln:lin lo:lao lt:lit lv:lav,lvs mg:mlg,plt mi:mri,mao mk:mkd,mac ml:mal
+    mn:mon,khk mr:mar ms:msa,may,zsm mt:mlt my:mya,bur ne:nep,npi nl:nld,dut nn:nno no:nor,nob oc:oci pa:pan pl:pol
+    ps:pus,pbt pt:por ro:ron,rum ru:rus sa:san sd:snd si:sin sk:slk,slo sl:slv sn:sna so:som sq:sqi,alb,als sr:srp
+    su:sun sv:swe sw:swa,swh ta:tam te:tel tg:tgk th:tha tk:tuk tl:tgl,fil tr:tur tt:tat uk:ukr ur:urd uz:uzb,uzn vi:vie
+    yi:yid,ydd yo:yor zh:zho,chi,cmn
+"""
+_OTHER_CODES = {
+    # ISO 639-1 where Whisper's is another, and codes that ISO 639-1 has withdrawn.
+    "jv": "jw", "nb": "no", "in": "id", "iw": "he", "ji": "yi", "mo": "ro",
+    # Codes of countries that are the code of no language, often taken for one.
+    "jp": "ja", "cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ua": "uk", "vn": "vi",
+}  # fmt: skip
+_NARROWER = {"zh": "yue", "no": "nn"}  # "Cantonese Chinese", "Norwegian Nynorsk"
+
+
+@lru_cache(maxsize=1024)
+def language_code(name: str) -> str | None:
+    """Whisper's code of a language; None of one that it does not have, of several, and of what is no language.
+
+    >>> [language_code(name) for name in ("zh-CN", "cmn_hans_cn", "Mandarin Chinese", "jpn", "JP", "Thai", "xx")]
+    ['zh', 'zh', 'zh', 'ja', 'ja', 'th', None]
+    """
+    from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE
+
+    name = name.strip().lower()
+    codes: dict[str, str] = TO_LANGUAGE_CODE
+    if name in codes:
+        return codes[name]
+    first = re.split("[-_]", name)[0]
+    if first in LANGUAGES:
+        return first
+    if first in _other_codes():
+        return _other_codes()[first]
+    found = {codes[word] for word in re.findall(r"[^\W\d_]+", name) if word in codes}
+    for wide, narrow in _NARROWER.items():
+        if found == {wide, narrow}:
+            return narrow
+    return found.pop() if len(found) == 1 else None
+
+
+@lru_cache(maxsize=1)
+def _other_codes() -> dict[str, str]:
+    three_letters = (entry.split(":") for entry in _THREE_LETTERS.split())
+    return _OTHER_CODES | {other: code for code, others in three_letters for other in others.split(",")}
