@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from preprocessing.text import number_fractions
 from preprocessing.text.number_words import (
     RUSSIAN_YEAR,
     basque_cardinal,
@@ -17,6 +18,8 @@ from preprocessing.text.number_words import (
     by_cldr,
     by_num2words,
     catalan_ordinal,
+    chinese_cardinal,
+    dutch_cardinal,
     dutch_ordinal,
     dutch_year,
     esperanto_cardinal,
@@ -69,6 +72,7 @@ class NumberForms:
     joiner: a pattern of what may stand between a number and such letters, which are given with it.
     suffix: the words with the letters after an apostrophe joined to them, where the language writes them so (1963'te).
     stays: a pattern; a year before it stays in digits, as its case is not certain.
+    vulgar: the words of a vulgar fraction and the number before it, or None where its digits are read one by one.
     year: the words of 1100 to 2099 written without separator, or None where they are the cardinal.
     rules: applied before all others. spaced: whether words have spaces between them.
     """
@@ -86,6 +90,7 @@ class NumberForms:
     joiner: str = ""
     suffix: Callable[[str, str], str] | None = None
     stays: str = ""
+    vulgar: Callable[[number_fractions.Cardinal, int | None, int, int], str | None] = number_fractions.no_fraction
     year: Callable[[int], str | None] = lambda number: None
     rules: tuple[Rule, ...] = ()
     spaced: bool = True
@@ -160,15 +165,17 @@ _BEFORE_LETTERS = "[-‐]?"  # 1-a, 5-й; in Russian, Belarusian and Polish such
 
 # Chinese, Japanese, Thai: no spaces between words
 
-_CHINESE_MEASURES = "个個位次种種天岁歲只隻条條张張本件块塊家名人场場部辆輛座所倍万萬亿億千百"
+# 2点 is a time or a count of points; 2点5 may be a decimal. Not here: what may have 二 (元, 斤, 度, 层).
+_CHINESE_MEASURES = (
+    "[个個位次种種天岁歲只隻条條张張本件块塊家名人场場部辆輛座所倍万萬亿億千百米周週秒]"
+    r"|年(?!级|級)|小时|小時|分钟|分鐘|公里|公斤|公尺|公分|厘米|毫米|[点點](?!\d)|[点點](?=[0-5]?\d分)"
+)
 
 
 def _chinese(script: str, point: str, minus: str, two: str) -> NumberForms:
     def cardinal(number: int) -> str:
         """二 alone, before 百 and before 千 after 万 or 亿; 两 before other 千, 万, 亿 (现代汉语词典)."""
-        if number == 2:
-            return "二"
-        words = by_cldr(script, number, "spellout-cardinal-alternate2")
+        words = chinese_cardinal(script, number)
         return re.sub(rf"(?<=[万萬亿億]){two}(?=千)" + (f"|{two}(?=百)" if script == "zh" else ""), "二", words)
 
     digits = "零一二三四五六七八九"
@@ -179,8 +186,9 @@ def _chinese(script: str, point: str, minus: str, two: str) -> NumberForms:
         ("百分之{}",),
         rules=(
             (r"(?<![\d.,])(1[1-9]\d\d|20\d\d)(?=\s?年)", lambda match: "".join(digits[int(one)] for one in match[1])),
-            (rf"(?<![\d.,第])2(?=\s?(?:[{_CHINESE_MEASURES}]|年(?!级|級)|小时|小時|分钟|分鐘))", lambda match: two),
+            (rf"(?<![\d.,第⁄])2(?=\s?(?:{_CHINESE_MEASURES}))", lambda match: two),
         ),
+        vulgar=number_fractions.chinese,
         spaced=False,
     )
 
@@ -231,7 +239,15 @@ FORMS: dict[str, NumberForms] = {
         ("ehuneko {}",),
         rules=((r"(?<![\d.,])([1-9]\d{0,2})\.(?=\s(?-i:[a-zñ]))", lambda match: basque_ordinal(match[1])),),
     ),
-    "fa": NumberForms(functools.partial(by_num2words, "fa"), "ممیز", "منفی", ("{} درصد",), "[,٬]", "[.٫]"),
+    "fa": NumberForms(
+        functools.partial(by_num2words, "fa"),
+        "ممیز",
+        "منفی",
+        ("{} درصد",),
+        "[,٬]",
+        "[.٫]",
+        vulgar=number_fractions.persian,
+    ),
     **{code: _french(code) for code in ("fr", "fr_BE", "fr_CH")},
     "hi": _with_point(
         functools.partial(by_cldr, "hi"),
@@ -239,6 +255,7 @@ FORMS: dict[str, NumberForms] = {
         "ऋण",
         ("{} प्रतिशत",),
         lakh=True,
+        vulgar=number_fractions.hindi,
         ordinal=hindi_ordinal,
         year=hindi_year,
     ),
@@ -250,12 +267,20 @@ FORMS: dict[str, NumberForms] = {
         ordinal=functools.partial(romance_ordinal, "it"),
         rules=_first_of_the_month("it", "primo"),
     ),
-    "ja": _with_point(functools.partial(by_num2words, "ja"), "点", "マイナス", ("{}パーセント",), spaced=False),
+    "ja": _with_point(
+        functools.partial(by_num2words, "ja"),
+        "点",
+        "マイナス",
+        ("{}パーセント",),
+        vulgar=number_fractions.japanese,
+        spaced=False,
+    ),
     "nl": NumberForms(
-        functools.partial(by_num2words, "nl"),
+        dutch_cardinal,
         "komma",
         "min",
         ("{} procent",),
+        vulgar=number_fractions.dutch,
         ordinal=dutch_ordinal,
         year=dutch_year,
     ),
@@ -279,13 +304,14 @@ FORMS: dict[str, NumberForms] = {
         stays=r"\s*(?:гг?|годы|годов|годах|годам|годами)\b",
         rules=((RUSSIAN_YEAR, russian_year),),
     ),
-    "sw": _with_point(swahili_cardinal, "nukta", "kasoro", ("asilimia {}",)),
+    "sw": _with_point(swahili_cardinal, "nukta", "kasoro", ("asilimia {}",), vulgar=number_fractions.swahili),
     "th": _with_point(functools.partial(by_num2words, "th"), "จุด", "ลบ", ("{}เปอร์เซ็นต์",), spaced=False),
     "tr": NumberForms(
         functools.partial(by_cldr, "tr"),
         "virgül",
         "eksi",
         ("yüzde {}",),
+        vulgar=number_fractions.turkish,
         ordinal=turkish_ordinal,
         joiner="'?",
         suffix=turkish_suffix,

@@ -216,6 +216,29 @@ def swahili_cardinal(number: int) -> str:
     return " ".join([*head, f"na {last}" if is_last_place else last])
 
 
+def dutch_cardinal(number: int) -> str:
+    """In one word up to and including duizend, which a space follows, as on both sides of miljoen and miljard.
+
+    Leidraad of the Taalunie, 6.N: tweeduizend zes, honderdeen. 1 alone is één.
+    """
+    if number == 1:
+        return "één"
+    words = []
+    for scale, name in ((1_000_000_000, "miljard"), (1_000_000, "miljoen")):
+        count, number = divmod(number, scale)
+        words += [_dutch_below_thousand(count), name] if count else []
+    thousands, rest = divmod(number, 1000)
+    if thousands:
+        words.append(("" if thousands == 1 else _dutch_below_thousand(thousands)) + "duizend")
+    if rest or not words:
+        words.append(_dutch_below_thousand(rest))
+    return " ".join(words)
+
+
+def _dutch_below_thousand(number: int) -> str:
+    return by_num2words("nl", number).replace("één", "een")
+
+
 def dutch_ordinal(number: int, letters: str) -> str | None:
     """1e, 2de, 20ste, up to 99."""
     is_ending = 1 <= number <= 99 and letters.lower() in ("e", "de", "ste")
@@ -227,7 +250,7 @@ def dutch_year(number: int) -> str | None:
     hundreds, rest = divmod(number, 100)
     if number >= 2000:
         return None
-    return f"{by_num2words('nl', hundreds)}honderd" + (by_num2words("nl", rest) if rest else "")
+    return f"{_dutch_below_thousand(hundreds)}honderd" + (_dutch_below_thousand(rest) if rest else "")
 
 
 RUSSIAN_YEAR = r"(?<![\d.,])(1[1-9]\d\d|20\d\d)(?=\s*(год|года|году|годом)\b)"
@@ -249,6 +272,43 @@ def russian_year(match: re.Match[str]) -> str:
 def russian_decimals(whole: int, fraction: str) -> str | None:
     """Up to three decimals as tenths, hundredths or thousandths."""
     return by_num2words("ru", Decimal(f"{whole}.{fraction}")) if len(fraction) <= 3 else None
+
+
+# Chinese
+
+
+def chinese_cardinal(script: str, number: int) -> str:
+    """CLDR's, with 零 where a group of four digits below 万 or 亿 begins with zeros: 一亿零一万, 零一十三万.
+
+    script: zh or zh_Hant.
+    """
+    if number == 2:
+        return "二"
+    for scale in (100_000_000, 10_000):
+        if number >= scale:
+            rest = number % scale
+            words = by_cldr(script, number - rest, "spellout-cardinal-alternate2")
+            if rest == 0:
+                return words
+            lower = chinese_cardinal(script, rest)
+            if rest >= scale // 10:
+                return words + lower
+            return f"{words}零{'一' if lower[0] == '十' else ''}{lower}"
+    return by_cldr(script, number, "spellout-cardinal-alternate2")
+
+
+# English of India
+
+
+def indian_number(number: int, to: str = "cardinal") -> str:
+    """num2words' lakh and crore, which end at a thousand crore, and their multiples: one lakh crore."""
+    crores, rest = divmod(number, 10_000_000)
+    if crores < 1000:
+        return by_num2words("en_IN", number, to)
+    words = f"{indian_number(crores)} crore"
+    if rest:
+        return f"{words} {indian_number(rest, to)}"
+    return words + ("th" if to == "ordinal" else "")
 
 
 # Hindi

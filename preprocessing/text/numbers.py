@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from preprocessing.cli.errors import UsageError
+from preprocessing.text import number_fractions
+from preprocessing.text.language_letters import base_language
 from preprocessing.text.number_forms import DIGITS_STAY, FORMS, NumberForms, forms_of
-from preprocessing.text.number_words import by_num2words
-from preprocessing.text.steps import is_letter_or_digit
+from preprocessing.text.number_fractions import FRACTION
+from preprocessing.text.number_words import by_num2words, indian_number
+from preprocessing.text.steps import is_letter_or_digit, part_numbers
 
 MAX_DIGITS = 12  # longer ones are telephone and account numbers: read digit by digit
 _YEARS = range(1100, 2100)
@@ -32,6 +35,8 @@ _UNITS = re.compile(r"[kcm]?m|[km]?g|[mc]?l|t|h|min|s|[kmg]w|[kmgt]b|[kmg]?hz", 
 # Letters of any script with their Indic vowel signs and the signs of Latin, Greek and Cyrillic.
 _LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f\u0900-\u0903\u093a-\u094f])*"
 _DIGIT = re.compile(r"\d")
+_SWISS_THOUSANDS = re.compile(r"(?<![\d.,'])\d{1,3}(?:'\d{3})+(?!['\d])")
+_SQUARED_CUBED = {"2": "squared", "3": "cubed"}
 
 Rule = Callable[[str], str]
 Spell = Callable[[re.Match[str]], str]
@@ -47,7 +52,7 @@ def digits_stay(code: str) -> str | None:
 
     Raises UsageError for a code that is neither.
     """
-    base = _base(code)
+    base = base_language(code)
     if base in languages():
         return None
     if base in DIGITS_STAY:
@@ -56,10 +61,6 @@ def digits_stay(code: str) -> str | None:
         f"no number words for language {code!r}; expected one of {', '.join(languages())}, or one whose digits stay "
         f"({', '.join(sorted(DIGITS_STAY))}): take a profile without a language, which leaves all digits as they are"
     )
-
-
-def _base(code: str) -> str:
-    return code.replace("-", "_").split("_")[0]
 
 
 def _converter(code: str) -> str:
@@ -72,10 +73,13 @@ def _converter(code: str) -> str:
 
 @functools.lru_cache(maxsize=65_536)
 def _spell(code: str, digits: str, to: str) -> str:
-    words = by_num2words(_converter(code), int(digits), to)
+    converter = _converter(code)
+    if converter == "en_IN" and to != "year":
+        return indian_number(int(digits), to)
+    words = by_num2words(converter, int(digits), to)
     if code in ("en", "en-US", "en_US"):
         words = words.replace(" and ", " ")  # "two hundred seventy-five"; en-GB says "two hundred and seventy-five"
-    if _base(code) == "de":
+    if base_language(code) == "de":
         words = words.replace("einstausend", "eintausend").replace("eins Milli", "eine Milli")
     return words
 
@@ -103,11 +107,19 @@ class NumberWords:
         object.__setattr__(self, "_rules", tuple(rules))
 
     def __call__(self, text: str) -> str:
+        if "'" in text:
+            text = part_numbers(_SWISS_THOUSANDS.sub(self._grouped, text))
         for rule in self._rules:
             if _DIGIT.search(text) is None:
                 break
             text = rule(text)
         return text
+
+    def _grouped(self, match: re.Match[str]) -> str:
+        """1'000'000 with the language's own separator of thousands."""
+        forms = forms_of(self.language)
+        has_comma = base_language(self.language) == "en" if forms is None else "," in forms.group
+        return match[0].replace("'", "," if has_comma else ".")
 
     def _of_forms(self, forms: NumberForms) -> list[Rule]:
         group, point = forms.group, forms.point
@@ -121,10 +133,27 @@ class NumberWords:
         stays = re.compile(forms.stays or "(?!)", re.IGNORECASE)
         return [
             *(_at_digits(pattern, _spaced(spell) if forms.spaced else spell) for pattern, spell in forms.rules),
+            self._vulgar_fractions(forms),
             _beside("-−", sign, lambda match: forms.minus + (" " if forms.spaced else "")),
             _beside("%٪", percent, lambda match: self._percent(forms, match[1] or match[2])),
             _at_digits(rf"({amount}){tail}", lambda match: self._amount(forms, match, stays)),
         ]
+
+    def _vulgar_fractions(self, forms: NumberForms) -> Rule:
+        def spell(match: re.Match[str]) -> str:
+            words = forms.vulgar(
+                lambda number: forms.cardinal(number),
+                None if match[1] is None else int(match[1]),
+                *(int(part) for part in match[2].split("⁄")),
+            )
+            if words is None:
+                return match[0]
+            is_percent = match[3] or match.string[: match.start()].rstrip().endswith(("%", "٪"))
+            return forms.percent[0].format(words) if is_percent else words
+
+        pattern = rf"(?<![\d.,/⁄])(?:(\d{{1,{MAX_DIGITS}}})\s)?({FRACTION})(\s?[%٪](?!\d))?"
+        rule = _at_digits(pattern, _spaced(spell) if forms.spaced else spell)
+        return lambda text: rule(text) if "⁄" in text else text
 
     def _percent(self, forms: NumberForms, amount: str) -> str:
         """The amount, still in digits, with the word for the sign in the form that it asks for."""
@@ -154,8 +183,8 @@ class NumberWords:
                 words = ordinal
             elif forms.suffix is not None and tail[0] == "'":
                 words = forms.suffix(words, tail[1:])
-            elif is_plain and _UNITS.fullmatch(tail) is None:
-                return amount + tail.lstrip("-‐.'")
+            elif is_plain and _UNITS.fullmatch(letters := tail.lstrip("-‐.'")) is None:
+                return amount + letters
             else:
                 words = f"{words} {tail.lstrip('-‐.')}"
         if not forms.spaced:
@@ -179,26 +208,39 @@ class NumberWords:
         return decimals or f"{words}{space}{forms.decimal}{space}{forms.fraction(forms, _ascii(fraction[0]))}"
 
     def _english_or_german(self) -> list[Rule]:
-        is_english = _base(self.language) == "en"
+        is_english = base_language(self.language) == "en"
         group, decimal = (",", r"\.") if is_english else (r"\.", ",")
-        amount = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d))?"
+        integer = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)"
+        integer = rf"(?:{self._lakh}{integer})"
+        amount = rf"{integer}(?:(?<!\d{decimal}\d){decimal}\d+(?!{decimal}?\d)|\s{FRACTION})?|{FRACTION}"
+        if is_english:
+            amount = rf"{amount}|(?<![\w.])\.\d+(?!\.?\d)"
+        amount = f"(?:{FRACTION}|{amount})"
         percent = "percent" if is_english else "Prozent"
         rules: list[tuple[str, Spell]] = [
-            (r"(?<![^\s(])[-−](?=[£$€]?\d)", lambda match: "minus "),
+            (rf"(?<![^\s({'^' if is_english else ''}])[-−](?=[£$€]?\.?\d)", lambda match: "minus "),
             *(self._english(amount) if is_english else self._german(amount)),
-            (rf"({amount})\s?%", lambda match: f"{self.number(match[1])} {percent}"),
+            (rf"({amount})\s?%", lambda match: f"{self._one(match[1])} {percent}"),
             (amount, lambda match: self.number(match[0], year=True)),
         ]
         return [functools.partial(re.compile(pattern, re.IGNORECASE).sub, _spaced(spell)) for pattern, spell in rules]
+
+    def _one(self, written: str) -> str:
+        """As `number`; a German 1 before the name of a unit is ein."""
+        return "ein" if written == "1" and base_language(self.language) == "de" else self.number(written)
 
     def number(self, written: str, *, year: bool = False) -> str:
         """The words of an English or German amount, or of its digits when it has a leading zero or over 12.
 
         year: read 1100 to 2099 as a year.
         """
-        point, word = (".", "point") if _base(self.language) == "en" else (",", "Komma")
+        if "⁄" in written:
+            return self._with_fraction(written)
+        point, word = (".", "point") if base_language(self.language) == "en" else (",", "Komma")
         whole, _, fraction = written.partition(point)
         digits = _ascii(whole)
+        if not digits:
+            return f"{word} {self._one_by_one(fraction)}"
         if (len(digits) > 1 and digits[0] == "0") or len(digits) > MAX_DIGITS:
             words = self._one_by_one(digits)
         elif year and not fraction and whole.isdecimal() and int(digits) in _YEARS:
@@ -207,13 +249,27 @@ class NumberWords:
             words = _spell(self.language, digits, "cardinal")
         return f"{words} {word} {self._one_by_one(fraction)}" if fraction else words
 
+    def _with_fraction(self, written: str) -> str:
+        """The words of 2 1⁄2, of 3⁄4, or of each number where a language has none for them."""
+        *whole, fraction = written.split()
+        n, d = (int(part) for part in fraction.split("⁄"))
+        spell = number_fractions.english if base_language(self.language) == "en" else number_fractions.german
+        words = spell(self.number(whole[0]) if whole else None, self.number(str(n)), n, d)
+        return words or " ".join(self.number(part) for part in [*whole, str(n), str(d)])
+
     def _one_by_one(self, digits: str) -> str:
         return " ".join(_spell(self.language, str(int(digit)), "cardinal") for digit in digits)
+
+    @property
+    def _lakh(self) -> str:
+        """The alternative 12,34,567 of a pattern, in English of India alone."""
+        return r"\d{1,2}(?:,\d{2})+,\d{3}(?!,?\d)|" if _converter(self.language) == "en_IN" else ""
 
     def _english(self, amount: str) -> list[tuple[str, Spell]]:
         scale = r"(?:\s(hundred|thousand|million|billion|trillion)|(k|mn?|bn?|tn|million|billion))?(?!\w)"
         whole = rf"(?>{amount})"  # $1.5x is no dollar
         return [
+            (rf"({amount})\^([23])(?!\d)", lambda m: f"{self.number(m[1])} {_SQUARED_CUBED[m[2]]}"),
             (rf"([£$€])\s?({whole}){scale}", lambda m: self._english_money(m[1], m[2], m[3] or m[4])),
             (rf"({whole}){scale}\s?([£$€])", lambda m: self._english_money(m[4], m[1], m[2] or m[3])),
             (
@@ -225,7 +281,7 @@ class NumberWords:
                 ),
             ),
             (
-                r"(\d{1,3}(?:,\d{3})+|\d{1,12})(?:st|nd|rd|th)\b",
+                rf"({self._lakh}\d{{1,3}}(?:,\d{{3}})+|\d{{1,12}})(?:st|nd|rd|th)\b",
                 lambda m: _spell(self.language, str(int(m[1].replace(",", ""))), "ordinal"),
             ),
             (r"(?<!\d)((?:1[1-9]|20)\d0|[2-9]0)['’]?s\b", lambda m: _plural(self.number(m[1], year=True))),
@@ -235,9 +291,9 @@ class NumberWords:
         one, many, cent, cents = _ENGLISH_MONEY[sign]
         whole, _, hundredths = amount.partition(".")
         scale = scale and _ENGLISH_SCALES.get(scale.lower(), scale)
-        if scale is not None or len(hundredths) not in (0, 2):
+        if scale is not None or len(hundredths) not in (0, 2) or "⁄" in amount:
             return f"{self.number(amount)} {scale or ''} {many}".replace("  ", " ")
-        parts = [f"{self.number(whole)} {one if whole == '1' else many}"] if int(whole.replace(",", "")) else []
+        parts = [f"{self.number(whole)} {one if whole == '1' else many}"] if int(_ascii(whole) or 0) else []
         if hundredths and int(hundredths):
             parts.append(f"{self.number(str(int(hundredths)))} {cent if int(hundredths) == 1 else cents}")
         return " and ".join(parts) or f"{self.number('0')} {many}"
@@ -251,7 +307,12 @@ class NumberWords:
         scale = r"(?:\s?(Millionen|Milliarden|Tsd|Mio|Mrd)\.?)?(?!\w)"
         whole = rf"(?>{amount})"
         return [
+            (
+                rf"({amount})\^([-−]?)(\d+)",
+                lambda m: f"{self.number(m[1])} hoch {'minus ' if m[2] else ''}{self.number(m[3])}",
+            ),
             (rf"({whole}){scale}\s?([£$€])", lambda m: self._german_money(m[3], m[1], m[2])),
+            (r"(?<![\d.,⁄])1\s(?=(?:Million|Milliarde|Billion|Billiarde|Trillion)\b)", lambda m: "eine"),
             (rf"([£$€])\s?({whole}){scale}", lambda m: self._german_money(m[1], m[2], m[3])),
             (
                 r"(?<![\d:.])([01]?\d|2[0-4])(?:[:.]([0-5]\d)\sUhr|:([0-5]\d)(?![\d:])|\sUhr)\b",
@@ -273,7 +334,7 @@ class NumberWords:
         scale = scale and _GERMAN_SCALES.get(scale.lower(), scale)
         if amount == "1" and scale in _ONE_OF:
             return f"{_ONE_OF[scale]} {_GERMAN_MONEY[sign]}"
-        if scale is not None or len(hundredths) not in (0, 2):
+        if scale is not None or len(hundredths) not in (0, 2) or "⁄" in amount:
             return f"{self.number(amount)} {scale or ''} {_GERMAN_MONEY[sign]}".replace("  ", " ")
         if not int(re.sub(r"\D", "", whole)) and hundredths and int(hundredths):
             cents = "ein" if int(hundredths) == 1 else self.number(str(int(hundredths)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.notes import note_once
 from preprocessing.text import steps
+from preprocessing.text.language_letters import LOWER_TURKIC, fold_letters, is_turkic, keep_words_of
 from preprocessing.text.numbers import NumberWords, digits_stay, languages
 from preprocessing.text.steps import Profile, Step
 from preprocessing.text.vocabulary_fit import VocabularyFit, case_of, characters_of
@@ -74,17 +75,16 @@ def _numbers(language: str) -> tuple[Step, ...]:
 def _about_numbers(language: str | None) -> tuple[int, str, str]:
     """The version, the end of the description, and the note of a profile for a language."""
     if language is None:
-        return 1, "", ""
+        return 2, "", ""
     reason = digits_stay(language)
     if reason is None:
-        return 3 if language[:2] == "de" else 2, f"; numbers spelled out ({language})", ""
+        return 4 if language[:2] == "de" else 3, f"; numbers spelled out ({language})", ""
     stay = f"digits stay digits in {language}: {reason}"
-    return 2, f"; {stay}", f"{stay}; numbers are spelled out in {', '.join(languages())}"
+    return 3, f"; {stay}", f"{stay}; numbers are spelled out in {', '.join(languages())}"
 
 
 def _basic(language: str | None) -> Profile:
     """Lower-case words in any script, with numbers spelled out where there is a language."""
-    turkic = language is not None and language[:2] in ("tr", "az")
     version, about_numbers, note = _about_numbers(language)
     return Profile(
         "basic" if language is None else f"basic:{language}",
@@ -93,9 +93,10 @@ def _basic(language: str | None) -> Profile:
         (
             steps.REMOVE_INVISIBLE,
             steps.COMPOSE,
+            *fold_letters(language),
             *(() if language is None else _numbers(language)),
-            steps.LOWER_TURKIC if turkic else steps.LOWER,
-            steps.KEEP_WORDS,
+            LOWER_TURKIC if is_turkic(language) else steps.LOWER,
+            keep_words_of(language),
             steps.REMOVE_OUTER_APOSTROPHES,
             steps.COLLAPSE_SPACES,
         ),
@@ -119,6 +120,7 @@ def _ctc(name: str, vocabulary: "Vocabulary", language: str | None, transliterat
         (
             steps.REMOVE_INVISIBLE,
             steps.COMPOSE,
+            *fold_letters(language, kept=characters),
             *(() if has_digits or language is None else _numbers(language)),
             Step(f"the vocabulary's case: {case}", fit.case, ("Straße été",)),
             Step("punctuation outside the vocabulary to a space, letters kept", fit, ("Well—no, it's Été!",)),
@@ -130,7 +132,7 @@ def _ctc(name: str, vocabulary: "Vocabulary", language: str | None, transliterat
 
 _LIBRISPEECH = Profile(
     "librispeech",
-    2,
+    3,
     "upper case; letters, digits and apostrophes; other punctuation is a space",
     (
         steps.REMOVE_INVISIBLE,

@@ -55,7 +55,7 @@ class CharacterTable(dict[int, str]):
 
 # Characters typed for an apostrophe: quotation marks, modifier letters, lone accents, Greek, Armenian and Hebrew signs.
 # Folded before NFKC, which would turn a lone accent into a space with a combining mark.
-APOSTROPHES = "’‘‛ʼʻ`´＇\u055a\u05f3\u1fbd\u1fbf\u1fef\u1ffd"
+APOSTROPHES = "’‘‛ʼʻ`´＇｀\u055a\u05f3\u1fbd\u1fbf\u1fef\u1ffd"
 _APOSTROPHES = CharacterTable(
     lambda character: "'" if character in APOSTROPHES else "'n" if character == "ŉ" else character
 )
@@ -88,8 +88,18 @@ _WITHOUT_INVISIBLE = CharacterTable(lambda character: "" if _is_invisible(charac
 _WORD_CHARACTERS = CharacterTable(
     lambda character: character if is_letter_or_digit(character) or character == "'" else " "
 )
-# Turkish and Azerbaijani write two letters i; Python's lower() knows one.
-_TURKIC_LOWER = str.maketrans({"I": "ı", "İ": "i"})
+_APOSTROPHE_IN_NUMBER = re.compile(r"(?<=\d)'(?=\d)")
+# Thai and Lao sara am, which NFKC takes apart: a circle above and sara aa, the mark of the tone before or between them.
+_SARA_AM = re.compile("\u0e4d([\u0e48-\u0e4b]*)\u0e32|\u0ecd([\u0ec8-\u0ecb]*)\u0eb2")
+
+# Single characters that NFKC turns into digits, which would join the digits beside them: 2½ is not 21⁄2.
+_SUPERSCRIPTS = "⁰¹²³⁴-⁹"
+_OTHER_NUMERALS = "①-⑳⒈-⒛⓪㉑-㉟㊱-㋋㍘-㍰㍸㍹㎟-㎦㎨㎯㏠-㏾🄀-🄊"
+_NUMERALS = re.compile(
+    rf"(?P<fraction>[¼-¾⅐-⅟↉]|[{_SUPERSCRIPTS}]+[⁄∕/][₀-₉]+)|(?P<power>[⁺⁻]?[{_SUPERSCRIPTS}]+)"
+    rf"|[₀-₉]+|[{_OTHER_NUMERALS}]"
+)
+_SYMBOL_LETTERS = 2  # m², km², x³: longer words have no powers, but footnotes
 
 
 def remove_invisible(text: str) -> str:
@@ -109,31 +119,80 @@ def compose(text: str) -> str:
     """
     if text.isascii():
         return text.replace("`", "'")
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFD", text).translate(_APOSTROPHES))
+    text = unicodedata.normalize("NFD", text).translate(_APOSTROPHES)
+    if _NUMERALS.search(text) is not None:
+        text = _NUMERALS.sub(_numeral, unicodedata.normalize("NFC", text))
+    return nfkc(text)
+
+
+def nfkc(text: str) -> str:
+    """The text in NFKC, with sara am as Thai and Lao write it: one character after the mark of the tone.
+
+    >>> nfkc("น้ำ") == nfkc("นํ้า") == "น้ำ"
+    True
+    """
+    text = unicodedata.normalize("NFKC", text)
+    if "\u0e4d" in text or "\u0ecd" in text:
+        return _SARA_AM.sub(lambda match: f"{match[1]}\u0e33" if match[1] is not None else f"{match[2]}\u0eb3", text)
+    return text
+
+
+def _numeral(match: re.Match[str]) -> str:
+    """A fraction, power, subscript or circled number in digits, which join no digit before or after them.
+
+    A power of a number follows a circumflex: 10² is 10^2. After a symbol (km²) its digits follow as they are; after
+    anything else it is the mark of a footnote, of which nothing stays.
+    """
+    before, after = match.string[: match.start()][-1:], match.string[match.end() : match.end() + 1]
+    digits = unicodedata.normalize("NFKC", match[0]).replace("∕", "⁄" if match["fraction"] else "∕")
+    if match["fraction"]:
+        digits = digits.replace("/", "⁄")
+    follows_number = before.isdecimal() or _NUMERALS.fullmatch(before) is not None
+    if match["power"]:
+        if follows_number:
+            return f"^{digits}{' ' if after.isdecimal() else ''}"
+        if not _has_power(match.string, match.start(), after):
+            return " " if after.isalnum() else ""
+    return f"{' ' if follows_number else ''}{digits}{' ' if after.isdecimal() else ''}"
+
+
+def _has_power(text: str, start: int, after: str) -> bool:
+    """Whether superscript digits at `start` belong to a symbol before them (km²), or to a letter after (¹⁴C)."""
+    begin = start
+    while begin and (is_letter_or_digit(text[begin - 1]) or text[begin - 1] == "'"):
+        begin -= 1
+    word = text[begin:start]
+    if word:
+        return sum(not is_mark(character) for character in word) <= _SYMBOL_LETTERS
+    return after.isalpha() and (not begin or text[begin - 1].isspace() or text[begin - 1] == "(")
 
 
 def lower(text: str) -> str:
     """The text in lower case and NFKC: ß stays ß, and İ becomes i with a dot above."""
-    return unicodedata.normalize("NFKC", text.lower())
-
-
-def lower_turkic(text: str) -> str:
-    """The text in the lower case of Turkish and Azerbaijani: I is ı, İ is i."""
-    return lower(text.translate(_TURKIC_LOWER))
+    return nfkc(text.lower())
 
 
 def upper(text: str) -> str:
     """The text in upper case and NFKC: ß becomes SS."""
-    return unicodedata.normalize("NFKC", text.upper())
+    return nfkc(text.upper())
+
+
+def part_numbers(text: str) -> str:
+    """The text with a space for each apostrophe between digits, which makes no word of two numbers.
+
+    >>> part_numbers("5'10")
+    '5 10'
+    """
+    return _APOSTROPHE_IN_NUMBER.sub(" ", text) if "'" in text else text
 
 
 def keep_words(text: str) -> str:
-    """The text with a space for all but letters, digits, apostrophes and combining marks on a letter.
+    """The text with a space for all but letters, digits, apostrophes (none between digits) and marks on a letter.
 
     >>> keep_words("well—it's no. 9!")
     "well it's no  9 "
     """
-    return _LONE_MARKS.sub("", text.translate(_WORD_CHARACTERS))
+    return part_numbers(_LONE_MARKS.sub("", text.translate(_WORD_CHARACTERS)))
 
 
 def remove_outer_apostrophes(text: str) -> str:
@@ -162,9 +221,12 @@ REMOVE_INVISIBLE = Step(
     remove_invisible,
     ("co\u00adop",),
 )
-COMPOSE = Step("all apostrophes one, Unicode NFKC: composed letters, no ligatures", compose, ("it’s Ｅﬃciency²",))
+COMPOSE = Step(
+    "all apostrophes one, Unicode NFKC: composed letters, no ligatures; fractions and powers join no number",
+    compose,
+    ("it’s Ｅﬃcient, 2½ km², 10²",),
+)
 LOWER = Step("lower case", lower, ("Straße ÉTÉ",))
-LOWER_TURKIC = Step("lower case, I to ı and İ to i", lower_turkic, ("Iğdır İzmir",))
 UPPER = Step("upper case", upper, ("Straße été",))
 KEEP_WORDS = Step(
     "all but letters, digits, combining marks and apostrophes to a space", keep_words, ("“Well—no!” हिन्दी 🎉",)

@@ -4,9 +4,19 @@ No letter is dropped. One that the vocabulary lacks stays in the text, for train
 unless `transliterate` is set and finds plain letters for it that the vocabulary has.
 """
 
+import re
 import unicodedata
 
-from preprocessing.text.steps import CharacterTable, is_letter_or_digit, is_mark
+from preprocessing.text.language_letters import (
+    base_language,
+    inner_sign_pattern,
+    is_turkic,
+    letter_variants,
+    lower_turkic,
+    swapcase,
+    upper_turkic,
+)
+from preprocessing.text.steps import CharacterTable, is_letter_or_digit, is_mark, lower, part_numbers, upper
 
 _BOUNDARIES = frozenset("|▁")
 _PLAIN_PUNCTUATION = str.maketrans(dict.fromkeys("“”„‟«»", '"') | dict.fromkeys("‐‑‒–—―", "-"))
@@ -31,32 +41,52 @@ def case_of(characters: frozenset[str]) -> str:
     return "upper" if upper and not lower else "lower" if lower and not upper else "both"
 
 
+def _both_ways(variants: dict[str, str]) -> dict[str, str]:
+    """The letters among the variants, and for each of them the first that it stands for."""
+    letters = {variant: letter for variant, letter in variants.items() if letter}
+    return {letter: variant for variant, letter in reversed(letters.items())} | letters
+
+
 class VocabularyFit:
     """Replaces each character that the vocabulary lacks by the nearest that it has.
 
-    characters: of the vocabulary. language: de transliterates ä as ae. transliterate: é as e, where é is missing.
+    characters: of the vocabulary. language: whose case it is (ı and I in tr), whose signs inside words (l·l in ca) and
+    letters of two code points (ی and ي in fa); de transliterates ä as ae.
+    transliterate: é as e, where é is missing.
     Called on a text, it returns the text without punctuation and symbols outside the vocabulary; letters outside stay.
     """
 
     def __init__(self, characters: frozenset[str], *, language: str | None, transliterate: bool) -> None:
         self._characters = characters
         self._case = case_of(characters)
-        self._plain_letters = _PLAIN_LETTERS | (_GERMAN_LETTERS if (language or "")[:2] == "de" else {})
+        self._language = language
+        self._lower, self._upper = (lower_turkic, upper_turkic) if is_turkic(language) else (lower, upper)
+        self._variants = _both_ways(letter_variants(language))
+        self._inner_sign = inner_sign_pattern(language)
+        self._plain_letters = _PLAIN_LETTERS | (_GERMAN_LETTERS if base_language(language) == "de" else {})
         self._transliterate = transliterate
         self._table = CharacterTable(self._replacement)
 
     def __call__(self, text: str) -> str:
+        text = part_numbers(text)
+        if self._inner_sign is not None:
+            text = self._inner_sign.sub(self._sign_inside, text)
         return text.translate(self._table)
+
+    def _sign_inside(self, match: re.Match[str]) -> str:
+        """The sign, or a near one that the vocabulary has, or nothing: its word stays one."""
+        near = [match[0], *('"' if base_language(self._language) == "he" else "")]
+        return next((sign for sign in near if sign in self._characters), "")
 
     def case(self, text: str) -> str:
         """The text in the vocabulary's case; ß stays where the vocabulary has it."""
         if self._case == "both":
             return text
         if self._case == "lower":
-            return unicodedata.normalize("NFKC", text.lower())
+            return self._lower(text)
         if "ß" in self._characters:
-            return "ß".join(unicodedata.normalize("NFKC", part.upper()) for part in text.split("ß"))
-        return unicodedata.normalize("NFKC", text.upper())
+            return "ß".join(self._upper(part) for part in text.split("ß"))
+        return self._upper(text)
 
     def _replacement(self, character: str) -> str:
         if character in self._characters or character.isspace():
@@ -64,8 +94,9 @@ class VocabularyFit:
         if character == "'":
             return "’" if "’" in self._characters else ""
         for candidate in (
-            unicodedata.normalize("NFD", character),
-            character.swapcase(),
+            unicodedata.normalize("NFKD", character),
+            swapcase(character, self._language),
+            self._variants.get(character, ""),
             character.translate(_PLAIN_PUNCTUATION),
         ):
             if self._has_all(candidate):

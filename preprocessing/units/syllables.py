@@ -5,6 +5,7 @@ print badly: A-BOUT. CMUdict says how many syllables are spoken, not where the l
   too many points: those are removed first whose two parts are shortest together;
   too few: points are added where English could begin a syllable, the longest such onset to the right (BO-DY, not
   BOD-Y), then between two vowels (PO-EM); in the part with the most vowel groups first, leftmost on a tie.
+No vowels are parted for a syllable that has no vowel letter of its own (COULDN'T, TOU-RISM, MCLEAN: one part less).
 A part without a vowel letter always joins its neighbour. The parts, joined, are the word.
 """
 
@@ -30,6 +31,10 @@ ONSETS = frozenset((
     "wh", "wr", "x", "y", "z",
 ))  # fmt: skip
 VOWELS = frozenset("aeiouy")
+# Syllables without a vowel letter: n't and 'll after a consonant, 's after a sibilant, the m of -ism and -thm, Mc-.
+_UNWRITTEN = re.compile(
+    r"(?<![aeiouy])n't|(?<![aeiouy])'ll\b|(?:s|x|z|sh|ch)'s\b|(?:[aiy]s|th)ms?\b|^mc(?![aeiouy])", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -159,8 +164,9 @@ def fitted(word: str, at: Sequence[int], count: int) -> list[int]:
     groups = vowel_groups(word)
     onsets = [_onset(word, first[1], second[0]) for first, second in pairwise(groups)]
     hiatuses = [point for start, stop in groups for point in range(start + 1, stop)]
-    for candidates in (onsets, hiatuses):
-        while len(chosen) + 1 < count:
+    written = count - len(_UNWRITTEN.findall(word))
+    for candidates, wanted in ((onsets, count), (hiatuses, written)):
+        while len(chosen) + 1 < wanted:
             longer = {point: sorted([*chosen, point]) for point in candidates if point not in chosen}
             crowding = {
                 point: _vowel_groups_around(groups, chosen, point)

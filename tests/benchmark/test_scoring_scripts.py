@@ -115,7 +115,7 @@ ONE_WRONG = [text[:-1] + "了" for text in CHINESE]
 
 def test_chinese_is_scored_by_characters_first() -> None:
     summary, samples = scored(CHINESE, {"spaced": SPACED, "wrong": ONE_WRONG}, ("basic", "verbatim"), language="zh")
-    assert summary.metric == "cer" and summary.profiles[0].signature.startswith("cer|profile:basic.v1|level:character|")
+    assert summary.metric == "cer" and summary.profiles[0].signature.startswith("cer|profile:basic.v2|level:character|")
     spaced, wrong = summary.systems
     n_characters = sum(map(len, CHINESE))
     assert spaced.scores["basic"].cer.value == 0.0  # where spaces stand is no question of recognition

@@ -114,7 +114,7 @@ def test_the_page_tells_recipe_data_and_limits(run: Path) -> None:
         "| learning\\_rate | 0.0003 |",
         "trained from random weights; 0.0 M parameters",
         "at step 10 of 20",
-        "profile librispeech, version 2",
+        "profile librispeech, version 3",
         "studentised bootstrap over speakers",
         "counted by rapidfuzz",
         "not measured on a separate test set",

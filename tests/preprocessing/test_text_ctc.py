@@ -14,6 +14,8 @@ from tests.conftest import DEMO
 
 UPPER = Vocabulary.of_characters(["ABCDEFGHIJKLMNOPQRSTUVWXYZ'"])
 LOWER_GERMAN = Vocabulary.of_characters(["abcdefghijklmnopqrstuvwxyzäöüß"])
+LOWER_TURKISH = Vocabulary.of_characters(["abcçdefgğhıijklmnoöprsştuüvyz"])
+UPPER_TURKISH = Vocabulary.of_characters(["ABCÇDEFGĞHIİJKLMNOÖPRSŞTUÜVYZ"])
 CASED = Vocabulary.of_characters(["ABCXYZabcdefghijklmnopqrstuvwxyz.,-0123456789’"])
 
 
@@ -30,6 +32,19 @@ CASED = Vocabulary.of_characters(["ABCXYZabcdefghijklmnopqrstuvwxyz.,-0123456789
         (LOWER_GERMAN, {"transliterate": True, "language": "de"}, "Ärger Café", "ärger cafe"),
         (CASED, {}, "Abc-Xyz it's 5.", "Abc-Xyz it’s 5."),
         (CASED, {"language": "en"}, "5 Dogs – B", "5 dogs - B"),
+        (CASED, {}, "5’10", "5 10"),
+        (LOWER_TURKISH, {"language": "tr"}, "Iğdır İzmir DIYARBAKIR i\u0307", "ığdır izmir dıyarbakır i"),
+        (LOWER_TURKISH, {"language": "az"}, "İki", "iki"),
+        (UPPER_TURKISH, {"language": "tr"}, "istanbul ışık İ i\u0307", "İSTANBUL IŞIK İ İ"),
+        (UPPER, {"language": "tr", "transliterate": True}, "istanbul", "ISTANBUL"),
+        (LOWER_GERMAN, {"language": "ca"}, "Col·legi a·b", "collegi a b"),
+        (Vocabulary.of_characters(["col·egi"]), {"language": "ca"}, "coŀlegi", "col·legi"),
+        (Vocabulary.of_characters(["צהל"]), {"language": "he"}, 'צה"ל', "צהל"),
+        (Vocabulary.of_characters(["צהל״"]), {"language": "he"}, 'צה"ל', "צה״ל"),
+        (Vocabulary.of_characters(["کی"]), {"language": "fa"}, "كـي", "کی"),
+        (Vocabulary.of_characters(["كي"]), {"language": "fa"}, "کی", "كي"),
+        (Vocabulary.of_characters(["ท", "\u0e4d", "า"]), {"language": "th"}, "ทำ", "ท\u0e4dา"),
+        (Vocabulary.of_characters(["ทำ"]), {"language": "th"}, "ทำ", "ทำ"),
     ],
 )
 def test_by_hand(vocabulary: Vocabulary, options: dict[str, object], raw: str, normalised: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from num2words import num2words
 from unicode_rbnf import RbnfEngine
 
+from preprocessing.cli import notes
 from preprocessing.cli.errors import UsageError
 from preprocessing.text import Profile, profile
 from preprocessing.text.number_forms import DIGITS_STAY, FORMS
@@ -67,11 +68,14 @@ def test_ljspeechs_own_spelling(speech: Path) -> None:
         (
             "de",
             "1,5 Mio. €, 2 Mrd €, 1 Million, 1 Mio €",
-            "eins Komma fünf Millionen Euro, zwei Milliarden Euro, eins Million, eine Million Euro",
+            "eins Komma fünf Millionen Euro, zwei Milliarden Euro, eine Million, eine Million Euro",
         ),
         ("de", "die 20.000er, die 90er", "die zwanzigtausender, die neunziger"),
         ("en", "007, S3, 5km", "zero zero seven, S three, five km"),
         ("en", "1.2.3", "one.two.three"),
+        ("en", ".5, .22 caliber, -.5, .5%", "point five, point two two caliber, minus point five, point five percent"),
+        ("en", "$.50, £.05, $.5 million", "fifty cents, five pence, point five million dollars"),
+        ("en", "5'10\", 1'000", 'five ten", one thousand'),
         ("de", "275 und 1.000.000", "zweihundertfünfundsiebzig und eine Million"),
         ("de", "3,10 oder -5", "drei Komma eins null oder minus fünf"),
         ("de", "am 3. Mai, der 1. Januar, 3. Mai", "am dritten Mai, der erste Januar, dritter Mai"),
@@ -131,7 +135,10 @@ def test_the_largest_languages_are_spoken_or_say_that_they_are_not() -> None:
 
 
 @pytest.mark.parametrize("language", ["ar", "ps", "sv"])
-def test_where_digits_stay_the_profile_says_so(language: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_digits_stay_the_profile_says_so(
+    language: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "_noted", set())
     used = profile(f"basic:{language}")
     assert used("12 x 3%") == "12 x 3" == profile("basic")("12 x 3%")
     assert f"digits stay digits in {language}: {DIGITS_STAY[language]}" in used.description and used.note
@@ -157,7 +164,7 @@ SECOND_LIBRARY = {
     "fr": lambda number: _cldr("fr", number),
     "it": lambda number: _italian(num2words(number, lang="it")),
     "ja": lambda number: _cldr("ja", number).replace("〇", "零"),
-    "nl": lambda number: re.sub("een$", "één", _cldr("nl", number)),
+    "nl": lambda number: "één" if number == 1 else _dutch(_cldr("nl", number)),
     "pl": lambda number: _cldr("pl", number),
     "pt_BR": lambda number: _cldr("pt", number),
     "ru": lambda number: _cldr("ru", number),
@@ -171,11 +178,46 @@ def _italian(words: str) -> str:
     return re.sub(r"(?<=\w)tre$", "tré", words)
 
 
+def _dutch(words: str) -> str:
+    return words.replace("\u00ad", "")
+
+
 _rules = functools.cache(RbnfEngine.for_language)
 
 
 def _cldr(language: str, number: int) -> str:
     return _rules(language).format_number(number).text.replace("\u200b", "")
+
+
+@given(number=st.integers(0, 10**12 - 1))
+def test_chinese_reads_back(number: int) -> None:
+    """By a grammar of its own: every zero place between two others is 零, and the digits are the number's."""
+    words = str(FORMS["zh"].cardinal(number)).replace("两", "二")
+    total = part = digit = 0
+    for character in words:
+        if character in "零一二三四五六七八九":
+            digit = "零一二三四五六七八九".index(character)
+        elif character in "十百千":
+            part += (digit or 1) * 10 ** ("十百千".index(character) + 1)
+            digit = 0
+        else:
+            part, digit = (part + digit) * {"万": 10**4, "亿": 10**8}[character], 0
+            total, part = total + part, 0
+    assert total + part + digit == number
+    inner = re.sub("0+$", "", f"{number:012d}").lstrip("0")
+    assert number == 0 or ("零" in words) >= bool(re.search("[1-9]0+[1-9]$", inner) and "0" in inner[-2:-1])
+    assert not re.search("零(?:十|$)|零零", words) or number == 0
+
+
+@given(number=st.integers(0, 10**12 - 1))
+def test_dutch_parts_at_thousands(number: int) -> None:
+    """CLDR writes the same letters; spaces as in the Leidraad: after duizend, around miljoen and miljard."""
+    words = str(FORMS["nl"].cardinal(number))
+    if number != 1:
+        assert words.replace(" ", "") == re.sub(r"[\s\u00ad]", "", _cldr("nl", number))
+    assert all(
+        re.fullmatch("[^ ]*duizend|miljoen|miljard|(?:(?!duizend|miljoen|miljard).)+", word) for word in words.split()
+    )
 
 
 @pytest.mark.parametrize("language", sorted(SECOND_LIBRARY))
@@ -214,6 +256,36 @@ def test_decimals_read_back(language: str, whole: int, fraction: str) -> None:
 def test_never_raises_and_is_idempotent(language: str, text: str) -> None:
     once = _basic(language)(text)
     assert _basic(language)(once) == once
+
+
+@pytest.mark.parametrize(
+    ("language", "raw", "once"),
+    [
+        ("eo", "::5-g", "kvin g"),
+        ("pl", "3-h", "trzy h"),
+        ("fa", "4ـ,", "چهار"),
+        ("ru", "485-s", "четыреста восемьдесят пять s"),
+    ],
+)
+def test_letters_behind_a_joiner_are_read_at_once(language: str, raw: str, once: str) -> None:
+    assert _basic(language)(raw) == _basic(language)(once) == once
+
+
+@pytest.mark.parametrize(
+    ("raw", "spelled"),
+    [
+        ("2½ hours", "two and a half hours"),
+        ("1½ or 3⅛ or 2 ¾", "one and a half or three and an eighth or two and three quarters"),
+        ("£2½, $1½ million, 2½%", "two and a half pounds one and a half million dollars two and a half percent"),
+        ("½ mile, ¾-inch, -½, ⅔", "one half mile three quarters inch minus one half two thirds"),
+        ("2¹⁄₂ and ³/₄", "two and a half and three quarters"),
+        ("10², 5³, 10⁻³", "ten squared five cubed ten minus three"),
+        ("war.³ war³ Smith's²", "war war smith's"),
+        ("5 km², x², CO₂", "five km two x two co two"),
+    ],
+)
+def test_fractions_and_powers_join_no_number(raw: str, spelled: str) -> None:
+    assert _basic("en")(raw) == spelled
 
 
 @settings(deadline=None, max_examples=150)
