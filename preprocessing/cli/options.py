@@ -61,7 +61,8 @@ def parse_command(
     `${ASR_DATA_DIR}` in a value is replaced by the folder of data (`preprocessing.cli.data_folder`).
 
     arguments: words of the command line, by default those of this process.
-    positional: fields without a default are given in their order, without a flag.
+    positional: fields without a default are given in their order, without a flag. So is a field of `several` with the
+    metadata {"positional": True}, which may be left out.
     short: further spellings of flags, and what they stand for: {"-o": "--output"}.
     several: names of list fields that are given as several words, `--sizes 500 1000`, in YAML as a list. Other list
     fields are given as one word, `--weights 1,2` or `--weights "[1, 2]"`.
@@ -75,10 +76,14 @@ def parse_command(
     """
     import jsonargparse
 
+    from preprocessing.cli.help_format import HelpFormatter
+
     program = program_name(program)
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="a YAML file with any of the options below")
+    parser = jsonargparse.ArgumentParser(
+        prog=program, description=description, formatter_class=HelpFormatter, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True, skip=set(several))
     _add_several(parser, config_class, several, positional=positional)
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -289,7 +294,9 @@ def _add_several(parser: "ArgumentParser", config_class: type[Any], names: Seque
             continue
         (item,) = get_args(hints[field.name])
         options: dict[str, Any] = {"nargs": "+", "type": item, "help": helps.get(field.name)}
-        if field.default_factory is not MISSING:
+        if positional and field.metadata.get("positional"):
+            parser.add_argument(field.name, default=[], **options | {"nargs": "*"})
+        elif field.default_factory is not MISSING:
             parser.add_argument(f"--{field.name}", default=field.default_factory(), **options)
         elif positional:
             parser.add_argument(field.name, **options)
