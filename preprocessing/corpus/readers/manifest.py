@@ -68,7 +68,7 @@ def read_manifest(path: str) -> Rows:
             return Rows(folder_of(path), _json_rows(path))
         return read_table(path, tabs=kind == ".tsv")
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a readable manifest: mend its permissions") from None
+        raise InputError(f"{path}: {error.strerror}; expected a readable manifest: fix its permissions") from None
 
 
 def read_table(path: str, *, tabs: bool) -> Rows:
@@ -132,12 +132,12 @@ def _json_fields(line: bytes) -> dict[str, Any] | str:
     except UnicodeDecodeError as error:
         return not_utf8(error)
     except UnicodeEncodeError:
-        return "an escape \\ud800 to \\udfff without its other half; expected whole characters: mend the line"
+        return "an escape \\ud800 to \\udfff without its other half; expected whole characters: correct the line"
     except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError, and integers of thousands of digits
-        return f"not JSON ({error}); expected one JSON object a line: mend the line"
+        return f"not JSON ({error}); expected one JSON object a line: correct the line"
     if isinstance(fields, dict):
         return fields
-    return f"a JSON {type(fields).__name__}; expected an object with 'audio' and 'text': mend it"
+    return f"a JSON {type(fields).__name__}; expected an object with 'audio' and 'text': fix it"
 
 
 class _Lines(Iterator["tuple[int, str, str | None]"]):
@@ -197,7 +197,7 @@ def _header(path: str, lines: _Lines, separator: str | None) -> tuple[list[str],
         except csv.Error as error:
             reason = str(error)
     if not found:
-        raise InputError(f"{path}: its header cannot be read ({reason}); expected column names: mend it")
+        raise InputError(f"{path}: its header cannot be read ({reason}); expected column names: fix it")
     named = [key for key, names in found.items() if {*AUDIO_KEYS} & {*names} and {*TEXT_KEYS} & {*names}]
     chosen = (named or sorted(found, key=lambda key: -len(found[key])))[0]
     return found[chosen], chosen
@@ -273,7 +273,9 @@ def _table_rows(path: str, lines: _Lines, header: Sequence[str], separator: str,
                 yield Row(path, number, 'quote not closed; expected one after the field: close it, or double it ("")')
                 continue
         except csv.Error as error:
-            yield Row(path, number, f"cannot be read ({error}); expected closed quotes and short fields: mend the line")
+            yield Row(
+                path, number, f"cannot be read ({error}); expected closed quotes and short fields: correct the line"
+            )
             continue
         if cells:
             yield Row(path, number, _table_fields(header, cells, separator, quoted))
@@ -305,7 +307,7 @@ def _table_fields(header: Sequence[str], cells: list[str], separator: str, quote
             try:
                 fields[key] = float(number) if number else None
             except ValueError:
-                return f"{key!r} is {fields[key][:40]!r}; expected seconds: mend it"
+                return f"{key!r} is {fields[key][:40]!r}; expected seconds: fix it"
     return fields
 
 

@@ -148,7 +148,7 @@ def duration_of_part(draft: Draft, audio_seconds: float) -> float:
     if start >= (stop if stop is not None else total):
         raise InputError(_start_after_end(start, stop if stop is not None else total))
     if stop is not None and stop > total + TOLERANCE_SECONDS:
-        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {total:.2f} s: mend stop")
+        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {total:.2f} s: correct stop")
     return (total if stop is None else min(stop, total)) - start
 
 
@@ -161,7 +161,7 @@ def read_segments(listed: Any) -> tuple[Segment, ...]:
     Raises InputError naming the first that is none.
     """
     if not isinstance(listed, list):
-        raise InputError(f"'segments' is {_short(listed)}; expected a list of {{start, stop, text}}: mend it")
+        raise InputError(f"'segments' is {_short(listed)}; expected a list of {{start, stop, text}}: fix it")
     return _in_order(listed, "segment", "text")
 
 
@@ -178,7 +178,7 @@ def read_words(listed: list[Any], text: str) -> tuple[Segment, ...]:
     if spelled != _letters(text):
         raise InputError(
             f"'words' spell {_short(' '.join(word.text.strip() for word in words))}, the text is {_short(text)}; "
-            "expected the same letters in both: mend one of them, or leave 'words' out"
+            "expected the same letters in both: correct one of them, or leave 'words' out"
         )
     return words
 
@@ -191,7 +191,7 @@ def with_checked_segments(utterance: Utterance) -> Utterance:
             if part.start < first or part.stop > last:
                 raise InputError(
                     f"{kind} {number}, {part.start:g} to {part.stop:g} s, lies outside of the recording's "
-                    f"{utterance.start:g} to {utterance.start + utterance.duration:.2f} s: mend it, or the duration"
+                    f"{utterance.start:g} to {utterance.start + utterance.duration:.2f} s: fix it, or the duration"
                 )
     return utterance
 
@@ -222,13 +222,13 @@ def _audio(audio: Any, fields: dict[str, Any], folder: str) -> StoredAudio:
     if isinstance(audio, dict) and audio.keys() >= {"bytes", "path"}:
         content = audio["bytes"]
         return content if isinstance(content, bytes) else _audio(audio["path"], fields, folder)
-    raise InputError(f"'audio' is {_short(audio)}; expected a path: mend it")
+    raise InputError(f"'audio' is {_short(audio)}; expected a path: fix it")
 
 
 def _stated_seconds(fields: dict[str, Any]) -> float | None:
     stated = _seconds(fields, "duration")
     if stated == 0.0:
-        raise InputError("'duration' is 0; expected seconds above 0: mend it, or leave it out")
+        raise InputError("'duration' is 0; expected seconds above 0: fix it, or leave it out")
     return stated
 
 
@@ -251,12 +251,12 @@ def _duration(stated: float | None, start: float, stop: float | None) -> float |
     if abs(stated - (stop - start)) <= TOLERANCE_SECONDS:
         return stop - start
     if stop > stated + TOLERANCE_SECONDS:
-        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {stated:.2f} s: mend stop or duration")
+        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {stated:.2f} s: correct stop or duration")
     return min(stop, stated) - start
 
 
 def _start_after_end(start: float, end: float) -> str:
-    return f"start {start:g} s is not before its end at {end:g} s: mend start and stop"
+    return f"start {start:g} s is not before its end at {end:g} s: correct start and stop"
 
 
 def _channel(value: Any) -> int | None:
@@ -291,7 +291,7 @@ def _name(fields: dict[str, Any], keys: tuple[str, ...]) -> str | None:
                 return sys.intern(value)
         elif value is not None:
             if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) >= MAX_NAME_NUMBER:
-                raise InputError(f"{key!r} is {_short(value)}; expected a name: mend it")
+                raise InputError(f"{key!r} is {_short(value)}; expected a name: fix it")
             return sys.intern(str(value))
     return None
 
@@ -317,18 +317,18 @@ def _in_order(listed: list[Any], kind: str, text_key: str) -> tuple[Segment, ...
 
 def _segment(kind: str, number: int, fields: Any, text_key: str) -> Segment:
     if not isinstance(fields, dict):
-        raise InputError(f"{kind} {number} is {_short(fields)}; expected {{start, stop, {text_key}}}: mend it")
+        raise InputError(f"{kind} {number} is {_short(fields)}; expected {{start, stop, {text_key}}}: fix it")
     stop_key = "end" if fields.get("stop") is None and "end" in fields else "stop"
     for key in ("start", stop_key):
         if not _is_seconds(fields.get(key)):
             raise InputError(
-                f"{kind} {number} has the {key} {_short(fields.get(key))}; expected seconds from 0 up: mend it"
+                f"{kind} {number} has the {key} {_short(fields.get(key))}; expected seconds from 0 up: fix it"
             )
     start, stop, text = float(fields["start"]), float(fields[stop_key]), fields.get(text_key)
     if start >= stop:
-        raise InputError(f"{kind} {number} starts at {start:g} s, not before its {stop_key} at {stop:g} s: mend it")
+        raise InputError(f"{kind} {number} starts at {start:g} s, not before its {stop_key} at {stop:g} s: fix it")
     if not isinstance(text, str):
-        raise InputError(f"{kind} {number} has the {text_key} {_short(text)}; expected what was said, or '': mend it")
+        raise InputError(f"{kind} {number} has the {text_key} {_short(text)}; expected what was said, or '': fix it")
     return Segment(start, stop, text)
 
 
@@ -342,7 +342,7 @@ def _seconds(fields: dict[str, Any], key: str) -> float | None:
     if value is None:
         return None
     if not _is_seconds(value):
-        raise InputError(f"{key!r} is {_short(value)}; expected seconds from 0 up: mend it")
+        raise InputError(f"{key!r} is {_short(value)}; expected seconds from 0 up: fix it")
     return float(value)
 
 
@@ -386,7 +386,7 @@ def byte_lines(path: str) -> Iterator[tuple[int, bytes | str]]:
                     pass
                 yield (
                     number,
-                    f"a line of over {MAX_LINE_BYTES // 2**20} MiB; expected one utterance: mend the line",
+                    f"a line of over {MAX_LINE_BYTES // 2**20} MiB; expected one utterance: correct the line",
                 )
             else:
                 yield number, line
@@ -454,7 +454,7 @@ def files_below(folder: str) -> Iterator[str]:
             entered.add((status.st_dev, status.st_ino))
             entries = _entries(here)
         except OSError as error:
-            raise InputError(f"{here}: {error.strerror}; expected a readable folder: mend its permissions") from None
+            raise InputError(f"{here}: {error.strerror}; expected a readable folder: fix its permissions") from None
         yield from (path for path, is_folder in entries if not is_folder)
         waiting += [path for path, is_folder in reversed(entries) if is_folder]
 
