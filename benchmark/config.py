@@ -71,7 +71,7 @@ class BenchmarkConfig:
 
     lm: Path | None = None
     """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m
-    finetune.language_model` makes one. Default: the language model that each checkpoint carries."""
+    finetune.language_model build` builds one. Default: the language model that each checkpoint carries."""
 
     alpha: float | None = None
     """Weight of the language model's log-probability beside the acoustic model's; default as stored with the language
@@ -118,7 +118,7 @@ class BenchmarkConfig:
     """Maximum number of utterances, evenly spaced by duration, that are timed one at a time."""
 
     one_at_a_time: bool = False
-    """Keep one system in memory at a time, where they do not fit together; each is loaded anew for every turn."""
+    """Keep one system in memory at a time, where they do not fit together; each is loaded again for every round."""
 
     word_timestamps: bool = False
     """Ask for the times and the confidence of each word too, in a second pass over clean speech that no figure of speed

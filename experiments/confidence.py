@@ -88,7 +88,7 @@ def run(config: Config) -> Findings:
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))
     if config.save and not Path(model.reference).is_dir():
         raise UsageError(
-            f"--save true: {model.reference} is no folder; expected one to write to: name a run with --model"
+            f"--save true: {model.reference} is not a folder; expected one to write to: name a run with --model"
         )
     search = None if config.lm is None else _search(model, config.lm)
     data = config.data or str(DEMO_CORPUS)

@@ -137,7 +137,7 @@ def read_text(reference: str) -> str:
     except OSError:  # the text is longer than a name may be
         return reference
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no UTF-8 text ({error.reason}); expected a text file: convert it") from None
+        raise InputError(f"{path}: is not UTF-8 text ({error.reason}); expected a text file: convert it") from None
     if path.suffix == ".txt" and " " not in reference:
         raise InputError(f"{path}: no such file; expected a text file or the text itself: check the name")
     return reference

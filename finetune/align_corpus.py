@@ -106,7 +106,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     remaining = [pair for pair in pairs if not _part(config.output, pair[0]).is_file()]
     if len(remaining) < len(pairs):
-        console.print(f"going on: {len(pairs) - len(remaining)} of {len(pairs)} recordings are done")
+        console.print(f"resuming: {len(pairs) - len(remaining)} of {len(pairs)} recordings are done")
     if remaining:
         model = load_ctc(config.model, config.device)
         durations = [_seconds(recording) for recording, _ in remaining]
@@ -135,7 +135,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
     )
     if not kept:
         raise InputError(
-            f"no piece of {counted(len(pairs), 'recording')} could be kept; expected one or more: see the reasons in "
+            f"no segment of {counted(len(pairs), 'recording')} could be kept; expected one or more: see the reasons in "
             f"{config.output / 'rejects.jsonl'}"
         )
 
@@ -156,8 +156,8 @@ def align_recording(
     found = align(log_probs, " ".join(words), model.vocabulary, model.times, stars="everywhere")
     if len(found.words) != len(words):
         raise InputError(
-            f"{transcript}: {len(words)} words become {len(found.words)} in the model's units; expected as many: use a "
-            "model whose units spell every word"
+            f"{transcript}: {len(words)} words become {len(found.words)} in the model's units; expected the same "
+            "number: use a model whose units spell every word"
         )
     folder = config.output / "pieces"
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def align_recording(
         try:
             audio.save(folder / f"{name}.flac", waveform[first:stop])
         except audio.AudioError as error:  # a full disk is no fault of the recording: it is not set aside
-            raise UsageError(f"{error}, or free some space; the same command goes on") from None
+            raise UsageError(f"{error}, or free some space; run the same command again to resume") from None
         result.kept.append({"audio": f"pieces/{name}.flac"} | line)
     return result
 
@@ -226,7 +226,7 @@ def find_pairs(recordings: Path, transcripts: Path) -> Iterator[tuple[Path, Path
         yield recordings, text
         return
     if not transcripts.is_dir():
-        raise UsageError(f"{transcripts}: is no folder; expected one with NAME.txt for each recording: name it")
+        raise UsageError(f"{transcripts}: is not a folder; expected one with NAME.txt for each recording: name it")
     texts = {path.stem: path for path in sorted(transcripts.glob(f"*{TEXT_SUFFIX}"))}
     seen: dict[str, Path] = {}
     for path in sorted(recordings.iterdir()):
@@ -234,7 +234,8 @@ def find_pairs(recordings: Path, transcripts: Path) -> Iterator[tuple[Path, Path
             continue
         if path.stem in seen:
             raise UsageError(
-                f"{path} and {seen[path.stem].name} have one name; expected a name for each recording: rename one"
+                f"{path} and {seen[path.stem].name} have the same name; expected a different name for each recording: "
+                "rename one"
             )
         seen[path.stem] = path
         if path.stem not in texts:
@@ -272,14 +273,14 @@ def _check_folder(config: AlignCorpusConfig) -> None:
                 made = "holds other files" if theirs is None else "was made with other inputs or options"
                 remedy = "choose another folder" + ("" if theirs is None else ", or --overwrite true")
                 raise UsageError(
-                    f"{config.output}: {made}; expected a new folder, or the same options to go on: {remedy}"
+                    f"{config.output}: {made}; expected a new folder, or the same options to resume: {remedy}"
                 )
             for name in ("pieces", "recordings"):
                 shutil.rmtree(config.output / name, ignore_errors=True)
         (config.output / "recordings").mkdir(parents=True, exist_ok=True)
         path.write_text(ours + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{config.output}: {error.strerror}; expected a folder to write to: choose another") from None
+        raise UsageError(f"{config.output}: {error.strerror}; expected a writable folder: choose another") from None
 
 
 def _write_part(output: Path, result: Result) -> None:
@@ -290,7 +291,8 @@ def _write_part(output: Path, result: Result) -> None:
         write_text_atomically(_part(output, result.recording), content)
     except OSError as error:
         raise UsageError(
-            f"{output}: {error.strerror}; expected room for the pieces: free some, and run the same command to go on"
+            f"{output}: {error.strerror}; expected free disk space: free some, and run the same command again again to "
+            "resume"
         ) from None
 
 

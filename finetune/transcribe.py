@@ -147,7 +147,7 @@ def _transcribe(
 
     remaining = results.pending(recordings)
     if len(remaining) < len(recordings):
-        console.print(f"going on: {len(recordings) - len(remaining)} of {len(recordings):,} recordings are done")
+        console.print(f"resuming: {len(recordings) - len(remaining)} of {len(recordings):,} recordings are done")
     if not remaining:
         return
     if spec.notice:
@@ -163,7 +163,7 @@ def _transcribe(
     if failed:
         raise InputError(
             f"{failed:,} of {counted(len(remaining), 'recording')} could not be transcribed, for the reasons above; "
-            "expected audio that the model can transcribe: mend or leave out what is named there"
+            "expected audio that the model can transcribe: fix or leave out the recordings named there"
         )
 
 
@@ -190,7 +190,9 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
         spec, searches = replace(spec, family=f"{spec.family}{LM_SUFFIX}"), True
     for flag, given in (("alpha", config.alpha), ("beta", config.beta), ("hotwords", config.hotwords or None)):
         if given is not None and not searches:
-            raise UsageError(f"--{flag} is of a beam search with a language model; expected --lm with it: name one")
+            raise UsageError(
+                f"--{flag} belongs to the beam search with a language model; expected --lm with it: name one"
+            )
     system = SystemOptions(initial_prompt=config.initial_prompt, beam_size=config.beam_size)
     language_model = _language_model(config) if searches else None
     denoise = is_of_denoised(spec.checkpoint) if config.denoise is None else config.denoise

@@ -33,7 +33,8 @@ class AppConfig:
     """Language of the speech, such as de; without it a multilingual Whisper detects it."""
 
     lm: Path | None = None
-    """ARPA file for systems with +lm, such as wav2vec2+lm=CHECKPOINT; `python -m finetune.language_model` makes one."""
+    """ARPA file for systems with +lm, such as wav2vec2+lm=CHECKPOINT; `python -m finetune.language_model build` builds
+    one."""
 
     profile: str = "basic"
     """Text profile that normalises texts before words are compared (`python -m preprocessing.text --list`)."""

@@ -93,7 +93,7 @@ def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
     else:
         low, high = np.percentile(durations, [10, 90])
         if high - low < LEAST_RANGE_SECONDS or high < LEAST_RATIO * low:
-            reason = f"most timed utterances last {low:.1f} to {high:.1f} s, too much alike (p50 is what one takes)"
+            reason = f"most timed utterances last {low:.1f} to {high:.1f} s, too similar to separate the two (see p50)"
     if reason is not None:
         return CallCost(None, None, len(kept), shortest, longest, reason)
     chosen = np.linspace(0, len(kept) - 1, min(len(kept), MOST_FITTED)).round().astype(int)
@@ -138,7 +138,7 @@ def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
             reasons.setdefault(cost.reason, []).append(name)
     for reason, names in reasons.items():
         whose = "" if len(names) == len(costs) else f" of {', '.join(names)}"
-        found.append(f"The fixed cost of a call{whose} cannot be told from the cost of a second of audio: {reason}.")
+        found.append(f"The per-call overhead{whose} cannot be separated from the time per second of audio: {reason}.")
     return found
 
 

@@ -44,8 +44,8 @@ class DataConfig:
     """Reduce stationary noise in all audio, validation included; benchmark the model with --denoise true then."""
 
     augment: list[dict[str, Any]] = field(default_factory=list)
-    """Augmentations of training waveforms, in order and drawn anew each epoch, such as
-    {name: speed, factors: [0.9, 1.0, 1.1]}."""
+    """Augmentations of training waveforms, in order, with new random draws each epoch, such as {name: speed, factors:
+    [0.9, 1.0, 1.1]}."""
 
     min_seconds: float = 0.1
     """Shortest utterance that is used; the convolutions of wav2vec2 need 25 ms."""
@@ -76,13 +76,14 @@ class DataConfig:
         if self.streaming and (self.validation_share > 0 or self.weights):
             key = "weights" if self.weights else "validation_share"
             raise UsageError(
-                f"--data.{key} is {getattr(self, key)} and --data.streaming true, which lists no utterances to choose "
-                "from; expected it unset: " + ("leave it out" if self.weights else "set --data.validation to a corpus")
+                f"--data.{key} is {getattr(self, key)} and --data.streaming is true, where the number of utterances is "
+                "unknown; expected it unset: "
+                + ("leave it out" if self.weights else "set --data.validation to a corpus")
             )
         if "validation" in self.eval_sets:
             raise UsageError(
-                "--data.eval_sets names a corpus 'validation'; expected another name, as that is --data.validation's: "
-                "rename it"
+                "--data.eval_sets names a corpus 'validation'; expected another name, as this one belongs to "
+                "--data.validation: rename it"
             )
         if not 0.0 <= self.validation_share < 1.0:
             raise UsageError(

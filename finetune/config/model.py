@@ -60,7 +60,7 @@ class ModelConfig:
 
     feature_cache: Path | None = None
     """Folder that keeps the output of the blocks that trained_layers freezes for each utterance, so that a CPU computes
-    it once; runs may share it. A GPU computes it anew, which is faster."""
+    it once; runs may share it. A GPU recomputes it, which is faster."""
 
     feature_cache_gib: float = 10.0
     """Largest size of that folder; base takes about 0.2 GiB for an hour of speech (whisper-ctc), and 1.5 MiB for each
@@ -143,7 +143,7 @@ class ModelConfig:
                 )
         elif self.units_size is not None:
             raise UsageError(
-                "--model.units_size is set and --model.units is characters, which are never cut; expected syllables, "
+                "--model.units_size is set and --model.units is characters, whose number is fixed; expected syllables, "
                 "bpe or words with it: leave one of them out"
             )
         if self.units == "bpe" and self.units_size is None:
@@ -154,12 +154,12 @@ class ModelConfig:
         if (self.units == "syllables") != (self.units_language is not None):
             raise UsageError(
                 f"--model.units is {self.units} and --model.units_language {self.units_language}; expected a language "
-                "with syllables and with nothing else: name one such as en_US, or leave it out"
+                "exactly when --model.units is syllables: name one such as en_US, or leave it out"
             )
         if self.units_dictionary is not None and not (self.units_language or "").startswith("en"):
             raise UsageError(
                 f"--model.units_dictionary is set and --model.units_language {self.units_language}; expected English, "
-                "which CMUdict is of: leave it out"
+                "the language of CMUdict: leave it out"
             )
 
     def check(self) -> None:
@@ -178,8 +178,8 @@ class ModelConfig:
             )
         if self.language is not None and self.family not in ("whisper", "wav2vec2"):
             raise UsageError(
-                f"--model.language is {self.language}, but --model.family is {self.family}, whose units are all it "
-                "knows of a language; expected whisper, or wav2vec2 with an MMS model, with it: leave it out"
+                f"--model.language is {self.language}, but --model.family is {self.family}, which has no language "
+                "setting besides its units; expected whisper, or wav2vec2 with an MMS model: leave it out"
             )
         if self.language is not None and self.family == "wav2vec2" and (self.lora_rank > 0 or self.scratch is not None):
             other = "scratch" if self.scratch is not None else "lora_rank"

@@ -199,7 +199,7 @@ class RunConfig:
     on a GPU one for each further core, up to 12."""
 
     overwrite: bool = False
-    """Delete the run in output_dir and start anew; by default it is resumed."""
+    """Delete the run in output_dir and start again. Default: resume it."""
 
     dry_run: bool = False
     """Show what would be trained on what and what it would cost, measured on a few batches; write nothing."""
@@ -245,6 +245,6 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
                 )
         if self.model.feature_cache is not None and self.data.augment:
             raise UsageError(
-                "--model.feature_cache and --data.augment are both set, but an augmented waveform is another one in "
-                "each epoch; expected one of them: leave one out"
+                "--model.feature_cache and --data.augment are both set, but augmentation changes the waveform in each "
+                "epoch; expected one of them: leave one out"
             )

@@ -96,7 +96,7 @@ class CTCModel:
             if n_samples > self._whole_samples:
                 raise InputError(
                     f"lasts {n_samples / SAMPLE_RATE:.0f} s; expected at most {self._whole_samples / SAMPLE_RATE:g} s "
-                    "of a model whose frames cannot be joined: cut the recording"
+                    "for a model that cannot be run in chunks: cut the recording"
                 )
             joined = self._logits(prepared).float().log_softmax(dim=-1).cpu()
             if advance is not None:
@@ -112,8 +112,8 @@ class CTCModel:
             joined = torch.cat(parts)
         if bool(joined.isnan().any()):
             raise InputError(
-                f"{self.reference}: gives logits that are not numbers; expected finite ones: its weights are damaged "
-                "or its training diverged"
+                f"{self.reference}: gives NaN logits; expected finite ones: its weights are damaged or its training "
+                "diverged"
             )
         return joined
 
@@ -154,8 +154,8 @@ def is_of_denoised(checkpoint: str) -> bool:
 
 def _no_ctc(reference: str) -> InputError:
     return InputError(
-        f"{reference}: is a Whisper, whose decoder has no frames to align or to take probabilities from; expected a "
-        "CTC model: name one of the families wav2vec2, whisper-ctc (Whisper's encoder under a CTC head) or lstm"
+        f"{reference}: is a Whisper, whose decoder has no frame-level posteriors; expected a CTC model: name one of "
+        "the families wav2vec2, whisper-ctc (Whisper's encoder under a CTC head) or lstm"
     )
 
 
@@ -228,8 +228,8 @@ def _wav2vec2(checkpoint: str, device: torch.device) -> CTCModel:
     prepared, times = ModelInput(extractor, architecture, checkpoint), frame_times(config)
     if times is None:
         raise InputError(
-            f"{checkpoint}: a {config.model_type} with an adapter has frames whose times are not known; expected a "
-            "model without: use another"
+            f"{checkpoint}: the frame times of a {config.model_type} with an adapter are unknown; expected a model "
+            "without one: use another"
         )
     fold_weight_norm(model)
     whole_only = has_adapter(config) or architecture.log_mel

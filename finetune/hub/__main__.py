@@ -54,7 +54,7 @@ def main() -> None:
         return
     if arguments[:1] != ["push"]:
         found = repr(arguments[0]) if arguments else "nothing"
-        raise UsageError(f"{found} is no command of finetune.hub; expected push: {usage}")
+        raise UsageError(f"{found} is not a command of finetune.hub; expected push: {usage}")
     config = parse_command(
         PushConfig, program=PROGRAM, description=DESCRIPTION, arguments=arguments[1:], positional=True
     )
@@ -70,7 +70,7 @@ def main() -> None:
     options = CardOptions(config.repo, config.license, config.language)
     if config.card is not None:
         write_output(config.card, "--card", card_of(open_run(config.run), options, config.results).encode())
-        print(f"{config.card}: the model card; nothing was pushed")
+        print(f"{config.card}: model card written; nothing was pushed")
         return
     pushed = publish(config.run, target, options, message=config.message, results=config.results)
     print(push_summary(pushed))

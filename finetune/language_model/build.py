@@ -159,7 +159,7 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
         held_out = _sentences(config.evaluate, normalise, config.units)
         total = -sum(model.score_sentences(held_out))
         value = math.exp(total / sum(len(sentence) + 1 for sentence in held_out))
-        console.print(f"{config.evaluate}: perplexity {value:.2f} per {one}, unknown ones and ends included")
+        console.print(f"{config.evaluate}: perplexity {value:.2f} per {one}, with unknown ones and sentence ends")
     return model
 
 

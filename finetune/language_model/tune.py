@@ -112,7 +112,7 @@ class Tuned:
         if self.helps:
             return f"{chosen}. The language model helps: {tested}."
         if self.p_value < 0.05:
-            return f"{chosen}. The language model does harm: {tested}; decode without it."
+            return f"{chosen}. The language model increases errors: {tested}; decode without it."
         return f"{chosen}. Not shown to be better than no language model: {tested}."
 
 
@@ -168,7 +168,7 @@ def tune(config: TuneConfig) -> Tuned:
     console.print(found.sentence())
     for flag, value, tried in (("alphas", found.alpha, found.alphas), ("betas", found.beta, found.betas)):
         if len(tried) > 1 and value == tried[-1]:
-            console.print(f"{value:g} is the largest of --{flag}: try larger ones, too")
+            console.print(f"{value:g} is the largest of --{flag}: try larger values as well")
     folder = Path(config.run) if Path(config.run).is_dir() else None
     picture = config.output or (folder / f"{TUNING}.png" if folder else None)
     if picture is not None:
@@ -178,11 +178,11 @@ def tune(config: TuneConfig) -> Tuned:
         record = asdict(found) | {"data": Path(config.data).name, "language_model": files.path.name}
         write_text_atomically(folder / f"{TUNING}.json", json.dumps(record, indent=1))
         if found.best >= found.greedy:
-            console.print("no fewer errors than without: the run's folder gets no language model")
+            console.print("no fewer errors than without the language model: it is not put into the run's folder")
         elif language_model.is_of_characters or not isinstance(language_model, NgramModel):
             console.print(
-                "only an ARPA file of words is put into the run's folder: decode with "
-                f"--lm {reference} --alpha {found.alpha:g} --beta {found.beta:g}"
+                f"only a word ARPA file is put into the run's folder: decode with --lm {reference} --alpha "
+                f"{found.alpha:g} --beta {found.beta:g}"
             )
         else:
             chosen = replace(settings, alpha=found.alpha, beta=found.beta)

@@ -97,8 +97,7 @@ class CTCSystem(System):
         if labels is None:
             if bool(log_probs.isnan().any()):
                 raise InputError(
-                    "the model gives logits that are not numbers; expected finite ones: its weights are damaged or its "
-                    "training diverged"
+                    "the model gives NaN logits; expected finite ones: its weights are damaged or its training diverged"
                 )
             labels = collapse(log_probs.argmax(dim=-1), self._vocabulary.blank)
             if words and self._times is not None:

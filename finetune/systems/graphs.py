@@ -42,7 +42,7 @@ class GraphSystem(CTCSystem):
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         if options.device != "cpu":
-            raise UsageError(f"{spec.name}: a graph is computed on a CPU here; expected --device cpu: set it")
+            raise UsageError(f"{spec.name}: exported graphs run on the CPU only; expected --device cpu: set it")
         folder = Path(spec.checkpoint)
         graph = GraphFacts.load(folder, self.runtime.name)
         self.runtime.require(self.runtime.to_compute, spec.name)
@@ -57,8 +57,8 @@ class GraphSystem(CTCSystem):
         if self._chunking is not None:
             kept, context = (n / SAMPLE_RATE for n in (self._chunking.keep, self._chunking.context))
             long_recordings = (
-                f"over {self._longest / SAMPLE_RATE:g} s: chunks of {kept:g} s with {context:g} s of context either "
-                "side, each normalised by itself"
+                f"over {self._longest / SAMPLE_RATE:g} s: chunks of {kept:g} s with {context:g} s of context on both "
+                "sides, each normalised on its own"
             )
         self.facts = SystemFacts(
             name=spec.name,

@@ -127,8 +127,8 @@ class Wav2Vec2System(CTCSystem):
         seconds = max(len(waveform) for waveform in waveforms) / SAMPLE_RATE
         if self._chunking is None and seconds > LONGEST_WHOLE_SECONDS:
             raise InputError(
-                f"lasts {seconds:.0f} s; expected at most {LONGEST_WHOLE_SECONDS:g} s of a model whose frames cannot "
-                "be joined: cut the recording"
+                f"lasts {seconds:.0f} s; expected at most {LONGEST_WHOLE_SECONDS:g} s for a model that cannot be run "
+                "in chunks: cut the recording"
             )
         lengths = [len(waveform) for waveform in waveforms]
         if self._device.type == "cuda":  # in one transfer, and normalised there

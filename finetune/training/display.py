@@ -98,7 +98,7 @@ class Display:
 
     def show_average(self, count: int, evaluation: Evaluation, better: bool) -> None:
         """Print the evaluation of the mean of the `count` best weights, and whether it is kept."""
-        kept = "kept, as it is better" if better else "not kept: the best weights alone are as good"
+        kept = "kept: better" if better else "not kept: no better than the best weights"
         self._console.print(f"mean of the {count} best  {_rates(evaluation)}  {kept}")
 
     def show_diagnosis(self, diagnosis: Diagnosis) -> None:

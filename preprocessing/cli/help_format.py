@@ -1,7 +1,7 @@
 """How `--help` shows an option: its documentation, whether it is required, its type and its default.
 
-Types and defaults are shown as they are written on a command line: `path`, `true`, `0.3`. Types that the list of choices
-already shows, and defaults of null, which the documentation explains, are left out.
+Types and defaults are shown as they are written on a command line: `path`, `true`, `0.3`. Types that the list of
+choices already shows, and defaults of null, which the documentation explains, are left out.
 """
 
 from argparse import SUPPRESS, Action

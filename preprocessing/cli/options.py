@@ -133,8 +133,8 @@ def what_ran_out(error: Exception) -> str | None:
     """The sentence for a disk or a memory that is full, or a disk that became read-only; None for another error."""
     if isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EROFS):
         return (
-            f"{error.filename or 'a file of the output'}: cannot be written ({error.strerror}); expected room for it: "
-            "free some and run the same command again"
+            f"{error.filename or 'a file of the output'}: cannot be written ({error.strerror}); expected free disk "
+            "space: free some and run the same command again"
         )
     message = " ".join(str(error).split())
     of_torch = isinstance(error, RuntimeError) and any(words in message for words in OUT_OF_MEMORY)
@@ -142,8 +142,8 @@ def what_ran_out(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or of_torch or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         detail = f" ({message[:200]})" if message else ""
         return (
-            f"memory ran out{detail}; expected more of it free: end other programs, or lower what is held at once, "
-            "such as batches, processes or the longest utterance"
+            f"out of memory{detail}; expected more free memory: close other programs, or lower the batch size, the "
+            "number of processes or the longest utterance"
         )
     return None
 
@@ -205,7 +205,7 @@ def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
         return sentence
     for flag in unknown:
         if flag.removeprefix("no_").removeprefix("no-") not in known:
-            return f"--{flag} is no option{_nearest(flag, known, renamed, '--')}"
+            return f"--{flag} is not an option{_nearest(flag, known, renamed, '--')}"
     files = _read_config_files(words)
     for path, content in files.items():
         if isinstance(content, str):
@@ -214,7 +214,7 @@ def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
         if sentence := _explain_renamed(unknown, renamed, "'{}'"):
             return f"{path}: {sentence}"
         for key in unknown:
-            return f"{path}: '{key}' is no option{_nearest(key, known, renamed, '')}"
+            return f"{path}: '{key}' is not an option{_nearest(key, known, renamed, '')}"
     at_fault = re.search(r'Parser key "([^"]+)"', message)
     if at_fault is not None and at_fault[1] not in flags:
         for path, content in files.items():
@@ -399,7 +399,7 @@ def _read_config_files(words: Sequence[str]) -> dict[str, Mapping[str, Any] | st
             continue
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).replace(' in "<unicode string>",', "").split())
-            contents[path] = f"is no YAML ({reason}); expected lines of key: value: correct it"
+            contents[path] = f"is not valid YAML ({reason}); expected lines of key: value: correct it"
             continue
         is_mapping = isinstance(content, dict)
         contents[path] = content if is_mapping else "holds no keys; expected lines of key: value: correct it"

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = [name for name in config.names if name not in (*DATASETS, ALL, DEMO)]
     if unknown:
         raise UsageError(
-            f"{unknown[0]!r} is no data set; expected {', '.join(DATASETS)}, {ALL} or {DEMO}: name one of them"
+            f"{unknown[0]!r} is not a data set; expected {', '.join(DATASETS)}, {ALL} or {DEMO}: name one of them"
         )
     if DEMO in config.names:
         copy_embedded(Path(), Console())
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in names:
         fetch(DATASETS[name], data_dir, given, Console())
     if names and data_dir.resolve() != data_folder().resolve():
-        print(f"next: export {DATA_VARIABLE}={data_dir.resolve()}, which is how configurations find it")
+        print(f"next: export {DATA_VARIABLE}={data_dir.resolve()}, so that the configurations find the data")
 
 
 def listing() -> str:
@@ -67,7 +67,7 @@ def listing() -> str:
     blocks = []
     for dataset in DATASETS.values():
         sizes = f"{dataset.download_megabytes:.3g} MB to download, {dataset.megabytes:.3g} MB in {dataset.folder}/"
-        here = f", there already in {data_folder()}" if dataset.is_in(data_folder()) else ""
+        here = f", already in {data_folder()}" if dataset.is_in(data_folder()) else ""
         blocks.append(f"{dataset.name}: {dataset.what}\n  {sizes}{here}\n  {dataset.licence}, {dataset.page}")
     blocks.append("demo: the embedded demo and the configurations, into the current folder, without a download")
     return "\n".join(

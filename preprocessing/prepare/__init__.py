@@ -31,7 +31,7 @@ class PrepareConfig:
     max_seconds: float = 30.0
     """the longest piece where recordings are cut"""
     shard_seconds: float = 600.0
-    """audio in a shard, one FLAC file; the last utterance may go over it"""
+    """Audio in a shard (one FLAC file), in seconds; the last utterance may exceed it."""
     profile: str = "librispeech"
     """text profile that statistics.json counts characters under; the texts themselves stay raw"""
     overwrite: bool = False

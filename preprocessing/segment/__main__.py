@@ -51,7 +51,7 @@ class SegmentConfig:
             )
         check_picture_suffix(self.picture, "--picture")
         if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir())):
-            raise UsageError(f"{self.output}: is there already; expected a new folder: choose another name")
+            raise UsageError(f"{self.output}: already exists; expected a new folder: choose another name")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

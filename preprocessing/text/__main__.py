@@ -101,7 +101,7 @@ def _read(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # transcripts may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--file {path}: {error}; expected a manifest or a text file in UTF-8: mend it") from None
+        raise InputError(f"--file {path}: {error}; expected a manifest or a text file in UTF-8: fix it") from None
     if path.suffix != ".jsonl":
         return lines
     texts = []
@@ -110,7 +110,7 @@ def _read(path: Path) -> list[str]:
             texts.append(str(json.loads(line)["text"]))
         except (json.JSONDecodeError, KeyError, TypeError):
             raise InputError(
-                f"{path}:{number}: no `text` in this line; expected JSON with `text`: mend it, or name it .txt"
+                f"{path}:{number}: no `text` in this line; expected JSON with `text`: fix it, or name it .txt"
             ) from None
     return texts
 

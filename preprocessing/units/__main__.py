@@ -58,8 +58,8 @@ class UnitsConfig:
         check_picture_suffix(self.output, "--output")
         if self.dictionary is not None and not self.language.startswith("en"):
             raise UsageError(
-                f"--dictionary is set and --language is {self.language}; expected English, which CMUdict is of: leave "
-                "it out"
+                f"--dictionary is set and --language is {self.language}; expected English, the language of CMUdict: "
+                "leave it out"
             )
 
 

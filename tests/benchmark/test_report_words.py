@@ -56,8 +56,11 @@ def test_the_table_has_the_figures_of_the_summary(reported: Reported, page: str)
 
 def test_a_system_without_words_is_named(reported: Reported, page: str) -> None:
     name = reported[0].systems[2].facts.name
-    assert word_sentences(reported[0]) == [f"{name} gives no word times."]
-    assert f"{name} gives no word times." in markdown(reported[0]) and f"{name} gives no word times." in Page(page).text
+    assert word_sentences(reported[0]) == [f"{name} returns no word times."]
+    assert (
+        f"{name} returns no word times." in markdown(reported[0])
+        and f"{name} returns no word times." in Page(page).text
+    )
 
 
 def test_without_the_second_pass_nothing_is_shown() -> None:

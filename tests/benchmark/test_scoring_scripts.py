@@ -64,7 +64,7 @@ def test_digits_that_the_references_spell_are_no_errors_of_recognition(profiles:
     n_fewer = 2 if effect.fair == "whisper-english" else 1  # "I've been" is one word more under whisper-english
     assert effect.difference.value == pytest.approx(17 / 24)
     assert effect.fair_difference.value == pytest.approx(n_fewer / 24)
-    assert "whisper writes numbers otherwise than the references, in digits or in words, in 16 of 24" in effect.reason
+    assert "whisper writes numbers differently from the references (digits or words) in 16 of 24" in effect.reason
     first, *_, why, last = verdict(summary)
     assert first.startswith("spelled beats whisper")
     assert why.startswith(f"The fair text profile here is {effect.fair}, not {profiles[0]}: whisper writes")

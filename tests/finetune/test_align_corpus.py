@@ -174,7 +174,7 @@ def test_pairs_that_do_not_belong_together_are_one_sentence(recordings: Path, tm
     for one, other, expected in [
         (tmp_path / "none", empty, "no such file or folder"),
         (recordings, empty, "has no 0.txt"),
-        (recordings, recordings / "0.txt", "is no folder"),
+        (recordings, recordings / "0.txt", "is not a folder"),
         (recordings / "0.flac", empty, "no such file; expected the text of 0.flac"),
         (empty, empty, "holds no recordings"),
         (tmp_path / "two", tmp_path / "two", "have one name"),

@@ -110,7 +110,7 @@ def test_calibration_recovers_the_line_that_made_the_data(tmp_path) -> None:
     made.save(tmp_path, of_search=True)
     assert load_calibration(str(tmp_path), of_search=True) == made and load_calibration(str(tmp_path)) == fitted
     (tmp_path / "confidence.json").write_text('{"measure": "softmax mean"}')
-    with pytest.raises(InputError, match="is no calibration"):
+    with pytest.raises(InputError, match="is not a calibration file"):
         load_calibration(str(tmp_path))
 
 

@@ -79,7 +79,7 @@ def test_a_batch_that_is_not_learnt_ends_with_a_named_reason(tmp_path: Path) -> 
         ((4.0, 0.4, 3.0, 0.5, 3.5), 1.0, 0.5, True, "learning rate too high"),
         ((4.0, 3.99, 3.98), 1.0, 0.1, True, "learning rate too low"),
         ((9.0, 3.2, 2.9), 1.0, 0.999, True, "all blank"),
-        ((4.0, 2.0, 1.0), 0.8, 0.6, True, "not there yet"),
+        ((4.0, 2.0, 1.0), 0.8, 0.6, True, "not converged yet"),
         ((4.0, 0.5, 0.01), 0.2, 0.6, False, "vocabulary mismatch"),
         ((4.0, 0.5, 0.01), 0.2, None, True, "decoding mismatch"),
     ],

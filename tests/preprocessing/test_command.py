@@ -22,13 +22,13 @@ def refused(*words: str) -> str:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--data.learning_rate", "1"], "--data.learning_rate is no option; did you mean --learning_rate?"),
-        (["--max_seconds=1"], "--max_seconds is no option; did you mean --data.max_seconds?"),
-        (["--model.bose", "x"], "--model.bose is no option; did you mean --model.base?"),
+        (["--data.learning_rate", "1"], "--data.learning_rate is not an option; did you mean --learning_rate?"),
+        (["--max_seconds=1"], "--max_seconds is not an option; did you mean --data.max_seconds?"),
+        (["--model.bose", "x"], "--model.bose is not an option; did you mean --model.base?"),
         (["--data.valdation", "x"], "did you mean --data.validation?"),
         (["--modle.famly", "x"], "did you mean --model.family?"),
         (["--data.max-seconds", "3"], "did you mean --data.max_seconds?"),
-        (["--qqqqqqq", "x"], "--qqqqqqq is no option; see `train --help`"),
+        (["--qqqqqqq", "x"], "--qqqqqqq is not an option; see `train --help`"),
     ],
 )
 def test_an_unknown_flag_names_the_nearest(words: list[str], expected: str) -> None:
@@ -38,11 +38,11 @@ def test_an_unknown_flag_names_the_nearest(words: list[str], expected: str) -> N
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("model: {bose: x}", "'model.bose' is no option; did you mean model.base?"),
-        ("modle: {base: x}", "'modle' is no option; did you mean model"),
+        ("model: {bose: x}", "'model.bose' is not an option; did you mean model.base?"),
+        ("modle: {base: x}", "'modle' is not an option; did you mean model"),
         ("max_steps: many", "max_steps"),
         ("data: {train: 3}", "data.train"),
-        ("output_dir: [a\nb", "is no YAML"),
+        ("output_dir: [a\nb", "is not valid YAML"),
         ("just text", "holds no keys"),
     ],
 )
@@ -128,7 +128,7 @@ def refused_by_nested(*words: str) -> str:
             ["--data.longest", "9", "--hub.repo_id", "x"],
             "--data.longest is now --data.max_seconds, --hub.repo_id is now --output: rename them",
         ),
-        (["--rate", "9"], "--rate is no option; did you mean --optimisation.learning_rate?"),
+        (["--rate", "9"], "--rate is not an option; did you mean --optimisation.learning_rate?"),
     ],
 )
 def test_a_renamed_flag_is_refused_with_its_new_name(words: list[str], expected: str) -> None:
@@ -141,7 +141,7 @@ def test_a_renamed_flag_is_refused_with_its_new_name(words: list[str], expected:
         ("optimisation: {rate: 1}", "'optimisation.rate' is now optimisation.learning_rate: rename it"),
         ("optimisation.rate: 1", "'optimisation.rate' is now optimisation.learning_rate: rename it"),
         ("hub: {repo_id: x}", "'hub.repo_id' is now output: rename it"),
-        ("hub: {repo: x}", "'hub' is no option"),
+        ("hub: {repo: x}", "'hub' is not an option"),
         (
             "network: {family: x, start_from: y}\nseed: 1\nbatch: 3",
             "'network.family' is now model.family, 'network.start_from' is now model.base: rename them",
