@@ -23,7 +23,7 @@ from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
 from preprocessing.cli.options import parse_command, run_command
 
 PROGRAM = "python -m benchmark.doctor"
-DESCRIPTION = "Check what training and the benchmark need of this machine, and say how to get what is missing."
+DESCRIPTION = "Check this machine for what training and the benchmark need, and show how to install what is missing."
 DISTRIBUTION = "speech-on-your-own"
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 OLDEST_PYTHON = (3, 11)
@@ -40,10 +40,10 @@ class DoctorConfig:
     """What is checked."""
 
     hub: bool = True
-    """Ask the Hugging Face Hub whether it answers; false leaves the network alone, as HF_HUB_OFFLINE=1 does."""
+    """Check whether the Hugging Face Hub is reachable; false uses no network, like HF_HUB_OFFLINE=1."""
 
     self_test: bool = True
-    """Transcribe a recording of the demo with the embedded wav2vec2: about 5 seconds."""
+    """Transcribe a demo recording with the embedded wav2vec2 (about 5 seconds)."""
 
 
 @dataclass(frozen=True)

@@ -39,23 +39,23 @@ class Config(ExperimentOptions):
     """What is aligned, and how its text is changed."""
 
     model: str | None = None
-    """A CTC model, such as runs/mine; default the embedded demo's wav2vec2."""
+    """CTC model, such as runs/mine. Default: the embedded demo's wav2vec2."""
 
     recording: Path | None = None
-    """A manifest of one long recording with segments, such as long-form/test.jsonl; default commands of the demo's test
-    corpus, joined."""
+    """Manifest of one long recording with segments, such as long-form/test.jsonl. Default: joined commands of the
+    demo's test corpus."""
 
     share: float = 0.03
-    """Share of the words that is removed, added or swapped, in runs of 1 to 8."""
+    """Share of the words that are removed, added or swapped, in runs of 1 to 8 words."""
 
     min_score: float = -3.0
-    """Of a piece's worst word, as of align_corpus."""
+    """Lowest accepted score of a segment's worst word, as in finetune.align_corpus."""
 
     max_seconds: float = 10.0
-    """Longest piece."""
+    """Longest segment, in seconds."""
 
     seed: int = 0
-    """Of the changes."""
+    """Seed of the changes."""
 
 
 @dataclass(frozen=True)

@@ -32,21 +32,21 @@ class Config(ExperimentOptions):
     """Whose confidence is measured, and on what."""
 
     model: str | None = None
-    """A CTC model, such as runs/mine; default the embedded demo's wav2vec2."""
+    """CTC model, such as runs/mine. Default: the embedded demo's wav2vec2."""
 
     data: str | None = None
-    """Corpus that figures are measured on; default the embedded demo's test corpus."""
+    """Corpus to measure on. Default: the embedded demo's test corpus."""
 
     fit: str | None = None
-    """Corpus that calibrations are fitted on, with other utterances than --data; default every second utterance of
-    --data, which is then measured on the others."""
+    """Corpus to fit the calibrations on, disjoint from --data. Default: every second utterance of --data; the others
+    are measured."""
 
     noise_snr_db: float | None = None
-    """White noise is added at so many dB below the speech; default none."""
+    """Add white noise at this SNR in dB. Default: none."""
 
     lm: Path | None = None
-    """Language model, such as words.arpa, or a run that carries one: words are those of a beam search with it, at its
-    tuned weights. Default: greedy words."""
+    """Language model, such as words.arpa, or a run that contains one, for a beam search at its tuned weights. Default:
+    greedy decoding."""
 
     save: bool = False
     """Write the best measure and its calibration to confidence.json in the model's folder (with --lm,

@@ -74,19 +74,19 @@ class Config(SpeechOptions):
     """What is transcribed, with which model."""
 
     utterances: int = 6
-    """How many are timed, spread over the manifest; with --quick at most 4."""
+    """Number of timed utterances, spread over the manifest; with --quick at most 4."""
 
     model: Path | None = None
-    """Folder of a trained wav2vec2 whose word error rates are measured; default the embedded demo."""
+    """Folder of a trained wav2vec2 whose word error rates are measured. Default: the embedded demo."""
 
     test: Path | None = None
-    """Its test corpus; default the embedded demo's."""
+    """Test corpus of that model. Default: the embedded demo's."""
 
     rounds: int = 3
-    """Rounds of each implementation, taking turns, after one that warms up; with --quick 1."""
+    """Rounds of each implementation, taking turns, after one warm-up round; with --quick 1."""
 
     threads: int = 1
-    """Of each implementation."""
+    """Threads of each implementation."""
 
 
 def run(config: Config) -> Findings:

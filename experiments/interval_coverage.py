@@ -33,16 +33,16 @@ class Config(ExperimentOptions):
     """Numbers of speakers in a test set."""
 
     wer: float = 0.1
-    """The true one, over all speakers."""
+    """True WER over all speakers."""
 
     concentration: float = 20.0
-    """How alike speakers are: a + b of the beta distribution of their error rates."""
+    """Concentration a + b of the beta distribution of the speakers' error rates; higher is more alike."""
 
     trials: int = 2000
     """Test sets for each number of speakers; with --quick at most 100."""
 
     seed: int = 0
-    """Of the test sets."""
+    """Seed of the test sets."""
 
 
 @dataclass(frozen=True)

@@ -33,17 +33,17 @@ class Config(ExperimentOptions):
     """What is repeated, to which lengths, and which recogniser transcribes it."""
 
     model: str | None = None
-    """The recogniser, such as wav2vec2=runs/mine; default the embedded demo's wav2vec2."""
+    """Recogniser, such as wav2vec2=runs/mine. Default: the embedded demo's wav2vec2."""
 
     recording: Path | None = None
-    """What is repeated: an audio file, or a manifest of one recording and its text, against which words are counted
-    then. Default long-form/test.jsonl in $ASR_DATA_DIR, else data; with --quick a demo utterance."""
+    """Recording to repeat: an audio file, or a manifest of one recording with its text, which gives a WER. Default:
+    long-form/test.jsonl in $ASR_DATA_DIR, else data; with --quick a demo utterance."""
 
     hours: str = "0.5,3"
-    """Lengths, separated by commas; memory is compared with that of the first. With --quick 0.02,0.1."""
+    """Lengths in hours, separated by commas; memory is compared with that of the first. With --quick 0.02,0.1."""
 
     profile: str = "librispeech"
-    """Text profile that words are counted under."""
+    """Text normalisation profile for scoring."""
 
     def lengths(self) -> tuple[float, ...]:
         """The lengths in hours. Raises UsageError where --hours holds anything else."""

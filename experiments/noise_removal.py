@@ -34,25 +34,25 @@ class Config(ExperimentOptions):
     """Which recogniser transcribes which speech in which noise."""
 
     model: str | None = None
-    """The recogniser, such as wav2vec2=runs/digits; default the embedded demo's wav2vec2."""
+    """Recogniser, such as wav2vec2=runs/digits. Default: the embedded demo's wav2vec2."""
 
     data: str | None = None
-    """Corpus that it transcribes; default the embedded demo's test corpus."""
+    """Corpus to transcribe. Default: the embedded demo's test corpus."""
 
     noise: Path | None = None
-    """Recordings of noise: a file, or a folder of them; default noise/ in $ASR_DATA_DIR, else data/noise."""
+    """Noise recordings: a file or a folder. Default: noise/ in $ASR_DATA_DIR, else data/noise."""
 
     snr_db: list[float] = field(default_factory=lambda: [20.0, 10.0, 5.0, 0.0])
-    """Levels of the speech above the noise; with --quick only the last."""
+    """Signal-to-noise ratios in dB; with --quick only the last."""
 
     profile: str = "librispeech"
-    """Text profile that errors are counted under."""
+    """Text normalisation profile for scoring."""
 
     limit: int | None = None
-    """Only the first so many utterances; with --quick at most 10."""
+    """Use only this many utterances, from the first on; with --quick at most 10."""
 
     seed: int = 0
-    """Of the noises' choice and the bootstrap."""
+    """Seed of the choice of noises and of the bootstrap."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Config(ExperimentOptions):
     """How many lines, and how many steps are made on them."""
 
     lines: int = 1_000_000
-    """Of the larger manifest; with --quick at most 10,000."""
+    """Lines of the larger manifest; with --quick at most 10,000."""
 
     steps: int = 100
     """Optimiser steps of each training; with --quick at most 2."""

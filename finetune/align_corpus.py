@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from finetune.decoding.alignment_pieces import PieceOptions
     from finetune.decoding.posteriors import CTCModel
 
-DESCRIPTION = "Cut long recordings with their running texts into training pieces, the doubtful ones set aside."
+DESCRIPTION = (
+    "Cut long recordings with their transcripts into training segments; segments with low alignment scores go to "
+    "rejects.jsonl."
+)
 TEXT_SUFFIX = ".txt"
 FINGERPRINT = "fingerprint"  # of model and options, in OUT
 
@@ -33,26 +36,26 @@ class AlignCorpusConfig:
     """What to align, how it is cut, and where to."""
 
     model: str
-    """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=ONE, as benchmark/run.py names it"""
+    """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=CHECKPOINT, as for benchmark/run.py."""
     recordings: Path
-    """an audio file of any length, or a folder of them"""
+    """Audio file of any length, or a folder of them."""
     transcripts: Path
-    """the recording's text file, or a folder with NAME.txt for each recording NAME"""
+    """The recording's text file, or a folder with NAME.txt for each recording NAME."""
     output: Path
-    """folder for pieces/, manifest.jsonl and rejects.jsonl"""
+    """Output folder for pieces/, manifest.jsonl and rejects.jsonl."""
     profile: str | None = None
-    """text profile of the model's labels; default: that of its training, else fitted to its units"""
+    """Text normalisation profile of the model's labels. Default: that of its training, else one fitted to its units."""
     max_seconds: float = 10.0
-    """longest piece"""
+    """Longest segment, in seconds."""
     min_seconds: float = 1.0
-    """shortest piece"""
+    """Shortest segment, in seconds."""
     min_score: float = -3.0
-    """of a piece's worst word: how much less likely than what the model hears there, in nats a unit; 0 doubts every
-    word that the model hears otherwise"""
+    """Lowest accepted score of a segment's worst word: its log-probability minus that of the model's own greedy output,
+    in nats per unit. 0 rejects every word that the model transcribes differently."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """where the model is computed"""
+    """Device that the model runs on."""
     overwrite: bool = False
-    """begin anew where the folder was made with another model or other options"""
+    """Start again if the folder was made with another model or other options."""
 
     def pieces(self) -> "PieceOptions":
         """The options of the cutting. Raises UsageError on a value that cannot be used."""
@@ -130,8 +133,8 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
     kept, rejected = _assemble(config.output, [recording for recording, _ in pairs])
     seconds_kept = sum(line["duration"] for line in kept)
     print(
-        f"{config.output / 'manifest.jsonl'}: {len(kept)} pieces, {seconds_kept / 60:.1f} min; {len(rejected)} set "
-        "aside in rejects.jsonl"
+        f"{config.output / 'manifest.jsonl'}: {len(kept)} pieces, {seconds_kept / 60:.1f} min; {len(rejected)} in "
+        "rejects.jsonl"
     )
     if not kept:
         raise InputError(

@@ -21,28 +21,28 @@ class PushConfig:
     """Folder of a run: a training's --output_dir."""
 
     repo: str
-    """The repository: you/model. Created where it does not exist."""
+    """Repository, as you/model; created if it does not exist."""
 
     private: bool = False
-    """Create the repository private; one that exists and is public is refused."""
+    """Create a private repository; an existing public one is refused."""
 
     revision: str | None = None
-    """Branch to push to, created where it does not exist; default main."""
+    """Branch to push to, created if it does not exist. Default: main."""
 
     message: str | None = None
-    """Message of the commit."""
+    """Commit message."""
 
     results: Path | None = None
-    """Folder of a benchmark with this run among its systems: adds test figures and speed to the card."""
+    """Folder of a benchmark that includes this run; adds its test results and speed to the card."""
 
     license: str | None = None
-    """Licence of the weights, by the Hub's key, such as apache-2.0; default the run's hub_license."""
+    """Licence of the weights, as a key of the Hub such as apache-2.0. Default: the run's hub_license."""
 
     language: str | None = None
-    """Language of the speech, such as de; default the run's hub_language, else what the corpus says."""
+    """Language of the speech, such as de. Default: the run's hub_language, else that of the corpus."""
 
     card: Path | None = None
-    """Write the model card to this file, to read it before, and push nothing."""
+    """Write the model card to this file for review, and push nothing."""
 
 
 def main() -> None:
