@@ -171,7 +171,7 @@ def _rate_change(system: str, figure: str, of_both: str, change: PairedChange) -
     is_enough = change.utterances >= FEWEST_COMPARED
     significant = is_enough and (difference.low > 0 or difference.high < 0)
     kind = _kind(significant, better=difference.high < 0)
-    said = _in_words(kind) if is_enough else f"fewer than {FEWEST_COMPARED} utterances settle nothing"
+    said = _in_words(kind) if is_enough else f"fewer than {FEWEST_COMPARED} utterances, so not tested"
     interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
     sentence = f"{system}: {figure}{of_both} was {before:.2%}, is {now:.2%}; {interval}: {said}."
     return Change(system, figure, before, now, kind, sentence, significant)
@@ -225,4 +225,4 @@ def _kind(significant: bool, *, better: bool) -> Kind:
 
 
 def _in_words(kind: Kind) -> str:
-    return "no change beyond chance" if kind == "same" else kind
+    return "no significant change" if kind == "same" else kind

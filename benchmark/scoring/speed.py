@@ -118,8 +118,8 @@ def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
 def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
     """What a user of short utterances must know, in a sentence or two; none where no system was timed.
 
-    "One call of whisper base costs 2.9 s however short the utterance, and 0.05 s for each second of audio; wav2vec2:
-    0.01 s and 0.02 s." Where nothing can be fitted, why.
+    "whisper base has a per-call overhead of 2.9 s, plus 0.05 s per second of audio; wav2vec2: 0.01 s and 0.02 s." Where
+    nothing can be fitted, why.
     """
     costs = [(one.facts.name, one.speed.call_cost) for one in systems if one.speed and one.speed.call_cost]
     fitted = [
@@ -130,7 +130,7 @@ def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
     found = []
     if fitted:
         (name, fixed, slope), *others = fitted
-        first = f"One call of {name} costs {fixed} however short the utterance, and {slope} for each second of audio"
+        first = f"{name} has a per-call overhead of {fixed}, plus {slope} per second of audio"
         found.append("; ".join([first, *(f"{name}: {fixed} and {slope}" for name, fixed, slope in others)]) + ".")
     reasons: dict[str, list[str]] = {}
     for name, cost in costs:

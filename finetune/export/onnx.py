@@ -19,7 +19,7 @@ ENOUGH_SAME = 0.98  # of frames with torch's best unit, for a convolution in int
 
 
 class ONNXRuntime(Runtime):
-    """Microsoft's, on the CPU."""
+    """ONNX Runtime, on the CPU."""
 
     name = "onnx"
     title = "ONNX Runtime"

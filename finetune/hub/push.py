@@ -185,7 +185,7 @@ def publish(
         return repository.commit(files, message or "Upload a trained model")
     except InputError as error:
         command = push_command(path, target, options, message, results)
-        raise type(error)(f"{error}. The run in {path} is complete: push it later with `{command}`") from None
+        raise type(error)(f"{error}. The run in {path} is complete: `{command}` repeats the push") from None
 
 
 def card_of(run: RunFolder, options: CardOptions, results: Path | None = None) -> str:

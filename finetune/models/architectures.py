@@ -20,7 +20,7 @@ FBANK_PAIR = 2
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """An architecture.
+    """What is known of a transformers architecture, and whether this project can use it.
 
     log_mel: its input is the log-mel of its own feature extractor; else the waveform. exported: as a graph
     (`finetune.export.graphs`). refused: why it cannot be used, with what can be done instead; "" where it can.

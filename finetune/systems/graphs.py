@@ -113,13 +113,13 @@ class GraphSystem(CTCSystem):
 
 
 class ONNXSystem(GraphSystem):
-    """A graph for ONNX Runtime."""
+    """A CTC model exported to ONNX, run by ONNX Runtime."""
 
     runtime = ONNXRuntime()
 
 
 class OpenVINOSystem(GraphSystem):
-    """A graph for OpenVINO."""
+    """A CTC model exported to ONNX, run by OpenVINO."""
 
     runtime = OpenVINO()
 

@@ -102,7 +102,7 @@ class Display:
         self._console.print(f"mean of the {count} best  {_rates(evaluation)}  {kept}")
 
     def show_diagnosis(self, diagnosis: Diagnosis) -> None:
-        """Print a diagnosis."""
+        """Print what is wrong with the training, the likely cause and the remedy."""
         print_diagnosis(self._console, diagnosis)
 
     def _show_sample(self, reference: str, hypothesis: str) -> None:

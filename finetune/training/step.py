@@ -225,7 +225,7 @@ class LogInterval:
     _began: float = field(default_factory=time.perf_counter)
 
     def add(self, result: StepResult) -> None:
-        """Include a step."""
+        """Add the loss, labels and times of one step to the sums."""
         self.loss_sum += result.loss_sum
         self.n_labels += result.n_labels
         self.audio_seconds += result.audio_seconds

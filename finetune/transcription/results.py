@@ -22,7 +22,7 @@ LOG = "transcribed.jsonl"
 
 
 class Results(Protocol):
-    """A place for transcripts."""
+    """Where transcripts are written, and which recordings still need one."""
 
     def pending(self, recordings: Sequence[Recording]) -> list[Recording]:
         """Those of the recordings that are not done yet. Raises UsageError where their results have no place."""

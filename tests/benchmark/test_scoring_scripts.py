@@ -67,7 +67,8 @@ def test_digits_that_the_references_spell_are_no_errors_of_recognition(profiles:
     assert "whisper writes numbers differently from the references (digits or words) in 16 of 24" in effect.reason
     first, *_, why, last = verdict(summary)
     assert first.startswith("spelled beats whisper")
-    assert why.startswith(f"The fair text profile here is {effect.fair}, not {profiles[0]}: whisper writes")
+    fair = f"The fair text normalisation profile here is {effect.fair}, not {profiles[0]}"
+    assert why.startswith(f"{fair}: whisper writes")
     assert last.startswith(f"Under {effect.fair}, whisper minus spelled is +{100 * n_fewer / 24:.2f} points of WER (")
     assert last.endswith(f"), under {profiles[0]} +70.83.")
 
@@ -263,4 +264,4 @@ def test_settings_of_decoding_stand_beside_each_other_where_they_differ() -> Non
     sentence = "one and two do not decode alike (beam_size, vad_filter)"
     assert sentence in Page(page).text and sentence.replace("_", "\\_") in markdown(summary)
     alike = dataclasses.replace(summary, systems=[systems[0], systems[0], systems[2]])
-    assert "do not decode alike" not in markdown(alike)
+    assert "decode with different settings" not in markdown(alike)

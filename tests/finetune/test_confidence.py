@@ -49,7 +49,7 @@ def test_softmax_measures_are_mean_minimum_and_product_of_units() -> None:
     for measure, expected in [("mean", 0.7), ("min", 0.6), ("product", 0.48)]:
         found = word_confidences(log_probs, words, f"softmax {measure}")
         assert found == pytest.approx([expected, 1.0], abs=1e-5)
-    with pytest.raises(ValueError, match="no measure of confidence"):
+    with pytest.raises(ValueError, match="is not a confidence measure"):
         word_confidences(log_probs, words, "softmax median")
 
 

@@ -51,7 +51,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(tmp_path: Path, capsys: py
     for expected in (
         *("learning_rate: 0.0005  # default: 0.0003", "characters a second", "Shared with training (19 utterances)"),
         *("outside: nothing", "feature_extractor.conv_layers", "optimiser states", "forward and backward in"),
-        *("activations of that batch", "40 steps of", "nothing written"),
+        *("activations of that batch", "40 steps of", "nothing was trained or written"),
     ):
         assert expected in told
     assert not (tmp_path / "run").exists()

@@ -182,7 +182,7 @@ def test_a_data_set_appears_complete_and_once(
 def test_a_damaged_archive_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     noise = replace(DATASETS["noise"], files=(RemoteFile(f"{server.url}/noise", "noise.tar.gz", 3),))
     for _ in range(2):
-        with pytest.raises(InputError, match=r"no complete tar archive .*: it is removed"):
+        with pytest.raises(InputError, match=r"not a complete tar archive .*: it has been removed"):
             fetch(noise, tmp_path, None, Console())
         assert list((tmp_path / ".downloads" / "noise").iterdir()) == []
     assert server.ranges == [None, None] and not (tmp_path / "noise").exists()
