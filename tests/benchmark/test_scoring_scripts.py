@@ -261,7 +261,7 @@ def test_settings_of_decoding_stand_beside_each_other_where_they_differ() -> Non
     table = " ".join(re.sub("<[^>]*>", " ", rows).split())
     assert "beam_size 1 5 –" in table and "vad_filter false true –" in table and "decoding greedy beam search" in table
     assert "temperature" not in table and "batch" not in table
-    sentence = "one and two do not decode alike (beam_size, vad_filter)"
+    sentence = "one and two decode with different settings (beam_size, vad_filter)"
     assert sentence in Page(page).text and sentence.replace("_", "\\_") in markdown(summary)
     alike = dataclasses.replace(summary, systems=[systems[0], systems[0], systems[2]])
     assert "decode with different settings" not in markdown(alike)
