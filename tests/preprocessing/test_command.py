@@ -1,7 +1,10 @@
 """A command line that cannot be parsed is one sentence with the key, the file it is in and the nearest key."""
 
+import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +13,9 @@ import pytest
 from finetune.config import TrainConfig
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
+from tests.conftest import ROOT
+
+PACKAGES = ("preprocessing", "finetune", "benchmark", "experiments")
 
 
 def refused(*words: str) -> str:
@@ -234,3 +240,18 @@ def test_a_wrong_value_in_a_list_is_one_sentence(capsys: pytest.CaptureFixture[s
         counted("--help")
     printed = capsys.readouterr().out
     assert "files to read" in printed and "sizes to count" in printed
+
+
+def test_options_are_documented_in_sentences() -> None:
+    """Each begins with a capital, or with a value and a colon, and ends with a full stop."""
+    found = 0
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ClassDef) or not node.name.endswith(("Config", "Options")):
+                continue
+            for option, after in pairwise(node.body):
+                if isinstance(option, ast.AnnAssign) and isinstance(after, ast.Expr):
+                    text = ast.literal_eval(after.value)
+                    assert re.match(r"[A-Z`$]|[\w-]+: ", text) and text.endswith("."), f"{path}: {text}"
+                    found += 1
+    assert found > 200
