@@ -1,9 +1,9 @@
-"""How many pieces of a long recording are kept, and how many of these are wrong, where its text has errors?
+"""How many segments of a long recording with an erroneous transcript are kept, and how many of these are wrong?
 
-The running text of a recording with segment times is aligned as it is, and with words removed, added and swapped on
-purpose; pieces are cut and judged as by `python -m finetune.align_corpus`. A piece is wrong where its text has an added
-or swapped word, lacks a word that is spoken in it, or lies outside its words' segments by more than half a second.
-Without options, the embedded demo on its own commands, one after the other; its figures say nothing of real models.
+The transcript of a recording with segment times is aligned unchanged, and with words removed, added and swapped on
+purpose; segments are cut and scored as by `python -m finetune.align_corpus`. A segment is wrong if its text has an
+added or swapped word, lacks a word that is spoken in it, or lies outside its words' segments by more than half a
+second. Without options, the embedded demo on its own joined commands; its figures say nothing about real models.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""How exact are the word times of forced alignment, beside torchaudio's tutorial and ctc-forced-aligner?
+"""How accurate are the word times of forced alignment, compared with torchaudio's tutorial and ctc-forced-aligner?
 
-All three on the same log-probabilities. Utterances of one or a few words are joined to strings, so that the moments
-where one ends and the next begins are known; a recording with segment times says the same of speech as it is. Without
-options, the embedded demo joins its own commands.
+All three align the same log-probabilities. Utterances of one or a few words are joined into strings, so that their true
+start and end times are known; a recording with segment times gives them for natural speech. Without options, the
+embedded demo's commands are joined.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,9 @@
-"""Which measure says best which words of a CTC model are wrong, and is it a probability?
+"""Which confidence measure detects the wrong words of a CTC model best, and is it calibrated?
 
 Every measure of `finetune.decoding.confidence` on the greedy words of a corpus, or with --lm on those of a beam search:
-AUROC of finding wrong words, ECE and NCE of the raw confidence, and of that calibrated (Platt) on another corpus. The
-best measure has the highest calibrated NCE. Without options, the embedded demo and its own test corpus, in halves.
+AUROC of detecting wrong words, ECE and NCE of the raw confidence, and the same after calibration (Platt) on another
+corpus. The best measure has the highest calibrated NCE. Without options, the embedded demo on two halves of its test
+corpus.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,6 @@
 """Is the beam search with a language model as accurate as pyctcdecode with KenLM, and as fast?
 
-Both search the same frames with the same n-grams, weights and pruning. Exit code 1 when a figure falls short of what is
-required.
+Both decode the same posteriors with the same n-grams, weights and pruning. Exit code 1 if a figure misses its target.
 """
 
 import tempfile

@@ -1,9 +1,9 @@
 """How much faster is a wav2vec2 exported for ONNX Runtime or OpenVINO, and what do int8 and bfloat16 cost in words?
 
-Speed is that of wav2vec2-base's shape with random weights, one thread, in turns: this project's system in torch, the
-graphs, and transformers' pipeline. OpenVINO has met every length before; what a new one costs is said. Word error rates
-are of a trained model: the embedded demo, or --model on --test. Exit code 1 when a figure falls short of what is
-required.
+Speed is measured with random weights of wav2vec2-base's shape on one thread, in turns: this project's system in torch,
+the exported graphs, and transformers' pipeline. OpenVINO has seen every input length before; the extra time of a new
+length is reported. Word error rates are those of a trained model: the embedded demo, or --model on --test. Exit code 1
+if a figure misses its target.
 """
 
 import statistics

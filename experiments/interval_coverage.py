@@ -1,7 +1,7 @@
-"""How often do 95 % intervals of a WER hold the true one, and how often are two equal systems called different?
+"""How often do 95 % intervals contain the true WER, and how often does the test call two equal systems different?
 
-Test sets are simulated: each speaker has an error rate of their own (a beta distribution), 10 to 39 utterances of 3 to
-30 words; two equal systems do better or worse with each speaker by luck. No audio, no model.
+Test sets are simulated: each speaker has an error rate (from a beta distribution) and 10 to 39 utterances of 3 to 30
+words; two equal systems differ on each speaker by chance. No audio, no model.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""What does the length of a recording cost one recogniser: seconds and memory, up to several hours in one file?
+"""How do time and memory of a recogniser grow with the length of a recording, up to several hours in one file?
 
-One recording is repeated to each length, as one FLAC file, and transcribed whole in a process of its own: seconds and
-peak of memory of decoding, features, forward pass and text together. Where the recording comes with its text, it is
-repeated a whole number of times, and words are counted over all of it. Without options, the embedded demo transcribes
-the data folder's long recording.
+One recording is repeated to each length, as one FLAC file, and transcribed in its own process. Measured are the time
+and the peak memory of decoding, features, forward pass and text together. A recording with a transcript is repeated a
+whole number of times, and its WER is measured too. Without options, the embedded demo transcribes the data folder's
+long recording.
 """
 
 import tempfile
@@ -176,7 +176,7 @@ def _default_recording(quick: bool) -> Path:
         return Path(str(open_corpus(str(DEMO_CORPUS)).utterances[0].audio))
     path = data_folder(None) / "long-form" / "test.jsonl"
     if not path.is_file():
-        raise UsageError(f"{path}: not there; expected a long recording: name one with --recording")
+        raise UsageError(f"{path}: no such file; expected a long recording: name one with --recording")
     return path
 
 

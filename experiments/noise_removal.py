@@ -1,8 +1,8 @@
 """Does noise removal lower the word error rate of a recogniser, on clean speech and in noise?
 
-One recogniser transcribes each utterance clean and with recorded noise at several levels, as it is and after
-`preprocessing.augment.denoise`: WER of both, and their paired difference with a 95 % bootstrap interval. The noise is
-the same excerpt for both and at every level. Without options, the embedded demo is measured.
+One recogniser transcribes each utterance clean and with recorded noise at several SNRs, each time without and with
+`preprocessing.augment.denoise`: the WER of both, and their paired difference with a 95 % bootstrap interval. The noise
+is the same excerpt in all cases. Without options, the embedded demo is measured.
 """
 
 import os
@@ -82,7 +82,9 @@ def run(config: Config) -> Findings:
         raise UsageError(f"--model is {model!r}; expected one recogniser: name one")
     noise = config.noise or data_folder(None) / "noise"
     if not noise.exists():
-        raise UsageError(f"--noise {noise}: not there; expected a recording of noise, or a folder of them: name one")
+        raise UsageError(
+            f"--noise {noise}: no such file or folder; expected a noise recording or a folder of them: name one"
+        )
     limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES) if config.quick else config.limit
     corpus = open_corpus(config.data or str(DEMO_CORPUS), limit=limit).require_complete()
     hide_loading_bars()

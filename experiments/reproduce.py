@@ -1,9 +1,9 @@
-"""Do the word error rates that were published of known models come out here?
+"""Are the published word error rates of known models reproduced here?
 
-Each subset of the configuration is an ordinary benchmark of all models; their WERs are then set beside what was
-published, each under the text profile that its publication counted with. A subset that is done already is not done
-again. With --quick, the embedded demo stands in for models, corpus and published figures. Exit code 1 when a figure
-is further off than --tolerance_points.
+Each subset of the configuration is an ordinary benchmark of all models; their WERs are then compared with the published
+ones, each with the text normalisation profile of its publication. Finished subsets are not run again. With --quick, the
+embedded demo replaces models, corpus and published figures. Exit code 1 if a figure differs by more than
+--tolerance_points.
 """
 
 import tempfile

@@ -2,13 +2,13 @@
 
     python -m experiments.results                      all parts, one after the other: hours
     python -m experiments.results digits test-other    these parts; `conditions` is all that begin with it
-    python -m experiments.results --list true          the parts, what they cost, which are done
+    python -m experiments.results --list true          the parts, their duration, which are done
 
-Each part runs finetune/train.py or benchmark/run.py, prints the command, and takes under 30 minutes on 2 quiet cores. A
-part that is done is not done again, unless its command, its models or its data change, or with --overwrite true; one
-that was stopped goes on. Trained models are looked for below --runs, wherever they were trained; those that are not
-there are left out and named. What was found is written to --output_dir: results.md, headline.md and headline.png; with
---docs true into docs/results.md too, and into README.md once digits and test-other both have results.
+Each part runs finetune/train.py or benchmark/run.py, prints the command, and takes under 30 minutes on 2 idle cores. A
+finished part is not run again unless its command, its models or its data change, or with --overwrite true; an
+interrupted one is resumed. Trained models are read from --runs; missing ones are left out and named. The results are
+written to --output_dir: results.md, headline.md and headline.png; with --docs true also into docs/results.md, and into
+README.md once digits and test-other both have results.
 """
 
 import os

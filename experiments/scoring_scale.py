@@ -1,7 +1,7 @@
-"""How many seconds and how much memory does scoring take, by the number of utterances?
+"""How much time and memory does scoring take, by the number of utterances?
 
-Synthetic samples (random words, a share of them wrong) are written to a temporary folder; a process of its own reads
-and scores them, so that its peak of memory is that of scoring alone. No report is made.
+Synthetic samples (random words, a share of them wrong) are written to a temporary folder; a separate process reads and
+scores them, so that its peak memory is that of scoring alone. No report is written.
 """
 
 import tempfile

@@ -1,6 +1,6 @@
-"""How fast is fine-tuning wav2vec2-base beside transformers' Trainer as its CTC example sets it up, at the same loss?
+"""How fast is fine-tuning wav2vec2-base compared with transformers' Trainer in its CTC example, at the same loss?
 
-Both train on the same audio from the same random weights. Exit code 1 when a figure falls short of what is required.
+Both train on the same audio from the same random weights. Exit code 1 if a figure misses its target.
 """
 
 import dataclasses

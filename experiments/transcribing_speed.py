@@ -1,7 +1,7 @@
-"""How fast is transcribing with wav2vec2 beside transformers' pipeline, or with Whisper beside openai-whisper?
+"""How fast are wav2vec2 and Whisper here, compared with transformers' pipeline and openai-whisper?
 
-Speed is that of wav2vec2-base's shape with random weights; words are compared on the embedded demo, or on --model. With
---whisper true, the embedded Whisper or --model instead. Exit code 1 when a figure falls short of what is required.
+Speed is measured with random weights of wav2vec2-base's shape; words are compared on the embedded demo, or on --model.
+With --whisper true, the embedded Whisper or --model instead. Exit code 1 if a figure misses its target.
 """
 
 import tempfile

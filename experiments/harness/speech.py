@@ -57,7 +57,7 @@ def require(path: Path, expected: str) -> Path:
     """The path. Raises UsageError naming --data when it does not exist."""
     if not path.exists():
         raise UsageError(
-            f"{path}: not there; expected {expected}: name its folder with --data{missing_data_hint(str(path))}"
+            f"{path}: no such file; expected {expected}: name its folder with --data{missing_data_hint(str(path))}"
         )
     return path
 

@@ -333,7 +333,7 @@ def test_a_part_whose_runs_are_not_there_says_so(folders: Folders, tmp_path: Pat
     (outcome,) = run_parts([SMALL], elsewhere, overwrite=False)
     assert outcome.status == "not measured" and list(outcome.missing) == ["wav2vec2-digits (digits)"]
     (outcome,) = run_parts([replace(SMALL, data="nowhere.jsonl")], folders, overwrite=False)
-    assert outcome.status == "failed" and "nowhere.jsonl: not there" in outcome.reason
+    assert outcome.status == "failed" and "nowhere.jsonl: no such file" in outcome.reason
 
 
 def test_pages_hold_the_figures_of_the_results(
