@@ -133,7 +133,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
     kept, rejected = _assemble(config.output, [recording for recording, _ in pairs])
     seconds_kept = sum(line["duration"] for line in kept)
     print(
-        f"{config.output / 'manifest.jsonl'}: {len(kept)} pieces, {seconds_kept / 60:.1f} min; {len(rejected)} in "
+        f"{config.output / 'manifest.jsonl'}: {len(kept)} segments, {seconds_kept / 60:.1f} min; {len(rejected)} in "
         "rejects.jsonl"
     )
     if not kept:

@@ -98,7 +98,7 @@ class DataConfig:
         if self.max_seconds > self.max_batch_seconds:
             raise UsageError(
                 f"--data.max_batch_seconds is {self.max_batch_seconds:g}, below --data.max_seconds "
-                f"{self.max_seconds:g}; expected room for the longest utterance: raise the first or lower the second"
+                f"{self.max_seconds:g}; expected at least the longest utterance: raise the first or lower the second"
             )
         if self.min_seconds >= self.max_seconds:
             raise UsageError(

@@ -137,8 +137,8 @@ class ModelConfig:
                 )
             if self.vocabulary != "new" and self.scratch is None:
                 raise UsageError(
-                    f"--model.units is {self.units} and --model.vocabulary {self.vocabulary}; expected new, as the "
-                    "base keeps its own units otherwise: set --model.vocabulary new"
+                    f"--model.units is {self.units} and --model.vocabulary {self.vocabulary}; expected new, as other "
+                    "settings keep the base's units: set --model.vocabulary new"
                 )
         elif self.units_size is not None:
             raise UsageError(
@@ -250,7 +250,7 @@ class ModelConfig:
             )
         if self.family == "whisper" and self.lora_rank == 0 and self.dropout not in (0.0, ModelConfig.dropout):
             raise UsageError(
-                f"--model.dropout is {self.dropout:g}, but Whisper has none, except beside LoRA; expected "
+                f"--model.dropout is {self.dropout:g}, but Whisper has no dropout except on LoRA's input; expected "
                 "--model.lora_rank with it: leave it out"
             )
         if self.family == "whisper-ctc" and self.trained_layers is not None and self.lora_rank > 0:

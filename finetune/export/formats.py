@@ -68,7 +68,7 @@ def export(
     if out.exists() and not overwrite:
         raise UsageError(f"OUT {out} exists; expected a new path: choose another one, or set --overwrite true")
     if run.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"OUT {out} contains the run itself; expected another folder: choose one beside it")
+        raise UsageError(f"OUT {out} contains the run itself; expected another folder: choose one next to it")
     if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
         raise UsageError(
             f"OUT {out} contains other files; expected an earlier export to replace: choose another folder"

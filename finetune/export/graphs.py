@@ -200,8 +200,8 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
             shutil.copyfile(model / name, out / name)
     (out / FACTS).write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
     return (
-        f"beside torch on {facts.checked_on}: float32 logits differ by at most {largest:.1e}, best units are the "
-        f"same in {100 * facts.same_best_units:.1f} % of frames"
+        f"compared with torch on {facts.checked_on}: float32 logits differ by at most {largest:.1e}, best units are "
+        f"the same in {100 * facts.same_best_units:.1f} % of frames"
     )
 
 

@@ -48,7 +48,7 @@ def dry_run(
     if accelerator.num_processes > 1:
         raise UsageError("--dry_run true in several processes; expected one: start it without accelerate launch")
     console = Console(highlight=False)
-    console.print("[bold]Configuration[/], marked where it is not the default")
+    console.print("[bold]Configuration[/]; values other than the default are marked")
     for line in configuration(config):
         console.print(escape(line), soft_wrap=True)
     console.print()
