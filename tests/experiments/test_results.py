@@ -120,7 +120,7 @@ def test_parts_are_known_and_short() -> None:
         "conditions-digits",
         "conditions-test-other",
     ]
-    with pytest.raises(UsageError, match=r"'digit' is no part; expected train-digits, .*: choose one"):
+    with pytest.raises(UsageError, match=r"'digit' is not a part; expected train-digits, .*: choose one"):
         main(["digit"])
 
 
