@@ -28,7 +28,7 @@ LANGUAGE_MODEL_FLAGS = (
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """Options of `benchmark/run.py`: one run over one corpus."""
+    """Options of a run over one corpus."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "output": "output_dir",
@@ -39,112 +39,115 @@ class BenchmarkConfig:
     }
 
     models: str = "wav2vec2,whisper"
-    """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, NAME=FAMILY:CHECKPOINT to call it NAME, or
+    """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, NAME=FAMILY:CHECKPOINT to name it, or
     package.module:Class."""
 
     data: str | None = None
-    """A manifest, a folder with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]; default LibriSpeech
+    """A manifest, a folder with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]. Default: LibriSpeech
     test-clean."""
 
     limit: int | None = None
     """Use only this many utterances, from the first on."""
 
     output_dir: Path | None = None
-    """Folder of the results, among them report.html; default runs/benchmark-DATE-TIME. An unfinished run goes on."""
+    """Folder of the results, including report.html; an unfinished run there is resumed. Default:
+    runs/benchmark-DATE-TIME."""
 
     conditions: str = "default"
-    """What is done to the audio: clean, default, all, or a list such as clean,noise:10,reverb; clean is always in."""
+    """Acoustic conditions: clean, default, all, or a list such as clean,noise:10,reverb; clean is always included."""
 
     condition_utterances: int = 50
-    """Maximum number of utterances, evenly spaced in the corpus, under each condition other than clean."""
+    """Maximum number of utterances per condition other than clean, evenly spaced in the corpus."""
 
     noise: Path | None = None
-    """Folder of noise recordings for noise:SNR; without it, noise is generated."""
+    """Folder of noise recordings for noise:SNR. Default: generated noise."""
 
     rooms: Path | None = None
-    """Folder of room impulse responses for reverb; without it, a room is generated."""
+    """Folder of room impulse responses (RIRs) for reverb. Default: a generated room."""
 
     profiles: list[str] | None = None
-    """Text profiles that errors are counted under (`python -m preprocessing.text --list`); the first decides verdicts.
-    Default librispeech and whisper-english; in another language than English, by --language or as the corpus names it,
-    basic:LANGUAGE and verbatim."""
+    """Text normalisation profiles for scoring (`python -m preprocessing.text --list`); the first one decides the
+    comparisons. Default: librispeech and whisper-english; for a language other than English, given by --language or the
+    corpus, basic:LANGUAGE and verbatim."""
 
     lm: Path | None = None
     """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m
-    finetune.language_model` makes one. Default: the language model that each checkpoint carries."""
+    finetune.language_model build` builds one. Default: the language model stored with each checkpoint."""
 
     alpha: float | None = None
-    """Weight of the language model's log-probability beside the acoustic model's; default as stored with the language
-    model by `python -m finetune.language_model tune`, else 0.5."""
+    """Weight of the language model's log-probability. Default: as stored with the language model by `python -m
+    finetune.language_model tune`, else 0.5."""
 
     beta: float | None = None
-    """Added to a hypothesis's score for each word, in natural logarithms: more makes more and shorter words; default as
-    stored with the language model, else 1."""
+    """Score added for each word (natural log); higher values give more and shorter words. Default: as stored with the
+    language model, else 1."""
 
     unk_score_offset: float | None = None
-    """Added to the score for each word that the language model does not know, in natural logarithms; 0 or less; default
-    as stored with the language model, else -10."""
+    """Score added for each out-of-vocabulary word (natural log), 0 or less. Default: as stored with the language model,
+    else -10."""
 
     rescore: Path | None = None
-    """Folder of an LSTM (`python -m finetune.language_model train`) that ranks the n best of systems ending in +lm."""
+    """Folder of an LSTM language model (`python -m finetune.language_model train`) that rescores the n-best lists of
+    systems ending in +lm."""
 
     rescore_weight: float = 0.3
-    """Weight of that LSTM's log-probability, added to the score of the search."""
+    """Weight of that LSTM's log-probability in the rescored sum."""
 
     hotwords: list[str] = field(default_factory=list)
-    """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]", written as the model writes them."""
+    """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]", spelled as the model outputs them."""
 
     hotword_weight: float = 10.0
-    """Added to the score for each hot word, in natural logarithms; 0 or more."""
+    """Score added for each hot word (natural log), 0 or more."""
 
     beam_width: int = 64
-    """Hypotheses that the beam search keeps after each frame."""
+    """Beam width of the CTC beam search."""
 
     language: str | None = None
-    """Language of the speech, such as de; without it, a multilingual Whisper detects it."""
+    """Language of the speech, such as de. Default: a multilingual Whisper detects it."""
 
     system_options: dict[str, SystemOptions] = field(default_factory=dict)
-    """How single Whispers decode, by their name in the tables: --system_options.NAME.beam_size 5, in YAML a mapping of
-    mappings; docs/systems.md lists the keys."""
+    """Decoding options of single Whisper systems, by their name in the tables: --system_options.NAME.beam_size 5, in
+    YAML a mapping of mappings; docs/systems.md lists the keys."""
 
     denoise: bool = False
-    """Remove stationary noise before any system gets the audio, as --data.denoise does in training; its time counts as
-    decoding."""
+    """Remove stationary noise from the input of every system, as --data.denoise does in training; its time counts as
+    audio decoding."""
 
     rounds: int = 3
-    """Times that latency and throughput are measured; systems take turns within a round."""
+    """Number of rounds in which latency and throughput are measured; systems take turns within a round."""
 
     latency_utterances: int = 50
-    """Maximum number of utterances, evenly spaced by duration, that are timed one at a time."""
+    """Maximum number of utterances timed one at a time, evenly spaced by duration."""
 
     one_at_a_time: bool = False
-    """Keep one system in memory at a time, where they do not fit together; each is loaded anew for every turn."""
+    """Keep one system in memory at a time, if they do not fit together; each is loaded again whenever its turn
+    comes."""
 
     word_timestamps: bool = False
-    """Ask for the times and the confidence of each word too, in a second pass over clean speech that no figure of speed
-    or memory counts and that takes about as long as the first; the report shades words by it."""
+    """Also measure start, end and confidence of each word, in a second pass over the clean speech that takes about as
+    long as the first and does not count for speed or memory; the report shades words by confidence."""
 
     timeout: float = 600.0
-    """Seconds after which a batch counts as hung: the process is killed, the utterance at fault counts as failed."""
+    """Timeout of a batch, in seconds: the process is killed and the utterance at fault counts as failed."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device that models run on; auto is cuda where there is a GPU."""
+    """Device that the models run on; auto takes a GPU if there is one."""
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of wav2vec2; auto is float32 on a CPU, and float16 on a GPU that is faster at it. Other systems have
+    """Precision of wav2vec2; auto is float32 on a CPU, and float16 on a GPU where that is faster. Other systems choose
     their own and report it."""
 
     compare: Path | None = None
-    """Folder of an earlier result; the report lists how every figure has changed since."""
+    """Folder of an earlier result; the report lists the changes since then."""
 
     fail_on_regression: bool = False
-    """Exit with 1 where a figure is worse than that of --compare and chance does not explain it."""
+    """Exit with code 1 if a figure is significantly worse than in --compare."""
 
     seed: int = 0
-    """Seed of the bootstrap, of noises and of rooms."""
+    """Seed of the bootstrap, the noises and the rooms."""
 
     overwrite: bool = False
-    """Replace results that the output folder holds."""
+    """Replace existing results in the output folder."""
 
     def check(self) -> None:
         """Raises UsageError naming the first value that is out of range, or contradicts another."""

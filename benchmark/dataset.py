@@ -63,8 +63,8 @@ def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices:
     own = ENGLISH_PROFILES if language in (None, "en") else _profiles_of(language)
     if own != ENGLISH_PROFILES and config.profiles is None:
         notices.append(
-            f"The language is {language}: errors are counted under {' and '.join(own)}, and multilingual Whispers are "
-            "told the language. --profiles and --language choose others."
+            f"The language is {language}: texts are normalised by {' and '.join(own)}, and multilingual Whispers get "
+            "this language. --profiles and --language override this."
         )
     return replace(config, language=language, profiles=list(own) if config.profiles is None else config.profiles)
 

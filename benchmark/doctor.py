@@ -23,7 +23,7 @@ from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
 from preprocessing.cli.options import parse_command, run_command
 
 PROGRAM = "python -m benchmark.doctor"
-DESCRIPTION = "Check what training and the benchmark need of this machine, and say how to get what is missing."
+DESCRIPTION = "Check this machine for what training and the benchmark need, and show how to install what is missing."
 DISTRIBUTION = "speech-on-your-own"
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 OLDEST_PYTHON = (3, 11)
@@ -40,10 +40,10 @@ class DoctorConfig:
     """What is checked."""
 
     hub: bool = True
-    """Ask the Hugging Face Hub whether it answers; false leaves the network alone, as HF_HUB_OFFLINE=1 does."""
+    """Check whether the Hugging Face Hub is reachable; false uses no network, like HF_HUB_OFFLINE=1."""
 
     self_test: bool = True
-    """Transcribe a recording of the demo with the embedded wav2vec2: about 5 seconds."""
+    """Transcribe a demo recording with the embedded wav2vec2 (about 5 seconds)."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(finding, flush=True)
     missing = [finding.part for finding in findings if finding.status == "missing"]
     if missing:
-        print(f"\n{', '.join(missing)}: needed, see above.")
+        print(f"\n{', '.join(missing)}: required, see above.")
         sys.exit(1)
     following = "make demo" if PYPROJECT.is_file() else "asr-fetch demo"
-    print(f"\nEverything needed is there. Next: {following}; README.md says what then.")
+    print(f"\nAll requirements are met. Next: {following}; README.md has the steps after it.")
 
 
 def examine(config: DoctorConfig) -> Iterator[Finding]:
@@ -135,7 +135,7 @@ def check_libraries() -> Finding:
     if wrong:
         remedy = "run `make setup`" if PYPROJECT.is_file() else f"pip install {DISTRIBUTION}"
         return Finding("libraries", "missing", ", ".join(wrong), remedy)
-    return Finding("libraries", "ok", f"{len(wanted)} of {len(wanted)} in the versions needed")
+    return Finding("libraries", "ok", f"{len(wanted)} of {len(wanted)} in the required versions")
 
 
 def check_torch_pair() -> Finding:
@@ -160,7 +160,9 @@ def check_processor() -> Finding:
     try:
         import torch
     except (ImportError, OSError):
-        return Finding("processor", "note", f"{name}, {cores} cores", "its vector instructions are known once torch is")
+        return Finding(
+            "processor", "note", f"{name}, {cores} cores", "its vector instructions are unknown without torch"
+        )
     capability = torch.backends.cpu.get_cpu_capability()
     found = f"{name}, {cores} cores, {capability}"
     if capability in ("DEFAULT", "NO AVX"):
@@ -220,8 +222,8 @@ def check_cuda() -> Finding:
         if torch.version.cuda is None:
             remedy = "install the CUDA build of torch and torchaudio"
         else:
-            remedy = f"`nvidia-smi` says why: the driver has to know CUDA {torch.version.cuda}"
-        return Finding("GPU", "note", "NVIDIA's driver is there, but torch finds no GPU", remedy)
+            remedy = f"`nvidia-smi` shows why: the driver has to support CUDA {torch.version.cuda}"
+        return Finding("GPU", "note", "the NVIDIA driver is installed, but torch finds no GPU", remedy)
     return Finding("GPU", "note", "none", "everything runs on the CPU; expect hours for real corpora")
 
 
@@ -246,7 +248,7 @@ def check_audio() -> list[Finding]:
     if found := shutil.which("ffmpeg"):
         findings.append(Finding("audio: ffmpeg program", "ok", found))
     else:
-        remedy = "only transformers' pipeline and openai-whisper need it, for paths of files"
+        remedy = "needed only when transformers' pipeline or openai-whisper read files themselves"
         findings.append(Finding("audio: ffmpeg program", "note", "not there", remedy))
     return findings
 
@@ -261,7 +263,7 @@ def check_extras() -> list[Finding]:
             continue
         wrong = [problem for requirement in wanted if (problem := unmet(requirement))]
         install = "make setup" if PYPROJECT.is_file() else f"pip install '{DISTRIBUTION}[{extra}]'"
-        remedy = f"where wanted: {install}"
+        remedy = f"optional: {install}"
         part = f"extra {extra}"
         found = ", ".join(wrong) or ", ".join(re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in wanted)
         findings.append(Finding(part, "note", found, remedy) if wrong else Finding(part, "ok", found))
@@ -278,15 +280,15 @@ def check_hub(*, ask: bool) -> list[Finding]:
     where = "in HF_TOKEN" if os.environ.get("HF_TOKEN") else "stored by `hf auth login`"
     if not ask or constants.HF_HUB_OFFLINE:
         reason = "HF_HUB_OFFLINE is set" if ask else "--hub is false"
-        findings = [Finding("Hub", "note", f"not asked, as {reason}", "models of the Hub come from its cache")]
-        return [*findings, Finding("token", "ok", f"one is {where}, not tried") if token else _no_token()]
+        findings = [Finding("Hub", "note", f"not checked, as {reason}", "models are read from the Hub's local cache")]
+        return [*findings, Finding("token", "ok", f"one is {where}, not checked") if token else _no_token()]
     began = time.monotonic()
     try:
         HfApi(token=False).model_info("facebook/wav2vec2-base-960h", timeout=HUB_TIMEOUT_SECONDS)
     except Exception as error:  # of the client, of its HTTP library and of the system
-        remedy = "check internet and HTTPS_PROXY, or HF_ENDPOINT for a mirror; meanwhile the embedded demo stands in"
+        remedy = "check internet and HTTPS_PROXY, or HF_ENDPOINT for a mirror; meanwhile the embedded demo is used"
         findings = [Finding("Hub", "note", f"{constants.ENDPOINT} does not answer ({type(error).__name__})", remedy)]
-        return [*findings, Finding("token", "ok", f"one is {where}, not tried") if token else _no_token()]
+        return [*findings, Finding("token", "ok", f"one is {where}, not checked") if token else _no_token()]
     findings = [Finding("Hub", "ok", f"{constants.ENDPOINT} answers in {time.monotonic() - began:.1f} s")]
     if not token:
         return [*findings, _no_token()]
@@ -311,7 +313,7 @@ def check_data() -> Finding:
     found = f"{', '.join(there) or 'nothing'} in {folder}"
     if not missing:
         return Finding("data", "ok", found)
-    remedy = f"where wanted: python -m preprocessing.fetch {' '.join(missing)}, or set {DATA_VARIABLE}"
+    remedy = f"optional: python -m preprocessing.fetch {' '.join(missing)}, or set {DATA_VARIABLE}"
     return Finding("data", "note", found, remedy)
 
 
@@ -338,11 +340,11 @@ def check_by_transcribing() -> Finding:
             (text,) = system.text(system.forward(system.features([waveform])))
     except Exception as error:  # whatever fails here is what the user has to know
         line = next(iter(str(error).splitlines()), "")
-        remedy = "report it with this page's lines, if nothing above explains it"
+        remedy = "if nothing above explains it, report it with this output"
         return Finding(part, "missing", f"{type(error).__name__}: {line}", remedy)
     seconds = time.monotonic() - began
     if not text.strip():
-        return Finding(part, "missing", f"the embedded wav2vec2 wrote nothing in {seconds:.1f} s", "install again")
+        return Finding(part, "missing", f"the embedded wav2vec2 returned no text in {seconds:.1f} s", "install again")
     return Finding(part, "ok", f"{utterance.text!r} was transcribed as {text!r} in {seconds:.1f} s")
 
 

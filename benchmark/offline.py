@@ -23,7 +23,7 @@ def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     if hub_has(DEFAULT_DATASET, kind="dataset"):
         return open_corpus(DEFAULT_DATA, limit=config.limit)
     notices.append(
-        "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus stands in: synthetic commands "
-        "that say nothing of real speech."
+        "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus replaces it: synthetic commands "
+        "that say nothing about real speech."
     )
     return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit)

@@ -18,7 +18,7 @@ from benchmark.config import BenchmarkConfig
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.cli.processes import end_with_launcher
 
-DESCRIPTION = "Measure recognisers on one corpus: WER with confidence, latency, memory, in one report."
+DESCRIPTION = "Benchmark recognisers on one corpus: WER with confidence intervals, latency and memory, in one report."
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def _benchmark(config: BenchmarkConfig, inputs: Inputs) -> None:
         run, samples = measure(inputs)
     except KeyboardInterrupt:
         inputs.console.print(
-            f"nothing is lost: the same command with --output_dir {inputs.folder} goes on", highlight=False
+            f"nothing is lost: run the same command with --output_dir {inputs.folder} to resume", highlight=False
         )
         raise
     failures: list[str] = []

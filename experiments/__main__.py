@@ -46,7 +46,7 @@ def _read(path: Path) -> Listed:
 def main() -> None:
     experiments = list_experiments()
     width = max(len(one.name) for one in experiments)
-    print("python -m experiments.NAME [--quick true] [--json FILE] [--plot FILE]; --help says more of each.\n")
+    print("python -m experiments.NAME [--quick true] [--json FILE] [--plot FILE]; --help describes each.\n")
     for one in experiments:
         print(f"{one.name:{width}}  {one.question} ({one.duration})")
     print("\nDurations are those of a default run on 2 CPU cores; --quick true ends within about a minute.")

@@ -1,9 +1,9 @@
-"""How many pieces of a long recording are kept, and how many of these are wrong, where its text has errors?
+"""How many segments of a long recording with an erroneous transcript are kept, and how many of these are wrong?
 
-The running text of a recording with segment times is aligned as it is, and with words removed, added and swapped on
-purpose; pieces are cut and judged as by `python -m finetune.align_corpus`. A piece is wrong where its text has an added
-or swapped word, lacks a word that is spoken in it, or lies outside its words' segments by more than half a second.
-Without options, the embedded demo on its own commands, one after the other; its figures say nothing of real models.
+The transcript of a recording with segment times is aligned unchanged, and with words removed, added and swapped on
+purpose; segments are cut and scored as by `python -m finetune.align_corpus`. A segment is wrong if its text has an
+added or swapped word, lacks a word that is spoken in it, or lies outside its words' segments by more than half a
+second. Without options, the embedded demo on its own joined commands; its figures say nothing about real models.
 """
 
 from collections.abc import Sequence
@@ -39,23 +39,23 @@ class Config(ExperimentOptions):
     """What is aligned, and how its text is changed."""
 
     model: str | None = None
-    """A CTC model, such as runs/mine; default the embedded demo's wav2vec2."""
+    """CTC model, such as runs/mine. Default: the embedded demo's wav2vec2."""
 
     recording: Path | None = None
-    """A manifest of one long recording with segments, such as long-form/test.jsonl; default commands of the demo's test
-    corpus, joined."""
+    """Manifest of one long recording with segments, such as long-form/test.jsonl. Default: joined commands of the
+    demo's test corpus."""
 
     share: float = 0.03
-    """Share of the words that is removed, added or swapped, in runs of 1 to 8."""
+    """Share of the words that are removed, added or swapped, in runs of 1 to 8 words."""
 
     min_score: float = -3.0
-    """Of a piece's worst word, as of align_corpus."""
+    """Lowest accepted score of a segment's worst word, as in finetune.align_corpus."""
 
     max_seconds: float = 10.0
-    """Longest piece."""
+    """Longest segment, in seconds."""
 
     seed: int = 0
-    """Of the changes."""
+    """Seed of the changes."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""How exact are the word times of forced alignment, beside torchaudio's tutorial and ctc-forced-aligner?
+"""How accurate are the word times of forced alignment, compared with torchaudio's tutorial and ctc-forced-aligner?
 
-All three on the same log-probabilities. Utterances of one or a few words are joined to strings, so that the moments
-where one ends and the next begins are known; a recording with segment times says the same of speech as it is. Without
-options, the embedded demo joins its own commands.
+All three align the same log-probabilities. Utterances of one or a few words are joined into strings, so that their true
+start and end times are known; a recording with segment times gives them for natural speech. Without options, the
+embedded demo's commands are joined.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,25 +41,25 @@ class Config(ExperimentOptions):
     """What is aligned, and by which model."""
 
     model: str | None = None
-    """A CTC model, such as runs/mine; default the embedded demo's wav2vec2."""
+    """CTC model, such as runs/mine. Default: the embedded demo's wav2vec2."""
 
     data: str | None = None
-    """Corpus of short utterances, trimmed to speech; default the embedded demo's test corpus."""
+    """Corpus of short utterances, trimmed to speech. Default: the embedded demo's test corpus."""
 
     strings: int = 60
-    """How many are joined; with --quick at most 5."""
+    """Number of strings of joined utterances; with --quick at most 5."""
 
     words: int = 5
-    """Utterances in each, of one speaker where the corpus names speakers."""
+    """Utterances per string, of one speaker if the corpus names speakers."""
 
     pause_seconds: float = 0.0
-    """Longest silence between two of them, drawn evenly from 0."""
+    """Longest silence between two utterances; each is drawn uniformly from 0 up to it."""
 
     recording: Path | None = None
-    """A manifest of long recordings with segments, such as long-form/test.jsonl; default none."""
+    """Manifest of long recordings with segments, such as long-form/test.jsonl."""
 
     seed: int = 0
-    """Of the strings."""
+    """Seed of the strings."""
 
 
 def run(config: Config) -> Findings:

@@ -1,6 +1,6 @@
-"""How fast is waveform augmentation beside real time and beside torchaudio?
+"""How fast is waveform augmentation compared with real time and with torchaudio?
 
-Exit code 1 when a figure falls short of what is required.
+Exit code 1 if a figure misses its target.
 """
 
 from collections.abc import Callable, Sequence

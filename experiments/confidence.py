@@ -1,8 +1,9 @@
-"""Which measure says best which words of a CTC model are wrong, and is it a probability?
+"""Which confidence measure detects the wrong words of a CTC model best, and is it calibrated?
 
 Every measure of `finetune.decoding.confidence` on the greedy words of a corpus, or with --lm on those of a beam search:
-AUROC of finding wrong words, ECE and NCE of the raw confidence, and of that calibrated (Platt) on another corpus. The
-best measure has the highest calibrated NCE. Without options, the embedded demo and its own test corpus, in halves.
+AUROC of detecting wrong words, ECE and NCE of the raw confidence, and the same after calibration (Platt) on another
+corpus. The best measure has the highest calibrated NCE. Without options, the embedded demo on two halves of its test
+corpus.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,21 +33,21 @@ class Config(ExperimentOptions):
     """Whose confidence is measured, and on what."""
 
     model: str | None = None
-    """A CTC model, such as runs/mine; default the embedded demo's wav2vec2."""
+    """CTC model, such as runs/mine. Default: the embedded demo's wav2vec2."""
 
     data: str | None = None
-    """Corpus that figures are measured on; default the embedded demo's test corpus."""
+    """Corpus to measure on. Default: the embedded demo's test corpus."""
 
     fit: str | None = None
-    """Corpus that calibrations are fitted on, with other utterances than --data; default every second utterance of
-    --data, which is then measured on the others."""
+    """Corpus to fit the calibrations on, disjoint from --data. Default: every second utterance of --data; the others
+    are measured."""
 
     noise_snr_db: float | None = None
-    """White noise is added at so many dB below the speech; default none."""
+    """Add white noise at this SNR in dB. Default: none."""
 
     lm: Path | None = None
-    """Language model, such as words.arpa, or a run that carries one: words are those of a beam search with it, at its
-    tuned weights. Default: greedy words."""
+    """Language model, such as words.arpa, or a run that contains one, for a beam search at its tuned weights. Default:
+    greedy decoding."""
 
     save: bool = False
     """Write the best measure and its calibration to confidence.json in the model's folder (with --lm,
@@ -88,7 +89,7 @@ def run(config: Config) -> Findings:
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))
     if config.save and not Path(model.reference).is_dir():
         raise UsageError(
-            f"--save true: {model.reference} is no folder; expected one to write to: name a run with --model"
+            f"--save true: {model.reference} is not a folder; expected one to write to: name a run with --model"
         )
     search = None if config.lm is None else _search(model, config.lm)
     data = config.data or str(DEMO_CORPUS)

@@ -1,7 +1,6 @@
 """Is the beam search with a language model as accurate as pyctcdecode with KenLM, and as fast?
 
-Both search the same frames with the same n-grams, weights and pruning. Exit code 1 when a figure falls short of what is
-required.
+Both decode the same posteriors with the same n-grams, weights and pruning. Exit code 1 if a figure misses its target.
 """
 
 import tempfile
@@ -38,23 +37,23 @@ class Config(ExperimentOptions):
     """Whose frames are searched."""
 
     model: str | None = None
-    """A CTC model with letters for units, as benchmark/run.py takes it: wav2vec2=REF, whisper-ctc=FOLDER or
-    lstm=FOLDER; default the embedded demo's wav2vec2."""
+    """CTC model with letters as units, as for benchmark/run.py: wav2vec2=REF, whisper-ctc=FOLDER or lstm=FOLDER.
+    Default: the embedded demo's wav2vec2."""
 
     lm: Path | None = None
-    """ARPA file of its words; default trigrams of the embedded demo's training texts."""
+    """ARPA file of its words. Default: trigrams of the embedded demo's training texts."""
 
     data: str | None = None
-    """Corpus with the words that the model knows; default the embedded demo's test corpus."""
+    """Corpus with the words that the model knows. Default: the embedded demo's test corpus."""
 
     utterances: int = 100
-    """How many, spread over the corpus; with --quick at most 20."""
+    """Number of utterances, spread over the corpus; with --quick at most 20."""
 
     beam: int = 64
-    """Hypotheses that both keep."""
+    """Beam width of both."""
 
     rounds: int = 3
-    """Rounds of each, taking turns, after one that warms up; with --quick 1."""
+    """Rounds of each decoder, taking turns, after one warm-up round; with --quick 1."""
 
     def check(self) -> None:
         """Raises UsageError where numbers are out of range or a model comes without its language model."""

@@ -1,6 +1,6 @@
 """Does this project's noise removal improve SI-SDR more than noisereduce, and in less time?
 
-Speech is mixed with recorded noise at several levels. Exit code 1 when a figure falls short of what is required.
+Speech is mixed with recorded noise at several levels. Exit code 1 if a figure misses its target.
 """
 
 from collections.abc import Callable, Sequence

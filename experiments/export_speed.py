@@ -1,9 +1,9 @@
 """How much faster is a wav2vec2 exported for ONNX Runtime or OpenVINO, and what do int8 and bfloat16 cost in words?
 
-Speed is that of wav2vec2-base's shape with random weights, one thread, in turns: this project's system in torch, the
-graphs, and transformers' pipeline. OpenVINO has met every length before; what a new one costs is said. Word error rates
-are of a trained model: the embedded demo, or --model on --test. Exit code 1 when a figure falls short of what is
-required.
+Speed is measured with random weights of wav2vec2-base's shape on one thread, in turns: this project's system in torch,
+the exported graphs, and transformers' pipeline. OpenVINO has seen every input length before; the extra time of a new
+length is reported. Word error rates are those of a trained model: the embedded demo, or --model on --test. Exit code 1
+if a figure misses its target.
 """
 
 import statistics
@@ -74,19 +74,19 @@ class Config(SpeechOptions):
     """What is transcribed, with which model."""
 
     utterances: int = 6
-    """How many are timed, spread over the manifest; with --quick at most 4."""
+    """Number of timed utterances, spread over the manifest; with --quick at most 4."""
 
     model: Path | None = None
-    """Folder of a trained wav2vec2 whose word error rates are measured; default the embedded demo."""
+    """Folder of a trained wav2vec2 whose word error rates are measured. Default: the embedded demo."""
 
     test: Path | None = None
-    """Its test corpus; default the embedded demo's."""
+    """Test corpus of that model. Default: the embedded demo's."""
 
     rounds: int = 3
-    """Rounds of each implementation, taking turns, after one that warms up; with --quick 1."""
+    """Rounds of each implementation, taking turns, after one warm-up round; with --quick 1."""
 
     threads: int = 1
-    """Of each implementation."""
+    """Threads of each implementation."""
 
 
 def run(config: Config) -> Findings:

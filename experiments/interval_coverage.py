@@ -1,4 +1,4 @@
-"""How often do 95 % intervals of a WER hold the true one, and how often are two equal systems called different?
+"""How often do 95 % intervals contain the true WER, and how often does the test call two equal systems different?
 
 Test sets are simulated: each speaker has an error rate of their own (a beta distribution), 10 to 39 utterances of 3 to
 30 words; two equally good systems differ at random from speaker to speaker. No audio, no model.
@@ -33,16 +33,16 @@ class Config(ExperimentOptions):
     """Numbers of speakers in a test set."""
 
     wer: float = 0.1
-    """The true one, over all speakers."""
+    """True WER over all speakers."""
 
     concentration: float = 20.0
-    """How alike speakers are: a + b of the beta distribution of their error rates."""
+    """Concentration a + b of the beta distribution of the speakers' error rates; higher is more alike."""
 
     trials: int = 2000
     """Test sets for each number of speakers; with --quick at most 100."""
 
     seed: int = 0
-    """Of the test sets."""
+    """Seed of the test sets."""
 
 
 @dataclass(frozen=True)

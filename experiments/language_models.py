@@ -52,49 +52,49 @@ GREEDY = "none, greedy"
 
 @dataclass(frozen=True)
 class Config(StudyOptions):
-    """Acoustic models, text, and what is tuned and tested on."""
+    """Acoustic models, text, and the corpora for tuning and testing."""
 
     weak: str | None = None
-    """A run's folder, or another CTC model: the weak acoustic model."""
+    """Weak acoustic model: a run's folder or another CTC model."""
 
     best: str | None = None
-    """The best acoustic model that there is; one of the two is enough."""
+    """Best acoustic model; one of the two is enough."""
 
     data: Path | None = None
-    """Folder of real speech and text; default $ASR_DATA_DIR, else data."""
+    """Folder of real speech and text. Default: $ASR_DATA_DIR, else data."""
 
     text: str | None = None
-    """Text of the language models; default text/librispeech-train-clean-100.txt.gz of the data folder."""
+    """Training text of the language models. Default: text/librispeech-train-clean-100.txt.gz in the data folder."""
 
     validation: str | None = None
-    """Speech that weights are tuned on; default librispeech/dev.jsonl of the data folder."""
+    """Corpus that weights are tuned on. Default: librispeech/dev.jsonl in the data folder."""
 
     test: str | None = None
-    """Speech that is tested on; default librispeech/test-other.jsonl of the data folder."""
+    """Test corpus. Default: librispeech/test-other.jsonl in the data folder."""
 
     other: str | None = None
-    """A test of another domain; default ljspeech/test.jsonl of the data folder, its numbers in words."""
+    """Test corpus of another domain. Default: ljspeech/test.jsonl in the data folder, with numbers as words."""
 
     word_orders: list[int] = field(default_factory=lambda: [2, 3, 4])
-    """Lengths of the n-grams of words."""
+    """Orders of the word n-grams."""
 
     character_orders: list[int] = field(default_factory=lambda: [3, 4, 5, 6, 7, 8, 9, 10])
-    """Lengths of the n-grams of characters."""
+    """Orders of the character n-grams."""
 
     lstm_epochs: int = 4
-    """Passes of the LSTMs over the text; 0 leaves them out."""
+    """Epochs of the LSTMs; 0 leaves them out."""
 
     lstm_hidden_size: int = 384
-    """Width of the LSTMs."""
+    """Hidden size of the LSTMs."""
 
     validation_utterances: int | None = 40
     """Utterances that weights are tuned on, evenly spaced."""
 
     fusion_utterances: int = 10
-    """Utterances of the test that LSTMs decode within the search; 0 leaves that out."""
+    """Test utterances decoded with LSTM shallow fusion; 0 leaves that out."""
 
     beam_width: int = 64
-    """Hypotheses kept after each frame."""
+    """Beam width."""
 
 
 @dataclass(frozen=True)

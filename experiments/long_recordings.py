@@ -1,9 +1,9 @@
-"""What does the length of a recording cost one recogniser: seconds and memory, up to several hours in one file?
+"""How do time and memory of a recogniser grow with the length of a recording, up to several hours in one file?
 
-One recording is repeated to each length, as one FLAC file, and transcribed whole in a process of its own: seconds and
-peak of memory of decoding, features, forward pass and text together. Where the recording comes with its text, it is
-repeated a whole number of times, and words are counted over all of it. Without options, the embedded demo transcribes
-the data folder's long recording.
+One recording is repeated to each length, as one FLAC file, and transcribed in its own process. Measured are the time
+and the peak memory of decoding, features, forward pass and text together. A recording with a transcript is repeated a
+whole number of times, and its WER is measured too. Without options, the embedded demo transcribes the data folder's
+long recording.
 """
 
 import tempfile
@@ -33,17 +33,17 @@ class Config(ExperimentOptions):
     """What is repeated, to which lengths, and which recogniser transcribes it."""
 
     model: str | None = None
-    """The recogniser, such as wav2vec2=runs/mine; default the embedded demo's wav2vec2."""
+    """Recogniser, such as wav2vec2=runs/mine. Default: the embedded demo's wav2vec2."""
 
     recording: Path | None = None
-    """What is repeated: an audio file, or a manifest of one recording and its text, against which words are counted
-    then. Default long-form/test.jsonl in $ASR_DATA_DIR, else data; with --quick a demo utterance."""
+    """Recording to repeat: an audio file, or a manifest of one recording with its text, which gives a WER. Default:
+    long-form/test.jsonl in $ASR_DATA_DIR, else data; with --quick a demo utterance."""
 
     hours: str = "0.5,3"
-    """Lengths, separated by commas; memory is compared with that of the first. With --quick 0.02,0.1."""
+    """Lengths in hours, separated by commas; memory is compared with that of the first. With --quick 0.02,0.1."""
 
     profile: str = "librispeech"
-    """Text profile that words are counted under."""
+    """Text normalisation profile for scoring."""
 
     def lengths(self) -> tuple[float, ...]:
         """The lengths in hours. Raises UsageError where --hours holds anything else."""
@@ -176,7 +176,7 @@ def _default_recording(quick: bool) -> Path:
         return Path(str(open_corpus(str(DEMO_CORPUS)).utterances[0].audio))
     path = data_folder(None) / "long-form" / "test.jsonl"
     if not path.is_file():
-        raise UsageError(f"{path}: not there; expected a long recording: name one with --recording")
+        raise UsageError(f"{path}: no such file; expected a long recording: name one with --recording")
     return path
 
 

@@ -1,8 +1,8 @@
 """Does noise removal lower the word error rate of a recogniser, on clean speech and in noise?
 
-One recogniser transcribes each utterance clean and with recorded noise at several levels, as it is and after
-`preprocessing.augment.denoise`: WER of both, and their paired difference with a 95 % bootstrap interval. The noise is
-the same excerpt for both and at every level. Without options, the embedded demo is measured.
+One recogniser transcribes each utterance clean and with recorded noise at several SNRs, each time without and with
+`preprocessing.augment.denoise`: the WER of both, and their paired difference with a 95 % bootstrap interval. The noise
+is the same excerpt in all cases. Without options, the embedded demo is measured.
 """
 
 import os
@@ -34,25 +34,25 @@ class Config(ExperimentOptions):
     """Which recogniser transcribes which speech in which noise."""
 
     model: str | None = None
-    """The recogniser, such as wav2vec2=runs/digits; default the embedded demo's wav2vec2."""
+    """Recogniser, such as wav2vec2=runs/digits. Default: the embedded demo's wav2vec2."""
 
     data: str | None = None
-    """Corpus that it transcribes; default the embedded demo's test corpus."""
+    """Corpus to transcribe. Default: the embedded demo's test corpus."""
 
     noise: Path | None = None
-    """Recordings of noise: a file, or a folder of them; default noise/ in $ASR_DATA_DIR, else data/noise."""
+    """Noise recordings: a file or a folder. Default: noise/ in $ASR_DATA_DIR, else data/noise."""
 
     snr_db: list[float] = field(default_factory=lambda: [20.0, 10.0, 5.0, 0.0])
-    """Levels of the speech above the noise; with --quick only the last."""
+    """Signal-to-noise ratios in dB; with --quick only the last."""
 
     profile: str = "librispeech"
-    """Text profile that errors are counted under."""
+    """Text normalisation profile for scoring."""
 
     limit: int | None = None
-    """Only the first so many utterances; with --quick at most 10."""
+    """Use only this many utterances, from the first on; with --quick at most 10."""
 
     seed: int = 0
-    """Of the noises' choice and the bootstrap."""
+    """Seed of the choice of noises and of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def run(config: Config) -> Findings:
         raise UsageError(f"--model is {model!r}; expected one recogniser: name one")
     noise = config.noise or data_folder(None) / "noise"
     if not noise.exists():
-        raise UsageError(f"--noise {noise}: not there; expected a recording of noise, or a folder of them: name one")
+        raise UsageError(
+            f"--noise {noise}: no such file or folder; expected a noise recording or a folder of them: name one"
+        )
     limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES) if config.quick else config.limit
     corpus = open_corpus(config.data or str(DEMO_CORPUS), limit=limit).require_complete()
     hide_loading_bars()

@@ -1,7 +1,7 @@
-"""How fast are decoding, resampling and log-mel beside openai-whisper, datasets and torchaudio?
+"""How fast are decoding, resampling and log-mel compared with openai-whisper, datasets and torchaudio?
 
-Also measured: what a second DataLoader worker gains, and the memory that a recording of three hours takes. Exit code 1
-when a figure falls short of what is required.
+Also measured: the gain from a second DataLoader worker, and the memory for a recording of three hours. Exit code 1
+if a figure misses its target.
 """
 
 import shutil

@@ -1,9 +1,9 @@
-"""Do the word error rates that were published of known models come out here?
+"""Are the published word error rates of known models reproduced here?
 
-Each subset of the configuration is an ordinary benchmark of all models; their WERs are then set beside what was
-published, each under the text profile that its publication counted with. A subset that is done already is not done
-again. With --quick, the embedded demo stands in for models, corpus and published figures. Exit code 1 when a figure
-is further off than --tolerance_points.
+Each subset of the configuration is an ordinary benchmark of all models; their WERs are then compared with the published
+ones, each with the text normalisation profile of its publication. Finished subsets are not run again. With --quick, the
+embedded demo replaces models, corpus and published figures. Exit code 1 if a figure differs by more than
+--tolerance_points.
 """
 
 import tempfile
@@ -32,13 +32,13 @@ class Published:
     """What was published of one model."""
 
     model: str
-    """As --models of benchmark/run.py names it, with its checkpoint: whisper=base.en."""
+    """System as for --models of benchmark/run.py, with its checkpoint: whisper=base.en."""
 
     wer_percent: dict[str, float]
-    """By subset."""
+    """Published WER in percent, by subset."""
 
     profile: str
-    """Text profile nearest to how the publication counted words."""
+    """Text normalisation profile nearest to that of the publication."""
 
     source: str
     """Where it was published."""
@@ -49,7 +49,7 @@ class Config(ExperimentOptions):
     """What was published, and how it is measured again."""
 
     published: list[Published] = field(default_factory=list)
-    """One entry a model."""
+    """Published results, one entry per model."""
 
     subsets: dict[str, str] = field(default_factory=dict)
     """Test sets by name: each a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
@@ -58,13 +58,13 @@ class Config(ExperimentOptions):
     """Folder of the results, one below it for each subset."""
 
     tolerance_points: float = 0.3
-    """A WER further off than so many percentage points is flagged, and the command ends with 1."""
+    """Flag WERs that differ by more than this many percentage points, and exit with code 1."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where models run."""
+    """Device that the models run on."""
 
     limit: int | None = None
-    """Only the first so many utterances of each subset: a rehearsal, for published figures are of all."""
+    """Use only this many utterances of each subset, to try the command; published figures are over all."""
 
     def check(self) -> None:
         """Raises UsageError where subsets, models or figures do not go together."""
@@ -84,7 +84,7 @@ class Config(ExperimentOptions):
             if "=" not in one.model and ":" not in one.model:
                 raise UsageError(
                     f"--published: {one.model!r} names no checkpoint; expected one, as in whisper=base.en: a default "
-                    "may be replaced by the embedded demo"
+                    "could be replaced by the embedded demo"
                 )
             unknown = sorted(set(one.wer_percent) - set(self.subsets))
             if unknown:

@@ -2,13 +2,13 @@
 
     python -m experiments.results                      all parts, one after the other: hours
     python -m experiments.results digits test-other    these parts; `conditions` is all that begin with it
-    python -m experiments.results --list true          the parts, what they cost, which are done
+    python -m experiments.results --list true          the parts, their duration, which are done
 
-Each part runs finetune/train.py or benchmark/run.py, prints the command, and takes under 30 minutes on 2 quiet cores. A
-part that is done is not done again, unless its command, its models or its data change, or with --overwrite true; one
-that was stopped goes on. Trained models are looked for below --runs, wherever they were trained; those that are not
-there are left out and named. What was found is written to --output_dir: results.md, headline.md and headline.png; with
---docs true into docs/results.md too, and into README.md once digits and test-other both have results.
+Each part runs finetune/train.py or benchmark/run.py, prints the command, and takes under 30 minutes on 2 idle cores. A
+finished part is not run again unless its command, its models or its data change, or with --overwrite true; an
+interrupted one is resumed. Trained models are read from --runs; missing ones are left out and named. The results are
+written to --output_dir: results.md, headline.md and headline.png; with --docs true also into docs/results.md, and into
+README.md once digits and test-other both have results.
 """
 
 import os
@@ -31,20 +31,20 @@ DURATION = "4 hours in parts; digits alone half an hour"
 
 @dataclass(frozen=True)
 class Config(ExperimentOptions):
-    """Which parts are measured, with what, and where results go."""
+    """Which parts are measured, with what, and where the results go."""
 
     parts: list[str] = field(default_factory=list)
-    """Names of parts; default all. They may stand first, without the flag: `results digits test-other`."""
+    """Names of parts, also without the flag: `results digits test-other`. Default: all."""
 
     list: bool = False
-    """Show the parts, and measure nothing."""
+    """List the parts and measure nothing."""
 
     whisper_folder: Path | None = None
-    """Folder with OpenAI's tiny.en.pt and base.pt, and faster/base as CTranslate2 converts it; default
-    $ASR_REAL_MODELS. Without either, the published sizes are fetched from the internet."""
+    """Folder with OpenAI's tiny.en.pt and base.pt, and faster/base converted by CTranslate2. Default: $ASR_REAL_MODELS;
+    if it is unset, the published sizes are downloaded."""
 
     data: Path | None = None
-    """Folder of real speech, with digits/test.jsonl and others; default $ASR_DATA_DIR, else data."""
+    """Folder of real speech, with digits/test.jsonl and others. Default: $ASR_DATA_DIR, else data."""
 
     runs: Path = Path("runs")
     """Folder of trained models, by the names of their configurations; train parts write into it."""
@@ -53,10 +53,10 @@ class Config(ExperimentOptions):
     """Folder of the results, one below it for each part."""
 
     docs: bool = False
-    """Write what was found into docs/results.md and README.md, between their markers."""
+    """Write the results into docs/results.md and README.md, between their markers."""
 
     overwrite: bool = False
-    """Do the parts again, though they are done."""
+    """Measure the parts again even if they are done."""
 
     renamed: ClassVar[dict[str, str]] = {"output": "output_dir"}
 

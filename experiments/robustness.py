@@ -36,22 +36,22 @@ class Config(StudyOptions):
     """What is trained, and what it is tested on."""
 
     recipe: Path = Path("configs/finetune/digits.yaml")
-    """The configuration of finetune/train.py that is trained without and with augmentation."""
+    """Configuration of finetune/train.py that is trained without and with augmentation."""
 
     data: Path | None = None
-    """Folder of real speech with noise/*.ogg and rir/*.wav; default $ASR_DATA_DIR, else data."""
+    """Folder of real speech with noise/*.ogg and rir/*.wav. Default: $ASR_DATA_DIR, else data."""
 
     test: str = "${ASR_DATA_DIR}/digits/test.jsonl"
-    """Corpus that both are tested on."""
+    """Test corpus of both."""
 
     conditions: str = CONDITIONS
-    """Conditions of the test, as of benchmark/run.py."""
+    """Conditions of the test, as for benchmark/run.py."""
 
     seeds: int = 1
-    """Runs of each of the two, with seeds from 1 on: from 2 on, the interval is of the recipes, not of two runs."""
+    """Runs of each recipe, with seeds from 1 on; from 2 on, the interval covers run-to-run variance too."""
 
     max_steps: int | None = None
-    """Steps of both instead of the recipe's own."""
+    """Steps of both. Default: those of the recipe."""
 
 
 @dataclass(frozen=True)

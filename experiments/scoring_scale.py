@@ -1,7 +1,7 @@
-"""How many seconds and how much memory does scoring take, by the number of utterances?
+"""How much time and memory does scoring take, by the number of utterances?
 
-Synthetic samples (random words, a share of them wrong) are written to a temporary folder; a process of its own reads
-and scores them, so that its peak of memory is that of scoring alone. No report is made.
+Synthetic samples (random words, a share of them wrong) are written to a temporary folder; a separate process reads and
+scores them, so that its peak memory is that of scoring alone. No report is written.
 """
 
 import tempfile
@@ -33,22 +33,23 @@ class Config(ExperimentOptions):
     """How many synthetic samples are scored."""
 
     utterances: int = 100_000
-    """Of one system under one condition; a tenth of them is scored as well. With --quick at most 2,000."""
+    """Number of utterances of one system under one condition; a tenth of them is scored as well. With --quick at most
+    2,000."""
 
     words: int = 20
-    """In an utterance, about."""
+    """Average number of words per utterance."""
 
     speakers: int = 0
-    """How many; 0: unknown, so that the bootstrap draws utterances."""
+    """Number of speakers; 0 for unknown speakers, so that the bootstrap resamples utterances."""
 
     errors: float = 0.1
     """Share of the words that are wrong."""
 
     profiles: list[str] = field(default_factory=lambda: ["librispeech", "whisper-english"])
-    """Text profiles that errors are counted under."""
+    """Text normalisation profiles for scoring."""
 
     seed: int = 0
-    """Of the texts."""
+    """Seed of the texts."""
 
 
 @dataclass(frozen=True)

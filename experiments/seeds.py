@@ -40,13 +40,13 @@ class Config(StudyOptions):
     """Which recipes, and how often."""
 
     recipes: dict[str, str] = field(default_factory=lambda: dict(RECIPES))
-    """Configurations of finetune/train.py, and the corpus that each one's runs are tested on."""
+    """Configurations of finetune/train.py, each with its test corpus."""
 
     seeds: int = SEEDS
     """Runs of each recipe, with seeds from 1 on."""
 
     max_steps: int | None = None
-    """Steps of every run instead of the recipe's own; the learning rate's schedule is fitted into them."""
+    """Steps of every run, which the learning rate schedule is fitted to. Default: those of the recipe."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""How long is it to the first step of a training, and how much memory does it take, by the lines of its manifest?
+"""How long does training take to its first step, and how much memory does it need, by the number of manifest lines?
 
-Manifests of a tenth of --lines, and of all, repeat the recordings of the embedded corpus under new ids, with their
-durations. `finetune/train.py` trains on each, from the embedded model, and its memory is read from outside.
+Manifests of --lines lines, and of a tenth of them, repeat the recordings of the embedded corpus under new ids, with
+their durations. `finetune/train.py` trains on each from the embedded model, and its memory is measured from outside.
 """
 
 import json
@@ -34,7 +34,7 @@ class Config(ExperimentOptions):
     """How many lines, and how many steps are made on them."""
 
     lines: int = 1_000_000
-    """Of the larger manifest; with --quick at most 10,000."""
+    """Lines of the larger manifest; with --quick at most 10,000."""
 
     steps: int = 100
     """Optimiser steps of each training; with --quick at most 2."""

@@ -1,6 +1,6 @@
-"""How fast is fine-tuning wav2vec2-base beside transformers' Trainer as its CTC example sets it up, at the same loss?
+"""How fast is fine-tuning wav2vec2-base compared with transformers' Trainer in its CTC example, at the same loss?
 
-Both train on the same audio from the same random weights. Exit code 1 when a figure falls short of what is required.
+Both train on the same audio from the same random weights. Exit code 1 if a figure misses its target.
 """
 
 import dataclasses
@@ -42,29 +42,30 @@ class Config(ExperimentOptions):
     """How long to train beside the peer, and on what."""
 
     data: Path | None = None
-    """Folder with librispeech/train.jsonl; default $ASR_DATA_DIR, else data."""
+    """Folder with librispeech/train.jsonl. Default: $ASR_DATA_DIR, else data."""
 
     utterances: int | None = None
-    """How many, spread over those of the manifest that are short enough; default what a round's updates hold, so that
-    both sides train on the same audio, long and short, each in its own order."""
+    """Number of utterances, spread over the manifest's short enough ones. Default: as many as a round's updates need,
+    so that both sides train on the same audio."""
 
     max_seconds: float | None = None
-    """Longer utterances are left out; default 20 as in the example, but 10 on a CPU, where updates are to be short."""
+    """Longest utterance, in seconds. Default: 20 as in the example, but 10 on a CPU to keep updates short."""
 
     batch: int | None = None
-    """Utterances in an update of the peer, and as much audio in one of ours; default 4, on a GPU 16 twice."""
+    """Utterances in an update of the peer; this project's updates have the same amount of audio. Default: 4, on a GPU
+    two batches of 16."""
 
     updates: int = 5
-    """Updates of a round that are measured, after one that warms up; with --quick at most 2."""
+    """Measured updates of a round, after one warm-up update; with --quick at most 2."""
 
     rounds: int = 1
-    """Rounds of each side, taking turns; each begins with the same weights. With --quick 1."""
+    """Rounds of each side, taking turns, each from the same weights; with --quick 1."""
 
     warm_up: int = 500
-    """Updates in which both learning rates rise to 3e-4."""
+    """Updates of the learning rate's warm-up to 3e-4."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: the GPU where there is one."""
+    """Device that the models run on; auto takes a GPU if there is one."""
 
 
 def run(config: Config) -> Findings:

@@ -1,7 +1,7 @@
-"""How fast is transcribing with wav2vec2 beside transformers' pipeline, or with Whisper beside openai-whisper?
+"""How fast are wav2vec2 and Whisper here, compared with transformers' pipeline and openai-whisper?
 
-Speed is that of wav2vec2-base's shape with random weights; words are compared on the embedded demo, or on --model. With
---whisper true, the embedded Whisper or --model instead. Exit code 1 when a figure falls short of what is required.
+Speed is measured with random weights of wav2vec2-base's shape; words are compared on the embedded demo, or on --model.
+With --whisper true, the embedded Whisper or --model instead. Exit code 1 if a figure misses its target.
 """
 
 import tempfile
@@ -47,23 +47,24 @@ class Config(SpeechOptions):
     """What is transcribed, with which model."""
 
     utterances: int = 6
-    """How many, spread over the manifest; with --quick at most 4."""
+    """Number of utterances, spread over the manifest; with --quick at most 4."""
 
     model: str | None = None
-    """CTC checkpoint to compare words with, on the same utterances; default the embedded demo, on its own test corpus.
-    Speed is of random weights."""
+    """CTC checkpoint for comparing words, on the same utterances. Default: the embedded demo on its own test corpus.
+    Speed is measured with random weights."""
 
     rounds: int = 2
-    """Rounds of each implementation, taking turns, after one that warms up; with --quick 1."""
+    """Rounds of each implementation, taking turns, after one warm-up round; with --quick 1."""
 
     threads: int = 1
-    """Of torch, in each implementation's process."""
+    """Threads of torch in each implementation's process."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: the GPU where there is one."""
+    """Device that the models run on; auto takes a GPU if there is one."""
 
     whisper: bool = False
-    """Whisper instead: openai-whisper called directly beside ours, of the embedded demo or a checkpoint in model."""
+    """Compare Whisper instead: this project beside openai-whisper called directly, with the embedded demo or the
+    checkpoint in model."""
 
 
 @dataclass(frozen=True)

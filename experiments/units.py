@@ -71,24 +71,24 @@ class Config(StudyOptions):
     """Which units on which data."""
 
     languages: list[str] = field(default_factory=lambda: ["en", "de"])
-    """en: LibriSpeech, 4.9 h. de: German, 1 h."""
+    """Languages to train on: en (LibriSpeech, 4.9 h) and de (German, 1 h)."""
 
     units: list[str] = field(
         default_factory=lambda: [CHARACTERS, "syllables", "bpe-100", "bpe-500", "bpe-1000", "words"]
     )
-    """Kinds of unit; a number behind a dash bounds how many."""
+    """Kinds of units; a number after a dash is the vocabulary size."""
 
     seeds: int = 3
-    """Runs of the two units with the lowest validation WER; the others have one."""
+    """Runs of the two kinds with the lowest validation WER; the others have one."""
 
     recipe: str = "configs/finetune/librispeech-mini-lstm.yaml"
-    """Configuration of finetune/train.py with the acoustic model, of a CTC family; its data and units are replaced."""
+    """Configuration of finetune/train.py of a CTC family; its data and units are replaced."""
 
     max_steps: int | None = None
-    """Steps of every run instead of the recipe's own."""
+    """Steps of every run. Default: those of the recipe."""
 
     data: Path | None = None
-    """Folder of real speech; default $ASR_DATA_DIR, else data."""
+    """Folder of real speech. Default: $ASR_DATA_DIR, else data."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from preprocessing.cli.options import check_ranges, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 QUIET_SECONDS = 60.0  # of speech: a shorter recording is done before progress would be seen
-DESCRIPTION = "Align a text to a recording with a CTC model: times and confidence of each word, as JSON and a picture."
+DESCRIPTION = (
+    "Align a text to a recording with a CTC model; output start, end and confidence of each word as JSON and a picture."
+)
 SHORTEST_PAGE_SECONDS = 0.02  # a spectrogram of less has no frame
 PAGE_SECONDS = 30.0  # drawn from `start`: of a longer stretch letters are narrower than a dot
 
@@ -23,24 +25,24 @@ class AlignConfig:
     """What to align, and where to."""
 
     model: str
-    """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=ONE, as benchmark/run.py names it"""
+    """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=CHECKPOINT, as for benchmark/run.py."""
     audio: Path
-    """any audio file, of any length"""
+    """Audio file of any length."""
     text: str
-    """a text file, or the text itself; * stands where something is spoken that has no text; - aligns what the model
-    hears"""
+    """Text file, or the text itself. * marks speech without a transcript; - aligns the model's own greedy
+    transcript."""
     output: Path | None = None
-    """a page to draw (also -o): .png, .pdf or .svg"""
+    """Picture to draw (also -o): .png, .pdf or .svg."""
     json: Path | None = None
-    """file for words with start, end and probability in Whisper's names; default: the terminal"""
+    """File for the words with start, end and probability, under Whisper's key names. Default: print them."""
     profile: str | None = None
-    """text profile of the model's labels; default: that of its training, else fitted to its units"""
+    """Text normalisation profile of the model's labels. Default: that of its training, else one fitted to its units."""
     stars: bool = False
-    """whether speech may have no text between any two words"""
+    """Allow speech without a transcript between any two words."""
     start: float = 0.0
-    """seconds at which the page begins"""
+    """Start of the picture, in seconds."""
     stop: float | None = None
-    """seconds at which it ends; by default the recording's end, or 30 s after start where that comes first"""
+    """End of the picture, in seconds. Default: the end of the recording, at most 30 s after start."""
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
@@ -137,7 +139,7 @@ def read_text(reference: str) -> str:
     except OSError:  # the text is longer than a name may be
         return reference
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no UTF-8 text ({error.reason}); expected a text file: convert it") from None
+        raise InputError(f"{path}: is not UTF-8 text ({error.reason}); expected a text file: convert it") from None
     if path.suffix == ".txt" and " " not in reference:
         raise InputError(f"{path}: no such file; expected a text file or the text itself: check the name")
     return reference

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from finetune.decoding.alignment_pieces import PieceOptions
     from finetune.systems.ctc_model import CTCModel
 
-DESCRIPTION = "Cut long recordings with their running texts into training pieces, the doubtful ones set aside."
+DESCRIPTION = (
+    "Cut long recordings with their transcripts into training segments; segments with low alignment scores go to "
+    "rejects.jsonl."
+)
 TEXT_SUFFIX = ".txt"
 FINGERPRINT = "fingerprint"  # of model and options, in OUT
 
@@ -33,26 +36,26 @@ class AlignCorpusConfig:
     """What to align, how it is cut, and where to."""
 
     model: str
-    """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=ONE, as benchmark/run.py names it"""
+    """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=CHECKPOINT, as for benchmark/run.py."""
     recordings: Path
-    """an audio file of any length, or a folder of them"""
+    """Audio file of any length, or a folder of them."""
     transcripts: Path
-    """the recording's text file, or a folder with NAME.txt for each recording NAME"""
+    """The recording's text file, or a folder with NAME.txt for each recording NAME."""
     output: Path
-    """folder for pieces/, manifest.jsonl and rejects.jsonl"""
+    """Output folder for pieces/, manifest.jsonl and rejects.jsonl."""
     profile: str | None = None
-    """text profile of the model's labels; default: that of its training, else fitted to its units"""
+    """Text normalisation profile of the model's labels. Default: that of its training, else one fitted to its units."""
     max_seconds: float = 10.0
-    """longest piece"""
+    """Longest segment, in seconds."""
     min_seconds: float = 1.0
-    """shortest piece"""
+    """Shortest segment, in seconds."""
     min_score: float = -3.0
-    """of a piece's worst word: how much less likely than what the model hears there, in nats a unit; 0 doubts every
-    word that the model hears otherwise"""
+    """Lowest accepted score of a segment's worst word: its log-probability minus that of the model's own greedy output,
+    in nats per unit. 0 rejects every word that the model transcribes differently."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """where the model is computed"""
+    """Device that the model runs on."""
     overwrite: bool = False
-    """begin anew where the folder was made with another model or other options"""
+    """Start again if the folder was made with another model or other options."""
 
     def pieces(self) -> "PieceOptions":
         """The options of the cutting. Raises UsageError on a value that cannot be used."""
@@ -106,7 +109,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     remaining = [pair for pair in pairs if not _part(config.output, pair[0]).is_file()]
     if len(remaining) < len(pairs):
-        console.print(f"going on: {len(pairs) - len(remaining)} of {len(pairs)} recordings are done")
+        console.print(f"resuming: {len(pairs) - len(remaining)} of {len(pairs)} recordings are done")
     if remaining:
         model = load_ctc(config.model, config.device)
         durations = [_seconds(recording) for recording, _ in remaining]
@@ -130,12 +133,12 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
     kept, rejected = _assemble(config.output, [recording for recording, _ in pairs])
     seconds_kept = sum(line["duration"] for line in kept)
     print(
-        f"{config.output / 'manifest.jsonl'}: {len(kept)} pieces, {seconds_kept / 60:.1f} min; {len(rejected)} set "
-        "aside in rejects.jsonl"
+        f"{config.output / 'manifest.jsonl'}: {len(kept)} segments, {seconds_kept / 60:.1f} min; {len(rejected)} in "
+        "rejects.jsonl"
     )
     if not kept:
         raise InputError(
-            f"no piece of {counted(len(pairs), 'recording')} could be kept; expected one or more: see the reasons in "
+            f"no segment of {counted(len(pairs), 'recording')} could be kept; expected one or more: see the reasons in "
             f"{config.output / 'rejects.jsonl'}"
         )
 
@@ -156,8 +159,8 @@ def align_recording(
     found = align(log_probs, " ".join(words), model.vocabulary, model.times, stars="everywhere")
     if len(found.words) != len(words):
         raise InputError(
-            f"{transcript}: {len(words)} words become {len(found.words)} in the model's units; expected as many: use a "
-            "model whose units spell every word"
+            f"{transcript}: {len(words)} words become {len(found.words)} in the model's units; expected the same "
+            "number: use a model whose units spell every word"
         )
     folder = config.output / "pieces"
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +185,7 @@ def align_recording(
         try:
             audio.save(folder / f"{name}.flac", waveform[first:stop])
         except audio.AudioError as error:  # a full disk is no fault of the recording: it is not set aside
-            raise UsageError(f"{error}, or free some space; the same command goes on") from None
+            raise UsageError(f"{error}, or free some space; run the same command again to resume") from None
         result.kept.append({"audio": f"pieces/{name}.flac"} | line)
     return result
 
@@ -226,7 +229,7 @@ def find_pairs(recordings: Path, transcripts: Path) -> Iterator[tuple[Path, Path
         yield recordings, text
         return
     if not transcripts.is_dir():
-        raise UsageError(f"{transcripts}: is no folder; expected one with NAME.txt for each recording: name it")
+        raise UsageError(f"{transcripts}: is not a folder; expected one with NAME.txt for each recording: name it")
     texts = {path.stem: path for path in sorted(transcripts.glob(f"*{TEXT_SUFFIX}"))}
     seen: dict[str, Path] = {}
     for path in sorted(recordings.iterdir()):
@@ -234,7 +237,8 @@ def find_pairs(recordings: Path, transcripts: Path) -> Iterator[tuple[Path, Path
             continue
         if path.stem in seen:
             raise UsageError(
-                f"{path} and {seen[path.stem].name} have one name; expected a name for each recording: rename one"
+                f"{path} and {seen[path.stem].name} have the same name; expected a different name for each recording: "
+                "rename one"
             )
         seen[path.stem] = path
         if path.stem not in texts:
@@ -272,14 +276,14 @@ def _check_folder(config: AlignCorpusConfig) -> None:
                 made = "holds other files" if theirs is None else "was made with other inputs or options"
                 remedy = "choose another folder" + ("" if theirs is None else ", or --overwrite true")
                 raise UsageError(
-                    f"{config.output}: {made}; expected a new folder, or the same options to go on: {remedy}"
+                    f"{config.output}: {made}; expected a new folder, or the same options to resume: {remedy}"
                 )
             for name in ("pieces", "recordings"):
                 shutil.rmtree(config.output / name, ignore_errors=True)
         (config.output / "recordings").mkdir(parents=True, exist_ok=True)
         path.write_text(ours + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{config.output}: {error.strerror}; expected a folder to write to: choose another") from None
+        raise UsageError(f"{config.output}: {error.strerror}; expected a writable folder: choose another") from None
 
 
 def _write_part(output: Path, result: Result) -> None:
@@ -290,7 +294,8 @@ def _write_part(output: Path, result: Result) -> None:
         write_text_atomically(_part(output, result.recording), content)
     except OSError as error:
         raise UsageError(
-            f"{output}: {error.strerror}; expected room for the pieces: free some, and run the same command to go on"
+            f"{output}: {error.strerror}; expected free disk space: free some, and run the same command again again to "
+            "resume"
         ) from None
 
 

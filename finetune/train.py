@@ -22,7 +22,8 @@ from preprocessing.cli.options import parse_command, run_command
 from preprocessing.cli.processes import end_with_launcher
 
 DESCRIPTION = (
-    "Fine-tune wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. The same command resumes a run; Ctrl-C saves first."
+    "Fine-tune wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. Ctrl-C saves a checkpoint; the same command "
+    "resumes the run."
 )
 
 

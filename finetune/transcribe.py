@@ -19,60 +19,63 @@ if TYPE_CHECKING:
     from finetune.transcription.recordings import Recording
     from finetune.transcription.results import Results
 
-DESCRIPTION = "Transcribe recordings of any length with a fine-tuned or published model: text, subtitles, word times."
+DESCRIPTION = (
+    "Transcribe recordings of any length with a fine-tuned or published model, as text, subtitles or word timestamps."
+)
 
 
 @dataclass(frozen=True)
 class TranscribeConfig:
-    """What to transcribe, with which model, and where to."""
+    """What to transcribe, with which model, and where the output goes."""
 
     model: str
-    """a run's folder, a transformers folder, a Hub id, a size of Whisper such as base.en, a .pt file, or a system as
-    --models of benchmark/run.py names it: wav2vec2, FAMILY=CHECKPOINT"""
+    """A run's folder, a transformers folder, a Hub id, a Whisper size such as base.en, a .pt file, or a system as for
+    --models of benchmark/run.py: wav2vec2, FAMILY=CHECKPOINT."""
     recordings: list[str]
-    """audio or video files, folders of them, and - for standard input"""
+    """Audio or video files, folders of them, and - for standard input."""
     format: str = "txt"
-    """txt, json, srt, vtt, tsv, textgrid (for Praat), several separated by commas, or all (also -f)"""
+    """Output formats (also -f): txt, json, srt, vtt, tsv, textgrid (for Praat), several separated by commas, or all."""
     output_dir: Path | None = None
-    """folder for a file of each format for each recording (also -o), which an interrupted run goes on in; default:
-    standard output"""
+    """Folder for one file per recording and format (also -o); an interrupted run resumes there. Default: standard
+    output."""
     lm: Path | None = None
-    """language model of a CTC model's beam search: an ARPA file, or a folder or run that holds one"""
+    """Language model for the beam search of a CTC model: an ARPA file, or a folder or run that contains one."""
     alpha: float | None = None
-    """weight of the language model; default as stored with it, else 0.5"""
+    """Weight of the language model. Default: as stored with it, else 0.5."""
     beta: float | None = None
-    """added for each word; default as stored with the language model, else 1"""
+    """Score added for each word. Default: as stored with the language model, else 1."""
     beam_width: int = 64
-    """hypotheses that the beam search keeps"""
+    """Beam width of the CTC beam search."""
     hotwords: list[str] = field(default_factory=list)
-    """words that the beam search favours, written as the model writes them"""
+    """Words that the beam search favours, spelled as the model outputs them."""
     hotword_weight: float = 10.0
-    """added for each hot word"""
+    """Score added for each hot word."""
     language: str | None = None
-    """language of the speech, such as de; default: that which the model was fine-tuned in, else a multilingual Whisper
-    detects it"""
+    """Language of the speech, such as de. Default: the language of the fine-tuning; otherwise a multilingual Whisper
+    detects it."""
     initial_prompt: str | None = None
-    """text before the transcript as if it had been spoken, for Whisper: names and words to expect"""
+    """Whisper's prompt: text as if spoken before the recording, such as names and words to expect."""
     beam_size: int | None = None
-    """hypotheses of Whisper's beam search; default 1, greedy"""
+    """Beam size of Whisper. Default: 1, greedy decoding."""
     channel: int | None = None
-    """channel of the recordings to transcribe, from 0, as that of one speaker of a call; default: all are mixed"""
+    """Channel to transcribe, from 0, such as one side of a call. Default: the mix of all channels."""
     denoise: bool | None = None
-    """remove stationary noise first; default: where the model was trained so (--data.denoise)"""
+    """Remove stationary noise first. Default: as in the model's training (--data.denoise)."""
     word_timestamps: bool = True
-    """times and probability of each word; without them Whisper is faster, and its text that of the benchmark"""
+    """Compute start, end and probability of each word. Without them Whisper is faster, and its text equals that of the
+    benchmark."""
     max_line_width: int | None = None
-    """characters in a line of srt and vtt before it is broken"""
+    """Longest line of srt and vtt, in characters."""
     max_line_count: int | None = None
-    """lines of a subtitle, with max_line_width"""
+    """Lines per subtitle; needs max_line_width."""
     highlight_words: bool = False
-    """underline each word of srt and vtt as it is spoken"""
+    """Underline each word of srt and vtt while it is spoken."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """where the model is computed; auto is cuda where there is a GPU"""
+    """Device that the model runs on; auto takes a GPU if there is one."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """arithmetic of CTC models; auto is float32 on a CPU and float16 on a GPU"""
+    """Precision of CTC models; auto is float32 on a CPU and float16 on a GPU."""
     overwrite: bool = False
-    """transcribe anew what is done, and replace files that are there"""
+    """Transcribe again and overwrite existing outputs."""
 
     def check(self) -> tuple[str, ...]:
         """The formats. Raises UsageError on a value that cannot be used."""
@@ -147,7 +150,7 @@ def _transcribe(
 
     remaining = results.pending(recordings)
     if len(remaining) < len(recordings):
-        console.print(f"going on: {len(recordings) - len(remaining)} of {len(recordings):,} recordings are done")
+        console.print(f"resuming: {len(recordings) - len(remaining)} of {len(recordings):,} recordings are done")
     if not remaining:
         return
     if spec.notice:
@@ -163,7 +166,7 @@ def _transcribe(
     if failed:
         raise InputError(
             f"{failed:,} of {counted(len(remaining), 'recording')} could not be transcribed, for the reasons above; "
-            "expected audio that the model can transcribe: mend or leave out what is named there"
+            "expected audio that the model can transcribe: fix or leave out the recordings named there"
         )
 
 
@@ -190,7 +193,9 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
         spec, searches = replace(spec, family=f"{spec.family}{LM_SUFFIX}"), True
     for flag, given in (("alpha", config.alpha), ("beta", config.beta), ("hotwords", config.hotwords or None)):
         if given is not None and not searches:
-            raise UsageError(f"--{flag} is of a beam search with a language model; expected --lm with it: name one")
+            raise UsageError(
+                f"--{flag} belongs to the beam search with a language model; expected --lm with it: name one"
+            )
     system = SystemOptions(initial_prompt=config.initial_prompt, beam_size=config.beam_size)
     language_model = _language_model(config) if searches else None
     denoise = is_of_denoised(spec.checkpoint) if config.denoise is None else config.denoise

@@ -45,8 +45,8 @@ class DurationBatches:
         longest = max(durations, default=0.0)
         if longest > max_seconds:
             raise UsageError(
-                f"max_batch_seconds is {max_seconds:g}, but an utterance lasts {longest:.2f} s; expected a cap that "
-                "holds the longest: raise max_batch_seconds or lower max_seconds"
+                f"max_batch_seconds is {max_seconds:g}, but an utterance lasts {longest:.2f} s; expected a limit of at "
+                "least the longest utterance: raise max_batch_seconds or lower max_seconds"
             )
         self._durations = durations
         self._max_seconds = max_seconds
@@ -186,8 +186,8 @@ class BufferedBatches(Generic[Item]):
         seconds = self._seconds(item)
         if seconds > self._max_seconds:
             raise UsageError(
-                f"max_batch_seconds is {self._max_seconds:g}, but an utterance lasts {seconds:.2f} s; expected a cap "
-                "that holds the longest: raise max_batch_seconds or lower max_seconds"
+                f"max_batch_seconds is {self._max_seconds:g}, but an utterance lasts {seconds:.2f} s; expected a limit "
+                "of at least the longest utterance: raise max_batch_seconds or lower max_seconds"
             )
         return seconds * (1.0 + self._bucket_share * generator.random())
 

@@ -93,7 +93,7 @@ def save_figure(figure: "Figure", path: Path, *, flag: str | None = None, **opti
     except OSError as error:
         if flag is None:
             raise
-        raise UsageError(f"{flag} {path}: {error.strerror}; expected a place to write to: change the path") from None
+        raise UsageError(f"{flag} {path}: {error.strerror}; expected a writable path: change the path") from None
 
 
 def write_heading(

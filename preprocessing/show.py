@@ -10,24 +10,24 @@ from pathlib import Path
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
-DESCRIPTION = "Draw a recording's waveform, log-mel spectrogram, MFCC and the four SpecAugment policies on one page."
+DESCRIPTION = "Draw a recording's waveform, log-mel spectrogram, MFCCs and the four SpecAugment policies on one page."
 PAGE_SECONDS = 30.0  # frames of a longer stretch are narrower than a dot
 
 
 @dataclass(frozen=True)
 class ShowConfig:
-    """What to draw, and where to."""
+    """What to draw, and where the output goes."""
 
     file: Path
-    """any audio file"""
+    """Audio file to draw."""
     output: Path = Path("page.png")
-    """the page to write (also -o): .png, .pdf or .svg"""
+    """Page to write (also -o): .png, .pdf or .svg."""
     start: float = 0.0
-    """seconds into the file"""
+    """Start, in seconds into the file."""
     stop: float | None = None
-    """seconds into the file; by default its end, or 30 s after start where that comes first"""
+    """End, in Start, in seconds into the file.. Default: its end, at most 30 s after start."""
     seed: int = 0
-    """of SpecAugment's draws; the same seed draws the same page"""
+    """Seed of SpecAugment; the same seed draws the same page."""
 
     def check(self) -> None:
         """Raises UsageError on an output that is no picture."""

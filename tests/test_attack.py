@@ -67,10 +67,10 @@ UNSUPPORTED = "could not create a primitive descriptor for the matmul primitive"
             "out/a.json: cannot be written (No space left",
         ),
         (OSError(errno.EROFS, "Read-only file system", "out"), "out: cannot be written (Read-only file system)"),
-        (MemoryError("Unable to allocate 3 GiB"), "memory ran out (Unable to allocate 3 GiB)"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory ran out"),
-        (RuntimeError("could not execute a primitive"), "memory ran out (could not execute a primitive)"),
+        (MemoryError("Unable to allocate 3 GiB"), "out of memory (Unable to allocate 3 GiB)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+        (RuntimeError("could not execute a primitive"), "out of memory (could not execute a primitive)"),
     ],
 )
 def test_a_full_machine_is_one_sentence(error: Exception, expected: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,22 +21,23 @@ class AppConfig:
     """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, or package.module:Class."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 opens the page to everyone who can reach this machine."""
+    """Address to listen on; 0.0.0.0 makes the page reachable from other machines."""
 
     port: int = 7860
     """Port to listen on; 0 takes a free one."""
 
     max_seconds: float = 300.0
-    """Seconds of a recording that are transcribed; the page says so where a file is longer."""
+    """Longest transcribed part of a recording, in seconds; the page says so if a file is longer."""
 
     language: str | None = None
-    """Language of the speech, such as de; without it a multilingual Whisper detects it."""
+    """Language of the speech, such as de. Default: a multilingual Whisper detects it."""
 
     lm: Path | None = None
-    """ARPA file for systems with +lm, such as wav2vec2+lm=CHECKPOINT; `python -m finetune.language_model` makes one."""
+    """ARPA file for systems with +lm, such as wav2vec2+lm=CHECKPOINT; `python -m finetune.language_model build` builds
+    one."""
 
     profile: str = "basic"
-    """Text profile that normalises texts before words are compared (`python -m preprocessing.text --list`)."""
+    """Text normalisation profile applied before words are compared (`python -m preprocessing.text --list`)."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the models run on."""

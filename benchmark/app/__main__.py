@@ -12,7 +12,10 @@ from benchmark.app import AppConfig, chosen_port
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command, run_command
 
-DESCRIPTION = "Serve a web page: drop a file or record yourself, and compare every system's text and time side by side."
+DESCRIPTION = (
+    "Serve a web page that compares systems side by side: drop a file or record yourself, and see each system's "
+    "transcript and time."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,7 +53,7 @@ def _serve(config: AppConfig, port: int) -> None:
 
     systems = Systems(specs, options, lambda line: print(line, flush=True))
     page = Page(systems, normalise, config.max_seconds)
-    print(f"open {launch(build(page, systems), config.host, port)} (Ctrl-C ends)", flush=True)
+    print(f"open {launch(build(page, systems), config.host, port)} (Ctrl-C stops it)", flush=True)
     threading.Event().wait()
 
 

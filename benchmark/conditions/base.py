@@ -45,7 +45,7 @@ class Clean(Condition):
     """The corpus as it is."""
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
-        """The waveform itself."""
+        """Returns the waveform unchanged."""
         return waveform
 
 
@@ -81,7 +81,7 @@ class NoSpeech(Condition):
 
 @dataclass(frozen=True)
 class Silence(NoSpeech):
-    """Digital silence."""
+    """Replaces the audio by digital silence, to count hallucinated words."""
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
         """Zeros, as many as the waveform has samples."""

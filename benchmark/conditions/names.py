@@ -66,20 +66,20 @@ def _condition(name: str, sources: ConditionSources) -> Condition:
     if name == "reverb":
         return _reverberant(sources)
     if name == "noise-only":
-        description = f"nothing is said: {sources.noise_description} alone, {-NOISE_LEVEL_DB:g} dB below full scale"
+        description = f"no speech: {sources.noise_description} alone, {-NOISE_LEVEL_DB:g} dB below full scale"
         return NoiseOnly(ConditionUsed(name, description, speech=False), sources.noise_at(0.0), sources.seed)
     match name:
         case "clean":
             return Clean(ConditionUsed(name, "as the corpus has it"))
         case "silence":
-            return Silence(ConditionUsed(name, "nothing is said: digital silence, as long as utterances", speech=False))
+            return Silence(ConditionUsed(name, "no speech: digital silence of the utterances' durations", speech=False))
         case "empty":
-            return Empty(ConditionUsed(name, "nothing is said: no samples at all", speech=False))
+            return Empty(ConditionUsed(name, "no speech: no samples at all", speech=False))
         case "telephone":
             description = "a fixed-line telephone: 300 to 3400 Hz, 8 kHz, 8-bit mu-law (ITU-T G.711)"
             return _corrupted(name, description, Telephone(), sources)
         case _:
-            description = f"peaks cut off flat {CLIPPED_DB:g} dB below the utterance's highest"
+            description = f"hard clipping {CLIPPED_DB:g} dB below the utterance's peak"
             return _corrupted(name, description, Clipping(CLIPPED_DB), sources)
 
 
@@ -117,8 +117,8 @@ def _number(name: str, kind: str, number: str) -> float:
         value = math.nan
     if not minimum <= value <= maximum:
         raise UsageError(
-            f"--conditions: {name!r} has no number that can be used; expected {kind}: and {meaning} from {minimum:g} "
-            f"to {maximum:g}, as in {kind}:{10 if kind == 'noise' else 1.1:g}: mend it"
+            f"--conditions: {name!r} has no valid number; expected {kind}: and {meaning} from {minimum:g} to "
+            f"{maximum:g}, as in {kind}:{10 if kind == 'noise' else 1.1:g}: fix it"
         )
     return value
 
@@ -127,7 +127,9 @@ def _unknown(name: str) -> UsageError:
     listed = [*PLAIN, "noise:10", "speed:1.1"]
     near = difflib.get_close_matches(name, [*listed, *WITH_NUMBER, *GROUPS], n=1, cutoff=0.5)
     if near and near[0] in GROUPS:
-        remedy = f"{near[0]} stands alone: name it alone"
+        remedy = f"{near[0]} cannot be combined: name it alone"
     else:
         remedy = f"did you mean {near[0]}?" if near else "choose one of them"
-    return UsageError(f"--conditions: {name!r} is no condition; expected {', '.join(listed)}, default or all: {remedy}")
+    return UsageError(
+        f"--conditions: {name!r} is not a condition; expected {', '.join(listed)}, default or all: {remedy}"
+    )

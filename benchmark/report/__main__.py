@@ -6,7 +6,7 @@ from pathlib import Path
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import check_counts, parse_command, run_command
 
-DESCRIPTION = "Make report.html, summary.md, the CSV tables and figures/ of a finished run again."
+DESCRIPTION = "Regenerate report.html, summary.md, the CSV tables and figures/ of a finished run."
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,13 @@ class ReportConfig:
     """The run, and how much of it the page shows."""
 
     folder: Path
-    """output folder of a benchmark run, with samples.jsonl and summary.json"""
+    """Output folder of a benchmark run, with samples.jsonl and summary.json."""
 
     worst: int = 30
-    """utterances shown without JavaScript and on paper, those with most errors"""
+    """Number of utterances shown without JavaScript and in print: those with most errors."""
 
     audio: int = 40
-    """utterances that carry their recording, those with most errors; 0: none"""
+    """Number of utterances with playable audio: those with most errors; 0 for none."""
 
 
 def main() -> None:

@@ -47,8 +47,8 @@ def select_utterances(
             kept.append(index)
             room -= sizes[index]
     sentence = (
-        f"The list holds {len(kept):,} of {len(utterances):,} utterances to keep the page small: those with most "
-        "errors, and others taken evenly from the corpus. utterances.csv beside this page has all."
+        f"The list shows {len(kept):,} of {len(utterances):,} utterances to keep the page small: those with most "
+        "errors, and others spread evenly over the corpus. utterances.csv next to this page lists all."
     )
     return BrowserSelection([utterances[index] for index in sorted(kept)], sentence)
 

@@ -34,8 +34,11 @@ def too_few(summary: Summary) -> str:
     corpus = summary.corpus
     if corpus.utterances >= FEWEST_COMPARED or corpus.resampling_unit == "segment":
         return ""
-    settle = "settles" if corpus.utterances == 1 else "settle"
-    return f"{counted(corpus.utterances, 'utterance')} {settle} nothing: a verdict needs {FEWEST_COMPARED} or more."
+    are = "is" if corpus.utterances == 1 else "are"
+    return (
+        f"{counted(corpus.utterances, 'utterance')} {are} too few for a significance test, which needs "
+        f"{FEWEST_COMPARED} or more."
+    )
 
 
 def decisive_utterances(summary: Summary) -> list[str]:
@@ -79,15 +82,15 @@ def profile_effects(summary: Summary) -> list[str]:
     first = summary.profile_effects[0]
     reasons = list(dict.fromkeys(one.reason for one in summary.profile_effects))
     found = [
-        f"The fair text profile here is {first.fair}, not {first.profile}: {'; '.join(reasons)}; {first.fair} writes "
-        "them one way."
+        f"The fair text normalisation profile here is {first.fair}, not {first.profile}: {'; '.join(reasons)}; "
+        f"{first.fair} maps both to one form."
     ]
     for one in summary.profile_effects[:MAX_SENTENCES]:
         before, now = one.difference.value, one.fair_difference
         found.append(
             f"Under {one.fair}, {one.first} minus {one.second} is {points(now.value)} points of "
-            f"{summary.metric.upper()} ({points(now.low)} to {points(now.high)}), under {one.profile} {points(before)}"
-            f"{': the ranking turns' if before * now.value < 0 else ''}."
+            f"{summary.metric.upper()} ({points(now.low)} to {points(now.high)}), under {one.profile} "
+            f"{points(before)}{': the ranking is reversed' if before * now.value < 0 else ''}."
         )
     return found
 
@@ -102,25 +105,25 @@ def detectable(summary: Summary) -> list[str]:
         n = summary.detectable_comparisons
         corrected = f", after the correction for {n} comparisons" if n > 1 else ""
         found.append(
-            f"This corpus shows a true difference of {100 * value:.2f} points of {metric} with a probability of 80 % "
-            f"(statistical power){corrected}; smaller differences easily remain undetected."
+            f"The minimum detectable difference on this corpus is {100 * value:.2f} points of {metric} (80 % "
+            f"statistical power){corrected}; smaller differences often remain undetected."
         )
         if summary.detectable_without is not None:
             ids = summary.detectable_left_out
             found[0] += (
-                f" {counted(len(ids), 'utterance')} {'make' if len(ids) > 1 else 'makes'} that so large "
+                f" {counted(len(ids), 'utterance')} {'make' if len(ids) > 1 else 'makes'} it so large "
                 f"({_named(summary, ids)}): without {'them' if len(ids) > 1 else 'it'}, "
                 f"{100 * summary.detectable_without:.2f} points."
             )
     elif any(system.scores for system in summary.systems):
         found.append(
-            "How small a difference this corpus shows cannot be estimated: no utterance differs from another in the "
-            "errors that are compared."
+            "The minimum detectable difference of this corpus cannot be estimated: the compared errors are the same in "
+            "every utterance."
         )
     speakers = summary.corpus.speakers
     if 0 < speakers < FEWEST_SPEAKERS:
         found.append(
-            f"The utterances are by {counted(speakers, 'speaker')}: they settle nothing about other speakers, which "
+            f"The corpus has {counted(speakers, 'speaker')}: the results do not generalise to other speakers, which "
             f"needs {FEWEST_SPEAKERS} or more."
         )
     return found
@@ -148,8 +151,8 @@ def decoding_sentence(summary: Summary) -> str:
         return ""
     names = [one.facts.name for place, one in enumerate(summary.systems) if any(row.values[place] for row in rows)]
     return (
-        f"{enumerated(names)} do not decode alike ({', '.join(row.name for row in rows)}): a difference between them "
-        "is of these settings as well as of the models."
+        f"{enumerated(names)} decode with different settings ({', '.join(row.name for row in rows)}), so differences "
+        "between them come from these settings as well as from the models."
     )
 
 
@@ -158,8 +161,8 @@ def described(one: Influence) -> str:
     if not one.looped:
         return one.id
     if one.loop:
-        return f"{one.id}, looped: “{one.loop}” {one.loop_times} times"
-    return f"{one.id}, looped: compression ratio {one.compression_ratio:.1f}"
+        return f"{one.id}, repetition loop: “{one.loop}” {one.loop_times} times"
+    return f"{one.id}, repetition loop: compression ratio {one.compression_ratio:.1f}"
 
 
 def enumerated(names: Sequence[str]) -> str:
@@ -180,10 +183,10 @@ def _decisive(summary: Summary, system: SystemSummary) -> str:
     is_segment = summary.corpus.resampling_unit == "segment"
     several = counted(len(few), "segment" if is_segment else "utterance")
     return (
-        f"{several}{'' if is_segment else f' of {summary.corpus.utterances:,}'} {'make' if len(few) > 1 else 'makes'} "
-        f"{100 * (whole - without):.1f} of the {100 * whole:.1f} points of {summary.metric.upper()} of "
-        f"{system.facts.name} ({'; '.join(map(described, few))}): without {'them' if len(few) > 1 else 'it'}, "
-        f"{percent(without)}."
+        f"{several}{'' if is_segment else f' of {summary.corpus.utterances:,}'} "
+        f"{'account' if len(few) > 1 else 'accounts'} for {100 * (whole - without):.1f} of the {100 * whole:.1f} "
+        f"points of {summary.metric.upper()} of {system.facts.name} ({'; '.join(map(described, few))}): without "
+        f"{'them' if len(few) > 1 else 'it'}, {percent(without)}."
     )
 
 
@@ -195,12 +198,12 @@ def _without(summary: Summary, one: Comparison) -> str:
         return (
             f"Without {ids}, {one.first} minus {one.second} is {points(one.without.value)} points of {metric} "
             f"({points(one.without.low)} to {points(one.without.high)}) instead of {points(one.difference.value)}; the "
-            "verdict stays."
+            "verdict is the same."
         )
     sentence = comparison_sentence(one.first, one.second, one.without, one.different_without, metric)
     sentence = sentence.replace(" %", f"{SPACE}%")
     if one.different:
-        return f"That hangs on {counted(len(one.left_out), 'utterance')}: without {ids}, {sentence}"
+        return f"This depends on {counted(len(one.left_out), 'utterance')}: without {ids}, {sentence}"
     return f"Without {ids}, {sentence}"
 
 

@@ -101,7 +101,7 @@
     head.append(id, make("span", "length", `${number(one.seconds, 1)} s`));
     if (data.conditions[one.condition] !== "clean") head.append(make("bdi", "tag", data.conditions[one.condition]));
     if (data.clips[one.place]) { const ear = make("span", "tag ear", "♪"); ear.title = "can be played"; head.append(ear); }
-    const text = make("span", "preview", one.reference.trim().slice(0, 240) || "nothing is said");
+    const text = make("span", "preview", one.reference.trim().slice(0, 240) || "no speech");
     text.dir = "auto";
     if (!one.reference.trim()) text.classList.add("none");
     const rates = make("span", "rates");
@@ -131,7 +131,7 @@
     facts.forEach((fact, at) => { if (at) line.append(" · "); line.append(make("bdi", "", fact)); });
     panel.append(line);
     if (data.clips[one.place]) panel.append(player(data.clips[one.place], one));
-    const reference = make("p", "raw", one.reference.trim() || "nothing is said");
+    const reference = make("p", "raw", one.reference.trim() || "no speech");
     reference.dir = "auto";
     if (one.n <= LONG) panel.append(reference);
     panel.append(alignment(one, panel));
@@ -159,7 +159,7 @@
     plot.addEventListener("click", (event) => { const at = plot.getBoundingClientRect(); sound.currentTime = (seconds * (event.clientX - at.left)) / at.width; });
     plot.append(picture, line);
     box.append(plot, sound);
-    if (data.conditions[one.condition] !== "clean") box.append(make("p", "facts", "This is the recording of the corpus, without what the condition adds to it."));
+    if (data.conditions[one.condition] !== "clean") box.append(make("p", "facts", "This is the original recording, without the condition's noise or distortion."));
     return box;
   }
 

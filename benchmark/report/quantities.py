@@ -48,39 +48,39 @@ class Quantity:
 TERMS = {
     "WER": "Word error rate: substituted, deleted and inserted words divided by the words of the reference. 0 % is "
     "perfect; insertions can raise it above 100 %. Lower is better.",
-    "Interval": "95 % confidence interval by the bootstrap: how far the rate varies over test sets like this one.",
-    "CER": "Character error rate: the same over characters, with spaces where the language separates words by them.",
-    "Without loops": "The rate without the utterances in which the system repeats itself over and over; the others are "
-    "the same. See Errors.",
+    "Interval": "95 % bootstrap confidence interval: how much the rate varies over test sets like this one.",
+    "CER": "Character error rate: the same over characters, including spaces in languages that separate words by them.",
+    "Without loops": "The rate without the utterances in which the system falls into a repetition loop. See Errors.",
     "MER": "Match error rate: errors divided by hits and errors together; at most 100 %.",
     "WIL": "Word information lost: one minus the share of reference words that were recognised times the share of "
     "hypothesis words that are correct.",
-    "Profiles": "The rate under the first named text profile minus that under the second, in percentage points: what "
-    "text normalisation alone changes.",
+    "Profiles": "The rate under the first-named text normalisation profile minus that under the second, in percentage "
+    "points: the effect of text normalisation alone.",
     "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second, one utterance at a time. Above 1 is "
     "faster than real time. Higher is better.",
-    "Throughput": "RTFx with batches of several utterances, for transcription in bulk.",
-    "Energy": "Energy that the GPU draws for one second of audio, where it reports it.",
+    "Throughput": "RTFx with batches of several utterances, for bulk transcription.",
+    "Energy": "Energy that the GPU uses per second of audio, if it reports energy.",
     "p50, p95, p99": "Latency percentiles: 50 %, 95 % or 99 % of utterances take at most this long from file to text, "
     "one at a time. Lower is better.",
-    "Cost of a call": "Fitted over the timed utterances of up to 30 s, one at a time: what each call takes however "
-    "short the utterance, and what each second of audio adds.",
+    "Per-call overhead": "A linear fit to the latencies of utterances of up to 30 s: the constant time of each call, "
+    "and the time per second of audio.",
     "Substitution": "A reference word recognised as another word.",
     "Deletion": "A reference word that is missing in the hypothesis. All words of a failed utterance count as deleted.",
     "Insertion": "A word of the hypothesis that is not in the reference.",
-    "ECE": "Expected calibration error: how far confidence and the share of right words lie apart, on average over "
-    "words. 0 % is perfect.",
-    "AUROC": "The probability that a wrong word has less confidence than a right one: 0.5 is chance, 1 is perfect.",
-    "NCE": "Normalised cross-entropy: the share of the uncertainty about right and wrong that confidences remove. 1 is "
-    "perfect, 0 as good as one confidence for all words, below 0 misleading.",
-    "Word times": "How far starts and ends of correctly recognised words lie from the corpus' true ones, and the share "
-    "of starts and ends that lie within 50 or 200\u00a0ms.",
+    "ECE": "Expected calibration error: the mean distance between confidence and the share of correct words. 0 % is "
+    "perfect.",
+    "AUROC": "The probability that a wrong word has a lower confidence than a correct one: 0.5 is chance, 1 is "
+    "perfect.",
+    "NCE": "Normalised cross-entropy: the share of the uncertainty about correct and wrong words that the confidences "
+    "remove. 1 is perfect, 0 equals one constant confidence, below 0 is worse than that.",
+    "Word times": "Distance of the starts and ends of correctly recognised words from the corpus's true ones, and the "
+    "share within 50 or 200\u00a0ms.",
     "Failed": "Utterances for which the system raised an error and returned no text.",
-    "First call": "Time of the first transcription after loading, with everything that is set up lazily; not in the "
+    "First call": "Time of the first transcription after loading, with all lazy initialisation; not in the "
     "percentiles.",
     "Load": "Time to load the checkpoint until the model is ready in memory.",
-    "Peak memory": "The most main memory that the system's process used; device memory is the GPU's. "
-    "1\u00a0GB is 10⁹ bytes.",
+    "Peak memory": "Peak main memory of the system's process; device memory is that of the GPU. 1\u00a0GB is 10⁹ "
+    "bytes.",
     "Parameters": "Trained parameters of the model, in millions (M).",
 }
 
@@ -158,7 +158,7 @@ def _accuracy(summary: Summary) -> list[Quantity]:
         for one in (first, *others)
     ]
     if any(system.without_loops for system in summary.systems):
-        rows.insert(1, Quantity(group, f"{name} without looped", "Without loops", _without_loops(first, metric)))
+        rows.insert(1, Quantity(group, f"{name} without loops", "Without loops", _without_loops(first, metric)))
     return [
         *rows,
         *(
@@ -188,12 +188,12 @@ def _speeds(summary: Summary) -> list[Quantity]:
         Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
         Quantity(group, "p95 latency", latency, _speed(lambda one: one.p95, milliseconds, lambda one: one.p95_spread)),
         Quantity(group, "p99 latency", latency, _speed(lambda one: one.p99, milliseconds, lambda one: one.p99_spread)),
-        Quantity(group, "Fixed cost of a call", "Cost of a call", _cost(lambda one: one.per_call), optional=True),
+        Quantity(group, "Per-call overhead", "Per-call overhead", _cost(lambda one: one.per_call), optional=True),
         Quantity(
-            group, "Cost per audio second", "Cost of a call", _cost(lambda one: one.per_audio_second), optional=True
+            group, "Time per audio second", "Per-call overhead", _cost(lambda one: one.per_audio_second), optional=True
         ),
         Quantity(
-            group, "Energy per second", "Energy",
+            group, "Energy per audio second", "Energy",
             _speed(lambda one: one.joules_per_audio_second, lambda value: f"{value:.3g}{SPACE}J"), optional=True,
         ),
     ]  # fmt: skip

@@ -57,7 +57,7 @@ def markdown(summary: Summary) -> str:
     parts.append(markdown_table(summary))
     parts.append(
         "In brackets: the 95 % confidence interval of a rate, the lowest and highest round of a speed. report.html "
-        "beside this file shows the errors themselves."
+        "next to this file shows the errors themselves."
     )
     parts += [
         f"Signature of the scores under {_escape(profile.name)}: {_code(profile.signature)}"

@@ -91,8 +91,8 @@ def _rates(summary: Summary) -> list[str]:
     ]
     if not sentences and invented:
         words = ", ".join(invented)
-        return [f"No reference has a word, so there is no {metric.upper()}. Words invented a minute: {words}."]
-    return sentences or ["No system gave any results."]
+        return [f"No reference has a word, so there is no {metric.upper()}. Hallucinated words per minute: {words}."]
+    return sentences or ["No system has any results."]
 
 
 def _sentence(comparison: Comparison) -> str:
@@ -131,8 +131,7 @@ def caveats(summary: Summary) -> list[str]:
     corrected = [one for one in summary.comparisons if one.adjusted_p is not None]
     if len(corrected) > 1:
         found.append(
-            f"{counted(len(corrected), 'comparison')} were made. With each further one it becomes likelier that chance "
-            f"alone makes one significant, so all p{SPACE}values are corrected for their number (Holm)."
+            f"All p{SPACE}values are corrected for the {counted(len(corrected), 'comparison')} made here (Holm)."
         )
     decoding = fairness.decoding_sentence(summary)
     found += [*fairness.detectable(summary), *([decoding] if decoding else [])]
@@ -145,8 +144,8 @@ def detected_languages(summary: Summary) -> list[str]:
     if not names:
         return []
     return [
-        f"{enumerated(names)} detected the language of each utterance, as --language named none. Short utterances are "
-        "easily taken for another language, and detecting takes time: name the language where all speak one."
+        f"{enumerated(names)} detected the language of each utterance, as --language was not set. Detection takes time "
+        "and often fails on short utterances: set --language if all utterances are in one language."
     ]
 
 

@@ -16,10 +16,10 @@ MAX_CONFUSIONS = 15  # of one system
 MAX_INFLUENCES = 5  # utterances of one system
 MAX_LOOPED = 12
 UNIT_REASONS: Mapping[str, str] = {
-    "speaker": "whole speakers with all their utterances, because the errors of one voice are not independent",
-    "utterance": "single utterances, as if they were independent; where speakers recur, the true intervals are wider",
-    "segment": "segments of the recordings, as if they were independent; the intervals hold for these voices and rooms "
-    "only, and the true ones are wider",
+    "speaker": "speakers with all their utterances, because errors within a speaker are not independent",
+    "utterance": "utterances, as if they were independent; if speakers recur, the true intervals are wider",
+    "segment": "segments of the recordings, as if they were independent; the intervals hold only for these speakers "
+    "and rooms, and the true ones are wider",
 }
 
 
@@ -216,6 +216,6 @@ def input_contract() -> list[tuple[str, str]]:
         ("Resampling", "soxr, very high quality"),
         (
             "Text",
-            "stored as the corpus and the systems write it; normalised only for scoring, by the profiles named here",
+            "stored as given by the corpus and the systems; normalised only for scoring, by the profiles named here",
         ),
     ]

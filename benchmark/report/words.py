@@ -42,8 +42,7 @@ def word_sentences(summary: Summary) -> list[str]:
     found = [sentence for name, scores in scored for sentence in _sentences(name, scores)]
     if any(scores.reason is None for _, scores in scored) and not any(scores.times for _, scores in scored):
         found.append(
-            "The times of words are compared with nothing: the corpus has no true ones (a column “words” in its "
-            "manifest)."
+            "Word times are not evaluated: the corpus has no reference times (a column “words” in its manifest)."
         )
     return found
 
@@ -53,16 +52,18 @@ def _sentences(name: str, scores: WordScores) -> list[str]:
         return [f"{name} {scores.reason}."]
     found = []
     if scores.failed:
-        found.append(f"{name}: the second pass, which asks for words, failed in {counted(scores.failed, 'utterance')}.")
+        found.append(
+            f"{name}: the second pass, which computes word times, failed in {counted(scores.failed, 'utterance')}."
+        )
     if scores.rewritten:
         found.append(
-            f"{name}: in {counted(scores.rewritten, 'utterance')} the second pass, which asks for words, wrote others "
-            "than the first; confidence and times are of the second."
+            f"{name}: in {counted(scores.rewritten, 'utterance')} the words of the second pass, which computes word "
+            "times, differ from those of the first; confidence and times are those of the second."
         )
     if not scores.words:
-        found.append(f"{name} gives words without a confidence.")
+        found.append(f"{name} returns no word confidences.")
     elif not scores.wrong:
-        found.append(f"{name}: no word is wrong, so there are no AUROC and no NCE of finding wrong ones.")
+        found.append(f"{name}: no word is wrong, so AUROC and NCE are undefined.")
     elif scores.wrong == scores.words:
-        found.append(f"{name}: no word is right, so there are no AUROC and no NCE of finding wrong ones.")
+        found.append(f"{name}: no word is correct, so AUROC and NCE are undefined.")
     return found

@@ -153,14 +153,14 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
     if differing:
         raise UsageError(
             f"--output {folder} holds an unfinished run of another configuration: {'; '.join(differing)}; expected the "
-            "same to go on: choose another --output, or --overwrite true"
+            "same configuration to resume: choose another --output, or --overwrite true"
         )
     for path in (*(folder / name for name in (SAMPLES, TIMINGS, THROUGHPUT)), *folder.glob(SAMPLES_OF_RANKS)):
         drop_torn_line(path)
     notices = list(dict.fromkeys([*before.notices, *run.notices]))
     if before.machine != run.machine:
         changed = sorted(key for key in before.machine | run.machine if before.machine.get(key) != run.machine.get(key))
-        notices.append(f"the run went on on another machine ({', '.join(changed)}): its times are of both.")
+        notices.append(f"the run was resumed on another machine ({', '.join(changed)}): its timings mix both machines.")
     known = {one.facts.name: one for one in before.systems}
     resumed = replace(before, notices=notices, systems=[known.get(one.facts.name, one) for one in run.systems])
     write_run(folder / RUN, resumed)
@@ -175,8 +175,8 @@ def check_output_folder(folder: Path, *, overwrite: bool) -> None:
     without_run = (folder / SAMPLES).exists() and not (folder / RUN).exists()
     if (finished or without_run) and not overwrite:
         raise UsageError(
-            f"--output {folder} holds results; expected a new folder, or an unfinished run to go on with: choose "
-            "another, or --overwrite true"
+            f"--output {folder} holds results; expected a new folder, or an unfinished run to resume: choose another, "
+            "or --overwrite true"
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command, run_command
 
-DESCRIPTION = "Score a benchmark's samples again: other text profiles, another seed, a later version of this project."
+DESCRIPTION = "Score the transcripts of a finished benchmark again, such as with other text profiles or another seed."
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,14 @@ class ScoringConfig:
     """Options of `python -m benchmark.scoring`."""
 
     results: Path
-    """Folder that benchmark/run.py wrote"""
+    """Output folder of benchmark/run.py."""
 
     profiles: str | None = None
-    """Text profiles separated by commas, the first of which decides verdicts (default: those of the run)"""
+    """Text normalisation profiles separated by commas; the first one decides the comparisons. Default: those of the
+    run."""
 
     seed: int | None = None
-    """Seed of the bootstrap (default: that of the run)"""
+    """Seed of the bootstrap. Default: that of the run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

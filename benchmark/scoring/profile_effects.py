@@ -108,12 +108,12 @@ def _numbers_reason(name: str, under_first: ScoredCondition, under_fair: ScoredC
     if not rows or 2 * changed[rows].sum() < changed.sum():
         return ""
     return (
-        f"{name} writes numbers otherwise than the references, in digits or in words, in {len(rows)} of {len(changed)} "
+        f"{name} writes numbers differently from the references (digits or words) in {len(rows)} of {len(changed)} "
         "utterances"
     )
 
 
 def _spelling_reason(fair: str) -> str:
     return (
-        "they write contractions or spellings otherwise, which is no question of recognition" if fair == ENGLISH else ""
+        "contractions or spellings are written differently, which is not a recognition error" if fair == ENGLISH else ""
     )

@@ -69,13 +69,13 @@ def incomparable(baseline: Summary, now: Summary) -> list[str]:
     found = []
     reason = _why_no_speed(baseline, now)
     if reason and any(system.speed is not None for system in baseline.systems):
-        found.append(f"Speed is not compared with the earlier result, as {reason}.")
+        found.append(f"Speed is not compared with the earlier result: {reason}.")
     if not _has_same_corpus(baseline, now):
-        found.append("Memory is not compared with the earlier result, as it is of another test set.")
+        found.append("Memory is not compared with the earlier result: the test set differs.")
     other = _other_conditions(baseline, now)
     if other:
         found.append(
-            f"Not compared with the earlier result, which made these conditions in another way: {', '.join(other)}."
+            f"Not compared with the earlier result, which defined these conditions differently: {', '.join(other)}."
         )
     return found
 
@@ -84,8 +84,8 @@ def _why_no_speed(baseline: Summary, now: Summary) -> str:
     for topic in MACHINE:
         before, after = (one.machine.get(topic, "none") for one in (baseline, now))
         if before != after:
-            return f"its {topic} was {before}, and now is {after}"
-    return "" if _has_same_corpus(baseline, now) else "it is of another test set"
+            return f"its {topic} was {before} and is now {after}"
+    return "" if _has_same_corpus(baseline, now) else "its test set is different"
 
 
 def _has_same_corpus(baseline: Summary, now: Summary) -> bool:
@@ -171,7 +171,7 @@ def _rate_change(system: str, figure: str, of_both: str, change: PairedChange) -
     is_enough = change.utterances >= FEWEST_COMPARED
     significant = is_enough and (difference.low > 0 or difference.high < 0)
     kind = _kind(significant, better=difference.high < 0)
-    said = _in_words(kind) if is_enough else f"fewer than {FEWEST_COMPARED} utterances settle nothing"
+    said = _in_words(kind) if is_enough else f"fewer than {FEWEST_COMPARED} utterances, so not tested"
     interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
     sentence = f"{system}: {figure}{of_both} was {before:.2%}, is {now:.2%}; {interval}: {said}."
     return Change(system, figure, before, now, kind, sentence, significant)
@@ -225,4 +225,4 @@ def _kind(significant: bool, *, better: bool) -> Kind:
 
 
 def _in_words(kind: Kind) -> str:
-    return "no change beyond chance" if kind == "same" else kind
+    return "no significant change" if kind == "same" else kind

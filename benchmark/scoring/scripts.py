@@ -101,9 +101,9 @@ def torn_words(profiles: Iterable[Profile], references: Iterable[str]) -> list[s
     for one in tearing:
         example = next((word for word in marked if len(one(word).split()) > 1), marked[0])
         found.append(
-            f"The profile {one.name} turns combining marks into spaces and tears {len(marked) / n_words:.0%} of the "
-            f"reference words apart ({example} becomes {one(example).strip()!r}): rates under it are of pieces of "
-            f"words and look too good (Manohar et al. 2024). Score under {BETTER_PROFILE}, which keeps them: "
+            f"The profile {one.name} replaces combining marks by spaces and splits {len(marked) / n_words:.0%} of the "
+            f"reference words apart ({example} becomes {one(example).strip()!r}): its error rates are over word "
+            f"fragments and look too low (Manohar et al. 2024). Score with {BETTER_PROFILE}, which keeps them: "
             f"--profiles {BETTER_PROFILE}."
         )
     return found

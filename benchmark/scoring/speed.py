@@ -93,7 +93,7 @@ def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
     else:
         low, high = np.percentile(durations, [10, 90])
         if high - low < LEAST_RANGE_SECONDS or high < LEAST_RATIO * low:
-            reason = f"most timed utterances last {low:.1f} to {high:.1f} s, too much alike (p50 is what one takes)"
+            reason = f"most timed utterances last {low:.1f} to {high:.1f} s, too similar to separate the two (see p50)"
     if reason is not None:
         return CallCost(None, None, len(kept), shortest, longest, reason)
     chosen = np.linspace(0, len(kept) - 1, min(len(kept), MOST_FITTED)).round().astype(int)
@@ -118,8 +118,8 @@ def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
 def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
     """What a user of short utterances must know, in a sentence or two; none where no system was timed.
 
-    "One call of whisper base costs 2.9 s however short the utterance, and 0.05 s for each second of audio; wav2vec2:
-    0.01 s and 0.02 s." Where nothing can be fitted, why.
+    "whisper base has a per-call overhead of 2.9 s, plus 0.05 s per second of audio; wav2vec2: 0.01 s and 0.02 s." Where
+    nothing can be fitted, why.
     """
     costs = [(one.facts.name, one.speed.call_cost) for one in systems if one.speed and one.speed.call_cost]
     fitted = [
@@ -130,7 +130,7 @@ def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
     found = []
     if fitted:
         (name, fixed, slope), *others = fitted
-        first = f"One call of {name} costs {fixed} however short the utterance, and {slope} for each second of audio"
+        first = f"{name} has a per-call overhead of {fixed}, plus {slope} per second of audio"
         found.append("; ".join([first, *(f"{name}: {fixed} and {slope}" for name, fixed, slope in others)]) + ".")
     reasons: dict[str, list[str]] = {}
     for name, cost in costs:
@@ -138,7 +138,7 @@ def call_cost_sentences(systems: Sequence[SystemSummary]) -> list[str]:
             reasons.setdefault(cost.reason, []).append(name)
     for reason, names in reasons.items():
         whose = "" if len(names) == len(costs) else f" of {', '.join(names)}"
-        found.append(f"The fixed cost of a call{whose} cannot be told from the cost of a second of audio: {reason}.")
+        found.append(f"The per-call overhead{whose} cannot be separated from the time per second of audio: {reason}.")
     return found
 
 

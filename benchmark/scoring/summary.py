@@ -180,14 +180,14 @@ def _sort_samples(run: Run, samples: Iterable[Sample]) -> tuple[BySystem, list[s
             f"samples name the systems {', '.join(unknown)}, the run {', '.join(by_system) or 'none'}; expected "
             "samples of this run: score a folder as one run left it"
         )
-    notices = [f"{system} did not end: its {count} samples are left out." for system, count in unknown.items()]
+    notices = [f"{system} did not finish: its {count} samples are left out." for system, count in unknown.items()]
     failed = {one.facts.name for one in run.systems if one.failure is not None}
     for condition in _conditions(run, by_system):
         counts = {name: len(own.get(condition, [])) for name, own in by_system.items() if name not in failed}
         maximum = max(counts.values(), default=0)
         notices += [
-            f"{name} has {count} of {maximum} utterances under {condition}: its rates are of these, comparisons of "
-            "those that both systems have."
+            f"{name} has {count} of {maximum} utterances under {condition}: its rates are over these; comparisons are "
+            "over those that both systems have."
             for name, count in counts.items()
             if count < maximum
         ]

@@ -29,8 +29,8 @@ from finetune.systems.transcript import Word
 DRAWS = 500
 MAX_WEIGHTS = 4_000_000  # of words in draws at once: 32 MB
 NEAR_SECONDS, FAR_SECONDS = 0.05, 0.2  # WordTimes.within_50_ms, within_200_ms
-NO_WORD_TIMES = "gives no word times"
-NO_SECOND_PASS = "has no words: the second pass did not reach it"
+NO_WORD_TIMES = "returns no word times"
+NO_SECOND_PASS = "has no words: the second pass was not run for it"
 
 Numbers = NDArray[np.float64]
 Normalise = Callable[[str], str]

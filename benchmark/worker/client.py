@@ -171,8 +171,8 @@ class SupervisedSystem:
         if known and found and known != found:
             process.close()
             raise UsageError(
-                f"{self.name}: what this unfinished run has measured is of {known}, and it is {found} now; expected "
-                "the same weights and decoding to go on: choose another --output_dir, or --overwrite true"
+                f"{self.name}: this unfinished run was measured with {known}, and the system is now {found}; expected "
+                "the same weights and decoding options to resume: choose another --output_dir, or --overwrite true"
             )
         self._process = process
         if self.loaded is None:

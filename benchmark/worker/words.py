@@ -67,7 +67,7 @@ def _transcribed(system: System, waveforms: "list[Tensor]") -> list[Hypothesis] 
     try:
         transcripts = system.transcribe(waveforms, words=True)
         if len(transcripts) != len(waveforms):
-            raise TypeError(f"transcribe() returned {len(transcripts)} transcripts of {len(waveforms)} recordings")
+            raise TypeError(f"transcribe() returned {len(transcripts)} transcripts for {len(waveforms)} recordings")
         return [Hypothesis(one.text, None, rounded_words(one)) for one in transcripts]
     except Exception as error:  # a system of the user's own may raise anything
         return described(error)

@@ -15,13 +15,13 @@ class ExperimentOptions:
     """Options of every experiment; its own `Config` adds to them."""
 
     quick: bool = False
-    """A small case that ends within about a minute, to try the command; nothing is required of its figures."""
+    """Run a small case of about a minute, to try the command; its figures need not reach any target."""
 
     json: Path | None = None
-    """File for the figures, with the settings and the machine."""
+    """File for the figures, the settings and the machine, as JSON."""
 
     plot: Path | None = None
-    """Picture of the figures: a .png, .pdf or .svg file."""
+    """Picture of the figures: .png, .pdf or .svg."""
 
 
 Options = TypeVar("Options", bound=ExperimentOptions)

@@ -210,7 +210,7 @@ def write_json(findings: Findings, path: Path) -> None:
     try:
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--json {path}: {error.strerror}; expected a place to write to: change the path") from None
+        raise UsageError(f"--json {path}: {error.strerror}; expected a writable path: change the path") from None
 
 
 def save_plot(findings: Findings, path: Path) -> None:

@@ -25,13 +25,13 @@ TEST_MANIFEST, TRAIN_MANIFEST = "librispeech/test-other.jsonl", "librispeech/tra
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechOptions(ExperimentOptions):
-    """What is measured on, and where the figures go."""
+    """Data to measure on, and where the figures go."""
 
     data: Path | None = None
     """Folder with librispeech/test-other.jsonl, noise/*.ogg and rir/; default $ASR_DATA_DIR, else data."""
 
     utterances: int = 20
-    """How many, spread over the manifest; with --quick at most 4."""
+    """Number of utterances, spread over the manifest; with --quick at most 4."""
 
     @property
     def count(self) -> int:
@@ -57,7 +57,7 @@ def require(path: Path, expected: str) -> Path:
     """The path. Raises UsageError naming --data when it does not exist."""
     if not path.exists():
         raise UsageError(
-            f"{path}: not there; expected {expected}: name its folder with --data{missing_data_hint(str(path))}"
+            f"{path}: no such file; expected {expected}: name its folder with --data{missing_data_hint(str(path))}"
         )
     return path
 

@@ -38,16 +38,16 @@ class StudyOptions(ExperimentOptions):
     """Options of every study; its own `Config` adds to them."""
 
     output_dir: Path | None = None
-    """Folder of trainings, transcripts and results; default runs/studies/NAME, with --quick a folder in it."""
+    """Folder of trainings, transcripts and results. Default: runs/studies/NAME, with --quick a folder in it."""
 
     docs: bool = False
-    """Write docs/studies/NAME.md, with its picture and its results; not with --quick."""
+    """Write docs/studies/NAME.md with its picture and its results; not with --quick."""
 
     from_results: Path | None = None
-    """A results.json to make findings, picture and page of; nothing is trained or measured."""
+    """Make findings, picture and page from this results.json; nothing is trained or measured."""
 
     cores: int | None = None
-    """CPU cores that a training may use; default all. 1 is faster for an LSTM where other work shares the machine."""
+    """CPU cores that a training may use. Default: all. 1 is faster for an LSTM if other programs run on the machine."""
 
     def folder(self, file: str) -> Path:
         """The output folder, made; `file` is the study's."""

@@ -169,7 +169,7 @@ def _digits(data: Path, split: str = "test") -> list[Row]:
     """The rows of a manifest of digits, audio with its folder."""
     manifest = data / "digits" / f"{split}.jsonl"
     if not manifest.is_file():
-        raise UsageError(f"{manifest}: not there; expected spoken digits: name their folder with --data")
+        raise UsageError(f"{manifest}: no such file; expected spoken digits: name their folder with --data")
     rows = map(json.loads, manifest.read_text(encoding="utf-8").splitlines())
     return [row | {"audio": str((manifest.parent / row["audio"]).resolve())} for row in rows]
 

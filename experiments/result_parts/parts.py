@@ -415,6 +415,6 @@ def select(names: Sequence[str]) -> list[Part]:
         found = exact or [part.name for part in PARTS if part.name.startswith(f"{name}-")]
         if not found:
             known = ", ".join(part.name for part in PARTS)
-            raise UsageError(f"{name!r} is no part; expected {known}: choose one of them")
+            raise UsageError(f"{name!r} is not a part; expected {known}: choose one of them")
         chosen.update(found)
     return [part for part in PARTS if part.name in chosen]

@@ -228,8 +228,8 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
     absent = [path for path in files if not path.is_file()]
     if absent:
         raise InputError(
-            f"{absent[0]}: not there; expected a file of the data folder, or what an earlier part or training makes: "
-            "name the folders with --data and --runs, or run that first"
+            f"{absent[0]}: no such file; expected a file of the data folder, or the output of an earlier part or "
+            "training: name the folders with --data and --runs, or run that first"
         )
     return {str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path): content_sha256(path) for path in files}
 

@@ -9,52 +9,55 @@ from preprocessing.cli.options import check_counts, check_ranges
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained and validated on."""
+    """Training and validation data."""
 
     train: list[str] = field(default_factory=list)
     """Training corpora: manifests, folders with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
 
     streaming: bool = False
-    """Read the training corpora as streams, for data that fits on no disk: utterances are neither listed nor stored."""
+    """Stream the training corpora, for data too large for a disk: utterances are neither listed nor stored."""
 
     shuffle_buffer: int = 1000
-    """With streaming: utterances, with their encoded audio, that are held in memory to be shuffled and batched by
+    """With streaming: number of utterances, with their encoded audio, kept in memory for shuffling and batching by
     duration."""
 
     streaming_first: int = 500
-    """With streaming: utterances of each corpus that are read before training for new units, statistics, leaks and
-    rejects."""
+    """With streaming: number of utterances read from each corpus before training, for new units, statistics, leak
+    checks and rejects."""
 
     weights: list[float] = field(default_factory=list)
-    """How often an epoch repeats each corpus of train, in their order: 2 twice, 0.5 half of it. Default: once."""
+    """How often an epoch repeats each corpus of train, in their order: 2 for twice, 0.5 for half of it. Default:
+    once."""
 
     validation: str | None = None
-    """Corpus that is evaluated while training and chooses the best weights: never the test set."""
+    """Corpus that selects the best weights during training; never the test set."""
 
     validation_share: float = 0.0
-    """Share of the training utterances that is held out for validation, if there is no validation corpus."""
+    """Share of the training utterances held out for validation, if there is no validation corpus."""
 
     eval_sets: dict[str, str] = field(default_factory=dict)
-    """Further corpora to evaluate, by name, such as {noisy: other.jsonl}; they do not choose the best weights."""
+    """Further corpora to evaluate, by name, such as {noisy: other.jsonl}; they do not select the best weights."""
 
     profile: str = "librispeech"
-    """Text profile of labels and of WER: librispeech, basic:de, ctc:MODEL (`python -m preprocessing.text --list`)."""
+    """Text normalisation profile of labels and of WER: librispeech, basic:de, ctc:MODEL (`python -m preprocessing.text
+    --list`)."""
 
     denoise: bool = False
-    """Reduce stationary noise in all audio, validation included; benchmark the model with --denoise true then."""
+    """Reduce stationary noise in all audio, also in validation; then benchmark the model with --denoise true."""
 
     augment: list[dict[str, Any]] = field(default_factory=list)
-    """Augmentations of training waveforms, in order and drawn anew each epoch, such as
-    {name: speed, factors: [0.9, 1.0, 1.1]}."""
+    """Augmentations of training waveforms, in order, with new random draws each epoch, such as {name: speed, factors:
+    [0.9, 1.0, 1.1]}."""
 
     min_seconds: float = 0.1
-    """Shortest utterance that is used; the convolutions of wav2vec2 need 25 ms."""
+    """Shortest usable utterance, in seconds; the convolutions of wav2vec2 need 25 ms."""
 
     max_seconds: float = 20.0
-    """Longest utterance that is used."""
+    """Longest usable utterance, in seconds."""
 
     max_batch_seconds: float = 80.0
-    """Largest batch: number of utterances times the duration of the longest; Whisper pads each one to its window."""
+    """Largest batch in seconds: number of utterances times the duration of the longest; Whisper pads each one to its
+    window."""
 
     strict: bool = False
     """Stop at the first unusable utterance instead of writing it to rejects.jsonl."""
@@ -76,13 +79,14 @@ class DataConfig:
         if self.streaming and (self.validation_share > 0 or self.weights):
             key = "weights" if self.weights else "validation_share"
             raise UsageError(
-                f"--data.{key} is {getattr(self, key)} and --data.streaming true, which lists no utterances to choose "
-                "from; expected it unset: " + ("leave it out" if self.weights else "set --data.validation to a corpus")
+                f"--data.{key} is {getattr(self, key)} and --data.streaming is true, where the number of utterances is "
+                "unknown; expected it unset: "
+                + ("leave it out" if self.weights else "set --data.validation to a corpus")
             )
         if "validation" in self.eval_sets:
             raise UsageError(
-                "--data.eval_sets names a corpus 'validation'; expected another name, as that is --data.validation's: "
-                "rename it"
+                "--data.eval_sets names a corpus 'validation'; expected another name, as this one belongs to "
+                "--data.validation: rename it"
             )
         if not 0.0 <= self.validation_share < 1.0:
             raise UsageError(
@@ -94,7 +98,7 @@ class DataConfig:
         if self.max_seconds > self.max_batch_seconds:
             raise UsageError(
                 f"--data.max_batch_seconds is {self.max_batch_seconds:g}, below --data.max_seconds "
-                f"{self.max_seconds:g}; expected room for the longest utterance: raise the first or lower the second"
+                f"{self.max_seconds:g}; expected at least the longest utterance: raise the first or lower the second"
             )
         if self.min_seconds >= self.max_seconds:
             raise UsageError(

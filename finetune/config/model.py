@@ -12,108 +12,107 @@ WHISPERS = ("whisper", "whisper-ctc")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is trained."""
+    """Model."""
 
     family: Literal["wav2vec2", "whisper", "whisper-ctc", "lstm"] = "wav2vec2"
     """wav2vec2: any CTC model of transformers. whisper: openai-whisper's own module. whisper-ctc: Whisper's encoder
-    under a CTC head. lstm: an LSTM-CTC on log-mel."""
+    with a CTC head. lstm: an LSTM-CTC on log-mel features."""
 
     base: str | None = None
-    """Checkpoint to start from: a folder or Hub id, for whisper and whisper-ctc also OpenAI's .pt file or a size such
+    """Checkpoint to fine-tune: a folder or Hub id; for whisper and whisper-ctc also an OpenAI .pt file or a size such
     as base.en."""
 
     scratch: dict[str, Any] | None = None
-    """Instead of base, a new model with random weights: keys of Wav2Vec2Config, of Whisper's ModelDimensions, of
-    LSTMConfig in finetune/models/lstm_ctc.py, for which {} is enough, or of WhisperCTCConfig."""
+    """Train from scratch instead of from base: keys of Wav2Vec2Config, of Whisper's ModelDimensions, of LSTMConfig in
+    finetune/models/lstm_ctc.py ({} takes its defaults), or of WhisperCTCConfig."""
 
     vocabulary: Literal["keep", "extend", "new"] = "keep"
-    """keep: the units of base. extend: these and the characters of the labels that they lack, whose weights are new.
-    new: units made of the training labels, on a new output layer."""
+    """keep: the vocabulary of base. extend: also the characters of the labels that it lacks, with new weights. new: a
+    vocabulary built from the training labels, with a new output layer."""
 
     units: Literal["characters", "syllables", "bpe", "words"] = "characters"
     """Units of a new CTC vocabulary; docs/units.md compares them."""
 
     units_size: int | None = None
-    """Largest number of units; bpe needs it, syllables and words drop those rarest in the labels."""
+    """Vocabulary size; required for bpe, optional for syllables and words, which drop the rarest units."""
 
     units_language: str | None = None
-    """Language of the hyphenation that splits words into syllables: en_US, de_DE or another that pyphen has."""
+    """Hyphenation language that splits words into syllables: en_US, de_DE or another language of pyphen."""
 
     units_dictionary: str | None = None
-    """CMUdict's file, plain or .gz, that gives the number of syllables of English words."""
+    """CMUdict file, plain or .gz, for the number of syllables of English words."""
 
     language: str | None = None
-    """Language token of a multilingual Whisper, such as de. Default: the language that all training utterances name.
-    Of an MMS model (wav2vec2) the language whose adapter is trained with the output layer, such as deu; nothing else
-    is trained."""
+    """Language token of a multilingual Whisper, such as de. Default: the language given by all training utterances. For
+    an MMS model (wav2vec2): the language whose adapter is trained together with the output layer, such as deu; nothing
+    else is trained."""
 
     freeze_feature_encoder: bool = True
-    """Keep the convolutions of base as they are, as wav2vec 2.0 is fine-tuned."""
+    """Freeze the convolutional feature encoder, as usual when fine-tuning wav2vec 2.0."""
 
     trained_layers: int | None = None
-    """Blocks of Whisper's encoder that are trained, from the top: 0 trains the head (whisper-ctc) or the decoder
-    (whisper) alone, whisper-ctc's also with the encoder's last layer norm. Default: all."""
+    """Number of top encoder blocks of Whisper that are trained; 0 trains only the decoder (whisper), or only the head
+    and the encoder's final layer norm (whisper-ctc). Default: all."""
 
     head: dict[str, Any] = field(default_factory=dict)
-    """The head above Whisper's encoder (whisper-ctc): head, head_layers, head_size, mixed_layers of WhisperCTCConfig in
+    """CTC head (whisper-ctc): keys head, head_layers, head_size and mixed_layers of WhisperCTCConfig in
     finetune/models/whisper_ctc_model.py."""
 
     feature_cache: Path | None = None
-    """Folder that keeps the output of the blocks that trained_layers freezes for each utterance, so that a CPU computes
-    it once; runs may share it. A GPU computes it anew, which is faster."""
+    """Folder that caches the output of the blocks frozen by trained_layers for each utterance, so that a CPU computes
+    it once; runs may share it. A GPU recomputes it, which is faster."""
 
     feature_cache_gib: float = 10.0
-    """Largest size of that folder; base takes about 0.2 GiB for an hour of speech (whisper-ctc), and 1.5 MiB for each
-    utterance, as of 30 s (whisper)."""
+    """Largest size of that folder, in GiB. Whisper base needs about 0.2 GiB per hour of speech (whisper-ctc), or 1.5
+    MiB per utterance, as each is padded to 30 s (whisper)."""
 
     adapters_only: bool = False
-    """Train only the language adapters and the output layer of an MMS model; other languages keep working."""
+    """Train only the language adapters and the output layer of an MMS model; other languages are unaffected."""
 
     lora_rank: int = 0
-    """Rank of LoRA matrices beside the attention's projections, which are trained with the output layer instead of all
-    weights; 0 trains all weights (wav2vec2; whisper-ctc with its whole head; whisper in the decoder and the
-    trained_layers of the encoder)."""
+    """Rank of LoRA on the attention projections, which are trained with the output layer instead of all weights; 0
+    trains all weights (wav2vec2; whisper-ctc with its whole head; whisper in the decoder and in the trained_layers of
+    the encoder)."""
 
     lora_alpha: int | None = None
-    """LoRA's scale times its rank, as in peft: the matrices are multiplied by lora_alpha / lora_rank. Default: twice
-    lora_rank."""
+    """LoRA scaling as in peft: updates are multiplied by lora_alpha / lora_rank. Default: twice lora_rank."""
 
     timestamp_share: float = 0.0
-    """Share of the utterances that are trained with their begin and end as timestamps, as Whisper writes long
-    recordings (whisper): 0.5 keeps it able to. Only for audio that is cut close to the speech."""
+    """Share of the utterances trained with start and end timestamps (whisper); 0.5 preserves the timestamps that
+    long-form transcription needs. Only for audio that is cut close to the speech."""
 
     label_smoothing_factor: float = 0.0
-    """Label smoothing of the cross-entropy (whisper): 0.1 for little or noisy text."""
+    """Label smoothing of the cross-entropy (whisper); 0.1 suits little or noisy text."""
 
     attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
-    """Attention of transformers (wav2vec2); flash_attention_2 needs its package and 16-bit arithmetic."""
+    """Attention implementation of transformers (wav2vec2); flash_attention_2 needs its package and 16-bit precision."""
 
     mask_time_prob: float = 0.05
-    """Share of latent frames masked while training (wav2vec2)."""
+    """Share of latent frames masked in training (wav2vec2)."""
 
     mask_time_length: int = 10
-    """Frames in a mask, 20 ms each; shorter in short clips."""
+    """Length of a time mask in frames of 20 ms; shorter in short clips."""
 
     mask_feature_prob: float = 0.0
-    """Share of latent channels masked while training, in every frame of an utterance (wav2vec2)."""
+    """Share of latent channels masked in training, in all frames of an utterance (wav2vec2)."""
 
     mask_feature_length: int = 64
-    """Channels in a mask."""
+    """Width of a channel mask."""
 
     spec_augment: Literal["none", "LB", "LD", "SM", "SS"] = "none"
-    """SpecAugment policy on the features while training (whisper, whisper-ctc, lstm); wav2vec2 has latent masks
-    instead."""
+    """SpecAugment policy in training (whisper, whisper-ctc, lstm); wav2vec2 masks latent frames instead."""
 
     dropout: float = 0.1
-    """Dropout of hidden states, activations and the output layer's input; of each layer's input (lstm, whisper-ctc);
-    of LoRA's input (whisper, which has no other)."""
+    """Dropout of hidden states, activations and the output layer's input (wav2vec2), of each layer's input (lstm,
+    whisper-ctc), or of LoRA's input (whisper, which has no other)."""
 
     attention_dropout: float = 0.0
-    """Dropout of attention weights (wav2vec2). 0 as in the paper's recipe; over 0, fast attention is lost on a CPU."""
+    """Dropout of attention weights (wav2vec2). 0 as in the paper's recipe; above 0, fast attention is unavailable on a
+    CPU."""
 
     context_seconds: float = 30.0
-    """Audio that Whisper's encoder gets at once. Below 30, training is faster, but openai-whisper will give the model
-    30: end with a short run at 30."""
+    """Window of Whisper's encoder, in seconds. Below 30, training is faster, but openai-whisper always uses 30: finish
+    with a short run at 30."""
 
     def with_language(self, language: str | None) -> "ModelConfig":
         """The configuration with the language of a corpus where the family takes one and none is set."""
@@ -138,12 +137,12 @@ class ModelConfig:
                 )
             if self.vocabulary != "new" and self.scratch is None:
                 raise UsageError(
-                    f"--model.units is {self.units} and --model.vocabulary {self.vocabulary}; expected new, as the "
-                    "base keeps its own units otherwise: set --model.vocabulary new"
+                    f"--model.units is {self.units} and --model.vocabulary {self.vocabulary}; expected new, as other "
+                    "settings keep the base's units: set --model.vocabulary new"
                 )
         elif self.units_size is not None:
             raise UsageError(
-                "--model.units_size is set and --model.units is characters, which are never cut; expected syllables, "
+                "--model.units_size is set and --model.units is characters, whose number is fixed; expected syllables, "
                 "bpe or words with it: leave one of them out"
             )
         if self.units == "bpe" and self.units_size is None:
@@ -154,12 +153,12 @@ class ModelConfig:
         if (self.units == "syllables") != (self.units_language is not None):
             raise UsageError(
                 f"--model.units is {self.units} and --model.units_language {self.units_language}; expected a language "
-                "with syllables and with nothing else: name one such as en_US, or leave it out"
+                "exactly when --model.units is syllables: name one such as en_US, or leave it out"
             )
         if self.units_dictionary is not None and not (self.units_language or "").startswith("en"):
             raise UsageError(
                 f"--model.units_dictionary is set and --model.units_language {self.units_language}; expected English, "
-                "which CMUdict is of: leave it out"
+                "the language of CMUdict: leave it out"
             )
 
     def check(self) -> None:
@@ -178,8 +177,8 @@ class ModelConfig:
             )
         if self.language is not None and self.family not in ("whisper", "wav2vec2"):
             raise UsageError(
-                f"--model.language is {self.language}, but --model.family is {self.family}, whose units are all it "
-                "knows of a language; expected whisper, or wav2vec2 with an MMS model, with it: leave it out"
+                f"--model.language is {self.language}, but --model.family is {self.family}, which has no language "
+                "setting besides its units; expected whisper, or wav2vec2 with an MMS model: leave it out"
             )
         if self.language is not None and self.family == "wav2vec2" and (self.lora_rank > 0 or self.scratch is not None):
             other = "scratch" if self.scratch is not None else "lora_rank"
@@ -251,7 +250,7 @@ class ModelConfig:
             )
         if self.family == "whisper" and self.lora_rank == 0 and self.dropout not in (0.0, ModelConfig.dropout):
             raise UsageError(
-                f"--model.dropout is {self.dropout:g}, but Whisper has none, except beside LoRA; expected "
+                f"--model.dropout is {self.dropout:g}, but Whisper has no dropout except on LoRA's input; expected "
                 "--model.lora_rank with it: leave it out"
             )
         if self.trained_layers is not None and self.scratch is not None:

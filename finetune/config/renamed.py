@@ -57,7 +57,7 @@ def check_config_file(path: Path) -> None:
         if _holds(config, old.split(".")):
             raise UsageError(
                 f"{path}: '{old}' is now {new}: the run was made by an earlier version of this project; expected one "
-                "of this version: begin a new run in another folder, or go on with the version that made it"
+                "of this version: begin a new run in another folder, or continue with the version that made it"
             )
 
 

@@ -33,40 +33,41 @@ class OptimisationConfig:
     to 0."""
 
     warmup_ratio: float = 0.1
-    """Share of the steps in which the learning rate rises from 0 to its peak."""
+    """Share of the steps for the warm-up from 0 to the peak."""
 
     hold_ratio: float | None = None
-    """Share of the steps at the peak; the learning rate decays in the rest. Default 0.4 with tri-stage, and none with
-    linear and cosine, which then are transformers' schedules of these names."""
+    """Share of the steps at the peak; the rest is decay. Default: 0.4 with tri-stage, and 0 with linear and cosine, as
+    in transformers' schedules of these names."""
 
     layer_decay: float = 1.0
-    """Factor of a layer's learning rate to that of the layer above it; 0.9 nearly freezes the lowest layers."""
+    """Ratio of a layer's learning rate to that of the layer above it; 0.9 nearly freezes the lowest layers."""
 
     head_only_steps: int = 0
-    """Steps at the start that train the head alone (wav2vec 2.0's recipe for little data): the output layer, for
-    whisper-ctc with the layers of `model.head` below it."""
+    """Initial steps that train only the head (wav2vec 2.0's recipe for little data): the output layer, for whisper-ctc
+    also the layers of `model.head`."""
 
     weight_decay: float = 0.01
     """AdamW's weight decay on matrices; biases and normalisation layers have none."""
 
     gradient_accumulation_steps: int = 1
-    """Batches of each process in one step; their gradients are weighted by their number of labels."""
+    """Batches per step and process; gradients are weighted by the number of labels."""
 
     max_grad_norm: float = 1.0
-    """Norm that gradients are clipped to."""
+    """Gradient clipping norm."""
 
     ema_decay: float = 0.0
-    """Decay of an exponential moving average of the weights, which is evaluated and saved instead of them: 0.999
-    averages about 1,000 steps; 0 keeps none."""
+    """Decay of an exponential moving average of the weights, which is evaluated and saved instead of the weights: 0.999
+    averages about 1,000 steps; 0 disables it."""
 
     average_best: int = 1
-    """At the end, average the weights of this many best evaluations and keep the average if its WER is better."""
+    """At the end, average the weights of this many best evaluations, and keep the average if its WER is lower."""
 
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass instead of storing them: less memory, a third slower (wav2vec2)."""
+    """Recompute activations in the backward pass instead of storing them: less memory, a third slower (wav2vec2,
+    whisper-ctc)."""
 
     torch_compile: bool = False
-    """Compile the transformer with torch.compile: minutes at the start, faster steps afterwards (wav2vec2)."""
+    """Compile the transformer with torch.compile: takes minutes at the start, then steps are faster (wav2vec2)."""
 
     @property
     def held_share(self) -> float:
@@ -101,16 +102,16 @@ class EvaluationConfig:
     """When a run is evaluated, saved and logged."""
 
     eval_steps: int = 100
-    """Steps between evaluations; each one saves a checkpoint."""
+    """Steps between evaluations; each evaluation saves a checkpoint."""
 
     early_stopping_patience: int | None = None
-    """Stop after this many evaluations without a better WER, or a better CER at the same WER."""
+    """Stop after this many evaluations without a lower WER, or a lower CER at the same WER."""
 
     logging_steps: int = 10
-    """Steps between lines of log.jsonl."""
+    """Steps between lines in log.jsonl."""
 
     report_to: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
-    """Tracker that gets the figures of log.jsonl too; trackio and wandb need their package."""
+    """Experiment tracker that also receives the values of log.jsonl; trackio and wandb need their package."""
 
     def check_evaluation(self) -> None:
         """Raises UsageError naming the first value that is out of range, or a tracker that is not installed."""
@@ -189,28 +190,29 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
     seed: int = 0
-    """Seed of initial weights, order of the data, augmentation, masks and dropout."""
+    """Seed of initial weights, data order, augmentation, masks and dropout."""
 
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """Arithmetic of the forward pass; the loss is always float32. auto: the fastest that the device does well."""
+    """Precision of the forward pass; the loss is always float32. auto: the fastest one that the device supports
+    well."""
 
     dataloader_num_workers: int | None = None
-    """Processes that decode audio beside the training process; 0 decodes in the training process. Default: 0 on a CPU;
-    on a GPU one for each further core, up to 12."""
+    """Number of processes that decode audio; 0 decodes in the training process. Default: 0 on a CPU; on a GPU one for
+    each further core, up to 12."""
 
     overwrite: bool = False
-    """Delete the run in output_dir and start anew; by default it is resumed."""
+    """Delete the run in output_dir and start again. Default: resume it."""
 
     dry_run: bool = False
-    """Show what would be trained on what and what it would cost, measured on a few batches; write nothing."""
+    """Show the model, the data, and the time and memory measured on a few batches; train and write nothing."""
 
     overfit_batch: bool = False
-    """Overfit one small batch, in up to max_steps steps, and say what is wrong if that fails; write nothing."""
+    """Overfit one small batch in up to max_steps steps, and diagnose the cause if that fails; write nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
-    """All options of a run; config.yaml in output_dir holds them as they were resolved."""
+    """Options of a run; config.yaml in output_dir records them with their resolved values."""
 
     renamed: ClassVar[Mapping[str, str]] = RENAMED
 
@@ -245,6 +247,6 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
                 )
         if self.model.feature_cache is not None and self.data.augment:
             raise UsageError(
-                "--model.feature_cache and --data.augment are both set, but an augmented waveform is another one in "
-                "each epoch; expected one of them: leave one out"
+                "--model.feature_cache and --data.augment are both set, but augmentation changes the waveform in each "
+                "epoch; expected one of them: leave one out"
             )

@@ -98,9 +98,8 @@ def select_utterances(
         train = [utterance for utterance in train if id(utterance) not in held_out]
         if not train:
             raise InputError(
-                f"--data.validation_share {config.validation_share:g} holds out "
-                f"{counted(len(held_out), 'utterance')}, which is all; expected some that are left to train on: lower "
-                "it, or name a --data.validation"
+                f"--data.validation_share {config.validation_share:g} holds out {counted(len(held_out), 'utterance')}, "
+                "which is all of them; expected some to be left for training: lower it, or name a --data.validation"
             )
     for name, corpus in corpora.validation.items():
         validation[name], rejected = split_usable(corpus, recogniser, profile, config)
@@ -126,9 +125,9 @@ def split_usable(
             rejects.append(Reject(utterance.id, reason))
     if rejects and (config.strict or not usable):
         more = f" ({len(rejects) - 1} more rejected)" if len(rejects) > 1 else ""
-        nothing = "" if usable else f"; nothing usable is left in {corpus.reference}"
+        nothing = "" if usable else f"; no usable utterance is left in {corpus.reference}"
         if rejects[0].reason.startswith(OUTSIDE):
-            nothing += ": set --model.vocabulary extend or new, or a --data.profile that writes them otherwise"
+            nothing += ": set --model.vocabulary extend or new, or a --data.profile that maps them to known ones"
         raise InputError(f"{rejects[0].where}: {rejects[0].reason}{more}{nothing}")
     return usable, rejects
 

@@ -131,8 +131,9 @@ def check_text(text: str, vocabulary: Vocabulary) -> list[str]:
     if outside:
         listed = ", ".join(f"{character!r}" for character, _ in outside.most_common(8))
         raise InputError(
-            f"the text has {listed}, which the model cannot write; expected what it can: spell numbers out with a "
-            "profile of the model and the language, such as --profile ctc:runs/yours:en, or take them out of the text"
+            f"the text has {listed}, which the model's units cannot spell; expected text that they can: spell numbers "
+            "out with a profile of the model and the language, such as --profile ctc:runs/yours:en, or take them out "
+            "of the text"
         )
     return words
 
@@ -163,8 +164,8 @@ def align_labels(
     if needed > len(log_probs):
         raise InputError(
             f"the text needs {needed} frames and the recording has {len(log_probs)} "
-            f"({times.duration(len(log_probs)):.2f} s); expected as many at least: check that they belong "
-            "together"
+            f"({times.duration(len(log_probs)):.2f} s); expected at least as many: check that text and recording "
+            "belong together"
         )
     if not star_slots and labels and len(log_probs) * (2 * len(labels) + 1) <= TORCHAUDIO_CELLS:
         states = _torchaudio_states(log_probs, labels, vocabulary.blank)

@@ -115,8 +115,8 @@ def _reason(
     worst = min(words[first:stop], key=lambda word: word.score)
     if worst.score < options.min_score:
         return (
-            f"{worst.text!r} at {worst.start:.2f} s is not what the model hears (score {worst.score:.2f}); expected "
-            f"{options.min_score:g} or more in every word: correct the text, or lower --min_score"
+            f"{worst.text!r} at {worst.start:.2f} s does not match the model's output there (score {worst.score:.2f}); "
+            f"expected {options.min_score:g} or more for every word: correct the text, or lower --min_score"
         )
     if end - start > options.max_seconds:
         return (

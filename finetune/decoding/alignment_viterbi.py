@@ -58,8 +58,8 @@ def viterbi(
             raise InputError(IMPOSSIBLE)
         if width >= MAX_BAND_LABELS:
             raise InputError(
-                f"text and recording part by more than {width // 2} letters; expected one to follow the other: check "
-                "that they belong together, or cut both"
+                f"text and recording diverge by more than {width // 2} letters; expected matching ones: check that "
+                "they belong together, or split both"
             )
         width = min(2 * width, len(labels) + 1)
 

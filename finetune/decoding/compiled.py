@@ -23,8 +23,8 @@ def compiled(function: Function) -> Function:
         cached: Function = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba finds no folder for its cache that it can write to
         warnings.warn(
-            "numba finds no folder that its cache can be written to, so decoders are compiled anew in each process; "
-            "set NUMBA_CACHE_DIR to one",
+            "numba has no writable folder for its cache, so decoders are compiled again in each process; set "
+            "NUMBA_CACHE_DIR to one",
             stacklevel=2,
         )
         uncached: Function = numba.njit(nogil=True)(function)

@@ -43,7 +43,7 @@ def word_confidences(log_probs: Tensor, words: Sequence[AlignedWord], measure: s
     log_probs: [frames, units], natural. Raises ValueError on an unknown measure.
     """
     if measure not in MEASURES:
-        raise ValueError(f"{measure!r} is no measure of confidence; expected one of {', '.join(MEASURES)}")
+        raise ValueError(f"{measure!r} is not a confidence measure; expected one of {', '.join(MEASURES)}")
     of_frame, of_word = measure.split()
     certain = None if of_frame == "softmax" else frame_certainty(log_probs, of_frame)
     best = log_probs.max(dim=-1).values
@@ -118,8 +118,8 @@ def load_calibration(reference: str, *, of_search: bool = False) -> Calibration 
             raise ValueError(f"measure {found.measure!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: is no calibration ({error}); expected what `python -m experiments.confidence --save true` "
-            "writes: write it anew, or remove it"
+            f"{path}: is not a calibration file ({error}); expected what `python -m experiments.confidence --save "
+            "true` writes: write it again, or remove it"
         ) from error
     return found
 

@@ -10,7 +10,7 @@ from typing import Literal
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.cli.progress import hide_loading_bars
 
-DESCRIPTION = "Write a run's best model in the format that another program loads."
+DESCRIPTION = "Export a run's best model to the format of another library."
 
 
 @dataclass(frozen=True)
@@ -18,26 +18,26 @@ class ExportConfig:
     """Options of the command."""
 
     run: Path
-    """Folder of a run: a training's --output_dir. It is only read."""
+    """Folder of a run: a training's --output_dir. It is not changed."""
 
     out: Path
-    """What is written: a folder, for openai a file ending in .pt."""
+    """Output: a folder, or for openai a file ending in .pt."""
 
     format: Literal["ctranslate2", "onnx", "openai", "openvino", "transformers"] = "transformers"
     """ctranslate2: a folder for faster-whisper (whisper). onnx: a folder with one graph from waveforms to logits, for
-    ONNX Runtime (wav2vec2, lstm, whisper-ctc). openai: a .pt file for whisper.load_model (whisper). openvino: as onnx,
+    ONNX Runtime (wav2vec2, lstm, whisper-ctc). openai: a .pt file for whisper.load_model (whisper). openvino: the same
     for OpenVINO, which is faster. transformers: a folder for from_pretrained (every family)."""
 
     quantise: Literal["float32", "float16", "int8"] | None = None
-    """Numbers that the weights are stored in (ctranslate2, onnx, openvino): int8 is the smallest, and the fastest on
-    a CPU. Default: float16 (ctranslate2), float32 (onnx, openvino)."""
+    """Data type of the stored weights (ctranslate2, onnx, openvino); int8 is the smallest, and the fastest on a CPU.
+    Default: float16 (ctranslate2), float32 (onnx, openvino)."""
 
     data: str | None = None
-    """Corpus on whose utterances the result is compared with torch, and the scales of openvino's int8 are set (onnx,
+    """Corpus on which the export is compared with torch and the int8 scales of openvino are calibrated (onnx,
     openvino). Default: the embedded demo's."""
 
     overwrite: bool = False
-    """Replace what is at OUT."""
+    """Replace an earlier export at OUT."""
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def export(
     if quantise is not None and quantise not in chosen.numbers:
         able = " or ".join(format_ for format_, one in FORMATS.items() if quantise in one.numbers)
         raise UsageError(
-            f"--quantise is {quantise} and --format {name}, which stores weights as they are; expected {able} with it: "
+            f"--quantise is {quantise} and --format {name}, which stores weights unchanged; expected {able} with it: "
             "leave one of them out"
         )
     if data is not None and not chosen.compares:
@@ -68,9 +68,11 @@ def export(
     if out.exists() and not overwrite:
         raise UsageError(f"OUT {out} exists; expected a new path: choose another one, or set --overwrite true")
     if run.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"OUT {out} holds the run itself; expected another folder: choose one beside it")
+        raise UsageError(f"OUT {out} contains the run itself; expected another folder: choose one next to it")
     if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
-        raise UsageError(f"OUT {out} holds other files; expected an earlier export to replace: choose another folder")
+        raise UsageError(
+            f"OUT {out} contains other files; expected an earlier export to replace: choose another folder"
+        )
     opened = open_run(run)
     family = str(opened.config["model"]["family"])
     if family not in chosen.families:
@@ -97,7 +99,8 @@ def _write_whole(chosen: Format, run: RunFolder, out: Path, numbers: str, data: 
         return found
     except OSError as error:
         raise InputError(
-            f"{out}: cannot be written ({error}); expected space and permission there: mend that"
+            f"{out}: cannot be written ({error}); expected a writable folder with free space: choose another, or free "
+            "some"
         ) from None
     finally:
         _remove(partial)
@@ -161,8 +164,8 @@ def _write_ctranslate2(run: RunFolder, out: Path, numbers: str, _: str | None) -
 def _check_transformers(run: RunFolder) -> None:
     if not list(run.path.glob("*.safetensors")):
         raise InputError(
-            f"{run.path}: no model.safetensors there; expected the run of a model that transformers has, of 51,864 to "
-            "51,866 tokens if it is a Whisper: train such a one"
+            f"{run.path}: no model.safetensors there; expected the run of a model that transformers has, for Whisper "
+            "one with 51,864 to 51,866 tokens: train such a model"
         )
 
 

@@ -129,8 +129,8 @@ class Runtime(ABC):
         except Exception as error:  # the exceptions of either program share no base
             package = self.to_compute[0]
             raise InputError(
-                f"{path}: {self.title} {version(package)} does not load it ({first_line(error)}); expected a graph of "
-                f"an opset and operators that it has: install a newer {package}, or export again"
+                f"{path}: {self.title} {version(package)} does not load it ({first_line(error)}); expected a graph "
+                f"whose opset and operators it supports: install a newer {package}, or export again"
             ) from None
 
     @abstractmethod
@@ -200,8 +200,8 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
             shutil.copyfile(model / name, out / name)
     (out / FACTS).write_text(json.dumps(asdict(facts), indent=1) + "\n", encoding="utf-8")
     return (
-        f"beside torch on {facts.checked_on}: float32 logits differ by at most {largest:.1e}, best units are the "
-        f"same in {100 * facts.same_best_units:.1f} % of frames"
+        f"compared with torch on {facts.checked_on}: float32 logits differ by at most {largest:.1e}, best units are "
+        f"the same in {100 * facts.same_best_units:.1f} % of frames"
     )
 
 
@@ -268,7 +268,7 @@ def _utterances(data: str | None) -> tuple[list[Tensor], list[Tensor]]:
 
     listed = list(open_corpus(data or str(DEMO / "corpus" / "test.jsonl")).utterances)
     if not listed:
-        raise InputError(f"--data {data}: no utterance there; expected some to compare with torch: name another corpus")
+        raise InputError(f"--data {data}: has no utterance; expected some to compare with torch: name another corpus")
     step = max(len(listed) // CHECKED_UTTERANCES, 1)
     checked = listed[::step][:CHECKED_UTTERANCES]
     others = [one for place, one in enumerate(listed) if place % step]
@@ -306,8 +306,8 @@ def trace(graph: nn.Module, path: Path, run: Path) -> None:
             )
     except (RuntimeError, TypeError, ValueError) as error:  # torch.onnx.errors derive from RuntimeError
         raise InputError(
-            f"{run}: cannot be written as ONNX of opset {OPSET} ({first_line(error)}); expected operators that it "
-            "has: use --format transformers"
+            f"{run}: cannot be written as ONNX of opset {OPSET} ({first_line(error)}); expected supported operators: "
+            "use --format transformers"
         ) from None
 
 

@@ -19,7 +19,7 @@ ENOUGH_SAME = 0.98  # of frames with torch's best unit, for a convolution in int
 
 
 class ONNXRuntime(Runtime):
-    """Microsoft's, on the CPU."""
+    """ONNX Runtime, on the CPU."""
 
     name = "onnx"
     title = "ONNX Runtime"
@@ -52,8 +52,8 @@ class ONNXRuntime(Runtime):
     def precision(self, requested: str, facts: GraphFacts) -> str:
         if requested not in ("auto", "float32"):
             raise UsageError(
-                f"--precision is {requested}, and a graph of ONNX Runtime has the numbers that it was exported with; "
-                "expected auto: export with --quantise int8 for faster ones"
+                f"--precision is {requested}, but the precision of an ONNX graph is fixed at export; expected auto: "
+                "export with --quantise int8 for a faster graph"
             )
         return "float32"
 

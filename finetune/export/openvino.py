@@ -71,8 +71,8 @@ class OpenVINO(Runtime):
         if requested not in HINTS or (requested == "bfloat16" and not waveforms_in):
             able = "auto, float32 or bfloat16" if waveforms_in else "auto or float32"
             raise UsageError(
-                f"--precision is {requested}, and OpenVINO has no such for graphs of the family {facts.family}; "
-                f"expected {able}: choose one of them"
+                f"--precision is {requested}, which OpenVINO does not support for the family {facts.family}; expected "
+                f"{able}: choose one of them"
             )
         return requested
 

@@ -21,28 +21,28 @@ class PushConfig:
     """Folder of a run: a training's --output_dir."""
 
     repo: str
-    """The repository: you/model. Created where it does not exist."""
+    """Repository, as you/model; created if it does not exist."""
 
     private: bool = False
-    """Create the repository private; one that exists and is public is refused."""
+    """Create a private repository; an existing public one is refused."""
 
     revision: str | None = None
-    """Branch to push to, created where it does not exist; default main."""
+    """Branch to push to, created if it does not exist. Default: main."""
 
     message: str | None = None
-    """Message of the commit."""
+    """Commit message."""
 
     results: Path | None = None
-    """Folder of a benchmark with this run among its systems: adds test figures and speed to the card."""
+    """Folder of a benchmark that includes this run; adds its test results and speed to the card."""
 
     license: str | None = None
-    """Licence of the weights, by the Hub's key, such as apache-2.0; default the run's hub_license."""
+    """Licence of the weights, as a key of the Hub such as apache-2.0. Default: the run's hub_license."""
 
     language: str | None = None
-    """Language of the speech, such as de; default the run's hub_language, else what the corpus says."""
+    """Language of the speech, such as de. Default: the run's hub_language, else that of the corpus."""
 
     card: Path | None = None
-    """Write the model card to this file, to read it before, and push nothing."""
+    """Write the model card to this file for review, and push nothing."""
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
         return
     if arguments[:1] != ["push"]:
         found = repr(arguments[0]) if arguments else "nothing"
-        raise UsageError(f"{found} is no command of finetune.hub; expected push: {usage}")
+        raise UsageError(f"{found} is not a command of finetune.hub; expected push: {usage}")
     config = parse_command(
         PushConfig, program=PROGRAM, description=DESCRIPTION, arguments=arguments[1:], positional=True
     )
@@ -70,7 +70,7 @@ def main() -> None:
     options = CardOptions(config.repo, config.license, config.language)
     if config.card is not None:
         write_output(config.card, "--card", card_of(open_run(config.run), options, config.results).encode())
-        print(f"{config.card}: the model card; nothing was pushed")
+        print(f"{config.card}: model card written; nothing was pushed")
         return
     pushed = publish(config.run, target, options, message=config.message, results=config.results)
     print(push_summary(pushed))

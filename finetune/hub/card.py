@@ -130,7 +130,7 @@ def _settings(run: RunFolder) -> list[tuple[str, str]]:
     """The training's settings and their values, named as the command's options."""
     config: dict[str, Any] = public(run.config)
     model, data = config["model"], config["data"]
-    rows = [("model.base", without_folders(str(model.get("base") or "none: random weights")))]
+    rows = [("model.base", without_folders(str(model.get("base") or "none: trained from scratch")))]
     rows += [(f"model.{key}", str(model[key])) for key in run.family.settings if key in model]
     rows += [(field.name, str(config.get(field.name))) for field in fields(OptimisationConfig)]
     names = ", ".join(str(change.get("name", change)) for change in data.get("augment") or ()) or "none"

@@ -80,7 +80,7 @@ def open_run(path: Path) -> RunFolder:
     except (ValueError, KeyError, TypeError, OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: cannot be read as a run ({reason}); expected what training wrote: restore it"
+            f"{path}: cannot be read as a run ({reason}); expected the files that training wrote: restore them"
         ) from None
     if not list(path.glob(family.files[0])):
         raise InputError(f"{path}: no {family.files[0]} there; expected a trained model: finish the training first")

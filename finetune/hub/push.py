@@ -131,9 +131,12 @@ class Repository:
         reason = " ".join(str(_root_cause(error)).split()) or type(error).__name__
         reason = reason.replace(self._token() or "\0", "[token]")
         if _is_transient(error) or isinstance(error, OfflineModeIsEnabled):
-            return UnreachableError(f"{repo_id}: the Hub cannot be reached ({reason}); check the network, then repeat")
+            return UnreachableError(
+                f"{repo_id}: the Hub cannot be reached ({reason}); check the network and run the same command again"
+            )
         return InputError(
-            f"{repo_id}: the Hub refuses it ({reason}); expected what it accepts: correct that, then repeat"
+            f"{repo_id}: the Hub refuses the request ({reason}); expected an accepted one: correct it and run the same "
+            "command again"
         )
 
     def _token(self) -> str | None:
@@ -234,7 +237,7 @@ def check_access(config: HubConfig, api: HfApi | None = None) -> tuple[str | Non
     try:
         Repository(Target(config.hub_model_id, config.hub_private_repo), api, pauses=()).open()
     except UnreachableError as error:
-        return None, f"NOTE: {error}; training goes on, and the push is tried at its end"
+        return None, f"NOTE: {error}; training continues, and the push is tried again at its end"
     except InputError as error:
         return str(error), None
     return None, None

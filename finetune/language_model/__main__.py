@@ -8,9 +8,9 @@ from preprocessing.cli.options import parse_command, program_name, run_command
 
 PROGRAM = "python -m finetune.language_model"
 DESCRIPTIONS = {
-    "build": "Estimate an n-gram language model of words or characters and write it as an ARPA file.",
+    "build": "Estimate a word or character n-gram language model and write it as an ARPA file.",
     "train": "Train an LSTM language model of characters or words on a text.",
-    "tune": "Choose alpha and beta of a language model on validation speech, and test whether it helps.",
+    "tune": "Tune alpha and beta of a language model on validation speech, and test whether it lowers the WER.",
 }
 
 

@@ -30,26 +30,26 @@ class LanguageModelConfig:
     renamed: ClassVar[Mapping[str, str]] = {"least": "min_count"}
 
     text: str
-    """A text file (.txt or .txt.gz) with an utterance in each line, or a corpus, whose texts are taken."""
+    """Text file (.txt or .txt.gz) with one utterance per line, or a corpus, whose texts are used."""
 
     output: Path
-    """The ARPA file to write."""
+    """ARPA file to write."""
 
     order: int | None = None
-    """Words, or characters, of the longest n-grams; default 3 words or 6 characters."""
+    """Order of the model: the longest n-grams. Default: 3 words or 6 characters."""
 
     units: Literal["words", "characters"] = "words"
-    """What n-grams are made of. Characters know no unknown words, and need far less text; the space is one of them."""
+    """Units of the n-grams. Characters have no unknown words and need far less text; the space is one of them."""
 
     min_count: int = 1
-    """Occurrences in the text below which n-grams of three units and more are left out: 2 halves the file and costs
-    little."""
+    """Prune n-grams of three or more units that occur less often than this: 2 halves the file and costs little
+    accuracy."""
 
     profile: str = "librispeech"
-    """Text profile that the lines are normalised by: that of the recogniser's labels, so that its words are found."""
+    """Text normalisation profile of the lines; use that of the recogniser's labels, so that the words match."""
 
     evaluate: str | None = None
-    """A text or corpus to measure the model's perplexity on; not the one that it is estimated from."""
+    """Text or corpus to measure perplexity on; not the training text."""
 
     @property
     def longest(self) -> int:
@@ -72,40 +72,40 @@ class TrainLstmConfig:
     """Options of `train`."""
 
     text: str
-    """A text file (.txt or .txt.gz) with an utterance in each line, or a corpus, whose texts are taken."""
+    """Text file (.txt or .txt.gz) with one utterance per line, or a corpus, whose texts are used."""
 
     output: Path
-    """Folder to write the language model to."""
+    """Output folder of the language model."""
 
     units: Literal["words", "characters"] = "characters"
-    """What is predicted one after the other."""
+    """Units that the LSTM predicts."""
 
     most_words: int = 20_000
-    """Words known at most, the most frequent ones; of characters all are."""
+    """Vocabulary size for words, the most frequent ones; characters are all kept."""
 
     hidden_size: int = 384
     """Width of the LSTM and of the embedding."""
 
     num_layers: int = 1
-    """LSTMs on top of each other."""
+    """Number of LSTM layers."""
 
     dropout: float = 0.2
-    """Share of values set to 0 in training."""
+    """Dropout probability."""
 
     num_train_epochs: int = 4
-    """Passes over the text; the one with the lowest perplexity on 2 % held out is kept."""
+    """Epochs; the one with the lowest perplexity on 2 % held-out text is kept."""
 
     learning_rate: float = 0.004
-    """Highest of a schedule that rises and falls once."""
+    """Peak learning rate of a one-cycle schedule."""
 
     batch_tokens: int = 4096
-    """Units in a batch, padding included."""
+    """Units in a batch, with padding."""
 
     profile: str = "librispeech"
-    """Text profile that the lines are normalised by: that of the recogniser's labels."""
+    """Text normalisation profile of the lines; use that of the recogniser's labels."""
 
     evaluate: str | None = None
-    """A text or corpus to measure the model's perplexity on; not the one that it is trained on."""
+    """Text or corpus to measure perplexity on; not the training text."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to train on; auto is cuda where there is a GPU."""
@@ -159,7 +159,7 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
         held_out = _sentences(config.evaluate, normalise, config.units)
         total = -sum(model.score_sentences(held_out))
         value = math.exp(total / sum(len(sentence) + 1 for sentence in held_out))
-        console.print(f"{config.evaluate}: perplexity {value:.2f} per {one}, unknown ones and ends included")
+        console.print(f"{config.evaluate}: perplexity {value:.2f} per {one}, with unknown ones and sentence ends")
     return model
 
 

@@ -72,7 +72,8 @@ def require_language_model(reference: Path | str, where: str = "") -> LanguageMo
     files = find_language_model(reference)
     if files is None:
         raise InputError(
-            f"{where}{reference} holds no language model; expected an ARPA file or a folder with one: name it with --lm"
+            f"{where}{reference} contains no language model; expected an ARPA file or a folder with one: name it with "
+            "--lm"
         )
     return files
 
@@ -97,18 +98,18 @@ def check_spelling(name: str, path: Path, model: LanguageModel, vocabulary: Voca
     """Raises InputError where a model has no words, or the vocabulary's units cannot spell most of them."""
     words = [word for word in model.words if not (model.is_of_characters and word == BOUNDARY)]
     if not words:
-        raise InputError(f"{path}: has no words; expected a language model of text: make it of more")
+        raise InputError(f"{path}: has no words; expected a language model trained on text: build it from more text")
     if not model.is_of_characters and len(words) > 3 and all(len(word) == 1 for word in words):
         raise InputError(
             f"{path}: all its words are single letters, and none of them is | for the space; expected words, or "
-            "characters with |: make it with `python -m finetune.language_model build --units characters`"
+            "characters with |: build it with `python -m finetune.language_model build --units characters`"
         )
     checked = words[:: max(len(words) // CHECKED_WORDS, 1)]
     outside = [word for word in checked if vocabulary.outside([word])]
     if 2 * len(outside) <= len(checked):
         return
     in_other_case = sum(not vocabulary.outside([word.swapcase()]) for word in outside)
-    remedy = "make it under the profile of the model's labels"
+    remedy = "build it with the text profile of the model's labels"
     if 2 * in_other_case > len(outside):
         remedy = "the letters are there in the other case: " + remedy
     raise InputError(
@@ -127,8 +128,8 @@ def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings:
     check_spelling(str(run), arpa, model, vocabulary)
     if model.is_of_characters:
         raise InputError(
-            f"{arpa}: is a language model of characters; expected words, as transformers' Wav2Vec2ProcessorWithLM "
-            "knows no other: name it with --lm where you decode"
+            f"{arpa}: is a character language model; expected one of words, the only kind that transformers' "
+            "Wav2Vec2ProcessorWithLM supports: pass it with --lm when decoding"
         )
     folder = run / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +167,7 @@ def _read_folder(folder: Path) -> LanguageModelFiles:
         BeamSettings(**attributes)  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{folder / ATTRIBUTES}: cannot be used ({error}); expected JSON with {', '.join(TUNED)}: mend it"
+            f"{folder / ATTRIBUTES}: cannot be used ({error}); expected JSON with {', '.join(TUNED)}: fix it"
         ) from error
     others = sorted(
         path
@@ -195,7 +196,7 @@ def _from_hub(repo_id: str, revision: str | None) -> LanguageModelFiles | None:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{repo_id}: no language model to be had ({reason}); expected an ARPA file, a folder that holds one, or a "
-            "Hub id: check the name and the network"
+            f"{repo_id}: no language model found ({reason}); expected an ARPA file, a folder that holds one, or a Hub "
+            "id: check the name and the network"
         ) from None
     return _read_folder(folder) if (folder / ATTRIBUTES).is_file() else None

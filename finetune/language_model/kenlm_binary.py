@@ -32,7 +32,9 @@ class KenlmModel:
             self._model: Any = kenlm.Model(str(path))
         except OSError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise InputError(f"{path}: KenLM cannot read it ({reason}); expected a whole file: make it again") from None
+            raise InputError(
+                f"{path}: KenLM cannot read it ({reason}); expected a complete file: build it again"
+            ) from None
         self._new_state: Any = kenlm.State
         if unigrams is None or not unigrams.is_file():
             raise InputError(

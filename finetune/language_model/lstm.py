@@ -158,7 +158,7 @@ class LstmModel(nn.Module):
             )
             weights = load_file(folder / WEIGHTS)
             if shape.num_layers > len(weights):
-                raise ValueError(f"{DESCRIPTION} announces {shape.num_layers} layers, {WEIGHTS} holds fewer")
+                raise ValueError(f"{DESCRIPTION} states {shape.num_layers} layers, {WEIGHTS} contains fewer")
             with torch.device("meta"):  # takes no memory, however large the description says the model is
                 model = cls(shape)
             model.load_state_dict(weights, assign=True)
@@ -223,7 +223,7 @@ def train_lstm(
                 best, weights = perplexity, {name: value.clone() for name, value in model.state_dict().items()}
             if not weights:
                 raise InputError(
-                    f"epoch {number}: the perplexity of the sentences held out is not finite; expected the loss to "
+                    f"epoch {number}: the perplexity of the held-out sentences is not finite; expected the loss to "
                     "fall: lower --learning_rate"
                 )
             latest = {name: value.clone() for name, value in model.state_dict().items()}

@@ -91,13 +91,13 @@ def read_arpa(path: Path) -> NgramModel:
         with path.open("rb") as binary:
             if binary.read(len(KENLM_BINARY)) == KENLM_BINARY:
                 raise InputError(
-                    f"{path}: is a binary file of KenLM; expected an ARPA file: name the one it is made of"
+                    f"{path}: is a binary file of KenLM; expected an ARPA file: name the file that it was built from"
                 )
         with open_text(path) as file:
             return NgramModel(tuple(_sections(path, file)))
     except FileNotFoundError:
         raise InputError(
-            f"{path}: not there; expected an ARPA file: make one with `python -m finetune.language_model`"
+            f"{path}: no such file; expected an ARPA file: build one with `python -m finetune.language_model build`"
         ) from None
     except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}); expected an ARPA file, or one gzipped") from error
@@ -133,8 +133,8 @@ def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple
         if line.startswith("\\") and (line == "\\end\\" or line.endswith("-grams:")):
             if n and counts.get(n, len(entries)) != len(entries):
                 raise InputError(
-                    f"{path}, line {number}: {len(entries):,} {n}-grams before it; expected {counts[n]:,}, as its head "
-                    "says: make the file again"
+                    f"{path}, line {number}: {len(entries):,} {n}-grams before it; expected {counts[n]:,}, as its "
+                    "header says: build the file again"
                 )
             if n:
                 yield entries
@@ -144,15 +144,13 @@ def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple
                 return
             entries, n = {}, n + 1
             if line != f"\\{n}-grams:":
-                raise InputError(
-                    f"{path}, line {number}: {line!r}; expected \\{n}-grams:, the orders one after the other"
-                )
+                raise InputError(f"{path}, line {number}: {line!r}; expected \\{n}-grams:, the orders in sequence")
         elif line and n:
             ngram, values = _entry(path, number, line, n)
             entries[ngram] = values
         elif found := re.fullmatch(r"ngram +(\d+) *= *(\d+)", line):
             counts[int(found[1])] = int(found[2])
-    raise InputError(f"{path}: no \\end\\ after n-grams; expected a whole ARPA file: make it again")
+    raise InputError(f"{path}: no \\end\\ after n-grams; expected a complete ARPA file: build it again")
 
 
 def _entry(path: Path, number: int, line: str, n: int) -> tuple[tuple[str, ...], tuple[float, float]]:

@@ -27,35 +27,35 @@ class TuneConfig:
     """Options of `tune`."""
 
     run: str
-    """A CTC model: a run's folder, another transformers folder, or a Hub id."""
+    """CTC model: a run's folder, another transformers folder, or a Hub id."""
 
     data: str
-    """Validation speech with its texts: a corpus that neither training nor test uses."""
+    """Validation corpus, used in neither training nor test."""
 
     lm: str | None = None
-    """The language model: an ARPA file, or a folder or Hub id that holds one; default the one that RUN carries."""
+    """Language model: an ARPA file, or a folder or Hub id that contains one. Default: the one in RUN."""
 
     alphas: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2])
-    """Values of alpha to try, as several words."""
+    """Values of alpha to try, separated by spaces."""
 
     betas: list[float] = field(default_factory=lambda: [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0])
-    """Values of beta to try, as several words."""
+    """Values of beta to try, separated by spaces."""
 
     unk_score_offset: float = -10.0
-    """Added for each unknown word; a value to keep. Run the command again to compare values."""
+    """Score added for each unknown word; not tuned. Run the command again to compare values."""
 
     beam_width: int = 64
-    """Hypotheses kept after each frame."""
+    """Beam width."""
 
     limit: int | None = None
     """Use only this many utterances, evenly spaced."""
 
     output: Path | None = None
-    """Picture of the surface; default language_model_tuning.png in the run's folder."""
+    """Picture of WER by alpha and beta. Default: language_model_tuning.png in the run's folder."""
 
     save: bool = True
-    """Put an ARPA file of words into the run's folder, with the values found, where benchmark/run.py and transformers
-    find it; not where it has no fewer errors than greedy decoding."""
+    """If it lowers the errors of greedy decoding, put a word ARPA file and the tuned values into the run's folder,
+    where benchmark/run.py and transformers find them."""
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
@@ -112,7 +112,7 @@ class Tuned:
         if self.helps:
             return f"{chosen}. The language model helps: {tested}."
         if self.p_value < 0.05:
-            return f"{chosen}. The language model does harm: {tested}; decode without it."
+            return f"{chosen}. The language model increases errors: {tested}; decode without it."
         return f"{chosen}. Not shown to be better than no language model: {tested}."
 
 
@@ -168,7 +168,7 @@ def tune(config: TuneConfig) -> Tuned:
     console.print(found.sentence())
     for flag, value, tried in (("alphas", found.alpha, found.alphas), ("betas", found.beta, found.betas)):
         if len(tried) > 1 and value == tried[-1]:
-            console.print(f"{value:g} is the largest of --{flag}: try larger ones, too")
+            console.print(f"{value:g} is the largest of --{flag}: try larger values as well")
     folder = Path(config.run) if Path(config.run).is_dir() else None
     picture = config.output or (folder / f"{TUNING}.png" if folder else None)
     if picture is not None:
@@ -178,11 +178,11 @@ def tune(config: TuneConfig) -> Tuned:
         record = asdict(found) | {"data": Path(config.data).name, "language_model": files.path.name}
         write_text_atomically(folder / f"{TUNING}.json", json.dumps(record, indent=1))
         if found.best >= found.greedy:
-            console.print("no fewer errors than without: the run's folder gets no language model")
+            console.print("no fewer errors than without the language model: it is not put into the run's folder")
         elif language_model.is_of_characters or not isinstance(language_model, NgramModel):
             console.print(
-                "only an ARPA file of words is put into the run's folder: decode with "
-                f"--lm {reference} --alpha {found.alpha:g} --beta {found.beta:g}"
+                f"only a word ARPA file is put into the run's folder: decode with --lm {reference} --alpha "
+                f"{found.alpha:g} --beta {found.beta:g}"
             )
         else:
             chosen = replace(settings, alpha=found.alpha, beta=found.beta)
@@ -249,7 +249,7 @@ def draw(found: Tuned, path: Path, description: str) -> None:
     )
 
     figure = new_figure(11.0, 4.9)
-    write_heading(figure, "Word errors by alpha and beta", description, left=0.07)
+    write_heading(figure, "WER by alpha and beta", description, left=0.07)
     axes, cut = figure.subplots(
         1, 2, gridspec_kw={"left": 0.07, "right": 0.97, "top": 0.74, "bottom": 0.13, "width_ratios": [1.45, 1]}
     )

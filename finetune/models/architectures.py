@@ -20,7 +20,7 @@ FBANK_PAIR = 2
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """An architecture.
+    """What is known of a transformers architecture, and whether this project can use it.
 
     log_mel: its input is the log-mel of its own feature extractor; else the waveform. exported: as a graph
     (`finetune.export.graphs`). refused: why it cannot be used, with what can be done instead; "" where it can.
@@ -31,8 +31,8 @@ class Architecture:
     refused: str = ""
 
 
-_POOLED = "its frames are pooled over the padding of a batch, so that an utterance would depend on its neighbours"
-_ITS_OWN = "its subsampling and output layer have no part here"
+_POOLED = "its frames are pooled over the padding of a batch, so that an utterance's output would depend on the batch"
+_ITS_OWN = "its subsampling and output layer are not supported"
 ARCHITECTURES = {
     "wav2vec2": Architecture(),
     "hubert": Architecture(),
@@ -53,7 +53,7 @@ ARCHITECTURES = {
 def architecture_of(config: Any, reference: str) -> Architecture:
     """That of a model's configuration. Raises InputError for one that is not supported, with the reason."""
     usable = ", ".join(name for name, one in ARCHITECTURES.items() if not one.refused)
-    found = ARCHITECTURES.get(config.model_type, Architecture(refused="it is unknown here"))
+    found = ARCHITECTURES.get(config.model_type, Architecture(refused="it is unknown to this package"))
     if found.refused:
         raise InputError(
             f"{reference}: a {config.model_type} is not supported, as {found.refused}; expected one of {usable}: "

@@ -234,11 +234,16 @@ class Recogniser(ABC):
 
         Raises UsageError for a family that cannot.
         """
-        raise UsageError("--gradient_checkpointing is true, but this family has none; expected wav2vec2: leave it out")
+        raise UsageError(
+            "--gradient_checkpointing is true, but this family does not support it; expected wav2vec2 or whisper-ctc: "
+            "leave it out"
+        )
 
     def compile(self) -> None:
         """From now on, run the transformer through torch.compile. Raises UsageError for a family that cannot."""
-        raise UsageError("--torch_compile is true, but this family is not compiled; expected wav2vec2: leave it out")
+        raise UsageError(
+            "--torch_compile is true, but this family does not support it; expected wav2vec2: leave it out"
+        )
 
     def layers_above(self, parameter: str) -> int:
         """Number of layers between a parameter, by its name in `module`, and the output: the exponent of

@@ -50,8 +50,8 @@ def checked_loading(reference: str) -> Iterator[None]:
         found = _GLOBAL.search(refusal)
         what = f"{found[1]}, which could run code" if found else "more than tensors"
         raise InputError(
-            f"{reference}: its weights are a pickle that holds {what}, so it was not opened; expected tensors alone: "
-            "have whoever trained it save it as model.safetensors (model.save_pretrained(folder), or "
+            f"{reference}: its weights are a pickle that contains {what}, so it was not opened; expected tensors only: "
+            "ask its author to save it as model.safetensors (model.save_pretrained(folder), or "
             "safetensors.torch.save_file(model.state_dict(), 'model.safetensors'))"
         ) from None
 
@@ -75,8 +75,8 @@ def check_size(config: Mapping[str, Any], where: str, *, n_stored: int | None = 
     announced = f"{where}: announces {n_layers:,} layers with {_shown(n_parameters)} parameters or more"
     if n_stored is not None and n_parameters > MORE_THAN_STORED * n_stored:
         raise InputError(
-            f"{announced}, its weights hold {_shown(n_stored)}; expected the configuration of these weights: fetch "
-            "both again"
+            f"{announced}, its weights contain {_shown(n_stored)}; expected a configuration that fits the weights: "
+            "download both again"
         )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if n_parameters * FLOAT32_BYTES > memory:

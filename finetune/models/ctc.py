@@ -138,12 +138,14 @@ class CTCRecogniser(Recogniser):
             remedy = "expected the same case and script: choose another profile, or --model.vocabulary extend or new"
             lacking = self.vocabulary.outside(swapped)
             if 2 * lacking.total() < outside.total():
-                remedy = "the letters are there in the other case: take the profile ctc:MODEL, which has the model's"
+                remedy = (
+                    "the letters are there in the other case: use the profile ctc:MODEL, which has the model's case"
+                )
                 if lacking:
-                    remedy += f"; {_counted(lacking)} are in neither, and need --model.vocabulary extend or new"
+                    remedy += f"; {_counted(lacking)} are in neither case, and need --model.vocabulary extend or new"
             raise UsageError(
-                f"--data.profile gives labels that the model's vocabulary does not hold ({_counted(outside)}; as in "
-                f"{example[:60]!r}); {remedy}"
+                f"--data.profile gives labels with characters outside the model's vocabulary ({_counted(outside)}; as "
+                f"in {example[:60]!r}); {remedy}"
             )
 
     def out_of_vocabulary(self, texts: Sequence[str]) -> Counter[str]:

@@ -40,10 +40,10 @@ PUBLICATION = Publication(
     settings=("units", "spec_augment", "dropout"),
     usage="""\
 # pip install speech-on-your-own; then, in a shell: python -m finetune.transcribe REPO speech.wav
-import finetune.models.lstm_ctc  # of that package: tells transformers the architecture
+import finetune.models.lstm_ctc  # of that package: registers the architecture with transformers
 from transformers import AutoModelForCTC
 
-model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, log-probabilities of its units out""",
+model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, CTC logits out""",
 )
 
 

@@ -3,7 +3,7 @@
 Three parts of transformers' models let padding change the logits: group normalisation in the feature encoder
 (wav2vec2-base, HuBERT base, WavLM base ...), whose statistics are taken over the whole padded utterance; several
 positional convolutions in a row (data2vec-audio), whose biases fill the padding that the next one reads; and the
-convolutions over time in a conformer's layers, which read the padding. They are mended in place. Parameters and their
+convolutions over time in a conformer's layers, which read the padding. They are replaced in place. Parameters and their
 names stay, so a model saved afterwards is a plain transformers model.
 """
 

@@ -48,10 +48,10 @@ PUBLICATION = Publication(
     settings=("units", "trained_layers", "lora_rank", "spec_augment", "dropout"),
     usage="""\
 # pip install speech-on-your-own; then, in a shell: python -m finetune.transcribe REPO speech.wav
-import finetune.models.whisper_ctc_model  # of that package: tells transformers the architecture
+import finetune.models.whisper_ctc_model  # of that package: registers the architecture with transformers
 from transformers import AutoModelForCTC
 
-model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, log-probabilities of its units out""",
+model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, CTC logits out""",
 )
 
 

@@ -207,7 +207,7 @@ def _measure(
     loaded = collate([examples[ExampleKey(index, 0)] for index in indices])
     seconds = time.perf_counter() - began
     if loaded.batch is None:
-        raise InputError(f"{loaded.rejects[0].where}: {loaded.rejects[0].reason}; no utterance of a batch is usable")
+        raise InputError(f"{loaded.rejects[0].where}: {loaded.rejects[0].reason}; no utterance of the batch is usable")
     batch = loaded.batch.to(accelerator.device)
     try:
         cost = measure_pass(
@@ -216,7 +216,7 @@ def _measure(
     except torch.OutOfMemoryError:
         raise InputError(
             f"a batch of {counted(len(batch.indices), 'utterance')}, {batch.seconds[1]:.0f} s with padding, does not "
-            "fit into the device's memory; expected one that does: lower --data.max_batch_seconds or "
+            "fit into the device's memory; expected a smaller one: lower --data.max_batch_seconds or "
             "--data.max_seconds, or set --gradient_checkpointing true"
         ) from None
     return _MeasuredBatch(batch, seconds, cost)

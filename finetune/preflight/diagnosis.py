@@ -76,10 +76,10 @@ def all_blank(_: Sequence[LogLine], validation: Sequence[LogLine], settings: Run
     return Diagnosis(
         "all blank",
         f"{100 * ratio:.0f} % of frames are blank and WER is {100 * wer:.0f} %, since step {last[0]['step']}",
-        "CTC learns first that most frames are blank, and letters afterwards: usual for some hundred steps after the "
-        "warm-up, with random weights or a new vocabulary for some thousand; beyond that, training is stuck",
-        "wait that long, then raise --learning_rate (or --max_steps), check that texts belong "
-        "to their audio, and try whether --overfit_batch true reaches WER 0",
+        "CTC first learns that most frames are blank, and letters afterwards. This takes some hundred steps after the "
+        "warm-up, or some thousand when training from scratch or with a new vocabulary; beyond that, training is stuck",
+        "wait that long, then raise --learning_rate (or --max_steps), check that texts belong to their audio, and "
+        "check whether --overfit_batch true reaches WER 0",
     )
 
 
@@ -96,8 +96,8 @@ def other_case(_: Sequence[LogLine], validation: Sequence[LogLine], __: RunSetti
         return None
     return Diagnosis(
         "vocabulary mismatch",
-        f"{ignoring_case - exact} of {len(words)} reference words are transcribed in another case",
-        "labels and the model's units follow different rules, and every such word counts as an error",
+        f"{ignoring_case - exact} of {len(words)} reference words are transcribed with different capitalisation",
+        "labels and the model's units differ in case, and every such word counts as an error",
         "choose the profile that the model was trained under, such as --data.profile ctc:MODEL",
     )
 
@@ -121,9 +121,9 @@ def exploding(train: Sequence[LogLine], _: Sequence[LogLine], settings: RunSetti
     return Diagnosis(
         "exploding loss",
         observation,
-        "steps are too large, and the model is getting worse; under fp16 a few skipped steps at the start are usual",
-        "lower --learning_rate to a third, raise --warmup_ratio, or use bf16 or no for "
-        "--mixed_precision; --max_grad_norm below 1 tames single bad batches",
+        "the steps are too large and the model gets worse; with fp16, a few skipped steps at the start are normal",
+        "lower --learning_rate to a third, raise --warmup_ratio, or use bf16 or no for --mixed_precision; "
+        "--max_grad_norm below 1 limits the effect of single bad batches",
     )
 
 
@@ -141,8 +141,8 @@ def learning_nothing(
         "learning nothing",
         f"training loss {last:.3g} at step {train[-1]['step']}, {first:.3g} at the start; WER "
         f"{100 * validation[-1]['wer']:.0f} %",
-        "weights hardly change: the learning rate is too low, too much is frozen, or texts do not match the audio",
-        "see with --dry_run true what is trained and at which rate; raise --learning_rate tenfold; try "
+        "the weights hardly change: the learning rate is too low, too much is frozen, or texts do not match the audio",
+        "check with --dry_run true which parameters are trained and at which rate; raise --learning_rate tenfold; try "
         "--overfit_batch true",
     )
 
@@ -163,10 +163,9 @@ def overfitting(train: Sequence[LogLine], validation: Sequence[LogLine], _: RunS
         "overfitting",
         f"validation loss {last[-1]['loss']:.3g}, up from {lowest['loss']:.3g} at step {lowest['step']}, while "
         f"training loss fell from {fmean(before):.3g} to {fmean(now):.3g}; WER {wer}",
-        "the model memorises the training utterances; the weights that are kept are those with the best WER, so only "
-        "time is lost",
-        "stop early with --early_stopping_patience 5; augment (--data.augment), mask or drop out more, lower the "
-        "learning rate, or add speech",
+        "the model memorises the training utterances; the weights with the best WER are kept, so only time is lost",
+        "stop early with --early_stopping_patience 5; augment (--data.augment), raise masking or dropout, lower the "
+        "learning rate, or add data",
     )
 
 
@@ -178,9 +177,9 @@ def starved(train: Sequence[LogLine], _: Sequence[LogLine], settings: RunSetting
     return Diagnosis(
         "data starvation",
         f"{100 * share:.0f} % of the time is spent waiting for audio",
-        "decoding is slower than training, so that the device is idle",
-        f"raise --dataloader_num_workers (now {settings.workers}), up to a process for each core; augmentation and "
-        "denoising cost most, and preparing the corpus once saves both resampling and decoding",
+        "audio decoding is slower than training, so the device is idle",
+        f"raise --dataloader_num_workers (now {settings.workers}), up to one process per core; augmentation and "
+        "denoising cost most, and preparing the corpus once saves resampling and decoding",
     )
 
 
@@ -191,10 +190,10 @@ def padded(train: Sequence[LogLine], _: Sequence[LogLine], __: RunSettings) -> D
         return None
     return Diagnosis(
         "padding",
-        f"{100 * share:.0f} % of the seconds that are computed are padding",
+        f"{100 * share:.0f} % of the computed seconds are padding",
         "batches mix short and long utterances, because few have similar durations",
-        "lower --data.max_batch_seconds, or --data.max_seconds to reject the few longest; combine corpora of similar "
-        "durations",
+        "lower --data.max_batch_seconds, or --data.max_seconds to reject the few longest utterances; combine corpora "
+        "of similar durations",
     )
 
 
@@ -237,8 +236,9 @@ def outside_vocabulary(rejects: Sequence[Reject], kept: int) -> Diagnosis | None
         "vocabulary mismatch",
         f"{len(outside)} of {len(rejects) + kept} utterances are rejected for characters outside the vocabulary, as "
         f"{outside[0].where}: {outside[0].reason.partition(': ')[2]}",
-        "the model cannot write these characters, and learns nothing from the utterances",
-        "choose a --data.profile that writes them otherwise (numbers in words, accents), or --model.vocabulary new",
+        "the model's units lack these characters, so it learns nothing from these utterances",
+        "choose a --data.profile that maps them to known ones (numbers as words, no accents), or --model.vocabulary "
+        "new",
     )
 
 
@@ -247,11 +247,11 @@ def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
     texts, long = leaks.utterances_with_shared_text, leaks.utterances_with_long_shared_text
     found = []
     if leaks.files:
-        found.append(f"{len(leaks.files)} of {utterances} validation utterances are themselves trained on")
+        found.append(f"{len(leaks.files)} of {utterances} validation utterances are also training utterances")
     if long > SHARED_LONG_SHARE * utterances or texts > SHARED_SHARE * utterances:
         found.append(
-            f"{100 * texts / utterances:.0f} % of validation sentences ({texts} of {utterances}) are trained on "
-            f"too, {long} of them {LONG_WORDS} words or longer"
+            f"{100 * texts / utterances:.0f} % of validation sentences ({texts} of {utterances}) also occur in "
+            f"training, {long} of them {LONG_WORDS} words or longer"
         )
     if leaks.utterances_of_shared_speakers:
         names = ", ".join(leaks.speakers[:3]) + (", ..." if len(leaks.speakers) > 3 else "")
@@ -261,9 +261,9 @@ def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
     return Diagnosis(
         "leak",
         "; ".join(found),
-        "validation WER then measures how well known sentences and voices are recognised, not how well new ones are",
-        "separate speakers and sentences, by a --data.validation of its own; a leak is harmless only if the model will "
-        "be used on the same ones",
+        "validation WER then measures recognition of known sentences and voices, not of new ones",
+        "separate speakers and sentences with a distinct --data.validation; a leak is harmless only if the model will "
+        "be used on the same speakers and sentences",
     )
 
 
@@ -275,9 +275,9 @@ def short_window(model: ModelConfig) -> Diagnosis | None:
         "short window",
         f"--model.context_seconds is {model.context_seconds:g}",
         f"validation uses windows of {model.context_seconds:g} s too, but openai-whisper gives the model "
-        f"{WINDOW_SECONDS:g} s, mostly silence, on which it was not trained: its WER there is far worse (the embedded "
-        "model, at that point: 21 instead of 2 %)",
-        f"end with a short run from this one at --model.context_seconds {WINDOW_SECONDS:g}, as "
+        f"{WINDOW_SECONDS:g} s, mostly silence, on which it was not trained: its WER there is far worse (for the "
+        "embedded model at that stage, 21 instead of 2 %)",
+        f"continue with a short run from this one at --model.context_seconds {WINDOW_SECONDS:g}, as "
         "configs/finetune/demo-whisper-window.yaml does",
     )
 

@@ -48,7 +48,7 @@ def dry_run(
     if accelerator.num_processes > 1:
         raise UsageError("--dry_run true in several processes; expected one: start it without accelerate launch")
     console = Console(highlight=False)
-    console.print("[bold]Configuration[/], marked where it is not the default")
+    console.print("[bold]Configuration[/]; values other than the default are marked")
     for line in configuration(config):
         console.print(escape(line), soft_wrap=True)
     console.print()
@@ -69,14 +69,14 @@ def dry_run(
     print_costs(console, config, accelerator, recogniser, examples, validation, profile)
     for diagnosis in inspection.diagnoses:
         print_diagnosis(console, diagnosis)
-    console.print("dry run: nothing was trained and nothing written")
+    console.print("dry run: nothing was trained or written")
 
 
 def check_trainable(recogniser: Recogniser) -> None:
     """Raises InputError if every parameter is frozen."""
     if not _is_trainable(recogniser):
         raise InputError(
-            "every parameter is frozen, so that nothing would be learnt; expected some that are trained: see "
+            "every parameter is frozen, so nothing would be learnt; expected some trainable parameters: see "
             "--model.freeze_feature_encoder, --model.adapters_only and --model.lora_rank"
         )
 

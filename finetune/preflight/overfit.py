@@ -115,7 +115,7 @@ def overfit(
     assert evaluation is not None
     if evaluation.wer == 0.0:
         chosen_count = counted(len(chosen), "utterance")
-        print(f"{chosen_count} overfitted after {counted(step, 'step')}: nothing keeps the model from learning")
+        print(f"{chosen_count} overfitted after {counted(step, 'step')}: the model can learn this data")
         return
     result = OverfitResult(
         tuple(losses),
@@ -171,7 +171,7 @@ def explain_failure(result: OverfitResult) -> Diagnosis:
         return Diagnosis(
             "decoding mismatch",
             observation,
-            "the loss says that the labels are learnt, but greedy decoding returns others",
+            "the loss shows that the labels are learnt, but greedy decoding returns different ones",
             "report this as a bug: training and decoding should use the same audio and labels",
         )
     if (result.blank_ratio or 0.0) > BLANK_RATIO and result.wer >= NEARLY_ALL_WRONG:
@@ -179,20 +179,20 @@ def explain_failure(result: OverfitResult) -> Diagnosis:
             "all blank",
             f"{observation}; {100 * (result.blank_ratio or 0.0):.0f} % of frames are blank",
             "CTC has learnt that most frames are blank, but no letters yet",
-            f"raise --learning_rate ({rate:g}) to its triple, or --max_steps; check that the texts belong to the audio",
+            f"raise --learning_rate ({rate:g}) threefold, or --max_steps; check that the texts belong to the audio",
         )
     if last > 0.9 * first:
         return Diagnosis(
             "learning rate too low",
             observation,
             "the weights hardly change, or too few of them are trained",
-            f"raise --learning_rate ({rate:g}) tenfold; see with --dry_run true what is frozen",
+            f"raise --learning_rate ({rate:g}) tenfold; check with --dry_run true what is frozen",
         )
     return Diagnosis(
-        "not there yet",
+        "not converged yet",
         observation,
         "the loss falls, but too slowly for this number of steps",
-        f"raise --learning_rate ({rate:g}) to its double or triple, or --max_steps (at most {MAX_STEPS} are made)",
+        f"raise --learning_rate ({rate:g}) two- to threefold, or --max_steps (at most {MAX_STEPS} are run)",
     )
 
 

@@ -170,7 +170,7 @@ def resolve_precision(requested: str, device: str) -> Precision:
             return Precision(torch.float32, "float32")
         if torch.cuda.get_device_capability() >= (7, 0):
             return Precision(torch.float16, "float16, output layer in float32")
-        return Precision(torch.float32, "float32 (this GPU multiplies float16 no faster)")
+        return Precision(torch.float32, "float32 (float16 is not faster on this GPU)")
     if requested not in PRECISIONS:
         raise UsageError(f"precision is {requested!r}; expected auto, {', '.join(PRECISIONS)}: choose one of them")
     if requested == "float16" and device == "cpu":

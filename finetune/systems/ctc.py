@@ -99,8 +99,8 @@ class CTCSystem(System):
         n_samples = max(map(len, waveforms), default=0)
         if self.long_form.is_too_long(n_samples):
             raise InputError(
-                f"lasts {n_samples / SAMPLE_RATE:.0f} s; expected at most {LONGEST_WHOLE_SECONDS:g} s of a model whose "
-                "frames cannot be joined: cut the recording"
+                f"lasts {n_samples / SAMPLE_RATE:.0f} s; expected at most {LONGEST_WHOLE_SECONDS:g} s of a model that "
+                "cannot be run in chunks: cut the recording"
             )
 
     def _advance(self, seconds: float) -> None:
@@ -122,8 +122,7 @@ class CTCSystem(System):
         if labels is None:
             if bool(log_probs.isnan().any()):
                 raise InputError(
-                    "the model gives logits that are not numbers; expected finite ones: its weights are damaged or its "
-                    "training diverged"
+                    "the model gives NaN logits; expected finite ones: its weights are damaged or its training diverged"
                 )
             labels = collapse(log_probs.argmax(dim=-1), self.vocabulary.blank)
             if words and self.times is not None:

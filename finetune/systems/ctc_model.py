@@ -61,8 +61,8 @@ class CTCModel:
             )
         if bool(found.isnan().any()):
             raise InputError(
-                f"{self.reference}: gives logits that are not numbers; expected finite ones: its weights are damaged "
-                "or its training diverged"
+                f"{self.reference}: gives NaN logits; expected finite ones: its weights are damaged or its training "
+                "diverged"
             )
         return found
 
@@ -88,8 +88,8 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
     times = system.times
     if times is None:
         raise InputError(
-            f"{checkpoint}: has an adapter after the transformer, so the times of its frames are not known; expected a "
-            "model without: use another"
+            f"{checkpoint}: its frame times are unknown, as an adapter follows the transformer; expected a model "
+            "without one: use another"
         )
     gate = None
     if is_of_denoised(checkpoint):
@@ -106,8 +106,8 @@ def is_of_denoised(checkpoint: str) -> bool:
 
 def _no_ctc(reference: str) -> InputError:
     return InputError(
-        f"{reference}: is a Whisper, whose decoder has no frames to align or to take probabilities from; expected a "
-        "CTC model: name one of the families wav2vec2, whisper-ctc (Whisper's encoder under a CTC head) or lstm"
+        f"{reference}: is a Whisper, whose decoder has no frame-level posteriors; expected a CTC model: name one of "
+        "the families wav2vec2, whisper-ctc (Whisper's encoder under a CTC head) or lstm"
     )
 
 

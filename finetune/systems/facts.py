@@ -83,6 +83,6 @@ class SystemOptions:
             raise UsageError(f"{flag}.temperature is {self.temperature}; expected 0 or more, rising: change it")
         if (self.beam_size or 1) > 1 and self.temperatures[0] > 0:
             raise UsageError(
-                f"{flag} has beam_size {self.beam_size} at temperature {self.temperatures[0]:g}; expected a beam "
-                "search at temperature 0, as above 0 words are drawn: set one of them to its default"
+                f"{flag} has beam_size {self.beam_size} at temperature {self.temperatures[0]:g}; expected temperature "
+                "0 with a beam search, as a higher one samples tokens: set one of them to its default"
             )

@@ -41,7 +41,7 @@ class FasterWhisperSystem(System):
         known = {"default", "auto", *get_supported_compute_types(options.device)}
         if compute_type not in known:
             raise InputError(
-                f"{spec.name}: compute_type is {compute_type!r}; expected one that this {options.device} can do, "
+                f"{spec.name}: compute_type is {compute_type!r}; expected one that this {options.device} supports, "
                 f"{', '.join(sorted(known))}: choose one of them"
             )
         try:

@@ -35,7 +35,7 @@ class GraphSystem(CTCSystem):
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         if options.device != "cpu":
-            raise UsageError(f"{spec.name}: a graph is computed on a CPU here; expected --device cpu: set it")
+            raise UsageError(f"{spec.name}: exported graphs run on the CPU only; expected --device cpu: set it")
         folder = Path(spec.checkpoint)
         graph = GraphFacts.load(folder, self.runtime.name)
         self.runtime.require(self.runtime.to_compute, spec.name)
@@ -51,7 +51,7 @@ class GraphSystem(CTCSystem):
             kept, context = (n / SAMPLE_RATE for n in (chunking.keep, chunking.context))
             long_recordings = (
                 f"over {(self.long_form.max_whole_samples or 0) / SAMPLE_RATE:g} s: chunks of {kept:g} s with "
-                f"{context:g} s of context either side, each normalised by itself"
+                f"{context:g} s of context on both sides, each normalised on its own"
             )
         self.facts = spec.facts(
             parameters=graph.parameters,
@@ -102,13 +102,13 @@ class GraphSystem(CTCSystem):
 
 
 class ONNXSystem(GraphSystem):
-    """A graph for ONNX Runtime."""
+    """A CTC model exported to ONNX, run by ONNX Runtime."""
 
     runtime = ONNXRuntime()
 
 
 class OpenVINOSystem(GraphSystem):
-    """A graph for OpenVINO."""
+    """A CTC model exported to ONNX, run by OpenVINO."""
 
     runtime = OpenVINO()
 

@@ -144,8 +144,8 @@ def family_of(checkpoint: str) -> str:
     if model_type in modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
         return "pipeline"
     raise InputError(
-        f"{checkpoint}: is a {model_type}, which transcribes no speech; expected a CTC model, a Whisper or another "
-        "speech recogniser: name one"
+        f"{checkpoint}: is a {model_type}, which is not a speech recogniser; expected a CTC model, a Whisper or "
+        "another speech recogniser: name one"
     )
 
 
@@ -176,14 +176,14 @@ def check_system_options(specs: Sequence[SystemSpec], given: Mapping[str, System
         if name not in by_name:
             near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.5)
             remedy = f"did you mean {near[0]}?" if near else "name one with --models NAME=whisper:CHECKPOINT"
-            raise UsageError(f"{flag} is for no system of --models; expected {', '.join(by_name)}: {remedy}")
+            raise UsageError(f"{flag} names no system of --models; expected {', '.join(by_name)}: {remedy}")
         family = FAMILIES.get(by_name[name].family)
         taken = ALL_OPTIONS if family is None else family.options
         for key in options.given():
             if key not in taken:
                 takes = f"expected {', '.join(sorted(taken))}" if taken else "expected none"
                 raise UsageError(
-                    f"{flag}.{key}: a system of {by_name[name].family} has no such option; {takes}: leave it out"
+                    f"{flag}.{key}: the family {by_name[name].family} has no such option; {takes}: leave it out"
                 )
 
 
@@ -199,8 +199,8 @@ def check_language_model(specs: Sequence[SystemSpec], language_model: Path | Non
 
         if find_language_model(spec.checkpoint) is None:
             raise UsageError(
-                f"--models: {spec.name} decodes with a language model, --lm names none and {spec.checkpoint} carries "
-                "none; expected an ARPA file: make one of your text with `python -m finetune.language_model TEXT "
+                f"--models: {spec.name} decodes with a language model, --lm names none and {spec.checkpoint} has none; "
+                "expected an ARPA file: build one from your text with `python -m finetune.language_model build TEXT "
                 "OUT.arpa`"
             )
     if language_model is not None and not needing:
@@ -227,7 +227,7 @@ def load_system(spec: SystemSpec, options: LoadOptions) -> System:
     except Exception as error:  # a class of the user's own may raise anything
         raise InputError(
             f"{spec.name}: {_with_place(error)}, raised by its constructor; expected {spec.family}(spec, options) to "
-            "load and to set facts: mend the class"
+            "load and to set facts: correct the class"
         ) from error
     return system
 
@@ -238,17 +238,17 @@ def _system_class(name: str, reference: str) -> Callable[[SystemSpec, LoadOption
         found: Any = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise InputError(
-            f"{name}: cannot be imported ({error}); expected package.module:Class on PYTHONPATH: mend the name, or "
+            f"{name}: cannot be imported ({error}); expected package.module:Class on PYTHONPATH: correct the name, or "
             "install what it imports"
         ) from error
     except Exception as error:  # a module of the user's own may raise anything
         raise InputError(
             f"{name}: importing {module_name} failed with {_with_place(error)}; expected a module that can be "
-            "imported: mend it"
+            "imported: fix it"
         ) from error
     if not (isinstance(found, type) and issubclass(found, System)):
         raise InputError(
-            f"{name}: {class_name} of {module_name} is no System; expected a subclass of "
+            f"{name}: {class_name} of {module_name} is not a System; expected a subclass of "
             "finetune.systems.base.System: name one"
         )
     constructor: Callable[[SystemSpec, LoadOptions], System] = found
@@ -330,7 +330,7 @@ def _parse_reference(reference: str) -> SystemSpec:
         return _default(family)
     if FAMILIES[family].only_checkpoint is not None:
         raise UsageError(
-            f"--models: {reference!r} names a checkpoint, and {family} has one only, in its package; expected "
+            f"--models: {reference!r} names a checkpoint, but {family} has only the one in its package; expected "
             f"{family}: leave it out"
         )
     if not checkpoint:
@@ -352,7 +352,7 @@ def _aliased(reference: str, name: str, aliased: str) -> SystemSpec:
 def _own_class(reference: str, family: str, checkpoint: str | None) -> SystemSpec:
     module_name, _, class_name = family.partition(":")
     if not class_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
-        raise UsageError(f"--models: {reference!r} names no class; expected package.module:Class: mend the name")
+        raise UsageError(f"--models: {reference!r} names no class; expected package.module:Class: correct the name")
     if checkpoint == "":
         raise UsageError(
             f"--models: {reference!r} names no checkpoint; expected {family}=CHECKPOINT, or {family} alone: add it"
@@ -373,7 +373,7 @@ def _default(name: str) -> SystemSpec:
     if family.is_available(family.default):
         return SystemSpec(name, name, family.default)
     notice = (
-        f"{name}: {family.default} is neither cached nor reachable, so the embedded demo checkpoint stands in as "
-        f"{name}-demo. It is tiny and was trained on synthetic speech: its figures say nothing of {family.default}."
+        f"{name}: {family.default} is neither cached nor reachable, so the embedded demo checkpoint replaces it as "
+        f"{name}-demo. It is tiny and was trained on synthetic speech: its figures say nothing about {family.default}."
     )
     return SystemSpec(f"{name}-demo", name, reference_of(family.stand_in), notice)

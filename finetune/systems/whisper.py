@@ -280,8 +280,8 @@ def _compile_timing() -> None:
 def _check_number(log_prob: float) -> None:
     if isnan(log_prob):
         raise InputError(
-            "the model gives log-probabilities that are not numbers; expected finite ones: its weights are damaged or "
-            "its training diverged"
+            "the model gives NaN log-probabilities; expected finite ones: its weights are damaged or its training "
+            "diverged"
         )
 
 

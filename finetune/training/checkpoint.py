@@ -123,14 +123,14 @@ def restore(
         restore_optimiser(states["optimiser"])
     except pickle.UnpicklingError:  # torch's message advises to open it nevertheless
         raise InputError(
-            f"{checkpoint}: states.pt holds more than tensors and numbers, so it was not opened; expected what "
-            "training writes: begin anew with --overwrite true"
+            f"{checkpoint}: states.pt contains more than tensors and numbers, so it was not opened; expected a "
+            "checkpoint written by training: start again with --overwrite true"
         ) from None
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{checkpoint}: does not fit this model ({reason}); expected a checkpoint of the same configuration: "
-            "begin anew with --overwrite true"
+            f"{checkpoint}: does not fit this model ({reason}); expected a checkpoint of the same configuration: start "
+            "again with --overwrite true"
         ) from error
     schedule.load_state_dict(states["schedule"])
     random_of_all = states["random"]

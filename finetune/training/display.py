@@ -98,11 +98,11 @@ class Display:
 
     def show_average(self, count: int, evaluation: Evaluation, better: bool) -> None:
         """Print the evaluation of the mean of the `count` best weights, and whether it is kept."""
-        kept = "kept, as it is better" if better else "not kept: the best weights alone are as good"
+        kept = "kept: better" if better else "not kept: no better than the best weights"
         self._console.print(f"mean of the {count} best  {_rates(evaluation)}  {kept}")
 
     def show_diagnosis(self, diagnosis: Diagnosis) -> None:
-        """Print a diagnosis."""
+        """Print what is wrong with the training, the likely cause and the remedy."""
         print_diagnosis(self._console, diagnosis)
 
     def _show_sample(self, reference: str, hypothesis: str) -> None:

@@ -86,9 +86,9 @@ def lost_process_is_said(accelerator: Accelerator, output_dir: Path) -> Iterator
             raise
         if _is_first_of_living():
             print(
-                f"error: another of the {accelerator.num_processes} processes ended in the middle of training (killed, "
-                "or out of memory?); expected all to go on: the same command goes on from the last checkpoint in "
-                f"{output_dir}",
+                f"error: another of the {accelerator.num_processes} processes ended during training (killed, or out of "
+                "memory?); expected all of them to run: run the same command again to resume from the last checkpoint "
+                f"in {output_dir}",
                 file=sys.stderr,
             )
         sys.exit(1)

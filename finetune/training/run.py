@@ -287,7 +287,7 @@ def _check_fingerprint(output_dir: Path, resume_from: Path, fingerprint: RunFing
     """Raises UsageError if the checkpoint is of a run over other data or with other options."""
     if checkpoint.read_progress(resume_from).fingerprint != fingerprint.digest:
         raise UsageError(
-            f"{output_dir} holds a run over other data or another model: {difference(output_dir, fingerprint)}; "
+            f"{output_dir} contains a run with other data or another model: {difference(output_dir, fingerprint)}; "
             "expected the same to resume: choose another --output_dir, or --overwrite true"
         )
 
@@ -311,7 +311,7 @@ def _about(setup: _Setup) -> about.About:
 def _report_end(config: TrainConfig, accelerator: Accelerator, writer: RunWriter, *, finished: bool) -> None:
     """Print where the result is, or how to go on."""
     if not finished:
-        accelerator.print(f"stopped and saved in {config.output_dir}; run the same command again to go on")
+        accelerator.print(f"stopped and saved in {config.output_dir}; run the same command again to resume")
         return
     if accelerator.is_main_process and (config.data.streaming or writer.rejects.n_in_training):
         rejected = counted(len(writer.rejects), "utterance")

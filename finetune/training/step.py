@@ -157,8 +157,8 @@ class Stepper:
         self._empty_in_a_row += 1
         if self._empty_in_a_row >= MAX_SKIPPED:
             raise InputError(
-                f"no utterance of {MAX_SKIPPED} steps in a row could be decoded; expected audio to train on: "
-                "rejects.jsonl in the run's folder has the reason for each"
+                f"no utterance could be decoded in {MAX_SKIPPED} consecutive steps; expected audio to train on: "
+                "rejects.jsonl in the run's folder gives the reasons"
             )
         self._step_without_gradients()
         self._schedule.step()
@@ -178,7 +178,7 @@ class Stepper:
         self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
         if self._skipped_in_a_row >= MAX_SKIPPED:
             raise InputError(
-                f"the gradient has not been finite for {MAX_SKIPPED} steps in a row; expected a loss that falls: lower "
+                f"the gradient has not been finite for {MAX_SKIPPED} consecutive steps; expected a falling loss: lower "
                 "--learning_rate, or set --mixed_precision to bf16 or no"
             )
         return skipped
@@ -196,12 +196,12 @@ class Stepper:
         if self._accelerator.num_processes > 1 or self.parts >= largest:
             raise InputError(
                 f"a batch of {counted(largest, 'utterance')}, {max(batch.seconds[1] for batch in batches):.0f} s with "
-                "padding, does not fit into the device's memory; expected one that does: lower "
+                "padding, does not fit into the device's memory; expected a smaller one: lower "
                 "--data.max_batch_seconds or --data.max_seconds, or set --gradient_checkpointing true"
             ) from None
         self.parts *= 2
         self._accelerator.print(
-            f"out of memory: batches are computed in {self.parts} parts from here on, with the same result; a lower "
+            f"out of memory: from here on, batches are computed in {self.parts} parts with the same result; a lower "
             "--data.max_batch_seconds would be faster"
         )
 
@@ -225,7 +225,7 @@ class LogInterval:
     _began: float = field(default_factory=time.perf_counter)
 
     def add(self, result: StepResult) -> None:
-        """Include a step."""
+        """Add the loss, labels and times of one step to the sums."""
         self.loss_sum += result.loss_sum
         self.n_labels += result.n_labels
         self.audio_seconds += result.audio_seconds

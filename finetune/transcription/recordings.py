@@ -53,7 +53,7 @@ def find_recordings(inputs: Sequence[str]) -> list[Recording]:
         path = Path(given)
         if given == STDIN:
             if any(not isinstance(one.source, Path) for one in found):
-                raise UsageError("- is named twice; expected standard input once: leave one out")
+                raise UsageError("- occurs twice; expected standard input once: leave one out")
             found.append(Recording(_standard_input(), "stdin", "standard input"))
         elif path.is_dir():
             in_folder = list(_of_folder(path))
@@ -76,8 +76,8 @@ def check_names(recordings: Sequence[Recording]) -> None:
         other = seen.setdefault(recording.name.casefold(), recording)
         if other is not recording:
             raise UsageError(
-                f"{other.shown} and {recording.shown} have one name, {recording.name}; expected a name for each "
-                "recording, as its results have it: rename one, or transcribe them into two folders"
+                f"{other.shown} and {recording.shown} have the same name, {recording.name}; expected different names, "
+                "as results are named after recordings: rename one, or transcribe them into two folders"
             )
 
 
@@ -132,11 +132,11 @@ def _standard_input() -> BinaryIO:
     try:
         shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
         if file.tell() == 0:
-            raise InputError("standard input is empty; expected audio: check what is before the pipe")
+            raise InputError("standard input is empty; expected audio: check the command before the pipe")
         file.seek(0)
     except OSError as error:
         raise UsageError(
-            f"standard input cannot be kept in {tempfile.gettempdir()}: {error.strerror}; expected room for it there: "
-            "free some, or set TMPDIR"
+            f"standard input cannot be kept in {tempfile.gettempdir()}: {error.strerror}; expected free disk space "
+            "there: free some, or set TMPDIR"
         ) from None
     return file

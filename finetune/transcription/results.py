@@ -22,7 +22,7 @@ LOG = "transcribed.jsonl"
 
 
 class Results(Protocol):
-    """A place for transcripts."""
+    """Where transcripts are written, and which recordings still need one."""
 
     def pending(self, recordings: Sequence[Recording]) -> list[Recording]:
         """Those of the recordings that are not done yet. Raises UsageError where their results have no place."""
@@ -70,7 +70,7 @@ class ResultsFolder:
         if foreign and not self._overwrite:
             others = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
             raise UsageError(
-                f"{foreign[0]}{others}: there already, and not made of this recording by this model and these options; "
+                f"{foreign[0]}{others}: already exist, made from another recording or by another model or options; "
                 "expected a folder without them: choose another --output_dir, or --overwrite true to replace them"
             )
         return remaining
@@ -115,8 +115,8 @@ class ResultsFolder:
 
     def _unwritable(self, error: OSError) -> UsageError:
         return UsageError(
-            f"--output_dir {self._folder}: {error.strerror}; expected a folder with room to write to: mend that and "
-            "run the same command to go on, or choose another"
+            f"--output_dir {self._folder}: {error.strerror}; expected a writable folder with free space: fix it and "
+            "run the same command again to resume, or choose another"
         )
 
 
@@ -154,7 +154,7 @@ class StandardOutput:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at its end
             sys.exit(0)
         except OSError as error:
-            raise UsageError(f"standard output: {error.strerror}; expected room for the text: free some") from None
+            raise UsageError(f"standard output: {error.strerror}; expected free disk space: free some") from None
 
     def _rendered(self, recording: Recording, transcript: Transcript, seconds: float) -> str:
         if self._count == 1:

@@ -13,7 +13,7 @@ from preprocessing.audio.contract import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, parse_command, run_command
 
-DESCRIPTION = "Write any audio file as 16-bit PCM at 16 kHz, mono: WAV or FLAC by the suffix of OUT."
+DESCRIPTION = "Convert an audio file to 16-bit PCM at 16 kHz, mono; the suffix of OUTPUT decides between WAV and FLAC."
 LONG_SECONDS = 60.0  # shorter files show no progress
 SUFFIXES = (".wav", ".flac")
 
@@ -23,15 +23,15 @@ class TranscodeConfig:
     """What to read, and where to write it."""
 
     source: Path
-    """any audio file"""
+    """Audio file to read."""
     output: Path
-    """the file to write: .wav or .flac"""
+    """File to write: .wav or .flac."""
     dither: Literal["none", "tpdf"] = "none"
-    """noise added before rounding to 16 bits: none, or triangular (two steps wide)"""
+    """Noise added before rounding to 16 bits: none, or triangular (two quantisation steps wide)."""
     seed: int = 0
-    """of the dither"""
+    """Seed of the dither."""
     overwrite: bool = False
-    """replace the output where it exists"""
+    """Replace an existing output."""
 
     def check(self) -> None:
         """Raises UsageError on an output that cannot be written, or a negative seed."""

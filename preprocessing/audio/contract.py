@@ -114,7 +114,7 @@ def truncation_error(opened: OpenedSource, found_seconds: float, expected_second
     """The error for a file that ends before the length in its header."""
     return AudioError(
         f"{opened.name}: ends after {found_seconds:.2f} s; expected the {expected_seconds:.2f} s that its header "
-        "states: fetch it again, or save the part that is there with a sound editor"
+        "states: fetch it again, or save the readable part with an audio editor"
     )
 
 
@@ -152,12 +152,12 @@ def _head_of_path(name: str, path: str) -> bytes:
         with open(path, "rb", buffering=0) as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError:
-        found = "is a link to nothing" if Path(path).is_symlink() else "no such file"
+        found = "is a broken link" if Path(path).is_symlink() else "no such file"
         raise AudioError(f"{name}: {found}; expected an audio file: correct the path") from None
     except OSError as error:
         raise AudioError(f"{name}: {error.strerror}; expected a readable audio file: change its permissions") from None
     except ValueError:  # a NUL in the name
-        raise AudioError(f"{name}: no file can have this name; expected a path: correct it") from None
+        raise AudioError(f"{name}: is not a valid file name; expected a path: correct it") from None
     if not head:
         raise AudioError(f"{name}: empty file; expected audio: fetch it again")
     return head

@@ -120,8 +120,8 @@ def open_decoder(source: AudioSource) -> Iterator[Decoder]:
         if is_streamed:
             note_once(
                 "no length in a header",
-                f"{opened.name}: its header states no length, as of a recording written to a pipe or by a program that "
-                "was killed: read to the end of the file, as further files like it are without this note",
+                f"{opened.name}: its header states no length, as when a recording is written to a pipe or the recorder "
+                "is killed; the file is read to its end. This note is shown once",
             )
         else:
             with open_sndfile(opened, missing_bytes) as decoder:
@@ -152,7 +152,7 @@ def resampled(
     rate, n_channels = decoder.info.sample_rate, decoder.info.n_channels
     if channel is not None and not 0 <= channel < n_channels:
         known = "0 alone" if n_channels == 1 else f"0 to {n_channels - 1}"
-        raise AudioError(f"{describe_source(source)}: has no channel {channel}; expected {known}: mend the number")
+        raise AudioError(f"{describe_source(source)}: has no channel {channel}; expected {known}: correct the number")
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "VHQ")
     is_empty = True
     for block in decoder.blocks(round(start * rate), None if stop is None else round(stop * rate), n_samples):

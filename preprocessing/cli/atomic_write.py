@@ -48,4 +48,4 @@ def write_output(path: Path, flag: str, content: bytes) -> None:
         with atomic_file(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        raise UsageError(f"{flag} {path}: {error.strerror}; expected a place to write to: change the path") from None
+        raise UsageError(f"{flag} {path}: {error.strerror}; expected a writable path: change the path") from None

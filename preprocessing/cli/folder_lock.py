@@ -38,14 +38,14 @@ def only_writer(folder: Path, flag: str = "") -> Iterator[None]:
         if lock is None:
             raise UsageError(
                 f"{named} is being written to by process {_holder(folder / LOCK)}; expected one run at a time: wait "
-                "for it, or choose another folder"
+                "for it to end, or choose another folder"
             )
         for unfinished in [path for path in folder.rglob(".*.partial*") if TEMPORARY.fullmatch(path.name)]:
             unfinished.unlink()
     except OSError as error:
         raise UsageError(
-            f"{named}: cannot be written to ({error.strerror}); expected a folder with room: choose another, or free "
-            "some space"
+            f"{named}: cannot be written to ({error.strerror}); expected a writable folder with free space: choose "
+            "another, or free some space"
         ) from None
     _held.add(lock)
     try:

@@ -61,7 +61,8 @@ def parse_command(
     `${ASR_DATA_DIR}` in a value is replaced by the folder of data (`preprocessing.cli.data_folder`).
 
     arguments: words of the command line, by default those of this process.
-    positional: fields without a default are given in their order, without a flag.
+    positional: fields without a default are given in their order, without a flag. So is a field of `several` with the
+    metadata {"positional": True}, which may be left out.
     short: further spellings of flags, and what they stand for: {"-o": "--output"}.
     several: names of list fields that are given as several words, `--sizes 500 1000`, in YAML as a list. Other list
     fields are given as one word, `--weights 1,2` or `--weights "[1, 2]"`.
@@ -75,10 +76,14 @@ def parse_command(
     """
     import jsonargparse
 
+    from preprocessing.cli.help_format import HelpFormatter
+
     program = program_name(program)
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="a YAML file with any of the options below")
+    parser = jsonargparse.ArgumentParser(
+        prog=program, description=description, formatter_class=HelpFormatter, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True, skip=set(several))
     _add_several(parser, config_class, several, positional=positional)
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -128,8 +133,8 @@ def what_ran_out(error: Exception) -> str | None:
     """The sentence for a disk or a memory that is full, or a disk that became read-only; None for another error."""
     if isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EROFS):
         return (
-            f"{error.filename or 'a file of the output'}: cannot be written ({error.strerror}); expected room for it: "
-            "free some and run the same command again"
+            f"{error.filename or 'a file of the output'}: cannot be written ({error.strerror}); expected free disk "
+            "space: free some and run the same command again"
         )
     message = " ".join(str(error).split())
     of_torch = isinstance(error, RuntimeError) and any(words in message for words in OUT_OF_MEMORY)
@@ -137,8 +142,8 @@ def what_ran_out(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or of_torch or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         detail = f" ({message[:200]})" if message else ""
         return (
-            f"memory ran out{detail}; expected more of it free: end other programs, or lower what is held at once, "
-            "such as batches, processes or the longest utterance"
+            f"out of memory{detail}; expected more free memory: close other programs, or lower the batch size, the "
+            "number of processes or the longest utterance"
         )
     return None
 
@@ -200,7 +205,7 @@ def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
         return sentence
     for flag in unknown:
         if flag.removeprefix("no_").removeprefix("no-") not in known:
-            return f"--{flag} is no option{_nearest(flag, known, renamed, '--')}"
+            return f"--{flag} is not an option{_nearest(flag, known, renamed, '--')}"
     files = _read_config_files(words)
     for path, content in files.items():
         if isinstance(content, str):
@@ -209,7 +214,7 @@ def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
         if sentence := _explain_renamed(unknown, renamed, "'{}'"):
             return f"{path}: {sentence}"
         for key in unknown:
-            return f"{path}: '{key}' is no option{_nearest(key, known, renamed, '')}"
+            return f"{path}: '{key}' is not an option{_nearest(key, known, renamed, '')}"
     at_fault = re.search(r'Parser key "([^"]+)"', message)
     if at_fault is not None and at_fault[1] not in flags:
         for path, content in files.items():
@@ -289,7 +294,9 @@ def _add_several(parser: "ArgumentParser", config_class: type[Any], names: Seque
             continue
         (item,) = get_args(hints[field.name])
         options: dict[str, Any] = {"nargs": "+", "type": item, "help": helps.get(field.name)}
-        if field.default_factory is not MISSING:
+        if positional and field.metadata.get("positional"):
+            parser.add_argument(field.name, default=[], **options | {"nargs": "*"})
+        elif field.default_factory is not MISSING:
             parser.add_argument(f"--{field.name}", default=field.default_factory(), **options)
         elif positional:
             parser.add_argument(field.name, **options)
@@ -392,7 +399,7 @@ def _read_config_files(words: Sequence[str]) -> dict[str, Mapping[str, Any] | st
             continue
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).replace(' in "<unicode string>",', "").split())
-            contents[path] = f"is no YAML ({reason}); expected lines of key: value: correct it"
+            contents[path] = f"is not valid YAML ({reason}); expected lines of key: value: correct it"
             continue
         is_mapping = isinstance(content, dict)
         contents[path] = content if is_mapping else "holds no keys; expected lines of key: value: correct it"

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from preprocessing.corpus import Corpus
     from preprocessing.corpus.levels import AudioLevels
 
-DESCRIPTION = "Statistics of a corpus: hours, speakers, rates, levels, clipping, duplicates, leaks into another one."
+DESCRIPTION = (
+    "Measure a corpus: hours, speakers, speaking rates, levels, clipping, duplicates, and leaks into another corpus."
+)
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,21 @@ class CorpusConfig:
     """Which corpus to measure, and where to write the results."""
 
     data: str
-    """a manifest (JSONL, CSV, TSV, parquet), a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]"""
+    """A manifest (JSONL, CSV, TSV, parquet), a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
     against: str | None = None
-    """another corpus: list what the two share, as a test set should share nothing with its training set"""
+    """Another corpus: list what the two share. A test set should share nothing with its training set."""
     json: Path | None = None
-    """file to write all statistics to, the full lists of findings included"""
+    """File for all statistics, with the complete lists of findings."""
     output: Path | None = None
-    """picture to write (also -o): .png, .pdf or .svg"""
+    """Picture to write (also -o): .png, .pdf or .svg."""
     audio: bool = True
-    """decode the audio and measure levels, clipping, silence and duplicates; --no-audio leaves that out"""
+    """Decode the audio and measure levels, clipping, silence and duplicates; --no-audio leaves that out."""
     profile: str = "librispeech"
-    """text profile that texts are counted and compared under"""
+    """Text normalisation profile for counting and comparing texts."""
     limit: int | None = None
-    """measure the first so many utterances only"""
+    """Measure only this many utterances, from the first on."""
     workers: int | None = None
-    """processes that decode; by default one a processor, 0 decodes in this one"""
+    """Number of decoding processes; 0 decodes in the main process. Default: one per CPU core."""
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used, before anything is read."""

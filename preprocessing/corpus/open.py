@@ -77,7 +77,7 @@ def _rows(reference: str) -> Rows:
         return reader.read(path)
     except OSError as error:
         raise InputError(
-            f"{error.filename or reference}: {error.strerror}; expected readable files: mend their permissions"
+            f"{error.filename or reference}: {error.strerror}; expected readable files: correct their permissions"
         ) from None
 
 
@@ -111,7 +111,7 @@ def _not_found(reference: str) -> str:
     if not os.path.isdir(reference):
         return (
             f"{reference!r}"[1:-1] + ": no such file or folder; expected a manifest (JSONL, CSV, TSV, parquet), a "
-            "folder with metadata.csv or of another known kind, or hf:DATASET: mend the path"
+            "folder with metadata.csv or of another known kind, or hf:DATASET: correct the path"
             f"{missing_data_hint(reference)}"
         )
     manifests = sorted(name for name in os.listdir(reference) if name.endswith((".jsonl", ".csv", ".tsv")))

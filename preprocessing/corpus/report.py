@@ -33,9 +33,9 @@ def print_report(console: Console, statistics: Statistics, leaks: Leaks | None) 
     _print(console, statistics.reference, _overview(statistics))
     _print(console, "Over utterances", _percentiles(statistics))
     sections: list[tuple[str, Sequence[Finding]]] = [
-        ("set aside when opened", statistics.set_aside),
+        ("rejected when opened", statistics.set_aside),
         ("transcript too long for CTC", statistics.text.do_not_fit),
-        ("unlikely characters a second", statistics.text.unlikely_rates),
+        ("unlikely number of characters per second", statistics.text.unlikely_rates),
     ]
     if statistics.sound is not None:
         sections += _audio_sections(statistics.sound)
@@ -122,7 +122,9 @@ def _shares(hours: Mapping[str, float]) -> str:
 
 def _duplicates(audio: AudioStatistics) -> str:
     first, n_other_text = ", ".join(audio.duplicates[0][:3]), audio.duplicates_of_other_text
-    return f"{len(audio.duplicates):,} held more than once ({first}); {n_other_text:,} of them under different texts"
+    return (
+        f"{len(audio.duplicates):,} occurring more than once ({first}); {n_other_text:,} of them under different texts"
+    )
 
 
 def _percentiles(statistics: Statistics) -> Table:

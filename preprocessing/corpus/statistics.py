@@ -213,7 +213,7 @@ def find_unlikely_rates(ids: Sequence[str], rates: Sequence[float]) -> list[Find
     scores = 0.6745 * (logs - median) / scale
     far = [index for index in np.argsort(-np.abs(scores), kind="stable") if abs(scores[index]) > OUTLIER_Z]
     return [
-        Finding(ids[index], f"{rates[index]:.1f} characters a second, the median has {math.exp(median):.1f}")
+        Finding(ids[index], f"{rates[index]:.1f} characters per second; the median is {math.exp(median):.1f}")
         for index in far
     ]
 

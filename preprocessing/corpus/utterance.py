@@ -141,10 +141,10 @@ def _missing(path: str) -> str | None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        return "no such file; expected an audio file: mend the path"
+        return "no such file; expected an audio file: correct the path"
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        return f"{reason}; expected a readable audio file: mend the path or its permissions"
+        return f"{reason}; expected a readable audio file: correct the path or its permissions"
     if stat.S_ISDIR(status.st_mode):
         return "is a folder; expected an audio file: name a file in it"
     return None if status.st_size else "empty file; expected audio: fetch it again"
@@ -167,6 +167,6 @@ def load_waveform(utterance: Utterance) -> "Tensor":
         tolerance = f"{DURATION_TOLERANCE_SECONDS:g} s or {DURATION_TOLERANCE_SHARE:.0%}"
         raise InputError(
             f"manifest says {utterance.duration:.2f} s, the audio holds {seconds:.2f} s; expected the two within "
-            f"{tolerance}: mend 'duration', or leave it out to have it read"
+            f"{tolerance}: correct 'duration', or leave it out to have it read"
         )
     return waveform

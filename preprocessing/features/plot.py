@@ -76,7 +76,7 @@ def page(waveform: Tensor, heading: Heading, *, seed: int) -> Figure:
     below = figure.add_gridspec(2, 2, top=0.368, bottom=0.04, **MARGINS, wspace=0.05, hspace=0.26)
     figure.text(MARGINS["left"], 0.412, "SpecAugment over the log-mel spectrogram", fontsize=13, fontweight="bold",
                 color=PALETTE.ink)  # fmt: skip
-    legend = f"grey: masked   ·   arrow: a moment that the time warp moved   ·   seed {seed}"
+    legend = f"grey: masked   ·   arrow: a point moved by the time warp   ·   seed {seed}"
     figure.text(MARGINS["left"], 0.396, legend, fontsize=TEXT_SIZE, color=PALETTE.faint)
     generator = torch.Generator().manual_seed(seed)
     for number, (name, meaning) in enumerate(SHOWN_POLICIES.items()):

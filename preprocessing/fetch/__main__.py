@@ -4,9 +4,8 @@ Thin: options in, `preprocessing.fetch.fill` does the work. Without a name it li
 """
 
 import os
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
@@ -17,8 +16,8 @@ ALL = "all"
 DEMO = "demo"
 PROGRAM = "python -m preprocessing.fetch"
 DESCRIPTION = (
-    "Download public speech, noise and rooms from their publishers into the data folder that the configurations name. "
-    "Without a name: the list, with sizes, licences and sources."
+    "Download public speech, noise and room impulse responses from their publishers into the data folder that the "
+    "configurations name. Without a name, list the data sets with their sizes, licences and sources."
 )
 
 
@@ -26,22 +25,21 @@ DESCRIPTION = (
 class FetchConfig:
     """What to fetch, and where to."""
 
-    names: list[str]
-    """data sets: digits, librispeech-mini, german, noise, rooms, or all; demo copies the embedded demo and the
-    configurations into the current folder"""
+    names: list[str] = field(default_factory=list, metadata={"positional": True})
+    """Data sets: digits, librispeech-mini, german, noise, rooms or all; demo copies the embedded demo and the
+    configurations into the current folder. Default: list the data sets."""
     data_dir: Path | None = None
-    """data folder to fill; default $ASR_DATA_DIR, else data. What $ASR_DATA_DIR holds is copied from there instead of
-    being downloaded"""
+    """Data folder to fill; default $ASR_DATA_DIR, else data. What $ASR_DATA_DIR holds is copied from there instead of
+    being downloaded."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words:
+    config = parse_command(
+        FetchConfig, program=PROGRAM, description=DESCRIPTION, arguments=arguments, positional=True, several=("names",)
+    )
+    if not config.names:
         print(listing())
         return
-    config = parse_command(
-        FetchConfig, program=PROGRAM, description=DESCRIPTION, arguments=words, positional=True, several=("names",)
-    )
     from rich.console import Console
 
     from preprocessing.fetch import DATASETS, copy_embedded, fetch
@@ -49,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = [name for name in config.names if name not in (*DATASETS, ALL, DEMO)]
     if unknown:
         raise UsageError(
-            f"{unknown[0]!r} is no data set; expected {', '.join(DATASETS)}, {ALL} or {DEMO}: name one of them"
+            f"{unknown[0]!r} is not a data set; expected {', '.join(DATASETS)}, {ALL} or {DEMO}: name one of them"
         )
     if DEMO in config.names:
         copy_embedded(Path(), Console())
@@ -59,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in names:
         fetch(DATASETS[name], data_dir, given, Console())
     if names and data_dir.resolve() != data_folder().resolve():
-        print(f"next: export {DATA_VARIABLE}={data_dir.resolve()}, which is how configurations find it")
+        print(f"next: export {DATA_VARIABLE}={data_dir.resolve()}, so that the configurations find the data")
 
 
 def listing() -> str:
@@ -69,7 +67,7 @@ def listing() -> str:
     blocks = []
     for dataset in DATASETS.values():
         sizes = f"{dataset.download_megabytes:.3g} MB to download, {dataset.megabytes:.3g} MB in {dataset.folder}/"
-        here = f", there already in {data_folder()}" if dataset.is_in(data_folder()) else ""
+        here = f", already in {data_folder()}" if dataset.is_in(data_folder()) else ""
         blocks.append(f"{dataset.name}: {dataset.what}\n  {sizes}{here}\n  {dataset.licence}, {dataset.page}")
     blocks.append("demo: the embedded demo and the configurations, into the current folder, without a download")
     return "\n".join(

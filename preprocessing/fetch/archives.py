@@ -36,8 +36,8 @@ def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple
         # tarfile's message has a line for each compression.
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise InputError(
-            f"{archive}: no complete tar archive ({reason}); expected the data set's: it is removed, run the same "
-            "command again"
+            f"{archive}: not a complete tar archive ({reason}); expected the data set's archive: it has been removed, "
+            "run the same command again"
         ) from None
 
 
@@ -64,8 +64,8 @@ class GitTree:
         """Raises InputError where the id is another one."""
         if self.id() != expected:
             raise InputError(
-                f"{source}: the folder's git tree is {self.id()}; expected {expected}: the archive was damaged or "
-                "replaced; it is removed, run the same command again"
+                f"{source}: the folder's git tree is {self.id()}; expected {expected}: the archive is damaged or was "
+                "replaced; it has been removed: run the same command again"
             )
 
 

@@ -72,8 +72,8 @@ def download(
             arrived = part.stat().st_size if part.is_file() else 0
             if attempt == ATTEMPTS:
                 raise InputError(
-                    f"{file.url}: {cut}, {ATTEMPTS} times; {arrived / 1e6:.1f} MB have arrived and are kept: run the "
-                    "same command again, it goes on there"
+                    f"{file.url}: {cut}, {ATTEMPTS} times; {arrived / 1e6:.1f} MB have been downloaded and are kept: "
+                    "run the same command again to resume"
                 ) from None
             time.sleep(wait)
             wait = first_wait if arrived > before else 2 * wait
@@ -114,20 +114,20 @@ def _receive(file: RemoteFile, part: Path, advance: Callable[[int], None]) -> No
             if error.code == 416:
                 part.unlink()
                 advance(-offset)
-                raise _CutError("the server has another file than before") from None
+                raise _CutError("the file on the server has changed") from None
             if error.code in PASSING:
                 raise _CutError(f"HTTP {error.code} {error.reason}") from None
             raise InputError(
-                f"{file.url}: HTTP {error.code} {error.reason}; expected the file: its publisher may have moved it; "
-                "look at the data set's page"
+                f"{file.url}: HTTP {error.code} {error.reason}; expected the file: it may have moved; see the data "
+                "set's page"
             ) from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
             raise _CutError(f"no answer within {TIMEOUT_SECONDS:g} s") from None
         raise InputError(
-            f"{file.url}: no connection ({getattr(error.reason, 'strerror', None) or error.reason}); expected the "
-            "internet, through a proxy if HTTPS_PROXY names one: check it, or set ASR_DATA_DIR to a folder that holds "
-            "the data"
+            f"{file.url}: no connection ({getattr(error.reason, 'strerror', None) or error.reason}); expected an "
+            "internet connection, through a proxy if HTTPS_PROXY names one: check it, or set ASR_DATA_DIR to a folder "
+            "that holds the data"
         ) from None
     except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise _CutError(f"the connection was cut ({error or type(error).__name__})") from None
@@ -138,7 +138,7 @@ def _write(answer: Any, part: Path, offset: int, advance: Callable[[int], None])
     goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
     if not goes_on:
         if answer.status == 206:
-            raise _CutError("the server sent another range than asked for")
+            raise _CutError("the server sent a different range than requested")
         advance(-offset)
     validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     if validator and not validator.startswith("W/"):  # a weak one says nothing of bytes
@@ -166,6 +166,6 @@ def _check(path: Path, file: RemoteFile) -> None:
         path.unlink()
         _validator(path).unlink(missing_ok=True)
         raise InputError(
-            f"{file.url}: {algorithm} is {found}; expected {expected}: the file was damaged or replaced; what arrived "
-            "is removed, run the same command again"
+            f"{file.url}: {algorithm} is {found}; expected {expected}: the file is damaged or was replaced; the "
+            "download has been removed: run the same command again"
         )

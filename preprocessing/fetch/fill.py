@@ -63,9 +63,9 @@ def fetch(dataset: Dataset, data_dir: Path, given: Path | None, console: Console
     except OSError as error:
         remedy = "choose another --data_dir"
         if error.errno in DISK_FULL:
-            remedy = f"free about {needed_megabytes(dataset):.0f} MB and run the same command again, it goes on"
+            remedy = f"free about {needed_megabytes(dataset):.0f} MB and run the same command again to resume"
         raise InputError(
-            f"{error.filename or target}: {error.strerror or error}; expected a place to write to: {remedy}"
+            f"{error.filename or target}: {error.strerror or error}; expected a writable path: {remedy}"
         ) from None
 
 
@@ -83,7 +83,7 @@ def copy_embedded(folder: Path, console: Console) -> None:
                 shutil.copytree(ROOT / name, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         except OSError as error:
             raise InputError(
-                f"{error.filename or folder}: {error.strerror}; expected a folder to write to: change to another"
+                f"{error.filename or folder}: {error.strerror}; expected a writable folder: change to another"
             ) from None
         _say(console, f"{name}: copied to {(folder / name).resolve()}")
 

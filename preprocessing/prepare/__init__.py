@@ -16,26 +16,28 @@ SHORTEST_PIECE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Options of the command: which corpus, how it is cut, and what does the work."""
+    """Options of the command."""
 
     data: str
-    """the corpus: a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]"""
+    """Corpus: a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
     output: Path
-    """folder for manifest.jsonl, shards/, rejects.jsonl, statistics.json; what is unfinished there is continued"""
+    """Output folder for manifest.jsonl, shards/, rejects.jsonl and statistics.json; an unfinished preparation there is
+    resumed."""
     engine: Literal["local", "ray"] = "local"
-    """what does the work: processes on this machine, or Ray Data on a cluster (the extra `ray`)"""
+    """Processes on this machine, or Ray Data on a cluster (the extra `ray`)."""
     workers: int | None = None
-    """processes, or Ray tasks at a time; by default as many as there are cores"""
+    """Number of processes, or of concurrent Ray tasks. Default: one per CPU core."""
     segment: Literal["none", "fixed", "speech"] = "none"
-    """recordings over max_seconds without text: left whole (none), cut evenly (fixed) or cut at pauses (speech)"""
+    """How recordings over max_seconds without a text are cut: not at all (none), evenly (fixed) or at pauses
+    (speech)."""
     max_seconds: float = 30.0
-    """the longest piece where recordings are cut"""
+    """Longest segment of a cut recording, in seconds."""
     shard_seconds: float = 600.0
-    """audio in a shard, one FLAC file; the last utterance may go over it"""
+    """Audio per shard (one FLAC file), in seconds; the last utterance may exceed it."""
     profile: str = "librispeech"
-    """text profile that statistics.json counts characters under; the texts themselves stay raw"""
+    """Text normalisation profile for the character counts in statistics.json; the texts themselves stay raw."""
     overwrite: bool = False
-    """begin anew in an output folder that holds a preparation of other data or options"""
+    """Start again in an output folder with a preparation of other data or options."""
 
     @property
     def processes(self) -> int:

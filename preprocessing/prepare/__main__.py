@@ -6,8 +6,8 @@ from preprocessing.cli.options import parse_command, run_command
 from preprocessing.prepare import PrepareConfig
 
 DESCRIPTION = (
-    "Decode, resample, cut and measure a corpus into 16 kHz FLAC shards with manifest.jsonl, rejects.jsonl and "
-    "statistics.json. Killed at any moment, the same command goes on; the bytes do not depend on the workers."
+    "Decode, resample, cut and measure a corpus, and write 16 kHz FLAC shards with manifest.jsonl, rejects.jsonl and "
+    "statistics.json. Resumable; the output is identical for any number of workers."
 )
 
 

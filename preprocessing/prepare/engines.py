@@ -40,8 +40,8 @@ def run_local(shards: Sequence[Shard], write: WriteShard, workers: int) -> Itera
                 yield futures[future]
         except BrokenProcessPool:
             raise InputError(
-                "a process that decoded audio died; expected files that decoders survive: run again with --workers 1, "
-                "and the shard that it stops at holds the file"
+                "a process that decoded audio crashed; expected files that do not crash the decoder: run again with "
+                "--workers 1, and the shard at which it stops contains the file"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

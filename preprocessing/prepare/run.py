@@ -53,11 +53,11 @@ def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
     folder = _shards_folder(config, corpus)
     remaining = [shard for shard in shards if not is_done(shard, folder)]
     if len(remaining) < len(shards):
-        console.print(f"going on: {len(shards) - len(remaining)} of {len(shards)} shards are done")
+        console.print(f"resuming: {len(shards) - len(remaining)} of {len(shards)} shards are done")
     try:
         _write_shards(config, remaining, folder, console)
     except KeyboardInterrupt:
-        console.print("stopped; finished shards are kept: run the same command again to go on")
+        console.print("stopped; finished shards are kept: run the same command again to resume")
         raise
     statistics = assemble(config.output, shards, corpus.rejects, config.profile)
     print(
@@ -77,12 +77,12 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
         if folder.exists() and any(folder.iterdir()) and theirs != ours:
             raise UsageError(
                 f"{config.output} holds a preparation of other data or options ({theirs}, now {ours}); expected the "
-                "same to go on: choose another folder, or --overwrite true"
+                "same configuration to resume: choose another folder, or --overwrite true"
             )
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(ours + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{config.output}: {error.strerror}; expected a folder to write to: choose another") from None
+        raise UsageError(f"{config.output}: {error.strerror}; expected a writable folder: choose another") from None
     return folder
 
 

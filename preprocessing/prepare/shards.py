@@ -107,8 +107,8 @@ def write_shard(shard: Shard, folder: Path, cutting: Cutting) -> None:
             record = _write_audio(shard, partial, f"{folder.name}/{flac.name}", cutting)
     except soundfile.LibsndfileError as error:  # of writing: what cannot be read is a reject
         raise InputError(
-            f"{flac}: cannot be written ({error.error_string.rstrip('.')}); expected room for it: free some space and "
-            "run the same command again, finished shards are kept"
+            f"{flac}: cannot be written ({error.error_string.rstrip('.')}); expected free disk space: free some and "
+            "run the same command again; finished shards are kept"
         ) from None
     if not record.utterances:
         flac.unlink()
@@ -168,7 +168,7 @@ def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance,
     if utterance.text.strip() or utterance.segments:
         raise InputError(
             f"lasts {seconds:.1f} s with one text; expected at most {cutting.max_seconds:g} s, or no text: a text "
-            "cannot be cut with the audio, so give each stretch its own line with start and stop"
+            "cannot be cut with the audio, so give each segment its own line with start and stop"
         )
     for number, (start, stop) in enumerate(_cuts(waveform, cutting)):
         yield replace(utterance, id=f"{utterance.id}-{number:04d}"), waveform[start:stop]

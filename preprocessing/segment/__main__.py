@@ -12,30 +12,33 @@ from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_ranges, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
-DESCRIPTION = "Cut a recording into FLAC pieces with a manifest: at pauses, in overlapping chunks, or of one length."
+DESCRIPTION = (
+    "Cut a recording into FLAC segments with a manifest: at pauses, into overlapping chunks, or at a fixed length."
+)
 MIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class SegmentConfig:
-    """What to cut, how, and where to."""
+    """What to cut, how, and where the output goes."""
 
     file: Path
-    """any audio file"""
+    """Audio file to cut."""
     output: Path
-    """a new folder for the pieces and manifest.jsonl"""
+    """New folder for the segments and manifest.jsonl."""
     method: Literal["speech", "chunks", "fixed"] = "speech"
-    """speech: at pauses; chunks: overlapping, with context; fixed: all of one length, the last one padded with zeros"""
+    """speech: cut at pauses. chunks: overlapping, with context. fixed: all of one length, the last one padded with
+    zeros."""
     seconds: float = 20.0
-    """the longest piece (speech), what is kept of each chunk (chunks), or each piece's length (fixed)"""
+    """Longest segment (speech), kept part of each chunk (chunks), or length of each segment (fixed), in seconds."""
     context_seconds: float = 2.0
-    """of method chunks alone: audio on both sides of what is kept, which the piece holds too"""
+    """Context on both sides of the kept part, which is included in the file (method chunks only), in seconds."""
     threshold: float = 0.5
-    """speech probability from which there is speech, above 0 and up to 1"""
+    """Threshold of the speech probability, above 0 and up to 1."""
     speech_only: bool = False
-    """of method speech alone: leave out pieces in which nobody speaks"""
+    """Leave out segments without speech (method speech only)."""
     picture: Path | None = None
-    """draw waveform, speech probability and cuts (also -o): .png, .pdf or .svg"""
+    """Picture of waveform, speech probability and cuts (also -o): .png, .pdf or .svg."""
 
     def check(self) -> None:
         """Raises UsageError on a value out of range or an option that does not go with the method."""
@@ -51,7 +54,7 @@ class SegmentConfig:
             )
         check_picture_suffix(self.picture, "--picture")
         if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir())):
-            raise UsageError(f"{self.output}: is there already; expected a new folder: choose another name")
+            raise UsageError(f"{self.output}: already exists; expected a new folder: choose another name")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = [piece for piece in pieces if piece.speech is not False] if config.speech_only else pieces
     write(config.output, config.file, waveform, kept)
     seconds = sum(piece.stop - piece.start for piece in kept) / audio.SAMPLE_RATE
-    print(f"{config.output}: {len(kept)} pieces, {seconds:.1f} s in all")
+    print(f"{config.output}: {len(kept)} segments, {seconds:.1f} s in all")
     if config.picture is not None and activity is not None:
         from preprocessing.segment.plot import page
 

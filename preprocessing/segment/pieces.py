@@ -92,7 +92,9 @@ def write(folder: Path, source: Path, waveform: Tensor, pieces: Sequence[Piece])
                 manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
         os.replace(temporary, folder)
     except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; expected a place for a new folder: choose another") from None
+        raise UsageError(
+            f"{folder}: {error.strerror}; expected a writable place for a new folder: choose another"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

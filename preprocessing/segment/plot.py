@@ -43,7 +43,7 @@ def page(waveform: Tensor, name: str, activity: SpeechActivity, pieces: Sequence
         style_axes(axes, spines=("bottom",))
     shown = min(seconds, n_rows * row_seconds)
     part = f"{seconds:.1f} s" if shown == seconds else f"the first {shown:.0f} s of {seconds:.1f} s"
-    count = f"{len(pieces)} piece" + ("s" if len(pieces) != 1 else "")
+    count = f"{len(pieces)} segment" + ("s" if len(pieces) != 1 else "")
     write_heading(figure, one_line(name, limit=70), f"{part}   ·   {count}", left=0.055)
     _write_legend(figure, height)
     return figure

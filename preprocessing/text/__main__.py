@@ -14,22 +14,26 @@ from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.text import PARAMETRISED, PROFILES, Profile, profile
 
-DESCRIPTION = "TEXT ... [options]: normalise texts, a file or stdin under a profile, and show what it does."
+DESCRIPTION = (
+    "TEXT ... [options]: normalise texts, a file or standard input with a text normalisation profile, and show its "
+    "steps."
+)
 SWITCHES = {"--list": "--list=true", "--count": "--count=true"}
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Texts are words of the command line; without any, and without --file, they are read from stdin."""
+    """Texts are given on the command line; without any, and without --file, they are read from standard input."""
 
     profile: str = "basic"
-    """text profile: a name that --list prints"""
+    """Text normalisation profile; --list prints their names."""
     file: Path | None = None
-    """a .jsonl manifest (its `text`), or a text file with one text a line; the profile is then explained on stderr"""
+    """A .jsonl manifest (its `text`), or a text file with one text per line; the profile is then described on
+    stderr."""
     list: bool = False
-    """print the profiles, and end"""
+    """Print the profiles and exit."""
     count: bool = False
-    """print counts instead of texts: lines, changed lines, words, different words, different characters"""
+    """Print counts instead of texts: lines, changed lines, words, different words, different characters."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,8 +84,8 @@ def describe_counts(lines: Sequence[str], used: Profile) -> str:
     characters = {character for line in normalised for character in line if character != " "}
     changed = sum(after != before for before, after in zip(lines, normalised, strict=True))
     return (
-        f"lines {len(lines)}, changed {changed}, words {words.total()}, different words {len(words)}, "
-        f"seen once {sum(n == 1 for n in words.values())}, different characters {len(characters)}"
+        f"lines {len(lines)}, changed {changed}, words {words.total()}, different words {len(words)}, seen once "
+        f"{sum(n == 1 for n in words.values())}, different characters {len(characters)}"
     )
 
 
@@ -101,7 +105,7 @@ def _read(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # transcripts may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--file {path}: {error}; expected a manifest or a text file in UTF-8: mend it") from None
+        raise InputError(f"--file {path}: {error}; expected a manifest or a text file in UTF-8: fix it") from None
     if path.suffix != ".jsonl":
         return lines
     texts = []
@@ -110,7 +114,7 @@ def _read(path: Path) -> list[str]:
             texts.append(str(json.loads(line)["text"]))
         except (json.JSONDecodeError, KeyError, TypeError):
             raise InputError(
-                f"{path}:{number}: no `text` in this line; expected JSON with `text`: mend it, or name it .txt"
+                f"{path}:{number}: no `text` in this line; expected JSON with `text`: fix it, or name it .txt"
             ) from None
     return texts
 

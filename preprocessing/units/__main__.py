@@ -18,33 +18,33 @@ if TYPE_CHECKING:
     from preprocessing.units.counts import UnitReport
 
 DESCRIPTION = (
-    "Count what a model's output units could be in a corpus: how many there are, how much text the frequent ones "
-    "cover, what of held-out text they cannot write, and how many frames each gets."
+    "Compare output vocabularies (characters, syllables, BPE, words) on a corpus: their size, the coverage of the "
+    "frequent units, the held-out words that they cannot spell, and the frames per label."
 )
 
 
 @dataclass(frozen=True)
 class UnitsConfig:
-    """What to count, and where to write it. Lists are given as several words: --sizes 500 1000."""
+    """What to count, and where to write it. Lists are separated by spaces: --sizes 500 1000."""
 
     texts: list[str]
-    """corpora (manifests, folders), whose durations are used, and plain text, .txt or .gz"""
+    """Corpora (manifests, folders), whose durations are used, or plain text, .txt or .gz."""
     held_out: list[str] = field(default_factory=list)
-    """the same, to test the units on (also --held-out); by default the last tenth of the lines by their hash"""
+    """Held-out texts of the same kinds (also --held-out). Default: a tenth of the lines, chosen by hash."""
     profile: str = "librispeech"
-    """text profile that all texts are normalised under"""
+    """Text normalisation profile of all texts."""
     kinds: list[str] = field(default_factory=lambda: ["characters", "syllables", "bpe", "words"])
-    """kinds of unit to count"""
+    """Kinds of units to compare."""
     sizes: list[int] = field(default_factory=lambda: [500, 1000, 2000, 5000])
-    """vocabulary sizes of bpe, and cuts of syllables and words"""
+    """Vocabulary sizes for bpe, syllables and words."""
     language: str = "en_US"
-    """language of the hyphenation that gives syllables, as pyphen names it"""
+    """Hyphenation language for syllables, as named by pyphen."""
     dictionary: Path | None = None
-    """CMUdict, plain or .gz: an English word is then split into as many syllables as it lists"""
+    """CMUdict file, plain or .gz, for the number of syllables of English words."""
     output: Path | None = None
-    """picture to write (also -o): .png, .pdf or .svg"""
+    """Picture to write (also -o): .png, .pdf or .svg."""
     json: Path | None = None
-    """file to write all figures to"""
+    """File for all figures, as JSON."""
 
     def check(self) -> None:
         """Raises UsageError naming the first value that cannot be used."""
@@ -58,8 +58,8 @@ class UnitsConfig:
         check_picture_suffix(self.output, "--output")
         if self.dictionary is not None and not self.language.startswith("en"):
             raise UsageError(
-                f"--dictionary is set and --language is {self.language}; expected English, which CMUdict is of: leave "
-                "it out"
+                f"--dictionary is set and --language is {self.language}; expected English, the language of CMUdict: "
+                "leave it out"
             )
 
 

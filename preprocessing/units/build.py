@@ -34,7 +34,9 @@ def build(
     splitter_class = SPLITTERS[kind]
     alphabet = alphabet_of(texts)
     if not alphabet:
-        raise UsageError(f"no text to make {kind} of; expected a word or more: check the corpus and its text profile")
+        raise UsageError(
+            f"no text to build {kind} from; expected a word or more: check the corpus and its text profile"
+        )
     minimum = 2 if splitter_class.closed else len(alphabet) + 1
     if splitter_class.size_use == "learns" and size is None:
         raise UsageError(f"{flag} is not set; expected how many {kind} units to learn: set it, to 500 for example")

@@ -32,9 +32,9 @@ HELD_OUT_SHARE = 0.1
 RARE = 10  # occurrences below which a unit is called rare
 COVERED = (0.5, 0.9, 0.99)  # shares of the text
 LEGEND = (
-    f"rare: units seen fewer than {RARE} times. labels/word: boundaries included. unseen: pieces of held-out text "
-    "that are no unit. unwritable: held-out words that the units cannot write. frames/label: of 20 ms. infeasible: "
-    "utterances with fewer frames than CTC needs."
+    f"rare: units seen fewer than {RARE} times. labels/word: with word boundaries. unseen: tokens of held-out text "
+    "that are not in the vocabulary. unwritable: held-out words that the units cannot spell. frames/label: frames of "
+    "20 ms per label. infeasible: utterances with fewer frames than CTC needs."
 )
 
 
@@ -128,8 +128,8 @@ def read_lines(references: Iterable[str], profile: Profile) -> list[Line]:
         with_words = [line for line in normalised if line.text]
         if not with_words:
             raise InputError(
-                f"{reference}: no text is left of it by profile {profile.name}; expected a word or more: check that it "
-                "is the right file"
+                f"{reference}: no text is left after normalisation with profile {profile.name}; expected a word or "
+                "more: check that it is the right file"
             )
         lines += with_words
     return lines
@@ -147,7 +147,7 @@ def hold_out(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
         (held_out if place >= 1.0 - HELD_OUT_SHARE else kept).append(line)
     if not kept or not held_out:
         raise InputError(
-            f"{len(lines)} lines are too few to hold a tenth of them out; expected 50 or so: give more text, or "
+            f"{len(lines)} lines are too few to hold out a tenth of them; expected about 50: give more text, or "
             "--held-out"
         )
     return kept, held_out
@@ -292,7 +292,7 @@ def _text_file_lines(path: Path) -> list[Line]:
             return [Line(line) for line in lines]
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: {reason}; expected a text file, plain or gzip: mend the path") from None
+        raise InputError(f"{path}: {reason}; expected a text file, plain or gzip: correct the path") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}; expected UTF-8: convert the file") from None
 

@@ -113,7 +113,7 @@ def read_cmudict(path: Path) -> dict[str, int]:
     except (OSError, EOFError, UnicodeDecodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            f"{path}: cannot be read ({reason}); expected CMUdict, a word and its phones on each line: mend the path"
+            f"{path}: cannot be read ({reason}); expected CMUdict, a word and its phones on each line: correct the path"
         ) from None
     if not any(counts.values()):
         raise InputError(f"{path}: no phones with stress digits; expected CMUdict, as in `body B AA1 D IY0`")

@@ -150,7 +150,7 @@ def test_clean_comes_first_and_once() -> None:
         ("speed:3", "0.5 to 2"),
         ("clean,all", "all stands alone"),
         (" , ", "is empty"),
-        ("reverb:2", "no condition"),
+        ("reverb:2", "is not a condition"),
     ],
 )
 def test_names_that_are_none(text: str, told: str) -> None:

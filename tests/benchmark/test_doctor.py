@@ -141,7 +141,7 @@ class Hub:
 
 @pytest.mark.parametrize(
     ("answers", "accepts", "hub", "token"),
-    [(True, True, "ok", "accepted"), (True, False, "ok", "refused"), (False, True, "note", "not tried")],
+    [(True, True, "ok", "accepted"), (True, False, "ok", "refused"), (False, True, "note", "not checked")],
 )
 def test_the_hub_and_the_token_that_is_never_shown(
     monkeypatch: pytest.MonkeyPatch, answers: bool, accepts: bool, hub: str, token: str

@@ -81,8 +81,8 @@ def test_one_class_may_be_compared_under_two_checkpoints() -> None:
         ("Abstract", r"TypeError: Can't instantiate abstract class [^(]*, raised by its constructor"),
         ("WithoutFacts", "AttributeError.* raised by its constructor; .* to set facts"),
         ("Refuses", "^its own sentence$"),
-        ("Stranger", "is no System; expected a subclass of finetune.systems.base.System"),
-        ("OPTIONS", "is no System"),
+        ("Stranger", "is not a System; expected a subclass of finetune.systems.base.System"),
+        ("OPTIONS", "is not a System"),
         ("Missing", "cannot be imported .*has no attribute 'Missing'"),
     ],
 )

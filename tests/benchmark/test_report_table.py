@@ -118,7 +118,7 @@ def test_optional_rows_stand_where_they_have_content() -> None:
     timed = dataclasses.replace(full, systems=[dataclasses.replace(system, speed=speed)])
     rows = {row.label: row for row in quantities.quantities(timed)}
     assert rows["p50 latency"].read(timed.systems[0]).interval == "200–300\u00a0ms"
-    assert rows["Energy per second"].read(timed.systems[0]).text == "1.5\u00a0J"
+    assert rows["Energy per audio second"].read(timed.systems[0]).text == "1.5\u00a0J"
     assert rows["WER, verbatim"].read(dataclasses.replace(system, scores={})).value is None
 
 
@@ -136,11 +136,11 @@ def test_what_a_call_costs_stands_in_table_terminal_and_page() -> None:
     timings = [dataclasses.replace(one, system=renamed[one.system]) for one in timings]
     summary = dataclasses.replace(plain, systems=systems, comparisons=[])
     rows = {row.label: row.read(systems[0]) for row in quantities.quantities(summary)}
-    assert rows["Fixed cost of a call"].text == "2,000\u00a0ms"
-    assert rows["Cost per audio second"].interval == "40.0–60.0\u00a0ms"
+    assert rows["Per-call overhead"].text == "2,000\u00a0ms"
+    assert rows["Time per audio second"].interval == "40.0–60.0\u00a0ms"
     console = Console(width=160, record=True, file=io.StringIO())
     print_table(summary, console)
-    sentence = f"One call of {NAMES[0]} costs 2 s however short the utterance, and 0.05 s for each second of audio"
+    sentence = f"{NAMES[0]} has a per-call overhead of 2 s, plus 0.05 s per second of audio"
     text = " ".join(console.export_text().split())
     assert sentence in text and sentence in markdown(summary)
     html = page_of(summary, samples, timings)

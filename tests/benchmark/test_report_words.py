@@ -56,8 +56,11 @@ def test_the_table_has_the_figures_of_the_summary(reported: Reported, page: str)
 
 def test_a_system_without_words_is_named(reported: Reported, page: str) -> None:
     name = reported[0].systems[2].facts.name
-    assert word_sentences(reported[0]) == [f"{name} gives no word times."]
-    assert f"{name} gives no word times." in markdown(reported[0]) and f"{name} gives no word times." in Page(page).text
+    assert word_sentences(reported[0]) == [f"{name} returns no word times."]
+    assert (
+        f"{name} returns no word times." in markdown(reported[0])
+        and f"{name} returns no word times." in Page(page).text
+    )
 
 
 def test_without_the_second_pass_nothing_is_shown() -> None:
@@ -73,16 +76,16 @@ def test_without_the_second_pass_nothing_is_shown() -> None:
     [
         (WordScores(reason="failed: OSError: x", failed=3), ["a failed: OSError: x."]),
         (WordScores(words=5, wrong=0, failed=1), [
-            "a: the second pass, which asks for words, failed in 1 utterance.",
-            "a: no word is wrong, so there are no AUROC and no NCE of finding wrong ones.",
+            "a: the second pass, which computes word times, failed in 1 utterance.",
+            "a: no word is wrong, so AUROC and NCE are undefined.",
         ]),
         (WordScores(words=5, wrong=5), [
-            "a: no word is right, so there are no AUROC and no NCE of finding wrong ones.",
+            "a: no word is correct, so AUROC and NCE are undefined.",
         ]),
         (WordScores(), ["a gives words without a confidence."]),
         (WordScores(words=9, wrong=2, rewritten=2), [
-            "a: in 2 utterances the second pass, which asks for words, wrote others than the first; confidence and "
-            "times are of the second."
+            "a: in 2 utterances the words of the second pass, which computes word times, differ from those of the "
+            "first; confidence and times are those of the second."
         ]),
     ],
 )  # fmt: skip
@@ -91,7 +94,7 @@ def test_what_is_undefined_is_said(scores: WordScores, said: list[str]) -> None:
     system: SystemSummary = dataclasses.replace(scored("a", samples), words=scores)
     summary = dataclasses.replace(run_of(samples, [system]), comparisons=[])
     without_times = [] if scores.reason else [
-        "The times of words are compared with nothing: the corpus has no true ones (a column “words” in its manifest)."
+        "Word times are not evaluated: the corpus has no reference times (a column “words” in its manifest)."
     ]  # fmt: skip
     assert word_sentences(summary) == said + without_times
     assert not [row for row in quantities(summary) if row.group.startswith("Words:")]

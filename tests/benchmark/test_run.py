@@ -68,7 +68,7 @@ def test_defaults_fall_back_to_the_demo_loudly(tmp_path: Path) -> None:
     assert [system.facts.name for system in summary.systems] == ["wav2vec2-demo", "whisper-demo"]
     assert len(samples) == 8
     assert len(summary.notices) == 3
-    assert result.stdout.count("say nothing of") >= 2
+    assert result.stdout.count("say nothing about") >= 2
     page = (output / "report.html").read_text()
     assert "facebook/wav2vec2-base-960h is neither cached nor reachable" in page
     assert (summary.corpus.reference, summary.systems[0].facts.checkpoint) == (
@@ -193,7 +193,7 @@ def test_a_model_named_explicitly_is_never_replaced(tmp_path: Path) -> None:
         *BRIEF,
     )
     assert_one_sentence(result, 1, "nobody/nothing", "cannot be loaded")
-    assert "stands in" not in result.stdout
+    assert "embedded demo" not in result.stdout
 
 
 def test_results_are_not_overwritten_unasked(tmp_path: Path) -> None:

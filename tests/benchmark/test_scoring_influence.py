@@ -88,8 +88,10 @@ def test_the_compression_ratio_is_openai_whispers_and_finds_longer_phrases() -> 
 
 
 HINDI = (
-    "भारत के संविधान के अनुसार सभी नागरिकों को समान अधिकार प्राप्त हैं और उन्हें अपने विचारों को प्रकट करने की स्वतंत्रता है परन्तु इसके "
-    "साथ ही उन्हें अपने कर्तव्यों का भी पालन करना चाहिए ताकि समाज में शान्ति और व्यवस्था बनी रहे और देश की उन्नति हो सके"
+    "भारत के संविधान के अनुसार सभी नागरिकों को समान अधिकार प्राप्त हैं और उन्हें अपने विचारों को प्रकट करने की "
+    "स्वतंत्रता है परन्तु इसके "
+    "साथ ही उन्हें अपने कर्तव्यों का भी पालन करना चाहिए ताकि समाज में शान्ति और व्यवस्था बनी रहे और देश की उन्नति हो "
+    "सके"
 )
 
 
@@ -187,7 +189,8 @@ def test_a_loop_that_makes_the_verdict_is_said_with_the_figures_without_it() -> 
     assert comparison.different is False and comparison.different_without is True and comparison.left_out == ["u0"]
     text = " ".join(verdict(summary)).replace("\N{NO-BREAK SPACE}", " ")
     assert "No significant difference between looping and steady: " in text
-    assert "1 utterance of 60 makes 18.7 of the 18.7 points of WER of looping (u0, looped: “si” 112 times)" in text
+    of_all = "1 utterance of 60 accounts for 18.7 of the 18.7 points of WER of looping"
+    assert f"{of_all} (u0, repetition loop: “si” 112 times)" in text
     assert "Without u0, looping is significantly better than steady: " in text
     said = " ".join(caveats(summary))
     assert summary.minimum_detectable_difference is not None and summary.detectable_without is not None
@@ -209,19 +212,19 @@ def test_of_many_comparisons_that_one_utterance_makes_three_are_said() -> None:
 def test_the_page_and_the_table_hold_the_rates_with_and_without_the_loop() -> None:
     hypotheses = {"looping": ["w0 " + "si " * 112], "steady": wrong(16)}
     summary, samples = benchmark_of(**hypotheses), samples_of(**hypotheses)
-    row = next(one for one in quantities(summary) if one.label == "WER without looped")
+    row = next(one for one in quantities(summary) if one.label == "WER without loops")
     assert [row.read(system).value for system in summary.systems] == [
         0.0,
         summary.systems[1].scores["verbatim"].wer.value,
     ]
-    assert "| WER without looped | 0.00" in markdown(summary)
+    assert "| WER without loops | 0.00" in markdown(summary)
     page = page_of(summary, samples)
     text = " ".join(Page(page).text.split())
-    assert "Utterances that weigh most" in text and "looped: “si” 112 times, compression ratio" in text
+    assert "Most influential utterances" in text and "repetition loop: “si” 112 times, compression ratio" in text
     assert "112 / 10" in text and "1 utterance left out" in text
     restored = msgspec.json.decode(msgspec.json.encode(summary), type=Summary)
     assert restored.systems[0].influences[0].loop == "si" and restored == summary
-    assert "WER without looped" not in markdown(benchmark_of(steady=wrong(16)))
+    assert "WER without loops" not in markdown(benchmark_of(steady=wrong(16)))
 
 
 def test_a_difference_that_hangs_on_one_utterance_is_said() -> None:
@@ -250,7 +253,7 @@ def test_two_utterances_settle_nothing() -> None:
         assert all(one.different is None and one.adjusted_p is None for one in summary.comparisons)
         said = " ".join([*verdict(summary), *caveats(summary)])
         assert "0.00 points" not in said and "significantly better" not in said
-        assert said.count("2 utterances settle nothing: a verdict needs 10 or more") == 1
+        assert said.count("2 utterances are too few for a significance test, which needs 10 or more") == 1
 
 
 def test_systems_that_err_alike_show_no_detectable_difference() -> None:

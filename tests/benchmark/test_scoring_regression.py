@@ -146,7 +146,7 @@ def test_other_machines_test_sets_and_noises_are_not_compared_and_named() -> Non
     other_machine = dataclasses.replace(now, machine={"processor": "fast"})
     assert not {"latency p50", "latency p95", "throughput"} & by_figure(before, other_machine).keys()
     assert incomparable(before, other_machine) == [
-        "Speed is not compared with the earlier result, as its processor was none, and now is fast."
+        "Speed is not compared with the earlier result: its processor was none, and now is fast."
     ]
     other_corpus = dataclasses.replace(now, corpus=dataclasses.replace(now.corpus, hours=2.0))
     assert by_figure(before, other_corpus).keys() == {"WER, clean", "WER, babble"}

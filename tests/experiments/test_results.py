@@ -120,7 +120,7 @@ def test_parts_are_known_and_short() -> None:
         "conditions-digits",
         "conditions-test-other",
     ]
-    with pytest.raises(UsageError, match=r"'digit' is no part; expected train-digits, .*: choose one"):
+    with pytest.raises(UsageError, match=r"'digit' is not a part; expected train-digits, .*: choose one"):
         main(["digit"])
 
 
@@ -333,7 +333,7 @@ def test_a_part_whose_runs_are_not_there_says_so(folders: Folders, tmp_path: Pat
     (outcome,) = run_parts([SMALL], elsewhere, overwrite=False)
     assert outcome.status == "not measured" and list(outcome.missing) == ["wav2vec2-digits (digits)"]
     (outcome,) = run_parts([replace(SMALL, data="nowhere.jsonl")], folders, overwrite=False)
-    assert outcome.status == "failed" and "nowhere.jsonl: not there" in outcome.reason
+    assert outcome.status == "failed" and "nowhere.jsonl: no such file" in outcome.reason
 
 
 def test_pages_hold_the_figures_of_the_results(

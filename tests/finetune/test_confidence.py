@@ -49,7 +49,7 @@ def test_softmax_measures_are_mean_minimum_and_product_of_units() -> None:
     for measure, expected in [("mean", 0.7), ("min", 0.6), ("product", 0.48)]:
         found = word_confidences(log_probs, words, f"softmax {measure}")
         assert found == pytest.approx([expected, 1.0], abs=1e-5)
-    with pytest.raises(ValueError, match="no measure of confidence"):
+    with pytest.raises(ValueError, match="is not a confidence measure"):
         word_confidences(log_probs, words, "softmax median")
 
 
@@ -110,7 +110,7 @@ def test_calibration_recovers_the_line_that_made_the_data(tmp_path) -> None:
     made.save(tmp_path, of_search=True)
     assert load_calibration(str(tmp_path), of_search=True) == made and load_calibration(str(tmp_path)) == fitted
     (tmp_path / "confidence.json").write_text('{"measure": "softmax mean"}')
-    with pytest.raises(InputError, match="is no calibration"):
+    with pytest.raises(InputError, match="is not a calibration file"):
         load_calibration(str(tmp_path))
 
 

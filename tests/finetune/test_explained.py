@@ -51,7 +51,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(tmp_path: Path, capsys: py
     for expected in (
         *("learning_rate: 0.0005  # default: 0.0003", "characters a second", "Shared with training (19 utterances)"),
         *("outside: nothing", "feature_extractor.conv_layers", "optimiser states", "forward and backward in"),
-        *("activations of that batch", "40 steps of", "nothing written"),
+        *("activations of that batch", "40 steps of", "nothing was trained or written"),
     ):
         assert expected in told
     assert not (tmp_path / "run").exists()
@@ -79,7 +79,7 @@ def test_a_batch_that_is_not_learnt_ends_with_a_named_reason(tmp_path: Path) -> 
         ((4.0, 0.4, 3.0, 0.5, 3.5), 1.0, 0.5, True, "learning rate too high"),
         ((4.0, 3.99, 3.98), 1.0, 0.1, True, "learning rate too low"),
         ((9.0, 3.2, 2.9), 1.0, 0.999, True, "all blank"),
-        ((4.0, 2.0, 1.0), 0.8, 0.6, True, "not there yet"),
+        ((4.0, 2.0, 1.0), 0.8, 0.6, True, "not converged yet"),
         ((4.0, 0.5, 0.01), 0.2, 0.6, False, "vocabulary mismatch"),
         ((4.0, 0.5, 0.01), 0.2, None, True, "decoding mismatch"),
     ],

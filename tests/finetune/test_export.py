@@ -185,9 +185,9 @@ def test_what_does_not_fit_is_said(tuned: Path, tmp_path: Path) -> None:
         export(tuned, tmp_path / "out", "openai")
     with pytest.raises(UsageError, match="exists; expected a new path"):
         export(tuned, tmp_path, "transformers")
-    with pytest.raises(UsageError, match="holds the run itself"):
+    with pytest.raises(UsageError, match="contains the run itself"):
         export(tuned, tuned.parent, "transformers", overwrite=True)
-    with pytest.raises(UsageError, match="holds other files; expected an earlier export"):
+    with pytest.raises(UsageError, match="contains other files; expected an earlier export"):
         export(tuned, tmp_path, "transformers", overwrite=True)
     with pytest.raises(InputError, match=r"no config\.yaml there"):
         export(tmp_path, tmp_path / "new", "transformers")

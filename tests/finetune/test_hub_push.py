@@ -161,7 +161,7 @@ def test_training_goes_on_where_the_hub_cannot_be_asked(hub: Hub) -> None:
     hub.faults.append(Fault("POST", "/api/repos/create", "error"))
     refused, note = check_access(HubConfig(push_to_hub=True, hub_model_id=NAME), HfApi(hub.endpoint, token=TOKEN))
     assert refused is None
-    assert note is not None and "training goes on" in note
+    assert note is not None and "training continues" in note
     assert check_access(HubConfig(push_to_hub=True, hub_model_id=NAME), HfApi(hub.endpoint, token=TOKEN)) == (
         None,
         None,
@@ -236,6 +236,6 @@ def test_a_server_that_repeats_the_token_is_not_quoted(hub: Hub, run: Path) -> N
 
 
 def test_metadata_that_the_hub_refuses_is_one_sentence(hub: Hub, run: Path) -> None:
-    with pytest.raises(InputError, match=r"refuses it .*license.* must be one of the known"):
+    with pytest.raises(InputError, match=r"refuses the request .*license.* must be one of the known"):
         push(hub, run, license="no such licence")
     assert asked(hub, "preupload") == 0

@@ -437,7 +437,7 @@ def test_a_system_without_word_times_gives_a_segment_for_each_piece(
         (["{in}/a.wav", "--lm", "{in}/notes.txt"], "--lm .* is for CTC models"),
         (["{in}/a.wav", "--alpha", "1"], "--alpha is of a beam search"),
         (["{in}/a.wav", "--beam_width", "0"], "--beam_width is 0; expected 1 or more"),
-        (["-", "-"], "- is named twice"),
+        (["-", "-"], "- occurs twice"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(

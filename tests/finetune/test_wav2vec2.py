@@ -80,7 +80,7 @@ def test_an_extended_vocabulary_keeps_what_the_base_knows(tmp_path: Path) -> Non
 
 def test_labels_outside_the_vocabulary_are_counted_never_unknown() -> None:
     ours = recogniser()
-    with pytest.raises(UsageError, match=r"'e' 2 times.*as in 'lower case'.*other case: take the profile ctc:MODEL"):
+    with pytest.raises(UsageError, match=r"'e' 2 times.*as in 'lower case'.*other case: use the profile ctc:MODEL"):
         ours.check_labels(["lower case"])
     with pytest.raises(UsageError, match=r"as in 'другое'.*same case and script"):
         ours.check_labels(["YES", "другое"])

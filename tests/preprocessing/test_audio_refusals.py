@@ -94,9 +94,9 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
     for path, found in (
         (tmp_path, "is a folder"),
         (tmp_path / "missing.wav", "no such file"),
-        (link, "a link to nothing"),
+        (link, "is a broken link"),
         (pipe, "a pipe or device"),
-        ("a\0b.wav", "no file can have this name"),
+        ("a\0b.wav", "is not a valid file name"),
         ("x" * 5000, "File name too long"),
     ):
         for attempt in (audio.load, audio.probe):

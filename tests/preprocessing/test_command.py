@@ -1,7 +1,10 @@
 """A command line that cannot be parsed is one sentence with the key, the file it is in and the nearest key."""
 
+import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +13,9 @@ import pytest
 from finetune.config import TrainConfig
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
+from tests.conftest import ROOT
+
+PACKAGES = ("preprocessing", "finetune", "benchmark", "experiments")
 
 
 def refused(*words: str) -> str:
@@ -22,13 +28,13 @@ def refused(*words: str) -> str:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--data.learning_rate", "1"], "--data.learning_rate is no option; did you mean --learning_rate?"),
-        (["--max_seconds=1"], "--max_seconds is no option; did you mean --data.max_seconds?"),
-        (["--model.bose", "x"], "--model.bose is no option; did you mean --model.base?"),
+        (["--data.learning_rate", "1"], "--data.learning_rate is not an option; did you mean --learning_rate?"),
+        (["--max_seconds=1"], "--max_seconds is not an option; did you mean --data.max_seconds?"),
+        (["--model.bose", "x"], "--model.bose is not an option; did you mean --model.base?"),
         (["--data.valdation", "x"], "did you mean --data.validation?"),
         (["--modle.famly", "x"], "did you mean --model.family?"),
         (["--data.max-seconds", "3"], "did you mean --data.max_seconds?"),
-        (["--qqqqqqq", "x"], "--qqqqqqq is no option; see `train --help`"),
+        (["--qqqqqqq", "x"], "--qqqqqqq is not an option; see `train --help`"),
     ],
 )
 def test_an_unknown_flag_names_the_nearest(words: list[str], expected: str) -> None:
@@ -38,11 +44,11 @@ def test_an_unknown_flag_names_the_nearest(words: list[str], expected: str) -> N
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("model: {bose: x}", "'model.bose' is no option; did you mean model.base?"),
-        ("modle: {base: x}", "'modle' is no option; did you mean model"),
+        ("model: {bose: x}", "'model.bose' is not an option; did you mean model.base?"),
+        ("modle: {base: x}", "'modle' is not an option; did you mean model"),
         ("max_steps: many", "max_steps"),
         ("data: {train: 3}", "data.train"),
-        ("output_dir: [a\nb", "is no YAML"),
+        ("output_dir: [a\nb", "is not valid YAML"),
         ("just text", "holds no keys"),
     ],
 )
@@ -128,7 +134,7 @@ def refused_by_nested(*words: str) -> str:
             ["--data.longest", "9", "--hub.repo_id", "x"],
             "--data.longest is now --data.max_seconds, --hub.repo_id is now --output: rename them",
         ),
-        (["--rate", "9"], "--rate is no option; did you mean --optimisation.learning_rate?"),
+        (["--rate", "9"], "--rate is not an option; did you mean --optimisation.learning_rate?"),
     ],
 )
 def test_a_renamed_flag_is_refused_with_its_new_name(words: list[str], expected: str) -> None:
@@ -141,7 +147,7 @@ def test_a_renamed_flag_is_refused_with_its_new_name(words: list[str], expected:
         ("optimisation: {rate: 1}", "'optimisation.rate' is now optimisation.learning_rate: rename it"),
         ("optimisation.rate: 1", "'optimisation.rate' is now optimisation.learning_rate: rename it"),
         ("hub: {repo_id: x}", "'hub.repo_id' is now output: rename it"),
-        ("hub: {repo: x}", "'hub' is no option"),
+        ("hub: {repo: x}", "'hub' is not an option"),
         (
             "network: {family: x, start_from: y}\nseed: 1\nbatch: 3",
             "'network.family' is now model.family, 'network.start_from' is now model.base: rename them",
@@ -234,3 +240,18 @@ def test_a_wrong_value_in_a_list_is_one_sentence(capsys: pytest.CaptureFixture[s
         counted("--help")
     printed = capsys.readouterr().out
     assert "files to read" in printed and "sizes to count" in printed
+
+
+def test_options_are_documented_in_sentences() -> None:
+    """Each begins with a capital, or with a value and a colon, and ends with a full stop."""
+    found = 0
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ClassDef) or not node.name.endswith(("Config", "Options")):
+                continue
+            for option, after in pairwise(node.body):
+                if isinstance(option, ast.AnnAssign) and isinstance(after, ast.Expr):
+                    text = ast.literal_eval(after.value)
+                    assert re.match(r"[A-Z`$]|[\w-]+: ", text) and text.endswith("."), f"{path}: {text}"
+                    found += 1
+    assert found > 200

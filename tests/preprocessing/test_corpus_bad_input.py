@@ -245,7 +245,7 @@ def test_a_kaldi_text_of_cr_ends_is_not_one_line(folder: Path) -> None:
 def test_a_carriage_return_within_a_line_is_named(folder: Path) -> None:
     path = written(folder, b"audio,text", b"a.wav,ONE\rTWO", b"a.wav,THREE", name="x.csv")
     assert reasons(path, 1) == [
-        "cannot be read (a carriage return within a field); expected closed quotes and short fields: mend the line"
+        "cannot be read (a carriage return within a field); expected closed quotes and short fields: correct the line"
     ]
 
 

@@ -147,7 +147,7 @@ def test_the_command_finds_every_fault(two: tuple[Path, Path], tmp_path: Path) -
     assert sound["silent"] == ["silent"]
     assert (sound["duplicates"], sound["duplicates_of_other_text"]) == ([["a", "copy"]], 1)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    for part in ("clipped: ", "1 held more than once (a, copy)", "6 utterances opened in"):
+    for part in ("clipped: ", "1 occurring more than once (a, copy)", "6 utterances opened in"):
         assert part in result.stdout + result.stderr
 
 

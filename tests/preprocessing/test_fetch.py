@@ -182,7 +182,7 @@ def test_a_data_set_appears_complete_and_once(
 def test_a_damaged_archive_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     noise = replace(DATASETS["noise"], files=(RemoteFile(f"{server.url}/noise", "noise.tar.gz", 3),))
     for _ in range(2):
-        with pytest.raises(InputError, match=r"no complete tar archive .*: it is removed"):
+        with pytest.raises(InputError, match=r"not a complete tar archive .*: it has been removed"):
             fetch(noise, tmp_path, None, Console())
         assert list((tmp_path / ".downloads" / "noise").iterdir()) == []
     assert server.ranges == [None, None] and not (tmp_path / "noise").exists()
@@ -260,7 +260,7 @@ def test_an_archive_that_leaves_its_folder_or_is_cut_is_refused(tmp_path: Path) 
         list(read_members(outside, lambda name: True))
     whole = archive(tmp_path / "whole.tar.gz", {"x": CONTENT})
     whole.write_bytes(whole.read_bytes()[:2000])
-    with pytest.raises(InputError, match="no complete tar archive"):
+    with pytest.raises(InputError, match="not a complete tar archive"):
         list(read_members(whole, lambda name: True))
 
 
@@ -341,7 +341,7 @@ def test_the_list_names_sizes_licences_and_sources(capsys: pytest.CaptureFixture
     assert text.strip() == listing()
     for dataset in DATASETS.values():
         assert all(part in text for part in (dataset.name, dataset.licence, dataset.page, dataset.folder))
-    with pytest.raises(UsageError, match="'digit' is no data set; expected digits, "):
+    with pytest.raises(UsageError, match="'digit' is not a data set; expected digits, "):
         main(["digit"])
 
 

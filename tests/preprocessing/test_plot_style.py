@@ -57,7 +57,7 @@ def test_a_figure_is_written_complete_or_not_at_all(tmp_path: Path, monkeypatch:
 
 def test_a_path_that_cannot_be_written_is_named_with_its_flag(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"--output .*file/picture\.png: .*; expected a place to write to"):
+    with pytest.raises(UsageError, match=r"--output .*file/picture\.png: .*; expected a writable path"):
         save_figure(drawn(), tmp_path / "file" / "picture.png", flag="--output")
     with pytest.raises(OSError):
         save_figure(drawn(), tmp_path / "no folder" / "picture.png")

@@ -100,9 +100,9 @@ def test_wrong_usage_is_one_sentence(recording: Path, tmp_path: Path, capsys: py
     for arguments, code, message in (
         (["no-such.wav", out], 1, "no-such.wav: no such file"),
         ([name], 2, "output"),
-        ([name, str(tmp_path)], 2, "is there already"),
-        ([name, name], 2, "is there already"),
-        ([name, f"{name}/out"], 2, "expected a place for a new folder"),
+        ([name, str(tmp_path)], 2, "already exists"),
+        ([name, name], 2, "already exists"),
+        ([name, f"{name}/out"], 2, "expected a writable place for a new folder"),
         ([name, out, "--seconds", "0"], 2, "--seconds is 0"),
         ([name, out, "--seconds", "nan"], 2, "nan"),
         ([name, out, "--context_seconds", "-1"], 2, "--context_seconds is -1"),

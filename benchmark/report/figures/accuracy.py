@@ -225,7 +225,7 @@ def error_distribution(
         shown = ", ".join(
             f"{label} %: {100 * share:.1f} %" for label, share in zip(_BIN_LABELS, heights, strict=True) if share
         )
-        label = f"{shorten(name, 50)}: share of utterances by their {metric.upper()}. {shown or 'no utterances'}."
+        label = f"{shorten(name, 50)}: share of utterances by {metric.upper()}. {shown or 'no utterances'}."
         return Drawing(f"errors-{series}", label, figure)
 
 

@@ -32,8 +32,9 @@ def reliability(
                 markersize=max(LARGEST * (one.count / most) ** 0.5, SMALLEST), clip_on=False,
             )  # fmt: skip
         axes.set_xlabel("Confidence, %", color=palette.faint)
-        axes.annotate("Right words, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=palette.faint)
+        axes.annotate("Correct words, %", (0, 1), (-30, 14), "axes fraction", "offset points", color=palette.faint)
         described = "; ".join(
-            f"confidence {100 * one.confidence:.0f} % right {100 * one.accuracy:.0f} % of {one.count:,}" for one in bins
+            f"confidence {100 * one.confidence:.0f} % correct {100 * one.accuracy:.0f} % of {one.count:,}"
+            for one in bins
         )
         return Drawing(f"reliability-{index}", f"Reliability of {shorten(name, 50)}: {described}.", figure)

@@ -83,11 +83,11 @@ def _text_beside_audio_rows(folder: str) -> Iterator[Row]:
         try:
             text = _text_of_file(f"{stem}.txt")
         except FileNotFoundError:
-            reason = f"no {os.path.basename(stem)}.txt beside it; expected what was said in it: add it"
+            reason = f"no {os.path.basename(stem)}.txt beside it; expected its transcript: add it"
             yield Row(path, number, reason)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            yield Row(path, number, f"{os.path.basename(stem)}.txt cannot be read ({why}); expected UTF-8: mend it")
+            yield Row(path, number, f"{os.path.basename(stem)}.txt cannot be read ({why}); expected UTF-8: fix it")
         else:
             name = os.path.relpath(stem, folder).replace(os.sep, "/")
             yield Row(path, number, {"audio": path, "text": text, "id": name})
@@ -163,7 +163,7 @@ def _librispeech_rows(folder: str) -> Iterator[Row]:
         for file in sorted(os.listdir(chapter)):
             stem, suffix = os.path.splitext(file)
             if suffix.lower() in LIBRISPEECH_SUFFIXES and stem.startswith(prefix) and stem not in named:
-                reason = f"has no line in {os.path.basename(path)}; expected what was said in it: add it"
+                reason = f"has no line in {os.path.basename(path)}; expected its transcript: add it"
                 yield Row(os.path.join(chapter, file), 1, reason)
 
 
@@ -270,7 +270,7 @@ def _kaldi_rows(folder: str) -> Iterator[Row]:
     for name, (number, _) in (segments or recordings).items():
         if name not in texts:
             source = os.path.join(folder, "segments" if segments else "wav.scp")
-            yield Row(source, number, f"{name!r} has no line in text; expected what was said in it: add it")
+            yield Row(source, number, f"{name!r} has no line in text; expected its transcript: add it")
     yield from rejects
 
 
@@ -300,7 +300,7 @@ def _number(value: str | None, where: str) -> float | None:
     try:
         return None if value is None else float(value)
     except ValueError:
-        raise InputError(f"{where} says {value!r:.40}; expected seconds: mend it") from None
+        raise InputError(f"{where} says {value!r:.40}; expected seconds: fix it") from None
 
 
 def _kaldi_segment(
@@ -309,7 +309,7 @@ def _kaldi_segment(
     """`utterance recording start stop`, seconds; a stop of -1 is the recording's end."""
     parts = (_value(segments, name) or "").split()
     if len(parts) != 3:
-        raise InputError(f"{name!r} has no line 'recording start stop' in segments; expected one: add or mend it")
+        raise InputError(f"{name!r} has no line 'recording start stop' in segments; expected one: add or correct it")
     start, stop = (_number(part, "segments") for part in parts[1:])
     assert start is not None and stop is not None
     fields: dict[str, Any] = {"audio": _kaldi_audio(folder, recordings, parts[0]), "start": start}
@@ -322,7 +322,7 @@ def _kaldi_audio(folder: str, recordings: dict[str, tuple[int, str]], name: str)
         raise InputError(f"recording {name!r} has no line in wav.scp; expected its audio file: add it")
     if path.endswith("|"):
         raise InputError(
-            f"recording {name!r} in wav.scp is a command ({path[:60]!r}); expected a path, for commands are never run: "
+            f"recording {name!r} in wav.scp is a command ({path[:60]!r}); expected a path, as commands are never run: "
             "write the audio to files"
         )
     if _ARCHIVE.search(path):

@@ -36,7 +36,7 @@ def read_hub_reference(reference: str) -> Rows:
     """
     name, config, split, count = (reference.removeprefix(HUB_PREFIX).split(":") + [""] * 4)[:4]
     if not name or (count and not count.isdecimal()):
-        raise UsageError(f"{reference}: expected hf:DATASET[:CONFIG[:SPLIT[:COUNT]]] with a whole COUNT: mend it")
+        raise UsageError(f"{reference}: expected hf:DATASET[:CONFIG[:SPLIT[:COUNT]]] with a whole COUNT: fix it")
     split = split or DEFAULT_SPLIT
     from datasets import load_dataset
 

@@ -46,7 +46,7 @@ _decode = json.JSONDecoder().decode  # what json.loads calls after looking at it
 _decode_from = json.JSONDecoder().raw_decode
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _LINE_END = re.compile(r"\r\n?|\n")
-ONE_OBJECT = "expected an array of objects, or one object a line: mend the file"
+ONE_OBJECT = "expected an array of objects, or one object a line: fix the file"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -77,7 +77,7 @@ def read_manifest(path: str) -> Rows:
             return Rows(folder_of(path), _json_rows(path))
         return read_table(path, tabs=kind == ".tsv")
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; expected a readable manifest: mend its permissions") from None
+        raise InputError(f"{path}: {error.strerror}; expected a readable manifest: fix its permissions") from None
 
 
 def read_table(path: str, *, tabs: bool) -> Rows:
@@ -147,7 +147,7 @@ def _json_fields(line: bytes) -> dict[str, Any] | str:
     except UnicodeDecodeError as error:
         return not_utf8(error)
     except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError, and integers of thousands of digits
-        return f"not JSON ({error}); expected one JSON object a line: mend the line"
+        return f"not JSON ({error}); expected one JSON object a line: correct the line"
 
 
 def _checked(fields: Any, text: str) -> dict[str, Any] | str:
@@ -156,10 +156,10 @@ def _checked(fields: Any, text: str) -> dict[str, Any] | str:
         try:  # Half of a surrogate pair is no character, and could never be written again.
             json.dumps(fields, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            return "an escape \\ud800 to \\udfff without its other half; expected whole characters: mend the line"
+            return "an escape \\ud800 to \\udfff without its other half; expected whole characters: correct the line"
     if isinstance(fields, dict):
         return fields
-    return f"a JSON {type(fields).__name__}; expected an object with 'audio' and 'text': mend it"
+    return f"a JSON {type(fields).__name__}; expected an object with 'audio' and 'text': fix it"
 
 
 def _is_over_lines(path: str) -> bool:
@@ -271,7 +271,7 @@ def _header(path: str, lines: _Lines, separator: str | None) -> tuple[list[str],
         except csv.Error as error:
             reason = _why_unreadable(error)
     if not found:
-        raise InputError(f"{path}: its header cannot be read ({reason}); expected column names: mend it")
+        raise InputError(f"{path}: its header cannot be read ({reason}); expected column names: fix it")
     named = [key for key, names in found.items() if {*AUDIO_KEYS} & {*names} and {*TEXT_KEYS} & {*names}]
     chosen = (named or sorted(found, key=lambda key: -len(found[key])))[0]
     return found[chosen], chosen
@@ -352,7 +352,9 @@ def _table_rows(path: str, lines: _Lines, header: Sequence[str], separator: str,
                 continue
         except csv.Error as error:
             why = _why_unreadable(error)
-            yield Row(path, number, f"cannot be read ({why}); expected closed quotes and short fields: mend the line")
+            yield Row(
+                path, number, f"cannot be read ({why}); expected closed quotes and short fields: correct the line"
+            )
             continue
         if cells:
             yield Row(path, number, _table_fields(header, cells, separator, quoted))

@@ -162,7 +162,7 @@ def _audio(audio: Any, fields: dict[str, Any], folder: str) -> StoredAudio:
     if isinstance(audio, dict) and audio.keys() >= {"bytes", "path"}:
         content = audio["bytes"]
         return content if isinstance(content, bytes) else _audio(audio["path"], fields, folder)
-    raise InputError(f"'audio' is {shortened(audio)}; expected a path: mend it")
+    raise InputError(f"'audio' is {shortened(audio)}; expected a path: fix it")
 
 
 def _channel(value: Any) -> int | None:
@@ -183,7 +183,7 @@ def _channel(value: Any) -> int | None:
     if value is None or isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return None
     if not 0 <= value < MAX_CHANNELS or value != int(value):
-        raise InputError(f"'channel' is {shortened(value)}; expected its number, from 0: mend it, or leave it out")
+        raise InputError(f"'channel' is {shortened(value)}; expected its number, from 0: fix it, or leave it out")
     return int(value)
 
 
@@ -224,7 +224,7 @@ def _name(fields: dict[str, Any], keys: tuple[str, ...], *, interned: bool = Tru
         elif value is None or value != value:
             continue
         elif not isinstance(value, int | float) or isinstance(value, bool) or abs(value) >= MAX_NUMBER:
-            raise InputError(f"{key!r} is {shortened(value)}; expected a name: mend it")
+            raise InputError(f"{key!r} is {shortened(value)}; expected a name: fix it")
         else:
             name = str(int(value) if value == int(value) else value)
         return sys.intern(name) if interned else name
@@ -274,7 +274,7 @@ def byte_lines(path: str) -> Iterator[tuple[int, bytes | str]]:
                     pass
                 yield (
                     number,
-                    f"a line of over {MAX_LINE_BYTES // 2**20} MiB; expected one utterance: mend the line",
+                    f"a line of over {MAX_LINE_BYTES // 2**20} MiB; expected one utterance: correct the line",
                 )
             else:
                 yield number, line
@@ -367,7 +367,7 @@ def files_below(folder: str) -> Iterator[str]:
             entered.add((status.st_dev, status.st_ino))
             entries = _entries(here)
         except OSError as error:
-            raise InputError(f"{here}: {error.strerror}; expected a readable folder: mend its permissions") from None
+            raise InputError(f"{here}: {error.strerror}; expected a readable folder: fix its permissions") from None
         yield from (path for path, is_folder in entries if not is_folder)
         waiting += [path for path, is_folder in reversed(entries) if is_folder]
 

@@ -86,7 +86,7 @@ def stated_seconds(fields: dict[str, Any]) -> float | None:
     """The `duration` of a row in seconds. Raises InputError where it is none, or 0."""
     stated = _seconds(fields, "duration")
     if stated == 0.0:
-        raise InputError("'duration' is 0; expected seconds above 0: mend it, or leave it out")
+        raise InputError("'duration' is 0; expected seconds above 0: fix it, or leave it out")
     return stated
 
 
@@ -106,7 +106,7 @@ def finished(draft: Draft, audio_seconds: float) -> Utterance:
     if stop is None and stated is not None:
         stop = _stop_by_duration(start, stated, total)
     if stop is not None and stop > total + TOLERANCE_SECONDS:
-        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {total:.2f} s: mend stop")
+        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {total:.2f} s: correct stop")
     duration = (total if stop is None else min(stop, total)) - start
     return with_checked_segments(replace(utterance, stop=stop, duration=duration))
 
@@ -120,7 +120,7 @@ def read_segments(listed: Any) -> tuple[Segment, ...]:
     Raises InputError naming the first that is none.
     """
     if not isinstance(listed, list):
-        raise InputError(f"'segments' is {shortened(listed)}; expected a list of {{start, stop, text}}: mend it")
+        raise InputError(f"'segments' is {shortened(listed)}; expected a list of {{start, stop, text}}: fix it")
     return _in_order(listed, "segment", "text")
 
 
@@ -137,7 +137,7 @@ def read_words(listed: list[Any], text: str) -> tuple[Segment, ...]:
     if spelled != _letters(text):
         raise InputError(
             f"'words' spell {shortened(' '.join(word.text.strip() for word in words))}, the text is {shortened(text)}; "
-            "expected the same letters in both: mend one of them, or leave 'words' out"
+            "expected the same letters in both: correct one of them, or leave 'words' out"
         )
     return words
 
@@ -150,7 +150,7 @@ def with_checked_segments(utterance: Utterance) -> Utterance:
             if part.start < first or part.stop > last:
                 raise InputError(
                     f"{kind} {number}, {part.start:g} to {part.stop:g} s, lies outside of the recording's "
-                    f"{utterance.start:g} to {utterance.start + utterance.duration:.2f} s: mend it, or the duration"
+                    f"{utterance.start:g} to {utterance.start + utterance.duration:.2f} s: fix it, or the duration"
                 )
     return utterance
 
@@ -206,7 +206,7 @@ def _duration(stated: float | None, start: float, stop: float | None) -> float |
     if abs(stated - (stop - start)) <= TOLERANCE_SECONDS:
         return stop - start
     if stop > stated + TOLERANCE_SECONDS:
-        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {stated:.2f} s: mend stop or duration")
+        raise InputError(f"stop {stop:g} s lies beyond the audio's end at {stated:.2f} s: correct stop or duration")
     return min(stop, stated) - start
 
 
@@ -220,12 +220,12 @@ def _stop_by_duration(start: float, stated: float, total: float) -> float | None
         return None
     raise InputError(
         f"'duration' is {stated:g} s, but the audio holds {total:.2f} s and {total - start:.2f} s from start "
-        f"{start:g} s on; expected one of them, or less: mend start or duration"
+        f"{start:g} s on; expected one of them, or less: correct start or duration"
     )
 
 
 def _start_after_end(start: float, end: float) -> str:
-    return f"start {start:g} s is not before its end at {end:g} s: mend start and stop"
+    return f"start {start:g} s is not before its end at {end:g} s: correct start and stop"
 
 
 def _in_order(listed: list[Any], kind: str, text_key: str) -> tuple[Segment, ...]:
@@ -244,22 +244,20 @@ def _in_order(listed: list[Any], kind: str, text_key: str) -> tuple[Segment, ...
 
 def _segment(kind: str, number: int, fields: Any, text_key: str) -> Segment:
     if not isinstance(fields, dict):
-        raise InputError(f"{kind} {number} is {shortened(fields)}; expected {{start, stop, {text_key}}}: mend it")
+        raise InputError(f"{kind} {number} is {shortened(fields)}; expected {{start, stop, {text_key}}}: fix it")
     stop_key = "end" if fields.get("stop") is None and "end" in fields else "stop"
     start, stop = (_number_of(fields.get(key)) for key in ("start", stop_key))
     for key, value in (("start", start), (stop_key, stop)):
         if value is None:
             raise InputError(
-                f"{kind} {number} has the {key} {shortened(fields.get(key))}; expected seconds from 0 up: mend it"
+                f"{kind} {number} has the {key} {shortened(fields.get(key))}; expected seconds from 0 up: fix it"
             )
     assert start is not None and stop is not None
     text = fields.get(text_key)
     if start >= stop:
-        raise InputError(f"{kind} {number} starts at {start:g} s, not before its {stop_key} at {stop:g} s: mend it")
+        raise InputError(f"{kind} {number} starts at {start:g} s, not before its {stop_key} at {stop:g} s: fix it")
     if not isinstance(text, str):
-        raise InputError(
-            f"{kind} {number} has the {text_key} {shortened(text)}; expected what was said, or '': mend it"
-        )
+        raise InputError(f"{kind} {number} has the {text_key} {shortened(text)}; expected what was said, or '': fix it")
     return Segment(start, stop, text)
 
 
@@ -274,7 +272,7 @@ def _seconds(fields: dict[str, Any], key: str) -> float | None:
         return None
     seconds = _number_of(value)
     if seconds is None:
-        raise InputError(f"{key!r} is {shortened(value)}; expected seconds from 0 up: mend it")
+        raise InputError(f"{key!r} is {shortened(value)}; expected seconds from 0 up: fix it")
     return seconds
 
 

@@ -209,7 +209,7 @@ def test_options_of_one_system_come_from_command_line_and_yaml(tmp_path: Path) -
         ("mine", {"language": "de"}, "a system of wav2vec2 has no such option; expected none: leave it out"),
         ("prompted", {"beam_size": 0}, r"prompted.beam_size is 0; expected 1 or more"),
         ("prompted", {"temperature": [0.4, 0.2]}, "expected 0 or more, rising"),
-        ("prompted", {"temperature": 0.5, "beam_size": 5}, "expected a beam search at temperature 0"),
+        ("prompted", {"temperature": 0.5, "beam_size": 5}, "expected temperature 0 with a beam search"),
     ],
 )
 def test_options_that_a_system_does_not_take(name: str, options: dict[str, object], told: str) -> None:
