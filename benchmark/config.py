@@ -92,7 +92,8 @@ class BenchmarkConfig:
     """Weight of that LSTM's log-probability, added to the score of the search."""
 
     hotwords: list[str] = field(default_factory=list)
-    """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]", written as the model writes them."""
+    """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]"; normalised by the text profile of a run's
+    labels, for other models written as the model writes them."""
 
     hotword_weight: float = 10.0
     """Added to the score for each hot word, in natural logarithms; 0 or more."""

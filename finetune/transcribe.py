@@ -15,6 +15,7 @@ from preprocessing.cli.options import check_counts, check_ranges, parse_command,
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from finetune.decoding.beam import BeamSettings
     from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
     from finetune.transcription.recordings import Recording
     from finetune.transcription.results import Results
@@ -42,12 +43,19 @@ class TranscribeConfig:
     """weight of the language model; default as stored with it, else 0.5"""
     beta: float | None = None
     """added for each word; default as stored with the language model, else 1"""
+    unk_score_offset: float | None = None
+    """added for each word that the language model does not know, 0 or less; default as stored with it, else -10"""
     beam_width: int = 64
     """hypotheses that the beam search keeps"""
     hotwords: list[str] = field(default_factory=list)
-    """words that the beam search favours, written as the model writes them"""
+    """words that a CTC model's beam search favours, with or without a language model; in a run of this project they are
+    normalised as its labels are, else they are written as the model writes them"""
     hotword_weight: float = 10.0
     """added for each hot word"""
+    rescore: Path | None = None
+    """folder of an LSTM (`python -m finetune.language_model train`) that ranks the n best of a search with --lm"""
+    rescore_weight: float = 0.3
+    """weight of that LSTM's log-probability"""
     language: str | None = None
     """language of the speech, such as de; default: that which the model was fine-tuned in, else a multilingual Whisper
     detects it"""
@@ -70,7 +78,8 @@ class TranscribeConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """where the model is computed; auto is cuda where there is a GPU"""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """arithmetic of CTC models; auto is float32 on a CPU and float16 on a GPU"""
+    """arithmetic of wav2vec2, whisper-ctc and exported graphs; auto is float32 on a CPU and float16 on a GPU; others
+    have their own"""
     overwrite: bool = False
     """transcribe anew what is done, and replace files that are there"""
 
@@ -94,8 +103,13 @@ class TranscribeConfig:
         check_ranges(
             ("--alpha", self.alpha or 0.0, "0 or more", (self.alpha or 0.0) >= 0),
             ("--beta", self.beta or 0.0, "a number", True),
+            ("--unk_score_offset", self.unk_score_offset or 0.0, "0 or less", (self.unk_score_offset or 0.0) <= 0),
             ("--hotword_weight", self.hotword_weight, "0 or more", self.hotword_weight >= 0),
+            ("--rescore_weight", self.rescore_weight, "0 or more", self.rescore_weight >= 0),
         )
+        for flag, needed in (("hotword_weight", "hotwords"), ("rescore_weight", "rescore")):
+            if getattr(self, flag) != getattr(type(self), flag) and not getattr(self, needed):
+                raise UsageError(f"--{flag} has no effect alone; expected --{needed} with it: add it")
         if self.lm is not None and not self.lm.exists():
             raise UsageError(f"--lm {self.lm}: no such file or folder; expected a language model: check the name")
         return formats
@@ -122,13 +136,14 @@ def run(config: TranscribeConfig) -> None:
     recordings = [replace(one, channel=config.channel) for one in find_recordings(config.recordings)]
     from rich.console import Console
 
-    from finetune.systems.registry import check_language_model, check_system_options
+    from finetune.systems.registry import MODEL, check_language_model, check_options_of, check_precision
     from preprocessing.cli.folder_lock import only_writer
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     spec, options = resolve(config)
-    check_language_model([spec], None if options.language_model is None else options.language_model.path)
-    check_system_options([spec], {spec.name: options.system})
+    check_language_model([spec], None if options.language_model is None else options.language_model.path, MODEL)
+    check_options_of(spec, options.system, "--")
+    check_precision(spec, config.precision)
     writing = nullcontext() if config.output_dir is None else only_writer(config.output_dir, "--output_dir")
     with writing:
         _transcribe(config, spec, options, _results(config, formats, spec), recordings, console)
@@ -172,8 +187,8 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     import torch
 
     from finetune.systems.base import LM_SUFFIX, LoadOptions
-    from finetune.systems.ctc_model import is_of_denoised
     from finetune.systems.facts import SystemOptions
+    from finetune.systems.recorded import is_of_denoised
     from finetune.systems.registry import FAMILIES, parse_model
 
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -181,32 +196,54 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     spec = parse_model(config.model)
     searches = spec.family.endswith(LM_SUFFIX)
-    if config.lm is not None and not searches:
-        if f"{spec.family}{LM_SUFFIX}" not in FAMILIES:
+    for flag, given in (("lm", config.lm), ("hotwords", config.hotwords)):
+        if given and not searches and f"{spec.family}{LM_SUFFIX}" not in FAMILIES:
             raise UsageError(
-                f"--lm {config.lm} is for CTC models, and {config.model} is of the family {spec.family}; expected "
-                f"{', '.join(name for name in FAMILIES if f'{name}{LM_SUFFIX}' in FAMILIES)}: leave --lm out"
+                f"--{flag} {config.lm if flag == 'lm' else ' '.join(config.hotwords)} is for CTC models, and "
+                f"{config.model} is of the family {spec.family}; expected "
+                f"{', '.join(name for name in FAMILIES if f'{name}{LM_SUFFIX}' in FAMILIES)}: leave --{flag} out"
             )
+    if config.lm is not None and not searches:
         spec, searches = replace(spec, family=f"{spec.family}{LM_SUFFIX}"), True
-    for flag, given in (("alpha", config.alpha), ("beta", config.beta), ("hotwords", config.hotwords or None)):
-        if given is not None and not searches:
+    for flag in ("alpha", "beta", "unk_score_offset", "rescore"):
+        if getattr(config, flag) is not None and not searches:
             raise UsageError(f"--{flag} is of a beam search with a language model; expected --lm with it: name one")
+    if config.beam_width != TranscribeConfig.beam_width and not searches and not config.hotwords:
+        raise UsageError("--beam_width is of a beam search; expected --lm or --hotwords with it: name one")
     system = SystemOptions(initial_prompt=config.initial_prompt, beam_size=config.beam_size)
-    language_model = _language_model(config) if searches else None
     denoise = is_of_denoised(spec.checkpoint) if config.denoise is None else config.denoise
-    return spec, LoadOptions(device, config.language, denoise, config.precision, language_model, system)
+    options = LoadOptions(device, config.language, denoise, config.precision, system=system)
+    if searches:
+        return spec, replace(options, language_model=_language_model(config))
+    return spec, replace(options, search=_search(config)) if config.hotwords else options
 
 
 def _language_model(config: TranscribeConfig) -> "LanguageModelOptions":
-    from finetune.decoding.beam import BeamSettings
     from finetune.language_model.folder import TUNED
+    from finetune.language_model.lstm import DESCRIPTION
     from finetune.systems.base import LanguageModelOptions
 
-    given = {name: value for name in ("alpha", "beta") if (value := getattr(config, name)) is not None}
-    search = BeamSettings(
-        beam_width=config.beam_width, hotwords=tuple(config.hotwords), hotword_weight=config.hotword_weight, **given
+    if config.rescore is not None and not (config.rescore / DESCRIPTION).is_file():
+        raise UsageError(
+            f"--rescore {config.rescore}: has no {DESCRIPTION}; expected the folder of an LSTM: make one with "
+            "`python -m finetune.language_model train`"
+        )
+    given = {name: value for name in TUNED if (value := getattr(config, name)) is not None}
+    return LanguageModelOptions(
+        config.lm,
+        replace(_search(config), **given),
+        as_stored=tuple(name for name in TUNED if name not in given),
+        rescore=config.rescore,
+        rescore_weight=config.rescore_weight,
     )
-    return LanguageModelOptions(config.lm, search, as_stored=tuple(name for name in TUNED if name not in given))
+
+
+def _search(config: TranscribeConfig) -> "BeamSettings":
+    from finetune.decoding.beam import BeamSettings
+
+    return BeamSettings(
+        beam_width=config.beam_width, hotwords=tuple(config.hotwords), hotword_weight=config.hotword_weight
+    )
 
 
 def _results(config: TranscribeConfig, formats: Sequence[str], spec: "SystemSpec") -> "Results":
