@@ -5,7 +5,7 @@ Thin: options in, the model loaded, `finetune.transcription` runs.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from finetune.transcription.recordings import Recording
     from finetune.transcription.results import Results
 
+LOADING = (
+    *("language", "initial_prompt", "beam_size", "denoise", "device", "precision"),
+    *("lm", "alpha", "beta", "unk_score_offset", "beam_width", "hotwords", "hotword_weight"),
+    *("rescore", "rescore_weight"),
+)  # options that `resolve` makes LoadOptions of
 DESCRIPTION = "Transcribe recordings of any length with a fine-tuned or published model: text, subtitles, word times."
 
 
@@ -146,7 +151,7 @@ def run(config: TranscribeConfig) -> None:
     check_precision(spec, config.precision)
     writing = nullcontext() if config.output_dir is None else only_writer(config.output_dir, "--output_dir")
     with writing:
-        _transcribe(config, spec, options, _results(config, formats, spec), recordings, console)
+        _transcribe(config, spec, options, _results(config, formats, spec, options), recordings, console)
 
 
 def _transcribe(
@@ -246,30 +251,19 @@ def _search(config: TranscribeConfig) -> "BeamSettings":
     )
 
 
-def _results(config: TranscribeConfig, formats: Sequence[str], spec: "SystemSpec") -> "Results":
+def _results(config: TranscribeConfig, formats: Sequence[str], spec: "SystemSpec", options: "LoadOptions") -> "Results":
+    from finetune.transcription.made_with import made_with
     from finetune.transcription.results import ResultsFolder, StandardOutput
     from finetune.transcription.writers import Subtitles
 
     subtitles = Subtitles(config.max_line_width, config.max_line_count, config.highlight_words)
     if config.output_dir is None:
         return StandardOutput(formats[0], subtitles)
+    apart = ("recordings", "output_dir", "format", "overwrite", *LOADING)
+    chosen = {name: value for name, value in asdict(config).items() if name not in apart}
     return ResultsFolder(
-        config.output_dir, formats, _made_with(config, spec), overwrite=config.overwrite, subtitles=subtitles
+        config.output_dir, formats, made_with(spec, options, chosen), overwrite=config.overwrite, subtitles=subtitles
     )
-
-
-def _made_with(config: TranscribeConfig, spec: "SystemSpec") -> str:
-    """The model, its weights and the options that decide text, times and files, as a hash."""
-    import hashlib
-    import json
-    from dataclasses import asdict
-
-    from finetune.systems.identity import weights_of
-
-    kept = asdict(replace(config, recordings=[], output_dir=None, format="", overwrite=False, device="auto"))
-    weights = [(path.name, path.stat().st_size, path.stat().st_mtime_ns)
-               for path in weights_of(spec.family.removesuffix("+lm"), spec.checkpoint)]  # fmt: skip
-    return hashlib.sha256(json.dumps([kept, weights], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":
