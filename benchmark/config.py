@@ -94,7 +94,8 @@ class BenchmarkConfig:
     """Weight of that LSTM's log-probability in the rescored sum."""
 
     hotwords: list[str] = field(default_factory=list)
-    """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]", spelled as the model outputs them."""
+    """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]"; normalised by the text profile of a run's
+    labels, for other models spelled as the model outputs them."""
 
     hotword_weight: float = 10.0
     """Score added for each hot word (natural log), 0 or more."""

@@ -5,7 +5,7 @@ Thin: options in, the model loaded, `finetune.transcription` runs.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,10 +15,16 @@ from preprocessing.cli.options import check_counts, check_ranges, parse_command,
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from finetune.decoding.beam import BeamSettings
     from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
     from finetune.transcription.recordings import Recording
     from finetune.transcription.results import Results
 
+LOADING = (
+    *("language", "initial_prompt", "beam_size", "denoise", "device", "precision"),
+    *("lm", "alpha", "beta", "unk_score_offset", "beam_width", "hotwords", "hotword_weight"),
+    *("rescore", "rescore_weight"),
+)  # options that `resolve` makes LoadOptions of
 DESCRIPTION = (
     "Transcribe recordings of any length with a fine-tuned or published model, as text, subtitles or word timestamps."
 )
@@ -44,12 +50,20 @@ class TranscribeConfig:
     """Weight of the language model. Default: as stored with it, else 0.5."""
     beta: float | None = None
     """Score added for each word. Default: as stored with the language model, else 1."""
+    unk_score_offset: float | None = None
+    """Score added for each out-of-vocabulary word, 0 or less. Default: as stored with the language model, else -10."""
     beam_width: int = 64
     """Beam width of the CTC beam search."""
     hotwords: list[str] = field(default_factory=list)
-    """Words that the beam search favours, spelled as the model outputs them."""
+    """Words that the beam search of a CTC model favours, with or without a language model; normalised by the text
+    profile of a run's labels, for other models spelled as the model outputs them."""
     hotword_weight: float = 10.0
     """Score added for each hot word."""
+    rescore: Path | None = None
+    """Folder of an LSTM language model (`python -m finetune.language_model train`) that rescores the n-best list of a
+    search with --lm."""
+    rescore_weight: float = 0.3
+    """Weight of that LSTM's log-probability."""
     language: str | None = None
     """Language of the speech, such as de. Default: the language of the fine-tuning; otherwise a multilingual Whisper
     detects it."""
@@ -73,7 +87,8 @@ class TranscribeConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the model runs on; auto takes a GPU if there is one."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of CTC models; auto is float32 on a CPU and float16 on a GPU."""
+    """Precision of wav2vec2, whisper-ctc and exported graphs; auto is float32 on a CPU and float16 on a GPU. Other
+    families choose their own."""
     overwrite: bool = False
     """Transcribe again and overwrite existing outputs."""
 
@@ -97,8 +112,13 @@ class TranscribeConfig:
         check_ranges(
             ("--alpha", self.alpha or 0.0, "0 or more", (self.alpha or 0.0) >= 0),
             ("--beta", self.beta or 0.0, "a number", True),
+            ("--unk_score_offset", self.unk_score_offset or 0.0, "0 or less", (self.unk_score_offset or 0.0) <= 0),
             ("--hotword_weight", self.hotword_weight, "0 or more", self.hotword_weight >= 0),
+            ("--rescore_weight", self.rescore_weight, "0 or more", self.rescore_weight >= 0),
         )
+        for flag, needed in (("hotword_weight", "hotwords"), ("rescore_weight", "rescore")):
+            if getattr(self, flag) != getattr(type(self), flag) and not getattr(self, needed):
+                raise UsageError(f"--{flag} has no effect alone; expected --{needed} with it: add it")
         if self.lm is not None and not self.lm.exists():
             raise UsageError(f"--lm {self.lm}: no such file or folder; expected a language model: check the name")
         return formats
@@ -125,16 +145,17 @@ def run(config: TranscribeConfig) -> None:
     recordings = [replace(one, channel=config.channel) for one in find_recordings(config.recordings)]
     from rich.console import Console
 
-    from finetune.systems.registry import check_language_model, check_system_options
+    from finetune.systems.registry import MODEL, check_language_model, check_options_of, check_precision
     from preprocessing.cli.folder_lock import only_writer
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     spec, options = resolve(config)
-    check_language_model([spec], None if options.language_model is None else options.language_model.path)
-    check_system_options([spec], {spec.name: options.system})
+    check_language_model([spec], None if options.language_model is None else options.language_model.path, MODEL)
+    check_options_of(spec, options.system, "--")
+    check_precision(spec, config.precision)
     writing = nullcontext() if config.output_dir is None else only_writer(config.output_dir, "--output_dir")
     with writing:
-        _transcribe(config, spec, options, _results(config, formats, spec), recordings, console)
+        _transcribe(config, spec, options, _results(config, formats, spec, options), recordings, console)
 
 
 def _transcribe(
@@ -175,8 +196,8 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     import torch
 
     from finetune.systems.base import LM_SUFFIX, LoadOptions
-    from finetune.systems.ctc_model import is_of_denoised
     from finetune.systems.facts import SystemOptions
+    from finetune.systems.recorded import is_of_denoised
     from finetune.systems.registry import FAMILIES, parse_model
 
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -184,60 +205,71 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     spec = parse_model(config.model)
     searches = spec.family.endswith(LM_SUFFIX)
-    if config.lm is not None and not searches:
-        if f"{spec.family}{LM_SUFFIX}" not in FAMILIES:
+    for flag, given in (("lm", config.lm), ("hotwords", config.hotwords)):
+        if given and not searches and f"{spec.family}{LM_SUFFIX}" not in FAMILIES:
             raise UsageError(
-                f"--lm {config.lm} is for CTC models, and {config.model} is of the family {spec.family}; expected "
-                f"{', '.join(name for name in FAMILIES if f'{name}{LM_SUFFIX}' in FAMILIES)}: leave --lm out"
+                f"--{flag} {config.lm if flag == 'lm' else ' '.join(config.hotwords)} is for CTC models, and "
+                f"{config.model} is of the family {spec.family}; expected "
+                f"{', '.join(name for name in FAMILIES if f'{name}{LM_SUFFIX}' in FAMILIES)}: leave --{flag} out"
             )
+    if config.lm is not None and not searches:
         spec, searches = replace(spec, family=f"{spec.family}{LM_SUFFIX}"), True
-    for flag, given in (("alpha", config.alpha), ("beta", config.beta), ("hotwords", config.hotwords or None)):
-        if given is not None and not searches:
+    for flag in ("alpha", "beta", "unk_score_offset", "rescore"):
+        if getattr(config, flag) is not None and not searches:
             raise UsageError(
                 f"--{flag} belongs to the beam search with a language model; expected --lm with it: name one"
             )
+    if config.beam_width != TranscribeConfig.beam_width and not searches and not config.hotwords:
+        raise UsageError("--beam_width belongs to a beam search; expected --lm or --hotwords with it: name one")
     system = SystemOptions(initial_prompt=config.initial_prompt, beam_size=config.beam_size)
-    language_model = _language_model(config) if searches else None
     denoise = is_of_denoised(spec.checkpoint) if config.denoise is None else config.denoise
-    return spec, LoadOptions(device, config.language, denoise, config.precision, language_model, system)
+    options = LoadOptions(device, config.language, denoise, config.precision, system=system)
+    if searches:
+        return spec, replace(options, language_model=_language_model(config))
+    return spec, replace(options, search=_search(config)) if config.hotwords else options
 
 
 def _language_model(config: TranscribeConfig) -> "LanguageModelOptions":
-    from finetune.decoding.beam import BeamSettings
     from finetune.language_model.folder import TUNED
+    from finetune.language_model.lstm import DESCRIPTION
     from finetune.systems.base import LanguageModelOptions
 
-    given = {name: value for name in ("alpha", "beta") if (value := getattr(config, name)) is not None}
-    search = BeamSettings(
-        beam_width=config.beam_width, hotwords=tuple(config.hotwords), hotword_weight=config.hotword_weight, **given
+    if config.rescore is not None and not (config.rescore / DESCRIPTION).is_file():
+        raise UsageError(
+            f"--rescore {config.rescore}: has no {DESCRIPTION}; expected the folder of an LSTM: make one with "
+            "`python -m finetune.language_model train`"
+        )
+    given = {name: value for name in TUNED if (value := getattr(config, name)) is not None}
+    return LanguageModelOptions(
+        config.lm,
+        replace(_search(config), **given),
+        as_stored=tuple(name for name in TUNED if name not in given),
+        rescore=config.rescore,
+        rescore_weight=config.rescore_weight,
     )
-    return LanguageModelOptions(config.lm, search, as_stored=tuple(name for name in TUNED if name not in given))
 
 
-def _results(config: TranscribeConfig, formats: Sequence[str], spec: "SystemSpec") -> "Results":
+def _search(config: TranscribeConfig) -> "BeamSettings":
+    from finetune.decoding.beam import BeamSettings
+
+    return BeamSettings(
+        beam_width=config.beam_width, hotwords=tuple(config.hotwords), hotword_weight=config.hotword_weight
+    )
+
+
+def _results(config: TranscribeConfig, formats: Sequence[str], spec: "SystemSpec", options: "LoadOptions") -> "Results":
+    from finetune.transcription.made_with import made_with
     from finetune.transcription.results import ResultsFolder, StandardOutput
     from finetune.transcription.writers import Subtitles
 
     subtitles = Subtitles(config.max_line_width, config.max_line_count, config.highlight_words)
     if config.output_dir is None:
         return StandardOutput(formats[0], subtitles)
+    apart = ("recordings", "output_dir", "format", "overwrite", *LOADING)
+    chosen = {name: value for name, value in asdict(config).items() if name not in apart}
     return ResultsFolder(
-        config.output_dir, formats, _made_with(config, spec), overwrite=config.overwrite, subtitles=subtitles
+        config.output_dir, formats, made_with(spec, options, chosen), overwrite=config.overwrite, subtitles=subtitles
     )
-
-
-def _made_with(config: TranscribeConfig, spec: "SystemSpec") -> str:
-    """The model, its weights and the options that decide text, times and files, as a hash."""
-    import hashlib
-    import json
-    from dataclasses import asdict
-
-    from finetune.systems.identity import weights_of
-
-    kept = asdict(replace(config, recordings=[], output_dir=None, format="", overwrite=False, device="auto"))
-    weights = [(path.name, path.stat().st_size, path.stat().st_mtime_ns)
-               for path in weights_of(spec.family.removesuffix("+lm"), spec.checkpoint)]  # fmt: skip
-    return hashlib.sha256(json.dumps([kept, weights], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -43,6 +43,19 @@ class LanguageModelFiles:
     attributes: dict[str, float]
     unigrams: Path | None = None
 
+    @property
+    def is_kenlm_binary(self) -> bool:
+        """Whether the n-grams are in a binary file of KenLM."""
+        with self.path.open("rb") as file:
+            return file.read(len(KENLM_BINARY)) == KENLM_BINARY
+
+    @property
+    def read(self) -> tuple[Path, ...]:
+        """Every file that the language model is read from."""
+        if self.path.name == lstm.DESCRIPTION:
+            return self.path, self.path.parent / lstm.WEIGHTS
+        return (self.path, self.unigrams) if self.unigrams is not None and self.is_kenlm_binary else (self.path,)
+
     def settings(self, given: BeamSettings, as_stored: Sequence[str] = TUNED) -> BeamSettings:
         """`given`, with the values of `as_stored` that the folder has."""
         stored = {name: self.attributes[name] for name in as_stored if name in self.attributes}
@@ -84,12 +97,10 @@ def load_language_model(name: str, files: LanguageModelFiles, vocabulary: Vocabu
     Raises InputError where the file cannot be read, has no words, or words that the vocabulary cannot spell.
     """
     model: NgramModel | KenlmModel | lstm.LstmModel
-    with files.path.open("rb") as file:
-        is_binary = file.read(len(KENLM_BINARY)) == KENLM_BINARY
     if files.path.name == lstm.DESCRIPTION:
         model = lstm.LstmModel.load(files.path.parent)
     else:
-        model = KenlmModel(files.path, files.unigrams) if is_binary else read_arpa(files.path)
+        model = KenlmModel(files.path, files.unigrams) if files.is_kenlm_binary else read_arpa(files.path)
     check_spelling(name, files.path, model, vocabulary)
     return model
 

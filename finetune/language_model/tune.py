@@ -166,9 +166,8 @@ def tune(config: TuneConfig) -> Tuned:
     speakers = [utterance.speaker for utterance in utterances]
     found = choose(errors, count_errors(references, [normalise(text) for text in greedy]), lengths, speakers)
     console.print(found.sentence())
-    for flag, value, tried in (("alphas", found.alpha, found.alphas), ("betas", found.beta, found.betas)):
-        if len(tried) > 1 and value == tried[-1]:
-            console.print(f"{value:g} is the largest of --{flag}: try larger values as well")
+    for sentence in at_edges(found):
+        console.print(sentence)
     folder = Path(config.run) if Path(config.run).is_dir() else None
     picture = config.output or (folder / f"{TUNING}.png" if folder else None)
     if picture is not None:
@@ -232,6 +231,20 @@ def choose(
         matched_pairs(held_out.tolist(), greedy, resampling),
         resampling.unit,
     )
+
+
+def at_edges(found: Tuned) -> list[str]:
+    """A sentence for each of alpha and beta that was chosen at an end of its values, where there is more beyond it.
+
+    Below an alpha of 0 there is nothing to try.
+    """
+    sentences = []
+    for flag, value, tried in (("alphas", found.alpha, found.alphas), ("betas", found.beta, found.betas)):
+        if len(tried) > 1 and value == tried[-1]:
+            sentences.append(f"{value:g} is the largest of --{flag}: try larger ones, too")
+        if len(tried) > 1 and value == tried[0] and (flag, value) != ("alphas", 0.0):
+            sentences.append(f"{value:g} is the smallest of --{flag}: try smaller ones, too")
+    return sentences
 
 
 def draw(found: Tuned, path: Path, description: str) -> None:

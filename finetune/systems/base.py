@@ -81,6 +81,7 @@ class LoadOptions:
     device: "cpu" or "cuda". language: of the speech, such as "de"; None: the model detects it, where it can.
     denoise: noise is removed from waveforms before a system is given them. precision: "auto" or a key of PRECISIONS,
     for systems that can choose. language_model: for families whose name ends in +lm. system: of this system alone.
+    search: for CTC families whose name does not: a beam search for hot words without a language model; None: greedy.
     """
 
     device: str
@@ -89,6 +90,7 @@ class LoadOptions:
     precision: str = "auto"
     language_model: LanguageModelOptions | None = None
     system: SystemOptions = field(default_factory=SystemOptions)
+    search: BeamSettings | None = None
 
 
 class System(ABC):

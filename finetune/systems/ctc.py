@@ -4,6 +4,7 @@ How a waveform becomes log-probabilities belongs to each family's own module.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,17 +12,20 @@ import torch
 from torch import Tensor
 
 from finetune.decoding.alignment import Alignment, align_greedy, align_labels
-from finetune.decoding.beam import BeamSearch
+from finetune.decoding.beam import BeamSearch, BeamSettings
 from finetune.decoding.beam_reference import ReferenceSearch, make_search
 from finetune.decoding.confidence import DEFAULT, DEFAULT_OF_SEARCH, Calibration, load_calibration, word_confidences
 from finetune.decoding.greedy import collapse
+from finetune.decoding.hotwords import as_labels
 from finetune.language_model.folder import TUNED, check_spelling, load_language_model, require_language_model
 from finetune.language_model.lstm import LstmModel, RescoringSearch
 from finetune.models.frame_geometry import LONGEST_WHOLE_SECONDS, FrameTimes, LongForm
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
+from finetune.systems.recorded import profile_of
 from finetune.systems.transcript import Transcript, Word
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
+from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 
 PASS_COST_SECONDS = {"cpu": 5.0, "cuda": 100.0}  # of audio: what a forward pass costs beside the audio that is in it
@@ -33,7 +37,8 @@ NO_FRAMES = torch.empty(0, dtype=torch.long)
 
 
 class CTCSystem(System):
-    """Greedy decoding, or a beam search with a language model where the family's name ends in +lm.
+    """Greedy decoding, or a beam search: with a language model where the family's name ends in +lm, else for hot words
+    alone where there are any.
 
     What `forward` returns is a list with a tensor for each recording, on the CPU: the best unit of each frame [frames],
     or log-probabilities [frames, units] for a search, `transcribe` and `log_probs`. A family sets `vocabulary`, `times`
@@ -155,14 +160,19 @@ class CTCSystem(System):
     def _prepare_decoding(self, spec: SystemSpec, options: LoadOptions) -> str:
         """Make the search, where there is one; `vocabulary` must be set. Returns the decoding in words for the report.
 
-        Raises InputError for a language model that is missing or does not fit the vocabulary.
+        Raises InputError for a language model that is missing or does not fit the vocabulary, UsageError for hot words
+        that do not.
         """
         self._checkpoint = spec.checkpoint
         if not spec.family.endswith(LM_SUFFIX):
-            return "greedy CTC, no language model"
+            if options.search is None:
+                return "greedy CTC, no language model"
+            settings = self._with_own_hotwords(spec, options.search)
+            self._search = make_search(self.vocabulary, None, settings)
+            return f"beam search without a language model: beam_width {settings.beam_width}{_described_hot(settings)}"
         given = options.language_model or LanguageModelOptions(None, as_stored=TUNED)
         files = require_language_model(given.path or spec.checkpoint, f"{spec.name}: ")
-        settings = files.settings(given.search, given.as_stored)
+        settings = self._with_own_hotwords(spec, files.settings(given.search, given.as_stored))
         self._search = make_search(self.vocabulary, load_language_model(spec.name, files, self.vocabulary), settings)
         rescored = ""
         if given.rescore is not None:
@@ -170,11 +180,18 @@ class CTCSystem(System):
             check_spelling(spec.name, given.rescore, lstm, self.vocabulary)
             self._search = RescoringSearch(self._search, lstm, given.rescore_weight)
             rescored = f", n best rescored with {given.rescore.name}, weight {given.rescore_weight:g}"
-        hot = f", {len(settings.hot)} hot words of weight {settings.hotword_weight:g}" if settings.hot else ""
         return (
             f"beam search with {files.path.name}: beam_width {settings.beam_width}, alpha {settings.alpha:g}, beta "
-            f"{settings.beta:g}, unk_score_offset {settings.unk_score_offset:g}{hot}{rescored}"
+            f"{settings.beta:g}, unk_score_offset {settings.unk_score_offset:g}{_described_hot(settings)}{rescored}"
         )
+
+    def _with_own_hotwords(self, spec: SystemSpec, settings: BeamSettings) -> BeamSettings:
+        """The settings with the hot words as the model's labels are written (`as_labels`)."""
+        if not settings.hotwords:
+            return settings
+        name = profile_of(spec.checkpoint)
+        normalise = None if name is None else profile(name)
+        return replace(settings, hotwords=as_labels(spec.name, settings.hotwords, self.vocabulary, normalise))
 
     def _frames_to_decode(self, logits: Tensor) -> Tensor:
         """Logits [batch, frames, units] -> best units [batch, frames], or log-probabilities for a search, on the same
@@ -183,6 +200,11 @@ class CTCSystem(System):
         if self._search is None and not self._gives_log_probs:
             return logits.argmax(dim=-1)
         return logits.float().log_softmax(dim=-1)
+
+
+def _described_hot(settings: BeamSettings) -> str:
+    """The hot words in words for the report, to be appended; nothing where there are none."""
+    return f", {len(settings.hot)} hot words of weight {settings.hotword_weight:g}" if settings.hot else ""
 
 
 def optimal_batches(lengths: Sequence[int], *, pass_cost: float, maximum: float) -> list[list[int]]:

@@ -3,17 +3,16 @@
 Whatever family `finetune.transcribe` takes: a run, an export, a folder of transformers or a Hub id.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
+from finetune.systems.recorded import is_of_denoised, profile_of
 from finetune.systems.registry import family_of, load_system, parse_models
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
@@ -96,12 +95,7 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
         from preprocessing.augment.denoise import SpectralGate
 
         gate = SpectralGate()
-    return CTCModel(checkpoint, system, times, _profile(checkpoint), gate)
-
-
-def is_of_denoised(checkpoint: str) -> bool:
-    """Whether a run was trained on denoised audio (--data.denoise), as its about.json says."""
-    return bool(_recorded(checkpoint, "denoise"))
+    return CTCModel(checkpoint, system, times, profile_of(checkpoint) or f"{DEFAULT_PROFILE}:{checkpoint}", gate)
 
 
 def _no_ctc(reference: str) -> InputError:
@@ -109,18 +103,3 @@ def _no_ctc(reference: str) -> InputError:
         f"{reference}: is a Whisper, whose decoder has no frame-level posteriors; expected a CTC model: name one of "
         "the families wav2vec2, whisper-ctc (Whisper's encoder under a CTC head) or lstm"
     )
-
-
-def _profile(checkpoint: str) -> str:
-    """The text profile of a run's labels, from its about.json; else that of the model's units."""
-    recorded = _recorded(checkpoint, "profile")
-    return str(recorded) if recorded else f"{DEFAULT_PROFILE}:{checkpoint}"
-
-
-def _recorded(checkpoint: str, name: str) -> Any:
-    """A field of a run's about.json; None where there is none."""
-    path = Path(checkpoint) / "about.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))[name] if path.is_file() else None
-    except (ValueError, KeyError, TypeError):
-        return None

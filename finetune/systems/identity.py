@@ -22,6 +22,10 @@ WEIGHTS = (
     "model.onnx",
     "*.pt",
 )  # of a folder: the first that matches
+SETTINGS = (
+    *("config.json", "generation_config.json", "preprocessor_config.json", "vocab.json", "units.json", "graph.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+)  # of a folder: what says how to use the weights
 SIGNED = (
     *("size", "decoding", "beam_size", "temperature", "language", "task", "initial_prompt", "timestamps"),
     *("condition_on_previous_text", "vad_filter", "precision", "library"),
@@ -64,6 +68,15 @@ def weights_of(family: str, checkpoint: str) -> list[Path]:
         if paths := sorted(path for path in found.glob(pattern) if path.is_file()):
             return paths
     return []
+
+
+def settings_of(family: str, checkpoint: str) -> list[Path]:
+    """The files of SETTINGS that lie beside a checkpoint's weights on this machine."""
+    found = _local(family, checkpoint)
+    if found is None:
+        return []
+    folder = found.parent if found.is_file() else found
+    return [folder / name for name in SETTINGS if (folder / name).is_file()]
 
 
 def sha256_of(path: Path) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.systems.availability import DEMO, hub_has, reference_of, whisper_available
-from finetune.systems.base import LM_SUFFIX, LoadOptions, System, SystemSpec
+from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemOptions
 from preprocessing.cli.errors import InputError, UsageError, UserError, described
 
@@ -30,7 +30,8 @@ class Family:
 
     system: package.module:Class of the System. default: the published checkpoint that the bare name stands for.
     stand_in: the demo checkpoint in its place where `is_available(default)` is false. only_checkpoint: set for a family
-    with one checkpoint, which is in its package. options: the fields of SystemOptions that it takes.
+    with one checkpoint, which is in its package. options: the fields of SystemOptions that it takes. precisions: the
+    values of --precision that it takes; an exported graph refuses more, by what is in it.
     """
 
     system: str
@@ -39,15 +40,23 @@ class Family:
     only_checkpoint: str | None = None
     is_available: Callable[[str], bool] = hub_has
     options: frozenset[str] = frozenset()
+    precisions: tuple[str, ...] = ("auto",)
 
 
 OWN_TYPES = {"whisper": "whisper", "lstm-ctc": "lstm", "whisper-ctc": "whisper-ctc"}  # model_type: family
+MODEL = "MODEL"  # of commands that take one system without a flag, as their help calls it
 ALL_OPTIONS = frozenset(field.name for field in fields(SystemOptions))
-_WAV2VEC2 = Family("finetune.systems.wav2vec2:Wav2Vec2System", "facebook/wav2vec2-base-960h", DEMO / "wav2vec2")
-_LSTM = Family("finetune.systems.lstm:LSTMSystem")
-_WHISPER_CTC = Family("finetune.systems.whisper_ctc:WhisperCTCSystem")
-_ONNX = Family("finetune.systems.graphs:ONNXSystem")
-_OPENVINO = Family("finetune.systems.graphs:OpenVINOSystem")
+ALL_PRECISIONS, FLOAT32 = ("auto", *PRECISIONS), ("auto", "float32")
+_WAV2VEC2 = Family(
+    "finetune.systems.wav2vec2:Wav2Vec2System",
+    "facebook/wav2vec2-base-960h",
+    DEMO / "wav2vec2",
+    precisions=ALL_PRECISIONS,
+)
+_LSTM = Family("finetune.systems.lstm:LSTMSystem", precisions=FLOAT32)
+_WHISPER_CTC = Family("finetune.systems.whisper_ctc:WhisperCTCSystem", precisions=ALL_PRECISIONS)
+_ONNX = Family("finetune.systems.graphs:ONNXSystem", precisions=ALL_PRECISIONS)
+_OPENVINO = Family("finetune.systems.graphs:OpenVINOSystem", precisions=ALL_PRECISIONS)
 
 FAMILIES = {
     "wav2vec2": _WAV2VEC2,
@@ -67,21 +76,24 @@ FAMILIES = {
     f"lstm{LM_SUFFIX}": _LSTM,
     f"onnx{LM_SUFFIX}": _ONNX,
     f"openvino{LM_SUFFIX}": _OPENVINO,
-    "pipeline": Family("finetune.systems.pipeline:PipelineSystem", options=frozenset({"language"})),
+    "pipeline": Family("finetune.systems.pipeline:PipelineSystem", options=frozenset({"language"}), precisions=FLOAT32),
     "faster-whisper": Family("finetune.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
     "pocketsphinx": Family("finetune.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"),
 }
 
 
-def parse_models(references: str) -> list[SystemSpec]:
-    """The systems of a comma-separated `--models`. Raises UsageError on an unknown family, or a system named twice."""
-    specs = [_parse_reference(reference.strip()) for reference in references.split(",") if reference.strip()]
+def parse_models(references: str, flag: str = "--models") -> list[SystemSpec]:
+    """The systems of a comma-separated `--models`. flag: what the user gave them as, for messages.
+
+    Raises UsageError on an unknown family, or a system named twice.
+    """
+    specs = [_parse_reference(reference.strip(), flag) for reference in references.split(",") if reference.strip()]
     if not specs:
-        raise UsageError("--models is empty; expected a system or more, such as wav2vec2,whisper: name one")
+        raise UsageError(f"{flag} is empty; expected a system or more, such as wav2vec2,whisper: name one")
     for spec, count in Counter(specs).items():
         if count > 1:
-            raise UsageError(f"--models names {spec.name} twice; expected each system once: leave one out")
-    return _with_short_names(specs)
+            raise UsageError(f"{flag} names {spec.name} twice; expected each system once: leave one out")
+    return _with_short_names(specs, flag)
 
 
 def parse_model(reference: str) -> SystemSpec:
@@ -96,9 +108,9 @@ def parse_model(reference: str) -> SystemSpec:
     )
     if is_checkpoint:
         family = family_of(reference)
-        (spec,) = _with_short_names([SystemSpec(f"{family}={reference}", family, reference)])
+        (spec,) = _with_short_names([SystemSpec(f"{family}={reference}", family, reference)], MODEL)
         return spec
-    specs = parse_models(reference)
+    specs = parse_models(reference, MODEL)
     if len(specs) > 1:
         raise UsageError(f"{reference} names {len(specs)} systems; expected one: choose one of them")
     return specs[0]
@@ -177,19 +189,34 @@ def check_system_options(specs: Sequence[SystemSpec], given: Mapping[str, System
             near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.5)
             remedy = f"did you mean {near[0]}?" if near else "name one with --models NAME=whisper:CHECKPOINT"
             raise UsageError(f"{flag} names no system of --models; expected {', '.join(by_name)}: {remedy}")
-        family = FAMILIES.get(by_name[name].family)
-        taken = ALL_OPTIONS if family is None else family.options
-        for key in options.given():
-            if key not in taken:
-                takes = f"expected {', '.join(sorted(taken))}" if taken else "expected none"
-                raise UsageError(
-                    f"{flag}.{key}: the family {by_name[name].family} has no such option; {takes}: leave it out"
-                )
+        check_options_of(by_name[name], options, f"{flag}.")
 
 
-def check_language_model(specs: Sequence[SystemSpec], language_model: Path | None) -> None:
+def check_options_of(spec: SystemSpec, options: SystemOptions, prefix: str) -> None:
+    """Raises UsageError where a system does not take one of its options. prefix: of its flag, as the user writes it."""
+    family = FAMILIES.get(spec.family)
+    taken = ALL_OPTIONS if family is None else family.options
+    for key in options.given():
+        if key not in taken:
+            takes = f"expected {', '.join(sorted(taken))}" if taken else "expected none"
+            raise UsageError(f"{prefix}{key}: the family {spec.family} has no such option; {takes}: leave it out")
+
+
+def check_precision(spec: SystemSpec, precision: str) -> None:
+    """Raises UsageError where a system does not take the value of --precision."""
+    family = FAMILIES.get(spec.family)
+    if family is None or precision in family.precisions:
+        return
+    able = [name for name, one in FAMILIES.items() if precision in one.precisions and not name.endswith(LM_SUFFIX)]
+    raise UsageError(
+        f"--precision is {precision}, which the family {spec.family} does not support; expected "
+        f"{' or '.join(family.precisions)} (the families {', '.join(able)} take {precision}): leave it out"
+    )
+
+
+def check_language_model(specs: Sequence[SystemSpec], language_model: Path | None, flag: str = "--models") -> None:
     """Raises UsageError where a system needs a language model that neither --lm names nor its checkpoint carries, or
-    where no system needs that of --lm.
+    where no system needs that of --lm. flag: what the user gave the systems as.
     """
     needing = [spec.name for spec in specs if spec.family.endswith(LM_SUFFIX)]
     for spec in specs:
@@ -199,14 +226,14 @@ def check_language_model(specs: Sequence[SystemSpec], language_model: Path | Non
 
         if find_language_model(spec.checkpoint) is None:
             raise UsageError(
-                f"--models: {spec.name} decodes with a language model, --lm names none and {spec.checkpoint} has none; "
+                f"{flag}: {spec.name} decodes with a language model, --lm names none and {spec.checkpoint} has none; "
                 "expected an ARPA file: build one from your text with `python -m finetune.language_model build TEXT "
                 "OUT.arpa`"
             )
     if language_model is not None and not needing:
         families = ", ".join(family for family in FAMILIES if family.endswith(LM_SUFFIX))
         raise UsageError(
-            f"--lm {language_model} is used by no system of --models; expected one of {families}: as in "
+            f"--lm {language_model} is used by no system of {flag}; expected one of {families}: as in "
             "wav2vec2+lm=CHECKPOINT"
         )
     if language_model is not None and not language_model.exists():
@@ -263,7 +290,7 @@ def _with_place(error: Exception) -> str:
     return message if file == Path(__file__) or not file.is_file() else f"{message} ({file.name}, line {place.lineno})"
 
 
-def _with_short_names(specs: Sequence[SystemSpec]) -> list[SystemSpec]:
+def _with_short_names(specs: Sequence[SystemSpec], flag: str) -> list[SystemSpec]:
     """The specs with the shortest names that tell them apart; what the user or the project has named stays.
 
     Raises UsageError where two have the same name all the same.
@@ -284,7 +311,7 @@ def _with_short_names(specs: Sequence[SystemSpec]) -> list[SystemSpec]:
         ]
         if deeper == depths:
             raise UsageError(
-                f"--models names {min(repeated)} twice; expected each system once: leave one out, or name it yourself "
+                f"{flag} names {min(repeated)} twice; expected each system once: leave one out, or name it yourself "
                 "with NAME=FAMILY:CHECKPOINT"
             )
         depths = deeper
@@ -311,63 +338,63 @@ def _short_name(spec: SystemSpec, parents: int) -> str:
     return label if label.startswith(f"{spec.family}-") else f"{spec.family} {label}"
 
 
-def _parse_reference(reference: str) -> SystemSpec:
+def _parse_reference(reference: str, flag: str) -> SystemSpec:
     family, named, checkpoint = reference.partition("=")
     aliased = checkpoint.partition(":")[0]
     if named and family not in FAMILIES and ":" not in family and aliased in FAMILIES:
-        return _aliased(reference, family, checkpoint)
+        return _aliased(reference, family, checkpoint, flag)
     if ":" in family:
-        return _own_class(reference, family, checkpoint if named else None)
+        return _own_class(reference, family, checkpoint if named else None, flag)
     if family not in FAMILIES:
         near = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.5)
         remedy = f"did you mean {near[0]}?" if near else "choose one of them, or FAMILY=CHECKPOINT"
         if Path(reference).exists():
             remedy = f"write FAMILY={reference}, such as wav2vec2={reference}"
         raise UsageError(
-            f"--models: unknown system {family!r}; expected {', '.join(FAMILIES)} or package.module:Class: {remedy}"
+            f"{flag}: unknown system {family!r}; expected {', '.join(FAMILIES)} or package.module:Class: {remedy}"
         )
     if not named:
-        return _default(family)
+        return _default(family, flag)
     if FAMILIES[family].only_checkpoint is not None:
         raise UsageError(
-            f"--models: {reference!r} names a checkpoint, but {family} has only the one in its package; expected "
+            f"{flag}: {reference!r} names a checkpoint, but {family} has only the one in its package; expected "
             f"{family}: leave it out"
         )
     if not checkpoint:
-        raise UsageError(f"--models: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
+        raise UsageError(f"{flag}: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
     return SystemSpec(reference, family, checkpoint)
 
 
-def _aliased(reference: str, name: str, aliased: str) -> SystemSpec:
+def _aliased(reference: str, name: str, aliased: str, flag: str) -> SystemSpec:
     """The system of NAME=FAMILY:CHECKPOINT or NAME=FAMILY, under that name; a stand-in keeps its own."""
     family, given, checkpoint = aliased.partition(":")
     if not re.fullmatch(r"[\w.+ -]+", name):
         raise UsageError(
-            f"--models: {reference!r} gives a system the name {name!r}; expected letters, digits and . _ + -: rename it"
+            f"{flag}: {reference!r} gives a system the name {name!r}; expected letters, digits and . _ + -: rename it"
         )
-    spec = _parse_reference(f"{family}={checkpoint}" if given else family)
+    spec = _parse_reference(f"{family}={checkpoint}" if given else family, flag)
     return replace(spec, name=name) if spec.notice is None else spec
 
 
-def _own_class(reference: str, family: str, checkpoint: str | None) -> SystemSpec:
+def _own_class(reference: str, family: str, checkpoint: str | None, flag: str) -> SystemSpec:
     module_name, _, class_name = family.partition(":")
     if not class_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
-        raise UsageError(f"--models: {reference!r} names no class; expected package.module:Class: correct the name")
+        raise UsageError(f"{flag}: {reference!r} names no class; expected package.module:Class: correct the name")
     if checkpoint == "":
         raise UsageError(
-            f"--models: {reference!r} names no checkpoint; expected {family}=CHECKPOINT, or {family} alone: add it"
+            f"{flag}: {reference!r} names no checkpoint; expected {family}=CHECKPOINT, or {family} alone: add it"
         )
     return SystemSpec(reference, family, reference if checkpoint is None else checkpoint)
 
 
-def _default(name: str) -> SystemSpec:
+def _default(name: str, flag: str) -> SystemSpec:
     """A family's published default, or the embedded demo under its own name where the default is not available."""
     family = FAMILIES[name]
     if family.only_checkpoint is not None:
         return SystemSpec(name, name, family.only_checkpoint)
     if family.default is None or family.stand_in is None:
         raise UsageError(
-            f"--models: {name} has no published default; expected {name}=FOLDER or a Hub id: name a run, as in "
+            f"{flag}: {name} has no published default; expected {name}=FOLDER or a Hub id: name a run, as in "
             f"{name}=runs/{name}"
         )
     if family.is_available(family.default):

@@ -25,7 +25,7 @@ from finetune.language_model.folder import (
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
-from finetune.language_model.tune import TuneConfig, Tuned, choose, draw, tune
+from finetune.language_model.tune import TuneConfig, Tuned, at_edges, choose, draw, tune
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
@@ -244,6 +244,30 @@ def test_tuning_an_lstm_leaves_the_run_as_it_is(tmp_path: Path, capsys: pytest.C
 def test_values_that_cannot_be_tried_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         TuneConfig("run", "data", **options).check()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("best", "said"),
+    [
+        ((0.0, 0.0), []),
+        ((0.0, -1.0), ["-1 is the smallest of --betas: try smaller ones, too"]),
+        ((0.5, 2.0), ["2 is the largest of --betas: try larger ones, too"]),
+        (
+            (1.0, -1.0),
+            [
+                "1 is the largest of --alphas: try larger ones, too",
+                "-1 is the smallest of --betas: try smaller ones, too",
+            ],
+        ),
+    ],
+)
+def test_an_optimum_at_an_end_of_the_grid_is_said(best: tuple[float, float], said: list[str]) -> None:
+    grid = {(alpha, beta): [3] * 40 for alpha in (0.0, 0.5, 1.0) for beta in (-1.0, 0.0, 2.0)}
+    assert at_edges(choose(grid | {best: [1] * 40}, GREEDY, [10] * 40, SPEAKERS)) == said
+    above_zero = {(alpha, 0.0): [int(10 * alpha)] * 40 for alpha in (0.2, 0.4)}
+    assert at_edges(choose(above_zero, GREEDY, [10] * 40, SPEAKERS)) == [
+        "0.2 is the smallest of --alphas: try smaller ones, too"
+    ]
 
 
 def test_the_surface_of_one_point_is_drawn(tmp_path: Path) -> None:

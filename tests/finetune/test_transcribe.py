@@ -435,7 +435,7 @@ def test_a_system_without_word_times_gives_a_segment_for_each_piece(
         (["{in}/a.wav", "-o", "{in}/a.wav/out"], r"--output_dir .*: cannot be written to \(Not a directory\)"),
         (["{in}/a.wav", "--lm", "{in}/none.arpa"], "--lm .*: no such file"),
         (["{in}/a.wav", "--lm", "{in}/notes.txt"], "--lm .* is for CTC models"),
-        (["{in}/a.wav", "--alpha", "1"], "--alpha is of a beam search"),
+        (["{in}/a.wav", "--alpha", "1"], "--alpha belongs to the beam search"),
         (["{in}/a.wav", "--beam_width", "0"], "--beam_width is 0; expected 1 or more"),
         (["-", "-"], "- occurs twice"),
     ],
