@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.cli.options import check_ranges, parse_command, run_command
+from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 QUIET_SECONDS = 60.0  # of speech: a shorter recording is done before progress would be seen
@@ -35,6 +35,8 @@ class AlignConfig:
     """file for words with start, end and probability in Whisper's names; default: the terminal"""
     profile: str | None = None
     """text profile of the model's labels; default: that of its training, else fitted to its units"""
+    channel: int | None = None
+    """channel of the recording to align, from 0, as that of one speaker of a call; default: all are mixed"""
     stars: bool = False
     """whether speech may have no text between any two words"""
     start: float = 0.0
@@ -45,6 +47,7 @@ class AlignConfig:
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
         check_picture_suffix(self.output, "--output")
+        check_counts(("--channel", self.channel or 0, 0))
         check_ranges(("--start", self.start, "0 or more", self.start >= 0.0))
         if self.stop is not None and self.stop <= self.start:
             raise UsageError(f"--stop is {self.stop:g}; expected more than --start {self.start:g}: raise it")
@@ -83,7 +86,7 @@ def run(config: AlignConfig) -> None:
             check_text(normalised, model.vocabulary)
         except InputError as error:
             raise InputError(f"{config.audio}: {error}") from None
-    waveform = audio.load(config.audio)
+    waveform = audio.load(config.audio, channel=config.channel)
     seconds = len(waveform) / audio.SAMPLE_RATE
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=seconds < QUIET_SECONDS)
     try:
@@ -129,15 +132,22 @@ def run(config: AlignConfig) -> None:
 
 
 def read_text(reference: str) -> str:
-    """The text of a file, or `reference` itself where there is no such file and it is not named like one."""
+    """The text of a file, or `reference` itself where there is no such file and it is not named like one.
+
+    Raises InputError where the file cannot be read or is no UTF-8 text, and where one that is named .txt is not there.
+    """
     path = Path(reference)
     try:
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
+        is_file = path.is_file()
     except OSError:  # the text is longer than a name may be
         return reference
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no UTF-8 text ({error.reason}); expected a text file: convert it") from None
+    if is_file:
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file: mend it") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: is no UTF-8 text ({error.reason}); expected a text file: convert it") from None
     if path.suffix == ".txt" and " " not in reference:
         raise InputError(f"{path}: no such file; expected a text file or the text itself: check the name")
     return reference
