@@ -227,11 +227,10 @@ def _made_with(config: TranscribeConfig, spec: "SystemSpec") -> str:
     import json
     from dataclasses import asdict
 
-    from finetune.systems.identity import weights_of
+    from finetune.systems.identity import weights_state
 
     kept = asdict(replace(config, recordings=[], output_dir=None, format="", overwrite=False, device="auto"))
-    weights = [(path.name, path.stat().st_size, path.stat().st_mtime_ns)
-               for path in weights_of(spec.family.removesuffix("+lm"), spec.checkpoint)]  # fmt: skip
+    weights = weights_state(spec.family.removesuffix("+lm"), spec.checkpoint)
     return hashlib.sha256(json.dumps([kept, weights], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -66,6 +66,11 @@ def weights_of(family: str, checkpoint: str) -> list[Path]:
     return []
 
 
+def weights_state(family: str, checkpoint: str) -> list[tuple[str, int, int]]:
+    """Name, size in bytes and time of change in ns of each file of `weights_of`; a retrained model has others."""
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights_of(family, checkpoint)]
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file in hexadecimal; remembered by path, size and time of change, so that it is read once."""
     status = path.stat()
