@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.cli.options import check_ranges, parse_command, run_command
+from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 QUIET_SECONDS = 60.0  # of speech: a shorter recording is done before progress would be seen
@@ -37,6 +37,8 @@ class AlignConfig:
     """File for the words with start, end and probability, under Whisper's key names. Default: print them."""
     profile: str | None = None
     """Text normalisation profile of the model's labels. Default: that of its training, else one fitted to its units."""
+    channel: int | None = None
+    """Channel to align, from 0, such as one side of a call. Default: the mix of all channels."""
     stars: bool = False
     """Allow speech without a transcript between any two words."""
     start: float = 0.0
@@ -47,6 +49,7 @@ class AlignConfig:
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
         check_picture_suffix(self.output, "--output")
+        check_counts(("--channel", self.channel or 0, 0))
         check_ranges(("--start", self.start, "0 or more", self.start >= 0.0))
         if self.stop is not None and self.stop <= self.start:
             raise UsageError(f"--stop is {self.stop:g}; expected more than --start {self.start:g}: raise it")
@@ -85,7 +88,7 @@ def run(config: AlignConfig) -> None:
             check_text(normalised, model.vocabulary)
         except InputError as error:
             raise InputError(f"{config.audio}: {error}") from None
-    waveform = audio.load(config.audio)
+    waveform = audio.load(config.audio, channel=config.channel)
     seconds = len(waveform) / audio.SAMPLE_RATE
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=seconds < QUIET_SECONDS)
     try:
@@ -131,15 +134,22 @@ def run(config: AlignConfig) -> None:
 
 
 def read_text(reference: str) -> str:
-    """The text of a file, or `reference` itself where there is no such file and it is not named like one."""
+    """The text of a file, or `reference` itself where there is no such file and it is not named like one.
+
+    Raises InputError where the file cannot be read or is no UTF-8 text, and where one that is named .txt is not there.
+    """
     path = Path(reference)
     try:
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
+        is_file = path.is_file()
     except OSError:  # the text is longer than a name may be
         return reference
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason}); expected a text file: convert it") from None
+    if is_file:
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file: fix it") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: is not UTF-8 text ({error.reason}); expected a text file: convert it") from None
     if path.suffix == ".txt" and " " not in reference:
         raise InputError(f"{path}: no such file; expected a text file or the text itself: check the name")
     return reference

@@ -2,22 +2,22 @@
 
 Each recording is aligned with its running text (`finetune.decoding.alignment`, stars between all words), cut into
 pieces (`finetune.decoding.alignment_pieces`), and written as FLAC with a line of manifest.jsonl for each certain piece
-and one of rejects.jsonl for each doubtful one. A recording is done when its line files are there, so that the same
-command goes on after a stop.
+and one of rejects.jsonl for each doubtful one. The same command resumes after a stop, and aligns again what has changed
+(`finetune.decoding.alignment_folder`). A recording that fails is in rejects.jsonl with its reason, and is tried again.
 """
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from finetune.align import read_text
+from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, made_of
 from preprocessing.cli.errors import InputError, UsageError, counted, printable
-from preprocessing.cli.folder_lock import LOCK, only_writer
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.folder_lock import only_writer
+from preprocessing.cli.options import check_counts, parse_command, run_command
 
 if TYPE_CHECKING:
     from finetune.decoding.alignment_pieces import PieceOptions
@@ -28,7 +28,8 @@ DESCRIPTION = (
     "rejects.jsonl."
 )
 TEXT_SUFFIX = ".txt"
-FINGERPRINT = "fingerprint"  # of model and options, in OUT
+NO_RECORDINGS = (TEXT_SUFFIX, ".json", ".jsonl")  # suffixes of files beside recordings
+MOST_NAMED = 5  # failed recordings in the last message
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class AlignCorpusConfig:
     model: str
     """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=CHECKPOINT, as for benchmark/run.py."""
     recordings: Path
-    """Audio file of any length, or a folder of them."""
+    """Audio file of any length, or a folder of them, searched at all levels."""
     transcripts: Path
-    """The recording's text file, or a folder with NAME.txt for each recording NAME."""
+    """The recording's text file, or a folder with NAME.txt for each recording NAME, in the same subfolder."""
     output: Path
     """Output folder for pieces/, manifest.jsonl and rejects.jsonl."""
     profile: str | None = None
@@ -52,27 +53,21 @@ class AlignCorpusConfig:
     min_score: float = -3.0
     """Lowest accepted score of a segment's worst word: its log-probability minus that of the model's own greedy output,
     in nats per unit. 0 rejects every word that the model transcribes differently."""
+    channel: int | None = None
+    """Channel to align and cut, from 0, such as one side of a call. Default: the mix of all channels."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Device that the model runs on."""
     overwrite: bool = False
-    """Start again if the folder was made with another model or other options."""
+    """Start again: remove first what an earlier run of this command made in the folder."""
 
     def pieces(self) -> "PieceOptions":
         """The options of the cutting. Raises UsageError on a value that cannot be used."""
         from finetune.decoding.alignment_pieces import PieceOptions
 
+        check_counts(("--channel", self.channel or 0, 0))
         options = PieceOptions(self.max_seconds, self.min_seconds, self.min_score)
         options.check()
         return options
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one recording."""
-
-    recording: Path
-    kept: list[dict[str, Any]] = field(default_factory=list)
-    rejected: list[dict[str, Any]] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,34 +82,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(config: AlignCorpusConfig) -> None:
-    """Align every recording that is not done, then write manifest and rejects. Raises UserError."""
+    """Align every recording that is not done, then write manifest and rejects.
+
+    Raises UserError; also at the end, where recordings failed.
+    """
     import torch
 
     options = config.pieces()
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu")
-    pairs = list(find_pairs(config.recordings, config.transcripts))
+    pairs = list(find_pairs(config.recordings, config.transcripts, leave_out=config.output))
+    folder = AlignmentFolder(config.output, config.channel)
     with only_writer(config.output):
-        _check_folder(config)
-        _align(config, options, pairs)
+        folder.check(_fingerprint(config), overwrite=config.overwrite)
+        _align(config, options, folder, pairs)
 
 
-def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[tuple[Path, Path]]) -> None:
+def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: AlignmentFolder, pairs: Sequence[Pair]) -> None:
     from rich.console import Console
 
-    from finetune.systems.ctc_model import load_ctc
+    from finetune.systems.ctc_model import family_and_checkpoint, load_ctc
+    from finetune.systems.identity import weights_state
     from preprocessing import audio
     from preprocessing.cli.progress import Steps
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    remaining = [pair for pair in pairs if not _part(config.output, pair[0]).is_file()]
+    reference = family_and_checkpoint(config.model)
+
+    def pending() -> list[Pair]:
+        return [pair for pair in pairs if config.overwrite or not folder.is_done(pair, made_of(pair, weights))]
+
+    weights = weights_state(*reference)
+    remaining, failed = pending(), dict[Pair, Result]()
+    if remaining:
+        model = load_ctc(config.model, config.device)  # before anything is removed
+        weights = weights_state(*reference)  # again: a model of the Hub may have been downloaded just now
+        remaining = pending()
+    folder.begin(_fingerprint(config), overwrite=config.overwrite)
     if len(remaining) < len(pairs):
         console.print(f"resuming: {len(pairs) - len(remaining)} of {len(pairs)} recordings are done")
+    if changed := sum(folder.holds(pair) for pair in remaining):
+        console.print(f"aligning again: {counted(changed, 'recording')}, as audio, text, weights or segments changed")
     if remaining:
-        model = load_ctc(config.model, config.device)
-        durations = [_seconds(recording) for recording, _ in remaining]
+        durations = [_seconds(pair.recording) for pair in remaining]
         with Steps(console, 1, "seconds").step("aligning", sum(durations)) as advance:
-            for (recording, transcript), seconds in zip(remaining, durations, strict=True):
+            for pair, seconds in zip(remaining, durations, strict=True):
                 done = 0.0
 
                 def count(more: float) -> None:
@@ -122,68 +134,80 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", pairs: Sequence[t
                     done += more
                     advance(more)
 
+                current = made_of(pair, weights)  # before its files are read: a change meanwhile is noticed next time
+                folder.remove(pair)
                 try:
-                    result = align_recording(model, recording, transcript, config, options, count)
+                    result = align_recording(model, pair, config, options, folder, count)
                 except (InputError, audio.AudioError) as error:
-                    result = Result(recording, rejected=[{"id": recording.stem, "audio": recording.name,
-                                                          "reason": str(error)}])  # fmt: skip
-                    console.print(printable(f"{recording.name}: {error}"), markup=False)
-                _write_part(config.output, result)
+                    line = {"id": folder.id_of(pair), "audio": pair.source, "reason": str(error)}
+                    failed[pair] = Result(rejected=[line])
+                    console.print(printable(f"{pair.source}: {error}"), markup=False)
+                else:
+                    folder.write(pair, current, result)
                 advance(seconds - done)
-    kept, rejected = _assemble(config.output, [recording for recording, _ in pairs])
-    seconds_kept = sum(line["duration"] for line in kept)
+    result = folder.assemble(pairs, failed)
+    seconds_kept = sum(line["duration"] for line in result.kept)
     print(
-        f"{config.output / 'manifest.jsonl'}: {len(kept)} segments, {seconds_kept / 60:.1f} min; {len(rejected)} in "
-        "rejects.jsonl"
+        f"{config.output / 'manifest.jsonl'}: {len(result.kept)} segments, {seconds_kept / 60:.1f} min; "
+        f"{len(result.rejected)} in rejects.jsonl"
     )
-    if not kept:
+    if failed:
+        names = [pair.source for pair in failed]
+        more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+        raise InputError(
+            f"{', '.join(names[:MOST_NAMED])}{more}: {len(failed):,} of {counted(len(pairs), 'recording')} could not "
+            f"be aligned, for the reasons in {config.output / REJECTS}; expected audio and the text that is spoken in "
+            "it: fix or leave out what is named there, and run the same command"
+        )
+    if not result.kept:
         raise InputError(
             f"no segment of {counted(len(pairs), 'recording')} could be kept; expected one or more: see the reasons in "
-            f"{config.output / 'rejects.jsonl'}"
+            f"{config.output / REJECTS}"
         )
 
 
 def align_recording(
-    model: "CTCModel", recording: Path, transcript: Path, config: AlignCorpusConfig, options: "PieceOptions",
+    model: "CTCModel", pair: Pair, config: AlignCorpusConfig, options: "PieceOptions", folder: AlignmentFolder,
     advance: Callable[[float], None] | None = None,
 ) -> Result:  # fmt: skip
-    """The pieces of one recording, certain ones written to OUT/pieces. Raises InputError where it cannot be aligned."""
+    """The pieces of one recording, certain ones written to the folder.
+
+    Raises InputError or AudioError where it cannot be aligned, UsageError where a piece cannot be written.
+    """
     from finetune.decoding.alignment import align, check_text
     from finetune.decoding.alignment_pieces import cut
     from preprocessing import audio
 
-    raw, words, may_begin = split_words(read_text(str(transcript)), config.profile or model.profile)
+    raw, words, may_begin = split_words(read_text(str(pair.transcript)), config.profile or model.profile)
     check_text(" ".join(words), model.vocabulary)
-    waveform = audio.load(recording)
+    waveform = audio.load(pair.recording, channel=config.channel)
     log_probs = model.log_probs(waveform, advance)
     found = align(log_probs, " ".join(words), model.vocabulary, model.times, stars="everywhere")
     if len(found.words) != len(words):
         raise InputError(
-            f"{transcript}: {len(words)} words become {len(found.words)} in the model's units; expected the same "
+            f"{pair.transcript}: {len(words)} words become {len(found.words)} in the model's units; expected the same "
             "number: use a model whose units spell every word"
         )
-    folder = config.output / "pieces"
-    folder.mkdir(parents=True, exist_ok=True)
-    result = Result(recording)
+    result = Result()
     pieces = cut(found, len(waveform) / audio.SAMPLE_RATE, options, may_begin)
     digits = max(4, len(str(len(pieces))))
     for number, piece in enumerate(pieces):
-        name = f"{recording.stem}-{number:0{digits}d}"
-        line: dict[str, Any] = {
+        name = f"{folder.id_of(pair)}-{number:0{digits}d}"
+        line: Line = {
             "id": name,
             "text": " ".join(raw[place] for place in range(piece.first, piece.stop) if raw[place]),
             "duration": round(piece.seconds, 3),
             "score": round(piece.score, 3),
-            "source": recording.name,
+            "source": pair.source,
             "source_start": round(piece.start, 3),
             "source_stop": round(piece.end, 3),
-        }
+        } | ({} if config.channel is None else {"source_channel": config.channel})
         if piece.reason is not None:
             result.rejected.append(line | {"reason": piece.reason})
             continue
         first, stop = (round(seconds * audio.SAMPLE_RATE) for seconds in (piece.start, piece.end))
         try:
-            audio.save(folder / f"{name}.flac", waveform[first:stop])
+            audio.save(folder.piece(name), waveform[first:stop])
         except audio.AudioError as error:  # a full disk is no fault of the recording: it is not set aside
             raise UsageError(f"{error}, or free some space; run the same command again to resume") from None
         result.kept.append({"audio": f"pieces/{name}.flac"} | line)
@@ -218,35 +242,46 @@ def split_words(text: str, profile_name: str) -> tuple[list[str], list[str], lis
     return raw, words, may_begin
 
 
-def find_pairs(recordings: Path, transcripts: Path) -> Iterator[tuple[Path, Path]]:
-    """Each recording with its text file. Raises UsageError where one has none, or two have the same name."""
+def find_pairs(recordings: Path, transcripts: Path, *, leave_out: Path | None = None) -> Iterator[Pair]:
+    """Each recording with its text file, those of a folder at all levels, hidden files left out.
+
+    leave_out: a folder whose files are no recordings, as the output may lie among them. Raises UsageError where a
+    recording has no text, two have the same name, or there is none.
+    """
     if not recordings.exists():
         raise UsageError(f"{recordings}: no such file or folder; expected recordings: check the name")
     if recordings.is_file():
         text = transcripts / f"{recordings.stem}{TEXT_SUFFIX}" if transcripts.is_dir() else transcripts
         if not text.is_file():
             raise UsageError(f"{text}: no such file; expected the text of {recordings.name}: check the name")
-        yield recordings, text
+        yield Pair(recordings, text, recordings.name)
         return
     if not transcripts.is_dir():
         raise UsageError(f"{transcripts}: is not a folder; expected one with NAME.txt for each recording: name it")
-    texts = {path.stem: path for path in sorted(transcripts.glob(f"*{TEXT_SUFFIX}"))}
+    from preprocessing.corpus.readers.rows import files_below
+
     seen: dict[str, Path] = {}
-    for path in sorted(recordings.iterdir()):
-        if not path.is_file() or path.name.startswith(".") or path.suffix.lower() in (TEXT_SUFFIX, ".json", ".jsonl"):
+    for path in map(Path, files_below(str(recordings))):
+        below = path.relative_to(recordings)
+        hidden = any(part.startswith(".") for part in below.parts)
+        if hidden or path.suffix.lower() in NO_RECORDINGS:
             continue
-        if path.stem in seen:
+        if leave_out is not None and leave_out.resolve() in path.resolve().parents:
+            continue
+        text = transcripts / f"{below.with_suffix('')}{TEXT_SUFFIX}"
+        pair = Pair(path, text, str(below))
+        if pair.name in seen:
             raise UsageError(
-                f"{path} and {seen[path.stem].name} have the same name; expected a different name for each recording: "
+                f"{path} and {seen[pair.name].name} have the same name; expected a different name for each recording: "
                 "rename one"
             )
-        seen[path.stem] = path
-        if path.stem not in texts:
+        seen[pair.name] = path
+        if not text.is_file():
             raise UsageError(
-                f"{path}: {transcripts} has no {path.stem}{TEXT_SUFFIX}; expected the text of each recording: add it, "
+                f"{path}: {transcripts} has no {pair.name}{TEXT_SUFFIX}; expected the text of each recording: add it, "
                 "or move the recording away"
             )
-        yield path, texts[path.stem]
+        yield pair
     if not seen:
         raise UsageError(f"{recordings}: holds no recordings; expected audio files: name another folder")
 
@@ -260,59 +295,10 @@ def _seconds(recording: Path) -> int:
         return 1  # what is wrong with it is said when it is loaded
 
 
-def _part(output: Path, recording: Path) -> Path:
-    return output / "recordings" / f"{recording.name}.json"
-
-
-def _check_folder(config: AlignCorpusConfig) -> None:
-    """Make the folder, or go on in it. Raises UsageError where it was made otherwise or cannot be written."""
+def _fingerprint(config: AlignCorpusConfig) -> str:
+    """The inputs and options that decide the pieces, as a hash."""
     chosen = {name: value for name, value in asdict(config).items() if name not in ("output", "overwrite", "device")}
-    ours = hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    path = config.output / FINGERPRINT
-    try:
-        theirs = path.read_text(encoding="utf-8").strip() if path.is_file() else None
-        if theirs != ours and any(path.name != LOCK for path in config.output.iterdir()):
-            if theirs is None or not config.overwrite:
-                made = "holds other files" if theirs is None else "was made with other inputs or options"
-                remedy = "choose another folder" + ("" if theirs is None else ", or --overwrite true")
-                raise UsageError(
-                    f"{config.output}: {made}; expected a new folder, or the same options to resume: {remedy}"
-                )
-            for name in ("pieces", "recordings"):
-                shutil.rmtree(config.output / name, ignore_errors=True)
-        (config.output / "recordings").mkdir(parents=True, exist_ok=True)
-        path.write_text(ours + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{config.output}: {error.strerror}; expected a writable folder: choose another") from None
-
-
-def _write_part(output: Path, result: Result) -> None:
-    from preprocessing.cli.atomic_write import write_text_atomically
-
-    content = json.dumps({"kept": result.kept, "rejected": result.rejected}, ensure_ascii=False)
-    try:
-        write_text_atomically(_part(output, result.recording), content)
-    except OSError as error:
-        raise UsageError(
-            f"{output}: {error.strerror}; expected free disk space: free some, and run the same command again again to "
-            "resume"
-        ) from None
-
-
-def _assemble(output: Path, recordings: Sequence[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Write manifest and rejects of all recordings; returns the lines of both."""
-    from preprocessing.cli.atomic_write import write_text_atomically
-
-    kept: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    for recording in recordings:
-        part = json.loads(_part(output, recording).read_text(encoding="utf-8"))
-        kept += part["kept"]
-        rejected += part["rejected"]
-    for name, lines in (("manifest.jsonl", kept), ("rejects.jsonl", rejected)):
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        write_text_atomically(output / name, text)
-    return kept, rejected
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -73,14 +73,7 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
     """
     from preprocessing.cli.progress import hide_loading_bars
 
-    family, named, checkpoint = reference.partition("=")
-    if family in ("whisper", "faster-whisper", "pipeline") and named:
-        raise _no_ctc(reference)
-    if not named or family not in FAMILIES:
-        checkpoint = reference
-        family = family_of(checkpoint)
-    if family in ("whisper", "faster-whisper"):
-        raise _no_ctc(checkpoint)
+    family, checkpoint = family_and_checkpoint(reference)
     hide_loading_bars()
     system = load_system(parse_models(f"{family}={checkpoint}")[0], LoadOptions(device, None, precision="float32"))
     assert isinstance(system, CTCSystem)
@@ -96,6 +89,22 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
 
         gate = SpectralGate()
     return CTCModel(checkpoint, system, times, profile_of(checkpoint) or f"{DEFAULT_PROFILE}:{checkpoint}", gate)
+
+
+def family_and_checkpoint(reference: str) -> tuple[str, str]:
+    """The CTC family and the checkpoint that a reference of `load_ctc` names, from the configuration alone.
+
+    Raises InputError where that cannot be read, or is not of a CTC model.
+    """
+    family, named, checkpoint = reference.partition("=")
+    if family in ("whisper", "faster-whisper", "pipeline") and named:
+        raise _no_ctc(reference)
+    if not named or family not in FAMILIES:
+        checkpoint = reference
+        family = family_of(checkpoint)
+    if family in ("whisper", "faster-whisper"):
+        raise _no_ctc(checkpoint)
+    return family, checkpoint
 
 
 def _no_ctc(reference: str) -> InputError:

@@ -70,6 +70,11 @@ def weights_of(family: str, checkpoint: str) -> list[Path]:
     return []
 
 
+def weights_state(family: str, checkpoint: str) -> list[tuple[str, int, int]]:
+    """Name, size in bytes and time of change in ns of each file of `weights_of`; a retrained model has others."""
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights_of(family, checkpoint)]
+
+
 def settings_of(family: str, checkpoint: str) -> list[Path]:
     """The files of SETTINGS that lie beside a checkpoint's weights on this machine."""
     found = _local(family, checkpoint)

@@ -16,7 +16,7 @@ from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
 from finetune.language_model.folder import require_language_model
 from finetune.language_model.lstm import DESCRIPTION, WEIGHTS
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
-from finetune.systems.identity import settings_of, weights_of
+from finetune.systems.identity import settings_of, weights_state
 from finetune.systems.recorded import profile_of
 
 
@@ -31,7 +31,7 @@ def made_with(spec: SystemSpec, options: LoadOptions, chosen: Mapping[str, Any])
     parts = [
         spec.family,
         [options.language, options.denoise, options.precision, options.system.given()],
-        [_by_time(path) for path in weights_of(family, spec.checkpoint)],
+        weights_state(family, spec.checkpoint),
         [_by_content(path) for path in settings_of(family, spec.checkpoint)],
         _by_content(calibration) if calibration.is_file() else None,
         None if options.language_model is None else list(_language_model(spec, options.language_model)),

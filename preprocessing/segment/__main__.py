@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from preprocessing.cli.errors import UsageError
-from preprocessing.cli.options import check_ranges, parse_command, run_command
+from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 DESCRIPTION = (
@@ -37,6 +37,8 @@ class SegmentConfig:
     """Threshold of the speech probability, above 0 and up to 1."""
     speech_only: bool = False
     """Leave out segments without speech (method speech only)."""
+    channel: int | None = None
+    """Channel to cut, from 0, such as one side of a call. Default: the mix of all channels."""
     picture: Path | None = None
     """Picture of waveform, speech probability and cuts (also -o): .png, .pdf or .svg."""
 
@@ -48,6 +50,7 @@ class SegmentConfig:
             ("--context_seconds", context, "0 or more", context >= 0.0),
             ("--threshold", self.threshold, "above 0 and up to 1", 0.0 < self.threshold <= 1.0),
         )
+        check_counts(("--channel", self.channel or 0, 0))
         if self.speech_only and self.method != "speech":
             raise UsageError(
                 f"--speech_only goes with --method speech; found --method {self.method}: leave one of them out"
@@ -70,12 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from preprocessing import audio
     from preprocessing.segment.pieces import cut, detect_speech, write
 
-    waveform = audio.load(config.file)
+    waveform = audio.load(config.file, channel=config.channel)
     needs_speech = config.method == "speech" or config.picture is not None
     activity = detect_speech(waveform, config.threshold) if needs_speech else None
     pieces = cut(waveform, config.method, config.seconds, config.context_seconds, activity)
     kept = [piece for piece in pieces if piece.speech is not False] if config.speech_only else pieces
-    write(config.output, config.file, waveform, kept)
+    write(config.output, config.file, waveform, kept, config.channel)
     seconds = sum(piece.stop - piece.start for piece in kept) / audio.SAMPLE_RATE
     print(f"{config.output}: {len(kept)} segments, {seconds:.1f} s in all")
     if config.picture is not None and activity is not None:

@@ -71,10 +71,11 @@ def cut(
     return [Piece(s.start, s.stop, s.stop - s.start, (s.start, s.stop), s.speech) for s in spans]
 
 
-def write(folder: Path, source: Path, waveform: Tensor, pieces: Sequence[Piece]) -> None:
+def write(folder: Path, source: Path, waveform: Tensor, pieces: Sequence[Piece], channel: int | None = None) -> None:
     """Write 0000.flac, ... and manifest.jsonl into a new folder, which appears only when all of it is written.
 
     source: the recording's file, of which the manifest gives the name. waveform: [samples] of the whole recording.
+    channel: which of its channels that is, from 0, part of the ids; None of all of them mixed.
     Raises UsageError when the folder cannot be made or is not empty.
     """
     folder = folder.resolve()
@@ -83,12 +84,14 @@ def write(folder: Path, source: Path, waveform: Tensor, pieces: Sequence[Piece])
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         digits = max(4, len(str(len(pieces) - 1)))
+        stem = source.stem if channel is None else f"{source.stem}-{channel}"
         with (temporary / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
             for number, piece in enumerate(pieces):
                 name = f"{number:0{digits}d}"
                 samples, _ = pad_or_trim(waveform[piece.start : piece.stop], piece.n_samples)
                 audio.save(temporary / f"{name}.flac", samples)
-                line = _manifest_line(f"{source.stem}-{name}", f"{name}.flac", source, piece)
+                line = _manifest_line(f"{stem}-{name}", f"{name}.flac", source, piece)
+                line |= {} if channel is None else {"source_channel": channel}
                 manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
         os.replace(temporary, folder)
     except OSError as error:

@@ -1,20 +1,24 @@
 """Long recordings into training pieces: where pieces are cut, what is doubted, files, going on, and bad input."""
 
 import json
+import os
 import resource
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
 from finetune import align_corpus
 from finetune.align_corpus import find_pairs, split_words
 from finetune.decoding.alignment import Alignment, align
+from finetune.decoding.alignment_folder import Pair
 from finetune.decoding.alignment_pieces import PieceOptions, TextPiece, cut
 from finetune.models.frame_geometry import FrameTimes
 from preprocessing import audio
-from preprocessing.cli.errors import UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import open_corpus
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
@@ -118,7 +122,8 @@ def test_command_writes_a_corpus_and_goes_on(
 ) -> None:
     out = tmp_path / "out"
     arguments = [str(DEMO / "wav2vec2"), str(recordings), str(recordings), str(out), "--max_seconds", "3.5"]
-    align_corpus.main([*arguments, "--min_score", "-1000"])
+    with pytest.raises(InputError, match=r"^2\.wav: 1 of 3 recordings could not be aligned"):
+        align_corpus.main([*arguments, "--min_score", "-1000"])
     kept, rejected = lines(out / "manifest.jsonl"), lines(out / "rejects.jsonl")
     assert "in rejects.jsonl" in capsys.readouterr().out
     assert [line["id"] for line in rejected] == ["2"]
@@ -149,31 +154,166 @@ def test_command_writes_a_corpus_and_goes_on(
     aligned: list[str] = []
     original = align_corpus.align_recording
     monkeypatch.setattr(
-        align_corpus, "align_recording", lambda model, recording, *rest: aligned.append(recording.name) or original(
-            model, recording, *rest
+        align_corpus, "align_recording", lambda model, pair, *rest: aligned.append(pair.source) or original(
+            model, pair, *rest
         )
     )  # fmt: skip
-    align_corpus.main([*arguments, "--min_score", "-1000"])
-    assert aligned == ["1.flac"]
+    with pytest.raises(InputError, match=r"^2\.wav: 1 of 3"):
+        align_corpus.main([*arguments, "--min_score", "-1000"])
+    assert aligned == ["1.flac", "2.wav"]  # what failed is not done
     assert (out / "manifest.jsonl").read_bytes() == before
     with pytest.raises(UsageError, match="made with other inputs or options"):
         align_corpus.main([*arguments, "--min_score", "0"])
 
 
+@pytest.fixture
+def three(recordings: Path, tmp_path: Path) -> Path:
+    """A folder with the two recordings, their texts, a bad third in a folder of its own, and a model."""
+    here = tmp_path / "three"
+    (here / "monday").mkdir(parents=True)
+    for name in ("0.flac", "0.txt", "1.flac", "1.txt"):
+        shutil.copy(recordings / name, here)
+    (here / "monday" / "0.wav").write_bytes(b"no audio")
+    shutil.copy(recordings / "0.txt", here / "monday")
+    shutil.copytree(DEMO / "wav2vec2", tmp_path / "model")
+    return here
+
+
+def align_three(three: Path, *options: str) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Manifest and rejects after the command with OUT among the recordings."""
+    out = three / "out"
+    inputs = [str(three.parent / "model"), str(three), str(three)]
+    cutting = ["--min_score", "-1000", "--max_seconds", "3.5", "--min_seconds", "0.1"]
+    align_corpus.main([*inputs, str(out), *cutting, *options])
+    return lines(out / "manifest.jsonl"), lines(out / "rejects.jsonl")
+
+
+def words_of(kept: list[dict[str, object]], source: str) -> list[str]:
+    return " ".join(str(line["text"]) for line in kept if line["source"] == source).split()
+
+
+def test_what_has_changed_is_aligned_anew(
+    three: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aligned: list[str] = []
+    original = align_corpus.align_recording
+    monkeypatch.setattr(
+        align_corpus, "align_recording", lambda model, pair, *rest: aligned.append(pair.source) or original(
+            model, pair, *rest
+        )
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"^monday/0\.wav: 1 of 3 recordings .*: fix or leave out"):
+        align_three(three)
+    aligned.clear()
+
+    shutil.copy(three / "0.flac", three / "monday" / "0.wav")  # mended
+    kept, rejected = align_three(three)
+    assert (aligned, rejected) == (["monday/0.wav"], [])
+    assert words_of(kept, "monday/0.wav") == words_of(kept, "0.flac") == (three / "0.txt").read_text().split()
+    first = next(line for line in kept if line["source"] == "monday/0.wav")
+    assert (first["id"], first["audio"]) == ("monday/0-0000", "pieces/monday/0-0000.flac")
+    assert len(open_corpus(str(three / "out" / "manifest.jsonl")).utterances) == len(kept)
+    aligned.clear()
+
+    assert align_three(three) == (kept, [])
+    assert aligned == []
+
+    text = (three / "0.txt").read_text()
+    (three / "0.txt").write_text(" ".join(text.split()[:2]) + "\n")  # corrected
+    kept, _ = align_three(three)
+    assert aligned == ["0.flac"]
+    assert words_of(kept, "0.flac") == text.split()[:2]
+    listed = {str(line["audio"]) for line in kept}
+    assert listed == {str(path.relative_to(three / "out")) for path in (three / "out").rglob("*.flac")}
+    aligned.clear()
+
+    (three / "out" / "pieces" / "1-0000.flac").unlink()
+    assert align_three(three) == (kept, [])
+    assert aligned == ["1.flac"]
+    aligned.clear()
+
+    (weights,) = (three.parent / "model").glob("*.safetensors")
+    status = weights.stat()
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))  # as after another training
+    capsys.readouterr()
+    assert align_three(three) == (kept, [])
+    assert aligned == ["0.flac", "1.flac", "monday/0.wav"]
+    assert "aligning again: 3 recordings" in capsys.readouterr().err
+    aligned.clear()
+
+    assert align_three(three, "--overwrite", "true") == (kept, [])
+    assert aligned == ["0.flac", "1.flac", "monday/0.wav"]
+    aligned.clear()
+
+    (three / "1.flac").write_bytes(b"no audio")
+    with pytest.raises(InputError, match=r"^1\.flac: 1 of 3"):
+        align_three(three)
+    out = three / "out"
+    assert aligned == ["1.flac"]
+    assert lines(out / "manifest.jsonl") == [line for line in kept if line["source"] != "1.flac"]
+    assert [line["id"] for line in lines(out / "rejects.jsonl")] == ["1"]
+    assert not list(out.glob("pieces/1-*"))
+    with pytest.raises(UsageError, match="none: no such file"):
+        align_corpus.main(["./none", str(three), str(three), str(out), "--overwrite", "true"])
+    assert lines(out / "manifest.jsonl")  # a model that cannot be loaded empties no folder
+
+
+def test_a_stop_leaves_no_manifest_of_pieces_that_have_changed(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(three / "monday")
+    align_three(three)
+    (three / "1.txt").write_text("Go\n")
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(align_corpus, "align_recording", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            align_three(three)
+    assert not (three / "out" / "manifest.jsonl").exists()
+    kept, _ = align_three(three)
+    assert words_of(kept, "1.flac") == ["Go"]
+
+
+def test_one_channel_is_aligned(recordings: Path, tmp_path: Path) -> None:
+    waveform = audio.load(recordings / "0.flac")
+    both = torch.stack([torch.zeros_like(waveform), waveform], dim=1)
+    soundfile.write(tmp_path / "call.wav", both.numpy(), 16_000, subtype="PCM_16")
+    words = [str(DEMO / "wav2vec2"), str(tmp_path / "call.wav"), str(recordings / "0.txt")]
+    options = ["--min_score", "-1000", "--max_seconds", "3.5"]
+    align_corpus.main([*words, str(tmp_path / "one"), *options, "--channel", "1"])
+    align_corpus.main([words[0], str(recordings / "0.flac"), words[2], str(tmp_path / "mono"), *options])
+    found, expected = (lines(tmp_path / name / "manifest.jsonl") for name in ("one", "mono"))
+    assert [line["id"] for line in found] == [f"call-1-{number:04}" for number in range(len(expected))]
+    assert {line["source_channel"] for line in found} == {1}
+    for one, other in zip(found, expected, strict=True):
+        assert one["text"] == other["text"]
+        pair = (audio.load(tmp_path / "one" / str(one["audio"])), audio.load(tmp_path / "mono" / str(other["audio"])))
+        assert torch.equal(*pair)
+    with pytest.raises(InputError, match=r"^call\.wav: 1 of 1 recording could"):
+        align_corpus.main([*words, str(tmp_path / "none"), *options, "--channel", "2"])
+    assert "has no channel 2; expected 0 to 1" in str(lines(tmp_path / "none" / "rejects.jsonl")[0]["reason"])
+    with pytest.raises(UsageError, match="--channel is -1; expected 0 or more"):
+        align_corpus.main([*words, str(tmp_path / "none"), "--channel", "-1"])
+
+
 def test_pairs_that_do_not_belong_together_are_one_sentence(recordings: Path, tmp_path: Path) -> None:
     assert list(find_pairs(recordings / "0.flac", recordings / "1.txt")) == [
-        (recordings / "0.flac", recordings / "1.txt")
+        Pair(recordings / "0.flac", recordings / "1.txt", "0.flac")
     ]
-    assert [recording.name for recording, _ in find_pairs(recordings, recordings)] == ["0.flac", "1.flac", "2.wav"]
+    assert [pair.source for pair in find_pairs(recordings, recordings)] == ["0.flac", "1.flac", "2.wav"]
     empty = tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "two").mkdir()
     for name in ("a.wav", "a.flac"):
         (tmp_path / "two" / name).touch()
     (tmp_path / "two" / "a.txt").touch()
+    (tmp_path / "deep" / "monday").mkdir(parents=True)
+    (tmp_path / "deep" / "monday" / "0.wav").touch()
     for one, other, expected in [
         (tmp_path / "none", empty, "no such file or folder"),
         (recordings, empty, "has no 0.txt"),
+        (tmp_path / "deep", recordings, r"has no monday/0\.txt"),
         (recordings, recordings / "0.txt", "is not a folder"),
         (recordings / "0.flac", empty, "no such file; expected the text of 0.flac"),
         (empty, empty, "holds no recordings"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from finetune.decoding.confidence import DEFAULT, Calibration
 from finetune.decoding.greedy import collapse
 from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.ctc_model import load_ctc
-from preprocessing.audio import save
+from preprocessing.audio import load, save
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.plot_style import save_figure
 from preprocessing.units import Vocabulary, frames_needed
@@ -418,6 +419,8 @@ def test_command_writes_words_in_whispers_names_and_a_page(tmp_path, capsys: pyt
     assert str(audio) in str(error.value)
     with pytest.raises(InputError, match="no such file"):
         command.main([*arguments, "words.txt"])
+    with pytest.raises(InputError, match=r"/proc/self/mem: cannot be read \(.*\); expected a text file"):
+        command.main([*arguments, "/proc/self/mem"])  # a file that nobody can read from its beginning
     with pytest.raises(UsageError, match=r"the page is from 0\.000 to 0\.010 s; expected 0\.02 s or more"):
         command.main([*arguments, "-", "-o", str(picture), "--stop", "0.01"])
 
@@ -430,6 +433,24 @@ def test_command_calibrates_a_model_named_with_its_family(
     save(tmp_path / "noise.wav", 0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(0)))
     command.main([f"wav2vec2={folder}", str(tmp_path / "noise.wav"), "A B"])
     assert [word["probability"] for word in json.loads(capsys.readouterr().out)["words"]] == [0.5, 0.5]
+
+
+def test_command_aligns_one_channel(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = json.loads((DEMO / "corpus" / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    waveform = load(DEMO / "corpus" / line["audio"])
+    save(tmp_path / "mono.wav", waveform)
+    soundfile.write(
+        tmp_path / "call.wav", torch.stack([waveform.flip(0), waveform], 1).numpy(), 16_000, subtype="PCM_16"
+    )
+    printed = []
+    for words in (["mono.wav"], ["call.wav", "--channel", "1"], ["call.wav"]):
+        command.main([str(DEMO / "wav2vec2"), str(tmp_path / words[0]), line["text"], *words[1:]])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] != printed[2]
+    with pytest.raises(InputError, match="has no channel 2; expected 0 to 1"):
+        command.main([str(DEMO / "wav2vec2"), str(tmp_path / "call.wav"), line["text"], "--channel", "2"])
+    with pytest.raises(UsageError, match="--channel is -1; expected 0 or more"):
+        command.main([str(DEMO / "wav2vec2"), str(tmp_path / "call.wav"), line["text"], "--channel", "-1"])
 
 
 def test_the_page_of_what_comes_after_the_last_frame(tmp_path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
+import soundfile
 import torch
 
 from preprocessing import audio
@@ -51,6 +52,21 @@ def test_the_pieces_make_the_recording_again(method: str, recording: Path, tmp_p
         assert {row["duration"] for row in rows[:-1]} == {3.5}
     if method == "speech":
         assert {row["speech"] for row in rows} == {False}
+
+
+def test_one_channel_is_cut(recording: Path, tmp_path: Path) -> None:
+    waveform = audio.load(recording)
+    call = tmp_path / "call.wav"
+    soundfile.write(call, torch.stack([waveform.flip(0), waveform], 1).numpy(), RATE, subtype="PCM_16")
+    options = ["--method", "fixed", "--seconds", "4"]
+    command.main([str(call), str(tmp_path / "out"), *options, "--channel", "1"])
+    rows = read_manifest(tmp_path / "out" / "manifest.jsonl")
+    assert [(row["id"], row["source_channel"]) for row in rows] == [(f"call-1-{n:04}", 1) for n in range(3)]
+    pieces = torch.cat([audio.load(tmp_path / "out" / row["audio"]) for row in rows])
+    assert torch.equal(pieces[: len(waveform)], waveform)
+    command.main([str(call), str(tmp_path / "mixed"), *options])
+    (first, *_) = read_manifest(tmp_path / "mixed" / "manifest.jsonl")
+    assert first["id"] == "call-0000" and "source_channel" not in first
 
 
 def test_silent_pieces_can_be_left_out(speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,6 +123,8 @@ def test_wrong_usage_is_one_sentence(recording: Path, tmp_path: Path, capsys: py
         ([name, out, "--seconds", "nan"], 2, "nan"),
         ([name, out, "--context_seconds", "-1"], 2, "--context_seconds is -1"),
         ([name, out, "--threshold", "0"], 2, "--threshold is 0"),
+        ([name, out, "--channel", "-1"], 2, "--channel is -1"),
+        ([name, out, "--channel", "1"], 1, "has no channel 1; expected 0 alone"),
         ([name, out, "--method", "words"], 2, "words"),
         ([name, out, "--method", "fixed", "--speech_only", "true"], 2, "--speech_only goes with --method speech"),
         ([name, out, "-o", "page.gif"], 2, "suffix '.gif'"),
