@@ -171,8 +171,8 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     """The system and how it is loaded. Raises UserError on an unknown model, and options that do not go with it."""
     import torch
 
+    from finetune.models.companion_files import trained_on_denoised
     from finetune.systems.base import LM_SUFFIX, LoadOptions
-    from finetune.systems.ctc_model import is_of_denoised
     from finetune.systems.facts import SystemOptions
     from finetune.systems.registry import FAMILIES, parse_model
 
@@ -193,7 +193,7 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
             raise UsageError(f"--{flag} is of a beam search with a language model; expected --lm with it: name one")
     system = SystemOptions(initial_prompt=config.initial_prompt, beam_size=config.beam_size)
     language_model = _language_model(config) if searches else None
-    denoise = is_of_denoised(spec.checkpoint) if config.denoise is None else config.denoise
+    denoise = trained_on_denoised(spec.checkpoint) if config.denoise is None else config.denoise
     return spec, LoadOptions(device, config.language, denoise, config.precision, language_model, system)
 
 

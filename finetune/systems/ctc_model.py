@@ -3,14 +3,14 @@
 Whatever family `finetune.transcribe` takes: a run, an export, a folder of transformers or a Hub id.
 """
 
-import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from finetune.models.companion_files import TrainingPreprocessing, training_preprocessing
 from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
@@ -31,8 +31,8 @@ class CTCModel:
     """A CTC model ready to compute log-probabilities, in float32.
 
     reference: its folder or Hub id. system: the model as a benchmark measures it. times: of its frames. profile: the
-    text profile of its labels, as its run records it; "ctc:REFERENCE" of other models. denoise: applied to waveforms
-    first, of a model that was trained on denoised audio.
+    text profile of its labels, as its training recorded it; "ctc:REFERENCE" of other models. denoise: applied to
+    waveforms first, of a model that was trained on denoised audio.
     """
 
     reference: str
@@ -92,16 +92,12 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
             "model without: use another"
         )
     gate = None
-    if is_of_denoised(checkpoint):
+    recorded = training_preprocessing(checkpoint) or TrainingPreprocessing()
+    if recorded.denoise:
         from preprocessing.augment.denoise import SpectralGate
 
         gate = SpectralGate()
-    return CTCModel(checkpoint, system, times, _profile(checkpoint), gate)
-
-
-def is_of_denoised(checkpoint: str) -> bool:
-    """Whether a run was trained on denoised audio (--data.denoise), as its about.json says."""
-    return bool(_recorded(checkpoint, "denoise"))
+    return CTCModel(checkpoint, system, times, _profile(checkpoint, recorded.profile), gate)
 
 
 def _no_ctc(reference: str) -> InputError:
@@ -111,16 +107,11 @@ def _no_ctc(reference: str) -> InputError:
     )
 
 
-def _profile(checkpoint: str) -> str:
-    """The text profile of a run's labels, from its about.json; else that of the model's units."""
-    recorded = _recorded(checkpoint, "profile")
-    return str(recorded) if recorded else f"{DEFAULT_PROFILE}:{checkpoint}"
-
-
-def _recorded(checkpoint: str, name: str) -> Any:
-    """A field of a run's about.json; None where there is none."""
-    path = Path(checkpoint) / "about.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))[name] if path.is_file() else None
-    except (ValueError, KeyError, TypeError):
-        return None
+def _profile(checkpoint: str, recorded: str | None) -> str:
+    """The text profile of the labels: the recorded one, under `ctc` with this model in place of the one that training
+    named, which may be elsewhere or not on this machine; without a record that of the model's units.
+    """
+    if recorded is not None and recorded.partition(":")[0] != DEFAULT_PROFILE:
+        return recorded
+    options = re.fullmatch(r"ctc:[^:]*((:[a-z]{2,3}([-_][A-Z]{2})?)?(:transliterate)?)", recorded or "")
+    return f"{DEFAULT_PROFILE}:{checkpoint}{options[1] if options else ''}"
