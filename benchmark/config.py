@@ -107,9 +107,9 @@ class BenchmarkConfig:
     """How single Whispers decode, by their name in the tables: --system_options.NAME.beam_size 5, in YAML a mapping of
     mappings; docs/systems.md lists the keys."""
 
-    denoise: bool = False
-    """Remove stationary noise before any system gets the audio, as --data.denoise does in training; its time counts as
-    decoding."""
+    denoise: bool | None = None
+    """Remove stationary noise before every system gets the audio, or before none; default: before those that were
+    trained so (--data.denoise). Its time counts as decoding."""
 
     rounds: int = 3
     """Times that latency and throughput are measured; systems take turns within a round."""

@@ -41,7 +41,7 @@ class DataConfig:
     """Text profile of labels and of WER: librispeech, basic:de, ctc:MODEL (`python -m preprocessing.text --list`)."""
 
     denoise: bool = False
-    """Reduce stationary noise in all audio, validation included; benchmark the model with --denoise true then."""
+    """Reduce stationary noise in all audio, validation included; the model is then given such audio in use, too."""
 
     augment: list[dict[str, Any]] = field(default_factory=list)
     """Augmentations of training waveforms, in order and drawn anew each epoch, such as
