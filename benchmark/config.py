@@ -110,9 +110,9 @@ class BenchmarkConfig:
     """Decoding options of single Whisper systems, by their name in the tables: --system_options.NAME.beam_size 5, in
     YAML a mapping of mappings; docs/systems.md lists the keys."""
 
-    denoise: bool = False
-    """Remove stationary noise from the input of every system, as --data.denoise does in training; its time counts as
-    audio decoding."""
+    denoise: bool | None = None
+    """Remove stationary noise from the input of every system (true) or of none (false); its time counts as audio
+    decoding. Default: of the systems that were trained so (--data.denoise)."""
 
     rounds: int = 3
     """Number of rounds in which latency and throughput are measured; systems take turns within a round."""

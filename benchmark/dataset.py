@@ -95,7 +95,7 @@ def build_evaluation_set(
 
 
 def waveform_loader(evaluation_set: EvaluationSet, *, denoise: bool) -> Callable[[Item], "Tensor"]:
-    """A function from an item to its waveform [samples], float32 at 16 kHz: the same samples for every system.
+    """A function from an item to its waveform [samples], float32 at 16 kHz: the same for every system of one `denoise`.
 
     The audio is decoded, then its condition applied, then stationary noise removed where `denoise` is true.
     """

@@ -22,6 +22,7 @@ from benchmark.environment import (
     resolve_device,
     sample_order,
 )
+from benchmark.noise_removal import NoiseRemoval, noise_removal_notices, resolve_noise_removal
 from benchmark.offline import resolve_corpus
 from benchmark.report import write_reports
 from benchmark.report.table import print_table
@@ -59,7 +60,7 @@ class Inputs:
     """All that is decided before anything is measured.
 
     baseline: the result of --compare. folder: for the results. console: quiet in every process but the first.
-    notices: sentences that terminal and report show, as that a demo checkpoint stands in.
+    notices: sentences that terminal and report show, as that a demo checkpoint stands in. noise_removal: by system.
     """
 
     config: BenchmarkConfig
@@ -72,6 +73,7 @@ class Inputs:
     folder: Path
     notices: Sequence[str]
     console: Console
+    noise_removal: Mapping[str, NoiseRemoval]
 
 
 def benchmark(config: BenchmarkConfig) -> None:
@@ -131,13 +133,17 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     console = Console(quiet=not ranks.is_main)
     if ranks.is_main:
         check_output_folder(folder, overwrite=config.overwrite)
+    noise_removal = resolve_noise_removal(config.denoise, specs)
     notices = [spec.notice for spec in specs if spec.notice]
+    notices += noise_removal_notices(config.denoise, noise_removal)
     corpus = resolve_corpus(config, notices).require_complete()
     config = with_language(config, corpus.utterances, notices)
     evaluation_set = build_evaluation_set(conditions, corpus.utterances, config.condition_utterances)
     for notice in notices:
         console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
-    return Inputs(config, baseline, specs, corpus, evaluation_set, device, ranks, folder, notices, console)
+    return Inputs(
+        config, baseline, specs, corpus, evaluation_set, device, ranks, folder, notices, console, noise_removal
+    )
 
 
 def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
@@ -235,7 +241,7 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
     options = LoadOptions(
         inputs.device,
         own.language or config.language,
-        config.denoise,
+        inputs.noise_removal[spec.name].applied,
         config.precision,
         _language_model(config),
         own,

@@ -195,9 +195,9 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     """The system and how it is loaded. Raises UserError on an unknown model, and options that do not go with it."""
     import torch
 
+    from finetune.models.companion_files import trained_on_denoised
     from finetune.systems.base import LM_SUFFIX, LoadOptions
     from finetune.systems.facts import SystemOptions
-    from finetune.systems.recorded import is_of_denoised
     from finetune.systems.registry import FAMILIES, parse_model
 
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -222,7 +222,7 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     if config.beam_width != TranscribeConfig.beam_width and not searches and not config.hotwords:
         raise UsageError("--beam_width belongs to a beam search; expected --lm or --hotwords with it: name one")
     system = SystemOptions(initial_prompt=config.initial_prompt, beam_size=config.beam_size)
-    denoise = is_of_denoised(spec.checkpoint) if config.denoise is None else config.denoise
+    denoise = trained_on_denoised(spec.checkpoint) if config.denoise is None else config.denoise
     options = LoadOptions(device, config.language, denoise, config.precision, system=system)
     if searches:
         return spec, replace(options, language_model=_language_model(config))

@@ -15,10 +15,12 @@ from torch import Tensor
 from benchmark.results import StageSeconds
 from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
 from finetune.metrics.word_alignment import Alignment, align
+from finetune.models.companion_files import trained_on_denoised
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.registry import load_system
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.errors import InputError, UserError, described
 from preprocessing.cli.options import what_ran_out
 
@@ -80,10 +82,13 @@ class Systems:
         """report: is called with progress lines. Raises InputError where no system can be loaded."""
         self._clock = DeviceClock(options.device)
         self._loaded: dict[str, System] = {}
+        self._noise_removal: dict[str, SpectralGate] = {}  # of systems that were trained so
         for spec in specs:
             report(spec.notice or f"loading {spec.name} ...")
             began = time.perf_counter()
             try:
+                if trained_on_denoised(spec.checkpoint):
+                    self._noise_removal[spec.name] = SpectralGate()
                 system = load_system(spec, options)
             except UserError as error:
                 report(f"left out: {error}")
@@ -93,7 +98,8 @@ class Systems:
                 continue
             self._loaded[spec.name] = system
             self._transcribe_with(spec.name, Recording("silence", torch.zeros(SAMPLE_RATE), 0.0, None))  # warm-up
-            report(f"loaded {spec.name} in {time.perf_counter() - began:.1f} s")
+            noise = "; noise is removed first, as in its training" if spec.name in self._noise_removal else ""
+            report(f"loaded {spec.name} in {time.perf_counter() - began:.1f} s{noise}")
         if not self._loaded:
             raise InputError(
                 f"--models: none of {', '.join(spec.name for spec in specs)} can be loaded; expected one or more: see "
@@ -116,7 +122,12 @@ class Systems:
             yield self._transcribe_with(name, recording)
 
     def _transcribe_with(self, name: str, recording: Recording) -> Transcription:
-        loaded = LoadedWaveform(recording.waveform, recording.decode_seconds)
+        waveform, decode_seconds = recording.waveform, recording.decode_seconds
+        if name in self._noise_removal:
+            began = time.perf_counter()
+            waveform = self._noise_removal[name](waveform)
+            decode_seconds += time.perf_counter() - began
+        loaded = LoadedWaveform(waveform, decode_seconds)
         done = transcribe_batch(self._loaded[name], ((0, 0),), [loaded], self._clock)
         (hypothesis,) = done.hypotheses
         return Transcription(name, hypothesis.text, hypothesis.error, done.seconds, recording.seconds)

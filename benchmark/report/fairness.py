@@ -10,6 +10,7 @@ from benchmark.results import CLEAN, Comparison, Influence, Summary, SystemSumma
 from benchmark.scoring.comparisons import FEWEST_COMPARED
 from finetune.metrics import FEWEST_SPEAKERS, run_deviation
 from finetune.metrics import verdict as comparison_sentence
+from finetune.systems.facts import NOISE_REMOVAL
 from preprocessing.cli.errors import counted
 
 MAX_SENTENCES = 3  # of a kind
@@ -17,7 +18,7 @@ RUNS_APART = 1.96 * 2**0.5  # deviations of one run: 95 of 100 pairs of runs dif
 # Settings of decoding that two systems may state, under the names of openai-whisper where it has one.
 DECODING = (
     *("decoding", "beam_size", "best_of", "patience", "length_penalty", "temperature", "language", "task"),
-    *("initial_prompt", "timestamps", "condition_on_previous_text", "vad_filter", "precision"),
+    *("initial_prompt", "timestamps", "condition_on_previous_text", "vad_filter", "precision", NOISE_REMOVAL),
 )
 
 

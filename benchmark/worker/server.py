@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from benchmark.worker.resources import EnergyCounter, peak_device_memory_bytes, 
 from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
 from benchmark.worker.words import recognise_words
 from finetune.systems.base import System
+from finetune.systems.facts import NOISE_REMOVAL
 from preprocessing.cli.errors import UserError, described
 from preprocessing.cli.options import what_ran_out
 
@@ -117,7 +119,8 @@ def _load(setup: WorkerSetup, clock: DeviceClock, pipe: Connection) -> System | 
         system = load_system(setup.spec, setup.options)
         seconds = clock.now() - began
         batched, longest = bool(system.batched), float(system.longest_in_batch_seconds)
-        loaded = Loaded(identified(system.facts), seconds, batched, longest, bool(system.has_word_times))
+        facts = replace(system.facts, settings=system.facts.settings | _given_audio(setup))
+        loaded = Loaded(identified(facts), seconds, batched, longest, bool(system.has_word_times))
     except UserError as error:
         pipe.send(LoadFailed(str(error)))
         return None
@@ -127,6 +130,11 @@ def _load(setup: WorkerSetup, clock: DeviceClock, pipe: Connection) -> System | 
         return None
     pipe.send(loaded)
     return system
+
+
+def _given_audio(setup: WorkerSetup) -> dict[str, str]:
+    """The setting that says what is done to the audio before the system gets it."""
+    return {NOISE_REMOVAL: "on" if setup.options.denoise else "off"}
 
 
 def _redirect_output(terminal: Connection) -> None:

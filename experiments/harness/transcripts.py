@@ -134,20 +134,25 @@ def transcribe(
 ) -> "list[Sample]":
     """What the system writes of each utterance under each condition, clean without any; as samples, in that order.
 
-    One utterance at a time, each timed in this process. Raises UserError where the system cannot be loaded.
+    One utterance at a time, each timed in this process; stationary noise is removed first for a model that was trained
+    so. Raises UserError where the system cannot be loaded.
     """
     from benchmark.conditions import parse_conditions
     from benchmark.results import CLEAN, Sample, StageSeconds, read_samples
     from benchmark.results.store import drop_torn_line, json_line
+    from finetune.models.companion_files import trained_on_denoised
     from finetune.systems.base import LoadOptions
     from finetune.systems.identity import sha256_of, weights_of
     from finetune.systems.registry import load_system
+    from preprocessing.augment.denoise import SpectralGate
     from preprocessing.corpus import load_waveform
 
     conditions = conditions or parse_conditions(CLEAN, seed=0, noise=None, rooms=None)
     weights = [sha256_of(path) for path in weights_of(spec.family, spec.checkpoint)] or [spec.checkpoint]
     corpus = [(one.id, one.text, one.duration) for one in utterances]
-    what = repr((spec.family, weights, corpus, language, [one.used for one in conditions]))
+    gate = SpectralGate() if trained_on_denoised(spec.checkpoint) else None
+    audio = [one.used for one in conditions], *(["noise removal"] if gate else [])
+    what = repr((spec.family, weights, corpus, language, *audio))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{spec.name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}.jsonl"
     drop_torn_line(path)
@@ -166,6 +171,7 @@ def transcribe(
             system.text(system.forward(system.features([load_waveform(left[0][1])])))  # the first call warms up
             for condition, utterance in left:
                 waveform = condition.apply(load_waveform(utterance), utterance.id)
+                waveform = waveform if gate is None else gate(waveform)
                 marks = [time.perf_counter()]
                 features = system.features([waveform])
                 marks.append(time.perf_counter())

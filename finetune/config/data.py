@@ -43,7 +43,7 @@ class DataConfig:
     --list`)."""
 
     denoise: bool = False
-    """Reduce stationary noise in all audio, also in validation; then benchmark the model with --denoise true."""
+    """Reduce stationary noise in all audio, also in validation; in use, the trained model gets denoised audio, too."""
 
     augment: list[dict[str, Any]] = field(default_factory=list)
     """Augmentations of training waveforms, in order, with new random draws each epoch, such as {name: speed, factors:

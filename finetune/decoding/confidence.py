@@ -27,6 +27,7 @@ from torch import Tensor
 from finetune.decoding.alignment import AlignedWord
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError
+from preprocessing.cli.model_file import find_model_file
 
 FRAME_MEASURES = ("softmax", "gibbs", "tsallis")
 WORD_MEASURES = ("mean", "min", "product")
@@ -105,11 +106,11 @@ class Calibration:
 
 
 def load_calibration(reference: str, *, of_search: bool = False) -> Calibration | None:
-    """The calibration in a model's folder, for greedy words or those of a search with a language model; None where
-    there is none. Raises InputError on one that cannot be read.
+    """The calibration in a model's folder or Hub repository, for greedy words or those of a search with a language
+    model; None where there is none. Raises InputError on one that cannot be read.
     """
-    path = Path(reference) / (CALIBRATION_OF_SEARCH if of_search else CALIBRATION)
-    if not path.is_file():
+    path = find_model_file(reference, CALIBRATION_OF_SEARCH if of_search else CALIBRATION)
+    if path is None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

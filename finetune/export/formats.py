@@ -12,9 +12,9 @@ from pathlib import Path
 
 from finetune.hub.folder import RunFolder, open_run
 from finetune.models import FAMILIES
+from finetune.models.companion_files import GENERATION, copy_pt_file, write_companion_files
 from preprocessing.cli.errors import InputError, UsageError
 
-GENERATION = "generation_config.json"
 INSTALL = 'pip install "speech-on-your-own[rivals]"'
 
 
@@ -94,6 +94,8 @@ def _write_whole(chosen: Format, run: RunFolder, out: Path, numbers: str, data: 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         found = chosen.write(run, partial, numbers, data)
+        if not chosen.suffix:
+            write_companion_files(run.path, partial)
         _remove(out)
         os.replace(partial, out)
         return found
@@ -114,9 +116,7 @@ def _remove(path: Path) -> None:
 
 
 def _write_openai(run: RunFolder, out: Path, *_: str | None) -> str:
-    from finetune.models.whisper_formats import CHECKPOINT
-
-    shutil.copyfile(run.path / CHECKPOINT, out)
+    copy_pt_file(run.path, out)
     return ""
 
 

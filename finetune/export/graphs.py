@@ -42,7 +42,7 @@ LAYERS = "/layers."  # in the names of nodes of the encoder's layers
 TOLERANCE = 1e-3  # of the largest difference from torch, relative to the largest logit or 1
 CHECKED_UTTERANCES = 8
 FILES = ("config.json", "preprocessor_config.json", "vocab.json", "units.json", "tokenizer.json",
-         "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "about.json")  # fmt: skip
+         "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # fmt: skip
 
 # waveforms and n_samples -> logits and n_frames, all with a batch dimension
 Session = Callable[[NDArray[np.float32], NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64]]]

@@ -1,6 +1,7 @@
 """The folder of a training run, read for publishing: its files, configuration, log and transcripts.
 
-What leaves the machine is decided here: the model's own files, the configuration without folder names, and the curve.
+What leaves the machine is decided here: the model's own files, those that belong to it (`companion_files`), the
+configuration without folder names, and the curve.
 """
 
 import json
@@ -11,9 +12,9 @@ from typing import Any
 import yaml
 
 from finetune.config import check_config_file
-from finetune.language_model import folder as language_model
 from finetune.models import publication
 from finetune.models.base import Publication
+from finetune.models.companion_files import companion_files
 from finetune.training import about
 from finetune.training.about import About, without_folders
 from preprocessing.cli.errors import InputError
@@ -53,10 +54,7 @@ class RunFolder:
         uploads[CONFIG] = yaml.safe_dump(public(self.config), sort_keys=False, allow_unicode=True).encode()
         if (self.path / CURVE).is_file():
             uploads[CURVE] = self.path / CURVE
-        if (self.path / language_model.FOLDER / language_model.ATTRIBUTES).is_file():
-            names = [f"{language_model.FOLDER}/{name}" for name in language_model.FILES]
-            uploads |= {name: self.path / name for name in (language_model.ALPHABET, *names)}
-        return uploads
+        return uploads | companion_files(self.path)
 
 
 def open_run(path: Path) -> RunFolder:

@@ -129,6 +129,18 @@ def check_spelling(name: str, path: Path, model: LanguageModel, vocabulary: Voca
     )
 
 
+def stored_files(run: Path) -> list[str]:
+    """The files of the language model that a run carries, by their paths in its folder; none where it carries none.
+
+    Raises InputError where its folder cannot be used.
+    """
+    if not (run / FOLDER / ATTRIBUTES).is_file():
+        return []
+    found = _read_folder(run / FOLDER)
+    paths = [run / ALPHABET, found.path, found.unigrams, run / FOLDER / ATTRIBUTES]
+    return [path.relative_to(run).as_posix() for path in paths if path is not None and path.is_file()]
+
+
 def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings: BeamSettings) -> Path:
     """Puts a language model of words into a run's folder, where `find_language_model` and transformers look for it.
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from preprocessing.cli.errors import InputError, UsageError
 
+CHECKPOINT = "whisper.pt"  # of openai-whisper, in the folder of a run
 LAYER_KEYS = {  # number of layers: size of their feed-forward part
     "encoder_layers": "encoder_ffn_dim",
     "decoder_layers": "decoder_ffn_dim",
@@ -174,7 +175,7 @@ def _shown(count: int) -> str:
 def _configuration(reference: str) -> tuple[Mapping[str, Any], str]:
     """The configuration of a checkpoint as it is written, and its name in messages; {} where it has none to check."""
     path = Path(reference)
-    checkpoint = path / "whisper.pt" if (path / "whisper.pt").is_file() else path
+    checkpoint = path / CHECKPOINT if (path / CHECKPOINT).is_file() else path
     if checkpoint.is_file():
         return _dims_of(checkpoint), str(checkpoint)
     if path.is_dir():

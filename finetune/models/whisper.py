@@ -29,10 +29,10 @@ from finetune.models.base import (
     Publication,
     Recogniser,
 )
-from finetune.models.checkpoint_checks import check_scratch, sizes_of_dims
+from finetune.models.checkpoint_checks import CHECKPOINT, check_scratch, sizes_of_dims
 from finetune.models.frozen_features import FeatureCache, cache_pays
 from finetune.models.trainable_parameters import freeze_whisper_encoder, inject_lora, merged_state_dict
-from finetune.models.whisper_formats import CHECKPOINT, FULL_CONTEXT, load_model, save, suppressed_tokens
+from finetune.models.whisper_formats import FULL_CONTEXT, load_model, save, suppressed_tokens
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
 from preprocessing.cli.errors import UsageError

@@ -17,12 +17,11 @@ from torch import Tensor
 from whisper.model import ModelDimensions, Whisper, sinusoids
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
-from finetune.models.checkpoint_checks import checked_loading
+from finetune.models.checkpoint_checks import CHECKPOINT, checked_loading
 from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.cli.errors import InputError
 
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
-CHECKPOINT = "whisper.pt"
 N_VOCAB = (51_864, 51_865, 51_866)  # English-only, 99 languages, 100 languages
 NAMES = {  # of openai-whisper: of transformers
     "blocks": "layers",

@@ -19,9 +19,9 @@ from finetune.decoding.greedy import collapse
 from finetune.decoding.hotwords import as_labels
 from finetune.language_model.folder import TUNED, check_spelling, load_language_model, require_language_model
 from finetune.language_model.lstm import LstmModel, RescoringSearch
+from finetune.models.companion_files import profile_of
 from finetune.models.frame_geometry import LONGEST_WHOLE_SECONDS, FrameTimes, LongForm
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
-from finetune.systems.recorded import profile_of
 from finetune.systems.transcript import Transcript, Word
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from finetune.models.companion_files import profile_of, trained_on_denoised
 from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
-from finetune.systems.recorded import is_of_denoised, profile_of
 from finetune.systems.registry import family_of, load_system, parse_models
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
@@ -30,8 +30,8 @@ class CTCModel:
     """A CTC model ready to compute log-probabilities, in float32.
 
     reference: its folder or Hub id. system: the model as a benchmark measures it. times: of its frames. profile: the
-    text profile of its labels, as its run records it; "ctc:REFERENCE" of other models. denoise: applied to waveforms
-    first, of a model that was trained on denoised audio.
+    text profile of its labels, as its training recorded it; "ctc:REFERENCE" of other models. denoise: applied to
+    waveforms first, of a model that was trained on denoised audio.
     """
 
     reference: str
@@ -84,7 +84,7 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
             "without one: use another"
         )
     gate = None
-    if is_of_denoised(checkpoint):
+    if trained_on_denoised(checkpoint):
         from preprocessing.augment.denoise import SpectralGate
 
         gate = SpectralGate()

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 
 from preprocessing.cli.errors import UsageError
 
+NOISE_REMOVAL = "noise removal"  # a setting: "on" where stationary noise is removed before the system gets the audio
+
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from finetune.systems.availability import whisper_cache_file
-from finetune.systems.facts import SystemFacts, WeightsFile
+from finetune.systems.facts import NOISE_REMOVAL, SystemFacts, WeightsFile
 from preprocessing.cli.atomic_write import write_text_atomically
 
 WEIGHTS = (
@@ -28,8 +28,9 @@ SETTINGS = (
 )  # of a folder: what says how to use the weights
 SIGNED = (
     *("size", "decoding", "beam_size", "temperature", "language", "task", "initial_prompt", "timestamps"),
-    *("condition_on_previous_text", "vad_filter", "precision", "library"),
+    *("condition_on_previous_text", "vad_filter", "precision", "library", NOISE_REMOVAL),
 )  # settings that are part of a signature, where a system has them
+UNSIGNED = (NOISE_REMOVAL, "off")  # audio as it is needs no mention
 SHORT_HASH = 12  # characters
 MOST_REMEMBERED = 500  # hashes
 ON_THE_HUB = {"wav2vec2", "lstm", "whisper", "whisper-ctc", "pipeline"}  # families whose checkpoint may be a Hub id
@@ -55,7 +56,10 @@ def signature(facts: SystemFacts, weights: Sequence[WeightsFile]) -> str:
     """
     hashes = [one.sha256 for one in weights]
     joined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    fields = {"weights": joined[:SHORT_HASH]} | {key: facts.settings[key] for key in SIGNED if key in facts.settings}
+    signed = {key: facts.settings[key] for key in SIGNED if key in facts.settings}
+    fields = {"weights": joined[:SHORT_HASH]} | {
+        key: value for key, value in signed.items() if (key, value) != UNSIGNED
+    }
     return "|".join([facts.family, *(f"{key}:{value.replace('|', '/')}" for key, value in fields.items())])
 
 

@@ -4,20 +4,18 @@ By default words are those of the likeliest token each time: temperature fallbac
 voice activity detection change figures from run to run, or are no part of the model.
 """
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from whisper.tokenizer import TO_LANGUAGE_CODE
 
+from finetune.models.companion_files import generation_language
 from finetune.systems.base import SystemSpec
 from finetune.systems.facts import SystemOptions
 from preprocessing.cli.errors import InputError
 
 WINDOW_SECONDS = 30.0
-CHECKPOINT = "whisper.pt"  # of a run
 BEST_OF = 5  # samples above temperature 0, as in Whisper's own command
 FALLBACK = {"compression_ratio_threshold": 2.4, "logprob_threshold": -1.0, "no_speech_threshold": 0.6}  # Whisper's own
 NO_FALLBACK = dict.fromkeys(FALLBACK)
@@ -67,16 +65,10 @@ class WhisperDecoding:
 
 
 def language_of(checkpoint: str) -> str | None:
-    """The language that a fine-tuned Whisper was trained in, as its folder's generation_config.json says; None of
-    others. checkpoint: the folder, or whisper.pt in it.
+    """The language that a fine-tuned Whisper was trained in, a code such as "de"; None of others. checkpoint: a folder,
+    a Hub id, or a .pt file of a run or an export.
     """
-    path = Path(checkpoint)
-    folder = path.parent if path.name == CHECKPOINT else path
-    try:
-        said = json.loads((folder / "generation_config.json").read_text(encoding="utf-8")).get("language")
-    except (OSError, ValueError, AttributeError):
-        return None
-    code = said.strip("<|>").lower() if isinstance(said, str) else ""
+    code = (generation_language(checkpoint) or "").strip("<|>").lower()
     return TO_LANGUAGE_CODE.get(code, code) or None
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
 from finetune.language_model.folder import require_language_model
 from finetune.language_model.lstm import DESCRIPTION, WEIGHTS
+from finetune.models.companion_files import profile_of
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.identity import settings_of, weights_state
-from finetune.systems.recorded import profile_of
 
 
 def made_with(spec: SystemSpec, options: LoadOptions, chosen: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from preprocessing.cli.errors import InputError
+from preprocessing.cli.model_file import find_model_file
 from preprocessing.units.splitting import (
     BLANK,
     SPECIAL,
@@ -99,7 +100,7 @@ class Vocabulary:
         language: of an MMS tokenizer, which has a vocabulary for each; None: its default, or the only one. Raises
         InputError when it has none, or one that is no CTC vocabulary.
         """
-        settings = _find_file(reference, SETTINGS)
+        settings = find_model_file(reference, SETTINGS)
         try:
             if settings is None:
                 return cls(*_read_tokenizer(reference, language))
@@ -243,7 +244,7 @@ def _read_tokenizer(reference: str, language: str | None) -> VocabularyFields:
 
 def _read_units(reference: str, path: Path) -> VocabularyFields:
     settings = json.loads(path.read_text(encoding="utf-8"))
-    vocabulary = _find_file(reference, "vocab.json")
+    vocabulary = find_model_file(reference, "vocab.json")
     if vocabulary is None:
         raise ValueError("units.json without vocab.json")
     units = _in_id_order(json.loads(vocabulary.read_text(encoding="utf-8")))
@@ -276,23 +277,9 @@ def _fast_tokenizer(vocabulary: Vocabulary) -> Any:
     return tokenizer
 
 
-def _find_file(reference: str, name: str) -> Path | None:
-    """A file of a folder or of a repository on the Hub; None where there is none, or no network to ask."""
-    if Path(reference).exists():
-        path = Path(reference) / name
-        return path if path.is_file() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return Path(hf_hub_download(reference, name))
-    except (HfHubHTTPError, HFValidationError, OSError):
-        return None  # what is wrong with the repository itself, AutoTokenizer says
-
-
 def _rows(reference: str) -> int:
     """How many rows a checkpoint's output layer has: some have more than their tokenizer has units. 0: not known."""
-    path = _find_file(reference, "config.json")
+    path = find_model_file(reference, "config.json")
     rows = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
     found = rows.get("vocab_size") if isinstance(rows, dict) else None
     return found if isinstance(found, int) else 0

@@ -89,7 +89,7 @@ def a_run(config: BenchmarkConfig, *systems: str, **machine: str) -> Run:
     ("now", "told"),
     [
         (a_run(BenchmarkConfig(limit=9), "a"), "--limit was default, is now 9"),
-        (a_run(BenchmarkConfig(denoise=True), "a"), "--denoise was false, is now true"),
+        (a_run(BenchmarkConfig(denoise=True), "a"), "--denoise was default, is now true"),
         (a_run(BenchmarkConfig(conditions="clean"), "a"), "--conditions was default, is now clean"),
         (a_run(BenchmarkConfig(), "a-demo"), "--models stood for a, and stands for a-demo now"),
         (replace(a_run(BenchmarkConfig(), "a"), settings={}), "corpus fingerprint has changed"),

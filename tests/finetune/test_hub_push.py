@@ -91,7 +91,7 @@ def test_only_what_is_listed_leaves_the_machine(hub: Hub, run: Path) -> None:
     push(hub, run)
     files = hub.repositories[NAME].at("main").files  # type: ignore[union-attr]
     model = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"}
-    assert set(files) == model | {"config.yaml", "curve.png", "README.md"}
+    assert set(files) == model | {"config.yaml", "curve.png", "README.md", "training_preprocessing.json"}
     private = [PRIVATE, "somebody", str(run.parent), TOKEN]
     assert not [(name, word) for name, blob in files.items() for word in private if word.encode() in blob.content]
     assert b"train.jsonl" in files["config.yaml"].content
