@@ -32,6 +32,7 @@ from finetune.systems.registry import load_system, parse_models
 from finetune.systems.whisper_decoding import language_of
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import load_waveform, open_corpus
+from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
 from tests.finetune.runs import content, tiny_run
@@ -92,7 +93,11 @@ def test_an_export_carries_all_that_its_run_has(ctc: Path, tmp_path: Path, name:
     export(ctc, out, name)
     written = content(out)
     assert content(ctc) == before and "about.json" not in written
-    assert json.loads(written[NAME]) == {"profile": "librispeech", "profile_version": 2, "denoise": True}
+    assert json.loads(written[NAME]) == {
+        "profile": "librispeech",
+        "profile_version": profile("librispeech").version,
+        "denoise": True,
+    }
     models = {path for path in before if path.startswith("language_model/")}
     assert len(models) == 3
     for path in {CALIBRATION, CALIBRATION_OF_SEARCH, "alphabet.json", *models}:
@@ -131,7 +136,7 @@ def test_a_repository_carries_it_too_and_its_cache_is_enough(
             calibrations=(load_calibration(name), load_calibration(name, of_search=True)),
         )
 
-    expected = TrainingPreprocessing("librispeech", 2, True)
+    expected = TrainingPreprocessing("librispeech", profile("librispeech").version, True)
     found = all_of("you/denoised")
     assert found.recorded == expected and found.calibrations == CALIBRATIONS
     files = find_language_model("you/denoised")
@@ -152,7 +157,7 @@ def test_a_whisper_carries_it_in_every_form(tmp_path: Path, hub: Hub) -> None:
     (run / "generation_config.json").write_text(
         json.dumps(json.loads((run / "generation_config.json").read_text()) | {"language": "<|de|>"})
     )
-    expected = TrainingPreprocessing("librispeech", 2, True)
+    expected = TrainingPreprocessing("librispeech", profile("librispeech").version, True)
     push(hub, run, "you/whisper")
     places = [str(run), str(run / "whisper.pt"), "you/whisper"]
     export(run, tmp_path / "theirs", "transformers")
