@@ -231,7 +231,7 @@ def test_whisper_has_a_card_of_its_own(tmp_path: Path) -> None:
     run = open_run(tiny_run(tmp_path / "run", "whisper"))
     tokenizer = {"tokenizer.json", "tokenizer_config.json"}
     model = {"whisper.pt", "model.safetensors", "config.json", "generation_config.json", "preprocessor_config.json"}
-    assert set(run.uploads()) == {*model, *tokenizer, "config.yaml", "curve.png"}
+    assert set(run.uploads()) == {*model, *tokenizer, "config.yaml", "curve.png", "training_preprocessing.json"}
     page = model_card(run, CardOptions("you/mine"))
     assert 'whisper.load_model(hf_hub_download("you/mine", "whisper.pt"))' in page
     assert ModelCard(page).data.library_name == "transformers"
