@@ -104,7 +104,9 @@ def test_little_memory_and_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         assert only(doctor.check_disk(), "disk").status == status
 
 
-@pytest.mark.parametrize(("build", "remedy"), [(None, "CUDA build of torch"), ("13.0", "driver has to know CUDA 13.0")])
+@pytest.mark.parametrize(
+    ("build", "remedy"), [(None, "CUDA build of torch"), ("13.0", "driver has to support CUDA 13.0")]
+)
 def test_a_driver_that_torch_does_not_find(monkeypatch: pytest.MonkeyPatch, build: str | None, remedy: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", build)

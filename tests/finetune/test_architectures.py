@@ -141,7 +141,7 @@ def test_an_architecture_trains_is_measured_and_aligned(
     paths = system.forward(system.features([*waveforms(), torch.zeros(0), torch.zeros(100)]))
     assert [path.tolist() for path in paths] == [*(own.argmax(dim=-1).tolist() for own in saved), [], []]
     if kind == "w2v-bert adapter":
-        with pytest.raises(InputError, match="a wav2vec2-bert with an adapter has frames whose times are not known"):
+        with pytest.raises(InputError, match="the frame times of a wav2vec2-bert with an adapter are unknown"):
             load_ctc(str(tmp_path / "saved"))
         return
     assert system.facts.settings["batch"] == "padded, each utterance as it is alone"

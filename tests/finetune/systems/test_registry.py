@@ -200,7 +200,7 @@ def test_options_of_one_system_come_from_command_line_and_yaml(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("prompt", {"beam_size": 5}, r"--system_options.prompt is for no system.*did you mean prompted"),
+        ("prompt", {"beam_size": 5}, r"--system_options.prompt names no system.*did you mean prompted"),
         (
             "prompted",
             {"vad_filter": True},
