@@ -63,7 +63,7 @@ def test_something_needed_ends_with_exit_code_1(
         main([])
     assert ended.value.code == 1
     out = capsys.readouterr().out
-    assert "MISSING libraries: jiwer is not installed; run `make setup`" in out and "\nlibraries: needed" in out
+    assert "MISSING libraries: jiwer is not installed; run `make setup`" in out and "\nlibraries: required" in out
 
 
 def test_wrong_and_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

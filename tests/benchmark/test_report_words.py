@@ -108,7 +108,7 @@ def test_the_diagram_holds_every_bin(reported: Reported, page: str) -> None:
     assert drawing is not None
     for one in own.reliability:
         assert (
-            f"confidence {100 * one.confidence:.0f} % right {100 * one.accuracy:.0f} % of {one.count:,}"
+            f"confidence {100 * one.confidence:.0f} % correct {100 * one.accuracy:.0f} % of {one.count:,}"
             in drawing.label
         )
     assert page.count("Reliability of") == 2 * 2, "two systems, each with a label and a title"
