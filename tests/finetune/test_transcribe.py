@@ -310,15 +310,15 @@ def test_what_is_there_already_is_not_replaced(folder: Path, tmp_path: Path) -> 
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.txt").write_text("what was really said")
-    with pytest.raises(UsageError, match=r"out/a\.txt: already exist, made from another recording"):
+    with pytest.raises(UsageError, match=r"out/a\.txt: made from another recording"):
         run(ECHO, folder, "--output_dir", out)
     assert (out / "a.txt").read_text() == "what was really said" and Echo.batches == []
     shutil.rmtree(out)
     run(ECHO, folder, "--output_dir", out)
     audio.save(folder / "a.wav", torch.zeros(77))  # another recording of this name
-    with pytest.raises(UsageError, match=r"out/a\.txt: there already"):
+    with pytest.raises(UsageError, match=r"out/a\.txt: made from another recording"):
         run(ECHO, folder, "--output_dir", out)
-    with pytest.raises(UsageError, match=r"and 2 more: already exist, made from another recording or by another model"):
+    with pytest.raises(UsageError, match=r"and 2 more: made from another recording or by another model"):
         run(ECHO, folder, "--output_dir", out, "--language", "de")
     run(ECHO, folder, "--output_dir", out, "--overwrite", "true")
     assert (out / "a.txt").read_text() == "samples 77\n"
@@ -427,7 +427,7 @@ def test_a_system_without_word_times_gives_a_segment_for_each_piece(
         (["{in}/none.wav"], r"none\.wav: no such file or folder"),
         (["{in}/empty"], r"empty: the folder holds no audio or video file"),
         (["{in}", "{in}/monday/a.wav", "-o", "{out}"], r"in/a\.wav and .*monday/a\.wav have the same name, a;"),
-        (["{in}/b.flac", "{in}/b.WAV", "-o", "{out}"], r"b\.flac and .*b\.WAV have one name"),
+        (["{in}/b.flac", "{in}/b.WAV", "-o", "{out}"], r"b\.flac and .*b\.WAV have the same name"),
         (["{in}/a.wav", "--format", "sub"], "--format names 'sub'; expected txt, json, .*: choose from them"),
         (["{in}/a.wav", "--format", "text"], r"did you mean txt\?"),
         (["{in}/a.wav", "--format", "txt,srt"], "--format txt,srt has several"),
