@@ -70,7 +70,7 @@ class ResultsFolder:
         if foreign and not self._overwrite:
             others = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
             raise UsageError(
-                f"{foreign[0]}{others}: already exist, made from another recording or by another model or options; "
+                f"{foreign[0]}{others}: made from another recording or by another model or options; "
                 "expected a folder without them: choose another --output_dir, or --overwrite true to replace them"
             )
         return remaining

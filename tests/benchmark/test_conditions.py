@@ -148,7 +148,7 @@ def test_clean_comes_first_and_once() -> None:
         ("noise:loud", "a signal-to-noise ratio in dB from -20 to 60"),
         ("noise:inf", "-20 to 60"),
         ("speed:3", "0.5 to 2"),
-        ("clean,all", "all stands alone"),
+        ("clean,all", "all cannot be combined"),
         (" , ", "is empty"),
         ("reverb:2", "is not a condition"),
     ],

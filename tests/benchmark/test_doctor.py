@@ -63,7 +63,7 @@ def test_something_needed_ends_with_exit_code_1(
         main([])
     assert ended.value.code == 1
     out = capsys.readouterr().out
-    assert "MISSING libraries: jiwer is not installed; run `make setup`" in out and "\nlibraries: needed" in out
+    assert "MISSING libraries: jiwer is not installed; run `make setup`" in out and "\nlibraries: required" in out
 
 
 def test_wrong_and_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,9 @@ def test_little_memory_and_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         assert only(doctor.check_disk(), "disk").status == status
 
 
-@pytest.mark.parametrize(("build", "remedy"), [(None, "CUDA build of torch"), ("13.0", "driver has to know CUDA 13.0")])
+@pytest.mark.parametrize(
+    ("build", "remedy"), [(None, "CUDA build of torch"), ("13.0", "driver has to support CUDA 13.0")]
+)
 def test_a_driver_that_torch_does_not_find(monkeypatch: pytest.MonkeyPatch, build: str | None, remedy: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", build)

@@ -82,7 +82,7 @@ def test_without_the_second_pass_nothing_is_shown() -> None:
         (WordScores(words=5, wrong=5), [
             "a: no word is correct, so AUROC and NCE are undefined.",
         ]),
-        (WordScores(), ["a gives words without a confidence."]),
+        (WordScores(), ["a returns no word confidences."]),
         (WordScores(words=9, wrong=2, rewritten=2), [
             "a: in 2 utterances the words of the second pass, which computes word times, differ from those of the "
             "first; confidence and times are those of the second."
@@ -108,7 +108,7 @@ def test_the_diagram_holds_every_bin(reported: Reported, page: str) -> None:
     assert drawing is not None
     for one in own.reliability:
         assert (
-            f"confidence {100 * one.confidence:.0f} % right {100 * one.accuracy:.0f} % of {one.count:,}"
+            f"confidence {100 * one.confidence:.0f} % correct {100 * one.accuracy:.0f} % of {one.count:,}"
             in drawing.label
         )
     assert page.count("Reliability of") == 2 * 2, "two systems, each with a label and a title"

@@ -235,7 +235,7 @@ def test_a_difference_that_hangs_on_one_utterance_is_said() -> None:
     summary = benchmark_of(a=wrong(4), b=[])
     [comparison] = summary.comparisons
     assert comparison.different is True and len(comparison.left_out) == 1 and comparison.different_without is False
-    assert "That hangs on 1 utterance: without u" in " ".join(verdict(summary))
+    assert "This depends on 1 utterance: without u" in " ".join(verdict(summary))
 
 
 def test_two_utterances_settle_nothing() -> None:

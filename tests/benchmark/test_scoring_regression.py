@@ -146,7 +146,7 @@ def test_other_machines_test_sets_and_noises_are_not_compared_and_named() -> Non
     other_machine = dataclasses.replace(now, machine={"processor": "fast"})
     assert not {"latency p50", "latency p95", "throughput"} & by_figure(before, other_machine).keys()
     assert incomparable(before, other_machine) == [
-        "Speed is not compared with the earlier result: its processor was none, and now is fast."
+        "Speed is not compared with the earlier result: its processor was none and is now fast."
     ]
     other_corpus = dataclasses.replace(now, corpus=dataclasses.replace(now.corpus, hours=2.0))
     assert by_figure(before, other_corpus).keys() == {"WER, clean", "WER, babble"}
@@ -156,4 +156,4 @@ def test_other_machines_test_sets_and_noises_are_not_compared_and_named() -> Non
         for one, text in ((before, "pink noise"), (now, "voices"))
     )
     assert "WER, babble" in by_figure(before, now) and "WER, babble" not in by_figure(pink, babble)
-    assert "these conditions in another way: babble" in incomparable(pink, babble)[0]
+    assert "these conditions differently: babble" in incomparable(pink, babble)[0]

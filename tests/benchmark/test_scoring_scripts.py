@@ -78,7 +78,7 @@ def test_a_ranking_that_turns_is_said() -> None:
     summary, _ = scored(DIGITS, {"whisper": WHISPER_WROTE, "spelled": bad}, language="en")
     [effect] = summary.profile_effects
     assert effect.difference.value > 0 > effect.fair_difference.value and verdict(summary)[-1].endswith(
-        ": the ranking turns."
+        ": the ranking is reversed."
     )
 
 
@@ -249,7 +249,7 @@ def test_whispers_rules_tear_vowel_signs_off_and_the_notice_names_the_better_pro
     assert len(torn(reference).split()) > len(reference.split())
     summary, _ = scored([reference] * 12, {"a": [reference] * 12, "b": [""] * 12}, ("whisper-basic", "basic"))
     [notice] = summary.notices
-    assert "whisper-basic turns combining marks into spaces" in notice and "--profiles basic" in notice
+    assert "whisper-basic replaces combining marks by spaces" in notice and "--profiles basic" in notice
     assert len(profile("basic")(reference).split()) == len(reference.split())
     assert not scored([reference] * 12, {"a": [reference] * 12}, ("basic", "librispeech"))[0].notices
 

@@ -145,7 +145,7 @@ def test_what_is_missing_is_said() -> None:
     assert broken.failure == "no such model" and not broken.scores
     assert b.scores["verbatim"].words == 600
     told = "\n".join(summary.notices)
-    assert "unfinished did not end: its 120 samples" in told and "b has 60 of 120 utterances under clean" in told
+    assert "unfinished did not finish: its 120 samples" in told and "b has 60 of 120 utterances under clean" in told
     [comparison] = summary.comparisons
     shared = [one for one in samples if one.system == "a" and int(one.id[1:]) < 60]
     wer = jiwer.wer([one.reference for one in shared], [one.hypothesis for one in shared])
@@ -169,7 +169,9 @@ def test_a_corpus_without_any_word_has_words_a_minute_and_no_rate(tmp_path: Path
     summary = summarise(run_of("a", "b"), samples, [], [])
     assert not any(one.scores for one in summary.systems) and not summary.comparisons
     assert [one.hallucinated_words_per_minute for one in summary.systems] == [{"clean": 10.0}, {"clean": 0.0}]
-    assert verdict(summary) == ["No reference has a word, so there is no WER. Words invented a minute: a 10.0, b 0.0."]
+    assert verdict(summary) == [
+        "No reference has a word, so there is no WER. Hallucinated words per minute: a 10.0, b 0.0."
+    ]
     write_reports(tmp_path, summary, samples, [])
     assert "2400.00" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 

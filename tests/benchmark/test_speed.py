@@ -107,11 +107,11 @@ def test_no_cost_is_below_0() -> None:
         ([1.0, 5.0, 9.0], "only 3 of up to 30 s were timed, and 10 are needed"),
         (
             [0.3 + 0.01 * n for n in range(40)],
-            "most timed utterances last 0.3 to 0.7 s, too much alike (p50 is what one takes)",
+            "most timed utterances last 0.3 to 0.7 s, too similar to separate the two (see p50)",
         ),
         (
             [20.0 + 0.1 * n for n in range(40)],
-            "most timed utterances last 20.4 to 23.5 s, too much alike (p50 is what one takes)",
+            "most timed utterances last 20.4 to 23.5 s, too similar to separate the two (see p50)",
         ),
         ([60.0 + n for n in range(40)], "only 0 of up to 30 s were timed, and 10 are needed"),
     ],
@@ -134,10 +134,9 @@ def test_the_sentence_names_every_system_and_why_one_is_missing() -> None:
     wav2vec2 = system("wav2vec2", [(float(n), 0.01 + 0.004 * n) for n in range(1, 15)])
     few = system("few", [(1.0, 1.0)])
     assert call_cost_sentences([whisper, wav2vec2, few]) == [
-        "One call of whisper base costs 2.9 s however short the utterance, and 0.05 s for each second of audio; "
-        "wav2vec2: 0.01 s and 4 ms.",
-        "The fixed cost of a call of few cannot be told from the cost of a second of audio: only 1 of up to 30 s "
+        "whisper base has a per-call overhead of 2.9 s, plus 0.05 s per second of audio; wav2vec2: 0.01 s and 4 ms.",
+        "The per-call overhead of few cannot be separated from the time per second of audio: only 1 of up to 30 s "
         "were timed, and 10 are needed.",
     ]
-    assert call_cost_sentences([few])[0].startswith("The fixed cost of a call cannot")
+    assert call_cost_sentences([few])[0].startswith("The per-call overhead cannot")
     assert call_cost_sentences([dataclasses.replace(few, speed=None)]) == []

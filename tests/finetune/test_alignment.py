@@ -253,7 +253,7 @@ def test_bad_input_is_one_sentence() -> None:
     for text, values, expected in [
         ("", log_probs, "the text has no words"),
         ("* *", log_probs, "the text has no words"),
-        ("ABÄ", log_probs, "the text has 'Ä', which the model cannot write; expected what it can"),
+        ("ABÄ", log_probs, "the text has 'Ä', which the model's units cannot spell; expected text that they can"),
         ("AABBC", log_probs, "the text needs 7 frames and the recording has 5"),
         ("AB", log_probs[:0], "shorter than one frame"),
         (

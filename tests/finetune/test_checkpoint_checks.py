@@ -141,7 +141,7 @@ def test_a_hostile_state_of_a_run_is_not_opened(tmp_path: Path) -> None:
 
 
 def _check_refusal(load: Callable[[], Any], folder: Path) -> None:
-    with pytest.raises(InputError, match=r"pickle that holds [\w.]+, which could run code") as caught:
+    with pytest.raises(InputError, match=r"pickle that contains [\w.]+, which could run code") as caught:
         load()
     message = str(caught.value)
     assert "safetensors" in message and "weights_only" not in message and "\n" not in message

@@ -164,7 +164,7 @@ def test_a_precision_is_chosen_only_where_it_was_asked_for_and_spoils_no_log_mel
     facts = GraphFacts("openvino", "lstm", 0, "int8", "layers", 17, 400, 160, 0.0, 0.0, 1.0, "")
     assert OPENVINO.precision("auto", facts) == "float32"
     with pytest.raises(
-        UsageError, match=r"--precision is bfloat16, and OpenVINO has no such for graphs of the family lstm"
+        UsageError, match=r"--precision is bfloat16, which OpenVINO does not support for the family lstm"
     ):
         OPENVINO.precision("bfloat16", facts)
 

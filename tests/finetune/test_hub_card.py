@@ -112,7 +112,7 @@ def test_the_page_tells_recipe_data_and_limits(run: Path) -> None:
         'pipeline("automatic-speech-recognition", model="you/my_model")',
         "| training | train.jsonl | 120 | 0.10 | 6 |",
         "| learning\\_rate | 0.0003 |",
-        "trained from random weights; 0.0 M parameters",
+        "trained from scratch; 0.0 M parameters",
         "at step 10 of 20",
         "profile librispeech, version 3",
         "studentised bootstrap over speakers",
@@ -135,7 +135,7 @@ def test_a_benchmark_adds_test_figures_and_speed(run: Path, tmp_path: Path) -> N
     text = model_card(open_run(run), CardOptions("you/my_model", benchmark=benchmark))
     assert "| this model | test.jsonl | benchmark | 100 | 12.35 % | 10.00 to 15.00 | 5.00 % | 4.00 to 6.00 |" in text
     assert "| wav2vec2=rival | test.jsonl |" in text
-    assert "55.5 seconds of audio in a second, median latency 32 ms" in text
+    assert "RTFx 55.5 (seconds of audio per second), median latency 32 ms" in text
     assert "peak memory 826 MB (A Processor, 2 cores)" in text
     assert "0.25 hours by 15 speakers" in text
     assert "separate test set" not in text

@@ -310,15 +310,15 @@ def test_what_is_there_already_is_not_replaced(folder: Path, tmp_path: Path) -> 
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.txt").write_text("what was really said")
-    with pytest.raises(UsageError, match=r"out/a\.txt: there already, and not made of this recording"):
+    with pytest.raises(UsageError, match=r"out/a\.txt: made from another recording"):
         run(ECHO, folder, "--output_dir", out)
     assert (out / "a.txt").read_text() == "what was really said" and Echo.batches == []
     shutil.rmtree(out)
     run(ECHO, folder, "--output_dir", out)
     audio.save(folder / "a.wav", torch.zeros(77))  # another recording of this name
-    with pytest.raises(UsageError, match=r"out/a\.txt: there already"):
+    with pytest.raises(UsageError, match=r"out/a\.txt: made from another recording"):
         run(ECHO, folder, "--output_dir", out)
-    with pytest.raises(UsageError, match=r"and 2 more: there already, and not made of this recording by this model"):
+    with pytest.raises(UsageError, match=r"and 2 more: made from another recording or by another model"):
         run(ECHO, folder, "--output_dir", out, "--language", "de")
     run(ECHO, folder, "--output_dir", out, "--overwrite", "true")
     assert (out / "a.txt").read_text() == "samples 77\n"
@@ -355,7 +355,7 @@ def test_a_video_without_sound_and_nan_logits_cost_one_line(
         run(WAV2VEC2, folder / "silent.mp4", folder / "b.flac")
     lines = capsys.readouterr().err
     assert "silent.mp4: not audio that can be decoded (it has no audio track)" in lines
-    assert "b.flac: the model gives logits that are not numbers" in lines
+    assert "b.flac: the model gives NaN logits" in lines
 
 
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on(
@@ -367,7 +367,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(results, "write_text_atomically", full)
         with pytest.raises(
-            UsageError, match=r"--output_dir .*out: No space left on device; expected a folder with room"
+            UsageError, match=r"--output_dir .*out: No space left on device; expected a writable folder with free space"
         ):
             run(ECHO, folder, "--output_dir", tmp_path / "out")
     run(ECHO, folder, "--output_dir", tmp_path / "out")
@@ -426,8 +426,8 @@ def test_a_system_without_word_times_gives_a_segment_for_each_piece(
     [
         (["{in}/none.wav"], r"none\.wav: no such file or folder"),
         (["{in}/empty"], r"empty: the folder holds no audio or video file"),
-        (["{in}", "{in}/monday/a.wav", "-o", "{out}"], r"in/a\.wav and .*monday/a\.wav have one name, a;"),
-        (["{in}/b.flac", "{in}/b.WAV", "-o", "{out}"], r"b\.flac and .*b\.WAV have one name"),
+        (["{in}", "{in}/monday/a.wav", "-o", "{out}"], r"in/a\.wav and .*monday/a\.wav have the same name, a;"),
+        (["{in}/b.flac", "{in}/b.WAV", "-o", "{out}"], r"b\.flac and .*b\.WAV have the same name"),
         (["{in}/a.wav", "--format", "sub"], "--format names 'sub'; expected txt, json, .*: choose from them"),
         (["{in}/a.wav", "--format", "text"], r"did you mean txt\?"),
         (["{in}/a.wav", "--format", "txt,srt"], "--format txt,srt has several"),
@@ -461,7 +461,7 @@ def test_a_checkpoint_by_itself_finds_its_family(tmp_path: Path) -> None:
     assert family_of(str(tmp_path)) == "faster-whisper"
     (tmp_path / "model.bin").unlink()
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
-    with pytest.raises(InputError, match="is a bert, which transcribes no speech"):
+    with pytest.raises(InputError, match="is a bert, which is not a speech recogniser"):
         parse_model(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "speech_to_text"}')
     assert family_of(str(tmp_path)) == "pipeline"

@@ -114,7 +114,9 @@ def test_a_cut_download_goes_on_where_it_was_cut(server: Server, tmp_path: Path)
 
 def test_what_has_arrived_is_kept_for_the_next_command(server: Server, tmp_path: Path) -> None:
     server.faults = ["cut at 500000"] * 5
-    with pytest.raises(InputError, match=r"cut after 0\.5 of .* MB, 5 times; 2\.5 MB have arrived .*same command"):
+    with pytest.raises(
+        InputError, match=r"cut after 0\.5 of .* MB, 5 times; 2\.5 MB have been downloaded .*same command"
+    ):
         get(server, tmp_path)
     advanced: list[int] = []
     file = RemoteFile(f"{server.url}/file.bin", "file.bin", 3, SHA256)
@@ -207,7 +209,7 @@ def test_a_full_disk_is_one_sentence_and_what_arrived_is_kept(server: Server, tm
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # a write beyond it fails like one on a full disk
     try:
-        with pytest.raises(InputError, match=r"File too large; expected a place to write to: free about \d+ MB"):
+        with pytest.raises(InputError, match=r"File too large; expected a writable path: free about \d+ MB"):
             fetch(rooms_of(server), tmp_path, None, Console())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

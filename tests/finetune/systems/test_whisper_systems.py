@@ -296,7 +296,7 @@ def test_faster_whisper_decodes_as_the_options_say(
 def test_faster_whisper_computes_in_the_type_that_is_named(converted: Path) -> None:
     system = load("faster-whisper", converted, compute_type="int8")
     assert system.facts.settings["precision"].startswith("int8")
-    with pytest.raises(InputError, match=r"compute_type is 'int9'; expected one that this cpu can do, .*int8"):
+    with pytest.raises(InputError, match=r"compute_type is 'int9'; expected one that this cpu supports, .*int8"):
         load("faster-whisper", converted, compute_type="int9")
 
 
