@@ -44,6 +44,11 @@ def bfloat16_pays_on_cpu(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
     return "amx_bf16" in flags or (properties.get("vendor_id") == "AuthenticAMD" and "avx512_bf16" in flags)
 
 
+def lstm_computes_bfloat16_on_cpu() -> bool:
+    """Whether oneDNN's LSTM takes bfloat16 on this processor: with AVX-512 and later, not with AVX2 alone."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def _of_run(folder: Path) -> Precision | None:
     """The arithmetic in the config.yaml of a run; None if it names none."""
     try:

@@ -119,6 +119,16 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     check_launch(os.environ, on_cpu=on_cpu)
     if config.mixed_precision == "fp16" and on_cpu:
         raise UsageError("--mixed_precision is fp16, but there is no GPU; expected bf16 or no on a CPU: choose one")
+    if (
+        config.mixed_precision == "bf16"
+        and on_cpu
+        and config.model.family == "lstm"
+        and not precision.lstm_computes_bfloat16_on_cpu()
+    ):
+        raise UsageError(
+            "--mixed_precision is bf16, which the LSTM kernels of this processor do not support; expected no or auto "
+            "for the family lstm: choose one"
+        )
     unused = [DistributedDataParallelKwargs(find_unused_parameters=True)] if config.head_only_steps > 0 else []
     return Accelerator(
         cpu=on_cpu,

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.training import precision, run
 from finetune.training.precision import bfloat16_pays_on_cpu, resolve
+from preprocessing.cli.errors import UsageError
 
 
 def cpu(folder: Path, vendor: str, flags: str) -> Path:
@@ -59,3 +61,18 @@ def test_a_resumed_run_keeps_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("finetune.training.precision.bfloat16_pays_on_cpu", lambda: False)
     assert resolve(config(tmp_path, "auto"), begun=True) == "bf16"
     assert resolve(config(tmp_path, "auto"), begun=False) == "no"
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
+def test_an_lstm_in_bfloat16_is_refused_where_the_processor_has_no_kernel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(precision, "lstm_computes_bfloat16_on_cpu", lambda: False)
+    config = TrainConfig(
+        output_dir=tmp_path,
+        model=ModelConfig(family="lstm", scratch={}),
+        data=DataConfig(train=["x"], validation_share=0.1),
+        mixed_precision="bf16",
+    )
+    with pytest.raises(UsageError, match="--mixed_precision is bf16, which the LSTM kernels of this processor"):
+        run.make_accelerator(config)

@@ -145,7 +145,7 @@ def test_a_profile_fitted_to_a_folder_elsewhere_is_that_of_the_runs_units(
         (["pocketsphinx=x", AUDIO], "^MODEL: 'pocketsphinx=x' names a checkpoint"),
         ([",", AUDIO], "^MODEL is empty"),
         ([WHISPER, AUDIO, "--precision", "bfloat16"],
-         "^--precision is bfloat16, which a system of whisper cannot .* wav2vec2, whisper-ctc, onnx, openvino take"),
+         "^--precision is bfloat16, which the family whisper does not .* wav2vec2, whisper-ctc, onnx, openvino take"),
         ([WHISPER, AUDIO, "--hotwords", "alarm"], "^--hotwords alarm is for CTC models, and .* of the family whisper"),
         ([WAV2VEC2, AUDIO, "--hotwords", "weather"], "^--hotwords has 'weather', .*: write 'WEATHER'"),
         ([WAV2VEC2, AUDIO, "--unk_score_offset", "-1"], "^--unk_score_offset belongs to the beam search"),
@@ -177,6 +177,6 @@ def test_a_precision_is_taken_or_refused_by_every_family() -> None:
             if name in chosen or (name in float32 and precision == "float32"):
                 check_precision(spec, precision)
                 continue
-            with pytest.raises(UsageError, match=f"--precision is {precision}, which a system of {re.escape(name)} "):
+            with pytest.raises(UsageError, match=f"--precision is {precision}, which the family {re.escape(name)} "):
                 check_precision(spec, precision)
     check_precision(parse_model("own.module:Class"), "bfloat16")
