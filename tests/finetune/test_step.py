@@ -148,7 +148,7 @@ def test_an_update_without_a_batch_moves_nothing_and_many_end_the_run(monkeypatc
     update([pad_batch(examples(3))])
     update([])
     update([])
-    with pytest.raises(InputError, match=r"no utterance of 3 steps.*rejects\.jsonl"):
+    with pytest.raises(InputError, match=r"no utterance could be decoded in 3 consecutive steps.*rejects\.jsonl"):
         update([])
 
 

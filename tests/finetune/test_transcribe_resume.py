@@ -90,7 +90,7 @@ def test_what_decides_the_text_decides_what_is_done(
     shutil.copytree(place, tmp_path / "before", copy_function=shutil.copy2)
     try:
         change(place)
-        with pytest.raises(UsageError, match=r"test-0000\.txt: there already, and not made of this recording by this"):
+        with pytest.raises(UsageError, match=r"test-0000\.txt: made from another recording or by another model"):
             run(*words)
     finally:
         shutil.copytree(tmp_path / "before", place, copy_function=shutil.copy2, dirs_exist_ok=True)
