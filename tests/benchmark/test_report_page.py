@@ -137,7 +137,7 @@ def test_each_section_stands_where_it_has_content() -> None:
     optional = ("tradeoff", "changes", "robustness", "slices", "hallucinations", "confusions", "loops")
     assert all(f' id="{name}"' in page for name in optional)
     text = " ".join(Page(page).text.split())
-    assert "0.91 points of WER" in text and "Holm" in text and "3 comparisons were made" in text
+    assert "0.91 points of WER" in text and "corrected for the 3 comparisons made here (Holm)" in text
     assert all(change.sentence in text for change in summary.changes)
     assert "conditions-caption" in page and "white noise at 10 dB" in text and "better" in text
     bare = page_of(*run(), n_audio=0)
