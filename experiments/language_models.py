@@ -1,10 +1,10 @@
 """Which language model helps a CTC model: n-grams of words or characters, or an LSTM; in the search or rescoring?
 
 Language models of one text: n-grams of words and of characters, and an LSTM of either. Each decodes the same frames of
-an acoustic model, within the beam search (shallow fusion) or, the LSTMs, ranking its n best anew (rescoring; with the
-best n-gram and without). Weights are tuned on the validation corpus alone; every WER is of the test. Given two acoustic
-models, a weak and a good one, it says for which of them a language model is worth more. A second test of another domain
-shows what becomes of a language model there.
+an acoustic model, within the beam search (shallow fusion); the LSTMs also rescore its n-best list, with the best
+n-gram and without. Weights are tuned on the validation corpus alone; every WER is of the test. Given two acoustic
+models, a weak and a good one, it compares what a language model gains for each. A second test set shows its effect in
+another domain.
 
     python -m experiments.language_models --weak runs/librispeech-mini-lstm --best runs/librispeech-mini-whisper-ctc
 

@@ -23,7 +23,7 @@ class DurationBatches:
     max_seconds: cap on a batch's size times its longest duration, the padded seconds that a model computes on.
     bucket_share: relative difference of durations within which utterances are mixed before batching: 0 sorts strictly
         and pads least, with 0.1 durations 10 % apart change places, so that batches differ from epoch to epoch.
-    repeats: mean number of times that each utterance is in an epoch: 2.5 is twice or three times, drawn anew each
+    repeats: mean number of times that each utterance is in an epoch: 2.5 is twice or three times, drawn again each
         epoch.
 
     Raises UsageError when an utterance is longer than the cap.

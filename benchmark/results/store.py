@@ -138,7 +138,7 @@ def has_words(sample: Sample) -> bool:
 
 
 def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
-    """Make the folder ready for `run`, anew or to go on, and return the run as run.json has it now.
+    """Make the folder ready for `run`, new or to resume, and return the run as run.json has it now.
 
     Raises UsageError where the folder holds a finished run, one of another configuration, or records of none.
     """

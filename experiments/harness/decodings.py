@@ -179,7 +179,7 @@ def word_perplexity(model: "NgramModel | LstmModel", sentences: Sequence[Sequenc
 
 
 def frames_of(acoustic: "CTCModel", utterances: "Sequence[Utterance]", normalise: "Profile", what: str) -> Speech:
-    """The utterances with the acoustic model's log-probabilities, computed anew; what: they are, for the progress."""
+    """The utterances with the acoustic model's log-probabilities, computed here; what: they are, for the progress."""
     from preprocessing.corpus import load_waveform
 
     frames = []

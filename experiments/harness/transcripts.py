@@ -1,7 +1,7 @@
 """Corpora transcribed for a study, and runs of one recipe or another compared on them.
 
-`transcribe` appends each utterance to a file as it is done, so that a stopped study goes on, and names the file by the
-weights, corpus and conditions, so that others are measured anew. The records are the benchmark's (`Sample`).
+`transcribe` appends each utterance to a file as it is done, so that a stopped study resumes, and names the file by the
+weights, corpus and conditions, so that others are measured again. The records are the benchmark's (`Sample`).
 
 `compare` is for recipes that were trained several times: beside the utterances, which a test set draws, it counts the
 run-to-run variance. torch is imported where it is used.

@@ -1,7 +1,7 @@
 """The best CTC path of a text through a recording of any length, by the Viterbi algorithm in a band (`viterbi`).
 
 A band of the text follows the best partial path, and back-pointers are kept for BLOCK_FRAMES at a time and computed
-anew from checkpoints. The inner loop is compiled (`alignment_kernel`). Words and times are made of the path in
+again from checkpoints. The inner loop is compiled (`alignment_kernel`). Words and times are made of the path in
 `alignment`, which has the sources.
 
 The memory is at most BYTES_PER_LABEL for each label of the band and 8 bytes for each frame, beside the

@@ -45,7 +45,7 @@ class LanguageModel(Protocol):
 class _Prefix:
     """A labelling of the frames so far, a node of the tree of all prefixes.
 
-    Hannun et al.'s P_b and P_nb are `logp_blank` and `logp_label`: only after a blank can the last label occur anew.
+    Hannun et al.'s P_b and P_nb are `logp_blank` and `logp_label`: only after a blank can the last label occur again.
     `next_*` are those of the frame that is being computed.
     """
 

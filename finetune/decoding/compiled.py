@@ -17,7 +17,7 @@ def compiled(function: Function) -> Function:
     """The function, compiled by numba at its first call for the types that it is given; threads may run it at once.
 
     What is compiled is kept in the folder __pycache__ beside the function's file, where that is not writable in the
-    user's cache, or in NUMBA_CACHE_DIR. Where none is writable, each process compiles anew, and a warning says so.
+    user's cache, or in NUMBA_CACHE_DIR. Where none is writable, each process compiles again, and a warning says so.
     """
     try:
         cached: Function = numba.njit(cache=True, nogil=True)(function)

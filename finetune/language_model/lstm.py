@@ -250,7 +250,7 @@ def _batches(encoded: Sequence[list[int]], batch_tokens: int) -> list[list[list[
 
 
 class RescoringSearch:
-    """A search whose n best texts are ranked anew: its score + weight * ln P(text) of an LSTM."""
+    """A search whose n-best list is rescored: its score + weight * ln P(text) of an LSTM."""
 
     def __init__(self, first: "BeamSearch | ReferenceSearch", model: LstmModel, weight: float) -> None:
         self._first, self._model, self._weight = first, model, weight

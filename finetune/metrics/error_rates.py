@@ -69,7 +69,7 @@ def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
 
 
 def character_distance(reference: str, hypothesis: str) -> tuple[int, int]:
-    """`errors` and `reference_length` of `character_errors`, faster, as the kinds of errors are not told apart."""
+    """`errors` and `reference_length` of `character_errors`, faster, as the kinds of errors are not distinguished."""
     reference = " ".join(reference.split())
     return Levenshtein.distance(reference, " ".join(hypothesis.split())), len(reference)
 

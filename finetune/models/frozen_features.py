@@ -2,7 +2,7 @@
 
 A state is found again by the frozen weights and by the waveform's samples, so several runs over the same audio share a
 folder, and an augmented waveform never meets the state of another one. The folder is bounded: what has no room is
-computed anew each time.
+computed each time.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class FeatureCache:
         path = self._folder / name[:2] / f"{name}.safetensors"
         try:
             return load_file(path)["states"].float()
-        except (OSError, SafetensorError):  # not there yet, or spoiled: computed anew
+        except (OSError, SafetensorError):  # not there yet, or damaged: computed again
             pass
         with torch.no_grad():
             states = self._compute(waveform, **options).half().contiguous()

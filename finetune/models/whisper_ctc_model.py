@@ -212,7 +212,7 @@ class WhisperForCTC(PreTrainedModel):  # type: ignore[misc]
         return states[-max(read_below, 1) :]
 
     def _init_weights(self, module: nn.Module) -> None:
-        """transformers calls it for each module of a new or loaded model; buffers that are not saved are made anew."""
+        """transformers calls it for each module of a new or loaded model; buffers that are not saved are made again."""
         if isinstance(module, LogMel):
             with torch.device("cpu"):
                 fresh = LogMel(self.config.num_mel_bins)

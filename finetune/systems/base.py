@@ -64,7 +64,7 @@ class LanguageModelOptions:
 
     path: an ARPA file or a folder that holds one (`finetune.language_model.folder`); None: the one that the checkpoint
     carries. as_stored: names of the settings whose values are those stored with the language model, where they are.
-    rescore: folder of an LSTM that ranks the n best anew, with what weight.
+    rescore: folder of an LSTM that rescores the n-best list, with what weight.
     """
 
     path: Path | None

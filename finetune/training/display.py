@@ -7,6 +7,7 @@ the terminal.
 
 import textwrap
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -25,6 +26,7 @@ from preprocessing.cli.progress import LINE_SECONDS, shows_bars
 
 MAX_SAMPLE_ROWS = 2
 MAX_WIDTH = 120
+RECENT_LINES = 10  # over which the time left is estimated
 MAX_LINES_SO_FAR = 200  # a line of progress comes after a 200th of the time so far, if that is over LINE_SECONDS
 
 
@@ -35,8 +37,8 @@ class Display:
         self._console = console or Console(quiet=not shown, highlight=False, soft_wrap=True)
         self._max_steps = max_steps
         self._prints_lines = shown and not shows_bars(self._console)
-        self._first_step: int | None = None
-        self._began = self._last_line = time.monotonic()
+        self._began = time.monotonic()
+        self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_LINES)
         self._bar = _Bar(
             TextColumn("training"),
             BarColumn(bar_width=None),
@@ -65,16 +67,21 @@ class Display:
         """Move the bar to a step, or print a line of progress where one is due."""
         self._bar.update(self._task, completed=step)
         now = time.monotonic()
-        if self._first_step is None:
-            self._first_step, self._began, self._last_line = step, now, now
-        elif self._prints_lines and now - self._last_line >= max(LINE_SECONDS, (now - self._began) / MAX_LINES_SO_FAR):
-            self._last_line = now
-            self._console.print(self._line(step, self._first_step, now - self._began))
+        if not self._recent:
+            self._began = now
+            self._recent.append((now, step))
+        elif self._prints_lines and now - self._recent[-1][0] >= self._line_interval(now):
+            self._console.print(self._line(step, now))
+            self._recent.append((now, step))
 
-    def _line(self, step: int, first_step: int, seconds: float) -> str:
-        """How far a run is that went on at `first_step`, the time since, the time left, and the last loss."""
-        left = seconds / max(step - first_step, 1) * (self._max_steps - step)
-        passed, remaining = (timedelta(seconds=round(one)) for one in (seconds, left))
+    def _line_interval(self, now: float) -> float:
+        return max(LINE_SECONDS, (now - self._began) / MAX_LINES_SO_FAR)
+
+    def _line(self, step: int, now: float) -> str:
+        """How far the run is, the time since it was started or resumed, the time left, and the last loss."""
+        then, step_then = self._recent[0]  # the first steps may be slower: caches fill, memory is allocated
+        left = (now - then) / max(step - step_then, 1) * (self._max_steps - step)
+        passed, remaining = (timedelta(seconds=round(one)) for one in (now - self._began, left))
         loss = "" if self._last_values is None else f", loss {self._last_values['loss']:.3f}"
         return f"step {step}/{self._max_steps}, {passed}, about {remaining} left{loss}"
 

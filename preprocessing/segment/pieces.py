@@ -57,7 +57,7 @@ def cut(
 
     seconds: the longest piece of method speech; the kept span of each chunk; the length of each fixed piece.
     context_seconds: of chunks, on either side.
-    activity: of method speech, found anew where it is None.
+    activity: of method speech, detected here if None.
     """
     n_samples, length = waveform.numel(), round(seconds * SAMPLE_RATE)
     if method == "fixed":

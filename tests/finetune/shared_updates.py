@@ -67,7 +67,7 @@ def updated(
     recogniser = recogniser_of(family)
     batches = batches_of(recogniser)
     settings = OptimisationConfig(max_steps=10, gradient_accumulation_steps=2)
-    # With lr=1.0 the lstm is so badly conditioned that rounding alone moves the fifth loss by 5e-5 on an AVX2 processor.
+    # With lr=1.0 the lstm is so badly conditioned that rounding alone moves the fifth loss by 5e-5 on AVX2.
     optimiser: Any = torch.optim.SGD(recogniser.module.parameters(), lr=0.1)
     schedule = make_schedule(optimiser, settings)
     place = weight_distribution(accelerator)

@@ -6,6 +6,7 @@ import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -98,6 +99,19 @@ def test_written_and_aligned_words_stay_together() -> None:
     assert may_begin == [True, True, False, True, True, True, True]
 
 
+def record_alignments(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sources of the recordings that are aligned from here on."""
+    aligned: list[str] = []
+    original = align_corpus.align_recording
+
+    def record(model: Any, pair: Any, *rest: Any) -> Any:
+        aligned.append(pair.source)
+        return original(model, pair, *rest)
+
+    monkeypatch.setattr(align_corpus, "align_recording", record)
+    return aligned
+
+
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two recordings of three commands each with their texts, and one that is no audio."""
@@ -151,13 +165,7 @@ def test_command_writes_a_corpus_and_goes_on(
             align_corpus.main([*arguments, "--min_score", "-1000"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    aligned: list[str] = []
-    original = align_corpus.align_recording
-    monkeypatch.setattr(
-        align_corpus, "align_recording", lambda model, pair, *rest: aligned.append(pair.source) or original(
-            model, pair, *rest
-        )
-    )  # fmt: skip
+    aligned = record_alignments(monkeypatch)
     with pytest.raises(InputError, match=r"^2\.wav: 1 of 3"):
         align_corpus.main([*arguments, "--min_score", "-1000"])
     assert aligned == ["1.flac", "2.wav"]  # what failed is not done
@@ -195,13 +203,7 @@ def words_of(kept: list[dict[str, object]], source: str) -> list[str]:
 def test_what_has_changed_is_aligned_anew(
     three: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aligned: list[str] = []
-    original = align_corpus.align_recording
-    monkeypatch.setattr(
-        align_corpus, "align_recording", lambda model, pair, *rest: aligned.append(pair.source) or original(
-            model, pair, *rest
-        )
-    )  # fmt: skip
+    aligned = record_alignments(monkeypatch)
     with pytest.raises(InputError, match=r"^monday/0\.wav: 1 of 3 recordings .*: fix or leave out"):
         align_three(three)
     aligned.clear()

@@ -178,6 +178,9 @@ def test_a_training_that_is_no_terminal_says_how_far_it_is_and_how_long_still(mo
                                "padding_share": 0.0, "stall_share": 0.0, "skipped_steps": 0})  # fmt: skip
         assert go_to(406, 21) == ""
         assert go_to(408, 22) == "step 408/1000, 0:00:22, about 0:27:08 left, loss 1.250\n"
+        for seconds in range(60, 260, 10):
+            line = go_to(408 + seconds // 10, seconds)
+        assert line.startswith("step 433/1000, 0:04:10, about 1:34:30 left"), "ten lines at a step each 10 s"
         assert go_to(900, 36_000) != "" and go_to(901, 36_100) == "", "a log of ten hours has fewer lines"
     with Display(1000, False, Console(file=stream, width=80, quiet=True)) as display:
         assert go_to(1, 0) == "" == go_to(2, 60), "not the main process"

@@ -109,7 +109,7 @@ def set_margins(axes: Axes, left: float, right: float, bottom: float, top: float
 def marker(series: int) -> str:
     """matplotlib's marker of system number `series`; with the colour it identifies the system in every figure.
 
-    Where the colours begin anew, the markers begin with the next one.
+    Where the colours start over, the markers begin with the next one.
     """
     return _MARKERS[(series + series // N_SERIES) % len(_MARKERS)]
 

@@ -2,7 +2,7 @@
 
 As transformers computes them they take half of a pass on a GPU: tensors are channels first, so that every convolution
 is transposed to and fro, and no fast kernel exists for the positional one (128 wide, 16 groups of 48 channels). Also
-cuDNN plans a convolution anew for each shape, which takes longer than a pass, and batches of speech hardly ever repeat
+cuDNN plans a convolution for each new shape, which takes longer than a pass, and batches of speech hardly ever repeat
 a shape. Here frames are rows [frames, channels]. A strided convolution is one product over as many neighbouring rows as
 it steps, and one for the rest of its kernel. Group normalisation after the first layer is folded into its weights. The
 positional convolution computes BLOCK frames at once, with a matrix that holds its kernel BLOCK times, each one frame
@@ -30,7 +30,7 @@ def replace_convolutions(model: Any) -> str:
     """Replaces the feature encoder's and the positional convolution of a *ForCTC model, in place: their classes change,
     their parameters do not. Returns what computes each of the two on a GPU, in one line.
 
-    Also turns cuDNN's attention off in the whole process, as it plans anew for each shape, too.
+    Also turns cuDNN's attention off in the whole process, as it plans for each new shape, too.
     """
     torch.backends.cuda.enable_cudnn_sdp(False)
     base = model.base_model
