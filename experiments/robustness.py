@@ -111,7 +111,7 @@ def measure(config: Config) -> tuple[Results, str]:
         transcribe,
     )
     from finetune.metrics import holm
-    from finetune.training.about import from_json
+    from finetune.models.about import from_json
 
     folder = config.folder(__file__)
     noises, rooms = ([], []) if config.quick else _recordings(config)

@@ -156,7 +156,7 @@ def spread_of(
 
 def _training_of(run: Path) -> float:
     """Hours of speech that a run was trained on."""
-    from finetune.training.about import from_json
+    from finetune.models.about import from_json
 
     return from_json((run / "about.json").read_text(encoding="utf-8")).training.hours
 

@@ -168,7 +168,7 @@ def measure(config: Config) -> tuple[Results, str]:
 def _study(config: Config, language: Language, folder: Path) -> Studied:
     from experiments.harness.transcripts import describe_test, errors_of, open_test, system_spec, transcribe
     from finetune.metrics import holm
-    from finetune.training.about import from_json
+    from finetune.models.about import from_json
     from preprocessing.text import profile
 
     data = data_folder(config.data)
@@ -280,7 +280,7 @@ def _unit(
 ) -> Unit:  # fmt: skip
     """The figures of one unit."""
     from experiments.harness.transcripts import errors_of, mean_rate, rtfx
-    from finetune.training.about import from_json
+    from finetune.models.about import from_json
     from preprocessing.frames import frames_needed
     from preprocessing.units import Vocabulary
 

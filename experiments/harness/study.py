@@ -145,7 +145,7 @@ def without_machine(line: str) -> str:
     """A command without what only this machine has: the folders of speech and weights by their variables, others by
     their last part.
     """
-    from finetune.training.about import without_folders
+    from finetune.models.about import without_folders
 
     for variable in ("ASR_DATA_DIR", "ASR_REAL_MODELS"):
         if folder := os.environ.get(variable):

@@ -16,7 +16,7 @@ from finetune.config import OptimisationConfig
 from finetune.hub.folder import CURVE, RunFolder, public
 from finetune.hub.results import BenchmarkFigures, ResultRow, validation_row
 from finetune.metrics import Rate
-from finetune.training.about import without_folders
+from finetune.models.about import without_folders
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")

@@ -12,11 +12,10 @@ from typing import Any
 import yaml
 
 from finetune.config import check_config_file
-from finetune.models import publication
+from finetune.models import about, publication
+from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
 from finetune.models.companion_files import companion_files
-from finetune.training import about
-from finetune.training.about import About, without_folders
 from preprocessing.cli.errors import InputError
 
 CURVE = "curve.png"

@@ -13,7 +13,7 @@ from typing import Any
 from finetune.hub.folder import RunFolder
 from finetune.metrics import Rate, rate, resample
 from finetune.metrics.error_rates import ErrorCounts, character_errors, word_errors
-from finetune.training.about import without_folders
+from finetune.models.about import without_folders
 from preprocessing.cli.errors import InputError, described
 
 SUMMARY_SCHEMA = 2  # benchmark.results.SCHEMA, which finetune may not import: a test holds them equal

@@ -18,8 +18,8 @@ from typing import Any
 
 from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
 from finetune.language_model.folder import stored_files
+from finetune.models import about
 from finetune.models.checkpoint_checks import CHECKPOINT
-from finetune.training import about
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.model_file import find_model_file
 

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 
 from finetune.config import TrainConfig
 from finetune.data.rejects import Rejects
-from finetune.training import about
+from finetune.models import about
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.corpus import Reject
 from preprocessing.plot_style import PALETTE, TICK_SIZE, new_figure, save_figure, style_axes

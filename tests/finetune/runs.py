@@ -5,7 +5,7 @@ from pathlib import Path
 
 from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.training import about
+from finetune.models import about
 from finetune.training.evaluation import Transcript, write_transcripts
 from finetune.training.run_folder import RunWriter
 from preprocessing.corpus import Reject, Utterance

@@ -18,7 +18,7 @@ from finetune.hub.card import CardOptions, model_card, plain_text
 from finetune.hub.folder import open_run
 from finetune.hub.results import SUMMARY_SCHEMA, read_benchmark, validation_row
 from finetune.metrics import Rate
-from finetune.training.about import without_folders
+from finetune.models.about import without_folders
 from preprocessing.cli.errors import InputError
 from tests.finetune.runs import PAIRS, PRIVATE, tiny_run
 
