@@ -24,6 +24,7 @@ from preprocessing.audio.contract import (
     damage_error,
     truncation_error,
 )
+from preprocessing.audio.joined import LAST_PAGE_BYTES
 
 BLOCK_VALUES = 1 << 22  # samples times channels in a block: no header makes more memory be allocated
 MP3_BLOCK = 1152 * 64  # samples
@@ -31,7 +32,6 @@ BYTES_PER_SAMPLE = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE":
 PCM16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 
 MAX_CHUNKS = 1000  # of a RIFF or AIFF file, looked at before the samples
-LAST_PAGE_BYTES = 65_307  # the largest Ogg page (RFC 3533)
 # Written as length by programs that cannot seek back to correct it: sox (AIFF, WAV) and espeak-ng, libraries that take
 # the largest signed number, arecord, ffmpeg. Some subtract their header, some round down to whole samples. 0 is left by
 # programs that were killed.
@@ -135,7 +135,7 @@ def stated_length(opened: OpenedSource) -> StatedLength:
     """The length by the header of a RIFF, AIFF or Ogg file."""
     if opened.head[:4] not in (*CHUNKED, b"OggS"):
         return StatedLength(False, 0)
-    with _binary_file(opened) as file:
+    with opened.binary() as file:
         size = file.seek(0, os.SEEK_END)
         if opened.head[:4] == b"OggS":
             return StatedLength(False, int(_last_page_is_cut(file, size)))
@@ -179,16 +179,6 @@ def _in_memory(file: io.BytesIO) -> int | io.BytesIO:
 
 def _content(file: str | BinaryIO) -> bytes:
     return Path(file).read_bytes() if isinstance(file, str) else file.read()
-
-
-@contextmanager
-def _binary_file(opened: OpenedSource) -> Iterator[BinaryIO]:
-    if isinstance(opened.file, str):
-        with open(opened.file, "rb", buffering=0) as file:
-            yield file
-    else:
-        yield opened.file
-        opened.file.seek(0)
 
 
 def _sample_chunk(file: BinaryIO, byte_order: str, size: int) -> SampleChunk | None:
