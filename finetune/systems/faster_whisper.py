@@ -117,9 +117,9 @@ class FasterWhisperSystem(System):
         seconds = len(waveform) / SAMPLE_RATE
         done = 0.0
         for one in found:
-            end = min(one.end, seconds)
+            end = min(float(one.end), seconds)
             own = tuple(_word(word, end) for word in one.words) if words else None
-            segments.append(Segment(min(one.start, end), end, one.text, own))
+            segments.append(Segment(min(float(one.start), end), end, one.text, own))
             if advance is not None:
                 advance(end - done)
                 done = end

@@ -136,8 +136,8 @@ def _open_one(opened: OpenedSource) -> Iterator[Decoder]:
         if is_streamed:
             note_once(
                 "no length in a header",
-                f"{opened.name}: its header states no length, as when a recording is written to a pipe or the recorder "
-                "is killed; the file is read to its end. This note is shown once",
+                f"{opened.name}: its header does not state its length, as when a recording is written to a pipe, is "
+                "longer than 4 GiB, or its recorder is killed; the file is read to its end. This note is shown once",
             )
         else:
             with open_sndfile(opened, missing_bytes) as decoder:
