@@ -76,8 +76,7 @@ class TranscribeConfig:
     denoise: bool | None = None
     """Remove stationary noise first. Default: as in the model's training (--data.denoise)."""
     word_timestamps: bool = True
-    """Compute start, end and probability of each word. Without them Whisper is faster, and its text equals that of the
-    benchmark."""
+    """Compute start, end and probability of each word. Without them Whisper is faster; its text is the same."""
     max_line_width: int | None = None
     """Longest line of srt and vtt, in characters."""
     max_line_count: int | None = None

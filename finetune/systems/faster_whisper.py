@@ -28,8 +28,9 @@ class FasterWhisperSystem(System):
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         try:
             from ctranslate2 import get_supported_compute_types
-            from faster_whisper import WhisperModel
             from tqdm import tqdm
+
+            from finetune.systems.faster_whisper_model import WordTimingModel
         except ImportError:
             raise InputError(
                 f"{spec.name}: the package faster-whisper is not installed; expected it for this system: {INSTALL}"
@@ -45,7 +46,7 @@ class FasterWhisperSystem(System):
                 f"{', '.join(sorted(known))}: choose one of them"
             )
         try:
-            self._model: Any = WhisperModel(spec.checkpoint, device=options.device, compute_type=compute_type)
+            self._model: Any = WordTimingModel(spec.checkpoint, device=options.device, compute_type=compute_type)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{spec.name}: {spec.checkpoint} cannot be loaded ({str(error).strip().splitlines()[0]}); expected a "
@@ -113,18 +114,23 @@ class FasterWhisperSystem(System):
             return [Transcript("")]
         segments: list[Segment] = []
         found, info = self._segments(waveform, words=words)
-        one_window = len(waveform) <= WINDOW_SECONDS * SAMPLE_RATE
+        seconds = len(waveform) / SAMPLE_RATE
         done = 0.0
         for one in found:
-            if one_window and one.seek > 0:  # asked for words, it hears what is after the last one again: silence
-                break
-            own = [Word(word.word, word.start, word.end, word.probability) for word in one.words] if words else None
-            segments.append(Segment(one.start, one.end, one.text, None if own is None else tuple(own)))
+            end = min(float(one.end), seconds)
+            own = tuple(_word(word, end) for word in one.words) if words else None
+            segments.append(Segment(min(float(one.start), end), end, one.text, own))
             if advance is not None:
-                advance(one.end - done)
-                done = one.end
+                advance(end - done)
+                done = end
         text = "".join(segment.text for segment in segments).strip()
-        if words and one_window:
+        if words and seconds <= WINDOW_SECONDS:
             spoken = [word for segment in segments for word in segment.words or ()]
             return [Transcript.of_words(text, spoken, info.language)]
         return [Transcript(text, tuple(segments), info.language)]
+
+
+def _word(word: Any, latest: float) -> Word:
+    """faster-whisper's word, between 0 and `latest` seconds."""
+    start, end = (min(max(float(side), 0.0), latest) for side in (word.start, word.end))
+    return Word(word.word, start, max(start, end), float(word.probability))

@@ -7,7 +7,7 @@ then samples are rounded to 16 bits. No system package is needed. Cutting is in 
 in `preprocessing.augment`.
 
 contract: constants, sources, the decoder's interface   sndfile, ffmpeg: the two decoders
-waveform: load, stream, probe, transcode   pcm16: rounding, dither, save
+joined: several recordings in one file   waveform: load, stream, probe, transcode   pcm16: rounding, dither, save
 The names below are imported when first used, so that a command's --help does not wait for torch.
 """
 

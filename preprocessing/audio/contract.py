@@ -4,6 +4,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
@@ -56,6 +57,16 @@ class OpenedSource:
         if not isinstance(self.file, str):
             self.file.seek(0)
         return self.file
+
+    @contextmanager
+    def binary(self) -> Iterator[BinaryIO]:
+        """Yield a file to read its bytes from, at any place; an open file is at its start afterwards."""
+        if isinstance(self.file, str):
+            with open(self.file, "rb", buffering=0) as file:
+                yield file
+        else:
+            yield self.file
+            self.file.seek(0)
 
 
 class Decoder(Protocol):

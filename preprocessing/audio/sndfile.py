@@ -24,14 +24,15 @@ from preprocessing.audio.contract import (
     damage_error,
     truncation_error,
 )
+from preprocessing.audio.joined import LAST_PAGE_BYTES
 
 BLOCK_VALUES = 1 << 22  # samples times channels in a block: no header makes more memory be allocated
 MP3_BLOCK = 1152 * 64  # samples
 BYTES_PER_SAMPLE = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "IMA_ADPCM": 0.5, "MS_ADPCM": 0.5}
 PCM16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 
+PADDING_BYTES = 1 << 16  # looked at on either side of what may be padding
 MAX_CHUNKS = 1000  # of a RIFF or AIFF file, looked at before the samples
-LAST_PAGE_BYTES = 65_307  # the largest Ogg page (RFC 3533)
 # Written as length by programs that cannot seek back to correct it: sox (AIFF, WAV) and espeak-ng, libraries that take
 # the largest signed number, arecord, ffmpeg. Some subtract their header, some round down to whole samples. 0 is left by
 # programs that were killed.
@@ -122,7 +123,7 @@ class SndfileDecoder:
 class StatedLength(NamedTuple):
     """What a container says of its own length.
 
-    is_streamed: it was written without its length being known, so that its samples go on to the file's end.
+    is_streamed: it was written without its true length being known, so that its samples go on to the file's end.
     missing_bytes: by which the file is shorter than stated; for Ogg, 1 when its last page is cut. 0 for a complete
         file, and for formats that state no length in bytes.
     """
@@ -135,7 +136,7 @@ def stated_length(opened: OpenedSource) -> StatedLength:
     """The length by the header of a RIFF, AIFF or Ogg file."""
     if opened.head[:4] not in (*CHUNKED, b"OggS"):
         return StatedLength(False, 0)
-    with _binary_file(opened) as file:
+    with opened.binary() as file:
         size = file.seek(0, os.SEEK_END)
         if opened.head[:4] == b"OggS":
             return StatedLength(False, int(_last_page_is_cut(file, size)))
@@ -154,6 +155,7 @@ class SampleChunk(NamedTuple):
     start: int  # of its content
     length: int  # as stated
     block_bytes: int  # of one sample of all channels, or one block of a codec; 1 where it is not stated before
+    bytes_per_second: int  # 0 in AIFF, which does not state it
 
 
 class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -181,19 +183,9 @@ def _content(file: str | BinaryIO) -> bytes:
     return Path(file).read_bytes() if isinstance(file, str) else file.read()
 
 
-@contextmanager
-def _binary_file(opened: OpenedSource) -> Iterator[BinaryIO]:
-    if isinstance(opened.file, str):
-        with open(opened.file, "rb", buffering=0) as file:
-            yield file
-    else:
-        yield opened.file
-        opened.file.seek(0)
-
-
 def _sample_chunk(file: BinaryIO, byte_order: str, size: int) -> SampleChunk | None:
     """The chunk of samples, None where there is none."""
-    position, block_bytes = 12, 1
+    position, block_bytes, bytes_per_second = 12, 1, 0
     for _ in range(MAX_CHUNKS):
         file.seek(position)
         header = file.read(8)
@@ -201,9 +193,9 @@ def _sample_chunk(file: BinaryIO, byte_order: str, size: int) -> SampleChunk | N
             return None
         name, length = struct.unpack(byte_order + "4sI", header)
         if name in (b"data", b"SSND"):
-            return SampleChunk(position + 8, length, block_bytes)
+            return SampleChunk(position + 8, length, block_bytes, bytes_per_second)
         if name == b"fmt " and len(form := file.read(14)) == 14:
-            block_bytes = struct.unpack(byte_order + "12xH", form)[0] or 1
+            bytes_per_second, block_bytes = (n or 1 for n in struct.unpack(byte_order + "8xIH", form))
         position += 8 + length + length % 2
         if position >= size:
             return None
@@ -211,19 +203,36 @@ def _sample_chunk(file: BinaryIO, byte_order: str, size: int) -> SampleChunk | N
 
 
 def _is_streamed(file: BinaryIO, byte_order: str, chunk: SampleChunk, size: int) -> bool:
-    """Whether the stated length is one of STREAMED_LENGTHS, or 0 before samples: one that cannot be meant.
+    """Whether the stated length cannot be meant: one of STREAMED_LENGTHS, 0 before samples, or less than the samples
+    that follow, as after 4 GiB, where it begins again at 0, or where a recorder was killed that corrects it at times.
 
-    A length that could be true is none of them: a file that is shorter than it is truncated.
+    A length that the file is shorter than is none of them: that file is truncated.
     """
     if size - chunk.start < chunk.block_bytes:
         return False
+    end = chunk.start + chunk.length
     if chunk.length != 0:
         near = (0, -8, 36, 44, chunk.start - 8, chunk.start)  # AIFF counts 8 bytes more
         known = {length - less for length in STREAMED_LENGTHS for less in near}
         if chunk.length not in known | {length - length % chunk.block_bytes for length in known}:
-            return False
-    end = chunk.start + chunk.length
+            return _are_samples(file, byte_order, end, size, chunk.bytes_per_second)
     return end >= size or not _is_chunks(file, byte_order, end + end % 2, size)
+
+
+def _are_samples(file: BinaryIO, byte_order: str, position: int, size: int, bytes_per_second: int) -> bool:
+    """Whether TAIL_SECONDS or more follow a position that are neither chunks nor zeros, by which files are padded."""
+    if not bytes_per_second or size - position < TAIL_SECONDS * bytes_per_second:
+        return False
+    if any(
+        _is_chunks(file, byte_order, start, size) for start in (position, position + 1)
+    ):  # padded, or as some forget
+        return False
+    if size - position >= 1 << 32:
+        return True
+    file.seek(position)
+    begin = file.read(PADDING_BYTES)
+    file.seek(max(size - PADDING_BYTES, position))
+    return any(begin) or any(file.read(PADDING_BYTES))
 
 
 def _is_chunks(file: BinaryIO, byte_order: str, position: int, size: int) -> bool:

@@ -36,6 +36,7 @@ MAX_AMPLITUDE = 256.0  # times full scale, 48 dB over it: beyond are integers th
 CODEC_BLOCKS = 1 << 62  # samples of a block: as many as the decoder gives at a time
 TRANSCODE_BLOCK_SECONDS = 10
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"riff")
+MAYBE_JOINED = (b"RIFF", b"OggS", b"ID3")
 
 Mono: TypeAlias = NDArray[np.float32]  # [samples]
 
@@ -107,11 +108,26 @@ def transcode(
 
 @contextmanager
 def open_decoder(source: AudioSource) -> Iterator[Decoder]:
-    """Yield the decoder of a source: libsndfile's for the formats that it knows, else FFmpeg's.
+    """Yield the decoder of a source: libsndfile's for the formats that it knows, else FFmpeg's; of a file that holds
+    several recordings one after another, that of all of them.
 
     Raises AudioError when neither can read the source, or its header is implausible.
     """
     opened = open_source(source)
+    begins = [0]
+    if opened.head.startswith(MAYBE_JOINED) or _is_mpeg_audio(opened.head):
+        from preprocessing.audio.joined import JoinedDecoder, beginnings
+
+        begins = beginnings(opened)
+    if len(begins) > 1:
+        yield JoinedDecoder(opened, begins, _open_one)
+        return
+    with _open_one(opened) as decoder:
+        yield decoder
+
+
+@contextmanager
+def _open_one(opened: OpenedSource) -> Iterator[Decoder]:
     is_streamed = False
     if opened.head.startswith(SNDFILE_MAGIC) or _is_mpeg_audio(opened.head):
         from preprocessing.audio.sndfile import open_sndfile, stated_length
@@ -120,8 +136,8 @@ def open_decoder(source: AudioSource) -> Iterator[Decoder]:
         if is_streamed:
             note_once(
                 "no length in a header",
-                f"{opened.name}: its header states no length, as when a recording is written to a pipe or the recorder "
-                "is killed; the file is read to its end. This note is shown once",
+                f"{opened.name}: its header does not state its length, as when a recording is written to a pipe, is "
+                "longer than 4 GiB, or its recorder is killed; the file is read to its end. This note is shown once",
             )
         else:
             with open_sndfile(opened, missing_bytes) as decoder:

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from preprocessing import audio
-from preprocessing.audio import SAMPLE_RATE
+from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.audio.waveform import open_decoder
 from tests.known_audio import FFMPEG, LEVEL, PITCH_HZ, SOUNDFILE, known_file, sine
 
@@ -125,3 +125,61 @@ def test_a_cut_of_a_long_m4a_does_not_decode_the_whole(monkeypatch: pytest.Monke
     )
     assert len(audio.load(content, start=25.0, stop=25.5)) == SAMPLE_RATE // 2
     assert sum(decoded) < 2 * SAMPLE_RATE
+
+
+ID3V2 = b"ID3\x04\x00\x00\x00\x00\x02\x00" + b"\xff\xfb\x90\x00" * 64  # as long as it says, frames in its picture
+ID3V1 = b"TAG" + b"\x00" * 125
+APE = b"APETAGEX" + (2000).to_bytes(4, "little") * 2 + b"\x00" * 16 + b"\xff\xfb\x90\x00" * 500
+
+
+def decoded(content: bytes, first: int = 0, last: int | None = None) -> np.ndarray:
+    with open_decoder(content) as decoder:
+        return np.concatenate(list(decoder.blocks(first, last, 1 << 20)))
+
+
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [
+        *((name, b"") for name in ("mp3", "ogg-vorbis", "ogg-opus", "wav-16")),
+        ("mp3", ID3V2),
+        ("mp3", APE + ID3V1 + ID3V2),
+    ],
+)
+def test_recordings_one_after_another_are_all_read(name: str, tags: bytes) -> None:
+    """As `cat` joins them, and a radio stream in chained Ogg: no decoder goes on after the first by itself."""
+    parts = [known_file(name, seconds) for seconds in (2.0, 0.5, 1.0)]
+    content = tags.join(parts)
+    expected = np.concatenate([decoded(part) for part in parts])
+    assert np.array_equal(decoded(content), expected)
+    rate = round(len(expected) / 3.5)
+    for first, last in ((round(1.9 * rate), round(2.7 * rate)), (round(2.6 * rate), None), (0, 7)):
+        assert np.array_equal(decoded(content, first, last), expected[first:last])
+    assert audio.probe(content).duration == 3.5
+    waveform = audio.load(content)
+    assert len(waveform) == 3.5 * SAMPLE_RATE
+    assert torch.equal(torch.cat(list(audio.stream(content, block_seconds=0.3))), waveform)
+
+
+@pytest.mark.parametrize("tags", [ID3V1, APE, APE + ID3V1, b"\x00" * 3000])
+def test_tags_after_an_mp3_are_no_recording(tags: bytes) -> None:
+    content = known_file("mp3", 1.0)
+    assert np.array_equal(decoded(content + tags), decoded(content))
+
+
+def test_recordings_one_after_another_may_differ_in_channels_not_in_rate() -> None:
+    mono, stereo = known_file("mp3", 1.0), known_file("mp3", 1.0, 2)
+    check_sine(audio.load(mono + stereo), LEVEL_ERROR["mp3"])
+    assert audio.probe(stereo + mono).n_channels == 1
+    with pytest.raises(AudioError, match=r"has no channel 1"):
+        audio.load(stereo + mono, channel=1)
+    other = io.BytesIO()
+    soundfile.write(other, sine(22_050, 1.0), 22_050, format="MP3")
+    with pytest.raises(AudioError, match=r"2 recordings one after another, at 22050 and 44100 Hz; expected one"):
+        audio.load(mono + other.getvalue())
+
+
+@pytest.mark.parametrize("name", ["mp3", "ogg-opus", "wav-16"])
+def test_a_cut_off_last_one_of_several_recordings_is_refused(name: str) -> None:
+    content = known_file(name, 1.0) + known_file(name, 2.0)
+    with pytest.raises(AudioError, match="ends after"):
+        audio.load(content[: -len(content) // 4])

@@ -1,6 +1,7 @@
 """What cannot be used is refused in one sentence by load, probe and the command; what is odd but legal is heard."""
 
 import errno
+import io
 import os
 import resource
 import struct
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from preprocessing import audio
 from preprocessing.audio import AudioError
+from preprocessing.audio.contract import open_source
+from preprocessing.audio.sndfile import stated_length
 from preprocessing.audio.waveform import open_decoder
 from preprocessing.cli import notes
 from tests.known_audio import known_file, sine, webm_without_duration
@@ -147,6 +151,8 @@ def streamed(name: str, length: int) -> bytes:
         ("wav-24", 0x7FFFF000 - 0x7FFFF000 % 3),  # sox rounds down to whole samples
         ("wav-float", 0xFFFFFFDB),
         ("wav-mu-law", 0),
+        ("wav-16", 32_000),  # what follows has passed 4 GiB, or the recorder was killed before it corrected the header
+        ("wav-24", 3 * 4_801),
         ("wav-ima-adpcm", 0x80000000),
         ("aiff", 0x7F000008),  # sox
     ],
@@ -160,13 +166,42 @@ def test_what_was_written_to_a_pipe_is_heard_to_its_end(
         assert torch.equal(audio.load(content), audio.load(whole))
     assert audio.probe(content).n_samples == audio.probe(whole).n_samples
     note = capsys.readouterr().err
-    assert note.count("note: ") == 1 and "its header states no length" in note
+    assert note.count("note: ") == 1 and "its header does not state its length" in note
 
 
 @pytest.mark.parametrize("length", [64_000 + 16_000, 0x7FFFEFF0, 0x7FFFF002])
 def test_a_length_that_could_be_true_is_held_to(length: int) -> None:
     with pytest.raises(AudioError, match=r"ends after 2\.00 s; expected the"):
         audio.load(streamed("wav-16", length))
+
+
+def test_a_wav_over_4_gib_is_not_as_long_as_what_is_left_of_its_length(tmp_path: Path) -> None:
+    """Five hours of silence in a sparse file; the 32 bits of its header hold 200 s."""
+    path, n_bytes = tmp_path / "long.wav", (1 << 32) + 48_000_000
+    with path.open("wb") as file:
+        file.write(wav(np.zeros(0), rate=60_000, promised=n_bytes))
+        file.truncate(file.tell() + n_bytes)
+    assert stated_length(open_source(path)).is_streamed
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        b"\x00" * 200_000,
+        b"TAG" + b"x" * 125,
+        b"LIST" + struct.pack("<I", 40_000) + b"x" * 40_000,
+        b"id3 " + struct.pack("<I", 40_001) + b"x" * 40_001,
+    ],
+)
+@pytest.mark.parametrize("is_padded", [True, False])
+def test_what_follows_the_samples_of_a_wav_is_not_heard(after: bytes, is_padded: bool) -> None:
+    """Padding, a tag, chunks; these also where the odd number of bytes before them has no pad byte."""
+    samples = io.BytesIO()
+    soundfile.write(samples, sine(16_000, 1.0000625), 16_000, format="WAV", subtype="PCM_U8")
+    content = samples.getvalue()
+    assert content[40:44] == struct.pack("<I", 16_001)
+    content = content[: 44 + 16_001] + b"\x00" * is_padded + after
+    assert len(audio.load(content)) == 16_001
 
 
 def test_a_wav_without_samples_but_with_chunks_after_them_is_empty() -> None:

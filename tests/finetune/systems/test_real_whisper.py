@@ -31,14 +31,17 @@ def test_tiny_en_makes_its_usual_errors_on_hard_speakers(real_models: Path, spee
     assert 0.17 <= wer <= 0.21
 
 
-def test_word_times_of_a_long_recording_skip_no_speech(real_models: Path, speech: Path) -> None:
+@pytest.mark.parametrize("model", ["whisper:{}/tiny.en.pt", "faster-whisper:{}/faster/tiny.en"])
+def test_word_times_of_a_long_recording_skip_no_speech(model: str, real_models: Path, speech: Path) -> None:
     """After a pause of 20 s openai-whisper's word_timestamps puts words at the end of the file, and loses the rest."""
     (chapter,) = open_corpus(str(speech / "long-form" / "test.jsonl")).utterances
     waveform = load_waveform(chapter)
     recording = torch.cat(
         [waveform[30 * 16_000 : 45 * 16_000], torch.zeros(20 * 16_000), waveform[45 * 16_000 :][: 15 * 16_000]]
     )
-    system = load_system(parse_models(f"tiny=whisper:{real_models / 'tiny.en.pt'}")[0], LoadOptions("cpu", "en"))
+    if model.startswith("faster"):
+        pytest.importorskip("faster_whisper")
+    system = load_system(parse_models(f"tiny={model.format(real_models)}")[0], LoadOptions("cpu", "en"))
     (plain,) = system.transcribe([recording], words=False)
     (timed,) = system.transcribe([recording], words=True)
     assert timed.text == plain.text

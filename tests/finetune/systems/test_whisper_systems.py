@@ -1,9 +1,8 @@
 """The three ways to Whisper, on random weights in each one's form: batches, languages, options, long recordings."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -239,25 +238,27 @@ def test_faster_whisper_writes_what_a_direct_call_does(converted: Path) -> None:
     assert system.facts.settings["precision"] == "float32"
 
 
-def test_faster_whisper_asked_for_words_hears_a_window_once(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for words, the library goes on after the last one, and writes what silence suggests to it: “you”."""
+@pytest.mark.parametrize("seconds", [2.0, 45.0, 75.0])
+def test_faster_whisper_asked_for_words_decodes_the_same_windows(
+    seconds: float, converted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for words, the library goes on after the last one: another text, and in silence “you”."""
     faster_whisper = pytest.importorskip("faster_whisper")
     system = load("faster-whisper", converted)
+    decode, calls = faster_whisper.WhisperModel.generate_with_fallback, []
 
-    def transcribe(self: object, waveform: object, **options: object) -> tuple[Iterator[SimpleNamespace], object]:
-        def word(text: str, end: float) -> SimpleNamespace:
-            return SimpleNamespace(word=text, start=end - 0.2, end=end, probability=0.9)
+    def counted(*arguments: object) -> object:
+        calls.append(arguments)
+        return decode(*arguments)
 
-        windows = [(0, " seven", 0.8), (80, " you", 1.9)]
-        found = (SimpleNamespace(seek=seek, start=0.0, end=end, text=text, words=[word(text, end)])
-                 for seek, text, end in windows)  # fmt: skip
-        return found, SimpleNamespace(language="en")
-
-    monkeypatch.setattr(faster_whisper.WhisperModel, "transcribe", transcribe)
-    for seconds, expected in ((2.0, "seven"), (45.0, "seven you")):
-        (transcript,) = system.transcribe([noise(seconds, 2)])
-        assert transcript.text == expected
-        assert [word.word.strip() for one in transcript.segments for word in one.words or ()] == expected.split()
+    monkeypatch.setattr(faster_whisper.WhisperModel, "generate_with_fallback", counted)
+    (plain,) = system.transcribe([noise(seconds, 2)], words=False)
+    n_windows = len(calls)
+    (timed,) = system.transcribe([noise(seconds, 2)], words=True)
+    assert len(calls) == 2 * n_windows and n_windows == -(-seconds // 30)
+    assert timed.text == plain.text == heard(system, [noise(seconds, 2)])[0]
+    words = [word for segment in timed.segments for word in segment.words or ()]
+    assert words and all(0 <= word.start <= word.end <= seconds for word in words)
 
 
 @pytest.mark.parametrize(
