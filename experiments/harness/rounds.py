@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from experiments.harness.command import progress
-from preprocessing.cli.errors import InputError, UsageError, UserError
+from preprocessing.cli.errors import InputError, UsageError, UserError, first_line
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -271,7 +271,7 @@ def _serve(implementation: Implementation, job: Any, pipe: Connection, threads: 
             result = one_round()
             pipe.send(Turn(time.perf_counter() - began, result if keep_results else None))
     except EXPECTED_ERRORS as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         pipe.send(Unavailable(reason, error if isinstance(error, UserError) else None))
 
 

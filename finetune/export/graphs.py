@@ -33,7 +33,7 @@ from finetune.models.about import without_folders
 from finetune.models.architectures import ARCHITECTURES, architecture_of, model_input
 from finetune.models.frame_geometry import FrameTimes, frame_times, has_adapter, lstm_times, whisper_ctc_times
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 
 FACTS = "graph.json"
 OPSET = 17  # the first with LayerNormalization
@@ -346,7 +346,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         root.setLevel(level)
-
-
-def first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

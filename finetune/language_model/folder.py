@@ -21,7 +21,7 @@ from finetune.language_model import lstm
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import BOUNDARY, KENLM_BINARY, NgramModel, open_text, read_arpa
 from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 from preprocessing.units import Vocabulary
 
 FOLDER, ALPHABET = "language_model", "alphabet.json"
@@ -217,7 +217,7 @@ def _from_hub(repo_id: str, revision: str | None) -> LanguageModelFiles | None:
             "name"
         ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"{repo_id}: no language model found ({reason}); expected an ARPA file, a folder that holds one, or a Hub "
             "id: check the name and the network"

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN
 from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from finetune.decoding.beam import BeamHypothesis, BeamSearch
@@ -163,7 +163,7 @@ class LstmModel(nn.Module):
                 model = cls(shape)
             model.load_state_dict(weights, assign=True)
         except Exception as error:  # safetensors has errors of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise InputError(
                 f"{folder}: no LSTM language model ({reason}); expected {DESCRIPTION} and {WEIGHTS} as "
                 "`python -m finetune.language_model train` writes them: train it again"

@@ -21,7 +21,7 @@ from typing import Any
 from finetune.systems.availability import DEMO, hub_has, reference_of, whisper_available
 from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemOptions
-from preprocessing.cli.errors import InputError, UsageError, UserError, described
+from preprocessing.cli.errors import InputError, UsageError, UserError, described, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def family_of(checkpoint: str) -> str:
         config = AutoConfig.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{checkpoint}: cannot be loaded as a speech recogniser ({str(error).strip().splitlines()[0]}); expected "
+            f"{checkpoint}: cannot be loaded as a speech recogniser ({first_line(error)}); expected "
             "the folder of a run, a transformers folder, a Hub id, a size of Whisper or FAMILY=CHECKPOINT: check the "
             "name and the network"
         ) from error
