@@ -25,7 +25,7 @@ class ShowConfig:
     start: float = 0.0
     """Start, in seconds into the file."""
     stop: float | None = None
-    """End, in Start, in seconds into the file.. Default: its end, at most 30 s after start."""
+    """End, in seconds into the file. Default: its end, at most 30 s after start."""
     seed: int = 0
     """Seed of SpecAugment; the same seed draws the same page."""
 
