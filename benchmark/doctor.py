@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
+from preprocessing.cli.data_folder import DATA_VARIABLE, DEMO, data_folder
 from preprocessing.cli.errors import first_line
 from preprocessing.cli.options import parse_command, run_command
 
@@ -326,7 +326,6 @@ def check_by_transcribing() -> Finding:
         import transformers
 
         from benchmark.offline import DEMO_CORPUS
-        from finetune.systems.availability import DEMO
         from finetune.systems.base import LoadOptions
         from finetune.systems.registry import load_system, parse_models
         from preprocessing import audio

@@ -82,8 +82,8 @@ def run(config: Config) -> Findings:
     from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.confidence import MEASURES, fit_calibration
     from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
-    from finetune.systems.availability import DEMO, reference_of
     from finetune.systems.ctc_model import load_ctc
+    from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.corpus import open_corpus
 
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))

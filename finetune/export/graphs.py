@@ -263,7 +263,7 @@ def _utterances(data: str | None) -> tuple[list[Tensor], list[Tensor]]:
 
     Raises InputError where it has none.
     """
-    from finetune.systems.availability import DEMO
+    from preprocessing.cli.data_folder import DEMO
     from preprocessing.corpus import load_waveform, open_corpus
 
     listed = list(open_corpus(data or str(DEMO / "corpus" / "test.jsonl")).utterances)

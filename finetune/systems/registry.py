@@ -18,9 +18,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from finetune.systems.availability import DEMO, hub_has, reference_of, whisper_available
+from finetune.systems.availability import hub_has, whisper_available
 from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemOptions
+from preprocessing.cli.data_folder import DEMO, reference_of
 from preprocessing.cli.errors import InputError, UsageError, UserError, described, first_line
 
 
