@@ -44,7 +44,7 @@ from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.decoding.beam import BeamSettings
-from finetune.language_model.folder import TUNED
+from finetune.decoding.language_model_folder import TUNED
 from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import FAMILIES, check_language_model, check_path, check_system_options, parse_models

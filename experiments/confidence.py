@@ -153,7 +153,7 @@ def _search(model: "CTCModel", reference: Path) -> "BeamSearch | ReferenceSearch
     """A beam search with a language model at its tuned weights. Raises InputError where there is none."""
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.beam_reference import make_search
-    from finetune.language_model.folder import load_language_model, require_language_model
+    from finetune.decoding.language_model_folder import load_language_model, require_language_model
 
     files = require_language_model(reference)
     loaded = load_language_model(model.reference, files, model.vocabulary)

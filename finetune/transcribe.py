@@ -230,7 +230,7 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
 
 
 def _language_model(config: TranscribeConfig) -> "LanguageModelOptions":
-    from finetune.language_model.folder import TUNED
+    from finetune.decoding.language_model_folder import TUNED
     from finetune.language_model.lstm import DESCRIPTION
     from finetune.systems.base import LanguageModelOptions
 

@@ -28,10 +28,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from finetune.decoding.frame_times import FrameTimes
 from finetune.export.graph_modules import OwnGraph, Wav2Vec2Graph
 from finetune.models.about import without_folders
 from finetune.models.architectures import ARCHITECTURES, architecture_of, model_input
-from finetune.models.frame_geometry import FrameTimes, frame_times, has_adapter, lstm_times, whisper_ctc_times
+from finetune.models.frame_geometry import frame_times, has_adapter, lstm_times, whisper_ctc_times
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, first_line
 

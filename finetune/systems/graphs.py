@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from finetune.decoding.frame_times import FrameTimes
 from finetune.export.graphs import GraphFacts, Runtime, logits_of
 from finetune.export.onnx import ONNXRuntime
 from finetune.export.openvino import OpenVINO
-from finetune.models.frame_geometry import FrameTimes, LongForm, long_form
+from finetune.models.frame_geometry import LongForm, long_form
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
 from preprocessing.audio import SAMPLE_RATE

@@ -223,7 +223,7 @@ def check_language_model(specs: Sequence[SystemSpec], language_model: Path | Non
     for spec in specs:
         if language_model is not None or not spec.family.endswith(LM_SUFFIX):
             continue
-        from finetune.language_model.folder import find_language_model
+        from finetune.decoding.language_model_folder import find_language_model
 
         if find_language_model(spec.checkpoint) is None:
             raise UsageError(

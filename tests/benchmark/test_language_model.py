@@ -10,8 +10,8 @@ from benchmark.config import BenchmarkConfig
 from benchmark.results import read_samples, read_summary
 from benchmark.session import _language_model
 from finetune.decoding.beam import BeamSettings
+from finetune.decoding.language_model_folder import save_language_model
 from finetune.language_model.build import LanguageModelConfig, build_language_model
-from finetune.language_model.folder import save_language_model
 from finetune.metrics.evaluate_metric import ErrorRates
 from finetune.systems.base import LanguageModelOptions, LoadOptions
 from finetune.systems.registry import check_language_model, load_system, parse_models

@@ -21,8 +21,8 @@ from finetune.decoding.alignment import align, align_greedy, align_labels
 from finetune.decoding.alignment_plot import page
 from finetune.decoding.alignment_viterbi import viterbi
 from finetune.decoding.confidence import DEFAULT, Calibration
+from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
-from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.ctc_model import load_ctc
 from preprocessing.audio import load, save
 from preprocessing.cli.errors import InputError, UsageError
