@@ -62,7 +62,7 @@ class LanguageModelFiles:
         return replace(given, **stored)  # type: ignore[arg-type]
 
 
-def find_language_model(reference: Path | str, *, revision: str | None = None) -> LanguageModelFiles | None:
+def find_language_model(reference: Path | str) -> LanguageModelFiles | None:
     """The language model of a file, folder, run or Hub repository; None where a run or repository carries none.
 
     Raises InputError where a file is not there, or a folder cannot be used.
@@ -77,7 +77,7 @@ def find_language_model(reference: Path | str, *, revision: str | None = None) -
             if (folder / ATTRIBUTES).is_file():
                 return _read_folder(folder)
         return None
-    return _from_hub(str(reference), revision)
+    return _from_hub(str(reference))
 
 
 def require_language_model(reference: Path | str, where: str = "") -> LanguageModelFiles:
@@ -205,12 +205,12 @@ def _read_folder(folder: Path) -> LanguageModelFiles:
     return LanguageModelFiles(others[0], attributes, folder / UNIGRAMS)
 
 
-def _from_hub(repo_id: str, revision: str | None) -> LanguageModelFiles | None:
+def _from_hub(repo_id: str) -> LanguageModelFiles | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=[f"{FOLDER}/*"])) / FOLDER
+        folder = Path(snapshot_download(repo_id, allow_patterns=[f"{FOLDER}/*"])) / FOLDER
     except HFValidationError:
         raise InputError(
             f"{repo_id}: no such file; expected an ARPA file, a folder with a language model, or a Hub id: check the "
