@@ -19,7 +19,6 @@ from benchmark.environment import (
     describe_run,
     join_process_group,
     leave_process_group,
-    resolve_device,
     sample_order,
 )
 from benchmark.noise_removal import NoiseRemoval, noise_removal_notices, resolve_noise_removal
@@ -48,6 +47,7 @@ from finetune.decoding.language_model_folder import TUNED
 from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import FAMILIES, check_language_model, check_path, check_system_options, parse_models
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps

@@ -17,11 +17,11 @@ from experiments.harness.rounds import (
     Implementation,
     Turn,
     Unavailable,
-    choose_device,
     peak_gflops,
     take_turns,
 )
 from experiments.harness.speech import SpeechOptions, utterance_paths
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 from preprocessing.cli.progress import hide_loading_bars
@@ -83,7 +83,7 @@ def run(config: Config) -> Findings:
 
     if min(config.rounds, config.threads) < 1:
         raise UsageError("--rounds and --threads must be 1 or more: raise them")
-    device = choose_device(config.device)
+    device = resolve_device(config.device)
     rounds = 1 if config.quick else config.rounds
     paths = tuple(utterance_paths(config.data, config.count))
     audio_seconds = sum(len(audio.load(path)) for path in paths) / audio.SAMPLE_RATE

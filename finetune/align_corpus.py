@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetune.align import read_text
 from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, made_of
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, counted, printable
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.options import check_counts, parse_command, run_command
@@ -86,11 +87,8 @@ def run(config: AlignCorpusConfig) -> None:
 
     Raises UserError; also at the end, where recordings failed.
     """
-    import torch
-
     options = config.pieces()
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu")
+    resolve_device(config.device)  # raises where it is not there
     pairs = list(find_pairs(config.recordings, config.transcripts, leave_out=config.output))
     folder = AlignmentFolder(config.output, config.channel)
     with only_writer(config.output):

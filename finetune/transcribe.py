@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
 
@@ -193,16 +194,12 @@ def _transcribe(
 
 def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     """The system and how it is loaded. Raises UserError on an unknown model, and options that do not go with it."""
-    import torch
-
     from finetune.models.companion_files import trained_on_denoised
     from finetune.systems.base import LM_SUFFIX, LoadOptions
     from finetune.systems.facts import SystemOptions
     from finetune.systems.registry import FAMILIES, parse_model
 
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu")
-    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device(config.device)
     spec = parse_model(config.model)
     searches = spec.family.endswith(LM_SUFFIX)
     for flag, given in (("lm", config.lm), ("hotwords", config.hotwords)):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from experiments.harness.command import progress
-from preprocessing.cli.errors import InputError, UsageError, UserError, first_line
+from preprocessing.cli.errors import InputError, UserError, first_line
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -316,16 +316,3 @@ def peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> 
         fastest = min(fastest, time.perf_counter() - began)
     torch.set_num_threads(before)
     return 2.0 * size**3 / fastest / 1e9
-
-
-def choose_device(requested: str) -> str:
-    """The device that --device means, "cpu" or "cuda": "auto" takes the GPU where there is one.
-
-    Raises UsageError for "cuda" where torch finds no GPU.
-    """
-    import torch
-
-    available = torch.cuda.is_available()
-    if requested == "cuda" and not available:
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
-    return "cuda" if available and requested != "cpu" else "cpu"

@@ -11,6 +11,7 @@ from rich.console import Console
 from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BOUNDARY, NgramModel, write_arpa
 from preprocessing.cli.atomic_write import atomic_file
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.corpus.lines import raw_lines
@@ -125,20 +126,16 @@ class TrainLstmConfig:
 
 def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     """Trains an LSTM language model, writes it after each epoch that is better than those before, and returns it."""
-    import torch
-
     from finetune.language_model.lstm import LstmShape, known_units, train_lstm
 
     config.check()
+    device = resolve_device(config.device)
     console = Console(highlight=False, soft_wrap=True)
     normalise = profile(config.profile)
     sentences = _sentences(config.text, normalise, config.units)
     units = known_units(sentences, config.most_words if config.units == "words" else None)
     of_characters = config.units == "characters"
     shape = LstmShape(units, of_characters, config.hidden_size, config.num_layers, config.dropout)
-    device = "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
-    if config.device == "cuda" and device == "cpu":
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
     n_units = sum(map(len, sentences))
     console.print(f"{len(sentences):,} sentences, {n_units:,} {config.units}, {len(units):,} of them different")
     epochs = train_lstm(
