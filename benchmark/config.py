@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from finetune.systems.facts import SystemOptions
+from finetune.systems.search_options import check_search_options
 from preprocessing.cli.errors import UsageError
 
 MEASURING_FLAGS = (
@@ -154,7 +155,8 @@ class BenchmarkConfig:
         """Raises UsageError naming the first value that is out of range, or contradicts another."""
         if self.profiles is not None and not self.profiles:
             raise UsageError("--profiles is empty; expected a text profile or more: name one")
-        for flag in ("limit", "condition_utterances", "rounds", "latency_utterances", "beam_width"):
+        check_search_options(self)
+        for flag in ("limit", "condition_utterances", "rounds", "latency_utterances"):
             count = getattr(self, flag)
             if count is not None and count < 1:
                 raise UsageError(f"--{flag} is {count}; expected 1 or more: raise it")
@@ -162,12 +164,6 @@ class BenchmarkConfig:
             raise UsageError(f"--seed is {self.seed}; expected 0 or more: choose another")
         for name, options in self.system_options.items():
             options.check(name)
-        if self.unk_score_offset is not None and self.unk_score_offset > 0:
-            raise UsageError(f"--unk_score_offset is {self.unk_score_offset:g}; expected 0 or less: lower it")
-        if self.alpha is not None and self.alpha < 0:
-            raise UsageError(f"--alpha is {self.alpha:g}; expected 0 or more: raise it")
-        if self.hotword_weight < 0:
-            raise UsageError(f"--hotword_weight is {self.hotword_weight:g}; expected 0 or more: raise it")
         if not self.timeout > 0:
             raise UsageError(f"--timeout is {self.timeout:g}; expected seconds above 0: raise it")
         if self.fail_on_regression and self.compare is None:

@@ -19,7 +19,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
+from preprocessing.cli.data_folder import DATA_VARIABLE, DEMO, data_folder
+from preprocessing.cli.errors import first_line
 from preprocessing.cli.options import parse_command, run_command
 
 PROGRAM = "python -m benchmark.doctor"
@@ -147,7 +148,7 @@ def check_torch_pair() -> Finding:
         pair = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchaudio"))
         needed = " ".join(repr(one) for one in requirements()[""] if one.startswith("torch"))
         remedy = f"install both in one version: pip install {needed}"
-        return Finding("torch and torchaudio", "missing", f"{pair}: {str(error).splitlines()[0]}", remedy)
+        return Finding("torch and torchaudio", "missing", f"{pair}: {first_line(error)}", remedy)
     return Finding("torch and torchaudio", "ok", f"{torch.__version__} and {_version('torchaudio')}")
 
 
@@ -325,7 +326,6 @@ def check_by_transcribing() -> Finding:
         import transformers
 
         from benchmark.offline import DEMO_CORPUS
-        from finetune.systems.availability import DEMO
         from finetune.systems.base import LoadOptions
         from finetune.systems.registry import load_system, parse_models
         from preprocessing import audio

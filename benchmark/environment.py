@@ -18,7 +18,6 @@ from benchmark.dataset import EvaluationSet
 from benchmark.results import Run, SystemFacts, SystemRun
 from benchmark.results.store import SampleKey
 from finetune.systems.base import SystemSpec
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Corpus, Utterance
 
 GROUP_TIMEOUT = timedelta(days=7)  # the other processes wait while the first one measures latency
@@ -100,19 +99,6 @@ def leave_process_group() -> None:
         from accelerate import PartialState
 
         PartialState().destroy_process_group()
-
-
-def resolve_device(requested: str) -> str:
-    """ "cpu" or "cuda", for --device auto, cpu or cuda. Raises UsageError for cuda without a GPU."""
-    import torch
-
-    if requested == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device is cuda, but torch finds no GPU; expected one: use --device cpu, or check the driver"
-        )
-    if requested == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return requested
 
 
 def describe_machine(device: str) -> dict[str, str]:

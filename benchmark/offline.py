@@ -4,7 +4,8 @@ Only the default is replaced; what a user names is opened or refused.
 """
 
 from benchmark.config import BenchmarkConfig
-from finetune.systems.availability import DEMO, hub_has, reference_of
+from finetune.systems.availability import hub_has
+from preprocessing.cli.data_folder import DEMO, reference_of
 from preprocessing.corpus import Corpus, open_corpus
 
 DEMO_CORPUS = DEMO / "corpus" / "test.jsonl"

@@ -12,14 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark.config import BenchmarkConfig
+from benchmark.config import LANGUAGE_MODEL_FLAGS, BenchmarkConfig
 from benchmark.dataset import EvaluationSet, Item, build_evaluation_set, requested_conditions, with_language
 from benchmark.environment import (
     DistributedRanks,
     describe_run,
     join_process_group,
     leave_process_group,
-    resolve_device,
     sample_order,
 )
 from benchmark.noise_removal import NoiseRemoval, noise_removal_notices, resolve_noise_removal
@@ -43,11 +42,11 @@ from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_outp
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
-from finetune.decoding.beam import BeamSettings
-from finetune.language_model.folder import TUNED
-from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
+from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import FAMILIES, check_language_model, check_path, check_system_options, parse_models
+from finetune.systems.search_options import language_model_options
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
@@ -61,6 +60,7 @@ class Inputs:
 
     baseline: the result of --compare. folder: for the results. console: quiet in every process but the first.
     notices: sentences that terminal and report show, as that a demo checkpoint stands in. noise_removal: by system.
+    language_model: of the systems whose family ends in +lm.
     """
 
     config: BenchmarkConfig
@@ -74,6 +74,7 @@ class Inputs:
     notices: Sequence[str]
     console: Console
     noise_removal: Mapping[str, NoiseRemoval]
+    language_model: LanguageModelOptions
 
 
 def benchmark(config: BenchmarkConfig) -> None:
@@ -125,6 +126,8 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
             check_path(spec.checkpoint, "--models: ")
     _check_baseline(config, baseline, specs)
     check_language_model(specs, config.lm)
+    _check_search_flags(config, specs)
+    language_model = language_model_options(config)
     check_system_options(specs, config.system_options)
     conditions = requested_conditions(config)
     device = resolve_device(config.device)
@@ -142,7 +145,18 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     for notice in notices:
         console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
     return Inputs(
-        config, baseline, specs, corpus, evaluation_set, device, ranks, folder, notices, console, noise_removal
+        config,
+        baseline,
+        specs,
+        corpus,
+        evaluation_set,
+        device,
+        ranks,
+        folder,
+        notices,
+        console,
+        noise_removal,
+        language_model,
     )
 
 
@@ -243,7 +257,7 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
         own.language or config.language,
         inputs.noise_removal[spec.name].applied,
         config.precision,
-        _language_model(config),
+        inputs.language_model,
         own,
     )
     setup = WorkerSetup(spec, options, evaluation_set, ranks.local_rank, ranks.local_count)
@@ -262,20 +276,17 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
     return SupervisedSystem(setup, config.timeout, log, on_lost, lost, before)
 
 
-def _language_model(config: BenchmarkConfig) -> LanguageModelOptions:
-    given = {name: value for name in TUNED if (value := getattr(config, name)) is not None}
-    return LanguageModelOptions(
-        config.lm,
-        BeamSettings(
-            beam_width=config.beam_width,
-            hotwords=tuple(config.hotwords),
-            hotword_weight=config.hotword_weight,
-            **given,
-        ),
-        as_stored=tuple(name for name in TUNED if name not in given),
-        rescore=config.rescore,
-        rescore_weight=config.rescore_weight,
-    )
+def _check_search_flags(config: BenchmarkConfig, specs: Sequence[SystemSpec]) -> None:
+    """Raises UsageError where a flag of the beam search is set, and no system searches. A user's own class may."""
+    if any(spec.family.endswith(LM_SUFFIX) or spec.family not in FAMILIES for spec in specs):
+        return
+    default = BenchmarkConfig()
+    for flag in LANGUAGE_MODEL_FLAGS:
+        if getattr(config, flag) != getattr(default, flag):
+            families = ", ".join(family for family in FAMILIES if family.endswith(LM_SUFFIX))
+            raise UsageError(
+                f"--{flag} is used by no system of --models; expected one of {families}: as in wav2vec2+lm=CHECKPOINT"
+            )
 
 
 def _read_baseline(config: BenchmarkConfig) -> Summary | None:

@@ -95,9 +95,9 @@ def run(config: Config) -> Findings:
 
     from finetune.decoding.alignment import align
     from finetune.decoding.alignment_pieces import PieceOptions
-    from finetune.systems.availability import DEMO, reference_of
     from finetune.systems.ctc_model import load_ctc
     from preprocessing import audio
+    from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.text import profile
 
     check_ranges(("--share", config.share, "above 0, up to 0.5", 0 < config.share <= 0.5))

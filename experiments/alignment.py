@@ -65,8 +65,8 @@ class Config(ExperimentOptions):
 def run(config: Config) -> Findings:
     """Align strings and recordings, and compare times with the truth. Raises UserError on unusable input."""
     from benchmark.offline import DEMO_CORPUS
-    from finetune.systems.availability import DEMO, reference_of
     from finetune.systems.ctc_model import load_ctc
+    from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.corpus import open_corpus
 
     check_counts(("--strings", config.strings, 1), ("--words", config.words, 1))

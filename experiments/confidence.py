@@ -82,8 +82,8 @@ def run(config: Config) -> Findings:
     from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.confidence import MEASURES, fit_calibration
     from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
-    from finetune.systems.availability import DEMO, reference_of
     from finetune.systems.ctc_model import load_ctc
+    from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.corpus import open_corpus
 
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))
@@ -153,7 +153,7 @@ def _search(model: "CTCModel", reference: Path) -> "BeamSearch | ReferenceSearch
     """A beam search with a language model at its tuned weights. Raises InputError where there is none."""
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.beam_reference import make_search
-    from finetune.language_model.folder import load_language_model, require_language_model
+    from finetune.decoding.language_model_folder import load_language_model, require_language_model
 
     files = require_language_model(reference)
     loaded = load_language_model(model.reference, files, model.vocabulary)

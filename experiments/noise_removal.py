@@ -70,9 +70,9 @@ def run(config: Config) -> Findings:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: no time is measured, and threads may not spin
     from benchmark.offline import DEMO_CORPUS
     from experiments.harness.speech import data_folder
-    from finetune.systems.availability import DEMO, reference_of
     from finetune.systems.base import LoadOptions
     from finetune.systems.registry import load_system, parse_models
+    from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.cli.progress import hide_loading_bars
     from preprocessing.corpus import open_corpus
 

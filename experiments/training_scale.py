@@ -118,7 +118,7 @@ def train_once(folder: Path, lines: int, hours: float, steps: int) -> Cost:
     import psutil
 
     from benchmark.offline import DEMO_CORPUS
-    from finetune.systems.availability import DEMO
+    from preprocessing.cli.data_folder import DEMO
 
     output = folder / f"run-{lines}"
     words = [sys.executable, str(ROOT / "finetune" / "train.py"), "--output_dir", str(output), "--report_to", "none"]

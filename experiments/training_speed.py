@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, Findings, rate_ratio
-from experiments.harness.rounds import Implementation, Unavailable, choose_device, peak_gflops, take_turns
+from experiments.harness.rounds import Implementation, Unavailable, peak_gflops, take_turns
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 
@@ -72,7 +73,7 @@ def run(config: Config) -> Findings:
     """Train in turns and compare. Raises UsageError where options or speech cannot be used."""
     from experiments.harness.fine_tuning import prepare
 
-    device = choose_device(config.device)
+    device = resolve_device(config.device)
     if config.updates < 1 or config.rounds < 1 or config.warm_up < 0:
         raise UsageError("--updates and --rounds must be 1 or more, --warm_up 0 or more: raise them")
     threads = max(len(os.sched_getaffinity(0)), 1)

@@ -17,11 +17,11 @@ from experiments.harness.rounds import (
     Implementation,
     Turn,
     Unavailable,
-    choose_device,
     peak_gflops,
     take_turns,
 )
 from experiments.harness.speech import SpeechOptions, utterance_paths
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 from preprocessing.cli.progress import hide_loading_bars
@@ -78,12 +78,12 @@ class TranscribingJob:
 
 def run(config: Config) -> Findings:
     """Transcribe in turns and compare. Raises UsageError where options or speech cannot be used."""
-    from finetune.systems.availability import DEMO
     from preprocessing import audio
+    from preprocessing.cli.data_folder import DEMO
 
     if min(config.rounds, config.threads) < 1:
         raise UsageError("--rounds and --threads must be 1 or more: raise them")
-    device = choose_device(config.device)
+    device = resolve_device(config.device)
     rounds = 1 if config.quick else config.rounds
     paths = tuple(utterance_paths(config.data, config.count))
     audio_seconds = sum(len(audio.load(path)) for path in paths) / audio.SAMPLE_RATE
@@ -254,7 +254,7 @@ def save_random(folder: Path, *, tiny: bool) -> None:
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     from experiments.harness.fine_tuning import TINY
-    from finetune.systems.availability import DEMO
+    from preprocessing.cli.data_folder import DEMO
     from preprocessing.units import Vocabulary
 
     hide_loading_bars()
@@ -317,7 +317,7 @@ def _demo_paths(quick: bool) -> tuple[Path, ...]:
 
 
 def _description(job: TranscribingJob) -> str:
-    from finetune.systems.availability import DEMO
+    from preprocessing.cli.data_folder import DEMO
 
     embedded = Path(job.checkpoint).is_relative_to(DEMO)
     return "the embedded model on the embedded test corpus" if embedded else job.checkpoint

@@ -90,6 +90,7 @@ def run(config: AlignConfig) -> None:
             raise InputError(f"{config.audio}: {error}") from None
     waveform = audio.load(config.audio, channel=config.channel)
     seconds = len(waveform) / audio.SAMPLE_RATE
+    stop = _end_of_page(config, seconds)
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=seconds < QUIET_SECONDS)
     try:
         with Steps(console, 1, "seconds").step("listening", round(seconds)) as advance:
@@ -114,16 +115,6 @@ def run(config: AlignConfig) -> None:
     if config.output is not None:
         from finetune.decoding.alignment_plot import page
 
-        if config.start >= seconds:
-            raise UsageError(
-                f"--start is {config.start:g}; expected less than the recording's {seconds:.2f} s: lower it"
-            )
-        stop = min(config.start + PAGE_SECONDS if config.stop is None else config.stop, seconds)
-        if stop - config.start < SHORTEST_PAGE_SECONDS:
-            raise UsageError(
-                f"the page is from {config.start:.3f} to {stop:.3f} s; expected {SHORTEST_PAGE_SECONDS:g} s or more: "
-                "lower --start, or raise --stop"
-            )
         description = f"{len(found.words)} words, {seconds:.2f} s   ·   {config.model}"
         figure = page(
             waveform, log_probs, found, confidences, model.vocabulary, model.times, config.audio.name, description,
@@ -131,6 +122,21 @@ def run(config: AlignConfig) -> None:
         )  # fmt: skip
         save_figure(figure, config.output, flag="--output")
         print(config.output)
+
+
+def _end_of_page(config: AlignConfig, seconds: float) -> float:
+    """Seconds at which the page ends, where one is drawn. Raises UsageError where there would be nothing on it."""
+    stop = min(config.start + PAGE_SECONDS if config.stop is None else config.stop, seconds)
+    if config.output is None:
+        return stop
+    if config.start >= seconds:
+        raise UsageError(f"--start is {config.start:g}; expected less than the recording's {seconds:.2f} s: lower it")
+    if stop - config.start < SHORTEST_PAGE_SECONDS:
+        raise UsageError(
+            f"the page is from {config.start:.3f} to {stop:.3f} s; expected {SHORTEST_PAGE_SECONDS:g} s or more: "
+            "lower --start, or raise --stop"
+        )
+    return stop
 
 
 def read_text(reference: str) -> str:

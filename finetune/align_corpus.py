@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetune.align import read_text
 from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, made_of
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, counted, printable
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.options import check_counts, parse_command, run_command
@@ -86,11 +87,8 @@ def run(config: AlignCorpusConfig) -> None:
 
     Raises UserError; also at the end, where recordings failed.
     """
-    import torch
-
     options = config.pieces()
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu")
+    resolve_device(config.device)  # raises where it is not there
     pairs = list(find_pairs(config.recordings, config.transcripts, leave_out=config.output))
     folder = AlignmentFolder(config.output, config.channel)
     with only_writer(config.output):
@@ -145,24 +143,30 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
                 else:
                     folder.write(pair, current, result)
                 advance(seconds - done)
-    result = folder.assemble(pairs, failed)
+    _report(config, folder.assemble(pairs, failed), [pair.source for pair in failed], len(pairs))
+
+
+def _report(config: AlignCorpusConfig, result: Result, failed: Sequence[str], n_recordings: int) -> None:
+    """Prints what was kept. Raises InputError where recordings failed, or nothing was kept.
+
+    failed: recordings that could not be aligned, by name.
+    """
     seconds_kept = sum(line["duration"] for line in result.kept)
     print(
         f"{config.output / 'manifest.jsonl'}: {len(result.kept)} segments, {seconds_kept / 60:.1f} min; "
         f"{len(result.rejected)} in rejects.jsonl"
     )
     if failed:
-        names = [pair.source for pair in failed]
-        more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+        more = f" and {len(failed) - MOST_NAMED:,} more" if len(failed) > MOST_NAMED else ""
         raise InputError(
-            f"{', '.join(names[:MOST_NAMED])}{more}: {len(failed):,} of {counted(len(pairs), 'recording')} could not "
-            f"be aligned, for the reasons in {config.output / REJECTS}; expected audio and the text that is spoken in "
-            "it: fix or leave out what is named there, and run the same command"
+            f"{', '.join(failed[:MOST_NAMED])}{more}: {len(failed):,} of {counted(n_recordings, 'recording')} could "
+            f"not be aligned, for the reasons in {config.output / REJECTS}; expected audio and the text that is spoken "
+            "in it: fix or leave out what is named there, and run the same command"
         )
     if not result.kept:
         raise InputError(
-            f"no segment of {counted(len(pairs), 'recording')} could be kept; expected one or more: see the reasons in "
-            f"{config.output / REJECTS}"
+            f"no segment of {counted(n_recordings, 'recording')} could be kept; expected one or more: see the reasons "
+            f"in {config.output / REJECTS}"
         )
 
 

@@ -1,6 +1,6 @@
 """`accelerate launch finetune/train.py --config FILE`: fine-tune a speech recogniser.
 
-Options are those of `finetune.config.TrainConfig`; the run itself is `finetune.training.run.train`.
+Options are those of `finetune.config.TrainConfig`; the run itself is `finetune.training_run.train`.
 """
 
 import os
@@ -31,7 +31,7 @@ def main() -> None:
     end_with_launcher()
     config = parse_command(TrainConfig, program="finetune/train.py", description=DESCRIPTION)
     config.check()
-    from finetune.training.run import train
+    from finetune.training_run import train
 
     try:
         train(config)

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, counted
-from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
+from preprocessing.cli.options import check_counts, parse_command, run_command
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from finetune.decoding.beam import BeamSettings
-    from finetune.systems.base import LanguageModelOptions, LoadOptions, SystemSpec
+    from finetune.systems.base import LoadOptions, SystemSpec
     from finetune.transcription.recordings import Recording
     from finetune.transcription.results import Results
 
@@ -93,6 +93,7 @@ class TranscribeConfig:
 
     def check(self) -> tuple[str, ...]:
         """The formats. Raises UsageError on a value that cannot be used."""
+        from finetune.systems.search_options import check_search_options
         from finetune.transcription.writers import parse_formats
 
         formats = parse_formats(self.format)
@@ -101,20 +102,14 @@ class TranscribeConfig:
                 f"--format {self.format} has several, of which one can go to standard output; expected a folder for "
                 "them: name it with --output_dir, or choose one format"
             )
-        check_counts(("--beam_width", self.beam_width, 1), ("--channel", self.channel or 0, 0))
+        check_search_options(self)
+        check_counts(("--channel", self.channel or 0, 0))
         for flag in ("beam_size", "max_line_width", "max_line_count"):
             value = getattr(self, flag)
             if value is not None:
                 check_counts((f"--{flag}", value, 1))
         if self.max_line_count is not None and self.max_line_width is None:
             raise UsageError("--max_line_count has no effect alone; expected --max_line_width with it: add it")
-        check_ranges(
-            ("--alpha", self.alpha or 0.0, "0 or more", (self.alpha or 0.0) >= 0),
-            ("--beta", self.beta or 0.0, "a number", True),
-            ("--unk_score_offset", self.unk_score_offset or 0.0, "0 or less", (self.unk_score_offset or 0.0) <= 0),
-            ("--hotword_weight", self.hotword_weight, "0 or more", self.hotword_weight >= 0),
-            ("--rescore_weight", self.rescore_weight, "0 or more", self.rescore_weight >= 0),
-        )
         for flag, needed in (("hotword_weight", "hotwords"), ("rescore_weight", "rescore")):
             if getattr(self, flag) != getattr(type(self), flag) and not getattr(self, needed):
                 raise UsageError(f"--{flag} has no effect alone; expected --{needed} with it: add it")
@@ -192,16 +187,13 @@ def _transcribe(
 
 def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     """The system and how it is loaded. Raises UserError on an unknown model, and options that do not go with it."""
-    import torch
-
     from finetune.models.companion_files import trained_on_denoised
     from finetune.systems.base import LM_SUFFIX, LoadOptions
     from finetune.systems.facts import SystemOptions
     from finetune.systems.registry import FAMILIES, parse_model
+    from finetune.systems.search_options import language_model_options, search_settings
 
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu")
-    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device(config.device)
     spec = parse_model(config.model)
     searches = spec.family.endswith(LM_SUFFIX)
     for flag, given in (("lm", config.lm), ("hotwords", config.hotwords)):
@@ -224,36 +216,8 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     denoise = trained_on_denoised(spec.checkpoint) if config.denoise is None else config.denoise
     options = LoadOptions(device, config.language, denoise, config.precision, system=system)
     if searches:
-        return spec, replace(options, language_model=_language_model(config))
-    return spec, replace(options, search=_search(config)) if config.hotwords else options
-
-
-def _language_model(config: TranscribeConfig) -> "LanguageModelOptions":
-    from finetune.language_model.folder import TUNED
-    from finetune.language_model.lstm import DESCRIPTION
-    from finetune.systems.base import LanguageModelOptions
-
-    if config.rescore is not None and not (config.rescore / DESCRIPTION).is_file():
-        raise UsageError(
-            f"--rescore {config.rescore}: has no {DESCRIPTION}; expected the folder of an LSTM: make one with "
-            "`python -m finetune.language_model train`"
-        )
-    given = {name: value for name in TUNED if (value := getattr(config, name)) is not None}
-    return LanguageModelOptions(
-        config.lm,
-        replace(_search(config), **given),
-        as_stored=tuple(name for name in TUNED if name not in given),
-        rescore=config.rescore,
-        rescore_weight=config.rescore_weight,
-    )
-
-
-def _search(config: TranscribeConfig) -> "BeamSettings":
-    from finetune.decoding.beam import BeamSettings
-
-    return BeamSettings(
-        beam_width=config.beam_width, hotwords=tuple(config.hotwords), hotword_weight=config.hotword_weight
-    )
+        return spec, replace(options, language_model=language_model_options(config))
+    return spec, replace(options, search=search_settings(config)) if config.hotwords else options
 
 
 def _results(config: TranscribeConfig, formats: Sequence[str], spec: "SystemSpec", options: "LoadOptions") -> "Results":

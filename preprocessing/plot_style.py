@@ -96,17 +96,15 @@ def save_figure(figure: "Figure", path: Path, *, flag: str | None = None, **opti
         raise UsageError(f"{flag} {path}: {error.strerror}; expected a writable path: change the path") from None
 
 
-def write_heading(
-    figure: "Figure", title: str, description: str, *, left: float = 0.065, palette: Palette = PALETTE
-) -> None:
+def write_heading(figure: "Figure", title: str, description: str, *, left: float = 0.065) -> None:
     """A bold title and a faint line under it at the top left; together they take 0.75 inches of the height.
 
     left: share of the figure's width at which the panels begin. Titles may be file names: nothing in them is markup.
     """
     height = float(figure.get_figheight())
-    figure.text(left, 1 - 0.42 / height, one_line(title), fontsize=TITLE_SIZE, fontweight="bold", color=palette.ink,
+    figure.text(left, 1 - 0.42 / height, one_line(title), fontsize=TITLE_SIZE, fontweight="bold", color=PALETTE.ink,
                 parse_math=False)  # fmt: skip
-    figure.text(left, 1 - 0.65 / height, description, fontsize=TEXT_SIZE, color=palette.faint, parse_math=False)
+    figure.text(left, 1 - 0.65 / height, description, fontsize=TEXT_SIZE, color=PALETTE.faint, parse_math=False)
 
 
 def style_axes(
@@ -132,20 +130,20 @@ def style_axes(
         axes.set_axisbelow(True)
 
 
-def write_note(axes: "Axes", text: str, palette: Palette = PALETTE) -> None:
+def write_note(axes: "Axes", text: str) -> None:
     """A faint line at the upper right of a panel, on the height of its title."""
     axes.annotate(
         text, xy=(1.0, 1.0), xytext=(0.0, 10.0), xycoords="axes fraction", textcoords="offset points",
-        ha="right", va="baseline", fontsize=TICK_SIZE, color=palette.faint, parse_math=False,
+        ha="right", va="baseline", fontsize=TICK_SIZE, color=PALETTE.faint, parse_math=False,
     )  # fmt: skip
 
 
-def empty_panel(axes: "Axes", title: str, reason: str, palette: Palette = PALETTE) -> None:
+def empty_panel(axes: "Axes", title: str, reason: str) -> None:
     """A panel without data that says why: "the audio was not decoded"."""
-    style_axes(axes, title, palette=palette)
+    style_axes(axes, title)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=PANEL_TITLE_SIZE, color=palette.faint,
+    axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=PANEL_TITLE_SIZE, color=PALETTE.faint,
               transform=axes.transAxes)  # fmt: skip
 
 

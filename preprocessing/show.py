@@ -1,6 +1,6 @@
 """`python -m preprocessing.show FILE -o page.png`: waveform, log-mel, MFCC and SpecAugment of a recording on one page.
 
-Thin: options in, the stretch loaded, the page drawn by `preprocessing.features.plot` and written.
+Thin: options in, the stretch loaded, the page drawn by `preprocessing.recording_page` and written.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ShowConfig:
     start: float = 0.0
     """Start, in seconds into the file."""
     stop: float | None = None
-    """End, in Start, in seconds into the file.. Default: its end, at most 30 s after start."""
+    """End, in seconds into the file. Default: its end, at most 30 s after start."""
     seed: int = 0
     """Seed of SpecAugment; the same seed draws the same page."""
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     config.check()
     from preprocessing import audio
-    from preprocessing.features.plot import Heading, page
+    from preprocessing.recording_page import Heading, page
 
     stop = config.start + PAGE_SECONDS if config.stop is None else config.stop
     waveform = audio.load(config.file, start=config.start, stop=stop)

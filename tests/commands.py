@@ -18,7 +18,7 @@ from tests.forker import Forker, Request
 ENDS_WITHIN = 45  # seconds: a launcher gives its processes 30
 IMPORTED = (  # and with them all large libraries
     "benchmark.session",
-    "finetune.training.run",
+    "finetune.training_run",
     "jsonargparse",
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",

@@ -11,8 +11,8 @@ import torch
 from benchmark import session
 from benchmark.config import BenchmarkConfig
 from benchmark.results import read_samples
+from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.training import run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import TINY
 
@@ -59,6 +59,6 @@ def test_a_training_twice_gives_the_same_weights_with_other_data_workers(tmp_pat
             ),
             max_steps=4, eval_steps=4, logging_steps=2, dataloader_num_workers=workers, report_to="none",
         )  # fmt: skip
-        run.train(config)
+        training_run.train(config)
         digests.append(hashlib.sha256((config.output_dir / "model.safetensors").read_bytes()).hexdigest())
     assert digests[0] == digests[1]

@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(config: AppConfig, port: int) -> None:
-    from benchmark.environment import resolve_device
-    from finetune.language_model.folder import TUNED
+    from finetune.decoding.language_model_folder import TUNED
     from finetune.systems.base import LanguageModelOptions, LoadOptions
     from finetune.systems.registry import check_language_model, parse_models
+    from preprocessing.cli.device import resolve_device
     from preprocessing.text import profile
 
     normalise = profile(config.profile)

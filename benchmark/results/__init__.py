@@ -1,33 +1,16 @@
 """What a benchmark run leaves behind: records while it goes on and a summary at its end, in memory and on the disk."""
 
-from benchmark.results.schema import (
+from benchmark.results.records import (
     CLEAN,
     NO_SECONDS,
     SCHEMA,
-    CallCost,
-    Change,
-    Comparison,
     ConditionUsed,
-    Confusion,
-    CorpusFacts,
-    Influence,
-    Metric,
-    ProfileEffect,
-    ProfileUsed,
     Run,
     Sample,
-    Scores,
-    Slice,
-    Speed,
-    Spread,
     StageSeconds,
-    Summary,
     SystemRun,
-    SystemSummary,
     Throughput,
     Timing,
-    WordScores,
-    WordTimes,
 )
 from benchmark.results.store import (
     RUN,
@@ -44,6 +27,25 @@ from benchmark.results.store import (
     write_run,
     write_samples,
     write_summary,
+)
+from benchmark.results.summary import (
+    CallCost,
+    Change,
+    Comparison,
+    Confusion,
+    CorpusFacts,
+    Influence,
+    Metric,
+    ProfileEffect,
+    ProfileUsed,
+    Scores,
+    Slice,
+    Speed,
+    Spread,
+    Summary,
+    SystemSummary,
+    WordScores,
+    WordTimes,
 )
 from finetune.systems.facts import SystemFacts, WeightsFile
 

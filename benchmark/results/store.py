@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
-from benchmark.results.schema import SCHEMA, Run, Sample, Summary, SystemRun, Throughput, Timing
+from benchmark.results.records import SCHEMA, Run, Sample, SystemRun, Throughput, Timing
+from benchmark.results.summary import Summary
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, UsageError
 

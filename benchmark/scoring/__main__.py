@@ -28,6 +28,17 @@ class ScoringConfig:
     seed: int | None = None
     """Seed of the bootstrap. Default: that of the run."""
 
+    def check(self) -> None:
+        """Raises UsageError on a value that cannot be used."""
+        if self.profiles is not None and not self.profile_names():
+            raise UsageError("--profiles is empty; expected a text profile or more: name one")
+        if self.seed is not None and self.seed < 0:
+            raise UsageError(f"--seed is {self.seed}; expected 0 or more: choose another")
+
+    def profile_names(self) -> list[str]:
+        """The names in `profiles`."""
+        return [name.strip() for name in (self.profiles or "").split(",") if name.strip()]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score the folder that the arguments name, and write the results into it.
@@ -41,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments=arguments,
         positional=True,
     )
+    config.check()
     from benchmark.report import write_reports
     from benchmark.report.table import print_table
     from benchmark.results import (
@@ -68,13 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     before = run = read_run(folder / RUN)
     if config.profiles is not None:
-        names = [name.strip() for name in config.profiles.split(",") if name.strip()]
-        if not names:
-            raise UsageError("--profiles is empty; expected a text profile or more: name one")
-        run = replace(run, profiles=names)
+        run = replace(run, profiles=config.profile_names())
     if config.seed is not None:
-        if config.seed < 0:
-            raise UsageError(f"--seed is {config.seed}; expected 0 or more: choose another")
         run = replace(run, seed=config.seed)
     samples = list(read_samples(folder / SAMPLES))
     timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []

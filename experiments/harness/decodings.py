@@ -270,7 +270,8 @@ def decode_tuned(
     """
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.beam_reference import make_search
-    from finetune.language_model.lstm import LstmModel, RescoringSearch
+    from finetune.decoding.rescoring import RescoringSearch
+    from finetune.language_model.lstm import LstmModel
 
     settings = BeamSettings(beam_width=grid.beam_width)
     test, other = tests["test"], tests["other"]
@@ -303,7 +304,7 @@ def decode_tuned(
 
 def _rescoring_weight(search: Any, model: "LstmModel", dev: Speech, weights: Sequence[float]) -> tuple[int, float]:
     """The fewest validation errors and the weight that gives them; the LSTM scores each n best once."""
-    from finetune.language_model.lstm import RescoringSearch
+    from finetune.decoding.rescoring import RescoringSearch
 
     ranked: list[list[tuple[str, float, float]]] = []  # text, score of the search, ln P of the LSTM
     for frames in dev.frames:
@@ -319,7 +320,7 @@ def _rescoring_weight(search: Any, model: "LstmModel", dev: Speech, weights: Seq
 
 def word_errors_of(texts: Sequence[str], speech: Speech) -> list[int]:
     """Word errors of each utterance's text."""
-    from finetune.language_model.tune import count_errors
+    from finetune.tune_language_model import count_errors
 
     return count_errors(speech.references, texts)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from experiments.harness.command import progress
-from preprocessing.cli.errors import InputError, UsageError, UserError
+from preprocessing.cli.errors import InputError, UserError, first_line
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -271,7 +271,7 @@ def _serve(implementation: Implementation, job: Any, pipe: Connection, threads: 
             result = one_round()
             pipe.send(Turn(time.perf_counter() - began, result if keep_results else None))
     except EXPECTED_ERRORS as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         pipe.send(Unavailable(reason, error if isinstance(error, UserError) else None))
 
 
@@ -316,16 +316,3 @@ def peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> 
         fastest = min(fastest, time.perf_counter() - began)
     torch.set_num_threads(before)
     return 2.0 * size**3 / fastest / 1e9
-
-
-def choose_device(requested: str) -> str:
-    """The device that --device means, "cpu" or "cuda": "auto" takes the GPU where there is one.
-
-    Raises UsageError for "cuda" where torch finds no GPU.
-    """
-    import torch
-
-    available = torch.cuda.is_available()
-    if requested == "cuda" and not available:
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
-    return "cuda" if available and requested != "cpu" else "cpu"

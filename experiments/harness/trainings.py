@@ -323,7 +323,7 @@ def _train_here(words: Sequence[str], folder: Path) -> None:
     from accelerate.state import AcceleratorState, GradientState
 
     from finetune.config import TrainConfig
-    from finetune.training.run import train
+    from finetune.training_run import train
     from preprocessing.cli.options import parse_command
 
     AcceleratorState._reset_state(reset_partial_state=True)  # of the training before

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.harness.command import progress
-from experiments.harness.speech import require
 
 if TYPE_CHECKING:
     from benchmark.conditions import Condition
@@ -98,11 +97,6 @@ def open_test(reference: str, limit: int | None = None) -> "list[Utterance]":
 
     utterances = list(open_corpus(reference).require_complete().utterances)
     return utterances if limit is None else list(evenly_spaced(utterances, limit))
-
-
-def manifest_of(folder: Path, name: str) -> str:
-    """A manifest of the data folder. Raises UsageError naming --data where it is not there."""
-    return str(require(folder / name, "speech"))
 
 
 def describe_test(name: str, utterances: "Sequence[Utterance]") -> CorpusUsed:
@@ -206,11 +200,11 @@ def errors_of(runs: "Sequence[Sequence[Sample]]", profile: str, *, characters: b
     )
 
 
-def mean_rate(errors: Errors, seed: int = 0) -> "Rate":
+def mean_rate(errors: Errors) -> "Rate":
     """The error rate over all runs together, with its interval over speakers or utterances: of these runs."""
     from finetune.metrics import rate, resample
 
-    resampling = resample(errors.speakers, seed=seed)
+    resampling = resample(errors.speakers, seed=0)
     return rate(errors.summed(), [errors.n_runs * length for length in errors.lengths], resampling)
 
 

@@ -49,7 +49,7 @@ class DigitScores:
     comparisons: "Sequence[Comparison]"
 
 
-def join_digits(rows: Sequence[Row], seed: int = SEED) -> list[tuple[str, list[Row]]]:
+def join_digits(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Strings of 4 to 8 of the rows, each of one speaker, with an id; every row is in one string, if the speaker has 4.
 
     The rows of a speaker are shuffled; lengths come in turn, the last ones so that nothing is left over.
@@ -57,7 +57,7 @@ def join_digits(rows: Sequence[Row], seed: int = SEED) -> list[tuple[str, list[R
     by_speaker: dict[str, list[Row]] = {}
     for row in rows:
         by_speaker.setdefault(str(row["speaker"]), []).append(row)
-    generator = random.Random(seed)
+    generator = random.Random(SEED)
     strings = []
     for speaker in sorted(by_speaker):
         left = sorted(by_speaker[speaker], key=lambda row: str(row["id"]))

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune.decoding.alignment_viterbi import IMPOSSIBLE, STAR_LOG_PROB, viterbi
+from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
-from finetune.models.frame_geometry import FrameTimes
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary, frames_needed
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from finetune.decoding.alignment import STAR_LABEL, AlignedWord, Alignment
-from finetune.models.frame_geometry import FrameTimes
+from finetune.decoding.frame_times import FrameTimes
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.features import LogMel
 from preprocessing.features.plot import decibels_below_peak, draw_log_mel, draw_waveform

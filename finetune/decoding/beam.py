@@ -37,7 +37,7 @@ from preprocessing.units import Vocabulary
 
 if TYPE_CHECKING:
     from finetune.decoding.beam_kernel import UnitTables, Weights
-    from finetune.language_model.flat import NgramTables, TrieTables
+    from finetune.decoding.flat_ngram import NgramTables, TrieTables
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _tables(
 ) -> "tuple[UnitTables, NgramTables, TrieTables, TrieTables, Weights]":
     """What the compiled search is given between the frames and the number of hypotheses."""
     from finetune.decoding.beam_kernel import CHARACTERS, NONE, WORDS, UnitTables, Weights
-    from finetune.language_model.flat import FlatNgram, build_trie
+    from finetune.decoding.flat_ngram import FlatNgram, build_trie
 
     flat = FlatNgram.of(NgramModel(({},)) if model is None else model)
     kind = NONE if model is None else CHARACTERS if model.is_of_characters else WORDS

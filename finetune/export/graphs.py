@@ -28,12 +28,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from finetune.decoding.frame_times import FrameTimes
 from finetune.export.graph_modules import OwnGraph, Wav2Vec2Graph
 from finetune.models.about import without_folders
 from finetune.models.architectures import ARCHITECTURES, architecture_of, model_input
-from finetune.models.frame_geometry import FrameTimes, frame_times, has_adapter, lstm_times, whisper_ctc_times
+from finetune.models.frame_geometry import frame_times, has_adapter, lstm_times, whisper_ctc_times
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 
 FACTS = "graph.json"
 OPSET = 17  # the first with LayerNormalization
@@ -263,7 +264,7 @@ def _utterances(data: str | None) -> tuple[list[Tensor], list[Tensor]]:
 
     Raises InputError where it has none.
     """
-    from finetune.systems.availability import DEMO
+    from preprocessing.cli.data_folder import DEMO
     from preprocessing.corpus import load_waveform, open_corpus
 
     listed = list(open_corpus(data or str(DEMO / "corpus" / "test.jsonl")).utterances)
@@ -346,7 +347,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         root.setLevel(level)
-
-
-def first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,3 +1,1 @@
-"""N-gram language models of words for decoding: estimated here (modified Kneser-Ney) or read from an ARPA file."""
-
-from finetune.language_model.ngram import NgramModel as NgramModel
+"""Language models for decoding: n-grams of words or characters, estimated here or read from files, and LSTMs."""

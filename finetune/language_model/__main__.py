@@ -28,7 +28,7 @@ def main() -> None:
         "positional": True,
     }
     if command == "tune":
-        from finetune.language_model.tune import TuneConfig, tune
+        from finetune.tune_language_model import TuneConfig, tune
 
         tune(parse_command(TuneConfig, several=("alphas", "betas"), **options))  # type: ignore[arg-type]
         return

@@ -1,7 +1,7 @@
 """The commands `python -m finetune.language_model build` and `train`: from a text to an ARPA file, or to an LSTM."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from rich.console import Console
 
 from finetune.language_model.kneser_ney import estimate, perplexity
-from finetune.language_model.ngram import BOUNDARY, NgramModel, open_text, write_arpa
+from finetune.language_model.ngram import BOUNDARY, NgramModel, write_arpa
 from preprocessing.cli.atomic_write import atomic_file
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
+from preprocessing.corpus.lines import raw_lines
 from preprocessing.text import Profile, profile
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_ORDER = {"words": 6, "characters": 10}
 DEFAULT_ORDER = {"words": 3, "characters": 6}
-TEXT_SUFFIXES = (".txt", ".txt.gz")  # of a text file; every other reference is a corpus
 
 
 @dataclass(frozen=True)
@@ -125,20 +126,16 @@ class TrainLstmConfig:
 
 def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     """Trains an LSTM language model, writes it after each epoch that is better than those before, and returns it."""
-    import torch
-
     from finetune.language_model.lstm import LstmShape, known_units, train_lstm
 
     config.check()
+    device = resolve_device(config.device)
     console = Console(highlight=False, soft_wrap=True)
     normalise = profile(config.profile)
     sentences = _sentences(config.text, normalise, config.units)
     units = known_units(sentences, config.most_words if config.units == "words" else None)
     of_characters = config.units == "characters"
     shape = LstmShape(units, of_characters, config.hidden_size, config.num_layers, config.dropout)
-    device = "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
-    if config.device == "cuda" and device == "cpu":
-        raise UsageError("--device is cuda, but torch finds no GPU here; expected one: choose cpu or auto")
     n_units = sum(map(len, sentences))
     console.print(f"{len(sentences):,} sentences, {n_units:,} {config.units}, {len(units):,} of them different")
     epochs = train_lstm(
@@ -192,21 +189,7 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
 
 def _sentences(reference: str, normalise: Profile, units: str) -> list[list[str]]:
     """The words or characters of each line or utterance that has any. Raises InputError where none has."""
-    sentences = [words for line in _lines(reference) if (words := normalise(line).split())]
+    sentences = [words for line in raw_lines(reference) if (words := normalise(line.text).split())]
     if not sentences:
         raise InputError(f"{reference}: no words in it; expected text: name another file, or another --profile")
     return sentences if units == "words" else [list(BOUNDARY.join(words)) for words in sentences]
-
-
-def _lines(reference: str) -> Iterator[str]:
-    """The lines of a text file, or the texts of a corpus."""
-    if not reference.endswith(TEXT_SUFFIXES):
-        from preprocessing.corpus import open_corpus  # imports torch
-
-        yield from (utterance.text for utterance in open_corpus(reference).utterances)
-        return
-    try:
-        with open_text(Path(reference)) as file:
-            yield from file
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise InputError(f"{reference}: cannot be read ({error}); expected UTF-8 text, or that gzipped") from error

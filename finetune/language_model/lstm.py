@@ -10,22 +10,18 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax
 
-from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN
+from finetune.language_model.ngram import BEGIN, END, UNKNOWN
 from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
-from preprocessing.cli.errors import InputError
-
-if TYPE_CHECKING:
-    from finetune.decoding.beam import BeamHypothesis, BeamSearch
-    from finetune.decoding.beam_reference import ReferenceSearch
+from preprocessing.cli.errors import InputError, first_line
 
 WEIGHTS, DESCRIPTION = "lstm.safetensors", "lstm.json"
 SPECIAL = (BEGIN, END, UNKNOWN)
@@ -163,7 +159,7 @@ class LstmModel(nn.Module):
                 model = cls(shape)
             model.load_state_dict(weights, assign=True)
         except Exception as error:  # safetensors has errors of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise InputError(
                 f"{folder}: no LSTM language model ({reason}); expected {DESCRIPTION} and {WEIGHTS} as "
                 "`python -m finetune.language_model train` writes them: train it again"
@@ -247,28 +243,3 @@ def _batches(encoded: Sequence[list[int]], batch_tokens: int) -> list[list[list[
             batches.append([])
         batches[-1].append(one)
     return batches
-
-
-class RescoringSearch:
-    """A search whose n-best list is rescored: its score + weight * ln P(text) of an LSTM."""
-
-    def __init__(self, first: "BeamSearch | ReferenceSearch", model: LstmModel, weight: float) -> None:
-        self._first, self._model, self._weight = first, model, weight
-
-    def search(self, log_probs: Tensor) -> list["BeamHypothesis"]:
-        """The hypotheses of the first search under their new scores, best first."""
-        found = self._first.search(log_probs)
-        texts = [one.text.split() for one in found]
-        if self._model.is_of_characters:
-            texts = [list(BOUNDARY.join(words)) for words in texts]
-        scores = self._model.score_sentences(texts)
-        again = [replace(one, score=one.score + self._weight * s) for one, s in zip(found, scores, strict=True)]
-        return sorted(again, key=lambda one: -one.score)
-
-    def best(self, log_probs: Tensor) -> "BeamHypothesis":
-        """The best hypothesis after rescoring."""
-        return self.search(log_probs)[0]
-
-    def best_of_all(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list["BeamHypothesis"]:
-        """`best` of each utterance."""
-        return [self.best(one) for one in log_probs]

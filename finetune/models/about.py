@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from finetune.config import TrainConfig
+from preprocessing.cli.model_file import HUB_ID
 from preprocessing.corpus import Utterance
 from preprocessing.text import Profile
 
 NAME = "about.json"
 _LOCAL = re.compile(r"(?:^|(?<=:))(?:~|\.{1,2}/|/|[A-Za-z]:[\\/])[^:]*")  # also within ctc:/home/me/model:de
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def hub_id(base: str | None, family: str) -> str | None:
         return None
     if family in ("whisper", "whisper-ctc") and re.fullmatch(r"[\w.-]+", base):
         return f"openai/whisper-{base}"
-    return base if _HUB_ID.fullmatch(base) else None
+    return base if HUB_ID.fullmatch(base) else None
 
 
 def to_json(about: About) -> str:

@@ -2,7 +2,7 @@
 
     training_preprocessing.json           text profile and noise removal of the training
     confidence.json, confidence-lm.json   calibrations of the words' confidence (`finetune.decoding.confidence`)
-    alphabet.json, language_model/        the tuned language model (`finetune.language_model.folder`)
+    alphabet.json, language_model/        the tuned language model (`finetune.decoding.language_model_folder`)
 
 A run's own folder has about.json in place of the first, which also describes the corpora and does not leave it. A .pt
 file, which has no folder, holds the first and the language of generation_config.json as further entries.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
-from finetune.language_model.folder import stored_files
+from finetune.decoding.language_model_folder import stored_files
 from finetune.models import about
 from finetune.models.checkpoint_checks import CHECKPOINT
 from preprocessing.cli.errors import InputError

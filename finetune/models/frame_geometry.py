@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from finetune.decoding.frame_times import FrameTimes
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.segment import Chunking, FrameGrid
 
@@ -17,34 +18,6 @@ WHISPER_CONTEXT_SECONDS = 3.0  # the same of whisper-ctc
 LONGEST_WHOLE_SECONDS = 300.0  # of models that cannot be chunked
 HOP_LENGTH = 160  # samples between frames of the lstm's features
 WHISPER_CTC_STRIDE = 320  # samples between frames of whisper-ctc
-
-
-@dataclass(frozen=True, slots=True)
-class FrameTimes:
-    """Where a model's frames are in the audio, in samples at 16 kHz: frame i sees what is around first + i * stride.
-
-    A frame stands for the `stride` samples around its centre; spans of seconds begin and end half a stride from it.
-    """
-
-    stride: int
-    first: float
-
-    @property
-    def frame_seconds(self) -> float:
-        """Seconds from one frame to the next."""
-        return self.stride / SAMPLE_RATE
-
-    def start(self, frame: int) -> float:
-        """Seconds at which a frame begins; 0 where that is before the recording."""
-        return max((self.first + (int(frame) - 0.5) * self.stride) / SAMPLE_RATE, 0.0)
-
-    def end(self, frame: int) -> float:
-        """Seconds at which a frame ends."""
-        return (self.first + (int(frame) + 0.5) * self.stride) / SAMPLE_RATE
-
-    def duration(self, n_frames: int) -> float:
-        """Seconds of so many frames."""
-        return n_frames * self.frame_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from finetune.models.checkpoint_checks import CHECKPOINT, checked_loading
 from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
 N_VOCAB = (51_864, 51_865, 51_866)  # English-only, 99 languages, 100 languages
@@ -67,7 +67,7 @@ def load_model(reference: str) -> Whisper:
             model = whisper.load_model(str(path / CHECKPOINT if path.is_dir() else path), device="cpu").float()
     except (RuntimeError, OSError, KeyError, TypeError) as error:
         raise InputError(
-            f"{reference}: cannot be loaded as a Whisper checkpoint ({str(error).strip().splitlines()[0]}); expected "
+            f"{reference}: cannot be loaded as a Whisper checkpoint ({first_line(error)}); expected "
             f"a size ({', '.join(whisper.available_models())}), a .pt file, a run's or transformers' folder or a Hub "
             "id: check name and network"
         ) from error
@@ -109,7 +109,7 @@ def _from_transformers(reference: str) -> Whisper:
             theirs = WhisperForConditionalGeneration.from_pretrained(reference, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{reference}: cannot be loaded as a Whisper ({str(error).strip().splitlines()[0]}); expected a size, a "
+            f"{reference}: cannot be loaded as a Whisper ({first_line(error)}); expected a size, a "
             ".pt file, a run's or transformers' folder or a Hub id: check the name and the network"
         ) from error
     dims = ModelDimensions(

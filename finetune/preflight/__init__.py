@@ -1,1 +1,1 @@
-"""Look before you train: dry run, overfitting a batch, costs, and diagnoses by name."""
+"""Look before you train: dry run, overfitting a batch, costs."""

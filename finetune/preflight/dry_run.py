@@ -19,7 +19,7 @@ from finetune.config import TrainConfig
 from finetune.data.examples import ExampleKey, Examples
 from finetune.models.base import Example, Recogniser
 from finetune.preflight.costs import print_costs
-from finetune.preflight.diagnosis import DataInspection
+from finetune.training.diagnosis import DataInspection
 from finetune.training.display import print_diagnosis
 from finetune.training.optimisation import make_optimiser
 from finetune.training.run_folder import plain

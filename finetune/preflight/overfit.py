@@ -16,8 +16,8 @@ from finetune.config import TrainConfig
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import collate
 from finetune.models.base import Example, Recogniser
-from finetune.preflight.diagnosis import BLANK_RATIO, NEARLY_ALL_WRONG, Diagnosis
 from finetune.preflight.dry_run import check_trainable
+from finetune.training.diagnosis import BLANK_RATIO, NEARLY_ALL_WRONG, Diagnosis
 from finetune.training.display import Display, print_diagnosis
 from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.optimisation import make_optimiser, make_schedule

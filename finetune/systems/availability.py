@@ -1,17 +1,11 @@
-"""Whether published checkpoints are cached or can be reached, and the embedded demo checkpoints."""
+"""Whether published checkpoints and data sets are cached or can be reached."""
 
 import os
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-DEMO = Path(__file__).resolve().parents[2] / "demo"
 HUB_TIMEOUT_SECONDS = 5.0  # for the first answer
-
-
-def reference_of(path: Path) -> str:
-    """The path of something embedded as a report shows it: relative to the current folder where it is below that."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def hub_has(repository: str, kind: str = "model") -> bool:

@@ -62,8 +62,9 @@ class SystemSpec:
 class LanguageModelOptions:
     """A language model, and how a family whose name ends in +lm searches with it.
 
-    path: an ARPA file or a folder that holds one (`finetune.language_model.folder`); None: the one that the checkpoint
-    carries. as_stored: names of the settings whose values are those stored with the language model, where they are.
+    path: an ARPA file or a folder that holds one (`finetune.decoding.language_model_folder`); None: the one that the
+    checkpoint carries. as_stored: names of the settings whose values are those stored with the language model, where
+    they are.
     rescore: folder of an LSTM that rescores the n-best list, with what weight.
     """
 

@@ -15,12 +15,14 @@ from finetune.decoding.alignment import Alignment, align_greedy, align_labels
 from finetune.decoding.beam import BeamSearch, BeamSettings
 from finetune.decoding.beam_reference import ReferenceSearch, make_search
 from finetune.decoding.confidence import DEFAULT, DEFAULT_OF_SEARCH, Calibration, load_calibration, word_confidences
+from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
 from finetune.decoding.hotwords import as_labels
-from finetune.language_model.folder import TUNED, check_spelling, load_language_model, require_language_model
-from finetune.language_model.lstm import LstmModel, RescoringSearch
+from finetune.decoding.language_model_folder import TUNED, check_spelling, load_language_model, require_language_model
+from finetune.decoding.rescoring import RescoringSearch
+from finetune.language_model.lstm import LstmModel
 from finetune.models.companion_files import profile_of
-from finetune.models.frame_geometry import LONGEST_WHOLE_SECONDS, FrameTimes, LongForm
+from finetune.models.frame_geometry import LONGEST_WHOLE_SECONDS, LongForm
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Transcript, Word
 from preprocessing.audio import SAMPLE_RATE

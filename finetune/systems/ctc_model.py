@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from finetune.decoding.frame_times import FrameTimes
 from finetune.models.companion_files import profile_of, trained_on_denoised
-from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
 from finetune.systems.registry import family_of, load_system, parse_models

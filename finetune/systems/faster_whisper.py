@@ -12,7 +12,7 @@ from finetune.systems.transcript import Segment, Transcript, Word
 from finetune.systems.whisper import LONGEST_PIECE_SECONDS
 from finetune.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 
 INSTALL = 'pip install "speech-on-your-own[rivals]"'
 
@@ -49,7 +49,7 @@ class FasterWhisperSystem(System):
             self._model: Any = WordTimingModel(spec.checkpoint, device=options.device, compute_type=compute_type)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{spec.name}: {spec.checkpoint} cannot be loaded ({str(error).strip().splitlines()[0]}); expected a "
+                f"{spec.name}: {spec.checkpoint} cannot be loaded ({first_line(error)}); expected a "
                 "size or a folder that CTranslate2 converted: check the name and the network"
             ) from error
         languages = self._model.supported_languages if self._model.model.is_multilingual else None

@@ -12,14 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from finetune.decoding.frame_times import FrameTimes
 from finetune.export.graphs import GraphFacts, Runtime, logits_of
 from finetune.export.onnx import ONNXRuntime
 from finetune.export.openvino import OpenVINO
-from finetune.models.frame_geometry import FrameTimes, LongForm, long_form
+from finetune.models.frame_geometry import LongForm, long_form
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError, counted
+from preprocessing.cli.errors import InputError, UsageError, counted, first_line
 from preprocessing.segment import Chunking, frames_in_chunks
 from preprocessing.units import Vocabulary
 
@@ -126,6 +127,5 @@ def _long_form(folder: Path, family: str) -> LongForm:
         return long_form(AutoConfig.from_pretrained(folder))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{folder}: config.json cannot be read ({str(error).strip().splitlines()[0]}); expected the OUT of an "
-            "export: export again"
+            f"{folder}: config.json cannot be read ({first_line(error)}); expected the OUT of an export: export again"
         ) from None

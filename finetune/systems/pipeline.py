@@ -12,7 +12,7 @@ from torch import Tensor
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 
 WINDOW_SECONDS = 30.0  # of Whisper; a longer recording needs timestamps to be put together again
 WHOLE_SECONDS = 60.0  # of a CTC model; a longer recording is cut into chunks
@@ -34,7 +34,7 @@ class PipelineSystem(System):
                     "automatic-speech-recognition", model=spec.checkpoint, device=options.device, dtype=torch.float32
                 )
         except (OSError, ValueError, KeyError, ImportError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise InputError(
                 f"{spec.name}: {spec.checkpoint} cannot be loaded by transformers' pipeline ({reason}); expected a "
                 "speech recogniser's folder or Hub id: check the name and the network"

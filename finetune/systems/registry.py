@@ -18,10 +18,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from finetune.systems.availability import DEMO, hub_has, reference_of, whisper_available
+from finetune.systems.availability import hub_has, whisper_available
 from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemOptions
-from preprocessing.cli.errors import InputError, UsageError, UserError, described
+from preprocessing.cli.data_folder import DEMO, reference_of
+from preprocessing.cli.errors import InputError, UsageError, UserError, described, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def family_of(checkpoint: str) -> str:
         config = AutoConfig.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{checkpoint}: cannot be loaded as a speech recogniser ({str(error).strip().splitlines()[0]}); expected "
+            f"{checkpoint}: cannot be loaded as a speech recogniser ({first_line(error)}); expected "
             "the folder of a run, a transformers folder, a Hub id, a size of Whisper or FAMILY=CHECKPOINT: check the "
             "name and the network"
         ) from error
@@ -222,7 +223,7 @@ def check_language_model(specs: Sequence[SystemSpec], language_model: Path | Non
     for spec in specs:
         if language_model is not None or not spec.family.endswith(LM_SUFFIX):
             continue
-        from finetune.language_model.folder import find_language_model
+        from finetune.decoding.language_model_folder import find_language_model
 
         if find_language_model(spec.checkpoint) is None:
             raise UsageError(

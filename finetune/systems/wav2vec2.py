@@ -38,7 +38,7 @@ from finetune.systems.ctc import (
     split_batch,
 )
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 from preprocessing.segment import Chunking, frames_in_chunks
 from preprocessing.units import Vocabulary
 
@@ -70,7 +70,7 @@ class Wav2Vec2System(CTCSystem):
                 self._model = AutoModelForCTC.from_pretrained(spec.checkpoint, dtype=torch.float32)
             extractor = AutoFeatureExtractor.from_pretrained(spec.checkpoint)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise InputError(
                 f"{spec.name}: {spec.checkpoint} cannot be loaded as a CTC model ({reason}); expected a transformers "
                 "folder or Hub id: check the name and the network"

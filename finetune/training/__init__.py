@@ -1,1 +1,1 @@
-"""A run: put together, trained update by update, evaluated, saved and resumed."""
+"""Training update by update: evaluated, diagnosed, saved and resumed; `finetune.training_run` puts a run together."""

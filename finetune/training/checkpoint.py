@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from finetune.training.averaging import MovingAverage
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 
 AVERAGE = "average.safetensors"
 KEPT = 2  # the last checkpoint, and the one before it in case the last is lost by the disk
@@ -69,7 +69,7 @@ def save(
         last = latest(folder)
         kept = f"the checkpoint {last} is complete" if last is not None else "there is no earlier one"
         raise InputError(
-            f"{target}: cannot be written ({str(error).strip().splitlines()[0]}); expected disk space for it: "
+            f"{target}: cannot be written ({first_line(error)}); expected disk space for it: "
             f"{kept}; free some space and run the same command again"
         ) from error
     if target.exists():
@@ -127,7 +127,7 @@ def restore(
             "checkpoint written by training: start again with --overwrite true"
         ) from None
     except (RuntimeError, ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"{checkpoint}: does not fit this model ({reason}); expected a checkpoint of the same configuration: start "
             "again with --overwrite true"

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from finetune.metrics.word_alignment import MISSING_WORD, WordPair, align, column_width, wrap_pairs
-from finetune.preflight.diagnosis import Diagnosis
+from finetune.training.diagnosis import Diagnosis
 from finetune.training.evaluation import Evaluation
 from preprocessing.cli.errors import printable
 from preprocessing.cli.progress import LINE_SECONDS, shows_bars

@@ -25,8 +25,7 @@ from finetune.data.corpora import MAIN
 from finetune.data.examples import TrainingExamples
 from finetune.data.loading import load_batches
 from finetune.models.base import Batch, Recogniser
-from finetune.preflight import diagnosis
-from finetune.training import checkpoint
+from finetune.training import checkpoint, diagnosis
 from finetune.training.averaging import BestWeights, MovingAverage
 from finetune.training.checkpoint import Progress
 from finetune.training.display import Display

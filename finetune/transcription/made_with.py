@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
-from finetune.language_model.folder import require_language_model
+from finetune.decoding.language_model_folder import require_language_model
 from finetune.language_model.lstm import DESCRIPTION, WEIGHTS
 from finetune.models.companion_files import profile_of
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec

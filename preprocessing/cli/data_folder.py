@@ -2,6 +2,8 @@
 
 `python -m preprocessing.fetch` fills it. Where the environment variable ASR_DATA_DIR is not set, it is `data`, below
 the current folder. No other variable is expanded: a prompt or a text may hold a dollar sign.
+
+DEMO is the folder of the embedded corpus and checkpoints, which need no download.
 """
 
 import os
@@ -11,11 +13,17 @@ from typing import Any
 
 DATA_VARIABLE = "ASR_DATA_DIR"
 DEFAULT_DATA_FOLDER = "data"
+DEMO = Path(__file__).resolve().parents[2] / "demo"
 
 
 def data_folder() -> Path:
     """The folder that ASR_DATA_DIR names, or `data` where it is unset or empty."""
     return Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA_FOLDER)
+
+
+def reference_of(path: Path) -> str:
+    """The path of something embedded as a report shows it: relative to the current folder where it is below that."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def expand_data_folder(value: Any) -> Any:

@@ -40,6 +40,15 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, for a sentence; its type where it has no message.
+
+    >>> first_line(RuntimeError("\\nno such key\\n  at line 3")), first_line(EOFError())
+    ('no such key', 'EOFError')
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
 _SHOWN = _PICTURES | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 

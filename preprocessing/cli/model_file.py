@@ -6,7 +6,7 @@ Units, calibrations and whatever else lies beside the weights are found in this 
 import re
 from pathlib import Path
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def find_model_file(reference: str, name: str) -> Path | None:
@@ -17,7 +17,7 @@ def find_model_file(reference: str, name: str) -> Path | None:
     if Path(reference).exists():
         path = Path(reference) / name
         return path if path.is_file() else None
-    if not _HUB_ID.fullmatch(reference):
+    if not HUB_ID.fullmatch(reference):
         return None
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

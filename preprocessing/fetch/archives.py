@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 
 
 def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, bytes]]:
@@ -34,7 +34,7 @@ def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's
         # tarfile's message has a line for each compression.
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+        reason = first_line(error).rstrip(":")
         raise InputError(
             f"{archive}: not a complete tar archive ({reason}); expected the data set's archive: it has been removed, "
             "run the same command again"

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any, TypeAlias
 
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, first_line
 from preprocessing.cli.processes import keeping_ctrl_c
 from preprocessing.prepare.shards import Shard
 
@@ -106,7 +106,7 @@ def _connect(ray: Any, address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except OSError as error:  # ConnectionError, Ray's own, too
         raise UsageError(
-            f"RAY_ADDRESS is {address}: {str(error).splitlines()[0]}; expected a cluster that `ray start --head` has "
+            f"RAY_ADDRESS is {address}: {first_line(error)}; expected a cluster that `ray start --head` has "
             "begun: check the address, and set RAY_AUTH_MODE as it is set there (`token` where nothing was set)"
         ) from None
 

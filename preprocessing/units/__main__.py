@@ -76,15 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config.check()
     from rich.console import Console
 
+    from preprocessing.corpus.lines import read_lines
     from preprocessing.text import profile
     from preprocessing.units import counts
     from preprocessing.units.syllables import read_cmudict
 
     syllable_counts = {} if config.dictionary is None else read_cmudict(config.dictionary)
-    text = counts.read_lines(config.texts, profile(config.profile))
+    text = read_lines(config.texts, profile(config.profile))
     if config.held_out:
         held_out, how = (
-            counts.read_lines(config.held_out, profile(config.profile)),
+            read_lines(config.held_out, profile(config.profile)),
             ", ".join(map(_name, config.held_out)),
         )
     else:

@@ -1,16 +1,14 @@
 """Counts of output units before any training: size, coverage, unseen text, frames per label, infeasible utterances.
 
-Texts are read by `read_lines`, split by `hold_out`, counted by `count_units` for each kind and size of unit, and shown
-by `table` and `coverage_table`. `preprocessing.units.plot` draws the same.
+Texts are read by `preprocessing.corpus.lines`, split by `hold_out`, counted by `count_units` for each kind and size of
+unit, and shown by `table` and `coverage_table`. `preprocessing.units.plot` draws the same.
 """
 
-import gzip
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,15 +17,12 @@ from rich import box
 from rich.table import Table
 
 from preprocessing.cli.errors import InputError
-from preprocessing.corpus import open_corpus
 from preprocessing.frames import frames_in, frames_needed
-from preprocessing.text import Profile
 from preprocessing.units.build import build
 from preprocessing.units.splitting import by_frequency
 from preprocessing.units.syllables import Syllables
 from preprocessing.units.vocabulary import SPLITTERS, Vocabulary
 
-TEXT_SUFFIXES = (".txt", ".gz")
 HELD_OUT_SHARE = 0.1
 RARE = 10  # occurrences below which a unit is called rare
 COVERED = (0.5, 0.9, 0.99)  # shares of the text
@@ -40,7 +35,7 @@ LEGEND = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A normalised text, and the duration of its recording where that is known."""
+    """A text, and the duration of its recording where that is known."""
 
     text: str
     seconds: float | None = None
@@ -113,26 +108,6 @@ class UnitReport:
                 curve.kind: {f"{share:g}": curve.n_covering(share) for share in COVERED} for curve in self.curves
             },
         }
-
-
-def read_lines(references: Iterable[str], profile: Profile) -> list[Line]:
-    """The normalised lines of .txt and .gz files and utterances of any other corpus, without those that have no word.
-
-    Raises InputError when a reference cannot be read, or has no word.
-    """
-    lines: list[Line] = []
-    for reference in references:
-        path = Path(reference)
-        raw = _text_file_lines(path) if path.suffix in TEXT_SUFFIXES else _corpus_lines(reference)
-        normalised = [Line(profile(line.text), line.seconds) for line in raw]
-        with_words = [line for line in normalised if line.text]
-        if not with_words:
-            raise InputError(
-                f"{reference}: no text is left after normalisation with profile {profile.name}; expected a word or "
-                "more: check that it is the right file"
-            )
-        lines += with_words
-    return lines
 
 
 def hold_out(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
@@ -280,25 +255,6 @@ def coverage_table(report: UnitReport) -> Table:
 def _size(row: Inventory) -> str:
     is_all = row.asked_size is None and SPLITTERS[row.kind].size_use != "ignored"
     return f"{'all ' if is_all else ''}{row.size:,}"
-
-
-def _text_file_lines(path: Path) -> list[Line]:
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig") as lines
-        ):
-            return [Line(line) for line in lines]
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: {reason}; expected a text file, plain or gzip: correct the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}; expected UTF-8: convert the file") from None
-
-
-def _corpus_lines(reference: str) -> list[Line]:
-    return [Line(utterance.text, utterance.duration) for utterance in open_corpus(reference).utterances]
 
 
 def _count_pieces(vocabulary: Vocabulary, words: Counter[str]) -> Counter[str]:

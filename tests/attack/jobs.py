@@ -307,7 +307,7 @@ def train(folder: Path, *, processes: int = 1, updates: int = 8, workers: int = 
         lambda output: [*words, "--output_dir", str(output)],
         lambda output: tuple(sorted(path.name for path in output.glob("checkpoints/step-*"))),
         artefacts,
-        imports="finetune.training.run" if processes == 1 else None,
+        imports="finetune.training_run" if processes == 1 else None,
     )
 
 

@@ -1,20 +1,23 @@
 """Systems that decode with a language model: better words, refusals, long recordings, and the command."""
 
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from benchmark.config import BenchmarkConfig
 from benchmark.results import read_samples, read_summary
-from benchmark.session import _language_model
+from benchmark.session import resolve_inputs
 from finetune.decoding.beam import BeamSettings
+from finetune.decoding.language_model_folder import save_language_model
 from finetune.language_model.build import LanguageModelConfig, build_language_model
-from finetune.language_model.folder import save_language_model
 from finetune.metrics.evaluate_metric import ErrorRates
 from finetune.systems.base import LanguageModelOptions, LoadOptions
 from finetune.systems.registry import check_language_model, load_system, parse_models
+from finetune.systems.search_options import language_model_options
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import load_waveform, open_corpus
@@ -85,8 +88,8 @@ def test_the_two_belong_together(commands_lm: Path) -> None:
 
 
 def test_the_command_begins_with_the_search_as_it_is() -> None:
-    assert _language_model(BenchmarkConfig()).search == BeamSettings()
-    given = _language_model(BenchmarkConfig(alpha=0.3, hotwords=["LAMP"]))
+    assert language_model_options(BenchmarkConfig()).search == BeamSettings()
+    given = language_model_options(BenchmarkConfig(alpha=0.3, hotwords=["LAMP"]))
     assert given.search == BeamSettings(alpha=0.3, hotwords=("LAMP",))
     assert given.as_stored == ("beta", "unk_score_offset")
 
@@ -101,7 +104,7 @@ def test_a_checkpoint_carries_its_language_model(commands_lm: Path, tmp_path: Pa
     save_language_model(run, commands_lm, Vocabulary.load(str(run)), BeamSettings(alpha=0.7, beta=2.0))
     check_language_model(specs, None)
     config = BenchmarkConfig(beta=1.25)
-    system = load_system(specs[0], LoadOptions("cpu", None, language_model=_language_model(config)))
+    system = load_system(specs[0], LoadOptions("cpu", None, language_model=language_model_options(config)))
     assert "words.arpa: beam_width 64, alpha 0.7, beta 1.25" in system.facts.settings["decoding"]
 
 
@@ -126,6 +129,26 @@ def test_a_former_flag_is_refused_with_its_new_name(former: str, now: str, tmp_p
     (tmp_path / "old.yaml").write_text(f"{former}: 1\n")
     with pytest.raises(UsageError, match=f"old.yaml: '{former}' is now {now}:"):
         parse_command(BenchmarkConfig, program="p", description="", arguments=["--config", f"{tmp_path}/old.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "expected"),
+    [
+        ("wav2vec2", {"alpha": 0.4}, "^--alpha is used by no system of --models"),
+        ("wav2vec2", {"rescore": Path("x")}, "^--rescore is used by no system of --models"),
+        ("wav2vec2", {"hotwords": ["A"]}, "^--hotwords is used by no system of --models"),
+        ("wav2vec2", {"beam_width": 8}, "^--beam_width is used by no system of --models"),
+        ("wav2vec2+lm", {"rescore": Path("x")}, r"^--rescore x: has no lstm\.json"),
+        ("wav2vec2+lm", {"beta": math.nan}, "^--beta is nan; expected a number"),
+        ("wav2vec2+lm", {"rescore_weight": -1.0}, "^--rescore_weight is -1; expected 0 or more"),
+    ],
+)
+def test_options_of_a_search_without_effect_or_out_of_range_are_refused(
+    family: str, options: dict[str, Any], expected: str, commands_lm: Path
+) -> None:
+    lm = commands_lm if family.endswith("+lm") else None
+    with pytest.raises(UsageError, match=expected):
+        resolve_inputs(BenchmarkConfig(models=f"{family}={CHECKPOINT}", lm=lm, **options))
 
 
 def test_by_the_command(commands_lm: Path, tmp_path: Path) -> None:

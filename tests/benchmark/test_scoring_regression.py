@@ -4,8 +4,20 @@ import dataclasses
 
 import pytest
 
-from benchmark.results import Change, Sample, Scores, Speed, Spread, StageSeconds, Summary, SystemFacts, SystemSummary
-from benchmark.results.schema import ConditionUsed, CorpusFacts, ProfileUsed
+from benchmark.results import (
+    Change,
+    ConditionUsed,
+    CorpusFacts,
+    ProfileUsed,
+    Sample,
+    Scores,
+    Speed,
+    Spread,
+    StageSeconds,
+    Summary,
+    SystemFacts,
+    SystemSummary,
+)
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes
 from finetune.metrics import Rate
 

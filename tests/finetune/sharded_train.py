@@ -8,11 +8,11 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
+from finetune import training_run
 from finetune.train import main
-from finetune.training import run
 from preprocessing.cli.options import run_command
 
-make_accelerator = run.make_accelerator
+make_accelerator = training_run.make_accelerator
 
 
 def sharded(config: Any) -> Accelerator:
@@ -29,5 +29,5 @@ def shard(accelerator: Accelerator) -> Accelerator:
 
 
 if __name__ == "__main__":
-    run.make_accelerator = sharded
+    training_run.make_accelerator = sharded
     run_command(main)

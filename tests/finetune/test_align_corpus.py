@@ -17,7 +17,7 @@ from finetune.align_corpus import find_pairs, split_words
 from finetune.decoding.alignment import Alignment, align
 from finetune.decoding.alignment_folder import Pair
 from finetune.decoding.alignment_pieces import PieceOptions, TextPiece, cut
-from finetune.models.frame_geometry import FrameTimes
+from finetune.decoding.frame_times import FrameTimes
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import open_corpus

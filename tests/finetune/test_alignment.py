@@ -21,8 +21,8 @@ from finetune.decoding.alignment import align, align_greedy, align_labels
 from finetune.decoding.alignment_plot import page
 from finetune.decoding.alignment_viterbi import viterbi
 from finetune.decoding.confidence import DEFAULT, Calibration
+from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
-from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.ctc_model import load_ctc
 from preprocessing.audio import load, save
 from preprocessing.cli.errors import InputError, UsageError
@@ -422,7 +422,8 @@ def test_command_writes_words_in_whispers_names_and_a_page(tmp_path, capsys: pyt
     with pytest.raises(InputError, match=r"/proc/self/mem: cannot be read \(.*\); expected a text file"):
         command.main([*arguments, "/proc/self/mem"])  # a file that nobody can read from its beginning
     with pytest.raises(UsageError, match=r"the page is from 0\.000 to 0\.010 s; expected 0\.02 s or more"):
-        command.main([*arguments, "-", "-o", str(picture), "--stop", "0.01"])
+        command.main([*arguments, "-", "-o", str(picture), "--stop", "0.01", "--json", str(tmp_path / "late.json")])
+    assert not (tmp_path / "late.json").exists()
 
 
 def test_command_calibrates_a_model_named_with_its_family(

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from finetune.decoding.beam import BeamHypothesis, BeamSearch, BeamSettings
 from finetune.decoding.beam_reference import ReferenceSearch
+from finetune.decoding.flat_ngram import FlatNgram
 from finetune.decoding.greedy import collapse
-from finetune.language_model.flat import FlatNgram
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import BOUNDARY, NgramModel
 from preprocessing.cli.errors import InputError

@@ -13,11 +13,11 @@ from huggingface_hub import HfApi
 
 from finetune.decoding.beam import BeamSettings
 from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH, Calibration, load_calibration
+from finetune.decoding.language_model_folder import find_language_model, save_language_model
 from finetune.export.formats import export
 from finetune.hub.card import CardOptions
 from finetune.hub.folder import open_run
 from finetune.hub.push import Repository, Target, publish
-from finetune.language_model.folder import find_language_model, save_language_model
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import write_arpa
 from finetune.models.companion_files import (

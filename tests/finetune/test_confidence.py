@@ -20,13 +20,13 @@ from finetune.decoding.confidence import (
     load_calibration,
     word_confidences,
 )
+from finetune.decoding.frame_times import FrameTimes
 from finetune.metrics.calibration import (
     error_auroc,
     expected_calibration_error,
     normalised_cross_entropy,
     reliability,
 )
-from finetune.models.frame_geometry import FrameTimes
 from finetune.systems.ctc import CTCSystem
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary

@@ -64,7 +64,7 @@ def test_a_former_key_is_refused_with_its_new_name(old: str, new: str, tmp_path:
 
 def test_a_run_of_the_former_names_is_neither_resumed_nor_published(tmp_path: Path) -> None:
     from finetune.hub.folder import open_run
-    from finetune.training.run import train
+    from finetune.training_run import train
 
     check_config_file(tmp_path / "config.yaml")  # a new run
     (tmp_path / "config.yaml").write_text("output: runs/x\noptimisation: {updates: 3}\nseed: 0\n")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune.config import ModelConfig
-from finetune.preflight.diagnosis import (
+from finetune.training.diagnosis import (
     Diagnosis,
     RunSettings,
     capitals,

@@ -15,15 +15,15 @@ from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainCo
 from finetune.metrics.word_alignment import align, column_width, wrap_pairs
 from finetune.models.base import Recogniser
 from finetune.preflight.costs import static_memory
-from finetune.preflight.diagnosis import Diagnosis
 from finetune.preflight.dry_run import configuration, trained_table
 from finetune.preflight.overfit import OverfitResult, explain_failure, small_batch
 from finetune.training import display as display_module
+from finetune.training.diagnosis import Diagnosis
 from finetune.training.display import Display
 from finetune.training.evaluation import Evaluation, Transcript
 from finetune.training.optimisation import make_optimiser
-from finetune.training.run import train
 from finetune.training.run_folder import draw_curve, start_tracker
+from finetune.training_run import train
 from preprocessing.cli.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.training.run import train
+from finetune.training_run import train
 from preprocessing.cli.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 

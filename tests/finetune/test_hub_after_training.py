@@ -15,7 +15,7 @@ from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.hub import push
 from finetune.hub.card import CardOptions
 from finetune.hub.push import publish
-from finetune.training.run import train
+from finetune.training_run import train
 from preprocessing.cli.errors import InputError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.training.run import train
+from finetune.training_run import train
 from preprocessing.cli.errors import InputError
 from tests.commands import Finished, assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest

@@ -13,19 +13,19 @@ import torch
 
 from finetune.decoding.beam import BeamSettings
 from finetune.decoding.beam_reference import make_search
-from finetune.hub.folder import open_run
-from finetune.language_model.build import TrainLstmConfig, train_language_model
-from finetune.language_model.folder import (
+from finetune.decoding.language_model_folder import (
     LanguageModelFiles,
     find_language_model,
     load_language_model,
     pyctcdecode_labels,
     save_language_model,
 )
+from finetune.hub.folder import open_run
+from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
-from finetune.language_model.tune import TuneConfig, Tuned, at_edges, choose, draw, tune
+from finetune.tune_language_model import TuneConfig, Tuned, at_edges, choose, draw, tune
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO

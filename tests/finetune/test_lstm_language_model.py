@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from finetune.decoding.beam_reference import make_search
+from finetune.decoding.language_model_folder import find_language_model, load_language_model
+from finetune.decoding.rescoring import RescoringSearch
 from finetune.language_model.build import TrainLstmConfig, train_language_model
-from finetune.language_model.folder import find_language_model, load_language_model
-from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape, RescoringSearch
+from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape
 from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary

@@ -11,7 +11,7 @@ import torch
 
 from finetune.config import TrainConfig
 from finetune.systems.registry import parse_models
-from finetune.training.run import train
+from finetune.training_run import train
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
 from tests.commands import run

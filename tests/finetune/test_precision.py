@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.training import precision, run
+from finetune.training import precision
 from finetune.training.precision import bfloat16_pays_on_cpu, resolve
 from preprocessing.cli.errors import UsageError
 
@@ -75,4 +76,4 @@ def test_an_lstm_in_bfloat16_is_refused_where_the_processor_has_no_kernel(
         mixed_precision="bf16",
     )
     with pytest.raises(UsageError, match="--mixed_precision is bf16, which the LSTM kernels of this processor"):
-        run.make_accelerator(config)
+        training_run.make_accelerator(config)

@@ -11,7 +11,7 @@ import pytest
 
 from finetune.decoding.beam import BeamSettings
 from finetune.decoding.confidence import Calibration
-from finetune.language_model.folder import FOLDER, save_language_model
+from finetune.decoding.language_model_folder import FOLDER, save_language_model
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.lstm import LstmModel, LstmShape
 from finetune.language_model.ngram import write_arpa

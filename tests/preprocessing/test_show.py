@@ -16,7 +16,7 @@ from torch import Tensor
 from preprocessing import audio, show
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
-from preprocessing.features.plot import Heading, page
+from preprocessing.recording_page import Heading, page
 from tests.conftest import ROOT
 
 START = 2.0  # seconds into a file that the pages are made to begin at

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, first_line
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, Row, Rows, folder_of, folders_in, has_id
 
 HUB_PREFIX = "hf:"
@@ -46,7 +46,7 @@ def read_hub_reference(reference: str) -> Rows:
         labels = _labels(dataset.features)
     except Exception as error:  # datasets raises many kinds, from many libraries
         raise InputError(
-            f"{reference}: cannot be opened ({_first_line(error)}); check its name and the network"
+            f"{reference}: cannot be opened ({first_line(error)}); check its name and the network"
         ) from error
     return Rows("", _dataset_rows(rows, labels, reference, split), ids_repeat=True)
 
@@ -69,7 +69,7 @@ def read_saved_dataset(folder: str) -> Rows:
         return read_dataset(load_from_disk(folder), folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{folder}: cannot be read as a saved dataset ({_first_line(error)}); expected what save_to_disk writes: "
+            f"{folder}: cannot be read as a saved dataset ({first_line(error)}); expected what save_to_disk writes: "
             "save it again"
         ) from error
 
@@ -161,7 +161,7 @@ def _parquet_rows(paths: list[str]) -> Iterator[Row]:
                         number += 1
         except (pyarrow.ArrowException, OSError) as error:
             raise InputError(
-                f"{path}: cannot be read as parquet ({_first_line(error)}); expected a parquet file: fetch it again"
+                f"{path}: cannot be read as parquet ({first_line(error)}); expected a parquet file: fetch it again"
             ) from error
 
 
@@ -235,7 +235,7 @@ def _dataset_rows(rows: Iterable[dict[str, Any]], labels: Labels, reference: str
             yield Row(reference, number, _own_fields(fields, labels, split, number) | audio)
     except (OSError, RuntimeError, ImportError, ValueError) as error:
         raise InputError(
-            f"{reference}: cannot be read on after row {number} ({_first_line(error)}); check the network, then again"
+            f"{reference}: cannot be read on after row {number} ({first_line(error)}); check the network, then again"
         ) from error
 
 
@@ -248,7 +248,3 @@ def _local(audio: Any) -> Any:
 
     with xopen(path, "rb") as file:
         return file.read()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
+from preprocessing.corpus.lines import read_lines
 from preprocessing.text import profile
 from preprocessing.units import KINDS, build, frames_in
-from preprocessing.units.counts import Line, count_words, coverage_curve, hold_out, measure_inventory, read_lines
+from preprocessing.units.counts import Line, count_words, coverage_curve, hold_out, measure_inventory
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 
@@ -21,6 +22,7 @@ ALPHABET = "TO BE OR NOT THAT IS THE QUESTION WHETHER TIS NOBLER IN MIND"
 WORDS = st.sampled_from(sorted(ALPHABET.split()))
 TEXT = st.lists(WORDS, min_size=1, max_size=8).map(" ".join)
 TEXTS = st.lists(TEXT, min_size=1, max_size=6)
+ZIPPED = gzip.compress(b"one two\n" * 100)
 
 
 @given(kind=st.sampled_from(KINDS), texts=TEXTS, others=TEXTS, seconds=st.floats(0.03, 1.5))
@@ -109,7 +111,7 @@ def test_texts_are_read_from_all_that_hold_some(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [("absent.txt", None), ("absent.jsonl", None), ("empty.txt", b"\n \n"), ("latin.txt", b"\xe4\n"),
-     ("plain.gz", b"no gzip")],
+     ("plain.gz", b"no gzip"), ("cut.txt.gz", ZIPPED[:-9]), ("damaged.txt.gz", ZIPPED[:10] + b"\xff" + ZIPPED[11:])],
 )  # fmt: skip
 def test_what_cannot_be_read_is_named(name: str, content: bytes | None, tmp_path: Path) -> None:
     if content is not None:

@@ -123,7 +123,7 @@ def tune(config: TuneConfig) -> Tuned:
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.beam_reference import make_search
     from finetune.decoding.greedy import collapse
-    from finetune.language_model.folder import load_language_model, require_language_model, save_language_model
+    from finetune.decoding.language_model_folder import load_language_model, require_language_model, save_language_model
     from finetune.language_model.ngram import NgramModel
     from finetune.systems.ctc_model import load_ctc
     from preprocessing.cli.atomic_write import write_text_atomically

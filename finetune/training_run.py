@@ -24,10 +24,10 @@ from finetune.hub.card import CardOptions
 from finetune.hub.push import Target, check_access, publish, push_summary
 from finetune.models import about
 from finetune.models.base import Example, Recogniser
-from finetune.preflight.diagnosis import DataInspection, inspect_data, log_line
 from finetune.preflight.dry_run import dry_run
 from finetune.preflight.overfit import overfit, overfit_config
 from finetune.training import checkpoint, precision
+from finetune.training.diagnosis import DataInspection, inspect_data, log_line
 from finetune.training.display import print_diagnosis
 from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said
 from finetune.training.evaluation import Evaluator

@@ -21,7 +21,7 @@ from finetune.language_model import lstm
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import BOUNDARY, KENLM_BINARY, NgramModel, open_text, read_arpa
 from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, first_line
 from preprocessing.units import Vocabulary
 
 FOLDER, ALPHABET = "language_model", "alphabet.json"
@@ -62,7 +62,7 @@ class LanguageModelFiles:
         return replace(given, **stored)  # type: ignore[arg-type]
 
 
-def find_language_model(reference: Path | str, *, revision: str | None = None) -> LanguageModelFiles | None:
+def find_language_model(reference: Path | str) -> LanguageModelFiles | None:
     """The language model of a file, folder, run or Hub repository; None where a run or repository carries none.
 
     Raises InputError where a file is not there, or a folder cannot be used.
@@ -77,7 +77,7 @@ def find_language_model(reference: Path | str, *, revision: str | None = None) -
             if (folder / ATTRIBUTES).is_file():
                 return _read_folder(folder)
         return None
-    return _from_hub(str(reference), revision)
+    return _from_hub(str(reference))
 
 
 def require_language_model(reference: Path | str, where: str = "") -> LanguageModelFiles:
@@ -205,19 +205,19 @@ def _read_folder(folder: Path) -> LanguageModelFiles:
     return LanguageModelFiles(others[0], attributes, folder / UNIGRAMS)
 
 
-def _from_hub(repo_id: str, revision: str | None) -> LanguageModelFiles | None:
+def _from_hub(repo_id: str) -> LanguageModelFiles | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=[f"{FOLDER}/*"])) / FOLDER
+        folder = Path(snapshot_download(repo_id, allow_patterns=[f"{FOLDER}/*"])) / FOLDER
     except HFValidationError:
         raise InputError(
             f"{repo_id}: no such file; expected an ARPA file, a folder with a language model, or a Hub id: check the "
             "name"
         ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise InputError(
             f"{repo_id}: no language model found ({reason}); expected an ARPA file, a folder that holds one, or a Hub "
             "id: check the name and the network"

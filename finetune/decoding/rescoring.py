@@ -1,0 +1,36 @@
+"""Rescoring of the n best texts of a beam search with an LSTM language model, in one batch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from finetune.decoding.beam import BeamHypothesis, BeamSearch
+from finetune.decoding.beam_reference import ReferenceSearch
+from finetune.language_model.lstm import LstmModel
+from finetune.language_model.ngram import BOUNDARY
+
+
+class RescoringSearch:
+    """A search whose n-best list is rescored: its score + weight * ln P(text) of an LSTM."""
+
+    def __init__(self, first: BeamSearch | ReferenceSearch, model: LstmModel, weight: float) -> None:
+        self._first, self._model, self._weight = first, model, weight
+
+    def search(self, log_probs: Tensor) -> list[BeamHypothesis]:
+        """The hypotheses of the first search under their new scores, best first."""
+        found = self._first.search(log_probs)
+        texts = [one.text.split() for one in found]
+        if self._model.is_of_characters:
+            texts = [list(BOUNDARY.join(words)) for words in texts]
+        scores = self._model.score_sentences(texts)
+        again = [replace(one, score=one.score + self._weight * s) for one, s in zip(found, scores, strict=True)]
+        return sorted(again, key=lambda one: -one.score)
+
+    def best(self, log_probs: Tensor) -> BeamHypothesis:
+        """The best hypothesis after rescoring."""
+        return self.search(log_probs)[0]
+
+    def best_of_all(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
+        """`best` of each utterance."""
+        return [self.best(one) for one in log_probs]
