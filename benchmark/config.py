@@ -168,6 +168,11 @@ class BenchmarkConfig:
             raise UsageError(f"--timeout is {self.timeout:g}; expected seconds above 0: raise it")
         if self.fail_on_regression and self.compare is None:
             raise UsageError("--fail_on_regression is true, but --compare names no earlier result: name its folder")
+        if self.compare and self.output_dir and self.compare.resolve() == self.output_dir.resolve():
+            raise UsageError(
+                f"--compare and --output_dir are both {self.output_dir}; expected two folders, as this run would "
+                "replace the result that it is compared with: choose another --output_dir"
+            )
 
     def settings(self) -> dict[str, str]:
         """The flags that decide what is measured, as text; an unfinished run goes on only under the same ones."""

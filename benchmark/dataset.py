@@ -1,14 +1,17 @@
 """The evaluation set: every condition with its utterances, and how an utterance becomes the waveform to transcribe."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from benchmark.batch_plan import evenly_spaced
 from benchmark.conditions import Condition, parse_conditions
 from benchmark.config import BenchmarkConfig
-from preprocessing.cli.errors import UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, load_part
+from preprocessing.corpus.readers.times import letters
 from preprocessing.text import profile
 from preprocessing.text.languages import language_code
 
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 
 Item = tuple[int, int]  # an utterance under a condition: indices of EvaluationSet.conditions and of its utterances
 
-
 ENGLISH_PROFILES = ("librispeech", "whisper-english")
+SHOWN_LETTERS = 30  # of texts that differ
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,44 @@ def build_evaluation_set(
         conditions=tuple(conditions),
         utterances=tuple(tuple(one.utterances(corpus if place == 0 else some)) for place, one in enumerate(conditions)),
     )
+
+
+def check_segments(utterances: Sequence[Utterance]) -> None:
+    """Raises InputError where the segments of an utterance have other letters than its text: which of the two a rate
+    is of would depend on how many recordings there are.
+    """
+    for one in utterances:
+        if not one.segments:
+            continue
+        of_text, of_segments = letters(one.text), "".join(letters(segment.text) for segment in one.segments)
+        if of_text != of_segments:
+            pairs = enumerate(zip_longest(of_text, of_segments))
+            same = next(place for place, (one_letter, other) in pairs if one_letter != other)
+            ends = [repr(spelled[same : same + SHOWN_LETTERS]) for spelled in (of_segments, of_text)]
+            raise InputError(
+                f"{one.id}: after {same} equal letters its segments go on with {ends[0]}, its text with {ends[1]}; "
+                "expected the same letters in both: correct one of them, or leave 'segments' out"
+            )
+
+
+def check_recordings(evaluation_set: EvaluationSet) -> None:
+    """Decode the noises and rooms that the conditions draw for their utterances.
+
+    Raises UsageError where one cannot be used: no system could transcribe the utterances that it is drawn for.
+    """
+    import torch
+
+    checked: set[str] = set()
+    for one, utterances in zip(evaluation_set.conditions, evaluation_set.utterances, strict=True):
+        if one.recordings_key is None or one.recordings_key in checked:
+            continue
+        checked.add(one.recordings_key)
+        condition = copy.deepcopy(one)  # its cache of recordings ends with the check
+        for utterance in utterances:
+            try:
+                condition.apply(torch.zeros(1), utterance.id)
+            except InputError as error:
+                raise UsageError(f"--conditions {one.used.name}: {error}") from None
 
 
 def waveform_loader(evaluation_set: EvaluationSet, *, denoise: bool) -> Callable[[Item], "Tensor"]:

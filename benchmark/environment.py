@@ -141,7 +141,7 @@ def describe_run(
         profiles=list(config.profiles or ()),  # `with_language` has named them
         seed=config.seed,
         notices=list(notices),
-        settings=config.settings() | {"corpus fingerprint": _fingerprint(corpus.utterances)},
+        settings=config.settings() | {"corpus fingerprint": corpus_fingerprint(corpus.utterances)},
         systems=[
             SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice)) for spec in specs
         ],
@@ -183,10 +183,13 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _fingerprint(utterances: Sequence[Utterance]) -> str:
-    """A hash that changes with any utterance's id, text or length."""
+def corpus_fingerprint(utterances: Sequence[Utterance]) -> str:
+    """A hash that changes with anything that a sample records of its utterance, so that a resumed run does not mix
+    speakers, texts or files of two versions of a corpus. Of audio in memory its length counts.
+    """
     digest = hashlib.sha256()
     for one in utterances:
-        channel = () if one.channel is None else (one.channel,)
-        digest.update(repr((one.id, one.text, one.duration, one.start, one.stop, *channel)).encode())
+        audio = len(one.audio) if isinstance(one.audio, bytes) else os.fspath(one.audio)
+        described = (one.speaker, one.sex, one.language, one.domain, one.segments, one.words, one.channel)
+        digest.update(repr((one.id, audio, one.text, one.duration, one.start, one.stop, *described)).encode())
     return digest.hexdigest()[:12]

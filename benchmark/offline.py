@@ -3,10 +3,12 @@
 Only the default is replaced; what a user names is opened or refused.
 """
 
+from dataclasses import replace
+
 from benchmark.config import BenchmarkConfig
 from finetune.systems.availability import hub_has
 from preprocessing.cli.data_folder import DEMO, reference_of
-from preprocessing.corpus import Corpus, open_corpus
+from preprocessing.corpus import Corpus, open_corpus, parts_beyond_end
 
 DEMO_CORPUS = DEMO / "corpus" / "test.jsonl"
 DEFAULT_DATASET = "openslr/librispeech_asr"
@@ -17,10 +19,19 @@ def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     """The corpus of --data; without it, LibriSpeech test-clean from the Hub.
 
     Where the Hub cannot be reached, the embedded demo corpus stands in, and a sentence that says so is added to
-    `notices`.
+    `notices`; another one where stated durations are not the files', which speed is measured by. Raises InputError
+    where the corpus is not complete, or a part stops after the end of its audio.
     """
+    corpus = _open(config, notices).require_complete()
+    if corpus.duration_note:
+        notices.append(f"{corpus.duration_note}.")
+    beyond_end = parts_beyond_end(corpus.utterances)
+    return replace(corpus, rejects=tuple(beyond_end)).require_complete() if beyond_end else corpus
+
+
+def _open(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     if config.data is not None:
-        return open_corpus(config.data, limit=config.limit)
+        return open_corpus(config.data, limit=config.limit, check_durations=True)
     if hub_has(DEFAULT_DATASET, kind="dataset"):
         return open_corpus(DEFAULT_DATA, limit=config.limit)
     notices.append(

@@ -13,7 +13,15 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmark.config import LANGUAGE_MODEL_FLAGS, BenchmarkConfig
-from benchmark.dataset import EvaluationSet, Item, build_evaluation_set, requested_conditions, with_language
+from benchmark.dataset import (
+    EvaluationSet,
+    Item,
+    build_evaluation_set,
+    check_recordings,
+    check_segments,
+    requested_conditions,
+    with_language,
+)
 from benchmark.environment import (
     DistributedRanks,
     describe_run,
@@ -139,9 +147,12 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     noise_removal = resolve_noise_removal(config.denoise, specs)
     notices = [spec.notice for spec in specs if spec.notice]
     notices += noise_removal_notices(config.denoise, noise_removal)
-    corpus = resolve_corpus(config, notices).require_complete()
+    corpus = resolve_corpus(config, notices)
     config = with_language(config, corpus.utterances, notices)
     evaluation_set = build_evaluation_set(conditions, corpus.utterances, config.condition_utterances)
+    check_segments(corpus.utterances)
+    if ranks.is_main:
+        check_recordings(evaluation_set)
     for notice in notices:
         console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
     return Inputs(

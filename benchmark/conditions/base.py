@@ -32,6 +32,11 @@ class Condition(ABC):
         """The utterances that are transcribed under the condition; their ids are those of the corpus."""
         return list(corpus)
 
+    @property
+    def recordings_key(self) -> str | None:
+        """What decides, with the utterance's id, which recordings are drawn; None of a condition that needs none."""
+        return None
+
     @abstractmethod
     def apply(self, waveform: Tensor, id: str) -> Tensor:
         """The waveform [samples] of the utterance `id` under the condition, [samples'].
@@ -59,6 +64,11 @@ class Corrupted(Condition):
     chain: Chain
     seed: int
     draw_key: str
+
+    @property
+    def recordings_key(self) -> str | None:
+        """The draw_key of noises and rooms from files."""
+        return self.draw_key if any(getattr(one, "files", None) for one in self.chain.augmentations) else None
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
         """The augmented waveform; an empty one stays empty."""
@@ -94,6 +104,11 @@ class NoiseOnly(NoSpeech):
 
     noise: Noise
     seed: int
+
+    @property
+    def recordings_key(self) -> str | None:
+        """The condition's name, where the noise is from files."""
+        return self.used.name if self.noise.files else None
 
     def apply(self, waveform: Tensor, id: str) -> Tensor:
         """Noise, as long as the waveform."""

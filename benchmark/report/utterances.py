@@ -151,7 +151,8 @@ def _over_time(utterance: ComparedUtterance, normalise: Callable[[str], str]) ->
         words, errors = [0] * n_stretches, [0] * n_stretches
         counts = errors_by_segment([normalise(segment.text) for segment in sample.segments], hypothesis)
         for segment, (hits, substituted, deleted, inserted, *_) in zip(sample.segments, counts, strict=True):
-            index = min(int(0.5 * (segment.start + segment.stop) / stretch), n_stretches - 1)
+            middle = 0.5 * (segment.start + segment.stop) - sample.start
+            index = min(int(max(middle, 0.0) / stretch), n_stretches - 1)
             words[index] += hits + substituted + deleted
             errors[index] += substituted + deleted + inserted
         wers[name] = tuple(e / w if w else math.nan for e, w in zip(errors, words, strict=True))

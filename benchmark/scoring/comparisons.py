@@ -115,12 +115,13 @@ def _untested(one: Comparison, metric: Metric) -> Comparison:
 
 def _tested(one: Comparison, adjusted_p: float, adjusted_p_without: float, metric: Metric) -> Comparison:
     different = _different(one.difference, adjusted_p)
+    sentence = verdict(one.first, one.second, one.difference, different, metric.upper(), p_value=one.p_value)
     return replace(
         one,
         adjusted_p=adjusted_p,
         different=different,
         different_without=None if one.without is None else _different(one.without, adjusted_p_without),
-        sentence=_under(one.condition, verdict(one.first, one.second, one.difference, different, metric.upper())),
+        sentence=_under(one.condition, sentence),
     )
 
 

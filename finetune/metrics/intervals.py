@@ -21,7 +21,7 @@ DRAWS = 2000
 LEVEL = 0.95
 FEWEST_SPEAKERS = 5  # with fewer, utterances are drawn
 FEWEST_GROUPS = 5  # with fewer, the interval is 0 to 1
-MOST_GROUPS = 1000  # more utterances than this are divided at random into so many groups, which bounds time and memory
+MOST_GROUPS = 1000  # more speakers or utterances are divided at random into so many groups: it bounds time and memory
 # Draws are clipped to this quantile of Student's t: a draw without any error has no standard error to divide by.
 _CLIP_QUANTILE = 0.9995
 
@@ -42,7 +42,7 @@ class Resampling:
     """Bootstrap draws over the utterances of a corpus; every rate of a run is computed on the same ones.
 
     groups: the group of each utterance, 0 to n_groups - 1 [utterances]: its speaker, itself, or one of MOST_GROUPS
-        random groups of utterances.
+        random groups of whole speakers or of utterances.
     weights: how often each group is in each draw [draws, groups].
     unit: what a group is, "speaker" or "utterance".
     """
@@ -70,11 +70,11 @@ def resample(speakers: Sequence[str | None], *, seed: int, draws: int = DRAWS) -
     generator = np.random.default_rng(seed)
     if None in named or len(named) < FEWEST_SPEAKERS:
         groups, unit = np.arange(len(speakers)), "utterance"
-        if len(speakers) > MOST_GROUPS:
-            groups = generator.permutation(len(speakers)) % MOST_GROUPS
     else:
         groups, unit = np.unique(np.array(speakers, dtype=str), return_inverse=True)[1], "speaker"
     n_groups = int(groups.max()) + 1
+    if n_groups > MOST_GROUPS:
+        groups, n_groups = generator.permutation(n_groups)[groups] % MOST_GROUPS, MOST_GROUPS
     drawn = generator.integers(n_groups, size=(draws, n_groups)) + n_groups * np.arange(draws)[:, None]
     weights = np.bincount(drawn.ravel(), minlength=draws * n_groups).reshape(draws, n_groups)
     return Resampling(groups, weights.astype(np.float64), unit)

@@ -116,11 +116,21 @@ def detectable(error: float, n_groups: int, comparisons: int = 1) -> float:
     return error * float(errors_detectable(n_groups, comparisons)) if n_groups >= 2 else 1.0
 
 
-def verdict(first: str, second: str, paired: Rate, different: bool | None = None, metric: str = "WER") -> str:
+def verdict(
+    first: str,
+    second: str,
+    paired: Rate,
+    different: bool | None = None,
+    metric: str = "WER",
+    *,
+    p_value: float | None = None,
+) -> str:
     """The comparison as a sentence, in percentage points of the metric.
 
     paired: `difference` of first and second. different: whether the test, corrected for several comparisons, finds a
-    difference; None: the interval alone decides.
+    difference; None: the interval alone decides. p_value: of the test before the correction, where it is not that of
+    the interval: with speakers of very different amounts of speech, `matched_pairs` may find no difference although
+    the interval excludes 0.
 
     >>> verdict("tuned", "base", Rate(-0.135, -0.149, -0.121))
     'tuned is significantly better than base: its WER is 12.1 to 14.9 points lower (95 % CI).'
@@ -130,6 +140,9 @@ higher (95 % CI).'
     >>> verdict("tuned", "base", Rate(-0.02, -0.038, -0.002), different=False)
     'No significant difference between tuned and base after correction for several comparisons; on its own, the WER of \
 tuned is 0.2 to 3.8 points lower (95 % CI).'
+    >>> verdict("tuned", "base", Rate(-0.02, -0.038, -0.002), different=False, p_value=0.09)
+    'No significant difference between tuned and base by the matched-pairs test (p = 0.09), although the interval \
+excludes 0: the WER of tuned is 0.2 to 3.8 points lower (95 % CI).'
     """
     if paired.low > 0:
         first, second, paired = second, first, Rate(-paired.value, -paired.high, -paired.low)
@@ -139,6 +152,9 @@ tuned is 0.2 to 3.8 points lower (95 % CI).'
         bounds = f"between {lower:.1f} points lower and {higher:.1f} points higher"
         return f"{none}: the {metric} of {first} is {bounds} (95 % CI)."
     bounds = f"{-higher:.1f} to {lower:.1f} points lower (95 % CI)"
+    if different is False and p_value is not None and p_value >= 1.0 - LEVEL:
+        test = f"by the matched-pairs test (p = {p_value:.2g}), although the interval excludes 0"
+        return f"{none} {test}: the {metric} of {first} is {bounds}."
     if different is False:
         correction = "after correction for several comparisons; on its own"
         return f"{none} {correction}, the {metric} of {first} is {bounds}."

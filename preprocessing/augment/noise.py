@@ -160,8 +160,9 @@ def generated_noise(n_samples: int, colour: str, generator: torch.Generator) -> 
 def find_audio(name: str, files: Files, root: Path | None) -> list[Path]:
     """The audio files that `files` names, in an order that depends on their names alone.
 
-    name: the augmentation, for messages. files: files, and folders, which are searched recursively; relative ones
-    start at `root`, or at the current folder. Raises UsageError where one does not exist or none is audio.
+    name: the augmentation, for messages. files: files, and folders, which are searched recursively, hidden files left
+    out; relative ones start at `root`, or at the current folder. Raises UsageError where one does not exist or none is
+    audio.
     """
     listed = [files] if isinstance(files, (str, Path)) else files
     if not isinstance(listed, (list, tuple)) or not listed or not all(isinstance(one, (str, Path)) for one in listed):
@@ -169,7 +170,8 @@ def find_audio(name: str, files: Files, root: Path | None) -> list[Path]:
     found: list[Path] = []
     for path in ((root or Path()) / Path(one) for one in listed):
         if path.is_dir():
-            inside = (child for child in path.rglob("*") if child.suffix.lower() in AUDIO_SUFFIXES and child.is_file())
+            named = (child for child in path.rglob("*") if child.suffix.lower() in AUDIO_SUFFIXES)
+            inside = (child for child in named if not child.name.startswith(".") and child.is_file())
             found.extend(sorted(inside, key=lambda child: child.relative_to(path).as_posix()))
         elif path.is_file():
             found.append(path)

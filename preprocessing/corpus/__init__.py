@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preprocessing.corpus.open import from_dataset, open_corpus, stream_corpus
+    from preprocessing.corpus.open import from_dataset, open_corpus, parts_beyond_end, stream_corpus
     from preprocessing.corpus.utterance import (
         Corpus,
         Reject,
@@ -34,13 +34,14 @@ __all__ = [
     "manifest_fields",
     "missing_files",
     "open_corpus",
+    "parts_beyond_end",
     "stream_corpus",
 ]
 
-_MODULES = {"from_dataset": "open", "open_corpus": "open", "stream_corpus": "open"}
+_OF_OPEN = {"from_dataset", "open_corpus", "parts_beyond_end", "stream_corpus"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'utterance')}"), name)
+    return getattr(import_module(f"{__name__}.{'open' if name in _OF_OPEN else 'utterance'}"), name)

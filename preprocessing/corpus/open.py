@@ -6,12 +6,13 @@ the corpus states is not even opened, unless `check_durations` asks for it.
 """
 
 import gc
+import math
 import os
 import random
 from array import array
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeGuard
@@ -23,7 +24,7 @@ from preprocessing.cli.notes import note_once
 from preprocessing.corpus import readers
 from preprocessing.corpus.readers.hugging_face import HUB_PREFIX, read_dataset
 from preprocessing.corpus.readers.rows import Reader, Rows, has_id, read_fields
-from preprocessing.corpus.readers.times import Draft, finished
+from preprocessing.corpus.readers.times import TOLERANCE_SECONDS, Draft, finished
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 
 STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; each may hold a megabyte
@@ -263,6 +264,29 @@ def _is_whole_file(parsed: Utterance | Draft | str) -> TypeGuard[Utterance]:
     return isinstance(parsed, Utterance) and parsed.start == 0.0 and parsed.stop is None
 
 
+def parts_beyond_end(utterances: Sequence[Utterance]) -> list[Reject]:
+    """A Reject for each utterance that stops after the end of its audio. The header of each file is read once; of one
+    that is too short by its header, all is decoded to be sure.
+
+    `open_corpus` does not look at audio where start and stop state a duration; this is the check to make before using
+    it. A file that cannot be decoded is passed over.
+    """
+    ends: dict[StoredAudio, float] = {}
+    for utterance in utterances:
+        if utterance.stop is not None:
+            ends[utterance.audio] = max(ends.get(utterance.audio, 0.0), utterance.stop)
+    too_short: dict[StoredAudio, float] = {}
+    for source, seconds in zip(ends, audio_lengths([(source, None) for source in ends]), strict=True):
+        if isinstance(seconds, float) and ends[source] > seconds + TOLERANCE_SECONDS:
+            with suppress(InputError):
+                too_short[source] = _decoded_seconds(source)
+    return [
+        Reject(one.id, f"stop {one.stop:g} s lies beyond the audio's end at {too_short[one.audio]:.2f} s: correct stop")
+        for one in utterances
+        if one.stop is not None and one.stop > too_short.get(one.audio, math.inf) + TOLERANCE_SECONDS
+    ]
+
+
 def audio_lengths(
     sources: Sequence[tuple[StoredAudio, Utterance | None]],
 ) -> Iterator[float | InputError]:
@@ -295,10 +319,14 @@ def _audio_length(wanted: tuple[StoredAudio, Utterance | None]) -> float | Input
     try:
         seconds = probe(source).duration
         if utterance is not None and not utterance.has_duration(seconds):  # some headers hold an estimate
-            return sum(map(len, stream(source))) / SAMPLE_RATE
+            return _decoded_seconds(source)
         return seconds
     except InputError as error:
         return error
+
+
+def _decoded_seconds(source: StoredAudio) -> float:
+    return sum(map(len, stream(source))) / SAMPLE_RATE
 
 
 def _where(source: str, number: int) -> str:

@@ -96,14 +96,20 @@ class Corpus:
         """The sum of all durations."""
         return sum(utterance.duration for utterance in self.utterances)
 
+    @property
+    def duration_note(self) -> str:
+        """A sentence that stated durations were not the files', which are counted instead; "" where all were."""
+        if not self.wrong_durations:
+            return ""
+        return (
+            f"{self.reference}: the stated duration of {counted(len(self.wrong_durations), 'utterance')}, such as "
+            f"{self.wrong_durations[0]!r}, is not the file's; counted by the files"
+        )
+
     def note_wrong_durations(self) -> None:
-        """Say once, on stderr, where stated durations were not the files', which are counted instead."""
+        """Say `duration_note` once, on stderr."""
         if self.wrong_durations:
-            note_once(
-                f"durations of {self.reference}",
-                f"{self.reference}: the stated duration of {counted(len(self.wrong_durations), 'utterance')}, such as "
-                f"{self.wrong_durations[0]!r}, is not the file's; counted by the files",
-            )
+            note_once(f"durations of {self.reference}", self.duration_note)
 
     def require_complete(self) -> "Corpus":
         """The corpus itself. Raises InputError when anything was set aside or an audio file is missing.

@@ -119,3 +119,13 @@ def test_the_samples_of_both_results_are_compared_pair_by_pair(tmp_path: Path) -
     write_samples(tmp_path / "old" / "samples.jsonl", samples(lambda text: text[2:]))
     ((key, change),) = session._paired_changes(inputs, earlier, earlier, samples(str)).items()
     assert key == ("a", "clean") and change.difference.value == pytest.approx(-0.1) and change.utterances == 40
+
+
+def test_a_result_is_not_compared_with_what_replaces_it(tmp_path: Path) -> None:
+    """Its samples would be this run's own, so that no WER could ever change."""
+    (tmp_path / "link").symlink_to(tmp_path / "nightly")
+    for earlier in (tmp_path / "nightly", tmp_path / "x" / ".." / "nightly", tmp_path / "link"):
+        config = BenchmarkConfig(output_dir=tmp_path / "nightly", compare=earlier, overwrite=True)
+        with pytest.raises(UsageError, match="--compare and --output_dir are both"):
+            config.check()
+    BenchmarkConfig(output_dir=tmp_path / "tonight", compare=tmp_path / "nightly").check()

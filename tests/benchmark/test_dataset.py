@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,20 @@ import torch
 
 from benchmark.conditions import parse_conditions
 from benchmark.config import BenchmarkConfig
-from benchmark.dataset import build_evaluation_set, requested_conditions, waveform_loader, with_language
+from benchmark.dataset import (
+    build_evaluation_set,
+    check_recordings,
+    check_segments,
+    requested_conditions,
+    waveform_loader,
+    with_language,
+)
+from benchmark.offline import resolve_corpus
 from benchmark.results import ConditionUsed
 from preprocessing import audio
-from preprocessing.corpus import Utterance, open_corpus
-from tests.conftest import DEMO
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.corpus import Segment, Utterance, open_corpus
+from tests.conftest import DEMO, write_manifest
 
 [CLEAN] = parse_conditions("clean", seed=0, noise=None, rooms=None)
 HALVED = ConditionUsed("halved", "half as loud", speech=False)
@@ -53,6 +63,56 @@ def test_other_conditions_have_a_part_of_the_corpus() -> None:
 def test_clean_speech_is_first_and_always_there(conditions: str, names: list[str]) -> None:
     chosen = requested_conditions(BenchmarkConfig(conditions=conditions))
     assert [condition.used.name for condition in chosen] == names
+
+
+@pytest.mark.parametrize(("condition", "flag"), [("noise:10", "noise"), ("noise-only", "noise"), ("reverb", "rooms")])
+@pytest.mark.parametrize("content", ["damaged", "silent"])
+def test_a_noise_or_room_that_cannot_be_used_is_refused_beforehand(
+    tmp_path: Path, condition: str, flag: str, content: str
+) -> None:
+    """Found while a system transcribes, it would count as that system's failure: all words deleted."""
+    utterances = open_corpus(str(DEMO / "corpus" / "test.jsonl")).utterances
+    audio.save(tmp_path / "good.wav", audio.load(utterances[0].audio))
+    chosen = build_evaluation_set(
+        requested_conditions(BenchmarkConfig(conditions=condition, **{flag: tmp_path})), utterances, 20
+    )
+    check_recordings(chosen)
+    if content == "silent":
+        audio.save(tmp_path / "bad.wav", torch.zeros(16_000))
+    else:
+        (tmp_path / "bad.wav").write_bytes(b"no audio")
+    chosen = build_evaluation_set(
+        requested_conditions(BenchmarkConfig(conditions=condition, **{flag: tmp_path})), utterances, 20
+    )
+    with pytest.raises(UsageError, match=rf"--conditions {condition}: .*bad\.wav"):
+        check_recordings(chosen)
+
+
+def test_durations_are_those_of_the_files(tmp_path: Path) -> None:
+    """RTFx is of seconds that were heard, not of seconds that a manifest claims."""
+    audio.save(tmp_path / "a.wav", torch.zeros(32_000))
+    rows = [{"id": "whole", "audio": "a.wav", "text": "x", "duration": 200.0}]
+    rows += [{"id": "part", "audio": "a.wav", "text": "x", "start": 0.5, "stop": 2.05}]
+    notices: list[str] = []
+    found = resolve_corpus(BenchmarkConfig(data=str(write_manifest(tmp_path / "a.jsonl", rows))), notices)
+    assert [round(one.duration, 3) for one in found.utterances] == [2.0, 1.5]
+    (notice,) = notices
+    assert "the stated duration of 1 utterance, such as 'whole', is not the file's" in notice
+    rows += [{"id": "late", "audio": "a.wav", "text": "x", "offset": 1.0, "duration": 100.0}]
+    late = BenchmarkConfig(data=str(write_manifest(tmp_path / "b.jsonl", rows)))
+    with pytest.raises(InputError, match=r"^late: stop 101 s lies beyond the audio's end at 2\.00 s"):
+        resolve_corpus(late, notices)
+
+
+def test_segments_that_are_not_the_text_are_refused() -> None:
+    """Few recordings are scored by their segments, several by their texts: the two must be one reference."""
+    parts = (Segment(0.0, 1.0, "good morning"), Segment(1.0, 2.0, "Let us begin"))
+    whole = Utterance("talk", "a.wav", "Good morning! Let us begin.", 2.0, segments=parts)
+    check_segments([whole, replace(whole, segments=())])
+    with pytest.raises(InputError, match=r"^talk: after 11 equal letters its segments go on with '', its"):
+        check_segments([replace(whole, segments=parts[:1])])
+    with pytest.raises(InputError, match=r"after 21 equal letters its segments go on with 'ow', its text"):
+        check_segments([replace(whole, segments=(*parts, Segment(2.0, 3.0, "ow")))])
 
 
 def test_a_corpus_in_another_language_is_scored_in_it() -> None:

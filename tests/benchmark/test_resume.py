@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from benchmark import session
 from benchmark.config import BenchmarkConfig
+from benchmark.environment import corpus_fingerprint
 from benchmark.results import (
     RUN,
     SUMMARY,
@@ -30,6 +32,7 @@ from benchmark.results import (
 )
 from benchmark.results.store import ResultsStore, begin_run, drop_torn_line
 from preprocessing.cli.errors import UsageError
+from preprocessing.corpus import Segment, Utterance
 from tests.benchmark.odd_systems import corpus
 from tests.benchmark.reported import full_run
 from tests.commands import assert_one_sentence, run
@@ -102,6 +105,21 @@ def test_another_configuration_is_refused_by_flag(tmp_path: Path, now: Run, told
         begin_run(tmp_path, now, overwrite=False)
     assert (tmp_path / RUN).read_bytes() == before
     assert begin_run(tmp_path, now, overwrite=True) == now
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "b"}, {"audio": "cleaned/a.wav"}, {"text": "ONE"}, {"duration": 2.5}, {"speaker": "ann"}, {"sex": "F"},
+        {"language": "de"}, {"domain": "calls"}, {"start": 0.5}, {"stop": 1.5}, {"channel": 1},
+        {"segments": (Segment(0.0, 1.0, "one"),)}, {"words": (Segment(0.0, 1.0, "one"),)},
+    ],
+)  # fmt: skip
+def test_a_corpus_whose_samples_would_be_others_has_another_fingerprint(change: dict[str, Any]) -> None:
+    """As one that was given speakers while its run was stopped: half of the samples would have none."""
+    one = Utterance("a", "a.wav", "one", 2.0)
+    assert corpus_fingerprint([one]) == corpus_fingerprint([replace(one)])
+    assert corpus_fingerprint([one]) != corpus_fingerprint([replace(one, **change)])
 
 
 def test_what_is_no_matter_of_measuring_may_change(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from benchmark.report.fairness import detectable
 from benchmark.report.verdict import verdict
 from benchmark.report.views import condition_rows
 from benchmark.results import (
+    Comparison,
     ConditionUsed,
     Run,
     Sample,
@@ -27,6 +28,8 @@ from benchmark.results import (
 )
 from benchmark.scoring import summarise
 from benchmark.scoring.__main__ import main as command
+from benchmark.scoring.comparisons import correct
+from finetune.metrics import Rate
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import profile
 from tests.conftest import ROOT
@@ -57,6 +60,12 @@ def heard(system: str, errors: float, condition: str = "clean", count: int = 120
         sample = Sample(system, f"u{index}", " ".join(words), " ".join(said), 6.0, SECONDS, f"s{index % 8}")
         samples.append(dataclasses.replace(sample, condition=condition))
     return samples
+
+
+def test_a_single_comparison_is_not_said_to_be_corrected() -> None:
+    (one,) = correct([Comparison("a", "b", Rate(-0.1, -0.12, -0.08), "", p_value=0.09)])
+    assert (one.different, one.adjusted_p) == (False, 0.09)
+    assert "by the matched-pairs test (p = 0.09)" in one.sentence and "correction" not in one.sentence
 
 
 def test_every_condition_is_scored_and_compared() -> None:

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from pathlib import Path
 
+import pytest
+
 from benchmark.report.figures import accuracy
 from benchmark.report.utterances import AlignedSample, ComparedUtterance, wer_over_time
 from benchmark.results import Run, SystemFacts, SystemRun, read_samples, read_summary
@@ -39,15 +41,23 @@ def test_errors_are_counted_by_segment(tmp_path: Path) -> None:
     assert '<a href="#long">' in page
 
 
-def test_rates_along_a_recording() -> None:
-    """Three minutes of one word each, then two of nothing; one system misses the second, one fails."""
+@pytest.mark.parametrize("start", [0.0, 600.0])
+def test_rates_along_a_recording(start: float) -> None:
+    """Three minutes of one word each, then two of nothing; one system misses the second, one fails. The recording is a
+    whole file, or a part of one, whose segments have their times in the file."""
     segments = tuple(
-        Segment(60.0 * at, 60.0 * at + 30, word) for at, word in enumerate(["ONE", "TWO", "THREE", "", ""])
+        Segment(start + 60.0 * at, start + 60.0 * at + 30, word)
+        for at, word in enumerate(["ONE", "TWO", "THREE", "", ""])
     )
     reference = "ONE TWO THREE"
     samples = [
         dataclasses.replace(
-            sample(name, "lecture", reference, hypothesis), audio_seconds=300.0, segments=segments, **more
+            sample(name, "lecture", reference, hypothesis),
+            audio_seconds=300.0,
+            start=start,
+            stop=start + 300.0,
+            segments=segments,
+            **more,
         )
         for name, hypothesis, more in (
             ("a", "ONE TOO THREE FOUR", {}),

@@ -104,6 +104,7 @@ def test_paths_in_yaml_are_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "noises" / "deep").mkdir(parents=True)
     audio.save(tmp_path / "noises" / "deep" / "hum.wav", tone(50.0))
     (tmp_path / "noises" / "about.txt").write_text("not audio")
+    (tmp_path / "noises" / "deep" / "._hum.wav").write_bytes(b"\0\5\26\7")  # macOS adds such files to its archives
     (tmp_path / "augment.yaml").write_text("- {name: noise, files: noises, snr_db: [5, 20], probability: 0.5}\n")
     chain = from_yaml(tmp_path / "augment.yaml")
     assert chain.config()[0]["snr_db"] == [5.0, 20.0]

@@ -132,9 +132,9 @@ def read_words(listed: list[Any], text: str) -> tuple[Segment, ...]:
 
     Raises InputError naming the first that is none, and where the words have other letters than `text`.
     """
-    words = tuple(word for word in _in_order(listed, "word", "word") if _letters(word.text))
-    spelled = "".join(_letters(word.text) for word in words)
-    if spelled != _letters(text):
+    words = tuple(word for word in _in_order(listed, "word", "word") if letters(word.text))
+    spelled = "".join(letters(word.text) for word in words)
+    if spelled != letters(text):
         raise InputError(
             f"'words' spell {shortened(' '.join(word.text.strip() for word in words))}, the text is {shortened(text)}; "
             "expected the same letters in both: correct one of them, or leave 'words' out"
@@ -261,8 +261,12 @@ def _segment(kind: str, number: int, fields: Any, text_key: str) -> Segment:
     return Segment(start, stop, text)
 
 
-def _letters(text: str) -> str:
-    """What two spellings of a text share: its letters and figures in one case, without spaces and punctuation."""
+def letters(text: str) -> str:
+    """What two spellings of a text share: its letters and figures in one case, without spaces and punctuation.
+
+    >>> letters("Don't stop, ANN.")
+    'dontstopann'
+    """
     return "".join(symbol for symbol in text.casefold() if symbol.isalnum())
 
 
