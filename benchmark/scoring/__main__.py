@@ -1,7 +1,7 @@
 """`python -m benchmark.scoring RESULTS`: score a finished run again, without any model.
 
-Reads run.json, samples.jsonl, timings.jsonl and throughput.jsonl; writes summary.json and the reports, and run.json
-where profiles or seed have changed.
+Reads run.json, samples.jsonl, timings.jsonl and throughput.jsonl of a finished run; writes summary.json and the
+reports, and run.json where profiles or seed have changed.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.notes import note_once
 from preprocessing.cli.options import parse_command, run_command
 
 DESCRIPTION = "Score the transcripts of a finished benchmark again, such as with other text profiles or another seed."
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         TIMINGS,
         read_run,
         read_samples,
+        read_summary,
         read_throughput,
         read_timings,
         write_run,
@@ -79,6 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "name one, or run the benchmark again"
             )
     before = run = read_run(folder / RUN)
+    if not (folder / SUMMARY).is_file():
+        raise InputError(
+            f"{folder} holds an unfinished run, without {SUMMARY}; expected a finished one: run the same benchmark "
+            "command again, which goes on with it"
+        )
+    if read_summary(folder / SUMMARY).changes:
+        note_once("changes", "the changes since the result of --compare are left out: they are of the former scoring")
     if config.profiles is not None:
         run = replace(run, profiles=config.profile_names())
     if config.seed is not None:

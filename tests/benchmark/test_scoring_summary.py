@@ -25,6 +25,7 @@ from benchmark.results import (
     read_summary,
     write_run,
     write_samples,
+    write_summary,
 )
 from benchmark.scoring import summarise
 from benchmark.scoring.__main__ import main as command
@@ -199,6 +200,10 @@ def test_a_folder_is_scored_again_under_other_profiles(tmp_path: Path, capsys: p
     write_run(tmp_path / "run.json", run_of("a", "b"))
     samples = [dataclasses.replace(one, hypothesis=one.hypothesis.upper()) for one in heard("a", 0.1)]
     write_samples(tmp_path / "samples.jsonl", [*samples, *heard("b", 0.2), *heard("unfinished", 0.2)])
+    with pytest.raises(InputError, match="unfinished run"):  # which makes a run finished
+        command([str(tmp_path)])
+    assert not (tmp_path / "report.html").exists()
+    write_summary(tmp_path / "summary.json", summarise(run_of("a", "b"), heard("a", 0.1), [], []))
     command([str(tmp_path), "--profiles", "basic,verbatim", "--seed", "5"])
     out = " ".join(capsys.readouterr().out.split())
     summary = read_summary(tmp_path / "summary.json")
