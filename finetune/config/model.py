@@ -91,7 +91,7 @@ class ModelConfig:
     """Share of latent frames masked in training (wav2vec2)."""
 
     mask_time_length: int = 10
-    """Length of a time mask in frames of 20 ms; shorter in short clips."""
+    """Length of a time mask in frames of 20 ms; a clip no longer than one stays unmasked."""
 
     mask_feature_prob: float = 0.0
     """Share of latent channels masked in training, in all frames of an utterance (wav2vec2)."""

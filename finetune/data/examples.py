@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset
 
 from finetune.models.base import Example, Recogniser
+from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment import Chain, seeded_generator
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import DurationBatches
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, counted
 from preprocessing.corpus import Reject, Utterance, load_waveform
 
 
@@ -49,7 +50,8 @@ class Preparation:
     def __call__(
         self, utterance: Utterance, labels: tuple[int, ...], *, index: int = 0, epoch: int | None = None
     ) -> "Example | Reject":
-        """The example, or a Reject if the audio cannot be decoded or is not as long as its corpus says.
+        """The example, or a Reject if the audio cannot be decoded, is not as long as its corpus says, or does not fit
+        its labels: utterances are selected by their stated duration, which may be a tenth of a second off.
 
         index: the example's `index`. epoch: of training, which augments the waveform; None does not.
         """
@@ -57,6 +59,13 @@ class Preparation:
             waveform = load_waveform(utterance)
         except InputError as error:
             return Reject(utterance.id, str(error))
+        if not self.recogniser.fits(len(waveform), labels):
+            return Reject(
+                utterance.id,
+                f"the audio holds {len(waveform) / SAMPLE_RATE:.3f} s, too long for the model or too short for its "
+                f"{counted(len(labels), 'label')}; expected the {utterance.duration:.3f} s that its corpus states: "
+                "leave 'duration' out to have it read and the reason given",
+            )
         if self.denoise is not None:
             waveform = self.denoise(waveform)
         if self.augment is not None and epoch is not None:

@@ -23,11 +23,13 @@ class Architecture:
     """What is known of a transformers architecture, and whether this project can use it.
 
     log_mel: its input is the log-mel of its own feature extractor; else the waveform. exported: as a graph
-    (`finetune.export.graphs`). refused: why it cannot be used, with what can be done instead; "" where it can.
+    (`finetune.export.graphs`). weights_read: its attention computes with the weights of its projections and never calls
+    the projections. refused: why it cannot be used, with what can be done instead; "" where it can.
     """
 
     log_mel: bool = False
     exported: bool = True
+    weights_read: bool = False
     refused: str = ""
 
 
@@ -36,7 +38,7 @@ _ITS_OWN = "its subsampling and output layer are not supported"
 ARCHITECTURES = {
     "wav2vec2": Architecture(),
     "hubert": Architecture(),
-    "wavlm": Architecture(),
+    "wavlm": Architecture(weights_read=True),
     "data2vec-audio": Architecture(),
     "unispeech": Architecture(),
     "unispeech-sat": Architecture(),

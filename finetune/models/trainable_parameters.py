@@ -13,16 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from finetune.config import ModelConfig
+from finetune.models.architectures import architecture_of
 from preprocessing.cli.errors import UsageError
 
-LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")  # every projection of the attention
+# Every projection of the attention; the second line is of conformers and w2v-BERT.
+LORA_TARGETS = (
+    *("q_proj", "k_proj", "v_proj", "out_proj"),
+    *("linear_q", "linear_k", "linear_v", "linear_out"),
+)
 
 
 def select_trainable_parameters(model: Any, config: ModelConfig) -> None:
     """Sets `requires_grad` of a *ForCTC model as --model.adapters_only, language, lora_rank and freeze_feature_encoder
     ask; w2v-BERT has no feature encoder to freeze.
 
-    LoRA's matrices are added to the model. Raises UsageError for adapters of a model that has none.
+    LoRA's matrices are added to the model. Parameters that the output does not depend on are frozen: DDP waits for
+    their gradients. Raises UsageError for adapters of a model that has none.
     """
     if config.adapters_only or config.language is not None:
         _train_adapters(model, config)
@@ -30,6 +36,18 @@ def select_trainable_parameters(model: Any, config: ModelConfig) -> None:
         _add_lora(model, config)
     elif config.freeze_feature_encoder and config.scratch is None and hasattr(model, "freeze_feature_encoder"):
         model.freeze_feature_encoder()
+    _freeze_unused(model, config)
+
+
+def _freeze_unused(model: Any, config: ModelConfig) -> None:
+    """The embedding of masked frames where none are masked, and the convolutional positions of a conformer, which
+    transformers builds and never calls.
+    """
+    base = model.base_model
+    if config.mask_time_prob == 0 and getattr(base, "masked_spec_embed", None) is not None:
+        base.masked_spec_embed.requires_grad_(False)
+    if model.config.model_type == "wav2vec2-conformer":
+        base.encoder.pos_conv_embed.requires_grad_(False)
 
 
 def _train_adapters(model: Any, config: ModelConfig) -> None:
@@ -91,8 +109,26 @@ def _add_lora(model: Any, config: ModelConfig) -> None:
     """LoRA at the attention's projections; the output layer is trained whole, all else frozen."""
     head_trained = [parameter.requires_grad for parameter in model.lm_head.parameters()]
     inject_lora(model, config)
+    if architecture_of(model.config, config.base or "the model").weights_read:
+        _include_lora_in_weights(model)
     for parameter, trained in zip(model.lm_head.parameters(), head_trained, strict=True):
         parameter.requires_grad_(trained)
+
+
+def _include_lora_in_weights(model: Any) -> None:
+    """Makes the `weight` of every layer with LoRA include its matrices, for attention that reads weights and never
+    calls the layers. There is no dropout on LoRA's input then.
+    """
+    from peft.tuners.lora import Linear
+
+    class LinearWithWeight(Linear):  # type: ignore[misc]
+        @property
+        def weight(self) -> Tensor:
+            return self.base_layer.weight + sum(self.get_delta_weight(name) for name in self.active_adapters)  # type: ignore[no-any-return]
+
+    for layer in model.modules():
+        if type(layer) is Linear:
+            layer.__class__ = LinearWithWeight
 
 
 @torch.no_grad()

@@ -118,6 +118,7 @@ class WhisperCTCRecogniser(CTCRecogniser):
         if config.lora_rank > 0:
             inject_lora(model.encoder, config)
         self._lora = config.lora_rank > 0
+        model.mix.requires_grad_(model.config.mixed_layers > 1)  # unused for one layer: DDP waits for its gradient
         policy = config.spec_augment
         cached = config.feature_cache is not None and cache_pays()
         module = WhisperCTCModule(

@@ -10,7 +10,7 @@ import pickle
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Progress:
     """How far a run is.
 
     batches: taken from the data by all processes together; ranking: (WER, CER, step) of the best evaluations, the best
-    first; fingerprint: of corpus, units and batch settings, as a run with another one is not resumed.
+    first; fingerprint: of corpus, units and batch settings, as a run with another one is not resumed; validation:
+    digest of the evaluation set that the ranking is over.
     """
 
     step: int = 0
@@ -41,6 +42,15 @@ class Progress:
     ranking: tuple[tuple[float, float, int], ...] = ()
     evaluations_since_best: int = 0
     fingerprint: str = ""
+    validation: str = ""
+
+    def ranked_over(self, validation: str) -> "Progress":
+        """The progress over the evaluation set with this digest: without the ranking of another set, whose error rates
+        cannot be compared with this one's. A checkpoint without a digest keeps its ranking.
+        """
+        if self.validation in ("", validation):
+            return replace(self, validation=validation)
+        return replace(self, ranking=(), evaluations_since_best=0, validation=validation)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """WER, CER, loss and blank ratio of a recogniser over an evaluation set, with every utterance counted exactly once."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -75,6 +76,12 @@ class Evaluator:
         self._workers = workers
         durations = [utterance.duration for utterance in examples.utterances]
         self._batches = DurationBatches(durations, max_seconds=max_batch_seconds).in_order()
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits, equal if the evaluation set has the same utterances with the same references."""
+        content = json.dumps(sorted(self._references.items())).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(content).hexdigest()[:12]
 
     def run(self, accelerator: Accelerator, module: nn.Module) -> Evaluation:
         """Evaluate `module`, each process on its share of the batches; all processes get the same Evaluation.

@@ -61,7 +61,7 @@ class TrainingLoop:
         self._examples = examples
         self._evaluators = evaluators
         self._writer = writer
-        self._progress = Progress(fingerprint=fingerprint)
+        self._progress = Progress(fingerprint=fingerprint, validation=evaluators[MAIN].digest)
         self._optimiser: Any = make_optimiser(recogniser, config)
         self._schedule = make_schedule(self._optimiser, config)
         self._weights = weight_distribution(accelerator)
@@ -72,8 +72,13 @@ class TrainingLoop:
         self._stopped = False  # a process was asked to stop, and all processes know
 
     def resume(self, folder: Path) -> Progress:
-        """Restore the state of a checkpoint. Returns how far it is."""
-        progress = checkpoint.read_progress(folder)
+        """Restore the state of a checkpoint. Returns how far it is; without a ranking if the main set is another."""
+        before = checkpoint.read_progress(folder)
+        progress = before.ranked_over(self._evaluators[MAIN].digest)
+        if before.ranking and not progress.ranking:
+            self._accelerator.print(
+                "the validation set has changed: the best weights are chosen anew from the next evaluation on"
+            )
         self._restored_average = checkpoint.restore(
             folder,
             self._recogniser.module,

@@ -1,7 +1,8 @@
 """AdamW with its parameter groups, and learning-rate schedules.
 
 A group is a depth of the model (layer-wise learning rates) with or without weight decay: vectors (biases and
-normalisation) have none. `head_only_steps` is not here: `Recogniser.train_head_only` stops the gradients instead.
+normalisation) have none, nor have matrices that are biases by name (a conformer's, of positions). `head_only_steps` is
+not here: `Recogniser.train_head_only` stops the gradients instead.
 """
 
 import math
@@ -36,7 +37,8 @@ def _groups(recogniser: Recogniser, config: OptimisationConfig) -> dict[tuple[in
     for name, parameter in recogniser.module.named_parameters():
         if parameter.requires_grad:
             below = recogniser.layers_above(name) if config.layer_decay != 1.0 else 0
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            is_bias = parameter.ndim < 2 or "bias" in name.rpartition(".")[2]
+            decay = 0.0 if is_bias else config.weight_decay
             groups.setdefault((below, decay), []).append(parameter)
     return groups
 

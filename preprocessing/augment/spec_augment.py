@@ -187,7 +187,7 @@ def latent_time_mask(
     lengths: valid frames of each utterance [batch]; n_frames: the padded length.
     mask_probability: the share of frames that would be masked if no spans overlapped; the number of spans is
         probability * length / mask_length, rounded up or down at random.
-    mask_length: frames in a span, cut to the utterance where that is shorter.
+    mask_length: frames in a span.
     Starts are drawn without replacement. Returns a mask [batch, n_frames] on the generator's device. An utterance no
     longer than one span stays unmasked, as a model could learn nothing from it.
     """

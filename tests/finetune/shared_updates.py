@@ -23,12 +23,22 @@ from tests.finetune.runs import TINY
 from tests.finetune.sharded_train import shard
 
 TEXTS = ("stop", "go", "yes", "no") * 2
+SIZES: dict[str, dict[str, Any]] = {
+    "wav2vec2": TINY,
+    "lstm": {"n_mels": 8, "hidden_size": 8, "num_layers": 1, "conv_channels": 2},
+    "whisper-ctc": {
+        "d_model": 16,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "head": "linear",
+    },
+}
 
 
 def recogniser_of(family: str) -> Recogniser:
-    scratch = TINY if family == "wav2vec2" else {"n_mels": 8, "hidden_size": 8, "num_layers": 1, "conv_channels": 2}
     chance: dict[str, Any] = {"dropout": 0.0, "mask_time_prob": 0.0}
-    return models.build(ModelConfig(family=family, scratch=scratch, **chance), list(TEXTS), seed=0)  # type: ignore[arg-type]
+    return models.build(ModelConfig(family=family, scratch=SIZES[family], **chance), list(TEXTS), seed=0)  # type: ignore[arg-type]
 
 
 def batches_of(recogniser: Recogniser) -> list[Batch]:

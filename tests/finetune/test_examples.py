@@ -1,6 +1,7 @@
 """Batches are planned by durations, so audio that is not as long as its manifest says is set aside when decoded."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 import soundfile
 from torch import Tensor
 
-from finetune.config import DataConfig
+from finetune.config import DataConfig, ModelConfig
 from finetune.data.corpora import open_corpora
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.streaming import interleave
+from finetune.models import build
 from finetune.models.base import Example
 from preprocessing.corpus import Reject, Utterance, open_corpus
+from tests.conftest import DEMO
+from tests.finetune.runs import TINY_WHISPER
 
 
 class AsItIs:
@@ -21,6 +25,33 @@ class AsItIs:
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
         return Example(index, waveform, labels, len(waveform))
+
+    def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
+        return True
+
+
+WHISPER = ModelConfig(family="whisper", scratch=TINY_WHISPER, timestamp_share=1.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "stated", "seconds", "labels"),
+    [
+        (ModelConfig(base=str(DEMO / "wav2vec2")), 1.0, 0.91, (5, 6) * 23),  # an infinite loss
+        (WHISPER, 30.0, 30.07, (50257, 50362, 1, 50256)),  # an end time beyond Whisper's last one
+    ],
+    ids=["too short", "too long"],
+)
+def test_audio_that_does_not_fit_its_labels_as_its_duration_does_is_a_reject(
+    tmp_path: Path, model: ModelConfig, stated: float, seconds: float, labels: tuple[int, ...]
+) -> None:
+    recogniser = build(model, [], seed=0)
+    assert recogniser.fits(round(stated * 16_000), labels)
+    utterances = examples(tmp_path, seconds, duration=stated).utterances
+    assert utterances[0].duration == stated
+    found = Examples(utterances, [labels], recogniser)[ExampleKey(0)]
+    assert isinstance(found, Reject)
+    assert found.reason.startswith(f"the audio holds {seconds:.3f} s, too long for the model or too short for its ")
+    assert f"expected the {stated:.3f} s that its corpus states" in found.reason
 
 
 def examples(folder: Path, seconds: float, **fields: object) -> Examples:

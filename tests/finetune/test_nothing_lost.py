@@ -6,14 +6,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
+from finetune import models
+from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.data.corpora import MAIN
+from finetune.data.examples import Examples
 from finetune.training import checkpoint
 from finetune.training.checkpoint import Progress, States
+from finetune.training.evaluation import Evaluator
+from finetune.training.loop import TrainingLoop
+from finetune.training.optimisation import make_optimiser, make_schedule
+from finetune.training.run_folder import RunWriter
 from preprocessing.cli.errors import InputError
+from preprocessing.corpus import Utterance
+from preprocessing.text import profile
 from tests.attack import jobs
 from tests.attack.interruptions import interrupted
 from tests.attack.trials import Setting
+from tests.finetune.runs import TINY
 
 
 @pytest.mark.timeout(1800)
@@ -54,3 +66,32 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(
     nn.init.zeros_(module.weight)
     checkpoint.restore(whole, module, schedule, optimiser.load_state_dict)
     assert torch.equal(module.weight, before)
+
+
+def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = TrainConfig(
+        output_dir=tmp_path,
+        model=ModelConfig(scratch=TINY, dropout=0.0),
+        data=DataConfig(train=["train.jsonl"], validation="dev.jsonl"),
+    )
+    recogniser = models.build(config.model, ["YES", "NO"], seed=0)
+
+    def loop_over(*texts: str) -> TrainingLoop:
+        utterances = [Utterance(f"u{number}", "a.wav", text, 1.0) for number, text in enumerate(texts)]
+        examples = Examples(utterances, [recogniser.encode(text) for text in texts], recogniser)
+        evaluator = Evaluator(examples, profile("librispeech"), recogniser, max_batch_seconds=80.0)
+        accelerator, writer = Accelerator(cpu=True), RunWriter(tmp_path)
+        return TrainingLoop(config, accelerator, recogniser, examples, {MAIN: evaluator}, writer, "run")
+
+    optimiser = make_optimiser(recogniser, config)
+    states = States(optimiser.state_dict(), make_schedule(optimiser, config).state_dict(), [checkpoint.random_states()])
+    ranked = Progress(step=20, ranking=((0.1, 0.05, 10), (0.2, 0.1, 20)), evaluations_since_best=1, fingerprint="run")
+    before_digests = checkpoint.save(tmp_path / "old", recogniser.module, states, ranked)
+    resumed = loop_over("YES", "NO").resume(before_digests)
+    assert (resumed.ranking, resumed.evaluations_since_best) == (ranked.ranking, 1)
+    saved = checkpoint.save(tmp_path / "new", recogniser.module, states, resumed)
+    assert loop_over("YES", "NO").resume(saved) == resumed
+    assert capsys.readouterr().out == ""
+    other = loop_over("YES", "NO", "NO").resume(saved)
+    assert (other.step, other.ranking, other.evaluations_since_best) == (20, (), 0)
+    assert "the validation set has changed: the best weights are chosen anew" in capsys.readouterr().out

@@ -1,9 +1,11 @@
 """The schedule against its three stages, the parameter groups against their rule, latent masks against their share."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import Trainer
 
 from finetune.config import ModelConfig, OptimisationConfig
 from finetune.models import build
@@ -12,6 +14,7 @@ from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from finetune.training.optimisation import FINAL_SHARE, SCHEDULES, make_optimiser, make_schedule, tri_stage
 from preprocessing.augment.spec_augment import latent_time_mask
 from tests.conftest import DEMO
+from tests.finetune.test_architectures import base_of
 
 
 def recogniser() -> Wav2Vec2Recogniser:
@@ -58,6 +61,20 @@ def test_vectors_are_not_decayed() -> None:
     free, decayed = make_optimiser(recogniser(), OptimisationConfig(weight_decay=0.1)).param_groups
     assert all(p.ndim > 1 for p in decayed["params"]) and decayed["weight_decay"] == 0.1
     assert all(p.ndim == 1 for p in free["params"]) and free["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2 group", "wavlm base", "conformer", "w2v-bert"])
+def test_weight_decay_leaves_out_what_transformers_leaves_out(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainer also decays the one vector that is neither a bias nor of a norm: the embedding of masked frames."""
+    recogniser = build(ModelConfig(base=base_of(tmp_path, kind, monkeypatch)), [], seed=0)
+    names = {id(parameter): name for name, parameter in recogniser.module.named_parameters()}
+    groups = make_optimiser(recogniser, OptimisationConfig(weight_decay=0.3)).param_groups
+    decayed = {names[id(p)] for group in groups if group["weight_decay"] > 0 for p in group["params"]}
+    trained = {name for name, parameter in recogniser.module.named_parameters() if parameter.requires_grad}
+    theirs = Trainer.get_decay_parameter_names(None, recogniser.module)
+    assert decayed == {name for name in theirs if name in trained and not name.endswith("masked_spec_embed")}
 
 
 def test_layers_learn_the_slower_the_deeper_they_lie() -> None:

@@ -15,6 +15,7 @@ PLANS: dict[str, Any] = {
     "even lstm": ["lstm", EVEN],
     "uneven wav2vec2": ["wav2vec2", UNEVEN],
     "uneven lstm": ["lstm", UNEVEN],
+    "uneven whisper-ctc": ["whisper-ctc", UNEVEN],
     "sharded wav2vec2": ["wav2vec2", UNEVEN],  # the last: whatever comes after shards is in shards
 }
 

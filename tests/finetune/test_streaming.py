@@ -50,6 +50,9 @@ class AsItIs:
     def rejection_reason(self, n_samples: int, text: str) -> str | None:
         return None if text else "an empty label"
 
+    def fits(self, n_samples: int, labels: tuple[int, ...]) -> bool:
+        return True
+
     def prepare(self, index: int, waveform: Any, labels: tuple[int, ...]) -> Example:
         return Example(index, waveform, labels, len(waveform))
 

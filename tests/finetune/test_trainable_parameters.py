@@ -13,7 +13,8 @@ from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from preprocessing.cli.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
-from tests.finetune.test_padding_invariance import plain_model
+from tests.finetune.test_architectures import OTHERS, base_of
+from tests.finetune.test_padding_invariance import KINDS, plain_model
 
 BASE = str(DEMO / "wav2vec2")
 
@@ -53,6 +54,53 @@ def test_lora_trains_little_and_saves_a_plain_model(tmp_path: Path) -> None:
         expected = ours.module.model(inputs).logits
         torch.testing.assert_close(plain(inputs).logits, expected, atol=1e-4, rtol=1e-4)
         assert (untouched.module.model(inputs).logits - expected).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("kind", ["wavlm base", "wavlm large", "conformer", "conformer rotary", "w2v-bert"])
+def test_lora_of_every_attention_computes_what_it_saves(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = base_of(tmp_path / "base", kind, monkeypatch)
+    ours = recogniser(base, lora_rank=4)
+    generator = torch.Generator().manual_seed(0)
+    waves = [0.1 * torch.randn(16_000, generator=generator) for _ in range(2)]
+    batch = pad_batch([ours.prepare(i, wave, (5, 6, 7)) for i, wave in enumerate(waves)])
+    optimiser = torch.optim.AdamW([p for p in ours.module.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(3):
+        ours.module.train()(batch, None).backward()
+        optimiser.step()
+    assert {name for name, p in ours.module.named_parameters() if p.requires_grad and not p.grad.any()} == set()
+    ours.module.eval()
+    ours.save(tmp_path / "saved", ours.module)
+    plain, untouched = recogniser(str(tmp_path / "saved")), recogniser(base)
+    assert plain.module.model.state_dict().keys() == untouched.module.model.state_dict().keys()
+    untouched.module.model.lm_head.load_state_dict(plain.module.model.lm_head.state_dict())
+    with torch.inference_mode():
+        expected, found, without = (one.module.eval().log_probs(batch)[0] for one in (ours, plain, untouched))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert (without - expected).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask_time_prob": 0.3},
+        {"mask_time_prob": 0.0, "mask_feature_prob": 0.3, "mask_feature_length": 4},
+        {"mask_time_prob": 0.3, "lora_rank": 2},
+    ],
+)
+@pytest.mark.parametrize("kind", ["wav2vec2 group", "mms", "wavlm base", "conformer", "conformer rotary", *OTHERS])
+def test_every_trained_parameter_has_a_gradient(
+    kind: str, changes: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DDP waits for ever for the gradient of a parameter that the loss does not depend on."""
+    assert kind in {**KINDS, **OTHERS}
+    ours = recogniser(base_of(tmp_path / "base", kind, monkeypatch), **changes)
+    generator = torch.Generator().manual_seed(0)
+    waves = [0.1 * torch.randn(16_000, generator=generator) for _ in range(2)]
+    batch = pad_batch([ours.prepare(i, wave, (5, 6, 7)) for i, wave in enumerate(waves)])
+    ours.module.train()(batch, generator).backward()
+    assert [name for name, p in ours.module.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 @pytest.fixture

@@ -50,6 +50,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@each_head
+@pytest.mark.parametrize("changes", [{}, {"trained_layers": 0}, {"lora_rank": 2}])
+def test_every_trained_parameter_has_a_gradient(base: str, head: dict[str, Any], changes: dict[str, Any]) -> None:
+    ours = recogniser(base, head=head, **changes)
+    waveforms = [audio.load(DEMO / "corpus" / row["audio"]) for row in ROWS]
+    batch = pad_batch([ours.prepare(i, wave, ours.encode(TEXTS[i])) for i, wave in enumerate(waveforms)])
+    ours.module.train()(batch, None).backward()
+    assert [name for name, p in ours.module.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
 def recogniser(base: str | None, **changes: object) -> WhisperCTCRecogniser:
     settings: dict[str, object] = {"family": "whisper-ctc", "base": base, "vocabulary": "new", "dropout": 0.0}
     built = build(ModelConfig(**settings | changes), TEXTS, seed=0)  # type: ignore[arg-type]
