@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
+from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ FEWEST_UTTERANCES, MOST_UTTERANCES = 10, 39  # of a speaker
 SHORTEST, LONGEST = 3, 30  # words in an utterance
 LEVEL = 0.05  # of the test; intervals are of 95 %
 QUICK_TRIALS = 100
+LARGEST_VARIATION = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Config(ExperimentOptions):
 
     concentration: float = 20.0
     """Concentration a + b of the beta distribution of the speakers' error rates; higher is more alike."""
+
+    variation: float = 0.0
+    """Coefficient of variation of a further factor in each speaker's number of words (a gamma distribution); 0: none,
+    1: a few speakers have most of the speech."""
 
     trials: int = 2000
     """Test sets for each number of speakers; with --quick at most 100."""
@@ -63,18 +69,28 @@ class Coverage:
 
 def run(config: Config) -> Findings:
     """Simulate every number of speakers in turn."""
+    if not 0 <= config.variation <= LARGEST_VARIATION:
+        raise UsageError(f"--variation is {config.variation:g}; expected 0 to {LARGEST_VARIATION:g}: choose another")
     trials = min(config.trials, QUICK_TRIALS) if config.quick else config.trials
     found = [
-        simulate(Voices(n_speakers, config.wer, config.concentration, config.seed), trials)
+        simulate(Voices(n_speakers, config.wer, config.concentration, config.seed, config.variation), trials)
         for n_speakers in config.speakers
     ]
-    headings = ("speakers", "interval holds the true WER", "percentiles would", "equal systems called different")
+    headings = (
+        "speakers",
+        "interval holds the true WER",
+        "percentiles would",
+        "equal systems called different",
+        "interval of their difference leaves out 0",
+    )
     rows = [
-        (str(one.speakers), f"{one.studentised:.1%}", f"{one.percentile:.1%}", f"{one.alarms:.1%}") for one in found
+        (str(one.speakers), *(f"{share:.1%}" for share in (one.studentised, one.percentile, one.alarms, one.excluded)))
+        for one in found
     ]
     return Findings(
         "Coverage of 95 % intervals",
-        f"{trials} test sets a row, true WER {config.wer:.1%}, concentration {config.concentration:g}",
+        f"{trials} test sets a row, true WER {config.wer:.1%}, concentration {config.concentration:g}, variation "
+        f"{config.variation:g}",
         tables=[Table(headings, rows)],
         details={"coverage": [asdict(one) for one in found]},
         draw=lambda axes: _draw(axes, found),
@@ -84,19 +100,24 @@ def run(config: Config) -> Findings:
 class Voices:
     """Draws test sets of `n_speakers`, one row per speaker: the bootstrap draws speakers and needs only their sums."""
 
-    def __init__(self, n_speakers: int, wer: float, concentration: float, seed: int) -> None:
+    def __init__(self, n_speakers: int, wer: float, concentration: float, seed: int, variation: float = 0.0) -> None:
         import numpy as np
 
-        self.n_speakers, self.wer, self.concentration = n_speakers, wer, concentration
+        self.n_speakers, self.wer, self.concentration, self.variation = n_speakers, wer, concentration, variation
         self.generator = np.random.default_rng(seed)
         self.names = [f"s{index}" for index in range(n_speakers)]
 
     def words(self) -> "NDArray[np.int64]":
         """Number of reference words of each speaker, [speakers]."""
+        import numpy as np
+
         utterances = self.generator.integers(FEWEST_UTTERANCES, MOST_UTTERANCES + 1, self.n_speakers)
         words = self.generator.integers(SHORTEST, LONGEST + 1, (self.n_speakers, MOST_UTTERANCES))
         words[range(MOST_UTTERANCES) >= utterances[:, None]] = 0
         each: NDArray[np.int64] = words.sum(axis=1)
+        if self.variation:
+            factors = self.generator.gamma(self.variation**-2, self.variation**2, self.n_speakers)
+            each = np.maximum(np.rint(each * factors), SHORTEST).astype(np.int64)
         return each
 
     def speaker_rates(self) -> "NDArray[np.float64]":

@@ -6,6 +6,7 @@ import pytest
 from experiments.interval_coverage import SYSTEM_LUCK, Voices, simulate
 from experiments.interval_coverage import main as command
 from finetune.metrics import detectable, holm, matched_pairs, resample, standard_error
+from preprocessing.cli.errors import UsageError
 
 
 @pytest.mark.parametrize(("n_speakers", "wer", "concentration"), [(20, 0.1, 20), (40, 0.05, 20), (60, 0.3, 8)])
@@ -21,6 +22,13 @@ def test_with_8_speakers_the_studentised_interval_holds_where_percentiles_do_not
     assert found.percentile < 0.89
     assert 0.92 <= found.studentised <= 0.97
     assert found.alarms <= 0.06
+
+
+def test_where_a_few_speakers_have_most_of_the_speech_the_test_stays_below_its_level() -> None:
+    """The interval of a difference does not: a verdict needs both."""
+    found = simulate(Voices(8, 0.1, 20, seed=8, variation=1.0), trials=600, draws=500)
+    assert found.alarms <= 0.05 < 0.07 < found.excluded < 0.13
+    assert 0.87 <= found.studentised <= 0.93
 
 
 def test_among_several_equal_systems_a_false_alarm_is_still_rare() -> None:
@@ -68,5 +76,7 @@ def test_a_detectable_difference_is_found_4_times_in_5() -> None:
 
 def test_the_command_prints_a_row_for_each_number_of_speakers(capsys: pytest.CaptureFixture[str]) -> None:
     command(["--speakers", "[5, 6]", "--trials", "20"])
-    rows = [row.split() for row in capsys.readouterr().out.splitlines() if row.count("%") == 3]
+    rows = [row.split() for row in capsys.readouterr().out.splitlines() if row.count("%") == 4]
     assert [row[0] for row in rows] == ["5", "6"]
+    with pytest.raises(UsageError, match="--variation is 9; expected 0 to 5"):
+        command(["--variation", "9"])
