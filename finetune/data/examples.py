@@ -1,12 +1,15 @@
 """Examples: utterances decoded, denoised, augmented and made into a model's input when a loader asks for them.
 
 Batches are planned by duration, without decoding audio. An utterance whose audio turns out to be unusable becomes a
-Reject. Augmentation depends on seed, epoch and utterance alone, so that it is the same in whichever process decodes.
+Reject. Augmentation depends on seed, epoch, utterance and its repeat in the epoch alone, so that it is the same in
+whichever process decodes.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
@@ -32,10 +35,13 @@ class TrainingExamples(Dataset["Example | Reject"], ABC):
 
 
 class ExampleKey(NamedTuple):
-    """A key of `Examples`: an utterance, and the epoch of training for augmentation; None leaves the audio as it is."""
+    """A key of `Examples`. epoch: of training, for augmentation; None leaves the audio as it is. repeat: how often the
+    utterance was in the epoch before.
+    """
 
     utterance: int
     epoch: int | None = None
+    repeat: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,18 @@ class Preparation:
     seed: int = 0
 
     def __call__(
-        self, utterance: Utterance, labels: tuple[int, ...], *, index: int = 0, epoch: int | None = None
+        self,
+        utterance: Utterance,
+        labels: tuple[int, ...],
+        *,
+        index: int = 0,
+        epoch: int | None = None,
+        repeat: int = 0,
     ) -> "Example | Reject":
         """The example, or a Reject if the audio cannot be decoded, is not as long as its corpus says, or does not fit
         its labels: utterances are selected by their stated duration, which may be a tenth of a second off.
 
-        index: the example's `index`. epoch: of training, which augments the waveform; None does not.
+        index: the example's `index`. epoch, repeat: as of ExampleKey.
         """
         try:
             waveform = load_waveform(utterance)
@@ -69,7 +81,8 @@ class Preparation:
         if self.denoise is not None:
             waveform = self.denoise(waveform)
         if self.augment is not None and epoch is not None:
-            augmented = self.augment(waveform, seeded_generator(self.seed, epoch, utterance.id))
+            repeats = [repeat] if repeat else []
+            augmented = self.augment(waveform, seeded_generator(self.seed, epoch, utterance.id, *repeats))
             # faster speech can have too few frames for its labels under CTC: then it is left as it is
             waveform = augmented if self.recogniser.fits(len(augmented), labels) else waveform
         return self.recogniser.prepare(index, waveform, labels)
@@ -94,12 +107,28 @@ class Examples(TrainingExamples):
         return len(self.utterances)
 
     def __getitem__(self, key: ExampleKey) -> "Example | Reject":
-        index, epoch = key
+        index, epoch, repeat = key
         prepare = Preparation(self.recogniser, self.denoise, self.augment, self.seed)
-        return prepare(self.utterances[index], self.labels[index], index=index, epoch=epoch)
+        return prepare(self.utterances[index], self.labels[index], index=index, epoch=epoch, repeat=repeat)
 
     def batches(self, max_seconds: float, start: int) -> Iterator[list[ExampleKey]]:
         durations = [utterance.duration for utterance in self.utterances]
         order = DurationBatches(durations, max_seconds=max_seconds, seed=self.seed, repeats=self.repeats)
-        for epoch, batch in order.stream(start):
-            yield [ExampleKey(index, epoch) for index in batch]
+        if self.repeats is None:
+            for epoch, batch in order.stream(start):
+                yield [ExampleKey(index, epoch) for index in batch]
+        else:
+            yield from islice(_with_repeats(order.stream()), start, None)
+
+
+def _with_repeats(batches: Iterator[tuple[int, list[int]]]) -> Iterator[list[ExampleKey]]:
+    """Keys of (epoch, indices) from the first batch on, with the repeats within each epoch counted."""
+    current, seen = -1, Counter[int]()
+    for epoch, batch in batches:
+        if epoch != current:
+            current, seen = epoch, Counter()
+        keys = []
+        for index in batch:
+            keys.append(ExampleKey(index, epoch, seen[index]))
+            seen[index] += 1
+        yield keys

@@ -217,9 +217,12 @@ class WhisperRecogniser(Recogniser):
         return self.module.lower(self._window(waveform, silence)[None])[0].T
 
     def _with_timestamps(self, index: int, n_samples: int, labels: tuple[int, ...]) -> tuple[int, ...]:
-        """Labels in the form that gives times, for a share of the indices spread evenly: from 0 s to the end."""
+        """Labels in the form that gives times, from 0 s to the end, for a share of the pairs of indices, spread evenly:
+        of each pair, one window is filled with silence and one with zeros.
+        """
         begin, n_prompt = self._tokenizer.timestamp_begin, len(self._tokenizer.sot_sequence)
-        if math.floor((index + 1) * self._timestamp_share) == math.floor(index * self._timestamp_share):
+        pair = index // 2
+        if math.floor((pair + 1) * self._timestamp_share) == math.floor(pair * self._timestamp_share):
             return labels
         if len(labels) <= n_prompt + 2:  # without a text
             return labels

@@ -10,7 +10,7 @@ import pickle
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class States:
-    """State dicts of a checkpoint partial the weights, of plain values and tensors. random: one for each process."""
+    """State dicts of a checkpoint beside the weights, of plain values and tensors. random: one for each process.
+    scaler: of the gradients in float16; else empty.
+    """
 
     optimiser: Mapping[str, Any]
     schedule: Mapping[str, Any]
     random: Sequence[Mapping[str, Any]]
+    scaler: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save(
@@ -97,7 +100,7 @@ def _write_files(
     safetensors.torch.save_model(module, str(partial / "weights.safetensors"))
     if average is not None:
         safetensors.torch.save_file(average.state_dict(), str(partial / AVERAGE))
-    torch.save({field.name: getattr(states, field.name) for field in fields(states)}, partial / "states.pt")
+    torch.save({one.name: getattr(states, one.name) for one in fields(states)}, partial / "states.pt")
     (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
     for path in partial.iterdir():  # on the disk before the folder is renamed, in case of a power cut
         with path.open("rb") as file:
@@ -121,9 +124,10 @@ def restore(
     schedule: Any,
     restore_optimiser: Callable[[Mapping[str, Any]], None],
     process: int = 0,
+    scaler: Any = None,
 ) -> dict[str, Tensor] | None:
-    """Load weights, optimiser, schedule and the random states of `process`. Returns the moving average's state dict;
-    None without one.
+    """Load weights, optimiser, schedule, the random states of `process`, and the gradient scaler's state where there is
+    one. Returns the moving average's state dict; None without one.
 
     restore_optimiser: takes the optimiser's state dict. Raises InputError if the checkpoint is of another model.
     """
@@ -143,6 +147,8 @@ def restore(
             "again with --overwrite true"
         ) from error
     schedule.load_state_dict(states["schedule"])
+    if scaler is not None and states.get("scaler"):
+        scaler.load_state_dict(states["scaler"])
     random_of_all = states["random"]
     _set_random_states(random_of_all[process % len(random_of_all)])
     average = checkpoint / AVERAGE

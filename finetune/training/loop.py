@@ -85,6 +85,7 @@ class TrainingLoop:
             self._schedule,
             lambda state: self._weights.restore_optimiser(self._optimiser, state),
             self._accelerator.process_index,
+            self._accelerator.scaler,
         )
         self._progress = progress
         return progress
@@ -277,7 +278,13 @@ class TrainingLoop:
         with self._weights.gathered(module) as gathered:
             if self._accelerator.is_main_process:
                 self._writer.rejects.write()
-                states = checkpoint.States(optimiser_state, self._schedule.state_dict(), random_states)
+                scaler = self._accelerator.scaler
+                states = checkpoint.States(
+                    optimiser_state,
+                    self._schedule.state_dict(),
+                    random_states,
+                    {} if scaler is None else scaler.state_dict(),
+                )
                 weights = self._accelerator.unwrap_model(gathered)
                 checkpoint.save(self._writer.folder / "checkpoints", weights, states, self._progress, self._average)
 

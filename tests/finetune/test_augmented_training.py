@@ -1,8 +1,9 @@
-"""What training hears: waveforms changed by seed, epoch and utterance alone, latents and log-mels masked; never in
-validation."""
+"""What training hears: waveforms changed by seed, epoch, utterance and repeat alone, latents and log-mels masked; never
+in validation."""
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -59,6 +60,16 @@ def test_the_same_visit_sounds_the_same_in_any_process_and_another_epoch_differe
     for first, second, untouched in zip(here[:6], here[6:], plain, strict=True):
         assert not torch.equal(first.inputs[0], second.inputs[0])
         assert first.inputs.shape[1] != len(untouched)
+
+
+def test_an_utterance_that_is_repeated_in_an_epoch_sounds_different_each_time() -> None:
+    changed = replace(examples(augment=from_config(CHANGES)), repeats=[3.0] * 6)
+    keys = list(islice(changed.batches(4.0, start=0), 40))
+    visits = sorted(visit for batch in keys for visit in batch if visit.epoch == 0)
+    assert visits == [ExampleKey(index, 0, repeat) for index in range(6) for repeat in range(3)]
+    assert list(islice(changed.batches(4.0, start=7), 33)) == keys[7:]
+    first, second = (example(changed[ExampleKey(0, 0, repeat)]).inputs for repeat in (0, 1))
+    assert first.shape != second.shape or not torch.equal(first, second)
 
 
 def test_validation_is_never_augmented() -> None:

@@ -68,6 +68,17 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(
     assert torch.equal(module.weight, before)
 
 
+def test_the_scale_of_float16_gradients_goes_on(
+    parts: tuple[nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler], tmp_path: Path
+) -> None:
+    module, optimiser, schedule = parts
+    lowered, fresh = (torch.amp.GradScaler("cpu", init_scale=scale) for scale in (512.0, 65536.0))
+    states = States(optimiser.state_dict(), schedule.state_dict(), [checkpoint.random_states()], lowered.state_dict())
+    saved = checkpoint.save(tmp_path, module, states, Progress(step=1))
+    checkpoint.restore(saved, module, schedule, optimiser.load_state_dict, scaler=fresh)
+    assert fresh.get_scale() == 512.0
+
+
 def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = TrainConfig(
         output_dir=tmp_path,

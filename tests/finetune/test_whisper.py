@@ -186,18 +186,21 @@ def test_label_smoothing_is_of_training_alone() -> None:
 
 
 def test_a_share_of_the_labels_has_the_utterances_times() -> None:
-    """In the order of openai-whisper's timestamp rules: begin, text, end."""
+    """In the order of openai-whisper's timestamp rules: begin, text, end; with both ways to fill the window."""
     ours = recogniser(scratch=MULTILINGUAL, language="de", timestamp_share=0.5)
     labels = ours.encode("ja")
     tokenizer = whisper.tokenizer.get_tokenizer(multilingual=True, language="de", num_languages=99)
-    made = [ours.prepare(index, noise(1.234), labels).labels for index in range(6)]
-    assert made.count(labels) == 3
+    prepared = [ours.prepare(index, noise(1.234), labels) for index in range(8)]
+    made = [example.labels for example in prepared]
+    assert made.count(labels) == 4
+    filled = {bool((example.inputs[:, -1] == 0.0).all()) for example in prepared if example.labels != labels}
+    assert filled == {True, False}  # with zeros, and with the log-mel of silence
     (timed,) = set(made) - {labels}
     assert tokenizer.decode_with_timestamps(list(timed)) == (
         "<|startoftranscript|><|de|><|transcribe|><|0.00|> ja<|1.24|><|endoftext|>"
     )
-    assert ours.count_labels(pad_batch([ours.prepare(1, noise(1.234), labels)])) == len(timed) - 3
-    assert ours.prepare(1, noise(0.5), ours.encode("")).labels == ours.encode("")
+    assert ours.count_labels(pad_batch([ours.prepare(2, noise(1.234), labels)])) == len(timed) - 3
+    assert ours.prepare(2, noise(0.5), ours.encode("")).labels == ours.encode("")
 
 
 def test_symbols_that_decoding_never_writes_are_named() -> None:
