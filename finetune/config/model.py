@@ -88,7 +88,8 @@ class ModelConfig:
     """Attention implementation of transformers (wav2vec2); flash_attention_2 needs its package and 16-bit precision."""
 
     mask_time_prob: float = 0.05
-    """Share of latent frames masked in training (wav2vec2)."""
+    """Share of latent frames masked in training (wav2vec2), in short clips as well: there is no least number of masks,
+    which transformers sets to 2 (mask_time_min_masks)."""
 
     mask_time_length: int = 10
     """Length of a time mask in frames of 20 ms; a clip no longer than one stays unmasked."""
