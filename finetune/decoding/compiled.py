@@ -17,10 +17,11 @@ def compiled(function: Function) -> Function:
     """The function, compiled by numba at its first call for the types that it is given; threads may run it at once.
 
     What is compiled is kept in the folder __pycache__ beside the function's file, where that is not writable in the
-    user's cache, or in NUMBA_CACHE_DIR. Where none is writable, each process compiles again, and a warning says so.
+    user's cache, or in NUMBA_CACHE_DIR. Where none is writable, each process compiles again, and a warning says so. A
+    cache that cannot be read is emptied: a former version of this project may have written it.
     """
     try:
-        cached: Function = numba.njit(cache=True, nogil=True)(function)
+        cached: Any = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba finds no folder for its cache that it can write to
         warnings.warn(
             "numba has no writable folder for its cache, so decoders are compiled again in each process; set "
@@ -29,4 +30,17 @@ def compiled(function: Function) -> Function:
         )
         uncached: Function = numba.njit(nogil=True)(function)
         return uncached
-    return cached
+    _empty_if_unreadable(cached._cache)
+    return cached  # type: ignore[no-any-return]
+
+
+def _empty_if_unreadable(cache: Any) -> None:
+    """numba unpickles the types that a function was compiled for before it looks whether they are of the present file:
+    where one has moved to another module since, it raises ModuleNotFoundError.
+    """
+    try:
+        cache._cache_file._load_index()
+    except OSError:
+        return  # numba passes over it
+    except Exception:
+        cache.flush()

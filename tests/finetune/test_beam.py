@@ -5,6 +5,8 @@ the compiled search beside the one in plain Python.
 import gc
 import itertools
 import math
+import os
+import pickle
 import subprocess
 import sys
 from collections import defaultdict
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -337,6 +340,25 @@ print(compiled(lambda x: x + 1)(2))
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "3\n", done.stderr
     assert "set NUMBA_CACHE_DIR" in done.stderr
+
+
+def test_a_cache_that_a_former_version_wrote_is_written_anew(tmp_path: Path) -> None:
+    """Its types may be of a module that is no longer there."""
+    module = tmp_path / "kernel.py"
+    module.write_text("from finetune.decoding.compiled import compiled\n@compiled\ndef f(x): return x + 1\n")
+    again = [sys.executable, "-c", "import kernel; print(kernel.f(2), sum(kernel.f.stats.cache_hits.values()))"]
+    own = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run() -> str:
+        done = subprocess.run(again, env=own, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert run() == "3 0\n"
+    assert run() == "3 1\n"
+    (index,) = (tmp_path / "cache").rglob("*.nbi")
+    index.write_bytes(pickle.dumps(numba.__version__) + b"cno_such_module\nType\n.")
+    assert run() == "3 0\n"
+    assert run() == "3 1\n"
 
 
 def test_what_is_dropped_is_forgotten() -> None:
