@@ -1,12 +1,13 @@
 # setup: install everything into .venv
 # demo: fine-tune and benchmark on the embedded demo corpus
-# test: all checks   lint: static checks only   format: fix what ruff can
+# test: static checks, and all tests but the slow ones   test-slow: the slow tests: whole trainings, benchmarks, experiments
+# lint: static checks only   format: fix what ruff can
 # wheel: build the package, install it into a fresh environment, and run its commands there
 # results: run all comparisons with Whisper (hours, resumable); PARTS="digits test-other" selects parts
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo results test lint format wheel requirements clean
+.PHONY: setup demo results test test-slow lint format wheel requirements clean
 
 setup: .venv/installed
 
@@ -26,7 +27,10 @@ results: setup
 	$(BIN)/python -m experiments.results $(PARTS) --docs true
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -n auto --dist load -m slow
 
 wheel: setup
 	rm -rf runs/wheel

@@ -17,6 +17,7 @@ from tests.attack.jobs import Ended, torn_files
 from tests.attack.trials import Setting, Trial, table
 
 
+@pytest.mark.slow
 def test_markup_runs_in_no_page_terminal_or_spreadsheet(tmp_path: Path) -> None:
     trials = list(texts.shown(Setting(1, 0, tmp_path, print)))
     assert len(trials) == 6

@@ -25,6 +25,7 @@ def without_times(found: Any) -> Any:
     return [without_times(one) for one in found] if isinstance(found, list) else found
 
 
+@pytest.mark.slow
 def test_a_benchmark_twice_gives_the_same_samples_and_summary(tmp_path: Path) -> None:
     """Under noise, which is drawn by seed and utterance."""
     corpus = write_manifest(tmp_path / "six.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 6))
@@ -45,6 +46,7 @@ def test_a_benchmark_twice_gives_the_same_samples_and_summary(tmp_path: Path) ->
     assert twice[0] == twice[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU adds in an order of its own")
 def test_a_training_twice_gives_the_same_weights_with_other_data_workers(tmp_path: Path) -> None:
     train = write_manifest(tmp_path / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 12))

@@ -109,6 +109,7 @@ def chromium(*arguments: str) -> Iterator[Any]:
         browser.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_dropped_file_is_heard_by_every_system(address: str, scheme: str) -> None:
     with chromium() as browser:
@@ -162,6 +163,7 @@ def test_broken_missing_and_long_files_are_answered_in_the_page(address: str, tm
         assert visit.complaints == []
 
 
+@pytest.mark.slow
 def test_what_the_microphone_hears_is_heard(address: str, tmp_path: Path) -> None:
     audio.save(tmp_path / "spoken.wav", audio.load(RECORDING))
     fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from benchmark.environment import DistributedRanks
 from benchmark.results import Sample, StageSeconds, read_samples, read_summary, read_timings
 from tests.benchmark.odd_systems import corpus
@@ -15,6 +17,7 @@ def without_times(sample: Sample) -> Sample:
     return replace(sample, seconds=StageSeconds(0.0, 0.0, 0.0, 0.0))
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     data = corpus(tmp_path, COUNT)
     for name, start in (("one", run), ("two", run_ranks)):

@@ -151,6 +151,7 @@ def test_options_of_a_search_without_effect_or_out_of_range_are_refused(
         resolve_inputs(BenchmarkConfig(models=f"{family}={CHECKPOINT}", lm=lm, **options))
 
 
+@pytest.mark.slow
 def test_by_the_command(commands_lm: Path, tmp_path: Path) -> None:
     """RTFx with the language model stands beside that without; both systems' words have confidences."""
     told = ["--data", DEMO / "corpus" / "test.jsonl", "--limit", "3", "--rounds", "1", "--conditions", "clean"]

@@ -46,6 +46,7 @@ def test_each_gets_what_it_was_trained_on_unless_all_get_the_same(
     assert noise_removal_notices(None, resolve_noise_removal(None, specs[1:])) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "clean", "plain"), [((), "on", "off"), (("--denoise", "false"), "off", "off")])
 def test_the_report_says_what_each_system_was_given(
     tmp_path: Path, given: tuple[str, ...], clean: str, plain: str

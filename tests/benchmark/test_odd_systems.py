@@ -33,6 +33,7 @@ def summed(found: Found, name: str) -> SystemSummary:
     return next(one for one in found[1].systems if one.facts.name.endswith(f":{name}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reason"), [("Raises", "MemoryError: no room"), ("Hangs", "--timeout"), ("Dies", "exit code 7")]
 )
@@ -58,6 +59,7 @@ def test_what_it_prints_is_kept_from_the_terminal(found: Found) -> None:
     assert "printed" not in summed(found, "Length").facts.settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one_at_a_time", ["true", "false"])
 def test_no_two_are_in_memory_together_where_so_told(one_at_a_time: str, tmp_path: Path) -> None:
     models = ",".join(f"tests.benchmark.odd_systems:{name}" for name in ("Alone", "AloneToo"))

@@ -179,6 +179,7 @@ def test_without_javascript_and_on_paper_the_worst_utterances_stand(chromium: An
         assert not page.locator("#browser").is_visible() and page.locator("#worst").is_visible()
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_shown_as_text(chromium: Any, tmp_path: Path) -> None:
     texts = [
         HOSTILE,
@@ -283,6 +284,7 @@ def test_a_recording_can_be_played(chromium: Any, playable: Path) -> None:
         assert picture.get_attribute("alt")
 
 
+@pytest.mark.slow
 def test_five_thousand_utterances_open_within_two_seconds(chromium: Any, tmp_path: Path) -> None:
     summary, samples, _ = full_run(5000, n_noisy=0)
     path = tmp_path / "report.html"
@@ -298,6 +300,7 @@ def test_five_thousand_utterances_open_within_two_seconds(chromium: Any, tmp_pat
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
 def test_axe_finds_nothing_that_keeps_anybody_out(
     chromium: Any, shown: Path, playable: Path, scheme: str, width: int

@@ -126,6 +126,7 @@ def test_a_large_run_shows_the_worst_and_some_of_the_others() -> None:
     assert 0 < len(browser.select_utterances(utterances, n_characters=3000).utterances) < 60
 
 
+@pytest.mark.slow
 def test_the_command_makes_the_same_again_or_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,7 @@ def wait_for(path: Path, lines: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     """kill -9 among the samples: those written stay as they were, the rest are another process's."""
     output = tmp_path / "out"

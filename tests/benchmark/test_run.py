@@ -56,6 +56,7 @@ def results(folder: Path) -> tuple[list[Sample], Summary]:
     return list(read_samples(folder / "samples.jsonl")), read_summary(folder / "summary.json")
 
 
+@pytest.mark.slow
 def test_defaults_fall_back_to_the_demo_loudly(tmp_path: Path) -> None:
     """Without a Hub: the embedded checkpoints under their own names, said on the terminal and in the report."""
     output = tmp_path / "out"
@@ -78,6 +79,7 @@ def test_defaults_fall_back_to_the_demo_loudly(tmp_path: Path) -> None:
     assert str(DEMO) not in summary.command + summary.corpus.reference
 
 
+@pytest.mark.slow
 def test_ten_real_utterances(speech: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     data = speech / "librispeech" / "test-other.jsonl"
@@ -116,6 +118,7 @@ def test_ten_real_utterances(speech: Path, tmp_path: Path) -> None:
         assert system.speed.throughput is not None
 
 
+@pytest.mark.slow
 def test_failures_are_counted_and_stop_nobody(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN_SYSTEM)
     rows = absolute(DEMO / "corpus" / "test.jsonl", 6)
@@ -180,6 +183,7 @@ def test_a_bad_manifest_line_is_one_sentence(tmp_path: Path, row: dict[str, str]
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_model_named_explicitly_is_never_replaced(tmp_path: Path) -> None:
     data = write_manifest(tmp_path / "data.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 2))
     result = run(
@@ -203,6 +207,7 @@ def test_results_are_not_overwritten_unasked(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "samples.jsonl").read_text()) == {}
 
 
+@pytest.mark.slow
 def test_with_a_hub_the_published_default_is_used(tmp_path: Path) -> None:
     """The real client over HTTP: `wav2vec2` is facebook/wav2vec2-base-960h then, and nothing stands in."""
     data = write_manifest(tmp_path / "data.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 2))

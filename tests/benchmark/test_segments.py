@@ -18,6 +18,7 @@ from tests.commands import run
 from tests.conftest import read_manifest, write_manifest
 
 
+@pytest.mark.slow
 def test_errors_are_counted_by_segment(tmp_path: Path) -> None:
     """ONE TWO | THREE FIVE heard as ONE THREE FOUR: half of each segment's words is wrong; silence has no segments."""
     rows = read_manifest(corpus(tmp_path, 3))

@@ -47,6 +47,7 @@ def test_a_system_that_finds_no_memory_says_so(tmp_path: Path) -> None:
         system.start()
 
 
+@pytest.mark.slow
 def test_weights_that_changed_since_an_earlier_start_are_refused(tmp_path: Path) -> None:
     """A run that goes on would mix two models under one name."""
     weights = tmp_path / "weights.bin"
@@ -71,6 +72,7 @@ def test_weights_that_changed_since_an_earlier_start_are_refused(tmp_path: Path)
         started(known)
 
 
+@pytest.mark.slow
 def test_a_batch_size_that_is_only_tried_is_no_peak_of_memory(tmp_path: Path) -> None:
     data = odd_systems.corpus(tmp_path, 8)
     models = ",".join(f"tests.benchmark.odd_systems:{name}" for name in ("Hungry", "HungryAlone"))

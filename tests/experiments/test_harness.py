@@ -140,6 +140,7 @@ def test_a_process_that_dies_is_unavailable_and_the_others_go_on() -> None:
     assert not isinstance(turns, Unavailable) and [turn.result for turn in turns] == [7, 7]
 
 
+@pytest.mark.slow
 def test_a_call_apart_hands_back_its_result_or_its_error() -> None:
     assert call_apart("dividing", divides, 4) == 0.25
     with pytest.raises(UsageError, match="--data here: not there"):
@@ -165,6 +166,7 @@ def sleeps(seconds: int) -> Any:
     return one_round
 
 
+@pytest.mark.slow
 def test_interrupted_it_says_so_and_leaves_no_process(tmp_path: Path) -> None:
     """Ctrl-C on a terminal reaches the command and every process that it started."""
     (tmp_path / "slow.py").write_text(SLOW)

@@ -13,6 +13,7 @@ from tests.conftest import DEMO, read_manifest, write_manifest
 RATE = 16_000
 
 
+@pytest.mark.slow
 def test_the_study_repeats_a_recording_and_measures_each_length(
     tmp_path: Path,
 ) -> None:

@@ -37,6 +37,7 @@ def test_noise_raises_errors_and_the_figures_are_written(tmp_path: Path, noise: 
         assert level["change"]["low"] <= change <= level["change"]["high"]
 
 
+@pytest.mark.slow
 def test_a_noise_that_is_not_there_is_named(tmp_path: Path) -> None:
     options = ("--model", f"wav2vec2={DEMO / 'wav2vec2'}", "--data", str(DEMO / "corpus" / "test.jsonl"))
     result = run("-m", "experiments.noise_removal", *options, "--noise", str(tmp_path / "nowhere"))

@@ -13,6 +13,7 @@ OWN_FIXTURES = ("training_speed", "results", "hours", "language_models", "robust
 NAMES = [listed.name for listed in list_experiments() if listed.name not in OWN_FIXTURES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.timeout(900)
 def test_quick_ends_soon_and_writes_its_figures(name: str, tmp_path: Path, speech: Path) -> None:

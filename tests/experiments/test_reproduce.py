@@ -58,6 +58,7 @@ def written(path: Path, config: Config, off: dict[str, float]) -> list[str]:
     return ["--config", str(path)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_run")
 def test_one_within_the_tolerance_and_one_flagged(
     tmp_path: Path,

@@ -246,6 +246,7 @@ def test_digits_are_scored_with_and_without_homophones() -> None:
     assert compared.different and {compared.first, compared.second} == set(answers)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(measured: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copied = as_measured_in(measured, tmp_path)
     run: list[list[str]] = []
@@ -314,6 +315,7 @@ def test_only_unchanged_systems_are_kept(measured: Folders) -> None:
     assert running.kept_systems(state, replace(state, command=[*state.command[:2], *options])) == ["wav2vec2-digits"]
 
 
+@pytest.mark.slow
 def test_a_further_system_leaves_the_transcripts_of_the_others(
     measured: Folders, in_process: list[list[str]], tmp_path: Path
 ) -> None:

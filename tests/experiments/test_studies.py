@@ -50,6 +50,7 @@ def threads() -> Any:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("module", [hours, language_models, robustness, seeds, units])
 def test_quick_answers_on_the_demo_and_goes_on_where_it_was(

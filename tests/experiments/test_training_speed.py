@@ -48,6 +48,7 @@ def found(speech_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return figures
 
 
+@pytest.mark.slow
 def test_both_sides_begin_with_the_same_loss(found: dict[str, Any]) -> None:
     """Two computations of one loss: transformers' own, and ours."""
     losses = {name: [update["loss"] for update in rounds[0]["updates"]] for name, rounds in found["rounds"].items()}

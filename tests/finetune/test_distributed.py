@@ -31,6 +31,7 @@ def trained(output: Path, train: Path, processes: int) -> list[dict[str, Any]]:
     return [line for line in log if line["kind"] != "diagnosis"]
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
     train = write_manifest(tmp_path / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 45))
     one, two = trained(tmp_path / "one", train, 1), trained(tmp_path / "two", train, 2)

@@ -83,6 +83,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fine_tuned(tmp_path_factory.mktemp("run") / "tuned", str(DEMO / "whisper"), utterances)
 
 
+@pytest.mark.slow
 def test_every_format_writes_the_same_text(tuned: Path, tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper")
     before = content(tuned)
@@ -106,6 +107,7 @@ def test_every_format_writes_the_same_text(tuned: Path, tmp_path: Path) -> None:
     assert all(transcripts(f"faster-whisper={tmp_path / 'faster'}", waveforms, "en"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "corpus", "language"), [("base", "german", "de"), ("tiny.en", "librispeech", None)])
 def test_every_format_of_a_real_one_writes_the_same_text(
     real_models: Path, speech: Path, tmp_path: Path, size: str, corpus: str, language: str | None

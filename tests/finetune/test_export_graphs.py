@@ -129,6 +129,7 @@ def test_the_system_writes_what_torch_does(group: tuple[Path, Path]) -> None:
     assert GraphFacts.load(out, "onnx").largest_difference < 1e-4
 
 
+@pytest.mark.slow
 def test_openvino_in_int8_is_close_and_repeatable(group: tuple[Path, Path], int8: Path) -> None:
     """Whatever it is computed beside, and up to whatever length it is padded."""
     facts = GraphFacts.load(int8, "openvino")

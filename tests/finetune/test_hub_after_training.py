@@ -36,6 +36,7 @@ def manifest(tmp_path: Path) -> Path:
     return write_manifest(tmp_path / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 6))
 
 
+@pytest.mark.slow
 def test_a_token_that_expires_while_training_costs_only_the_push(hub: Hub, manifest: Path, tmp_path: Path) -> None:
     hub.faults.append(Fault("POST", "/commit/", "expired"))
     output = tmp_path / "run"

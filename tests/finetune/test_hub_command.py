@@ -44,6 +44,7 @@ def push(hub: Hub, home: Path, *arguments: str | Path, token: str = TOKEN) -> Fi
     return online(hub, home, "-m", "finetune.hub", "push", *arguments, token=token)
 
 
+@pytest.mark.slow
 def test_push_says_where_it_is_and_nothing_of_the_token(hub: Hub, tiny: Path, tmp_path: Path) -> None:
     before = content(tiny)
     hub.faults.append(Fault("POST", "/commit/", "error"))
@@ -63,6 +64,7 @@ def test_push_says_where_it_is_and_nothing_of_the_token(hub: Hub, tiny: Path, tm
     assert not [one for one in kept if TOKEN.encode() in one]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("token", "expected"),
     [("", "no Hugging Face token found"), ("hf_wrongToken0123456789abcdefghijklm", "refuses the token (401)")],
@@ -113,6 +115,7 @@ def test_contradictions_are_refused_before_training(tmp_path: Path, options: lis
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_training_begins_with_a_base_of_the_hub_and_ends_with_a_push(hub: Hub, tmp_path: Path) -> None:
     """The base comes by its id, over a connection that breaks once."""
     hub.repositories["somebody/base"] = Repository()

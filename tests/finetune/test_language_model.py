@@ -140,6 +140,7 @@ def test_characters_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         LanguageModelConfig(str(lines), tmp_path / "c.arpa", order=11, units="characters").check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -28,6 +28,7 @@ from tests.attack.trials import Setting
 from tests.finetune.runs import TINY
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_stopped_at_four_random_moments_it_ends_with_the_same_weights(tmp_path: Path) -> None:
     """`python -m tests.attack --only interruptions` does so more often, to every command."""

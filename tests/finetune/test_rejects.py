@@ -80,6 +80,7 @@ def test_many_are_written_together_and_all_before_a_checkpoint(tmp_path: Path, a
     assert len(told(path)) == len(rejects) == 501
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_whole_lines_each_once(tmp_path: Path) -> None:
     path = tmp_path / "rejects.jsonl"
     code = f"""
@@ -110,6 +111,7 @@ for number in range(len(rejects), 100_000):
         before = len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_processes_train_on_what_there_is_and_list_the_rest_once(tmp_path: Path) -> None:
     """Three of four files are cut off behind their header, so that whole updates of a process fail."""

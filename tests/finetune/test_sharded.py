@@ -46,6 +46,7 @@ def log(output: Path) -> list[dict[str, Any]]:
     return [line for line in lines if line["kind"] != "diagnosis"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_shards_learn_as_the_whole_and_resume(tmp_path: Path) -> None:
     from transformers import AutoModelForCTC

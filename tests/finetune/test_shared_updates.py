@@ -34,6 +34,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", list(PLANS))
 def test_two_processes_make_the_update_of_one(found: list[Any], plan: str) -> None:
     alone, shared = (of_all[plan] for of_all in found)

@@ -108,6 +108,7 @@ def test_what_needs_a_list_of_utterances_is_refused(keys: dict[str, Any], flag: 
         DataConfig(train=["hf:x"], validation=validation, streaming=True, **keys).check()
 
 
+@pytest.mark.slow
 def test_a_run_on_a_stream_resumes_byte_for_byte_and_writes_little(corpus: Path, tmp_path: Path) -> None:
     validation = write_manifest(tmp_path / "validation.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 4))
     output, caches = tmp_path / "run", {"HF_HOME": str(tmp_path / "hf")}

@@ -74,6 +74,7 @@ def log(output: Path, kind: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["kind"] == kind]
 
 
+@pytest.mark.slow
 def test_the_loss_falls(trained: Path) -> None:
     losses = [line["loss"] for line in log(trained, "train")]
     assert len(losses) == UPDATES
@@ -127,6 +128,7 @@ def test_what_was_measured_is_what_was_saved(trained: Path, manifest: Path) -> N
         assert vocabulary.decode(collapse(path, vocabulary.blank)) == sample["hypothesis"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_saves_and_says_how_to_go_on(which: signal.Signals, manifest: Path, tmp_path: Path) -> None:
     output = tmp_path / "interrupted"
@@ -187,6 +189,7 @@ def test_help_answers_without_loading_torch() -> None:
     assert "--learning_rate" in result.stdout
 
 
+@pytest.mark.slow
 def test_audio_cut_short_goes_on(manifest: Path, tmp_path: Path) -> None:
     """A file whose header is whole but whose samples are not readable is rejected when it is decoded."""
     broken = tmp_path / "broken.flac"

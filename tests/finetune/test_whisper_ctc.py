@@ -296,6 +296,7 @@ def test_what_lasts_longer_than_the_positions_is_set_aside(base: str) -> None:
         ours.module.model.lower(Features(torch.zeros(1, 80, 3002), torch.tensor([3002])), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_trains_saves_and_resumes(base: str, tmp_path: Path) -> None:
     train = write_manifest(tmp_path / "train.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 24))

@@ -51,6 +51,7 @@ print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """20 minutes against 1: whole, the longer one is 230 MB of samples at 48 kHz."""
     peaks = []

@@ -388,6 +388,7 @@ def test_any_line_is_an_utterance_or_a_reject(folder: Path, lines: list[bytes]) 
         json.dumps([utterance.id, utterance.text, utterance.speaker, utterance.audio], ensure_ascii=False).encode()
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_lines_take_memory_in_proportion(folder: Path) -> None:
     """Under 1 kB a line at the peak, so a million fit in one gigabyte."""
     path = folder / "large.jsonl"

@@ -120,6 +120,7 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
     return write_manifest(tmp_path / "train.jsonl", train), write_manifest(tmp_path / "test.jsonl", test)
 
 
+@pytest.mark.slow
 def test_the_command_finds_every_fault(two: tuple[Path, Path], tmp_path: Path) -> None:
     train, test = two
     output, picture = tmp_path / "out" / "found.json", tmp_path / "corpus.png"

@@ -95,6 +95,7 @@ def test_rejects_and_statistics(prepared: Path) -> None:
     assert statistics["utterances"] == 27
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--workers", "2"), ("--workers", "2", "--engine", "ray")])
 def test_the_same_bytes_whoever_does_the_work(
     manifest: Path, prepared: Path, tmp_path: Path, options: tuple[str, ...]
@@ -106,6 +107,7 @@ def test_the_same_bytes_whoever_does_the_work(
     assert bytes_of(tmp_path / "out") == bytes_of(prepared)
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_bytes_and_leaves_no_process(
     manifest: Path, prepared: Path, tmp_path: Path
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_long_recording_with_one_text_is_set_aside_where_it_would_be_cut(tmp_p
     assert "with one text" in reject["reason"]
 
 
+@pytest.mark.slow
 def test_wrong_usage_is_one_sentence(manifest: Path, prepared: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments, exit_code, expected in (

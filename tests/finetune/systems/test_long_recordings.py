@@ -45,6 +45,7 @@ def commands() -> tuple[list[str], list[Tensor]]:
     ]
 
 
+@pytest.mark.slow
 def test_five_minutes_in_chunks_are_as_good_as_whole(
     system: Wav2Vec2System, commands: tuple[list[str], list[Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.text import profile
 
 
+@pytest.mark.slow
 def test_tiny_en_makes_its_usual_errors_on_hard_speakers(real_models: Path, speech: Path) -> None:
     """14.6 % is published for test-other; these 20 of its utterances are harder, 19.0 % on a CPU in float32."""
     utterances = evenly_spaced(open_corpus(str(speech / "librispeech" / "test-other.jsonl")).utterances, 20)
@@ -31,6 +32,7 @@ def test_tiny_en_makes_its_usual_errors_on_hard_speakers(real_models: Path, spee
     assert 0.17 <= wer <= 0.21
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["whisper:{}/tiny.en.pt", "faster-whisper:{}/faster/tiny.en"])
 def test_word_times_of_a_long_recording_skip_no_speech(model: str, real_models: Path, speech: Path) -> None:
     """After a pause of 20 s openai-whisper's word_timestamps puts words at the end of the file, and loses the rest."""

@@ -71,6 +71,7 @@ def test_the_pipeline_of_a_ctc_model_writes_our_words(waveforms: list[Tensor]) -
     assert heard(theirs, [torch.zeros(0), torch.zeros(1), torch.zeros(399)]) == ["", "", ""]
 
 
+@pytest.mark.slow
 def test_pocketsphinx_knows_english(speech: Path) -> None:
     pytest.importorskip("pocketsphinx")
     system = load("pocketsphinx", "")
