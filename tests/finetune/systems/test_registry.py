@@ -99,6 +99,7 @@ def test_blocks_leave_nothing_out_and_cut_in_pauses() -> None:
 def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     for module in ("pocketsphinx", "faster_whisper"):
         monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "finetune.systems.faster_whisper_model", raising=False)  # which has imported it
     yield monkeypatch
 
 
