@@ -29,6 +29,8 @@ Implementation: TypeAlias = Callable[[Any], Callable[[], object]]  # job -> a fu
 WARM_UP_ROUNDS = 1
 EXPECTED_ERRORS = (ImportError, RuntimeError, OSError, UserError)  # a library or program that is not there, bad input
 PATIENCE_SECONDS = 10.0  # for a process to end when asked to
+PRODUCT_SIZES = {False: (256, 512, 1024, 2048), True: (2048, 8192)}  # of the peak's matrices; on a GPU
+LONGEST_PRODUCT = 0.25  # seconds
 
 
 @dataclass(frozen=True)
@@ -295,24 +297,29 @@ def processor_seconds(function: Callable[P, Result], *args: P.args, **kwargs: P.
     return time.process_time() - start, result
 
 
-def peak_gflops(precision: str, device: str, threads: int, size: int = 2048) -> float:
-    """The fastest of six large matrix products, in 10^9 operations a second.
+def peak_gflops(precision: str, device: str, threads: int) -> float:
+    """The fastest of many large matrix products, in 10^9 operations a second.
 
-    precision: "bf16" or "fp32". size: rows and columns on a CPU; a GPU multiplies matrices of four times as many.
+    precision: "bf16" or "fp32". Rows and columns grow to 2048 on a CPU, 8192 on a GPU, or until a product takes longer
+    than LONGEST_PRODUCT: a CPU without bfloat16 units emulates it a thousand times slower.
     """
     import torch
 
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    size = size * 4 if device == "cuda" else size
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    matrix = torch.randn(size, size).to(device, dtype)
-    fastest = float("inf")
-    for _ in range(6):
-        began = time.perf_counter()
-        matrix @ matrix
-        if device == "cuda":
-            torch.cuda.synchronize()
-        fastest = min(fastest, time.perf_counter() - began)
+    peak = 0.0
+    for size in PRODUCT_SIZES[device == "cuda"]:
+        matrix = torch.randn(size, size).to(device, dtype)
+        seconds = []
+        for _ in range(6):
+            began = time.perf_counter()
+            matrix @ matrix
+            if device == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - began)
+        peak = max(peak, 2.0 * size**3 / min(seconds) / 1e9)
+        if min(seconds) > LONGEST_PRODUCT:
+            break
     torch.set_num_threads(before)
-    return 2.0 * size**3 / fastest / 1e9
+    return peak

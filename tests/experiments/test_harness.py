@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from experiments.__main__ import list_experiments
+from experiments.harness import rounds
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, FallsShortError, Findings, Table, speed_up
 from experiments.harness.rounds import Unavailable, call_apart, report_step, take_turns
@@ -194,6 +195,13 @@ def test_interrupted_it_says_so_and_leaves_no_process(tmp_path: Path) -> None:
     assert "interrupted" in errors and "Traceback" not in errors
     _, alive = psutil.wait_procs(everyone, timeout=20)
     assert not alive
+
+
+def test_the_peak_of_matrix_products_stops_at_a_size_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor without bfloat16 units would take minutes for the largest."""
+    monkeypatch.setattr(rounds, "LONGEST_PRODUCT", 0.0)
+    monkeypatch.setattr(rounds, "PRODUCT_SIZES", {False: (64, 10**6)})
+    assert rounds.peak_gflops("fp32", "cpu", threads=1) > 0.1
 
 
 def test_a_configurations_comments_do_not_change_its_digest(tmp_path: Path) -> None:
