@@ -335,8 +335,11 @@ def _shares_of_peak(
 ) -> list[str]:
     """How much of the machine's peak of matrix products, measured now, each implementation reaches; a line each."""
     lines = []
-    for precision in ("bf16", "fp32"):
-        peak = peak_gflops(precision, device, threads)
+    peaks = {precision: peak_gflops(precision, device, threads) for precision in ("bf16", "fp32")}
+    for precision, peak in peaks.items():
+        if peak < peaks["fp32"]:
+            lines.append(f"the {precision} peak is {peak:.3g} GFLOP/s: slower than fp32 on this processor")
+            continue
         shares = [
             f"{name} {100.0 * GFLOP_PER_SECOND_OF_AUDIO * audio_seconds / min(times) / peak:.0f} %"
             for name, times in seconds.items()
