@@ -105,6 +105,7 @@ def test_the_reader_opens_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (utterance.text, utterance.duration) == ("TURN LEFT", pytest.approx(0.1))
 
 
+@pytest.mark.slow
 def test_the_experiment_is_listed_and_runs(tmp_path: Path) -> None:
     path = written(tmp_path, "experiment")
     (listed,) = list_experiments(tmp_path)

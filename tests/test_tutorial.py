@@ -17,6 +17,7 @@ def texts(cell: Any) -> str:
     return "".join(one.get("text", "") for one in cell.outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder beside a copy of what the notebook reads; with fewer steps and utterances than it has."""

@@ -141,6 +141,7 @@ def test_a_dropped_file_is_heard_by_every_system(address: str, scheme: str) -> N
         assert visit.elsewhere == []
 
 
+@pytest.mark.slow
 def test_broken_missing_and_long_files_are_answered_in_the_page(address: str, tmp_path: Path) -> None:
     broken, long = tmp_path / "broken.wav", tmp_path / "long.wav"
     broken.write_bytes(b"RIFF and nothing of use" * 40)

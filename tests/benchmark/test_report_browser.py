@@ -78,6 +78,7 @@ def ids(page: Any) -> list[str]:
     return list(page.locator("button.row .id").all_inner_texts())
 
 
+@pytest.mark.slow
 def test_filters_sorts_and_search_find_what_the_results_hold(page: Any) -> None:
     _, samples, _ = full_run(90, n_noisy=10)
     status = page.locator("#matches")
@@ -144,6 +145,7 @@ def test_the_keyboard_alone_is_enough(page: Any) -> None:
     assert page.evaluate("document.activeElement.id") == "search"
 
 
+@pytest.mark.slow
 def test_every_verdict_is_in_sight(chromium: Any, tmp_path: Path) -> None:
     summary, samples, timings = full_run(12, n_systems=4, n_noisy=2)
     path = tmp_path / "report.html"

@@ -141,6 +141,7 @@ def test_failures_are_counted_and_stop_nobody(tmp_path: Path) -> None:
     assert all(sample.hypothesis == "" and "odd length" in str(sample.error) for sample in failed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "exit_code", "expected"),
     [

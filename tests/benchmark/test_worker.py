@@ -40,6 +40,7 @@ def named(name: str) -> SystemSpec:
     return SystemSpec(reference, reference, reference)
 
 
+@pytest.mark.slow
 def test_a_system_that_finds_no_memory_says_so(tmp_path: Path) -> None:
     setup = WorkerSetup(named("NoRoom"), OPTIONS, evaluation_set_of(odd_systems.corpus(tmp_path, 1)))
     system = SupervisedSystem(setup, 60.0, tmp_path / "printed.txt", lambda *lost: None)
@@ -127,6 +128,7 @@ def test_what_is_no_answer_is_shown(wrong: Any) -> None:
         checked_hypotheses(wrong, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("warm_seconds", "called"), [(60.0, "4"), (0.0, "2")])
 def test_a_long_first_call_has_warmed_up(
     warm_seconds: float, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -145,6 +147,7 @@ def test_a_long_first_call_has_warmed_up(
     assert system.record.first_call_seconds > 0
 
 
+@pytest.mark.slow
 def test_our_own_time_is_next_to_none(tmp_path: Path) -> None:
     """A system that computes for 20 ms and looks at the clock itself, in a real process: what we time beside that is
     under 1 % of it.

@@ -134,6 +134,7 @@ def divides(by: int) -> float:
     return 1 / by
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_unavailable_and_the_others_go_on() -> None:
     found = take_turns("turns", {"ready": ready, "dies": dies}, 7, 2, keep_results=True, steps_per_round=2)
     assert found["dies"] == Unavailable("its process ended with exit code 7")

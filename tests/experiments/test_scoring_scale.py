@@ -7,6 +7,7 @@ from preprocessing.cli.errors import UsageError
 from tests.commands import run
 
 
+@pytest.mark.slow
 def test_5000_utterances() -> None:
     """2 s of processor and 350 MB when quiet, most of it imports; ten times slower is a defect."""
     found = measure(Config(profiles=["librispeech"]), 5000)

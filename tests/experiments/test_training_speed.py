@@ -114,6 +114,7 @@ def surroundings(job: str) -> Any:
     return lambda: os.environ.get(job)
 
 
+@pytest.mark.slow
 def test_a_contender_has_an_environment_of_its_own() -> None:
     found = take_turns(
         "environments",
@@ -128,6 +129,7 @@ def test_a_contender_has_an_environment_of_its_own() -> None:
     assert "CONTENDER_IS_TOLD" not in os.environ
 
 
+@pytest.mark.slow
 def test_turns_hand_results_back() -> None:
     found = take_turns("turns", {"count": count, "refuse": refuse}, 40, 2, threads=2, keep_results=True)
     assert found["refuse"] == Unavailable("no 40 here")

@@ -44,6 +44,7 @@ def test_a_dry_run_says_what_is_trained_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_lstm_learns_a_batch_by_heart_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(replace(config(tmp_path, LSTM, 300), overfit_batch=True))
     assert "overfitted after" in capsys.readouterr().out

@@ -95,6 +95,7 @@ def int8(group: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 KINDS = ("wav2vec2", "wav2vec2:wavlm large", "wav2vec2:data2vec", "lstm", "lstm kaldi", "whisper-ctc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", [ONNX, OPENVINO], ids=lambda runtime: runtime.name)
 @pytest.mark.parametrize("family", KINDS)
 def test_a_padded_batch_has_the_logits_of_torch_alone(

@@ -81,6 +81,7 @@ def test_without_a_good_token_it_is_one_sentence(
     assert not hub.repositories
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "expected"),
     [

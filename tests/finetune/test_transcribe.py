@@ -217,6 +217,7 @@ def assert_words(transcript: Transcript, expected: list[dict[str, Any]]) -> None
         assert ours.probability == pytest.approx(theirs["probability"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_whispers_words_are_openai_whispers() -> None:
     import whisper
     from whisper.timing import add_word_timestamps

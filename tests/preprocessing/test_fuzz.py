@@ -8,6 +8,7 @@ from tests.attack.bombs import bombs
 from tests.attack.mutations import Mutations, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["audio", "manifest"])
 def test_mutated_files_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     ends = run(Mutations(300, tmp_path, kind))

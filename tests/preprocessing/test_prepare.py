@@ -186,6 +186,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_shard(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_one_sentence(manifest: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     words = ("-m", "preprocessing.prepare", manifest, tmp_path / "out", "--engine", "ray")

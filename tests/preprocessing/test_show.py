@@ -82,6 +82,7 @@ def test_the_four_policies_hide_and_tell() -> None:
     assert not np.array_equal(masked[0], masked[2])
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording, output = tmp_path / "a recording.wav", tmp_path / "new folder" / "page.png"
     audio.save(recording, tone(440.0))

@@ -50,6 +50,7 @@ def test_blocks_change_nothing(speech: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (load_silero()(waveform) - whole).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_spans_are_those_of_the_wheels_own_hysteresis() -> None:
     """In a process of its own, as importing the package sets torch to one thread."""
     check = """

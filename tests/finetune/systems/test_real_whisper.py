@@ -53,6 +53,7 @@ def test_word_times_of_a_long_recording_skip_no_speech(model: str, real_models: 
     assert spoken > 0.9 * sum(word.end - word.start for word in words), "words stand where there is speech"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["tiny.en", "base"])
 def test_its_encoder_is_the_one_under_the_ctc_head(real_models: Path, size: str) -> None:
     path = str(real_models / f"{size}.pt")

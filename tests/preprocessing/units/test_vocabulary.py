@@ -147,6 +147,7 @@ def test_plain_transformers_decodes_whatever_a_model_says(kind: str, tmp_path: P
     check()
 
 
+@pytest.mark.slow
 def test_the_same_texts_give_the_same_units_in_any_process() -> None:
     code = (
         "from tests.preprocessing.units.test_vocabulary import VOCABULARIES as V; print([v.units for v in V.values()])"
