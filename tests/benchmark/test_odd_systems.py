@@ -47,10 +47,12 @@ def test_only_the_guilty_utterance_fails(found: Found, name: str, reason: str) -
     assert summed(found, name).failed_utterances == 1
 
 
+@pytest.mark.slow
 def test_too_few_answers_are_asked_for_again_one_by_one(found: Found) -> None:
     assert [sample.hypothesis for sample in found[0]["TooFew"]] == [one.hypothesis for one in found[0]["Length"]]
 
 
+@pytest.mark.slow
 def test_what_it_prints_is_kept_from_the_terminal(found: Found) -> None:
     printed = summed(found, "Talks").facts.settings["printed"]
     assert "UNWANTED on stdout" in printed and "UNWANTED on stderr" in printed

@@ -81,6 +81,7 @@ def test_one_within_the_tolerance_and_one_flagged(
     main(written(tmp_path / "published.yaml", config, {near: wers[near], far: wers[far] + 0.3}))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_run")
 def test_results_of_other_data_are_refused(measured: tuple[Config, dict[str, float]]) -> None:
     with pytest.raises(UsageError, match=r"out/demo holds results with --limit default; expected 2"):

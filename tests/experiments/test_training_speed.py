@@ -57,6 +57,7 @@ def test_both_sides_begin_with_the_same_loss(found: dict[str, Any]) -> None:
     assert ours[0] == pytest.approx(theirs[0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_both_sides_heard_the_same_audio(found: dict[str, Any]) -> None:
     for rounds in found["rounds"].values():
         for update in rounds[0]["updates"]:
@@ -66,6 +67,7 @@ def test_both_sides_heard_the_same_audio(found: dict[str, Any]) -> None:
     assert found["rounds"][PEER][0]["preparation_bytes"] > 4 * 16_000 * 4
 
 
+@pytest.mark.slow
 def test_a_tiny_model_is_held_to_nothing(found: dict[str, Any]) -> None:
     assert {figure["minimum"] for figure in found["figures"]} == {None}
     assert all(figure["holds"] for figure in found["figures"])

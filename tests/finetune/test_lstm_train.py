@@ -73,6 +73,7 @@ def test_the_loss_falls(trained: Path) -> None:
     assert (config["model_type"], config["features"], config["sampling_rate"]) == ("lstm-ctc", "log_mel", 16_000)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_to_the_same_weights(
     trained: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

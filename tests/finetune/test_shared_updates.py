@@ -46,6 +46,7 @@ def test_two_processes_make_the_update_of_one(found: list[Any], plan: str) -> No
     assert shared["weights"] == pytest.approx(alone["weights"], rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_update_asks_the_network_once_beside_its_gradients(found: list[Any]) -> None:
     for update in found[1]["even wav2vec2"]["updates"]:
         assert update["collectives"] == {"all_reduce": 1}
