@@ -1,4 +1,5 @@
-"""How often do 95 % intervals contain the true WER, and how often does the test call two equal systems different?
+"""How often do 95 % intervals contain the true WER, how often does the test call two equal systems different, and how
+often does it find a difference of the size that it should find in 80 of 100 test sets?
 
 Test sets are simulated: each speaker has an error rate of their own (a beta distribution), 10 to 39 utterances of 3 to
 30 words; two equally good systems differ at random from speaker to speaker. No audio, no model.
@@ -57,7 +58,7 @@ class Coverage:
 
     studentised, percentile: whose interval of a WER holds the true one, by this project's method and by percentiles of
     the bootstrap draws. alarms: in which the test calls two equal systems different. excluded: in which the interval of
-    their difference leaves zero out.
+    their difference leaves zero out. found: in which the test finds the minimum detectable difference.
     """
 
     speakers: int
@@ -65,6 +66,7 @@ class Coverage:
     percentile: float
     alarms: float
     excluded: float
+    found: float
 
 
 def run(config: Config) -> Findings:
@@ -82,9 +84,13 @@ def run(config: Config) -> Findings:
         "percentiles would",
         "equal systems called different",
         "interval of their difference leaves out 0",
+        "detectable differences found",
     )
     rows = [
-        (str(one.speakers), *(f"{share:.1%}" for share in (one.studentised, one.percentile, one.alarms, one.excluded)))
+        (
+            str(one.speakers),
+            *(f"{share:.1%}" for share in (one.studentised, one.percentile, one.alarms, one.excluded, one.found)),
+        )
         for one in found
     ]
     return Findings(
@@ -139,9 +145,10 @@ def simulate(voices: Voices, trials: int, draws: int = 1000) -> Coverage:
     """The shares over `trials` test sets, with intervals from `draws` bootstrap draws each."""
     import numpy as np
 
-    from finetune.metrics import difference, matched_pairs, rate, resample
+    from finetune.metrics import detectable, difference, matched_pairs, rate, resample, standard_error
+    from finetune.metrics.paired_tests import length_variation
 
-    studentised = percentile = alarms = excluded = 0
+    studentised = percentile = alarms = excluded = detected = 0
     with progress(f"{voices.n_speakers} speakers", trials, "test sets") as advance:
         for trial in range(trials):
             words, rates = voices.words(), voices.speaker_rates()
@@ -152,12 +159,16 @@ def simulate(voices: Voices, trials: int, draws: int = 1000) -> Coverage:
             totals = drawn.weights @ drawn.totals(errors, words)
             low, high = np.quantile(totals[:, 0] / totals[:, 1], [LEVEL / 2, 1 - LEVEL / 2])
             percentile += bool(low <= voices.wer <= high)
-            one, two = (voices.errors(words, rates, SYSTEM_LUCK).tolist() for _ in range(2))
-            apart = difference(one, two, words.tolist(), drawn)
-            alarms += matched_pairs(one, two, drawn) < LEVEL
+            one, two = (voices.errors(words, rates, SYSTEM_LUCK) for _ in range(2))
+            apart = difference(one.tolist(), two.tolist(), words.tolist(), drawn)
+            alarms += matched_pairs(one.tolist(), two.tolist(), drawn) < LEVEL
             excluded += not apart.low <= 0 <= apart.high
+            error = standard_error(one.tolist(), two.tolist(), words.tolist(), drawn)
+            value = detectable(error, drawn.n_groups, variation=length_variation(words.tolist(), drawn))
+            worse = two + np.rint(value * words).astype(np.int64)
+            detected += matched_pairs(one.tolist(), worse.tolist(), drawn) < LEVEL
             advance(1)
-    shares = (count / trials for count in (studentised, percentile, alarms, excluded))
+    shares = (count / trials for count in (studentised, percentile, alarms, excluded, detected))
     return Coverage(voices.n_speakers, *shares)
 
 

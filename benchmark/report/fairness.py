@@ -102,11 +102,14 @@ def detectable(summary: Summary) -> list[str]:
     if too_few(summary):
         return []
     found = []
+    n = summary.detectable_comparisons
+    corrected = f", after the correction for {n} comparisons" if n > 1 else ""
     if value is not None:
-        n = summary.detectable_comparisons
-        corrected = f", after the correction for {n} comparisons" if n > 1 else ""
         found.append(
-            f"The minimum detectable difference on this corpus is {100 * value:.2f} points of {metric} (80 % "
+            f"No difference of up to 100 points of {metric} is detected with 80 % statistical power on this "
+            f"corpus{corrected}: it has too few speakers or utterances, or a few of them have most of the words."
+            if value >= 1.0
+            else f"The minimum detectable difference on this corpus is {100 * value:.2f} points of {metric} (80 % "
             f"statistical power){corrected}; smaller differences often remain undetected."
         )
         if summary.detectable_without is not None:

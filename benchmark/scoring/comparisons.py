@@ -26,7 +26,7 @@ from finetune.metrics import (
     standard_error,
     verdict,
 )
-from finetune.metrics.paired_tests import errors_detectable
+from finetune.metrics.paired_tests import errors_detectable, length_variation
 
 # With fewer utterances (of long recordings: segments) nothing is settled: with up to five, not even a system that is
 # better on every one of them is significantly so (sign test), and Student's t needs more than a handful.
@@ -190,9 +190,10 @@ class _Paired:
     def detectable(self, comparisons: int) -> tuple[float, list[str]]:
         """The smallest difference that is found, and the id of the utterance that ruins it, if any."""
         error = standard_error(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
-        value = detectable(error, self.resampling.n_groups, comparisons)
+        variation = length_variation(self.lengths.tolist(), self.resampling)
+        value = detectable(error, self.resampling.n_groups, comparisons, variation)
         _, errors, n_groups = differences_without(self.first - self.second, self.lengths, self.resampling)
-        without = errors * errors_detectable(n_groups, comparisons)
+        without = errors * errors_detectable(n_groups, comparisons, variation)
         row = int(np.argmin(without))
         return value, [self.ids[row]] if without[row] <= RUINED * value else []
 

@@ -29,7 +29,7 @@ Implementation: TypeAlias = Callable[[Any], Callable[[], object]]  # job -> a fu
 WARM_UP_ROUNDS = 1
 EXPECTED_ERRORS = (ImportError, RuntimeError, OSError, UserError)  # a library or program that is not there, bad input
 PATIENCE_SECONDS = 10.0  # for a process to end when asked to
-PRODUCT_SIZES = {False: (256, 512, 1024, 2048), True: (2048, 8192)}  # of the peak's matrices; on a GPU
+CPU_PRODUCT_SIZES, GPU_PRODUCT_SIZES = (256, 512, 1024, 2048), (2048, 8192)  # rows and columns
 LONGEST_PRODUCT = 0.25  # seconds
 
 
@@ -309,7 +309,7 @@ def peak_gflops(precision: str, device: str, threads: int) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     peak = 0.0
-    for size in PRODUCT_SIZES[device == "cuda"]:
+    for size in GPU_PRODUCT_SIZES if device == "cuda" else CPU_PRODUCT_SIZES:
         matrix = torch.randn(size, size).to(device, dtype)
         seconds = []
         for _ in range(6):

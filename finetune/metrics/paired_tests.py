@@ -97,23 +97,36 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def errors_detectable(n_groups: int | NDArray[np.int64], comparisons: int = 1) -> Any:
-    """The smallest true difference that the 5 % two-sided test finds with a probability of 80 %, in standard errors.
+def errors_detectable(n_groups: int | NDArray[np.int64], comparisons: int = 1, variation: float = 0.0) -> Any:
+    """The smallest true difference that `matched_pairs` finds at 5 % with a probability of 80 %, in standard errors:
 
-    t(1 - 0.05 / (2 * comparisons)) + t(0.8), quantiles of Student's distribution with n_groups - 1 degrees of freedom
-    (at least 1): 2.8 for many groups. comparisons: that p-values are corrected for; Holm's correction asks as much of
-    the first difference that it finds.
+        k / sqrt(1 - k^2 variation^2 / n_groups), k = t(1 - 0.05 / (2 * comparisons)) + t(0.8),
+
+    t the quantiles of Student's distribution with n_groups - 1 degrees of freedom (at least 1): 2.8 for many groups.
+    comparisons: that p-values are corrected for; Holm's correction asks as much of the first difference that it finds.
+    variation: `length_variation`. The test compares numbers of errors, and a difference in the rates makes more of them
+    in a long group than in a short one: it adds to their variance. inf where that hides a difference of any size.
     """
     freedom = np.maximum(n_groups - 1, 1)
-    return stdtrit(freedom, 1.0 - (1.0 - LEVEL) / (2.0 * comparisons)) + stdtrit(freedom, POWER)
+    k: Any = stdtrit(freedom, 1.0 - (1.0 - LEVEL) / (2.0 * comparisons)) + stdtrit(freedom, POWER)
+    rest = np.maximum(1.0 - (k * variation) ** 2 / n_groups, 0.0)
+    with np.errstate(divide="ignore"):
+        return k / np.sqrt(rest)
 
 
-def detectable(error: float, n_groups: int, comparisons: int = 1) -> float:
+def length_variation(lengths: Sequence[int], resampling: Resampling) -> float:
+    """Coefficient of variation of the groups' lengths: 0 where all are as long, 1 and more where a few have most."""
+    each = resampling.totals(lengths)[:, 0]
+    return float(np.std(each, ddof=1)) / max(float(np.mean(each)), 1.0) if len(each) > 1 else 0.0
+
+
+def detectable(error: float, n_groups: int, comparisons: int = 1, variation: float = 0.0) -> float:
     """The smallest true difference that is found with a probability of 80 % (`errors_detectable`).
 
-    error: `standard_error` of the paired difference. 1.0 for a single group.
+    error: `standard_error` of the paired difference. 1.0 where none is: for a single group, or very different ones.
     """
-    return error * float(errors_detectable(n_groups, comparisons)) if n_groups >= 2 else 1.0
+    needed = float(errors_detectable(n_groups, comparisons, variation))
+    return error * needed if n_groups >= 2 and np.isfinite(needed) else 1.0
 
 
 def verdict(

@@ -223,9 +223,8 @@ def _are_samples(file: BinaryIO, byte_order: str, position: int, size: int, byte
     """Whether TAIL_SECONDS or more follow a position that are neither chunks nor zeros, by which files are padded."""
     if not bytes_per_second or size - position < TAIL_SECONDS * bytes_per_second:
         return False
-    if any(
-        _is_chunks(file, byte_order, start, size) for start in (position, position + 1)
-    ):  # padded, or as some forget
+    starts = (position, position + 1)  # a chunk of an odd length is padded, or should be
+    if any(_is_chunks(file, byte_order, start, size) for start in starts):
         return False
     if size - position >= 1 << 32:
         return True

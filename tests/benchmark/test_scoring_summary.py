@@ -133,6 +133,13 @@ def test_the_detectable_difference_counts_the_correction() -> None:
     assert "after the correction for 3 comparisons" in detectable(three)[0] and "correction" not in detectable(two)[0]
 
 
+def test_where_a_speaker_has_nearly_all_the_words_no_difference_is_promised() -> None:
+    samples = [one for one in [*heard("a", 0.1), *heard("b", 0.3)] if one.speaker == "s0" or int(one.id[1:]) < 8]
+    summary = summarise(run_of("a", "b"), samples, [], [])
+    assert summary.minimum_detectable_difference == 1.0
+    assert detectable(summary)[0].startswith("No difference of up to 100 points of WER is detected")
+
+
 def test_a_signature_names_every_choice() -> None:
     """That of each profile, with the unit that the bootstrap drew, and the version that the package has."""
     summary = summarise(run_of("a"), heard("a", 0.1), [], [])

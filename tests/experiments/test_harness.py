@@ -201,7 +201,7 @@ def test_interrupted_it_says_so_and_leaves_no_process(tmp_path: Path) -> None:
 def test_the_peak_of_matrix_products_stops_at_a_size_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor without bfloat16 units would take minutes for the largest."""
     monkeypatch.setattr(rounds, "LONGEST_PRODUCT", 0.0)
-    monkeypatch.setattr(rounds, "PRODUCT_SIZES", {False: (64, 10**6)})
+    monkeypatch.setattr(rounds, "CPU_PRODUCT_SIZES", (64, 10**6))
     assert rounds.peak_gflops("fp32", "cpu", threads=1) > 0.1
 
 
