@@ -1,44 +1,28 @@
-"""Studies: trained once and again only where something changed, resumable after a kill, compared with run-to-run
-variance, and their pages made of the results alone.
-"""
+"""Studies: recipes compared with run-to-run variance, and pages made of the results alone."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
 from benchmark.results import NO_SECONDS, Sample
 from experiments import hours, language_models, robustness, seeds, units
-from experiments.harness import study, trainings
+from experiments.harness import study
 from experiments.harness.decodings import Decoded, Speech
 from experiments.harness.learning_curve import below_from, crossing_hours, fit_power_law, learning_curve
 from experiments.harness.trainings import (
     CONFIGS,
-    STATE,
-    TINY_LSTM,
-    State,
-    Training,
-    _watched,
     base_options,
-    quick_options,
-    run_trainings,
-    write_state,
 )
 from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
 from finetune.metrics import Rate, difference, rate, resample, run_deviation
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
-from tests.conftest import ROOT, absolute, read_manifest, write_manifest
+from tests.conftest import ROOT, read_manifest
 
 TESTED = CorpusUsed("test", 60, 7.7, 6, "speaker")
 
@@ -77,122 +61,6 @@ def test_quick_answers_on_the_demo_and_goes_on_where_it_was(
 def test_quick_writes_no_page() -> None:
     with pytest.raises(UsageError, match="--docs and --quick are both true; expected real results"):
         seeds.main(["--quick", "true", "--docs", "true"])
-
-
-def trained_here(words: list[str], folder: Path) -> None:
-    """Leaves what a training leaves that has ended."""
-    steps = int(words[words.index("--max_steps") + 1])
-    (folder / "model.safetensors").touch()
-    (folder / "config.yaml").write_text(f"max_steps: {steps}\n")
-    (folder / "log.jsonl").write_text(json.dumps({"kind": "validation", "step": steps, "wer": 0.5, "cer": 0.5}) + "\n")
-
-
-@pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands of trainings, which take no time."""
-    commands: list[list[str]] = []
-
-    def train(words: list[str], folder: Path) -> None:
-        commands.append(words)
-        trained_here(words, folder)
-
-    monkeypatch.setattr(trainings, "_train_here", train)
-    return commands
-
-
-RECIPE = Training("one", CONFIGS / "digits-lstm.yaml", quick_options() | {"model.scratch": TINY_LSTM}, 1)
-
-
-def test_a_training_is_done_once_and_again_where_its_options_change(tmp_path: Path, begun: list[list[str]]) -> None:
-    other = replace(RECIPE, name="two", seed=2)
-    assert run_trainings([RECIPE, other], tmp_path, here=True) == {"one": tmp_path / "one", "two": tmp_path / "two"}
-    run_trainings([RECIPE, other], tmp_path, here=True)
-    assert [words[words.index("--output_dir") + 1] for words in begun] == [str(tmp_path / "one"), str(tmp_path / "two")]
-    longer = replace(RECIPE, options={**RECIPE.options, "max_steps": 4})
-    run_trainings([longer, other], tmp_path, here=True)
-    assert len(begun) == 3 and begun[-1][-2:] == ["--overwrite", "true"]
-
-
-def test_the_log_of_a_training_before_is_no_progress(tmp_path: Path) -> None:
-    log, seen = tmp_path / "log.jsonl", list[int]()
-    log.write_text('{"kind": "train", "step": 9}\n', encoding="utf-8")
-    os.utime(log, (1, 1))
-    write_state(tmp_path / STATE, State([], {}))
-    with _watched(tmp_path, 0, seen.append):
-        pass
-    assert seen == []
-    with _watched(tmp_path, 0, seen.append):
-        log.write_text('{"kind": "train", "step": 2}\n', encoding="utf-8")
-    assert seen == [2]
-
-
-def test_a_training_is_done_again_where_its_data_change(tmp_path: Path, begun: list[list[str]]) -> None:
-    rows = absolute(ROOT / "demo" / "corpus" / "train.jsonl", 3)
-    manifest = write_manifest(tmp_path / "train.jsonl", rows)
-    own = replace(RECIPE, options={**RECIPE.options, "data.train": [str(manifest)]})
-    run_trainings([own], tmp_path, here=True)
-    write_manifest(manifest, rows[:2])
-    run_trainings([own], tmp_path, here=True)
-    assert len(begun) == 2
-
-
-def test_a_training_that_saved_on_ctrl_c_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainings, "_train_here", lambda words, folder: None)
-    with pytest.raises(KeyboardInterrupt):
-        run_trainings([RECIPE], tmp_path, here=True)
-
-
-STUDY = """
-import sys
-from pathlib import Path
-from experiments.harness import trainings
-from experiments.harness.trainings import CONFIGS, Training, run_trainings
-trainings.executable = lambda words: [sys.executable, TRAINER, *words]
-run_trainings([Training(f"run-{n}", CONFIGS / "digits-lstm.yaml", {"max_steps": 40}, n) for n in (1, 2)], Path(OUT))
-"""
-TRAINER = """
-import json, pathlib, sys, time
-folder = pathlib.Path(sys.argv[sys.argv.index("--output_dir") + 1])
-with (folder / "begun.txt").open("a") as file:
-    file.write(" ".join(sys.argv[-2:]) + "\\n")
-for step in range(1, 41):
-    time.sleep(SECONDS)
-    with (folder / "log.jsonl").open("a") as log:
-        log.write(json.dumps({"kind": "validation", "step": step}) + "\\n")
-(folder / "config.yaml").write_text("max_steps: 40")
-(folder / "model.safetensors").touch()
-"""
-
-
-def test_killed_it_takes_its_training_along_and_goes_on(tmp_path: Path) -> None:
-    """kill -9 of a study: no orphan goes on writing into a run that the next start resumes."""
-    trainer, out = tmp_path / "trainer.py", tmp_path / "runs"
-    trainer.write_text(TRAINER.replace("SECONDS", "0.2"))
-    script = STUDY.replace("TRAINER", repr(str(trainer))).replace("OUT", repr(str(out)))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "ASR_DATA_DIR": str(tmp_path)}
-    running = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (out / "run-1" / "log.jsonl").is_file():
-        assert time.monotonic() < deadline and running.poll() is None
-        time.sleep(0.05)
-    (child,) = psutil.Process(running.pid).children()
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    psutil.wait_procs([child], timeout=20)
-    assert not child.is_running()
-    trainer.write_text(TRAINER.replace("SECONDS", "0"))
-    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    begun = [(out / f"run-{n}" / "begun.txt").read_text().splitlines() for n in (1, 2)]
-    assert begun == [["--overwrite true", "--max_steps 40"], ["--overwrite true"]]  # new, and gone on with
-    assert "80 steps" in ended.stderr or "training: " in ended.stderr
-
-
-def test_a_training_that_fails_is_named_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fails = [sys.executable, "-c", "print('no room left'); raise SystemExit(3)"]
-    monkeypatch.setattr(trainings, "executable", lambda words: fails)
-    with pytest.raises(InputError, match=r"one: training ended with exit code 3 \(no room left\)"):
-        run_trainings([RECIPE], tmp_path)
 
 
 def drawn(n_runs: int, seed: int, level: float = 0.2, deviation: float = 0.0) -> Errors:
