@@ -23,7 +23,7 @@ class Listed:
 def list_experiments(folder: Path = FOLDER) -> list[Listed]:
     """The experiments in a folder, in the order of their names; files that begin with an underscore are none.
 
-    Raises ValueError naming the file whose docstring or whose `DURATION = "..."` is missing.
+    Raises ValueError naming the file whose question or whose `DURATION = "..."` is missing.
     """
     return [_read(path) for path in sorted(folder.glob("*.py")) if not path.name.startswith("_")]
 
@@ -38,9 +38,10 @@ def _read(path: Path) -> Listed:
         and isinstance(node.value, ast.Constant)
         and [ast.unparse(target) for target in node.targets] == ["DURATION"]
     ]
-    if not documentation or not durations:
-        raise ValueError(f"{path}: expected a docstring that begins with the question, and DURATION: add them")
-    return Listed(path.stem, documentation.splitlines()[0], str(durations[0]))
+    question = documentation.splitlines()[0] if documentation else ""
+    if not question.endswith("?") or not durations:
+        raise ValueError(f"{path}: expected a docstring whose first line is the question, and DURATION: add them")
+    return Listed(path.stem, question, str(durations[0]))
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
-"""How often do 95 % intervals contain the true WER, how often does the test call two equal systems different, and how
-often does it find a difference of the size that it should find in 80 of 100 test sets?
+"""How often is an interval or a verdict wrong, and how often is a difference found?
 
-Test sets are simulated: each speaker has an error rate of their own (a beta distribution), 10 to 39 utterances of 3 to
-30 words; two equally good systems differ at random from speaker to speaker. No audio, no model.
+How often 95 % intervals contain the true WER, how often the test calls two equal systems different, and how often it
+finds a difference of the size that it should find in 80 of 100 test sets. Test sets are simulated: each speaker has an
+error rate of their own (a beta distribution), 10 to 39 utterances of 3 to 30 words; two equally good systems differ at
+random from speaker to speaker. No audio, no model.
 """
 
 from collections.abc import Sequence
