@@ -206,7 +206,7 @@ def _word_errors(model: Path, folder: Path, graphs: Mapping[str, Graph], config:
     torch_errors, lengths = counts[TORCH]
     for name, (errors, _) in counts.items():
         own, apart = rate(errors, lengths, resampling), difference(errors, torch_errors, lengths, resampling)
-        p = matched_pairs(errors, torch_errors, resampling)
+        p = matched_pairs(errors, torch_errors, lengths, resampling)
         beside = "" if name == TORCH else f"{100 * apart.value:+.2f} [{100 * apart.low:.2f}, {100 * apart.high:.2f}]"
         rows.append((
             name,

@@ -149,8 +149,8 @@ def spread_of(
         Rate(deviation, low, high),
         float(t.ppf(0.975, n - 1)) * 2**0.5 * deviation,
         len(pairs),
-        sum(matched_pairs(one, two, resampling) < 0.05 for one, two in pairs),
-        float(np.median([standard_error(one, two, errors.lengths, resampling) for one, two in pairs])),
+        sum(matched_pairs(one, two, errors.lengths, resampling) < 0.05 for one, two in pairs),
+        float(np.median([standard_error(one, two, errors.lengths, resampling).value for one, two in pairs])),
     )  # fmt: skip
 
 

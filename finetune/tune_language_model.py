@@ -228,7 +228,7 @@ def choose(
         alpha,
         beta,
         difference(held_out.tolist(), greedy, lengths, resampling),
-        matched_pairs(held_out.tolist(), greedy, resampling),
+        matched_pairs(held_out.tolist(), greedy, lengths, resampling),
         resampling.unit,
     )
 

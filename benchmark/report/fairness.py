@@ -204,9 +204,7 @@ def _without(summary: Summary, one: Comparison) -> str:
             f"({points(one.without.low)} to {points(one.without.high)}) instead of {points(one.difference.value)}; the "
             "verdict is the same."
         )
-    sentence = comparison_sentence(
-        one.first, one.second, one.without, one.different_without, metric, p_value=one.p_value_without
-    )
+    sentence = comparison_sentence(one.first, one.second, one.without, one.different_without, metric)
     sentence = sentence.replace(" %", f"{SPACE}%")
     if one.different:
         return f"This depends on {counted(len(one.left_out), 'utterance')}: without {ids}, {sentence}"

@@ -242,7 +242,7 @@ class Comparison:
     """WER, or the summary's metric, of `first` minus that of `second` under the first profile, paired by utterance:
     below 0, `first` is better.
 
-    p_value: of the matched-pair sentence-segment test (Gillick & Cox 1989). adjusted_p: corrected for all comparisons
+    p_value: of the matched-pairs test (`finetune.metrics.matched_pairs`). adjusted_p: corrected for all comparisons
     of the summary (Holm 1979). different: the verdict after the correction, which `sentence` says; None where so few
     utterances settle nothing.
     left_out: ids of the few utterances that decide either rate, or the verdict. without: the difference over the

@@ -1,7 +1,7 @@
-"""Every pair of systems on the same utterances: interval of the difference, matched-pair test, and its correction.
+"""Every pair of systems on the same utterances: interval of the difference, matched-pairs test, and its correction.
 
-The correction is over all comparisons of a summary: pairs of systems times conditions. Source: Gillick & Cox 1989
-(test), Holm 1979 (correction); docs/statistics.md.
+The correction is over all comparisons of a summary: pairs of systems times conditions. Source: Holm 1979 (correction);
+`finetune.metrics.paired_tests` (interval and test); docs/statistics.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
-from scipy.special import stdtrit
 
 from benchmark.results import CLEAN, Comparison, Metric, Sample
 from benchmark.scoring.counts import Column, UtteranceCounts
@@ -26,7 +25,6 @@ from finetune.metrics import (
     standard_error,
     verdict,
 )
-from finetune.metrics.paired_tests import errors_detectable, length_variation
 
 # With fewer utterances (of long recordings: segments) nothing is settled: with up to five, not even a system that is
 # better on every one of them is significantly so (sign test), and Student's t needs more than a handful.
@@ -92,7 +90,6 @@ def compare_pairs(systems: Mapping[str, ScoredCondition], condition: str, seed: 
 def correct(comparisons: Sequence[Comparison], metric: Metric = "wer") -> list[Comparison]:
     """The comparisons of a summary with corrected p-values, verdicts, and sentences that say them.
 
-    Two systems are different where the corrected test says so and the interval of the difference does not hold 0.
     A comparison without a p-value is of too few utterances, and settles nothing.
     """
     tested = [place for place, one in enumerate(comparisons) if one.p_value is not None]
@@ -114,13 +111,13 @@ def _untested(one: Comparison, metric: Metric) -> Comparison:
 
 
 def _tested(one: Comparison, adjusted_p: float, adjusted_p_without: float, metric: Metric) -> Comparison:
-    different = _different(one.difference, adjusted_p)
-    sentence = verdict(one.first, one.second, one.difference, different, metric.upper(), p_value=one.p_value)
+    different = adjusted_p < 1.0 - LEVEL
+    sentence = verdict(one.first, one.second, one.difference, different, metric.upper())
     return replace(
         one,
         adjusted_p=adjusted_p,
         different=different,
-        different_without=None if one.without is None else _different(one.without, adjusted_p_without),
+        different_without=None if one.without is None else adjusted_p_without < 1.0 - LEVEL,
         sentence=_under(one.condition, sentence),
     )
 
@@ -169,10 +166,10 @@ class _Paired:
 
     @property
     def p_value(self) -> float | None:
-        """Of the matched-pair test; None of too few utterances."""
+        """Of the matched-pairs test; None of too few utterances."""
         if len(self.ids) < FEWEST_COMPARED:
             return None
-        return matched_pairs(self.first.tolist(), self.second.tolist(), self.resampling)
+        return matched_pairs(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
 
     def overturning(self) -> list[str]:
         """The id of the utterance without which the interval of the difference holds 0, where it does not with it; of
@@ -181,8 +178,8 @@ class _Paired:
         whole = self.difference
         if whole.low <= 0 <= whole.high:
             return []
-        values, errors, n_groups = differences_without(self.first - self.second, self.lengths, self.resampling)
-        margins = stdtrit(np.maximum(n_groups - 1, 1), (1.0 + LEVEL) / 2.0) * errors
+        values, errors = differences_without(self.first - self.second, self.lengths, self.resampling)
+        margins = errors.margin((1.0 + LEVEL) / 2.0)
         ends = values - margins if whole.low > 0 else -(values + margins)
         row = int(np.argmin(ends))
         return [self.ids[row]] if ends[row] <= 0 else []
@@ -190,10 +187,9 @@ class _Paired:
     def detectable(self, comparisons: int) -> tuple[float, list[str]]:
         """The smallest difference that is found, and the id of the utterance that ruins it, if any."""
         error = standard_error(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
-        variation = length_variation(self.lengths.tolist(), self.resampling)
-        value = detectable(error, self.resampling.n_groups, comparisons, variation)
-        _, errors, n_groups = differences_without(self.first - self.second, self.lengths, self.resampling)
-        without = errors * errors_detectable(n_groups, comparisons, variation)
+        value = float(detectable(error, comparisons))
+        _, errors = differences_without(self.first - self.second, self.lengths, self.resampling)
+        without = detectable(errors, comparisons)
         row = int(np.argmin(without))
         return value, [self.ids[row]] if without[row] <= RUINED * value else []
 
@@ -233,10 +229,6 @@ def _paired(first: ScoredCondition, second: ScoredCondition, seed: int) -> _Pair
         lengths[of_first],
         resample([sample.speaker for sample in samples], seed=seed, draws=1),
     )
-
-
-def _different(found: Rate, adjusted_p: float) -> bool:
-    return (found.low > 0 or found.high < 0) and adjusted_p < 1.0 - LEVEL
 
 
 def _under(condition: str, sentence: str) -> str:

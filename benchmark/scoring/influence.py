@@ -6,12 +6,12 @@ Exact, not by refitting: sums over all utterances minus one's own, over all utte
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmark.results import Influence
 from benchmark.scoring.counts import Column
 from benchmark.scoring.loops import Loop
-from finetune.metrics import Resampling
+from finetune.metrics import Resampling, StandardError
+from finetune.metrics.intervals import Numbers
 
 MAX_INFLUENCES = 10  # utterances of a system that a summary lists, besides those that loop
 # Decisive are at most MAX_DECISIVE utterances each of which raises the rate by DECISIVE_POINTS or more, by
@@ -21,8 +21,6 @@ MAX_DECISIVE = 3
 DECISIVE_POINTS = 0.005  # as a fraction
 DECISIVE_SHARE = 0.1
 DECISIVE_TIMES = 5.0
-
-Numbers = NDArray[np.float64]
 
 
 def rates_without(errors: Column, lengths: Column) -> Numbers:
@@ -85,29 +83,39 @@ def influences(ids: Sequence[str], errors: Column, lengths: Column, loops: Mappi
     return found
 
 
-def differences_without(
-    differences: Column, lengths: Column, resampling: Resampling
-) -> tuple[Numbers, Numbers, NDArray[np.int64]]:
-    """The paired difference of two rates without each utterance, its standard error, and the groups left [utterances].
+def differences_without(differences: Column, lengths: Column, resampling: Resampling) -> tuple[Numbers, StandardError]:
+    """The paired difference of two rates without each utterance, and its standard error [utterances].
 
     differences: in errors, first system minus second. As `finetune.metrics.difference` and `standard_error` compute
-    them of the other utterances; a group whose only utterance is left out is gone.
+    them of the other utterances.
     """
-    groups = resampling.groups
-    n_own = np.bincount(groups, minlength=resampling.n_groups)
-    totals = resampling.totals(differences, lengths)
-    own = np.stack([differences, lengths], axis=1).astype(np.float64)
-    reduced = totals[groups] - own
-    sums = totals.sum(axis=0) - own
-    length = np.maximum(sums[:, 1], 1.0)
-    # linear_error's squared parts, (d / length - D l / length^2)^2 summed over groups, need three sums of products.
-    dd, dl, ll = (
-        (totals[:, one] * totals[:, two]).sum()
-        - totals[groups, one] * totals[groups, two]
-        + reduced[:, one] * reduced[:, two]
-        for one, two in ((0, 0), (0, 1), (1, 1))
-    )
-    squares = dd / length**2 - 2.0 * sums[:, 0] * dl / length**3 + sums[:, 0] ** 2 * ll / length**4
-    n_groups = resampling.n_groups - (n_own[groups] == 1)
-    errors = np.sqrt(np.maximum(squares, 0.0) * n_groups / np.maximum(n_groups - 1, 1))
-    return sums[:, 0] / length, errors, n_groups
+    totals = resampling.totals(differences, lengths)  # [groups, errors and words]
+    before = totals[resampling.groups]  # of each utterance's group, with it and without
+    after = before - np.stack([differences, lengths], axis=1)
+    n_words = totals[:, 1].sum() - lengths
+    value = (totals[:, 0].sum() - differences) / np.maximum(n_words, 1.0)
+    # The sums over groups depend on the words left, of which there are few different numbers; then the utterance's own
+    # group changes its part.
+    left, place = np.unique(n_words, return_inverse=True)
+    of_all = np.stack([_products(totals, words).sum(axis=0) for words in left])
+    sums = of_all[place] - _products(before, n_words) + _products(after, n_words)
+    dd, dl, ll, squares, q, q_squared = np.moveaxis(sums, -1, 0)
+    variance = np.maximum(dd - 2.0 * value * dl + value**2 * ll, 0.0) / np.maximum(n_words, 1.0) ** 2
+    n_with_words = np.count_nonzero(totals[:, 1]) - ((before[:, 1] > 0) & (after[:, 1] == 0))
+    with np.errstate(divide="ignore"):
+        freedom = np.where(n_with_words > 1, 1.0 / (squares + q**2 - q_squared), 0.0)
+    return value, StandardError(np.sqrt(variance), freedom)
+
+
+def _products(totals: Numbers, n_words: Numbers) -> Numbers:
+    """What the sums over groups in `standard_error` consist of, [..., 6]: products of errors and words, divided by
+    1 - w, and w^2, q and q^2.
+
+    totals: errors and words of groups, [..., 2]; n_words: of all groups together, [...]. A group that has more words
+    than all together, because an utterance is yet to be taken from it, counts as without weight.
+    """
+    errors, words = totals[..., 0], totals[..., 1]
+    shares = words / np.maximum(n_words, 1.0)
+    weight = np.divide(1.0, 1.0 - shares, out=np.zeros_like(shares), where=shares < 1.0)
+    q = shares**2 * weight
+    return np.stack([errors**2 * weight, errors * words * weight, words**2 * weight, shares**2, q, q**2], axis=-1)

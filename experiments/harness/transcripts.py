@@ -20,7 +20,7 @@ from experiments.harness.command import progress
 if TYPE_CHECKING:
     from benchmark.conditions import Condition
     from benchmark.results import Sample
-    from finetune.metrics import Rate, Resampling
+    from finetune.metrics import Rate
     from finetune.systems.base import SystemSpec
     from preprocessing.corpus import Utterance
 
@@ -216,8 +216,8 @@ def rtfx(samples: "Sequence[Sample]") -> float:
 def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
     """The first recipe's mean error rate minus the second's, on the same utterances.
 
-    With u the clustered standard error of the paired difference (`finetune.metrics.standard_error`) of errors averaged
-    over runs, and s the standard deviation of the rates of n runs of each, the standard error is
+    With u the standard error of the paired difference (`finetune.metrics.standard_error`) of errors averaged over runs,
+    and s the standard deviation of the rates of n runs of each, the standard error is
 
         sqrt(u^2 + s1^2 / n1 + s2^2 / n2)
 
@@ -227,39 +227,31 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
     import numpy as np
     from scipy.special import stdtr, stdtrit
 
-    from finetune.metrics import LEVEL, Rate, resample
+    from finetune.metrics import LEVEL, Rate, StandardError, resample, standard_error
 
     resampling = resample(first.speakers, seed=0, draws=1)
     scale = first.n_runs * second.n_runs  # integers, as standard_error takes them
     ours = [second.n_runs * one for one in first.summed()]
     theirs = [first.n_runs * one for one in second.summed()]
     value = float((sum(ours) - sum(theirs)) / (scale * max(sum(first.lengths), 1)))
-    parts = [(_utterance_error(ours, theirs, first.lengths, resampling, scale), resampling.n_groups - 1)]
+    parts = [standard_error(ours, theirs, [scale * length for length in first.lengths], resampling)]
     run_error = None
     if max(first.n_runs, second.n_runs) > 1:
         own = []
         for one, other in ((first, second), (second, first)):
             known = one if one.n_runs > 1 else other
-            own.append((float(np.std(known.rates(), ddof=1)) / one.n_runs**0.5, known.n_runs - 1))
-        run_error = (own[0][0] ** 2 + own[1][0] ** 2) ** 0.5
+            own.append(StandardError(float(np.std(known.rates(), ddof=1)) / one.n_runs**0.5, known.n_runs - 1))
+        run_error = (own[0].value ** 2 + own[1].value ** 2) ** 0.5
         parts += own
-    error = sum(part**2 for part, _ in parts) ** 0.5
+    error = sum(part.value**2 for part in parts) ** 0.5
     if error == 0.0:
         return Compared(*names, Rate(value, value, value), float(value == 0), 0.0, run_error, resampling.n_groups)
-    freedom = error**4 / sum(part**4 / max(degrees, 1) for part, degrees in parts)
+    freedom = error**4 / sum(part.value**4 / max(part.freedom, 1.0) for part in parts)
     margin = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     p_value = float(2 * stdtr(freedom, -abs(value) / error))
     return Compared(
-        *names, Rate(value, value - margin, value + margin), p_value, parts[0][0], run_error, resampling.n_groups
+        *names, Rate(value, value - margin, value + margin), p_value, parts[0].value, run_error, resampling.n_groups
     )
-
-
-def _utterance_error(
-    ours: Sequence[int], theirs: Sequence[int], lengths: Sequence[int], resampling: "Resampling", scale: int
-) -> float:
-    from finetune.metrics import standard_error
-
-    return standard_error(ours, theirs, [scale * length for length in lengths], resampling)
 
 
 def sentence(
@@ -286,13 +278,15 @@ def settling(compared: Compared, test: CorpusUsed, comparisons: int = 1) -> str:
 
     The standard error of the utterances falls with the root of their number, that of the runs with the root of theirs.
     """
-    from finetune.metrics.paired_tests import detectable, errors_detectable
+    from finetune.metrics import StandardError, detectable
 
     value = abs(compared.difference.value)
     if value < 1e-9:
         return "Their WERs are equal on this corpus; if that is the truth, no amount of data shows a difference."
-    needed = (detectable(compared.utterance_error, compared.groups, comparisons) / value) ** 2
-    more_runs = (float(errors_detectable(MANY_RUNS, comparisons)) * (compared.run_error or 0.0) / value) ** 2
+    of_test = StandardError(compared.utterance_error, compared.groups - 1)
+    needed = (float(detectable(of_test, comparisons)) / value) ** 2
+    of_runs = StandardError(compared.run_error or 0.0, MANY_RUNS)
+    more_runs = (float(detectable(of_runs, comparisons)) / value) ** 2
     runs = f", and {_times(more_runs)} number of runs" if compared.run_error else ""
     if needed > 1000:
         return f"A difference as small as the observed {100 * value:.2f} points needs over 1,000 times the test speech."

@@ -56,8 +56,8 @@ class Speed:
 class Beside:
     """Another system beside the model of the card, such as its int8 graph.
 
-    precision: the numbers that it computes with. difference: its error rate minus the model's, with the interval of a
-    paired bootstrap. adjusted_p: of the matched-pair test, corrected for all comparisons of the benchmark; None where
+    precision: the numbers that it computes with. difference: its error rate minus the model's, with its 95 %
+    interval. adjusted_p: of the matched-pairs test, corrected for all comparisons of the benchmark; None where
     there was none. rtfx, times_as_fast: its speed at batch size 1, and beside the model's; None where it was not timed.
     """
 

@@ -22,6 +22,7 @@ from finetune.metrics.intervals import (
     resample,
 )
 from finetune.metrics.paired_tests import (
+    StandardError,
     detectable,
     difference,
     holm,
@@ -39,6 +40,7 @@ __all__ = [
     "MOST_GROUPS",
     "Rate",
     "Resampling",
+    "StandardError",
     "detectable",
     "difference",
     "holm",

@@ -1,23 +1,41 @@
 """Two systems on the same utterances: the difference of their error rates, whether chance explains it, and the smallest
 difference that the test set could show.
 
-The matched-pairs test is Gillick & Cox 1989 ("Some statistical issues in the comparison of speech recognition
-algorithms"), MAPSSWE in NIST's sclite, with whole speakers as segments where the corpus names them.
+All three rest on one standard error, clustered by speaker: the bias-reduced one of Bell & McCaffrey 2002 ("Bias
+reduction in standard errors for linear regression with multi-stage samples"; CR2 in Pustejovsky & Tipton 2018), with
+Satterthwaite's degrees of freedom. Where all speakers have equally many words, the test is the matched-pairs test of
+Gillick & Cox 1989 ("Some statistical issues in the comparison of speech recognition algorithms"; MAPSSWE in NIST's
+sclite) with whole speakers as segments. That test compares numbers of errors; with uneven speakers, a difference in the
+rates makes more of them for those who speak more, which it takes for chance.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from finetune.metrics.intervals import LEVEL, Rate, Resampling, linear_error
+from finetune.metrics.intervals import LEVEL, Rate, Resampling
 
 POWER = 0.8  # of `detectable`
 # The largest run-to-run spread measured here, of `run_deviation`: 0.044 for CTC heads on German (2.1 points at a WER of
 # 66.0 %, three seeds; docs/studies/units.json), 0.040 for wav2vec2 on digits (0.8 at 4.5 %, five seeds; seeds.json).
 RUN_SPREAD = 0.044
+
+
+class StandardError(NamedTuple):
+    """Of a rate or a difference of two rates, and its degrees of freedom in Student's distribution; numbers or arrays.
+
+    0 degrees of freedom: only one group has words, or none has any, and nothing can be estimated.
+    """
+
+    value: Any
+    freedom: Any
+
+    def margin(self, probability: float) -> Any:
+        """The error times a quantile of Student's distribution; inf where nothing can be estimated."""
+        quantile = stdtrit(np.maximum(self.freedom, 1.0), probability)
+        return np.where(np.asarray(self.freedom) > 0, self.value * quantile, np.inf)
 
 
 def difference(
@@ -26,28 +44,39 @@ def difference(
     """The first system's error rate minus the second's, with its interval: below zero, the first is better.
 
     first_errors, second_errors, lengths: of each utterance. The interval is d +- t * `standard_error`, t the 0.975
-    quantile of Student's distribution with groups - 1 degrees of freedom. A paired difference is hardly skewed, so
-    there is no bootstrap: of the resampling only the groups are used. The interval agrees with `matched_pairs`.
+    quantile of Student's distribution; it holds 0 exactly where `matched_pairs` is 0.05 or more. A paired difference is
+    hardly skewed, so there is no bootstrap: of the resampling only the groups are used.
     """
-    differences = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
-    value = float(differences.sum() / max(np.sum(lengths), 1))
-    n_groups = resampling.n_groups
-    if n_groups == 1:  # no variance can be estimated
+    value = (sum(first_errors) - sum(second_errors)) / max(sum(lengths), 1)
+    margin = float(standard_error(first_errors, second_errors, lengths, resampling).margin((1.0 + LEVEL) / 2.0))
+    if not np.isfinite(margin):
         return Rate(value, min(value, -1.0), max(value, 1.0))
-    margin = float(stdtrit(n_groups - 1, (1.0 + LEVEL) / 2.0)) * standard_error(
-        first_errors, second_errors, lengths, resampling
-    )
     return Rate(value, value - margin, value + margin)
 
 
 def standard_error(
     first_errors: Sequence[int], second_errors: Sequence[int], lengths: Sequence[int], resampling: Resampling
-) -> float:
-    """Standard error of `difference`, by `linear_error`; of the first system's rate where `second_errors` are zeros."""
+) -> StandardError:
+    """Standard error of `difference`; of the first system's rate where `second_errors` are zeros.
+
+    With d the difference of the rates, z_g the difference in errors of group g, and w_g its share of all N words,
+
+        error = sqrt(sum over g of (z_g - d w_g N)^2 / (1 - w_g)) / N,
+        degrees of freedom = 1 / (sum w_g^2 + (sum q_g)^2 - sum q_g^2), q_g = w_g^2 / (1 - w_g):
+
+    CR2 of the mean over words, whose errors the groups correlate, and its Satterthwaite degrees of freedom for words of
+    equal variance. With n groups of equal length: n - 1 degrees, and the usual error of a mean of n rates.
+    """
     differences = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
-    length = float(max(np.sum(lengths), 1))
-    gradient = np.array([1.0 / length, -float(differences.sum()) / length**2])
-    return linear_error(resampling.totals(differences, lengths), gradient)
+    totals = resampling.totals(differences, lengths)
+    n_words = float(totals[:, 1].sum())
+    if np.count_nonzero(totals[:, 1]) < 2:
+        return StandardError(0.0, 0.0)
+    shares = totals[:, 1] / n_words
+    residuals = totals[:, 0] - totals[:, 0].sum() / n_words * totals[:, 1]
+    q = shares**2 / (1.0 - shares)
+    freedom = 1.0 / (np.sum(shares**2) + np.sum(q) ** 2 - np.sum(q**2))
+    return StandardError(float(np.sqrt(np.sum(residuals**2 / (1.0 - shares)))) / n_words, float(freedom))
 
 
 def run_deviation(error_rate: float) -> float:
@@ -63,25 +92,19 @@ def run_deviation(error_rate: float) -> float:
     return RUN_SPREAD * float((p * (1.0 - p)) ** 0.5)
 
 
-def matched_pairs(first_errors: Sequence[int], second_errors: Sequence[int], resampling: Resampling) -> float:
-    """Two-sided p-value of the hypothesis that both systems make equally many errors.
+def matched_pairs(
+    first_errors: Sequence[int], second_errors: Sequence[int], lengths: Sequence[int], resampling: Resampling
+) -> float:
+    """Two-sided p-value of the hypothesis that both systems have the same error rate, by `standard_error`.
 
-    Segments are the resampling's groups: Gillick & Cox ask for independent segments, which utterances of one speaker
-    are not. With z_i the difference in errors of segment i of n, the statistic is mean(z) / (std(z) / sqrt(n)), by
-    Student's t with n - 1 degrees of freedom (for some hundred segments and more the normal distribution of the paper).
-    1.0 where no segment differs or there is one segment, 0.0 where all differ by the same number.
+    Pairs are the resampling's groups, which are independent as utterances of one speaker are not. 1.0 where the rates
+    are equal or only one group has words, 0.0 where the rates of all groups differ by the same amount.
     """
-    differences = resampling.totals(
-        np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
-    )
-    n_segments = len(differences)
-    if n_segments < 2 or not differences.any():
+    error = standard_error(first_errors, second_errors, lengths, resampling)
+    value = abs(sum(first_errors) - sum(second_errors)) / max(sum(lengths), 1)
+    if not error.freedom or not value:
         return 1.0
-    error = float(np.std(differences, ddof=1)) / n_segments**0.5
-    mean = float(np.mean(differences))
-    if error == 0.0:
-        return 0.0
-    return float(2.0 * stdtr(n_segments - 1, -abs(mean) / error))
+    return float(2.0 * stdtr(error.freedom, -value / error.value)) if error.value else 0.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -97,36 +120,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def errors_detectable(n_groups: int | NDArray[np.int64], comparisons: int = 1, variation: float = 0.0) -> Any:
-    """The smallest true difference that `matched_pairs` finds at 5 % with a probability of 80 %, in standard errors:
+def detectable(error: StandardError, comparisons: int = 1) -> Any:
+    """The smallest true difference that `matched_pairs` finds at 5 % with a probability of 80 %, at most 1.0:
 
-        k / sqrt(1 - k^2 variation^2 / n_groups), k = t(1 - 0.05 / (2 * comparisons)) + t(0.8),
+        error * (t(1 - 0.05 / (2 * comparisons)) + t(0.8)), t the quantiles of Student's distribution: 2.8 errors for
+        many groups.
 
-    t the quantiles of Student's distribution with n_groups - 1 degrees of freedom (at least 1): 2.8 for many groups.
-    comparisons: that p-values are corrected for; Holm's correction asks as much of the first difference that it finds.
-    variation: `length_variation`. The test compares numbers of errors, and a difference in the rates makes more of them
-    in a long group than in a short one: it adds to their variance. inf where that hides a difference of any size.
+    error: `standard_error` of the paired difference. comparisons: that p-values are corrected for; Holm's correction
+    asks as much of the first difference that it finds.
     """
-    freedom = np.maximum(n_groups - 1, 1)
-    k: Any = stdtrit(freedom, 1.0 - (1.0 - LEVEL) / (2.0 * comparisons)) + stdtrit(freedom, POWER)
-    rest = np.maximum(1.0 - (k * variation) ** 2 / n_groups, 0.0)
-    with np.errstate(divide="ignore"):
-        return k / np.sqrt(rest)
-
-
-def length_variation(lengths: Sequence[int], resampling: Resampling) -> float:
-    """Coefficient of variation of the groups' lengths: 0 where all are as long, 1 and more where a few have most."""
-    each = resampling.totals(lengths)[:, 0]
-    return float(np.std(each, ddof=1)) / max(float(np.mean(each)), 1.0) if len(each) > 1 else 0.0
-
-
-def detectable(error: float, n_groups: int, comparisons: int = 1, variation: float = 0.0) -> float:
-    """The smallest true difference that is found with a probability of 80 % (`errors_detectable`).
-
-    error: `standard_error` of the paired difference. 1.0 where none is: for a single group, or very different ones.
-    """
-    needed = float(errors_detectable(n_groups, comparisons, variation))
-    return error * needed if n_groups >= 2 and np.isfinite(needed) else 1.0
+    level = 1.0 - (1.0 - LEVEL) / (2.0 * comparisons)
+    return np.minimum(error.margin(level) + error.margin(POWER), 1.0)
 
 
 def verdict(
@@ -135,15 +139,11 @@ def verdict(
     paired: Rate,
     different: bool | None = None,
     metric: str = "WER",
-    *,
-    p_value: float | None = None,
 ) -> str:
     """The comparison as a sentence, in percentage points of the metric.
 
     paired: `difference` of first and second. different: whether the test, corrected for several comparisons, finds a
-    difference; None: the interval alone decides. p_value: of the test before the correction, where it is not that of
-    the interval: with speakers of very different amounts of speech, `matched_pairs` may find no difference although
-    the interval excludes 0.
+    difference; None: the interval alone decides.
 
     >>> verdict("tuned", "base", Rate(-0.135, -0.149, -0.121))
     'tuned is significantly better than base: its WER is 12.1 to 14.9 points lower (95 % CI).'
@@ -153,9 +153,6 @@ higher (95 % CI).'
     >>> verdict("tuned", "base", Rate(-0.02, -0.038, -0.002), different=False)
     'No significant difference between tuned and base after correction for several comparisons; on its own, the WER of \
 tuned is 0.2 to 3.8 points lower (95 % CI).'
-    >>> verdict("tuned", "base", Rate(-0.02, -0.038, -0.002), different=False, p_value=0.09)
-    'No significant difference between tuned and base by the matched-pairs test (p = 0.09), although the interval \
-excludes 0: the WER of tuned is 0.2 to 3.8 points lower (95 % CI).'
     """
     if paired.low > 0:
         first, second, paired = second, first, Rate(-paired.value, -paired.high, -paired.low)
@@ -165,9 +162,6 @@ excludes 0: the WER of tuned is 0.2 to 3.8 points lower (95 % CI).'
         bounds = f"between {lower:.1f} points lower and {higher:.1f} points higher"
         return f"{none}: the {metric} of {first} is {bounds} (95 % CI)."
     bounds = f"{-higher:.1f} to {lower:.1f} points lower (95 % CI)"
-    if different is False and p_value is not None and p_value >= 1.0 - LEVEL:
-        test = f"by the matched-pairs test (p = {p_value:.2g}), although the interval excludes 0"
-        return f"{none} {test}: the {metric} of {first} is {bounds}."
     if different is False:
         correction = "after correction for several comparisons; on its own"
         return f"{none} {correction}, the {metric} of {first} is {bounds}."
