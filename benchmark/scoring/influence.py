@@ -94,8 +94,8 @@ def differences_without(differences: Column, lengths: Column, resampling: Resamp
     after = before - np.stack([differences, lengths], axis=1)
     n_words = totals[:, 1].sum() - lengths
     value = (totals[:, 0].sum() - differences) / np.maximum(n_words, 1.0)
-    # The sums over groups depend on the words left, of which there are few different numbers; then the utterance's own
-    # group changes its part.
+    # The sums over groups depend on how many words are left, of which there are few different numbers; then the
+    # utterance's own group changes its part.
     left, place = np.unique(n_words, return_inverse=True)
     of_all = np.stack([_products(totals, words).sum(axis=0) for words in left])
     sums = of_all[place] - _products(before, n_words) + _products(after, n_words)
@@ -108,8 +108,8 @@ def differences_without(differences: Column, lengths: Column, resampling: Resamp
 
 
 def _products(totals: Numbers, n_words: Numbers) -> Numbers:
-    """What the sums over groups in `standard_error` consist of, [..., 6]: products of errors and words, divided by
-    1 - w, and w^2, q and q^2.
+    """What `finetune.metrics.intervals.clustered_error` sums over groups: products of errors and words, divided by
+    1 - w, and w^2, q and q^2 [..., 6].
 
     totals: errors and words of groups, [..., 2]; n_words: of all groups together, [...]. A group that has more words
     than all together, because an utterance is yet to be taken from it, counts as without weight.

@@ -17,12 +17,12 @@ from finetune.metrics.intervals import (
     MOST_GROUPS,
     Rate,
     Resampling,
+    StandardError,
     information_lost,
     rate,
     resample,
 )
 from finetune.metrics.paired_tests import (
-    StandardError,
     detectable,
     difference,
     holm,

@@ -4,14 +4,17 @@ Utterances of one speaker are not independent, so whole speakers are drawn; Bisa
 confidence intervals in ASR performance evaluation") draw utterances. The interval is the studentised one, bootstrap-t
 (Efron & Tibshirani 1993, section 12.5): with rate r, standard error s, and r*, s* those of a draw, it is
 
-    [r - s * q(0.975), r - s * q(0.025)], q the quantiles of (r* - r) / s* over all draws.
+    [r - c * s * q(0.975), r - c * s * q(0.025)], q the quantiles of (r* - r) / s* over all draws.
 
+c is 1 where all speakers have equally many words. A few who have most of them leave fewer degrees of freedom f than the
+n - 1 that n draws suggest: c = t(f) / t(n - 1), the 0.975 quantiles of Student's distribution (`StandardError`).
 Percentiles of the draws themselves are too narrow with few speakers and miss the skew that a few hard speakers cause.
 Comparing two systems is in `paired_tests`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -118,17 +121,40 @@ def _information_lost(sums: Numbers) -> tuple[Numbers, Numbers]:
     return 1.0 - preserved, np.stack(gradient, axis=-1)
 
 
-def linear_error(totals: Numbers, gradient: Numbers) -> float:
-    """Standard error of a function of the totals summed over groups, by Taylor linearisation:
+class StandardError(NamedTuple):
+    """Of a rate or a difference of two rates, and its degrees of freedom in Student's distribution; numbers or arrays.
 
-        sqrt(n / (n - 1) * sum over groups of (t_g . gradient)^2), t_g the totals of group g, n the number of groups.
-
-    totals: [groups, columns]; gradient: of the function at the sums [columns]. For functions that do not change when
-    all totals are doubled, such as rates: the groups' linear parts then have a mean of zero.
+    0 degrees of freedom: only one group has words, or none has any, and nothing can be estimated.
     """
-    n_groups = len(totals)
-    parts = totals @ gradient
-    return float(np.sqrt(parts @ parts * n_groups / max(n_groups - 1, 1)))
+
+    value: Any
+    freedom: Any
+
+    def margin(self, probability: float) -> Any:
+        """The error times a quantile of Student's distribution; inf where nothing can be estimated."""
+        quantile = stdtrit(np.maximum(self.freedom, 1.0), probability)
+        return np.where(np.asarray(self.freedom) > 0, self.value * quantile, np.inf)
+
+
+def clustered_error(parts: Numbers, lengths: Numbers) -> StandardError:
+    """Standard error of a rate, from what each group adds to its deviation, and how many words each group has [groups].
+
+    parts: the group's totals times the gradient of the rate at their sums, such as (errors_g - rate * w_g * N) / N,
+    with w_g the group's share of all N words. With q_g = w_g^2 / (1 - w_g),
+
+        error = sqrt(sum over g of part_g^2 / (1 - w_g)),
+        degrees of freedom = 1 / (sum w_g^2 + (sum q_g)^2 - sum q_g^2):
+
+    the bias-reduced error of Bell & McCaffrey 2002 ("Bias reduction in standard errors for linear regression with
+    multi-stage samples"; CR2 in Pustejovsky & Tipton 2018) of a mean over words whose errors the groups correlate, with
+    Satterthwaite's degrees of freedom. With n groups of equal length: the usual error of a mean of n rates, n - 1.
+    """
+    if np.count_nonzero(lengths) < 2:
+        return StandardError(0.0, 0.0)
+    shares = lengths / lengths.sum()
+    q = shares**2 / (1.0 - shares)
+    freedom = 1.0 / (np.sum(shares**2) + np.sum(q) ** 2 - np.sum(q**2))
+    return StandardError(float(np.sqrt(np.sum(parts**2 / (1.0 - shares)))), float(freedom))
 
 
 def _studentised(
@@ -136,20 +162,22 @@ def _studentised(
 ) -> Rate:
     """A function of the summed totals with its bootstrap-t interval (see the module's formula), never below 0.
 
-    totals: [groups, columns]; function: of sums [..., columns], returns values [...] and gradients [..., columns].
+    totals: [groups, columns], the second of which are words; function: of sums [..., columns], returns values [...] and
+    gradients [..., columns].
     """
     n_groups, n_columns = totals.shape
     value, gradient = function(totals.sum(axis=0))
     estimate = float(value)
-    if n_groups < FEWEST_GROUPS:
+    error, freedom = clustered_error(totals @ gradient, totals[:, 1])
+    if n_groups < FEWEST_GROUPS or not freedom:
         return Rate(estimate, 0.0, max(estimate, 1.0))
-    error = linear_error(totals, gradient)
     if error == 0.0:
         return Rate(estimate, estimate, estimate)
-    products = (totals[:, :, None] * totals[:, None, :]).reshape(n_groups, n_columns**2)
+    shares = totals[:, 1] / totals[:, 1].sum()
+    products = (totals[:, :, None] * totals[:, None, :]).reshape(n_groups, n_columns**2) / (1.0 - shares)[:, None]
     draw_values, draw_gradients = function(resampling.weights @ totals)
     squares = (resampling.weights @ products).reshape(-1, n_columns, n_columns)
-    variances = np.einsum("di,dij,dj->d", draw_gradients, squares, draw_gradients) * n_groups / (n_groups - 1)
+    variances = np.einsum("di,dij,dj->d", draw_gradients, squares, draw_gradients)
     draw_errors = np.sqrt(np.maximum(variances, 0.0))
     clip = float(stdtrit(n_groups - 1, _CLIP_QUANTILE))
     deviations = draw_values - estimate
@@ -157,5 +185,6 @@ def _studentised(
         studentised = np.where(draw_errors > 1e-9 * error, deviations / draw_errors, np.sign(deviations) * clip)
     tail = (1.0 - LEVEL) / 2.0
     lowest, highest = np.quantile(np.clip(studentised, -clip, clip), [tail, 1.0 - tail])
-    low, high = estimate - error * max(float(highest), 0.0), estimate - error * min(float(lowest), 0.0)
+    widened = error * float(stdtrit(freedom, 1.0 - tail) / stdtrit(n_groups - 1, 1.0 - tail))
+    low, high = estimate - widened * max(float(highest), 0.0), estimate - widened * min(float(lowest), 0.0)
     return Rate(estimate, max(low, 0.0), high)

@@ -1,41 +1,25 @@
 """Two systems on the same utterances: the difference of their error rates, whether chance explains it, and the smallest
 difference that the test set could show.
 
-All three rest on one standard error, clustered by speaker: the bias-reduced one of Bell & McCaffrey 2002 ("Bias
-reduction in standard errors for linear regression with multi-stage samples"; CR2 in Pustejovsky & Tipton 2018), with
-Satterthwaite's degrees of freedom. Where all speakers have equally many words, the test is the matched-pairs test of
-Gillick & Cox 1989 ("Some statistical issues in the comparison of speech recognition algorithms"; MAPSSWE in NIST's
-sclite) with whole speakers as segments. That test compares numbers of errors; with uneven speakers, a difference in the
-rates makes more of them for those who speak more, which it takes for chance.
+All three rest on one standard error, clustered by speaker (`intervals.clustered_error`). Where all speakers have as
+many words, the test is the matched-pairs test of Gillick & Cox 1989 ("Some statistical issues in the comparison of
+speech recognition algorithms"; MAPSSWE in NIST's sclite) with whole speakers as segments. That test compares numbers of
+errors; with uneven speakers, a difference in the rates makes more of them for those who speak more, which it takes for
+chance.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
 
-from finetune.metrics.intervals import LEVEL, Rate, Resampling
+from finetune.metrics.intervals import LEVEL, Rate, Resampling, StandardError, clustered_error
 
 POWER = 0.8  # of `detectable`
 # The largest run-to-run spread measured here, of `run_deviation`: 0.044 for CTC heads on German (2.1 points at a WER of
 # 66.0 %, three seeds; docs/studies/units.json), 0.040 for wav2vec2 on digits (0.8 at 4.5 %, five seeds; seeds.json).
 RUN_SPREAD = 0.044
-
-
-class StandardError(NamedTuple):
-    """Of a rate or a difference of two rates, and its degrees of freedom in Student's distribution; numbers or arrays.
-
-    0 degrees of freedom: only one group has words, or none has any, and nothing can be estimated.
-    """
-
-    value: Any
-    freedom: Any
-
-    def margin(self, probability: float) -> Any:
-        """The error times a quantile of Student's distribution; inf where nothing can be estimated."""
-        quantile = stdtrit(np.maximum(self.freedom, 1.0), probability)
-        return np.where(np.asarray(self.freedom) > 0, self.value * quantile, np.inf)
 
 
 def difference(
@@ -57,26 +41,12 @@ def difference(
 def standard_error(
     first_errors: Sequence[int], second_errors: Sequence[int], lengths: Sequence[int], resampling: Resampling
 ) -> StandardError:
-    """Standard error of `difference`; of the first system's rate where `second_errors` are zeros.
-
-    With d the difference of the rates, z_g the difference in errors of group g, and w_g its share of all N words,
-
-        error = sqrt(sum over g of (z_g - d w_g N)^2 / (1 - w_g)) / N,
-        degrees of freedom = 1 / (sum w_g^2 + (sum q_g)^2 - sum q_g^2), q_g = w_g^2 / (1 - w_g):
-
-    CR2 of the mean over words, whose errors the groups correlate, and its Satterthwaite degrees of freedom for words of
-    equal variance. With n groups of equal length: n - 1 degrees, and the usual error of a mean of n rates.
-    """
+    """Standard error of `difference`; of the first system's rate where `second_errors` are zeros."""
     differences = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
     totals = resampling.totals(differences, lengths)
-    n_words = float(totals[:, 1].sum())
-    if np.count_nonzero(totals[:, 1]) < 2:
-        return StandardError(0.0, 0.0)
-    shares = totals[:, 1] / n_words
-    residuals = totals[:, 0] - totals[:, 0].sum() / n_words * totals[:, 1]
-    q = shares**2 / (1.0 - shares)
-    freedom = 1.0 / (np.sum(shares**2) + np.sum(q) ** 2 - np.sum(q**2))
-    return StandardError(float(np.sqrt(np.sum(residuals**2 / (1.0 - shares)))) / n_words, float(freedom))
+    errors, n_words = totals.sum(axis=0)
+    parts = (totals[:, 0] - errors / max(n_words, 1.0) * totals[:, 1]) / max(n_words, 1.0)
+    return clustered_error(parts, totals[:, 1])
 
 
 def run_deviation(error_rate: float) -> float:

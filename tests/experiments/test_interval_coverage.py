@@ -35,6 +35,13 @@ def test_where_a_few_speakers_have_most_of_the_speech_the_test_keeps_its_level(
     assert found.counts <= found.alarms
 
 
+@pytest.mark.parametrize(("n_speakers", "variation"), [(8, 1.0), (12, 2.0)])
+def test_where_a_few_speakers_have_most_of_the_speech_the_interval_holds(n_speakers: int, variation: float) -> None:
+    found = simulate(Voices(n_speakers, 0.1, 20, seed=8, variation=variation), trials=600, draws=500)
+    assert 0.93 <= found.studentised <= 0.98
+    assert found.percentile < 0.88
+
+
 def test_among_several_equal_systems_a_false_alarm_is_still_rare() -> None:
     """Four equal systems, six comparisons: after the correction, at most 6 of 100 test sets tell any two apart."""
     voices = Voices(30, 0.1, 20, seed=1)

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import re
+from itertools import combinations
 from pathlib import Path
 
 import jiwer
@@ -12,6 +13,7 @@ import pytest
 from huggingface_hub import EvalResult, ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from benchmark import results
 from finetune.hub.card import CardOptions, model_card, plain_text
@@ -89,12 +91,13 @@ def test_intervals_are_drawn_over_speakers(run: Path) -> None:
     counted = [jiwer.process_words(*pair) for pair in PAIRS]
     errors = [one.substitutions + one.deletions + one.insertions for one in counted]
     words = [one.hits + one.substitutions + one.deletions for one in counted]
-    people = [(errors[p] + errors[p + 6], words[p] + words[p + 6]) for p in range(6)]
+    own = [(errors[p] + errors[p + 6], words[p] + words[p + 6]) for p in range(6)]
+    people = [(e, w, w / sum(words)) for e, w in own]
 
-    def rate_and_error(drawn: list[tuple[int, int]]) -> tuple[float, float]:
-        total = sum(w for _, w in drawn)
-        rate = sum(e for e, _ in drawn) / total
-        return rate, (6 / 5 * sum(((e - rate * w) / total) ** 2 for e, w in drawn)) ** 0.5
+    def rate_and_error(drawn: list[tuple[int, int, float]]) -> tuple[float, float]:
+        total = sum(w for _, w, _ in drawn)
+        rate = sum(e for e, _, _ in drawn) / total
+        return rate, sum(((e - rate * w) / total) ** 2 / (1 - share) for e, w, share in drawn) ** 0.5
 
     value, error = rate_and_error(people)
     draw, deviations = random.Random(1), []
@@ -102,6 +105,10 @@ def test_intervals_are_drawn_over_speakers(run: Path) -> None:
         rate, spread = rate_and_error([draw.choice(people) for _ in people])
         deviations.append((rate - value) / spread if spread else math.copysign(6.9, rate - value))  # t at 99.95 %
     deviations.sort()
+    shares = [share for _, _, share in people]
+    products = 2 * sum(a**2 * b**2 / (1 - a) / (1 - b) for a, b in combinations(shares, 2))
+    freedom = 1 / (sum(share**2 for share in shares) + products)
+    error *= t.ppf(0.975, freedom) / t.ppf(0.975, 5)
     assert scored.wer.low == pytest.approx(max(value - error * min(deviations[-100], 6.9), 0.0), abs=0.03)
     assert scored.wer.high == pytest.approx(value - error * max(deviations[100], -6.9), abs=0.03)
 
