@@ -125,3 +125,8 @@ def test_the_published_figures_of_librispeech_can_be_read() -> None:
     config.check()
     assert {profile(one.profile).name for one in config.published} == set(MODELS.values())
     assert [set(one.wer_percent) for one in config.published] == [{"test-clean", "test-other"}] * 5
+
+
+def test_the_former_name_of_the_output_folder_is_refused_with_the_new_one() -> None:
+    with pytest.raises(UsageError, match="--output is now --output_dir"):
+        parse_command(Config, program="reproduce", description="", arguments=["--output", "runs/mine"])
