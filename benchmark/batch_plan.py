@@ -6,26 +6,14 @@ Nothing is measured here; `benchmark.runner` measures what these functions choos
 from collections.abc import Sequence
 from typing import TypeVar
 
+from preprocessing.batching import evenly_spaced
+
 Element = TypeVar("Element")
 
 CPU_BATCH_SECONDS = (20.0, 40.0, 80.0)
 GPU_BATCH_SECONDS = (20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 ROUND_SECONDS = 4.0  # of computing in a throughput round, by the speed at batch size 1
 TRIAL_SECONDS = 1.5  # of computing when a batch size is tried
-
-
-def evenly_spaced(elements: Sequence[Element], maximum: int) -> list[Element]:
-    """At most `maximum` of the elements, evenly spaced, the first and the last among them.
-
-    >>> evenly_spaced("abcdefg", 3)
-    ['a', 'd', 'g']
-    """
-    count = len(elements)
-    if count <= maximum:
-        return list(elements)
-    if maximum == 1:
-        return [elements[count // 2]]
-    return [elements[round(place * (count - 1) / (maximum - 1))] for place in range(maximum)]
 
 
 def spaced_by_duration(durations: Sequence[float], maximum: int) -> list[int]:

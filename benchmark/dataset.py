@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from benchmark.batch_plan import evenly_spaced
 from benchmark.conditions import Condition, parse_conditions
 from benchmark.config import BenchmarkConfig
+from preprocessing.batching import evenly_spaced
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, load_part
 from preprocessing.corpus.readers.times import letters

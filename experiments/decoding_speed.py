@@ -179,12 +179,12 @@ def _prepare(config: Config, model: str, arpa: Path) -> tuple[SearchJob, list[st
     """What is searched, the normalised references, and the audio's seconds."""
     import torch
 
-    from benchmark.batch_plan import evenly_spaced
     from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.beam import BeamSettings
     from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions
     from finetune.systems.registry import FAMILIES, load_system, parse_models
     from preprocessing.audio import SAMPLE_RATE
+    from preprocessing.batching import evenly_spaced
     from preprocessing.corpus import load_waveform, open_corpus
     from preprocessing.text import profile
 

@@ -7,10 +7,10 @@ embedded demo replaces models, corpus and published figures. Exit code 1 if a fi
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
@@ -48,13 +48,15 @@ class Published:
 class Config(ExperimentOptions):
     """What was published, and how it is measured again."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir"}
+
     published: list[Published] = field(default_factory=list)
     """Published results, one entry per model."""
 
     subsets: dict[str, str] = field(default_factory=dict)
     """Test sets by name: each a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
 
-    output: Path = Path("runs/reproduce")
+    output_dir: Path = Path("runs/reproduce")
     """Folder of the results, one below it for each subset."""
 
     tolerance_points: float = 0.3
@@ -146,7 +148,7 @@ def _demo(config: Config, folder: Path) -> Config:
         for family, wer in (("wav2vec2", 60.7), ("whisper", 17.6))
     ]
     limit = min(config.limit or QUICK_UTTERANCES, QUICK_UTTERANCES)
-    return replace(config, published=published, subsets={"demo": str(DEMO_CORPUS)}, output=folder, limit=limit)
+    return replace(config, published=published, subsets={"demo": str(DEMO_CORPUS)}, output_dir=folder, limit=limit)
 
 
 def _summary(config: Config, subset: str, data: str) -> "Summary":
@@ -159,7 +161,7 @@ def _summary(config: Config, subset: str, data: str) -> "Summary":
         models=",".join(one.model for one in config.published if subset in one.wer_percent),
         data=data,
         limit=config.limit,
-        output_dir=config.output / subset,
+        output_dir=config.output_dir / subset,
         conditions="clean",
         language="en",
         profiles=list(dict.fromkeys(one.profile for one in config.published)),
@@ -167,7 +169,7 @@ def _summary(config: Config, subset: str, data: str) -> "Summary":
         latency_utterances=10,
         device=config.device,
     )
-    finished = config.output / subset / SUMMARY
+    finished = config.output_dir / subset / SUMMARY
     if not finished.is_file():
         try:
             benchmark(wanted)
@@ -179,7 +181,7 @@ def _summary(config: Config, subset: str, data: str) -> "Summary":
         if flag != "device" and summary.settings.get(flag) != value:
             raise UsageError(
                 f"{finished.parent} holds results with --{flag} {summary.settings.get(flag)}; expected {value}: choose "
-                "another --output, or remove the folder"
+                "another --output_dir, or remove the folder"
             )
     return summary
 

@@ -9,7 +9,7 @@ against the third. Differences are paired, their p-values corrected over all con
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from preprocessing.cli.options import check_counts, run_command
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from benchmark.results import ConditionUsed, Sample
+    from experiments.harness.transcripts import Errors
     from finetune.metrics import Rate
 
 DURATION = "45 minutes: two trainings of 20 minutes"
@@ -101,16 +103,7 @@ def measure(config: Config) -> tuple[Results, str]:
     import yaml
 
     from benchmark.conditions import parse_conditions
-    from experiments.harness.transcripts import (
-        compare,
-        describe_test,
-        errors_of,
-        mean_rate,
-        open_test,
-        system_spec,
-        transcribe,
-    )
-    from finetune.metrics import holm
+    from experiments.harness.transcripts import describe_test, open_test, system_spec, transcribe
     from finetune.models.about import from_json
 
     folder = config.folder(__file__)
@@ -143,33 +136,42 @@ def measure(config: Config) -> tuple[Results, str]:
         )
         for name, run in runs.items()
     }  # fmt: skip
-    levels: list[Level] = []
-    for condition in conditions:
-        own = [
-            errors_of(
-                [
-                    [one for one in samples[name] if one.condition == condition.used.name]
-                    for name in runs
-                    if name.startswith(f"{kind}-")
-                ],
-                profile,
-            )
-            for kind in (PLAIN, AUGMENTED)
-        ]
-        compared = compare(("the model with augmentation", "the model without augmentation"), own[1], own[0])
-        used = condition.used
-        rates = mean_rate(own[0]), mean_rate(own[1])
-        levels.append(Level(used.name, used.description, used.snr_db, *rates, compared, compared.p_value))
-    adjusted = holm([one.adjusted_p for one in levels])
+    levels = _levels([condition.used for condition in conditions], samples, profile)
     about = from_json((runs[trainings[0].name] / "about.json").read_text(encoding="utf-8"))
     results = Results(
         recipe.stem, recorded["max_steps"], config.seeds, about.training.hours,
         [_without_files(entry) for entry in augmentation], len(noises),
         describe_test(f"{Path(reference).parent.name} test", utterances), profile,
-        [replace(one, adjusted_p=p) for one, p in zip(levels, adjusted, strict=True)],
+        levels,
     )  # fmt: skip
     partial = f"{config.max_steps} steps instead of the recipe's own" if config.max_steps is not None else ""
     return results, partial
+
+
+def _levels(
+    conditions: "Sequence[ConditionUsed]", samples: "Mapping[str, Sequence[Sample]]", profile: str
+) -> list[Level]:
+    """The models without and with augmentation under each condition, p-values corrected over the conditions.
+
+    samples: of each run, under all conditions, by the run's name.
+    """
+    from experiments.harness.transcripts import compare, errors_of, mean_rate
+    from finetune.metrics import holm
+
+    def errors_under(condition: str, kind: str) -> "Errors":
+        runs = [own for name, own in samples.items() if name.startswith(f"{kind}-")]
+        return errors_of([[one for one in own if one.condition == condition] for own in runs], profile)
+
+    plain = [errors_under(used.name, PLAIN) for used in conditions]
+    augmented = [errors_under(used.name, AUGMENTED) for used in conditions]
+    names = ("the model with augmentation", "the model without augmentation")
+    compared = [compare(names, two, one) for one, two in zip(plain, augmented, strict=True)]
+    return [
+        Level(used.name, used.description, used.snr_db, mean_rate(one), mean_rate(two), difference, adjusted_p)
+        for used, one, two, difference, adjusted_p in zip(
+            conditions, plain, augmented, compared, holm([one.p_value for one in compared]), strict=True
+        )
+    ]
 
 
 def _recordings(config: Config) -> tuple[list[Path], list[Path]]:

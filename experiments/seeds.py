@@ -50,20 +50,26 @@ class Config(StudyOptions):
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The runs of one recipe. Rates are fractions.
-
-    wers: of each run with its interval. deviation: between runs, with its 95 % interval (chi-squared). apart: what 95
-    of 100 pairs of runs differ by at most. pairs, called_different: pairs of runs, and those that the paired test calls
-    different (p < 0.05, uncorrected). paired_error: the median standard error of a pair's difference, which is all that
-    resampling utterances knows of it. hours: of training speech. base: "" from random weights.
-    """
+class Trained:
+    """What all runs of a recipe share. base: "" from random weights. hours: of training speech."""
 
     recipe: str
     family: str
     base: str
     steps: int
     hours: float
+
+
+@dataclass(frozen=True)
+class Spread(Trained):
+    """The runs of one recipe. Rates are fractions.
+
+    wers: of each run with its interval. deviation: between runs, with its 95 % interval (chi-squared). apart: what 95
+    of 100 pairs of runs differ by at most. pairs, called_different: pairs of runs, and those that the paired test calls
+    different (p < 0.05, uncorrected). paired_error: the median standard error of a pair's difference, which is all that
+    resampling utterances knows of it.
+    """
+
     test: CorpusUsed
     profile: str
     wers: "list[Rate]"
@@ -114,14 +120,12 @@ def measure(config: Config) -> tuple[Results, str]:
             transcribe(system_spec(name, f"{family}={run}"), utterances, folder / "transcripts")
             for name, run in runs.items()
         ]
-        test = describe_test(f"{Path(reference).parent.name} test", utterances)
-        about = _training_of(next(iter(runs.values())))
-        found.append(
-            spread_of(
-                errors_of(samples, profile), test, path.stem, family, recorded["model"]["base"] or "",
-                recorded["max_steps"], about, profile,
-            )
+        trained = Trained(
+            path.stem, family, Path(recorded["model"]["base"] or "").name, recorded["max_steps"],
+            _hours_of_training(next(iter(runs.values()))),
         )  # fmt: skip
+        test = describe_test(f"{Path(reference).parent.name} test", utterances)
+        found.append(spread_of(errors_of(samples, profile), trained, test, profile))
     shorter = f"every run has {config.max_steps} steps instead of its recipe's own" if config.max_steps else ""
     fewer = f"{config.seeds} seeds instead of {SEEDS}" if config.seeds < SEEDS else ""
     left_out = [Path(one).stem for one in RECIPES if one not in config.recipes]
@@ -129,10 +133,8 @@ def measure(config: Config) -> tuple[Results, str]:
     return Results(found), "; ".join(filter(None, [shorter, fewer, others]))
 
 
-def spread_of(
-    errors: "Errors", test: CorpusUsed, recipe: str, family: str, base: str, steps: int, hours: float, profile: str
-) -> Spread:
-    """The figures of the runs of a recipe."""
+def spread_of(errors: "Errors", trained: Trained, test: CorpusUsed, profile: str) -> Spread:
+    """The figures of the runs of a recipe. errors: of each run, counted under the text profile of this name."""
     import numpy as np
     from scipy.stats import chi2, t
 
@@ -144,17 +146,21 @@ def spread_of(
     low, high = (deviation * ((n - 1) / float(chi2.ppf(share, n - 1))) ** 0.5 for share in (0.975, 0.025))
     pairs = list(combinations(errors.runs, 2))
     return Spread(
-        recipe, family, Path(base).name, steps, hours, test, profile,
-        [rate(run, errors.lengths, resampling) for run in errors.runs],
-        Rate(deviation, low, high),
-        float(t.ppf(0.975, n - 1)) * 2**0.5 * deviation,
-        len(pairs),
-        sum(matched_pairs(one, two, errors.lengths, resampling) < 0.05 for one, two in pairs),
-        float(np.median([standard_error(one, two, errors.lengths, resampling).value for one, two in pairs])),
-    )  # fmt: skip
+        **vars(trained),
+        test=test,
+        profile=profile,
+        wers=[rate(run, errors.lengths, resampling) for run in errors.runs],
+        deviation=Rate(deviation, low, high),
+        apart=float(t.ppf(0.975, n - 1)) * 2**0.5 * deviation,
+        pairs=len(pairs),
+        called_different=sum(matched_pairs(one, two, errors.lengths, resampling) < 0.05 for one, two in pairs),
+        paired_error=float(
+            np.median([standard_error(one, two, errors.lengths, resampling).value for one, two in pairs])
+        ),
+    )
 
 
-def _training_of(run: Path) -> float:
+def _hours_of_training(run: Path) -> float:
     """Hours of speech that a run was trained on."""
     from finetune.models.about import from_json
 

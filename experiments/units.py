@@ -10,7 +10,7 @@ which are left out.
     python -m experiments.units --recipe configs/finetune/german-whisper-ctc.yaml --languages "[de]" --max_steps 400
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,10 +159,19 @@ def measure(config: Config) -> tuple[Results, str]:
         else []
     )
     parts += [f"{counted(config.seeds, 'seed')} instead of {default.seeds}"] if config.seeds < default.seeds else []
-    for what, all_, own in (("", default.languages, config.languages), ("", default.units, config.units)):
+    for all_, own in ((default.languages, config.languages), (default.units, config.units)):
         left = [one for one in all_ if one not in own]
-        parts += [f"without {', '.join(left)}{what}"] if left else []
+        parts += [f"without {', '.join(left)}"] if left else []
     return Results(studied), "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class TrainingTexts:
+    """The labels of the training utterances, their durations in seconds, and the words that they hold."""
+
+    texts: Sequence[str]
+    durations: Sequence[float]
+    words: frozenset[str]
 
 
 def _study(config: Config, language: Language, folder: Path) -> Studied:
@@ -203,20 +212,20 @@ def _study(config: Config, language: Language, folder: Path) -> Studied:
     }
     any_run = next(iter(trained[names[0]].values()))
     normalise = profile(resolved.data.profile)
-    training = [one for reference in resolved.data.train for one in open_test(located(reference))]
-    texts = [normalise(one.text) for one in training]
-    seen = {word for text in texts for word in text.split()}
+    training = _training_texts(resolved.data.train, normalise)
     errors = {name: errors_of(own, resolved.data.profile) for name, own in samples.items()}
     best = best_two[0]
     compared = {name: _compared(name, best, errors) for name in names if name != best}
     adjusted = dict(zip(compared, holm([one.p_value for one in compared.values()]), strict=True))
-    durations = [one.duration for one in training]
     units = [
-        _unit(name, trained[name], samples[name], errors[name], resolved.data.profile, seen, texts, durations,
-              validation[name], compared.get(name), adjusted.get(name))
+        replace(
+            _unit(name, trained[name], samples[name], resolved.data.profile, training),
+            beside_best=compared.get(name),
+            adjusted_p=adjusted.get(name),
+        )
         for name in names
-    ]  # fmt: skip
-    unseen = sum(word not in seen for one in utterances for word in normalise(one.text).split())
+    ]
+    unseen = sum(word not in training.words for one in utterances for word in normalise(one.text).split())
     second = best_two[-1] if len(best_two) > 1 else None
     return Studied(
         language.name, recipe.stem, resolved.model.family, language.folder if not config.quick else "demo",
@@ -273,12 +282,19 @@ def _frame_seconds(run: Path) -> float:
     return load_ctc(str(run)).times.frame_seconds
 
 
+def _training_texts(references: Sequence[str], normalise: Callable[[str], str]) -> TrainingTexts:
+    from experiments.harness.transcripts import open_test
+
+    utterances = [one for reference in references for one in open_test(located(reference))]
+    texts = [normalise(one.text) for one in utterances]
+    words = frozenset(word for text in texts for word in text.split())
+    return TrainingTexts(texts, [one.duration for one in utterances], words)
+
+
 def _unit(
-    name: str, runs: Mapping[str, Path], samples: "Sequence[Sequence[Sample]]", errors: "Errors", profile: str,
-    seen: set[str], texts: Sequence[str], durations: Sequence[float], validation_wer: float, beside: Compared | None,
-    adjusted_p: float | None,
-) -> Unit:  # fmt: skip
-    """The figures of one unit."""
+    name: str, runs: Mapping[str, Path], samples: "Sequence[Sequence[Sample]]", profile: str, training: TrainingTexts
+) -> Unit:
+    """The figures of one unit by itself. samples: of each run, scored under the text profile of this name."""
     from experiments.harness.transcripts import errors_of, mean_rate, rtfx
     from finetune.models.about import from_json
     from preprocessing.frames import frames_needed
@@ -287,34 +303,37 @@ def _unit(
     run = next(iter(runs.values()))
     vocabulary = Vocabulary.load(str(run))
     frame = _frame_seconds(run)
-    encoded = [vocabulary.encode(text) for text in texts]
-    frames = [int(seconds / frame) for seconds in durations]
-    curve = [(int(line["step"]), float(line["cer"])) for line in _validations(runs)]
+    encoded = [vocabulary.encode(text) for text in training.texts]
+    frames = [int(seconds / frame) for seconds in training.durations]
+    validations = _validations(runs)
+    curve = [(int(line["step"]), float(line["cer"])) for line in validations]
     lowest = min(cer for _, cer in curve)
-    unseen = mean_rate(unseen_errors(samples, profile, seen))
+    errors = errors_of(samples, profile)
+    unseen = mean_rate(unseen_errors(samples, profile, training.words))
     after = [step for step, cer in curve if cer > NEAR * lowest]
     converged = next(step for step, _ in curve if step > max(after, default=0))
+    infeasible = sum(have < frames_needed(ids) for have, ids in zip(frames, encoded, strict=True))
     return Unit(
-        name,
-        vocabulary.size,
-        len(runs),
-        mean_rate(errors),
-        errors.rates(),
-        mean_rate(errors_of(samples, profile, characters=True)),
-        replace(unseen, high=min(unseen.high, 1.0)),  # a share
-        validation_wer,
-        converged,
-        curve,
-        from_json((run / "about.json").read_text(encoding="utf-8")).parameters,
-        sum(map(rtfx, samples)) / len(samples),
-        sum(map(len, encoded)) / max(sum(frames), 1),
-        sum(have < frames_needed(ids) for have, ids in zip(frames, encoded, strict=True)) / len(texts),
-        beside,
-        adjusted_p,
+        name=name,
+        size=vocabulary.size,
+        runs=len(runs),
+        wer=mean_rate(errors),
+        run_wers=errors.rates(),
+        cer=mean_rate(errors_of(samples, profile, characters=True)),
+        unseen=replace(unseen, high=min(unseen.high, 1.0)),  # a share
+        validation_wer=min(line["wer"] for line in validations),
+        converged=converged,
+        curve=curve,
+        parameters=from_json((run / "about.json").read_text(encoding="utf-8")).parameters,
+        rtfx=sum(map(rtfx, samples)) / len(samples),
+        labels_per_frame=sum(map(len, encoded)) / max(sum(frames), 1),
+        infeasible=infeasible / len(training.texts),
+        beside_best=None,
+        adjusted_p=None,
     )
 
 
-def unseen_errors(samples: "Sequence[Sequence[Sample]]", profile: str, seen: set[str]) -> "Errors":
+def unseen_errors(samples: "Sequence[Sequence[Sample]]", profile: str, seen: Container[str]) -> "Errors":
     """Reference words that are not in `seen`, and how many of them each run did not write, by utterance."""
     from experiments.harness.transcripts import Errors
     from finetune.metrics.word_alignment import align
@@ -373,6 +392,12 @@ def findings_of(results: Results) -> Findings:
 
 
 def _answers(one: Studied) -> list[str]:
+    """What was found in one language, a sentence each."""
+    return [*_compared_sentences(one), *_reservations(one)]
+
+
+def _compared_sentences(one: Studied) -> list[str]:
+    """Which units are better than the best of validation, which are worse, and of which neither can be said."""
     from experiments.harness.transcripts import TRAINED_ONCE, sentence
 
     found = []
@@ -404,6 +429,12 @@ def _answers(one: Studied) -> list[str]:
         )
     if open_ones:
         found.append(f"{one.language}: no significant difference between {best} and {', '.join(open_ones)}.")
+    return found
+
+
+def _reservations(one: Studied) -> list[str]:
+    """What the figures of the units depend on: frames for CTC, words unseen in training, and enough learning."""
+    found = []
     for unit in one.units:
         if unit.infeasible > 0.005:
             found.append(

@@ -113,13 +113,11 @@ def run(config: AlignConfig) -> None:
     elif config.output is None:
         print(content, end="")
     if config.output is not None:
-        from finetune.decoding.alignment_plot import page
+        from finetune.decoding.alignment_plot import AlignedRecording, page
 
         description = f"{len(found.words)} words, {seconds:.2f} s   ·   {config.model}"
-        figure = page(
-            waveform, log_probs, found, confidences, model.vocabulary, model.times, config.audio.name, description,
-            config.start, stop,
-        )  # fmt: skip
+        recording = AlignedRecording(waveform, log_probs, found, confidences, model.vocabulary, model.times)
+        figure = page(recording, config.audio.name, description, config.start, stop)
         save_figure(figure, config.output, flag="--output")
         print(config.output)
 

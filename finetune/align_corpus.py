@@ -9,7 +9,7 @@ and one of rejects.jsonl for each doubtful one. The same command resumes after a
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -56,8 +56,8 @@ class AlignCorpusConfig:
     in nats per unit. 0 rejects every word that the model transcribes differently."""
     channel: int | None = None
     """Channel to align and cut, from 0, such as one side of a call. Default: the mix of all channels."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Device that the model runs on."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device that the model runs on; auto uses a GPU if there is one."""
     overwrite: bool = False
     """Start again: remove first what an earlier run of this command made in the folder."""
 
@@ -88,7 +88,7 @@ def run(config: AlignCorpusConfig) -> None:
     Raises UserError; also at the end, where recordings failed.
     """
     options = config.pieces()
-    resolve_device(config.device)  # raises where it is not there
+    config = replace(config, device=resolve_device(config.device))  # type: ignore[arg-type]
     pairs = list(find_pairs(config.recordings, config.transcripts, leave_out=config.output))
     folder = AlignmentFolder(config.output, config.channel)
     with only_writer(config.output):
@@ -102,7 +102,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
     from finetune.systems.ctc_model import family_and_checkpoint, load_ctc
     from finetune.systems.identity import weights_state
     from preprocessing import audio
-    from preprocessing.cli.progress import Steps
+    from preprocessing.cli.progress import CappedProgress, Steps
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     reference = family_and_checkpoint(config.model)
@@ -124,25 +124,20 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
     if remaining:
         durations = [_seconds(pair.recording) for pair in remaining]
         with Steps(console, 1, "seconds").step("aligning", sum(durations)) as advance:
+            progress = CappedProgress(advance)
             for pair, seconds in zip(remaining, durations, strict=True):
-                done = 0.0
-
-                def count(more: float) -> None:
-                    nonlocal done
-                    done += more
-                    advance(more)
-
+                progress.begin(seconds)
                 current = made_of(pair, weights)  # before its files are read: a change meanwhile is noticed next time
                 folder.remove(pair)
                 try:
-                    result = align_recording(model, pair, config, options, folder, count)
+                    result = align_recording(model, pair, config, options, folder, progress)
                 except (InputError, audio.AudioError) as error:
                     line = {"id": folder.id_of(pair), "audio": pair.source, "reason": str(error)}
                     failed[pair] = Result(rejected=[line])
                     console.print(printable(f"{pair.source}: {error}"), markup=False)
                 else:
                     folder.write(pair, current, result)
-                advance(seconds - done)
+                progress.end()
     _report(config, folder.assemble(pairs, failed), [pair.source for pair in failed], len(pairs))
 
 

@@ -7,8 +7,9 @@ decoding's in a paired test (`finetune.metrics.paired_tests`).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,13 @@ from preprocessing.cli.options import check_counts
 from preprocessing.plot_style import check_picture_suffix
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from finetune.decoding.beam import BeamSettings
+    from finetune.decoding.beam_reference import LanguageModel
     from finetune.metrics import Rate
+    from finetune.systems.ctc_model import CTCModel
+    from preprocessing.corpus import Utterance
 
 TUNING = "language_model_tuning"  # .png and .json in the run's folder
 
@@ -48,7 +55,7 @@ class TuneConfig:
     """Beam width."""
 
     limit: int | None = None
-    """Use only this many utterances, evenly spaced."""
+    """Use only this many utterances, evenly spaced in the corpus."""
 
     output: Path | None = None
     """Picture of WER by alpha and beta. Default: language_model_tuning.png in the run's folder."""
@@ -121,52 +128,20 @@ def tune(config: TuneConfig) -> Tuned:
     from rich.console import Console
 
     from finetune.decoding.beam import BeamSettings
-    from finetune.decoding.beam_reference import make_search
-    from finetune.decoding.greedy import collapse
     from finetune.decoding.language_model_folder import load_language_model, require_language_model, save_language_model
     from finetune.language_model.ngram import NgramModel
     from finetune.systems.ctc_model import load_ctc
     from preprocessing.cli.atomic_write import write_text_atomically
-    from preprocessing.cli.progress import Steps
-    from preprocessing.corpus import load_waveform, open_corpus
-    from preprocessing.text import profile
 
     config.check()
     console = Console(highlight=False, soft_wrap=True)
-    reference = config.lm or config.run
-    files = require_language_model(reference)
+    files = require_language_model(config.lm or config.run)
     model = load_ctc(config.run)
     language_model = load_language_model(config.run, files, model.vocabulary)
-    normalise = profile(model.profile)
-    utterances = list(open_corpus(config.data).require_complete().utterances)
-    if config.limit is not None and config.limit < len(utterances):
-        utterances = [utterances[i * len(utterances) // config.limit] for i in range(config.limit)]
-    if len(utterances) < 2:
-        raise InputError(f"{config.data}: {len(utterances)} utterances; expected 2 or more: name a larger corpus")
-    steps = Steps(console, 2)
-    log_probs = []
-    with steps.step("computing log-probabilities", len(utterances)) as advance:
-        for utterance in utterances:
-            log_probs.append(model.log_probs(load_waveform(utterance)))
-            advance(1)
-    references = [normalise(utterance.text) for utterance in utterances]
-    blank = model.vocabulary.blank
-    greedy = [model.vocabulary.decode(collapse(one.argmax(dim=1), blank)) for one in log_probs]
+    utterances = _validation_utterances(config)
     settings = BeamSettings(beam_width=config.beam_width, unk_score_offset=config.unk_score_offset)
-    errors: dict[tuple[float, float], list[int]] = {}
-    search = make_search(model.vocabulary, language_model, settings)
-    with steps.step("searching", len(config.alphas) * len(config.betas)) as advance:
-        for alpha in config.alphas:
-            for beta in config.betas:
-                point = search.with_settings(replace(settings, alpha=alpha, beta=beta))
-                texts = [hypothesis.text for hypothesis in point.best_of_all(log_probs)]
-                errors[alpha, beta] = count_errors(references, [normalise(text) for text in texts])
-                advance(1)
-    lengths = [len(reference.split()) for reference in references]
-    speakers = [utterance.speaker for utterance in utterances]
-    found = choose(errors, count_errors(references, [normalise(text) for text in greedy]), lengths, speakers)
-    console.print(found.sentence())
-    for sentence in at_edges(found):
+    found = _try_grid(config, model, language_model, settings, utterances, console)
+    for sentence in (found.sentence(), *at_edges(found)):
         console.print(sentence)
     folder = Path(config.run) if Path(config.run).is_dir() else None
     picture = config.output or (folder / f"{TUNING}.png" if folder else None)
@@ -180,13 +155,59 @@ def tune(config: TuneConfig) -> Tuned:
             console.print("no fewer errors than without the language model: it is not put into the run's folder")
         elif language_model.is_of_characters or not isinstance(language_model, NgramModel):
             console.print(
-                f"only a word ARPA file is put into the run's folder: decode with --lm {reference} --alpha "
-                f"{found.alpha:g} --beta {found.beta:g}"
+                f"only a word ARPA file is put into the run's folder: decode with --lm {config.lm or config.run} "
+                f"--alpha {found.alpha:g} --beta {found.beta:g}"
             )
         else:
             chosen = replace(settings, alpha=found.alpha, beta=found.beta)
             console.print(f"written: {save_language_model(folder, files.path, model.vocabulary, chosen)}")
     return found
+
+
+def _validation_utterances(config: TuneConfig) -> "Sequence[Utterance]":
+    """The utterances of --data, at most --limit of them. Raises InputError where there are fewer than two."""
+    from preprocessing.batching import evenly_spaced
+    from preprocessing.corpus import open_corpus
+
+    utterances = open_corpus(config.data).require_complete().utterances
+    if len(utterances) < 2:
+        raise InputError(f"{config.data}: {len(utterances)} utterances; expected 2 or more: name a larger corpus")
+    return utterances if config.limit is None else evenly_spaced(utterances, config.limit)
+
+
+def _try_grid(
+    config: TuneConfig, model: "CTCModel", language_model: "LanguageModel", settings: "BeamSettings",
+    utterances: "Sequence[Utterance]", console: "Console",
+) -> Tuned:  # fmt: skip
+    """Decodes the utterances greedily and at every point of the grid."""
+    from finetune.decoding.beam_reference import make_search
+    from finetune.decoding.greedy import collapse
+    from preprocessing.cli.progress import Steps
+    from preprocessing.corpus import load_waveform
+    from preprocessing.text import profile
+
+    vocabulary, normalise = model.vocabulary, profile(model.profile)
+    references = [normalise(utterance.text) for utterance in utterances]
+
+    def errors_of(texts: Iterable[str]) -> list[int]:
+        return count_errors(references, [normalise(text) for text in texts])
+
+    steps = Steps(console, 2)
+    log_probs = []
+    with steps.step("computing log-probabilities", len(utterances)) as advance:
+        for utterance in utterances:
+            log_probs.append(model.log_probs(load_waveform(utterance)))
+            advance(1)
+    greedy = errors_of(vocabulary.decode(collapse(one.argmax(dim=1), vocabulary.blank)) for one in log_probs)
+    search = make_search(vocabulary, language_model, settings)
+    errors: dict[tuple[float, float], list[int]] = {}
+    with steps.step("searching", len(config.alphas) * len(config.betas)) as advance:
+        for alpha, beta in product(config.alphas, config.betas):
+            point = search.with_settings(replace(settings, alpha=alpha, beta=beta))
+            errors[alpha, beta] = errors_of(hypothesis.text for hypothesis in point.best_of_all(log_probs))
+            advance(1)
+    lengths = [len(reference.split()) for reference in references]
+    return choose(errors, greedy, lengths, [utterance.speaker for utterance in utterances])
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[int]:
@@ -221,15 +242,15 @@ def choose(
     alphas, betas = (sorted({point[i] for point in points}) for i in (0, 1))
     n_words = max(sum(lengths), 1)
     return Tuned(
-        alphas,
-        betas,
-        [[sum(errors[a, b]) / n_words for b in betas] for a in alphas],
-        sum(greedy) / n_words,
-        alpha,
-        beta,
-        difference(held_out.tolist(), greedy, lengths, resampling),
-        matched_pairs(held_out.tolist(), greedy, lengths, resampling),
-        resampling.unit,
+        alphas=alphas,
+        betas=betas,
+        wer=[[sum(errors[a, b]) / n_words for b in betas] for a in alphas],
+        greedy=sum(greedy) / n_words,
+        alpha=alpha,
+        beta=beta,
+        held_out=difference(held_out.tolist(), greedy, lengths, resampling),
+        p_value=matched_pairs(held_out.tolist(), greedy, lengths, resampling),
+        unit=resampling.unit,
     )
 
 

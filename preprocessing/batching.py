@@ -2,7 +2,8 @@
 
 The order is a function of (seed, epoch) alone: a resumed run makes the same epoch and skips the batches that it has
 done, and all processes make the same list and take every n-th batch of it. `DurationBatches` is for a list of
-utterances, `BufferedBatches` for a stream, `plan_batches` for decoding.
+utterances, `BufferedBatches` for a stream, `plan_batches` for decoding. `evenly_spaced` chooses a few of many
+utterances.
 """
 
 import random
@@ -103,6 +104,20 @@ class DurationBatches:
         if batch:
             batches.append(batch)
         return batches
+
+
+def evenly_spaced(elements: Sequence[Item], maximum: int) -> list[Item]:
+    """At most `maximum` of the elements, evenly spaced, the first and the last among them.
+
+    >>> evenly_spaced("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    count = len(elements)
+    if count <= maximum:
+        return list(elements)
+    if maximum == 1:
+        return [elements[count // 2]]
+    return [elements[round(place * (count - 1) / (maximum - 1))] for place in range(maximum)]
 
 
 def plan_batches(

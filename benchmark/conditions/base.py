@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from benchmark.batch_plan import evenly_spaced
 from benchmark.results import ConditionUsed
 from preprocessing.audio import quantise
 from preprocessing.augment import Chain, Noise, seeded_generator
 from preprocessing.augment.base import rms
+from preprocessing.batching import evenly_spaced
 from preprocessing.corpus import Utterance
 
 MAX_NO_SPEECH_UTTERANCES = 20  # recordings of a condition without speech

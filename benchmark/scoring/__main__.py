@@ -22,7 +22,7 @@ class ScoringConfig:
     results: Path
     """Output folder of benchmark/run.py."""
 
-    profiles: str | None = None
+    profiles: list[str] | None = None
     """Text normalisation profiles separated by commas; the first one decides the comparisons. Default: those of the
     run."""
 
@@ -31,14 +31,10 @@ class ScoringConfig:
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
-        if self.profiles is not None and not self.profile_names():
+        if self.profiles is not None and not any(self.profiles):
             raise UsageError("--profiles is empty; expected a text profile or more: name one")
         if self.seed is not None and self.seed < 0:
             raise UsageError(f"--seed is {self.seed}; expected 0 or more: choose another")
-
-    def profile_names(self) -> list[str]:
-        """The names in `profiles`."""
-        return [name.strip() for name in (self.profiles or "").split(",") if name.strip()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if read_summary(folder / SUMMARY).changes:
         note_once("changes", "the changes since the result of --compare are left out: they are of the former scoring")
     if config.profiles is not None:
-        run = replace(run, profiles=config.profile_names())
+        run = replace(run, profiles=config.profiles)
     if config.seed is not None:
         run = replace(run, seed=config.seed)
     samples = list(read_samples(folder / SAMPLES))

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.batch_plan import evenly_spaced
 from experiments.harness.rounds import report_step
 from experiments.harness.speech import TRAIN_MANIFEST, data_folder, read_utterances
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.batching import DurationBatches
+from preprocessing.batching import DurationBatches, evenly_spaced
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance, open_corpus
 

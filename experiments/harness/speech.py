@@ -77,7 +77,7 @@ def load_samples(folder: Path | None, count: int) -> SpeechSamples:
 
 def utterance_paths(folder: Path | None, count: int) -> list[Path]:
     """Audio files of `count` utterances spread over the data folder's LibriSpeech test-other. Raises UsageError."""
-    from benchmark.batch_plan import evenly_spaced
+    from preprocessing.batching import evenly_spaced
 
     manifest = data_folder(folder) / TEST_MANIFEST
     listed = read_utterances(manifest)

@@ -92,7 +92,7 @@ class Compared:
 
 def open_test(reference: str, limit: int | None = None) -> "list[Utterance]":
     """The utterances of a test corpus, at most `limit`, evenly spaced. Raises InputError where one cannot be used."""
-    from benchmark.batch_plan import evenly_spaced
+    from preprocessing.batching import evenly_spaced
     from preprocessing.corpus import open_corpus
 
     utterances = list(open_corpus(reference).require_complete().utterances)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,15 +27,23 @@ LOWEST_LOG10 = -4.0  # of a posterior that is drawn
 INCHES_PER_SECOND, WIDTHS = 1.3, (12.0, 40.0)
 
 
-def page(
-    waveform: Tensor, log_probs: Tensor, alignment: Alignment, confidences: Sequence[float], vocabulary: Vocabulary,
-    times: FrameTimes, title: str, description: str, start: float = 0.0, stop: float | None = None,
-) -> Figure:  # fmt: skip
-    """The page about a recording, or its stretch from `start` to `stop` seconds, as a figure to save.
+@dataclass(frozen=True)
+class AlignedRecording:
+    """A recording, what a CTC model makes of it, and the alignment with its text.
 
-    waveform: [samples]; log_probs: [frames, units]; confidences: of the words, which shade them.
+    waveform: [samples]; log_probs: [frames, units]; confidences: of the words, 0 to 1. vocabulary, times: the model's.
     """
-    stop = len(waveform) / SAMPLE_RATE if stop is None else stop
+
+    waveform: Tensor
+    log_probs: Tensor
+    alignment: Alignment
+    confidences: Sequence[float]
+    vocabulary: Vocabulary
+    times: FrameTimes
+
+
+def page(recording: AlignedRecording, title: str, description: str, start: float, stop: float) -> Figure:
+    """The page about the stretch of a recording from `start` to `stop` seconds, as a figure to save."""
     width = min(max(INCHES_PER_SECOND * (stop - start) + 1.5, WIDTHS[0]), WIDTHS[1])
     figure = new_figure(width, 10.0)
     left = MARGINS["left"] * WIDTHS[0] / width
@@ -52,29 +61,27 @@ def page(
         style_axes(axes, heading)
         axes.tick_params(labelbottom=row == 3)
         panels.append(axes)
-    part = waveform[round(start * SAMPLE_RATE) : round(stop * SAMPLE_RATE)]
+    part = recording.waveform[round(start * SAMPLE_RATE) : round(stop * SAMPLE_RATE)]
     draw_waveform(panels[0], part, start)
     with torch.no_grad():
         draw_log_mel(panels[1], decibels_below_peak(LogMel()(part)), start)
     panels[1].set_xlim(start, stop)
-    _draw_posteriors(panels[2], log_probs, alignment, vocabulary, times, start, stop)
-    _draw_words(panels[3], alignment, confidences, start, stop)
+    _draw_posteriors(panels[2], recording, start, stop)
+    _draw_words(panels[3], recording.alignment, recording.confidences, start, stop)
     for axes in panels[:3]:
-        for word in _within(alignment.words, start, stop):
+        for word in _within(recording.alignment.words, start, stop):
             for moment in (word.start, word.end):
                 axes.axvline(moment, color=PALETTE.accent, linewidth=0.6, alpha=0.6)
     return figure
 
 
-def _draw_posteriors(
-    axes: Axes, log_probs: Tensor, alignment: Alignment, vocabulary: Vocabulary, times: FrameTimes, start: float,
-    stop: float,
-) -> None:  # fmt: skip
+def _draw_posteriors(axes: Axes, recording: AlignedRecording, start: float, stop: float) -> None:
     """log10 of the posteriors as shades, units in rows; a dot on the path's unit of each frame, stars as crosses."""
+    log_probs, vocabulary, times = recording.log_probs, recording.vocabulary, recording.times
     frames = [frame for frame in range(len(log_probs)) if times.end(frame) > start and times.start(frame) < stop]
     frames = frames or [len(log_probs) - 1]  # the samples after the last frame are less than a frame
     shown = log_probs[frames[0] : frames[-1] + 1]
-    path = alignment.path[frames[0] : frames[-1] + 1]
+    path = recording.alignment.path[frames[0] : frames[-1] + 1]
     on_path = {label for label in path.tolist() if label != STAR_LABEL} | {vocabulary.blank}
     probable = shown.exp().amax(dim=0).argsort(descending=True).tolist()
     rows = sorted(

@@ -19,7 +19,7 @@ from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import plan_batches
 from preprocessing.cli.errors import UserError, described, printable
-from preprocessing.cli.progress import Steps
+from preprocessing.cli.progress import CappedProgress, Steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,7 @@ def transcribe(
         Steps(console, 1, "seconds").step("transcribing", total) as advance,
         ThreadPoolExecutor(1, "decoding") as decoder,
     ):
-        count = _SecondsDone(advance)
+        count = CappedProgress(advance)
         for batch, loaded in _loaded_ahead(_planned(system, timed, device), system, decoder, clean):
             count.begin(sum(one.seconds for one in batch))
             found = (
@@ -93,31 +93,6 @@ def transcribe(
                     results.write(one.place, one.recording, transcript, seconds)
             count.end()
     return failed
-
-
-class _SecondsDone:
-    """Passes seconds on, of each batch no more than its own."""
-
-    def __init__(self, advance: Callable[[float], None]) -> None:
-        self._advance = advance
-        self._batch = self._left = 0.0
-
-    def begin(self, seconds: float) -> None:
-        """A batch of so many seconds begins."""
-        self._batch = self._left = seconds
-
-    def __call__(self, seconds: float) -> None:
-        more = min(max(seconds, 0.0), self._left)
-        self._left -= more
-        self._advance(more)
-
-    def reach(self, seconds: float) -> None:
-        """So many seconds of the batch are done."""
-        self(seconds - (self._batch - self._left))
-
-    def end(self) -> None:
-        """All of the batch is done."""
-        self(self._left)
 
 
 def _planned(system: System, timed: Sequence[Timed], device: str) -> Iterator[list[Timed]]:
@@ -183,7 +158,7 @@ def _together(
     return outcomes
 
 
-def _in_pieces(system: System, one: Timed, clean: Cleaning, *, words: bool, count: "_SecondsDone") -> Outcome:
+def _in_pieces(system: System, one: Timed, clean: Cleaning, *, words: bool, count: CappedProgress) -> Outcome:
     """The outcome of a long recording: whole where it is no longer than a piece."""
     longest = system.longest_piece_seconds
     parts: list[Transcript] = []

@@ -93,6 +93,42 @@ class Steps:
             printer.join()
 
 
+class CappedProgress:
+    """Progress within the items of a step, such as the seconds of a recording: of each item no more than its size.
+
+    advance: that of the step. An instance is called with the amount done since, as `advance` is; what was reported too
+    little of an item is made up for at its end.
+
+    >>> amounts = []
+    >>> done = CappedProgress(amounts.append)
+    >>> done.begin(3.0); done(2.0); done(2.0); done.end()
+    >>> done.begin(5.0); done.reach(4.0); done.end()
+    >>> amounts
+    [2.0, 1.0, 0.0, 4.0, 1.0]
+    """
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance = advance
+        self._size = self._left = 0.0
+
+    def begin(self, size: float) -> None:
+        """An item of this size begins."""
+        self._size = self._left = size
+
+    def __call__(self, amount: float) -> None:
+        more = min(max(amount, 0.0), self._left)
+        self._left -= more
+        self._advance(more)
+
+    def reach(self, amount: float) -> None:
+        """So much of the item is done, counted from its beginning."""
+        self(amount - (self._size - self._left))
+
+    def end(self) -> None:
+        """All of the item is done."""
+        self(self._left)
+
+
 def hide_loading_bars() -> None:
     """Hide the bars that transformers shows for every checkpoint; those of downloads from the Hub stay."""
     from huggingface_hub.utils.tqdm import enable_progress_bars

@@ -10,7 +10,7 @@ import math
 import os
 import random
 from array import array
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -126,66 +126,90 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
 
     Without a limit all rows are read, then all missing durations.
     """
-    utterances: list[Utterance] = []
+    accepted = _Accepted(numbers_repeated_ids=rows.ids_repeat)
     rejects: list[Reject] = []
     wrong_durations: list[str] = []
-    sources: list[str] = []  # of every accepted utterance, with its number: where an id was first seen
-    numbers = array("q")
-    first_seen: dict[str, int] = {}
-    copies: dict[str, int] = {}  # of an id that several rows of a dataset have: the number of the last
     with _garbage_collection_paused():
-        while limit is None or len(utterances) < limit:
+        while limit is None or len(accepted.utterances) < limit:
             unnamed: list[bool] = []
-            window = _parse(rows, None if limit is None else limit - len(utterances), unnamed)
+            window = _parse(rows, None if limit is None else limit - len(accepted.utterances), unnamed)
             if not window:
                 break
             stated = [parsed.duration if isinstance(parsed, Utterance) else None for _, _, parsed in window]
             checked = _with_durations(window, check_durations)
             for (source, number, parsed), seconds, by_file in zip(checked, stated, unnamed, strict=True):
-                if not isinstance(parsed, str):
-                    known = first_seen.get(parsed.id)
-                    if by_file and known is not None and (renamed := _named_by_folder(parsed)).id not in first_seen:
-                        first = _named_by_folder(utterances[known])
-                        if utterances[known].id == parsed.id and first.id not in first_seen:
-                            utterances[known] = first
-                            first_seen[first.id] = known
-                        parsed = renamed
-                    if rows.ids_repeat and parsed.id in first_seen:
-                        parsed = replace(parsed, id=_numbered(parsed.id, copies, first_seen))
-                    if seconds is not None and parsed.duration != seconds:
-                        wrong_durations.append(parsed.id)
-                    known = first_seen.setdefault(parsed.id, len(utterances))
-                    if known == len(utterances):
-                        utterances.append(parsed)
-                        sources.append(source)
-                        numbers.append(number)
-                        continue
-                    before = _where(sources[known], numbers[known])
-                    parsed = (
-                        f"id {parsed.id!r} occurs before, at {before}; expected each once: give both an id of their own"
-                    )
-                rejects.append(Reject(_where(source, number), parsed))
-    if copies:
-        some = next(iter(copies))
+                if isinstance(parsed, str):
+                    rejects.append(Reject(_where(source, number), parsed))
+                    continue
+                utterance = accepted.with_own_id(parsed, by_file=by_file)
+                if seconds is not None and utterance.duration != seconds:
+                    wrong_durations.append(utterance.id)
+                before = accepted.add(utterance, source, number)
+                if before is not None:
+                    reason = f"id {utterance.id!r} occurs before, at {before}; expected each once: "
+                    rejects.append(Reject(_where(source, number), f"{reason}give both an id of their own"))
+    if accepted.copies:
+        some = next(iter(accepted.copies))
         note_once(
             f"ids of {reference}",
-            f"{reference}: {counted(len(copies), 'id')} of several rows, such as {some!r}; all but the first of each "
-            f"are numbered, as {some}-2",
+            f"{reference}: {counted(len(accepted.copies), 'id')} of several rows, such as {some!r}; all but the first "
+            f"of each are numbered, as {some}-2",
         )
-    corpus = Corpus(reference, tuple(utterances), tuple(rejects), tuple(wrong_durations))
-    if not utterances:
+    corpus = Corpus(reference, tuple(accepted.utterances), tuple(rejects), tuple(wrong_durations))
+    if not accepted.utterances:
         corpus.require_complete()
         raise InputError(f"{reference}: no utterances; expected one a line: check that it is the right file")
     return corpus
 
 
-def _numbered(id: str, copies: dict[str, int], taken: Container[str]) -> str:
-    """The id with the next number behind it that no other utterance has: 12-2, 12-3."""
-    number = copies.get(id, 1) + 1
-    while f"{id}-{number}" in taken:
-        number += 1
-    copies[id] = number
-    return f"{id}-{number}"
+class _Accepted:
+    """The utterances of a corpus so far, each id once.
+
+    numbers_repeated_ids: whether further utterances of an id are numbered; `add` refuses them otherwise. copies: the
+    last number of each id that was numbered.
+    """
+
+    def __init__(self, *, numbers_repeated_ids: bool) -> None:
+        self.utterances: list[Utterance] = []
+        self.copies: dict[str, int] = {}
+        self._numbers_repeated_ids = numbers_repeated_ids
+        self._index_of_id: dict[str, int] = {}
+        self._sources: list[str] = []  # of each utterance, with the number of its row
+        self._numbers = array("q")
+
+    def with_own_id(self, utterance: Utterance, *, by_file: bool) -> Utterance:
+        """The utterance, under another id where its own is taken and may be changed; else as it is.
+
+        by_file: whether the id is its file's name. Of two files with one name, in two folders, both get the folder.
+        """
+        known = self._index_of_id.get(utterance.id)
+        if by_file and known is not None and (renamed := _named_by_folder(utterance)).id not in self._index_of_id:
+            first = _named_by_folder(self.utterances[known])
+            if self.utterances[known].id == utterance.id and first.id not in self._index_of_id:
+                self.utterances[known] = first
+                self._index_of_id[first.id] = known  # the bare name stays taken, for a third file
+            utterance = renamed
+        if self._numbers_repeated_ids and utterance.id in self._index_of_id:
+            utterance = replace(utterance, id=self._numbered(utterance.id))
+        return utterance
+
+    def add(self, utterance: Utterance, source: str, number: int) -> str | None:
+        """Accept the utterance of a row; where its id is taken, return instead the place of the row that has it."""
+        known = self._index_of_id.setdefault(utterance.id, len(self.utterances))
+        if known < len(self.utterances):
+            return _where(self._sources[known], self._numbers[known])
+        self.utterances.append(utterance)
+        self._sources.append(source)
+        self._numbers.append(number)
+        return None
+
+    def _numbered(self, id: str) -> str:
+        """The id with the next number behind it that no other utterance has: 12-2, 12-3."""
+        number = self.copies.get(id, 1) + 1
+        while f"{id}-{number}" in self._index_of_id:
+            number += 1
+        self.copies[id] = number
+        return f"{id}-{number}"
 
 
 def _named_by_folder(utterance: Utterance) -> Utterance:

@@ -42,24 +42,11 @@ def fetch(dataset: Dataset, data_dir: Path, given: Path | None, console: Console
     try:
         with only_writer(data_dir / DOWNLOADS):
             if given is not None and given.resolve() != data_dir.resolve() and dataset.is_in(given):
-                with _appearing(target) as folder:
-                    shutil.copytree(given / dataset.folder, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-                    for copied in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-                        copied.chmod(0o755)  # the folder copied from may be read-only
+                _copy(given / dataset.folder, target)
                 _say(console, f"{dataset.name}: copied from {given / dataset.folder} ({DATA_VARIABLE}) to {target}")
-                return
-            _require_space(dataset, data_dir)
-            paths = [_download(file, data_dir / DOWNLOADS / dataset.name, console) for file in dataset.files]
-            try:
-                with _appearing(target) as folder:
-                    dataset.build(paths, folder)
-            except InputError:  # without a checksum, what is wrong with a download is seen here
-                for file, path in zip(dataset.files, paths, strict=True):
-                    if not file.checksum:
-                        path.unlink(missing_ok=True)
-                raise
-            shutil.rmtree(data_dir / DOWNLOADS / dataset.name)
-            _say(console, f"{dataset.name}: {target}, {dataset.licence}, from {dataset.page}")
+            else:
+                _download_and_build(dataset, data_dir, console)
+                _say(console, f"{dataset.name}: {target}, {dataset.licence}, from {dataset.page}")
     except OSError as error:
         remedy = "choose another --data_dir"
         if error.errno in DISK_FULL:
@@ -67,6 +54,28 @@ def fetch(dataset: Dataset, data_dir: Path, given: Path | None, console: Console
         raise InputError(
             f"{error.filename or target}: {error.strerror or error}; expected a writable path: {remedy}"
         ) from None
+
+
+def _copy(source: Path, target: Path) -> None:
+    with _appearing(target) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        for copied in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            copied.chmod(0o755)  # the folder copied from may be read-only
+
+
+def _download_and_build(dataset: Dataset, data_dir: Path, console: Console) -> None:
+    _require_space(dataset, data_dir)
+    downloads = data_dir / DOWNLOADS / dataset.name
+    paths = [_download(file, downloads, console) for file in dataset.files]
+    try:
+        with _appearing(data_dir / dataset.folder) as folder:
+            dataset.build(paths, folder)
+    except InputError:  # without a checksum, what is wrong with a download is seen here
+        for file, path in zip(dataset.files, paths, strict=True):
+            if not file.checksum:
+                path.unlink(missing_ok=True)
+        raise
+    shutil.rmtree(downloads)
 
 
 def copy_embedded(folder: Path, console: Console) -> None:

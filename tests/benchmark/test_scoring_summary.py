@@ -210,7 +210,10 @@ def test_a_sample_that_is_there_twice_counts_once_and_foreign_ones_are_refused()
         summarise(dataclasses.replace(run_of("a"), profiles=["nonsense"]), heard("a", 0.5), [], [])
 
 
-def test_a_folder_is_scored_again_under_other_profiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("profiles", ["basic,verbatim", "[basic, verbatim]"])
+def test_a_folder_is_scored_again_under_other_profiles(
+    profiles: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path / "run.json", run_of("a", "b"))
     samples = [dataclasses.replace(one, hypothesis=one.hypothesis.upper()) for one in heard("a", 0.1)]
     write_samples(tmp_path / "samples.jsonl", [*samples, *heard("b", 0.2), *heard("unfinished", 0.2)])
@@ -218,7 +221,7 @@ def test_a_folder_is_scored_again_under_other_profiles(tmp_path: Path, capsys: p
         command([str(tmp_path)])
     assert not (tmp_path / "report.html").exists()
     write_summary(tmp_path / "summary.json", summarise(run_of("a", "b"), heard("a", 0.1), [], []))
-    command([str(tmp_path), "--profiles", "basic,verbatim", "--seed", "5"])
+    command([str(tmp_path), "--profiles", profiles, "--seed", "5"])
     out = " ".join(capsys.readouterr().out.split())
     summary = read_summary(tmp_path / "summary.json")
     assert [one.name for one in summary.profiles] == ["basic", "verbatim"]

@@ -27,7 +27,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, dict[str
     folder = tmp_path_factory.mktemp("reproduce")
     corpus = write_manifest(folder / "demo.jsonl", absolute(DEMO / "corpus" / "test.jsonl", 3))
     published = [Published(model, {"demo": 50.0}, name, "made up") for model, name in MODELS.items()]
-    config = Config(published, {"demo": str(corpus)}, output=folder / "out", device="cpu")
+    config = Config(published, {"demo": str(corpus)}, output_dir=folder / "out", device="cpu")
     reproduce(config)
     samples = list(read_samples(folder / "out" / "demo" / "samples.jsonl"))
     wers = {}
@@ -53,7 +53,7 @@ def written(path: Path, config: Config, off: dict[str, float]) -> list[str]:
         {"model": model, "wer_percent": {"demo": wer}, "profile": MODELS[model], "source": f"made up for {model[:5]}"}
         for model, wer in off.items()
     ]
-    content = {"published": published, "subsets": config.subsets, "output": str(config.output), "device": "cpu"}
+    content = {"published": published, "subsets": config.subsets, "output_dir": str(config.output_dir), "device": "cpu"}
     path.write_text(yaml.safe_dump(content))
     return ["--config", str(path)]
 
@@ -125,3 +125,8 @@ def test_the_published_figures_of_librispeech_can_be_read() -> None:
     config.check()
     assert {profile(one.profile).name for one in config.published} == set(MODELS.values())
     assert [set(one.wer_percent) for one in config.published] == [{"test-clean", "test-other"}] * 5
+
+
+def test_the_former_name_of_the_output_folder_is_refused_with_the_new_one() -> None:
+    with pytest.raises(UsageError, match="--output is now --output_dir"):
+        parse_command(Config, program="reproduce", description="", arguments=["--output", "runs/mine"])

@@ -260,9 +260,12 @@ def test_words_never_seen_in_training_are_counted_apart() -> None:
     assert found.runs == [[1, 1]]  # on is missing; camp
 
 
+MINE = seeds.Trained("mine", "lstm", "", 100, 0.5)
+
+
 def test_the_spread_of_runs_is_that_of_their_rates() -> None:
     errors = drawn(5, 3, deviation=0.3)
-    spread = seeds.spread_of(errors, TESTED, "mine", "lstm", "", 100, 0.5, "verbatim")
+    spread = seeds.spread_of(errors, MINE, TESTED, "verbatim")
     rates = [sum(run) / 1200 for run in errors.runs]
     assert spread.deviation.value == pytest.approx(np.std(rates, ddof=1))
     assert spread.deviation.low == pytest.approx(spread.deviation.value * (4 / 11.1433) ** 0.5, rel=1e-4)  # a table's
@@ -277,7 +280,7 @@ def test_a_page_is_made_of_the_results_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(study, "PAGES", tmp_path / "studies")
-    spread = seeds.spread_of(drawn(5, 3, deviation=0.3), TESTED, "mine", "lstm", "", 100, 0.5, "verbatim")
+    spread = seeds.spread_of(drawn(5, 3, deviation=0.3), MINE, TESTED, "verbatim")
     about = study.About(
         "seeds", "2026-11-28", "python -m experiments.seeds", {"processor": "P", "cores": "2"}, "4 steps"
     )

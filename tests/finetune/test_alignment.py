@@ -16,7 +16,7 @@ from torch import Tensor
 from finetune import align as command
 from finetune.decoding import alignment, alignment_viterbi
 from finetune.decoding.alignment import align, align_greedy, align_labels
-from finetune.decoding.alignment_plot import page
+from finetune.decoding.alignment_plot import AlignedRecording, page
 from finetune.decoding.alignment_viterbi import viterbi
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
@@ -314,5 +314,7 @@ def test_the_page_of_what_comes_after_the_last_frame(tmp_path) -> None:
     waveform = torch.zeros(round(TIMES.end(4) * 16_000) + 400)
     log_probs = peaked([BLANK, A, BLANK, B, BLANK])
     found = align(log_probs, "AB", VOCABULARY, TIMES)
-    save_figure(page(waveform, log_probs, found, [0.5], VOCABULARY, TIMES, "", "", TIMES.end(4)), tmp_path / "page.png")
+    recording = AlignedRecording(waveform, log_probs, found, [0.5], VOCABULARY, TIMES)
+    stop = len(waveform) / 16_000
+    save_figure(page(recording, "", "", TIMES.end(4), stop), tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 8_000

@@ -25,7 +25,7 @@ from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
-from finetune.tune_language_model import TuneConfig, Tuned, at_edges, choose, draw, tune
+from finetune.tune_language_model import TuneConfig, Tuned, _validation_utterances, at_edges, choose, draw, tune
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
@@ -43,6 +43,12 @@ def arpa(path: Path, sentences: list[list[str]], order: int = 2) -> Path:
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
     return arpa(tmp_path / "some.arpa", [["THE", "CAT", "SAT"]] * 4)
+
+
+def test_a_limit_spans_the_corpus() -> None:
+    corpus = str(DEMO / "corpus" / "test.jsonl")
+    first, *_, last = _validation_utterances(TuneConfig("run", corpus))
+    assert [one.id for one in _validation_utterances(TuneConfig("run", corpus, limit=2))] == [first.id, last.id]
 
 
 def test_what_is_saved_is_found(words: Path, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import pytest
 import torch
 import whisper
 
-from benchmark.batch_plan import evenly_spaced
 from finetune.config import ModelConfig
 from finetune.models import build
 from finetune.models.whisper_ctc import WhisperCTCRecogniser
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
+from preprocessing.batching import evenly_spaced
 from preprocessing.corpus import load_waveform, open_corpus
 from preprocessing.text import profile
 
