@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.errors import UsageError
+from preprocessing.cli.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,13 +145,3 @@ def empty_panel(axes: "Axes", title: str, reason: str) -> None:
     axes.set_yticks([])
     axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=PANEL_TITLE_SIZE, color=PALETTE.faint,
               transform=axes.transAxes)  # fmt: skip
-
-
-def one_line(text: str, limit: int = 80) -> str:
-    """A name that can be drawn: on one line, at most `limit` characters.
-
-    >>> one_line("a name\\nof two lines", limit=10)
-    'a name of…'
-    """
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -61,16 +61,14 @@ def _condition(name: str, sources: ConditionSources) -> Condition:
     if has_number and kind in WITH_NUMBER:
         value = _number(name, kind, number)
         return _noisy(value, sources) if kind == "noise" else _faster(value, sources)
-    if name not in PLAIN:
-        raise _unknown(name)
-    if name == "reverb":
-        return _reverberant(sources)
-    if name == "noise-only":
-        description = f"no speech: {sources.noise_description} alone, {-NOISE_LEVEL_DB:g} dB below full scale"
-        return NoiseOnly(ConditionUsed(name, description, speech=False), sources.noise_at(0.0), sources.seed)
     match name:
         case "clean":
             return Clean(ConditionUsed(name, "as the corpus has it"))
+        case "reverb":
+            return _reverberant(sources)
+        case "noise-only":
+            description = f"no speech: {sources.noise_description} alone, {-NOISE_LEVEL_DB:g} dB below full scale"
+            return NoiseOnly(ConditionUsed(name, description, speech=False), sources.noise_at(0.0), sources.seed)
         case "silence":
             return Silence(ConditionUsed(name, "no speech: digital silence of the utterances' durations", speech=False))
         case "empty":
@@ -78,9 +76,11 @@ def _condition(name: str, sources: ConditionSources) -> Condition:
         case "telephone":
             description = "a fixed-line telephone: 300 to 3400 Hz, 8 kHz, 8-bit mu-law (ITU-T G.711)"
             return _corrupted(name, description, Telephone(), sources)
-        case _:
+        case "clipped":
             description = f"hard clipping {CLIPPED_DB:g} dB below the utterance's peak"
             return _corrupted(name, description, Clipping(CLIPPED_DB), sources)
+        case _:
+            raise _unknown(name)
 
 
 def _noisy(snr_db: float, sources: ConditionSources) -> Condition:

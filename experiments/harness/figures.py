@@ -215,7 +215,8 @@ def write_json(findings: Findings, path: Path) -> None:
 
 def save_plot(findings: Findings, path: Path) -> None:
     """Save the picture of the findings: their own, or the advantages as bars beside what is required."""
-    from preprocessing.plot_style import new_figure, one_line, save_figure, style_axes, write_heading
+    from preprocessing.cli.errors import one_line
+    from preprocessing.plot_style import new_figure, save_figure, style_axes, write_heading
 
     units = list(dict.fromkeys(one.advantage_unit for one in findings.comparisons))
     if findings.draw is not None or not units:

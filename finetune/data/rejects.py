@@ -8,7 +8,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.corpus import Reject
 
 WRITTEN_SHARE = 0.01  # new rejects are written at once unless they are fewer than this share of those in the file
@@ -71,8 +71,7 @@ class Rejects:
             self._replace()
 
     def _replace(self) -> None:
-        lines = (json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in self._all)
-        write_text_atomically(self._path, "".join(lines))
+        write_json_lines(self._path, map(asdict, self._all))
         self._n_written = len(self)
 
     def _is_new(self, reject: Reject) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.atomic_write import write_json_lines, write_text_atomically
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.folder_lock import LOCK
 
@@ -156,8 +156,7 @@ class AlignmentFolder:
             together.rejected.extend(part["rejected"])
         try:
             for name, lines in ((MANIFEST, together.kept), (REJECTS, together.rejected)):
-                text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                write_text_atomically(self.path / name, text)
+                write_json_lines(self.path / name, lines)
         except OSError as error:
             raise self._unwritable(error) from None
         return together

@@ -16,6 +16,7 @@ from finetune.data.loading import LoadedBatch, load_batches
 from finetune.metrics.evaluate_metric import ErrorRates
 from finetune.models.base import Recogniser
 from preprocessing.batching import DurationBatches
+from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.text import Profile
 
 N_SAMPLES = 3
@@ -136,5 +137,4 @@ class Evaluator:
 
 def write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
     """Write samples.jsonl, a line for each transcript."""
-    lines = (json.dumps(asdict(transcript), ensure_ascii=False) + "\n" for transcript in transcripts)
-    path.write_text("".join(lines), encoding="utf-8")
+    write_json_lines(path, map(asdict, transcripts))

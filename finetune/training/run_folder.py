@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from finetune.config import TrainConfig
 from finetune.data.rejects import Rejects
 from finetune.models import about
-from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.atomic_write import json_line, write_text_atomically
 from preprocessing.corpus import Reject
 from preprocessing.plot_style import PALETTE, TICK_SIZE, new_figure, save_figure, style_axes
 
@@ -57,7 +57,7 @@ class RunWriter:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = [line for line in self.read_log() if line["step"] <= step] if step else []
-        write_text_atomically(self._log_path, "".join(map(_line, kept)))
+        write_text_atomically(self._log_path, "".join(map(json_line, kept)))
         self.rejects.begin(rejects, resumed=step > 0)
         options = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
         write_text_atomically(self.folder / "config.yaml", options)
@@ -67,7 +67,7 @@ class RunWriter:
     def log(self, **values: Any) -> None:
         """Append a line to log.jsonl."""
         with self._log_path.open("a", encoding="utf-8") as file:
-            file.write(_line(values))
+            file.write(json_line(values))
 
     def read_log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl, without a last one that a kill cut off."""
@@ -153,7 +153,3 @@ def _plot(axes: "Axes", lines: Sequence[LogLine], key: str, *, scale: float = 1.
     values = [line.get(key) for line in lines]
     points = [scale * value if value is not None and math.isfinite(value) else math.nan for value in values]
     axes.plot([line["step"] for line in lines], points, clip_on=False, **style)
-
-
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False) + "\n"

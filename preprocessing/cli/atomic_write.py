@@ -4,12 +4,14 @@
 """
 
 import errno
+import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from preprocessing.cli.errors import UsageError
 
@@ -36,6 +38,16 @@ def write_text_atomically(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, complete or not at all. OSError passes through."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def json_line(fields: Mapping[str, Any]) -> str:
+    """A line of a .jsonl file, with its end; letters beyond ASCII stay readable."""
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a .jsonl file of a line for each row, complete or not at all. OSError passes through."""
+    write_text_atomically(path, "".join(map(json_line, rows)))
 
 
 def write_output(path: Path, flag: str, content: bytes) -> None:

@@ -49,6 +49,16 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+def one_line(text: str, limit: int = 80) -> str:
+    """Text of a user's for a table or a picture: on one line, at most `limit` characters.
+
+    >>> one_line("a name\\nof two lines", limit=10)
+    'a name of…'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
 _SHOWN = _PICTURES | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preprocessing.cli.errors import printable
+from preprocessing.cli.errors import one_line, printable
 from preprocessing.corpus.statistics import (
     LONG_WORDS,
     UNNAMED,
@@ -72,12 +72,7 @@ def _table(*headings: str) -> Table:
 
 def _plain(text: str) -> Text:
     """Text from a corpus: on one line, cut, and never read as markup."""
-    return Text(printable(_cut(text, WIDEST_CELL)))
-
-
-def _cut(text: str, length: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
+    return Text(printable(one_line(text, WIDEST_CELL)))
 
 
 def _overview(statistics: Statistics) -> Table:
@@ -94,7 +89,7 @@ def _overview(statistics: Statistics) -> Table:
         ("texts", f"{text.distinct:,} different, {text.empty:,} empty, under {text.profile}"),
     ]
     if text.repeated:
-        repeated = "; ".join(f"{count:,} × {_cut(words, 32)}" for words, count in text.repeated[:3])
+        repeated = "; ".join(f"{count:,} × {one_line(words, 32)}" for words, count in text.repeated[:3])
         rows.append(("most repeated", repeated))
     if statistics.sound is not None and statistics.sound.duplicates:
         rows.append(("duplicate audio", _duplicates(statistics.sound)))

@@ -1,17 +1,15 @@
 """A preparation from start to end: the shards that are not done yet, then the manifest, rejects and statistics."""
 
 import functools
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.atomic_write import write_json_lines, write_text_atomically
 from preprocessing.cli.errors import UsageError, counted
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import shows_bars
@@ -111,13 +109,7 @@ def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], p
     all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
     corpus = Corpus("manifest.jsonl", utterances, all_rejects)
     statistics = summarise(corpus, profile(profile_name), levels)
-    write_text_atomically(folder / "rejects.jsonl", "".join(_line(asdict(reject)) for reject in all_rejects))
+    write_json_lines(folder / "rejects.jsonl", map(asdict, all_rejects))
     write_text_atomically(folder / "statistics.json", as_json(statistics, None))
-    write_text_atomically(
-        folder / "manifest.jsonl", "".join(_line(manifest_fields(utterance)) for utterance in utterances)
-    )
+    write_json_lines(folder / "manifest.jsonl", map(manifest_fields, utterances))
     return statistics
-
-
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False) + "\n"
