@@ -160,10 +160,10 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
                         sources.append(source)
                         numbers.append(number)
                         continue
-                    before = _where(sources[known], numbers[known])
-                    parsed = (
-                        f"id {parsed.id!r} occurs before, at {before}; expected each once: give both an id of their own"
-                    )
+                    twin = first_seen.get(_named_by_folder(parsed).id, known) if by_file else known
+                    is_again = by_file and parsed.audio == utterances[twin].audio
+                    before = _where(sources[twin], numbers[twin])
+                    parsed = _same_audio(parsed, before) if is_again else _same_id(parsed, before)
                 rejects.append(Reject(_where(source, number), parsed))
     if copies:
         some = next(iter(copies))
@@ -177,6 +177,19 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
         corpus.require_complete()
         raise InputError(f"{reference}: no utterances; expected one a line: check that it is the right file")
     return corpus
+
+
+def _same_id(utterance: Utterance, before: str) -> str:
+    return f"id {utterance.id!r} occurs before, at {before}; expected each once: give both an id of their own"
+
+
+def _same_audio(utterance: Utterance, before: str) -> str:
+    """Of rows without ids for one part of a file: times under names that are not read are the usual cause."""
+    part = "the whole" if _is_whole_file(utterance) else "this part"
+    return (
+        f"{part} of this audio file is at {before}, too; expected another part of it: give the part's times as 'start' "
+        "and 'stop', or each line an 'id' if the audio is meant to be the same"
+    )
 
 
 def _numbered(id: str, copies: dict[str, int], taken: Container[str]) -> str:
