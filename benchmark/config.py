@@ -105,7 +105,8 @@ class BenchmarkConfig:
     """Beam width of the CTC beam search."""
 
     language: str | None = None
-    """Language of the speech, such as de. Default: a multilingual Whisper detects it."""
+    """Language of the speech, such as de: of the text profiles and of multilingual Whispers. Default: the one that all
+    utterances of the corpus name; without one, the profiles are those of English, and Whisper detects the language."""
 
     system_options: dict[str, SystemOptions] = field(default_factory=dict)
     """Decoding options of single Whisper systems, by their name in the tables: --system_options.NAME.beam_size 5, in

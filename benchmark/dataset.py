@@ -22,6 +22,7 @@ Item = tuple[int, int]  # an utterance under a condition: indices of EvaluationS
 
 ENGLISH_PROFILES = ("librispeech", "whisper-english")
 SHOWN_LETTERS = 30  # of texts that differ
+FOREIGN_SHARE = 0.02  # of words with a letter outside a-z; loanwords and names of English are fewer
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def requested_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
 
 def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices: list[str]) -> BenchmarkConfig:
     """The configuration with what --language and --profiles leave open: the one language that all utterances name,
-    where Whisper knows it, and the profiles of the language; `notices` says so where it is not English.
+    where Whisper knows it, and the profiles of the language; `notices` says so where it is not English, or where it is
+    unknown and the texts do not look English.
     """
     given = config.language
     language = _common_language(corpus) if given is None else language_code(given) or given
@@ -69,6 +71,8 @@ def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices:
             f"The language is {language}: texts are normalised by {' and '.join(own)}, and multilingual Whispers get "
             "this language. --profiles and --language override this."
         )
+    if language is None and config.profiles is None:
+        notices += _not_english(corpus)
     return replace(config, language=language, profiles=list(own) if config.profiles is None else config.profiles)
 
 
@@ -76,6 +80,19 @@ def _common_language(corpus: Sequence[Utterance]) -> str | None:
     """The code that Whisper has for the language of all utterances; None of several, and of others."""
     codes = {None if one.language is None else language_code(one.language) for one in corpus}
     return codes.pop() if len(codes) == 1 else None
+
+
+def _not_english(corpus: Sequence[Utterance]) -> list[str]:
+    """A sentence about texts of an unknown language that are scored as English; none where they look like it."""
+    words = [word for one in corpus for word in one.text.split()]
+    foreign = [word for word in words if any(letter.isalpha() and not letter.isascii() for letter in word)]
+    if not foreign or len(foreign) < FOREIGN_SHARE * len(words):
+        return []
+    return [
+        f"No language is known for this corpus, so texts are normalised as English ({', '.join(ENGLISH_PROFILES)}), "
+        f"but {len(foreign) / len(words):.0%} of its words have letters that English lacks ({foreign[0]}). Set "
+        "--language, as in --language de, or add a column 'language'."
+    ]
 
 
 def _profiles_of(language: str) -> tuple[str, ...]:

@@ -298,8 +298,9 @@ def _check_fingerprint(output_dir: Path, resume_from: Path, fingerprint: RunFing
     """Raises UsageError if the checkpoint is of a run over other data or with other options."""
     if checkpoint.read_progress(resume_from).fingerprint != fingerprint.digest:
         raise UsageError(
-            f"{output_dir} contains a run with other data or another model: {difference(output_dir, fingerprint)}; "
-            "expected the same to resume: choose another --output_dir, or --overwrite true"
+            f"{output_dir} contains a run that differs: {difference(output_dir, fingerprint)}; expected its own "
+            "options and data to resume it: change them back; or train its model further in another --output_dir with "
+            f"--model.base {output_dir}; or delete it and start again with --overwrite true"
         )
 
 

@@ -72,7 +72,7 @@ def _system_lines(summary: Summary) -> Iterator[dict[str, Any]]:
 
 
 def _scores(scores: Scores | None) -> dict[str, Any]:
-    names = ("wer", "cer", "mer", "wil")
+    names = ("wer", "cer", "ser", "mer", "wil")
     rates = {name: getattr(scores, name, None) for name in names}
     ends = {
         f"{name}{suffix}": rate and getattr(rate, attribute)

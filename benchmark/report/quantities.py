@@ -54,6 +54,8 @@ TERMS = {
     "MER": "Match error rate: errors divided by hits and errors together; at most 100 %.",
     "WIL": "Word information lost: one minus the share of reference words that were recognised times the share of "
     "hypothesis words that are correct.",
+    "SER": "Sentence error rate: the share of utterances with an error. For single commands, the accuracy is 100 % "
+    "minus this.",
     "Profiles": "The rate under the first-named text normalisation profile minus that under the second, in percentage "
     "points: the effect of text normalisation alone.",
     "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second, one utterance at a time. Above 1 is "
@@ -168,6 +170,7 @@ def _accuracy(summary: Summary) -> list[Quantity]:
             for one in others
         ),
         Quantity(group, f"{other.upper()}, {first}", other.upper(), _rate(first, lambda scores: scores.rate(other))),
+        Quantity(group, f"SER, {first}", "SER", _rate(first, lambda scores: scores.ser), optional=True),
         Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer), optional=True),
         Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil), optional=True),
     ]

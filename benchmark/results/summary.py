@@ -33,7 +33,8 @@ class Scores:
     """Errors of one system under one condition and one profile, counted over all utterances together.
 
     words: of the references: hits + substitutions + deletions. mer: errors over hits and errors. wil: one minus the
-    product of the shares of words that were kept on both sides (Morris et al. 2004).
+    product of the shares of words that were kept on both sides (Morris et al. 2004). ser: the share of utterances with
+    an error.
     """
 
     wer: Rate
@@ -45,6 +46,7 @@ class Scores:
     insertions: int
     mer: Rate | None = None
     wil: Rate | None = None
+    ser: Rate | None = None
 
     def rate(self, metric: Metric) -> Rate:
         """The WER or the CER."""

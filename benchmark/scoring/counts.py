@@ -103,6 +103,9 @@ def count_errors(pairs: Iterable[tuple[str, str]], metric: Metric = "wer") -> Ut
 def scores_of(counts: UtteranceCounts, resampling: Resampling) -> Scores:
     """All rates of one set of utterances with their intervals; the resampling draws them in the same order."""
     mer = rate(counts.errors.tolist(), (counts.errors + counts.hits).tolist(), resampling)
+    # By characters, which are without spaces where the metric is the CER; elsewhere words differ where characters do.
+    is_wrong = (counts.character_errors > 0).astype(int)
+    ser = rate(is_wrong.tolist(), [1] * len(is_wrong), resampling)
     hits, words, hypothesis_words = (
         column.tolist() for column in (counts.hits, counts.reference_words, counts.hypothesis_words)
     )
@@ -116,4 +119,5 @@ def scores_of(counts: UtteranceCounts, resampling: Resampling) -> Scores:
         insertions=int(counts.insertions.sum()),
         mer=Rate(mer.value, mer.low, min(mer.high, 1.0)),
         wil=information_lost(hits, words, hypothesis_words, resampling),
+        ser=Rate(ser.value, ser.low, min(ser.high, 1.0)),
     )

@@ -144,10 +144,9 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
                 utterance = accepted.with_own_id(parsed, by_file=by_file)
                 if seconds is not None and utterance.duration != seconds:
                     wrong_durations.append(utterance.id)
-                before = accepted.add(utterance, source, number)
-                if before is not None:
-                    reason = f"id {utterance.id!r} occurs before, at {before}; expected each once: "
-                    rejects.append(Reject(_where(source, number), f"{reason}give both an id of their own"))
+                taken = accepted.add(utterance, source, number, by_file=by_file)
+                if taken:
+                    rejects.append(Reject(_where(source, number), taken))
     if accepted.copies:
         some = next(iter(accepted.copies))
         note_once(
@@ -193,15 +192,19 @@ class _Accepted:
             utterance = replace(utterance, id=self._numbered(utterance.id))
         return utterance
 
-    def add(self, utterance: Utterance, source: str, number: int) -> str | None:
-        """Accept the utterance of a row; where its id is taken, return instead the place of the row that has it."""
+    def add(self, utterance: Utterance, source: str, number: int, *, by_file: bool) -> str:
+        """Accept the utterance of a row; where its id is taken, return why it is refused, which names the other row."""
         known = self._index_of_id.setdefault(utterance.id, len(self.utterances))
-        if known < len(self.utterances):
-            return _where(self._sources[known], self._numbers[known])
-        self.utterances.append(utterance)
-        self._sources.append(source)
-        self._numbers.append(number)
-        return None
+        if known == len(self.utterances):
+            self.utterances.append(utterance)
+            self._sources.append(source)
+            self._numbers.append(number)
+            return ""
+        twin = self._index_of_id.get(_named_by_folder(utterance).id, known) if by_file else known
+        before = _where(self._sources[twin], self._numbers[twin])
+        if by_file and utterance.audio == self.utterances[twin].audio:
+            return _same_audio(utterance, before)
+        return f"id {utterance.id!r} occurs before, at {before}; expected each once: give both an id of their own"
 
     def _numbered(self, id: str) -> str:
         """The id with the next number behind it that no other utterance has: 12-2, 12-3."""
@@ -210,6 +213,15 @@ class _Accepted:
             number += 1
         self.copies[id] = number
         return f"{id}-{number}"
+
+
+def _same_audio(utterance: Utterance, before: str) -> str:
+    """Of rows without ids for one part of a file: times under names that are not read are the usual cause."""
+    part = "the whole" if _is_whole_file(utterance) else "this part"
+    return (
+        f"{part} of this audio file is at {before}, too; expected another part of it: give the part's times as 'start' "
+        "and 'stop', or each line an 'id' if the audio is meant to be the same"
+    )
 
 
 def _named_by_folder(utterance: Utterance) -> Utterance:

@@ -26,6 +26,7 @@ from preprocessing.corpus.statistics import (
 SHOWN = 5  # of each list; all are in the JSON
 NAMES_SHOWN = 4
 WIDEST_CELL = 110
+WIDEST_FINDING = 400  # a reason ends with what to do
 
 
 def print_report(console: Console, statistics: Statistics, leaks: Leaks | None) -> None:
@@ -70,9 +71,9 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _plain(text: str) -> Text:
+def _plain(text: str, length: int = WIDEST_CELL) -> Text:
     """Text from a corpus: on one line, cut, and never read as markup."""
-    return Text(printable(one_line(text, WIDEST_CELL)))
+    return Text(printable(one_line(text, length)))
 
 
 def _overview(statistics: Statistics) -> Table:
@@ -158,7 +159,9 @@ def _findings(sections: Iterable[tuple[str, Sequence[Finding]]]) -> Table:
     for name, findings in sections:
         table.add_row(f"{len(findings):,}", name, style=None if findings else "dim")
         for finding in findings[:SHOWN]:
-            table.add_row("", _plain(f"  {finding.id}: {finding.why}" if finding.why else f"  {finding.id}"))
+            table.add_row(
+                "", _plain(f"  {finding.id}: {finding.why}" if finding.why else f"  {finding.id}", WIDEST_FINDING)
+            )
         if len(findings) > SHOWN:
             table.add_row("", f"  ... {len(findings) - SHOWN:,} more in the JSON")
     return table

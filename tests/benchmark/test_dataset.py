@@ -115,6 +115,26 @@ def test_segments_that_are_not_the_text_are_refused() -> None:
         check_segments([replace(whole, segments=(*parts, Segment(2.0, 3.0, "ow")))])
 
 
+@pytest.mark.parametrize(
+    ("texts", "is_said"),
+    [
+        (["Schöne Grüße", "von hier"], True),
+        (["नमस्ते दुनिया"], True),
+        (["a café " + "or two " * 50, "it’s “here” – 10 €"], False),
+        (["", "PLAIN WORDS"], False),
+    ],
+)
+def test_texts_that_are_not_english_are_not_scored_as_it_in_silence(texts: list[str], is_said: bool) -> None:
+    corpus = [Utterance(str(place), "a.wav", text, 1.0) for place, text in enumerate(texts)]
+    notices: list[str] = []
+    with_language(BenchmarkConfig(), corpus, notices)
+    assert len(notices) == is_said and all("Set --language" in one for one in notices)
+    for config in (BenchmarkConfig(language="de"), BenchmarkConfig(profiles=["basic"])):
+        notices = []
+        with_language(config, corpus, notices)
+        assert not any("normalised as English" in one for one in notices)
+
+
 def test_a_corpus_in_another_language_is_scored_in_it() -> None:
     def of(*languages: str | None) -> list[Utterance]:
         return [Utterance(str(place), "a.wav", "x", 1.0, language=one) for place, one in enumerate(languages)]

@@ -49,6 +49,15 @@ def test_scores_are_jiwers(name: str) -> None:
         words.hits,
     )
     assert scores.cer.value == pytest.approx(jiwer.process_characters(references, hypotheses).cer)
+    n_wrong = sum(one.split() != two.split() for one, two in zip(references, hypotheses, strict=True))
+    assert scores.ser is not None and scores.ser.value == pytest.approx(n_wrong / len(TEXTS))
+    assert 0.0 <= scores.ser.low <= scores.ser.value <= scores.ser.high <= 1.0
+
+
+def test_spaces_are_no_sentence_errors_without_spaces_in_the_script() -> None:
+    counts = count_errors([("今天 天气", "今天天气"), ("很好", "很好"), ("你好", "你们好"), ("", "啊")], "cer")
+    ser = scores_of(counts, resample([None] * 4, seed=0)).ser
+    assert ser is not None and ser.value == 0.5
 
 
 def test_speakers_are_drawn_whole() -> None:

@@ -146,7 +146,9 @@ def test_interrupting_saves_and_says_how_to_go_on(which: signal.Signals, manifes
 
 def test_another_corpus_cannot_resume_a_run(manifest: Path, trained: Path, tmp_path: Path) -> None:
     other = write_manifest(tmp_path / "other.jsonl", absolute(CORPUS / "train.jsonl", 20))
-    assert_one_sentence(run(*arguments(trained, other)), 2, "other data", "--overwrite")
+    assert_one_sentence(
+        run(*arguments(trained, other)), 2, "contains a run that differs", f"--model.base {trained}", "--overwrite"
+    )
 
 
 @pytest.mark.parametrize(

@@ -214,4 +214,6 @@ def test_files_of_one_name_in_several_folders_are_told_apart(folder: Path) -> No
     found = open_corpus(str(folder / "corpus.csv"))
     assert [one.id for one in found.utterances] == ["ann/1", "bob/1", "cid/1"]
     (twice,) = found.rejects
-    assert twice.where.endswith(":5") and "'1' occurs before" in twice.reason
+    assert (
+        twice.where.endswith(":5") and f"the whole of this audio file is at {folder / 'corpus.csv'}:3" in twice.reason
+    )

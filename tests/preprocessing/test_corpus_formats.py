@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from preprocessing import audio
 from preprocessing.cli import notes
@@ -217,3 +219,54 @@ def test_names_may_hold_anything(tmp_path: Path, name: str) -> None:
 def test_an_audio_file_is_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a manifest"):
         open_corpus(str(corpora.write_audio(tmp_path / "a.wav", SPOKEN[0])))
+
+
+SRT = (
+    "\ufeff1\r\n00:00:00,500 --> 00:00:01,000\r\n<i>Good</i> {\\an8}morning,\r\nAnn & Bob <3.\r\n\r\n"
+    "2\r\n00:00:01,000 --> 00:00:01,500\r\nIn 5\r\n3\r\n00:00:01,500 --> 00:00:02,000\r\n"
+)
+VTT = (
+    "WEBVTT\nKind: captions\n\nNOTE none -->\nof it\n\nSTYLE\n::cue {}\n\nintro\n00:00.500 --> 00:01.000 align:start\n"
+    "<v.loud Ann>Good <c.x>morning</c>,\n<00:00:00.700>Ann &amp; Bob &lt;3.\n\n00:01.000 --> 00:01.500\n<v Ann>In "
+    "<v Bob>5\n\n00:00:01.500 --> 00:00:02.000\n\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "speaker"),
+    [("talk.srt", SRT.encode(), None), ("talk.srt", SRT[1:].encode("utf-16"), None), ("talk.vtt", VTT.encode(), "Ann")],
+)
+def test_subtitles_are_read_by_their_cues(tmp_path: Path, name: str, content: bytes, speaker: str | None) -> None:
+    soundfile.write(tmp_path / "talk.wav", np.zeros(32_000), 16_000)
+    (tmp_path / name).write_bytes(content)
+    for reference in (tmp_path, tmp_path / name):
+        cues = open_corpus(str(reference)).require_complete().utterances
+        assert [one.text for one in cues] == ["Good morning, Ann & Bob <3.", "In 5", ""]
+        assert [(one.start, one.stop, one.duration) for one in cues] == [
+            (0.5, 1.0, 0.5),
+            (1.0, 1.5, 0.5),
+            (1.5, 2.0, 0.5),
+        ]
+        assert [one.speaker for one in cues] == [speaker, None, None]
+        assert all(one.audio == str(tmp_path / "talk.wav") for one in cues)
+
+
+def test_text_of_subtitles_that_has_no_times_is_not_lost_in_silence(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "talk.wav", np.zeros(32_000), 16_000)
+    soundfile.write(tmp_path / "bare.wav", np.zeros(32_000), 16_000)
+    cues = b"1\n00:00:00,000 --> 00:00:01,000\none\n\nlost\n\n2\n00:00:01,000 --> 00:00:09,000\ntwo\n\n3\n"
+    (tmp_path / "talk.srt").write_bytes(cues + b"0:1:0 --> soon\n\n00:00:01,000 --> 00:00:02,000\n\xff\n")
+    corpus = open_corpus(str(tmp_path))
+    assert [one.text for one in corpus.utterances] == ["one", ""]
+    found = [(one.where.rpartition("/")[2], one.reason.split(";")[0]) for one in corpus.rejects]
+    assert found == [
+        ("bare.wav:1", "no .srt or .vtt of its name beside it"),
+        ("talk.srt:5", "text without times"),
+        ("talk.srt:8", "stop 9 s lies beyond the audio's end at 2.00 s: correct stop"),
+        ("talk.srt:11", "text without times"),
+        ("talk.srt:12", "text without times"),
+        ("talk.srt:15", "not UTF-8 at byte 0"),
+    ]
+    (tmp_path / "alone.vtt").write_text(VTT)
+    with pytest.raises(InputError, match=r"alone\.vtt: no audio file of that name beside it"):
+        open_corpus(str(tmp_path / "alone.vtt"))

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from preprocessing import audio
 from preprocessing.cli.errors import UserError
-from preprocessing.corpus import Corpus, Utterance
+from preprocessing.corpus import Corpus, Utterance, report
 from preprocessing.corpus.__main__ import main
 from preprocessing.corpus.levels import FRAME_SAMPLES, AudioLevels, measure_corpus, measure_levels
 from preprocessing.corpus.statistics import (
+    Finding,
     find_leaks,
     find_unlikely_rates,
     gini,
@@ -227,3 +228,12 @@ def test_texts_are_counted_under_the_profile() -> None:
     assert found.text.characters_per_second.high == 1.5
     assert found.sound is None
     assert frames_needed("AABBA") == 5 + 2
+
+
+def test_a_reason_is_printed_to_its_end_where_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    why = "not UTF-8 in 'ikverein P'...; expected UTF-8: convert the file (in Excel, save as 'CSV UTF-8')"
+    found = report._findings([("rejected when opened", [Finding("a/rather/long/folder/of/a/table/calls.csv:5", why)])])
+    Console(width=110).print(found)
+    assert why in " ".join(capsys.readouterr().out.split())

@@ -65,6 +65,26 @@ def test_a_text_goes_with_its_own_part(folder: Path, begins: str, ends: str, sta
     assert [one.duration for one in utterances] == pytest.approx([stop - start for start, stop in PARTS])
 
 
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [("00:00:02,5", "00:00:04,0"), ("0:0:02.5", "0:00:04"), ("00:02.5", "0:04.0"), (" 00:00:02.500 ", "4")],
+)
+def test_times_may_be_hours_minutes_and_seconds(folder: Path, begins: str, ends: str) -> None:
+    """As spreadsheets, subtitles and annotation programs write them."""
+    (folder / "talk.csv").write_text(f"file;text;start;end\ntalk.wav;x;{begins};{ends}\n", encoding="utf-8-sig")
+    (utterance,) = open_corpus(str(folder / "talk.csv")).require_complete().utterances
+    assert heard(utterance) == (2.5, 4.0)
+
+
+def test_parts_whose_times_are_not_read_are_not_the_whole_recording_each(folder: Path) -> None:
+    """Columns in another language: the message says what is missing, not only that two ids are the same."""
+    rows = "talk.wav;one;0;1\ntalk.wav;two;1;2\n"
+    (folder / "talk.csv").write_text(f"file;text;Beginn;Ende\n{rows}")
+    (reject,) = open_corpus(str(folder / "talk.csv")).rejects
+    assert f"the whole of this audio file is at {folder / 'talk.csv'}:2, too" in reject.reason
+    assert "'start' and 'stop'" in reject.reason
+
+
 def test_a_start_alone_goes_on_to_the_end(folder: Path) -> None:
     row = {"audio": "talk.wav", "text": "x", "start": 4}
     rows = [row, row | {"duration": 6}, row | {"duration": 10}, row | {"end": None}, row | {"end": "", "end_ms": None}]
@@ -91,7 +111,9 @@ def test_a_start_alone_goes_on_to_the_end(folder: Path) -> None:
         ({"start": 3, "end": 2}, "start 3 s is not before its end at 2 s"),
         ({"start": 3, "end": 12}, "stop 12 s lies beyond the audio's end at 10.00 s"),
         ({"start": 1, "end": -1}, "'end' is -1; expected seconds"),
-        ({"start": 1, "end": "0:02"}, "'end' is '0:02'; expected seconds"),
+        ({"start": 1, "end": "0:02"}, "'end' is '0:02'; expected seconds"),  # or minutes and hours
+        ({"start": 1, "end": "00:00:02:12"}, "'end' is '00:00:02:12'; expected seconds from 0 up, or a time such as"),
+        ({"start": 1, "end": "0:72.5"}, "'end' is '0:72.5'; expected seconds"),
         ({"start": 3, "duration": 9}, "'duration' is 9 s, but the audio holds 10.00 s and 7.00 s from start 3 s on"),
         ({"offset": 3, "stop": 2}, "start 3 s is not before its end at 2 s"),
     ],

@@ -3,7 +3,7 @@
 Every reader but the fallbacks is asked about a reference; one that two of them detect is refused with both names.
 """
 
-from preprocessing.corpus.readers import folders, hugging_face, manifest
+from preprocessing.corpus.readers import folders, hugging_face, manifest, subtitles
 from preprocessing.corpus.readers.rows import Reader
 
 __all__ = ["READERS"]
@@ -27,6 +27,10 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader(
         "audio with a .txt beside each", folders.is_text_beside_audio, folders.read_text_beside_audio, is_fallback=True
+    ),
+    Reader(
+        "audio with subtitles beside each (.srt, .vtt)", subtitles.is_subtitled, subtitles.read_subtitled,
+        is_fallback=True,
     ),
     Reader("a manifest (JSONL, CSV, TSV)", manifest.is_manifest, manifest.read_manifest, is_fallback=True),
 )  # fmt: skip

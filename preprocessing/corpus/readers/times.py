@@ -26,6 +26,9 @@ _START_WORDS = frozenset(("start", "starts", "begin", "begins", "onset"))
 _STOP_WORDS = frozenset(("stop", "stops", "end", "ends", "finish"))
 _ELSEWHERE = frozenset(("source", "original", "orig", "keep"))  # times in a recording that the audio was cut from
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+# 00:01:02,5 or 1:02.5. Without a fraction, two parts may be hours and minutes: they are refused.
+_CLOCK = re.compile(r"(?:(\d{1,6}):([0-5]?\d):([0-5]\d(?:[.,]\d+)?)|(\d{1,6}):([0-5]\d[.,]\d+))", re.ASCII)
+_EXPECTED = "expected seconds from 0 up, or a time such as 00:01:02.5"
 
 
 class Draft(NamedTuple):
@@ -249,9 +252,7 @@ def _segment(kind: str, number: int, fields: Any, text_key: str) -> Segment:
     start, stop = (_number_of(fields.get(key)) for key in ("start", stop_key))
     for key, value in (("start", start), (stop_key, stop)):
         if value is None:
-            raise InputError(
-                f"{kind} {number} has the {key} {shortened(fields.get(key))}; expected seconds from 0 up: fix it"
-            )
+            raise InputError(f"{kind} {number} has the {key} {shortened(fields.get(key))}; {_EXPECTED}: fix it")
     assert start is not None and stop is not None
     text = fields.get(text_key)
     if start >= stop:
@@ -276,19 +277,29 @@ def _seconds(fields: dict[str, Any], key: str) -> float | None:
         return None
     seconds = _number_of(value)
     if seconds is None:
-        raise InputError(f"{key!r} is {shortened(value)}; expected seconds from 0 up: fix it")
+        raise InputError(f"{key!r} is {shortened(value)}; {_EXPECTED}: fix it")
     return seconds
 
 
 def _number_of(value: Any) -> float | None:
-    """Seconds, as a number or as its text "2.0"; None of anything that is none, or below 0."""
+    """Seconds, as a number, its text "2.0", or hours, minutes and seconds; None of anything that is none, or below 0.
+
+    >>> _number_of("00:01:02,5"), _number_of("1:02.5"), _number_of("1:02")
+    (62.5, 62.5, None)
+    """
     if isinstance(value, str):
+        clock = _CLOCK.fullmatch(value.strip()) if ":" in value else None
         try:
-            value = float(value) if "_" not in value else None
+            value = _clock_seconds(clock) if clock else float(value) if "_" not in value else None
         except ValueError:
             return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and 0.0 <= value < MAX_SECONDS else None
+
+
+def _clock_seconds(clock: re.Match[str]) -> float:
+    hours, minutes, seconds = (clock[1], clock[2], clock[3]) if clock[1] else ("0", clock[4], clock[5])
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds.replace(",", "."))
 
 
 def shortened(value: Any) -> str:
