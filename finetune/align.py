@@ -96,10 +96,10 @@ def run(config: AlignConfig) -> None:
         with Steps(console, 1, "seconds").step("listening", round(seconds)) as advance:
             log_probs = model.log_probs(waveform, advance)
         if text is None:
-            found = align_greedy(log_probs, model.vocabulary, model.times)
+            found = align_greedy(log_probs, model.vocabulary, model.times, splits_unspaced=True)
         else:
             stars: Stars = "everywhere" if config.stars else "marked"
-            found = align(log_probs, normalised, model.vocabulary, model.times, stars=stars)
+            found = align(log_probs, normalised, model.vocabulary, model.times, stars=stars, splits_unspaced=True)
     except InputError as error:
         raise InputError(f"{config.audio}: {error}") from None
     calibration = load_calibration(model.reference)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmark.scoring.scripts import is_unspaced
+from preprocessing.text.languages import is_unspaced
 
 LOOP_WORDS = 4  # longest n-gram that counts as a loop
 LOOP_TIMES = 4  # in a row

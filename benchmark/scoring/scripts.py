@@ -8,29 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 from benchmark.results import Metric
 from preprocessing.text import Profile
-from preprocessing.text.languages import language_code
+from preprocessing.text.languages import is_unspaced, language_code
 
 # Written without spaces between words, so that a "word" is a phrase, and WER depends on where a system sets spaces.
 # Codes as `language_code` gives them, and of Chinese languages that it does not know.
 UNSPACED_LANGUAGES = {"zh", "yue", "ja", "th", "lo", "my", "km", "wuu", "nan", "hak"}
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003134f]"
-)  # Thai, Lao, Myanmar, Khmer, kana, Han
 
 TEARING_PROFILES = ("whisper-basic", "whisper-english")  # turn combining marks into spaces
 BETTER_PROFILE = "basic"
 TORN_SHARE = 0.01  # of the references' words, from which on torn words are warned of
-
-
-def is_unspaced(text: str) -> bool:
-    """Whether most letters of a text are of a script that is written without spaces between words.
-
-    >>> is_unspaced("今天天气很好"), is_unspaced("the weather")
-    (True, False)
-    """
-    unspaced = len(_UNSPACED.findall(text))
-    return unspaced > 0 and 2 * unspaced > sum(unicodedata.category(character)[0] in "LM" for character in text)
 
 
 def spaced_characters(text: str) -> str:

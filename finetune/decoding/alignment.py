@@ -4,10 +4,14 @@ The text's best CTC path is found by the Viterbi algorithm over blanks and label
 4; Kürzinger et al. 2020, "CTC-Segmentation"). Short recordings go to torchaudio's `forced_align`; longer ones, and
 texts with stars, to `alignment_viterbi`, whose memory does not grow with the recording.
 
+Chinese, Japanese, Thai, Lao, Burmese and Khmer have no spaces between words. Where asked for, each of their characters,
+with the marks that are combined with it, is a word of the alignment.
+
 A star is a place in the text where speech may have no text. There, a frame costs at most `star_log_prob` against its
 best unit, whichever that is. Stars are marked by the word * in a text, or stand between all words.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,6 +26,7 @@ from finetune.decoding.alignment_viterbi import IMPOSSIBLE, STAR_LOG_PROB, viter
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
 from preprocessing.cli.errors import InputError
+from preprocessing.text.languages import is_unspaced
 from preprocessing.units import Vocabulary, frames_needed
 
 START_SECONDS, END_SECONDS = 0.08, 0.12  # that a word is spoken before its first letter, and after its last
@@ -59,6 +64,8 @@ class AlignedWord:
     probability: mean over the frames of its units. score: how much more the model likes what it hears there best than
     this word, by unit: the path's log-probability minus that of each frame's best unit, summed over the word's frames,
     blanks included, and divided by its units. 0 where the greedy path has exactly this word; natural logarithm.
+
+    follows_space: false of a character that is written without a space after the one before.
     """
 
     text: str
@@ -67,6 +74,7 @@ class AlignedWord:
     units: tuple[AlignedUnit, ...]
     probability: float
     score: float
+    follows_space: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,11 +112,13 @@ def align(
     *,
     stars: Stars = "marked",
     star_log_prob: float = STAR_LOG_PROB,
+    splits_unspaced: bool = False,
 ) -> Alignment:
     """A normalised text on a recording's frames.
 
     log_probs: [frames, units], natural logarithms, on the CPU. text: words, and * where speech has no text.
     times: of the model's frames. stars: where speech may have no text: at each * alone, or between all words as well.
+    splits_unspaced: whether characters of scripts that are written without spaces between words are words.
     Raises InputError where the text is empty, has characters that are no unit, or needs more frames than there are,
     and where log-probabilities are not numbers.
     """
@@ -117,7 +127,10 @@ def align(
     starts = word_starts(ids, vocabulary)
     marked = _marked_slots(text.split(), starts, len(ids))
     slots = {*starts, len(ids)} | marked if stars == "everywhere" else marked
-    return align_labels(log_probs, ids, vocabulary, times, star_slots=sorted(slots), star_log_prob=star_log_prob)
+    return align_labels(
+        log_probs, ids, vocabulary, times, star_slots=sorted(slots), star_log_prob=star_log_prob,
+        splits_unspaced=splits_unspaced,
+    )  # fmt: skip
 
 
 def check_text(text: str, vocabulary: Vocabulary) -> list[str]:
@@ -138,12 +151,15 @@ def check_text(text: str, vocabulary: Vocabulary) -> list[str]:
     return words
 
 
-def align_greedy(log_probs: Tensor, vocabulary: Vocabulary, times: FrameTimes) -> Alignment:
+def align_greedy(
+    log_probs: Tensor, vocabulary: Vocabulary, times: FrameTimes, *, splits_unspaced: bool = False
+) -> Alignment:
     """The greedy transcript with its times: the best unit of each frame is the best path of what it collapses to."""
     _check_numbers(log_probs)
     path = log_probs.argmax(dim=-1)
     labels = collapse(path, vocabulary.blank)
-    return _described(log_probs, labels, _states_of_path(path, vocabulary.blank), vocabulary, times, ())
+    states = _states_of_path(path, vocabulary.blank)
+    return _described(log_probs, labels, states, vocabulary, times, (), splits_unspaced=splits_unspaced)
 
 
 def align_labels(
@@ -154,6 +170,7 @@ def align_labels(
     *,
     star_slots: Sequence[int] = (),
     star_log_prob: float = STAR_LOG_PROB,
+    splits_unspaced: bool = False,
 ) -> Alignment:
     """Collapsed labels, such as those of a search, on a recording's frames; see `align`.
 
@@ -171,7 +188,7 @@ def align_labels(
         states = _torchaudio_states(log_probs, labels, vocabulary.blank)
     else:
         states = viterbi(log_probs, labels, vocabulary.blank, star_slots=star_slots, star_log_prob=star_log_prob)
-    return _described(log_probs, labels, states, vocabulary, times, star_slots, star_log_prob)
+    return _described(log_probs, labels, states, vocabulary, times, star_slots, star_log_prob, splits_unspaced)
 
 
 def word_starts(labels: Sequence[int], vocabulary: Vocabulary) -> list[int]:
@@ -183,6 +200,23 @@ def word_starts(labels: Sequence[int], vocabulary: Vocabulary) -> list[int]:
         elif label not in vocabulary.silent and (not open_word or vocabulary.begins_word(label)):
             starts.append(place)
             open_word = True
+    return starts
+
+
+def _unspaced_starts(labels: Sequence[int], vocabulary: Vocabulary) -> list[int]:
+    """As `word_starts`, and the place of each character of a script that is written without spaces, and of what stands
+    after one.
+    """
+    words = set(word_starts(labels, vocabulary))
+    starts, before = [], ""
+    for place, label in enumerate(labels):
+        if label == vocabulary.boundary or label in vocabulary.silent:
+            continue
+        text = vocabulary.units[label].strip()
+        is_mark = unicodedata.category(text[0])[0] == "M" if text else True
+        if place in words or (not is_mark and (is_unspaced(text) or is_unspaced(before))):
+            starts.append(place)
+        before = before if is_mark else text
     return starts
 
 
@@ -234,6 +268,7 @@ def _described(
     times: FrameTimes,
     star_slots: Sequence[int],
     star_log_prob: float = STAR_LOG_PROB,
+    splits_unspaced: bool = False,
 ) -> Alignment:
     """Words, units and their times, from the state of each frame."""
     frames = torch.arange(len(states))
@@ -257,7 +292,9 @@ def _described(
         for label, first, last in zip(labels, firsts, lasts, strict=True)
     ]  # fmt: skip
     words = []
-    starts = word_starts(labels, vocabulary)
+    spaced = word_starts(labels, vocabulary)
+    starts = _unspaced_starts(labels, vocabulary) if splits_unspaced else spaced
+    after_space = set(spaced)
     for start, stop in pairwise([*starts, len(labels)]):
         own = [
             units[place]
@@ -269,7 +306,7 @@ def _described(
         words.append(
             AlignedWord(
                 "".join(unit.text for unit in own), own[0].start, own[-1].end, tuple(own), float(values.mean()),
-                float(ratios[end] - ratios[begin]) / len(own),
+                float(ratios[end] - ratios[begin]) / len(own), start in after_space,
             )
         )  # fmt: skip
     path[is_star] = STAR_LABEL

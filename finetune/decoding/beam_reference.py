@@ -121,7 +121,7 @@ class ReferenceSearch:
     def _labels_tried(self, log_probs: Tensor) -> Iterator[list[tuple[int, float]]]:
         """For each frame the labels above `token_min_logp`, and its best, with their log-probabilities."""
         allowed = log_probs.float().clone()
-        allowed[:, list(self._silent)] = LOG_ZERO
+        allowed[:, [label for label in self._silent if label < allowed.shape[1]]] = LOG_ZERO
         bad = log_probs.isnan().any(dim=1) | (allowed == LOG_ZERO).all(dim=1)
         if bool(bad.any()):
             raise bad_frame_error(log_probs, int(bad.nonzero()[0]))

@@ -144,7 +144,8 @@ def stored_files(run: Path) -> list[str]:
 def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings: BeamSettings) -> Path:
     """Puts a language model of words into a run's folder, where `find_language_model` and transformers look for it.
 
-    Returns its folder. An earlier one is replaced. Raises InputError where the ARPA file cannot be used, or is of
+    Returns its folder. An earlier one is replaced, whatever its file's name; one that lies there already stays as it
+    is, with the new settings. Raises InputError where the ARPA file cannot be used, or is of
     characters, which transformers would take for words.
     """
     model = read_arpa(arpa)
@@ -156,7 +157,8 @@ def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings:
         )
     folder = run / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    if arpa.resolve() != (folder / ARPA).resolve():
+    stays = arpa.resolve().parent == folder.resolve()
+    if not stays:
         with (
             atomic_file(folder / ARPA) as temporary,
             temporary.open("w", encoding="utf-8") as file,
@@ -173,6 +175,9 @@ def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings:
     for path, content in contents.items():
         with atomic_file(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
+    for path in _ngram_files(folder):
+        if path.name != (arpa.name if stays else ARPA):
+            path.unlink()
     return folder
 
 
@@ -192,17 +197,22 @@ def _read_folder(folder: Path) -> LanguageModelFiles:
         raise InputError(
             f"{folder / ATTRIBUTES}: cannot be used ({error}); expected JSON with {', '.join(TUNED)}: fix it"
         ) from error
-    others = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and path.name not in (ATTRIBUTES, UNIGRAMS) and not path.name.startswith(".")
-    )
+    others = _ngram_files(folder)
     if len(others) != 1:
         found = ", ".join(path.name for path in others) or "none"
         raise InputError(
             f"{folder}: has {found} beside {ATTRIBUTES} and {UNIGRAMS}; expected one file of n-grams: leave one"
         )
     return LanguageModelFiles(others[0], attributes, folder / UNIGRAMS)
+
+
+def _ngram_files(folder: Path) -> list[Path]:
+    """The files of a language_model folder that pyctcdecode would take for n-grams."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.name not in (ATTRIBUTES, UNIGRAMS) and not path.name.startswith(".")
+    )
 
 
 def _from_hub(repo_id: str) -> LanguageModelFiles | None:

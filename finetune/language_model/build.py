@@ -171,7 +171,13 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     console = Console(highlight=False, soft_wrap=True)
     with console.status("counting"):
         sentences = _sentences(config.text, normalise, config.units)
-        model = estimate(sentences, config.longest, min_count=config.min_count)
+        also = (BOUNDARY,) if config.units == "characters" else ()  # a text of single words has no space
+        try:
+            model = estimate(sentences, config.longest, min_count=config.min_count, also=also)
+        except ValueError as error:
+            raise InputError(
+                f"{config.text}: {error}; expected text without them: remove them, or use a --profile that does"
+            ) from None
     config.output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(config.output) as temporary, temporary.open("w", encoding="utf-8") as file:
         write_arpa(model, file)

@@ -20,15 +20,21 @@ Ngram = tuple[str, ...]
 FALLBACK = (0.5, 1.0, 1.5)  # discounts of a text too small to estimate them, as of lmplz --discount_fallback
 
 
-def estimate(sentences: Iterable[Sequence[str]], order: int, *, min_count: int = 1) -> NgramModel:
+def estimate(
+    sentences: Iterable[Sequence[str]], order: int, *, min_count: int = 1, also: Sequence[str] = ()
+) -> NgramModel:
     """The n-gram model of sentences, each a sequence of words.
 
     order: length of the longest n-grams, 1 or more. min_count: n-grams of three words and more that occur less often
-    are left out after estimation, and the backoff weights are renormalised.
+    are left out after estimation, and the backoff weights are renormalised. also: words that the model knows in any
+    case; those without an occurrence are as probable as the unknown word.
+
+    Raises ValueError on a sentence with one of the words <s>, </s> and <unk>, as lmplz refuses it.
     """
     counts = _counts(sentences, order)
     adjusted = _adjusted(counts)
-    vocabulary = len({ngram for ngram in adjusted[0] if ngram != (BEGIN,)}) + 1  # and the unknown word
+    unseen = [(UNKNOWN,), *((word,) for word in also if (word,) not in adjusted[0])]
+    vocabulary = len({ngram for ngram in adjusted[0] if ngram != (BEGIN,)}) + len(unseen)
     lower: dict[Ngram, float] = {}
     tables: list[dict[Ngram, float]] = []  # probabilities of each order
     backoffs: list[dict[Ngram, float]] = []  # of contexts, one word shorter than the n-grams of the order
@@ -39,7 +45,7 @@ def estimate(sentences: Iterable[Sequence[str]], order: int, *, min_count: int =
             below = 1.0 / vocabulary if n == 1 else lower[ngram[1:]]
             probabilities[ngram] += left[ngram[:-1]] * below
         if n == 1:
-            probabilities[(UNKNOWN,)] = left[()] / vocabulary
+            probabilities |= dict.fromkeys(unseen, left[()] / vocabulary)
         tables.append(probabilities)
         lower = probabilities
     kept = _kept(counts, tables, min_count)
@@ -75,6 +81,8 @@ def _counts(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngra
     """The count of each n-gram, for each order; sentences get one BEGIN and one END."""
     counts: list[Counter[Ngram]] = [Counter() for _ in range(order)]
     for sentence in sentences:
+        if reserved := {BEGIN, END, UNKNOWN}.intersection(sentence):
+            raise ValueError(f"a sentence has the word {min(reserved)}, which n-gram models reserve")
         marked = (BEGIN, *sentence, END)
         for n in range(1, order + 1):
             counts[n - 1].update(zip(*(marked[i:] for i in range(n)), strict=False))

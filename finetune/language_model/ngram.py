@@ -18,6 +18,7 @@ from typing import TextIO
 from preprocessing.cli.errors import InputError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+UNKNOWN_IN_CAPITALS = "<UNK>"  # what some ARPA files have for it; KenLM takes both
 BOUNDARY = "|"  # the space in a model of characters
 LN10 = math.log(10.0)
 KENLM_BINARY = b"mmap lm http://kheafield.com/code"  # how a binary file of KenLM begins
@@ -86,7 +87,10 @@ class NgramModel:
 
 
 def read_arpa(path: Path) -> NgramModel:
-    """The model of an ARPA file, gzipped or not. Raises InputError, with the line, where it is not a valid one."""
+    """The model of an ARPA file, gzipped or not. Raises InputError, with the line, where it is not a valid one.
+
+    As KenLM reads it: only spaces and tabs separate words, and <UNK> is <unk>.
+    """
     try:
         with path.open("rb") as binary:
             if binary.read(len(KENLM_BINARY)) == KENLM_BINARY:
@@ -129,7 +133,7 @@ def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple
     counts: dict[int, int] = {}
     n = 0
     for number, line in enumerate(lines, 1):
-        line = line.strip()
+        line = line.strip(" \t\r\n")
         if line.startswith("\\") and (line == "\\end\\" or line.endswith("-grams:")):
             if n and counts.get(n, len(entries)) != len(entries):
                 raise InputError(
@@ -155,7 +159,7 @@ def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple
 
 def _entry(path: Path, number: int, line: str, n: int) -> tuple[tuple[str, ...], tuple[float, float]]:
     """The n-gram of a line, with its ln probability and ln backoff weight."""
-    fields = line.split()
+    fields = [field for field in line.replace("\t", " ").split(" ") if field]  # a word may hold other white space
     try:
         probability = float(fields[0])
         backoff = float(fields[n + 1]) if len(fields) == n + 2 else 0.0
@@ -165,4 +169,15 @@ def _entry(path: Path, number: int, line: str, n: int) -> tuple[tuple[str, ...],
         raise InputError(
             f"{path}, line {number}: {line[:80]!r}; expected a base-10 logarithm, {n} words and perhaps a backoff"
         ) from None
-    return tuple(fields[1 : n + 1]), (probability * LN10, backoff * LN10)
+    if not probability <= 0.0 or not backoff < math.inf:
+        raise InputError(
+            f"{path}, line {number}: {line[:80]!r}; expected the logarithm of a probability, 0 or less, and a finite "
+            "backoff: build the file again"
+        )
+    words = tuple(UNKNOWN if field == UNKNOWN_IN_CAPITALS else field for field in fields[1 : n + 1])
+    return words, (_finite(probability) * LN10, _finite(backoff) * LN10)
+
+
+def _finite(logarithm: float) -> float:
+    """A base-10 logarithm, LOG10_ZERO for minus infinity, which times an alpha of 0 would be no number."""
+    return LOG10_ZERO if logarithm == -math.inf else logarithm

@@ -69,7 +69,8 @@ class CTCSystem(System):
     def transcribe(
         self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Advance | None = None
     ) -> list[Transcript]:
-        """See `System.transcribe`. Words are those of the hypothesis, aligned with the frames that it is read from;
+        """See `System.transcribe`. Words are those of the hypothesis, characters of scripts that are written
+        without spaces between words, aligned with the frames that it is read from;
         their probability is the confidence of `finetune.decoding.confidence`, calibrated where the model's folder has a
         calibration.
 
@@ -133,9 +134,9 @@ class CTCSystem(System):
                 )
             labels = collapse(log_probs.argmax(dim=-1), self.vocabulary.blank)
             if words and self.times is not None:
-                aligned = align_greedy(log_probs, self.vocabulary, self.times)
+                aligned = align_greedy(log_probs, self.vocabulary, self.times, splits_unspaced=True)
         elif words and self.times is not None and labels:
-            aligned = align_labels(log_probs, labels, self.vocabulary, self.times)
+            aligned = align_labels(log_probs, labels, self.vocabulary, self.times, splits_unspaced=True)
         text = self.vocabulary.decode(labels)
         if self.times is None or not words:
             return Transcript.of_text(text, seconds)
@@ -146,7 +147,7 @@ class CTCSystem(System):
         if calibration is not None:
             confidences = calibration(confidences).tolist()
         return Transcript.of_words(text, [
-            Word(f" {word.text}", word.start, min(word.end, seconds), confidence)
+            Word(f"{' ' * word.follows_space}{word.text}", word.start, min(word.end, seconds), confidence)
             for word, confidence in zip(spelled, confidences, strict=True)
         ])  # fmt: skip
 

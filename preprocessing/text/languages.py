@@ -3,9 +3,12 @@
 The names are those of openai-whisper, `whisper.tokenizer.TO_LANGUAGE_CODE`. The codes of three letters are ISO 639-2's
 (terminological, then bibliographic where it differs) and ISO 639-3's for the languages of a group that Whisper takes as
 one. Languages that Whisper has none of are not known here.
+
+And of a text, whether its script is written without spaces between words.
 """
 
 import re
+import unicodedata
 from functools import lru_cache
 
 # Whisper's code: those of ISO 639-2 and 639-3.
@@ -26,6 +29,10 @@ _OTHER_CODES = {
     "jp": "ja", "cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ua": "uk", "vn": "vi",
 }  # fmt: skip
 _NARROWER = {"zh": "yue", "no": "nn"}  # "Cantonese Chinese", "Norwegian Nynorsk"
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003134f]"
+)  # Thai, Lao, Myanmar, Khmer, kana, Han
 
 
 @lru_cache(maxsize=1024)
@@ -51,6 +58,16 @@ def language_code(name: str) -> str | None:
         if found == {wide, narrow}:
             return narrow
     return found.pop() if len(found) == 1 else None
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether most letters of a text are of a script that is written without spaces between words.
+
+    >>> is_unspaced("今天天气很好"), is_unspaced("the weather")
+    (True, False)
+    """
+    unspaced = len(_UNSPACED.findall(text))
+    return unspaced > 0 and 2 * unspaced > sum(unicodedata.category(character)[0] in "LM" for character in text)
 
 
 @lru_cache(maxsize=1)

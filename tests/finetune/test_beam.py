@@ -301,6 +301,15 @@ def test_special_units_are_never_written(search: Search) -> None:
     assert search(LETTERS).best(log_probs).text in ("", "A", "B")
 
 
+@BOTH
+def test_a_tokenizer_may_have_more_units_than_the_output_layer(search: Search) -> None:
+    """As those that add <s> and </s> to a vocabulary after the model was made of it."""
+    wider = replace(LETTERS, units=("<pad>", "|", "A", "B", "<s>", "</s>"))
+    narrower = replace(LETTERS, units=("<pad>", "|", "A", "B"))
+    log_probs = torch.randn(9, 4, generator=torch.Generator().manual_seed(3)).log_softmax(dim=1)
+    same(search(wider, words_model()).search(log_probs), search(narrower, words_model()).search(log_probs))
+
+
 def test_hot_words_mend_what_was_misheard() -> None:
     vocabulary = Vocabulary.of_characters(["THE CAT SAT"])
     log_probs = misheard(vocabulary)

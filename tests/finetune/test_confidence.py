@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.decoding.alignment import align
+from finetune.decoding.alignment import align, align_greedy
 from finetune.decoding.beam import BeamSearch
 from finetune.decoding.confidence import (
     MEASURES,
@@ -144,6 +144,33 @@ def test_words_of_a_search_have_a_measure_and_a_calibration_of_their_own(tmp_pat
     for of_search, offset in ((False, 5.0), (True, -5.0)):  # sigmoid: 0.993 and 0.007 of every word
         Calibration("softmax mean", scale=0.0, offset=offset).save(tmp_path, of_search=of_search)
     assert found() == pytest.approx([0.0067 if searched else 0.9933] * 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_words_of_a_script_without_spaces_are_its_characters(searched: bool) -> None:
+    """A phrase of Chinese is no word: subtitles and times are by character, and Latin words in it stay whole."""
+    vocabulary = Vocabulary.of_characters(["今天用WIFI เก้า"])
+    text = "今天用WIFI今天 เก้า WIFI"
+    path = [unit for label in vocabulary.encode(text) for unit in (label, vocabulary.blank)]
+    log_probs = torch.full((len(path), len(vocabulary.units)), -9.0)
+    log_probs[torch.arange(len(path)), torch.tensor(path)] = 0.0
+    log_probs = log_probs.log_softmax(dim=1)
+    times = FrameTimes(320 * 25, 160 * 25)  # half a second each
+    system = Given(Path("none"), BeamSearch(vocabulary) if searched else None)
+    system.vocabulary, system.times = vocabulary, times
+    (transcript,) = system.transcribe([log_probs])
+    words = [word for segment in transcript.segments for word in segment.words or ()]
+    assert transcript.text == text
+    assert [word.word for word in words] == [
+        " 今", "天", "用", "WIFI", "今", "天", " เ", "ก้", "า", " WIFI"
+    ]  # fmt: skip
+    assert "".join(segment.text for segment in transcript.segments) == f" {text}"
+    found = align_greedy(log_probs, vocabulary, times, splits_unspaced=True).words
+    assert [word.start for word in words] == [word.start for word in found]
+    assert [time for word in found[:3] for time in (word.start, word.end)] == pytest.approx(
+        [0.0, 0.62, 0.92, 1.62, 1.92, 2.62]
+    )
+    assert [word.text for word in align(log_probs, text, vocabulary, times).words] == text.split()
 
 
 def test_calibration_of_separable_words_is_finite_and_of_one_kind_refused() -> None:

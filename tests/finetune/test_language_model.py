@@ -90,6 +90,21 @@ def test_a_file_of_another_maker() -> None:
     assert model.score((), "dog")[0] < -200
 
 
+def test_a_file_is_read_as_kenlm_reads_it(tmp_path: Path) -> None:
+    """<UNK> for <unk>, words with white space that is neither space nor tab, and probabilities of 0."""
+    path = tmp_path / "kenlm.arpa"
+    path.write_text(
+        "\\data\\\nngram 1=5\nngram 2=1\n\n\\1-grams:\n-1.5\t<UNK>\t-0.5\n-inf\t<s>\n-1\t</s>\n-1\ta\u00a0b\n"
+        "-2\tc\u3000\n\n\\2-grams:\n-0.25\t<UNK> a\u00a0b\n\n\\end\\\n",
+        encoding="utf-8",
+    )
+    model = read_arpa(path)
+    assert sorted(model.words) == ["a\u00a0b", "c\u3000"]
+    assert model.score((), "zebra") == (pytest.approx(-1.5 * math.log(10)), (UNKNOWN,))
+    assert model.score((UNKNOWN,), "a\u00a0b")[0] == pytest.approx(-0.25 * math.log(10))
+    assert 0.0 * model.score((), BEGIN)[0] == 0.0  # finite, for an alpha of 0
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -98,6 +113,9 @@ def test_a_file_of_another_maker() -> None:
         ("\\data\\\n\\2-grams:\n", "expected \\1-grams:"),
         ("\\data\\\n\\1-grams:\nminus a\n\\end\\\n", "line 3"),
         ("\\data\\\n\\1-grams:\n-1 a b c\n\\end\\\n", "line 3"),
+        ("\\data\\\n\\1-grams:\nnan a\n\\end\\\n", "line 3: 'nan a'; expected the logarithm of a probability"),
+        ("\\data\\\n\\1-grams:\n0.5 a\n\\end\\\n", "line 3: '0.5 a'; expected the logarithm of a probability"),
+        ("\\data\\\n\\1-grams:\n-1 a nan\n\\end\\\n", "line 3: '-1 a nan'; expected the logarithm"),
         ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1 a\n\\end\\\n", "1 1-grams before it; expected 2"),
         ("\\data\\\nngram 1=1\nngram 2=1\n\n\\1-grams:\n-1 a\n\\end\\\n", "no \\end\\"),
         ("mmap lm http://kheafield.com/code format version 5\n\0", "binary file of KenLM"),
@@ -138,6 +156,28 @@ def test_characters_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "0 of 22 characters unknown" in capsys.readouterr().out
     with pytest.raises(UsageError, match="expected 1 to 10 of characters"):
         LanguageModelConfig(str(lines), tmp_path / "c.arpa", order=11, units="characters").check()
+
+
+@pytest.mark.parametrize("text", ["six\nseven\nsix\n", "今天天气很好\n今天下雨\n"])
+def test_characters_of_lines_without_a_space_are_a_model_of_characters(tmp_path: Path, text: str) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text(text, encoding="utf-8")
+    model = build_language_model(
+        LanguageModelConfig(str(lines), tmp_path / "c.arpa", order=3, units="characters", profile="basic")
+    )
+    assert model.is_of_characters and read_arpa(tmp_path / "c.arpa").is_of_characters
+    assert model.score((), BOUNDARY)[0] == model.score((), "?")[0]
+    for state in [(), (BEGIN,), (text[0],), (text[0], text[1])]:
+        assert mass(model, state) == pytest.approx(1.0)
+
+
+def test_text_with_reserved_words_is_refused(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("<s> hello you </s>\nhello <unk>\n")
+    config = LanguageModelConfig(str(lines), tmp_path / "w.arpa", profile="verbatim")
+    with pytest.raises(InputError, match=r"lines\.txt: a sentence has the word </s>, which n-gram models reserve"):
+        build_language_model(config)
+    assert not config.output.exists()
 
 
 @pytest.mark.slow

@@ -72,6 +72,21 @@ def test_what_is_saved_is_found(words: Path, tmp_path: Path) -> None:
     assert again.path.read_text() == words.read_text()
 
 
+def test_what_is_saved_replaces_a_file_of_any_name(words: Path, tmp_path: Path) -> None:
+    """As of a repository that pyctcdecode has made: only one file of n-grams may be beside the others."""
+    run = tmp_path / "run"
+    folder = save_language_model(run, words, VOCABULARY, BeamSettings(alpha=0.25))
+    (folder / "words.arpa").rename(folder / "5gram.arpa")
+    save_language_model(run, folder / "5gram.arpa", VOCABULARY, BeamSettings(alpha=0.75))
+    found = find_language_model(run)
+    assert found is not None
+    assert (found.path, found.attributes["alpha"]) == (folder / "5gram.arpa", 0.75)
+    other = arpa(tmp_path / "other.arpa", [["CAT", "SAT"]] * 3)
+    save_language_model(run, other, VOCABULARY, BeamSettings(alpha=0.5))
+    assert sorted(path.name for path in folder.iterdir()) == ["attrs.json", "unigrams.txt", "words.arpa"]
+    assert (folder / "words.arpa").read_text() == other.read_text()
+
+
 def test_pyctcdecode_reads_the_folder(words: Path, tmp_path: Path) -> None:
     pytest.importorskip("kenlm", reason="pyctcdecode and kenlm are not installed")
     pyctcdecode = pytest.importorskip("pyctcdecode", reason="pyctcdecode and kenlm are not installed")
