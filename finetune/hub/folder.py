@@ -6,16 +6,17 @@ configuration without folder names, and the curve.
 
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from finetune.config import check_config_file
-from finetune.models import about, publication
+from finetune.models import FAMILIES, about, publication
 from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
-from finetune.models.companion_files import companion_files
+from finetune.models.companion_files import companion_files, is_companion
 from preprocessing.cli.errors import InputError
 
 CURVE = "curve.png"
@@ -54,6 +55,13 @@ class RunFolder:
         if (self.path / CURVE).is_file():
             uploads[CURVE] = self.path / CURVE
         return uploads | companion_files(self.path)
+
+
+def is_upload(name: str) -> bool:
+    """Whether a file of a repository has a name under which `RunFolder.uploads` puts one, for a run of any family."""
+    patterns = [CONFIG, CURVE, *(pattern for family in FAMILIES for pattern in publication(family).files)]
+    in_root = "/" not in name
+    return is_companion(name) or (in_root and any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def open_run(path: Path) -> RunFolder:

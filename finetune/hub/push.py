@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import CommitOperationAdd, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import OfflineModeIsEnabled, RevisionNotFoundError
 
 from finetune.config import HubConfig
 from finetune.hub.card import CardOptions, model_card
-from finetune.hub.folder import RunFolder, open_run
+from finetune.hub.folder import RunFolder, is_upload, open_run
 from finetune.hub.results import read_benchmark
 from preprocessing.cli.errors import InputError
 
@@ -69,7 +69,9 @@ class Repository:
         self._with_retries(self._open)
 
     def commit(self, files: Mapping[str, Path | bytes], message: str) -> Pushed:
-        """Uploads files, under their names in the repository, in one commit; makes none where nothing changed."""
+        """Uploads files, under their names in the repository, and removes what an earlier run left there (`is_upload`),
+        in one commit; makes none where nothing changed.
+        """
         before = self._with_retries(self._head)
         oid = self._with_retries(lambda: self._commit(files, message))
         tree = f"/tree/{self._target.revision}" if self._target.revision else ""
@@ -98,8 +100,13 @@ class Repository:
     def _commit(self, files: Mapping[str, Path | bytes], message: str) -> str:
         """The id of the commit, or of the last one where the repository has the files already."""
         target = self._target
+        there = self._api.model_info(target.repo_id, revision=target.revision).siblings or ()
+        left = sorted({file.rfilename for file in there} - set(files))
         # new ones for each attempt: an operation keeps the state of its upload
-        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(name, content) for name, content in files.items()
+        ]
+        operations += [CommitOperationDelete(name) for name in left if is_upload(name)]
         commit = self._api.create_commit(target.repo_id, operations, commit_message=message, revision=target.revision)
         return commit.oid
 

@@ -4,6 +4,7 @@ Nothing is measured here. Validation is counted again from the transcripts that 
 are copied from its summary.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,8 +115,10 @@ def validation_row(run: RunFolder) -> ResultRow | None:
 def read_benchmark(results: Path, run: Path, repo_id: str) -> BenchmarkFigures:
     """The figures of all systems of a benchmark under its first text profile, those of this run marked.
 
-    results: a benchmark's folder, or its summary.json. run, repo_id: how the benchmark may have named the run. Raises
-    InputError where there is no summary of SUMMARY_SCHEMA, or exactly one of its systems is not this run.
+    results: a benchmark's folder, or its summary.json. run, repo_id: how the benchmark may have named the run. A system
+    that decodes with a language model is not the run alone, and its pipeline is another system where both were
+    measured. Raises InputError where there is no summary of SUMMARY_SCHEMA, exactly one of its systems is not this run,
+    or it measured other weights than the run has now.
     """
     path = results / "summary.json" if results.is_dir() else results
     try:
@@ -125,13 +128,16 @@ def read_benchmark(results: Path, run: Path, repo_id: str) -> BenchmarkFigures:
                 f"--results {path}: schema {summary['schema']}; expected {SUMMARY_SCHEMA}: run the benchmark again"
             )
         systems = [system for system in summary["systems"] if system["failure"] is None]
-        published = [system for system in systems if _is_run(system["facts"]["checkpoint"], run, repo_id)]
+        published = [system for system in systems if _is_run(system["facts"], run, repo_id)]
+        if len(published) > 1:
+            published = [system for system in published if system["facts"]["family"] != "pipeline"]
         if len(published) != 1:
             names = ", ".join(f"{system['facts']['name']} ({system['facts']['checkpoint']})" for system in systems)
             raise InputError(
-                f"--results {path}: {len(published)} of its systems are {run} (it has {names or 'none that worked'}); "
-                "expected one: benchmark this run"
+                f"--results {path}: {len(published)} of its systems are {run} without a language model (it has "
+                f"{names or 'none that worked'}); expected one: benchmark this run"
             )
+        _check_weights(published[0]["facts"], run, path)
         rows = tuple(_row(system, system is published[0], summary) for system in systems)
         return BenchmarkFigures(
             rows,
@@ -148,8 +154,24 @@ def read_benchmark(results: Path, run: Path, repo_id: str) -> BenchmarkFigures:
         ) from None
 
 
-def _is_run(checkpoint: str, run: Path, repo_id: str) -> bool:
-    return checkpoint == repo_id or Path(checkpoint).resolve() in (run.resolve(), (run / "whisper.pt").resolve())
+def _is_run(facts: dict[str, Any], run: Path, repo_id: str) -> bool:
+    checkpoint, with_language_model = facts["checkpoint"], "+" in facts["family"]
+    places = (run.resolve(), (run / "whisper.pt").resolve())
+    return not with_language_model and (checkpoint == repo_id or Path(checkpoint).resolve() in places)
+
+
+def _check_weights(facts: dict[str, Any], run: Path, path: Path) -> None:
+    """Raises InputError where a benchmark measured other weights than the run's folder has."""
+    for measured in facts["weights"]:
+        file = run / measured["name"]
+        if file.is_file():
+            with file.open("rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() == measured["sha256"]:
+                    continue
+        raise InputError(
+            f"--results {path}: measured other weights than {run} has now; expected those that are published: run the "
+            "benchmark again"
+        )
 
 
 def _row(system: dict[str, Any], is_published: bool, summary: dict[str, Any]) -> ResultRow:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.decoding.confidence import CALIBRATION, CALIBRATION_OF_SEARCH
-from finetune.decoding.language_model_folder import stored_files
+from finetune.decoding.language_model_folder import ALPHABET, FOLDER, stored_files
 from finetune.models import about
 from finetune.models.checkpoint_checks import CHECKPOINT
 from preprocessing.cli.errors import InputError
@@ -98,6 +98,11 @@ def companion_files(run: Path) -> dict[str, Path | bytes]:
     files: dict[str, Path | bytes] = {} if recorded is None else {NAME: _as_json(recorded)}
     names = [name for name in (CALIBRATION, CALIBRATION_OF_SEARCH) if (run / name).is_file()]
     return files | {name: run / name for name in [*names, *stored_files(run)]}
+
+
+def is_companion(name: str) -> bool:
+    """Whether a file has a name of `companion_files`; all in the folder of the language model have."""
+    return name in (NAME, CALIBRATION, CALIBRATION_OF_SEARCH, ALPHABET) or name.startswith(f"{FOLDER}/")
 
 
 def write_companion_files(run: Path, folder: Path) -> None:

@@ -49,7 +49,7 @@ PUBLICATION = Publication(
     tags=("whisper",),
     files=(
         CHECKPOINT,
-        "*.safetensors",
+        "model*.safetensors",
         "config.json",
         "generation_config.json",
         "preprocessor_config.json",
@@ -61,7 +61,8 @@ PUBLICATION = Publication(
     usage="""\
 from transformers import pipeline
 
-print(pipeline("automatic-speech-recognition", model="REPO")("speech.wav")["text"])
+recognise = pipeline("automatic-speech-recognition", model="REPO")
+print(recognise("speech.wav")["text"])  # over 30 s: recognise("speech.wav", return_timestamps=True)
 
 # or through openai-whisper
 import whisper

@@ -1,10 +1,12 @@
 """The model card: metadata read back by huggingface_hub's classes, figures counted by jiwer, hostile names harmless."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import random
 import re
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -191,6 +193,42 @@ def test_results_of_other_models_are_refused(run: Path, tmp_path: Path, checkpoi
         read_benchmark(folder, run, "you/m")
 
 
+def test_figures_of_the_model_alone_are_published(run: Path, tmp_path: Path) -> None:
+    """Beside a language model and a pipeline of the same run; those of a language model alone are refused."""
+    folder = summary(tmp_path, str(run), str(run), str(run))
+    told = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    families = ("pipeline", "wav2vec2+lm", "wav2vec2")
+    for system, family in zip(told["systems"], families, strict=True):
+        system["facts"] |= {"family": family, "name": f"{family}={run}"}
+    (folder / "summary.json").write_text(json.dumps(told), encoding="utf-8")
+    rows = read_benchmark(folder, run, "you/m").rows
+    assert [row.system for row in rows] == ["pipeline=mine", "wav2vec2+lm=mine", "this model"]
+    for kept, expected in (("pipeline", ["this model"]), ("wav2vec2+lm", None)):
+        alone = told | {"systems": [one for one in told["systems"] if one["facts"]["family"] == kept]}
+        (folder / "summary.json").write_text(json.dumps(alone), encoding="utf-8")
+        if expected is None:
+            with pytest.raises(InputError, match=r"0 of its systems are .* without a language model"):
+                read_benchmark(folder, run, "you/m")
+        else:
+            assert [row.system for row in read_benchmark(folder, run, "you/m").rows] == expected
+
+
+def test_figures_of_other_weights_are_refused(run: Path, tmp_path: Path) -> None:
+    """A run that was trained on after its benchmark: the figures are not those of what is published."""
+    mine = Path(shutil.copytree(run, tmp_path / "mine"))
+    folder = summary(tmp_path / "bench", str(mine))
+    told = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    weights = mine / "model.safetensors"
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    told["systems"][0]["facts"]["weights"] = [{"name": weights.name, "bytes": 1, "sha256": sha256}]
+    (folder / "summary.json").write_text(json.dumps(told), encoding="utf-8")
+    assert read_benchmark(folder, mine, "you/m").rows[0].is_published
+    assert read_benchmark(folder, mine, "you/m").rows[0].system == "this model"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    with pytest.raises(InputError, match=r"measured other weights than .*mine has now; .* run the benchmark again"):
+        read_benchmark(folder, mine, "you/m")
+
+
 @pytest.mark.parametrize("schema", [99, 1])
 def test_a_summary_of_another_schema_is_refused(run: Path, tmp_path: Path, schema: int) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"schema": schema}))
@@ -241,6 +279,7 @@ def test_whisper_has_a_card_of_its_own(tmp_path: Path) -> None:
     assert set(run.uploads()) == {*model, *tokenizer, "config.yaml", "curve.png", "training_preprocessing.json"}
     page = model_card(run, CardOptions("you/mine"))
     assert 'whisper.load_model(hf_hub_download("you/mine", "whisper.pt"))' in page
+    assert "over 30 s:" in page and "return_timestamps=True" in page
     assert ModelCard(page).data.library_name == "transformers"
 
 

@@ -1,6 +1,7 @@
 """Pushing to a loopback Hub with the real client, and taking back what was pushed; failures at every step."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from finetune.config import HubConfig
 from finetune.hub.card import CardOptions
 from finetune.hub.push import Pushed, Repository, Target, UnreachableError, check_access, publish
 from preprocessing.cli.errors import InputError
+from preprocessing.units import Vocabulary
+from preprocessing.units import build as build_units
 from tests.finetune.runs import PRIVATE, content, tiny_run
 from tests.loopback_hub import Fault, Hub, serve
 from tests.loopback_hub import Repository as Held
+from tests.loopback_hub.store import Blob
 
 TOKEN = "hf_thisIsNobodysToken0123456789abcd"
 READ_ONLY = "hf_thisOneOnlyReads0123456789abcdef"
@@ -108,6 +112,27 @@ def test_pushing_the_same_again_makes_no_commit(hub: Hub, run: Path) -> None:
     different = {name for name, blob in commits[-1].files.items() if blob != commits[-2].files[name]}
     assert different == {"README.md"}
     assert asked(hub, "PUT /lfs/") == 0
+
+
+def test_another_run_leaves_nothing_of_the_one_before(hub: Hub, run: Path, tmp_path: Path) -> None:
+    """Characters after BPE: units.json, tokenizer.json and language model of the first would garble the text."""
+    before = Path(shutil.copytree(run, tmp_path / "before"))
+    build_units("bpe", ["TURN ON THE LIGHT", "STOP IT"] * 5, size=40).save(before)
+    push(hub, before)
+    repository = hub.repositories[NAME]
+    others = {"LICENSE": b"mine", "samples/units.json": b"mine", "notes.safetensors": b"mine"}
+    left = {"confidence.json", "language_model/5gram.bin", "alphabet.json", "adapter.deu.safetensors", "whisper.pt"}
+    repository.commit("main", "more", {name: Blob(b"x", False) for name in left})
+    repository.commit("main", "mine", {name: Blob(content, False) for name, content in others.items()})
+    assert {"units.json", "tokenizer.json"} < set(repository.at("main").files)  # type: ignore[union-attr]
+    hub.faults.append(Fault("POST", "/commit/", "lost"))
+    assert push(hub, run).changed
+    hub.repositories["you/fresh"] = Held()
+    push(hub, run, Target("you/fresh"))
+    fresh = set(hub.repositories["you/fresh"].at("main").files)  # type: ignore[union-attr]
+    assert set(repository.at("main").files) == fresh | set(others)  # type: ignore[union-attr]
+    assert Vocabulary.load(str(fetch(hub, tmp_path / "cache"))) == Vocabulary.load(str(run))
+    assert not push(hub, run).changed
 
 
 def test_private_is_private(hub: Hub, run: Path, tmp_path: Path) -> None:

@@ -190,15 +190,20 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             repository = self.repository(id, write=True)
             self.commit(id, revision)
             header, *rows = (json.loads(line) for line in body.splitlines())
-            files = {}
+            files, deleted = {}, set()
             for row in rows:
                 value = row["value"]
+                if row["key"] == "deletedFile":
+                    if value["path"] not in self.commit(id, revision).files:
+                        raise RefusalError(400, message=f"{value['path']} does not exist")
+                    deleted.add(value["path"])
+                    continue
                 if row["key"] == "lfsFile" and value["oid"] not in hub.large:
                     raise RefusalError(400, message="a large file was not uploaded")
                 large = row["key"] == "lfsFile"
                 content = hub.large[value["oid"]] if large else base64.b64decode(value["content"])
                 files[value["path"]] = Blob(content, large)
-            made = repository.commit(revision, header["value"]["summary"], files)
+            made = repository.commit(revision, header["value"]["summary"], files, deleted)
             self.json({"commitOid": made.oid, "commitUrl": f"{hub.endpoint}/{id}/commit/{made.oid}", "success": True})
 
         def download(self, body: bytes, id: str, rest: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -46,10 +46,12 @@ class Repository:
         commits = (commit for branch in self.branches.values() for commit in branch)
         return next((commit for commit in commits if commit.oid == revision), None)
 
-    def commit(self, branch: str, message: str, files: Mapping[str, Blob]) -> Commit:
+    def commit(self, branch: str, message: str, files: Mapping[str, Blob], deleted: Collection[str] = ()) -> Commit:
         before = self.branches[branch][-1]
-        oid = hashlib.sha1(f"{before.oid}{message}{[blob.oid for blob in files.values()]}".encode()).hexdigest()
-        self.branches[branch].append(Commit(oid, message, {**before.files, **files}))
+        changes = [blob.oid for blob in files.values()], sorted(deleted)
+        oid = hashlib.sha1(f"{before.oid}{message}{changes}".encode()).hexdigest()
+        kept = {name: blob for name, blob in before.files.items() if name not in deleted}
+        self.branches[branch].append(Commit(oid, message, {**kept, **files}))
         return self.branches[branch][-1]
 
 
