@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 Item = tuple[int, int]  # an utterance under a condition: indices of EvaluationSet.conditions and of its utterances
 
 ENGLISH_PROFILES = ("librispeech", "whisper-english")
+NEUTRAL_PROFILES = ("basic", "verbatim")  # where no language, or none whose numbers can be read, is known
 SHOWN_LETTERS = 30  # of texts that differ
+SHOWN_LANGUAGES = 5
 FOREIGN_SHARE = 0.02  # of words with a letter outside a-z; loanwords and names of English are fewer
 
 
@@ -63,23 +65,47 @@ def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices:
     where Whisper knows it, and the profiles of the language; `notices` says so where it is not English, or where it is
     unknown and the texts do not look English.
     """
-    given = config.language
-    language = _common_language(corpus) if given is None else language_code(given) or given
-    own = ENGLISH_PROFILES if language in (None, "en") else _profiles_of(language)
-    if own != ENGLISH_PROFILES and config.profiles is None:
+    language = _common_language(corpus)
+    own = _profiles_of_corpus(corpus, language)
+    if config.language is not None:
+        language = language_code(config.language) or config.language
+        own = ENGLISH_PROFILES if language == "en" else _profiles_of(language)
+    if config.profiles is not None:
+        return replace(config, language=language)
+    if language is None:
+        notices += _not_english(corpus) if own == ENGLISH_PROFILES else [_of_no_language(corpus, own)]
+    elif own != ENGLISH_PROFILES:
         notices.append(
             f"The language is {language}: texts are normalised by {' and '.join(own)}, and multilingual Whispers get "
             "this language. --profiles and --language override this."
         )
-    if language is None and config.profiles is None:
-        notices += _not_english(corpus)
-    return replace(config, language=language, profiles=list(own) if config.profiles is None else config.profiles)
+    return replace(config, language=language, profiles=list(own))
 
 
 def _common_language(corpus: Sequence[Utterance]) -> str | None:
     """The code that Whisper has for the language of all utterances; None of several, and of others."""
     codes = {None if one.language is None else language_code(one.language) for one in corpus}
     return codes.pop() if len(codes) == 1 else None
+
+
+def _profiles_of_corpus(corpus: Sequence[Utterance], language: str | None) -> tuple[str, ...]:
+    """The profiles of the utterances' common language, and of English where none names any; of several, or of one that
+    Whisper does not have, those without a language.
+    """
+    named = {language_code(one.language) for one in corpus if one.language is not None}
+    if named <= {"en"}:
+        return ENGLISH_PROFILES
+    return NEUTRAL_PROFILES if language is None else _profiles_of(language)
+
+
+def _of_no_language(corpus: Sequence[Utterance], profiles: Sequence[str]) -> str:
+    names = sorted({one.language or "none" for one in corpus})
+    shown = f"{', '.join(names[:SHOWN_LANGUAGES])}{', ...' if len(names) > SHOWN_LANGUAGES else ''}"
+    named = f"{shown!r}, which is no language of Whisper's," if len(names) == 1 else f"several ({shown})"
+    return (
+        f"The corpus names {named} as its language: texts are normalised by {' and '.join(profiles)}, which spell out no numbers, and "
+        "multilingual Whispers detect the language. --profiles and --language override this."
+    )
 
 
 def _not_english(corpus: Sequence[Utterance]) -> list[str]:
@@ -99,7 +125,7 @@ def _profiles_of(language: str) -> tuple[str, ...]:
     try:
         profile(f"basic:{language}")
     except UsageError:  # of which it is not known how numbers are read
-        return ("basic", "verbatim")
+        return NEUTRAL_PROFILES
     return (f"basic:{language}", "verbatim")
 
 

@@ -35,7 +35,6 @@ from benchmark.results.summary import (
     Confusion,
     CorpusFacts,
     Influence,
-    Metric,
     ProfileEffect,
     ProfileUsed,
     Scores,
@@ -47,6 +46,7 @@ from benchmark.results.summary import (
     WordScores,
     WordTimes,
 )
+from finetune.metrics.error_rates import Metric
 from finetune.systems.facts import SystemFacts, WeightsFile
 
 __all__ = [

@@ -10,9 +10,8 @@ from typing import Literal
 from benchmark.results.records import CLEAN, SCHEMA, ConditionUsed, StageSeconds
 from finetune.metrics import Rate
 from finetune.metrics.calibration import ReliabilityBin
+from finetune.metrics.error_rates import Metric
 from finetune.systems.facts import SystemFacts
-
-Metric = Literal["wer", "cer"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,11 @@
 that leaves combining marks in their words.
 """
 
-import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
-from benchmark.results import Metric
+from finetune.metrics.error_rates import Metric
 from preprocessing.text import Profile
-from preprocessing.text.languages import is_unspaced, language_code
-
-# Written without spaces between words, so that a "word" is a phrase, and WER depends on where a system sets spaces.
-# Codes as `language_code` gives them, and of Chinese languages that it does not know.
-UNSPACED_LANGUAGES = {"zh", "yue", "ja", "th", "lo", "my", "km", "wuu", "nan", "hak"}
 
 TEARING_PROFILES = ("whisper-basic", "whisper-english")  # turn combining marks into spaces
 BETTER_PROFILE = "basic"
@@ -33,36 +27,6 @@ def tokens(profile: Callable[[str], str], metric: Metric) -> Callable[[str], str
     spaces then stand between.
     """
     return (lambda text: spaced_characters(profile(text))) if metric == "cer" else profile
-
-
-def primary_metric(language: str | None, references: Sequence[str]) -> Metric:
-    """The metric that decides verdicts: CER of a language that is written without spaces, WER of all others.
-
-    language: a code such as "th" or "zh-CN", or a name, "Japanese"; where it is None or no known language, the script
-    of the references decides.
-    """
-    code = None if language is None else language_code(language) or re.split("[-_]", language.lower())[0]
-    if code is not None and (code in UNSPACED_LANGUAGES or language_code(code) is not None):
-        return "cer" if code in UNSPACED_LANGUAGES else "wer"
-    unspaced = sum(map(is_unspaced, references))
-    return "cer" if 2 * unspaced > sum(bool(text.strip()) for text in references) else "wer"
-
-
-def common_language(setting: str | None, profile_names: Iterable[str], languages: Iterable[str | None]) -> str | None:
-    """The language of a corpus: the one that the run was given, that its profiles name, or that all utterances have;
-    None where it is unknown or there are several.
-
-    >>> common_language(None, ["librispeech", "basic:de"], [None])
-    'de'
-    """
-    if setting is not None:
-        return language_code(setting) or setting
-    named = {name.partition(":")[2] for name in profile_names if name.startswith("basic:")}
-    codes = {None if one is None else language_code(one) or one for one in set(languages)}
-    for found in (named, codes):
-        if len(found) == 1 and None not in found:
-            return found.pop()
-    return None
 
 
 def torn_words(profiles: Iterable[Profile], references: Iterable[str]) -> list[str]:

@@ -28,13 +28,15 @@ from benchmark.scoring.counts import Normaliser, count_errors, scores_of
 from benchmark.scoring.influence import influences
 from benchmark.scoring.loops import find_loop
 from benchmark.scoring.profile_effects import profile_effects
-from benchmark.scoring.scripts import common_language, primary_metric, spaced_characters, tokens, torn_words
+from benchmark.scoring.scripts import spaced_characters, tokens, torn_words
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments, score_segments
 from benchmark.scoring.speed import speed_of
 from benchmark.scoring.words import score_words
 from finetune.metrics import DRAWS, Rate, rate, resample
+from finetune.metrics.error_rates import primary_metric
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
+from preprocessing.text.languages import common_language
 
 BySystem = Mapping[str, Mapping[str, list[Sample]]]  # samples by system, then by condition
 

@@ -105,7 +105,8 @@ class EvaluationConfig:
     """Steps between evaluations; each evaluation saves a checkpoint."""
 
     early_stopping_patience: int | None = None
-    """Stop after this many evaluations without a lower WER, or a lower CER at the same WER."""
+    """Stop after this many evaluations without a lower WER, or a lower CER at the same WER. In languages written
+    without spaces, the CER comes first."""
 
     logging_steps: int = 10
     """Steps between lines in log.jsonl."""

@@ -6,13 +6,24 @@ single utterances here: a benchmark counts each utterance of each system under e
 copies take 4 to 10 times as long (20,000 pairs of 5 to 35 words, one core: words 0.53 s, jiwer 2.1 s in one call and
 3.7 s in a call a pair; characters 0.43 s, jiwer 4.5 s).
 
-Texts come normalised (`preprocessing.text`). An empty reference is legal: all of its hypothesis are insertions.
+`primary_metric` says which of the two rates decides. Texts come normalised (`preprocessing.text`). An empty reference
+is legal: all of its hypothesis are insertions.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
+
+from preprocessing.text.languages import is_unspaced, language_code
+
+Metric = Literal["wer", "cer"]
+
+# Written without spaces between words, so that a "word" is a phrase, and WER depends on where a system sets spaces.
+# Codes as `language_code` gives them, and of Chinese languages that it does not know.
+UNSPACED_LANGUAGES = {"zh", "yue", "ja", "th", "lo", "my", "km", "wuu", "nan", "hak"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +91,17 @@ def _counted(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts
     kinds = [operation.tag for operation in Levenshtein.editops(reference, hypothesis)]
     substitutions, deletions, insertions = (kinds.count(kind) for kind in ("replace", "delete", "insert"))
     return ErrorCounts(len(reference) - substitutions - deletions, substitutions, deletions, insertions)
+
+
+def primary_metric(language: str | None, references: Iterable[str]) -> Metric:
+    """The metric that decides verdicts and which weights are the best: CER of a language that is written without
+    spaces, WER of all others.
+
+    language: a code such as "th" or "zh-CN", or a name, "Japanese"; where it is None or no known language, the script
+    of the references decides.
+    """
+    code = None if language is None else language_code(language) or re.split("[-_]", language.lower())[0]
+    if code is not None and (code in UNSPACED_LANGUAGES or language_code(code) is not None):
+        return "cer" if code in UNSPACED_LANGUAGES else "wer"
+    unspaced = sum(map(is_unspaced, references))
+    return "cer" if 2 * unspaced > sum(bool(text.strip()) for text in references) else "wer"

@@ -69,7 +69,7 @@ class MovingAverage:
 class BestWeights:
     """The weights of the best evaluations so far, as files in a folder, STEP.safetensors each, and their mean.
 
-    A ranking is a list of (WER, CER, step), the best first.
+    A ranking is a list of (WER, CER, step), or (CER, WER, step) where the CER decides, the best first.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -31,9 +31,9 @@ KEPT = 2  # the last checkpoint, and the one before it in case the last is lost 
 class Progress:
     """How far a run is.
 
-    batches: taken from the data by all processes together; ranking: (WER, CER, step) of the best evaluations, the best
-    first; fingerprint: of corpus, units and batch settings, as a run with another one is not resumed; validation:
-    digest of the evaluation set that the ranking is over.
+    batches: taken from the data by all processes together; ranking: `Evaluation.rates` and step of the best
+    evaluations, the best first; fingerprint: of corpus, units and batch settings, as a run with another one is not
+    resumed; validation: digest of the evaluation set that the ranking is over.
     """
 
     step: int = 0

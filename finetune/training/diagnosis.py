@@ -163,7 +163,7 @@ def overfitting(train: Sequence[LogLine], validation: Sequence[LogLine], _: RunS
         "overfitting",
         f"validation loss {last[-1]['loss']:.3g}, up from {lowest['loss']:.3g} at step {lowest['step']}, while "
         f"training loss fell from {fmean(before):.3g} to {fmean(now):.3g}; WER {wer}",
-        "the model memorises the training utterances; the weights with the best WER are kept, so only time is lost",
+        "the model memorises the training utterances; the weights of the best evaluation are kept: only time is lost",
         "stop early with --early_stopping_patience 5; augment (--data.augment), raise masking or dropout, lower the "
         "learning rate, or add data",
     )

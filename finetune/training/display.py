@@ -155,7 +155,8 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
 
 
 def _rates(evaluation: Evaluation) -> str:
-    return f"[bold]WER {100 * evaluation.wer:.1f} %[/]  CER {100 * evaluation.cer:.1f} %"
+    wer, cer = f"WER {100 * evaluation.wer:.1f} %", f"CER {100 * evaluation.cer:.1f} %"
+    return f"[bold]{wer}[/]  {cer}" if evaluation.metric == "wer" else f"{wer}  [bold]{cer}[/]"
 
 
 def _figures(values: Mapping[str, float]) -> str:

@@ -13,11 +13,13 @@ from torch import nn
 
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import LoadedBatch, load_batches
+from finetune.metrics.error_rates import Metric, primary_metric
 from finetune.metrics.evaluate_metric import ErrorRates
 from finetune.models.base import Recogniser
 from preprocessing.batching import DurationBatches
 from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.text import Profile
+from preprocessing.text.languages import common_language
 
 N_SAMPLES = 3
 
@@ -38,7 +40,8 @@ class Evaluation:
     """Figures over an evaluation set.
 
     loss: per label. wer, cer: as fractions. substitutions, deletions, insertions: of words. blank_ratio: mean over
-    utterances, None for models without CTC. transcripts: of every utterance, by id.
+    utterances, None for models without CTC. transcripts: of every utterance, by id. metric: the rate that decides which
+    evaluation is the best.
     """
 
     loss: float
@@ -49,6 +52,12 @@ class Evaluation:
     insertions: int
     blank_ratio: float | None
     transcripts: tuple[Transcript, ...]
+    metric: Metric = "wer"
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """WER and CER, the one that decides first: of two evaluations, the lower is the better."""
+        return (self.wer, self.cer) if self.metric == "wer" else (self.cer, self.wer)
 
     @property
     def samples(self) -> tuple[Transcript, ...]:
@@ -71,6 +80,8 @@ class Evaluator:
     ) -> None:
         self._examples = examples
         self._references = {utterance.id: profile(utterance.text) for utterance in examples.utterances}
+        languages = (utterance.language for utterance in examples.utterances)
+        self.metric = primary_metric(common_language(None, [profile.name], languages), self._references.values())
         self._speakers = {utterance.id: utterance.speaker for utterance in examples.utterances}
         self._profile = profile
         self._recogniser = recogniser
@@ -111,6 +122,7 @@ class Evaluator:
             loss=sum(loss for loss, _ in losses) / max(sum(n for _, n in losses), 1),
             blank_ratio=sum(blanks) / len(blanks) if blanks else None,
             transcripts=tuple(transcripts),
+            metric=self.metric,
             **rates,
         )
 

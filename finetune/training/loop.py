@@ -209,7 +209,7 @@ class TrainingLoop:
     def _rank(self, module: nn.Module, evaluation: Evaluation) -> None:
         """Enter an evaluation of the main set into the ranking, and save the weights if they are the best so far."""
         step = self._progress.step
-        ranking = sorted([*self._progress.ranking, (evaluation.wer, evaluation.cer, step)])
+        ranking = sorted([*self._progress.ranking, (*evaluation.rates, step)])
         is_best = ranking[0][2] == step
         kept = tuple(ranking[: self._config.average_best])
         since_best = 0 if is_best else self._progress.evaluations_since_best + 1
@@ -227,7 +227,7 @@ class TrainingLoop:
             return
         self._best.mean_into(self._accelerator.unwrap_model(module), self._progress.ranking)
         evaluation = self._evaluators[MAIN].run(self._accelerator, module)
-        better = (evaluation.wer, evaluation.cer) < self._progress.ranking[0][:2]
+        better = evaluation.rates < self._progress.ranking[0][:2]
         if self._accelerator.is_main_process:
             display.show_average(len(self._progress.ranking), evaluation, better)
             self._log("average", _figures(evaluation))

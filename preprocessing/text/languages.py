@@ -9,6 +9,7 @@ And of a text, whether its script is written without spaces between words.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 # Whisper's code: those of ISO 639-2 and 639-3.
@@ -58,6 +59,23 @@ def language_code(name: str) -> str | None:
         if found == {wide, narrow}:
             return narrow
     return found.pop() if len(found) == 1 else None
+
+
+def common_language(setting: str | None, profile_names: Iterable[str], languages: Iterable[str | None]) -> str | None:
+    """The language of a corpus: the one that the run was given, that its profiles name, or that all utterances have;
+    None where it is unknown or there are several.
+
+    >>> common_language(None, ["librispeech", "basic:de"], [None])
+    'de'
+    """
+    if setting is not None:
+        return language_code(setting) or setting
+    named = {name.partition(":")[2] for name in profile_names if name.startswith("basic:")}
+    codes = {None if one is None else language_code(one) or one for one in set(languages)}
+    for found in (named, codes):
+        if len(found) == 1 and None not in found:
+            return found.pop()
+    return None
 
 
 def is_unspaced(text: str) -> bool:

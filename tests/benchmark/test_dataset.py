@@ -148,16 +148,19 @@ def test_a_corpus_in_another_language_is_scored_in_it() -> None:
     assert chosen(BenchmarkConfig(), "tr", "tr") == ("tr", ["basic:tr", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "zh-CN") == ("zh", ["basic:zh", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "en", "en") == ("en", english, 0)
-    assert chosen(BenchmarkConfig(), "tr", None) == chosen(BenchmarkConfig(), "tr", "de") == (None, english, 0)
+    neutral = ["basic", "verbatim"]
+    assert chosen(BenchmarkConfig(), None) == chosen(BenchmarkConfig(), "en", None) == (None, english, 0)
+    assert chosen(BenchmarkConfig(), "tr", None) == chosen(BenchmarkConfig(), "tr", "de") == (None, neutral, 1)
+    assert chosen(BenchmarkConfig(), "en", "de") == (None, neutral, 1)
     assert chosen(BenchmarkConfig(language="de"), "tr") == ("de", ["basic:de", "verbatim"], 1)
     assert chosen(BenchmarkConfig(profiles=english), "tr") == ("tr", english, 0)
     assert chosen(BenchmarkConfig(), "la") == ("la", ["basic", "verbatim"], 1)
     assert chosen(BenchmarkConfig(profiles=["verbatim"]), "tr") == ("tr", ["verbatim"], 0)
-    assert chosen(BenchmarkConfig(), "xx") == (None, english, 0)
+    assert chosen(BenchmarkConfig(), "rw") == chosen(BenchmarkConfig(), "Esperanto") == (None, neutral, 1)
     for name in ("Japanese", "jp", "jpn", " JA "):
         assert chosen(BenchmarkConfig(), name, "ja-JP") == ("ja", ["basic:ja", "verbatim"], 1)
         assert chosen(BenchmarkConfig(language=name), "tr") == ("ja", ["basic:ja", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "Mandarin Chinese")[0] == chosen(BenchmarkConfig(), "zh-CN", "zh-TW")[0] == "zh"
     assert chosen(BenchmarkConfig(), "Thai") == ("th", ["basic:th", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "English", "eng", "en-GB") == ("en", english, 0)
-    assert chosen(BenchmarkConfig(), "German and English") == (None, english, 0)
+    assert chosen(BenchmarkConfig(), "German and English") == (None, neutral, 1)

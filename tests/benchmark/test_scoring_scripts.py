@@ -13,10 +13,11 @@ from benchmark.report.verdict import verdict
 from benchmark.results import Run, Sample, StageSeconds, Summary, SystemFacts, SystemRun
 from benchmark.scoring import changes, summarise
 from benchmark.scoring.profile_effects import MINIMUM_EFFECT
-from benchmark.scoring.scripts import common_language, primary_metric, torn_words
+from benchmark.scoring.scripts import torn_words
+from finetune.metrics.error_rates import primary_metric
 from preprocessing.corpus import Segment
 from preprocessing.text import profile
-from preprocessing.text.languages import is_unspaced
+from preprocessing.text.languages import common_language, is_unspaced
 from tests.benchmark.parsed_page import Page, page_of
 
 SECONDS = StageSeconds(0.0, 0.0, 0.1, 0.0)

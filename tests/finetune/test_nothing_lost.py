@@ -15,7 +15,7 @@ from finetune.data.corpora import MAIN
 from finetune.data.examples import Examples
 from finetune.training import checkpoint
 from finetune.training.checkpoint import Progress, States
-from finetune.training.evaluation import Evaluator
+from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.loop import TrainingLoop
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import RunWriter
@@ -78,6 +78,26 @@ def test_the_scale_of_float16_gradients_goes_on(
     saved = checkpoint.save(tmp_path, module, states, Progress(step=1))
     checkpoint.restore(saved, module, schedule, optimiser.load_state_dict, scaler=fresh)
     assert fresh.get_scale() == 512.0
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "language", "expected"),
+    [
+        ("basic", ["今天天气很好", "我们去公园"], None, (0.25, 1.0)),
+        ("basic:th", ["one two", "three"], None, (0.25, 1.0)),
+        ("basic", ["one two", "three"], "Japanese", (0.25, 1.0)),
+        ("basic:de", ["today", "tomorrow"], None, (1.0, 0.25)),
+    ],
+)
+def test_characters_decide_where_words_have_no_spaces(
+    name: str, texts: list[str], language: str | None, expected: tuple[float, float]
+) -> None:
+    """There, a sentence is one word, and a WER of 100 % ranks nothing."""
+    recogniser = models.build(ModelConfig(scratch=TINY, dropout=0.0), texts, seed=0)
+    utterances = [Utterance(f"u{n}", "a.wav", text, 1.0, language=language) for n, text in enumerate(texts)]
+    examples = Examples(utterances, [recogniser.encode(text) for text in texts], recogniser)
+    evaluator = Evaluator(examples, profile(name), recogniser, max_batch_seconds=80.0)
+    assert Evaluation(1.0, 1.0, 0.25, 1, 0, 0, None, (), evaluator.metric).rates == expected
 
 
 def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

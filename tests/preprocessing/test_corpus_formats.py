@@ -181,6 +181,20 @@ def test_splits_are_never_mixed(tmp_path: Path) -> None:
     corpora.audiofolder_split(tmp_path)
     with pytest.raises(InputError, match=r"holds the splits test, train; expected one"):
         open_corpus(str(tmp_path))
+    both = tmp_path / "both"
+    both.mkdir()
+    corpora.audiofolder_csv(both)
+    assert len(open_corpus(str(both)).utterances) == 3  # one split: all of it
+    (both / "test").mkdir()
+    (both / "test" / "new.wav").write_bytes(next((both / "train").iterdir()).read_bytes())
+    with (both / "metadata.csv").open("a", encoding="utf-8") as file:
+        columns = (both / "metadata.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+        file.write(",".join({"file_name": "./test/new.wav"}.get(name, "new") for name in columns) + "\n")
+    with pytest.raises(InputError, match=r"holds the splits test, train; expected one: name it, as in .*both/test"):
+        open_corpus(str(both))
+    assert [one.text for one in open_corpus(str(both / "test")).utterances] == ["new"]
+    assert len(open_corpus(f"{both}/train/").utterances) == 3
+    assert len(open_corpus(str(both / "metadata.csv")).utterances) == 4
     voices = tmp_path / "cv"
     voices.mkdir()
     corpora.common_voice(voices)

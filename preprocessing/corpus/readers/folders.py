@@ -10,9 +10,14 @@ from typing import Any
 
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus.readers.manifest import read_manifest, read_table
-from preprocessing.corpus.readers.rows import AUDIO_SUFFIXES, Row, Rows, files_below, folders_in, text_lines
+from preprocessing.corpus.readers.rows import AUDIO_KEYS, AUDIO_SUFFIXES, Row, Rows, files_below, folders_in, text_lines
 
 METADATA = ("metadata.csv", "metadata.jsonl")
+SPLIT_FOLDERS = {  # as `datasets` names the splits of an audiofolder
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
 MAX_TEXT_CHARACTERS = 2**20  # of a .txt beside audio
 TRANSCRIPTS = ".trans.txt"
 LIBRISPEECH_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # LibriSpeech is FLAC; people convert it
@@ -21,8 +26,8 @@ _ARCHIVE = re.compile(r"\.ark:\d+$")
 
 
 def is_audiofolder(folder: str) -> bool:
-    """Whether the folder has a metadata file. Raises InputError when it has two."""
-    return _metadata_file(folder) is not None
+    """Whether the folder has a metadata file, or is a split below one that has. Raises InputError when it has two."""
+    return _metadata_file(folder) is not None or _metadata_above(folder) is not None
 
 
 def read_audiofolder(folder: str) -> Rows:
@@ -31,17 +36,43 @@ def read_audiofolder(folder: str) -> Rows:
     metadata.csv        file_name,transcription
                         train/1.wav,one two
     train/1.wav
+
+    Of a split, `train` above, those of its files; rows that cannot be read may be of any split and stay.
     """
     path = _metadata_file(folder)
+    if path is not None:
+        return read_manifest(path)
+    path = _metadata_above(folder)
     assert path is not None, "only called on a folder with metadata"
-    return read_manifest(path)
+    rows, inside = read_manifest(path), f"{os.path.basename(os.path.normpath(folder))}/"
+
+    def is_of_split(row: Row) -> bool:
+        if isinstance(row.fields, str):
+            return True
+        names = (row.fields.get(key) for key in AUDIO_KEYS)
+        return any(isinstance(name, str) and name.removeprefix("./").startswith(inside) for name in names)
+
+    return rows._replace(rows=filter(is_of_split, rows.rows))
 
 
 def audiofolder_splits(folder: str) -> list[str]:
-    """Names of the audiofolders in a folder that is none itself: train, test."""
+    """Names of the splits of an audiofolder (train, test), and of the audiofolders in a folder that is none itself.
+
+    Splits are folders with the names by which `datasets` divides an audiofolder, wherever its metadata stands.
+    """
+    below = [os.path.basename(path) for path in folders_in(folder)]
     if is_audiofolder(folder):
-        return []
-    return [os.path.basename(below) for below in folders_in(folder) if is_audiofolder(below)]
+        splits = [name for name in below if name.lower() in SPLIT_FOLDERS]
+        return splits if len({SPLIT_FOLDERS[name.lower()] for name in splits}) > 1 else []
+    return [name for name in below if is_audiofolder(os.path.join(folder, name))]
+
+
+def _metadata_above(folder: str) -> str | None:
+    """The metadata file of the audiofolder that this folder is a split of."""
+    parent, name = os.path.split(os.path.normpath(folder))
+    if name.lower() not in SPLIT_FOLDERS or not os.path.isdir(folder):
+        return None
+    return _metadata_file(parent or ".")
 
 
 def _metadata_file(folder: str) -> str | None:
