@@ -101,9 +101,9 @@ def _profiles_of_corpus(corpus: Sequence[Utterance], language: str | None) -> tu
 def _of_no_language(corpus: Sequence[Utterance], profiles: Sequence[str]) -> str:
     names = sorted({one.language or "none" for one in corpus})
     shown = f"{', '.join(names[:SHOWN_LANGUAGES])}{', ...' if len(names) > SHOWN_LANGUAGES else ''}"
-    named = f"{shown!r}, which is no language of Whisper's," if len(names) == 1 else f"several ({shown})"
+    named = f"{shown!r}, which is no language of Whisper's" if len(names) == 1 else f"several languages ({shown})"
     return (
-        f"The corpus names {named} as its language: texts are normalised by {' and '.join(profiles)}, which spell out no numbers, and "
+        f"The corpus names {named}: texts are normalised by {' and '.join(profiles)}, which spell out no numbers, and "
         "multilingual Whispers detect the language. --profiles and --language override this."
     )
 
