@@ -232,8 +232,10 @@ VocabularyFields = tuple[tuple[str, ...], str, str, str, Splitter]
 def _read_tokenizer(reference: str, language: str | None) -> VocabularyFields:
     from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
-    path = Path(reference) / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path = find_model_file(reference, "tokenizer_config.json")
+    config = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "Wav2Vec2PhonemeCTCTokenizer":
+        raise ValueError("its tokenizer writes phonemes, not words")
     # AutoTokenizer looks at the model's configuration, too, and complains of an architecture that it does not know.
     is_ctc = config.get("tokenizer_class") == Wav2Vec2CTCTokenizer.__name__
     options = {} if language is None else {"target_lang": language}

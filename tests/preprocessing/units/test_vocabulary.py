@@ -268,3 +268,11 @@ def test_ids_that_cannot_be_are_refused(ids: dict[str, int], tmp_path: Path) -> 
     (tmp_path / "vocab.json").write_text(json.dumps(known | ids))
     with pytest.raises(InputError, match="no CTC vocabulary"):
         Vocabulary.load(str(tmp_path))
+
+
+def test_a_model_of_phonemes_is_refused_by_its_name(tmp_path: Path) -> None:
+    """Its tokenizer needs a package of its own to be opened at all, and has no spaces between words."""
+    (tmp_path / "vocab.json").write_text('{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "n": 4, "s": 5, "tʃ": 6}')
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer"}')
+    with pytest.raises(InputError, match=r"no CTC vocabulary \(its tokenizer writes phonemes, not words\)"):
+        Vocabulary.load(str(tmp_path))
