@@ -15,6 +15,7 @@ from benchmark.app.transcribing import Systems, read_recording
 from preprocessing.cli.errors import InputError
 
 KEPT_SECONDS = 3_600
+MAX_UPLOAD_BYTES = 2**30
 MIN_WIDTH = 280  # pixels of a component; two stand beside each other only where both have that much
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Arial", "sans-serif")
 SYSTEM_MONO = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
@@ -134,6 +135,7 @@ def launch(blocks: gr.Blocks, host: str, port: int) -> str:
         prevent_thread_lock=True,
         ssr_mode=False,
         footer_links=[],
+        max_file_size=MAX_UPLOAD_BYTES,
         theme=theme,
         css_paths=Path(__file__).with_name("page.css"),
     )

@@ -193,6 +193,8 @@ def _read_folder(folder: Path) -> LanguageModelFiles:
         stored = json.loads((folder / ATTRIBUTES).read_text(encoding="utf-8"))
         attributes = {name: float(stored[name]) for name in TUNED if name in stored}
         BeamSettings(**attributes)  # type: ignore[arg-type]
+        if stored.get("score_boundary", True) is not True:
+            raise ValueError("score_boundary is false, and the search scores the boundaries of utterances")
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{folder / ATTRIBUTES}: cannot be used ({error}); expected JSON with {', '.join(TUNED)}: fix it"

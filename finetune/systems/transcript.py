@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from preprocessing.text.languages import is_unspaced
+
 PAUSE_SECONDS = 0.8  # a pause that ends a segment
 MAX_SEGMENT_SECONDS = 7.0  # as subtitles are commonly limited: seven seconds, two lines of 42 characters
 MAX_SEGMENT_CHARACTERS = 84
@@ -86,11 +88,17 @@ class Transcript:
 
 
 def joined(parts: Sequence[Transcript]) -> Transcript:
-    """The parts of one recording, each with its own times, as one. The language is the first part's."""
-    texts = [part.text.strip() for part in parts]
+    """The parts of one recording, each with its own times, as one.
+
+    There is a space between them, except in scripts that are written without. The language is the first part's.
+    """
+    text = ""
+    for part in parts:
+        own = part.text.strip()
+        text += own if not text or not own or (is_unspaced(text[-4:]) and is_unspaced(own[:4])) else f" {own}"
     segments = tuple(segment for part in parts for segment in part.segments)
     language = next((part.language for part in parts if part.language is not None), None)
-    return Transcript(" ".join(text for text in texts if text), segments, language)
+    return Transcript(text, segments, language)
 
 
 def segments_of(words: Sequence[Word]) -> tuple[Segment, ...]:

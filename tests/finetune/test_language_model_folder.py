@@ -139,6 +139,7 @@ def test_where_there_is_none(tmp_path: Path) -> None:
     [
         (lambda folder: (folder / "attrs.json").write_text("{"), "attrs.json: cannot be used"),
         (lambda folder: (folder / "attrs.json").write_text('{"alpha": -1}'), "alpha is -1; expected 0 or more"),
+        (lambda folder: (folder / "attrs.json").write_text('{"score_boundary": false}'), "score_boundary is false"),
         (lambda folder: (folder / "words.arpa").unlink(), "has none beside attrs.json"),
         (lambda folder: (folder / "more.arpa").write_text(""), "has more.arpa, words.arpa beside"),
     ],

@@ -154,6 +154,12 @@ def test_subtitles_are_openai_whispers(tmp_path: Path) -> None:
     assert rendered(without, "srt", 1.0) == "1\n00:00:00,000 --> 00:00:01,000\nA B\n\n"
     assert "words" not in without.as_dict()["segments"][0]
     assert joined([without, without.shifted(2.0)]).segments[1].start == 2.0
+    for texts, expected in (
+        (("one ", "", "two"), "one two"),
+        (("今天天气很好。", "我们去"), "今天天气很好。我们去"),
+        (("用 GPU", "我们"), "用 GPU 我们"),
+    ):
+        assert joined([Transcript(text) for text in texts]).text == expected
 
 
 def assert_words(transcript: Transcript, expected: list[dict[str, Any]]) -> None:
