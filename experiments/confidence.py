@@ -192,7 +192,7 @@ def judge(
         if search is None:
             words = align_greedy(log_probs, model.vocabulary, model.times).words
         else:
-            labels = list(search.best(log_probs).labels)
+            labels = list(search.decode(log_probs).labels)
             words = align_labels(log_probs, labels, model.vocabulary, model.times).words if labels else ()
         aligned = align(normalise(utterance.text), " ".join(word.text for word in words))
         for piece in aligned.pieces:

@@ -121,7 +121,7 @@ def ours(job: SearchJob) -> Round:
     from preprocessing.units import Vocabulary
 
     search = BeamSearch(Vocabulary.load(job.checkpoint), read_arpa(job.arpa), job.settings)
-    return lambda: [search.best(log_probs).text for log_probs in job.log_probs]
+    return lambda: [search.decode(log_probs).text for log_probs in job.log_probs]
 
 
 def pyctcdecode(job: SearchJob) -> Round:

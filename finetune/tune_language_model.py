@@ -204,7 +204,7 @@ def _try_grid(
     with steps.step("searching", len(config.alphas) * len(config.betas)) as advance:
         for alpha, beta in product(config.alphas, config.betas):
             point = search.with_settings(replace(settings, alpha=alpha, beta=beta))
-            errors[alpha, beta] = errors_of(hypothesis.text for hypothesis in point.best_of_all(log_probs))
+            errors[alpha, beta] = errors_of(hypothesis.text for hypothesis in point.decode_batch(log_probs))
             advance(1)
     lengths = [len(reference.split()) for reference in references]
     return choose(errors, greedy, lengths, [utterance.speaker for utterance in utterances])

@@ -285,7 +285,7 @@ def decode_tuned(
     scored = []
     for point in [{}] if first is None else points:
         own = replace(settings, **point)  # type: ignore[arg-type]
-        found = search.with_settings(own).best_of_all(dev.frames, threads=1)
+        found = search.with_settings(own).decode_batch(dev.frames, threads=1)
         scored.append((sum(word_errors_of([one.text for one in found], dev)), point))
     errors, chosen = min(scored, key=lambda one: one[0])
     tuned: Any = search.with_settings(replace(settings, **chosen))  # type: ignore[arg-type]
@@ -295,9 +295,9 @@ def decode_tuned(
         errors, weight = _rescoring_weight(tuned, rescorer, dev, grid.weights)
         tuned, chosen = RescoringSearch(tuned, rescorer, weight), {**chosen, "weight": weight}
     began = time.perf_counter()
-    texts = [one.text for one in tuned.best_of_all(test.frames, threads=1)]
+    texts = [one.text for one in tuned.decode_batch(test.frames, threads=1)]
     seconds = (time.perf_counter() - began) / max(test.seconds, 1e-9)
-    others = [one.text for one in tuned.best_of_all(other.frames, threads=1)] if other.utterances else []
+    others = [one.text for one in tuned.decode_batch(other.frames, threads=1)] if other.utterances else []
     wer = errors / max(n_words(dev), 1)
     return Decoded(chosen, wer, word_errors_of(texts, test), word_errors_of(others, other), seconds)
 
@@ -308,8 +308,8 @@ def _rescoring_weight(search: Any, model: "LstmModel", dev: Speech, weights: Seq
 
     ranked: list[list[tuple[str, float, float]]] = []  # text, score of the search, ln P of the LSTM
     for frames in dev.frames:
-        before = {one.text: one.score for one in search.search(frames)}
-        after = RescoringSearch(search, model, 1.0).search(frames)
+        before = {one.text: one.score for one in search.decode_beams(frames)}
+        after = RescoringSearch(search, model, 1.0).decode_beams(frames)
         ranked.append([(one.text, before[one.text], one.score - before[one.text]) for one in after])
     tried = []
     for weight in weights:

@@ -118,7 +118,9 @@ class BeamSearch:
         self._vocabulary = vocabulary
         *tables, self._weights = _tables(vocabulary, model, self.settings)
         self._tables: tuple[Any, ...] = tuple(tables)
-        self.search(torch.zeros(1, len(vocabulary.units)).log_softmax(dim=1))  # compiles, or loads what is compiled
+        self.decode_beams(
+            torch.zeros(1, len(vocabulary.units)).log_softmax(dim=1)
+        )  # compiles, or loads what is compiled
 
     def with_settings(self, settings: BeamSettings) -> "BeamSearch":
         """The search of the same language model under other settings, at once. The hot words must be the same."""
@@ -129,7 +131,7 @@ class BeamSearch:
         search._weights = _with_settings(self._weights, settings)
         return search
 
-    def best(self, log_probs: Tensor) -> BeamHypothesis:
+    def decode(self, log_probs: Tensor) -> BeamHypothesis:
         """The hypothesis with the highest score.
 
         Of prefixes with the same state of the language model, word so far and last label, which go on alike, only the
@@ -140,8 +142,8 @@ class BeamSearch:
         """
         return self._hypotheses(log_probs, 1)[0]
 
-    def search(self, log_probs: Tensor) -> list[BeamHypothesis]:
-        """The hypotheses left after the last frame, from the highest score down, each text once. As `best`, but
+    def decode_beams(self, log_probs: Tensor) -> list[BeamHypothesis]:
+        """The hypotheses left after the last frame, from the highest score down, each text once. As `decode`, but
         all prefixes are followed.
         """
         found: dict[str, BeamHypothesis] = {}
@@ -149,15 +151,16 @@ class BeamSearch:
             found.setdefault(hypothesis.text, hypothesis)
         return list(found.values())
 
-    def best_of_all(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
-        """`best` of each utterance, on several threads at once: by default as many as there are cores, or as torch has
-        been told to use where those are fewer.
+    def decode_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
+        """`decode` of each utterance, on several threads at once.
+
+        threads: by default as many as there are cores, or as torch has been told to use where those are fewer.
         """
         threads = min(threads or min(torch.get_num_threads(), os.cpu_count() or 1), len(log_probs))
         if threads < 2:
-            return [self.best(one) for one in log_probs]
+            return [self.decode(one) for one in log_probs]
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self.best, log_probs))
+            return list(pool.map(self.decode, log_probs))
 
     def _hypotheses(self, log_probs: Tensor, n_best: int) -> list[BeamHypothesis]:
         from finetune.decoding.beam_kernel import search

@@ -92,16 +92,16 @@ class ReferenceSearch:
         """The search of the same language model under other settings."""
         return ReferenceSearch(self._vocabulary, self._model, settings)
 
-    def best_of_all(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
-        """`best` of each utterance, one after the other."""
-        return [self.best(one) for one in log_probs]
+    def decode_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
+        """`decode` of each utterance, one after the other."""
+        return [self.decode(one) for one in log_probs]
 
-    def best(self, log_probs: Tensor) -> BeamHypothesis:
-        """The hypothesis with the highest score, as `BeamSearch.best`."""
+    def decode(self, log_probs: Tensor) -> BeamHypothesis:
+        """The hypothesis with the highest score, as `BeamSearch.decode`."""
         return self._search(log_probs, recombines=True)[0]
 
-    def search(self, log_probs: Tensor) -> list[BeamHypothesis]:
-        """The hypotheses left after the last frame, from the highest score down, as `BeamSearch.search`."""
+    def decode_beams(self, log_probs: Tensor) -> list[BeamHypothesis]:
+        """The hypotheses left after the last frame, from the highest score down, as `BeamSearch.decode_beams`."""
         return self._search(log_probs, recombines=False)
 
     def _search(self, log_probs: Tensor, *, recombines: bool) -> list[BeamHypothesis]:

@@ -17,9 +17,9 @@ class RescoringSearch:
     def __init__(self, first: BeamSearch | ReferenceSearch, model: LstmModel, weight: float) -> None:
         self._first, self._model, self._weight = first, model, weight
 
-    def search(self, log_probs: Tensor) -> list[BeamHypothesis]:
+    def decode_beams(self, log_probs: Tensor) -> list[BeamHypothesis]:
         """The hypotheses of the first search under their new scores, best first."""
-        found = self._first.search(log_probs)
+        found = self._first.decode_beams(log_probs)
         texts = [one.text.split() for one in found]
         if self._model.is_of_characters:
             texts = [list(BOUNDARY.join(words)) for words in texts]
@@ -27,10 +27,10 @@ class RescoringSearch:
         again = [replace(one, score=one.score + self._weight * s) for one, s in zip(found, scores, strict=True)]
         return sorted(again, key=lambda one: -one.score)
 
-    def best(self, log_probs: Tensor) -> BeamHypothesis:
+    def decode(self, log_probs: Tensor) -> BeamHypothesis:
         """The best hypothesis after rescoring."""
-        return self.search(log_probs)[0]
+        return self.decode_beams(log_probs)[0]
 
-    def best_of_all(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
-        """`best` of each utterance."""
-        return [self.best(one) for one in log_probs]
+    def decode_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
+        """`decode` of each utterance."""
+        return [self.decode(one) for one in log_probs]

@@ -63,7 +63,7 @@ class CTCSystem(System):
         """The hypothesis of each recording."""
         if self._search is None:
             return [self.vocabulary.decode(collapse(path, self.vocabulary.blank)) for path in outcome]
-        found = iter(self._search.best_of_all([log_probs for log_probs in outcome if len(log_probs)]))
+        found = iter(self._search.decode_batch([log_probs for log_probs in outcome if len(log_probs)]))
         return [next(found).text if len(log_probs) else "" for log_probs in outcome]
 
     def transcribe(
@@ -120,7 +120,7 @@ class CTCSystem(System):
         """The labels that a search finds in each recording; None for those of the greedy path."""
         if self._search is None:
             return [None] * len(log_probs)
-        found = iter(self._search.best_of_all([one for one in log_probs if len(one)]))
+        found = iter(self._search.decode_batch([one for one in log_probs if len(one)]))
         return [list(next(found).labels) if len(one) else [] for one in log_probs]
 
     def _transcript(self, log_probs: Tensor, labels: list[int] | None, seconds: float, *, words: bool) -> Transcript:

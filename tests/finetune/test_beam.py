@@ -77,7 +77,7 @@ def labellings(log_probs: Tensor) -> dict[tuple[int, ...], float]:
 def test_the_most_probable_labelling(search: Search, seed: int) -> None:
     log_probs = frames(5, seed)
     expected = labellings(log_probs)
-    best = search(LETTERS, None, ALL).search(log_probs)[0]
+    best = search(LETTERS, None, ALL).decode_beams(log_probs)[0]
     most = max(expected, key=lambda labels: expected[labels])
     assert best.text == LETTERS.decode(most)
     assert best.ctc == pytest.approx(math.log(expected[most]), abs=1e-4)
@@ -105,7 +105,7 @@ def test_scores_as_defined(search: Search, kind: str, hotwords: tuple[str, ...],
         return total + 0.7 * (model.score_sentence(words) - 1.5 * math.log(10) * unknown) + 0.4 * len(words)
 
     expected = {labels: score(labels, probability) for labels, probability in labellings(log_probs).items()}
-    found = search(LETTERS, model, weighed).search(log_probs)
+    found = search(LETTERS, model, weighed).decode_beams(log_probs)
     most = max(expected, key=lambda labels: expected[labels])
     assert found[0].text == LETTERS.decode(most)
     assert found[0].score == pytest.approx(expected[most], abs=1e-4)
@@ -188,10 +188,10 @@ def test_compiled_as_in_python(
         hotword_weight=3.0,
     )
     model = MODELS[kind]
-    expected = ReferenceSearch(vocabulary, model, options).search(log_probs)
+    expected = ReferenceSearch(vocabulary, model, options).decode_beams(log_probs)
     compiled = BeamSearch(vocabulary, model, options)
-    same(compiled.search(log_probs), expected)
-    same([compiled.best(log_probs)], [ReferenceSearch(vocabulary, model, options).best(log_probs)])
+    same(compiled.decode_beams(log_probs), expected)
+    same([compiled.decode(log_probs)], [ReferenceSearch(vocabulary, model, options).decode(log_probs)])
 
 
 @settings(max_examples=60, deadline=None)
@@ -233,7 +233,7 @@ def test_flat_arrays_of_a_file_that_lacks_contexts() -> None:
 def test_any_width_ends_in_texts_with_their_probability(n_frames: int, seed: int, width: int) -> None:
     """What is pruned can only be missing from a sum."""
     log_probs = frames(n_frames, seed)
-    for hypothesis in BeamSearch(LETTERS, None, BeamSettings(beam_width=width)).search(log_probs):
+    for hypothesis in BeamSearch(LETTERS, None, BeamSettings(beam_width=width)).decode_beams(log_probs):
         assert hypothesis.ctc <= 1e-4
         labels = LETTERS.encode(hypothesis.text) if hypothesis.text else []
         if n_frames <= 5:
@@ -257,8 +257,8 @@ def test_a_language_model_mends_what_was_misheard() -> None:
     vocabulary = Vocabulary.of_characters(["THE CAT SAT"])
     model = estimate([line.split() for line in ("THE CAT SAT", "THE CAT", "A CAT SAT")] * 4, 3)
     log_probs = misheard(vocabulary)
-    assert BeamSearch(vocabulary).best(log_probs).text == "THE CET SAT"
-    assert BeamSearch(vocabulary, model).best(log_probs).text == "THE CAT SAT"
+    assert BeamSearch(vocabulary).decode(log_probs).text == "THE CET SAT"
+    assert BeamSearch(vocabulary, model).decode(log_probs).text == "THE CAT SAT"
 
 
 @pytest.mark.parametrize(
@@ -283,22 +283,22 @@ def test_frames_that_are_no_probabilities_are_named(search: Search) -> None:
     log_probs = frames(4, 0)
     log_probs[2, 5] = math.nan
     with pytest.raises(InputError, match=r"frame 2 of 4 holds NaN; expected"):
-        search(LETTERS).best(log_probs)
+        search(LETTERS).decode(log_probs)
     log_probs[1] = -math.inf
     with pytest.raises(InputError, match=r"frame 1 of 4 gives no unit a probability"):
-        search(LETTERS).best(log_probs)
+        search(LETTERS).decode(log_probs)
 
 
 @BOTH
 def test_nothing_is_heard_in_no_frames(search: Search) -> None:
-    assert search(LETTERS).best(torch.empty(0, len(LETTERS.units))).text == ""
+    assert search(LETTERS).decode(torch.empty(0, len(LETTERS.units))).text == ""
 
 
 @BOTH
 def test_special_units_are_never_written(search: Search) -> None:
     log_probs = torch.full((3, len(LETTERS.units)), -20.0)
     log_probs[:, 1] = 0.0  # <s>
-    assert search(LETTERS).best(log_probs).text in ("", "A", "B")
+    assert search(LETTERS).decode(log_probs).text in ("", "A", "B")
 
 
 @BOTH
@@ -307,28 +307,28 @@ def test_a_tokenizer_may_have_more_units_than_the_output_layer(search: Search) -
     wider = replace(LETTERS, units=("<pad>", "|", "A", "B", "<s>", "</s>"))
     narrower = replace(LETTERS, units=("<pad>", "|", "A", "B"))
     log_probs = torch.randn(9, 4, generator=torch.Generator().manual_seed(3)).log_softmax(dim=1)
-    same(search(wider, words_model()).search(log_probs), search(narrower, words_model()).search(log_probs))
+    same(search(wider, words_model()).decode_beams(log_probs), search(narrower, words_model()).decode_beams(log_probs))
 
 
 def test_hot_words_mend_what_was_misheard() -> None:
     vocabulary = Vocabulary.of_characters(["THE CAT SAT"])
     log_probs = misheard(vocabulary)
-    assert BeamSearch(vocabulary).best(log_probs).text == "THE CET SAT"
-    assert BeamSearch(vocabulary, None, BeamSettings(hotwords=("CAT",))).best(log_probs).text == "THE CAT SAT"
+    assert BeamSearch(vocabulary).decode(log_probs).text == "THE CET SAT"
+    assert BeamSearch(vocabulary, None, BeamSettings(hotwords=("CAT",))).decode(log_probs).text == "THE CAT SAT"
 
 
 def test_a_long_recording_outgrows_the_first_arrays() -> None:
     log_probs = frames(2000, 3, sharpness=1.0)
     options = BeamSettings(beam_width=128, beta=0.5)
-    found = BeamSearch(LETTERS, words_model(), options).search(log_probs)
-    same(found, ReferenceSearch(LETTERS, words_model(), options).search(log_probs))
+    found = BeamSearch(LETTERS, words_model(), options).decode_beams(log_probs)
+    same(found, ReferenceSearch(LETTERS, words_model(), options).decode_beams(log_probs))
 
 
 def test_threads_find_the_same() -> None:
     search = BeamSearch(LETTERS, words_model())
     several = [frames(n, n) for n in range(1, 40)]
-    assert search.best_of_all(several, threads=4) == [search.best(one) for one in several]
-    assert search.best_of_all([], threads=4) == []
+    assert search.decode_batch(several, threads=4) == [search.decode(one) for one in several]
+    assert search.decode_batch([], threads=4) == []
 
 
 def test_without_a_cache_it_says_so_and_goes_on(tmp_path: Path) -> None:
@@ -380,6 +380,6 @@ def test_what_is_dropped_is_forgotten() -> None:
     search._pruned = lambda prefixes, **options: (
         kept.__setitem__(slice(None), pruned(prefixes, **options)) or list(kept)
     )  # type: ignore
-    search.search(frames(300, 0, sharpness=0.5))
+    search.decode_beams(frames(300, 0, sharpness=0.5))
     gc.collect()
     assert sum(type(one).__name__ == "_Prefix" for one in gc.get_objects()) - before < 300 * 4

@@ -114,7 +114,7 @@ def test_a_binary_file_of_kenlm_scores_as_its_arpa_file(words: Path, tmp_path: P
     generator = torch.Generator().manual_seed(1)
     for _ in range(5):
         log_probs = (2.0 * torch.randn(30, len(VOCABULARY.units), generator=generator)).log_softmax(dim=1)
-        found, ours = (make_search(VOCABULARY, one).best(log_probs) for one in (model, expected))
+        found, ours = (make_search(VOCABULARY, one).decode(log_probs) for one in (model, expected))
         assert found.text == ours.text
         assert found.score == pytest.approx(ours.score, abs=1e-3)
     (folder / "unigrams.txt").write_text("")

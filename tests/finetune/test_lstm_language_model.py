@@ -73,12 +73,12 @@ def test_it_mends_what_was_misheard(folder: Path, units: str) -> None:
     model = load_language_model("mine", files, vocabulary)
     assert isinstance(model, LstmModel)
     first = make_search(vocabulary)
-    assert first.best(log_probs).text == "THE CET SAT"
-    assert make_search(vocabulary, model).best(log_probs).text == SENTENCE
+    assert first.decode(log_probs).text == "THE CET SAT"
+    assert make_search(vocabulary, model).decode(log_probs).text == SENTENCE
     rescored = RescoringSearch(first, model, 0.5)
-    assert rescored.best_of_all([log_probs])[0].text == SENTENCE
-    for before in first.search(log_probs):
-        (after,) = [one for one in rescored.search(log_probs) if one.text == before.text]
+    assert rescored.decode_batch([log_probs])[0].text == SENTENCE
+    for before in first.decode_beams(log_probs):
+        (after,) = [one for one in rescored.decode_beams(log_probs) if one.text == before.text]
         own = model.score_sentences([in_units(before.text, units)])[0]
         assert after.score == pytest.approx(before.score + 0.5 * own, abs=1e-3)
 

@@ -65,7 +65,7 @@ def test_hot_words_without_a_language_model(tmp_path: Path, capsys: Any) -> None
     greedy = capsys.readouterr().out.strip()
     hot = ("WHAT", "WEATHER")
     settings = BeamSettings(hotwords=hot, hotword_weight=15.0)
-    expected = ReferenceSearch(model.vocabulary, None, settings).best(log_probs).text
+    expected = ReferenceSearch(model.vocabulary, None, settings).decode(log_probs).text
     assert not set(hot) & set(greedy.split()) and set(hot) & set(expected.split())
     run(WAV2VEC2, AUDIO, "--hotwords", ",".join(hot), "--hotword_weight", "15", "-f", "json", "-o", tmp_path)
     found = json.loads((tmp_path / "test-0000.json").read_text())
