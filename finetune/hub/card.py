@@ -85,7 +85,7 @@ def metadata(run: RunFolder, options: CardOptions, rows: list[ResultRow]) -> Mod
         license=options.license,
         library_name=run.family.library,
         pipeline_tag="automatic-speech-recognition",
-        tags=["automatic-speech-recognition", *run.family.tags],
+        tags=["automatic-speech-recognition", *([run.architecture] if run.architecture else []), *run.family.tags],
         base_model=run.about.base if run.about else None,
         datasets=datasets or None,
         metrics=["wer", "cer"] if rows else None,

@@ -48,6 +48,15 @@ class RunFolder:
         """The model's files that exist, sorted by name."""
         return sorted({path for pattern in self.family.files for path in self.path.glob(pattern) if path.is_file()})
 
+    @property
+    def architecture(self) -> str | None:
+        """transformers' `model_type`, such as wav2vec2 or hubert; None where the model's configuration has none."""
+        try:
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8")).get("model_type")
+        except (OSError, ValueError, AttributeError):
+            return None
+        return found if isinstance(found, str) else None
+
     def uploads(self) -> dict[str, Path | bytes]:
         """What is uploaded besides the card: each name in the repository, with a local file or the content itself."""
         uploads: dict[str, Path | bytes] = {path.name: path for path in self.model_files}

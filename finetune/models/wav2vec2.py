@@ -32,7 +32,7 @@ ADAPTER = "adapter.{}.safetensors"  # as transformers' load_adapter looks for it
 PUBLICATION = Publication(
     title="A CTC model of transformers",
     library="transformers",
-    tags=("wav2vec2", "ctc"),
+    tags=("ctc",),
     files=(
         "model*.safetensors",
         "adapter.*.safetensors",

@@ -46,7 +46,7 @@ LORA_TARGETS = ("query", "key", "value", "out")  # every projection of the atten
 PUBLICATION = Publication(
     title="A Whisper checkpoint for transformers and openai-whisper",
     library="transformers",
-    tags=("whisper",),
+    tags=(),
     files=(
         CHECKPOINT,
         "model*.safetensors",

@@ -86,6 +86,15 @@ def test_the_metadata_say_what_it_is(run: Path) -> None:
     assert low < wer.metric_value < high
 
 
+def test_the_architecture_is_a_tag(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    for model_type, tags in (("hubert", ["hubert", "ctc"]), (None, ["ctc"])):
+        (copy / "config.json").write_text(json.dumps(config | {"model_type": model_type}), encoding="utf-8")
+        card = ModelCard(model_card(open_run(copy), CardOptions("you/my_model")))
+        assert card.data.tags == ["automatic-speech-recognition", *tags]
+
+
 def test_intervals_are_drawn_over_speakers(run: Path) -> None:
     """Against a studentised bootstrap of plain loops: six people, two utterances each."""
     scored = validation_row(open_run(run))
