@@ -34,7 +34,7 @@ from finetune.models.about import without_folders
 from finetune.models.architectures import ARCHITECTURES, architecture_of, model_input
 from finetune.models.frame_geometry import frame_times, has_adapter, lstm_times, whisper_ctc_times
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, first_line
+from preprocessing.cli.errors import InputError, counted, first_line
 
 FACTS = "graph.json"
 OPSET = 17  # the first with LayerNormalization
@@ -174,7 +174,8 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
     """
     runtime.require(runtime.to_export, f"--format {runtime.name}")
     plain, graph, normalise, times = model_and_graph(model, family)
-    waveforms, more = _utterances(data)
+    shortest = _shortest(graph)
+    waveforms, more = _utterances(data, shortest)
     check = Check(waveforms, [_alone(plain, one, normalise) for one in waveforms], more)
     out.mkdir()
     traced = out / "traced.onnx"
@@ -182,6 +183,7 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
     largest = largest_difference(runtime.open(traced, torch.get_num_threads()), check, model)
     int8_in = runtime.write(traced, out, numbers, check)
     traced.unlink(missing_ok=True)
+    corpus = without_folders(data) if data else "the embedded demo"
     facts = GraphFacts(
         runtime=runtime.name,
         family=family,
@@ -189,12 +191,12 @@ def export_graph(runtime: Runtime, model: Path, family: str, out: Path, numbers:
         numbers=numbers,
         int8_in=int8_in,
         opset=OPSET,
-        shortest=_shortest(graph),
+        shortest=shortest,
         stride=times.stride,
         first=times.first,
         largest_difference=largest,
         same_best_units=check.same_best_units(runtime.open(out / runtime.graph, torch.get_num_threads())),
-        checked_on=f"{len(waveforms)} utterances of {without_folders(data) if data else 'the embedded demo'}",
+        checked_on=f"{counted(len(waveforms), 'utterance')} of {corpus}",
     )
     for name in FILES:
         if (model / name).is_file():
@@ -259,17 +261,21 @@ def _shortest(graph: nn.Module) -> int:
     return next(n for n in range(1, SAMPLE_RATE) if int(graph.n_frames(torch.tensor([n]))) > 0)  # type: ignore[operator]
 
 
-def _utterances(data: str | None) -> tuple[list[Tensor], list[Tensor]]:
-    """Waveforms [samples] of the check, spread over the corpus, and up to twice as many others.
+def _utterances(data: str | None, shortest: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Waveforms [samples] of the check, spread over the corpus, and up to twice as many others; all have a frame.
 
-    Raises InputError where it has none.
+    shortest: samples of a waveform that has one. Raises InputError where the corpus has no such utterance.
     """
     from preprocessing.cli.data_folder import DEMO
     from preprocessing.corpus import load_waveform, open_corpus
 
-    listed = list(open_corpus(data or str(DEMO / "corpus" / "test.jsonl")).utterances)
+    corpus = open_corpus(data or str(DEMO / "corpus" / "test.jsonl"))
+    listed = [one for one in corpus.utterances if one.duration * SAMPLE_RATE > shortest]
     if not listed:
-        raise InputError(f"--data {data}: has no utterance; expected some to compare with torch: name another corpus")
+        raise InputError(
+            f"--data {data}: has no utterance longer than {1000 * shortest / SAMPLE_RATE:.0f} ms, from which the model "
+            "has a frame; expected some to compare with torch: name another corpus"
+        )
     step = max(len(listed) // CHECKED_UTTERANCES, 1)
     checked = listed[::step][:CHECKED_UTTERANCES]
     others = [one for place, one in enumerate(listed) if place % step]

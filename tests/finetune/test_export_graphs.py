@@ -1,11 +1,13 @@
 """A graph has the logits of the model that it was made of: alone, in a padded batch, at any length."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
+import soundfile
 import torch
 import yaml
 from torch import Tensor
@@ -250,6 +252,17 @@ def test_what_cannot_be_exported_is_said(
     with pytest.raises(InputError, match=r"the package onnxruntime is not installed; .*speech-on-your-own\[onnx\]"):
         export(run, tmp_path / "out", "onnx")
     assert not (tmp_path / "out").exists()
+
+
+def test_utterances_without_a_frame_are_not_compared(group: tuple[Path, Path], tmp_path: Path) -> None:
+    manifest, short = tmp_path / "short.jsonl", json.dumps({"audio": "short.wav", "text": "yes"}) + "\n"
+    for name, n_samples in (("short.wav", 100), ("long.wav", 16_000)):
+        soundfile.write(tmp_path / name, waveforms((n_samples,))[0].numpy(), 16_000)
+    manifest.write_text(short + short.replace("short", "long"))
+    assert "on 1 utterance of short.jsonl" in export(group[0], tmp_path / "out", "onnx", data=str(manifest))
+    manifest.write_text(short)
+    with pytest.raises(InputError, match=r"has no utterance longer than .* ms, from which the model has a frame"):
+        export(group[0], tmp_path / "none", "onnx", data=str(manifest))
 
 
 def test_an_opset_that_the_runtime_lacks_is_said(group: tuple[Path, Path], tmp_path: Path) -> None:
