@@ -50,12 +50,12 @@ TERMS = {
     "perfect; insertions can raise it above 100 %. Lower is better.",
     "Interval": "95 % bootstrap confidence interval: how much the rate varies over test sets like this one.",
     "CER": "Character error rate: the same over characters, including spaces in languages that separate words by them.",
+    "SER": "Sentence error rate: the share of utterances with an error. For single commands, the accuracy is 100 % "
+    "minus this.",
     "Without loops": "The rate without the utterances in which the system falls into a repetition loop. See Errors.",
     "MER": "Match error rate: errors divided by hits and errors together; at most 100 %.",
     "WIL": "Word information lost: one minus the share of reference words that were recognised times the share of "
     "hypothesis words that are correct.",
-    "SER": "Sentence error rate: the share of utterances with an error. For single commands, the accuracy is 100 % "
-    "minus this.",
     "Profiles": "The rate under the first-named text normalisation profile minus that under the second, in percentage "
     "points: the effect of text normalisation alone.",
     "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second, one utterance at a time. Above 1 is "
