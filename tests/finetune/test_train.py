@@ -135,7 +135,8 @@ def test_interrupting_saves_and_says_how_to_go_on(which: signal.Signals, manifes
     command = [sys.executable, *arguments(output, manifest, max_steps=1000, eval_steps=500)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 500
-    while (not (output / "log.jsonl").exists() or len(log(output, "train")) < 2) and time.monotonic() < deadline:
+    while not (output / "log.jsonl").exists() or len(log(output, "train")) < 2:
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(which)
     stdout, stderr = process.communicate(timeout=400)
