@@ -13,7 +13,7 @@ from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, load_part
 from preprocessing.corpus.readers.times import letters
 from preprocessing.text import profile
-from preprocessing.text.languages import language_code
+from preprocessing.text.languages import common_language, language_code
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +65,8 @@ def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices:
     where Whisper knows it, and the profiles of the language; `notices` says so where it is not English, or where it is
     unknown and the texts do not look English.
     """
-    language = _common_language(corpus)
+    named = common_language(None, (), (one.language for one in corpus))
+    language = None if named is None else language_code(named)
     own = _profiles_of_corpus(corpus, language)
     if config.language is not None:
         language = language_code(config.language) or config.language
@@ -80,12 +81,6 @@ def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices:
             "this language. --profiles and --language override this."
         )
     return replace(config, language=language, profiles=list(own))
-
-
-def _common_language(corpus: Sequence[Utterance]) -> str | None:
-    """The code that Whisper has for the language of all utterances; None of several, and of others."""
-    codes = {None if one.language is None else language_code(one.language) for one in corpus}
-    return codes.pop() if len(codes) == 1 else None
 
 
 def _profiles_of_corpus(corpus: Sequence[Utterance], language: str | None) -> tuple[str, ...]:

@@ -118,9 +118,8 @@ class BeamSearch:
         self._vocabulary = vocabulary
         *tables, self._weights = _tables(vocabulary, model, self.settings)
         self._tables: tuple[Any, ...] = tuple(tables)
-        self.decode_beams(
-            torch.zeros(1, len(vocabulary.units)).log_softmax(dim=1)
-        )  # compiles, or loads what is compiled
+        # Compiles, or loads what is compiled.
+        self.decode_beams(torch.zeros(1, len(vocabulary.units)).log_softmax(dim=1))
 
     def with_settings(self, settings: BeamSettings) -> "BeamSearch":
         """The search of the same language model under other settings, at once. The hot words must be the same."""

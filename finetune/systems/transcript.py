@@ -14,6 +14,7 @@ from preprocessing.text.languages import is_unspaced
 PAUSE_SECONDS = 0.8  # a pause that ends a segment
 MAX_SEGMENT_SECONDS = 7.0  # as subtitles are commonly limited: seven seconds, two lines of 42 characters
 MAX_SEGMENT_CHARACTERS = 84
+SEAM_CHARACTERS = 4  # on each side of a join, that say which script it is in: letters, and perhaps a full stop
 SENTENCE_ENDS, CLAUSE_ENDS = ".?!。？！…", ",;:、，"  # of words that come with punctuation
 SENTENCE_END_SECONDS, CLAUSE_END_SECONDS = 0.5, 0.2  # of pause that they count as
 
@@ -93,9 +94,9 @@ def joined(parts: Sequence[Transcript]) -> Transcript:
     There is a space between them, except in scripts that are written without. The language is the first part's.
     """
     text = ""
-    for part in parts:
-        own = part.text.strip()
-        text += own if not text or not own or (is_unspaced(text[-4:]) and is_unspaced(own[:4])) else f" {own}"
+    for own in filter(None, (part.text.strip() for part in parts)):
+        is_seamless = is_unspaced(text[-SEAM_CHARACTERS:]) and is_unspaced(own[:SEAM_CHARACTERS])
+        text += own if is_seamless or not text else f" {own}"
     segments = tuple(segment for part in parts for segment in part.segments)
     language = next((part.language for part in parts if part.language is not None), None)
     return Transcript(text, segments, language)

@@ -329,8 +329,11 @@ class TranscodedLines:
         self._file.detach()
 
 
-def text_lines(path: str) -> Iterator[tuple[int, str, str | None]]:
-    """Number, text, and None; or number, "" and the reason why the line cannot be read. Blank lines are left out."""
+def text_lines(path: str, *, keep_blank: bool = False) -> Iterator[tuple[int, str, str | None]]:
+    """Number, text without white space at its ends, and None; or number, "" and the reason why the line cannot be read.
+
+    Blank lines are left out unless keep_blank.
+    """
     for number, line in byte_lines(path):
         if isinstance(line, str):
             yield number, "", line
@@ -340,7 +343,7 @@ def text_lines(path: str) -> Iterator[tuple[int, str, str | None]]:
         except UnicodeDecodeError as error:
             yield number, "", not_utf8(error)
         else:
-            if text:
+            if text or keep_blank:
                 yield number, text, None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from preprocessing.cli.errors import InputError
-from preprocessing.corpus.readers.rows import AUDIO_SUFFIXES, Row, Rows, byte_lines, files_below, not_utf8
+from preprocessing.corpus.readers.rows import AUDIO_SUFFIXES, Row, Rows, files_below, text_lines
 
 SUFFIXES = (".srt", ".vtt")
 _TIME = r"((?:\d+:)?\d+:\d+[.,]\d+)"
@@ -76,7 +76,7 @@ def _cue_rows(path: str, audio: str) -> Iterator[Row]:
     cue: tuple[int, str, str, list[str]] | None = None  # its line, start, stop, and lines of text
     name: int | None = None  # the line that may be the number or the name of the next cue
     is_passed_over = False
-    for number, line, reason in _lines(path):
+    for number, line, reason in text_lines(path, keep_blank=True):
         times = _CUE.fullmatch(line)
         if cue is not None and (times or not line):
             if times and cue[3] and cue[3][-1].isdecimal():
@@ -106,18 +106,6 @@ def _cue_rows(path: str, audio: str) -> Iterator[Row]:
         yield _row(path, audio, *cue, is_vtt=is_vtt)
     if name is not None:
         yield _outside(path, name)
-
-
-def _lines(path: str) -> Iterator[tuple[int, str, str | None]]:
-    """Number and text of each line, blank ones as ""; the reason instead where it cannot be read."""
-    for number, line in byte_lines(path):
-        if isinstance(line, str):
-            yield number, "", line
-            continue
-        try:
-            yield number, line.decode("utf-8").strip(), None
-        except UnicodeDecodeError as error:
-            yield number, "", not_utf8(error)
 
 
 def _row(path: str, audio: str, number: int, start: str, stop: str, lines: list[str], *, is_vtt: bool) -> Row:
