@@ -40,8 +40,8 @@ class BenchmarkConfig:
     }
 
     models: str = "wav2vec2,whisper"
-    """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, NAME=FAMILY:CHECKPOINT to name it, or
-    package.module:Class."""
+    """Systems, separated by commas: wav2vec2, whisper, FAMILY=CHECKPOINT, NAME=FAMILY:CHECKPOINT to name it,
+    transcripts=FILE for texts that were made elsewhere, or package.module:Class."""
 
     data: str | None = None
     """A manifest, a folder with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]. Default: LibriSpeech

@@ -49,9 +49,10 @@ from benchmark.results import (
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise
+from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
-from finetune.systems.facts import SystemOptions
+from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from finetune.systems.registry import FAMILIES, check_language_model, check_path, check_system_options, parse_models
 from finetune.systems.search_options import language_model_options
 from preprocessing.cli.device import resolve_device
@@ -83,6 +84,7 @@ class Inputs:
     console: Console
     noise_removal: Mapping[str, NoiseRemoval]
     language_model: LanguageModelOptions
+    transcripts: Sequence[Transcripts]
 
 
 def benchmark(config: BenchmarkConfig) -> None:
@@ -131,7 +133,9 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     specs = parse_models(config.models)
     for spec in specs:
         if spec.family in FAMILIES:
-            check_path(spec.checkpoint, "--models: ")
+            check_path(spec.checkpoint, "--models: ", is_path=spec.family == TRANSCRIPTS)
+    if all(spec.family == TRANSCRIPTS for spec in specs):
+        config = with_clean_speech(config)
     _check_baseline(config, baseline, specs)
     check_language_model(specs, config.lm)
     _check_search_flags(config, specs)
@@ -144,13 +148,15 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     console = Console(quiet=not ranks.is_main)
     if ranks.is_main:
         check_output_folder(folder, overwrite=config.overwrite)
-    noise_removal = resolve_noise_removal(config.denoise, specs)
+    noise_removal = resolve_noise_removal(config.denoise, [spec for spec in specs if spec.family != TRANSCRIPTS])
     notices = [spec.notice for spec in specs if spec.notice]
     notices += noise_removal_notices(config.denoise, noise_removal)
     corpus = resolve_corpus(config, notices)
     config = with_language(config, corpus.utterances, notices)
     evaluation_set = build_evaluation_set(conditions, corpus.utterances, config.condition_utterances)
     check_segments(corpus.utterances)
+    transcripts = [match_transcripts(spec, corpus.utterances) for spec in specs if spec.family == TRANSCRIPTS]
+    notices += [notice for one in transcripts for notice in one.notices(len(conditions))]
     if ranks.is_main:
         check_recordings(evaluation_set)
     for notice in notices:
@@ -168,6 +174,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
         console,
         noise_removal,
         language_model,
+        transcripts,
     )
 
 
@@ -190,15 +197,20 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
         if ranks.is_main:
             write_run(folder / RUN, run)
 
+    if ranks.is_main:
+        for one in inputs.transcripts:
+            one.record(inputs.evaluation_set, store)
+            save(one.run)
+    running = [spec for spec in inputs.specs if spec.family != TRANSCRIPTS]
     n_steps = count_steps(
-        len(inputs.specs),
+        len(running),
         config.rounds,
         one_at_a_time=config.one_at_a_time,
         word_timestamps=config.word_timestamps,
     )
     with ExitStack() as processes:
         before = {one.facts.name: one for one in run.systems if one.facts.signature}
-        systems = [_supervise(inputs, spec, store, before.get(spec.name)) for spec in inputs.specs]
+        systems = [_supervise(inputs, spec, store, before.get(spec.name)) for spec in running]
         for system in systems:
             processes.callback(system.close)
         runner = BenchmarkRunner(

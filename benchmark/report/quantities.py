@@ -42,7 +42,7 @@ class Quantity:
     label: str
     term: str
     read: Callable[[SystemSummary], Cell]
-    optional: bool = False  # left out where no system has a value
+    required: bool = False  # shown with dashes where no system has a value; other rows are left out
 
 
 TERMS = {
@@ -122,7 +122,7 @@ def points(fraction: float) -> str:
 
 
 def quantities(summary: Summary) -> list[Quantity]:
-    """The rows of the table in their order; an optional one is left out where no system has a value for it."""
+    """The rows of the table in their order: those that a system has a value for, and the required ones."""
     rows = [*_accuracy(summary), *_speeds(summary), *_word_errors(summary), *_word_figures()]
     rows += [
         Quantity("Start and size", "First call", "First call", _speed(lambda speed: speed.first_call, milliseconds)),
@@ -130,11 +130,11 @@ def quantities(summary: Summary) -> list[Quantity]:
         Quantity("Start and size", "Peak memory", "Peak memory", lambda system: _bytes(system.peak_memory_bytes)),
         Quantity(
             "Start and size", "Peak device memory", "Peak memory",
-            lambda system: _bytes(system.peak_device_memory_bytes), optional=True,
+            lambda system: _bytes(system.peak_device_memory_bytes),
         ),
         Quantity("Start and size", "Parameters", "Parameters", _parameters),
     ]  # fmt: skip
-    return [row for row in rows if not row.optional or any(row.read(one).value is not None for one in summary.systems)]
+    return [row for row in rows if row.required or any(row.read(one).value is not None for one in summary.systems)]
 
 
 def described(facts: SystemFacts) -> list[tuple[str, str]]:
@@ -156,7 +156,7 @@ def _accuracy(summary: Summary) -> list[Quantity]:
     other: Metric = "cer" if metric == "wer" else "wer"
     name = metric.upper()
     rows = [
-        Quantity(group, f"{name}, {one}", name, _rate(one, lambda scores: scores.rate(metric)))
+        Quantity(group, f"{name}, {one}", name, _rate(one, lambda scores: scores.rate(metric)), required=True)
         for one in (first, *others)
     ]
     if any(system.without_loops for system in summary.systems):
@@ -164,15 +164,19 @@ def _accuracy(summary: Summary) -> list[Quantity]:
     return [
         *rows,
         *(
-            Quantity(
-                group, f"{name}, {one} − {first}", "Profiles", _profile_difference(first, one, metric), optional=True
-            )
+            Quantity(group, f"{name}, {one} − {first}", "Profiles", _profile_difference(first, one, metric))
             for one in others
         ),
-        Quantity(group, f"{other.upper()}, {first}", other.upper(), _rate(first, lambda scores: scores.rate(other))),
-        Quantity(group, f"SER, {first}", "SER", _rate(first, lambda scores: scores.ser), optional=True),
-        Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer), optional=True),
-        Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil), optional=True),
+        Quantity(
+            group,
+            f"{other.upper()}, {first}",
+            other.upper(),
+            _rate(first, lambda scores: scores.rate(other)),
+            required=True,
+        ),
+        Quantity(group, f"SER, {first}", "SER", _rate(first, lambda scores: scores.ser)),
+        Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer)),
+        Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil)),
     ]
 
 
@@ -186,30 +190,30 @@ def _speeds(summary: Summary) -> list[Quantity]:
         Quantity(
             group, batches, "Throughput",
             _speed(lambda one: one.throughput.median if one.throughput else None, _rtfx, lambda one: one.throughput),
-            optional=True,
         ),
         Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
         Quantity(group, "p95 latency", latency, _speed(lambda one: one.p95, milliseconds, lambda one: one.p95_spread)),
         Quantity(group, "p99 latency", latency, _speed(lambda one: one.p99, milliseconds, lambda one: one.p99_spread)),
-        Quantity(group, "Per-call overhead", "Per-call overhead", _cost(lambda one: one.per_call), optional=True),
+        Quantity(group, "Per-call overhead", "Per-call overhead", _cost(lambda one: one.per_call)),
         Quantity(
-            group, "Time per audio second", "Per-call overhead", _cost(lambda one: one.per_audio_second), optional=True
+            group, "Time per audio second", "Per-call overhead", _cost(lambda one: one.per_audio_second)
         ),
         Quantity(
             group, "Energy per audio second", "Energy",
-            _speed(lambda one: one.joules_per_audio_second, lambda value: f"{value:.3g}{SPACE}J"), optional=True,
+            _speed(lambda one: one.joules_per_audio_second, lambda value: f"{value:.3g}{SPACE}J"),
         ),
     ]  # fmt: skip
 
 
 def _word_errors(summary: Summary) -> list[Quantity]:
     first = summary.profiles[0].name
-    return [
-        Quantity("Word errors", "Substitutions", "Substitution", _count(first, lambda scores: scores.substitutions)),
-        Quantity("Word errors", "Deletions", "Deletion", _count(first, lambda scores: scores.deletions)),
-        Quantity("Word errors", "Insertions", "Insertion", _count(first, lambda scores: scores.insertions)),
-        Quantity("Word errors", "Failed utterances", "Failed", _failed),
+    rows = [
+        ("Substitutions", "Substitution", _count(first, lambda scores: scores.substitutions)),
+        ("Deletions", "Deletion", _count(first, lambda scores: scores.deletions)),
+        ("Insertions", "Insertion", _count(first, lambda scores: scores.insertions)),
+        ("Failed utterances", "Failed", _failed),
     ]
+    return [Quantity("Word errors", label, term, read, required=True) for label, term, read in rows]
 
 
 def _word_figures() -> list[Quantity]:
@@ -238,7 +242,7 @@ def _word_figures() -> list[Quantity]:
         ("Within 50 ms", times, _times(lambda own: share(own.within_50_ms))),
         ("Within 200 ms", times, _times(lambda own: share(own.within_200_ms))),
     ]
-    return [Quantity(group, label, term, read, optional=True) for label, term, read in rows]
+    return [Quantity(group, label, term, read) for label, term, read in rows]
 
 
 def _confidence(read: Callable[[WordScores], Cell | None]) -> Callable[[SystemSummary], Cell]:

@@ -34,6 +34,7 @@ from benchmark.scoring.speed import speed_of
 from benchmark.scoring.words import score_words
 from finetune.metrics import DRAWS, Rate, rate, resample
 from finetune.metrics.error_rates import primary_metric
+from finetune.systems.facts import TRANSCRIPTS
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.text import Profile, profile
 from preprocessing.text.languages import common_language
@@ -184,8 +185,10 @@ def _sort_samples(run: Run, samples: Iterable[Sample]) -> tuple[BySystem, list[s
         )
     notices = [f"{system} did not finish: its {count} samples are left out." for system, count in unknown.items()]
     failed = {one.facts.name for one in run.systems if one.failure is not None}
+    only_clean = {one.facts.name for one in run.systems if one.facts.family == TRANSCRIPTS}
     for condition in _conditions(run, by_system):
-        counts = {name: len(own.get(condition, [])) for name, own in by_system.items() if name not in failed}
+        absent = failed if condition == CLEAN else failed | only_clean
+        counts = {name: len(own.get(condition, [])) for name, own in by_system.items() if name not in absent}
         maximum = max(counts.values(), default=0)
         notices += [
             f"{name} has {count} of {maximum} utterances under {condition}: its rates are over these; comparisons are "

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from preprocessing.cli.errors import UsageError
 
+TRANSCRIPTS = "transcripts"  # family of what was transcribed elsewhere: scored, and never loaded
 NOISE_REMOVAL = "noise removal"  # a setting: "on" where stationary noise is removed before the system gets the audio
 
 

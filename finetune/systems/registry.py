@@ -20,7 +20,7 @@ from typing import Any
 
 from finetune.systems.availability import hub_has, whisper_available
 from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
-from finetune.systems.facts import SystemOptions
+from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from preprocessing.cli.data_folder import DEMO, reference_of
 from preprocessing.cli.errors import InputError, UsageError, UserError, described, first_line
 
@@ -80,6 +80,7 @@ FAMILIES = {
     "pipeline": Family("finetune.systems.pipeline:PipelineSystem", options=frozenset({"language"}), precisions=FLOAT32),
     "faster-whisper": Family("finetune.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
     "pocketsphinx": Family("finetune.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"),
+    TRANSCRIPTS: Family(""),
 }
 
 
@@ -162,11 +163,11 @@ def family_of(checkpoint: str) -> str:
     )
 
 
-def check_path(checkpoint: str, flag: str = "") -> None:
+def check_path(checkpoint: str, flag: str = "", *, is_path: bool = False) -> None:
     """Raises UsageError where a checkpoint can only be a path, as no Hub id begins with / or has two of them, and
-    nothing is there. flag: that named it.
+    nothing is there. flag: that named it. is_path: it is one, whatever it looks like.
     """
-    is_path = checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1 or checkpoint.endswith(".pt")
+    is_path |= checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1 or checkpoint.endswith(".pt")
     if is_path and not Path(checkpoint).exists():
         raise UsageError(
             f"{flag}{checkpoint}: no such file or folder; expected the folder of a run, another checkpoint on this "
@@ -243,6 +244,11 @@ def check_language_model(specs: Sequence[SystemSpec], language_model: Path | Non
 
 def load_system(spec: SystemSpec, options: LoadOptions) -> System:
     """The system, loaded. Raises UserError where it cannot be imported or loaded, whatever a user's class raises."""
+    if spec.family == TRANSCRIPTS:
+        raise UsageError(
+            f"{spec.name} has the texts of recordings that are transcribed already, which only benchmark/run.py "
+            "takes; expected a recogniser: name one"
+        )
     known = FAMILIES.get(spec.family)
     if known is not None:
         return _system_class(spec.name, known.system)(spec, options)

@@ -169,7 +169,7 @@ def test_a_precision_is_taken_or_refused_by_every_family() -> None:
     """As docs/systems.md has them: what computes in float32 alone takes that, and what chooses for itself only auto."""
     chosen = {name for name in FAMILIES if name.startswith(("wav2vec2", "whisper-ctc", "onnx", "openvino"))}
     float32 = {name for name in FAMILIES if name.startswith(("lstm", "pipeline"))}
-    assert {"whisper", "faster-whisper", "pocketsphinx"} == set(FAMILIES) - chosen - float32
+    assert {"whisper", "faster-whisper", "pocketsphinx", "transcripts"} == set(FAMILIES) - chosen - float32
     for name, family in FAMILIES.items():
         (spec,) = parse_models(name if family.only_checkpoint else f"{name}=x")
         check_precision(spec, "auto")

@@ -69,15 +69,24 @@ def read_manifest(path: str) -> Rows:
     Audio paths are relative to the manifest's folder. Raises InputError when the file is no text or its header names no
     audio or no text.
     """
-    kind = os.path.splitext(path)[1].lower()
     try:
-        if kind not in SUFFIXES:
-            kind = _sniff(path)
-        if kind not in (".csv", ".tsv"):
-            return Rows(folder_of(path), _json_rows(path))
-        return read_table(path, tabs=kind == ".tsv")
+        kind = _kind(path)
+        return Rows(folder_of(path), _json_rows(path)) if kind == ".jsonl" else read_table(path, tabs=kind == ".tsv")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected a readable manifest: fix its permissions") from None
+
+
+def read_rows(path: str) -> Iterator[Row]:
+    """The rows of a file in the formats of `read_manifest`, whatever fields they have.
+
+    Raises OSError when the file cannot be read, InputError when it is no text or its header cannot be read.
+    """
+    kind = _kind(path)
+    if kind == ".jsonl":
+        return _json_rows(path)
+    lines = _Lines(path)
+    header, separator = _header(path, lines, "\t" if kind == ".tsv" else None)
+    return _table_rows(path, lines, header, separator, separator != "\t" or kind == ".csv" or lines.is_utf16)
 
 
 def read_table(path: str, *, tabs: bool) -> Rows:
@@ -105,6 +114,13 @@ def read_table(path: str, *, tabs: bool) -> Rows:
     if "client_id" in header and "path" in header and os.path.isdir(os.path.join(folder, "clips")):
         folder = os.path.join(folder, "clips", "")  # Common Voice
     return Rows(folder, _table_rows(path, lines, header, separator, quoted))
+
+
+def _kind(path: str) -> str:
+    """.jsonl, .csv or .tsv: by the suffix, else by the first line."""
+    suffix = os.path.splitext(path)[1].lower()
+    kind = suffix if suffix in SUFFIXES else _sniff(path)
+    return kind if kind in (".csv", ".tsv") else ".jsonl"
 
 
 def _sniff(path: str) -> str:
