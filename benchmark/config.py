@@ -14,6 +14,7 @@ MEASURING_FLAGS = (
     *("models", "data", "limit", "conditions", "condition_utterances", "noise", "rooms", "profiles", "language"),
     *("denoise", "rounds", "latency_utterances", "device", "precision", "seed"),
 )
+PROPERTIES = ("domain", "speaker", "sex", "language", "duration", "speaking rate")  # that always have slices
 LANGUAGE_MODEL_FLAGS = (
     "lm",
     "alpha",
@@ -70,6 +71,10 @@ class BenchmarkConfig:
     """Text normalisation profiles for scoring (`python -m preprocessing.text --list`); the first one decides the
     comparisons. Default: librispeech and whisper-english; for a language other than English, given by --language or the
     corpus, basic:LANGUAGE and verbatim."""
+
+    slices: list[str] = field(default_factory=list)
+    """Further columns of the corpus by whose values the WER is broken down, as "[accent,age]"; domain, speaker, sex,
+    language, duration and speaking rate always are."""
 
     lm: Path | None = None
     """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m
@@ -165,6 +170,11 @@ class BenchmarkConfig:
             raise UsageError(f"--seed is {self.seed}; expected 0 or more: choose another")
         for name, options in self.system_options.items():
             options.check(name)
+        for name in self.slices:
+            if name in PROPERTIES:
+                raise UsageError(
+                    f"--slices names {name}, which always has slices; expected other columns: leave it out"
+                )
         if not self.timeout > 0:
             raise UsageError(f"--timeout is {self.timeout:g}; expected seconds above 0: raise it")
         if self.fail_on_regression and self.compare is None:
@@ -178,7 +188,9 @@ class BenchmarkConfig:
     def settings(self) -> dict[str, str]:
         """The flags that decide what is measured, as text; an unfinished run goes on only under the same ones."""
         flags = [*MEASURING_FLAGS, *(LANGUAGE_MODEL_FLAGS if "+lm" in self.models else ())]
-        flags += [flag for flag in ("one_at_a_time", "word_timestamps", "system_options") if getattr(self, flag)]
+        flags += [
+            flag for flag in ("one_at_a_time", "word_timestamps", "system_options", "slices") if getattr(self, flag)
+        ]
         return {flag: as_text(getattr(self, flag)) for flag in flags}
 
 

@@ -190,6 +190,6 @@ def corpus_fingerprint(utterances: Sequence[Utterance]) -> str:
     digest = hashlib.sha256()
     for one in utterances:
         audio = len(one.audio) if isinstance(one.audio, bytes) else os.fspath(one.audio)
-        described = (one.speaker, one.sex, one.language, one.domain, one.segments, one.words, one.channel)
+        described = (one.speaker, one.sex, one.language, one.domain, one.segments, one.words, one.channel, one.columns)
         digest.update(repr((one.id, audio, one.text, one.duration, one.start, one.stop, *described)).encode())
     return digest.hexdigest()[:12]

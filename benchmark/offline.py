@@ -31,11 +31,11 @@ def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
 
 def _open(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     if config.data is not None:
-        return open_corpus(config.data, limit=config.limit, check_durations=True)
+        return open_corpus(config.data, limit=config.limit, check_durations=True, columns=config.slices)
     if hub_has(DEFAULT_DATASET, kind="dataset"):
-        return open_corpus(DEFAULT_DATA, limit=config.limit)
+        return open_corpus(DEFAULT_DATA, limit=config.limit, columns=config.slices)
     notices.append(
         "data: LibriSpeech test-clean is not reachable, so the embedded demo corpus replaces it: synthetic commands "
         "that say nothing about real speech."
     )
-    return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit)
+    return open_corpus(reference_of(DEMO_CORPUS), limit=config.limit, columns=config.slices)

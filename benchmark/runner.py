@@ -353,6 +353,7 @@ def make_sample(
         start=utterance.start,
         stop=utterance.stop,
         channel=utterance.channel,
+        columns=dict(utterance.columns),
         segments=utterance.segments,
         error=hypothesis.error,
         reference_words=utterance.words if condition == CLEAN else (),

@@ -86,10 +86,12 @@ def _scores(scores: Scores | None) -> dict[str, Any]:
 def _utterance_lines(
     utterances: Sequence[ComparedUtterance], latencies: Mapping[tuple[str, str], float]
 ) -> Iterator[dict[str, Any]]:
+    samples = (aligned.sample for utterance in utterances for aligned in utterance.by_system.values())
+    columns = list(dict.fromkeys(name for sample in samples for name in sample.columns))
     for utterance in utterances:
         for name, aligned in utterance.by_system.items():
             sample, alignment = aligned.sample, aligned.alignment
-            yield {
+            yield {name: sample.columns.get(name) for name in columns} | {
                 "id": utterance.id,
                 "system": name,
                 "condition": utterance.condition,

@@ -3,7 +3,7 @@
 The summary made of them is `benchmark.results.summary`; how they reach the disk: `benchmark.results.store`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from finetune.systems.facts import SystemFacts
 from finetune.systems.transcript import Word
@@ -58,6 +58,7 @@ class Sample:
     words: of the untimed second pass of --word_timestamps, with times in seconds from `start` on; None where there was
     none, or it failed for the reason `words_error`.
     reference_words: with their true times, in seconds into `audio`, where the corpus knows them.
+    columns: of the corpus, of --slices, with the utterance's values.
     """
 
     system: str
@@ -80,6 +81,7 @@ class Sample:
     words: tuple[Word, ...] | None = None
     words_error: str | None = None
     channel: int | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

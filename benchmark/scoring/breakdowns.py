@@ -11,14 +11,14 @@ from benchmark.results import Confusion, Metric, Sample, Slice
 from benchmark.scoring.counts import Column, UtteranceCounts
 from finetune.metrics import rate, resample
 
-MAX_SPEAKERS = 50  # with a slice of their own: those with most words
+MAX_VALUES = 50  # of a property, such as speakers, with a slice of their own: those with most words
 DURATION_BOUNDS = (5.0, 10.0, 20.0, 30.0)  # seconds
 DURATIONS = ("0-5 s", "5-10 s", "10-20 s", "20-30 s", "over 30 s")
 MAX_CONFUSIONS = 50  # of each kind: substituted, deleted, inserted
 
 
 def slices(samples: Sequence[Sample], counts: UtteranceCounts, seed: int, metric: Metric = "wer") -> list[Slice]:
-    """WER by domain, speaker, sex, language, duration and speaking rate.
+    """WER by domain, speaker, sex, language, duration, speaking rate and the columns of --slices.
 
     A property with fewer than two values has no slices, and a sample without a value is in none. Each slice draws its
     own speakers where it has enough of them, its utterances elsewhere, so always where it is one speaker. With
@@ -32,9 +32,9 @@ def slices(samples: Sequence[Sample], counts: UtteranceCounts, seed: int, metric
                 rows.setdefault(value, []).append(row)
         if len(rows) < 2:
             continue
-        if by == "speaker":
+        if by == "speaker" or len(rows) > MAX_VALUES:
             words = {value: int(counts.reference_words[chosen].sum()) for value, chosen in rows.items()}
-            order = sorted(rows, key=lambda value: (-words[value], value))[:MAX_SPEAKERS]
+            order = sorted(rows, key=lambda value: (-words[value], value))[:MAX_VALUES]
         for value in order if order is not None else sorted(rows):
             if value in rows:
                 found.append(_slice(by, value, samples, counts, rows[value], seed, metric))
@@ -98,6 +98,8 @@ def _properties(
     bins = np.searchsorted(DURATION_BOUNDS, seconds, side="right")
     yield "duration", [DURATIONS[index] for index in bins], DURATIONS
     yield "speaking rate", *_speaking_rates(seconds, counts.of(metric)[1], "characters" if metric == "cer" else "words")
+    for name in dict.fromkeys(name for sample in samples for name in sample.columns):
+        yield name, [sample.columns.get(name) for sample in samples], None
 
 
 def _speaking_rates(seconds: NDArray[np.float64], words: Column, unit: str) -> tuple[list[str | None], list[str]]:

@@ -23,7 +23,7 @@ from preprocessing.cli.errors import InputError, counted
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus import readers
 from preprocessing.corpus.readers.hugging_face import HUB_PREFIX, read_dataset
-from preprocessing.corpus.readers.rows import Reader, Rows, has_id, read_fields
+from preprocessing.corpus.readers.rows import Reader, Rows, has_id, read_fields, with_columns
 from preprocessing.corpus.readers.times import TOLERANCE_SECONDS, Draft, finished
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
 
@@ -38,16 +38,27 @@ QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
 Parsed = tuple[str, int, Utterance | Draft | str]  # source, number, and the reason where it is no utterance
 
 
-def open_corpus(reference: str, *, limit: int | None = None, check_durations: bool = False) -> Corpus:
+def open_corpus(
+    reference: str, *, limit: int | None = None, check_durations: bool = False, columns: Sequence[str] = ()
+) -> Corpus:
     """Read a corpus by its reference: a manifest's path, a folder, or `hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]`.
 
     limit: read that many utterances at the most.
     check_durations: read the header of every file, also where the corpus states a duration; where the two differ
     (`Utterance.has_duration`), the file's counts, and `Corpus.wrong_durations` names the utterance. Where more than
     MOST_CHECKED state one, the headers of SAMPLED of them are read, drawn at random, and all if one differs.
-    Raises InputError when there is nothing at the reference or not one usable utterance in it.
+    columns: of the corpus, whose values each utterance keeps as `Utterance.columns`, where it has one.
+    Raises InputError when there is nothing at the reference or not one usable utterance in it, or no utterance has a
+    value in one of `columns`.
     """
-    return _assemble(reference, _rows(reference), limit, check_durations)
+    corpus = _assemble(reference, _rows(reference), limit, check_durations, columns)
+    kept = {name for one in corpus.utterances for name, _ in one.columns}
+    for name in columns:
+        if name not in kept:
+            raise InputError(
+                f"{reference}: no utterance has a value in a column {name!r}; expected one: correct the name"
+            )
+    return corpus
 
 
 def stream_corpus(reference: str, *, check_durations: bool = False) -> Iterator[Utterance | Reject]:
@@ -121,7 +132,9 @@ def _not_found(reference: str) -> str:
     return f"{reference}: a folder without metadata.csv or any other known kind; expected one of: {kinds}{hint}"
 
 
-def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bool = False) -> Corpus:
+def _assemble(
+    reference: str, rows: Rows, limit: int | None, check_durations: bool = False, columns: Sequence[str] = ()
+) -> Corpus:
     """Utterances in their order, each id once: where `rows.ids_repeat`, all but the first of an id get a number.
 
     Without a limit all rows are read, then all missing durations.
@@ -132,7 +145,8 @@ def _assemble(reference: str, rows: Rows, limit: int | None, check_durations: bo
     with _garbage_collection_paused():
         while limit is None or len(accepted.utterances) < limit:
             unnamed: list[bool] = []
-            window = _parse(rows, None if limit is None else limit - len(accepted.utterances), unnamed)
+            count = None if limit is None else limit - len(accepted.utterances)
+            window = _parse(rows, count, unnamed, columns)
             if not window:
                 break
             stated = [parsed.duration if isinstance(parsed, Utterance) else None for _, _, parsed in window]
@@ -233,7 +247,9 @@ def _named_by_folder(utterance: Utterance) -> Utterance:
     return replace(utterance, id=f"{os.path.basename(folder)}/{utterance.id}") if is_of_file else utterance
 
 
-def _parse(rows: Rows, count: int | None, unnamed: list[bool] | None = None) -> list[Parsed]:
+def _parse(
+    rows: Rows, count: int | None, unnamed: list[bool] | None = None, columns: Sequence[str] = ()
+) -> list[Parsed]:
     """The next `count` rows, or all, as utterances, as drafts or as reasons. unnamed: gets, for each, whether the row
     gives no id, so that it has its file's name.
     """
@@ -246,7 +262,8 @@ def _parse(rows: Rows, count: int | None, unnamed: list[bool] | None = None) -> 
             window.append((source, number, fields))
             continue
         try:
-            window.append((source, number, read_fields(fields, folder)))
+            parsed = read_fields(fields, folder)
+            window.append((source, number, with_columns(parsed, fields, columns) if columns else parsed))
         except InputError as error:
             window.append((source, number, str(error)))
     return window

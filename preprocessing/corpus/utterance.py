@@ -44,6 +44,7 @@ class Utterance:
     segments: tuple[Segment, ...] = ()  # of a long recording, where the corpus lists them
     words: tuple[Segment, ...] = ()  # with their true times, where the corpus knows them
     channel: int | None = None  # of `audio`, from 0, that it is spoken in; None: all are mixed
+    columns: tuple[tuple[str, str], ...] = ()  # further ones of the corpus that were asked for, with their values
 
     def has_duration(self, seconds: float) -> bool:
         """Whether `seconds` equals `duration` within 0.1 s or 2 %, whichever is more."""
@@ -63,6 +64,7 @@ def manifest_fields(utterance: Utterance) -> dict[str, Any]:
         raise InputError(f"{utterance.id}: its audio is in no file; expected a path: save it, then name its file")
     values = {field.name: getattr(utterance, field.name) for field in fields(utterance)}
     values["audio"] = os.fspath(utterance.audio)
+    values = dict(values.pop("columns")) | values
     if utterance.start == 0.0 and utterance.stop is None:
         del values["start"]
     values["segments"] = [asdict(segment) for segment in utterance.segments] or None

@@ -13,7 +13,7 @@ from benchmark.results import Confusion, Sample, StageSeconds
 from benchmark.scoring.breakdowns import (
     DURATIONS,
     MAX_CONFUSIONS,
-    MAX_SPEAKERS,
+    MAX_VALUES,
     confusions,
     slices,
 )
@@ -83,20 +83,28 @@ def test_slices_are_scored_alone_and_named_by_their_bounds() -> None:
             speaker=f"s{index % 70}",
             sex=("F", "M", None)[index % 3],
             domain="read",
+            columns={"accent": "Bavarian" if index % 4 else "Saxon"} if index % 5 else {},
         )
         for index in range(300)
     ]
     normaliser = Normaliser(profile("verbatim"))
     found = slices(samples, count_errors(map(normaliser.pair, samples)), seed=0)
     by = {name: [one for one in found if one.by == name] for name in {one.by for one in found}}
-    assert set(by) == {"speaker", "sex", "duration", "speaking rate"}  # one domain and no language tell nothing
+    assert set(by) == {
+        "speaker",
+        "sex",
+        "duration",
+        "speaking rate",
+        "accent",
+    }  # one domain and no language tell nothing
+    assert [(one.value, one.utterances) for one in by["accent"]] == [("Bavarian", 180), ("Saxon", 60)]
     assert [one.value for one in by["sex"]] == ["F", "M"]
     assert [one.value for one in by["duration"]] == [name for name in DURATIONS if name != "10-20 s"]
     assert sum(one.utterances for one in by["duration"]) == 300
     assert [one.value.split()[0] for one in by["speaking rate"]][::2] == ["under", "over"]
     thirds = [one.utterances for one in by["speaking rate"]]
     assert sum(thirds) == 300 and max(thirds) < 130
-    assert len(by["speaker"]) == MAX_SPEAKERS
+    assert len(by["speaker"]) == MAX_VALUES
     assert [one.words for one in by["speaker"]] == sorted((one.words for one in by["speaker"]), reverse=True)
     for one in [*by["sex"], *by["speaker"][:5]]:
         own = [sample for sample in samples if getattr(sample, one.by) == one.value]

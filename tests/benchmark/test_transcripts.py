@@ -12,8 +12,8 @@ from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
-from tests.commands import run
-from tests.conftest import DEMO, read_manifest
+from tests.commands import assert_one_sentence, run
+from tests.conftest import DEMO, read_manifest, write_manifest
 
 CORPUS = DEMO / "corpus" / "test.jsonl"
 UTTERANCES = [Utterance(name, f"/data/{name}.flac", "one two", 1.0) for name in ("a", "b.c", "d")]
@@ -149,3 +149,23 @@ def test_scored_alone_and_beside_a_system_that_runs(tmp_path: Path) -> None:
     assert [one.condition for one in summary.comparisons] == ["clean"]
     assert [notice.partition(" ")[0] for notice in summary.notices] == ["other:", "other:", "other"]
     assert "RTFx" in {row.label for row in quantities(summary)}
+
+
+def test_columns_of_the_corpus_have_slices(tmp_path: Path) -> None:
+    rows = [
+        {**row, "audio": str(CORPUS.parent / row["audio"]), "accent": "ab"[place % 2]}
+        for place, row in enumerate(read_manifest(CORPUS)[:10])
+    ]
+    corpus = write_manifest(tmp_path / "corpus.jsonl", rows)
+    texts = write_manifest(tmp_path / "texts.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows])
+    arguments = ("--models", f"transcripts={texts}", "--data", corpus, "--output_dir", tmp_path / "out", "--slices")
+    result = run("benchmark/run.py", *arguments, "[accent]")
+    assert result.returncode == 0, result.stderr
+    (system,) = read_summary(tmp_path / "out" / "summary.json").systems
+    assert [(one.value, one.utterances) for one in system.slices if one.by == "accent"] == [("a", 5), ("b", 5)]
+    assert (tmp_path / "out" / "utterances.csv").read_text(encoding="utf-8").startswith("accent,id,system")
+    refusals = (("speaker", 2, "--slices names speaker, which always has slices"), ("ac", 1, "in a column 'ac'"))
+    for name, exit_code, told in refusals:
+        refused = run("benchmark/run.py", *arguments, f"[{name}]", "--overwrite", "true")
+        assert_one_sentence(refused, exit_code)
+        assert told in refused.stderr

@@ -217,3 +217,18 @@ def test_files_of_one_name_in_several_folders_are_told_apart(folder: Path) -> No
     assert (
         twice.where.endswith(":5") and f"the whole of this audio file is at {folder / 'corpus.csv'}:3" in twice.reason
     )
+
+
+def test_columns_that_are_asked_for_are_kept(folder: Path) -> None:
+    """Of utterances with and without a duration, in any type that a column has; an empty value is none."""
+    path = manifest(
+        folder,
+        {"audio": "a.wav", "text": "ONE", "duration": 1.0, "accent": " Bavarian ", "age": 23.0, "native": True},
+        {"audio": "b.wav", "text": "TWO", "accent": "", "age": float("nan"), "native": None},
+    )
+    first, second = open_corpus(path, columns=["accent", "age", "native"]).utterances
+    assert first.columns == (("accent", "Bavarian"), ("age", "23"), ("native", "true"))
+    assert second.columns == () and second.duration == 1.0
+    assert [one.columns for one in open_corpus(path).utterances] == [(), ()]
+    with pytest.raises(InputError, match=r"corpus.jsonl: no utterance has a value in a column 'accents'; expected one"):
+        open_corpus(path, columns=["accents"])

@@ -8,7 +8,7 @@ folders. No audio is opened here.
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NamedTuple
 
@@ -134,6 +134,30 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     if utterance.segments or utterance.words:
         return Draft(utterance, stated) if duration is None else with_checked_segments(utterance)
     return Draft(utterance, stated) if duration is None else utterance
+
+
+def with_columns(parsed: Utterance | Draft, fields: dict[str, Any], names: Sequence[str]) -> Utterance | Draft:
+    """The utterance or draft of a row with the values of some of its columns; one without a value is left out."""
+    values = ((name, _column(fields.get(name))) for name in names)
+    columns = tuple((name, value) for name, value in values if value)
+    if isinstance(parsed, Draft):
+        return parsed._replace(utterance=replace(parsed.utterance, columns=columns))
+    return replace(parsed, columns=columns)
+
+
+def _column(value: Any) -> str:
+    """A value as text; "" where there is none, or it is no text or number.
+
+    >>> _column(" Bavarian "), _column(23.0), _column(True), _column(float("nan")), _column(None)
+    ('Bavarian', '23', 'true', '', '')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return sys.intern(value.strip())
+    if not isinstance(value, int | float) or value != value:
+        return ""
+    return str(int(value) if abs(value) < MAX_NUMBER and value == int(value) else value)
 
 
 def _first_value(fields: dict[str, Any], keys: tuple[str, ...]) -> Any:
