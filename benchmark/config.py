@@ -76,6 +76,10 @@ class BenchmarkConfig:
     """Further columns of the corpus by whose values the WER is broken down, as "[accent,age]"; domain, speaker, sex,
     language, duration and speaking rate always are."""
 
+    keywords: Path | None = None
+    """Text file of words and phrases, one a line, such as names and products: the report has their recall and
+    precision."""
+
     lm: Path | None = None
     """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m
     finetune.language_model build` builds one. Default: the language model stored with each checkpoint."""

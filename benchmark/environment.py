@@ -17,6 +17,7 @@ from benchmark.config import BenchmarkConfig, as_text
 from benchmark.dataset import EvaluationSet
 from benchmark.results import Run, SystemFacts, SystemRun
 from benchmark.results.store import SampleKey
+from benchmark.scoring.keywords import read_keywords
 from finetune.systems.base import SystemSpec
 from preprocessing.corpus import Corpus, Utterance
 
@@ -142,6 +143,7 @@ def describe_run(
         seed=config.seed,
         notices=list(notices),
         settings=config.settings() | {"corpus fingerprint": corpus_fingerprint(corpus.utterances)},
+        keywords=[] if config.keywords is None else read_keywords(config.keywords),
         systems=[
             SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice)) for spec in specs
         ],

@@ -49,6 +49,7 @@ from benchmark.results import (
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise
+from benchmark.scoring.keywords import read_keywords
 from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
@@ -129,6 +130,8 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     config.check()
     for name in config.profiles or ():
         profile(name)
+    if config.keywords is not None:
+        read_keywords(config.keywords)
     baseline = _read_baseline(config)
     specs = parse_models(config.models)
     for spec in specs:

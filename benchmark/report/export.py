@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,25 @@ from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import printable
 from preprocessing.plot_style import PALETTE
 
-SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
+SYSTEMS, UTTERANCES, KEYWORDS, FIGURES = "systems.csv", "utterances.csv", "keywords.csv", "figures"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_tables(
     folder: Path, summary: Summary, utterances: Sequence[ComparedUtterance], latencies: Mapping[tuple[str, str], float]
 ) -> None:
-    """Write systems.csv, a line for each system, profile and condition, and utterances.csv, a line for each sample.
+    """Write systems.csv, a line for each system, profile and condition, utterances.csv, a line for each sample, and
+    keywords.csv, a line for each system and keyword of --keywords.
 
     Rates are fractions, times seconds. latencies: seconds by system and utterance id.
     """
     write_text_atomically(folder / SYSTEMS, _table(_system_lines(summary)))
     write_text_atomically(folder / UTTERANCES, _table(_utterance_lines(utterances, latencies)))
+    keywords = _table(_keyword_lines(summary))
+    if keywords:
+        write_text_atomically(folder / KEYWORDS, keywords)
+    else:
+        (folder / KEYWORDS).unlink(missing_ok=True)
 
 
 def write_figures(folder: Path, plots: Mapping[str, Plot]) -> list[str]:
@@ -51,6 +58,8 @@ def _system_lines(summary: Summary) -> Iterator[dict[str, Any]]:
             "p95_seconds": speed and speed.p95,
             "p99_seconds": speed and speed.p99,
             "load_seconds": speed and speed.load,
+            "keyword_recall": system.keywords and system.keywords.recall and system.keywords.recall.value,
+            "keyword_precision": system.keywords and system.keywords.precision and system.keywords.precision.value,
             "peak_memory_bytes": system.peak_memory_bytes,
             "peak_device_memory_bytes": system.peak_device_memory_bytes,
             "parameters": system.facts.parameters or None,
@@ -113,6 +122,12 @@ def _utterance_lines(
                 "start": sample.start,
                 "stop": sample.stop,
             }
+
+
+def _keyword_lines(summary: Summary) -> Iterator[dict[str, Any]]:
+    for system in summary.systems:
+        for one in system.keywords.counts if system.keywords else ():
+            yield {"system": system.facts.name} | asdict(one)
 
 
 def _table(lines: Iterator[dict[str, Any]]) -> str:

@@ -117,6 +117,7 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             noises=noise_kinds(summary.conditions),
             conditions=views.condition_rows(summary),
             properties=sliced_properties(summary),
+            keywords=views.keyword_table(summary),
             segmented=[(s, own.segments) for s, own in zip(systems, summary.systems, strict=True) if own.segments],
             recordings=content.recordings,
             unit_of_segments="speakers" if summary.corpus.resampling_unit == "speaker" else "segments",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from benchmark.results import (
     CallCost,
+    KeywordScores,
     Metric,
     Scores,
     Speed,
@@ -58,6 +59,9 @@ TERMS = {
     "hypothesis words that are correct.",
     "Profiles": "The rate under the first-named text normalisation profile minus that under the second, in percentage "
     "points: the effect of text normalisation alone.",
+    "Keywords": "Words and phrases of --keywords. Recall: the share of their spoken occurrences that are recognised. "
+    "Precision: the share of recognised occurrences that are spoken in the same utterance. F1: their harmonic mean. "
+    "Higher is better.",
     "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second, one utterance at a time. Above 1 is "
     "faster than real time. Higher is better.",
     "Throughput": "RTFx with batches of several utterances, for bulk transcription.",
@@ -123,7 +127,7 @@ def points(fraction: float) -> str:
 
 def quantities(summary: Summary) -> list[Quantity]:
     """The rows of the table in their order: those that a system has a value for, and the required ones."""
-    rows = [*_accuracy(summary), *_speeds(summary), *_word_errors(summary), *_word_figures()]
+    rows = [*_accuracy(summary), *_keywords(), *_speeds(summary), *_word_errors(summary), *_word_figures()]
     rows += [
         Quantity("Start and size", "First call", "First call", _speed(lambda speed: speed.first_call, milliseconds)),
         Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
@@ -178,6 +182,26 @@ def _accuracy(summary: Summary) -> list[Quantity]:
         Quantity(group, f"MER, {first}", "MER", _rate(first, lambda scores: scores.mer)),
         Quantity(group, f"WIL, {first}", "WIL", _rate(first, lambda scores: scores.wil)),
     ]
+
+
+def _keywords() -> list[Quantity]:
+    def share(read: Callable[[KeywordScores], Rate | None]) -> Callable[[SystemSummary], Cell]:
+        def cell(system: SystemSummary) -> Cell:
+            rate = read(system.keywords) if system.keywords else None
+            return Cell() if rate is None else Cell(percent(rate.value), interval(rate), rate.value)
+
+        return cell
+
+    def harmonic(system: SystemSummary) -> Cell:
+        value = system.keywords.f1 if system.keywords else None
+        return Cell() if value is None else Cell(percent(value), value=value)
+
+    rows = [
+        ("Keyword recall", share(lambda own: own.recall)),
+        ("Keyword precision", share(lambda own: own.precision)),
+        ("Keyword F1", harmonic),
+    ]
+    return [Quantity("Accuracy", label, "Keywords", read) for label, read in rows]
 
 
 def _speeds(summary: Summary) -> list[Quantity]:

@@ -8,13 +8,14 @@ from markupsafe import Markup
 from benchmark.report.figures.style import marker_svg
 from benchmark.report.quantities import Quantity, milliseconds
 from benchmark.report.utterances import ComparedUtterance
-from benchmark.results import CLEAN, Confusion, Influence, Sample, Scores, Summary, SystemSummary
+from benchmark.results import CLEAN, Confusion, Influence, KeywordCount, Sample, Scores, Summary, SystemSummary
 from finetune.metrics import Rate
 from preprocessing.audio import SAMPLE_RATE
 
 MAX_CONFUSIONS = 15  # of one system
 MAX_INFLUENCES = 5  # utterances of one system
 MAX_LOOPED = 12
+MAX_KEYWORDS = 50
 UNIT_REASONS: Mapping[str, str] = {
     "speaker": "speakers with all their utterances, because errors within a speaker are not independent",
     "utterance": "utterances, as if they were independent; if speakers recur, the true intervals are wider",
@@ -94,6 +95,19 @@ class InfluenceTable:
     rows: list[Influence]
 
 
+@dataclass(frozen=True, slots=True)
+class KeywordTable:
+    """Names of systems, and for each keyword what each of them has recognised, in their order.
+
+    n_left_out: keywords beyond MAX_KEYWORDS. n_unspoken: that no reference has.
+    """
+
+    systems: list[str]
+    rows: list[tuple[KeywordCount, ...]]
+    n_left_out: int
+    n_unspoken: int
+
+
 def system_views(summary: Summary, utterances: Sequence[ComparedUtterance]) -> list[SystemView]:
     """A view of every system, in the summary's order."""
     found = []
@@ -107,6 +121,24 @@ def system_views(summary: Summary, utterances: Sequence[ComparedUtterance]) -> l
 def group_rows(rows: Sequence[Quantity]) -> list[tuple[str, list[Quantity]]]:
     """The rows of the table under the name of their group, both in their order."""
     return [(group, [row for row in rows if row.group == group]) for group in dict.fromkeys(row.group for row in rows)]
+
+
+def keyword_table(summary: Summary) -> KeywordTable | None:
+    """The keywords that are spoken or falsely recognised, those that all systems together miss most often first; None
+    without keywords.
+    """
+    scored = [system for system in summary.systems if system.keywords is not None]
+    if not scored:
+        return None
+    by_keyword = list(zip(*(system.keywords.counts for system in scored if system.keywords), strict=True))
+    rows = [row for row in by_keyword if row[0].spoken or any(one.false_alarms for one in row)]
+    rows.sort(key=lambda row: -sum(one.spoken - one.hits + one.false_alarms for one in row))
+    return KeywordTable(
+        [system.facts.name for system in scored],
+        rows[:MAX_KEYWORDS],
+        len(rows[MAX_KEYWORDS:]),
+        sum(not row[0].spoken for row in by_keyword),
+    )
 
 
 def stage_bars(systems: Sequence[SystemSummary]) -> dict[str, list[StageBar]]:

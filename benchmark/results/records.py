@@ -144,6 +144,7 @@ class Run:
     """The content of run.json: what was measured, under which settings, on which machine.
 
     corpus: as it was referred to. profiles: names of text profiles; the first one decides. seed: of the bootstrap too.
+    keywords: as --keywords has them.
     """
 
     created: str  # ISO 8601, UTC
@@ -157,3 +158,4 @@ class Run:
     settings: dict[str, str]
     systems: list[SystemRun]
     schema: int = SCHEMA
+    keywords: list[str] = field(default_factory=list)

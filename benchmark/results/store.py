@@ -163,7 +163,8 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
         changed = sorted(key for key in before.machine | run.machine if before.machine.get(key) != run.machine.get(key))
         notices.append(f"the run was resumed on another machine ({', '.join(changed)}): its timings mix both machines.")
     known = {one.facts.name: one for one in before.systems}
-    resumed = replace(before, notices=notices, systems=[known.get(one.facts.name, one) for one in run.systems])
+    systems = [known.get(one.facts.name, one) for one in run.systems]
+    resumed = replace(before, notices=notices, systems=systems, keywords=run.keywords)
     write_run(folder / RUN, resumed)
     return resumed
 

@@ -154,6 +154,32 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class KeywordCount:
+    """A keyword: how often it is spoken, how many of these are recognised (`hits`), and how often it is written where
+    it is not spoken.
+    """
+
+    keyword: str
+    spoken: int
+    hits: int
+    false_alarms: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordScores:
+    """Of the keywords' occurrences in clean speech, under the first profile: the share that is recognised (recall), the
+    share of the recognised ones that are spoken (precision), and their harmonic mean (`benchmark.scoring.keywords`).
+
+    recall: None where no keyword is spoken. precision: None where none is recognised.
+    """
+
+    recall: Rate | None
+    precision: Rate | None
+    f1: float | None
+    counts: list[KeywordCount]
+
+
+@dataclass(frozen=True, slots=True)
 class WordTimes:
     """How far the times of correctly recognised words are from the true ones, in seconds, absolute.
 
@@ -206,7 +232,7 @@ class SystemSummary:
     influences: the clean utterances that change the rate most and those that loop, most influential first.
     without_loops, without_decisive: the rate of the clean utterances that do not loop, or are not decisive; None where
     none does, or is.
-    words: None where --word_timestamps was not asked for.
+    words: None where --word_timestamps was not asked for. keywords: None without --keywords.
     """
 
     facts: SystemFacts
@@ -228,6 +254,7 @@ class SystemSummary:
     words: WordScores | None = None
     condition_loops: dict[str, list[str]] = field(default_factory=dict)
     clean_of_conditions: Scores | None = None
+    keywords: KeywordScores | None = None
 
     def by_condition(self) -> dict[str, dict[str, Scores]]:
         """The scores of clean speech and of each other condition, by profile."""

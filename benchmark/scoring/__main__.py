@@ -12,7 +12,7 @@ from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.notes import note_once
 from preprocessing.cli.options import parse_command, run_command
 
-DESCRIPTION = "Score the transcripts of a finished benchmark again, such as with other text profiles or another seed."
+DESCRIPTION = "Score the transcripts of a finished benchmark again: with other text profiles, keywords or another seed."
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class ScoringConfig:
 
     profiles: list[str] | None = None
     """Text normalisation profiles separated by commas; the first one decides the comparisons. Default: those of the
+    run."""
+
+    keywords: Path | None = None
+    """Text file of words and phrases, one a line, whose recall and precision are reported. Default: those of the
     run."""
 
     seed: int | None = None
@@ -67,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_summary,
     )
     from benchmark.scoring import summarise
+    from benchmark.scoring.keywords import read_keywords
     from benchmark.scoring.summary import profile_differences
 
     folder = config.results
@@ -86,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         note_once("changes", "the changes since the result of --compare are left out: they are of the former scoring")
     if config.profiles is not None:
         run = replace(run, profiles=config.profiles)
+    if config.keywords is not None:
+        run = replace(run, keywords=read_keywords(config.keywords))
     if config.seed is not None:
         run = replace(run, seed=config.seed)
     samples = list(read_samples(folder / SAMPLES))

@@ -26,6 +26,7 @@ from benchmark.scoring.breakdowns import confusions, slices, words_per_minute
 from benchmark.scoring.comparisons import ScoredCondition, compare_pairs, correct, minimum_detectable_difference
 from benchmark.scoring.counts import Normaliser, count_errors, scores_of
 from benchmark.scoring.influence import influences
+from benchmark.scoring.keywords import Keywords
 from benchmark.scoring.loops import find_loop
 from benchmark.scoring.profile_effects import profile_effects
 from benchmark.scoring.scripts import spaced_characters, tokens, torn_words
@@ -60,6 +61,7 @@ def summarise(
     metric = primary_metric(language, list(references))
     notices += torn_words((one.profile for one in normalisers), references)
     no_speech = {condition.name for condition in run.conditions if not condition.speech}
+    keywords = Keywords(run.keywords, tokens(normalisers[0].profile, metric)) if run.keywords else None
     summaries: list[SystemSummary] = []
     scored: dict[str, dict[str, ScoredCondition]] = {}
     for one in run.systems:
@@ -68,6 +70,10 @@ def summarise(
             continue
         own = by_system[one.facts.name]
         system, conditions = _summarise_system(one, own, no_speech, normalisers, metric, run.seed)
+        if keywords is not None and own.get(CLEAN):
+            texts = _counted_texts([normalisers[0].pair(sample) for sample in own[CLEAN]], metric)
+            resampling = resample([sample.speaker for sample in own[CLEAN]], seed=run.seed)
+            system = replace(system, keywords=keywords.score(texts, resampling))
         if run.settings.get("word_timestamps") == "true":
             normalise = tokens(normalisers[0].profile, metric)
             system = replace(system, words=score_words(one, own.get(CLEAN, []), normalise, run.seed))
@@ -246,7 +252,7 @@ def _summarise_system(
         texts = [first.pair(sample) for sample in samples]
         counts = [count_errors(texts, metric)]
         counts += [count_errors(map(other.pair, samples), metric) for other in normalisers[1:]]
-        counted = [(spaced_characters(one), spaced_characters(two)) for one, two in texts] if metric == "cer" else texts
+        counted = _counted_texts(texts, metric)
         hallucinated = _hallucinated_words_per_minute(samples, counted, no_speech=condition in no_speech)
         if hallucinated is not None:
             summary.hallucinated_words_per_minute[condition] = hallucinated
@@ -282,6 +288,11 @@ def _summarise_system(
             without_decisive=_rate_without(scored[CLEAN], scored[CLEAN].decisive(), seed),
         )
     return replace(summary, clean_of_conditions=_clean_of_conditions(scored, seed)), scored
+
+
+def _counted_texts(texts: list[tuple[str, str]], metric: Metric) -> list[tuple[str, str]]:
+    """Normalised references and hypotheses with spaces between what is counted, words or characters."""
+    return [(spaced_characters(one), spaced_characters(two)) for one, two in texts] if metric == "cer" else texts
 
 
 def _clean_of_conditions(scored: Mapping[str, ScoredCondition], seed: int) -> Scores | None:
