@@ -59,7 +59,7 @@ def test_recall_and_precision_by_hand(tmp_path: Path) -> None:
     assert re.findall(r'<th scope="row" dir="auto"><bdi>(.*?)</bdi>', section) == [
         "Saoirse", "Kubernetes", "York", "new york",
     ]  # fmt: skip
-    assert "4 keywords; 2 of all are never spoken here." in section
+    assert "4 keywords; never spoken here: 2." in section
     write_reports(tmp_path, summary_of(TEXTS, []), [Sample("mine", "u0", *TEXTS[0], 1.0, SECONDS)])
     assert not (tmp_path / "keywords.csv").exists()
     assert 'id="keywords"' not in (tmp_path / "report.html").read_text(encoding="utf-8")
