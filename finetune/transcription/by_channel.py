@@ -1,6 +1,6 @@
 """Calls with a speaker on each channel: every channel is a recording of its own, and their transcripts become one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from finetune.systems.transcript import Transcript, joined
@@ -39,7 +39,7 @@ class ByChannel:
             self._results.write(call, whole, merged({name: found[name] for name in self._speakers}), seconds)
 
 
-def merged(transcripts: dict[str, Transcript | None]) -> Transcript | None:
+def merged(transcripts: Mapping[str, Transcript | None]) -> Transcript | None:
     """One transcript of those of several speakers, its segments by their start; None where one has none.
 
     >>> yes = Transcript.of_text("yes", 2.0)
