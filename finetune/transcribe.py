@@ -73,6 +73,9 @@ class TranscribeConfig:
     """Beam size of Whisper. Default: 1, greedy decoding."""
     channel: int | None = None
     """Channel to transcribe, from 0, such as one side of a call. Default: the mix of all channels."""
+    speakers: list[str] = field(default_factory=list)
+    """Names of the speakers of a call, one for each channel from 0 on: every channel is transcribed by itself, and the
+    segments of all are put in order, with the names. Default: one text of all channels."""
     denoise: bool | None = None
     """Remove stationary noise first. Default: as in the model's training (--data.denoise)."""
     word_timestamps: bool = True
@@ -110,6 +113,18 @@ class TranscribeConfig:
                 check_counts((f"--{flag}", value, 1))
         if self.max_line_count is not None and self.max_line_width is None:
             raise UsageError("--max_line_count has no effect alone; expected --max_line_width with it: add it")
+        if self.speakers and (self.channel is not None or self.max_line_count is not None):
+            other = "channel" if self.channel is not None else "max_line_count"
+            reason = "one channel alone" if other == "channel" else "subtitles of several segments, and speakers,"
+            raise UsageError(f"--speakers with --{other}, {reason}; expected one of the two: leave the other out")
+        if len(self.speakers) == 1 or len(set(self.speakers)) < len(self.speakers):
+            raise UsageError(
+                f"--speakers {' '.join(self.speakers)}; expected two or more different names, one for each channel: "
+                "name them, or select one channel with --channel"
+            )
+        wrong = next((name for name in self.speakers if not name.strip() or set(name) & set("<>&\n")), None)
+        if wrong is not None:
+            raise UsageError(f"--speakers names {wrong!r}; expected a name without <, > and &: change it")
         for flag, needed in (("hotword_weight", "hotwords"), ("rescore_weight", "rescore")):
             if getattr(self, flag) != getattr(type(self), flag) and not getattr(self, needed):
                 raise UsageError(f"--{flag} has no effect alone; expected --{needed} with it: add it")
@@ -126,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments=arguments,
         positional=True,
         short={"-o": "--output_dir", "-f": "--format"},
-        several=("recordings", "hotwords"),
+        several=("recordings", "hotwords", "speakers"),
     )
     run(config)
 
@@ -163,9 +178,15 @@ def _transcribe(
     from finetune.systems.registry import load_system
     from finetune.transcription.run import transcribe
 
+    if config.speakers:
+        from finetune.transcription.by_channel import ByChannel
+
+        results = ByChannel(results, config.speakers)
     remaining = results.pending(recordings)
-    if len(remaining) < len(recordings):
-        console.print(f"resuming: {len(recordings) - len(remaining)} of {len(recordings):,} recordings are done")
+    n_each, noun = (len(config.speakers), "channel") if config.speakers else (1, "recording")
+    n_remaining = len(remaining) // n_each
+    if n_remaining < len(recordings):
+        console.print(f"resuming: {len(recordings) - n_remaining} of {len(recordings):,} recordings are done")
     if not remaining:
         return
     if spec.notice:
@@ -180,7 +201,7 @@ def _transcribe(
     )  # fmt: skip
     if failed:
         raise InputError(
-            f"{failed:,} of {counted(len(remaining), 'recording')} could not be transcribed, for the reasons above; "
+            f"{failed:,} of {counted(len(remaining), noun)} could not be transcribed, for the reasons above; "
             "expected audio that the model can transcribe: fix or leave out the recordings named there"
         )
 

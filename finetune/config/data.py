@@ -33,7 +33,8 @@ class DataConfig:
     """Corpus that selects the best weights during training; never the test set."""
 
     validation_share: float = 0.0
-    """Share of the training utterances held out for validation, if there is no validation corpus."""
+    """Share of the training utterances held out for validation, if there is no validation corpus; their speakers and
+    recordings stay in training as well (`python -m preprocessing.split` divides by speaker)."""
 
     eval_sets: dict[str, str] = field(default_factory=dict)
     """Further corpora to evaluate, by name, such as {noisy: other.jsonl}; they do not select the best weights."""

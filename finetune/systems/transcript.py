@@ -34,12 +34,16 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech from `start` to `end` seconds. words: None where their times are not known."""
+    """A stretch of speech from `start` to `end` seconds. words: None where their times are not known.
+
+    speaker: who speaks, where each speaker has a channel.
+    """
 
     start: float
     end: float
     text: str
     words: tuple[Word, ...] | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Transcript:
                     "start": round(segment.start, 3),
                     "end": round(segment.end, 3),
                     "text": segment.text,
+                    **({} if segment.speaker is None else {"speaker": segment.speaker}),
                     **({} if segment.words is None else {"words": [_word_dict(word) for word in segment.words]}),
                 }
                 for number, segment in enumerate(self.segments)

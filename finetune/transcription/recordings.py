@@ -27,12 +27,14 @@ class Recording:
 
     source: its file, or standard input as a temporary file. name: of its results, without suffix; of a file in a folder
     with the folders below that, "monday/call-1". shown: what messages call it. channel: from 0; None: all are mixed.
+    n_channels: how many its file must have; None: any number.
     """
 
     source: "Path | BinaryIO"
     name: str
     shown: str
     channel: int | None = None
+    n_channels: int | None = None
 
     @property
     def identity(self) -> str | None:

@@ -18,7 +18,7 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import plan_batches
-from preprocessing.cli.errors import UserError, described, printable
+from preprocessing.cli.errors import UserError, counted, described, printable
 from preprocessing.cli.progress import CappedProgress, Steps
 
 if TYPE_CHECKING:
@@ -68,9 +68,17 @@ def transcribe(
     timed = []
     for place, recording in enumerate(recordings):
         try:
-            timed.append(Timed(place, recording, audio.probe(recording.source).duration))
+            info = audio.probe(recording.source)
         except AudioError as error:
             fail(recording, place, _of(recording, error))
+            continue
+        if recording.n_channels in (None, info.n_channels):
+            timed.append(Timed(place, recording, info.duration))
+        else:
+            expected = f"{recording.n_channels}, as many as --speakers names"
+            fail(
+                recording, place, f"{counted(info.n_channels, 'channel')}; expected {expected}: name each one's speaker"
+            )
     total = max(round(sum(one.seconds for one in timed)), 1)
     with (
         Steps(console, 1, "seconds").step("transcribing", total) as advance,

@@ -4,7 +4,7 @@ import difflib
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finetune.systems.transcript import Transcript
@@ -52,19 +52,38 @@ def rendered(transcript: Transcript, format_name: str, seconds: float, subtitles
     }
     file = io.StringIO()
     writer: Any = get_writer(format_name, "")
-    writer.write_result(transcript.as_dict(), file=file, options=options)
+    writer.write_result(_with_speakers(transcript, format_name).as_dict(), file=file, options=options)
     return file.getvalue()
 
 
+def _with_speakers(transcript: Transcript, format_name: str) -> Transcript:
+    """The transcript with the speaker's name before the text of each segment: a voice in vtt, else `Ann: yes`."""
+    segments = []
+    for segment in transcript.segments:
+        if segment.speaker is not None:
+            name = f"<v {segment.speaker}>" if format_name == "vtt" else f"{segment.speaker}: "
+            words = segment.words or ()
+            marked = tuple(replace(word, word=f" {name}{word.word.strip()}") for word in words[:1])
+            spoken = None if segment.words is None else (*marked, *words[1:])
+            segment = replace(segment, text=f"{name}{segment.text.strip()}", words=spoken)
+        segments.append(segment)
+    return replace(transcript, segments=tuple(segments))
+
+
 def textgrid(transcript: Transcript, seconds: float) -> str:
-    """Praat's TextGrid in its long form, with the interval tiers words, where their times are known, and segments.
+    """Praat's TextGrid in its long form, with the interval tiers words, where their times are known, and segments; of
+    several speakers, with these two for each, named after them.
 
     Intervals are contiguous and a millisecond long at least, as Praat demands: what overlaps begins later.
     """
-    words = [word for segment in transcript.segments for word in segment.words or ()]
-    tiers = {"segments": [(one.start, one.end, one.text) for one in transcript.segments]}
-    if words or not transcript.segments:
-        tiers = {"words": [(one.start, one.end, one.word) for one in words]} | tiers
+    tiers: dict[str, list[tuple[float, float, str]]] = {}
+    for speaker in dict.fromkeys(segment.speaker for segment in transcript.segments) or (None,):
+        segments = [segment for segment in transcript.segments if segment.speaker == speaker]
+        words = [word for segment in segments for word in segment.words or ()]
+        if words or not segments:
+            name = "words" if speaker is None else f"{speaker} - words"
+            tiers[name] = [(one.start, one.end, one.word) for one in words]
+        tiers[speaker or "segments"] = [(one.start, one.end, one.text) for one in segments]
     laid = {name: _laid_out(spans) for name, spans in tiers.items()}
     last = max([round(seconds * 1000), 1, *(spans[-1][1] for spans in laid.values() if spans)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {last / 1000:.3f}"]

@@ -26,6 +26,7 @@ COMMANDS = {
     "asr-scoring": "benchmark.scoring.__main__",
     "asr-segment": "preprocessing.segment.__main__",
     "asr-show": "preprocessing.show",
+    "asr-split": "preprocessing.split",
     "asr-text": "preprocessing.text.__main__",
     "asr-train": "finetune.train",
     "asr-transcribe": "finetune.transcribe",

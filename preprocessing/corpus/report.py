@@ -15,6 +15,7 @@ from rich.text import Text
 from preprocessing.cli.errors import one_line, printable
 from preprocessing.corpus.statistics import (
     LONG_WORDS,
+    RARE_TEXTS,
     UNNAMED,
     AudioStatistics,
     Finding,
@@ -22,6 +23,7 @@ from preprocessing.corpus.statistics import (
     Percentiles,
     Statistics,
 )
+from preprocessing.text.steps import is_mark
 
 SHOWN = 5  # of each list; all are in the JSON
 NAMES_SHOWN = 4
@@ -37,6 +39,9 @@ def print_report(console: Console, statistics: Statistics, leaks: Leaks | None) 
         ("rejected when opened", statistics.set_aside),
         ("transcript too long for CTC", statistics.text.do_not_fit),
         ("unlikely number of characters per second", statistics.text.unlikely_rates),
+        (f"annotations that are words under {statistics.text.profile}", statistics.text.annotations),
+        ("words that mix Latin, Greek and Cyrillic letters", statistics.text.mixed_alphabets),
+        (f"characters in fewer than {RARE_TEXTS} texts", statistics.text.rare_characters),
     ]
     if statistics.sound is not None:
         sections += _audio_sections(statistics.sound)
@@ -89,6 +94,8 @@ def _overview(statistics: Statistics) -> Table:
         ("domains", _shares(statistics.hours_by_domain)),
         ("texts", f"{text.distinct:,} different, {text.empty:,} empty, under {text.profile}"),
     ]
+    if text.characters:
+        rows.append(("characters", f"{len(text.characters):,} different: {' '.join(map(_shown, text.characters))}"))
     if text.repeated:
         repeated = "; ".join(f"{count:,} × {one_line(words, 32)}" for words, count in text.repeated[:3])
         rows.append(("most repeated", repeated))
@@ -97,6 +104,11 @@ def _overview(statistics: Statistics) -> Table:
     for name, value in rows:
         table.add_row(name, _plain(value))
     return table
+
+
+def _shown(character: str) -> str:
+    """The character; a combining mark on a dotted circle."""
+    return f"◌{character}" if is_mark(character) else character
 
 
 def _speakers(speakers: Mapping[str, float], statistics: Statistics) -> str:

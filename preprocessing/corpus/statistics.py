@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.errors import counted
+from preprocessing.corpus.characters import annotations, count_characters, described_character, mixed_words
 from preprocessing.corpus.levels import CLIP_SAMPLES, AudioLevels
 from preprocessing.corpus.utterance import Corpus, Utterance
 from preprocessing.frames import frames_in, frames_needed
@@ -21,6 +23,7 @@ MINIMUM_DEVIATION = 0.05  # median absolute, of log characters per second: less 
 MINIMUM_DECIBELS = -200.0  # digital silence has -inf, of which no percentile can be interpolated
 LONG_SILENCE_SECONDS = 1.0
 LONG_WORDS = 5  # a sentence of so many words is hardly said twice by chance
+RARE_TEXTS = 10  # a character in fewer texts is hardly learnt
 UNNAMED = "(not given)"
 
 
@@ -54,6 +57,10 @@ class TextStatistics:
     characters_per_second: Percentiles
     unlikely_rates: tuple[Finding, ...]  # most extreme first
     do_not_fit: tuple[Finding, ...]  # CTC needs more frames for the characters than wav2vec 2.0 gives
+    annotations: tuple[Finding, ...]  # [laughter], <unk>, (inaudible), %uh in the raw text, words under the profile
+    mixed_alphabets: tuple[Finding, ...]  # words of Latin, Greek and Cyrillic letters at once
+    characters: dict[str, int]  # the number of texts with each, most first
+    rare_characters: tuple[Finding, ...]  # each with the first utterance that has it, rarest first
 
 
 @dataclass(frozen=True)
@@ -226,7 +233,7 @@ def _hours(utterances: Iterable[Utterance], name: Callable[[Utterance], str | No
 
 
 def _text_statistics(utterances: Sequence[Utterance], texts: Sequence[str], profile: Profile) -> TextStatistics:
-    counts = Counter(texts)
+    counts, characters = Counter(texts), count_characters(texts)
     spoken = [(u.id, len(text) / u.duration) for u, text in zip(utterances, texts, strict=True) if text]
     ids, rates = [name for name, _ in spoken], [rate for _, rate in spoken]
     too_long = []
@@ -242,7 +249,31 @@ def _text_statistics(utterances: Sequence[Utterance], texts: Sequence[str], prof
         characters_per_second=percentiles(rates),
         unlikely_rates=tuple(find_unlikely_rates(ids, rates)),
         do_not_fit=tuple(too_long),
+        annotations=tuple(
+            Finding(u.id, " ".join(marks)) for u in utterances if (marks := annotations(u.text, profile))
+        ),
+        mixed_alphabets=tuple(
+            Finding(u.id, "; ".join(words))
+            for u, text in zip(utterances, texts, strict=True)
+            if (words := mixed_words(text))
+        ),
+        characters=dict(characters),
+        rare_characters=tuple(_rare_characters(utterances, texts, characters)),
     )
+
+
+def _rare_characters(
+    utterances: Sequence[Utterance], texts: Sequence[str], characters: Counter[str]
+) -> Iterable[Finding]:
+    first: dict[str, str] = {}
+    for utterance, text in zip(utterances, texts, strict=True):
+        for character in text:
+            first.setdefault(character, utterance.id)
+    for character, count in reversed(characters.items()):
+        if count < RARE_TEXTS:
+            yield Finding(
+                first[character], f"{character} in {counted(count, 'text')}: {described_character(character)}"
+            )
 
 
 def _audio_statistics(

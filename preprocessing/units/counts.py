@@ -159,6 +159,8 @@ def count_units(
             if size_use == "cuts" and size is not None and vocabulary.size < size:
                 continue  # all units are fewer, and come last
             inventories.append(measure_inventory(vocabulary, size, text, held_out))
+            if size_use == "learns" and size is not None and vocabulary.size < size:
+                break  # no larger size gives other units
         curves.append(coverage_curve(vocabulary, words, held_out_words))
         if isinstance(vocabulary.splitter, Syllables) and syllable_counts:
             source = _syllable_source(vocabulary.splitter, words, syllable_counts)

@@ -240,6 +240,9 @@ def test_a_system_without_word_times_gives_a_segment_for_each_piece(
         (["{in}/a.wav", "--alpha", "1"], "--alpha belongs to the beam search"),
         (["{in}/a.wav", "--beam_width", "0"], "--beam_width is 0; expected 1 or more"),
         (["-", "-"], "- occurs twice"),
+        (["{in}/a.wav", "--channel", "0", "--speakers", "Ann", "Bob"], "--speakers with --channel, one channel alone"),
+        (["{in}/a.wav", "--speakers", "Ann", "Ann"], "--speakers Ann Ann; expected two or more different names"),
+        (["{in}/a.wav", "--speakers", "Ann", "<b>"], "--speakers names '<b>'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(
@@ -283,6 +286,31 @@ def test_one_channel_is_transcribed(tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(InputError, match="1 of 1 recording"):
         run(ECHO, tmp_path / "call.wav", "--channel", "2")
     assert "call.wav: has no channel 2; expected 0 to 1" in capsys.readouterr().err
+
+
+def test_speakers_on_channels_become_one_transcript(tmp_path: Path, capsys: Any) -> None:
+    calls, out = tmp_path / "calls", tmp_path / "out"
+    calls.mkdir()
+    for name, n_channels in (("one", 2), ("two", 2), ("mono", 1), ("three", 3)):
+        soundfile.write(calls / f"{name}.wav", np.zeros((SAMPLE_RATE, n_channels)), SAMPLE_RATE)
+    words = (calls, "-o", out, "-f", "json,srt,vtt,txt", "--speakers", "Ann", "Bob")
+    for expected_batches in ([[16_000] * 4], []):
+        Echo.batches.clear()
+        with pytest.raises(InputError, match="4 of"):
+            run(ECHO, *words)
+        assert Echo.batches == expected_batches
+    printed = capsys.readouterr().err
+    assert "mono.wav: 1 channel; expected 2, as many as --speakers names" in printed
+    assert "three.wav: 3 channels; expected 2" in printed
+    assert "2 of 4 recordings are done" in printed
+    assert sorted(path.name for path in out.glob("*.json")) == ["one.json", "two.json"]
+    found = read(out / "one.json")
+    assert [one["speaker"] for one in found["segments"]] == ["Ann", "Bob"]
+    assert {one["text"] for one in found["segments"]} == {"samples 16000"}
+    assert found["text"] == "samples 16000 samples 16000"
+    assert (out / "two.txt").read_text() == "Ann: samples 16000\nBob: samples 16000\n"
+    assert "Ann: samples 16000" in (out / "two.srt").read_text()
+    assert "<v Bob>samples 16000" in (out / "two.vtt").read_text()
 
 
 @pytest.mark.parametrize(("given", "cleaned"), [((), 2), (("--denoise", "false"), 0)])

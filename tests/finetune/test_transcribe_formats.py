@@ -7,7 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,9 +27,11 @@ from finetune.systems.transcript import (
     segments_of,
 )
 from finetune.transcribe import main
+from finetune.transcription.by_channel import merged
 from finetune.transcription.writers import rendered, textgrid
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.corpus import open_corpus
 from tests.conftest import DEMO
 
 AUDIO = DEMO / "corpus" / "audio"
@@ -131,6 +135,37 @@ def test_segments_hold_all_words_and_intervals_are_contiguous(durations: list[tu
         assert all(start < end for start, end, _ in spans)
         assert all(before[1] == after[0] for before, after in pairwise(spans))
     assert [span[2] for span in tiers["words"] if span[2]] == [" ".join(word.word.split()) for word in words]
+
+
+def test_speakers_are_named_in_every_format_and_their_words_keep_their_order(tmp_path: Path) -> None:
+    words = {
+        "Ann": [(1.0, 1.4, " YES"), (1.4, 2.5, " SURE"), (6.0, 6.5, " BYE")],
+        "Bob": [(0.0, 1.2, " OKAY"), (2.0, 3.0, " SO")],
+    }
+    parts = {
+        name: Transcript.of_words("", [Word(word, start, end, 0.5) for start, end, word in own])
+        for name, own in words.items()
+    }
+    call = merged(parts)
+    assert call is not None and call.text == "OKAY YES SURE SO BYE"
+    assert merged({**parts, "Eve": None}) is None
+    blocks = rendered(call, "srt", 7.0).strip().split("\n\n")
+    assert [block.split("\n")[1:] for block in blocks] == [
+        ["00:00:00,000 --> 00:00:01,200", "Bob: OKAY"],
+        ["00:00:01,000 --> 00:00:02,500", "Ann: YES SURE"],
+        ["00:00:02,000 --> 00:00:03,000", "Bob: SO"],
+        ["00:00:06,000 --> 00:00:06,500", "Ann: BYE"],
+    ]
+    _, tiers = read_textgrid(rendered(call, "textgrid", 7.0))
+    for name, own in words.items():
+        expected = [(start, end, word.strip()) for start, end, word in own]
+        assert [one for one in tiers[f"{name} - words"] if one[2]] == expected
+    soundfile.write(tmp_path / "call.wav", np.zeros(7 * 16_000), 16_000)
+    for suffix in ("vtt", "textgrid"):
+        path = tmp_path / f"call.{suffix}"
+        path.write_text(rendered(call, suffix, 7.0), encoding="utf-8")
+        read_back = sorted((u.start, u.speaker, u.text) for u in open_corpus(str(path)).require_complete().utterances)
+        assert read_back == [(0.0, "Bob", "OKAY"), (1.0, "Ann", "YES SURE"), (2.0, "Bob", "SO"), (6.0, "Ann", "BYE")]
 
 
 def test_a_long_segment_is_cut_where_a_sentence_ends() -> None:

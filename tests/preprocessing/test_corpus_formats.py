@@ -284,3 +284,163 @@ def test_text_of_subtitles_that_has_no_times_is_not_lost_in_silence(tmp_path: Pa
     (tmp_path / "alone.vtt").write_text(VTT)
     with pytest.raises(InputError, match=r"alone\.vtt: no audio file of that name beside it"):
         open_corpus(str(tmp_path / "alone.vtt"))
+
+
+LONG_TEXTGRID = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+xmin = 0
+xmax = 2
+tiers? <exists>
+size = 4
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "Ann"
+        xmin = 0
+        xmax = 2
+        intervals: size = 2
+        intervals [1]:
+            xmin = 0
+            xmax = 0.5
+            text = ""
+        intervals [2]:
+            xmin = 0.5
+            xmax = 2
+            text = "She said ""ẹ̀kọ́"" 5
+ times! "
+    item [2]:
+        class = "TextTier"
+        name = "bell"
+        xmin = 0
+        xmax = 2
+        points: size = 1
+        points [1]:
+            number = 1.5
+            mark = "ding"
+    item [3]:
+        class = "IntervalTier"
+        name = "Ann - words"
+        xmin = 0
+        xmax = 2
+        intervals: size = 1
+        intervals [1]:
+            xmin = 0.5
+            xmax = 2
+            text = "she"
+    item [4]:
+        class = "IntervalTier"
+        name = "Bob"
+        xmin = 0
+        xmax = 2
+        intervals: size = 1
+        intervals [1]:
+            xmin = 0
+            xmax = 1
+            text = "yes"
+"""
+SHORT_TEXTGRID = (
+    '"ooTextFile"\n"TextGrid"\n\n0\n2 ! all of it\n<exists>\n1\n"IntervalTier"\n"{}"\n0\n2\n1\n0\n2\n"mate"\n'
+)
+SLOTS = [("ts1", "100"), ("ts2", "1500"), ("ts3", "")]
+
+
+def elan(*tiers: str) -> str:
+    times = "".join(f'<TIME_SLOT TIME_SLOT_ID="{name}" TIME_VALUE="{time}"/>' for name, time in SLOTS)
+    content = f"<TIME_ORDER>{times}</TIME_ORDER>{''.join(tiers)}"
+    return f'<?xml version="1.0"?><ANNOTATION_DOCUMENT>{content}</ANNOTATION_DOCUMENT>'
+
+
+def aligned(attributes: str, text: str, stop: str = "ts2") -> str:
+    slots = f'ANNOTATION_ID="a1" TIME_SLOT_REF1="ts1" TIME_SLOT_REF2="{stop}"'
+    value = f"<ANNOTATION_VALUE>{text}</ANNOTATION_VALUE>"
+    annotation = f"<ALIGNABLE_ANNOTATION {slots}>{value}</ALIGNABLE_ANNOTATION>"
+    return f"<TIER {attributes}><ANNOTATION>{annotation}</ANNOTATION></TIER>"
+
+
+TRANSLATION = aligned('TIER_ID="ft" PARENT_REF="tx"', "I understand")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "talk.TextGrid",
+            LONG_TEXTGRID.encode("utf-16"),
+            [(0, 1, "Bob", "yes"), (0.5, 2, "Ann", 'She said "ẹ̀kọ́" 5 times!')],
+        ),
+        ("talk.TextGrid", SHORT_TEXTGRID.format("Kofi").encode(), [(0, 2, "Kofi", "mate")]),
+        ("talk.textgrid", SHORT_TEXTGRID.format("utterances").encode("utf-8-sig"), [(0, 2, None, "mate")]),
+        (
+            "talk.eaf",
+            elan(aligned('TIER_ID="tx" PARTICIPANT="Kofi"', "Mate &amp; aseɛ"), TRANSLATION).encode(),
+            [(0.1, 1.5, "Kofi", "Mate & aseɛ")],
+        ),
+        ("talk.eaf", elan(aligned('TIER_ID="default"', "Mate")).encode(), [(0.1, 1.5, None, "Mate")]),
+    ],
+)  # fmt: skip
+def test_tiers_of_praat_and_elan_are_read_by_their_utterances(
+    tmp_path: Path, name: str, content: bytes, expected: list[tuple[float, float, str | None, str]]
+) -> None:
+    soundfile.write(tmp_path / "talk.wav", np.zeros(32_000), 16_000)
+    (tmp_path / name).write_bytes(content)
+    for reference in (tmp_path, tmp_path / name):
+        utterances = open_corpus(str(reference)).require_complete().utterances
+        assert [(one.start, one.stop, one.speaker, one.text) for one in utterances] == expected
+        assert all(one.audio == str(tmp_path / "talk.wav") for one in utterances)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.TextGrid", SHORT_TEXTGRID.format("phones"), "no utterance in the tiers 'phones'"),
+        ("a.TextGrid", SHORT_TEXTGRID.format("Ann")[:60], "no TextGrid at its value"),
+        ("a.TextGrid", "mate\n", "no TextGrid at its value 1; expected Praat's text format"),
+        ("a.TextGrid", LONG_TEXTGRID.replace("size = 4", "size = 9"), "no TextGrid at its value"),
+        ("a.TextGrid", LONG_TEXTGRID.replace("ẹ", "\udcff"), "neither UTF-8 nor UTF-16"),
+        ("a.eaf", "<a", "not XML"),
+        ("a.eaf", elan(TRANSLATION), "no annotation that is aligned with time"),
+        ("a.eaf", elan(aligned('TIER_ID="tx"', "Mate", stop="ts3")), "annotation 'a1' has no time"),
+        (
+            "a.TextGrid",
+            '"ooTextFile" "TextGrid" 0 2 <exists> 2 '
+            + "".join(f'"IntervalTier" "{tier}" 0 2 2 0 1 "x" 1 2 "y" ' for tier in ("twi", "gloss")),
+            "tiers 'twi' and 'gloss' have the same intervals",
+        ),
+    ],
+)
+def test_tiers_that_are_no_utterances_are_set_aside_with_the_reason(
+    tmp_path: Path, name: str, content: str, reason: str
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(32_000), 16_000)
+    (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=reason):
+        open_corpus(str(tmp_path))
+
+
+def test_speech_commands_are_words_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes, "_noted", set())
+    for name in ("yes/ann_nohash_0", "turn_left/bob_nohash_0", "turn_left/ann_nohash_0", "_silence_/x_nohash_0"):
+        corpora.write_audio(tmp_path / f"{name}.wav", SPOKEN[0])
+    corpora.write_audio(tmp_path / "_background_noise_" / "rain.wav", SPOKEN[0])
+    (tmp_path / "README.md").touch()
+    utterances = open_corpus(str(tmp_path)).require_complete().utterances
+    assert [(one.id, one.text, one.speaker) for one in utterances] == [
+        ("_silence_/x_nohash_0", "", "x"),
+        ("turn_left/ann_nohash_0", "turn left", "ann"),
+        ("turn_left/bob_nohash_0", "turn left", "bob"),
+        ("yes/ann_nohash_0", "yes", "ann"),
+    ]
+    (tmp_path / "testing_list.txt").write_text("turn_left/bob_nohash_0.wav\n")
+    (tmp_path / "validation_list.txt").write_text("\n")
+    training = [one.id for one in open_corpus(str(tmp_path)).utterances]
+    assert training == ["_silence_/x_nohash_0", "turn_left/ann_nohash_0", "yes/ann_nohash_0"]
+    test = open_corpus(str(tmp_path / "testing_list.txt")).require_complete().utterances
+    assert [(one.id, one.text) for one in test] == [("turn_left/bob_nohash_0", "turn left")]
+
+
+def test_segments_without_the_text_of_all_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    row = {"audio": "a.wav", "segments": [{"start": 0, "end": 1, "text": "hello", "speaker": "agent", "channel": 0}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    with pytest.raises(InputError, match=r"'segments' without a 'text' .*each segment on a line of its own"):
+        open_corpus(str(tmp_path / "a.jsonl"))

@@ -237,3 +237,17 @@ def test_a_reason_is_printed_to_its_end_where_it_says_what_to_do(capsys: pytest.
     found = report._findings([("rejected when opened", [Finding("a/rather/long/folder/of/a/table/calls.csv:5", why)])])
     Console(width=110).print(found)
     assert why in " ".join(capsys.readouterr().out.split())
+
+
+def test_annotations_look_alikes_and_rare_characters_are_found() -> None:
+    texts = ["[laughter] the <unk> (inaudible) 5 %uh 5% (1) 3 < 4"] + ["m\u0430te ùñ"] + ["mate и мата"] * 10
+    utterances = tuple(Utterance(str(n), f"{n}.wav", text, 5.0) for n, text in enumerate(texts))
+    found = summarise(Corpus("x", utterances, ()), profile("basic"), None).text
+    assert found.annotations == (Finding("0", "[laughter] <unk> (inaudible) %uh (1)"),)
+    assert found.mixed_alphabets == (Finding("1", "'m\u0430te': \u0430 is U+0430 CYRILLIC SMALL LETTER A"),)
+    assert found.characters["m"] == 11
+    assert found.characters["\u0430"] == 11
+    assert Finding("1", "ñ in 1 text: U+00F1 LATIN SMALL LETTER N WITH TILDE") in found.rare_characters
+    assert "м" not in "".join(one.why for one in found.rare_characters)
+    without = summarise(Corpus("x", utterances, ()), profile("whisper-english"), None).text
+    assert [one.why for one in without.annotations] == ["%uh"], "the profile removes what is in brackets"

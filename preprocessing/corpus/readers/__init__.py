@@ -3,7 +3,7 @@
 Every reader but the fallbacks is asked about a reference; one that two of them detect is refused with both names.
 """
 
-from preprocessing.corpus.readers import folders, hugging_face, manifest, subtitles
+from preprocessing.corpus.readers import folders, hugging_face, manifest, speech_commands, subtitles, tiers
 from preprocessing.corpus.readers.rows import Reader
 
 __all__ = ["READERS"]
@@ -26,11 +26,18 @@ READERS: tuple[Reader, ...] = (
         folders.librispeech_subsets,
     ),
     Reader(
+        "Speech Commands (WORD/SPEAKER_nohash_0.wav)", speech_commands.is_speech_commands,
+        speech_commands.read_speech_commands,
+    ),
+    Reader(
         "audio with a .txt beside each", folders.is_text_beside_audio, folders.read_text_beside_audio, is_fallback=True
     ),
     Reader(
         "audio with subtitles beside each (.srt, .vtt)", subtitles.is_subtitled, subtitles.read_subtitled,
         is_fallback=True,
+    ),
+    Reader(
+        "audio with tiers beside each (.TextGrid, .eaf)", tiers.is_annotated, tiers.read_annotated, is_fallback=True
     ),
     Reader("a manifest (JSONL, CSV, TSV)", manifest.is_manifest, manifest.read_manifest, is_fallback=True),
 )  # fmt: skip

@@ -170,6 +170,11 @@ def _first_value(fields: dict[str, Any], keys: tuple[str, ...]) -> Any:
 
 def _text(fields: dict[str, Any]) -> str:
     text = _first_value(fields, TEXT_KEYS)
+    if text is None and fields.get("segments"):
+        raise InputError(
+            f"'segments' without a 'text' among {_field_names(fields)}; expected the text of all of them, or each "
+            "segment on a line of its own with 'audio', 'start' and 'stop': add the text, or write the lines"
+        )
     if not isinstance(text, str):
         raise InputError(f"no 'text' among {_field_names(fields)}; expected what was said: add it, or '' for silence")
     return text

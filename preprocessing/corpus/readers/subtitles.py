@@ -11,7 +11,7 @@ and font and, from other programs, {\\an8}.
 import html
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from preprocessing.cli.errors import InputError
@@ -27,9 +27,7 @@ _BLOCKS = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")
 
 def is_subtitled(path: str) -> bool:
     """Whether the path is a subtitle file, or a folder with subtitles beside an audio file, at any depth."""
-    if os.path.isdir(path):
-        return any(_subtitles_of(audio) is not None for audio in _audio_files(path))
-    return path.lower().endswith(SUFFIXES) and os.path.isfile(path)
+    return is_beside_audio(path, SUFFIXES)
 
 
 def read_subtitled(path: str) -> Rows:
@@ -41,33 +39,54 @@ def read_subtitled(path: str) -> Rows:
     Markup is removed. A voice of WebVTT, `<v Ann>`, is the speaker. Audio without subtitles is set aside. Raises
     InputError when a subtitle file has no audio.
     """
+    return read_beside_audio(path, SUFFIXES, _cue_rows, "its subtitles")
+
+
+def is_beside_audio(path: str, suffixes: Sequence[str]) -> bool:
+    """Whether the path is a file with one of the suffixes, or a folder with one beside an audio file, at any depth."""
     if os.path.isdir(path):
-        return Rows("", _folder_rows(path))
+        return any(_beside(audio, suffixes) is not None for audio in _audio_files(path))
+    return path.lower().endswith(tuple(map(str.lower, suffixes))) and os.path.isfile(path)
+
+
+def read_beside_audio(
+    path: str, suffixes: Sequence[str], rows_of: Callable[[str, str], Iterable[Row]], what: str
+) -> Rows:
+    """The rows of a file with the times of what was said, or of all in a folder, whose audio is beside them.
+
+    rows_of: the rows of a file and its audio. what: such a file, as "its subtitles".
+    Audio without a file is set aside. Raises InputError when a file has no audio.
+    """
+    if os.path.isdir(path):
+        return Rows("", _folder_rows(path, suffixes, rows_of, what))
     stem = os.path.splitext(path)[0]
     name, folder = os.path.basename(stem), os.path.dirname(path)
     beside = (os.path.splitext(file) for file in sorted(os.listdir(folder or ".")))
     audio = next((one + suffix for one, suffix in beside if one == name and suffix.lower() in AUDIO_SUFFIXES), None)
     if audio is None:
         raise InputError(f"{path}: no audio file of that name beside it; expected {name}.wav or the like: add it")
-    return Rows("", _cue_rows(path, os.path.join(folder, audio)))
+    return Rows("", iter(rows_of(path, os.path.join(folder, audio))))
 
 
 def _audio_files(folder: str) -> Iterator[str]:
     return (path for path in files_below(folder) if os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES)
 
 
-def _subtitles_of(audio: str) -> str | None:
+def _beside(audio: str, suffixes: Sequence[str]) -> str | None:
     stem = os.path.splitext(audio)[0]
-    return next((stem + suffix for suffix in SUFFIXES if os.path.isfile(stem + suffix)), None)
+    names = (stem + spelled for suffix in suffixes for spelled in dict.fromkeys((suffix, suffix.lower())))
+    return next(filter(os.path.isfile, names), None)
 
 
-def _folder_rows(folder: str) -> Iterator[Row]:
+def _folder_rows(
+    folder: str, suffixes: Sequence[str], rows_of: Callable[[str, str], Iterable[Row]], what: str
+) -> Iterator[Row]:
     for number, audio in enumerate(_audio_files(folder), start=1):
-        subtitles = _subtitles_of(audio)
-        if subtitles is None:
-            yield Row(audio, number, "no .srt or .vtt of its name beside it; expected its subtitles: add them")
+        path = _beside(audio, suffixes)
+        if path is None:
+            yield Row(audio, number, f"no {' or '.join(suffixes)} of its name beside it; expected {what}: add them")
         else:
-            yield from _cue_rows(subtitles, audio)
+            yield from rows_of(path, audio)
 
 
 def _cue_rows(path: str, audio: str) -> Iterator[Row]:

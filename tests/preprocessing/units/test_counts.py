@@ -14,7 +14,7 @@ from preprocessing.cli.errors import InputError
 from preprocessing.corpus.lines import read_lines
 from preprocessing.text import profile
 from preprocessing.units import KINDS, build, frames_in
-from preprocessing.units.counts import Line, count_words, coverage_curve, hold_out, measure_inventory
+from preprocessing.units.counts import Line, count_units, count_words, coverage_curve, hold_out, measure_inventory
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 
@@ -70,6 +70,15 @@ def test_curves_are_those_of_naive_counting(texts: list[str], others: list[str],
     for share in (0.5, 0.9, 1.0):
         least = next(k for k in range(1, 99) if sum(words[w] for w in ranked[:k]) >= share * len(every) - 1e-9)
         assert found.n_covering(share) == least
+
+
+def test_a_size_that_the_text_is_too_small_for_is_counted_once() -> None:
+    lines = [Line(ALPHABET)]
+    report = count_units(
+        "x", lines, lines, kinds=["bpe"], sizes=[30, 500, 1000, 5000], language="en_US", syllable_counts={}
+    )
+    sizes = [row.size for row in report.inventories]
+    assert len(sizes) == 2 and sizes[0] == 30 and 30 < sizes[1] < 500
 
 
 def test_frames_are_those_of_the_model() -> None:

@@ -1,0 +1,59 @@
+"""Calls with a speaker on each channel: every channel is a recording of its own, and their transcripts become one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from finetune.systems.transcript import Transcript, joined
+from finetune.transcription.recordings import Recording
+from finetune.transcription.results import Results
+
+
+class ByChannel:
+    """`Results` of channels, which are written as those of their recordings.
+
+    A recording whose channels are not all transcribed has no results.
+    """
+
+    def __init__(self, results: Results, speakers: Sequence[str]) -> None:
+        """speakers: names of those on the channels, from channel 0 on."""
+        self._results, self._speakers = results, tuple(speakers)
+        self._found: dict[int, dict[str, Transcript | None]] = {}
+
+    def pending(self, recordings: Sequence[Recording]) -> list[Recording]:
+        """Each channel of each recording that is not done yet. See `Results.pending`."""
+        n_channels = len(self._speakers)
+        return [
+            replace(recording, channel=channel, n_channels=n_channels)
+            for recording in self._results.pending(recordings)
+            for channel in range(n_channels)
+        ]
+
+    def write(self, place: int, recording: Recording, transcript: Transcript | None, seconds: float) -> None:
+        """See `Results.write`; the recording's are written after its last channel."""
+        call, channel = divmod(place, len(self._speakers))
+        found = self._found.setdefault(call, {})
+        found[self._speakers[channel]] = transcript
+        if len(found) == len(self._speakers):
+            del self._found[call]
+            whole = replace(recording, channel=None, n_channels=None)
+            self._results.write(call, whole, merged({name: found[name] for name in self._speakers}), seconds)
+
+
+def merged(transcripts: Mapping[str, Transcript | None]) -> Transcript | None:
+    """One transcript of those of several speakers, its segments by their start; None where one has none.
+
+    >>> yes = Transcript.of_text("yes", 2.0)
+    >>> [(one.speaker, one.text) for one in merged({"Ann": yes.shifted(1.0), "Bob": yes}).segments]
+    [('Bob', 'yes'), ('Ann', 'yes')]
+    """
+    found = [transcript for transcript in transcripts.values() if transcript is not None]
+    if len(found) < len(transcripts):
+        return None
+    segments = [
+        replace(segment, speaker=name)
+        for name, transcript in zip(transcripts, found, strict=True)
+        for segment in transcript.segments
+    ]
+    in_order = tuple(sorted(segments, key=lambda segment: segment.start))
+    text = joined([Transcript(segment.text) for segment in in_order]).text
+    return replace(joined(found), text=text, segments=in_order)

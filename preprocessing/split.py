@@ -1,0 +1,119 @@
+"""`python -m preprocessing.split DATA OUT`: train.jsonl, validation.jsonl and test.jsonl without a shared speaker.
+
+Thin: options in, the corpus opened, divided by `preprocessing.corpus.split`, the manifests written and counted.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from preprocessing.cli.atomic_write import json_line, write_output
+from preprocessing.cli.errors import InputError, UsageError, counted
+from preprocessing.cli.options import check_ranges, parse_command, run_command
+
+if TYPE_CHECKING:
+    from preprocessing.corpus import Utterance
+
+DESCRIPTION = (
+    "Divide a corpus into manifests for training, validation and test, by speaker or by recording. No audio is copied."
+)
+REJECTS = "rejects.jsonl"
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Which corpus to divide, and how."""
+
+    data: str
+    """A manifest or a folder, of any layout."""
+    output: Path
+    """Folder for train.jsonl, validation.jsonl and test.jsonl, whose audio paths are relative to it, and
+    rejects.jsonl."""
+    by: Literal["speaker", "recording"] = "speaker"
+    """What is never in two parts: a speaker with the recordings that they are in, or a recording alone, such as a call
+    of an agent who takes many."""
+    validation_share: float = 0.1
+    """Share of the speech for validation; 0 for none."""
+    test_share: float = 0.1
+    """Share of the speech for the test; 0 for none."""
+    seed: int = 0
+    """Another seed divides otherwise."""
+    overwrite: bool = False
+    """Replace the manifests of an earlier division."""
+
+    def shares(self) -> dict[str, float]:
+        """The share of each part that is not empty. Raises UsageError where they are none."""
+        for name, share in (("validation_share", self.validation_share), ("test_share", self.test_share)):
+            check_ranges((f"--{name}", share, "0 or more and below 1", 0.0 <= share < 1.0))
+        train = 1.0 - self.validation_share - self.test_share
+        if not 1e-9 < train < 1.0:
+            raise UsageError(
+                f"--validation_share {self.validation_share:g} and --test_share {self.test_share:g} leave "
+                f"{max(train, 0.0):.0%} for training; expected less than all, more than nothing: change one of them"
+            )
+        parts = {"train": train, "validation": self.validation_share, "test": self.test_share}
+        return {part: share for part, share in parts.items() if share > 0.0}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    config = parse_command(
+        SplitConfig,
+        program="python -m preprocessing.split",
+        description=DESCRIPTION,
+        arguments=arguments,
+        positional=True,
+    )
+    shares = config.shares()
+    present = [path for path in (config.output / f"{part}.jsonl" for part in shares) if path.exists()]
+    if present and not config.overwrite:
+        raise UsageError(f"{present[0]}: exists; expected a new folder: name another, or add --overwrite true")
+    from preprocessing.corpus import open_corpus
+    from preprocessing.corpus.split import split_corpus
+
+    corpus = open_corpus(config.data)
+    try:
+        parts = split_corpus(corpus.utterances, shares, config.by, config.seed)
+    except InputError as error:
+        raise InputError(f"{config.data}: {error}") from None
+    rejects = [{"where": reject.where, "reason": reject.reason} for reject in corpus.rejects]
+    speakers_of = {part: {str(one.speaker) for one in ones if one.speaker is not None} for part, ones in parts.items()}
+    written = {part: _lines(utterances, config.output) for part, utterances in parts.items()}
+    for part, utterances in parts.items():
+        path = config.output / f"{part}.jsonl"
+        write_output(path, "output", written[part].encode())
+        hours = sum(utterance.duration for utterance in utterances) / 3600
+        n_speakers = counted(len(speakers_of[part]), "speaker")
+        print(f"{path}: {counted(len(utterances), 'utterance')}, {hours:.2f} h, {n_speakers}")
+    shared = [
+        speaker
+        for speaker, count in Counter(one for names in speakers_of.values() for one in names).items()
+        if count > 1
+    ]
+    if shared:
+        print(f"{counted(len(shared), 'speaker')} in several of them, such as {min(shared)!r}", file=sys.stderr)
+    if rejects:
+        path = config.output / REJECTS
+        write_output(path, "output", "".join(map(json_line, rejects)).encode("utf-8", "backslashreplace"))
+        print(f"{counted(len(rejects), 'line')} set aside, in {path}", file=sys.stderr)
+
+
+def _lines(utterances: "Sequence[Utterance]", folder: Path) -> str:
+    """The manifest of a part. Raises InputError on audio that is in no file."""
+    from preprocessing.corpus import manifest_fields
+
+    lines = []
+    for utterance in utterances:
+        if not isinstance(utterance.audio, bytes):
+            place, name = os.path.split(utterance.audio)
+            inside = os.path.relpath(os.path.realpath(place), os.path.realpath(folder))
+            utterance = replace(utterance, audio=f"{inside}/{name}")
+        lines.append(json_line(manifest_fields(utterance)))
+    return "".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(main)
