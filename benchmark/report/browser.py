@@ -193,13 +193,13 @@ def _hypothesis(aligned: AlignedSample, latency: float | None, is_loop: bool) ->
     Where there are words also a list of two numbers for each word of the hypothesis: the second that it starts at and
     its confidence in percent, each -1 where it is not known.
     """
-    alignment = aligned.alignment
+    counts = aligned.alignment.counts
     return [
         aligned.sample.hypothesis,
-        alignment.substitutions,
-        alignment.deletions,
-        alignment.insertions,
-        alignment_code(alignment),
+        counts.substitutions,
+        counts.deletions,
+        counts.insertions,
+        alignment_code(aligned.alignment),
         None if latency is None else round(1000 * latency, 2),
         aligned.sample.error,
         int(is_loop),

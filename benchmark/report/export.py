@@ -88,7 +88,7 @@ def _utterance_lines(
 ) -> Iterator[dict[str, Any]]:
     for utterance in utterances:
         for name, aligned in utterance.by_system.items():
-            sample, alignment = aligned.sample, aligned.alignment
+            sample, counts = aligned.sample, aligned.alignment.counts
             yield {
                 "id": utterance.id,
                 "system": name,
@@ -99,11 +99,11 @@ def _utterance_lines(
                 "language": sample.language,
                 "audio_seconds": sample.audio_seconds,
                 "latency_seconds": latencies.get((name, utterance.id)) if utterance.condition == CLEAN else None,
-                "words": alignment.words,
-                "substitutions": alignment.substitutions,
-                "deletions": alignment.deletions,
-                "insertions": alignment.insertions,
-                "wer": alignment.wer,
+                "words": counts.reference_length,
+                "substitutions": counts.substitutions,
+                "deletions": counts.deletions,
+                "insertions": counts.insertions,
+                "wer": counts.rate,
                 "error": sample.error,
                 "reference": sample.reference,
                 "hypothesis": sample.hypothesis,
