@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finetune.align import read_text
-from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, made_of
+from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, input_state
 from preprocessing.cli.errors import InputError, UsageError, counted, printable
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.options import check_counts, parse_command, run_command
@@ -106,7 +106,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
     reference = family_and_checkpoint(config.model)
 
     def pending() -> list[Pair]:
-        return [pair for pair in pairs if config.overwrite or not folder.is_done(pair, made_of(pair, weights))]
+        return [pair for pair in pairs if config.overwrite or not folder.is_done(pair, input_state(pair, weights))]
 
     weights = weights_state(*reference)
     remaining, failed = pending(), dict[Pair, Result]()
@@ -125,7 +125,9 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
             progress = CappedProgress(advance)
             for pair, seconds in zip(remaining, durations, strict=True):
                 progress.begin(seconds)
-                current = made_of(pair, weights)  # before its files are read: a change meanwhile is noticed next time
+                current = input_state(
+                    pair, weights
+                )  # before its files are read: a change meanwhile is noticed next time
                 folder.remove(pair)
                 try:
                     result = align_recording(model, pair, config, options, folder, progress)
