@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from finetune.decoding.beam import BeamSearch
     from finetune.decoding.beam_reference import ReferenceSearch
+    from finetune.metrics.error_rates import ErrorCounts
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
 
@@ -56,13 +57,12 @@ class Config(ExperimentOptions):
 
 @dataclass(frozen=True)
 class Judged:
-    """The words written of a corpus: for each measure their confidences, and whether they are right. errors, words: of
-    the references."""
+    """The words written of a corpus: for each measure their confidences, and whether they are right. counts: over the
+    words of the references."""
 
     confidences: dict[str, list[float]]
     correct: list[bool]
-    errors: int
-    words: int
+    counts: "ErrorCounts"
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def run(config: Config) -> Findings:
     decoded_with = "" if config.lm is None else f" with {config.lm}"
     settings = (
         f"{model.reference}{decoded_with}, {len(test.correct)} words of {data}, {sum(test.correct)} right "
-        f"(WER {100 * test.errors / max(test.words, 1):.1f} %); calibrated on {len(train.correct)} words of "
+        f"(WER {100 * test.counts.rate:.1f} %); calibrated on {len(train.correct)} words of "
         f"{config.fit or 'its other half'}\n* the highest calibrated NCE: sigmoid({calibration.scale:.2f} log-odds "
         f"{calibration.offset:+.2f})"
     )
@@ -174,6 +174,7 @@ def judge(
 
     from finetune.decoding.alignment import align_greedy, align_labels
     from finetune.decoding.confidence import MEASURES, word_confidences
+    from finetune.metrics.error_rates import ErrorCounts
     from finetune.metrics.word_alignment import align
     from preprocessing.corpus import load_waveform
     from preprocessing.text import profile
@@ -181,7 +182,7 @@ def judge(
     normalise = profile(model.profile)
     confidences: dict[str, list[float]] = {measure: [] for measure in MEASURES}
     correct: list[bool] = []
-    errors = n_words = 0
+    counts = ErrorCounts()
     generator = torch.Generator().manual_seed(0)
     for utterance in utterances:
         waveform = load_waveform(utterance)
@@ -197,12 +198,11 @@ def judge(
         aligned = align(normalise(utterance.text), " ".join(word.text for word in words))
         for piece in aligned.pieces:
             correct += [piece.kind == "equal"] * len(piece.hypothesis)
-        errors += aligned.errors
-        n_words += aligned.words
+        counts += aligned.counts
         for measure in MEASURES:
             confidences[measure] += word_confidences(log_probs, words, measure)
         advance(1)
-    return Judged(confidences, correct, errors, n_words)
+    return Judged(confidences, correct, counts)
 
 
 def _draw(

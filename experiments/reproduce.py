@@ -63,7 +63,7 @@ class Config(ExperimentOptions):
     """Flag WERs that differ by more than this many percentage points, and exit with code 1."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device that the models run on."""
+    """Device that the models run on; auto takes a GPU if there is one."""
 
     limit: int | None = None
     """Use only this many utterances of each subset, to try the command; published figures are over all."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
@@ -45,6 +46,8 @@ class AlignConfig:
     """Start of the picture, in seconds."""
     stop: float | None = None
     """End of the picture, in seconds. Default: the end of the recording, at most 30 s after start."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device that the model runs on; auto takes a GPU if there is one."""
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
@@ -80,7 +83,7 @@ def run(config: AlignConfig) -> None:
     from preprocessing.cli.progress import Steps
 
     text = None if config.text == "-" else read_text(config.text)
-    model = load_ctc(config.model)
+    model = load_ctc(config.model, config.device)
     normalised = ""
     if text is not None:
         normalised = normalise_marked(text, config.profile or model.profile)

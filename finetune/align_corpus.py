@@ -9,13 +9,12 @@ and one of rejects.jsonl for each doubtful one. The same command resumes after a
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finetune.align import read_text
-from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, made_of
-from preprocessing.cli.device import resolve_device
+from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, input_state
 from preprocessing.cli.errors import InputError, UsageError, counted, printable
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.options import check_counts, parse_command, run_command
@@ -57,7 +56,7 @@ class AlignCorpusConfig:
     channel: int | None = None
     """Channel to align and cut, from 0, such as one side of a call. Default: the mix of all channels."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device that the model runs on; auto uses a GPU if there is one."""
+    """Device that the model runs on; auto takes a GPU if there is one."""
     overwrite: bool = False
     """Start again: remove first what an earlier run of this command made in the folder."""
 
@@ -88,7 +87,6 @@ def run(config: AlignCorpusConfig) -> None:
     Raises UserError; also at the end, where recordings failed.
     """
     options = config.pieces()
-    config = replace(config, device=resolve_device(config.device))  # type: ignore[arg-type]
     pairs = list(find_pairs(config.recordings, config.transcripts, leave_out=config.output))
     folder = AlignmentFolder(config.output, config.channel)
     with only_writer(config.output):
@@ -108,7 +106,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
     reference = family_and_checkpoint(config.model)
 
     def pending() -> list[Pair]:
-        return [pair for pair in pairs if config.overwrite or not folder.is_done(pair, made_of(pair, weights))]
+        return [pair for pair in pairs if config.overwrite or not folder.is_done(pair, input_state(pair, weights))]
 
     weights = weights_state(*reference)
     remaining, failed = pending(), dict[Pair, Result]()
@@ -127,7 +125,9 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
             progress = CappedProgress(advance)
             for pair, seconds in zip(remaining, durations, strict=True):
                 progress.begin(seconds)
-                current = made_of(pair, weights)  # before its files are read: a change meanwhile is noticed next time
+                current = input_state(
+                    pair, weights
+                )  # before its files are read: a change meanwhile is noticed next time
                 folder.remove(pair)
                 try:
                     result = align_recording(model, pair, config, options, folder, progress)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts
@@ -56,6 +56,9 @@ class TuneConfig:
 
     limit: int | None = None
     """Use only this many utterances, evenly spaced in the corpus."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device that the model runs on; auto takes a GPU if there is one."""
 
     output: Path | None = None
     """Picture of WER by alpha and beta. Default: language_model_tuning.png in the run's folder."""
@@ -136,7 +139,7 @@ def tune(config: TuneConfig) -> Tuned:
     config.check()
     console = Console(highlight=False, soft_wrap=True)
     files = require_language_model(config.lm or config.run)
-    model = load_ctc(config.run)
+    model = load_ctc(config.run, config.device)
     language_model = load_language_model(config.run, files, model.vocabulary)
     utterances = _validation_utterances(config)
     settings = BeamSettings(beam_width=config.beam_width, unk_score_offset=config.unk_score_offset)

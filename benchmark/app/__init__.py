@@ -40,7 +40,7 @@ class AppConfig:
     """Text normalisation profile applied before words are compared (`python -m preprocessing.text --list`)."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device that the models run on."""
+    """Device that the models run on; auto takes a GPU if there is one."""
 
     def check(self) -> None:
         """Raises UsageError on a value outside its range."""

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from benchmark.report.clips import Clip
 from benchmark.report.utterances import AlignedSample, ComparedUtterance, max_errors
 from benchmark.report.words import LEVELS, WRITTEN_BELOW, percent_of
-from benchmark.results import CLEAN
+from benchmark.results import CLEAN, Summary
 from finetune.metrics.word_alignment import Alignment
 
 MAX_UTTERANCES = 5_000
@@ -28,6 +28,29 @@ class BrowserSelection:
 
     utterances: Sequence[ComparedUtterance]
     sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSection:
+    """The browser of the page. json: as page.js reads it. sentence: where it does not list all utterances."""
+
+    json: Markup
+    sentence: str
+    n_clips: int
+
+    @classmethod
+    def of(
+        cls,
+        summary: Summary,
+        utterances: Sequence[ComparedUtterance],
+        latencies: Mapping[tuple[str, str], float],
+        clips: Mapping[tuple[str, str], Clip],
+    ) -> "BrowserSection":
+        """latencies: seconds by system and utterance id. clips: by utterance id and condition."""
+        selection = select_utterances(utterances)
+        names = [system.facts.name for system in summary.systems]
+        loops = {system.facts.name: system.loops_by_condition() for system in summary.systems}
+        return cls(browser_json(selection, names, latencies, loops, clips), selection.sentence, len(clips))
 
 
 def select_utterances(
@@ -170,13 +193,13 @@ def _hypothesis(aligned: AlignedSample, latency: float | None, is_loop: bool) ->
     Where there are words also a list of two numbers for each word of the hypothesis: the second that it starts at and
     its confidence in percent, each -1 where it is not known.
     """
-    alignment = aligned.alignment
+    counts = aligned.alignment.counts
     return [
         aligned.sample.hypothesis,
-        alignment.substitutions,
-        alignment.deletions,
-        alignment.insertions,
-        alignment_code(alignment),
+        counts.substitutions,
+        counts.deletions,
+        counts.insertions,
+        alignment_code(aligned.alignment),
         None if latency is None else round(1000 * latency, 2),
         aligned.sample.error,
         int(is_loop),

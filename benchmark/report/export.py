@@ -99,7 +99,7 @@ def _utterance_lines(
     columns = list(dict.fromkeys(name for sample in samples for name in sample.columns))
     for utterance in utterances:
         for name, aligned in utterance.by_system.items():
-            sample, alignment = aligned.sample, aligned.alignment
+            sample, counts = aligned.sample, aligned.alignment.counts
             yield {name: sample.columns.get(name) for name in columns} | {
                 "id": utterance.id,
                 "system": name,
@@ -110,11 +110,11 @@ def _utterance_lines(
                 "language": sample.language,
                 "audio_seconds": sample.audio_seconds,
                 "latency_seconds": latencies.get((name, utterance.id)) if utterance.condition == CLEAN else None,
-                "words": alignment.words,
-                "substitutions": alignment.substitutions,
-                "deletions": alignment.deletions,
-                "insertions": alignment.insertions,
-                "wer": alignment.wer,
+                "words": counts.reference_length,
+                "substitutions": counts.substitutions,
+                "deletions": counts.deletions,
+                "insertions": counts.insertions,
+                "wer": counts.rate,
                 "error": sample.error,
                 "reference": sample.reference,
                 "hypothesis": sample.hypothesis,

@@ -15,24 +15,21 @@ from statistics import median
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.report import browser, fairness, quantities, verdict, views, words
-from benchmark.report.clips import clips
+from benchmark.report import browser, quantities, verdict, views, words
+from benchmark.report.clips import Clip, clips
 from benchmark.report.figures import plots, sliced_properties
 from benchmark.report.figures.accuracy import MAX_SLICES
-from benchmark.report.figures.robustness import noise_kinds
 from benchmark.report.figures.speed import MAX_POINTS, Point
 from benchmark.report.figures.style import PAGE_PALETTE, WIDE, Plot
 from benchmark.report.utterances import (
     ComparedUtterance,
     WerOverTime,
     compare_utterances,
-    recount_warnings,
     wer_over_time,
     worst_utterances,
 )
 from benchmark.results import CLEAN, Sample, Summary, Timing
 from benchmark.scoring.scripts import tokens
-from benchmark.scoring.speed import call_cost_sentences
 from preprocessing.cli.errors import counted
 
 LONG_TEXT_WORDS = 150  # a longer text is folded until its reader opens it, and its equal passages are shortened
@@ -83,13 +80,7 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
     """The whole page. `n_worst` utterances are in it without JavaScript, `n_audio` carry their recording."""
     summary, utterances = content.summary, content.utterances
     systems = views.system_views(summary, utterances)
-    # A condition without speech replaces the recording, so the corpus' one is not what its hypotheses are of.
-    audible = [one for one in utterances if one.condition == CLEAN or one.first.reference.strip()]
-    recorded = clips(worst_utterances(audible, n_audio))
-    selection = browser.select_utterances(utterances)
     drawn = {name: _inline(plot) for name, plot in content.plots.items()}
-    rows = quantities.quantities(summary)
-    script = (_HERE / "page.js").read_text(encoding="utf-8")
     page = (
         _environment()
         .get_template("page.html.jinja")
@@ -97,59 +88,34 @@ def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:
             summary=summary,
             profile=summary.profiles[0].name,
             metric=summary.metric.upper(),
-            influences=views.influences(summary),
-            word_sentences=words.word_sentences(summary),
-            has_words=any(one.tokens for row in utterances for one in row.by_system.values()),
-            level_names=words.level_names(),
-            written_below=words.WRITTEN_BELOW,
-            decoding=fairness.decoding_rows(summary),
             systems=systems,
             by_name={system.name: system for system in systems},
-            title_names=verdict.title_names(summary),
-            verdict=verdict.verdict(summary),
-            caveats=verdict.caveats(summary),
-            notices=verdict.notices(summary),
-            groups=views.group_rows(rows),
-            terms=list(quantities.terms(rows).items()),
             figures={name: markup for name, markup in drawn.items() if markup},
-            comparisons=summary.comparisons,
+            heading=views.HeadingSection.of(summary),
+            table=views.TableSection.of(summary),
             several_conditions=verdict.several_conditions(summary.comparisons),
-            noises=noise_kinds(summary.conditions),
-            conditions=views.condition_rows(summary),
+            errors=views.ErrorsSection.of(summary),
+            words=views.WordsSection.of(summary, utterances),
+            robustness=views.RobustnessSection.of(summary),
             properties=sliced_properties(summary),
             keywords=views.keyword_table(summary),
-            segmented=[(s, own.segments) for s, own in zip(systems, summary.systems, strict=True) if own.segments],
-            recordings=content.recordings,
-            unit_of_segments="speakers" if summary.corpus.resampling_unit == "speaker" else "segments",
-            max_slices=MAX_SLICES,
-            max_points=MAX_POINTS,
-            thinned=any(len(own) > MAX_POINTS for own in content.points.values()),
-            call_costs=call_cost_sentences(summary.systems),
-            stages=views.stage_bars(summary.systems),
+            long=views.LongSection.of(summary, systems, content.recordings),
+            latency=views.LatencySection.of(summary, content.points),
             hallucinations=views.hallucinations(summary),
-            confusions=views.confusions(summary),
-            worst=worst_utterances(utterances, n_worst),
-            notes=recount_warnings(summary, utterances),
-            failed=views.failed_samples(utterances),
-            unit_reason=views.UNIT_REASONS.get(summary.corpus.resampling_unit, summary.corpus.resampling_unit),
-            several_languages=len({row.first.language for row in utterances}) > 1,
-            long_text_words=LONG_TEXT_WORDS,
-            context_words=CONTEXT_WORDS,
-            selection=selection,
-            n_clips=len(recorded),
-            browser=browser.browser_json(
-                selection,
-                [system.name for system in systems],
-                content.latencies,
-                {system.facts.name: system.loops_by_condition() for system in summary.systems},
-                recorded,
-            ),
-            script=Markup(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            contract=views.input_contract(),
+            utterances=views.UtterancesSection.of(summary, utterances, n_worst),
+            browser=browser.BrowserSection.of(summary, utterances, content.latencies, _recorded(utterances, n_audio)),
+            settings=views.SettingsSection.of(summary),
         )
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written to a file
+
+
+def _recorded(utterances: Sequence[ComparedUtterance], n_audio: int) -> dict[tuple[str, str], Clip]:
+    """The clips of the `n_audio` utterances with most errors. A condition without speech replaces the recording, so the
+    corpus' one is not what its hypotheses are of.
+    """
+    audible = [one for one in utterances if one.condition == CLEAN or one.first.reference.strip()]
+    return clips(worst_utterances(audible, n_audio))
 
 
 def _inline(plot: Plot) -> Markup:
@@ -192,8 +158,20 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = (_HERE / "page.js").read_text(encoding="utf-8")
     sheets = [(_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "browser.css")]
-    environment.globals["style"] = Markup("\n".join(sheets))
+    environment.globals |= {
+        "style": Markup("\n".join(sheets)),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "input_contract": views.input_contract(),
+        "level_names": words.level_names(),
+        "written_below": words.WRITTEN_BELOW,
+        "max_slices": MAX_SLICES,
+        "max_points": MAX_POINTS,
+        "long_text_words": LONG_TEXT_WORDS,
+        "context_words": CONTEXT_WORDS,
+    }
     environment.filters |= {
         "percent": quantities.percent,
         "interval": quantities.interval,

@@ -102,7 +102,9 @@ def worst_utterances(utterances: Sequence[ComparedUtterance], count: int) -> lis
 
 def max_errors(utterance: ComparedUtterance) -> int:
     """Word errors of the system that makes most of them; failed samples do not count."""
-    return max((one.alignment.errors for one in utterance.by_system.values() if one.sample.error is None), default=0)
+    return max(
+        (one.alignment.counts.errors for one in utterance.by_system.values() if one.sample.error is None), default=0
+    )
 
 
 def recount_warnings(summary: Summary, utterances: Sequence[ComparedUtterance]) -> list[str]:
@@ -120,9 +122,10 @@ def recount_warnings(summary: Summary, utterances: Sequence[ComparedUtterance]) 
         scores = system.scores.get(profile.name)
         if scores is None:
             continue
-        own = [one.by_system[name].alignment for one in utterances if one.condition == CLEAN and name in one.by_system]
-        shown = sum(alignment.errors for alignment in own)
-        in_speech = sum(alignment.errors for alignment in own if alignment.words)
+        clean = [one.by_system for one in utterances if one.condition == CLEAN and name in one.by_system]
+        own = [by_system[name].alignment.counts for by_system in clean]
+        shown = sum(counts.errors for counts in own)
+        in_speech = sum(counts.errors for counts in own if counts.reference_length)
         scored = scores.substitutions + scores.deletions + scores.insertions
         if scored not in (shown, in_speech):
             warnings.append(

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from benchmark.report import fairness, quantities, verdict
+from benchmark.report.figures.robustness import NoiseKind, noise_kinds
+from benchmark.report.figures.speed import MAX_POINTS, Point
 from benchmark.report.figures.style import marker_svg
 from benchmark.report.quantities import Quantity, milliseconds
-from benchmark.report.utterances import ComparedUtterance
+from benchmark.report.utterances import ComparedUtterance, WerOverTime, recount_warnings, worst_utterances
+from benchmark.report.words import word_sentences
 from benchmark.results import CLEAN, Confusion, Influence, KeywordCount, Sample, Scores, Summary, SystemSummary
+from benchmark.scoring.speed import call_cost_sentences
 from finetune.metrics import Rate
 from preprocessing.audio import SAMPLE_RATE
 
@@ -16,7 +21,7 @@ MAX_CONFUSIONS = 15  # of one system
 MAX_INFLUENCES = 5  # utterances of one system
 MAX_LOOPED = 12
 MAX_KEYWORDS = 50
-UNIT_REASONS: Mapping[str, str] = {
+RESAMPLED: Mapping[str, str] = {
     "speaker": "speakers with all their utterances, because errors within a speaker are not independent",
     "utterance": "utterances, as if they were independent; if speakers recur, the true intervals are wider",
     "segment": "segments of the recordings, as if they were independent; the intervals hold only for these speakers "
@@ -106,6 +111,137 @@ class KeywordTable:
     rows: list[tuple[KeywordCount, ...]]
     n_left_out: int
     n_unspoken: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadingSection:
+    """The top of the page. title_names: up to three systems, or one entry such as "Five systems"."""
+
+    title_names: Sequence[str]
+    verdict: Sequence[str]
+    caveats: Sequence[str]
+    notices: Sequence[str]
+
+    @classmethod
+    def of(cls, summary: Summary) -> "HeadingSection":
+        return cls(
+            verdict.title_names(summary), verdict.verdict(summary), verdict.caveats(summary), verdict.notices(summary)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TableSection:
+    """The rows of the table by their group, and the definitions of the terms in them."""
+
+    groups: Sequence[tuple[str, Sequence[Quantity]]]
+    terms: Mapping[str, str]
+
+    @classmethod
+    def of(cls, summary: Summary) -> "TableSection":
+        rows = quantities.quantities(summary)
+        return cls(group_rows(rows), quantities.terms(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorsSection:
+    """Confusions, a list for each system, and the influential utterances of each system that has some, by its name."""
+
+    confusions: Sequence[Sequence[ConfusionBar]]
+    influences: Mapping[str, InfluenceTable]
+
+    @classmethod
+    def of(cls, summary: Summary) -> "ErrorsSection":
+        return cls(confusions(summary), influences(summary))
+
+
+@dataclass(frozen=True, slots=True)
+class WordsSection:
+    """What a reader must know of the words' confidences; is_shaded: whether any utterance has words to shade."""
+
+    sentences: Sequence[str]
+    is_shaded: bool
+
+    @classmethod
+    def of(cls, summary: Summary, utterances: Sequence[ComparedUtterance]) -> "WordsSection":
+        return cls(word_sentences(summary), any(one.tokens for row in utterances for one in row.by_system.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessSection:
+    """Kinds of noise, each drawn by its level, and the rates under every condition; empty without conditions."""
+
+    noises: Sequence[NoiseKind]
+    conditions: Sequence[ConditionRow]
+
+    @classmethod
+    def of(cls, summary: Summary) -> "RobustnessSection":
+        return cls(noise_kinds(summary.conditions), condition_rows(summary))
+
+
+@dataclass(frozen=True, slots=True)
+class LongSection:
+    """Rates over the segments of long recordings, of each system that has them, and WER over time.
+
+    resampled: what the bootstrap draws.
+    """
+
+    segmented: Sequence[tuple[SystemView, Scores]]
+    recordings: Sequence[WerOverTime]
+    resampled: str
+
+    @classmethod
+    def of(cls, summary: Summary, systems: Sequence[SystemView], recordings: Sequence[WerOverTime]) -> "LongSection":
+        segmented = [(system, scores) for system in systems if (scores := system.summary.segments)]
+        return cls(segmented, recordings, "speakers" if summary.corpus.resampling_unit == "speaker" else "segments")
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySection:
+    """What a call costs, in sentences, and the stages of each system, by its name; is_thinned: not all points drawn."""
+
+    call_costs: Sequence[str]
+    stages: Mapping[str, Sequence[StageBar]]
+    is_thinned: bool
+
+    @classmethod
+    def of(cls, summary: Summary, points: Mapping[str, Sequence[Point]]) -> "LatencySection":
+        is_thinned = any(len(own) > MAX_POINTS for own in points.values())
+        return cls(call_cost_sentences(summary.systems), stage_bars(summary.systems), is_thinned)
+
+
+@dataclass(frozen=True, slots=True)
+class UtterancesSection:
+    """Utterances with most errors, for a page without JavaScript, and those that a system failed on.
+
+    warnings: of counts that are not the summary's. several_languages: whether an utterance's language is shown.
+    """
+
+    worst: Sequence[ComparedUtterance]
+    failed: Sequence[Sample]
+    warnings: Sequence[str]
+    several_languages: bool
+
+    @classmethod
+    def of(cls, summary: Summary, utterances: Sequence[ComparedUtterance], n_worst: int) -> "UtterancesSection":
+        return cls(
+            worst_utterances(utterances, n_worst),
+            failed_samples(utterances),
+            recount_warnings(summary, utterances),
+            len({row.first.language for row in utterances}) > 1,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSection:
+    """Settings of decoding that differ, and what the bootstrap resamples, with the reason."""
+
+    decoding: Sequence[fairness.DecodingRow]
+    resampled: str
+
+    @classmethod
+    def of(cls, summary: Summary) -> "SettingsSection":
+        unit = summary.corpus.resampling_unit
+        return cls(fairness.decoding_rows(summary), RESAMPLED.get(unit, unit))
 
 
 def system_views(summary: Summary, utterances: Sequence[ComparedUtterance]) -> list[SystemView]:

@@ -94,6 +94,7 @@ def _has_ended(part: Part, folders: Folders) -> bool:
 
 
 def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
+    """Run the part's command unless its results are there, made by the same command from the same inputs."""
     missing: list[str] = []
     if isinstance(part, Command) and folders.quick:
         return Outcome(part, "not measured", 0.0, "as --quick trains nothing that it could use")
@@ -127,17 +128,23 @@ def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
         words = [*words, "--overwrite", "true"]
     folder.mkdir(parents=True, exist_ok=True)
     write_state(folder / STATE, wanted)
-    print(f"    {shown(words, folders)}", flush=True)
-    began = time.monotonic()
-    environ, program = environment(), executable(words)
-    code = subprocess.run(program, cwd=ROOT, check=False, env=environ, preexec_fn=end_with_parent).returncode
-    seconds = time.monotonic() - began
-    if code in (130, -2):
-        raise KeyboardInterrupt
+    code, seconds = _execute(words, folders)
     if code != 0:
         return Outcome(part, "failed", seconds, f"with exit code {code} of the command above", missing)
     write_state(folder / STATE, _with_fetched(wanted, part, folders).ended(seconds))
     return Outcome(part, "done", seconds, f"in {seconds / 60:.1f} min", missing)
+
+
+def _execute(words: Sequence[str], folders: Folders) -> tuple[int, float]:
+    """Print a command and run it: its exit code and its seconds. Raises KeyboardInterrupt where Ctrl-C ended it."""
+    print(f"    {shown(words, folders)}", flush=True)
+    began = time.monotonic()
+    code = subprocess.run(
+        executable(words), cwd=ROOT, check=False, env=environment(), preexec_fn=end_with_parent
+    ).returncode
+    if code in (130, -2):
+        raise KeyboardInterrupt
+    return code, time.monotonic() - began
 
 
 def _with_fetched(state: State, part: Part, folders: Folders) -> State:

@@ -22,7 +22,7 @@ FINGERPRINT = "fingerprint"  # of inputs and options
 MANIFEST, REJECTS = "manifest.jsonl", "rejects.jsonl"
 
 Line = dict[str, Any]  # of manifest.jsonl or rejects.jsonl
-MadeOf = dict[str, Any]
+InputState = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Result:
     rejected: list[Line] = field(default_factory=list)
 
 
-def made_of(pair: Pair, weights: Sequence[tuple[str, int, int]]) -> MadeOf | None:
+def input_state(pair: Pair, weights: Sequence[tuple[str, int, int]]) -> InputState | None:
     """What decides a recording's pieces, beside the options: size in bytes and time of change in ns of its audio,
     SHA-256 of its text, and `weights` as `finetune.systems.identity.weights_state` gives them.
 
@@ -117,8 +117,8 @@ class AlignmentFolder:
         """Whether there are results of the recording, current or not."""
         return self._part(pair).exists()
 
-    def is_done(self, pair: Pair, current: MadeOf | None) -> bool:
-        """Whether there are results of the recording that were made of `current`, with all their pieces."""
+    def is_done(self, pair: Pair, current: InputState | None) -> bool:
+        """Whether there are results of the recording that were made from the inputs `current`, with all pieces."""
         part = self._read(pair)
         if part is None or current is None or part["made_of"] != current:
             return False
@@ -137,7 +137,7 @@ class AlignmentFolder:
         except OSError as error:
             raise self._unwritable(error) from None
 
-    def write(self, pair: Pair, current: MadeOf | None, result: Result) -> None:
+    def write(self, pair: Pair, current: InputState | None, result: Result) -> None:
         """Keep the lines of a recording whose pieces are written."""
         content = json.dumps({"made_of": current, **asdict(result)}, ensure_ascii=False)
         try:

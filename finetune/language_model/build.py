@@ -109,7 +109,7 @@ class TrainLstmConfig:
     """Text or corpus to measure perplexity on; not the training text."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device to train on; auto is cuda where there is a GPU."""
+    """Device that the LSTM is trained on; auto takes a GPU if there is one."""
 
     seed: int = 0
     """Seed of weights, order and dropout."""

@@ -5,12 +5,13 @@
 error_rates.py. rapidfuzz aligns (Levenshtein distance over words); its counts are jiwer's, which the tests compare.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
+
+from finetune.metrics.error_rates import ErrorCounts
 
 MISSING_WORD = "·"  # printed where one of the two texts has no word
 
@@ -36,42 +37,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """The pieces in the order of the texts; counts are of words."""
+    """The pieces in the order of the texts."""
 
     pieces: tuple[Piece, ...]
 
     @property
-    def hits(self) -> int:
-        return self._count("equal")
-
-    @property
-    def substitutions(self) -> int:
-        return self._count("substitute")
-
-    @property
-    def deletions(self) -> int:
-        return self._count("delete")
-
-    @property
-    def insertions(self) -> int:
-        return self._count("insert")
-
-    @property
-    def words(self) -> int:
-        """Words of the reference."""
-        return sum(len(piece.reference) for piece in self.pieces)
-
-    @property
-    def errors(self) -> int:
-        """Words substituted, deleted and inserted."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def wer(self) -> float:
-        """Errors over reference words, as a fraction; infinite when words were inserted into an empty reference."""
-        if self.words:
-            return self.errors / self.words
-        return math.inf if self.errors else 0.0
+    def counts(self) -> ErrorCounts:
+        """Counts over words."""
+        return ErrorCounts(
+            self._count("equal"), self._count("substitute"), self._count("delete"), self._count("insert")
+        )
 
     @property
     def pairs(self) -> list[WordPair]:

@@ -160,17 +160,11 @@ class CTCRecogniser(Recogniser):
 
     @torch.inference_mode()
     def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
-        unwrapped = self._unwrap(module)
+        unwrapped: CTCModule = extract_model_from_parallel(module)
         log_probs, frames = unwrapped.log_probs(batch)
         paths = log_probs.argmax(dim=-1).cpu()
         hypotheses = [self._hypothesis(path[:n]) for path, n in zip(paths, frames.tolist(), strict=True)]
         return EvaluationOutput(float(unwrapped.loss(batch, log_probs, frames)), hypotheses)
-
-    @staticmethod
-    def _unwrap(module: nn.Module) -> CTCModule:
-        unwrapped = extract_model_from_parallel(module)
-        assert isinstance(unwrapped, CTCModule)
-        return unwrapped
 
     def _hypothesis(self, path: Tensor) -> Hypothesis:
         blank = self.vocabulary.blank
@@ -178,7 +172,7 @@ class CTCRecogniser(Recogniser):
         return Hypothesis(text, int((path == blank).sum()) / max(len(path), 1))
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        self._unwrap(module).model.save_pretrained(folder)
+        extract_model_from_parallel(module).model.save_pretrained(folder)
         self.vocabulary.save(folder)
 
 

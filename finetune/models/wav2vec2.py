@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.utils import cached_file
@@ -146,7 +147,7 @@ class Wav2Vec2Recogniser(CTCRecogniser):
         return 0 if ".lm_head." in parameter else layers + 1
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        model = self._unwrap(module).model
+        model = extract_model_from_parallel(module).model
         model.save_pretrained(folder, state_dict=merged_state_dict(model) if self._lora else None)
         self.vocabulary.save(folder)
         self._feature_extractor.save_pretrained(folder)

@@ -267,7 +267,7 @@ class WhisperRecogniser(Recogniser):
     @torch.inference_mode()
     def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
         """The loss without label smoothing; texts as `whisper.decode` gives them, of at most TOKENS_PER_SECOND."""
-        unwrapped = self._unwrap(module)
+        unwrapped: WhisperModule = extract_model_from_parallel(module)
         audio_features = unwrapped.encode(batch)
         longest = math.ceil(max(batch.n_samples) / SAMPLE_RATE * TOKENS_PER_SECOND) + 16
         options = whisper.DecodingOptions(
@@ -280,12 +280,6 @@ class WhisperRecogniser(Recogniser):
         results = whisper.decode(unwrapped.model, audio_features.float(), options)  # it refuses autocast's 16 bits
         hypotheses = [Hypothesis(result.text, None) for result in results]
         return EvaluationOutput(float(unwrapped.loss(batch, audio_features)), hypotheses)
-
-    @staticmethod
-    def _unwrap(module: nn.Module) -> WhisperModule:
-        unwrapped = extract_model_from_parallel(module)
-        assert isinstance(unwrapped, WhisperModule)
-        return unwrapped
 
     def layers_above(self, parameter: str) -> int:
         """0 for the output layer, which is the token embedding; 1 for the decoder's top block; one more than it has
@@ -301,7 +295,7 @@ class WhisperRecogniser(Recogniser):
         return n_decoder + 1 if "positional_embedding" in parameter else 0
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        model = self._unwrap(module).model
+        model = extract_model_from_parallel(module).model
         save(folder, model, merged_state_dict(model) if self._lora else model.state_dict(), self._language)
 
     def count_labels(self, batch: Batch) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import AutoConfig, WhisperConfig, WhisperModel
 
@@ -170,7 +171,7 @@ class WhisperCTCRecogniser(CTCRecogniser):
         return n_blocks + 1 if "encoder.conv" in parameter else 1 if "encoder." in parameter else 0
 
     def save(self, folder: Path, module: nn.Module) -> None:
-        model = self._unwrap(module).model
+        model = extract_model_from_parallel(module).model
         model.save_pretrained(folder, state_dict=merged_state_dict(model) if self._lora else None)
         self.vocabulary.save(folder)
 

@@ -139,12 +139,30 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _MeasuredBatch:
+class MeasuredBatch:
     """A batch on the device, the time to load it, and the cost of its pass."""
 
     batch: Batch
     load_seconds: float
     cost: PassCost
+
+
+@dataclass(frozen=True, slots=True)
+class RunCosts:
+    """Memory and time of a run. largest: the largest batch of the first epoch. n_batches: of an epoch.
+
+    compute_seconds, load_seconds: of a batch of mean size. step_seconds: of an optimiser step, with all its batches.
+    """
+
+    memory: StaticMemory
+    largest: MeasuredBatch
+    n_batches: int
+    compute_seconds: float
+    load_seconds: float
+    step_seconds: float
+    n_evaluations: int
+    evaluation_seconds: float
+    seconds: float
 
 
 def print_costs(
@@ -157,6 +175,22 @@ def print_costs(
     profile: Profile,
 ) -> None:
     """Measure a few batches, and print memory and time of the run. Raises InputError if the largest does not fit."""
+    costs = measure_costs(config, accelerator, recogniser, examples, validation, profile)
+    _print_measured(console, config, accelerator.device, costs)
+
+
+def measure_costs(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    recogniser: Recogniser,
+    examples: Examples,
+    validation: Examples,
+    profile: Profile,
+) -> RunCosts:
+    """The costs of a run, from its largest batch, one of mean size and one of validation.
+
+    Raises InputError if the largest does not fit.
+    """
     module = accelerator.prepare(recogniser.module)
     batches = DurationBatches(
         [u.duration for u in examples.utterances], max_seconds=config.data.max_batch_seconds, seed=config.seed
@@ -173,28 +207,40 @@ def print_costs(
     step = max(step, config.gradient_accumulation_steps * load / max(workers, 1))
     evaluation = _evaluation_seconds(config, accelerator, recogniser, module, validation, profile)
     evaluations = 1 + -(-config.max_steps // config.eval_steps)
-    seconds = config.max_steps * step + evaluations * evaluation
-    memory = static_memory(recogniser.module, averaged=config.ema_decay > 0)
+    return RunCosts(
+        memory=static_memory(recogniser.module, averaged=config.ema_decay > 0),
+        largest=largest_batch,
+        n_batches=len(batches),
+        compute_seconds=compute,
+        load_seconds=load,
+        step_seconds=step,
+        n_evaluations=evaluations,
+        evaluation_seconds=evaluation,
+        seconds=config.max_steps * step + evaluations * evaluation,
+    )
+
+
+def _print_measured(console: Console, config: TrainConfig, device: torch.device, costs: RunCosts) -> None:
+    batch, cost = costs.largest.batch, costs.largest.cost
+    audio_seconds, padded_seconds = batch.seconds
     console.print("[bold]One batch[/], the largest of the first epoch")
-    audio_seconds, padded_seconds = largest_batch.batch.seconds
-    n_utterances = len(largest_batch.batch.indices)
     console.print(
-        f"  {counted(n_utterances, 'utterance')}, {audio_seconds:.1f} s of audio, {padded_seconds:.1f} s with padding; "
-        f"loss {largest_batch.cost.loss_per_label:.2f} a label\n"
-        f"  loaded in {largest_batch.load_seconds:.2f} s, forward and backward in {largest_batch.cost.seconds:.2f} s "
-        f"on {accelerator.device}",
+        f"  {counted(len(batch.indices), 'utterance')}, {audio_seconds:.1f} s of audio, {padded_seconds:.1f} s with "
+        f"padding; loss {cost.loss_per_label:.2f} a label\n"
+        f"  loaded in {costs.largest.load_seconds:.2f} s, forward and backward in {cost.seconds:.2f} s on {device}",
         soft_wrap=True,
     )
     console.print("\n[bold]Memory[/]")
-    console.print(_memory_table(memory, largest_batch.cost, accelerator.device.type))
-    epochs = config.max_steps * config.gradient_accumulation_steps / len(batches)
+    console.print(_memory_table(costs.memory, cost, device.type))
+    workers = config.dataloader_num_workers or 0
+    epochs = config.max_steps * config.gradient_accumulation_steps / costs.n_batches
     console.print("[bold]Time[/], as measured on this machine as it is now")
     console.print(
-        f"  {config.max_steps:,} steps of {step:.2f} s: {config.gradient_accumulation_steps} of "
-        f"{len(batches)} batches an epoch, each {compute:.2f} s to compute and {load:.2f} s to load in "
-        f"{workers or 'no other'} process{'es' if workers > 1 else ''}\n"
-        f"  {evaluations:,} evaluations of {evaluation:.1f} s\n"
-        f"  in all about [bold]{_hours(seconds)}[/], {epochs:.1f} epochs",
+        f"  {config.max_steps:,} steps of {costs.step_seconds:.2f} s: {config.gradient_accumulation_steps} of "
+        f"{costs.n_batches} batches an epoch, each {costs.compute_seconds:.2f} s to compute and "
+        f"{costs.load_seconds:.2f} s to load in {workers or 'no other'} process{'es' if workers > 1 else ''}\n"
+        f"  {costs.n_evaluations:,} evaluations of {costs.evaluation_seconds:.1f} s\n"
+        f"  in all about [bold]{_hours(costs.seconds)}[/], {epochs:.1f} epochs",
         soft_wrap=True,
     )
     console.print()
@@ -202,7 +248,7 @@ def print_costs(
 
 def _measure(
     accelerator: Accelerator, recogniser: Recogniser, module: Any, examples: Examples, indices: Sequence[int]
-) -> _MeasuredBatch:
+) -> MeasuredBatch:
     began = time.perf_counter()
     loaded = collate([examples[ExampleKey(index, 0)] for index in indices])
     seconds = time.perf_counter() - began
@@ -219,7 +265,7 @@ def _measure(
             "fit into the device's memory; expected a smaller one: lower --data.max_batch_seconds or "
             "--data.max_seconds, or set --gradient_checkpointing true"
         ) from None
-    return _MeasuredBatch(batch, seconds, cost)
+    return MeasuredBatch(batch, seconds, cost)
 
 
 def _evaluation_seconds(

@@ -15,13 +15,15 @@ from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
 from finetune.systems.registry import family_of, load_system, parse_models
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
 if TYPE_CHECKING:
     from preprocessing.augment.denoise import SpectralGate
 
-FAMILIES = ("wav2vec2", "whisper-ctc", "lstm", "onnx", "openvino")
+GRAPHS = ("onnx", "openvino")  # exported, for the CPU
+FAMILIES = ("wav2vec2", "whisper-ctc", "lstm", *GRAPHS)
 DEFAULT_PROFILE = "ctc"  # of a model that names none: fitted to its units
 
 
@@ -69,11 +71,13 @@ class CTCModel:
 def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
     """The CTC model of a run's folder, another transformers folder or a Hub id, or of FAMILY=ONE with a CTC family.
 
-    Raises InputError where it cannot be loaded, or is not a CTC model, as OpenAI's Whisper is not.
+    device: auto, cpu or cuda, as --device of a command; auto is the CPU for an exported graph. Raises InputError where
+    the model cannot be loaded, or is not a CTC model, as OpenAI's Whisper is not; UsageError for cuda without a GPU.
     """
     from preprocessing.cli.progress import hide_loading_bars
 
     family, checkpoint = family_and_checkpoint(reference)
+    device = "cpu" if device == "auto" and family in GRAPHS else resolve_device(device)
     hide_loading_bars()
     system = load_system(parse_models(f"{family}={checkpoint}")[0], LoadOptions(device, None, precision="float32"))
     assert isinstance(system, CTCSystem)

@@ -61,7 +61,7 @@ class ResultsFolder:
             logged = self._logged.get(recording.name)
             paths = self._paths(recording)
             there = [path for path in paths if path.exists()]
-            same = logged is not None and logged["made_of"] == self._made_of(recording) is not None
+            same = logged is not None and logged["made_of"] == self._origin(recording) is not None
             if same and logged is not None and logged["done"] and len(there) == len(paths) and not self._overwrite:
                 continue
             remaining.append(recording)
@@ -91,12 +91,12 @@ class ResultsFolder:
     def _paths(self, recording: Recording) -> list[Path]:
         return [self._folder / f"{recording.name}{SUFFIXES[name]}" for name in self._formats]
 
-    def _made_of(self, recording: Recording) -> str | None:
+    def _origin(self, recording: Recording) -> str | None:
         identity = recording.identity
         return None if identity is None else f"{identity}|{self._made_with}"
 
     def _append(self, recording: Recording, *, done: bool) -> None:
-        line = {"name": recording.name, "made_of": self._made_of(recording), "done": done}
+        line = {"name": recording.name, "made_of": self._origin(recording), "done": done}
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -125,10 +125,10 @@ def test_words_are_compared_with_what_was_said_or_with_the_chosen_system() -> No
     heard = [transcription("a", "the cat"), transcription("b", "The hat sat"), transcription("c", "", error="no room")]
     typed = compare(heard, "the cat sat", "a", str.lower)
     assert typed.reference_system is None
-    assert [one and one.errors for one in typed.alignments] == [1, 1, None]
+    assert [one and one.counts.errors for one in typed.alignments] == [1, 1, None]
     among = compare(heard, "  ", "b", str.lower)
     assert (among.reference, among.reference_system) == ("The hat sat", "b")
-    assert [one and one.errors for one in among.alignments] == [2, None, None]
+    assert [one and one.counts.errors for one in among.alignments] == [2, None, None]
     for without in (compare(heard, "", "c", str.lower), compare(heard[1:], "", "a", str.lower)):
         assert without.reference is None
         assert not any(without.alignments)

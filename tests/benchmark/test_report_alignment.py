@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.report.browser import alignment_code
+from finetune.metrics.error_rates import ErrorCounts
 from finetune.metrics.word_alignment import align
 
 
@@ -32,9 +33,9 @@ def test_an_alignment_keeps_both_texts_and_counts_as_jiwer_does(reference: str, 
     assert all((piece.reference == piece.hypothesis) == (piece.kind == "equal") for piece in found.pieces)
     counted = jiwer.process_words(reference.lower(), hypothesis.lower())
     counts = (counted.hits, counted.substitutions, counted.deletions, counted.insertions)
-    assert (found.hits, found.substitutions, found.deletions, found.insertions) == counts
-    assert found.errors == edits(said, heard) and found.words == len(said)
-    assert found.wer == (found.errors / len(said) if said else math.inf if heard else 0)
+    assert found.counts == ErrorCounts(*counts)
+    assert found.counts.errors == edits(said, heard) and found.counts.reference_length == len(said)
+    assert found.counts.rate == (found.counts.errors / len(said) if said else math.inf if heard else 0)
 
 
 @given(TEXTS, TEXTS)

@@ -95,7 +95,7 @@ def test_long_texts_are_folded_and_differences_marked(html: str) -> None:
         o.alignment for u in worst_utterances(utterances, 30) for o in u.by_system.values() if o.sample.error is None
     ]
     for mark, count in (
-        ("substituted", sum(a.substitutions for a in shown)),
+        ("substituted", sum(a.counts.substitutions for a in shown)),
         ("deleted", sum(piece.kind == "delete" for a in shown for piece in a.pieces)),
         ("inserted", sum(piece.kind == "insert" for a in shown for piece in a.pieces)),
     ):

@@ -135,7 +135,7 @@ def test_chinese_is_scored_by_characters_first() -> None:
     ]
     assert [line for line in markdown(summary).splitlines() if line.startswith("| CER")]
     content = prepare(summary, samples, [], profile("basic"))
-    assert sum(one.by_system["wrong"].alignment.errors for one in content.utterances) == len(CHINESE)
+    assert sum(one.by_system["wrong"].alignment.counts.errors for one in content.utterances) == len(CHINESE)
     page = page_of(summary, samples)
     text = " ".join(Page(page).text.split())
     assert "CER is computed on texts" in text and "Paired difference of CER" in text and "CER, %" in text

@@ -19,6 +19,7 @@ from experiments.harness.trainings import (
     base_options,
 )
 from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
+from experiments.study_pages import units as units_page
 from finetune.metrics import Rate, difference, rate, resample, run_deviation
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
@@ -207,7 +208,7 @@ def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
         unit("characters", Rate(-0.1, -0.3, 0.1), 0.3),
     ]
     studied = units.Studied("de", "r", "lstm", "c", 1.0, 9, 0.02, TESTED, "basic", 0, own, None)
-    said = units._answers(studied)
+    said = units_page._answers(studied)
     assert "de: words is significantly better than syllables after correction." in said
     assert "de: bpe-100 is significantly better than words after correction." in said
     assert "de: no significant difference between words and characters." in said

@@ -8,7 +8,8 @@ import yaml
 
 from finetune.config import RENAMED, DataConfig, ModelConfig, TrainConfig, check_config_file
 from preprocessing.cli.errors import UsageError, UserError
-from preprocessing.cli.options import option_names, parse_command
+from preprocessing.cli.options import parse_command
+from preprocessing.cli.refused_options import option_names
 
 OF_TRAINING_ARGUMENTS = {
     *("output_dir", "seed", "max_steps", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm"),

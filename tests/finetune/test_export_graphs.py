@@ -223,6 +223,15 @@ def test_a_convolution_that_int8_hurts_stays_float32(tmp_path: Path, monkeypatch
     assert all("/layers." in node.name for node in nodes if node.op_type == "MatMulInteger")
 
 
+def test_alignment_of_an_exported_graph_is_on_the_cpu_unless_a_gpu_is_asked_for(
+    group: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert load_ctc(str(group[1]), "auto").vocabulary.size > 1
+    with pytest.raises(UsageError, match="expected --device cpu"):
+        load_ctc(str(group[1]), "cuda")
+
+
 def test_what_cannot_be_exported_is_said(
     group: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -238,6 +238,14 @@ def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (run / "language_model_tuning.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_tuning_on_a_gpu_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    lm = arpa(tmp_path / "demo.arpa", [["TURN", "THE", "LAMP", "ON"]], 2)
+    config = TuneConfig(str(DEMO / "wav2vec2"), str(DEMO / "corpus" / "test.jsonl"), str(lm), device="cuda")
+    with pytest.raises(UsageError, match="--device is cuda, but torch finds no GPU"):
+        tune(config)
+
+
 def test_tuning_an_lstm_leaves_the_run_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     shutil.copytree(DEMO / "wav2vec2", run)

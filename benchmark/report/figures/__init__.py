@@ -93,7 +93,11 @@ def _error_distributions(
     names: Sequence[str], utterances: Sequence[ComparedUtterance], metric: Metric
 ) -> dict[str, Plot]:
     wers = [
-        [one.by_system[name].alignment.wer for one in utterances if one.condition == CLEAN and name in one.by_system]
+        [
+            one.by_system[name].alignment.counts.rate
+            for one in utterances
+            if one.condition == CLEAN and name in one.by_system
+        ]
         for name in names
     ]
     highest = max((share for own in wers for share in accuracy.bin_shares(own)), default=0) or 1
