@@ -69,6 +69,8 @@ TERMS = {
     "Substitution": "A reference word recognised as another word.",
     "Deletion": "A reference word that is missing in the hypothesis. All words of a failed utterance count as deleted.",
     "Insertion": "A word of the hypothesis that is not in the reference.",
+    "Character errors": "Characters, without white space, that are recognised as others, missing in the hypothesis, or "
+    "not in the reference. MER and WIL are of characters, too. All characters of a failed utterance count as deleted.",
     "ECE": "Expected calibration error: the mean distance between confidence and the share of correct words. 0 % is "
     "perfect.",
     "AUROC": "The probability that a wrong word has a lower confidence than a correct one: 0.5 is chance, 1 is "
@@ -204,11 +206,14 @@ def _speeds(summary: Summary) -> list[Quantity]:
 
 def _word_errors(summary: Summary) -> list[Quantity]:
     first = summary.profiles[0].name
+    by_character = summary.metric == "cer"
+    group = "Character errors" if by_character else "Word errors"
+    terms = ["Character errors"] * 3 if by_character else ["Substitution", "Deletion", "Insertion"]
     return [
-        Quantity("Word errors", "Substitutions", "Substitution", _count(first, lambda scores: scores.substitutions)),
-        Quantity("Word errors", "Deletions", "Deletion", _count(first, lambda scores: scores.deletions)),
-        Quantity("Word errors", "Insertions", "Insertion", _count(first, lambda scores: scores.insertions)),
-        Quantity("Word errors", "Failed utterances", "Failed", _failed),
+        Quantity(group, "Substitutions", terms[0], _count(first, lambda scores: scores.substitutions)),
+        Quantity(group, "Deletions", terms[1], _count(first, lambda scores: scores.deletions)),
+        Quantity(group, "Insertions", terms[2], _count(first, lambda scores: scores.insertions)),
+        Quantity(group, "Failed utterances", "Failed", _failed),
     ]
 
 
