@@ -19,12 +19,12 @@ def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     """The corpus of --data; without it, LibriSpeech test-clean from the Hub.
 
     Where the Hub cannot be reached, the embedded demo corpus stands in, and a sentence that says so is added to
-    `notices`; another one where stated durations are not the files', which speed is measured by. Raises InputError
-    where the corpus is not complete, or a part stops after the end of its audio.
+    `notices`; others where stated durations are not the files', which speed is measured by, and where several texts
+    are of the same audio. Raises InputError where the corpus is not complete, or a part stops after the end of its
+    audio.
     """
     corpus = _open(config, notices).require_complete()
-    if corpus.duration_note:
-        notices.append(f"{corpus.duration_note}.")
+    notices += [f"{note}." for note in corpus.notes]
     beyond_end = parts_beyond_end(corpus.utterances)
     return replace(corpus, rejects=tuple(beyond_end)).require_complete() if beyond_end else corpus
 

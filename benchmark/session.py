@@ -337,12 +337,13 @@ def _check_baseline(config: BenchmarkConfig, baseline: Summary | None, specs: Se
 def _paired_changes(
     inputs: Inputs, baseline: Summary, summary: Summary, samples: Sequence[Sample]
 ) -> Mapping[tuple[str, str], PairedChange]:
-    """The changes of WER over the utterances of both results, where the earlier one's folder has its samples."""
+    """The changes of the metric over the utterances of both results, where the earlier one's folder has its samples."""
     assert inputs.config.compare is not None
     path = inputs.config.compare / SAMPLES
-    if not path.is_file() or not (baseline.metric == summary.metric == "wer"):
+    if not path.is_file() or baseline.metric != summary.metric:
         return {}
-    return paired_changes(read_samples(path), samples, summary.profiles[0].name, seed=inputs.config.seed)
+    profile_name, seed = summary.profiles[0].name, inputs.config.seed
+    return paired_changes(read_samples(path), samples, profile_name, seed=seed, metric=summary.metric)
 
 
 def _failure_sentence(system: SystemRun) -> str:

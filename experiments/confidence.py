@@ -2,12 +2,13 @@
 
 Every measure of `finetune.decoding.confidence` on the greedy words of a corpus, or with --lm on those of a beam search:
 AUROC of detecting wrong words, ECE and NCE of the raw confidence, and the same after calibration (Platt) on another
-corpus. The best measure has the highest calibrated NCE. Without options, the embedded demo on two halves of its test
-corpus.
+corpus. The best measure has the highest calibrated NCE. Words are those that a report of the benchmark judges: in
+languages written without spaces, characters. Without options, the embedded demo on two halves of its test corpus.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetune.decoding.beam import BeamSearch
     from finetune.decoding.beam_reference import ReferenceSearch
-    from finetune.metrics.error_rates import ErrorCounts
+    from finetune.metrics.error_rates import ErrorCounts, Metric
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
 
@@ -57,8 +58,8 @@ class Config(ExperimentOptions):
 
 @dataclass(frozen=True)
 class Judged:
-    """The words written of a corpus: for each measure their confidences, and whether they are right. counts: over the
-    words of the references."""
+    """The words written of a corpus, or its characters where the metric is the CER: for each measure their confidences,
+    and whether they are right. counts: over the words, or characters, of the references."""
 
     confidences: dict[str, list[float]]
     correct: list[bool]
@@ -82,9 +83,11 @@ def run(config: Config) -> Findings:
     from benchmark.offline import DEMO_CORPUS
     from finetune.decoding.confidence import MEASURES, fit_calibration
     from finetune.metrics.calibration import error_auroc, expected_calibration_error, normalised_cross_entropy
+    from finetune.metrics.error_rates import primary_metric
     from finetune.systems.ctc_model import load_ctc
     from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.corpus import open_corpus
+    from preprocessing.text.languages import common_language
 
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))
     if config.save and not Path(model.reference).is_dir():
@@ -98,9 +101,12 @@ def run(config: Config) -> Findings:
         utterances = utterances[: 2 * QUICK_UTTERANCES]
     fitted = list(open_corpus(config.fit).utterances) if config.fit else utterances[::2]
     measured_on = utterances if config.fit else utterances[1::2]
-    with progress("judging words", len(fitted) + len(measured_on), "utterances") as advance:
-        train = judge(model, search, fitted, config.noise_snr_db, advance)
-        test = judge(model, search, measured_on, config.noise_snr_db, advance)
+    language = common_language(None, [model.profile], [one.language for one in measured_on])
+    metric = primary_metric(language, [one.text for one in measured_on])
+    kind = "words" if metric == "wer" else "characters"
+    with progress(f"judging {kind}", len(fitted) + len(measured_on), "utterances") as advance:
+        train = judge(model, search, fitted, config.noise_snr_db, advance, metric)
+        test = judge(model, search, measured_on, config.noise_snr_db, advance, metric)
     found = []
     for measure in MEASURES:
         raw = test.confidences[measure]
@@ -135,17 +141,17 @@ def run(config: Config) -> Findings:
     raw = test.confidences[best.measure]
     decoded_with = "" if config.lm is None else f" with {config.lm}"
     settings = (
-        f"{model.reference}{decoded_with}, {len(test.correct)} words of {data}, {sum(test.correct)} right "
-        f"(WER {100 * test.counts.rate:.1f} %); calibrated on {len(train.correct)} words of "
-        f"{config.fit or 'its other half'}\n* the highest calibrated NCE: sigmoid({calibration.scale:.2f} log-odds "
+        f"{model.reference}{decoded_with}, {len(test.correct)} {kind} of {data}, {sum(test.correct)} right "
+        f"({metric.upper()} {100 * test.counts.rate:.1f} %); calibrated on {len(train.correct)} {kind} "
+        f"of {config.fit or 'its other half'}\n* the highest calibrated NCE: sigmoid({calibration.scale:.2f} log-odds "
         f"{calibration.offset:+.2f})"
     )
     return Findings(
-        "Confidence of words",
+        f"Confidence of {kind}",
         settings,
         tables=[Table(headings, rows)],
         details={"measures": [asdict(one) for one in found], "best": asdict(calibration)},
-        draw=lambda axes: _draw(axes, best.measure, raw, calibration(raw).tolist(), test.correct),
+        draw=lambda axes: _draw(axes, kind, best.measure, raw, calibration(raw).tolist(), test.correct),
     )
 
 
@@ -166,20 +172,24 @@ def judge(
     utterances: "Sequence[Utterance]",
     snr_db: float | None,
     advance: Callable[[int], None],
+    metric: "Metric" = "wer",
 ) -> Judged:
     """Decode, greedily or by a search, and say of each word whether it is right, and how confident each measure is of
-    it.
+    it. metric: with the CER, of each character.
     """
     import torch
 
+    from benchmark.scoring.scripts import tokens
+    from benchmark.scoring.words import tokens_of
     from finetune.decoding.alignment import align_greedy, align_labels
     from finetune.decoding.confidence import MEASURES, word_confidences
     from finetune.metrics.error_rates import ErrorCounts
     from finetune.metrics.word_alignment import align
+    from finetune.systems.transcript import Word
     from preprocessing.corpus import load_waveform
     from preprocessing.text import profile
 
-    normalise = profile(model.profile)
+    split = cache(tokens(profile(model.profile), metric))
     confidences: dict[str, list[float]] = {measure: [] for measure in MEASURES}
     correct: list[bool] = []
     counts = ErrorCounts()
@@ -191,24 +201,42 @@ def judge(
             waveform = (waveform + noise * 10 ** (-snr_db / 20)).clamp(-1, 1)
         log_probs = model.log_probs(waveform)
         if search is None:
-            words = align_greedy(log_probs, model.vocabulary, model.times).words
+            words = align_greedy(log_probs, model.vocabulary, model.times, splits_unspaced=True).words
         else:
             labels = list(search.decode(log_probs).labels)
-            words = align_labels(log_probs, labels, model.vocabulary, model.times).words if labels else ()
-        aligned = align(normalise(utterance.text), " ".join(word.text for word in words))
+            words = (
+                align_labels(log_probs, labels, model.vocabulary, model.times, splits_unspaced=True).words
+                if labels
+                else ()
+            )
+        written: list[str] = []
+        for measure in MEASURES:
+            spelled = [
+                Word(f"{' ' * word.follows_space}{word.text}", word.start, word.end, confidence)
+                for word, confidence in zip(words, word_confidences(log_probs, words, measure), strict=True)
+            ]
+            judged = [
+                (one.text, one.probability)
+                for one in tokens_of(spelled, split)
+                if one is not None and one.probability is not None
+            ]
+            written = [text for text, _ in judged]
+            confidences[measure] += [confidence for _, confidence in judged]
+        aligned = align(split(utterance.text), " ".join(written))
         for piece in aligned.pieces:
             correct += [piece.kind == "equal"] * len(piece.hypothesis)
         counts += aligned.counts
-        for measure in MEASURES:
-            confidences[measure] += word_confidences(log_probs, words, measure)
         advance(1)
     return Judged(confidences, correct, counts)
 
 
 def _draw(
-    axes: "Axes", measure: str, raw: Sequence[float], calibrated: Sequence[float], correct: Sequence[bool]
+    axes: "Axes", kind: str, measure: str, raw: Sequence[float], calibrated: Sequence[float], correct: Sequence[bool]
 ) -> None:
-    """Reliability: the share of right words by confidence, raw and calibrated; a dot's area by the number of words."""
+    """Reliability: the share of right words by confidence, raw and calibrated; a dot's area by the number of words.
+
+    kind: what is judged, words or characters.
+    """
     from finetune.metrics.calibration import reliability
     from preprocessing.plot_style import PALETTE
 
@@ -219,7 +247,7 @@ def _draw(
         axes.plot(places, heights, color=colour, linewidth=1.2, label=label)
         areas = [8 + 300 * one.count / len(correct) for one in bins]
         axes.scatter(places, heights, s=areas, color=colour)
-    axes.set(xlabel="confidence", ylabel="share of right words", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set(xlabel="confidence", ylabel=f"share of right {kind}", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.legend(frameon=False)
 
 

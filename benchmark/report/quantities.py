@@ -73,6 +73,8 @@ TERMS = {
     "Substitution": "A reference word recognised as another word.",
     "Deletion": "A reference word that is missing in the hypothesis. All words of a failed utterance count as deleted.",
     "Insertion": "A word of the hypothesis that is not in the reference.",
+    "Character errors": "Characters, without white space, that are recognised as others, missing in the hypothesis, or "
+    "not in the reference. MER and WIL are of characters, too. All characters of a failed utterance count as deleted.",
     "ECE": "Expected calibration error: the mean distance between confidence and the share of correct words. 0 % is "
     "perfect.",
     "AUROC": "The probability that a wrong word has a lower confidence than a correct one: 0.5 is chance, 1 is "
@@ -231,13 +233,16 @@ def _speeds(summary: Summary) -> list[Quantity]:
 
 def _word_errors(summary: Summary) -> list[Quantity]:
     first = summary.profiles[0].name
+    by_character = summary.metric == "cer"
+    group = "Character errors" if by_character else "Word errors"
+    terms = ["Character errors"] * 3 if by_character else ["Substitution", "Deletion", "Insertion"]
     rows = [
-        ("Substitutions", "Substitution", _count(first, lambda scores: scores.substitutions)),
-        ("Deletions", "Deletion", _count(first, lambda scores: scores.deletions)),
-        ("Insertions", "Insertion", _count(first, lambda scores: scores.insertions)),
+        ("Substitutions", terms[0], _count(first, lambda scores: scores.substitutions)),
+        ("Deletions", terms[1], _count(first, lambda scores: scores.deletions)),
+        ("Insertions", terms[2], _count(first, lambda scores: scores.insertions)),
         ("Failed utterances", "Failed", _failed),
     ]
-    return [Quantity("Word errors", label, term, read, required=True) for label, term, read in rows]
+    return [Quantity(group, label, term, read, required=True) for label, term, read in rows]
 
 
 def _word_figures() -> list[Quantity]:

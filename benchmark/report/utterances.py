@@ -111,12 +111,10 @@ def recount_warnings(summary: Summary, utterances: Sequence[ComparedUtterance]) 
     """A sentence for each system whose word errors on clean speech, counted again here, are not those of the summary.
 
     They differ when the text profile has changed since the run or a file was edited. The summary may count utterances
-    without any reference word or leave them out; both counts are accepted. None where characters are compared, whose
-    errors the summary does not count by kind.
+    without any reference word or leave them out; both counts are accepted.
     """
     warnings: list[str] = []
-    if summary.metric == "cer":
-        return warnings
+    unit = "characters" if summary.metric == "cer" else "words"
     for system in summary.systems:
         name, profile = system.facts.name, summary.profiles[0]
         scores = system.scores.get(profile.name)
@@ -129,7 +127,7 @@ def recount_warnings(summary: Summary, utterances: Sequence[ComparedUtterance]) 
         scored = scores.substitutions + scores.deletions + scores.insertions
         if scored not in (shown, in_speech):
             warnings.append(
-                f"{name}: the words below have {counted(shown, 'error')}, the table counts {scored:,}. The text "
+                f"{name}: the {unit} below have {counted(shown, 'error')}, the table counts {scored:,}. The text "
                 f"profile {profile.name} has changed since version {profile.version}, or the files were edited."
             )
     return warnings

@@ -33,7 +33,7 @@ class Scores:
 
     words: of the references: hits + substitutions + deletions. mer: errors over hits and errors. wil: one minus the
     product of the shares of words that were kept on both sides (Morris et al. 2004). ser: the share of utterances with
-    an error.
+    an error. Where the metric is the CER of a script without spaces, all these are of characters in place of words.
     """
 
     wer: Rate

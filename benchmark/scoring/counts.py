@@ -5,12 +5,13 @@ words of its hypothesis count as insertions.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.results import Metric, Sample, Scores
+from benchmark.scoring.scripts import spaced_characters
 from finetune.metrics import Rate, Resampling, information_lost, rate
 from finetune.metrics.error_rates import character_distance, word_errors
 from preprocessing.text import Profile
@@ -44,7 +45,8 @@ class Normaliser:
 class UtteranceCounts:
     """Counts of utterances, each column [utterances], in the order of the samples they were made of.
 
-    characters: of the reference.
+    characters: of the reference. by_character: the same with characters, without white space, in place of words, where
+    the metric is the CER of a script without spaces between words.
     """
 
     hits: Column
@@ -53,11 +55,14 @@ class UtteranceCounts:
     insertions: Column
     character_errors: Column
     characters: Column
+    by_character: "UtteranceCounts | None" = None
 
     @classmethod
-    def from_rows(cls, rows: Sequence[tuple[int, ...]]) -> "UtteranceCounts":
+    def from_rows(
+        cls, rows: Sequence[tuple[int, ...]], by_character: "UtteranceCounts | None" = None
+    ) -> "UtteranceCounts":
         """From a row of the six counts for each utterance, in the order of the fields."""
-        return cls(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
+        return replace(cls(*np.array(rows, dtype=np.int64).reshape(-1, 6).T), by_character=by_character)
 
     @property
     def errors(self) -> Column:
@@ -81,7 +86,9 @@ class UtteranceCounts:
     def select(self, rows: Sequence[int] | Column) -> "UtteranceCounts":
         """The counts of some utterances, in the order of `rows`, their indices."""
         index = np.asarray(rows, dtype=np.int64)
-        return UtteranceCounts(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+        columns = [name for name in self.__dataclass_fields__ if name != "by_character"]
+        chosen = UtteranceCounts(*(getattr(self, name)[index] for name in columns))
+        return chosen if self.by_character is None else replace(chosen, by_character=self.by_character.select(rows))
 
 
 def count_errors(pairs: Iterable[tuple[str, str]], metric: Metric = "wer") -> UtteranceCounts:
@@ -90,33 +97,41 @@ def count_errors(pairs: Iterable[tuple[str, str]], metric: Metric = "wer") -> Ut
     Where the metric is the CER, of a script without spaces between words, spaces are no characters: systems set them
     as they like.
     """
-    rows = []
+    rows, of_characters = [], []
     for reference, hypothesis in pairs:
         words = word_errors(reference, hypothesis)
         edits = (words.hits, words.substitutions, words.deletions, words.insertions)
         if metric == "cer":
-            reference, hypothesis = "".join(reference.split()), "".join(hypothesis.split())
-        rows.append((*edits, *character_distance(reference, hypothesis)))
-    return UtteranceCounts.from_rows(rows)
+            own = word_errors(spaced_characters(reference), spaced_characters(hypothesis))
+            distance = own.errors, own.reference_length
+            of_characters.append((own.hits, own.substitutions, own.deletions, own.insertions, *distance))
+        else:
+            distance = character_distance(reference, hypothesis)
+        rows.append((*edits, *distance))
+    return UtteranceCounts.from_rows(rows, UtteranceCounts.from_rows(of_characters) if metric == "cer" else None)
 
 
 def scores_of(counts: UtteranceCounts, resampling: Resampling) -> Scores:
-    """All rates of one set of utterances with their intervals; the resampling draws them in the same order."""
-    mer = rate(counts.errors.tolist(), (counts.errors + counts.hits).tolist(), resampling)
+    """All rates of one set of utterances with their intervals; the resampling draws them in the same order.
+
+    All but the WER and the CER are of characters where the counts have them by character.
+    """
+    edits = counts.by_character or counts
+    mer = rate(edits.errors.tolist(), (edits.errors + edits.hits).tolist(), resampling)
     # By characters, which are without spaces where the metric is the CER; elsewhere words differ where characters do.
     is_wrong = (counts.character_errors > 0).astype(int)
     ser = rate(is_wrong.tolist(), [1] * len(is_wrong), resampling)
     hits, words, hypothesis_words = (
-        column.tolist() for column in (counts.hits, counts.reference_words, counts.hypothesis_words)
+        column.tolist() for column in (edits.hits, edits.reference_words, edits.hypothesis_words)
     )
     return Scores(
-        wer=rate(counts.errors.tolist(), words, resampling),
+        wer=rate(counts.errors.tolist(), counts.reference_words.tolist(), resampling),
         cer=rate(counts.character_errors.tolist(), counts.characters.tolist(), resampling),
         words=sum(words),
         hits=sum(hits),
-        substitutions=int(counts.substitutions.sum()),
-        deletions=int(counts.deletions.sum()),
-        insertions=int(counts.insertions.sum()),
+        substitutions=int(edits.substitutions.sum()),
+        deletions=int(edits.deletions.sum()),
+        insertions=int(edits.insertions.sum()),
         mer=Rate(mer.value, mer.low, min(mer.high, 1.0)),
         wil=information_lost(hits, words, hypothesis_words, resampling),
         ser=Rate(ser.value, ser.low, min(ser.high, 1.0)),

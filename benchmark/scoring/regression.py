@@ -6,13 +6,14 @@ both, and detects smaller changes than two intervals can. Speed needs the same m
 same description; `incomparable` says what is not compared.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.results import Change, ProfileUsed, Sample, Speed, Spread, Summary, SystemSummary
+from benchmark.results import Change, Metric, ProfileUsed, Sample, Speed, Spread, Summary, SystemSummary
 from benchmark.scoring.comparisons import FEWEST_COMPARED, ScoredCondition, paired_difference
 from benchmark.scoring.counts import Normaliser, count_errors
+from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments
 from finetune.metrics import Rate, rate, resample
 from preprocessing.cli.errors import counted
 from preprocessing.text import profile
@@ -28,12 +29,15 @@ SystemCondition = tuple[str, str]
 
 @dataclass(frozen=True)
 class PairedChange:
-    """WER over the utterances that both results have, `utterances` of them; difference: now minus before."""
+    """WER, or another metric, over the utterances that both results have, `utterances` of them; difference: now minus
+    before. unit: what is paired, utterances or the segments of long recordings.
+    """
 
     before: Rate
     now: Rate
     difference: Rate
     utterances: int
+    unit: str = "utterance"
 
 
 def changes(
@@ -100,9 +104,11 @@ def _other_conditions(baseline: Summary, now: Summary) -> list[str]:
 
 
 def paired_changes(
-    baseline: Iterable[Sample], now: Iterable[Sample], profile_name: str, *, seed: int
+    baseline: Iterable[Sample], now: Iterable[Sample], profile_name: str, *, seed: int, metric: Metric = "wer"
 ) -> dict[SystemCondition, PairedChange]:
-    """WER now and before by system and condition, over the utterances of both (same id, same reference)."""
+    """The metric now and before by system and condition, over the utterances of both (same id, same reference and
+    segments); over the segments of recordings that are too few, as in a summary.
+    """
     normaliser = Normaliser(profile(profile_name))
     old, new = _by_system_and_condition(baseline), _by_system_and_condition(now)
     found: dict[SystemCondition, PairedChange] = {}
@@ -110,22 +116,30 @@ def paired_changes(
         shared = [
             (sample, old[key][id])
             for id, sample in new[key].items()
-            if id in old[key] and old[key][id].reference == sample.reference
+            if id in old[key] and _is_same_test(old[key][id], sample)
         ]
-        new_samples, old_samples = ([pair[side] for pair in shared] for side in (0, 1))
-        after, before = (
-            ScoredCondition(samples, count_errors(map(normaliser.pair, samples)))
-            for samples in (new_samples, old_samples)
-        )
+        after, before = (_scored([pair[side] for pair in shared], normaliser, metric) for side in (0, 1))
         difference = paired_difference(after, before, seed)
         if difference is not None:
-            resampling = resample([sample.speaker for sample in new_samples], seed=seed)
+            resampling = resample([sample.speaker for sample in after.samples], seed=seed)
             was, now_is = (
-                rate(one.counts.errors.tolist(), one.counts.reference_words.tolist(), resampling)
-                for one in (before, after)
+                rate(errors.tolist(), lengths.tolist(), resampling)
+                for errors, lengths in (one.counts.of(metric) for one in (before, after))
             )
-            found[key] = PairedChange(was, now_is, difference, len(shared))
+            unit = "utterance" if len(after.samples) == len(shared) else UNIT
+            found[key] = PairedChange(was, now_is, difference, len(after.samples), unit)
     return found
+
+
+def _is_same_test(before: Sample, now: Sample) -> bool:
+    return before.reference == now.reference and before.segments == now.segments
+
+
+def _scored(samples: Sequence[Sample], normaliser: Normaliser, metric: Metric) -> ScoredCondition:
+    """The counts of samples, or of their segments where the samples are too few."""
+    if samples and needs_segments(samples):
+        return ScoredCondition(*counts_by_segment(samples, normaliser, metric), metric)
+    return ScoredCondition(samples, count_errors(map(normaliser.pair, samples), metric), metric)
 
 
 def _rules(used: ProfileUsed) -> tuple[str, int]:
@@ -156,7 +170,7 @@ def _rate_changes(
             continue
         before, now = old_by_profile[profile_name], by_profile[profile_name]
         change = paired.get((new.facts.name, condition))
-        of_both = "" if change is None else f", of the {counted(change.utterances, 'utterance')} of both,"
+        of_both = "" if change is None else f", of the {counted(change.utterances, change.unit)} of both,"
         if change is None:
             if before.words != now.words:  # another test set
                 continue
@@ -171,7 +185,7 @@ def _rate_change(system: str, figure: str, of_both: str, change: PairedChange) -
     is_enough = change.utterances >= FEWEST_COMPARED
     significant = is_enough and (difference.low > 0 or difference.high < 0)
     kind = _kind(significant, better=difference.high < 0)
-    said = _in_words(kind) if is_enough else f"fewer than {FEWEST_COMPARED} utterances, so not tested"
+    said = _in_words(kind) if is_enough else f"fewer than {FEWEST_COMPARED} {change.unit}s, so not tested"
     interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
     sentence = f"{system}: {figure}{of_both} was {before:.2%}, is {now:.2%}; {interval}: {said}."
     return Change(system, figure, before, now, kind, sentence, significant)

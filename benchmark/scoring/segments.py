@@ -28,6 +28,7 @@ def counts_by_segment(
     characters without white space.
     """
     rows: list[tuple[int, ...]] = []
+    of_characters: list[tuple[int, ...]] = []
     segments: list[Sample] = []
     for sample in samples:
         if sample.segments:
@@ -35,14 +36,17 @@ def counts_by_segment(
             hypothesis = normaliser.hypothesis(sample)
             own = errors_by_segment(texts, hypothesis)
             if metric == "cer":
-                characters = errors_by_segment(list(map(spaced_characters, texts)), spaced_characters(hypothesis))
-                own = [(*words, sum(of[1:4]), sum(of[:3])) for (*words, _, _), of in zip(own, characters, strict=True)]
+                spelled = errors_by_segment(list(map(spaced_characters, texts)), spaced_characters(hypothesis))
+                characters = [(*edits, sum(edits[1:]), sum(edits[:3])) for *edits, _, _ in spelled]
+                own = [(*words, *of[4:]) for (*words, _, _), of in zip(own, characters, strict=True)]
+                of_characters += characters
             rows += own
             segments += [
                 replace(sample, id=f"{sample.id}, segment {number}", reference="", hypothesis="", segments=())
                 for number in range(1, len(texts) + 1)
             ]
-    return segments, UtteranceCounts.from_rows(rows)
+    by_character = UtteranceCounts.from_rows(of_characters) if metric == "cer" else None
+    return segments, UtteranceCounts.from_rows(rows, by_character)
 
 
 def needs_segments(samples: Sequence[Sample]) -> bool:

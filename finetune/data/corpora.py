@@ -71,7 +71,7 @@ def open_corpora(config: DataConfig) -> OpenedCorpora:
 def _open(reference: str, limit: int | None = None) -> Corpus:
     """A corpus whose utterances are as long as their files: batches, hours and memory are planned by that."""
     corpus = open_corpus(reference, limit=limit, check_durations=True)
-    corpus.note_wrong_durations()
+    corpus.print_notes()
     return corpus
 
 

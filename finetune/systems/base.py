@@ -21,7 +21,8 @@ One that belongs to this project gets a line in `finetune.systems.registry.FAMIL
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,13 @@ class System(ABC):
             Transcript.of_text(text, len(waveform) / SAMPLE_RATE)
             for text, waveform in zip(texts, waveforms, strict=True)
         ]
+
+    @contextmanager
+    def in_language(self, language: str | None) -> Iterator[None]:
+        """Within it, a system that detects languages takes this one, a code such as "de", for that of its recordings:
+        so the parts of one long recording have the language of the first. None: it detects them.
+        """
+        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """Whisper through faster-whisper (CTranslate2), decoded as openai-whisper is (`whisper_decoding.py`)."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from finetune.systems.base import LoadOptions, System, SystemSpec
@@ -19,7 +21,8 @@ INSTALL = 'pip install "speech-on-your-own[rivals]"'
 
 class FasterWhisperSystem(System):
     """CTranslate2's Whisper: one recording at a time, of any length, in the arithmetic of the converted model, or in
-    that of --system_options.NAME.compute_type.
+    that of --system_options.NAME.compute_type. On a CPU it has torch's number of threads, as the systems beside it; its
+    own default is four at most.
     """
 
     batched = False
@@ -46,7 +49,9 @@ class FasterWhisperSystem(System):
                 f"{', '.join(sorted(known))}: choose one of them"
             )
         try:
-            self._model: Any = WordTimingModel(spec.checkpoint, device=options.device, compute_type=compute_type)
+            self._model: Any = WordTimingModel(
+                spec.checkpoint, device=options.device, compute_type=compute_type, cpu_threads=torch.get_num_threads()
+            )
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{spec.name}: {spec.checkpoint} cannot be loaded ({first_line(error)}); expected a "
@@ -128,6 +133,16 @@ class FasterWhisperSystem(System):
             spoken = [word for segment in segments for word in segment.words or ()]
             return [Transcript.of_words(text, spoken, info.language)]
         return [Transcript(text, tuple(segments), info.language)]
+
+    @contextmanager
+    def in_language(self, language: str | None) -> Iterator[None]:
+        """See `System.in_language`."""
+        before = self._options
+        self._options = {**before, "language": before["language"] or language}
+        try:
+            yield
+        finally:
+            self._options = before
 
 
 def _word(word: Any, latest: float) -> Word:

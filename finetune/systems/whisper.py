@@ -81,13 +81,6 @@ class WhisperSystem(System):
             "condition_on_previous_text": decoding.condition_on_previous_text,
             **decoding.thresholds,
         }
-        if self._in_windows:
-            self._short_form = whisper.DecodingOptions(
-                temperature=decoding.temperatures[0],
-                prompt=decoding.initial_prompt,
-                without_timestamps=True,
-                **self._shared,
-            )
         precision = "float16" if self._fp16 else "float32"
         self.facts = spec.facts(
             parameters=sum(parameter.numel() for parameter in self._model.parameters()),
@@ -118,8 +111,14 @@ class WhisperSystem(System):
     def _decoded(self, features: Windows) -> Iterator[Any]:
         """Yields the DecodingResult of each window."""
         windows = torch.empty(0) if features.windows is None else features.windows
+        options = whisper.DecodingOptions(
+            temperature=self._decoding.temperatures[0],
+            prompt=self._decoding.initial_prompt,
+            without_timestamps=True,
+            **self._shared,
+        )
         for first in range(0, len(windows), self._at_once):
-            yield from whisper.decode(self._model, windows[first : first + self._at_once], self._short_form)
+            yield from whisper.decode(self._model, windows[first : first + self._at_once], options)
 
     def _hypothesis(self, place: int, features: Windows, decoded: Iterator[Any]) -> str:
         if place in features.empty:
@@ -175,6 +174,16 @@ class WhisperSystem(System):
                 if advance is not None:
                     advance(len(waveform) / SAMPLE_RATE)
         return transcripts
+
+    @contextmanager
+    def in_language(self, language: str | None) -> Iterator[None]:
+        """See `System.in_language`."""
+        before = self._shared
+        self._shared = {**before, "language": before["language"] or language}
+        try:
+            yield
+        finally:
+            self._shared = before
 
     def _of_long(self, waveform: Tensor, *, words: bool) -> Transcript:
         """The transcript of a recording that is for `whisper.transcribe`."""

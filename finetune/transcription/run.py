@@ -167,13 +167,14 @@ def _together(
 
 
 def _in_pieces(system: System, one: Timed, clean: Cleaning, *, words: bool, count: CappedProgress) -> Outcome:
-    """The outcome of a long recording: whole where it is no longer than a piece."""
+    """The outcome of a long recording: whole where it is no longer than a piece, in the language of its first one."""
     longest = system.longest_piece_seconds
     parts: list[Transcript] = []
     end = 0.0
     try:
         for begin, waveform in pieces(one.recording.source, longest, one.recording.channel):
-            found = _attempt(system, [clean(waveform)], words=words, advance=count)
+            with system.in_language(parts[0].language if parts else None):
+                found = _attempt(system, [clean(waveform)], words=words, advance=count)
             if isinstance(found, str):
                 return found if begin == 0.0 else f"after {begin:.0f} s: {found}"
             parts.append(found[0].shifted(begin))

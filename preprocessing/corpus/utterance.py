@@ -108,10 +108,39 @@ class Corpus:
             f"{self.wrong_durations[0]!r}, is not the file's; counted by the files"
         )
 
-    def note_wrong_durations(self) -> None:
-        """Say `duration_note` once, on stderr."""
-        if self.wrong_durations:
-            note_once(f"durations of {self.reference}", self.duration_note)
+    @property
+    def same_audio_note(self) -> str:
+        """A sentence that utterances are the same part of the same file as others with another text; "" where none is.
+
+        Audio that is in no file is not looked at.
+        """
+        others: dict[tuple[str, float, float | None, int | None], Utterance] = {}
+        differing: dict[str, Utterance] = {}  # by id, with the first utterance of the same audio
+        for one in self.utterances:
+            if isinstance(one.audio, bytes):
+                continue
+            first = others.setdefault((os.fspath(one.audio), one.start, one.stop, one.channel), one)
+            if first.text.split() != one.text.split():
+                differing[one.id] = first
+        if not differing:
+            return ""
+        id, first = next(iter(differing.items()))
+        part = "part" if first.start or first.stop is not None else "whole file"
+        return (
+            f"{self.reference}: {counted(len(differing), 'utterance')}, such as {id!r} and {first.id!r}, have the same "
+            f"{part} as another one has, and another text; each text is taken for all that is said in it: give the "
+            "parts' times as 'start' and 'stop' where they are of one recording"
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what may be wrong with the corpus, and is used all the same."""
+        return tuple(filter(None, (self.duration_note, self.same_audio_note)))
+
+    def print_notes(self) -> None:
+        """Say each of `notes` once, on stderr."""
+        for note in self.notes:
+            note_once(note, note)
 
     def require_complete(self) -> "Corpus":
         """The corpus itself. Raises InputError when anything was set aside or an audio file is missing.

@@ -40,7 +40,7 @@ def prepare(config: PrepareConfig) -> None:
     """
     profile(config.profile)
     corpus = open_corpus(config.data, check_durations=True)
-    corpus.note_wrong_durations()
+    corpus.print_notes()
     with only_writer(config.output):
         _prepare(config, corpus)
 

@@ -119,6 +119,11 @@ def test_the_samples_of_both_results_are_compared_pair_by_pair(tmp_path: Path) -
     write_samples(tmp_path / "old" / "samples.jsonl", samples(lambda text: text[2:]))
     ((key, change),) = session._paired_changes(inputs, earlier, earlier, samples(str)).items()
     assert key == ("a", "clean") and change.difference.value == pytest.approx(-0.1) and change.utterances == 40
+    by_characters = replace(earlier, metric="cer")
+    ((_, change),) = session._paired_changes(inputs, by_characters, by_characters, samples(str)).items()
+    lengths = [len("".join(text.split())) for text in texts]
+    assert change.difference.value == pytest.approx(-len(texts) / sum(lengths))
+    assert session._paired_changes(inputs, earlier, by_characters, samples(str)) == {}
 
 
 def test_a_result_is_not_compared_with_what_replaces_it(tmp_path: Path) -> None:

@@ -88,6 +88,23 @@ def test_a_noise_or_room_that_cannot_be_used_is_refused_beforehand(
         check_recordings(chosen)
 
 
+def test_several_texts_of_the_same_audio_are_noted(tmp_path: Path) -> None:
+    """Rows with ids and no times: at most one of them has the text of all that is said in the file."""
+    audio.save(tmp_path / "talk.wav", torch.zeros(32_000))
+    rows: list[dict[str, object]] = [
+        {"id": f"s{place}", "audio": "talk.wav", "text": text} for place, text in enumerate(("ONE", "TWO", "ONE "))
+    ]
+    rows += [{"id": "left", "audio": "talk.wav", "text": "FOUR", "start": 0.0, "stop": 0.5}]
+    rows += [{"id": "right", "audio": "talk.wav", "text": "FIVE", "start": 0.5, "stop": 1.0}]
+    notices: list[str] = []
+    resolve_corpus(BenchmarkConfig(data=str(write_manifest(tmp_path / "a.jsonl", rows))), notices)
+    (notice,) = notices
+    assert "1 utterance, such as 's1' and 's0', have the same whole file as another one has, and another text" in notice
+    rows += [{"id": "again", "audio": "talk.wav", "text": "SIX", "start": 0.5, "stop": 1.0}]
+    found = resolve_corpus(BenchmarkConfig(data=str(write_manifest(tmp_path / "b.jsonl", rows[3:]))), notices)
+    assert len(found.utterances) == 3 and "such as 'again' and 'right', have the same part as" in notices[1]
+
+
 def test_durations_are_those_of_the_files(tmp_path: Path) -> None:
     """RTFx is of seconds that were heard, not of seconds that a manifest claims."""
     audio.save(tmp_path / "a.wav", torch.zeros(32_000))

@@ -20,6 +20,7 @@ from benchmark.results import (
 )
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes
 from finetune.metrics import Rate
+from preprocessing.corpus import Segment
 
 STAGES = StageSeconds(0.0, 0.0, 0.1, 0.0)
 
@@ -120,6 +121,40 @@ def test_paired_samples_see_what_two_intervals_cannot() -> None:
     assert by_figure(before, now, paired=paired)["WER, clean"].kind == "better"
     renamed = [dataclasses.replace(one, reference="other words") for one in samples(0)]
     assert paired_changes(samples(1), renamed, "basic", seed=0) == {}
+
+
+def test_pairs_are_compared_in_the_metric_and_over_segments_as_a_summary_is() -> None:
+    """Chinese, of which systems set spaces as they like; and one long recording in ten segments and more."""
+    references = [chr(0x4E00 + i) * 20 for i in range(60)]
+
+    def chinese(extra: int) -> list[Sample]:
+        return [
+            Sample("a", f"u{i}", text, " ".join(text[: 20 - 2 * (i % 9) - extra]), 1.0, STAGES, condition="clean")
+            for i, text in enumerate(references)
+        ]
+
+    paired = paired_changes(chinese(1), chinese(0), "basic", seed=0, metric="cer")["a", "clean"]
+    assert paired.difference.value == pytest.approx(-0.05) and paired.difference.high < 0
+    before, now = (
+        dataclasses.replace(result(rate), metric="cer") for rate in (Rate(0.45, 0.38, 0.52), Rate(0.40, 0.33, 0.47))
+    )
+    assert by_figure(before, now)["CER, clean"].kind == "same"
+    assert by_figure(before, now, paired={("a", "clean"): paired})["CER, clean"].kind == "better"
+
+    words = [[f"s{i}w{j}" for j in range(20)] for i in range(12)]
+    segments = tuple(Segment(10.0 * i, 10.0 * i + 9.0, " ".join(own)) for i, own in enumerate(words))
+
+    def long(extra: int) -> list[Sample]:
+        heard = " ".join(" ".join(own[: 20 - i % 9 - extra]) for i, own in enumerate(words))
+        reference = " ".join(" ".join(own) for own in words)
+        return [Sample("a", "r", reference, heard, 120.0, STAGES, condition="clean", segments=segments)]
+
+    paired = paired_changes(long(1), long(0), "basic", seed=0)["a", "clean"]
+    assert paired.difference.value == pytest.approx(-0.05) and paired.utterances == 12
+    change = by_figure(result(Rate(0.2, 0, 1)), result(Rate(0.15, 0, 1)), paired={("a", "clean"): paired})["WER, clean"]
+    assert change.kind == "better" and "of the 12 segments of both" in change.sentence
+    cut = [dataclasses.replace(one, segments=segments[:6]) for one in long(0)]
+    assert paired_changes(long(1), cut, "basic", seed=0) == {}
 
 
 def test_rates_are_of_the_utterances_that_are_compared() -> None:

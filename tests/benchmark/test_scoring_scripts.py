@@ -9,6 +9,7 @@ import pytest
 from benchmark.report.page import prepare
 from benchmark.report.quantities import quantities
 from benchmark.report.table import markdown
+from benchmark.report.utterances import recount_warnings
 from benchmark.report.verdict import verdict
 from benchmark.results import Run, Sample, StageSeconds, Summary, SystemFacts, SystemRun
 from benchmark.scoring import changes, summarise
@@ -124,6 +125,15 @@ def test_chinese_is_scored_by_characters_first() -> None:
     assert spaced.scores["basic"].cer.value == 0.0  # where spaces stand is no question of recognition
     assert spaced.scores["basic"].wer.value > 1.0 and wrong.scores["basic"].wer.value == 1.0
     assert wrong.scores["basic"].cer.value == pytest.approx(len(CHINESE) / n_characters)
+    for system, substituted in ((spaced, 0), (wrong, len(CHINESE))):  # kinds of errors, MER and WIL: of characters
+        scores = system.scores["basic"]
+        edits = (scores.words, scores.hits, scores.substitutions, scores.deletions, scores.insertions)
+        assert edits == (n_characters, n_characters - substituted, substituted, 0, 0)
+        kept = 1 - substituted / n_characters
+        assert scores.mer is not None and scores.mer.value == pytest.approx(1 - kept)
+        assert scores.wil is not None and scores.wil.value == pytest.approx(1 - kept**2)
+    assert [row.group for row in quantities(summary) if row.label == "Substitutions"] == ["Character errors"]
+    assert not recount_warnings(summary, prepare(summary, samples, [], profile("basic")).utterances)
     [comparison] = summary.comparisons
     assert comparison.different is True and comparison.difference.value == pytest.approx(-len(CHINESE) / n_characters)
     assert verdict(summary)[0].startswith("spaced is significantly better than wrong: its CER is ")
@@ -139,7 +149,7 @@ def test_chinese_is_scored_by_characters_first() -> None:
     page = page_of(summary, samples)
     text = " ".join(Page(page).text.split())
     assert "CER is computed on texts" in text and "Paired difference of CER" in text and "CER, %" in text
-    assert "WER is computed" not in text and "Points of WER" not in text
+    assert "WER is computed" not in text and "Points of WER" not in text and "ord errors are" not in text
 
 
 def test_what_is_written_without_spaces_is_counted_in_characters_everywhere() -> None:
@@ -162,6 +172,8 @@ def test_segments_of_chinese_are_aligned_by_characters() -> None:
     summary = summarise(run, [long], [], [])
     cer = summary.systems[0].scores["basic"].cer
     assert summary.metric == "cer" and cer.value == pytest.approx(4 / sum(map(len, CHINESE))) and cer.high < 1.0
+    for scores in (summary.systems[0].scores["basic"], summary.systems[0].segments):
+        assert scores is not None and (scores.words, scores.substitutions) == (sum(map(len, CHINESE)), 4)
     wrong = {one.id for one in summary.systems[0].influences if one.errors}
     assert wrong == {f"r, segment {number}" for number in (1, 2, 3, 4)}
 

@@ -5,7 +5,8 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.ctc_model import load_ctc
 from finetune.systems.facts import SystemFacts
 from finetune.systems.registry import family_of, parse_model
+from finetune.systems.transcript import Transcript
 from finetune.transcribe import main
 from finetune.transcription import results
 from finetune.transcription.recordings import pieces
@@ -210,6 +212,34 @@ def test_long_recordings_are_cut_at_pauses(tmp_path: Path) -> None:
         assert not around.any()
     audio.save(tmp_path / "whole.wav", waveform[:16_000])
     assert [begin for begin, _ in pieces(tmp_path / "whole.wav", 1.0)] == [0.0]
+
+
+class Detecting(Echo):
+    """Hears another language in each piece that it is given, unless it knows the language."""
+
+    languages = ("de", "cy", "nn")
+    known: str | None = None
+
+    @contextmanager
+    def in_language(self, language: str | None) -> Iterator[None]:
+        self.known = language
+        yield
+        self.known = None
+
+    def transcribe(self, waveforms: Sequence[Tensor], **_: object) -> list[Transcript]:  # type: ignore[override]
+        self.batches.append([len(one) for one in waveforms])
+        language = self.known or self.languages[len(self.batches) - 1]
+        return [Transcript.of_text(language, len(waveforms[0]) / SAMPLE_RATE, language)]
+
+
+def test_the_parts_of_a_recording_are_in_the_language_of_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Echo, "longest_in_batch_seconds", 1.0)
+    audio.save(tmp_path / "long.wav", torch.zeros(5 * SAMPLE_RATE))
+    run(f"{__name__}:Detecting", tmp_path / "long.wav", "-o", tmp_path / "out", "-f", "json")
+    assert len(Echo.batches) == 3 and read(tmp_path / "out" / "long.json")["text"] == "de de de"
+    assert read(tmp_path / "out" / "long.json")["language"] == "de"
 
 
 def test_a_system_without_word_times_gives_a_segment_for_each_piece(

@@ -111,6 +111,26 @@ def test_a_language_that_is_told_is_not_detected(multilingual: Path) -> None:
     assert load("whisper", multilingual, language="de").facts.settings["language"] == "de"
 
 
+def test_a_language_holds_for_a_while_where_none_is_told(multilingual: Path) -> None:
+    """Of a window and of a long recording; what is told stays."""
+    system = load("whisper", multilingual, language=None)
+    waveforms = [noise(3, 3), noise(31, 3)]
+
+    def languages(system: System) -> list[str | None]:
+        return [system.transcribe([one], words=False)[0].language for one in waveforms]
+
+    detected = languages(system)
+    for language in ("en", "de"):
+        with system.in_language(language):
+            assert languages(system) == [language, language]
+            assert heard(system, waveforms[:1]) == heard(load("whisper", multilingual, language), waveforms[:1])
+        with system.in_language(None):
+            assert languages(system) == detected
+    told = load("whisper", multilingual, language="de")
+    with told.in_language("en"):
+        assert languages(told) == ["de", "de"]
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -292,6 +312,47 @@ def test_faster_whisper_decodes_as_the_options_say(
     expected["compression_ratio_threshold"] = 2.4 if "temperature" in given else None
     expected["log_prob_threshold"] = -1.0 if "temperature" in given else None
     assert {name: options[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("told", [None, "en"])
+def test_faster_whisper_keeps_a_language_for_a_while(
+    converted: Path, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faster_whisper = pytest.importorskip("faster_whisper")
+    system = load("faster-whisper", converted)
+    monkeypatch.setitem(system._options, "language", told)  # type: ignore[attr-defined]
+    languages = []
+
+    def transcribe(self: object, waveform: object, **options: object) -> tuple[list[object], None]:
+        languages.append(options["language"])
+        return [], None
+
+    monkeypatch.setattr(faster_whisper.WhisperModel, "transcribe", transcribe)
+    for language in ("de", None):
+        with system.in_language(language):
+            heard(system, [noise(1, 2)])
+        heard(system, [noise(1, 2)])
+    assert languages == [told or "de", told, told, told]
+
+
+def test_faster_whisper_has_as_many_threads_as_torch(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own default is four at most, beside systems with one for each core."""
+    faster_whisper = pytest.importorskip("faster_whisper")
+    given: list[object] = []
+    loaded = faster_whisper.WhisperModel.__init__
+
+    def load_model(self: object, *paths: object, **options: object) -> None:
+        given.append(options.get("cpu_threads"))
+        loaded(self, *paths, **options)
+
+    monkeypatch.setattr(faster_whisper.WhisperModel, "__init__", load_model)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(7)
+        load("faster-whisper", converted)
+    finally:
+        torch.set_num_threads(before)
+    assert given == [7]
 
 
 def test_faster_whisper_computes_in_the_type_that_is_named(converted: Path) -> None:
