@@ -12,7 +12,7 @@ import torch
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.audio.waveform import open_decoder
-from tests.known_audio import FFMPEG, LEVEL, PITCH_HZ, SOUNDFILE, known_file, sine
+from tests.known_audio import FFMPEG, LEVEL, PITCH_HZ, SOUNDFILE, interrupted_video, known_file, sine
 
 SECONDS = 2.0
 PADDED = {"wav-ima-adpcm": 0.05, "wav-ms-adpcm": 0.05}  # whole blocks: their container counts no samples
@@ -125,6 +125,46 @@ def test_a_cut_of_a_long_m4a_does_not_decode_the_whole(monkeypatch: pytest.Monke
     )
     assert len(audio.load(content, start=25.0, stop=25.5)) == SAMPLE_RATE // 2
     assert sum(decoded) < 2 * SAMPLE_RATE
+
+
+VIDEOS = [("mp4", "aac"), ("matroska", "pcm_s16le"), ("matroska", "aac"), ("webm", "libopus"), ("mpegts", "aac")]
+
+TIMES = [(1.5, 0.0), (0.0, 1.2), (1.5, 1.2), (30.0, 20.0)]  # of the sound's beginning, and of its pause
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "begins", "pause"),
+    [(*video, *times) for video in VIDEOS for times in TIMES if video[0] != "mpegts" or max(times) < 10.0],
+)
+def test_sound_is_where_a_player_of_the_video_has_it(container: str, codec: str, begins: float, pause: float) -> None:
+    """Within 40 ms: an AAC encoder's packets do not end where the sound does."""
+    content = interrupted_video(container, codec, begins=begins, pause=pause)
+    waveform = audio.load(content)
+    assert len(waveform) / SAMPLE_RATE == pytest.approx(begins + 2.0 + pause, abs=0.04)
+    assert audio.probe(content).duration == pytest.approx(len(waveform) / SAMPLE_RATE, abs=0.04)
+    loud = (waveform.unfold(0, 160, 160).abs().amax(dim=1) > 0.2).numpy()
+    edges = np.flatnonzero(np.diff(loud, prepend=False, append=False)) / 100
+    sounding = (
+        [begins, begins + 2.0] if not pause else [begins, begins + 1.0, begins + 1.0 + pause, begins + 2.0 + pause]
+    )
+    assert edges == pytest.approx(sounding, abs=0.04)
+    assert torch.equal(torch.cat(list(audio.stream(content, block_seconds=0.7))), waveform)
+    middle = begins + pause + 1.7
+    cut, whole = audio.load(content, start=middle), waveform[round(middle * SAMPLE_RATE) :]
+    assert len(cut) == len(whole) and (cut - whole)[160:-160].abs().max() < 5e-3
+    silent = begins + pause / 2 + 1.0 if pause else begins / 2
+    assert not audio.load(content, start=silent - 0.1, stop=silent + 0.1).abs().gt(0.02).any()
+
+
+def test_the_length_of_an_interrupted_recording_is_counted_where_none_is_stated() -> None:
+    content = interrupted_video("webm", "libopus", begins=0.0, pause=1.2, pictures=False, stays_open=True)
+    assert audio.probe(content).duration == pytest.approx(3.2, abs=0.04)
+    assert len(audio.load(content)) / SAMPLE_RATE == pytest.approx(3.2, abs=0.04)
+
+
+def test_a_timestamp_hours_later_is_damage_not_hours_of_zeros() -> None:
+    with pytest.raises(AudioError, match=r"damaged after 1\.\d+ s \(by its timestamps, no sound for 4000 s\)"):
+        audio.load(interrupted_video("matroska", "pcm_s16le", begins=0.0, pause=4000.0))
 
 
 ID3V2 = b"ID3\x04\x00\x00\x00\x00\x02\x00" + b"\xff\xfb\x90\x00" * 64  # as long as it says, frames in its picture
