@@ -29,6 +29,8 @@ SOUNDFILE = {  # name -> container, subtype, sampling rate
     "ogg-opus": ("OGG", "OPUS", 48_000),
     "mp3": ("MP3", "MPEG_LAYER_III", 44_100),
     "aiff": ("AIFF", "PCM_16", 16_000),
+    "sphere": ("NIST", "PCM_16", 16_000),
+    "sphere-mu-law": ("NIST", "ULAW", 8_000),
 }
 FFMPEG = {  # name -> container, codec, sampling rate
     "m4a": ("ipod", "aac", 16_000),
