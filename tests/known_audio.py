@@ -29,6 +29,8 @@ SOUNDFILE = {  # name -> container, subtype, sampling rate
     "ogg-opus": ("OGG", "OPUS", 48_000),
     "mp3": ("MP3", "MPEG_LAYER_III", 44_100),
     "aiff": ("AIFF", "PCM_16", 16_000),
+    "sphere": ("NIST", "PCM_16", 16_000),
+    "sphere-mu-law": ("NIST", "ULAW", 8_000),
 }
 FFMPEG = {  # name -> container, codec, sampling rate
     "m4a": ("ipod", "aac", 16_000),
@@ -107,3 +109,37 @@ def webm_without_duration(seconds: float) -> bytes:
                 packet.stream = track
                 output.mux(packet)
     return bytes(pipe.content)
+
+
+def interrupted_video(
+    container: str, codec: str, *, begins: float, pause: float, pictures: bool = True, stays_open: bool = False
+) -> bytes:
+    """A video from 0 s on, the sine from `begins` on, 1 s of it, then `pause` seconds of no packets, then 1 s more.
+
+    stays_open: written to a pipe, without the length of the whole.
+    """
+    file, rate = _Pipe() if stays_open else io.BytesIO(), 48_000
+    with av.open(file, "w", format=container) as output:
+        if pictures:
+            video = output.add_stream("libvpx" if container == "webm" else "mpeg4", rate=10)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        stream = output.add_stream(codec, rate=rate, layout="mono")
+        if pictures:
+            for number in (0, round(10 * (begins + pause + 2.0)) - 1):
+                picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+                picture.pts = number
+                output.mux(video.encode(picture))
+            output.mux(video.encode(None))
+        for at in range(0, 2 * rate, 960):
+            block = np.ascontiguousarray(sine(rate, 2.0)[at : at + 960].T)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            frame.rate, frame.pts = rate, round((begins + (pause if at >= rate else 0.0)) * rate) + at
+            output.mux(
+                [
+                    packet
+                    for own in av.AudioResampler(stream.format.name).resample(frame)
+                    for packet in stream.encode(own)
+                ]
+            )
+        output.mux(stream.encode(None))
+    return bytes(file.content) if isinstance(file, _Pipe) else file.getvalue()

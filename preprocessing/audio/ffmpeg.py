@@ -3,6 +3,9 @@
 FFmpeg drops an encoder's priming samples itself (skip-samples, edit list). It keeps the padding of an AAC file's last
 packet, so the last frame is cut here to its packet's stated duration. Only audio containers may be opened: a playlist
 or a picture named .wav is refused, and no other file or address is read.
+
+Sample 0 is the beginning of the file's earliest track, as in a player. Where the sound of a video begins later, or is
+interrupted, there are zeros, so that times in the waveform are times in the video.
 """
 
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import av
+import numpy as np
 
 from preprocessing.audio.contract import (
     TAIL_SECONDS,
@@ -26,6 +30,7 @@ FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,loas,matroska,mov,mp3,mp4,mpc,mpc8,mpeg,"
     "mpegts,ogg,oma,rm,tak,tta,voc,w64,wav,webm,wv"
 )
+AV_TIME_BASE = 1_000_000  # FFmpeg's unit for the times of a whole container: microseconds
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
 EXACT_LENGTH = ("mov", "flac", "wav", "w64", "aiff", "caf", "au")  # containers whose length counts samples
 # Raw streams, whose length FFmpeg guesses from the bit rate of their beginning.
@@ -36,6 +41,11 @@ PACKET_SAMPLES = {"opus": 120, "aac": 1024, "mp3": 576, "mp3float": 576}
 PREROLL_SECONDS = 0.5  # decoded and dropped after a seek: codecs depend on earlier packets (Opus for 80 ms and more)
 MAX_CHANNELS = 8  # PyAV keeps the address of no more planes than that
 COARSE_TAIL_SECONDS = 0.5  # Matroska states the length of the whole container
+TIMED = ("mov", "matroska", "mpegts", "flv")  # containers with tracks of pictures, by whose timestamps a player goes
+MIN_GAP_SECONDS = 0.1  # between two packets' times: less is jitter, priming samples, or a clock's drift
+MAX_GAP_SECONDS = 3600.0  # beyond: a damaged timestamp, for which no memory is filled with zeros
+# Beyond the stated duration, timestamps that jump by more begin anew, as after a cut (FFmpeg's -dts_delta_threshold).
+DISCONTINUITY_SECONDS = 10.0
 
 
 @contextmanager
@@ -80,14 +90,34 @@ class FfmpegDecoder:
             raise AudioError(
                 f"{opened.name}: header says {context.channels} channels; expected 1 to {MAX_CHANNELS}: export it again"
             )
+        self._is_timed = name in TIMED
+        self._origin = (container.start_time or 0) / AV_TIME_BASE  # seconds
+        self._seconds = (container.duration or 0) / AV_TIME_BASE
+        self._is_continuous = name != "mpegts"  # and not possibly cut from several broadcasts
+        begin = self._stream.start_time
+        self._lead = 0.0 if begin is None else self._silence(0.0, float(begin * self._stream.time_base) - self._origin)
         is_known = has_length and name not in ESTIMATED_LENGTH
-        n_samples = max(round(self._seconds() * rate), 0) if is_known else 0
+        n_samples = max(round(self._stated_seconds() * rate), 0) if is_known else 0
         self.info = AudioInfo(rate, context.channels or 0, n_samples, context.name)
 
-    def _seconds(self) -> float:
+    def _stated_seconds(self) -> float:
         if self._stream.duration is not None:
-            return float(self._stream.duration * self._stream.time_base)
-        return (self._container.duration or 0) / 1_000_000  # FFmpeg's AV_TIME_BASE: microseconds
+            return self._lead + float(self._stream.duration * self._stream.time_base)
+        return self._seconds
+
+    def _silence(self, end: float, begin: float) -> float:
+        """Seconds of silence between a packet's end and the next one's beginning, both in seconds from sample 0.
+
+        Raises AudioError where they are more than MAX_GAP_SECONDS.
+        """
+        gap = begin - end
+        if not self._is_timed or gap <= MIN_GAP_SECONDS:
+            return 0.0
+        if gap > DISCONTINUITY_SECONDS and not (self._is_continuous and begin <= self._seconds):
+            return 0.0
+        if gap > MAX_GAP_SECONDS:
+            raise damage_error(self._opened, f"by its timestamps, no sound for {gap:.0f} s", max(end, 0.0))
+        return gap
 
     def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
         """See `Decoder.blocks`; the blocks are the codec's own."""
@@ -109,14 +139,19 @@ class FfmpegDecoder:
     def count_samples(self) -> int:
         """See `Decoder.count_samples`; by the packets' durations without decoding, where all of them have one."""
         stream, ticks, n_packets, is_complete = self._stream, 0, 0, True
+        end, silence = None, self._lead
         try:
             for packet in self._container.demux(stream):
                 if packet.size:
                     n_packets += 1
                     ticks += packet.duration or 0
                     is_complete &= bool(packet.duration)
+                    begin = None if packet.pts is None else float(packet.pts * stream.time_base) - self._origin
+                    if begin is not None and end is not None:
+                        silence += self._silence(end, begin)
+                    end = None if begin is None else begin + float((packet.duration or 0) * stream.time_base)
             if is_complete and n_packets and self.info.sample_rate:
-                seconds = float(ticks * stream.time_base)
+                seconds = silence + float(ticks * stream.time_base)
                 return max(round(seconds * self.info.sample_rate) - int(stream.codec_context.delay), 0)
             self._container.seek(0)
         except (av.FFmpegError, ValueError, OSError) as error:
@@ -135,21 +170,38 @@ class FfmpegDecoder:
 
     def _placed(self, first: int) -> Iterator[tuple[int, Samples]]:
         """Yield blocks [samples, channels] with the index of the first sample of each."""
-        position: int | None = None if self._seek(first) else 0
+        rate = self.info.sample_rate
+        position, end = (None, first / rate) if self._seek(first) else (0, 0.0)
         for frame in self._cut(self._container.decode(self._stream)):
+            begin = None if frame.pts is None else float(frame.pts * frame.time_base) - self._origin
             if position is None:
-                position = self._index(frame)
+                position = min(self._index(frame), first)
+            if begin is not None and (gap := self._silence(end, begin)):
+                is_placed = end > 0.0 and self._can_seek()  # the first packet is shorter: its priming samples are cut
+                resumed = self._index(frame) if is_placed else position + round(gap * rate)
+                yield from self._zeros(position, resumed)
+                position = max(position, resumed)
             for block in self._to_float(frame):
                 yield position, block
                 position += len(block)
+            end = position / rate if begin is None else begin + frame.samples / rate
+
+    def _zeros(self, first: int, last: int) -> Iterator[tuple[int, Samples]]:
+        """Yield silence from sample `first` to `last` - 1, a second at a time, each block with its first index."""
+        for at in range(first, last, self.info.sample_rate):
+            yield at, np.zeros((min(self.info.sample_rate, last - at), self.info.n_channels), np.float32)
+
+    def _can_seek(self) -> bool:
+        """Whether timestamps allow to find a sample again, to the sample, after a seek."""
+        name = self._container.format.name.split(",")[0]
+        coarse = self._stream.time_base * self.info.sample_rate > 1
+        return name in INDEXED and (not coarse or self.info.codec in PACKET_SAMPLES)
 
     def _seek(self, first: int) -> bool:
         """Seek to before sample `first` where timestamps allow to find it again; whether it did."""
-        stream, rate = self._stream, self.info.sample_rate
-        seconds = first / rate - PREROLL_SECONDS
-        name = self._container.format.name.split(",")[0]
-        coarse = stream.time_base > 1 / rate
-        if seconds <= 0 or name not in INDEXED or (coarse and self.info.codec not in PACKET_SAMPLES):
+        stream = self._stream
+        seconds = first / self.info.sample_rate - PREROLL_SECONDS - self._lead
+        if seconds <= 0 or not self._can_seek():
             return False
         next(self._container.decode(stream))  # or the priming samples would be dropped where the seek lands
         self._container.seek(int(seconds / stream.time_base) + (stream.start_time or 0), stream=stream)
@@ -160,11 +212,12 @@ class FfmpegDecoder:
         if frame.pts is None:
             raise ValueError("no timestamp after a seek")
         start = (self._stream.start_time or 0) * self._stream.time_base
+        lead = round(self._lead * self.info.sample_rate)
         index = float((frame.pts * frame.time_base - start) * self.info.sample_rate)
-        if frame.time_base <= 1 / self.info.sample_rate:
-            return round(index)
+        if frame.time_base * self.info.sample_rate <= 1:
+            return lead + round(index)
         packet, delay = PACKET_SAMPLES[self.info.codec], int(self._stream.codec_context.delay)
-        return round((index + delay) / packet) * packet - delay
+        return lead + round((index + delay) / packet) * packet - delay
 
     def _cut(self, frames: Iterator[Any]) -> Iterator[Any]:
         """The frames, the last one marked (`opaque`) with the number of its samples that are not padding."""

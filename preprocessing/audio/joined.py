@@ -2,7 +2,8 @@
 stream in chained Ogg (RFC 3533, section 4).
 
 Decoders stop at the length that the first recording states. Here the beginning of each is found by its bytes, and each
-is decoded by itself, without its encoder's padding. Looked for in Ogg, in WAV, and in MP3 with a Xing or Info header.
+is decoded by itself, without its encoder's padding. Looked for in Ogg, in WAV, in MP3 with a Xing or Info header, and
+in FLAC, which states no length in bytes, so that the whole file is searched.
 """
 
 import io
@@ -28,6 +29,9 @@ PAGE_HEADER_BYTES = 27 + 255
 BEGINS_STREAM = 0x02  # in the flags of an Ogg page
 SEARCHED_BYTES = 4096  # in which the first frame of an MP3 begins, padding before it included
 LONGEST_FRAME = 1441
+# A FLAC stream's magic and the header of its STREAMINFO (RFC 9639, section 8), which may be its only metadata.
+FLAC_BEGINNINGS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+FLAC_SEARCHED_BYTES = 1 << 16  # at a time: larger reads take longer, for the memory that they are given
 XING_PLACES = (13, 21, 36)  # of the header in its frame: after the side information, by version and channels
 MP3_KBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of MPEG 1, layer III
 MP3_KBITS_LOW_RATE = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # of MPEG 2 and 2.5
@@ -89,14 +93,15 @@ class JoinedDecoder:
 
 
 def beginnings(opened: OpenedSource) -> list[int]:
-    """The bytes at which the recordings of an Ogg, WAV or MP3 file begin: 0 alone for all but a few."""
+    """The bytes at which the recordings of an Ogg, WAV, FLAC or MP3 file begin: 0 alone for all but a few."""
     with opened.binary() as file:
         size = file.seek(0, os.SEEK_END)
         if opened.head[:4] == b"OggS":
             return _of_ogg(file, size)
         if opened.head[:4] == b"RIFF":
             return _of_wav(file, size)
-        return _of_mp3(file, size)
+        at = 0 if opened.head[:4] == b"fLaC" else _after_id3(file, 0)
+        return _of_flac(file, at) if _read(file, at, 4) == b"fLaC" else _of_mp3(file, size)
 
 
 class Page(NamedTuple):
@@ -150,6 +155,24 @@ def _of_wav(file: BinaryIO, size: int) -> list[int]:
         begins.append(at)
 
 
+def _of_flac(file: BinaryIO, at: int) -> list[int]:
+    """Where other streams begin after the metadata, such as pictures, of the first one, which begins at byte `at`."""
+    begins = [0]
+    is_last, at = False, at + 4
+    while not is_last and len(header := _read(file, at, 4)) == 4:
+        is_last = header[0] >= 0x80
+        at += 4 + int.from_bytes(header[1:], "big")
+    overlap = len(FLAC_BEGINNINGS[0]) - 1
+    while len(content := _read(file, at, FLAC_SEARCHED_BYTES + overlap)) > overlap:
+        place = content.find(b"fL")  # in a quarter of the time of a longer word
+        while 0 <= place < FLAC_SEARCHED_BYTES:
+            if content.startswith(FLAC_BEGINNINGS, place):
+                begins.append(at + place)
+            place = content.find(b"fL", place + 1)
+        at += FLAC_SEARCHED_BYTES
+    return begins
+
+
 class Frame(NamedTuple):
     """A frame of MPEG layer III."""
 
@@ -195,11 +218,17 @@ def _after_tags(file: BinaryIO, at: int) -> int:
             return at
 
 
-def _first_frame(file: BinaryIO, at: int) -> Frame | None:
-    """The first frame from a byte on, ID3v2 tags passed over, that two more follow."""
+def _after_id3(file: BinaryIO, at: int) -> int:
+    """The byte after the ID3v2 tags that begin at a byte."""
     while (tag := _read(file, at, 10))[:3] == b"ID3" and len(tag) == 10:
         a, b, c, d = (part & 0x7F for part in tag[6:])
         at += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if tag[5] & 0x10 else 0)
+    return at
+
+
+def _first_frame(file: BinaryIO, at: int) -> Frame | None:
+    """The first frame from a byte on, ID3v2 tags passed over, that two more follow."""
+    at = _after_id3(file, at)
     content = _read(file, at, SEARCHED_BYTES + 3 * LONGEST_FRAME)
     place = content.find(b"\xff", 0, SEARCHED_BYTES)
     while place >= 0:

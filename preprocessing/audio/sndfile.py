@@ -1,8 +1,9 @@
-"""Decoding by libsndfile: WAV, AIFF, FLAC, Ogg Vorbis, Ogg Opus, MP3, CAF, AU.
+"""Decoding by libsndfile: WAV, AIFF, FLAC, Ogg Vorbis, Ogg Opus, MP3, CAF, AU, NIST SPHERE.
 
 Files are read in one pass from front to back: soundfile's own `read` seeks after each block, which resets an MP3
-decoder. libsndfile takes a truncated RIFF, AIFF or Ogg file for a shorter complete one, so `stated_length` compares the
-lengths that the container states with the file's size first. One written to a pipe states none: FFmpeg reads it.
+decoder. libsndfile takes a truncated RIFF, AIFF, Ogg or SPHERE file for a shorter complete one, so `stated_length`
+compares the lengths that the container states with the file's size first. One written to a pipe states none: FFmpeg
+reads it.
 """
 
 import io
@@ -38,6 +39,7 @@ MAX_CHUNKS = 1000  # of a RIFF or AIFF file, looked at before the samples
 # programs that were killed.
 STREAMED_LENGTHS = (0x7F000000, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 CHUNKED = (b"RIFF", b"RIFX", b"FORM")
+SPHERE_HEADER_BYTES = 1 << 16  # in which its text ends; most have 1024
 
 
 @contextmanager
@@ -133,11 +135,13 @@ class StatedLength(NamedTuple):
 
 
 def stated_length(opened: OpenedSource) -> StatedLength:
-    """The length by the header of a RIFF, AIFF or Ogg file."""
-    if opened.head[:4] not in (*CHUNKED, b"OggS"):
+    """The length by the header of a RIFF, AIFF, Ogg or SPHERE file."""
+    if opened.head[:4] not in (*CHUNKED, b"OggS", b"NIST"):
         return StatedLength(False, 0)
     with opened.binary() as file:
         size = file.seek(0, os.SEEK_END)
+        if opened.head[:4] == b"NIST":
+            return StatedLength(False, max(_sphere_bytes(file) - size, 0))
         if opened.head[:4] == b"OggS":
             return StatedLength(False, int(_last_page_is_cut(file, size)))
         byte_order = "<" if opened.head[:4] == b"RIFF" else ">"
@@ -200,6 +204,21 @@ def _sample_chunk(file: BinaryIO, byte_order: str, size: int) -> SampleChunk | N
         if position >= size:
             return None
     return None
+
+
+def _sphere_bytes(file: BinaryIO) -> int:
+    """The bytes of a NIST SPHERE file by its header: lines of name, type and value; 0 where one is missing."""
+    file.seek(0)
+    lines = [line.split(maxsplit=2) for line in file.read(SPHERE_HEADER_BYTES).split(b"end_head")[0].splitlines()]
+    stated = {
+        line[0]: int(line[2]) for line in lines if len(line) == 3 and line[1] == b"-i" and line[2].strip().isdigit()
+    }
+    if len(lines) < 2 or len(lines[1]) != 1 or not lines[1][0].isdigit():
+        return 0
+    n_samples, n_channels, n_bytes = (
+        stated.get(name, 0) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")
+    )
+    return int(lines[1][0]) + n_samples * n_channels * n_bytes
 
 
 def _is_streamed(file: BinaryIO, byte_order: str, chunk: SampleChunk, size: int) -> bool:

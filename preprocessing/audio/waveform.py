@@ -35,8 +35,8 @@ from preprocessing.cli.notes import note_once
 MAX_AMPLITUDE = 256.0  # times full scale, 48 dB over it: beyond are integers that were stored as floats
 CODEC_BLOCKS = 1 << 62  # samples of a block: as many as the decoder gives at a time
 TRANSCODE_BLOCK_SECONDS = 10
-SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"riff")
-MAYBE_JOINED = (b"RIFF", b"OggS", b"ID3")
+SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"riff", b"NIST")
+MAYBE_JOINED = (b"RIFF", b"OggS", b"fLaC", b"ID3")
 
 Mono: TypeAlias = NDArray[np.float32]  # [samples]
 

@@ -14,6 +14,9 @@ recording's own faint background; a dog's bark is not. On utterances and noises 
 gains 1.8 dB at 0 dB, 1.6 at 5 and 1.2 at 10, and loses 0.7 at 20 (`python -m experiments.denoising`).
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +27,23 @@ from preprocessing.cli.errors import UsageError
 MIN_POWER = 1e-10  # of a bin, full scale being 1: a frame below is digital silence and tells nothing about the noise
 SECOND_SMOOTHING_MS = 20.0  # half the base of the second step's triangle
 MIN_NOISE_SECONDS = 0.1
+BLOCK_FRAMES = 3000  # whose spectra are held at a time: an hour takes little more memory than half a minute
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The short-time spectrum of a stretch of a batch, with the frames around it that smoothing takes in.
+
+    own: the frames that its samples are made of. sampled: those that the noise floor is taken from; in all blocks
+    together, each `first_hops`-th frame once.
+    """
+
+    spectrum: Tensor  # complex [batch, frames, bins]
+    power: Tensor  # [batch, frames, bins], zero in frames without a valid sample
+    smooth: Tensor  # power, after the first step's smoothing over time
+    inside: Tensor  # [batch, frames, 1], 1.0 in frames with a valid sample, else 0.0
+    own: slice
+    sampled: slice
 
 
 class SpectralGate(nn.Module):
@@ -89,40 +109,80 @@ class SpectralGate(nn.Module):
         batch = waveform.reshape(-1, waveform.shape[-1])
         if lengths is None:
             lengths = torch.full((batch.shape[0],), batch.shape[1], device=batch.device)
-        valid = torch.arange(batch.shape[1], device=batch.device) < lengths[:, None]
-        spectrum, power, inside = self._analyse(batch * valid, lengths)
-        smooth = _smooth_over_time(power, inside, self.first_hops)
+        else:
+            batch = batch.masked_fill(self._padding(batch, lengths), 0.0)
+        held = list(self._blocks(batch, lengths)) if len(self._starts(batch)) == 1 else None
         floor = self.noise_floor
         if floor is None:
-            rows = zip(smooth, inside[..., 0] > 0.0, strict=True)
-            floor = torch.stack([_quiet_power(row[own], self.quiet_share, self.first_hops) for row, own in rows])[
-                :, None
-            ]
+            floor = self._floor(held or self._blocks(batch, lengths), self.quiet_share)
         floor = floor * self.threshold + MIN_POWER
-        # In place from here: at these sizes, fetching memory costs more than the arithmetic.
-        ratio = _smooth_over_frequency(smooth.div_(floor), self.first_bins)
-        first_gain = ratio.clamp_(min=1.0).reciprocal_().neg_().add_(1.0)
-        ratio = _smooth_over_time(first_gain.square_().mul_(power).div_(floor), inside, self.second_hops)
-        gain = ratio.div_(ratio + 1.0).mul_(1.0 - self.min_gain).add_(self.min_gain)
-        torch.view_as_real(spectrum).mul_(gain[..., None])
-        return quantise(self._synthesise(spectrum, batch.shape[1]) * valid).reshape(waveform.shape)
+        clean = torch.empty_like(batch)
+        # A longer waveform is analysed again.
+        for start, block in zip(self._starts(batch), held or self._blocks(batch, lengths), strict=True):
+            place = clean[:, start * self.hop_length :][:, : BLOCK_FRAMES * self.hop_length]
+            place.copy_(quantise(self._clean(block, floor)[:, : place.shape[1]]))
+        if int(lengths.min()) < batch.shape[1]:
+            clean.masked_fill_(self._padding(batch, lengths), 0.0)
+        return clean.reshape(waveform.shape)
 
-    def _analyse(self, batch: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Spectrum and power [batch, frames, bins]; 1.0 for frames with a valid sample, else 0.0 [batch, frames, 1].
+    def _padding(self, batch: Tensor, lengths: Tensor) -> Tensor:
+        return torch.arange(batch.shape[1], device=batch.device) >= lengths[:, None]
 
-        The other frames have no power. The outermost frames reach beyond the waveform, so that all samples weigh alike.
+    def _starts(self, batch: Tensor) -> range:
+        """The hops that blocks begin at."""
+        return range(0, -(-batch.shape[1] // self.hop_length), BLOCK_FRAMES)
+
+    def _blocks(self, batch: Tensor, lengths: Tensor) -> Iterator[Block]:
+        """Yield the blocks of waveforms [batch, samples], zero beyond each length.
+
+        The outermost frames reach beyond the waveform, so that all samples weigh alike.
         """
         margin = self.window_length - self.hop_length
-        n_frames = (lengths - 1 + margin) // self.hop_length + 1
-        longest = (batch.shape[1] - 1 + margin) // self.hop_length + 1
-        behind = longest * self.hop_length - batch.shape[1]
-        frames = functional.pad(batch, (margin, behind)).unfold(-1, self.window_length, self.hop_length)
-        spectrum = torch.fft.rfft(frames * self.window)
-        inside = (torch.arange(longest, device=batch.device) < n_frames[:, None])[..., None].to(batch.dtype)
-        return spectrum, spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag), inside
+        reach = self.first_hops + self.second_hops
+        n_hops = -(-batch.shape[1] // self.hop_length)
+        n_frames = n_hops + margin // self.hop_length
+        n_inside = (lengths - 1 + margin) // self.hop_length + 1
+        for start in self._starts(batch):
+            stop = min(start + BLOCK_FRAMES, n_hops)
+            own_stop = stop + margin // self.hop_length
+            first, last = max(start - reach, 0), min(own_stop + reach, n_frames)
+            begin, end = first * self.hop_length - margin, last * self.hop_length
+            samples = functional.pad(batch[:, max(begin, 0) : end], (max(-begin, 0), max(end - batch.shape[1], 0)))
+            spectrum = torch.fft.rfft(samples.unfold(-1, self.window_length, self.hop_length) * self.window)
+            power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+            frames = torch.arange(first, last, device=batch.device)
+            inside = (frames < n_inside[:, None])[..., None].to(batch.dtype)
+            sampled_stop = stop if stop < n_hops else n_frames
+            yield Block(
+                spectrum,
+                power,
+                _smooth_over_time(power, inside, self.first_hops),
+                inside,
+                slice(start - first, own_stop - first),
+                slice(start - first + -start % self.first_hops, sampled_stop - first, self.first_hops),
+            )
 
-    def _synthesise(self, spectrum: Tensor, n_samples: int) -> Tensor:
-        """Overlap-add; n squared square-root Hann windows to a hop add up to n / 2 everywhere."""
+    def _floor(self, blocks: Iterable[Block], share: float) -> Tensor:
+        """The power [batch, 1, bins] that `share` of the frames in each waveform lie below."""
+        parts = [(block.smooth[:, block.sampled].clone(), block.inside[:, block.sampled, 0] > 0.0) for block in blocks]
+        sampled, inside = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
+        return torch.stack([_quiet_power(row[own], share) for row, own in zip(sampled, inside, strict=True)])[:, None]
+
+    def _clean(self, block: Block, floor: Tensor) -> Tensor:
+        """The samples [batch, samples] that a block's own frames make, with less noise."""
+        # In place, also in the block: at these sizes, fetching memory costs more than the arithmetic.
+        ratio = _smooth_over_frequency(block.smooth.div_(floor), self.first_bins)
+        first_gain = ratio.clamp_(min=1.0).reciprocal_().neg_().add_(1.0)
+        ratio = _smooth_over_time(first_gain.square_().mul_(block.power).div_(floor), block.inside, self.second_hops)
+        gain = ratio.div_(ratio + 1.0).mul_(1.0 - self.min_gain).add_(self.min_gain)
+        torch.view_as_real(block.spectrum).mul_(gain[..., None])
+        return self._synthesise(block.spectrum[:, block.own])
+
+    def _synthesise(self, spectrum: Tensor) -> Tensor:
+        """Overlap-add: the samples [batch, samples] that lie in as many frames as overlap.
+
+        n squared square-root Hann windows to a hop add up to n / 2 everywhere.
+        """
         n_overlapping = self.window_length // self.hop_length
         frames = torch.fft.irfft(spectrum, self.window_length).mul_(self.window * (2.0 / n_overlapping))
         pieces = frames.unflatten(-1, (n_overlapping, self.hop_length))
@@ -130,23 +190,21 @@ class SpectralGate(nn.Module):
         for k in range(n_overlapping):
             laid[:, k : k + pieces.shape[1]] += pieces[:, :, k]
         margin = self.window_length - self.hop_length
-        return laid.flatten(1)[:, margin : margin + n_samples]
+        return laid.flatten(1)[:, margin : laid.shape[1] * self.hop_length - margin]
 
     def _floor_of(self, noise: Tensor) -> Tensor:
         if noise.ndim != 1 or noise.numel() < MIN_NOISE_SECONDS * SAMPLE_RATE:
             raise UsageError(
                 f"denoise: noise is {list(noise.shape)}; expected [samples], {MIN_NOISE_SECONDS:g} s or more"
             )
-        _, power, inside = self._analyse(noise[None], torch.tensor([noise.numel()]))
-        return _quiet_power(_smooth_over_time(power, inside, self.first_hops)[0], 0.5, self.first_hops)
+        return self._floor(self._blocks(noise[None], torch.tensor([noise.numel()])), 0.5)[0]
 
 
-def _quiet_power(power: Tensor, share: float, stride: int) -> Tensor:
-    """The power [bins] that `share` of the frames [frames, bins] lies below, from every `stride`-th frame."""
-    sampled = power[::stride]
+def _quiet_power(sampled: Tensor, share: float) -> Tensor:
+    """The power [bins] that `share` of the frames [frames, bins] lies below."""
     sounding = sampled[sampled.amax(dim=1) > MIN_POWER]
     if sounding.shape[0] == 0:
-        return power.new_zeros(power.shape[1])
+        return sampled.new_zeros(sampled.shape[1])
     return sounding.kthvalue(1 + int(share * (sounding.shape[0] - 1)), dim=0).values
 
 

@@ -20,7 +20,7 @@ from preprocessing.corpus.levels import AudioLevels, measure_levels
 from preprocessing.corpus.readers.times import with_checked_segments
 from preprocessing.prepare import PrepareConfig
 
-FORMAT = 1  # rises whenever the same corpus and options would give other bytes
+FORMAT = 2  # rises whenever the same corpus and options would give other bytes
 
 
 @dataclass(frozen=True)

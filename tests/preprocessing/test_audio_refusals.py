@@ -61,6 +61,7 @@ REFUSED = {
     "integers as floats": (wav(np.array([0.0, 12_345.0])), "1.23e.04 times full scale"),
     "a WAV cut off": (half("wav-16"), "ends after 2.00 s; expected the 4.00 s"),
     "an AIFF cut off": (half("aiff"), "ends after 2.00 s; expected the 4.00 s"),
+    "a SPHERE cut off": (half("sphere"), r"ends after 1\.98 s; expected the 4\.00 s"),
     "a FLAC cut off": (half("flac"), "ends after|damaged"),
     "an Opus cut off": (half("ogg-opus"), "in the middle of an Ogg page"),
     "an MP3 cut off": (half("mp3"), "expected the 4.00 s"),

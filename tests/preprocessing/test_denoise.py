@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.audio import SAMPLE_RATE, quantise
+from preprocessing.augment import denoise
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.errors import UsageError
 
@@ -144,6 +145,26 @@ def test_any_waveform_and_setting_gives_finite_samples_on_the_grid(
     assert torch.equal(gated, quantise(gated))
     if level == 0.0:
         assert not gated.any()
+
+
+@pytest.mark.parametrize("block_frames", [1, 7, 50])
+@pytest.mark.parametrize("n_samples", [1, 7 * 160, 7 * 160 + 1, 20_011])
+def test_blocks_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch, block_frames: int, n_samples: int) -> None:
+    noisy = torch.stack([white(n_samples), white(n_samples, level=0.1, seed=1) + tone(700.0, n_samples)])
+    lengths, gates = (
+        torch.tensor([n_samples, max(n_samples // 3, 1)]),
+        [SpectralGate(), SpectralGate(noise=white(9000))],
+    )
+    whole = [gate(noisy, lengths) for gate in gates]
+    monkeypatch.setattr(denoise, "BLOCK_FRAMES", block_frames)
+    assert all(torch.equal(gate(noisy, lengths), expected) for gate, expected in zip(gates, whole, strict=True))
+
+
+def test_the_spectra_of_a_block_are_all_that_a_long_recording_takes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    analysed, transform = [], torch.fft.rfft
+    monkeypatch.setattr(torch.fft, "rfft", lambda frames: analysed.append(frames.shape[-2]) or transform(frames))  # type: ignore[func-returns-value]
+    SpectralGate()(white(120 * SAMPLE_RATE))
+    assert len(analysed) == 2 * 4 and max(analysed) < denoise.BLOCK_FRAMES + 20
 
 
 def test_digital_silence_is_no_noise_floor() -> None:
