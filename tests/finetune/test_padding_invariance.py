@@ -41,6 +41,7 @@ SMALL = {
     "mask_time_prob": 0.0,
 }
 LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+ADAPTER = {"add_adapter": True, "output_hidden_size": 48}
 CONFORMER = LAYER | {"conformer_conv_dropout": 0.0, "max_source_positions": 50}
 # each small, but with what its published configuration has and wav2vec2's has not
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
@@ -59,6 +60,8 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         Wav2Vec2ConformerForCTC,
         CONFORMER | {"position_embeddings_type": "rotary"},
     ),
+    "wav2vec2 adapter": (Wav2Vec2Config, Wav2Vec2ForCTC, ADAPTER),
+    "conformer adapter": (Wav2Vec2ConformerConfig, Wav2Vec2ConformerForCTC, CONFORMER | ADAPTER),
     "unispeech-sat": (UniSpeechSatConfig, UniSpeechSatForCTC, {"num_clusters": 4}),
 }
 
