@@ -173,8 +173,11 @@ class TrainingLoop:
         return totals
 
     def _mask_generator(self, batch_number: int) -> torch.Generator:
-        """A generator that depends on seed, step, process and batch alone, so that a checkpoint need not hold it."""
-        return seeded_generator(self._config.seed, self._progress.step, self._accelerator.process_index, batch_number)
+        """A generator that depends on seed, step and the batch's place in the step alone: a checkpoint need not hold
+        it, and a batch has the same masks in whichever process it is.
+        """
+        place = batch_number * self._accelerator.num_processes + self._accelerator.process_index
+        return seeded_generator(self._config.seed, self._progress.step, 0, place)
 
     def _count(self, result: StepResult) -> None:
         batches = self._config.gradient_accumulation_steps * self._accelerator.num_processes
