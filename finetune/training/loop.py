@@ -212,7 +212,8 @@ class TrainingLoop:
     def _rank(self, module: nn.Module, evaluation: Evaluation) -> None:
         """Enter an evaluation of the main set into the ranking, and save the weights if they are the best so far."""
         step = self._progress.step
-        ranking = sorted([*self._progress.ranking, (*evaluation.rates, step)])
+        others = (ranked for ranked in self._progress.ranking if ranked[2] != step)  # stopped and resumed at step 0
+        ranking = sorted([*others, (*evaluation.rates, step)])
         is_best = ranking[0][2] == step
         kept = tuple(ranking[: self._config.average_best])
         since_best = 0 if is_best else self._progress.evaluations_since_best + 1
