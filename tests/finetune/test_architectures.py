@@ -33,7 +33,7 @@ from finetune.systems.wav2vec2 import Wav2Vec2System
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary, frames_needed
 from tests.conftest import DEMO
-from tests.finetune.test_padding_invariance import KINDS, SMALL, plain_model
+from tests.finetune.test_padding_invariance import ADAPTERS, KINDS, SMALL, plain_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BERT = {
@@ -72,7 +72,7 @@ def waveforms() -> list[Tensor]:
 def base_of(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The folder of a plain transformers model with its extractor and 32 units."""
     monkeypatch.setitem(SMALL, "vocab_size", 32)
-    if kind in KINDS:
+    if kind in KINDS or kind in ADAPTERS:
         plain_model(kind).save_pretrained(folder)
     else:
         config, model, sizes = OTHERS[kind]

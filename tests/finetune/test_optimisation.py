@@ -15,7 +15,7 @@ from finetune.training.optimisation import FINAL_SHARE, SCHEDULES, make_optimise
 from preprocessing.augment.spec_augment import latent_time_mask
 from tests.conftest import DEMO
 from tests.finetune.test_architectures import base_of
-from tests.finetune.test_padding_invariance import KINDS
+from tests.finetune.test_padding_invariance import ADAPTERS, KINDS
 
 
 def recogniser() -> Wav2Vec2Recogniser:
@@ -94,7 +94,7 @@ def test_layers_learn_the_slower_the_deeper_they_lie() -> None:
     assert {round(rate, 6) for rate in below} == {round(0.8 ** (len(layers) + 1), 6)}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "w2v-bert", "w2v-bert adapter"])
+@pytest.mark.parametrize("kind", [*KINDS, *ADAPTERS, "w2v-bert", "w2v-bert adapter"])
 def test_a_layer_learns_the_faster_the_later_it_is_called(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
