@@ -27,6 +27,7 @@ from finetune.models.base import Example, Recogniser
 from finetune.preflight.dry_run import dry_run
 from finetune.preflight.overfit import overfit, overfit_config
 from finetune.training import checkpoint, precision
+from finetune.training.checkpoint import Progress
 from finetune.training.diagnosis import DataInspection, inspect_data, log_line
 from finetune.training.display import print_diagnosis
 from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said
@@ -178,6 +179,8 @@ def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
     set_seed(config.seed)
     labels = corpora.labels(text_profile)
     recogniser = models.build(config.model, labels, config.seed)
+    if accelerator.process_index > 0:  # each process drops units of its own
+        torch.manual_seed(config.seed + accelerator.process_index)
     if config.gradient_checkpointing:
         recogniser.gradient_checkpointing_enable()
     if config.torch_compile:
@@ -256,7 +259,9 @@ def _make_loop(
     if resume_from is None:
         recogniser.fit_statistics(_statistics_examples(setup.train))
     else:
-        _check_fingerprint(config.output_dir, resume_from, fingerprint)
+        progress = checkpoint.read_progress(resume_from)
+        _check_batches_per_step(config, progress, accelerator.num_processes)
+        _check_fingerprint(config, progress, fingerprint, accelerator.num_processes)
         step = loop.resume(resume_from).step
         accelerator.print(f"resumed at step {step} of {config.max_steps}")
     if accelerator.is_main_process:
@@ -294,9 +299,30 @@ def _statistics_examples(examples: Examples) -> Iterator[Example]:
     return (example for example in prepared if isinstance(example, Example))
 
 
-def _check_fingerprint(output_dir: Path, resume_from: Path, fingerprint: RunFingerprint) -> None:
-    """Raises UsageError if the checkpoint is of a run over other data or with other options."""
-    if checkpoint.read_progress(resume_from).fingerprint != fingerprint.digest:
+def _check_batches_per_step(config: TrainConfig, progress: Progress, n_processes: int) -> None:
+    """Raises UsageError if the processes together would take more or fewer batches a step than the run has taken."""
+    if progress.batches == progress.step * config.gradient_accumulation_steps * n_processes:
+        return
+    before = progress.batches / progress.step
+    remedy = "launch as many processes as then"
+    if before % n_processes == 0:
+        remedy += f", or set --gradient_accumulation_steps {before / n_processes:g}"
+    raise UsageError(
+        f"{config.output_dir} contains a run with {before:g} batches a step, and {n_processes} x "
+        f"--gradient_accumulation_steps {config.gradient_accumulation_steps} are "
+        f"{config.gradient_accumulation_steps * n_processes} now (processes x batches of each); expected as many as "
+        f"before to resume it: {remedy}"
+    )
+
+
+def _check_fingerprint(
+    config: TrainConfig, progress: Progress, fingerprint: RunFingerprint, n_processes: int
+) -> None:  # fmt: skip
+    """Raises UsageError if the checkpoint is of a run over other data or with other options. The batches of a step may
+    be shared by another number of processes.
+    """
+    output_dir = config.output_dir
+    if progress.fingerprint not in fingerprint.digests(config.gradient_accumulation_steps * n_processes):
         raise UsageError(
             f"{output_dir} contains a run that differs: {difference(output_dir, fingerprint)}; expected its own "
             "options and data to resume it: change them back; or train its model further in another --output_dir with "

@@ -111,5 +111,19 @@ def log_mel_frames(n_samples: int) -> int:
 def n_frames(model: Any, architecture: Architecture, n_samples: Tensor) -> Tensor:
     """Valid output frames [batch] of utterances of n_samples [batch]."""
     if architecture.log_mel:
-        n_samples = torch.tensor([log_mel_frames(n) for n in n_samples.tolist()], dtype=torch.long)
+        n_samples = _log_mel_frames(n_samples)
     return model._get_feat_extract_output_lengths(n_samples).to(torch.long)  # type: ignore[no-any-return]
+
+
+def latent_frames(model: Any, architecture: Architecture, n_samples: Tensor) -> Tensor:
+    """Valid frames [batch] of the transformer, of which an adapter after it makes fewer output frames."""
+    if architecture.log_mel:
+        return _log_mel_frames(n_samples)
+    if getattr(model.base_model, "adapter", None) is None:
+        return n_frames(model, architecture, n_samples)
+    frames: Tensor = model._get_feat_extract_output_lengths(n_samples, add_adapter=False)
+    return frames.to(torch.long)
+
+
+def _log_mel_frames(n_samples: Tensor) -> Tensor:
+    return torch.tensor([log_mel_frames(n) for n in n_samples.tolist()], dtype=torch.long)

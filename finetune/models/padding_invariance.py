@@ -1,12 +1,13 @@
 """Padding invariance: an utterance gets the same logits in a padded batch as alone.
 
-Three parts of transformers' models let padding change the logits: group normalisation in the feature encoder
+Four parts of transformers' models let padding change the logits: group normalisation in the feature encoder
 (wav2vec2-base, HuBERT base, WavLM base ...), whose statistics are taken over the whole padded utterance; several
 positional convolutions in a row (data2vec-audio), whose biases fill the padding that the next one reads; and the
-convolutions over time in a conformer's layers, which read the padding. They are replaced in place. Parameters and their
-names stay, so a model saved afterwards is a plain transformers model.
+convolutions over time in a conformer's layers and in an adapter after the transformer, which read the padding. They are
+replaced in place. Parameters and their names stay, so a model saved afterwards is a plain transformers model.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,20 +51,29 @@ class PaddingInvariance:
 
     def __init__(self, model: Any) -> None:
         self._base = model.base_model
-        first = self._base.feature_extractor.conv_layers[0]
         self._norm: ValidGroupNorm | None = None
+        self._n_frames: Tensor | None = None
+        self._announced = False
+        self._base.register_forward_pre_hook(self._begin)
+        if hasattr(self._base, "feature_extractor"):  # else its input is a log-mel, and it masks its own convolutions
+            self._replace_parts()
+        adapter = getattr(self._base, "adapter", None)
+        for depth, layer in enumerate(adapter.layers if adapter is not None else ()):
+            for part in layer.children():
+                if isinstance(part, nn.Conv1d):
+                    part.register_forward_pre_hook(partial(self._zero_padding_of_adapter, depth))
+
+    def _replace_parts(self) -> None:
+        """The first GroupNorm, transformers' count of the valid frames, and what convolutions read."""
+        first = self._base.feature_extractor.conv_layers[0]
         original = getattr(first, "layer_norm", None)
         if isinstance(original, nn.GroupNorm):
             self._norm = ValidGroupNorm(original.num_groups, original.num_channels, original.eps)
             self._norm.weight, self._norm.bias = original.weight, original.bias  # the same parameters, frozen or not
             first.layer_norm = self._norm
         (self._kernel,), (self._stride,) = first.conv.kernel_size, first.conv.stride
-        self._n_frames: Tensor | None = None
-        self._announced = False
-        self._base.register_forward_pre_hook(self._begin)
         self._original_mask = self._base._get_feature_vector_attention_mask
-        if not getattr(model.config, "add_adapter", False):  # an adapter's output has fewer frames than are masked
-            self._base._get_feature_vector_attention_mask = self._mask
+        self._base._get_feature_vector_attention_mask = self._mask
         positional = self._base.encoder.pos_conv_embed
         conformers = [getattr(layer, "conv_module", None) for layer in self._base.encoder.layers]
         convolutions = [module.depthwise_conv for module in conformers if module is not None]
@@ -73,13 +83,13 @@ class PaddingInvariance:
     def set_lengths(self, n_samples: Tensor, n_frames: Tensor) -> None:
         """Announces the lengths of the next forward pass's utterances.
 
-        n_samples: valid samples [batch]; n_frames: valid latent frames [batch]; both on the model's device.
+        n_samples: valid samples [batch]; n_frames: valid frames of the transformer [batch]; both on the model's device.
         """
         self._announced = True
         self._n_frames = n_frames
         if self._norm is not None:
             self._norm.valid = (n_samples - self._kernel) // self._stride + 1
-        if isinstance(self._base.feature_extractor, FastFeatureEncoder):
+        if isinstance(getattr(self._base, "feature_extractor", None), FastFeatureEncoder):
             self._base.feature_extractor.n_samples = n_samples.tolist()
 
     def _begin(self, *_: object) -> None:
@@ -98,8 +108,20 @@ class PaddingInvariance:
 
     def _zero_padding(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """inputs: one tensor [batch, channels, frames]; returned with zeros in the padding."""
-        (hidden,) = inputs
+        return inputs if self._n_frames is None else (_with_zeros_after(inputs[0], self._n_frames),)
+
+    def _zero_padding_of_adapter(self, depth: int, layer: nn.Conv1d, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The same for a convolution of an adapter's layer that has `depth` layers of the adapter below it."""
         if self._n_frames is None:
             return inputs
-        in_padding = torch.arange(hidden.shape[-1], device=hidden.device) >= self._n_frames[:, None]
-        return (hidden.masked_fill(in_padding[:, None], 0.0),)
+        kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
+        n_frames = self._n_frames
+        for _ in range(depth):
+            n_frames = (n_frames + 2 * padding - kernel) // stride + 1
+        return (_with_zeros_after(inputs[0], n_frames),)
+
+
+def _with_zeros_after(hidden: Tensor, n_frames: Tensor) -> Tensor:
+    """hidden [batch, channels, frames] with zeros after each utterance's n_frames [batch]."""
+    in_padding = torch.arange(hidden.shape[-1], device=hidden.device) >= n_frames[:, None]
+    return hidden.masked_fill(in_padding[:, None], 0.0)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers.utils import cached_file
 
 from finetune.config import ModelConfig
-from finetune.models.architectures import ModelInput, architecture_of, log_mel_frames, n_frames
+from finetune.models.architectures import ModelInput, architecture_of, latent_frames, log_mel_frames, n_frames
 from finetune.models.base import Batch, Example, Publication
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
@@ -75,10 +75,10 @@ class Wav2Vec2Module(CTCModule):
     def __init__(self, model: Any, config: ModelConfig, *, blank: int) -> None:
         super().__init__(model, blank=blank)
         self._architecture = architecture_of(model.config, config.base or "the model")
-        self._padding_invariance = None if self._architecture.log_mel else PaddingInvariance(model)
+        self._padding_invariance = PaddingInvariance(model)
         self._masks = LatentMasks(model, config)
         self._batch_norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm1d)]
-        if self._padding_invariance is not None:
+        if not self._architecture.log_mel:
             gpu.replace_convolutions(model)  # on a CPU they compute as transformers does
 
     def train(self, mode: bool = True) -> Self:
@@ -92,14 +92,13 @@ class Wav2Vec2Module(CTCModule):
 
     def hidden(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """The transformer's output [batch, frames, channels]. `generator` draws the masks; None masks nothing."""
-        frames = self.frames(torch.tensor(batch.n_samples))
+        frames = latent_frames(self.model, self._architecture, torch.tensor(batch.n_samples))
         inputs, attention_mask = batch.inputs, None
         if len(set(batch.n_samples)) > 1 or batch.inputs.shape[-1] != self._input_length(batch.n_samples[0]):
             # else no padding: a plain call is faster
             positions = torch.arange(inputs.shape[-1], device=inputs.device)
             attention_mask = (positions < batch.lengths[:, None]).long()
-            if self._padding_invariance is not None:
-                self._padding_invariance.set_lengths(batch.lengths, frames.to(inputs.device, non_blocking=True))
+            self._padding_invariance.set_lengths(batch.lengths, frames.to(inputs.device, non_blocking=True))
         if self._architecture.log_mel:
             inputs = inputs.transpose(1, 2)
         with self._masks.applied(frames, generator):
@@ -139,12 +138,18 @@ class Wav2Vec2Recogniser(CTCRecogniser):
         self.module.model.base_model.encoder.compile(dynamic=True)
 
     def layers_above(self, parameter: str) -> int:
-        """0 for the output layer, 1 for the top transformer layer, their number + 1 for what feeds the lowest."""
+        """0 for the output layer and an adapter below it, 1 for the top transformer layer and a norm after it, their
+        number + 1 for what feeds the lowest.
+        """
+        config = self.module.model.config
         layers = len(self.module.model.base_model.encoder.layers)
         layer = re.search(r"encoder\.layers\.(\d+)\.", parameter)
         if layer is not None:
             return layers - int(layer[1])
-        return 0 if ".lm_head." in parameter else layers + 1
+        if re.search(r"\.(lm_head|adapter|intermediate_ffn)\.", parameter):
+            return 0
+        norm_is_last = getattr(config, "do_stable_layer_norm", False) or config.model_type == "wav2vec2-conformer"
+        return 1 if ".encoder.layer_norm." in parameter and norm_is_last else layers + 1
 
     def save(self, folder: Path, module: nn.Module) -> None:
         model = extract_model_from_parallel(module).model

@@ -231,8 +231,11 @@ class WhisperRecogniser(Recogniser):
         return (*labels[:n_prompt], begin, *labels[n_prompt + 1 : -1], end, labels[-1])
 
     def encode(self, text: str) -> tuple[int, ...]:
-        tokens = self._tokenizer.encode(" " + text) if text else []
-        return (*self._tokenizer.sot_sequence_including_notimestamps, *tokens, self._tokenizer.eot)
+        return (*self._tokenizer.sot_sequence_including_notimestamps, *self._tokens(text), self._tokenizer.eot)
+
+    def _tokens(self, text: str) -> list[int]:
+        """Tokens of a text, in which the name of a special token such as <|0.00|> is text like any other."""
+        return self._tokenizer.encode(" " + text, disallowed_special=()) if text else []
 
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
         window = self._window_seconds * SAMPLE_RATE
@@ -257,7 +260,7 @@ class WhisperRecogniser(Recogniser):
     def describe_units(self, texts: Sequence[str]) -> str:
         """What the labels hold that Whisper's decoding never writes; empty where there is nothing."""
         never = set(suppressed_tokens(self._tokenizer))
-        found = [{token for token in self._tokenizer.encode(" " + text) if token in never} for text in texts]
+        found = [{token for token in self._tokens(text) if token in never} for text in texts]
         if not any(found):
             return ""
         symbols = " ".join(sorted({self._tokenizer.decode([token]).strip() for token in set.union(*found)}))

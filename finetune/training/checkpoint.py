@@ -126,8 +126,8 @@ def restore(
     process: int = 0,
     scaler: Any = None,
 ) -> dict[str, Tensor] | None:
-    """Load weights, optimiser, schedule, the random states of `process`, and the gradient scaler's state where there is
-    one. Returns the moving average's state dict; None without one.
+    """Load weights, optimiser, schedule, the random states of `process` (a process that the run did not have keeps its
+    own), and the gradient scaler's state where there is one. Returns the moving average's state dict; None without one.
 
     restore_optimiser: takes the optimiser's state dict. Raises InputError if the checkpoint is of another model.
     """
@@ -149,8 +149,8 @@ def restore(
     schedule.load_state_dict(states["schedule"])
     if scaler is not None and states.get("scaler"):
         scaler.load_state_dict(states["scaler"])
-    random_of_all = states["random"]
-    _set_random_states(random_of_all[process % len(random_of_all)])
+    if process < len(states["random"]):
+        _set_random_states(states["random"][process])
     average = checkpoint / AVERAGE
     return safetensors.torch.load_file(str(average)) if average.exists() else None
 

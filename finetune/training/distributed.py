@@ -1,7 +1,7 @@
 """Several processes: what they sum up before each step, and weights that are replicated (DDP) or sharded (FSDP 2).
 
 Evaluation, checkpoints and saved models always have complete weights, so that a checkpoint written by eight processes
-is resumed by four. Sharding itself is accelerate's.
+is resumed by four with twice the gradient accumulation. Sharding itself is accelerate's.
 """
 
 import copy

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ FREE = (
     *("dataloader_num_workers", "data.validation", "data.eval_sets", "early_stopping_patience"),
     *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_license", "hub_language"),
 )
+ACCUMULATION = "gradient_accumulation_steps"  # of each process
 STREAMING = ("data.streaming", "data.shuffle_buffer", "data.streaming_first")  # without effect unless streaming is true
 MAX_KEYS_SHOWN = 5
 
@@ -47,6 +48,11 @@ class RunFingerprint:
         compared = {key: value for key, value in flat.items() if key not in left_out and value is not None}
         content = json.dumps(compared, sort_keys=True).encode() + self.utterances.astype("<u8").tobytes()
         return hashlib.sha256(content).hexdigest()[:12]
+
+    def digests(self, batches_per_step: int) -> set[str]:
+        """The digests of this run shared by any number of processes that together take so many batches a step."""
+        shares = (n for n in range(1, batches_per_step + 1) if batches_per_step % n == 0)
+        return {replace(self, config={**self.config, ACCUMULATION: share}).digest for share in shares}
 
     def write(self, folder: Path) -> None:
         """Write the hashes into the folder of checkpoints; the options are in the run's config.yaml."""

@@ -173,8 +173,11 @@ class TrainingLoop:
         return totals
 
     def _mask_generator(self, batch_number: int) -> torch.Generator:
-        """A generator that depends on seed, step, process and batch alone, so that a checkpoint need not hold it."""
-        return seeded_generator(self._config.seed, self._progress.step, self._accelerator.process_index, batch_number)
+        """A generator that depends on seed, step and the batch's place in the step alone: a checkpoint need not hold
+        it, and a batch has the same masks in whichever process it is.
+        """
+        place = batch_number * self._accelerator.num_processes + self._accelerator.process_index
+        return seeded_generator(self._config.seed, self._progress.step, 0, place)
 
     def _count(self, result: StepResult) -> None:
         batches = self._config.gradient_accumulation_steps * self._accelerator.num_processes
@@ -209,7 +212,8 @@ class TrainingLoop:
     def _rank(self, module: nn.Module, evaluation: Evaluation) -> None:
         """Enter an evaluation of the main set into the ranking, and save the weights if they are the best so far."""
         step = self._progress.step
-        ranking = sorted([*self._progress.ranking, (*evaluation.rates, step)])
+        others = (ranked for ranked in self._progress.ranking if ranked[2] != step)  # stopped and resumed at step 0
+        ranking = sorted([*others, (*evaluation.rates, step)])
         is_best = ranking[0][2] == step
         kept = tuple(ranking[: self._config.average_best])
         since_best = 0 if is_best else self._progress.evaluations_since_best + 1

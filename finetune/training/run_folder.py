@@ -56,7 +56,8 @@ class RunWriter:
         rejects.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in self.read_log() if line["step"] <= step] if step else []
+        log = self.read_log() if step else []  # a finished run that is started again averages its best weights again
+        kept = [line for line in log if line["step"] <= step and line["kind"] != "average"]
         write_text_atomically(self._log_path, "".join(map(json_line, kept)))
         self.rejects.begin(rejects, resumed=step > 0)
         options = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)

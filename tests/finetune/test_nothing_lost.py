@@ -100,6 +100,26 @@ def test_characters_decide_where_words_have_no_spaces(
     assert Evaluation(1.0, 1.0, 0.25, 1, 0, 0, None, (), evaluator.metric).rates == expected
 
 
+def test_a_step_that_is_evaluated_again_is_ranked_once(tmp_path: Path) -> None:
+    """A run that is stopped before its first step evaluates it anew when resumed: its weights are averaged once."""
+    config = TrainConfig(
+        output_dir=tmp_path,
+        model=ModelConfig(scratch=TINY, dropout=0.0),
+        data=DataConfig(train=["train.jsonl"], validation="dev.jsonl"),
+        average_best=3,
+    )
+    recogniser = models.build(config.model, ["YES"], seed=0)
+    examples = Examples([Utterance("u", "a.wav", "YES", 1.0)], [recogniser.encode("YES")], recogniser)
+    evaluator = Evaluator(examples, profile("librispeech"), recogniser, max_batch_seconds=80.0)
+    loop = TrainingLoop(
+        config, Accelerator(cpu=True), recogniser, examples, {MAIN: evaluator}, RunWriter(tmp_path), "run"
+    )
+    for _ in range(2):
+        loop._rank(recogniser.module, Evaluation(1.0, 0.5, 0.25, 1, 0, 0, None, ()))
+    assert loop._progress.ranking == ((0.5, 0.25, 0),)
+    assert loop._progress.evaluations_since_best == 0
+
+
 def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = TrainConfig(
         output_dir=tmp_path,

@@ -15,6 +15,7 @@ from finetune.training.optimisation import FINAL_SHARE, SCHEDULES, make_optimise
 from preprocessing.augment.spec_augment import latent_time_mask
 from tests.conftest import DEMO
 from tests.finetune.test_architectures import base_of
+from tests.finetune.test_padding_invariance import ADAPTERS, KINDS
 
 
 def recogniser() -> Wav2Vec2Recogniser:
@@ -91,6 +92,47 @@ def test_layers_learn_the_slower_the_deeper_they_lie() -> None:
         assert {round(rates[id(p)], 6) for p in layer.parameters()} == {round(expected, 6)}
     below = {rates[id(p)] for p in model.base_model.feature_extractor.parameters()}
     assert {round(rate, 6) for rate in below} == {round(0.8 ** (len(layers) + 1), 6)}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *ADAPTERS, "w2v-bert", "w2v-bert adapter"])
+def test_a_layer_learns_the_faster_the_later_it_is_called(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order in which transformers calls the parts of a model: the norm after the transformer is above it."""
+    ours = build(ModelConfig(base=base_of(tmp_path, kind, monkeypatch)), [], seed=0)
+    assert isinstance(ours, Wav2Vec2Recogniser)
+    called: list[int] = []
+    for name, part in ours.module.named_modules():
+        if not list(part.children()) and list(part.parameters()):
+            above = ours.layers_above(f"{name}.weight")
+            part.register_forward_hook(lambda *_, above=above: called.append(above))
+    waveform = torch.randn(16_000, generator=torch.Generator().manual_seed(0))
+    ours.module.eval()(pad_batch([ours.prepare(0, waveform, (5, 6))]), None)
+    assert called == sorted(called, reverse=True)
+    assert {*called} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2 adapter", "w2v-bert adapter"])
+def test_masks_cover_the_frames_of_the_transformer_not_of_an_adapter(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = base_of(tmp_path, kind, monkeypatch)
+    ours = build(ModelConfig(base=base, mask_time_prob=0.3, dropout=0.0), [], seed=0)
+    assert isinstance(ours, Wav2Vec2Recogniser)
+    draw, masked = ours.module.model.base_model._mask_hidden_states, []
+
+    def noted(hidden: torch.Tensor, **options: Any) -> torch.Tensor:
+        drawn: torch.Tensor = draw(hidden, **options)
+        masked.append((drawn != hidden).any(dim=-1)[0])
+        return drawn
+
+    monkeypatch.setattr(ours.module.model.base_model, "_mask_hidden_states", noted)
+    batch = pad_batch([ours.prepare(0, torch.randn(32_000), (5,)), ours.prepare(1, torch.randn(20_000), (5,))])
+    for seed in range(100):
+        ours.module.train()(batch, torch.Generator().manual_seed(seed))
+    share = torch.stack(masked).float().mean(dim=0)
+    assert share[10:-10].min() > 0.1
+    assert share.mean().item() == pytest.approx(0.26, abs=0.04)  # less than 0.3, as spans overlap
 
 
 def test_only_the_head_learns_while_told() -> None:

@@ -41,6 +41,7 @@ SMALL = {
     "mask_time_prob": 0.0,
 }
 LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+ADAPTER = {"add_adapter": True, "output_hidden_size": 48}
 CONFORMER = LAYER | {"conformer_conv_dropout": 0.0, "max_source_positions": 50}
 # each small, but with what its published configuration has and wav2vec2's has not
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
@@ -61,6 +62,10 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     ),
     "unispeech-sat": (UniSpeechSatConfig, UniSpeechSatForCTC, {"num_clusters": 4}),
 }
+ADAPTERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "wav2vec2 adapter": (Wav2Vec2Config, Wav2Vec2ForCTC, ADAPTER),
+    "conformer adapter": (Wav2Vec2ConformerConfig, Wav2Vec2ConformerForCTC, CONFORMER | ADAPTER),
+}
 
 
 def examples() -> list[Example]:
@@ -74,7 +79,7 @@ def examples() -> list[Example]:
 
 def plain_model(kind: str) -> Any:
     """The same weights at each call."""
-    config_class, model_class, changes = KINDS[kind]
+    config_class, model_class, changes = (KINDS | ADAPTERS)[kind]
     torch.manual_seed(0)
     model = model_class(config_class(**SMALL | changes))
     for parameter in model.parameters():  # biases begin as zeros, and would hide what leaks through them
@@ -87,7 +92,7 @@ def module(kind: str) -> Wav2Vec2Module:
     return Wav2Vec2Module(plain_model(kind), ModelConfig(mask_time_prob=0.0), blank=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *ADAPTERS])
 def test_batched_logits_equal_single_ones(kind: str) -> None:
     plain, ours = plain_model(kind).eval(), module(kind).eval()
     with torch.inference_mode():
@@ -98,7 +103,7 @@ def test_batched_logits_equal_single_ones(kind: str) -> None:
             torch.testing.assert_close(batched[row, : frames[row]], alone, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *ADAPTERS])
 def test_gradients_of_a_batch_are_the_sum_of_single_ones(kind: str) -> None:
     batched, single = module(kind).train(), module(kind).train()
     batched(pad_batch(examples()), None).backward()

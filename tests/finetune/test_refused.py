@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.training.checkpoint import Progress
 from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
 from finetune.training.run_folder import plain
 from preprocessing.cli.errors import UsageError
@@ -108,6 +110,33 @@ def run(tmp_path: Path) -> Path:
 def test_what_does_not_matter_changes_nothing() -> None:
     free = replace(GOOD, output_dir=Path("y"), logging_steps=3, report_to="none", dataloader_num_workers=4)
     assert fingerprint(free).digest == fingerprint().digest
+
+
+def test_the_batches_of_a_step_may_be_shared_by_other_processes() -> None:
+    """Two processes of three batches are one of six, or six of one; four batches a step are another run."""
+    begun = fingerprint(replace(GOOD, gradient_accumulation_steps=3)).digest
+    for share in (1, 2, 3, 6):
+        assert begun in fingerprint(replace(GOOD, gradient_accumulation_steps=share)).digests(6)
+    assert begun not in fingerprint(GOOD).digests(4)
+    assert begun not in fingerprint(replace(GOOD, seed=1)).digests(6)
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "n_processes", "remedy"),
+    [(1, 1, "launch as many processes as then, or set --gradient_accumulation_steps 2$"), (1, 4, "as then$")],
+)
+def test_another_number_of_batches_a_step_is_refused(accumulation: int, n_processes: int, remedy: str) -> None:
+    config = replace(GOOD, gradient_accumulation_steps=accumulation)
+    progress = Progress(step=5, batches=10)
+    with pytest.raises(UsageError, match=rf"2 batches a step, and {n_processes} x .* are {n_processes} now.*{remedy}"):
+        training_run._check_batches_per_step(config, progress, n_processes)
+
+
+def test_the_same_batches_a_step_are_resumed() -> None:
+    for accumulation, n_processes in ((1, 2), (2, 1)):
+        config = replace(GOOD, gradient_accumulation_steps=accumulation)
+        training_run._check_batches_per_step(config, Progress(step=5, batches=10), n_processes)
+        training_run._check_batches_per_step(config, Progress(), n_processes)
 
 
 def test_changed_keys_are_named_with_both_values(run: Path) -> None:

@@ -79,6 +79,17 @@ def test_labels_are_whispers_own_sequence() -> None:
     assert tokenizer.decode(list(labels[2:-1])) == " turn on the lamp"
 
 
+@pytest.mark.parametrize("text", ["<|0.00|> turn it on<|1.20|>", "<|endoftext|>", "so <|nospeech|>"])
+def test_the_name_of_a_special_token_in_a_text_is_text(text: str) -> None:
+    """As transcripts that another Whisper wrote with timestamps hold them."""
+    ours, tokenizer = recogniser(), whisper.tokenizer.get_tokenizer(multilingual=False)
+    labels = ours.encode(text)
+    assert max(labels[2:-1]) < tokenizer.eot
+    assert tokenizer.decode(list(labels[2:-1])) == f" {text}"
+    assert ours.rejection_reason(SAMPLE_RATE, text) is None
+    assert ours.describe_units([text]).endswith(": < > |")
+
+
 def test_windows_are_filled_in_both_of_openai_whispers_ways() -> None:
     """As `decode` is given a silence-padded waveform, and as `transcribe` pads the log-mel with zeros."""
     ours, waveform = recogniser(), noise(0.5)
