@@ -56,7 +56,7 @@ class Scores:
 class Slice:
     """WER of the clean utterances that share a property, such as by="sex", value="F".
 
-    cer: where the summary's metric is the CER.
+    words: of the references; characters where the summary's metric is the CER. cer: where it is.
     """
 
     by: str

@@ -11,7 +11,7 @@ from benchmark.results import Confusion, Metric, Sample, Slice
 from benchmark.scoring.counts import Column, UtteranceCounts
 from finetune.metrics import rate, resample
 
-MAX_VALUES = 50  # of a property, such as speakers, with a slice of their own: those with most words
+MAX_VALUES = 50  # of a property, such as speakers, with a slice of their own: those with most words, or characters
 DURATION_BOUNDS = (5.0, 10.0, 20.0, 30.0)  # seconds
 DURATIONS = ("0-5 s", "5-10 s", "10-20 s", "20-30 s", "over 30 s")
 MAX_CONFUSIONS = 50  # of each kind: substituted, deleted, inserted
@@ -33,8 +33,8 @@ def slices(samples: Sequence[Sample], counts: UtteranceCounts, seed: int, metric
         if len(rows) < 2:
             continue
         if by == "speaker" or len(rows) > MAX_VALUES:
-            words = {value: int(counts.reference_words[chosen].sum()) for value, chosen in rows.items()}
-            order = sorted(rows, key=lambda value: (-words[value], value))[:MAX_VALUES]
+            lengths = {value: int(counts.of(metric)[1][chosen].sum()) for value, chosen in rows.items()}
+            order = sorted(rows, key=lambda value: (-lengths[value], value))[:MAX_VALUES]
         for value in order if order is not None else sorted(rows):
             if value in rows:
                 found.append(_slice(by, value, samples, counts, rows[value], seed, metric))
@@ -83,7 +83,7 @@ def _slice(
     resampling = resample([samples[row].speaker for row in rows], seed=seed)
     wer = rate(own.errors.tolist(), own.reference_words.tolist(), resampling)
     cer = rate(own.character_errors.tolist(), own.characters.tolist(), resampling) if metric == "cer" else None
-    return Slice(by, value, len(rows), int(own.reference_words.sum()), wer, cer)
+    return Slice(by, value, len(rows), int(own.of(metric)[1].sum()), wer, cer)
 
 
 def _properties(

@@ -159,7 +159,8 @@ def test_what_is_written_without_spaces_is_counted_in_characters_everywhere() ->
     (system,) = summary.systems
     assert system.hallucinated_words_per_minute == {"clean": 60 * 6 / 2.0}
     assert ("气", "汽", 1) in [(one.reference, one.hypothesis, one.count) for one in system.confusions]
-    assert all("characters/s" in one.value for one in system.slices if one.by == "speaking rate")
+    rates = [one for one in system.slices if one.by == "speaking rate"]
+    assert all("characters/s" in one.value for one in rates) and sum(one.words for one in rates) == 6 + 5
 
 
 def test_segments_of_chinese_are_aligned_by_characters() -> None:
