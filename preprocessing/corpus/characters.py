@@ -1,14 +1,11 @@
 """What is written in a corpus's texts that a model would learn to write: annotations, look-alikes, rare characters."""
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-# [laughter], <unk>, {breath}, (inaudible), ((guess)), %uh and %hesitation; &-uh and &=laughs of CHAT.
-_ANNOTATION = re.compile(
-    r"\[[^\[\]]*\]|<[^<>]*>|\{[^{}]*\}|\(\([^()]*\)\)|\([^()]*\)|(?<!\S)%[^\W\d]\w*|&[-=][^\W\d]\w*"
-)
+from preprocessing.text.steps import ANNOTATION
+
 _LOOK_ALIKE = frozenset(("LATIN", "GREEK", "CYRILLIC"))  # alphabets whose letters are taken for one another
 
 
@@ -18,7 +15,7 @@ def annotations(text: str, profile: Callable[[str], str]) -> list[str]:
     >>> annotations("[laughter] the <unk> (inaudible) 5 %uh", str.upper)
     ['[laughter]', '<unk>', '(inaudible)', '%uh']
     """
-    return [found for found in _ANNOTATION.findall(text) if profile(found)]
+    return [found for found in ANNOTATION.findall(text) if profile(found)]
 
 
 def mixed_words(text: str) -> list[str]:

@@ -70,7 +70,7 @@ def common_language(setting: str | None, profile_names: Iterable[str], languages
     """
     if setting is not None:
         return language_code(setting) or setting
-    named = {name.partition(":")[2] for name in profile_names if name.startswith("basic:")}
+    named = {name.split(":")[1] for name in profile_names if name.startswith("basic:")} - {"no-annotations"}
     codes = {None if one is None else language_code(one) or one for one in set(languages)}
     for found in (named, codes):
         if len(found) == 1 and None not in found:

@@ -4,6 +4,7 @@ import difflib
 import functools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preprocessing.cli.errors import UsageError
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile"]
 
-TRANSLITERATE = "transliterate"
+TRANSLITERATE, NO_ANNOTATIONS = "transliterate", "no-annotations"
 PARAMETRISED = {
     "basic:LANGUAGE": "basic with numbers spelled out, as basic:de; docs/text.md has the table of languages",
     "ctc:MODEL[:LANGUAGE][:transliterate]": "fitted to a model's vocabulary: ctc:runs/mine:de",
+    "PROFILE:no-annotations": "any of these, annotations such as [noise] and <unk> removed first",
 }
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Z]{2})?")
 _NUMBER_EXAMPLES = {
@@ -174,6 +176,7 @@ def profile(
     vocabulary: what `ctc` without a MODEL is fitted to.
     language: the language to spell numbers out in, as `:LANGUAGE` (`basic`; `ctc` where the vocabulary has no digits).
     transliterate: as `:transliterate`: under `ctc`, é becomes e where the vocabulary has no é.
+    With `:no-annotations` at its end, annotations such as [noise] are removed before all other steps.
     Prints the profile's note, if it has one, once on stderr.
     Raises UsageError on an unknown name, suggesting the nearest, and InputError where MODEL has no CTC vocabulary.
 
@@ -187,6 +190,14 @@ def profile(
 
 
 def _profile(name: str, vocabulary: "Vocabulary | None", language: str | None, transliterate: bool) -> Profile:
+    if name.endswith(f":{NO_ANNOTATIONS}"):
+        whole = _profile(name.removesuffix(f":{NO_ANNOTATIONS}"), vocabulary, language, transliterate)
+        return replace(
+            whole,
+            name=f"{whole.name}:{NO_ANNOTATIONS}",
+            description=f"annotations removed; {whole.description}",
+            steps=(steps.REMOVE_ANNOTATIONS, *whole.steps),
+        )
     kind, _, rest = name.partition(":")
     if kind == "ctc":
         words = rest.split(":") if rest else []

@@ -53,6 +53,26 @@ class CharacterTable(dict[int, str]):
         return self[code]
 
 
+# [laughter], <unk>, {breath}, (inaudible), ((guess)), %uh and %hesitation, not the % of "100 %ige"; &-uh and &=laughs
+# of CHAT.
+ANNOTATION = re.compile(
+    r"\[[^\[\]]*\]|</?[^\W\d][^<>]*>|\{[^{}]*\}|\(\([^()]*\)\)|\([^()]*\)"
+    r"|(?<!\S)%(?!ig(?:e[mnrs]?)?\b)[^\W\d]\w*|&[-=][^\W\d]\w*"
+)
+
+
+def without_annotations(text: str) -> str:
+    """The text with a space for each annotation of a transcriber.
+
+    >>> without_annotations("[noise] well <unk> (inaudible) [a [b] c]%uh 100 %ige").split()
+    ['well', '100', '%ige']
+    """
+    shorter = ANNOTATION.sub(" ", text)
+    while shorter != text:  # brackets in brackets
+        text, shorter = shorter, ANNOTATION.sub(" ", shorter)
+    return text
+
+
 # Characters typed for an apostrophe: quotation marks, modifier letters, lone accents, Greek, Armenian and Hebrew signs.
 # Folded before NFKC, which would turn a lone accent into a space with a combining mark.
 APOSTROPHES = "’‘‛ʼʻ`´＇｀\u055a\u05f3\u1fbd\u1fbf\u1fef\u1ffd"
@@ -216,6 +236,11 @@ def collapse_spaces_between_words(text: str) -> str:
     return " ".join(word for word in text.split() if word.strip("'"))
 
 
+REMOVE_ANNOTATIONS = Step(
+    "a transcriber's annotations removed: what is in brackets, %uh, &-uh",
+    without_annotations,
+    ("[laughter] well, <unk> (inaudible) %uh",),
+)
 REMOVE_INVISIBLE = Step(
     "invisible characters removed: soft hyphens, zero-width joiners, emoji selectors",
     remove_invisible,

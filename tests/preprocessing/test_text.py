@@ -16,6 +16,7 @@ from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
 from preprocessing.cli.errors import UsageError
 from preprocessing.text import PROFILES, profile
+from preprocessing.text.languages import common_language
 
 IDEMPOTENT = ["verbatim", "basic", "whisper-basic", "basic:en", "basic:de", "librispeech", "ctc:demo/wav2vec2:de"]
 TEXTS = st.text(max_size=40) | st.text("aAéßẞİσΣ'’´1239.,:% -\u0301\u0308\u00ad\u200dकिाش€£\n", max_size=25)
@@ -215,3 +216,20 @@ def test_unknown_profile_lists_what_there_is_and_suggests_the_nearest() -> None:
 def test_wrong_parameters_are_one_sentence(name: str, expected: str) -> None:
     with pytest.raises(UsageError, match=expected):
         profile(name)
+
+
+@pytest.mark.parametrize("name", ["verbatim", "basic", "basic:en", "librispeech", "ctc:demo/wav2vec2"])
+def test_annotations_are_removed_before_all_other_steps(name: str) -> None:
+    raw = "[noise] well, <unk> {breath} (inaudible) ((guess)) %uh &-um &=laughs [a [b] c] five"
+    made = profile(f"{name}:no-annotations")
+    assert made(raw).upper().replace(",", "").split() == ["WELL", "FIVE"]
+    assert made.name == f"{name}:no-annotations" and made.version == profile(name).version
+    kept = "5 < 6 and 7 > 3, an 80 %ige Lösung, R&D"
+    assert made(kept) == profile(name)(kept)
+
+
+def test_the_language_of_a_profile_without_annotations_is_known() -> None:
+    assert common_language(None, ["basic:de:no-annotations", "librispeech"], [None]) == "de"
+    assert common_language(None, ["basic:no-annotations"], ["fr"]) == "fr"
+    with pytest.raises(UsageError, match="unknown text profile 'basics'"):
+        profile("basics:no-annotations")
