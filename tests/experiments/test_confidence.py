@@ -43,7 +43,7 @@ def test_characters_are_judged_where_words_have_no_spaces(searched: bool) -> Non
     for measure in MEASURES:
         of_characters = found.confidences[measure]
         assert len(of_characters) == 6 and min(of_characters) == of_characters[1] < 0.9
-    assert by_words.words == 1 and by_words.correct == [False, False]
+    assert by_words.counts.reference_length == 1 and by_words.correct == [False, False]
 
 
 def test_words_have_the_confidences_of_their_alignment() -> None:

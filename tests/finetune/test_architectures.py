@@ -96,7 +96,7 @@ def theirs(base: str) -> list[Tensor]:
                 waveform.numpy(),
                 sampling_rate=16_000,
                 return_tensors="pt",
-                return_attention_mask="bert" in model.config.model_type,
+                return_attention_mask=model.config.model_type == "wav2vec2-bert",
             )
             n_frames = len(waveform)
             if "attention_mask" in inputs:
