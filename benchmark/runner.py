@@ -47,7 +47,7 @@ def count_steps(n_systems: int, rounds: int, *, one_at_a_time: bool, word_timest
 class BenchmarkRunner:
     """The phases of a benchmark over some systems and one evaluation set.
 
-    store: takes every record. progress: shows every step. device: "cpu" or "cuda".
+    store: takes every record. progress: shows every step.
     save: is called with a system's entry in run.json whenever that may have changed.
     one_at_a_time: a system is ended after each step, so that no two are in memory together.
     word_timestamps: words with times are asked for once all utterances are transcribed.
@@ -57,7 +57,6 @@ class BenchmarkRunner:
     evaluation_set: EvaluationSet
     store: ResultsStore
     progress: Steps
-    device: str
     rounds: int
     latency_utterances: int
     save: Callable[[SystemRun], None]
@@ -144,7 +143,7 @@ class BenchmarkRunner:
         system.start()
         assert system.loaded is not None
         durations = self.evaluation_set.clean_durations
-        caps = batch_plan.batch_seconds_to_try(self.device, durations, batched=system.loaded.batched)
+        caps = batch_plan.batch_seconds_to_try(system.device, durations, batched=system.loaded.batched)
         if len(caps) == 1:
             return caps[0]
         best, best_rtfx, largest = None, 0.0, 0.0

@@ -54,7 +54,14 @@ from benchmark.transcripts import Transcripts, match_transcripts, with_clean_spe
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
-from finetune.systems.registry import FAMILIES, check_language_model, check_path, check_system_options, parse_models
+from finetune.systems.registry import (
+    FAMILIES,
+    check_language_model,
+    check_path,
+    check_system_options,
+    device_of,
+    parse_models,
+)
 from finetune.systems.search_options import language_model_options
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError
@@ -221,7 +228,6 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
             evaluation_set=inputs.evaluation_set,
             store=store,
             progress=Steps(inputs.console, n_steps),
-            device=inputs.device,
             rounds=config.rounds,
             latency_utterances=config.latency_utterances,
             save=save,
@@ -279,7 +285,7 @@ def _supervise(inputs: Inputs, spec: SystemSpec, store: ResultsStore, before: Sy
     config, evaluation_set, ranks = inputs.config, inputs.evaluation_set, inputs.ranks
     own = config.system_options.get(spec.name, SystemOptions())
     options = LoadOptions(
-        inputs.device,
+        device_of(spec.family, config.device),
         own.language or config.language,
         inputs.noise_removal[spec.name].applied,
         config.precision,

@@ -5,10 +5,10 @@ start and end times are known; a recording with segment times gives them for nat
 embedded demo's commands are joined.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
@@ -40,6 +40,8 @@ Errors: TypeAlias = dict[str, tuple[list[float], list[float]]]  # by way, of sta
 class Config(ExperimentOptions):
     """What is aligned, and by which model."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"words": "utterances_per_string"}
+
     model: str | None = None
     """CTC model, such as runs/mine. Default: the embedded demo's wav2vec2."""
 
@@ -49,7 +51,7 @@ class Config(ExperimentOptions):
     strings: int = 60
     """Number of strings of joined utterances; with --quick at most 5."""
 
-    words: int = 5
+    utterances_per_string: int = 5
     """Utterances per string, of one speaker if the corpus names speakers."""
 
     pause_seconds: float = 0.0
@@ -69,7 +71,7 @@ def run(config: Config) -> Findings:
     from preprocessing.cli.data_folder import DEMO, reference_of
     from preprocessing.corpus import open_corpus
 
-    check_counts(("--strings", config.strings, 1), ("--words", config.words, 1))
+    check_counts(("--strings", config.strings, 1), ("--utterances_per_string", config.utterances_per_string, 1))
     check_ranges(("--pause_seconds", config.pause_seconds, "0 or more", config.pause_seconds >= 0))
     model = load_ctc(config.model or reference_of(DEMO / "wav2vec2"))
     data = config.data or str(DEMO_CORPUS)
@@ -80,8 +82,8 @@ def run(config: Config) -> Findings:
         recordings = list(open_corpus(str(config.recording)).utterances)
         found["segments of long recordings"] = _of_recordings(model, recordings, ways)
     settings = (
-        f"{model.reference}, frames of {1000 * model.times.frame_seconds:g} ms; {n_strings} strings of {config.words} "
-        f"utterances of {data}, pauses up to {config.pause_seconds:g} s"
+        f"{model.reference}, frames of {1000 * model.times.frame_seconds:g} ms; {n_strings} strings of "
+        f"{config.utterances_per_string} utterances of {data}, pauses up to {config.pause_seconds:g} s"
     )
     return Findings(
         "Times of words",
@@ -114,7 +116,7 @@ def _of_strings(
             speaker = chosen.choice(speakers)
             own = [utterance for utterance in utterances if (utterance.speaker or "") == speaker]
             parts, truth, texts, position = [], [], [], 0
-            for utterance in (chosen.choice(own) for _ in range(config.words)):
+            for utterance in (chosen.choice(own) for _ in range(config.utterances_per_string)):
                 silence = round(chosen.uniform(0, config.pause_seconds) * SAMPLE_RATE)
                 waveform = load_waveform(utterance)
                 parts += [torch.zeros(silence), waveform]

@@ -32,7 +32,7 @@ class Config(SpeechOptions):
 
 def run(config: Config) -> Findings:
     """Time the augmentations. Raises UsageError where speech, noise or rooms are not there."""
-    samples = load_samples(config.data, config.count)
+    samples = load_samples(config.data_dir, config.count)
     with one_thread():
         comparisons = [time_whole_chain(samples), *compare_with_torchaudio(samples)]
     settings = f"{len(samples.waveforms)} utterances, {len(samples.noises)} noises, one thread, processor time"

@@ -4,10 +4,10 @@ Both decode the same posteriors with the same n-grams, weights and pruning. Exit
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, Findings, speed_up
@@ -36,6 +36,8 @@ Round: TypeAlias = Callable[[], list[str]]
 class Config(ExperimentOptions):
     """Whose frames are searched."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"beam": "beam_width"}
+
     model: str | None = None
     """CTC model with letters as units, as for benchmark/run.py: wav2vec2=REF, whisper-ctc=FOLDER or lstm=FOLDER.
     Default: the embedded demo's wav2vec2."""
@@ -49,16 +51,16 @@ class Config(ExperimentOptions):
     utterances: int = 100
     """Number of utterances, spread over the corpus; with --quick at most 20."""
 
-    beam: int = 64
-    """Beam width of both."""
+    beam_width: int = 64
+    """Beam width of the CTC beam search, the same for both decoders."""
 
     rounds: int = 3
     """Rounds of each decoder, taking turns, after one warm-up round; with --quick 1."""
 
     def check(self) -> None:
         """Raises UsageError where numbers are out of range or a model comes without its language model."""
-        if min(self.rounds, self.beam, self.utterances) < 1:
-            raise UsageError("--rounds, --beam and --utterances must be 1 or more: raise them")
+        if min(self.rounds, self.beam_width, self.utterances) < 1:
+            raise UsageError("--rounds, --beam_width and --utterances must be 1 or more: raise them")
         if self.lm is None and (self.model is not None or self.data is not None):
             raise UsageError(
                 "--model or --data without --lm; expected a language model of its words: name an ARPA file"
@@ -98,7 +100,7 @@ def run(config: Config) -> Findings:
     mine = mine[WARM_UP_ROUNDS:]
     our_seconds, our_texts = [turn.seconds for turn in mine], mine[-1].result
     settings = (
-        f"{len(references)} utterances, {seconds:.0f} s of audio, {model}; beam of {config.beam}; "
+        f"{len(references)} utterances, {seconds:.0f} s of audio, {model}; beam of {config.beam_width}; "
         f"{counted(rounds, 'round')} after {WARM_UP_ROUNDS} of warm-up, a process each, one thread, wall-clock"
     )
     if isinstance(theirs, Unavailable):
@@ -194,7 +196,7 @@ def _prepare(config: Config, model: str, arpa: Path) -> tuple[SearchJob, list[st
         raise UsageError(
             f"--model is {model!r}; expected wav2vec2=REF, whisper-ctc=FOLDER or lstm=FOLDER: name a CTC model"
         )
-    settings = BeamSettings(beam_width=config.beam, beta=WORD_BONUS)
+    settings = BeamSettings(beam_width=config.beam_width, beta=WORD_BONUS)
     options = LoadOptions("cpu", None, language_model=LanguageModelOptions(arpa, settings))
     system = load_system(replace(spec, family=spec.family + LM_SUFFIX), options)
     count = min(config.utterances, QUICK_UTTERANCES) if config.quick else config.utterances

@@ -33,7 +33,7 @@ def run(config: Config) -> Findings:
     """Remove the noise with every method. Raises UsageError where speech, noise or rooms are not there."""
     from preprocessing.audio import SAMPLE_RATE
 
-    samples = load_samples(config.data, config.count)
+    samples = load_samples(config.data_dir, config.count)
     peers, missing = load_peers()
     lengths = [waveform.numel() / SAMPLE_RATE for waveform in samples.waveforms]
     settings = (

@@ -100,7 +100,7 @@ def run(config: Config) -> Findings:
         raise UsageError("--model and --test belong together; expected both or neither: add the other one")
     rounds = 1 if config.quick else config.rounds
     graphs = {name: graph for name, graph in GRAPHS.items() if not config.quick or name in IN_QUICK}
-    paths = tuple(utterance_paths(config.data, config.count))
+    paths = tuple(utterance_paths(config.data_dir, config.count))
     seconds_of_audio = sum(len(audio.load(path)) for path in paths) / audio.SAMPLE_RATE
     model = config.model or DEMO / "wav2vec2"
     with tempfile.TemporaryDirectory() as folder:

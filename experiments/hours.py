@@ -14,10 +14,10 @@ no crossing is claimed beyond ten times the data at hand.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.harness.figures import Findings, Table
 from experiments.harness.learning_curve import REACH, Crossing, Curve, learning_curve
@@ -52,12 +52,14 @@ DURATION = "12 hours: four families on six sizes each; one family 2 to 4"
 class Config(StudyOptions):
     """Whose speech, which families and sizes."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"whisper": "whisper_models"}
+
     data: str = "${ASR_DATA_DIR}/librispeech/train.jsonl"
     """Training corpus; yours makes this your own learning curve."""
 
     validation: str | None = None
-    """Validation corpus; default librispeech/dev.jsonl for the default data, of other data a twentieth of each training
-    part, which is held out."""
+    """Validation corpus. Default: librispeech/dev.jsonl for the default data, of other data a twentieth of each
+    training part, which is held out."""
 
     test: str = "${ASR_DATA_DIR}/librispeech/test-other.jsonl"
     """Test corpus."""
@@ -75,20 +77,20 @@ class Config(StudyOptions):
     minutes: list[float] = field(default_factory=lambda: [5.0, 15.0, 30.0, 60.0, 120.0, 300.0])
     """Sizes of the parts; those beyond the corpus become all of it."""
 
-    whisper: list[str] = field(default_factory=lambda: ["tiny.en", "base"])
+    whisper_models: list[str] = field(default_factory=lambda: ["tiny.en", "base"])
     """Whispers as they come: sizes or files. They are looked for in $ASR_REAL_MODELS first."""
 
     language: str = "en"
     """Language of the speech, for Whisper and for its text profile."""
 
     profile: str | None = None
-    """Text profile of the comparison; default basic:LANGUAGE, which spells numbers out on both sides."""
+    """Text normalisation profile for scoring. Default: basic:LANGUAGE, which spells numbers out on both sides."""
 
     seeds: int = 1
     """Runs of each size."""
 
     max_steps: int | None = None
-    """Steps of every run instead of the recipe's own."""
+    """Steps of every run. Default: those of the recipe."""
 
     def validation_of(self) -> str | None:
         """The validation corpus; None where a share of the training data is held out."""
@@ -139,7 +141,7 @@ def measure(config: Config) -> tuple[Results, str]:
         config = replace(
             config, data=str(demo / "train.jsonl"), validation=None, test=str(demo / "test.jsonl"), minutes=[2.0, 6.0],
             recipes=[str(CONFIGS / "librispeech-mini-lstm.yaml")],
-            whisper=[str(ROOT / "demo" / "whisper" / "whisper.pt")],
+            whisper_models=[str(ROOT / "demo" / "whisper" / "whisper.pt")],
         )  # fmt: skip
     corpus = list(open_corpus(located(config.data)).utterances)
     parts = write_parts(corpus, config.minutes, folder / "parts")
@@ -147,7 +149,7 @@ def measure(config: Config) -> tuple[Results, str]:
     profile = config.profile or f"basic:{config.language}"
     missing: dict[str, str] = {}
     whispers: list[tuple[str, Errors]] = []
-    for size in config.whisper:
+    for size in config.whisper_models:
         weights = whisper_weights(size)
         name = Path(size).stem if size.endswith(".pt") else Path(size).name
         spec = system_spec(f"Whisper {name}", f"whisper={weights}")

@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from experiments.harness.decodings import (
     Decoded,
@@ -58,13 +58,15 @@ DURATION = "2 hours with two acoustic models, half of it for training the LSTMs"
 class Config(StudyOptions):
     """Acoustic models, text, and the corpora for tuning and testing."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"data": "data_dir"}
+
     weak: str | None = None
     """Weak acoustic model: a run's folder or another CTC model."""
 
     best: str | None = None
     """Best acoustic model; one of the two is enough."""
 
-    data: Path | None = None
+    data_dir: Path | None = None
     """Folder of real speech and text. Default: $ASR_DATA_DIR, else data."""
 
     text: str | None = None
@@ -92,13 +94,13 @@ class Config(StudyOptions):
     """Hidden size of the LSTMs."""
 
     validation_utterances: int | None = 40
-    """Utterances that weights are tuned on, evenly spaced."""
+    """Number of utterances that weights are tuned on, spread over the corpus."""
 
     fusion_utterances: int = 10
     """Test utterances decoded with LSTM shallow fusion; 0 leaves that out."""
 
     beam_width: int = 64
-    """Beam width."""
+    """Beam width of the CTC beam search."""
 
 
 def measure(config: Config) -> tuple[Results, str]:
@@ -179,7 +181,7 @@ def _for_demo(config: Config, folder: Path) -> Config:
 
 def _inputs(config: Config, folder: Path) -> tuple[str, str, str, str]:
     """Text, validation, test and the test of another domain. Raises UsageError where one is not there."""
-    data = data_folder(config.data)
+    data = data_folder(config.data_dir)
 
     def of(given: str | None, name: str) -> str:
         return given or str(require(data / name, "speech and text"))

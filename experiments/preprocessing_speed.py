@@ -48,7 +48,7 @@ class Question:
 
 def run(config: Config) -> Findings:
     """Time every implementation in turns and measure memory. Raises UsageError where there is no such speech."""
-    paths = utterance_paths(config.data, config.count)
+    paths = utterance_paths(config.data_dir, config.count)
     rounds = QUICK_ROUNDS if config.quick else ROUNDS
     comparisons: list[Comparison] = []
     missing: dict[str, str] = {}

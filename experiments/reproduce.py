@@ -66,7 +66,8 @@ class Config(ExperimentOptions):
     """Device that the models run on; auto takes a GPU if there is one."""
 
     limit: int | None = None
-    """Use only this many utterances of each subset, to try the command; published figures are over all."""
+    """Use only this many utterances of each subset, from the first on, to try the command; published figures are
+    over all."""
 
     def check(self) -> None:
         """Raises UsageError where subsets, models or figures do not go together."""

@@ -39,11 +39,11 @@ class Config(ExperimentOptions):
     list: bool = False
     """List the parts and measure nothing."""
 
-    whisper_folder: Path | None = None
+    whisper_dir: Path | None = None
     """Folder with OpenAI's tiny.en.pt and base.pt, and faster/base converted by CTranslate2. Default: $ASR_REAL_MODELS;
     if it is unset, the published sizes are downloaded."""
 
-    data: Path | None = None
+    data_dir: Path | None = None
     """Folder of real speech, with digits/test.jsonl and others. Default: $ASR_DATA_DIR, else data."""
 
     runs: Path = Path("runs")
@@ -58,17 +58,17 @@ class Config(ExperimentOptions):
     overwrite: bool = False
     """Measure the parts again even if they are done."""
 
-    renamed: ClassVar[dict[str, str]] = {"output": "output_dir"}
+    renamed: ClassVar[dict[str, str]] = {"data": "data_dir", "output": "output_dir", "whisper_folder": "whisper_dir"}
 
     def folders(self) -> Folders:
         """The folders as the commands get them."""
-        whisper = self.whisper_folder
+        whisper = self.whisper_dir
         if whisper is None and os.environ.get("ASR_REAL_MODELS"):
             whisper = Path(os.environ["ASR_REAL_MODELS"])
         if whisper is not None and not whisper.is_dir():
-            raise UsageError(f"--whisper_folder {whisper}: no such folder; expected one with tiny.en.pt: name it")
+            raise UsageError(f"--whisper_dir {whisper}: no such folder; expected one with tiny.en.pt: name it")
         output = self.output_dir / "quick" if self.quick else self.output_dir
-        data, runs = data_folder(self.data), self.runs
+        data, runs = data_folder(self.data_dir), self.runs
         if Path.cwd() != ROOT:  # commands are run there
             data, runs, output = data.resolve(), runs.resolve(), output.resolve()
             whisper = None if whisper is None else whisper.resolve()

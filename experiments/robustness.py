@@ -11,7 +11,7 @@ against the third. Differences are paired, their p-values corrected over all con
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import HELD_OUT, data_folder, require
@@ -37,10 +37,12 @@ PLAIN, AUGMENTED = "without", "with"
 class Config(StudyOptions):
     """What is trained, and what it is tested on."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"data": "data_dir"}
+
     recipe: Path = Path("configs/finetune/digits.yaml")
     """Configuration of finetune/train.py that is trained without and with augmentation."""
 
-    data: Path | None = None
+    data_dir: Path | None = None
     """Folder of real speech with noise/*.ogg and rir/*.wav. Default: $ASR_DATA_DIR, else data."""
 
     test: str = "${ASR_DATA_DIR}/digits/test.jsonl"
@@ -176,14 +178,14 @@ def _levels(
 
 def _recordings(config: Config) -> tuple[list[Path], list[Path]]:
     """Noises for training, and all rooms, the last of which is the test's. Raises UsageError where one is missing."""
-    folder = data_folder(config.data)
+    folder = data_folder(config.data_dir)
     noises, rooms = (require(folder / name, "noise and rooms").resolve() for name in ("noise", "rir"))
     return [one for one in sorted(noises.glob("*.ogg")) if not HELD_OUT.search(one.name)], sorted(rooms.glob("*.wav"))
 
 
 def _held_out(folder: Path, config: Config, room: Path) -> tuple[Path, Path]:
     """Folders of the noises and of the room of the test, as links."""
-    noises = [one.resolve() for one in sorted((data_folder(config.data) / "noise").glob("*.ogg"))]
+    noises = [one.resolve() for one in sorted((data_folder(config.data_dir) / "noise").glob("*.ogg"))]
     linked = {"test-noises": [one for one in noises if HELD_OUT.search(one.name)], "test-rooms": [room]}
     for name, paths in linked.items():
         (folder / name).mkdir(exist_ok=True)

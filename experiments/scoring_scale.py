@@ -6,10 +6,10 @@ scores them, so that its peak memory is that of scoring alone. No report is writ
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
@@ -32,6 +32,8 @@ QUICK_UTTERANCES = 2000
 class Config(ExperimentOptions):
     """How many synthetic samples are scored."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"errors": "wer"}
+
     utterances: int = 100_000
     """Number of utterances of one system under one condition; a tenth of them is scored as well. With --quick at most
     2,000."""
@@ -42,8 +44,8 @@ class Config(ExperimentOptions):
     speakers: int = 0
     """Number of speakers; 0 for unknown speakers, so that the bootstrap resamples utterances."""
 
-    errors: float = 0.1
-    """Share of the words that are wrong."""
+    wer: float = 0.1
+    """WER of the texts, up to chance: the share of the words that are wrong."""
 
     profiles: list[str] = field(default_factory=lambda: ["librispeech", "whisper-english"])
     """Text normalisation profiles for scoring."""
@@ -82,7 +84,7 @@ def run(config: Config) -> Findings:
     ]
     return Findings(
         "Cost of scoring",
-        f"text profiles {', '.join(config.profiles)}; {config.words} words in an utterance, {config.errors:.0%} wrong",
+        f"text profiles {', '.join(config.profiles)}; {config.words} words in an utterance, {config.wer:.0%} wrong",
         tables=[Table(headings, rows)],
         details={"costs": [asdict(one) for one in costs]},
         draw=lambda axes: _draw(axes, costs),
@@ -128,7 +130,7 @@ def _samples(config: Config, utterances: int) -> "Iterator[Sample]":
     seconds = StageSeconds(0.001, 0.001, 0.01, 0.001)
     for index in range(utterances):
         spoken = generator.integers(VOCABULARY, size=max(1, int(generator.poisson(config.words))))
-        wrong = generator.random(len(spoken)) < config.errors
+        wrong = generator.random(len(spoken)) < config.wer
         recognised = np.where(wrong, generator.integers(VOCABULARY, size=len(spoken)), spoken)
         recognised = recognised[~(wrong & (generator.random(len(spoken)) < DELETED))]
         yield Sample(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, Findings, rate_ratio
@@ -42,7 +42,14 @@ QUICK_UPDATES = 2
 class Config(ExperimentOptions):
     """How long to train beside the peer, and on what."""
 
-    data: Path | None = None
+    renamed: ClassVar[Mapping[str, str]] = {
+        "data": "data_dir",
+        "batch": "batch_size",
+        "updates": "steps",
+        "warm_up": "warmup_steps",
+    }
+
+    data_dir: Path | None = None
     """Folder with librispeech/train.jsonl. Default: $ASR_DATA_DIR, else data."""
 
     utterances: int | None = None
@@ -52,18 +59,18 @@ class Config(ExperimentOptions):
     max_seconds: float | None = None
     """Longest utterance, in seconds. Default: 20 as in the example, but 10 on a CPU to keep updates short."""
 
-    batch: int | None = None
-    """Utterances in an update of the peer; this project's updates have the same amount of audio. Default: 4, on a GPU
+    batch_size: int | None = None
+    """Utterances in a step of the peer; this project's steps have the same amount of audio. Default: 4, on a GPU
     two batches of 16."""
 
-    updates: int = 5
-    """Measured updates of a round, after one warm-up update; with --quick at most 2."""
+    steps: int = 5
+    """Optimiser steps measured in a round, after one that warms up; with --quick at most 2."""
 
     rounds: int = 1
     """Rounds of each side, taking turns, each from the same weights; with --quick 1."""
 
-    warm_up: int = 500
-    """Updates of the learning rate's warm-up to 3e-4."""
+    warmup_steps: int = 500
+    """Optimiser steps of the learning rate's warm-up to 3e-4."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the models run on; auto takes a GPU if there is one."""
@@ -74,20 +81,20 @@ def run(config: Config) -> Findings:
     from experiments.harness.fine_tuning import prepare
 
     device = resolve_device(config.device)
-    if config.updates < 1 or config.rounds < 1 or config.warm_up < 0:
-        raise UsageError("--updates and --rounds must be 1 or more, --warm_up 0 or more: raise them")
+    if config.steps < 1 or config.rounds < 1 or config.warmup_steps < 0:
+        raise UsageError("--steps and --rounds must be 1 or more, --warmup_steps 0 or more: raise them")
     threads = max(len(os.sched_getaffinity(0)), 1)
     rounds = 1 if config.quick else config.rounds
     with tempfile.TemporaryDirectory() as folder:
         job = prepare(
             Path(folder),
             device,
-            data=config.data,
+            data=config.data_dir,
             utterances=config.utterances,
             max_seconds=config.max_seconds,
-            batch=config.batch,
-            updates=min(config.updates, QUICK_UPDATES) if config.quick else config.updates,
-            warm_up=config.warm_up,
+            batch=config.batch_size,
+            updates=min(config.steps, QUICK_UPDATES) if config.quick else config.steps,
+            warm_up=config.warmup_steps,
             tiny=config.quick,
         )
         found = train_in_turns(job, rounds, threads)

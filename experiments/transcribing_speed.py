@@ -85,7 +85,7 @@ def run(config: Config) -> Findings:
         raise UsageError("--rounds and --threads must be 1 or more: raise them")
     device = resolve_device(config.device)
     rounds = 1 if config.quick else config.rounds
-    paths = tuple(utterance_paths(config.data, config.count))
+    paths = tuple(utterance_paths(config.data_dir, config.count))
     audio_seconds = sum(len(audio.load(path)) for path in paths) / audio.SAMPLE_RATE
     demo = str(DEMO / ("whisper" if config.whisper else "wav2vec2"))
     trained = TranscribingJob(config.model or demo, paths, device)

@@ -13,7 +13,7 @@ which are left out.
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.harness.speech import data_folder
 from experiments.harness.study import StudyOptions, run_study
@@ -66,6 +66,8 @@ LANGUAGES = {
 class Config(StudyOptions):
     """Which units on which data."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"data": "data_dir"}
+
     languages: list[str] = field(default_factory=lambda: ["en", "de"])
     """Languages to train on: en (LibriSpeech, 4.9 h) and de (German, 1 h)."""
 
@@ -83,7 +85,7 @@ class Config(StudyOptions):
     max_steps: int | None = None
     """Steps of every run. Default: those of the recipe."""
 
-    data: Path | None = None
+    data_dir: Path | None = None
     """Folder of real speech. Default: $ASR_DATA_DIR, else data."""
 
 
@@ -124,7 +126,7 @@ def _study(config: Config, language: Language, folder: Path) -> Studied:
     from finetune.models.about import from_json
     from preprocessing.text import profile
 
-    data = data_folder(config.data)
+    data = data_folder(config.data_dir)
     names = [CHARACTERS, "bpe-40"] if config.quick else config.units
     shared = _shared(config, language, data, folder)
     recipe = Path(located(config.recipe))

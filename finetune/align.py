@@ -1,13 +1,13 @@
-"""`python -m finetune.align MODEL AUDIO TEXT -o page.png`: when each word of a text is spoken, and a picture of it.
+"""`python -m finetune.align MODEL RECORDING TEXT -o page.png`: when each word of a text is spoken, and a picture of it.
 
 Thin: options in, log-probabilities of the model, `finetune.decoding.alignment`, words as JSON and a page.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
@@ -25,14 +25,16 @@ PAGE_SECONDS = 30.0  # drawn from `start`: of a longer stretch letters are narro
 class AlignConfig:
     """What to align, and where to."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"audio": "recording", "output": "plot"}
+
     model: str
     """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=CHECKPOINT, as for benchmark/run.py."""
-    audio: Path
+    recording: Path
     """Audio file of any length."""
     text: str
     """Text file, or the text itself. * marks speech without a transcript; - aligns the model's own greedy
     transcript."""
-    output: Path | None = None
+    plot: Path | None = None
     """Picture to draw (also -o): .png, .pdf or .svg."""
     json: Path | None = None
     """File for the words with start, end and probability, under Whisper's key names. Default: print them."""
@@ -51,7 +53,7 @@ class AlignConfig:
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
-        check_picture_suffix(self.output, "--output")
+        check_picture_suffix(self.plot, "--plot")
         check_counts(("--channel", self.channel or 0, 0))
         check_ranges(("--start", self.start, "0 or more", self.start >= 0.0))
         if self.stop is not None and self.stop <= self.start:
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=DESCRIPTION,
         arguments=arguments,
         positional=True,
-        short={"-o": "--output"},
+        short={"-o": "--plot"},
     )
     config.check()
     run(config)
@@ -90,8 +92,8 @@ def run(config: AlignConfig) -> None:
         try:
             check_text(normalised, model.vocabulary)
         except InputError as error:
-            raise InputError(f"{config.audio}: {error}") from None
-    waveform = audio.load(config.audio, channel=config.channel)
+            raise InputError(f"{config.recording}: {error}") from None
+    waveform = audio.load(config.recording, channel=config.channel)
     seconds = len(waveform) / audio.SAMPLE_RATE
     stop = _end_of_page(config, seconds)
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=seconds < QUIET_SECONDS)
@@ -104,7 +106,7 @@ def run(config: AlignConfig) -> None:
             stars: Stars = "everywhere" if config.stars else "marked"
             found = align(log_probs, normalised, model.vocabulary, model.times, stars=stars, splits_unspaced=True)
     except InputError as error:
-        raise InputError(f"{config.audio}: {error}") from None
+        raise InputError(f"{config.recording}: {error}") from None
     calibration = load_calibration(model.reference)
     confidences = word_confidences(log_probs, found.words, DEFAULT if calibration is None else calibration.measure)
     if calibration is not None:
@@ -113,22 +115,22 @@ def run(config: AlignConfig) -> None:
     if config.json is not None:
         write_output(config.json, "--json", content.encode())
         print(config.json)
-    elif config.output is None:
+    elif config.plot is None:
         print(content, end="")
-    if config.output is not None:
+    if config.plot is not None:
         from finetune.decoding.alignment_plot import AlignedRecording, page
 
         description = f"{len(found.words)} words, {seconds:.2f} s   ·   {config.model}"
         recording = AlignedRecording(waveform, log_probs, found, confidences, model.vocabulary, model.times)
-        figure = page(recording, config.audio.name, description, config.start, stop)
-        save_figure(figure, config.output, flag="--output")
-        print(config.output)
+        figure = page(recording, config.recording.name, description, config.start, stop)
+        save_figure(figure, config.plot, flag="--plot")
+        print(config.plot)
 
 
 def _end_of_page(config: AlignConfig, seconds: float) -> float:
     """Seconds at which the page ends, where one is drawn. Raises UsageError where there would be nothing on it."""
     stop = min(config.start + PAGE_SECONDS if config.stop is None else config.stop, seconds)
-    if config.output is None:
+    if config.plot is None:
         return stop
     if config.start >= seconds:
         raise UsageError(f"--start is {config.start:g}; expected less than the recording's {seconds:.2f} s: lower it")

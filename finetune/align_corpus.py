@@ -8,10 +8,10 @@ and one of rejects.jsonl for each doubtful one. The same command resumes after a
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetune.align import read_text
 from finetune.decoding.alignment_folder import REJECTS, AlignmentFolder, Line, Pair, Result, input_state
@@ -36,14 +36,16 @@ MOST_NAMED = 5  # failed recordings in the last message
 class AlignCorpusConfig:
     """What to align, how it is cut, and where to."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir"}
+
     model: str
     """CTC model: a run's folder, a transformers folder or a Hub id; or FAMILY=CHECKPOINT, as for benchmark/run.py."""
     recordings: Path
     """Audio file of any length, or a folder of them, searched at all levels."""
     transcripts: Path
     """The recording's text file, or a folder with NAME.txt for each recording NAME, in the same subfolder."""
-    output: Path
-    """Output folder for pieces/, manifest.jsonl and rejects.jsonl."""
+    output_dir: Path
+    """Folder for pieces/, manifest.jsonl and rejects.jsonl."""
     profile: str | None = None
     """Text normalisation profile of the model's labels. Default: that of its training, else one fitted to its units."""
     max_seconds: float = 10.0
@@ -87,9 +89,9 @@ def run(config: AlignCorpusConfig) -> None:
     Raises UserError; also at the end, where recordings failed.
     """
     options = config.pieces()
-    pairs = list(find_pairs(config.recordings, config.transcripts, leave_out=config.output))
-    folder = AlignmentFolder(config.output, config.channel)
-    with only_writer(config.output):
+    pairs = list(find_pairs(config.recordings, config.transcripts, leave_out=config.output_dir))
+    folder = AlignmentFolder(config.output_dir, config.channel)
+    with only_writer(config.output_dir):
         folder.check(_fingerprint(config), overwrite=config.overwrite)
         _align(config, options, folder, pairs)
 
@@ -148,20 +150,20 @@ def _report(config: AlignCorpusConfig, result: Result, failed: Sequence[str], n_
     """
     seconds_kept = sum(line["duration"] for line in result.kept)
     print(
-        f"{config.output / 'manifest.jsonl'}: {len(result.kept)} segments, {seconds_kept / 60:.1f} min; "
+        f"{config.output_dir / 'manifest.jsonl'}: {len(result.kept)} segments, {seconds_kept / 60:.1f} min; "
         f"{len(result.rejected)} in rejects.jsonl"
     )
     if failed:
         more = f" and {len(failed) - MOST_NAMED:,} more" if len(failed) > MOST_NAMED else ""
         raise InputError(
             f"{', '.join(failed[:MOST_NAMED])}{more}: {len(failed):,} of {counted(n_recordings, 'recording')} could "
-            f"not be aligned, for the reasons in {config.output / REJECTS}; expected audio and the text that is spoken "
-            "in it: fix or leave out what is named there, and run the same command"
+            f"not be aligned, for the reasons in {config.output_dir / REJECTS}; expected audio and the text that is "
+            "spoken in it: fix or leave out what is named there, and run the same command"
         )
     if not result.kept:
         raise InputError(
             f"no segment of {counted(n_recordings, 'recording')} could be kept; expected one or more: see the reasons "
-            f"in {config.output / REJECTS}"
+            f"in {config.output_dir / REJECTS}"
         )
 
 

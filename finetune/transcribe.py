@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import check_counts, parse_command, run_command
 
@@ -211,11 +210,11 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     from finetune.models.companion_files import trained_on_denoised
     from finetune.systems.base import LM_SUFFIX, LoadOptions
     from finetune.systems.facts import SystemOptions
-    from finetune.systems.registry import FAMILIES, parse_model
+    from finetune.systems.registry import FAMILIES, device_of, parse_model
     from finetune.systems.search_options import language_model_options, search_settings
 
-    device = resolve_device(config.device)
     spec = parse_model(config.model)
+    device = device_of(spec.family, config.device)
     searches = spec.family.endswith(LM_SUFFIX)
     for flag, given in (("lm", config.lm), ("hotwords", config.hotwords)):
         if given and not searches and f"{spec.family}{LM_SUFFIX}" not in FAMILIES:

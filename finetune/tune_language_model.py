@@ -7,11 +7,11 @@ decoding's in a paired test (`finetune.metrics.paired_tests`).
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts
@@ -33,14 +33,16 @@ TUNING = "language_model_tuning"  # .png and .json in the run's folder
 class TuneConfig:
     """Options of `tune`."""
 
-    run: str
+    renamed: ClassVar[Mapping[str, str]] = {"run": "model", "limit": "utterances", "output": "plot"}
+
+    model: str
     """CTC model: a run's folder, another transformers folder, or a Hub id."""
 
     data: str
     """Validation corpus, used in neither training nor test."""
 
     lm: str | None = None
-    """Language model: an ARPA file, or a folder or Hub id that contains one. Default: the one in RUN."""
+    """Language model: an ARPA file, or a folder or Hub id that contains one. Default: the one in MODEL."""
 
     alphas: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2])
     """Values of alpha to try, separated by spaces."""
@@ -49,18 +51,18 @@ class TuneConfig:
     """Values of beta to try, separated by spaces."""
 
     unk_score_offset: float = -10.0
-    """Score added for each unknown word; not tuned. Run the command again to compare values."""
+    """Score added for each out-of-vocabulary word, 0 or less; not tuned. Run the command again to compare values."""
 
     beam_width: int = 64
-    """Beam width."""
+    """Beam width of the CTC beam search."""
 
-    limit: int | None = None
-    """Use only this many utterances, evenly spaced in the corpus."""
+    utterances: int | None = None
+    """Number of utterances, spread over the corpus. Default: all."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the model runs on; auto takes a GPU if there is one."""
 
-    output: Path | None = None
+    plot: Path | None = None
     """Picture of WER by alpha and beta. Default: language_model_tuning.png in the run's folder."""
 
     save: bool = True
@@ -70,8 +72,8 @@ class TuneConfig:
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
         check_counts(("--beam_width", self.beam_width, 1))
-        if self.limit is not None:
-            check_counts(("--limit", self.limit, 2))
+        if self.utterances is not None:
+            check_counts(("--utterances", self.utterances, 2))
         for flag, values in (("alphas", self.alphas), ("betas", self.betas)):
             if not values or sorted(set(values)) != sorted(values):
                 raise UsageError(f"--{flag} is {values}; expected one value or more, each once: change it")
@@ -79,7 +81,7 @@ class TuneConfig:
             raise UsageError(f"--alphas has {min(self.alphas):g}; expected 0 or more: change it")
         if not self.unk_score_offset <= 0:
             raise UsageError(f"--unk_score_offset is {self.unk_score_offset:g}; expected 0 or less: lower it")
-        check_picture_suffix(self.output, "--output")
+        check_picture_suffix(self.plot, "--plot")
 
 
 @dataclass(frozen=True)
@@ -138,16 +140,16 @@ def tune(config: TuneConfig) -> Tuned:
 
     config.check()
     console = Console(highlight=False, soft_wrap=True)
-    files = require_language_model(config.lm or config.run)
-    model = load_ctc(config.run, config.device)
-    language_model = load_language_model(config.run, files, model.vocabulary)
+    files = require_language_model(config.lm or config.model)
+    model = load_ctc(config.model, config.device)
+    language_model = load_language_model(config.model, files, model.vocabulary)
     utterances = _validation_utterances(config)
     settings = BeamSettings(beam_width=config.beam_width, unk_score_offset=config.unk_score_offset)
     found = _try_grid(config, model, language_model, settings, utterances, console)
     for sentence in (found.sentence(), *at_edges(found)):
         console.print(sentence)
-    folder = Path(config.run) if Path(config.run).is_dir() else None
-    picture = config.output or (folder / f"{TUNING}.png" if folder else None)
+    folder = Path(config.model) if Path(config.model).is_dir() else None
+    picture = config.plot or (folder / f"{TUNING}.png" if folder else None)
     if picture is not None:
         draw(found, picture, f"{len(utterances)} utterances of {Path(config.data).name}, {files.path.name}")
         console.print(f"surface: {picture}")
@@ -158,7 +160,7 @@ def tune(config: TuneConfig) -> Tuned:
             console.print("no fewer errors than without the language model: it is not put into the run's folder")
         elif language_model.is_of_characters or not isinstance(language_model, NgramModel):
             console.print(
-                f"only a word ARPA file is put into the run's folder: decode with --lm {config.lm or config.run} "
+                f"only a word ARPA file is put into the run's folder: decode with --lm {config.lm or config.model} "
                 f"--alpha {found.alpha:g} --beta {found.beta:g}"
             )
         else:
@@ -168,14 +170,14 @@ def tune(config: TuneConfig) -> Tuned:
 
 
 def _validation_utterances(config: TuneConfig) -> "Sequence[Utterance]":
-    """The utterances of --data, at most --limit of them. Raises InputError where there are fewer than two."""
+    """The utterances of --data, at most --utterances of them. Raises InputError where there are fewer than two."""
     from preprocessing.batching import evenly_spaced
     from preprocessing.corpus import open_corpus
 
     utterances = open_corpus(config.data).require_complete().utterances
     if len(utterances) < 2:
         raise InputError(f"{config.data}: {len(utterances)} utterances; expected 2 or more: name a larger corpus")
-    return utterances if config.limit is None else evenly_spaced(utterances, config.limit)
+    return utterances if config.utterances is None else evenly_spaced(utterances, config.utterances)
 
 
 def _try_grid(

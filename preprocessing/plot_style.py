@@ -55,7 +55,7 @@ PALETTE = Palette(
 
 
 def check_picture_suffix(path: Path | None, flag: str) -> None:
-    """Raises UsageError naming `flag` ("--output") when `path` is no name of a picture; None is no picture wanted."""
+    """Raises UsageError naming `flag` ("--plot") when `path` is no name of a picture; None is no picture wanted."""
     if path is not None and path.suffix.lower() not in PICTURE_SUFFIXES:
         raise UsageError(
             f"{flag} {path}: suffix {path.suffix!r}; expected one of {', '.join(PICTURE_SUFFIXES)}: choose one of them"

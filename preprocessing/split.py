@@ -6,10 +6,10 @@ Thin: options in, the corpus opened, divided by `preprocessing.corpus.split`, th
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from preprocessing.cli.atomic_write import json_line, write_output
 from preprocessing.cli.errors import InputError, UsageError, counted
@@ -28,9 +28,11 @@ REJECTS = "rejects.jsonl"
 class SplitConfig:
     """Which corpus to divide, and how."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir"}
+
     data: str
     """A manifest or a folder, of any layout."""
-    output: Path
+    output_dir: Path
     """Folder for train.jsonl, validation.jsonl and test.jsonl, whose audio paths are relative to it, and
     rejects.jsonl."""
     by: Literal["speaker", "recording"] = "speaker"
@@ -41,7 +43,7 @@ class SplitConfig:
     test_share: float = 0.1
     """Share of the speech for the test; 0 for none."""
     seed: int = 0
-    """Another seed divides otherwise."""
+    """Seed of the division."""
     overwrite: bool = False
     """Replace the manifests of an earlier division."""
 
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         positional=True,
     )
     shares = config.shares()
-    present = [path for path in (config.output / f"{part}.jsonl" for part in shares) if path.exists()]
+    present = [path for path in (config.output_dir / f"{part}.jsonl" for part in shares) if path.exists()]
     if present and not config.overwrite:
         raise UsageError(f"{present[0]}: exists; expected a new folder: name another, or add --overwrite true")
     from preprocessing.corpus import open_corpus
@@ -81,9 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"{config.data}: {error}") from None
     rejects = [{"where": reject.where, "reason": reject.reason} for reject in corpus.rejects]
     speakers_of = {part: {str(one.speaker) for one in ones if one.speaker is not None} for part, ones in parts.items()}
-    written = {part: _lines(utterances, config.output) for part, utterances in parts.items()}
+    written = {part: _lines(utterances, config.output_dir) for part, utterances in parts.items()}
     for part, utterances in parts.items():
-        path = config.output / f"{part}.jsonl"
+        path = config.output_dir / f"{part}.jsonl"
         write_output(path, "output", written[part].encode())
         hours = sum(utterance.duration for utterance in utterances) / 3600
         n_speakers = counted(len(speakers_of[part]), "speaker")
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if shared:
         print(f"{counted(len(shared), 'speaker')} in several of them, such as {min(shared)!r}", file=sys.stderr)
     if rejects:
-        path = config.output / REJECTS
+        path = config.output_dir / REJECTS
         write_output(path, "output", "".join(map(json_line, rejects)).encode("utf-8", "backslashreplace"))
         print(f"{counted(len(rejects), 'line')} set aside, in {path}", file=sys.stderr)
 

@@ -39,14 +39,13 @@ def _serve(config: AppConfig, port: int) -> None:
     from finetune.decoding.language_model_folder import TUNED
     from finetune.systems.base import LanguageModelOptions, LoadOptions
     from finetune.systems.registry import check_language_model, parse_models
-    from preprocessing.cli.device import resolve_device
     from preprocessing.text import profile
 
     normalise = profile(config.profile)
     specs = parse_models(config.models)
     check_language_model(specs, config.lm)
     language_model = LanguageModelOptions(config.lm, as_stored=TUNED)
-    options = LoadOptions(resolve_device(config.device), config.language, language_model=language_model)
+    options = LoadOptions(config.device, config.language, language_model=language_model)
 
     from benchmark.app.page import Page, build, launch
     from benchmark.app.transcribing import Systems

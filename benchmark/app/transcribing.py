@@ -6,7 +6,7 @@ go on.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,10 +17,11 @@ from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe
 from finetune.metrics.word_alignment import Alignment, align
 from finetune.models.companion_files import trained_on_denoised
 from finetune.systems.base import LoadOptions, System, SystemSpec
-from finetune.systems.registry import load_system
+from finetune.systems.registry import device_of, load_system
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.denoise import SpectralGate
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UserError, described
 from preprocessing.cli.options import what_ran_out
 
@@ -79,8 +80,11 @@ class Systems:
     def __init__(
         self, specs: Sequence[SystemSpec], options: LoadOptions, report: Callable[[str], None] = lambda _: None
     ) -> None:
-        """report: is called with progress lines. Raises InputError where no system can be loaded."""
-        self._clock = DeviceClock(options.device)
+        """options: for each of them; its device may also be auto. report: is called with progress lines.
+
+        Raises InputError where no system can be loaded, UsageError for cuda without a GPU.
+        """
+        self._clock = DeviceClock(resolve_device(options.device))
         self._loaded: dict[str, System] = {}
         self._noise_removal: dict[str, SpectralGate] = {}  # of systems that were trained so
         for spec in specs:
@@ -89,7 +93,7 @@ class Systems:
             try:
                 if trained_on_denoised(spec.checkpoint):
                     self._noise_removal[spec.name] = SpectralGate()
-                system = load_system(spec, options)
+                system = load_system(spec, replace(options, device=device_of(spec.family, options.device)))
             except UserError as error:
                 report(f"left out: {error}")
                 continue

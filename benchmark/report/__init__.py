@@ -1,7 +1,7 @@
 """The report of a benchmark, made from its results alone: no model is loaded and nothing is scored.
 
 `write_reports` writes report.html, summary.md, systems.csv, utterances.csv and figures/; `table.print_table` prints the
-table on a terminal; `python -m benchmark.report FOLDER` makes the report of a finished run again.
+table on a terminal; `python -m benchmark.report RESULTS` makes the report of a finished run again.
 
 page.py renders report.html from templates/, page.css, browser.css and page.js; verdict.py and fairness.py write its
 sentences, quantities.py the rows of the table, utterances.py aligns the texts, browser.py makes the JSON of the

@@ -1,7 +1,9 @@
-"""`python -m benchmark.report FOLDER`: make the report of a finished run again, from its files alone."""
+"""`python -m benchmark.report RESULTS`: make the report of a finished run again, from its files alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import check_counts, parse_command, run_command
@@ -13,26 +15,32 @@ DESCRIPTION = "Regenerate report.html, summary.md, the CSV tables and figures/ o
 class ReportConfig:
     """The run, and how much of it the page shows."""
 
-    folder: Path
+    renamed: ClassVar[Mapping[str, str]] = {
+        "folder": "results",
+        "worst": "worst_utterances",
+        "audio": "audio_utterances",
+    }
+
+    results: Path
     """Output folder of a benchmark run, with samples.jsonl and summary.json."""
 
-    worst: int = 30
+    worst_utterances: int = 30
     """Number of utterances shown without JavaScript and in print: those with most errors."""
 
-    audio: int = 40
+    audio_utterances: int = 40
     """Number of utterances with playable audio: those with most errors; 0 for none."""
 
 
 def main() -> None:
     """Read the command line, write the report, print the table. Raises InputError when a file is missing or invalid."""
     config = parse_command(ReportConfig, program="python -m benchmark.report", description=DESCRIPTION, positional=True)
-    check_counts(("--worst", config.worst, 0), ("--audio", config.audio, 0))
+    check_counts(("--worst_utterances", config.worst_utterances, 0), ("--audio_utterances", config.audio_utterances, 0))
     from benchmark.report import PAGE, SUMMARY, write_reports
     from benchmark.report.table import print_table
     from benchmark.results import SAMPLES, TIMINGS, read_samples, read_summary, read_timings
     from benchmark.results import SUMMARY as RESULTS
 
-    folder = config.folder
+    folder = config.results
     for name in (RESULTS, SAMPLES):
         if not (folder / name).is_file():
             raise InputError(
@@ -40,7 +48,7 @@ def main() -> None:
             )
     summary, samples = read_summary(folder / RESULTS), list(read_samples(folder / SAMPLES))
     timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []
-    write_reports(folder, summary, samples, timings, n_worst=config.worst, n_audio=config.audio)
+    write_reports(folder, summary, samples, timings, n_worst=config.worst_utterances, n_audio=config.audio_utterances)
     print_table(summary)
     print(f"written: {folder / SUMMARY}, {folder / PAGE}")
 

@@ -84,6 +84,11 @@ class SupervisedSystem:
         return self._setup.spec.name
 
     @property
+    def device(self) -> str:
+        """The device that it runs on: "cpu" or "cuda"."""
+        return self._setup.options.device
+
+    @property
     def record(self) -> SystemRun:
         """What is known of the system so far, for run.json; what it printed is among its settings."""
         if not self._output.lines:

@@ -5,9 +5,10 @@ responses (rir/). `python -m preprocessing.fetch` fills it; nothing is downloade
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from experiments.harness.command import ExperimentOptions
 from preprocessing.cli.data_folder import data_folder as default_folder
@@ -27,8 +28,10 @@ TEST_MANIFEST, TRAIN_MANIFEST = "librispeech/test-other.jsonl", "librispeech/tra
 class SpeechOptions(ExperimentOptions):
     """Data to measure on, and where the figures go."""
 
-    data: Path | None = None
-    """Folder with librispeech/test-other.jsonl, noise/*.ogg and rir/; default $ASR_DATA_DIR, else data."""
+    renamed: ClassVar[Mapping[str, str]] = {"data": "data_dir"}
+
+    data_dir: Path | None = None
+    """Folder with librispeech/test-other.jsonl, noise/*.ogg and rir/. Default: $ASR_DATA_DIR, else data."""
 
     utterances: int = 20
     """Number of utterances, spread over the manifest; with --quick at most 4."""
@@ -54,10 +57,10 @@ def data_folder(folder: Path | None) -> Path:
 
 
 def require(path: Path, expected: str) -> Path:
-    """The path. Raises UsageError naming --data when it does not exist."""
+    """The path. Raises UsageError naming --data_dir when it does not exist."""
     if not path.exists():
         raise UsageError(
-            f"{path}: no such file; expected {expected}: name its folder with --data{missing_data_hint(str(path))}"
+            f"{path}: no such file; expected {expected}: name its folder with --data_dir{missing_data_hint(str(path))}"
         )
     return path
 

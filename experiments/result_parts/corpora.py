@@ -104,7 +104,7 @@ def build(name: str, data: Path, manifest: Path) -> None:
     """Write the corpus `name` of BUILT as a manifest with its audio. It is made anew each time, in seconds, and always
     the same; a manifest that an earlier version of this project wrote is replaced where it differs.
 
-    data: the data folder. Raises UsageError naming --data where it lacks what the corpus is made of.
+    data: the data folder. Raises UsageError naming --data_dir where it lacks what the corpus is made of.
     """
     manifest.parent.mkdir(parents=True, exist_ok=True)
     rows = BUILT[name](data, manifest.parent)
@@ -154,7 +154,7 @@ def _noises(data: Path, folder: Path) -> list[Row]:
 
     paths = sorted((data / "noise").glob("*.ogg"))
     if not paths:
-        raise UsageError(f"{data / 'noise'} holds no .ogg file; expected recordings of noise: name --data")
+        raise UsageError(f"{data / 'noise'} holds no .ogg file; expected recordings of noise: name --data_dir")
     return [
         {"id": path.stem, "audio": str(path.resolve()), "text": "", "duration": round(soundfile.info(path).duration, 3)}
         for path in paths
@@ -169,7 +169,7 @@ def _digits(data: Path, split: str = "test") -> list[Row]:
     """The rows of a manifest of digits, audio with its folder."""
     manifest = data / "digits" / f"{split}.jsonl"
     if not manifest.is_file():
-        raise UsageError(f"{manifest}: no such file; expected spoken digits: name their folder with --data")
+        raise UsageError(f"{manifest}: no such file; expected spoken digits: name their folder with --data_dir")
     rows = map(json.loads, manifest.read_text(encoding="utf-8").splitlines())
     return [row | {"audio": str((manifest.parent / row["audio"]).resolve())} for row in rows]
 

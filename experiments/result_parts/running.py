@@ -236,7 +236,7 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
     if absent:
         raise InputError(
             f"{absent[0]}: no such file; expected a file of the data folder, or the output of an earlier part or "
-            "training: name the folders with --data and --runs, or run that first"
+            "training: name the folders with --data_dir and --runs, or run that first"
         )
     return {str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path): content_sha256(path) for path in files}
 

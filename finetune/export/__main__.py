@@ -3,9 +3,10 @@
 What each format is, and of which families, is in `formats.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.cli.progress import hide_loading_bars
@@ -17,10 +18,12 @@ DESCRIPTION = "Export a run's best model to the format of another library."
 class ExportConfig:
     """Options of the command."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"out": "output"}
+
     run: Path
     """Folder of a run: a training's --output_dir. It is not changed."""
 
-    out: Path
+    output: Path
     """Output: a folder, or for openai a file ending in .pt."""
 
     format: Literal["ctranslate2", "onnx", "openai", "openvino", "transformers"] = "transformers"
@@ -46,7 +49,7 @@ def main() -> None:
 
     hide_loading_bars()
     options = {"quantise": config.quantise, "data": config.data, "overwrite": config.overwrite}
-    print(export(config.run, config.out, config.format, **options))  # type: ignore[arg-type]
+    print(export(config.run, config.output, config.format, **options))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

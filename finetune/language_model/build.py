@@ -65,23 +65,25 @@ class LanguageModelConfig:
         if self.min_count < 1:
             raise UsageError(f"--min_count is {self.min_count}; expected 1 or more: change it")
         if self.output.is_dir():
-            raise UsageError(f"--output {self.output} is a folder; expected a file, such as words.arpa: name one")
+            raise UsageError(f"{self.output} is a folder; expected a file, such as words.arpa: name one")
 
 
 @dataclass(frozen=True)
 class TrainLstmConfig:
     """Options of `train`."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"most_words": "units_size", "output": "output_dir"}
+
     text: str
     """Text file (.txt or .txt.gz) with one utterance per line, or a corpus, whose texts are used."""
 
-    output: Path
-    """Output folder of the language model."""
+    output_dir: Path
+    """Folder of the language model."""
 
     units: Literal["words", "characters"] = "characters"
     """Units that the LSTM predicts."""
 
-    most_words: int = 20_000
+    units_size: int = 20_000
     """Vocabulary size for words, the most frequent ones; characters are all kept."""
 
     hidden_size: int = 384
@@ -116,12 +118,12 @@ class TrainLstmConfig:
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
-        counts = ("most_words", "hidden_size", "num_layers", "num_train_epochs", "batch_tokens")
+        counts = ("units_size", "hidden_size", "num_layers", "num_train_epochs", "batch_tokens")
         check_counts(*((f"--{name}", getattr(self, name), 1) for name in counts))
         check_shares(("--dropout", self.dropout))
         check_ranges(("--learning_rate", self.learning_rate, "above 0", self.learning_rate > 0))
-        if self.output.is_file():
-            raise UsageError(f"--output {self.output} is a file; expected a folder: name one")
+        if self.output_dir.is_file():
+            raise UsageError(f"{self.output_dir} is a file; expected a folder: name one")
 
 
 def train_language_model(config: TrainLstmConfig) -> "LstmModel":
@@ -133,7 +135,7 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     console = Console(highlight=False, soft_wrap=True)
     normalise = profile(config.profile)
     sentences = _sentences(config.text, normalise, config.units)
-    units = known_units(sentences, config.most_words if config.units == "words" else None)
+    units = known_units(sentences, config.units_size if config.units == "words" else None)
     of_characters = config.units == "characters"
     shape = LstmShape(units, of_characters, config.hidden_size, config.num_layers, config.dropout)
     n_units = sum(map(len, sentences))
@@ -151,7 +153,7 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     for epoch, model in epochs:
         console.print(f"epoch {epoch.number} of {config.num_train_epochs}: perplexity {epoch.perplexity:.2f} per {one}")
         if epoch.is_best:
-            model.save(config.output)
+            model.save(config.output_dir)
     if config.evaluate is not None:
         held_out = _sentences(config.evaluate, normalise, config.units)
         total = -sum(model.score_sentences(held_out))

@@ -13,17 +13,15 @@ from finetune.decoding.frame_times import FrameTimes
 from finetune.models.companion_files import profile_of, trained_on_denoised
 from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
-from finetune.systems.registry import family_of, load_system, parse_models
+from finetune.systems.registry import device_of, family_of, load_system, parse_models
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
 if TYPE_CHECKING:
     from preprocessing.augment.denoise import SpectralGate
 
-GRAPHS = ("onnx", "openvino")  # exported, for the CPU
-FAMILIES = ("wav2vec2", "whisper-ctc", "lstm", *GRAPHS)
+FAMILIES = ("wav2vec2", "whisper-ctc", "lstm", "onnx", "openvino")
 DEFAULT_PROFILE = "ctc"  # of a model that names none: fitted to its units
 
 
@@ -77,7 +75,7 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
     from preprocessing.cli.progress import hide_loading_bars
 
     family, checkpoint = family_and_checkpoint(reference)
-    device = "cpu" if device == "auto" and family in GRAPHS else resolve_device(device)
+    device = device_of(family, device)
     hide_loading_bars()
     system = load_system(parse_models(f"{family}={checkpoint}")[0], LoadOptions(device, None, precision="float32"))
     assert isinstance(system, CTCSystem)

@@ -22,6 +22,7 @@ from finetune.systems.availability import hub_has, whisper_available
 from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from preprocessing.cli.data_folder import DEMO, reference_of
+from preprocessing.cli.device import resolve_device
 from preprocessing.cli.errors import InputError, UsageError, UserError, described, first_line
 
 
@@ -32,7 +33,8 @@ class Family:
     system: package.module:Class of the System. default: the published checkpoint that the bare name stands for.
     stand_in: the demo checkpoint in its place where `is_available(default)` is false. only_checkpoint: set for a family
     with one checkpoint, which is in its package. options: the fields of SystemOptions that it takes. precisions: the
-    values of --precision that it takes; an exported graph refuses more, by what is in it.
+    values of --precision that it takes; an exported graph refuses more, by what is in it. on_gpu: false where it
+    computes on the CPU alone.
     """
 
     system: str
@@ -42,6 +44,7 @@ class Family:
     is_available: Callable[[str], bool] = hub_has
     options: frozenset[str] = frozenset()
     precisions: tuple[str, ...] = ("auto",)
+    on_gpu: bool = True
 
 
 OWN_TYPES = {"whisper": "whisper", "lstm-ctc": "lstm", "whisper-ctc": "whisper-ctc"}  # model_type: family
@@ -56,8 +59,8 @@ _WAV2VEC2 = Family(
 )
 _LSTM = Family("finetune.systems.lstm:LSTMSystem", precisions=FLOAT32)
 _WHISPER_CTC = Family("finetune.systems.whisper_ctc:WhisperCTCSystem", precisions=ALL_PRECISIONS)
-_ONNX = Family("finetune.systems.graphs:ONNXSystem", precisions=ALL_PRECISIONS)
-_OPENVINO = Family("finetune.systems.graphs:OpenVINOSystem", precisions=ALL_PRECISIONS)
+_ONNX = Family("finetune.systems.graphs:ONNXSystem", precisions=ALL_PRECISIONS, on_gpu=False)
+_OPENVINO = Family("finetune.systems.graphs:OpenVINOSystem", precisions=ALL_PRECISIONS, on_gpu=False)
 
 FAMILIES = {
     "wav2vec2": _WAV2VEC2,
@@ -173,6 +176,15 @@ def check_path(checkpoint: str, flag: str = "", *, is_path: bool = False) -> Non
             f"{flag}{checkpoint}: no such file or folder; expected the folder of a run, another checkpoint on this "
             "machine or a Hub id: check the name"
         )
+
+
+def device_of(family: str, requested: str) -> str:
+    """ "cpu" or "cuda", for a system of a family and --device auto, cpu or cuda; auto is the CPU for an exported graph.
+
+    Raises UsageError for cuda without a GPU.
+    """
+    on_gpu = family not in FAMILIES or FAMILIES[family].on_gpu
+    return resolve_device(requested) if on_gpu or requested != "auto" else "cpu"
 
 
 def is_whisper_size(name: str) -> bool:

@@ -3,11 +3,11 @@
 Thin: options in, one call of `transcode`, one line out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from preprocessing.audio.contract import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
@@ -22,7 +22,9 @@ SUFFIXES = (".wav", ".flac")
 class TranscodeConfig:
     """What to read, and where to write it."""
 
-    source: Path
+    renamed: ClassVar[Mapping[str, str]] = {"source": "file"}
+
+    file: Path
     """Audio file to read."""
     output: Path
     """File to write: .wav or .flac."""
@@ -54,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from preprocessing import audio
     from preprocessing.audio.pcm16 import TriangularDither
 
-    info = audio.probe(config.source)
+    info = audio.probe(config.file)
     dither = TriangularDither(config.seed) if config.dither == "tpdf" else None
     with _progress(info.duration) as on_progress:
-        n_samples = audio.transcode(config.source, config.output, dither=dither, on_progress=on_progress)
+        n_samples = audio.transcode(config.file, config.output, dither=dither, on_progress=on_progress)
     print(
         f"{config.output}: {n_samples / SAMPLE_RATE:.2f} s, {n_samples} samples at 16 kHz, from {info.codec} at "
         f"{info.sample_rate} Hz, {info.n_channels} channel{'s' if info.n_channels > 1 else ''}, dither {config.dither}"

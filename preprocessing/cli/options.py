@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import select
 import signal
 import sys
 import time
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.cli.errors import UsageError, UserError, printable
-from preprocessing.cli.refused_options import explain
+from preprocessing.cli.refused_options import explain, option_names
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -56,7 +57,8 @@ def parse_command(
     metadata {"positional": True}, which may be left out.
     short: further spellings of flags, and what they stand for: {"-o": "--output"}.
     several: names of list fields that are given as several words, `--sizes 500 1000`, in YAML as a list. Other list
-    fields are given as one word, `--weights 1,2` or `--weights "[1, 2]"`.
+    fields are given as one word, `--weights 1,2` or `--weights "[1, 2]"`. The flag of a bool may stand without a value,
+    for true: `--dry_run`.
 
     A class attribute `renamed: ClassVar[Mapping[str, str]]` of the dataclass, or of one nested in it, gives the new
     name of each former key, dotted where nested: {"optimisation.updates": "max_steps"}. A former group may stand for
@@ -78,11 +80,13 @@ def parse_command(
     parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True, skip=set(several))
     _add_several(parser, config_class, several, positional=positional)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    words = _with_lists([(short or {}).get(word, word) for word in words], _list_options(config_class), several)
+    words = _with_switches([(short or {}).get(word, word) for word in words], option_names(config_class, of_type=bool))
+    words = _with_lists(words, _list_options(config_class), several)
     try:
         options = parser.parse_args(words)
     except (jsonargparse.ArgumentError, TypeError) as error:
-        message = explain(config_class, words, _one_sentence(str(error)))
+        in_order = [action.dest for action in parser._actions if not action.option_strings]
+        message = explain(config_class, words, _one_sentence(str(error)), in_order)
         mark = "" if message.endswith("?") else ";"
         raise UsageError(f"{message}{mark} see `{program} --help` for the options") from None
     options.pop("config", None)
@@ -99,11 +103,17 @@ def program_name(program: str) -> str:
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's `main`; a UserError becomes its sentence on stderr and its exit code, Ctrl-C becomes 130.
 
-    A disk or a memory that is full is a sentence, too, with exit code 1. Of the processes of distributed training, the
-    first one says what all of them found.
+    A disk or a memory that is full is a sentence, too, with exit code 1. Where the reader of its output has ended, as
+    `head` does early, the command ends silently, with 141 as other programs. Of the processes of distributed training,
+    the first one says what all of them found.
     """
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_reader_gone():
+            raise
+        sys.exit(128 + signal.SIGPIPE)
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") != "0":
             time.sleep(SAID_BY_FIRST_SECONDS)  # where the first process found the same, the launcher ends this one now
@@ -118,6 +128,16 @@ def run_command(main: Callable[[], None]) -> None:
             raise
         print(f"error: {printable(sentence)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _is_reader_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any more; it is closed then, so that Python's end says nothing."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    is_gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if is_gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return is_gone
 
 
 def what_ran_out(error: Exception) -> str | None:
@@ -174,6 +194,15 @@ def _list_options(config_class: type[Any], prefix: str = "") -> dict[str, type[A
             if get_origin(one) is list and get_args(one)[0] in (str, int, float):
                 found[name] = get_args(one)[0]
     return found
+
+
+def _with_switches(words: Sequence[str], switches: Sequence[str]) -> list[str]:
+    """The command line with `--flag=true` for each flag of a bool that is the last word or before another flag."""
+    following = [*words[1:], "--"]
+    return [
+        f"{word}=true" if word[2:] in switches and word.startswith("--") and after.startswith("--") else word
+        for word, after in zip(words, following, strict=True)
+    ]
 
 
 def _with_lists(words: Sequence[str], lists: Mapping[str, type[Any]], several: Sequence[str]) -> list[str]:

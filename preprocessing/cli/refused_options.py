@@ -22,14 +22,17 @@ _TYPES = {
 BUILT_IN_OPTIONS = ("config", "help", "print_config", "print_shtab")
 
 
-def option_names(config_class: type[Any], prefix: str = "") -> list[str]:
-    """Every key of a configuration dataclass, those of dataclasses in it after a dot."""
+def option_names(config_class: type[Any], prefix: str = "", of_type: type[Any] | None = None) -> list[str]:
+    """Every key of a configuration dataclass, those of dataclasses in it after a dot. of_type: only those of it."""
     assert is_dataclass(config_class)
     hints = get_type_hints(config_class)
     names: list[str] = []
     for field in fields(config_class):
         name = f"{prefix}{field.name}"
-        names += option_names(hints[field.name], f"{name}.") if is_dataclass(hints[field.name]) else [name]
+        if is_dataclass(hints[field.name]):
+            names += option_names(hints[field.name], f"{name}.", of_type)
+        elif of_type is None or hints[field.name] in (of_type, of_type | None):
+            names.append(name)
     return names
 
 
@@ -44,8 +47,10 @@ def renamed_options(config_class: type[Any], prefix: str = "") -> dict[str, str]
     return renamed
 
 
-def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
+def explain(config_class: type[Any], words: Sequence[str], message: str, in_order: Sequence[str] = ()) -> str:
     """The sentence for a command line `words` that the parser refused with `message`.
+
+    in_order: options that are given in this order, without a flag.
 
     Looks, in this order, for renamed and unknown flags, unreadable configuration files, renamed and unknown keys in
     them, and a wrong value in one of them; else returns `message`.
@@ -58,6 +63,10 @@ def explain(config_class: type[Any], words: Sequence[str], message: str) -> str:
     for flag in unknown:
         if flag.removeprefix("no_").removeprefix("no-") not in known:
             return f"--{flag} is not an option{_nearest(flag, known, renamed, '--')}"
+    for flag in flags:
+        if flag in in_order:
+            usage = " ".join(map(str.upper, in_order))
+            return f"--{flag} is a flag; expected its value alone, as in {usage}: leave --{flag} out"
     files = _read_config_files(words)
     for path, content in files.items():
         if isinstance(content, str):

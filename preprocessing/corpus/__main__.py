@@ -7,10 +7,10 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from preprocessing.cli.atomic_write import write_output
 from preprocessing.cli.errors import counted
@@ -30,13 +30,15 @@ DESCRIPTION = (
 class CorpusConfig:
     """Which corpus to measure, and where to write the results."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"output": "plot"}
+
     data: str
     """A manifest (JSONL, CSV, TSV, parquet), a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
     against: str | None = None
     """Another corpus: list what the two share. A test set should share nothing with its training set."""
     json: Path | None = None
     """File for all statistics, with the complete lists of findings."""
-    output: Path | None = None
+    plot: Path | None = None
     """Picture to write (also -o): .png, .pdf or .svg."""
     audio: bool = True
     """Decode the audio and measure levels, clipping, silence and duplicates; --no-audio leaves that out."""
@@ -49,7 +51,7 @@ class CorpusConfig:
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used, before anything is read."""
-        check_picture_suffix(self.output, "--output")
+        check_picture_suffix(self.plot, "--plot")
         check_counts(
             *[
                 (flag, number, minimum)
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=DESCRIPTION,
         arguments=arguments,
         positional=True,
-        short={"-o": "--output", "--no-audio": "--audio=false"},
+        short={"-o": "--plot", "--no-audio": "--audio=false"},
     )
     config.check()
     from rich.console import Console
@@ -87,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         leaks = find_leaks(corpus, other, text_profile, both)
     if config.json is not None:
         write_output(config.json, "--json", report.as_json(statistics, leaks).encode("utf-8", "backslashreplace"))
-    if config.output is not None:
+    if config.plot is not None:
         from preprocessing.corpus.levels import AudioLevels
         from preprocessing.corpus.plot import UtteranceValues, draw_corpus
 
@@ -96,9 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             characters_per_second=[len(text) / u.duration for u in corpus.utterances if (text := text_profile(u.text))],
             rms_dbfs=[one.rms_dbfs for one in levels or () if isinstance(one, AudioLevels)],
         )
-        save_figure(draw_corpus(statistics, values), config.output, flag="--output")
+        save_figure(draw_corpus(statistics, values), config.plot, flag="--plot")
     report.print_report(Console(width=None if sys.stdout.isatty() else max(Console().width, 110)), statistics, leaks)
-    for path in (config.json, config.output):
+    for path in (config.json, config.plot):
         if path is not None:
             print(path)
 

@@ -29,7 +29,7 @@ class FetchConfig:
     """Data sets: digits, librispeech-mini, german, noise, rooms or all; demo copies the embedded demo and the
     configurations into the current folder. Default: list the data sets."""
     data_dir: Path | None = None
-    """Data folder to fill; default $ASR_DATA_DIR, else data. What $ASR_DATA_DIR holds is copied from there instead of
+    """Data folder to fill. Default: $ASR_DATA_DIR, else data. What $ASR_DATA_DIR holds is copied from there instead of
     being downloaded."""
 
 

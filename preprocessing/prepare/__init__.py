@@ -5,9 +5,10 @@ bytes depend on the corpus and the options alone.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from preprocessing.cli.errors import UsageError
 
@@ -18,10 +19,12 @@ SHORTEST_PIECE_SECONDS = 0.5
 class PrepareConfig:
     """Options of the command."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir"}
+
     data: str
     """Corpus: a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
-    output: Path
-    """Output folder for manifest.jsonl, shards/, rejects.jsonl and statistics.json; an unfinished preparation there is
+    output_dir: Path
+    """Folder for manifest.jsonl, shards/, rejects.jsonl and statistics.json; an unfinished preparation there is
     resumed."""
     engine: Literal["local", "ray"] = "local"
     """Processes on this machine, or Ray Data on a cluster (the extra `ray`)."""
@@ -54,5 +57,5 @@ class PrepareConfig:
             )
         if not 0.0 < self.shard_seconds <= 86_400.0:
             raise UsageError(f"--shard_seconds is {self.shard_seconds:g}; expected over 0, up to 86400: change it")
-        if self.output.is_file():
-            raise UsageError(f"{self.output} is a file; expected a folder: choose another name")
+        if self.output_dir.is_file():
+            raise UsageError(f"{self.output_dir} is a file; expected a folder: choose another name")

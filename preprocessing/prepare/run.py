@@ -33,7 +33,7 @@ FINGERPRINT = "fingerprint"  # the file that holds the fingerprint of corpus and
 
 
 def prepare(config: PrepareConfig) -> None:
-    """Prepare the corpus into `config.output`, going on with what an earlier, stopped call did there.
+    """Prepare the corpus into `config.output_dir`, going on with what an earlier, stopped call did there.
 
     Prints the manifest's path with counts to stdout, progress to stderr. Raises UserError where corpus, options or
     folder cannot be used.
@@ -41,7 +41,7 @@ def prepare(config: PrepareConfig) -> None:
     profile(config.profile)
     corpus = open_corpus(config.data, check_durations=True)
     corpus.print_notes()
-    with only_writer(config.output):
+    with only_writer(config.output_dir):
         _prepare(config, corpus)
 
 
@@ -57,16 +57,16 @@ def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
     except KeyboardInterrupt:
         console.print("stopped; finished shards are kept: run the same command again to resume")
         raise
-    statistics = assemble(config.output, shards, corpus.rejects, config.profile)
+    statistics = assemble(config.output_dir, shards, corpus.rejects, config.profile)
     print(
-        f"{config.output / 'manifest.jsonl'}: {counted(statistics.utterances, 'utterance')}, {statistics.hours:.2f} h "
-        f"in {counted(len(shards), 'shard')}; {len(statistics.set_aside)} set aside"
+        f"{config.output_dir / 'manifest.jsonl'}: {counted(statistics.utterances, 'utterance')}, "
+        f"{statistics.hours:.2f} h in {counted(len(shards), 'shard')}; {len(statistics.set_aside)} set aside"
     )
 
 
 def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
     """The shards' folder, ready to write to; raises UsageError where it belongs to another preparation."""
-    folder, path = config.output / "shards", config.output / FINGERPRINT
+    folder, path = config.output_dir / "shards", config.output_dir / FINGERPRINT
     ours = fingerprint(config, corpus)
     try:
         if config.overwrite and folder.exists():
@@ -74,13 +74,13 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
         theirs = path.read_text(encoding="utf-8").strip() if path.exists() else None
         if folder.exists() and any(folder.iterdir()) and theirs != ours:
             raise UsageError(
-                f"{config.output} holds a preparation of other data or options ({theirs}, now {ours}); expected the "
-                "same configuration to resume: choose another folder, or --overwrite true"
+                f"{config.output_dir} holds a preparation of other data or options ({theirs}, now {ours}); expected "
+                "the same configuration to resume: choose another folder, or --overwrite true"
             )
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(ours + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{config.output}: {error.strerror}; expected a writable folder: choose another") from None
+        raise UsageError(f"{config.output_dir}: {error.strerror}; expected a writable folder: choose another") from None
     return folder
 
 

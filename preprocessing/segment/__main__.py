@@ -3,10 +3,10 @@
 Thin: options in, audio loaded and cut, the folder written complete or not at all by `preprocessing.segment.pieces`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
@@ -22,9 +22,11 @@ MIN_SECONDS = 0.5
 class SegmentConfig:
     """What to cut, how, and where the output goes."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir", "picture": "plot"}
+
     file: Path
     """Audio file to cut."""
-    output: Path
+    output_dir: Path
     """New folder for the segments and manifest.jsonl."""
     method: Literal["speech", "chunks", "fixed"] = "speech"
     """speech: cut at pauses. chunks: overlapping, with context. fixed: all of one length, the last one padded with
@@ -39,7 +41,7 @@ class SegmentConfig:
     """Leave out segments without speech (method speech only)."""
     channel: int | None = None
     """Channel to cut, from 0, such as one side of a call. Default: the mix of all channels."""
-    picture: Path | None = None
+    plot: Path | None = None
     """Picture of waveform, speech probability and cuts (also -o): .png, .pdf or .svg."""
 
     def check(self) -> None:
@@ -55,9 +57,9 @@ class SegmentConfig:
             raise UsageError(
                 f"--speech_only goes with --method speech; found --method {self.method}: leave one of them out"
             )
-        check_picture_suffix(self.picture, "--picture")
-        if self.output.is_file() or (self.output.is_dir() and any(self.output.iterdir())):
-            raise UsageError(f"{self.output}: already exists; expected a new folder: choose another name")
+        check_picture_suffix(self.plot, "--plot")
+        if self.output_dir.is_file() or (self.output_dir.is_dir() and any(self.output_dir.iterdir())):
+            raise UsageError(f"{self.output_dir}: already exists; expected a new folder: choose another name")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,25 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=DESCRIPTION,
         arguments=arguments,
         positional=True,
-        short={"-o": "--picture"},
+        short={"-o": "--plot"},
     )
     config.check()
     from preprocessing import audio
     from preprocessing.segment.pieces import cut, detect_speech, write
 
     waveform = audio.load(config.file, channel=config.channel)
-    needs_speech = config.method == "speech" or config.picture is not None
+    needs_speech = config.method == "speech" or config.plot is not None
     activity = detect_speech(waveform, config.threshold) if needs_speech else None
     pieces = cut(waveform, config.method, config.seconds, config.context_seconds, activity)
     kept = [piece for piece in pieces if piece.speech is not False] if config.speech_only else pieces
-    write(config.output, config.file, waveform, kept, config.channel)
+    write(config.output_dir, config.file, waveform, kept, config.channel)
     seconds = sum(piece.stop - piece.start for piece in kept) / audio.SAMPLE_RATE
-    print(f"{config.output}: {len(kept)} segments, {seconds:.1f} s in all")
-    if config.picture is not None and activity is not None:
+    print(f"{config.output_dir}: {len(kept)} segments, {seconds:.1f} s in all")
+    if config.plot is not None and activity is not None:
         from preprocessing.segment.plot import page
 
-        save_figure(page(waveform, config.file.name, activity, pieces), config.picture, flag="--picture")
-        print(config.picture)
+        save_figure(page(waveform, config.file.name, activity, pieces), config.plot, flag="--plot")
+        print(config.plot)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ Thin: options in, text read and counted (`counts`), printed, drawn (`plot`) and 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from preprocessing.cli.atomic_write import write_output
 from preprocessing.cli.errors import UsageError
@@ -27,6 +27,12 @@ DESCRIPTION = (
 class UnitsConfig:
     """What to count, and where to write it. Lists are separated by spaces: --sizes 500 1000."""
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "language": "units_language",
+        "dictionary": "units_dictionary",
+        "output": "plot",
+    }
+
     texts: list[str]
     """Corpora (manifests, folders), whose durations are used, or plain text, .txt or .gz."""
     held_out: list[str] = field(default_factory=list)
@@ -37,11 +43,11 @@ class UnitsConfig:
     """Kinds of units to compare."""
     sizes: list[int] = field(default_factory=lambda: [500, 1000, 2000, 5000])
     """Vocabulary sizes for bpe, syllables and words."""
-    language: str = "en_US"
+    units_language: str = "en_US"
     """Hyphenation language for syllables, as named by pyphen."""
-    dictionary: Path | None = None
+    units_dictionary: Path | None = None
     """CMUdict file, plain or .gz, for the number of syllables of English words."""
-    output: Path | None = None
+    plot: Path | None = None
     """Picture to write (also -o): .png, .pdf or .svg."""
     json: Path | None = None
     """File for all figures, as JSON."""
@@ -55,11 +61,11 @@ class UnitsConfig:
             raise UsageError(f"{empty} is empty; expected one or more: see --help")
         for kind in self.kinds:
             check_kind(kind)
-        check_picture_suffix(self.output, "--output")
-        if self.dictionary is not None and not self.language.startswith("en"):
+        check_picture_suffix(self.plot, "--plot")
+        if self.units_dictionary is not None and not self.units_language.startswith("en"):
             raise UsageError(
-                f"--dictionary is set and --language is {self.language}; expected English, the language of CMUdict: "
-                "leave it out"
+                f"--units_dictionary is set and --units_language is {self.units_language}; expected English, the "
+                "language of CMUdict: leave it out"
             )
 
 
@@ -70,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=DESCRIPTION,
         arguments=arguments,
         positional=True,
-        short={"-o": "--output", "--held-out": "--held_out"},
+        short={"-o": "--plot", "--held-out": "--held_out"},
         several=("texts", "held_out", "kinds", "sizes"),
     )
     config.check()
@@ -81,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from preprocessing.units import counts
     from preprocessing.units.syllables import read_cmudict
 
-    syllable_counts = {} if config.dictionary is None else read_cmudict(config.dictionary)
+    syllable_counts = {} if config.units_dictionary is None else read_cmudict(config.units_dictionary)
     text = read_lines(config.texts, profile(config.profile))
     if config.held_out:
         held_out, how = (
@@ -96,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{n_held_out:,} words; profile {config.profile}"
     )
     report = counts.count_units(
-        heading, text, held_out, kinds=config.kinds, sizes=config.sizes, language=config.language,
+        heading, text, held_out, kinds=config.kinds, sizes=config.sizes, language=config.units_language,
         syllable_counts=syllable_counts,
     )  # fmt: skip
     Console().print(counts.table(report), counts.LEGEND, counts.coverage_table(report), _syllable_note(report, config))
@@ -104,10 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_output(
             config.json, "--json", (json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n").encode()
         )
-    if config.output is not None:
+    if config.plot is not None:
         from preprocessing.units.plot import draw_units
 
-        save_figure(draw_units(report), config.output, flag="--output")
+        save_figure(draw_units(report), config.plot, flag="--plot")
 
 
 def _syllable_note(report: "UnitReport", config: UnitsConfig) -> str:
@@ -116,10 +122,10 @@ def _syllable_note(report: "UnitReport", config: UnitsConfig) -> str:
         return ""
     source = report.syllable_source
     if source is None:
-        return f"Syllables: pyphen's hyphenation for {config.language}, no dictionary."
+        return f"Syllables: pyphen's hyphenation for {config.units_language}, no dictionary."
     return (
         f"Syllables: CMUdict lists {source.counted_share:.1%} of the running words, and {source.met_share:.2%} of "
-        f"those are split into as many syllables; the rest by pyphen's hyphenation for {config.language} alone."
+        f"those are split into as many syllables; the rest by pyphen's hyphenation for {config.units_language} alone."
     )
 
 

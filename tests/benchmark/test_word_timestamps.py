@@ -118,7 +118,7 @@ def transcribed(
     store = ResultsStore(folder, None if rank is None else rank[0])
     store.read()
     runner = BenchmarkRunner(
-        [system], evaluation_set, store, Steps(Console(quiet=True), 2), "cpu", 1, 1, lambda _: None,
+        [system], evaluation_set, store, Steps(Console(quiet=True), 2), 1, 1, lambda _: None,
         word_timestamps=True,
     )  # fmt: skip
     runner.transcribe(RunState(batch_seconds={"a": 3.0}), lambda own: own if rank is None else own[rank[0] :: rank[1]])

@@ -48,5 +48,5 @@ def test_the_comparison_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setitem(sys.modules, "noisereduce", None)
     theirs, missing = load_peers()
     assert theirs == {} and "install it" in missing["noisereduce"]
-    with pytest.raises(UsageError, match="--data"):
+    with pytest.raises(UsageError, match="--data_dir"):
         load_samples(tmp_path, 1)

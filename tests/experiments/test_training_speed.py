@@ -36,10 +36,10 @@ def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(speech_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("figures")
-    told = ["--quick", "true", "--data", speech_folder, "--updates", "1", "--rounds", "1", "--device", "cpu"]
+    told = ["--quick", "true", "--data_dir", speech_folder, "--steps", "1", "--rounds", "1", "--device", "cpu"]
     result = run(
         *("-m", "experiments.training_speed", *told),
-        *("--warm_up", "1", "--json", folder / "figures.json", "--plot", folder / "loss.png"),
+        *("--warmup_steps", "1", "--json", folder / "figures.json", "--plot", folder / "loss.png"),
     )
     assert result.returncode == 0, result.stderr
     assert "prepared its input beforehand" in result.stdout
@@ -141,11 +141,11 @@ def test_turns_hand_results_back() -> None:
 
 
 def test_missing_speech_is_named(tmp_path: Path) -> None:
-    result = run("-m", "experiments.training_speed", "--data", tmp_path, "--device", "cpu")
-    assert_one_sentence(result, 2, "librispeech/train.jsonl", "--data")
+    result = run("-m", "experiments.training_speed", "--data_dir", tmp_path, "--device", "cpu")
+    assert_one_sentence(result, 2, "librispeech/train.jsonl", "--data_dir")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_named(speech_folder: Path) -> None:
     with pytest.raises(Exception, match="--device is cuda, but torch finds no GPU"):
-        training_speed.run(training_speed.Config(data=speech_folder, device="cuda", quick=True))
+        training_speed.run(training_speed.Config(data_dir=speech_folder, device="cuda", quick=True))

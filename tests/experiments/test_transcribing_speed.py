@@ -63,5 +63,5 @@ def test_random_weights_are_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_missing_speech_is_named(tmp_path: Path) -> None:
-    result = run("-m", "experiments.transcribing_speed", "--data", tmp_path, "--device", "cpu")
-    assert_one_sentence(result, 2, "librispeech/test-other.jsonl", "--data")
+    result = run("-m", "experiments.transcribing_speed", "--data_dir", tmp_path, "--device", "cpu")
+    assert_one_sentence(result, 2, "librispeech/test-other.jsonl", "--data_dir")

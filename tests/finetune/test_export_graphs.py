@@ -25,8 +25,9 @@ from finetune.models import frame_geometry
 from finetune.systems.base import LoadOptions
 from finetune.systems.ctc_model import load_ctc
 from finetune.systems.graphs import ONNXSystem
-from finetune.systems.registry import load_system, parse_model, parse_models
+from finetune.systems.registry import device_of, load_system, parse_model, parse_models
 from finetune.training.run_folder import plain
+from finetune.transcribe import TranscribeConfig, resolve
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
@@ -230,6 +231,18 @@ def test_alignment_of_an_exported_graph_is_on_the_cpu_unless_a_gpu_is_asked_for(
     assert load_ctc(str(group[1]), "auto").vocabulary.size > 1
     with pytest.raises(UsageError, match="expected --device cpu"):
         load_ctc(str(group[1]), "cuda")
+
+
+def test_commands_run_an_exported_graph_on_the_cpu_unless_a_gpu_is_asked_for(
+    group: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve(TranscribeConfig(str(group[1]), []))[1].device == "cpu"
+    assert resolve(TranscribeConfig(str(group[1]), [], device="cuda"))[1].device == "cuda"
+    assert resolve(TranscribeConfig(str(group[0]), []))[1].device == "cuda"
+    assert [device_of(family, "auto") for family in ("onnx", "openvino+lm", "whisper", "own:Class")] == [
+        *("cpu", "cpu", "cuda", "cuda")
+    ]
 
 
 def test_what_cannot_be_exported_is_said(

@@ -48,7 +48,7 @@ def words(tmp_path: Path) -> Path:
 def test_a_limit_spans_the_corpus() -> None:
     corpus = str(DEMO / "corpus" / "test.jsonl")
     first, *_, last = _validation_utterances(TuneConfig("run", corpus))
-    assert [one.id for one in _validation_utterances(TuneConfig("run", corpus, limit=2))] == [first.id, last.id]
+    assert [one.id for one in _validation_utterances(TuneConfig("run", corpus, utterances=2))] == [first.id, last.id]
 
 
 def test_what_is_saved_is_found(words: Path, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     texts = [json.loads(line)["text"] for line in (DEMO / "corpus" / "train.jsonl").read_text().splitlines()]
     lm = arpa(tmp_path / "demo.arpa", [text.upper().split() for text in texts], 3)
     config = TuneConfig(
-        str(run), str(DEMO / "corpus" / "test.jsonl"), str(lm), alphas=[0.0, 0.5], betas=[0.0, 1.0], limit=20
+        str(run), str(DEMO / "corpus" / "test.jsonl"), str(lm), alphas=[0.0, 0.5], betas=[0.0, 1.0], utterances=20
     )
     found = tune(config)
     assert found.best < found.greedy
@@ -256,7 +256,7 @@ def test_tuning_an_lstm_leaves_the_run_as_it_is(tmp_path: Path, capsys: pytest.C
         )
     )  # fmt: skip
     data = str(DEMO / "corpus" / "test.jsonl")
-    found = tune(TuneConfig(str(run), data, str(tmp_path / "lm"), [0.1], [0.0], beam_width=8, limit=6))
+    found = tune(TuneConfig(str(run), data, str(tmp_path / "lm"), [0.1], [0.0], beam_width=8, utterances=6))
     assert found.best < found.greedy
     assert f"decode with --lm {tmp_path / 'lm'} --alpha 0.1 --beta 0" in capsys.readouterr().out
     assert not (run / "language_model").exists()

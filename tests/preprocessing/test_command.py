@@ -1,7 +1,11 @@
 """A command line that cannot be parsed is one sentence with the key, the file it is in and the nearest key."""
 
 import ast
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -255,3 +259,51 @@ def test_options_are_documented_in_sentences() -> None:
                     assert re.match(r"[A-Z`$]|[\w-]+: ", text) and text.endswith("."), f"{path}: {text}"
                     found += 1
     assert found > 200
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """Options without a flag, and a switch."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir"}
+
+    data: str
+    output_dir: str
+    overwrite: bool = False
+    strict: bool | None = None
+
+
+@pytest.mark.parametrize("words", [("--overwrite", "--strict", "true"), ("--strict", "--overwrite"), ("--strict",)])
+def test_the_flag_of_a_bool_may_stand_alone(words: tuple[str, ...]) -> None:
+    found = parse_command(InOrder, program="x", description="", arguments=["in", "out", *words], positional=True)
+    assert found == InOrder("in", "out", "--overwrite" in words, True)
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        (
+            "--output_dir",
+            "--output_dir is a flag; expected its value alone, as in DATA OUTPUT_DIR: leave --output_dir out",
+        ),
+        ("--output", "--output is now --output_dir"),
+    ],
+)
+def test_an_option_without_a_flag_is_said_where_one_is_given(flag: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_command(InOrder, program="x", description="", arguments=["in", flag, "out"], positional=True)
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_command_whose_reader_ends_says_nothing(unbuffered: str) -> None:
+    code = "from preprocessing.cli.options import run_command\n"
+    code += "run_command(lambda: [print('line') for _ in range(100_000)])"
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE

@@ -166,7 +166,7 @@ def test_without_audio_nothing_is_opened(tmp_path: Path) -> None:
     ("options", "exit_code", "expected"),
     [
         (["nowhere"], 1, ["nowhere", "no such file or folder"]),
-        (["demo/corpus/test.jsonl", "-o", "x.gif"], 2, ["--output x.gif", ".png"]),
+        (["demo/corpus/test.jsonl", "-o", "x.gif"], 2, ["--plot x.gif", ".png"]),
         (["demo/corpus/test.jsonl", "--profile", "basics"], 2, ["basics", "librispeech"]),
         (["demo/corpus/test.jsonl", "--workers", "-1"], 2, ["--workers is -1"]),
         (["demo/corpus/test.jsonl", "--no-audio", "--json", "/proc/x.json"], 2, ["--json /proc/x.json"]),

@@ -151,9 +151,9 @@ def test_the_command_prints_draws_and_writes(tmp_path: Path) -> None:
         (["nowhere.txt"], 1, ["nowhere.txt", "No such file"]),
         (["TEXT", "--kinds", "syllabels"], 2, ["syllabels", "did you mean syllables"]),
         (["TEXT", "--sizes", "3", "--kinds", "bpe"], 2, ["--sizes is 3"]),
-        (["TEXT", "-o", "x.gif"], 2, ["--output", ".gif"]),
-        (["TEXT", "--language", "de_DE", "--dictionary", "x"], 2, ["--dictionary", "de_DE"]),
-        (["TEXT", "--dictionary", "nowhere.dict"], 1, ["nowhere.dict"]),
+        (["TEXT", "-o", "x.gif"], 2, ["--plot", ".gif"]),
+        (["TEXT", "--units_language", "de_DE", "--units_dictionary", "x"], 2, ["--units_dictionary", "de_DE"]),
+        (["TEXT", "--units_dictionary", "nowhere.dict"], 1, ["nowhere.dict"]),
     ],
 )
 def test_wrong_usage_is_one_sentence(options: list[str], exit_code: int, expected: list[str], tmp_path: Path) -> None:
