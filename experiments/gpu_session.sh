@@ -32,7 +32,7 @@ for step in $steps; do
 print(torch.__version__, transformers.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")' ;;
     tests) run tests 120 "$python" -m pytest -q -p no:cacheprovider -m gpu tests/finetune/test_gpu.py \
       tests/finetune/test_fast_convolutions.py tests/preprocessing/test_features.py tests/preprocessing/test_spec_augment.py ;;
-    training) run training 150 "$python" -m experiments.training_speed $quick --rounds 1 --updates $updates \
+    training) run training 150 "$python" -m experiments.training_speed $quick --rounds 1 --steps $updates \
       --utterances 256 --json "$out/training.json" --plot "$out/training.png" ;;
     transcribing) run transcribing 120 "$python" -m experiments.transcribing_speed $quick --utterances $utterances \
       --rounds 2 --json "$out/transcribing.json" ;;
