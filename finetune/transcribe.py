@@ -153,14 +153,10 @@ def run(config: TranscribeConfig) -> None:
     recordings = [replace(one, channel=config.channel) for one in find_recordings(config.recordings)]
     from rich.console import Console
 
-    from finetune.systems.registry import MODEL, check_language_model, check_options_of, check_precision
     from preprocessing.cli.folder_lock import only_writer
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     spec, options = resolve(config)
-    check_language_model([spec], None if options.language_model is None else options.language_model.path, MODEL)
-    check_options_of(spec, options.system, "--")
-    check_precision(spec, config.precision)
     writing = nullcontext() if config.output_dir is None else only_writer(config.output_dir, "--output_dir")
     with writing:
         _transcribe(config, spec, options, _results(config, formats, spec, options), recordings, console)
@@ -210,7 +206,15 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     from finetune.models.companion_files import trained_on_denoised
     from finetune.systems.base import LM_SUFFIX, LoadOptions
     from finetune.systems.facts import SystemOptions
-    from finetune.systems.registry import FAMILIES, device_of, parse_model
+    from finetune.systems.registry import (
+        FAMILIES,
+        MODEL,
+        check_language_model,
+        check_options_of,
+        check_precision,
+        device_of,
+        parse_model,
+    )
     from finetune.systems.search_options import language_model_options, search_settings
 
     spec = parse_model(config.model)
@@ -236,8 +240,13 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     denoise = trained_on_denoised(spec.checkpoint) if config.denoise is None else config.denoise
     options = LoadOptions(device, config.language, denoise, config.precision, system=system)
     if searches:
-        return spec, replace(options, language_model=language_model_options(config))
-    return spec, replace(options, search=search_settings(config)) if config.hotwords else options
+        options = replace(options, language_model=language_model_options(config))
+    elif config.hotwords:
+        options = replace(options, search=search_settings(config))
+    check_language_model([spec], None if options.language_model is None else options.language_model.path, MODEL)
+    check_options_of(spec, options.system, "--")
+    check_precision(spec, config.precision)
+    return spec, options
 
 
 def _results(config: TranscribeConfig, formats: Sequence[str], spec: "SystemSpec", options: "LoadOptions") -> "Results":

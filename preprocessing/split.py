@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from preprocessing.corpus import open_corpus
     from preprocessing.corpus.split import split_corpus
 
-    corpus = open_corpus(config.data)
+    corpus = open_corpus(config.data, columns=None)
     try:
         parts = split_corpus(corpus.utterances, shares, config.by, config.seed)
     except InputError as error:

@@ -1,4 +1,6 @@
-"""The report's files for other programs: systems.csv, utterances.csv, and every figure as PNG and SVG in figures/."""
+"""The report's files for other programs: systems.csv, utterances.csv, keywords.csv, rejection.csv, and every figure as
+PNG and SVG in figures/.
+"""
 
 import csv
 import io
@@ -8,31 +10,36 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.report.figures.style import Plot
+from benchmark.report.rejection import confidence_of, rejections
 from benchmark.report.utterances import ComparedUtterance
 from benchmark.results import CLEAN, Scores, Summary
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import printable
 from preprocessing.plot_style import PALETTE
 
-SYSTEMS, UTTERANCES, KEYWORDS, FIGURES = "systems.csv", "utterances.csv", "keywords.csv", "figures"
+SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"
+KEYWORDS, REJECTION = "keywords.csv", "rejection.csv"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_tables(
     folder: Path, summary: Summary, utterances: Sequence[ComparedUtterance], latencies: Mapping[tuple[str, str], float]
 ) -> None:
-    """Write systems.csv, a line for each system, profile and condition, utterances.csv, a line for each sample, and
-    keywords.csv, a line for each system and keyword of --keywords.
+    """Write systems.csv, a line for each system, profile and condition, and utterances.csv, a line for each sample;
+    with --keywords, keywords.csv, a line for each system and keyword, and where words have confidences, rejection.csv,
+    a line for each system and threshold.
 
     Rates are fractions, times seconds. latencies: seconds by system and utterance id.
     """
     write_text_atomically(folder / SYSTEMS, _table(_system_lines(summary)))
     write_text_atomically(folder / UTTERANCES, _table(_utterance_lines(utterances, latencies)))
-    keywords = _table(_keyword_lines(summary))
-    if keywords:
-        write_text_atomically(folder / KEYWORDS, keywords)
-    else:
-        (folder / KEYWORDS).unlink(missing_ok=True)
+    optional = {KEYWORDS: _keyword_lines(summary), REJECTION: map(asdict, rejections(utterances))}
+    for name, lines in optional.items():
+        table = _table(lines)
+        if table:
+            write_text_atomically(folder / name, table)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def write_figures(folder: Path, plots: Mapping[str, Plot]) -> list[str]:
@@ -115,6 +122,7 @@ def _utterance_lines(
                 "deletions": counts.deletions,
                 "insertions": counts.insertions,
                 "wer": counts.rate,
+                "confidence": confidence_of(aligned),
                 "error": sample.error,
                 "reference": sample.reference,
                 "hypothesis": sample.hypothesis,

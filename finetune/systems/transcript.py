@@ -4,7 +4,7 @@ Names are openai-whisper's, so that its writers and the readers of its JSON take
 without segments, as CTC models do, `segments_of` makes segments as subtitles want them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -64,6 +64,11 @@ class Transcript:
         """The transcript of a recogniser that gives words with times."""
         return cls(text, segments_of(words), language)
 
+    @property
+    def confidence(self) -> float | None:
+        """The lowest probability of its words, 0 to 1; None where the recogniser gives none, or there is no text."""
+        return lowest_probability(word for segment in self.segments for word in segment.words or ())
+
     def shifted(self, seconds: float) -> "Transcript":
         """The same, so many seconds later."""
         moved = []
@@ -91,6 +96,15 @@ class Transcript:
             ],
             "language": self.language,
         }
+
+
+def lowest_probability(words: Iterable[Word]) -> float | None:
+    """The probability of the word that the recogniser is least certain of; None where no word has one.
+
+    >>> lowest_probability([Word(" TURN", 0.0, 0.5, 0.9), Word(" LEFT", 0.5, 1.0, 0.4)])
+    0.4
+    """
+    return min((word.probability for word in words if word.probability is not None), default=None)
 
 
 def joined(parts: Sequence[Transcript]) -> Transcript:

@@ -15,7 +15,7 @@ from finetune.systems.transcript import Transcript, joined
 from finetune.transcription.recordings import Recording, pieces
 from finetune.transcription.results import Results
 from preprocessing import audio
-from preprocessing.audio import SAMPLE_RATE, AudioError
+from preprocessing.audio import SAMPLE_RATE, AudioError, AudioSource
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import plan_batches
 from preprocessing.cli.errors import UserError, counted, described, printable
@@ -56,7 +56,7 @@ def transcribe(
     Raises UserError where results cannot be written.
     """
     failed = 0
-    clean = SpectralGate() if denoise else _as_it_is
+    clean = SpectralGate() if denoise else as_it_is
 
     def fail(recording: Recording, place: int, reason: str) -> None:
         nonlocal failed
@@ -117,7 +117,8 @@ Loaded = list["Tensor | str"]  # waveforms, or why there is none
 Cleaning = Callable[["Tensor"], "Tensor"]
 
 
-def _as_it_is(waveform: "Tensor") -> "Tensor":
+def as_it_is(waveform: "Tensor") -> "Tensor":
+    """The waveform: what is done to one from which no noise is removed."""
     return waveform
 
 
@@ -167,23 +168,48 @@ def _together(
 
 
 def _in_pieces(system: System, one: Timed, clean: Cleaning, *, words: bool, count: CappedProgress) -> Outcome:
-    """The outcome of a long recording: whole where it is no longer than a piece, in the language of its first one."""
-    longest = system.longest_piece_seconds
+    """The outcome of a long recording: whole where it is no longer than a piece."""
     parts: list[Transcript] = []
     end = 0.0
     try:
-        for begin, waveform in pieces(one.recording.source, longest, one.recording.channel):
-            with system.in_language(parts[0].language if parts else None):
-                found = _attempt(system, [clean(waveform)], words=words, advance=count)
-            if isinstance(found, str):
-                return found if begin == 0.0 else f"after {begin:.0f} s: {found}"
-            parts.append(found[0].shifted(begin))
-            end = begin + len(waveform) / SAMPLE_RATE
+        for end, part in in_pieces(
+            system, one.recording.source, one.recording.channel, clean=clean, words=words, advance=count
+        ):
+            parts.append(part)
             count.reach(end)
-            del waveform  # before the next piece is read
     except AudioError as error:
         return _of(one.recording, error)
-    return (parts[0] if len(parts) == 1 else joined(parts)), end
+    except UserError as error:
+        reason = str(error)
+    except Exception as error:  # a system of the user's own may raise anything
+        reason = described(error)
+    else:
+        return (parts[0] if len(parts) == 1 else joined(parts)), end
+    return f"after {end:.0f} s: {reason}" if parts else reason
+
+
+def in_pieces(
+    system: System,
+    source: AudioSource,
+    channel: int | None = None,
+    *,
+    clean: Cleaning,
+    words: bool,
+    advance: Callable[[float], None] | None = None,
+) -> Iterator[tuple[float, Transcript]]:
+    """The transcript of each piece of a recording, with the seconds at which the piece ends: of the whole recording
+    where it is no longer than the system's longest piece. All have the language of the first.
+
+    clean: what is done to each piece first. Raises AudioError like `preprocessing.audio.load`, and what the system
+    raises.
+    """
+    language = None
+    for begin, waveform in pieces(source, system.longest_piece_seconds, channel):
+        with system.in_language(language):
+            (found,) = system.transcribe([clean(waveform)], words=words, advance=advance)
+        language = language or found.language
+        yield begin + len(waveform) / SAMPLE_RATE, found.shifted(begin)
+        del waveform  # before the next piece is read
 
 
 def _attempt(

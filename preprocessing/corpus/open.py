@@ -39,7 +39,7 @@ Parsed = tuple[str, int, Utterance | Draft | str]  # source, number, and the rea
 
 
 def open_corpus(
-    reference: str, *, limit: int | None = None, check_durations: bool = False, columns: Sequence[str] = ()
+    reference: str, *, limit: int | None = None, check_durations: bool = False, columns: Sequence[str] | None = ()
 ) -> Corpus:
     """Read a corpus by its reference: a manifest's path, a folder, or `hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]`.
 
@@ -47,13 +47,14 @@ def open_corpus(
     check_durations: read the header of every file, also where the corpus states a duration; where the two differ
     (`Utterance.has_duration`), the file's counts, and `Corpus.wrong_durations` names the utterance. Where more than
     MOST_CHECKED state one, the headers of SAMPLED of them are read, drawn at random, and all if one differs.
-    columns: of the corpus, whose values each utterance keeps as `Utterance.columns`, where it has one.
+    columns: of the corpus, whose values each utterance keeps as `Utterance.columns`, where it has one; None keeps all
+    that are not read into another field.
     Raises InputError when there is nothing at the reference or not one usable utterance in it, or no utterance has a
     value in one of `columns`.
     """
     corpus = _assemble(reference, _rows(reference), limit, check_durations, columns)
     kept = {name for one in corpus.utterances for name, _ in one.columns}
-    for name in columns:
+    for name in columns or ():
         if name not in kept:
             raise InputError(
                 f"{reference}: no utterance has a value in a column {name!r}; expected one: correct the name"
@@ -133,7 +134,7 @@ def _not_found(reference: str) -> str:
 
 
 def _assemble(
-    reference: str, rows: Rows, limit: int | None, check_durations: bool = False, columns: Sequence[str] = ()
+    reference: str, rows: Rows, limit: int | None, check_durations: bool = False, columns: Sequence[str] | None = ()
 ) -> Corpus:
     """Utterances in their order, each id once: where `rows.ids_repeat`, all but the first of an id get a number.
 
@@ -248,7 +249,7 @@ def _named_by_folder(utterance: Utterance) -> Utterance:
 
 
 def _parse(
-    rows: Rows, count: int | None, unnamed: list[bool] | None = None, columns: Sequence[str] = ()
+    rows: Rows, count: int | None, unnamed: list[bool] | None = None, columns: Sequence[str] | None = ()
 ) -> list[Parsed]:
     """The next `count` rows, or all, as utterances, as drafts or as reasons. unnamed: gets, for each, whether the row
     gives no id, so that it has its file's name.
@@ -263,7 +264,7 @@ def _parse(
             continue
         try:
             parsed = read_fields(fields, folder)
-            window.append((source, number, with_columns(parsed, fields, columns) if columns else parsed))
+            window.append((source, number, parsed if columns == () else with_columns(parsed, fields, columns)))
         except InputError as error:
             window.append((source, number, str(error)))
     return window

@@ -17,6 +17,7 @@ from benchmark.report.clips import clips
 from benchmark.report.page import prepare
 from benchmark.report.utterances import compare_utterances, worst_utterances
 from benchmark.results import Sample
+from finetune.systems.transcript import Word
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import run_command
 from preprocessing.text import profile
@@ -76,6 +77,39 @@ def test_the_tables_read_back(tmp_path: Path) -> None:
     }
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert {"forest", "differences", "tradeoff", "percentiles", "latency", "errors-0", "slices-5", "snr-1"} <= names
+
+
+def test_the_thresholds_on_confidence_are_those_of_a_count_by_hand(tmp_path: Path) -> None:
+    def spoken(id: str, reference: str, *words: tuple[str, float], **rest: object) -> Sample:
+        times = tuple(Word(f" {word}", 0.0, 1.0, probability) for word, probability in words)
+        return sample("only", id, reference, " ".join(word for word, _ in words), words=times, **rest)
+
+    samples = [
+        spoken("right", "turn left", ("turn", 0.9), ("left", 0.8)),
+        spoken("right, uncertain", "stop", ("stop", 0.4)),
+        spoken("wrong command", "go", ("no", 0.6)),
+        spoken("other speech", "what a nice day", ("stop", 0.3)),
+        spoken("noise", "", ("go", 0.8)),
+        spoken("noise rejected", ""),
+        spoken("nothing recognised", "stop"),
+        spoken("noisy", "stop", ("stop", 0.1), condition="babble"),
+        sample("only", "failed", "go", "", error="out of memory"),
+        sample("only", "second pass failed", "go", "go"),
+    ]
+    summary = dataclasses.replace(run_of(samples, [scored("only", samples)]), comparisons=[])
+    write_reports(tmp_path, summary, samples, n_audio=0)
+    rows = read_csv(tmp_path / "rejection.csv")
+    assert [tuple(float(row[key]) for key in list(row)[1:]) for row in rows] == [
+        (0.3, 8, 5, 3, 3 / 6, 0.0),
+        (0.4, 8, 4, 2, 2 / 6, 0.0),
+        (0.6, 8, 3, 2, 2 / 6, 1 / 2),
+        (0.8, 8, 2, 1, 1 / 6, 1 / 2),
+    ]
+    confidences = [row["confidence"] for row in read_csv(tmp_path / "utterances.csv")]
+    assert confidences == ["0.8", "0.4", "0.6", "0.3", "0.8", "", "", "0.1", "", ""]
+    without = [dataclasses.replace(one, words=None) for one in samples]
+    write_reports(tmp_path, summary, without, n_audio=0)
+    assert not (tmp_path / "rejection.csv").exists()
 
 
 def test_latencies_are_the_medians_of_the_rounds() -> None:

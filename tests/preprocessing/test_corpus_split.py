@@ -105,6 +105,27 @@ def test_the_command_writes_manifests_that_read_as_the_corpus(
         assert replace(one, audio="") == replace(expected[one.id], audio="")
 
 
+def test_further_columns_are_kept_under_their_names(tmp_path: Path) -> None:
+    for n in range(4):
+        corpora.write_audio(tmp_path / f"{n}.wav", corpora.SPOKEN[0])
+    header = "client_id\tpath\tsentence\tage\tgender\taccents\tlocale\tend_note\n"
+    lines = [f"s{n}\t{n}.wav\tẹ̀kọ́\t{'twenties' if n else ''}\tother\tAsante\ttw\tx\n" for n in range(4)]
+    (tmp_path / "all.tsv").write_text(header + "".join(lines), encoding="utf-8")
+    main([str(tmp_path / "all.tsv"), str(tmp_path / "out"), "--by", "speaker", "--validation_share", "0.25",
+          "--test_share", "0.25"])  # fmt: skip
+    found = {}
+    for part in SHARES:
+        for one in open_corpus(str(tmp_path / "out" / f"{part}.jsonl"), columns=["accents"]).utterances:
+            found[one.speaker] = dict(one.columns)
+        lines = (tmp_path / "out" / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
+        for row in map(json.loads, lines):
+            age = {"age": "twenties"} if row["speaker"] != "s0" else {}
+            assert {key: row[key] for key in row if key not in ("id", "audio", "duration")} == {
+                "text": "ẹ̀kọ́", "speaker": row["speaker"], "sex": "other", "language": "tw", "accents": "Asante", **age
+            }  # fmt: skip
+    assert found == {f"s{n}": {"accents": "Asante"} for n in range(4)}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

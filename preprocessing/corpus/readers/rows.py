@@ -18,6 +18,7 @@ from preprocessing.corpus.readers.times import (
     MAX_NUMBER,
     MAX_SECONDS,
     Draft,
+    names_time,
     read_segments,
     read_times,
     read_words,
@@ -35,6 +36,9 @@ SPEAKER_KEYS = ("speaker", "speaker_id", "client_id")
 SEX_KEYS = ("sex", "gender")
 LANGUAGE_KEYS = ("language", "locale", "lang")
 DOMAIN_KEYS = ("domain",)
+READ_KEYS = frozenset(
+    (*TEXT_KEYS, *AUDIO_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, "channel")
+) | {"segments", "words"}  # beside the names of times
 SEXES = {
     **dict.fromkeys(("f", "female", "female_feminine", "woman", "w"), "F"),
     **dict.fromkeys(("m", "male", "male_masculine", "man"), "M"),
@@ -136,8 +140,13 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     return Draft(utterance, stated) if duration is None else utterance
 
 
-def with_columns(parsed: Utterance | Draft, fields: dict[str, Any], names: Sequence[str]) -> Utterance | Draft:
-    """The utterance or draft of a row with the values of some of its columns; one without a value is left out."""
+def with_columns(parsed: Utterance | Draft, fields: dict[str, Any], names: Sequence[str] | None) -> Utterance | Draft:
+    """The utterance or draft of a row with the values of some of its columns; one without a value is left out.
+
+    names: None takes all columns that are not read into another field.
+    """
+    if names is None:
+        names = [name for name in fields if name not in READ_KEYS and not names_time(name)]
     values = ((name, _column(fields.get(name))) for name in names)
     columns = tuple((name, value) for name, value in values if value)
     if isinstance(parsed, Draft):

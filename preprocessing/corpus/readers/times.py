@@ -172,6 +172,12 @@ def _time_keys(keys: tuple[str, ...]) -> _TimeKeys | None:
     return found if any(found) else None
 
 
+@lru_cache(maxsize=1024)
+def names_time(key: str) -> bool:
+    """Whether a row's key names a time of its part: one that is read, or one that looks like it."""
+    return key in NUMBER_KEYS or _names(key, _START_WORDS | _STOP_WORDS)
+
+
 def _note_unread(start_key: str, stop_key: str) -> None:
     note_once(
         f"times {start_key} {stop_key}",
