@@ -198,10 +198,10 @@ def _list_options(config_class: type[Any], prefix: str = "") -> dict[str, type[A
 
 def _with_switches(words: Sequence[str], switches: Sequence[str]) -> list[str]:
     """The command line with `--flag=true` for each flag of a bool that is the last word or before another flag."""
-    following = [*words[1:], "--"]
+    following = [*words[1:], "--"]  # one more than there are words where there are none
     return [
         f"{word}=true" if word[2:] in switches and word.startswith("--") and after.startswith("--") else word
-        for word, after in zip(words, following, strict=True)
+        for word, after in zip(words, following, strict=False)
     ]
 
 
