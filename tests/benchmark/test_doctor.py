@@ -9,7 +9,7 @@ from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
-import huggingface_hub
+import huggingface_hub.constants
 import psutil
 import pytest
 import torch
