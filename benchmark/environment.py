@@ -17,7 +17,6 @@ from benchmark.config import BenchmarkConfig, as_text
 from benchmark.dataset import EvaluationSet
 from benchmark.results import Run, SystemFacts, SystemRun
 from benchmark.results.store import SampleKey
-from benchmark.scoring.keywords import read_keywords
 from finetune.systems.base import SystemSpec
 from preprocessing.corpus import Corpus, Utterance
 
@@ -128,6 +127,7 @@ def describe_run(
     ranks: DistributedRanks,
     device: str,
     notices: Sequence[str],
+    keywords: Sequence[str] = (),
 ) -> Run:
     """The run before anything is measured: machine, corpus, settings, and each system by its name alone."""
     machine = describe_machine(device)
@@ -143,7 +143,7 @@ def describe_run(
         seed=config.seed,
         notices=list(notices),
         settings=config.settings() | {"corpus fingerprint": corpus_fingerprint(corpus.utterances)},
-        keywords=[] if config.keywords is None else read_keywords(config.keywords),
+        keywords=list(keywords),
         systems=[
             SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice)) for spec in specs
         ],

@@ -49,7 +49,7 @@ from benchmark.results import (
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise
-from benchmark.scoring.keywords import read_keywords
+from benchmark.scoring.keywords import Keywords, read_keywords
 from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
@@ -77,7 +77,8 @@ class Inputs:
 
     baseline: the result of --compare. folder: for the results. console: quiet in every process but the first.
     notices: sentences that terminal and report show, as that a demo checkpoint stands in. noise_removal: by system.
-    language_model: of the systems whose family ends in +lm.
+    language_model: of the systems whose family ends in +lm. transcripts: of those that ran elsewhere. keywords: those
+    of --keywords.
     """
 
     config: BenchmarkConfig
@@ -93,6 +94,7 @@ class Inputs:
     noise_removal: Mapping[str, NoiseRemoval]
     language_model: LanguageModelOptions
     transcripts: Sequence[Transcripts]
+    keywords: Sequence[str]
 
 
 def benchmark(config: BenchmarkConfig) -> None:
@@ -137,8 +139,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     config.check()
     for name in config.profiles or ():
         profile(name)
-    if config.keywords is not None:
-        read_keywords(config.keywords)
+    keywords = [] if config.keywords is None else read_keywords(config.keywords)
     baseline = _read_baseline(config)
     specs = parse_models(config.models)
     for spec in specs:
@@ -163,6 +164,8 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     notices += noise_removal_notices(config.denoise, noise_removal)
     corpus = resolve_corpus(config, notices)
     config = with_language(config, corpus.utterances, notices)
+    for name in (config.profiles or ())[:1]:
+        Keywords(keywords, profile(name))  # refuses now one that could not be counted at the end
     evaluation_set = build_evaluation_set(conditions, corpus.utterances, config.condition_utterances)
     check_segments(corpus.utterances)
     transcripts = [match_transcripts(spec, corpus.utterances) for spec in specs if spec.family == TRANSCRIPTS]
@@ -185,13 +188,23 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
         noise_removal,
         language_model,
         transcripts,
+        keywords,
     )
 
 
 def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
     """The run and its samples in their final order; (None, []) in every process but the first."""
     config, ranks, folder = inputs.config, inputs.ranks, inputs.folder
-    run = describe_run(config, inputs.specs, inputs.evaluation_set, inputs.corpus, ranks, inputs.device, inputs.notices)
+    run = describe_run(
+        config,
+        inputs.specs,
+        inputs.evaluation_set,
+        inputs.corpus,
+        ranks,
+        inputs.device,
+        inputs.notices,
+        inputs.keywords,
+    )
     store = ResultsStore(folder, ranks.file_rank)
     if ranks.is_main:
         run = begin_run(folder, run, overwrite=config.overwrite)

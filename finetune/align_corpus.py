@@ -127,9 +127,8 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
             progress = CappedProgress(advance)
             for pair, seconds in zip(remaining, durations, strict=True):
                 progress.begin(seconds)
-                current = input_state(
-                    pair, weights
-                )  # before its files are read: a change meanwhile is noticed next time
+                # Before its files are read: a change meanwhile is noticed next time.
+                current = input_state(pair, weights)
                 folder.remove(pair)
                 try:
                     result = align_recording(model, pair, config, options, folder, progress)

@@ -165,20 +165,6 @@ class RunCosts:
     seconds: float
 
 
-def print_costs(
-    console: Console,
-    config: TrainConfig,
-    accelerator: Accelerator,
-    recogniser: Recogniser,
-    examples: Examples,
-    validation: Examples,
-    profile: Profile,
-) -> None:
-    """Measure a few batches, and print memory and time of the run. Raises InputError if the largest does not fit."""
-    costs = measure_costs(config, accelerator, recogniser, examples, validation, profile)
-    _print_measured(console, config, accelerator.device, costs)
-
-
 def measure_costs(
     config: TrainConfig,
     accelerator: Accelerator,
@@ -220,7 +206,8 @@ def measure_costs(
     )
 
 
-def _print_measured(console: Console, config: TrainConfig, device: torch.device, costs: RunCosts) -> None:
+def print_costs(console: Console, config: TrainConfig, device: torch.device, costs: RunCosts) -> None:
+    """Print memory and time of a run."""
     batch, cost = costs.largest.batch, costs.largest.cost
     audio_seconds, padded_seconds = batch.seconds
     console.print("[bold]One batch[/], the largest of the first epoch")

@@ -18,7 +18,7 @@ from rich.table import Table
 from finetune.config import TrainConfig
 from finetune.data.examples import ExampleKey, Examples
 from finetune.models.base import Example, Recogniser
-from finetune.preflight.costs import print_costs
+from finetune.preflight.costs import measure_costs, print_costs
 from finetune.training.diagnosis import DataInspection
 from finetune.training.display import print_diagnosis
 from finetune.training.optimisation import make_optimiser
@@ -66,7 +66,8 @@ def dry_run(
     console.print(trained_table(recogniser, config))
     check_trainable(recogniser)
     recogniser.fit_statistics(islice(_first_examples(examples), STATISTICS_UTTERANCES))
-    print_costs(console, config, accelerator, recogniser, examples, validation, profile)
+    costs = measure_costs(config, accelerator, recogniser, examples, validation, profile)
+    print_costs(console, config, accelerator.device, costs)
     for diagnosis in inspection.diagnoses:
         print_diagnosis(console, diagnosis)
     console.print("dry run: nothing was trained or written")

@@ -82,7 +82,9 @@ FAMILIES = {
     f"openvino{LM_SUFFIX}": _OPENVINO,
     "pipeline": Family("finetune.systems.pipeline:PipelineSystem", options=frozenset({"language"}), precisions=FLOAT32),
     "faster-whisper": Family("finetune.systems.faster_whisper:FasterWhisperSystem", options=ALL_OPTIONS),
-    "pocketsphinx": Family("finetune.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package"),
+    "pocketsphinx": Family(
+        "finetune.systems.pocketsphinx:PocketSphinxSystem", only_checkpoint="en-us, in the package", on_gpu=False
+    ),
     TRANSCRIPTS: Family(""),
 }
 

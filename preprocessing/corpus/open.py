@@ -53,9 +53,8 @@ def open_corpus(
     value in one of `columns`.
     """
     corpus = _assemble(reference, _rows(reference), limit, check_durations, columns)
-    kept = {name for one in corpus.utterances for name, _ in one.columns}
     for name in columns or ():
-        if name not in kept:
+        if all(name != kept for one in corpus.utterances for kept, _ in one.columns):
             raise InputError(
                 f"{reference}: no utterance has a value in a column {name!r}; expected one: correct the name"
             )
@@ -264,7 +263,8 @@ def _parse(
             continue
         try:
             parsed = read_fields(fields, folder)
-            window.append((source, number, parsed if columns == () else with_columns(parsed, fields, columns)))
+            keeps_columns = columns is None or len(columns) > 0
+            window.append((source, number, with_columns(parsed, fields, columns) if keeps_columns else parsed))
         except InputError as error:
             window.append((source, number, str(error)))
     return window

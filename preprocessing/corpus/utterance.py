@@ -120,7 +120,7 @@ class Corpus:
             if isinstance(one.audio, bytes):
                 continue
             first = others.setdefault((os.fspath(one.audio), one.start, one.stop, one.channel), one)
-            if first.text.split() != one.text.split():
+            if first is not one and first.text.split() != one.text.split():
                 differing[one.id] = first
         if not differing:
             return ""

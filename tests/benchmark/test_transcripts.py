@@ -164,6 +164,10 @@ def test_columns_of_the_corpus_have_slices(tmp_path: Path) -> None:
     (system,) = read_summary(tmp_path / "out" / "summary.json").systems
     assert [(one.value, one.utterances) for one in system.slices if one.by == "accent"] == [("a", 5), ("b", 5)]
     assert (tmp_path / "out" / "utterances.csv").read_text(encoding="utf-8").startswith("accent,id,system")
+    (tmp_path / "keywords.txt").write_text("lights\n!!\n", encoding="utf-8")
+    refused = run("benchmark/run.py", *arguments[:-1], "--keywords", tmp_path / "keywords.txt", "--overwrite", "true")
+    assert_one_sentence(refused, 1, "the keyword '!!' has no letter or digit")
+    assert not (tmp_path / "out" / "keywords.csv").exists()
     refusals = (("speaker", 2, "--slices names speaker, which always has slices"), ("ac", 1, "in a column 'ac'"))
     for name, exit_code, told in refusals:
         refused = run("benchmark/run.py", *arguments, f"[{name}]", "--overwrite", "true")
