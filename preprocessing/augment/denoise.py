@@ -106,6 +106,8 @@ class SpectralGate(nn.Module):
         waveform: [samples] or [batch, samples], float32 at 16 kHz; lengths: valid samples of each [batch]. A waveform
         in a batch gives the result that it gives alone.
         """
+        if waveform.numel() == 0:
+            return waveform.clone()
         batch = waveform.reshape(-1, waveform.shape[-1])
         if lengths is None:
             lengths = torch.full((batch.shape[0],), batch.shape[1], device=batch.device)

@@ -189,3 +189,8 @@ def test_wrong_settings_are_refused_with_a_sentence(settings_: dict[str, object]
     with pytest.raises(UsageError) as refused:
         SpectralGate(**settings_)
     assert said in str(refused.value)
+
+
+def test_nothing_is_nothing_without_noise() -> None:
+    for shape in ((0,), (2, 0)):
+        assert SpectralGate()(torch.zeros(shape)).shape == shape
