@@ -6,7 +6,7 @@ Only the default is replaced; what a user names is opened or refused.
 from dataclasses import replace
 
 from benchmark.config import BenchmarkConfig
-from finetune.systems.availability import hub_has
+from finetune.models.availability import hub_has
 from preprocessing.cli.data_folder import DEMO, reference_of
 from preprocessing.corpus import Corpus, open_corpus, parts_beyond_end
 

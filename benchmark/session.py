@@ -52,12 +52,12 @@ from benchmark.scoring import PairedChange, changes, incomparable, paired_change
 from benchmark.scoring.keywords import Keywords, read_keywords
 from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
+from finetune.models.availability import check_checkpoint
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from finetune.systems.registry import (
     FAMILIES,
     check_language_model,
-    check_path,
     check_system_options,
     device_of,
     parse_models,
@@ -144,7 +144,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     specs = parse_models(config.models)
     for spec in specs:
         if spec.family in FAMILIES:
-            check_path(spec.checkpoint, "--models: ", is_path=spec.family == TRANSCRIPTS)
+            check_checkpoint(spec.checkpoint, "--models: ", is_path=spec.family == TRANSCRIPTS)
     if all(spec.family == TRANSCRIPTS for spec in specs):
         config = with_clean_speech(config)
     _check_baseline(config, baseline, specs)

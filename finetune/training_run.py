@@ -23,6 +23,7 @@ from finetune.data.streaming import StreamedExamples
 from finetune.hub.card import CardOptions
 from finetune.hub.push import Target, check_access, publish, push_summary
 from finetune.models import about
+from finetune.models.availability import check_checkpoint
 from finetune.models.base import Example, Recogniser
 from finetune.preflight.dry_run import dry_run
 from finetune.preflight.overfit import overfit, overfit_config
@@ -149,10 +150,14 @@ def _with_workers(config: TrainConfig, accelerator: Accelerator) -> TrainConfig:
 
 
 def _check_environment(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Set torch's threads, and raise UserError for what would fail after hours: sharding, augmentation, the Hub."""
+    """Set torch's threads, and raise UserError for what would fail after hours: checkpoint, sharding, augmentation,
+    the Hub.
+    """
     if accelerator.device.type == "cpu":
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(max(len(os.sched_getaffinity(0)) // processes, 1))
+    if config.model.base is not None:
+        check_checkpoint(config.model.base, "--model.base ")
     check_sharding(accelerator, config)
     _augmentation(config)
     if config.push_to_hub:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from finetune.systems.availability import whisper_cache_file
+from finetune.models.availability import whisper_cache_file
 from finetune.systems.facts import NOISE_REMOVAL, SystemFacts, WeightsFile
 from preprocessing.cli.atomic_write import write_text_atomically
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from finetune.systems.availability import hub_has, whisper_available
+from finetune.models.availability import check_checkpoint, hub_has, whisper_available
 from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, SystemSpec
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from preprocessing.cli.data_folder import DEMO, reference_of
@@ -120,6 +120,8 @@ def parse_model(reference: str) -> SystemSpec:
     specs = parse_models(reference, MODEL)
     if len(specs) > 1:
         raise UsageError(f"{reference} names {len(specs)} systems; expected one: choose one of them")
+    if specs[0].family in FAMILIES:
+        check_checkpoint(specs[0].checkpoint)
     return specs[0]
 
 
@@ -128,7 +130,7 @@ def family_of(checkpoint: str) -> str:
 
     Raises InputError where it cannot be read, or is of no speech recogniser.
     """
-    check_path(checkpoint)
+    check_checkpoint(checkpoint)
     path = Path(checkpoint)
     has_config = (path / "config.json").is_file()
     if path.suffix in (".pt", ".pth") or (path.is_dir() and not has_config and any(path.glob("*.pt"))):
@@ -166,18 +168,6 @@ def family_of(checkpoint: str) -> str:
         f"{checkpoint}: is a {model_type}, which is not a speech recogniser; expected a CTC model, a Whisper or "
         "another speech recogniser: name one"
     )
-
-
-def check_path(checkpoint: str, flag: str = "", *, is_path: bool = False) -> None:
-    """Raises UsageError where a checkpoint can only be a path, as no Hub id begins with / or has two of them, and
-    nothing is there. flag: that named it. is_path: it is one, whatever it looks like.
-    """
-    is_path |= checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1 or checkpoint.endswith(".pt")
-    if is_path and not Path(checkpoint).exists():
-        raise UsageError(
-            f"{flag}{checkpoint}: no such file or folder; expected the folder of a run, another checkpoint on this "
-            "machine or a Hub id: check the name"
-        )
 
 
 def device_of(family: str, requested: str) -> str:

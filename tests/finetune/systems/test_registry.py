@@ -15,11 +15,12 @@ from torch import Tensor
 from benchmark.config import BenchmarkConfig
 from benchmark.environment import command_of
 from benchmark.results import SystemFacts
+from finetune.models.availability import check_checkpoint
 from finetune.systems import identity
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.pocketsphinx import BLOCK_SECONDS, blocks
-from finetune.systems.registry import check_system_options, load_system, parse_models
+from finetune.systems.registry import check_system_options, load_system, parse_model, parse_models
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
@@ -132,6 +133,24 @@ def test_references() -> None:
     ]
     (spec,) = parse_models("pipeline=runs/lr=1e-4/my model")
     assert (spec.family, spec.checkpoint) == ("pipeline", "runs/lr=1e-4/my model")
+
+
+def test_a_mistyped_run_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "digits").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    asked: list[str] = []
+    monkeypatch.setattr("finetune.models.availability.hub_has", lambda name: asked.append(name) or name == "runs/known")
+    for reference in ("runs/digit", "wav2vec2=runs/digit", "mine=whisper:runs/digit"):
+        with pytest.raises(UsageError, match=r"runs/digit: no such file or folder; .*: did you mean runs/digits\?"):
+            parse_model(reference)
+    with pytest.raises(UsageError, match=r"^--model\.base runs/x: no such .*: check the name$"):
+        check_checkpoint("runs/x", "--model.base ")
+    assert set(asked) == {"runs/digit", "runs/x"}
+    asked.clear()
+    check_checkpoint("runs/digits")
+    check_checkpoint("organisation/digit")  # of no folder here: what is wrong with it, the Hub says
+    assert not asked
+    check_checkpoint("runs/known")
 
 
 def test_a_system_is_called_what_the_user_calls_it() -> None:

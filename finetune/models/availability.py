@@ -1,11 +1,37 @@
-"""Whether published checkpoints and data sets are cached or can be reached."""
+"""Whether checkpoints and data sets are on this machine, cached, or can be reached."""
 
+import difflib
 import os
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from preprocessing.cli.errors import UsageError
+
 HUB_TIMEOUT_SECONDS = 5.0  # for the first answer
+
+
+def check_checkpoint(checkpoint: str, flag: str = "", *, is_path: bool = False) -> None:
+    """Raises UsageError where a checkpoint that its user names is a path with nothing there.
+
+    It is one where no Hub id is written so (they have one / at most, and not at the beginning), and where the folder
+    before its / is on this machine and the Hub has no such model. flag: what named it. is_path: it is one, whatever it
+    looks like.
+    """
+    path = Path(checkpoint)
+    if path.exists():
+        return
+    is_path |= checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1 or checkpoint.endswith(".pt")
+    is_path = is_path or ("/" in checkpoint and path.parent.is_dir() and not hub_has(checkpoint))
+    if not is_path:
+        return
+    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
+    remedy = f"did you mean {path.parent / near[0]}?" if near else "check the name"
+    raise UsageError(
+        f"{flag}{checkpoint}: no such file or folder; expected the folder of a run, another checkpoint on this "
+        f"machine or a Hub id: {remedy}"
+    )
 
 
 def hub_has(repository: str, kind: str = "model") -> bool:
