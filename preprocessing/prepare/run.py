@@ -87,7 +87,7 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
 def _write_shards(config: PrepareConfig, shards: Sequence[Shard], folder: Path, console: Console) -> None:
     if not shards:
         return
-    write = functools.partial(write_shard, folder=folder, cutting=Cutting(config.segment, config.max_seconds))
+    write = functools.partial(write_shard, folder=folder, cutting=Cutting(config.segmentation, config.max_seconds))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[hours]}"))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, *times, console=console, disable=not shows_bars(console)) as bar:

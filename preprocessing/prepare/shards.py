@@ -67,7 +67,7 @@ def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
     Audio files count by their paths; one whose content changed in between is not noticed.
     """
     digest = hashlib.sha256()
-    options = [FORMAT, config.segment, config.max_seconds, config.shard_seconds]
+    options = [FORMAT, config.segmentation, config.max_seconds, config.shard_seconds]
     digest.update(json.dumps(options).encode())
     for u in corpus.utterances:
         audio = hashlib.sha256(u.audio).hexdigest() if isinstance(u.audio, bytes) else os.fspath(u.audio)
@@ -82,7 +82,7 @@ def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
 class Cutting:
     """How recordings without text that last over `max_seconds` are cut."""
 
-    segment: str  # none, fixed or speech: PrepareConfig.segment
+    segment: str  # none, fixed or speech: PrepareConfig.segmentation
     max_seconds: float
 
 
