@@ -63,6 +63,7 @@ def test_one_channel_is_cut(recording: Path, tmp_path: Path) -> None:
     options = ["--segmentation", "fixed", "--seconds", "4"]
     command.main([str(call), str(tmp_path / "out"), *options, "--channel", "1"])
     rows = read_manifest(tmp_path / "out" / "manifest.jsonl")
+    assert {row["recording_id"] for row in rows} == {"call.wav"}
     assert [(row["id"], row["source_channel"]) for row in rows] == [(f"call-1-{n:04}", 1) for n in range(3)]
     pieces = torch.cat([audio.load(tmp_path / "out" / row["audio"]) for row in rows])
     assert torch.equal(pieces[: len(waveform)], waveform)
