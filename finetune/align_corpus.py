@@ -199,6 +199,7 @@ def align_recording(
             "duration": round(piece.seconds, 3),
             "score": round(piece.score, 3),
             "source": pair.source,
+            "recording_id": pair.source,
             "source_start": round(piece.start, 3),
             "source_stop": round(piece.end, 3),
         } | ({} if config.channel is None else {"source_channel": config.channel})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import yaml
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
 from rich.console import Console
@@ -109,7 +110,22 @@ def _resolve(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
     if not config.overwrite:
         check_config_file(config.output_dir / "config.yaml")
         resume_from = checkpoint.latest(config.output_dir / "checkpoints")
+    if resume_from is not None:
+        config = _with_division_of(config.output_dir, config)
     return replace(config, mixed_precision=precision.resolve(config, begun=resume_from is not None)), resume_from
+
+
+def _with_division_of(run: Path, config: TrainConfig) -> TrainConfig:
+    """The configuration with the run's own `data.validation_by` where none is set: a resumed run keeps what it holds
+    out. Runs of versions without that key held out utterances.
+    """
+    if config.data.validation_share == 0.0 or config.data.validation_by is not None:
+        return config
+    try:
+        before = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        return config
+    return replace(config, data=replace(config.data, validation_by=before.get("validation_by", "utterance")))
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -228,6 +244,7 @@ def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, lab
         f"{', '.join(f'{len(utterances)} of {name}' for name, utterances in data.validation.items())}; "
         f"{len(data.rejects)} rejected",
     ]
+    lines += [f"{MAIN} {data.division}"] if data.division else []
     lines += [units] if (units := recogniser.describe_units(labels)) else []
     lines += [printable(f"  {reject.where}: {reject.reason}") for reject in data.rejects[:REJECTS_SHOWN]]
     if len(data.rejects) > REJECTS_SHOWN:

@@ -1,7 +1,7 @@
 """Configuration of the data of a run: corpora, validation, text, audio, batches."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, check_ranges
@@ -33,8 +33,12 @@ class DataConfig:
     """Corpus that selects the best weights during training; never the test set."""
 
     validation_share: float = 0.0
-    """Share of the training utterances held out for validation, if there is no validation corpus; their speakers and
-    recordings stay in training as well (`python -m preprocessing.split` divides by speaker)."""
+    """Share of the training data held out for validation, if there is no validation corpus; by speaker where speakers
+    are named and none has too large a share, else by recording, else by utterance, as the run says."""
+
+    validation_by: Literal["speaker", "recording", "utterance"] | None = None
+    """What is held out by validation_share: speakers, recordings or single utterances, whose speakers stay in training
+    as well. Default: the first that is possible."""
 
     eval_sets: dict[str, str] = field(default_factory=dict)
     """Further corpora to evaluate, by name, such as {noisy: other.jsonl}; they do not select the best weights."""
@@ -83,6 +87,11 @@ class DataConfig:
                 f"--data.{key} is {getattr(self, key)} and --data.streaming is true, where the number of utterances is "
                 "unknown; expected it unset: "
                 + ("leave it out" if self.weights else "set --data.validation to a corpus")
+            )
+        if self.validation_by is not None and self.validation_share == 0.0:
+            raise UsageError(
+                f"--data.validation_by is {self.validation_by} and --data.validation_share 0; expected a share to hold "
+                "out: set it, or leave --data.validation_by out"
             )
         if "validation" in self.eval_sets:
             raise UsageError(

@@ -4,7 +4,6 @@ Utterances are checked by their duration and text alone; audio is decoded by `fi
 further ones.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from finetune.models.base import OUTSIDE, Recogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
+from preprocessing.corpus.split import hold_out
 from preprocessing.text import Profile
 from preprocessing.text.languages import language_code
 
@@ -52,12 +52,14 @@ class RunData:
 
     repeats: how often each training utterance occurs in an epoch, on average; None is once each.
     validation: by name, MAIN first.
+    division: how MAIN was held out of training, in a sentence; "" where it is a corpus of its own.
     """
 
     train: list[Utterance]
     repeats: list[float] | None
     validation: dict[str, list[Utterance]]
     rejects: list[Reject]
+    division: str = ""
 
 
 def open_corpora(config: DataConfig) -> OpenedCorpora:
@@ -82,30 +84,34 @@ def select_utterances(
 
     Raises InputError if nothing usable is left, and at the first reject if `strict` is true.
     """
-    train: list[Utterance] = []
-    repeats: list[float] = []
+    usable: list[list[Utterance]] = []
     rejects: list[Reject] = []
-    for corpus, weight in zip(corpora.train, config.weights or [1.0] * len(corpora.train), strict=True):
+    for corpus in corpora.train:
         kept, rejected = split_usable(corpus, recogniser, profile, config)
-        train += kept
-        repeats += [weight] * len(kept)
+        usable.append(kept)
         rejects += rejected
+    train = [utterance for kept in usable for utterance in kept]
+    weights = zip(usable, config.weights or [1.0] * len(usable), strict=True)
+    repeats = [weight for kept, weight in weights for _ in kept]
     validation: dict[str, list[Utterance]] = {}
+    division = ""
     if MAIN not in corpora.validation:
-        held_out = {id(utterance) for utterance in hold_out(train, config.validation_share)[1]}
-        validation[MAIN] = [utterance for utterance in train if id(utterance) in held_out]
-        repeats = [repeat for repeat, utterance in zip(repeats, train, strict=True) if id(utterance) not in held_out]
-        train = [utterance for utterance in train if id(utterance) not in held_out]
+        divided = hold_out(usable, config.validation_share, config.validation_by, "--data.validation_by")
+        validation[MAIN], division = divided.validation, divided.note
+        trained = set(map(id, divided.train))
+        repeats = [repeat for repeat, utterance in zip(repeats, train, strict=True) if id(utterance) in trained]
+        train = divided.train
         if not train:
             raise InputError(
-                f"--data.validation_share {config.validation_share:g} holds out {counted(len(held_out), 'utterance')}, "
-                "which is all of them; expected some to be left for training: lower it, or name a --data.validation"
+                f"--data.validation_share {config.validation_share:g} holds out "
+                f"{counted(len(divided.validation), 'utterance')}, which is all of them; expected some to be left for "
+                "training: lower it, or name a --data.validation"
             )
     for name, corpus in corpora.validation.items():
         validation[name], rejected = split_usable(corpus, recogniser, profile, config)
         rejects += rejected
     _check_ids(train, corpora.train)
-    return RunData(train, repeats if config.weights else None, validation, rejects)
+    return RunData(train, repeats if config.weights else None, validation, rejects, division)
 
 
 def split_usable(
@@ -140,16 +146,6 @@ def rejection_reason(utterance: Utterance, recogniser: Recogniser, profile: Prof
             "or change --data.min_seconds or --data.max_seconds"
         )
     return recogniser.rejection_reason(round(utterance.duration * SAMPLE_RATE), profile(utterance.text))
-
-
-def hold_out(utterances: Sequence[Utterance], share: float) -> tuple[list[Utterance], list[Utterance]]:
-    """Split into training utterances and a share of them, at least one, for validation.
-
-    The choice depends on the ids alone, so that it is the same in every process and at every resume.
-    """
-    ranked = sorted(utterances, key=lambda utterance: hashlib.sha256(utterance.id.encode()).digest())
-    held_out = {utterance.id for utterance in ranked[: max(round(share * len(ranked)), 1)]}
-    return [u for u in utterances if u.id not in held_out], [u for u in utterances if u.id in held_out]
 
 
 def _check_ids(train: Sequence[Utterance], corpora: Sequence[Corpus]) -> None:

@@ -247,7 +247,9 @@ def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
     texts, long = leaks.utterances_with_shared_text, leaks.utterances_with_long_shared_text
     found = []
     if leaks.files:
-        found.append(f"{len(leaks.files)} of {utterances} validation utterances are also training utterances")
+        found.append(
+            f"{len(leaks.files)} of {utterances} validation utterances are, at least in part, training utterances too"
+        )
     if long > SHARED_LONG_SHARE * utterances or texts > SHARED_SHARE * utterances:
         found.append(
             f"{100 * texts / utterances:.0f} % of validation sentences ({texts} of {utterances}) also occur in "

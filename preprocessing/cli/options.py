@@ -57,8 +57,8 @@ def parse_command(
     metadata {"positional": True}, which may be left out.
     short: further spellings of flags, and what they stand for: {"-o": "--output"}.
     several: names of list fields that are given as several words, `--sizes 500 1000`, in YAML as a list. Other list
-    fields are given as one word, `--weights 1,2` or `--weights "[1, 2]"`. The flag of a bool may stand without a value,
-    for true: `--dry_run`.
+    fields are given as one word, `--weights 1,2` or `--weights "[1, 2]"`, and in YAML as that or as a list. The flag of
+    a bool may stand without a value, for true: `--dry_run`.
 
     A class attribute `renamed: ClassVar[Mapping[str, str]]` of the dataclass, or of one nested in it, gives the new
     name of each former key, dotted where nested: {"optimisation.updates": "max_steps"}. A former group may stand for
@@ -73,15 +73,21 @@ def parse_command(
 
     program = program_name(program)
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    lists = _list_options(config_class)
     parser = jsonargparse.ArgumentParser(
-        prog=program, description=description, formatter_class=HelpFormatter, exit_on_error=False, allow_abbrev=False
+        prog=program,
+        description=description,
+        formatter_class=HelpFormatter,
+        exit_on_error=False,
+        allow_abbrev=False,
+        parser_mode=_yaml_mode({name: item for name, item in lists.items() if name not in several}),
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_class_arguments(config_class, as_positional=positional, fail_untyped=True, skip=set(several))
     _add_several(parser, config_class, several, positional=positional)
     words = list(sys.argv[1:] if arguments is None else arguments)
     words = _with_switches([(short or {}).get(word, word) for word in words], option_names(config_class, of_type=bool))
-    words = _with_lists(words, _list_options(config_class), several)
+    words = _with_lists(words, lists, several)
     try:
         options = parser.parse_args(words)
     except (jsonargparse.ArgumentError, TypeError) as error:
@@ -194,6 +200,32 @@ def _list_options(config_class: type[Any], prefix: str = "") -> dict[str, type[A
             if get_origin(one) is list and get_args(one)[0] in (str, int, float):
                 found[name] = get_args(one)[0]
     return found
+
+
+def _yaml_mode(lists: Mapping[str, type[Any]]) -> str:
+    """The name of a parser mode that reads YAML in which the value of a list option may be written as a,b or a alone,
+    as on the command line.
+    """
+    import jsonargparse
+    import yaml
+
+    load_yaml = jsonargparse.get_loader("yaml")
+
+    def load(text: str) -> Any:
+        content = load_yaml(text)
+        for name, item in lists.items():
+            group, key = content, name  # {data: {train: a}} or {data.train: a}
+            while isinstance(group, dict) and key not in group and "." in key:
+                outer, _, key = key.partition(".")
+                group = group.get(outer)
+            value = group.get(key) if isinstance(group, dict) else None
+            if isinstance(value, str) or (item is not str and type(value) in (int, float)):
+                group[key] = load_yaml(_as_list(str(value), item))
+        return content
+
+    mode = "yaml whose lists may be one word"
+    jsonargparse.set_loader(mode, load, exceptions=(yaml.YAMLError,))
+    return mode
 
 
 def _with_switches(words: Sequence[str], switches: Sequence[str]) -> list[str]:

@@ -3,9 +3,11 @@
 import functools
 import math
 import os
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -22,6 +24,7 @@ FEWEST_FOR_OUTLIERS = 10
 MINIMUM_DEVIATION = 0.05  # median absolute, of log characters per second: less would make outliers of nothing
 MINIMUM_DECIBELS = -200.0  # digital silence has -inf, of which no percentile can be interpolated
 LONG_SILENCE_SECONDS = 1.0
+OVERLAP_SECONDS = 0.1  # of two parts of a file, as neighbours may have that were cut with a margin
 LONG_WORDS = 5  # a sentence of so many words is hardly said twice by chance
 RARE_TEXTS = 10  # a character in fewer texts is hardly learnt
 UNNAMED = "(not given)"
@@ -111,7 +114,7 @@ class Leaks:
     speakers: tuple[str, ...]
     utterances_of_shared_speakers: int
     ids: tuple[str, ...]
-    files: tuple[str, ...]  # ids of utterances that are the same part of the same file in both
+    files: tuple[str, ...]  # ids of utterances of which a part is the same part of the same file in both
     audio: tuple[tuple[str, str], ...] | None  # id here, id there, equal sample by sample; None where not measured
 
 
@@ -156,7 +159,7 @@ def find_leaks(
     shared = [text for _, text in ours if text in texts]
     speakers = {u.speaker for u in corpus.utterances} & {u.speaker for u in theirs} - {None}
     ids = {utterance.id for utterance in theirs}
-    files = {_file(utterance) for utterance in theirs} - {None}
+    spoken = _Spoken(theirs)
     return Leaks(
         other=other.reference,
         other_utterances=len(theirs),
@@ -166,7 +169,7 @@ def find_leaks(
         speakers=tuple(sorted(str(speaker) for speaker in speakers)),
         utterances_of_shared_speakers=sum(u.speaker in speakers for u in corpus.utterances),
         ids=tuple(u.id for u in corpus.utterances if u.id in ids),
-        files=tuple(u.id for u in corpus.utterances if _file(u) in files),
+        files=tuple(u.id for u in corpus.utterances if spoken.overlaps(u)),
         audio=None if levels is None else tuple(_same_audio(corpus.utterances, theirs, *levels)),
     )
 
@@ -312,11 +315,48 @@ def _audio_statistics(
     )
 
 
-def _file(utterance: Utterance) -> tuple[str, float, float | None, int | None] | None:
+class _Spoken:
+    """Which stretches of which files, and channels of them, utterances are; audio in memory is left out."""
+
+    def __init__(self, utterances: Iterable[Utterance]) -> None:
+        spans: dict[str, dict[int | None, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+        for utterance in utterances:
+            if (path := _path(utterance)) is not None:
+                spans[path][utterance.channel].append(_span(utterance))
+        self._starts: dict[str, dict[int | None, list[float]]] = {}
+        self._latest_stops: dict[str, dict[int | None, list[float]]] = {}  # of the spans up to each, by start
+        for path, by_channel in spans.items():
+            ordered = {channel: sorted(own) for channel, own in by_channel.items()}
+            self._starts[path] = {channel: [start for start, _ in own] for channel, own in ordered.items()}
+            self._latest_stops[path] = {
+                channel: list(accumulate((stop for _, stop in own), max)) for channel, own in ordered.items()
+            }
+
+    def overlaps(self, utterance: Utterance) -> bool:
+        """Whether more than OVERLAP_SECONDS of the utterance, or half of it, is in one of them, in a common channel."""
+        path = _path(utterance)
+        if path is None or path not in self._starts:
+            return False
+        start, stop = _span(utterance)
+        overlap = min(OVERLAP_SECONDS, (stop - start) / 2)
+        for channel, starts in self._starts[path].items():
+            if channel is None or utterance.channel is None or channel == utterance.channel:
+                before_end = bisect_left(starts, stop - overlap)
+                if before_end and self._latest_stops[path][channel][before_end - 1] > start + overlap:
+                    return True
+        return False
+
+
+def _span(utterance: Utterance) -> tuple[float, float]:
+    stop = utterance.start + utterance.duration if utterance.stop is None else utterance.stop
+    return utterance.start, stop
+
+
+def _path(utterance: Utterance) -> str | None:
     if isinstance(utterance.audio, bytes):
         return None
     folder, name = os.path.split(os.fspath(utterance.audio))
-    return os.path.join(_real_path(folder), name), utterance.start, utterance.stop, utterance.channel
+    return os.path.join(_real_path(folder), name)
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -44,6 +44,7 @@ class Utterance:
     segments: tuple[Segment, ...] = ()  # of a long recording, where the corpus lists them
     words: tuple[Segment, ...] = ()  # with their true times, where the corpus knows them
     channel: int | None = None  # of `audio`, from 0, that it is spoken in; None: all are mixed
+    recording_id: str | None = None  # of the recording that it is from; None: that is `audio`
     columns: tuple[tuple[str, str], ...] = ()  # further ones of the corpus that were asked for, with their values
 
     def has_duration(self, seconds: float) -> bool:

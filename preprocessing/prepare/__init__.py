@@ -19,7 +19,7 @@ SHORTEST_PIECE_SECONDS = 0.5
 class PrepareConfig:
     """Options of the command."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir"}
+    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir", "segment": "segmentation"}
 
     data: str
     """Corpus: a manifest, a folder, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
@@ -30,7 +30,7 @@ class PrepareConfig:
     """Processes on this machine, or Ray Data on a cluster (the extra `ray`)."""
     workers: int | None = None
     """Number of processes, or of concurrent Ray tasks. Default: one per CPU core."""
-    segment: Literal["none", "fixed", "speech"] = "none"
+    segmentation: Literal["none", "fixed", "speech"] = "none"
     """How recordings over max_seconds without a text are cut: not at all (none), evenly (fixed) or at pauses
     (speech)."""
     max_seconds: float = 30.0

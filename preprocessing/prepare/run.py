@@ -3,7 +3,7 @@
 import functools
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import shows_bars
 from preprocessing.corpus import Corpus, Reject, manifest_fields, open_corpus
 from preprocessing.corpus.report import as_json
+from preprocessing.corpus.split import recording_names
 from preprocessing.corpus.statistics import Statistics, summarise
 from preprocessing.prepare import PrepareConfig
 from preprocessing.prepare.engines import ENGINES
@@ -39,7 +40,7 @@ def prepare(config: PrepareConfig) -> None:
     folder cannot be used.
     """
     profile(config.profile)
-    corpus = open_corpus(config.data, check_durations=True)
+    corpus = open_corpus(config.data, check_durations=True, columns=None)
     corpus.print_notes()
     with only_writer(config.output_dir):
         _prepare(config, corpus)
@@ -47,7 +48,9 @@ def prepare(config: PrepareConfig) -> None:
 
 def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    shards = split_into_shards(corpus.utterances, config.shard_seconds)
+    named = zip(corpus.utterances, recording_names(corpus.utterances), strict=True)
+    utterances = [replace(utterance, recording_id=name) for utterance, name in named]
+    shards = split_into_shards(utterances, config.shard_seconds)
     folder = _shards_folder(config, corpus)
     remaining = [shard for shard in shards if not is_done(shard, folder)]
     if len(remaining) < len(shards):
@@ -87,7 +90,7 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
 def _write_shards(config: PrepareConfig, shards: Sequence[Shard], folder: Path, console: Console) -> None:
     if not shards:
         return
-    write = functools.partial(write_shard, folder=folder, cutting=Cutting(config.segment, config.max_seconds))
+    write = functools.partial(write_shard, folder=folder, cutting=Cutting(config.segmentation, config.max_seconds))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[hours]}"))
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, *times, console=console, disable=not shows_bars(console)) as bar:

@@ -20,7 +20,7 @@ from preprocessing.corpus.levels import AudioLevels, measure_levels
 from preprocessing.corpus.readers.times import with_checked_segments
 from preprocessing.prepare import PrepareConfig
 
-FORMAT = 2  # rises whenever the same corpus and options would give other bytes
+FORMAT = 3  # rises whenever the same corpus and options would give other bytes
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,13 @@ def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
     Audio files count by their paths; one whose content changed in between is not noticed.
     """
     digest = hashlib.sha256()
-    options = [FORMAT, config.segment, config.max_seconds, config.shard_seconds]
+    options = [FORMAT, config.segmentation, config.max_seconds, config.shard_seconds]
     digest.update(json.dumps(options).encode())
     for u in corpus.utterances:
         audio = hashlib.sha256(u.audio).hexdigest() if isinstance(u.audio, bytes) else os.fspath(u.audio)
         fields = [u.id, audio, u.text, u.duration, u.speaker, u.sex, u.language, u.domain, u.start, u.stop]
         fields += [] if u.channel is None else [{"channel": u.channel}]
+        fields += [{"recording_id": u.recording_id, "columns": u.columns}] if u.recording_id or u.columns else []
         parts = [[(part.start, part.stop, part.text) for part in own] for own in (u.segments, u.words) if own]
         digest.update(json.dumps([*fields, *parts]).encode())
     return digest.hexdigest()[:16]
@@ -82,7 +83,7 @@ def fingerprint(config: PrepareConfig, corpus: Corpus) -> str:
 class Cutting:
     """How recordings without text that last over `max_seconds` are cut."""
 
-    segment: str  # none, fixed or speech: PrepareConfig.segment
+    segment: str  # none, fixed or speech: PrepareConfig.segmentation
     max_seconds: float
 
 
@@ -128,6 +129,7 @@ def read_record(shard: Shard, folder: Path) -> ShardRecord:
             Utterance(
                 **fields
                 | {name: tuple(Segment(**one) for one in fields.get(name, ())) for name in ("segments", "words")}
+                | {"columns": tuple((name, value) for name, value in fields["columns"])}
             )
             for fields in fields_of["utterances"]
         ),

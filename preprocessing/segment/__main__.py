@@ -22,30 +22,30 @@ MIN_SECONDS = 0.5
 class SegmentConfig:
     """What to cut, how, and where the output goes."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir", "picture": "plot"}
+    renamed: ClassVar[Mapping[str, str]] = {"output": "output_dir", "picture": "plot", "method": "segmentation"}
 
     file: Path
     """Audio file to cut."""
     output_dir: Path
     """New folder for the segments and manifest.jsonl."""
-    method: Literal["speech", "chunks", "fixed"] = "speech"
+    segmentation: Literal["speech", "chunks", "fixed"] = "speech"
     """speech: cut at pauses. chunks: overlapping, with context. fixed: all of one length, the last one padded with
     zeros."""
     seconds: float = 20.0
     """Longest segment (speech), kept part of each chunk (chunks), or length of each segment (fixed), in seconds."""
     context_seconds: float = 2.0
-    """Context on both sides of the kept part, which is included in the file (method chunks only), in seconds."""
+    """Context on both sides of the kept part, which is included in the file (segmentation chunks only), in seconds."""
     threshold: float = 0.5
     """Threshold of the speech probability, above 0 and up to 1."""
     speech_only: bool = False
-    """Leave out segments without speech (method speech only)."""
+    """Leave out segments without speech (segmentation speech only)."""
     channel: int | None = None
     """Channel to cut, from 0, such as one side of a call. Default: the mix of all channels."""
     plot: Path | None = None
     """Picture of waveform, speech probability and cuts (also -o): .png, .pdf or .svg."""
 
     def check(self) -> None:
-        """Raises UsageError on a value out of range or an option that does not go with the method."""
+        """Raises UsageError on a value out of range or an option that does not go with the segmentation."""
         seconds, context = self.seconds, self.context_seconds
         check_ranges(
             ("--seconds", seconds, f"{MIN_SECONDS:g} or more", seconds >= MIN_SECONDS),
@@ -53,9 +53,10 @@ class SegmentConfig:
             ("--threshold", self.threshold, "above 0 and up to 1", 0.0 < self.threshold <= 1.0),
         )
         check_counts(("--channel", self.channel or 0, 0))
-        if self.speech_only and self.method != "speech":
+        if self.speech_only and self.segmentation != "speech":
             raise UsageError(
-                f"--speech_only goes with --method speech; found --method {self.method}: leave one of them out"
+                f"--speech_only goes with --segmentation speech; found --segmentation {self.segmentation}: leave one "
+                "of them out"
             )
         check_picture_suffix(self.plot, "--plot")
         if self.output_dir.is_file() or (self.output_dir.is_dir() and any(self.output_dir.iterdir())):
@@ -76,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from preprocessing.segment.pieces import cut, detect_speech, write
 
     waveform = audio.load(config.file, channel=config.channel)
-    needs_speech = config.method == "speech" or config.plot is not None
+    needs_speech = config.segmentation == "speech" or config.plot is not None
     activity = detect_speech(waveform, config.threshold) if needs_speech else None
-    pieces = cut(waveform, config.method, config.seconds, config.context_seconds, activity)
+    pieces = cut(waveform, config.segmentation, config.seconds, config.context_seconds, activity)
     kept = [piece for piece in pieces if piece.speech is not False] if config.speech_only else pieces
     write(config.output_dir, config.file, waveform, kept, config.channel)
     seconds = sum(piece.stop - piece.start for piece in kept) / audio.SAMPLE_RATE

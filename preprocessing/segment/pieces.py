@@ -109,6 +109,7 @@ def _manifest_line(name: str, path: str, source: Path, piece: Piece) -> dict[str
         "audio": path,
         "duration": piece.n_samples / SAMPLE_RATE,
         "source": source.name,
+        "recording_id": source.name,
         "source_start": piece.start / SAMPLE_RATE,
         "source_stop": piece.stop / SAMPLE_RATE,
     }

@@ -149,7 +149,7 @@ def test_leaks_count_files_sentences_and_speakers() -> None:
     train = corpus("t", ("a.wav", "turn on the kitchen light", "ann"), ("b.wav", "stop", "bob"))
     same = leak(train, corpus("v", ("b.wav", "stop", "bob"), ("c.wav", "go", "eve")))
     assert same is not None
-    assert "1 of 2 validation utterances are also training utterances" in same.observation
+    assert "1 of 2 validation utterances are, at least in part, training utterances too" in same.observation
     assert "50 % of validation sentences (1 of 2)" in same.observation and "1 speaker in both (bob)" in same.observation
     assert leak(train, corpus("v", ("d.wav", "go", "eve"), ("e.wav", "wait", None))) is None
 

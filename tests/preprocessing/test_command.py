@@ -171,6 +171,39 @@ def test_present_keys_are_read_beside_the_renamed_ones() -> None:
 
 
 @dataclass(frozen=True)
+class Corpora:
+    train: list[str] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ListsConfig:
+    data: Corpora = field(default_factory=Corpora)
+    seeds: list[int] | None = None
+    names: list[str] = field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data: {train: a.jsonl, weights: 2}", ListsConfig(Corpora(["a.jsonl"], [2.0]))),
+        (
+            "data.train: 'hf:a:b, c d.jsonl'\ndata.weights: 1,0.5",
+            ListsConfig(Corpora(["hf:a:b", "c d.jsonl"], [1, 0.5])),
+        ),
+        ("data:\n  train: [a.jsonl]\nseeds: 7\nnames: x", ListsConfig(Corpora(["a.jsonl"]), [7], ["x"])),
+        ("names: ${HOME}, 12\nseeds: null", ListsConfig(names=["${HOME}", "12"])),
+    ],
+)
+def test_a_list_in_a_file_may_be_one_word_as_on_the_command_line(
+    tmp_path: Path, text: str, expected: ListsConfig
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    words = ["--config", str(tmp_path / "mine.yaml")]
+    assert parse_command(ListsConfig, program="p", description="", arguments=words) == expected
+
+
+@dataclass(frozen=True)
 class CountConfig:
     """What to count."""
 
@@ -218,8 +251,10 @@ def test_a_value_of_the_wrong_kind_is_said_in_plain_words(given: tuple[str, ...]
     with pytest.raises(UsageError) as caught:
         parse_command(TrainConfig, program="x", description="", arguments=given)
     assert str(caught.value).startswith(said)
-    (tmp_path / "one.yaml").write_text("data: {train: a.csv}")
-    with pytest.raises(UsageError, match=r"one\.yaml: data\.train is a\.csv; expected a list: write \[a\.csv\]"):
+    (tmp_path / "one.yaml").write_text("data: {augment: {name: gain}}")
+    with pytest.raises(
+        UsageError, match=r"one\.yaml: data\.augment is .*; expected a list: write \[\{'name': 'gain'\}\]"
+    ):
         parse_command(TrainConfig, program="x", description="", arguments=["--config", str(tmp_path / "one.yaml")])
 
 

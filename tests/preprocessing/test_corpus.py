@@ -219,6 +219,15 @@ def test_files_of_one_name_in_several_folders_are_told_apart(folder: Path) -> No
     )
 
 
+def test_a_speaker_in_both_forms_of_unicode_is_one(folder: Path) -> None:
+    path = manifest(
+        folder,
+        {"audio": "a.wav", "text": "ONE", "speaker": "Jos\u00e9", "recording_id": "caf\u00e9"},
+        {"audio": "b.wav", "text": "TWO", "speaker": "Jose\u0301", "recording_id": "cafe\u0301"},
+    )
+    assert {(one.speaker, one.recording_id) for one in open_corpus(path).utterances} == {("Jos\u00e9", "caf\u00e9")}
+
+
 def test_columns_that_are_asked_for_are_kept(folder: Path) -> None:
     """Of utterances with and without a duration, in any type that a column has; an empty value is none."""
     path = manifest(

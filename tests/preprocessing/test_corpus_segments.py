@@ -137,7 +137,7 @@ def test_preparation_moves_them_with_their_audio(tmp_path: Path) -> None:
     ]
     manifest = write_manifest(tmp_path / "talk.jsonl", rows)
     out = tmp_path / "out"
-    prepare([str(manifest), str(out), "--workers", "1", "--segment", "none"])
+    prepare([str(manifest), str(out), "--workers", "1", "--segmentation", "none"])
     prepared = open_corpus(str(out / "manifest.jsonl")).require_complete().utterances
     assert [len(one.segments) for one in prepared] == [2, 1]
     assert "segments" in read_manifest(out / "manifest.jsonl")[0]
@@ -149,7 +149,7 @@ def test_preparation_moves_them_with_their_audio(tmp_path: Path) -> None:
             assert np.abs(heard - tone).max() < 1e-4
     rows[1]["segments"] = [{"start": 10, "end": 10.5, "text": "TONE"}]
     with pytest.raises(UsageError, match="another folder"):
-        prepare([str(write_manifest(manifest, rows)), str(out), "--workers", "1", "--segment", "none"])
+        prepare([str(write_manifest(manifest, rows)), str(out), "--workers", "1", "--segmentation", "none"])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

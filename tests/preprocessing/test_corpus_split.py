@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, open_corpus
-from preprocessing.corpus.split import By, split_corpus
+from preprocessing.corpus.split import By, hold_out, split_corpus
+from preprocessing.prepare.__main__ import main as prepare
 from preprocessing.split import main
 from tests.conftest import write_manifest
 from tests.preprocessing import corpora
@@ -74,6 +75,103 @@ def test_what_cannot_be_divided_is_refused_with_what_to_do() -> None:
     assert all(split_corpus(calls, SHARES, "recording").values())
     with pytest.raises(InputError, match=r"1 utterance without a speaker, such as 'x'.*use --by recording"):
         split_corpus([*calls, Utterance("x", "/x.wav", "X", 1.0)], SHARES, "speaker")
+
+
+def test_whole_speakers_are_held_out_whatever_the_order() -> None:
+    utterances = read_speech(30, 5)
+    held = hold_out([utterances], 0.1)
+    assert held.by == "speaker" and [len(held.train), len(held.validation)] == pytest.approx([135, 15], abs=5)
+    assert not {one.speaker for one in held.train} & {one.speaker for one in held.validation}
+    assert {one.id for one in held.train + held.validation} == {one.id for one in utterances}
+    n_speakers = len({one.speaker for one in held.validation})
+    assert held.note.startswith(f"held out by speaker: {len(held.validation)} utterances (")
+    assert held.note.endswith(f"of {n_speakers} speakers who are not trained on")
+    again = hold_out([utterances[:40:-1], utterances[40::-1]], 0.1)
+    assert {one.id for one in again.validation} == {one.id for one in held.validation}
+    unnamed = Utterance("x", "/wav/x.wav", "X", 3.0)
+    assert "1 utterance without a speaker, by recording" in hold_out([[*utterances, unnamed]], 0.1).note
+
+
+@pytest.mark.parametrize(
+    ("utterances", "share", "by", "note"),
+    [
+        (read_speech(1, 50), 0.1, "utterance", "5 utterances (10.0% of the speech); their speakers may be"),
+        (read_speech(1, 50), 0.1, "utterance", "(all are of one speaker; each is a recording of its own)"),
+        (read_speech(2, 50), 0.05, "utterance", "the smallest of 2 speakers has 50% of the speech"),
+        (read_speech(6, 5), 0.08, "utterance", "has 17% of the speech; each is a recording of its own"),
+        (read_speech(9, 5), 0.05, "utterance", "has 11% of the speech"),
+        (read_speech(6, 5), 0.15, "speaker", "5 utterances (16.7% of the speech) of 1 speaker who are not trained on"),
+        ([replace(one, speaker=None) for one in read_speech(9, 9)], 0.1, "utterance", "(no speakers are named; each"),
+        (
+            [Utterance(f"{n}", f"/{n // 9}.wav", "X", 3.0, start=3.0 * (n % 9)) for n in range(90)],
+            0.1,
+            "recording",
+            "9 utterances (10.0% of the speech) of 1 recording, whose speakers may be trained on as well (no speakers",
+        ),
+        (
+            [Utterance(f"{n}", f"/{n // 2}.wav", "X", 3.0, ("Agent", "Customer")[n % 2]) for n in range(40)],
+            0.1,
+            "recording",
+            "of 2 recordings, whose speakers may be trained on as well (2 speakers share recordings)",
+        ),
+        (
+            [Utterance(f"{n}", f"/{n}.wav", "X", 3.0, recording_id=f"call {n // 4}") for n in range(40)],
+            0.1,
+            "recording",
+            "4 utterances (10.0% of the speech) of 1 recording",
+        ),
+        ([Utterance(f"{n}", "/a.wav", "X", 3.0) for n in range(40)], 0.1, "utterance", "all are of one recording"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_held_out_by_speaker_is_by_recording_or_utterance_and_says_why(
+    utterances: list[Utterance], share: float, by: str, note: str
+) -> None:
+    held = hold_out([utterances], share)
+    assert (held.by, held.note.startswith(f"held out by {by}: ")) == (by, True)
+    assert note in held.note
+    assert held.train and held.validation
+
+
+def test_one_recording_id_in_two_corpora_is_two_recordings() -> None:
+    first, second = (
+        [
+            replace(one, id=f"{name}{one.id}", speaker=f"{name}{one.speaker}", recording_id=str(number * step % 20))
+            for number, one in enumerate(read_speech(20, 1))
+        ]
+        for name, step in (("a", 1), ("b", 7))
+    )
+    held = hold_out([first, second], 0.05)
+    assert (held.by, len(held.validation)) == ("speaker", 2)
+
+
+def test_what_is_asked_to_be_held_out_is_refused_where_it_is_not_possible() -> None:
+    one_speaker = read_speech(1, 9)
+    with pytest.raises(InputError, match=r"1 group .*use --data\.validation_by recording"):
+        hold_out([one_speaker], 0.1, "speaker", "--data.validation_by")
+    assert hold_out([one_speaker], 0.1, "recording").by == "recording"
+    two = hold_out([read_speech(2, 9)], 0.1, "speaker")
+    assert (two.by, len(two.validation)) == ("speaker", 9)
+    assert hold_out([read_speech(30, 5)], 0.1, "utterance").note == (
+        "held out by utterance: 15 utterances (10.0% of the speech); their speakers may be trained on as well"
+    )
+
+
+def test_a_prepared_corpus_is_divided_as_its_recordings_are_not_its_shards(tmp_path: Path) -> None:
+    rows = []
+    for number in range(24):
+        corpora.write_audio(tmp_path / f"{number}.wav", corpora.SPOKEN[0])
+        rows.append({"audio": f"{number}.wav", "text": "A", "speaker": f"s{number // 3}", "accent": f"of {number % 2}"})
+    write_manifest(tmp_path / "all.jsonl", rows)
+    prepare([str(tmp_path / "all.jsonl"), str(tmp_path / "ready"), "--workers", "1", "--shard_seconds", "1"])
+    ready = open_corpus(str(tmp_path / "ready" / "manifest.jsonl"), columns=["accent"]).utterances
+    assert {one.columns for one in ready} == {(("accent", "of 0"),), (("accent", "of 1"),)}
+    found = {}
+    for name in ("all.jsonl", "ready/manifest.jsonl"):
+        main([str(tmp_path / name), str(tmp_path / "out"), "--overwrite", "true"])
+        found[name] = {
+            part: [one.id for one in open_corpus(str(tmp_path / "out" / f"{part}.jsonl")).utterances] for part in SHARES
+        }
+    assert found["ready/manifest.jsonl"] == found["all.jsonl"]
 
 
 def test_the_command_writes_manifests_that_read_as_the_corpus(

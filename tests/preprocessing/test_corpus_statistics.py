@@ -208,6 +208,53 @@ def test_workers_find_the_same_as_one_process(speech: Path) -> None:
     assert first.peak_dbfs == pytest.approx(20 * math.log10(float(direct.abs().max())))
 
 
+PARTS = st.lists(
+    st.tuples(
+        st.sampled_from("ab"),
+        st.sampled_from([None, 0, 1]),
+        st.integers(0, 20),
+        st.integers(1, 12),
+        st.booleans(),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(PARTS, PARTS)
+def test_a_part_that_overlaps_one_of_the_other_corpus_is_shared(
+    ours: list[tuple[str, int | None, int, int, bool]], theirs: list[tuple[str, int | None, int, int, bool]]
+) -> None:
+    def corpus(parts: list[tuple[str, int | None, int, int, bool]]) -> Corpus:
+        utterances = [
+            Utterance(f"{n}", f"{file}.wav", "", float(length), start=float(start), channel=channel,
+                      stop=None if is_open else float(start + length))
+            for n, (file, channel, start, length, is_open) in enumerate(parts)
+        ]  # fmt: skip
+        return Corpus("x", tuple(utterances), ())
+
+    shared = tuple(
+        f"{n}"
+        for n, (file, channel, start, length, _) in enumerate(ours)
+        if any(
+            file == other
+            and (channel == at or None in (channel, at))
+            and set(range(start, start + length)) & set(range(begin, begin + seconds))
+            for other, at, begin, seconds, _ in theirs
+        )
+    )
+    assert find_leaks(corpus(ours), corpus(theirs), PROFILE).files == shared
+
+
+def test_parts_that_only_touch_share_nothing() -> None:
+    def part(start: float, stop: float) -> Corpus:
+        return Corpus("x", (Utterance("u", "a.wav", "", stop - start, start=start, stop=stop),), ())
+
+    assert find_leaks(part(0.0, 2.0), part(1.95, 4.0), PROFILE).files == ()
+    assert find_leaks(part(0.0, 2.0), part(1.8, 4.0), PROFILE).files == ("u",)
+    assert find_leaks(part(1.0, 1.05), part(1.0, 1.05), PROFILE).files == ("u",)
+
+
 def test_real_leak_in_the_german_split(speech: Path) -> None:
     """One sentence is read twice, in training and in test; a set operation over the manifests finds the same."""
     from preprocessing.corpus import open_corpus

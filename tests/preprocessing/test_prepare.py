@@ -71,6 +71,7 @@ def test_the_prepared_corpus_holds_the_same_samples_and_facts(manifest: Path, pr
         found = audio.load(utterance.audio, start=utterance.start, stop=utterance.stop)
         assert torch.equal(found, expected), utterance.id
         assert utterance.duration == pytest.approx(len(expected) / SAMPLE_RATE, abs=1e-9)
+        assert utterance.recording_id is not None and str(source.audio).endswith(utterance.recording_id)
         facts = (utterance.text, utterance.speaker, utterance.language, utterance.domain)
         assert facts == (source.text, source.speaker, source.language, source.domain)
 

@@ -31,7 +31,9 @@ def recording(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("method", ["speech", "chunks", "fixed"])
 def test_the_pieces_make_the_recording_again(method: str, recording: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "pieces"
-    command.main([str(recording), str(folder), "--method", method, "--seconds", "2.5", "--context_seconds", "0.5"])
+    command.main(
+        [str(recording), str(folder), "--segmentation", method, "--seconds", "2.5", "--context_seconds", "0.5"]
+    )
     rows = read_manifest(folder / "manifest.jsonl")
     whole = audio.load(recording)
     again = []
@@ -58,9 +60,10 @@ def test_one_channel_is_cut(recording: Path, tmp_path: Path) -> None:
     waveform = audio.load(recording)
     call = tmp_path / "call.wav"
     soundfile.write(call, torch.stack([waveform.flip(0), waveform], 1).numpy(), RATE, subtype="PCM_16")
-    options = ["--method", "fixed", "--seconds", "4"]
+    options = ["--segmentation", "fixed", "--seconds", "4"]
     command.main([str(call), str(tmp_path / "out"), *options, "--channel", "1"])
     rows = read_manifest(tmp_path / "out" / "manifest.jsonl")
+    assert {row["recording_id"] for row in rows} == {"call.wav"}
     assert [(row["id"], row["source_channel"]) for row in rows] == [(f"call-1-{n:04}", 1) for n in range(3)]
     pieces = torch.cat([audio.load(tmp_path / "out" / row["audio"]) for row in rows])
     assert torch.equal(pieces[: len(waveform)], waveform)
@@ -105,7 +108,7 @@ def test_half_a_folder_is_none(recording: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(audio, "save", fails_at_the_third)
     with pytest.raises(SystemExit) as ended:
         run_command(
-            lambda: command.main([str(recording), str(tmp_path / "out"), "--method", "fixed", "--seconds", "2"])
+            lambda: command.main([str(recording), str(tmp_path / "out"), "--segmentation", "fixed", "--seconds", "2"])
         )
     assert ended.value.code == 2
     assert [path.name for path in tmp_path.iterdir()] == [recording.name]
@@ -125,8 +128,13 @@ def test_wrong_usage_is_one_sentence(recording: Path, tmp_path: Path, capsys: py
         ([name, out, "--threshold", "0"], 2, "--threshold is 0"),
         ([name, out, "--channel", "-1"], 2, "--channel is -1"),
         ([name, out, "--channel", "1"], 1, "has no channel 1; expected 0 alone"),
-        ([name, out, "--method", "words"], 2, "words"),
-        ([name, out, "--method", "fixed", "--speech_only", "true"], 2, "--speech_only goes with --method speech"),
+        ([name, out, "--segmentation", "words"], 2, "words"),
+        ([name, out, "--method", "fixed"], 2, "--method is now --segmentation: rename it"),
+        (
+            [name, out, "--segmentation", "fixed", "--speech_only", "true"],
+            2,
+            "--speech_only goes with --segmentation speech",
+        ),
         ([name, out, "-o", "page.gif"], 2, "suffix '.gif'"),
     ):
         with pytest.raises(SystemExit) as ended:

@@ -23,6 +23,7 @@ from preprocessing.corpus.readers.rows import (
     DOMAIN_KEYS,
     ID_KEYS,
     LANGUAGE_KEYS,
+    RECORDING_KEYS,
     SEX_KEYS,
     SPEAKER_KEYS,
     TEXT_KEYS,
@@ -36,8 +37,8 @@ from preprocessing.corpus.readers.rows import (
 from preprocessing.corpus.readers.times import NUMBER_KEYS
 
 KNOWN_KEYS = frozenset(
-    (*AUDIO_KEYS, *TEXT_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, *NUMBER_KEYS)
-)
+    (*AUDIO_KEYS, *TEXT_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, *RECORDING_KEYS)
+) | {*NUMBER_KEYS}
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 MAX_RECORD_LINES = 1000  # of one row whose quoted field goes on over lines
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NamedTuple
+from unicodedata import normalize
 
 from preprocessing.audio import StoredAudio
 from preprocessing.cli.errors import InputError
@@ -36,8 +37,19 @@ SPEAKER_KEYS = ("speaker", "speaker_id", "client_id")
 SEX_KEYS = ("sex", "gender")
 LANGUAGE_KEYS = ("language", "locale", "lang")
 DOMAIN_KEYS = ("domain",)
+RECORDING_KEYS = ("recording_id",)
 READ_KEYS = frozenset(
-    (*TEXT_KEYS, *AUDIO_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, "channel")
+    (
+        *TEXT_KEYS,
+        *AUDIO_KEYS,
+        *ID_KEYS,
+        *SPEAKER_KEYS,
+        *SEX_KEYS,
+        *LANGUAGE_KEYS,
+        *DOMAIN_KEYS,
+        *RECORDING_KEYS,
+        "channel",
+    )
 ) | {"segments", "words"}  # beside the names of times
 SEXES = {
     **dict.fromkeys(("f", "female", "female_feminine", "woman", "w"), "F"),
@@ -128,6 +140,7 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
         start,
         stop,
         channel=channel,
+        recording_id=_composed(_name(fields, RECORDING_KEYS)) if "recording_id" in fields else None,
     )
     segments = get("segments")
     if segments:
@@ -273,7 +286,12 @@ def _speaker(fields: dict[str, Any]) -> str | None:
     name = _name(fields, SPEAKER_KEYS)
     if name is not None and name.endswith(".0") and name[:-2].isdecimal():  # as pandas writes a column with gaps
         return sys.intern(name[:-2])
-    return name
+    return _composed(name)
+
+
+def _composed(name: str | None) -> str | None:
+    """A name in one form (Unicode's NFC): é may be one code or e with an accent, and a name in both would be two."""
+    return name if name is None or name.isascii() else sys.intern(normalize("NFC", name))
 
 
 def _sex(fields: dict[str, Any]) -> str | None:
