@@ -89,7 +89,9 @@ def cut(alignment: Alignment, seconds: float, options: PieceOptions, may_begin: 
 def _split(
     words: Sequence[AlignedWord], first: int, stop: int, options: PieceOptions, may_begin: Sequence[bool]
 ) -> list[tuple[int, int]]:
-    """Words [first, stop) at their longest pauses, until no piece is longer than `max_seconds`, where that can be."""
+    """Words [first, stop) at their longest pauses, of equal ones that nearest the middle, until no piece is longer than
+    `max_seconds`, where that can be.
+    """
     if words[stop - 1].end - words[first].start <= options.max_seconds - 2 * PAD_SECONDS:
         return [(first, stop)]
     places = [place for place in range(first + 1, stop) if may_begin[place]]
@@ -101,11 +103,19 @@ def _split(
     ]
     if not places:
         return [(first, stop)]
-    best = max(roomy or places, key=lambda place: words[place].start - words[place - 1].end)
+    middle = (words[first].start + words[stop - 1].end) / 2
+    best = max(roomy or places, key=lambda place: (_pause(words, place), -abs(words[place].start - middle)))
     return [
         *_split(words, first, best, options, may_begin),
         *_split(words, best, stop, options, may_begin),
     ]
+
+
+def _pause(words: Sequence[AlignedWord], place: int) -> int:
+    """Frames from the last letter of the word before to the first of a word: the words' times reach into a pause, and
+    leave nothing of a short one.
+    """
+    return words[place].units[0].first_frame - words[place - 1].units[-1].last_frame
 
 
 def _reason(

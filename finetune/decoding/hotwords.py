@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from preprocessing.cli.errors import UsageError
+from preprocessing.cli.notes import note_once
+from preprocessing.text.languages import is_unspaced
 from preprocessing.units import Vocabulary
 
 
@@ -17,7 +19,9 @@ def as_labels(
     >>> as_labels("mine", ["weather,today", "Light"], Vocabulary.of_characters(["A WHETERDOYLIG"]), str.upper)
     ('WEATHER', 'TODAY', 'LIGHT')
 
-    Raises UsageError where there are no words, where a word has no letters left, and where units cannot write one.
+    A search favours a hot word as a whole word, from one space to the next; of a script that is written without spaces,
+    a note says so. Raises UsageError where there are no words, where a word has no letters left, and where units cannot
+    write one.
     """
     given = [word for one in hotwords for word in one.replace(",", " ").split()]
     if hotwords and not given:
@@ -32,6 +36,12 @@ def as_labels(
             raise UsageError(
                 f"--hotwords has {word!r}, and the units of {name} cannot write {', '.join(map(repr, outside))}; "
                 f"expected words that they write: {_remedy(word, vocabulary)}"
+            )
+        if is_unspaced(written):
+            note_once(
+                "unspaced hot words",
+                f"--hotwords has {word!r}, of a script that is written without spaces: a hot word is favoured only "
+                f"where {name} writes it between spaces, not within a longer stretch of characters",
             )
         found |= dict.fromkeys(written.split())
     return tuple(found)

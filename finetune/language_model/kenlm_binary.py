@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune.language_model.ngram import END, LN10
+from finetune.language_model.ngram import BOUNDARY, END, LN10
 from preprocessing.cli.errors import InputError
 
 
@@ -17,8 +17,6 @@ class KenlmModel:
 
     unigrams: a file with its words, one a line. Raises InputError where a file cannot be used, or kenlm is missing.
     """
-
-    is_of_characters = False
 
     def __init__(self, path: Path, unigrams: Path | None) -> None:
         try:
@@ -47,6 +45,11 @@ class KenlmModel:
             raise InputError(
                 f"{unigrams}: has no word of {path.name}; expected its words, one a line: write them there"
             )
+
+    @property
+    def is_of_characters(self) -> bool:
+        """Whether its words are characters, the space among them."""
+        return BOUNDARY in self._words and all(len(word) == 1 for word in self._words)
 
     @property
     def words(self) -> Iterator[str]:

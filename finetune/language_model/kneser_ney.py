@@ -8,6 +8,8 @@ and the unknown word. The probability of word w after context h is
     p(w | h) = max(c(hw) - D(c(hw)), 0) / c(h) + b(h) * p(w | h without its first word),
 
 with one discount D for counts of 1, of 2, and of 3 and more in each order, and b(h) the mass that the discounts free.
+Where lmplz refuses an order, because no n-gram has an adjusted count of 1, 2 or 3 or a discount is below 0 or above its
+count, the discounts are those of its option --discount_fallback, and a note names the order.
 """
 
 import math
@@ -15,9 +17,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from finetune.language_model.ngram import BEGIN, END, LN10, LOG10_ZERO, UNKNOWN, NgramModel
+from preprocessing.cli.notes import note_once
 
 Ngram = tuple[str, ...]
-FALLBACK = (0.5, 1.0, 1.5)  # discounts of a text too small to estimate them, as of lmplz --discount_fallback
+Discounts = tuple[float, float, float]  # of counts of 1, 2, and 3 and more
+FALLBACK = (0.5, 1.0, 1.5)  # discounts where they cannot be estimated: the default of lmplz --discount_fallback
 
 
 def estimate(
@@ -38,8 +42,10 @@ def estimate(
     lower: dict[Ngram, float] = {}
     tables: list[dict[Ngram, float]] = []  # probabilities of each order
     backoffs: list[dict[Ngram, float]] = []  # of contexts, one word shorter than the n-grams of the order
-    for n, found in enumerate(adjusted, 1):
-        probabilities, left = _discounted(found)
+    all_discounts = [_discounts(found) for found in adjusted]
+    _note_fallback(all_discounts)
+    for n, (found, discounts) in enumerate(zip(adjusted, all_discounts, strict=True), 1):
+        probabilities, left = _discounted(found, discounts or FALLBACK)
         backoffs.append(left)
         for ngram in probabilities:
             below = 1.0 / vocabulary if n == 1 else lower[ngram[1:]]
@@ -52,8 +58,8 @@ def estimate(
     entries = []
     for n, ngrams in enumerate(kept, 1):
         over = backoffs[n] if n < len(backoffs) else {}
-        entries.append({g: (math.log(tables[n - 1][g]), math.log(over.get(g, 1.0))) for g in ngrams})
-    entries[0][(BEGIN,)] = (LOG10_ZERO * LN10, math.log(backoffs[1].get((BEGIN,), 1.0)) if order > 1 else 0.0)
+        entries.append({g: (math.log(tables[n - 1][g]), _ln(over.get(g, 1.0))) for g in ngrams})
+    entries[0][(BEGIN,)] = (LOG10_ZERO * LN10, _ln(backoffs[1].get((BEGIN,), 1.0)) if order > 1 else 0.0)
     return _renormalised(NgramModel(tuple(entries))) if min_count > 1 else NgramModel(tuple(entries))
 
 
@@ -104,9 +110,8 @@ def _adjusted(counts: Sequence[Counter[Ngram]]) -> list[dict[Ngram, int]]:
     return adjusted
 
 
-def _discounted(adjusted: Mapping[Ngram, int]) -> tuple[dict[Ngram, float], dict[Ngram, float]]:
+def _discounted(adjusted: Mapping[Ngram, int], discounts: Discounts) -> tuple[dict[Ngram, float], dict[Ngram, float]]:
     """The discounted probability of each n-gram, and the probability that the discounts free in each context, b(h)."""
-    discounts = _discounts(adjusted)
     totals: defaultdict[Ngram, int] = defaultdict(int)
     removed: defaultdict[Ngram, float] = defaultdict(float)
     for ngram, count in adjusted.items():
@@ -116,15 +121,33 @@ def _discounted(adjusted: Mapping[Ngram, int]) -> tuple[dict[Ngram, float], dict
     return shares, {context: removed[context] / total for context, total in totals.items()}
 
 
-def _discounts(adjusted: Mapping[Ngram, int]) -> tuple[float, float, float]:
-    """For counts of 1, 2, and 3 or more, from how many n-grams have counts of 1 to 4 (Chen & Goodman, equation 26)."""
+def _discounts(adjusted: Mapping[Ngram, int]) -> Discounts | None:
+    """For counts of 1, 2, and 3 or more, from how many n-grams have counts of 1 to 4 (Chen & Goodman, equation 26);
+    None where lmplz does not take them.
+    """
     having = Counter(count for count in adjusted.values() if count <= 4)
     if not all(having[count] for count in (1, 2, 3)):
-        return FALLBACK
+        return None
     y = having[1] / (having[1] + 2.0 * having[2])
     one, two, three = (k - (k + 1) * y * having[k + 1] / having[k] for k in (1, 2, 3))
     found = (one, two, three)
-    return found if all(0.0 < d < k for k, d in enumerate(found, 1)) else FALLBACK
+    return found if all(0.0 <= d <= k for k, d in enumerate(found, 1)) else None
+
+
+def _note_fallback(discounts: Sequence[Discounts | None]) -> None:
+    """Notes the orders whose discounts cannot be estimated."""
+    orders = ", ".join(f"{n}-grams" for n, found in enumerate(discounts, 1) if found is None)
+    if orders:
+        note_once(
+            f"discounts of {orders}",
+            f"the counts of {orders} give no Kneser-Ney discounts, as of a small or repetitive text; using "
+            f"{', '.join(f'{discount:g}' for discount in FALLBACK)}, like lmplz --discount_fallback",
+        )
+
+
+def _ln(probability: float) -> float:
+    """The natural logarithm, that of LOG10_ZERO for 0, which is left in a context whose counts have a discount of 0."""
+    return math.log(probability) if probability > 0.0 else LOG10_ZERO * LN10
 
 
 def _kept(

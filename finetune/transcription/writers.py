@@ -53,7 +53,11 @@ def rendered(transcript: Transcript, format_name: str, seconds: float, subtitles
     file = io.StringIO()
     writer: Any = get_writer(format_name, "")
     writer.write_result(_with_speakers(transcript, format_name).as_dict(), file=file, options=options)
-    return file.getvalue()
+    content = file.getvalue()
+    for speaker in {segment.speaker for segment in transcript.segments} - {None}:
+        mark = _mark(str(speaker), format_name)  # which is before the first word, and not spoken
+        content = content.replace(f"<u>{mark}", f"{mark}<u>")
+    return content
 
 
 def _with_speakers(transcript: Transcript, format_name: str) -> Transcript:
@@ -61,13 +65,18 @@ def _with_speakers(transcript: Transcript, format_name: str) -> Transcript:
     segments = []
     for segment in transcript.segments:
         if segment.speaker is not None:
-            name = f"<v {segment.speaker}>" if format_name == "vtt" else f"{segment.speaker}: "
+            name = _mark(segment.speaker, format_name)
             words = segment.words or ()
             marked = tuple(replace(word, word=f" {name}{word.word.strip()}") for word in words[:1])
             spoken = None if segment.words is None else (*marked, *words[1:])
             segment = replace(segment, text=f"{name}{segment.text.strip()}", words=spoken)
         segments.append(segment)
     return replace(transcript, segments=tuple(segments))
+
+
+def _mark(speaker: str, format_name: str) -> str:
+    """What stands before the words of a speaker."""
+    return f"<v {speaker}>" if format_name == "vtt" else f"{speaker}: "
 
 
 def textgrid(transcript: Transcript, seconds: float) -> str:

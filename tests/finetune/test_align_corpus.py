@@ -66,6 +66,13 @@ def test_pieces_are_cut_at_the_longest_pauses_and_have_every_word_once() -> None
     assert texts(pieces(log_probs, text, replace(ALL, max_seconds=2.0)), text) == ["ABC DEF", "GAB CDE", "FGA BCD"]
 
 
+def test_short_pauses_are_told_apart() -> None:
+    """Words reach 0.08 and 0.12 s into a pause, which leaves nothing of one of 0.14 s."""
+    text = "ABC DEF GAB CDE FGA BCD"
+    log_probs = spoken("ABC", 0, "DEF", 1, "GAB", 5, "CDE", 0, "FGA", 1, "BCD", 2)
+    assert texts(pieces(log_probs, text, replace(ALL, max_seconds=1.0)), text) == ["ABC DEF GAB", "CDE FGA BCD"]
+
+
 def test_a_word_that_is_not_spoken_and_one_that_is_another_are_doubted_by_name() -> None:
     log_probs = spoken("ABC", 20, "DEF", 90, "GAB", 10, "CDE", 60)
     for text, word in [("ABC DEF GAB FFF CDE", "FFF"), ("ABC DEF GAB GGG", "GGG"), ("ABC DEF GGD CDE", "GGD")]:

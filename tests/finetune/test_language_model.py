@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from finetune.language_model.build import LanguageModelConfig, build_language_model
 from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN, NgramModel, read_arpa, write_arpa
+from preprocessing.cli import notes
 from preprocessing.cli.errors import InputError, UsageError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
@@ -37,7 +38,7 @@ def test_what_may_follow_sums_to_one(sentences: list[list[str]], order: int, min
 
 
 def test_bigrams_by_hand() -> None:
-    """Too few counts to tell discounts: 0.5, 1 and 1.5 for counts of 1, 2 and 3 and more."""
+    """No unigram has a count of 3: 0.5, 1 and 1.5. Of bigrams 2, 2, 1 and 0 have counts of 1 to 4, and y is 1/3."""
     model = estimate([["a", "b"], ["a", "b"], ["a", "a"]], 2)
     # in how many contexts: a after <s> and a; b after a; </s> after b and a
     left = (1.0 + 0.5 + 1.0) / 5
@@ -45,10 +46,11 @@ def test_bigrams_by_hand() -> None:
     for word, expected in unigram.items():
         assert math.exp(model.score((), word)[0]) == pytest.approx(expected)
     # after a: b twice, a once, </s> once
-    left_of_a = (1.0 + 0.5 + 0.5) / 4
-    assert math.exp(model.score(("a",), "b")[0]) == pytest.approx((2 - 1.0) / 4 + left_of_a * unigram["b"])
+    one, two, three = 1 - 2 / 3, 2 - 3 / 3 * 1 / 2, 3.0
+    left_of_a = (two + one + one) / 4
+    assert math.exp(model.score(("a",), "b")[0]) == pytest.approx((2 - two) / 4 + left_of_a * unigram["b"])
     assert math.exp(model.score(("a",), "zebra")[0]) == pytest.approx(left_of_a * unigram[UNKNOWN])
-    assert math.exp(model.score((BEGIN,), "a")[0]) == pytest.approx((3 - 1.5) / 3 + 1.5 / 3 * unigram["a"])
+    assert math.exp(model.score((BEGIN,), "a")[0]) == pytest.approx((3 - three) / 3 + three / 3 * unigram["a"])
 
 
 def test_discounts_are_those_of_the_paper() -> None:
@@ -65,6 +67,50 @@ def test_discounts_are_those_of_the_paper() -> None:
     assert math.exp(model.score((), "1a")[0]) == pytest.approx((1 - one) / total + uniform)
     assert math.exp(model.score((), "2a")[0]) == pytest.approx((2 - two) / total + uniform)
     assert math.exp(model.score((), "4a")[0]) == pytest.approx((4 - three) / total + uniform)
+
+
+def having(n1: int, n2: int, n3: int, n4: int) -> list[list[str]]:
+    """Sentences of one word: so many words occur once, twice, three and four times, and ten of them five times."""
+    counts = [1] * n1 + [2] * n2 + [3] * n3 + [4] * n4 + [5] * 10
+    return [[f"w{number}"] for number, count in enumerate(counts) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "three"),
+    [
+        ((6, 3, 2, 0), 3.0),  # none occurs four times: the whole count of 3, which lmplz takes
+        ((6, 3, 2, 1), 2.0),
+        ((6, 3, 0, 1), 1.5),  # none occurs three times, and lmplz refuses
+        ((9, 1, 3, 0), 1.5),  # the discount of 2 is 2 - 3 * 9/11 * 3 < 0, and lmplz refuses
+    ],
+)
+def test_discounts_are_refused_where_lmplz_refuses_them(counts: tuple[int, int, int, int], three: float) -> None:
+    sentences = having(*counts)
+    model = estimate(sentences, 1)
+    total = 2 * len(sentences)  # and an end for each
+    last = sentences[-1][0]
+    unknown = math.exp(model.score((), UNKNOWN)[0])
+    assert math.exp(model.score((), last)[0]) == pytest.approx((5 - three) / total + unknown)
+    assert mass(model, ()) == pytest.approx(1.0)
+
+
+def test_a_discount_of_nothing_leaves_nothing_to_back_off_to(tmp_path: Path) -> None:
+    """Where D2 is 2 - 3 * 2/3 * 1 = 0, which lmplz takes."""
+    model = estimate([text.split() for text in ("a", "d c", "b", "a", "b", "c d", "b d b")], 2)
+    assert math.exp(model.score(("a",), END)[0]) == pytest.approx(1.0)  # after a, twice, is nothing but an end
+    assert mass(model, ("a",)) == pytest.approx(1.0)
+    path = tmp_path / "some.arpa"
+    with path.open("w") as file:
+        write_arpa(model, file)
+    assert mass(read_arpa(path), ("a",)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_discounts_that_cannot_be_estimated_are_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "_noted", set())
+    estimate([["e", "f", "g"]] * 7, 2)
+    assert "the counts of 1-grams, 2-grams give no Kneser-Ney discounts" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,6 +129,17 @@ def test_a_binary_file_needs_kenlm(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "kenlm", None)
     with pytest.raises(InputError, match="package kenlm is not installed; expected it, or the ARPA file"):
         load_language_model("mine", LanguageModelFiles(kenlm_file(tmp_path / "a.bin"), {}), VOCABULARY)
+
+
+@pytest.mark.parametrize(("units", "of_characters"), [("| A C T", True), ("THE CAT |", False), ("A B C", False)])
+def test_a_binary_file_of_characters_is_one(
+    units: str, of_characters: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kenlm", SimpleNamespace(Model=lambda path: units.split(), State=object))
+    (tmp_path / "unigrams.txt").write_text("\n".join([*units.split(), "OTHER"]))
+    model = KenlmModel(kenlm_file(tmp_path / "a.bin"), tmp_path / "unigrams.txt")
+    assert model.is_of_characters == of_characters
+    assert sorted(model.words) == sorted(units.split())
 
 
 def test_where_there_is_none(tmp_path: Path) -> None:

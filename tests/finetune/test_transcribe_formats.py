@@ -28,7 +28,7 @@ from finetune.systems.transcript import (
 )
 from finetune.transcribe import main
 from finetune.transcription.by_channel import merged
-from finetune.transcription.writers import rendered, textgrid
+from finetune.transcription.writers import Subtitles, rendered, textgrid
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.corpus import open_corpus
@@ -156,6 +156,8 @@ def test_speakers_are_named_in_every_format_and_their_words_keep_their_order(tmp
         ["00:00:02,000 --> 00:00:03,000", "Bob: SO"],
         ["00:00:06,000 --> 00:00:06,500", "Ann: BYE"],
     ]
+    for suffix, underlined in (("srt", "Ann: <u>YES</u> SURE"), ("vtt", "<v Ann><u>YES</u> SURE")):  # nested, as <v> is
+        assert f"\n{underlined}\n" in rendered(call, suffix, 7.0, Subtitles(highlight_words=True))
     _, tiers = read_textgrid(rendered(call, "textgrid", 7.0))
     for name, own in words.items():
         expected = [(start, end, word.strip()) for start, end, word in own]

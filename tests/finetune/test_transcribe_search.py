@@ -19,6 +19,7 @@ from finetune.systems.ctc_model import load_ctc
 from finetune.systems.registry import FAMILIES, check_precision, load_system, parse_model, parse_models
 from finetune.transcribe import TranscribeConfig, main, resolve
 from preprocessing import audio
+from preprocessing.cli import notes
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
@@ -115,6 +116,17 @@ def test_hot_words_match_or_are_refused(
         return
     with pytest.raises(UsageError, match=f"--hotwords {expected}"):
         as_labels("mine", given, vocabulary, normalise)
+
+
+def test_hot_words_of_a_script_without_spaces_are_noted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "_noted", set())
+    vocabulary = Vocabulary.of_characters(["我在北京 ABCD"])
+    assert as_labels("mine", ["BAD"], vocabulary, None) == ("BAD",)
+    assert capsys.readouterr().err == ""
+    assert as_labels("mine", ["北京", "在"], vocabulary, None) == ("北京", "在")
+    assert capsys.readouterr().err.count("favoured only where mine writes it between spaces") == 1
 
 
 @pytest.mark.parametrize(
