@@ -79,8 +79,8 @@ class Config(SpeechOptions):
     model: Path | None = None
     """Folder of a trained wav2vec2 whose word error rates are measured. Default: the embedded demo."""
 
-    test: Path | None = None
-    """Test corpus of that model. Default: the embedded demo's."""
+    test: str | None = None
+    """Test corpus of that model: a manifest, a folder or a Hub data set. Default: the embedded demo's."""
 
     rounds: int = 3
     """Rounds of each implementation, taking turns, after one warm-up round; with --quick 1."""
@@ -121,7 +121,7 @@ def run(config: Config) -> Findings:
         )
         trained = timed if config.quick else Path(folder) / "trained"
         trained.mkdir(exist_ok=True)
-        _export(model, trained, graphs, None if config.test is None else str(config.test))
+        _export(model, trained, graphs, config.test)
         words = _word_errors(model, trained, graphs, config)
     missing = {name: found.reason for name, found in turns.items() if isinstance(found, Unavailable)}
     if missing:
@@ -191,7 +191,7 @@ def _word_errors(model: Path, folder: Path, graphs: Mapping[str, Graph], config:
     from finetune.metrics import difference, matched_pairs, rate, resample
     from preprocessing.corpus import open_corpus
 
-    utterances = list(open_corpus(str(config.test or DEMO_CORPUS)).utterances)
+    utterances = list(open_corpus(config.test or str(DEMO_CORPUS)).utterances)
     utterances = utterances[:QUICK_UTTERANCES] if config.quick else utterances
     resampling = resample([utterance.speaker for utterance in utterances], seed=0)
     counts = {

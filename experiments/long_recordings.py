@@ -9,7 +9,7 @@ long recording.
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,23 +39,19 @@ class Config(ExperimentOptions):
     """Recording to repeat: an audio file, or a manifest of one recording with its text, which gives a WER. Default:
     long-form/test.jsonl in $ASR_DATA_DIR, else data; with --quick a demo utterance."""
 
-    hours: str = "0.5,3"
-    """Lengths in hours, separated by commas; memory is compared with that of the first. With --quick 0.02,0.1."""
+    hours: list[float] = field(default_factory=lambda: [0.5, 3.0])
+    """Lengths in hours; memory is compared with that of the first. With --quick 0.02 and 0.1."""
 
     profile: str = "librispeech"
     """Text normalisation profile for scoring."""
 
     def lengths(self) -> tuple[float, ...]:
-        """The lengths in hours. Raises UsageError where --hours holds anything else."""
-        try:
-            hours = tuple(float(one) for one in self.hours.split(","))
-        except ValueError:
-            hours = ()
-        if not hours or not all(0 < one <= LONGEST_HOURS for one in hours):
+        """The lengths in hours. Raises UsageError where --hours holds none, or none that can be repeated."""
+        if not self.hours or not all(0 < one <= LONGEST_HOURS for one in self.hours):
             raise UsageError(
-                f"--hours is {self.hours!r}; expected numbers above 0, up to {LONGEST_HOURS:g}, as in 0.5,3: change it"
+                f"--hours is {self.hours}; expected numbers above 0, up to {LONGEST_HOURS:g}, as in 0.5,3: change it"
             )
-        return QUICK_HOURS if self.quick else hours
+        return QUICK_HOURS if self.quick else tuple(self.hours)
 
 
 @dataclass(frozen=True)

@@ -32,5 +32,5 @@ def test_the_study_repeats_a_recording_and_measures_each_length(
     assert once.wer is not None and thrice.wer is not None and 0 <= thrice.wer < 2
     with pytest.raises(UsageError, match="holds 100 recordings"):
         long_recordings.transcribe_lengths(model, DEMO / "corpus" / "test.jsonl", [1.0], "librispeech")
-    with pytest.raises(UsageError, match="--hours is '0,x'"):
-        long_recordings.Config("wav2vec2", tmp_path, "0,x").lengths()
+    with pytest.raises(UsageError, match=r"--hours is \[0\.0, 1\.0\]"):
+        long_recordings.Config("wav2vec2", tmp_path, [0.0, 1.0]).lengths()
