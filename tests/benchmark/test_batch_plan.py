@@ -24,6 +24,11 @@ def test_batches_hold_everything_once_within_the_cap(
             assert longest <= longest_in_batch
 
 
+def test_short_utterances_fill_a_batch_beyond_the_longest_that_is_batched() -> None:
+    """The longest in a batch bounds an utterance, not the batch: 80 s hold 26 of 3 s."""
+    assert [len(batch) for batch in plan_batches([3.0] * 30, 80.0, 30.0)] == [26, 4]
+
+
 @given(DURATIONS, st.integers(1, 70))
 def test_a_spread_has_both_ends(durations: list[float], most: int) -> None:
     chosen = batch_plan.spaced_by_duration(durations, most)

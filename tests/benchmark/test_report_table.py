@@ -79,6 +79,22 @@ def test_the_markdown_table_parses_back() -> None:
         assert shows(low, wer.low, 0.01) and shows(high, wer.high, 0.01)
 
 
+def test_each_speed_has_its_own_range() -> None:
+    summary = run()[0]
+    speed = summary.systems[0].speed
+    assert speed
+    names = ("p50", "p95", "p99", "rtfx", "throughput")
+    ranges = {name: Spread(0.2 + place, 0.1 + place, 0.3 + place) for place, name in enumerate(names)}
+    fields = {name if name == "throughput" else f"{name}_spread": one for name, one in ranges.items()}
+    system = dataclasses.replace(summary.systems[0], speed=dataclasses.replace(speed, **fields))
+    summary = dataclasses.replace(summary, systems=[system])
+    read = {row.label.split(",")[0]: row.read(system).interval for row in quantities.quantities(summary)}
+    assert (read["RTFx"], read["Throughput"]) == ("3.1–3.3×", "4.1–4.3×")
+    for place, name in enumerate(names[:3]):
+        low, high = (quantities.milliseconds(place + end) for end in (0.1, 0.3))
+        assert read[f"{name} latency"] == f"{low.removesuffix(' ms'.replace(' ', quantities.SPACE))}–{high}"
+
+
 @pytest.mark.parametrize("width", [34, 80, 160])
 def test_the_terminal_table_fits_and_leaves_nothing_out(width: int) -> None:
     summary = run()[0]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from benchmark.report.fairness import run_to_run_variance
-from benchmark.report.verdict import title_names, verdict
+from benchmark.report.fairness import detectable, run_to_run_variance
+from benchmark.report.verdict import caveats, differences_to_best, significance, title_names, verdict
 from benchmark.results import Comparison, Summary
 from finetune.metrics import Rate
 from finetune.systems.facts import WeightsFile
@@ -34,6 +34,34 @@ def test_of_few_systems_every_comparison_is_said() -> None:
     summary = of("abc", [True, False])
     assert title_names(summary) == ["a", "b", "c"]
     assert verdict(summary) == ["a and b.", "a and c."]
+
+
+def test_the_verdict_is_that_of_clean_speech() -> None:
+    summary = trained(of("ab", [True]), "ab", 0.04)
+    [clean] = summary.comparisons
+    noisy = dataclasses.replace(
+        clean, condition="babble", sentence="babble: a and b.", difference=Rate(0.01, 0.0, 0.02)
+    )
+    both = dataclasses.replace(summary, comparisons=[noisy, clean])
+    assert verdict(both) == verdict(summary) and len(run_to_run_variance(both)) == 1
+    assert [rate for _, _, rate in differences_to_best(both)] == [Rate(0.04, 0.03, 0.05)]
+    assert [rate for _, _, rate in differences_to_best(both, "babble")] == [Rate(-0.01, -0.02, -0.0)]
+
+
+def test_what_is_called_significant_is_so_after_the_correction() -> None:
+    summary = of("abc", [False, None])
+    raw = dataclasses.replace(summary.comparisons[0], p_value=0.03, adjusted_p=0.06)
+    assert [significance(one) for one in (raw, *summary.comparisons[1:])] == ["not significant", "–"]
+    assert significance(dataclasses.replace(raw, different=True, p_value=0.2)) == "significant"
+    assert "corrected for the 2 comparisons made here" in caveats(summary)[0]
+    assert not any("corrected" in one for one in caveats(of("ab", [True])))
+
+
+@pytest.mark.parametrize(("speakers", "warned"), [(0, False), (1, True), (4, True), (5, False)])
+def test_results_of_few_speakers_hold_for_no_others(speakers: int, warned: bool) -> None:
+    summary = of("ab", [True])
+    summary = dataclasses.replace(summary, corpus=dataclasses.replace(summary.corpus, utterances=50, speakers=speakers))
+    assert any("do not generalise to other speakers" in one for one in detectable(summary)) == warned
 
 
 @pytest.mark.parametrize(

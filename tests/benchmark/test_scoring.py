@@ -1,10 +1,12 @@
 """Scores against jiwer over the whole corpus at once, intervals and verdicts against simulation and hand-made cases."""
 
+from collections.abc import Sequence
+
 import jiwer
 import numpy as np
 import pytest
 
-from benchmark.results import Sample, StageSeconds
+from benchmark.results import Comparison, Sample, StageSeconds
 from benchmark.scoring import (
     Normaliser,
     ScoredCondition,
@@ -14,7 +16,17 @@ from benchmark.scoring import (
     count_errors,
     scores_of,
 )
-from finetune.metrics import FEWEST_SPEAKERS, Rate, difference, rate, resample, verdict
+from benchmark.scoring.comparisons import minimum_detectable_difference
+from finetune.metrics import (
+    FEWEST_SPEAKERS,
+    Rate,
+    detectable,
+    difference,
+    rate,
+    resample,
+    standard_error,
+    verdict,
+)
 from preprocessing.text import profile
 
 TEXTS = [
@@ -71,10 +83,17 @@ def test_speakers_are_drawn_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "speakers", [[None] * 30, ["a"] * 29 + [None], [f"s{i % (FEWEST_SPEAKERS - 1)}" for i in range(30)]]
+    "speakers",
+    [
+        [None] * 30,
+        ["a"] * 29 + [None],
+        [*(f"s{i}" for i in range(29)), None],
+        [f"s{i % (FEWEST_SPEAKERS - 1)}" for i in range(30)],
+    ],
 )
 def test_utterances_are_drawn_where_speakers_are_unknown_or_few(speakers: list[str | None]) -> None:
     assert resample(speakers, seed=1).unit == "utterance"
+    assert resample([f"s{i % FEWEST_SPEAKERS}" for i in range(30)], seed=1).unit == "speaker"
 
 
 def test_the_interval_covers_the_truth() -> None:
@@ -100,6 +119,55 @@ def test_pairing_sees_a_small_steady_difference() -> None:
     assert paired.low == pytest.approx(-0.05) and paired.high == pytest.approx(-0.05)
     single = rate(worse.tolist(), lengths.tolist(), resampling)
     assert single.high - single.low > 0.05
+
+
+def scored(name: str, wrong: Sequence[int], longer: int = 0) -> ScoredCondition:
+    """Utterances of ten words, each of so many more than the last, by speakers of their own; the first words wrong."""
+    lengths = [10 + longer * place for place in range(len(wrong))]
+    texts = [(" ".join("w" * n), " ".join("x" * own + "w" * (n - own))) for own, n in zip(wrong, lengths, strict=True)]
+    chosen = samples(name, texts)
+    return ScoredCondition(chosen, counted(chosen, "verbatim"))
+
+
+def test_utterances_are_paired_by_id_whatever_their_order() -> None:
+    first, second = scored("a", range(10), 3), scored("b", [0, 0, 1, 5, 2, 8, 3, 9, 4, 7], 3)
+    order = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
+    turned = ScoredCondition([second.samples[row] for row in order], second.counts.select(order))
+    [straight], [paired] = (compare_pairs({"a": first, "b": other}, "clean", seed=0) for other in (second, turned))
+    assert (paired.difference, paired.p_value) == (straight.difference, straight.p_value)
+    assert 0 < paired.p_value < 1
+
+
+def test_the_same_difference_everywhere_is_significant() -> None:
+    [comparison] = correct(compare_pairs({"a": scored("a", [2] * 12), "b": scored("b", [3] * 12)}, "clean", seed=0))
+    assert (comparison.p_value, comparison.different) == (0.0, True)
+
+
+def test_the_corrected_test_decides_with_and_without_the_utterances_left_out() -> None:
+    apart = Rate(-0.02, -0.038, -0.002)
+    one = Comparison("a", "b", apart, "", "clean", 0.03, left_out=["u1"], without=apart, p_value_without=0.03)
+    alone, *three = correct([one]) + correct([one] * 3)
+    assert (alone.different, alone.different_without) == (True, True)
+    assert [(other.different, other.different_without) for other in three] == [(False, False)] * 3
+    assert three[0].adjusted_p == pytest.approx(0.09) and "after correction" in three[0].sentence
+
+
+def test_the_detectable_difference_is_of_the_pair_that_needs_most() -> None:
+    generator = np.random.default_rng(0)
+    systems = {
+        name: scored(name, generator.integers(0, most, 40).tolist()) for name, most in (("a", 3), ("b", 4), ("c", 10))
+    }
+
+    def needed(*names: str) -> float:
+        value = minimum_detectable_difference({name: systems[name] for name in names}, 0).value
+        assert value is not None
+        return value
+
+    assert needed("a", "b", "c") == pytest.approx(max(needed(*pair) for pair in ("ab", "ac", "bc")))
+    assert needed("a", "b") < needed("a", "c")
+    errors, lengths = (column.tolist() for column in systems["c"].counts.of("wer"))
+    own = standard_error(errors, [0] * 40, lengths, resample([f"s{i}" for i in range(40)], seed=0))
+    assert needed("c") == pytest.approx(2**0.5 * float(detectable(own)))
 
 
 def test_verdicts() -> None:

@@ -19,6 +19,8 @@ from benchmark.scoring.breakdowns import (
 )
 from benchmark.scoring.counts import Normaliser, count_errors
 from benchmark.scoring.segments import errors_by_segment, score_segments
+from finetune.metrics import rate, resample
+from finetune.metrics.error_rates import word_errors
 from preprocessing.corpus import Segment
 from preprocessing.text import profile
 
@@ -58,6 +60,11 @@ def test_errors_of_segments_are_those_of_the_whole(segments: list[list[str]], he
     ]
     for words, row in zip(segments, rows, strict=True):
         assert sum(row[:3]) == len(words)
+
+
+def test_an_inserted_word_is_of_the_segment_that_was_just_spoken() -> None:
+    rows = errors_by_segment(["a b", "c d"], "a b x c d")
+    assert [row[:4] for row in rows] == [(2, 0, 0, 1), (2, 0, 0, 0)]
 
 
 def test_a_lost_segment_is_its_own_loss() -> None:
@@ -100,7 +107,13 @@ def test_slices_are_scored_alone_and_named_by_their_bounds() -> None:
     assert [(one.value, one.utterances) for one in by["accent"]] == [("Bavarian", 180), ("Saxon", 60)]
     assert [one.value for one in by["sex"]] == ["F", "M"]
     assert [one.value for one in by["duration"]] == [name for name in DURATIONS if name != "10-20 s"]
-    assert sum(one.utterances for one in by["duration"]) == 300
+    lasting = Counter(sample.audio_seconds for sample in samples)
+    assert [one.utterances for one in by["duration"]] == [
+        lasting[0.5],
+        lasting[5.0] + lasting[9.9],
+        lasting[29.0],
+        lasting[30.0] + lasting[99.0],
+    ]
     assert [one.value.split()[0] for one in by["speaking rate"]][::2] == ["under", "over"]
     thirds = [one.utterances for one in by["speaking rate"]]
     assert sum(thirds) == 300 and max(thirds) < 130
@@ -109,6 +122,9 @@ def test_slices_are_scored_alone_and_named_by_their_bounds() -> None:
     for one in [*by["sex"], *by["speaker"][:5]]:
         own = [sample for sample in samples if getattr(sample, one.by) == one.value]
         assert one.wer.value == pytest.approx(jiwer.wer([s.reference for s in own], [s.hypothesis for s in own]))
-        assert one.wer.low < one.wer.value < one.wer.high
+        drawn = resample([sample.speaker for sample in own], seed=0)
+        edits = [word_errors(sample.reference, sample.hypothesis) for sample in own]
+        expected = rate([edit.errors for edit in edits], [edit.reference_length for edit in edits], drawn)
+        assert one.wer == expected and expected.low < expected.value < expected.high
     over = [sample for sample in samples if sample.audio_seconds >= 30]
     assert by["duration"][-1].words == sum(len(sample.reference.split()) for sample in over)

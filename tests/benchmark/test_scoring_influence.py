@@ -155,6 +155,16 @@ def test_decisive_are_few_and_heavy() -> None:
     rare = np.zeros(60, dtype=np.int64)
     rare[0] = 1
     assert decisive(rare, words) == []  # all of the rate, but a fifth of a point
+    many = np.full(1000, 4)
+    many[0] = 100
+    assert decisive(many, np.full(1000, 10)) == []  # a whole point, but of 41
+
+
+def test_what_lowers_a_rate_weighs_as_much_as_what_raises_it() -> None:
+    errors, lengths = np.full(40, 1), np.full(40, 10)
+    errors[5], lengths[5], errors[9] = 0, 100, 4
+    found = influences([f"u{row}" for row in range(40)], errors, lengths, {})
+    assert [one.id for one in found[:2]] == ["u5", "u9"] and found[0].change < 0 < found[1].change
 
 
 def samples_of(**hypotheses: Sequence[str]) -> list[Sample]:
@@ -238,6 +248,8 @@ def test_a_difference_that_hangs_on_one_utterance_is_said() -> None:
     [comparison] = summary.comparisons
     assert comparison.different is True and len(comparison.left_out) == 1 and comparison.different_without is False
     assert "This depends on 1 utterance: without u" in " ".join(verdict(summary))
+    turned = benchmark_of(b=[], a=wrong(4)).comparisons[0]
+    assert turned.left_out == comparison.left_out and turned.different is True and turned.different_without is False
 
 
 def test_two_utterances_settle_nothing() -> None:

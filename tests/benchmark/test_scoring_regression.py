@@ -69,6 +69,9 @@ def test_error_rates_change_where_the_interval_of_the_difference_has_no_zero() -
     assert "-16.40 to -3.60 points: better." in noisy.sentence
     worse = by_figure(before, result(Rate(0.15, 0.13, 0.17)))["WER, clean"]
     assert (worse.kind, worse.significant) == ("worse", True)
+    # Zou & Donner's equation: below, what now may be lower with what before may be higher: 3 and 4 points; 12 and 5.
+    skewed = result(Rate(0.20, 0.15, 0.24)), result(Rate(0.30, 0.27, 0.42))
+    assert "+5.00 to +23.00 points: worse." in by_figure(*skewed)["WER, clean"].sentence
 
 
 def test_another_test_set_or_profile_has_no_change_of_error_rate() -> None:
@@ -76,6 +79,11 @@ def test_another_test_set_or_profile_has_no_change_of_error_rate() -> None:
     assert list(by_figure(before, result(Rate(0.5, 0.4, 0.6), words=999))) == ["peak memory"]
     other = dataclasses.replace(result(Rate(0.5, 0.4, 0.6)), profiles=[ProfileUsed("basic", 2, "")])
     assert list(by_figure(before, other)) == ["peak memory"]
+    by_characters = dataclasses.replace(result(Rate(0.5, 0.4, 0.6)), metric="cer")
+    assert list(by_figure(before, by_characters)) == ["peak memory"]
+    [failed] = result(Rate(0.5, 0.4, 0.6)).systems
+    failed = dataclasses.replace(failed, failure="ended")
+    assert by_figure(before, dataclasses.replace(before, systems=[failed])) == {}
 
 
 @pytest.mark.parametrize(
@@ -184,6 +192,15 @@ def test_few_utterances_and_single_rounds_settle_nothing() -> None:
     single = result(rate, speed=speed((1.0, 1.0, 1.0), (10, 10, 10)))
     slower = result(rate, speed=speed((2.0, 2.0, 2.0), (5, 5, 5)))
     assert {one.kind for one in changes(single, slower)} == {"same"}
+    rounds = result(rate, speed=speed((1.9, 2.0, 2.1), (4, 5, 6)))
+    assert {one.kind for one in changes(single, rounds)} == {"same"}
+
+
+def test_throughput_is_compared_at_one_batch_size() -> None:
+    rate, now = Rate(0.1, 0.08, 0.12), speed((0.9, 1.0, 1.1), (90, 100, 110))
+    before = result(rate, speed=speed((0.9, 1.0, 1.1), (9, 10, 11)))
+    assert by_figure(before, result(rate, speed=now))["throughput"].kind == "better"
+    assert "throughput" not in by_figure(before, result(rate, speed=dataclasses.replace(now, batch_seconds=80.0)))
 
 
 def test_other_machines_test_sets_and_noises_are_not_compared_and_named() -> None:

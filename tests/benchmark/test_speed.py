@@ -52,13 +52,36 @@ def test_what_is_shown_lies_between_the_rounds(rounds: list[list[float]]) -> Non
 
 
 def test_throughput_is_of_the_wall_clock() -> None:
-    speed = speed_of(
-        TOLD, [timing("u", 0, 1.0)], [throughput(0, 2.0, 50.0), throughput(1, 4.0, 70.0), throughput(2, 5.0)]
-    )
+    measured = [throughput(0, 2.0, 50.0), throughput(1, 4.0, 70.0), throughput(2, 5.0)]
+    other = dataclasses.replace(throughput(0, 0.1, 900.0), system="b")
+    speed = speed_of(TOLD, [timing("u", 0, 1.0)], [other, *measured])
     assert speed is not None
     assert speed.throughput == Spread(25.0, 20.0, 50.0)
     assert speed.batch_seconds == 40.0
     assert speed.joules_per_audio_second == pytest.approx(0.6)
+    warm = speed_of(TOLD, [timing("u", 0, 1.0)], [throughput(n, 2.0, joules) for n, joules in enumerate((50, 60, 400))])
+    assert warm is not None and warm.joules_per_audio_second == pytest.approx(0.6)
+
+
+def test_percentiles_are_of_the_utterances_of_a_round() -> None:
+    """0.01 to 1.01 s in steps of 0.01: the p-th percentile is p hundredths above the least."""
+    timings = [timing(f"u{n}", 0, 0.01 * n + 0.01 - 0.3) for n in range(101)]
+    speed = speed_of(TOLD, timings, [])
+    assert speed is not None
+    assert (speed.p50, speed.p95, speed.p99) == pytest.approx((0.51, 0.96, 1.00))
+    assert speed.p95_spread == Spread(speed.p95, speed.p95, speed.p95)
+
+
+def test_a_call_costs_what_the_median_round_took() -> None:
+    """One slow round of three, in every utterance."""
+    timings = [
+        Timing("a", f"u{n}", number, float(n), StageSeconds(0.0, 0.0, slow * (2.0 + 0.1 * n), 0.0))
+        for n in range(1, 13)
+        for number, slow in enumerate((1.0, 1.0, 9.0))
+    ]
+    speed = speed_of(TOLD, timings, [])
+    assert speed is not None and speed.call_cost is not None and speed.call_cost.per_call is not None
+    assert speed.call_cost.per_call.value == pytest.approx(2.0)
 
 
 def test_what_was_never_timed_has_no_speed() -> None:

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from finetune.metrics import (
+    FEWEST_GROUPS,
     MOST_GROUPS,
     Rate,
+    StandardError,
+    detectable,
     difference,
     holm,
     information_lost,
@@ -81,6 +84,49 @@ def test_the_standard_error_is_the_jackknifes() -> None:
     found = standard_error(one.tolist(), two.tolist(), lengths.tolist(), resample(over(200), seed=0))
     expected = brute_force(lambda rows: (one - two)[rows].sum() / lengths[rows].sum(), 200)
     assert found.value == pytest.approx(expected, rel=0.02)
+
+
+def bootstrap_t(errors: Counts, lengths: Counts, draws: NDArray[np.float64]) -> tuple[float, float]:
+    """The interval of the module's formula, draw by draw. draws: how often each group is in each."""
+    error, freedom = cr2(errors, lengths)
+    n_groups, own = len(lengths), errors.sum() / lengths.sum()
+    clip = stats.t.ppf(0.9995, n_groups - 1)
+    studentised = []
+    for times in draws:
+        drawn, words = (times * errors).sum() / (times * lengths).sum(), (times * lengths).sum()
+        parts = (errors - drawn * lengths) / words
+        spread = np.sqrt((times * parts**2 / (1 - lengths / lengths.sum())).sum())
+        studentised.append(np.clip((drawn - own) / spread, -clip, clip) if spread > 0 else np.sign(drawn - own) * clip)
+    low, high = np.quantile(studentised, [0.025, 0.975])
+    widened = error * stats.t.ppf(0.975, freedom) / stats.t.ppf(0.975, n_groups - 1)
+    return max(own - widened * high, 0.0), own - widened * low
+
+
+@pytest.mark.parametrize("errors", [[2, 1, 0, 3, 1, 19, 2, 8], [0, 0, 0, 0, 0, 0, 6, 0], [11, 9, 10, 12, 8, 10, 1, 9]])
+def test_the_interval_is_the_studentised_bootstraps(errors: list[int]) -> None:
+    """Of uneven groups with one that is far from the others, so that the interval is skewed, or ends at 0."""
+    lengths = np.array([20, 12, 15, 30, 9, 24, 12, 70])
+    drawn = resample(over(8), seed=3, draws=400)
+    found = rate(errors, lengths.tolist(), drawn)
+    assert (found.low, found.high) == pytest.approx(bootstrap_t(np.array(errors), lengths, drawn.weights))
+
+
+def test_an_interval_needs_five_groups() -> None:
+    for count, is_known in ((FEWEST_GROUPS, True), (FEWEST_GROUPS - 1, False)):
+        found = rate([1, 2, 1, 2, 1][:count], [10] * count, resample(over(count), seed=0))
+        assert (found.low > 0.0 and found.high < 1.0) == is_known
+    lost = information_lost([9, 0, 0, 0, 0, 0], [10] * 6, [10] * 6, resample(over(6), seed=0))
+    assert lost.high == 1.0
+
+
+@pytest.mark.parametrize("comparisons", [1, 6])
+def test_the_detectable_difference_is_found_four_times_in_five(comparisons: int) -> None:
+    """Of so large a difference the test, at its corrected level, has a power of 80 %: closed form and simulation."""
+    error = StandardError(0.01, 1e9)
+    expected = 0.01 * (stats.norm.ppf(1 - 0.025 / comparisons) + stats.norm.ppf(0.8))
+    assert detectable(error, comparisons) == pytest.approx(expected)
+    seen = np.random.default_rng(0).normal(expected, 0.01, 20_000)
+    assert np.mean(2 * stats.norm.sf(seen / 0.01) < 0.05 / comparisons) == pytest.approx(0.8, abs=0.01)
 
 
 def test_many_independent_utterances_have_the_normal_interval() -> None:

@@ -2,7 +2,10 @@
 
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +16,15 @@ from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.data.corpora import MAIN
 from finetune.data.examples import Examples
+from finetune.models.base import Batch, EvaluationOutput, Hypothesis, pad_batch
 from finetune.training import checkpoint
+from finetune.training.averaging import MovingAverage
 from finetune.training.checkpoint import Progress, States
 from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.loop import TrainingLoop
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import RunWriter
+from preprocessing import audio
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Utterance
 from preprocessing.text import profile
@@ -100,24 +106,127 @@ def test_characters_decide_where_words_have_no_spaces(
     assert Evaluation(1.0, 1.0, 0.25, 1, 0, 0, None, (), evaluator.metric).rates == expected
 
 
-def test_a_step_that_is_evaluated_again_is_ranked_once(tmp_path: Path) -> None:
-    """A run that is stopped before its first step evaluates it anew when resumed: its weights are averaged once."""
+def loop_of(folder: Path, **settings: Any) -> TrainingLoop:
+    """A loop over one utterance, with a small model."""
     config = TrainConfig(
-        output_dir=tmp_path,
+        output_dir=folder,
         model=ModelConfig(scratch=TINY, dropout=0.0),
         data=DataConfig(train=["train.jsonl"], validation="dev.jsonl"),
-        average_best=3,
+        **settings,
     )
     recogniser = models.build(config.model, ["YES"], seed=0)
     examples = Examples([Utterance("u", "a.wav", "YES", 1.0)], [recogniser.encode("YES")], recogniser)
     evaluator = Evaluator(examples, profile("librispeech"), recogniser, max_batch_seconds=80.0)
-    loop = TrainingLoop(
-        config, Accelerator(cpu=True), recogniser, examples, {MAIN: evaluator}, RunWriter(tmp_path), "run"
+    return TrainingLoop(
+        config, Accelerator(cpu=True), recogniser, examples, {MAIN: evaluator}, RunWriter(folder), "run"
     )
+
+
+def evaluation(wer: float) -> Evaluation:
+    return Evaluation(1.0, wer, 0.25, 1, 0, 0, None, ())
+
+
+def test_a_step_that_is_evaluated_again_is_ranked_once(tmp_path: Path) -> None:
+    """A run that is stopped before its first step evaluates it anew when resumed: its weights are averaged once."""
+    loop = loop_of(tmp_path, average_best=3)
     for _ in range(2):
-        loop._rank(recogniser.module, Evaluation(1.0, 0.5, 0.25, 1, 0, 0, None, ()))
+        loop._rank(loop._recogniser.module, evaluation(0.5))
     assert loop._progress.ranking == ((0.5, 0.25, 0),)
     assert loop._progress.evaluations_since_best == 0
+
+
+def test_the_lowest_rate_is_the_best_and_patience_counts_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = loop_of(tmp_path, average_best=2, early_stopping_patience=2, max_steps=100)
+    saved: list[int] = []
+    monkeypatch.setattr(loop, "_save_model", lambda *_: saved.append(loop._progress.step))
+    told = []
+    for place, wer in enumerate((0.9, 0.5, 0.7, 0.4, 0.6, 0.45)):
+        loop._progress = replace(loop._progress, step=10 * place)
+        loop._rank(loop._recogniser.module, evaluation(wer))
+        told.append((loop._progress.evaluations_since_best, loop._is_finished()))
+    assert told == [(0, False), (0, False), (1, False), (0, False), (1, False), (2, True)]
+    assert saved == [0, 10, 30]
+    assert loop._progress.ranking == ((0.4, 0.25, 30), (0.45, 0.25, 50))
+    endless = loop_of(tmp_path, max_steps=100)
+    for step, ends in ((99, False), (100, True)):
+        endless._progress = replace(loop._progress, step=step)
+        assert endless._is_finished() == ends
+
+
+@pytest.mark.parametrize(("wer", "is_saved"), [(0.39, True), (0.4, False), (0.5, False)])
+def test_the_mean_of_the_best_weights_is_saved_where_it_is_better(
+    wer: float, is_saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, saved = loop_of(tmp_path, average_best=2), []
+    loop._progress = replace(loop._progress, step=20, ranking=((0.4, 0.25, 10), (0.5, 0.25, 20)))
+    monkeypatch.setattr(loop._evaluators[MAIN], "run", lambda *_: evaluation(wer))
+    monkeypatch.setattr(loop, "_save_model", lambda *_: saved.append(wer))
+    loop._average_best(loop._recogniser.module, SimpleNamespace(show_average=lambda *_: None))  # type: ignore[arg-type]
+    assert bool(saved) == is_saved
+
+
+def test_a_training_makes_its_steps_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations and checkpoints each second step and at the end, the head alone at first, masks new at each step."""
+    loop = loop_of(
+        tmp_path, max_steps=5, eval_steps=2, logging_steps=2, head_only_steps=2, gradient_accumulation_steps=3
+    )
+    recogniser, only_head, evaluated, saved = loop._recogniser, [], [], []
+    batch = pad_batch([recogniser.prepare(0, torch.randn(8_000), recogniser.encode("YES"))])
+    monkeypatch.setattr(loop, "_own_batches", lambda: iter([[batch]] * 5))
+    monkeypatch.setattr(recogniser, "train_head_only", only_head.append)
+    monkeypatch.setattr(loop, "_evaluate", lambda *_: evaluated.append(loop._progress.step))
+    monkeypatch.setattr(loop, "_save_checkpoint", lambda *_: saved.append(loop._progress.step))
+    seeds = {loop._mask_generator(number).initial_seed() for number in range(3)}
+    assert loop.run()
+    assert only_head == [True, True, False, False, False]
+    assert (evaluated, saved) == ([0, 2, 4, 5], [2, 4, 5])
+    assert (loop._progress.batches, loop._progress.audio_seconds) == (15, 2.5)
+    assert len(seeds | {loop._mask_generator(number).initial_seed() for number in range(3)}) == 6
+
+
+def test_the_moving_average_is_what_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, found = loop_of(tmp_path), []
+    weight = next(loop._recogniser.module.parameters())
+    loop._average = MovingAverage(loop._recogniser.module, 0.5)
+    averaged = weight.detach().clone()
+    nn.init.zeros_(weight)
+
+    def run(_: Accelerator, module: nn.Module) -> Evaluation:
+        found.append(next(module.parameters()).detach().clone())
+        return evaluation(0.5)
+
+    monkeypatch.setattr(loop._evaluators[MAIN], "run", run)
+    monkeypatch.setattr(loop, "_report", lambda *_: None)
+    monkeypatch.setattr(loop, "_rank", lambda *_: None)
+    loop._evaluate(loop._recogniser.module, SimpleNamespace())  # type: ignore[arg-type]
+    assert torch.equal(found[0], averaged) and not weight.any()
+
+
+def test_an_evaluation_counts_every_utterance_and_every_label_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches of one and two words and an utterance without audio, whose words are deleted."""
+    texts, modes = ["YES", "NO YES", "NO"], []
+    recogniser = models.build(ModelConfig(scratch=TINY, dropout=0.0), texts, seed=0)
+    for n, seconds in enumerate((1.0, 2.0)):
+        audio.save(tmp_path / f"{n}.wav", 0.1 * torch.randn(round(16_000 * seconds)))
+    utterances = [Utterance(f"u{n}", str(tmp_path / f"{n}.wav"), text, 1.0 + n) for n, text in enumerate(texts)]
+    examples = Examples(utterances, [recogniser.encode(text) for text in texts], recogniser)
+    evaluator = Evaluator(examples, profile("librispeech"), recogniser, max_batch_seconds=3.0)
+
+    def evaluate(module: nn.Module, batch: Batch) -> EvaluationOutput:
+        modes.append(module.training)
+        hypotheses = [Hypothesis(f"{texts[index].lower()}.", 0.5 * index) for index in batch.indices]
+        return EvaluationOutput(18.0, hypotheses)
+
+    monkeypatch.setattr(recogniser, "evaluate", evaluate)
+    found = evaluator.run(Accelerator(cpu=True), recogniser.module.train())
+    assert modes == [False, False] and recogniser.module.training
+    assert [(one.id, one.hypothesis) for one in found.transcripts] == [("u0", "YES"), ("u1", "NO YES"), ("u2", "")]
+    assert (found.wer, found.deletions, found.blank_ratio) == (0.25, 1, 0.25)
+    assert found.loss == 36.0 / (len("YES") + len("NO YES"))
 
 
 def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

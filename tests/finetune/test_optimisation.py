@@ -58,6 +58,12 @@ def test_every_schedule_rises_and_falls_and_moves_each_group_alike(schedule: str
     assert shares[-1] < 0.06
 
 
+def test_adam_is_that_of_wav2vec2s_recipes() -> None:
+    """fairseq's examples/wav2vec/config/finetuning."""
+    defaults = make_optimiser(recogniser(), OptimisationConfig()).defaults
+    assert (defaults["betas"], defaults["eps"]) == ((0.9, 0.98), 1e-8)
+
+
 def test_vectors_are_not_decayed() -> None:
     free, decayed = make_optimiser(recogniser(), OptimisationConfig(weight_decay=0.1)).param_groups
     assert all(p.ndim > 1 for p in decayed["params"]) and decayed["weight_decay"] == 0.1

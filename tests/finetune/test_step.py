@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from finetune.config import ModelConfig, OptimisationConfig
 from finetune.models.base import Batch, EvaluationOutput, Example, Hypothesis, Recogniser, pad_batch
 from finetune.training import step
 from finetune.training.optimisation import make_optimiser, make_schedule
-from finetune.training.step import Stepper, StepResult
+from finetune.training.step import LogInterval, Stepper, StepResult
 from preprocessing.cli.errors import InputError
 from tests.finetune.runs import TINY, TINY_WHISPER
 
@@ -54,8 +55,10 @@ class ToyModule(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.full((1, 3), 0.5))
         self.fails = 0
+        self.seeds: list[int] = []
 
     def forward(self, batch: Batch, generator: torch.Generator | None) -> torch.Tensor:
+        self.seeds += [generator.initial_seed()] if generator is not None else []
         if self.fails and len(batch.indices) > self.fails:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return ((batch.inputs @ self.weight[0]).square() * batch.label_lengths).sum()
@@ -89,6 +92,55 @@ def test_accumulated_batches_equal_the_large_one() -> None:
         assert found.loss_sum == pytest.approx(told.loss_sum, rel=1e-5)
         assert found.n_labels == told.n_labels == sum(1 + i % 4 for i in range(12))
         assert found.grad_norm == pytest.approx(told.grad_norm, rel=1e-5)
+
+
+def test_steps_are_those_of_a_plain_loop() -> None:
+    """Four in a row: no gradient of an earlier one, the norm cut to its maximum, the rate of the schedule."""
+    toy = Toy()
+    config = OptimisationConfig(
+        max_steps=4, max_grad_norm=0.8, lr_scheduler_type="linear", warmup_ratio=0.0, hold_ratio=0.0
+    )
+    optimiser = torch.optim.SGD(toy.module.parameters(), lr=0.3)
+    stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
+    batches = [pad_batch(examples(12)[:5]), pad_batch(examples(12)[5:])]
+    inputs, n_labels = (torch.cat([getattr(one, name) for one in batches]) for name in ("inputs", "label_lengths"))
+    weight, norms = torch.full((3,), 0.5), []
+    for number in range(4):
+        outcome = stepper.step(toy.module, batches, lambda number: torch.Generator().manual_seed(number))
+        gradient = 2.0 * ((inputs @ weight) * n_labels) @ inputs / n_labels.sum()
+        norms.append(float(gradient.norm()))
+        assert outcome.grad_norm == pytest.approx(norms[-1], rel=1e-4)
+        weight = weight - 0.3 * (1.0 - number / 4) * gradient * min(1.0, 0.8 / norms[-1])
+        torch.testing.assert_close(toy.module.weight.detach()[0], weight, atol=1e-5, rtol=1e-4)
+    assert norms[0] > 0.8 > norms[-1]
+
+
+def test_each_batch_has_masks_of_its_own_whatever_its_parts() -> None:
+    toy, config = Toy(), OptimisationConfig(max_steps=10)
+    optimiser = make_optimiser(toy, config)
+    stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
+    for parts, seeds in ((1, [7, 8]), (2, [7, 7, 8, 8])):
+        toy.module.seeds, stepper.parts = [], parts
+        batches = [pad_batch(examples(4)), pad_batch(examples(4))]
+        stepper.step(toy.module, batches, lambda number: torch.Generator().manual_seed(7 + number))
+        assert toy.module.seeds == seeds
+
+
+def test_a_line_of_the_log_is_of_all_steps_since_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "time", SimpleNamespace(perf_counter=lambda: 110.0))
+    interval = LogInterval(waiting=4.0, paused=2.0, _began=100.0)
+    interval.add(StepResult(6.0, 4, 30.0, 40.0, 1.0, False))
+    interval.add(StepResult(2.0, 4, 10.0, 10.0, 3.0, True))
+    assert interval.values() == pytest.approx(
+        {
+            "loss": 1.0,
+            "grad_norm": 3.0,
+            "audio_seconds_per_second": 5.0,
+            "padding_share": 0.2,
+            "stall_share": 0.5,
+            "skipped_steps": 1,
+        }
+    )
 
 
 def test_a_recogniser_learns_the_same_however_its_batch_is_cut() -> None:
@@ -157,6 +209,8 @@ def test_out_of_memory_cuts_batches_in_parts_with_the_same_result(capsys: pytest
     parts, _ = updated([examples(12)], fails=3)
     torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
     assert "in 4 parts" in capsys.readouterr().out
+    parts, _ = updated([examples(12)[:2], examples(12)[2:]], fails=3)  # after the first has its gradients
+    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
 
 
 def test_a_single_utterance_that_does_not_fit_is_said() -> None:
@@ -185,3 +239,10 @@ def test_a_run_that_never_has_a_finite_gradient_ends(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(step, "MAX_SKIPPED", 2)
     with pytest.raises(InputError, match=r"learning_rate"):
         updated([examples(3)], value=float("nan"))
+    toy, config = Toy(), OptimisationConfig(max_steps=10)
+    optimiser = make_optimiser(toy, config)
+    stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
+    good, bad = pad_batch(examples(3)), pad_batch(examples(3))
+    bad.inputs.fill_(float("nan"))
+    skipped = [stepper.step(toy.module, [one], lambda _: torch.Generator()).skipped for one in (bad, good, bad, good)]
+    assert skipped == [True, False, True, False]  # a finite one in between begins the count anew

@@ -96,6 +96,17 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.stack([sine(SAMPLE_RATE), -sine(SAMPLE_RATE)], axis=1), SAMPLE_RATE, subtype="FLOAT")
     assert audio.load(path).abs().max() == 0.0
+    steps = np.random.default_rng(0).integers(-32768, 32768, (5000, 3)).astype(np.int16)
+    for channels in (2, 3):
+        soundfile.write(path, steps[:, :channels], SAMPLE_RATE, subtype="PCM_16")
+        mean = torch.from_numpy(steps[:, :channels].mean(axis=1) / 32768).float()
+        assert torch.equal(audio.load(path), audio.quantise(mean))
+
+
+def test_floats_come_to_the_16_bit_grid(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, 5000).astype(np.float32)
+    soundfile.write(tmp_path / "float.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    assert torch.equal(audio.load(tmp_path / "float.wav"), audio.quantise(torch.from_numpy(samples)))
 
 
 def test_one_channel_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -134,6 +145,9 @@ def test_start_and_stop_are_the_slice(tmp_path: Path) -> None:
     path = tmp_path / "sine.wav"
     soundfile.write(path, sine(SAMPLE_RATE), SAMPLE_RATE)
     assert torch.equal(audio.load(path, start=0.25, stop=0.5), audio.load(path)[4000:8000])
+    assert torch.equal(audio.load(path, start=0.5702), audio.load(path)[9123:])  # at sample 9123.2
+    assert torch.equal(audio.load(path, start=0.5703), audio.load(path)[9125:])  # at sample 9124.8
+    assert torch.equal(audio.load(path, stop=0.5703), audio.load(path)[:9125])
 
 
 def test_bytes_and_path_agree(tmp_path: Path) -> None:
@@ -163,6 +177,9 @@ def test_save_and_load_round_trip(tmp_path: Path) -> None:
         audio.save(tmp_path / name, waveform)
         assert torch.equal(audio.load(tmp_path / name), waveform)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.flac", "a.wav"]
+    loud = torch.tensor([1.0, -1.0, 1.5, -1.5, 0.4 / 32768, 0.6 / 32768])
+    audio.save(tmp_path / "a.wav", loud)  # beyond full scale it is cut, and does not wrap around
+    assert torch.equal(audio.load(tmp_path / "a.wav"), audio.quantise(loud))
 
 
 def test_bad_files_are_named_in_one_sentence(tmp_path: Path) -> None:

@@ -76,6 +76,11 @@ def test_same_seed_same_samples_whatever_the_workers_threads_and_order(
     assert not torch.equal(alone["utterance-0"], dataset.chain(waveforms[0], seeded_generator(8, 2, "utterance-0")))
 
 
+def test_every_part_of_a_seed_counts_by_itself() -> None:
+    seeds = {seeded_generator(*parts).initial_seed() for parts in ((1, 11), (11, 1), (111,), (1, 1, 1), ("1", "12"))}
+    assert len(seeds) == 5
+
+
 def test_chance_comes_from_the_generator_alone() -> None:
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     from_config(EVERYTHING)(white(3000), chance())
@@ -162,6 +167,8 @@ def test_what_is_too_loud_is_turned_down_as_a_whole() -> None:
     loud = from_config([{"name": "gain", "gain_db": 20}])(tone(440.0, level=0.5), chance())
     assert loud.abs().max() == HIGHEST
     assert (loud - HIGHEST * tone(440.0, level=1.0)).abs().max() <= 1 / 32768
+    below = torch.tensor([0.1, -0.4, 0.05])  # whose peak is below zero
+    assert torch.allclose(from_config([{"name": "gain", "gain_db": 20}])(below, chance()), below * 2.5, atol=1e-4)
     grid = torch.tensor([-1.0, 0.5, HIGHEST])
     assert torch.equal(Chain([])(grid, chance()), grid)  # within full scale nothing changes
 

@@ -21,9 +21,9 @@ def test_gain_is_in_decibels(gain_db: float) -> None:
 
 
 def test_clipping_cuts_at_its_depth_below_the_peak() -> None:
-    waveform = white(1000)
-    limit = waveform.abs().max() * 10 ** (-6 / 20)
-    assert torch.allclose(Clipping(depth_db=6.0)(waveform, chance()), waveform.clamp(-limit, limit), atol=1e-7)
+    for waveform in (white(1000), -white(1000)):  # of one of the two the peak is below zero
+        limit = waveform.abs().max() * 10 ** (-6 / 20)
+        assert torch.allclose(Clipping(depth_db=6.0)(waveform, chance()), waveform.clamp(-limit, limit), atol=1e-7)
 
 
 def test_mu_law_is_libsndfiles(tmp_path: Path) -> None:

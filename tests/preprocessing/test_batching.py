@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.batching import DurationBatches
+from preprocessing.batching import DurationBatches, evenly_spaced
 from preprocessing.cli.errors import UsageError
 
 DURATIONS = st.lists(st.floats(0.1, 20.0), min_size=1, max_size=80)
@@ -41,6 +41,11 @@ def test_epochs_differ() -> None:
     batches = DurationBatches([1.0 + 0.01 * i for i in range(100)], max_seconds=20.0)
     assert batches.epoch(0) != batches.epoch(1)
     assert {frozenset(b) for b in batches.epoch(0)} != {frozenset(b) for b in batches.epoch(1)}
+    sorted_strictly = DurationBatches([1.0 + 0.01 * i for i in range(100)], max_seconds=20.0, bucket_share=0.0).epoch(0)
+    assert sorted_strictly not in (
+        sorted(sorted_strictly),
+        sorted(sorted_strictly, reverse=True),
+    )  # short and long mixed
 
 
 @given(DURATIONS, st.integers(0, 60))
@@ -57,6 +62,10 @@ def test_in_order_is_longest_first_and_whole() -> None:
     order = DurationBatches(durations, max_seconds=9.0).in_order()
     assert order[0] == [1]
     assert sorted(index for batch in order for index in batch) == [0, 1, 2, 3]
+    assert DurationBatches([3.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], max_seconds=6.0).in_order() == [
+        [0, 1],
+        [2, 3, 4, 5, 6, 7],
+    ]
 
 
 def test_padding_stays_small_on_librispeech_like_durations() -> None:
@@ -68,3 +77,7 @@ def test_padding_stays_small_on_librispeech_like_durations() -> None:
 def test_an_utterance_over_the_cap_is_refused() -> None:
     with pytest.raises(UsageError, match=r"30\.50 s"):
         DurationBatches([1.0, 30.5], max_seconds=30.0)
+
+
+def test_one_of_many_is_the_middle_one() -> None:
+    assert evenly_spaced("abcde", 1) == ["c"]

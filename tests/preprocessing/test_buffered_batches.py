@@ -42,6 +42,18 @@ def test_going_on_from_anywhere_is_never_having_stopped(durations: list[float], 
     assert list(islice(over(durations, buffer, 7).stream(start), 5)) == whole[start:]
 
 
+def test_epochs_differ() -> None:
+    told = epochs(over([1.0 + 0.01 * place for place in range(60)], 60, cap=20.0), 2)
+    assert [batch for epoch, batch in told if epoch == 0] != [batch for epoch, batch in told if epoch == 1]
+
+
+def test_the_cap_holds_where_neighbours_change_places() -> None:
+    """With half of a duration for mixing, an item before the chosen one may be longer than it."""
+    durations = [5.0 + 0.1 * (place * 37 % 50) for place in range(200)]
+    batches = BufferedBatches(lambda _: iter(durations), float, max_seconds=40.0, buffer=100, bucket_share=0.5).stream()
+    assert all(len(batch) * max(batch) <= 40.0 for _, batch in islice(batches, 40))
+
+
 def test_no_more_is_read_than_the_buffer_holds() -> None:
     read = given_out = most = 0
 

@@ -95,6 +95,8 @@ def test_kaldi_options_are_torchaudios() -> None:
     assert distance(KaldiFbank(40, low_hz=100, high_hz=7_600)(waveform), fbank_oracle(waveform, 40, **band)) < 1e-4
     as_integers = fbank_oracle(waveform * 32_768)
     assert distance(KaldiFbank(full_scale=32_768.0)(waveform), as_integers) < 1e-4
+    as_integers = mfcc_oracle(waveform * 32_768)
+    assert distance(KaldiMfcc(full_scale=32_768.0)(waveform), as_integers) < 1e-3
     ours = KaldiMfcc(20, 40, lifter=0.0)(waveform)
     assert distance(ours, mfcc_oracle(waveform, num_ceps=20, num_mel_bins=40, cepstral_lifter=0.0)) < 1e-4
 
@@ -142,6 +144,10 @@ def test_normalise_waveform_is_the_wav2vec2_feature_extractors() -> None:
     for waveform in (noise(16_000) + 0.01, *sparse_waveforms().values()):
         theirs = Wav2Vec2FeatureExtractor()(waveform.numpy(), sampling_rate=16_000).input_values[0]
         assert distance(normalise_waveform(waveform), theirs) < 1e-4
+    quiet = noise(16_000, loudness=1e-3)  # where the 1e-7 under the root is a tenth of the variance
+    theirs = Wav2Vec2FeatureExtractor()(quiet.numpy(), sampling_rate=16_000).input_values[0]
+    assert distance(normalise_waveform(quiet), theirs) < 1e-4
+    assert distance(normalise_waveform(quiet.requires_grad_()).detach(), theirs) < 1e-4
 
 
 def test_slaney_mels_are_librosas() -> None:
@@ -184,6 +190,13 @@ def test_leading_dimensions_are_kept(name: str) -> None:
     values = extractor(waveforms)
     assert values.shape[:3] == (2, 3, extractor.n_bins)
     assert_same(values[1, 2], extractor(waveforms[1, 2]))
+
+
+@each_extractor
+def test_features_have_the_precision_of_the_module(name: str) -> None:
+    extractor, waveform = EXTRACTORS[name](), noise(4_000)
+    assert torch.equal(extractor(waveform.double()), extractor(waveform))
+    assert extractor.double()(waveform).dtype == torch.float64
 
 
 @each_extractor
