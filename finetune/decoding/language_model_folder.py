@@ -1,6 +1,7 @@
 """Language models as recognisers carry them: the folder that transformers' Wav2Vec2ProcessorWithLM reads.
 
-    alphabet.json               the labels as pyctcdecode writes them: "" for the blank, " " for the boundary
+    alphabet.json               the labels as pyctcdecode writes them: "" for the blank, " " for the boundary; where
+                                units carry the boundary, "▁" begins words, which only pyctcdecode reads
     language_model/words.arpa   the n-grams
     language_model/unigrams.txt the known words, one a line
     language_model/attrs.json   alpha, beta, unk_score_offset, score_boundary
@@ -170,7 +171,10 @@ def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings:
         folder / ATTRIBUTES: json.dumps(
             {name: getattr(settings, name) for name in TUNED} | {"score_boundary": True}, indent=1
         ),
-        run / ALPHABET: json.dumps({"labels": pyctcdecode_labels(vocabulary), "is_bpe": False}, ensure_ascii=False),
+        run / ALPHABET: json.dumps(
+            {"labels": pyctcdecode_labels(vocabulary), "is_bpe": vocabulary.splitter.carries_boundary},
+            ensure_ascii=False,
+        ),
     }
     for path, content in contents.items():
         with atomic_file(path) as temporary:
@@ -182,9 +186,15 @@ def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings:
 
 
 def pyctcdecode_labels(vocabulary: Vocabulary) -> list[str]:
-    """The labels as pyctcdecode's Alphabet has them: "" is the blank, " " the boundary, "⁇" the unknown unit."""
-    special = {vocabulary.blank_unit: "", vocabulary.boundary_unit: " ", vocabulary.unknown_unit: "⁇"}
-    return [special.get(unit, unit) for unit in vocabulary.units]
+    """The labels as pyctcdecode's Alphabet has them: "" is the blank, " " the boundary, "⁇" the unknown unit.
+
+    Where units carry the boundary, as in BPE, its is_bpe is true, "▁" begins a word and "▁⁇▁" is the unknown unit.
+    """
+    if not vocabulary.splitter.carries_boundary:
+        special = {vocabulary.blank_unit: "", vocabulary.boundary_unit: " ", vocabulary.unknown_unit: "⁇"}
+        return [special.get(unit, unit) for unit in vocabulary.units]
+    special = {vocabulary.blank_unit: "", vocabulary.boundary_unit: "▁", vocabulary.unknown_unit: "▁⁇▁"}
+    return [special.get(unit, unit.replace(" ", "▁")) for unit in vocabulary.units]
 
 
 def _read_folder(folder: Path) -> LanguageModelFiles:

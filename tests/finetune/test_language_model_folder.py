@@ -28,7 +28,7 @@ from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
 from finetune.tune_language_model import TuneConfig, Tuned, _validation_utterances, at_edges, choose, draw, tune
 from preprocessing.cli.errors import InputError, UsageError
-from preprocessing.units import Vocabulary
+from preprocessing.units import Vocabulary, build
 from tests.conftest import DEMO
 from tests.finetune.runs import tiny_run
 
@@ -204,6 +204,17 @@ def test_a_run_is_published_with_its_language_model(tmp_path: Path) -> None:
         "language_model/attrs.json",
     }
     assert pyctcdecode_labels(vocabulary).count("") == 1
+
+
+def test_units_that_begin_words_are_bpe_to_pyctcdecode(words: Path, tmp_path: Path) -> None:
+    """Without is_bpe, pyctcdecode finds a new word only at a unit that is a space alone."""
+    vocabulary = build("bpe", ["THE CAT SAT"] * 4, size=12)
+    assert " T" in vocabulary.units
+    save_language_model(tmp_path / "run", words, vocabulary, BeamSettings())
+    alphabet = json.loads((tmp_path / "run" / "alphabet.json").read_text())
+    assert alphabet["is_bpe"] is True
+    assert alphabet["labels"][:5] == ["", "<s>", "</s>", "▁⁇▁", "▁"]
+    assert [one.replace("▁", " ") for one in alphabet["labels"][5:]] == list(vocabulary.units[5:])
 
 
 SPEAKERS = [f"s{i % 10}" for i in range(40)]
