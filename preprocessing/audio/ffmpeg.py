@@ -36,6 +36,8 @@ EXACT_LENGTH = ("mov", "flac", "wav", "w64", "aiff", "caf", "au")  # containers 
 # Raw streams, whose length FFmpeg guesses from the bit rate of their beginning.
 ESTIMATED_LENGTH = ("aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mp3")
 INDEXED = ("mov", "matroska")  # containers whose timestamps hold after a seek
+# Metadata in another encoding than UTF-8 is no error; since version 19 PyAV needs not be told.
+LENIENT: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "ignore"}
 # Samples of a codec's shortest packet, to which timestamps in milliseconds are rounded.
 PACKET_SAMPLES = {"opus": 120, "aac": 1024, "mp3": 576, "mp3float": 576}
 PREROLL_SECONDS = 0.5  # decoded and dropped after a seek: codecs depend on earlier packets (Opus for 80 ms and more)
@@ -56,7 +58,7 @@ def open_ffmpeg(opened: OpenedSource, *, to_the_end: bool = False) -> Iterator["
     """
     options = OPTIONS | {"ignore_length": "1"} if to_the_end else OPTIONS
     try:
-        container = av.open(opened.rewound(), metadata_errors="ignore", options=options)
+        container = av.open(opened.rewound(), options=options, **LENIENT)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise _not_audio(opened, getattr(error, "strerror", None) or error) from None
     with container:
