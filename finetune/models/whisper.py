@@ -69,7 +69,7 @@ import whisper
 from huggingface_hub import hf_hub_download
 
 model = whisper.load_model(hf_hub_download("REPO", "whisper.pt"))
-print(model.transcribe("speech.wav", temperature=0)["text"])""",
+print(model.transcribe("speech.wav", language="LANGUAGE", temperature=0)["text"])""",
 )
 
 
