@@ -17,6 +17,7 @@ from finetune.hub.folder import CURVE, RunFolder, public
 from finetune.hub.results import BenchmarkFigures, ResultRow, validation_row
 from finetune.metrics import Rate
 from finetune.models.about import without_folders
+from finetune.models.companion_files import generation_language
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
@@ -61,7 +62,7 @@ def model_card(run: RunFolder, options: CardOptions) -> str:
         family=run.family,
         scratch=run.config["model"].get("scratch") is not None,
         model_input=Code(run.family.model_input),
-        usage=Code(run.family.usage.replace("REPO", options.repo_id)),
+        usage=Code(run.family.usage.replace("REPO", options.repo_id).replace("LANGUAGE", _model_language(run) or "en")),
         rows=rows,
         validation=validation,
         benchmark=benchmark,
@@ -120,10 +121,16 @@ def _corpora(run: RunFolder) -> tuple[str, ...]:
 
 
 def _languages(run: RunFolder) -> list[str]:
-    """ISO 639 codes of the training corpora's languages: de of de-CH."""
-    languages = run.about.training.languages if run.about else ()
+    """ISO 639 codes of the languages of the training corpora, de of de-CH; where they name none, of the model's."""
+    languages = (run.about.training.languages if run.about else ()) or (_model_language(run) or "",)
     codes = (re.split("[-_]", language)[0].lower() for language in languages)
     return sorted({code for code in codes if re.fullmatch(r"[a-z]{2,3}", code)})
+
+
+def _model_language(run: RunFolder) -> str | None:
+    """The code of the language that the run was told to train; None where it was told none."""
+    language = generation_language(str(run.path)) or run.config["model"].get("language") or ""
+    return language.strip("<|>") or None
 
 
 def _settings(run: RunFolder) -> list[tuple[str, str]]:

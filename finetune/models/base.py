@@ -127,7 +127,7 @@ class Publication:
     files: glob patterns of the model's files in a run's folder; a folder without a match of the first is no model.
     model_input: what the model takes, in one phrase.
     settings: keys of ModelConfig that the card's recipe lists, where the run set them.
-    usage: Python that loads the model; REPO stands for the repository's id.
+    usage: Python that loads the model; REPO stands for the repository's id, LANGUAGE for the code of its language.
     """
 
     title: str

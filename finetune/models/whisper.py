@@ -42,6 +42,7 @@ from preprocessing.features.whisper import HOP_LENGTH
 FRAMES_PER_SECOND = 50  # of the encoder, after its stride of 2 over 10 ms frames
 TOKENS_PER_SECOND = 32  # of a transcript at most, in scripts that Whisper writes byte by byte
 LORA_TARGETS = ("query", "key", "value", "out")  # every projection of the attention
+UNSPACED = frozenset(("zh", "ja", "th", "lo", "my", "yue"))  # as in whisper.tokenizer: written without spaces
 
 PUBLICATION = Publication(
     title="A Whisper checkpoint for transformers and openai-whisper",
@@ -69,7 +70,7 @@ import whisper
 from huggingface_hub import hf_hub_download
 
 model = whisper.load_model(hf_hub_download("REPO", "whisper.pt"))
-print(model.transcribe("speech.wav", temperature=0)["text"])""",
+print(model.transcribe("speech.wav", language="LANGUAGE", temperature=0)["text"])""",
 )
 
 
@@ -204,7 +205,11 @@ class WhisperRecogniser(Recogniser):
         """
         silence = index % 2 == 0
         inputs = self._window(waveform, silence) if self._cache is None else self._cache(waveform, silence=silence)
-        return Example(index, inputs, self._with_timestamps(index, len(waveform), labels), len(waveform))
+        if self._gets_timestamps(index, labels):
+            labels = self._with_timestamps(len(waveform), labels)
+        else:
+            labels = self._without_blank(labels)
+        return Example(index, inputs, labels, len(waveform))
 
     def _window(self, waveform: Tensor, silence: bool) -> Tensor:
         n_frames = 2 * round(self._window_seconds * FRAMES_PER_SECOND)
@@ -217,25 +222,37 @@ class WhisperRecogniser(Recogniser):
         """[channels, frames] of the frozen part for a waveform [samples]."""
         return self.module.lower(self._window(waveform, silence)[None])[0].T
 
-    def _with_timestamps(self, index: int, n_samples: int, labels: tuple[int, ...]) -> tuple[int, ...]:
-        """Labels in the form that gives times, from 0 s to the end, for a share of the pairs of indices, spread evenly:
-        of each pair, one window is filled with silence and one with zeros.
+    def _gets_timestamps(self, index: int, labels: tuple[int, ...]) -> bool:
+        """Whether an example is trained in the form that gives times: a share of the pairs of indices, spread evenly,
+        since of each pair one window is filled with silence and one with zeros. Never without a text.
         """
+        pair, n_prompt = index // 2, len(self._tokenizer.sot_sequence)
+        chosen = math.floor((pair + 1) * self._timestamp_share) != math.floor(pair * self._timestamp_share)
+        return chosen and len(labels) > n_prompt + 2
+
+    def _with_timestamps(self, n_samples: int, labels: tuple[int, ...]) -> tuple[int, ...]:
+        """Labels in the form that gives times, from 0 s to the end."""
         begin, n_prompt = self._tokenizer.timestamp_begin, len(self._tokenizer.sot_sequence)
-        pair = index // 2
-        if math.floor((pair + 1) * self._timestamp_share) == math.floor(pair * self._timestamp_share):
-            return labels
-        if len(labels) <= n_prompt + 2:  # without a text
-            return labels
         end = begin + round(n_samples / SAMPLE_RATE * FRAMES_PER_SECOND)
         return (*labels[:n_prompt], begin, *labels[n_prompt + 1 : -1], end, labels[-1])
+
+    def _without_blank(self, labels: tuple[int, ...]) -> tuple[int, ...]:
+        """Labels whose text does not begin with the space alone, a token that decoding never writes first
+        (`whisper.decoding.SuppressBlank`). The space is one where no token joins it to a letter, as in Bengali.
+        """
+        n_prompt = len(self._tokenizer.sot_sequence_including_notimestamps)
+        blank = tuple(self._tokenizer.encode(" "))
+        return (*labels[:n_prompt], *labels[n_prompt + 1 :]) if labels[n_prompt : n_prompt + 1] == blank else labels
 
     def encode(self, text: str) -> tuple[int, ...]:
         return (*self._tokenizer.sot_sequence_including_notimestamps, *self._tokens(text), self._tokenizer.eot)
 
     def _tokens(self, text: str) -> list[int]:
-        """Tokens of a text, in which the name of a special token such as <|0.00|> is text like any other."""
-        return self._tokenizer.encode(" " + text, disallowed_special=()) if text else []
+        """Tokens of a text, in which the name of a special token such as <|0.00|> is text like any other. It begins
+        with a space, as Whisper's own do but in languages that are written without spaces.
+        """
+        start = "" if self._language in UNSPACED else " "
+        return self._tokenizer.encode(start + text, disallowed_special=()) if text else []
 
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
         window = self._window_seconds * SAMPLE_RATE
@@ -258,14 +275,21 @@ class WhisperRecogniser(Recogniser):
         """Never raises: Whisper's byte-level tokenizer writes every text."""
 
     def describe_units(self, texts: Sequence[str]) -> str:
-        """What the labels hold that Whisper's decoding never writes; empty where there is nothing."""
+        """What the texts hold that Whisper's decoding never writes; empty where there is nothing."""
+        lines = []
         never = set(suppressed_tokens(self._tokenizer))
         found = [{token for token in self._tokens(text) if token in never} for text in texts]
-        if not any(found):
-            return ""
-        symbols = " ".join(sorted({self._tokenizer.decode([token]).strip() for token in set.union(*found)}))
-        n_texts = sum(map(bool, found))
-        return f"{n_texts} of {len(texts)} texts hold symbols that Whisper's decoding never writes: {symbols}"
+        if any(found):
+            symbols = " ".join(sorted({self._tokenizer.decode([token]).strip() for token in set.union(*found)}))
+            n_texts = sum(map(bool, found))
+            lines.append(
+                f"{n_texts} of {len(texts)} texts hold symbols that Whisper's decoding never writes: {symbols}"
+            )
+        if n_empty := sum(not text for text in texts):
+            lines.append(
+                f"{n_empty} of {len(texts)} texts are empty; up to 30 s, Whisper's decoding always writes a token"
+            )
+        return "; ".join(lines)
 
     @torch.inference_mode()
     def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:

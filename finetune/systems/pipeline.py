@@ -1,9 +1,11 @@
 """Any speech recogniser of transformers through its pipeline: CTC models, and Whisper and others that generate.
 
-Features, padding and chunking are the pipeline's; the waveform and greedy decoding are set here.
+Features, padding and chunking are the pipeline's; the waveform and greedy decoding are set here, and one language for
+all of a Whisper's recording.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,12 +13,15 @@ from torch import Tensor
 
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.systems.base import LoadOptions, System, SystemSpec
+from finetune.systems.transcript import Segment, Transcript
+from finetune.systems.whisper_decoding import language_of
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, first_line
 
 WINDOW_SECONDS = 30.0  # of Whisper; a longer recording needs timestamps to be put together again
 WHOLE_SECONDS = 60.0  # of a CTC model; a longer recording is cut into chunks
 CHUNK_SECONDS, STRIDE_SECONDS = 20.0, 2.0
+LONGEST_PIECE_SECONDS = 1800.0  # of Whisper, whose features of the whole recording are held
 
 
 class PipelineSystem(System):
@@ -41,23 +46,20 @@ class PipelineSystem(System):
             ) from error
         self._generates = self._recognise.type != "ctc"
         self._shortest = 1 if self._generates else _receptive_field(self._recognise.model)  # samples
+        self._is_whisper = self._recognise.type == "seq2seq_whisper"
         self._greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
-        multilingual = getattr(getattr(self._recognise.model, "generation_config", None), "is_multilingual", False)
-        english_only = (
-            self._generates and str(self._recognise.model.config.model_type) == "whisper" and not multilingual
-        )
-        if english_only and options.language not in (None, "en"):
-            raise InputError(
-                f"{spec.name}: {spec.checkpoint} is an English-only Whisper, and the language is {options.language}; "
-                "expected en: name a multilingual checkpoint, or leave this system out"
-            )
-        if self._generates and multilingual and options.language:
-            self._greedy |= {"language": options.language, "task": "transcribe"}
+        self._language: str | None = None  # of every recording; None: detected in each, or there is none to choose
+        self._detected: list[str | None] = []  # of the last batch
+        settings: dict[str, str] = {}
+        if self._is_whisper:
+            self.longest_piece_seconds = LONGEST_PIECE_SECONDS
+            self._choose_language(spec, options.language)
+            settings = {"language": self._language or "detected"}
         self.facts = spec.facts(
             parameters=sum(parameter.numel() for parameter in self._recognise.model.parameters()),
             settings={
                 "decoding": "greedy",
-                **({"language": options.language or "detected"} if self._generates and multilingual else {}),
+                **settings,
                 "precision": "float32",
                 "batch": "padded, as the pipeline does it",
                 "long recordings": f"over {WINDOW_SECONDS:g} s with timestamps"
@@ -66,13 +68,46 @@ class PipelineSystem(System):
             },
         )
 
+    def _choose_language(self, spec: SystemSpec, language: str | None) -> None:
+        """Set the language of a Whisper: the one given, or that of a fine-tuned one, or detected.
+
+        Raises InputError where the model does not know the one given.
+        """
+        model = self._recognise.model
+        if not getattr(model.generation_config, "is_multilingual", False):
+            if language not in (None, "en"):
+                raise InputError(
+                    f"{spec.name}: {spec.checkpoint} is an English-only Whisper, and the language is {language}; "
+                    "expected en: name a multilingual checkpoint, or leave this system out"
+                )
+            self._language = "en"
+            return
+        codes = {token: name.strip("<|>") for name, token in model.generation_config.lang_to_id.items()}
+        if language is not None and language not in codes.values():
+            raise InputError(
+                f"{spec.name}: the language is {language!r}; expected the code of one of the {len(codes)} languages "
+                f"that {spec.checkpoint} knows, such as en or de: change --language"
+            )
+        trained = language_of(spec.checkpoint)
+        self._language = language or (trained if trained in codes.values() else None)
+        if self._language is not None:
+            self._greedy |= {"language": self._language, "task": "transcribe"}
+        detect = model.detect_language
+
+        def noting(*inputs: Any, **options: Any) -> Tensor:
+            found: Tensor = detect(*inputs, **options)
+            self._detected = [codes[token] for token in found.tolist()]
+            return found
+
+        model.detect_language = noting  # generate tells nobody what it found
+
     def features(self, waveforms: Sequence[Tensor]) -> list[Any]:
         """The waveforms as arrays: the pipeline computes features itself, so they count as its forward pass."""
         return [waveform.numpy() for waveform in waveforms]
 
-    def forward(self, features: list[Any]) -> list[str]:
-        """The hypotheses; "" for a recording that is shorter than one frame."""
-        texts = ["" for _ in features]
+    def forward(self, features: list[Any]) -> list[dict[str, Any]]:
+        """What the pipeline makes of each recording; the text "" for one that is shorter than one frame."""
+        outcomes: list[dict[str, Any]] = [{"text": ""} for _ in features]
         long_enough = [index for index, waveform in enumerate(features) if len(waveform) >= self._shortest]
         inputs = [{"raw": features[index].copy(), "sampling_rate": SAMPLE_RATE} for index in long_enough]
         seconds = max((len(features[index]) for index in long_enough), default=0) / SAMPLE_RATE
@@ -81,14 +116,52 @@ class PipelineSystem(System):
             options |= {"return_timestamps": True}
         if not self._generates and seconds > WHOLE_SECONDS:
             options |= {"chunk_length_s": CHUNK_SECONDS, "stride_length_s": STRIDE_SECONDS}
+        self._detected = []
         found = self._recognise(inputs, batch_size=max(len(inputs), 1), **options) if inputs else []
-        for index, one in zip(long_enough, found, strict=True):
-            texts[index] = one["text"]
-        return texts
+        languages = self._detected or [self._language] * len(inputs)
+        for index, one, language in zip(long_enough, found, languages, strict=True):
+            outcomes[index] = one | {"language": language}
+        return outcomes
 
     def text(self, outcome: Any) -> list[str]:
         """The hypotheses without outer blanks."""
-        return [text.strip() for text in outcome]
+        return [one["text"].strip() for one in outcome]
+
+    @torch.inference_mode()
+    def transcribe(
+        self, waveforms: Sequence[Tensor], *, words: bool = True, advance: Callable[[float], None] | None = None
+    ) -> list[Transcript]:
+        """See `System.transcribe`; of a Whisper with its language, and over 30 s with its segments."""
+        found = self.forward(self.features(waveforms))
+        return [_transcript(one, len(waveform) / SAMPLE_RATE) for one, waveform in zip(found, waveforms, strict=True)]
+
+    @contextmanager
+    def in_language(self, language: str | None) -> Iterator[None]:
+        """See `System.in_language`."""
+        if not self._is_whisper or self._language is not None or language is None:
+            yield
+            return
+        before = self._greedy
+        self._greedy, self._language = {**before, "language": language, "task": "transcribe"}, language
+        try:
+            yield
+        finally:
+            self._greedy, self._language = before, None
+
+
+def _transcript(found: Mapping[str, Any], seconds: float) -> Transcript:
+    """The transcript of a recording of so many seconds, from what `PipelineSystem.forward` returned of it."""
+    text, language = str(found["text"]).strip(), found.get("language")
+    if seconds <= WINDOW_SECONDS or "chunks" not in found:
+        return Transcript.of_text(text, seconds, language)
+    segments, latest = [], 0.0
+    for chunk in found["chunks"]:
+        start, end = (seconds if side is None else min(float(side), seconds) for side in chunk["timestamp"])
+        start = max(start, latest)
+        latest = max(start, end)
+        if chunk["text"].strip():
+            segments.append(Segment(start, latest, chunk["text"]))
+    return Transcript(text, tuple(segments), language)
 
 
 def _receptive_field(model: Any) -> int:

@@ -66,6 +66,13 @@ def test_repeated_words_are_those_of_a_search_at_every_word(reference: list[str]
         ("no no no no no", "no " * 60, ("no", 60)),
         ("he was a mighty man", "he was " + "si " * 112, ("si", 112)),
         ("謝謝大家", "你好" * 40, ("你好", 40)),  # without spaces, characters repeat
+        ("はい", "ご視聴ありがとうございました" * 4, ("ご視聴ありがとうございました", 4)),
+        ("你好", "请不吝点赞订阅转发打赏支持明镜" * 6, ("请不吝点赞订阅转发打赏支持明镜", 6)),
+        ("ご視聴ありがとうございました" * 4, "ご視聴ありがとうございました" * 5, None),
+        ("hello", "ha" * 200, ("", 0)),  # within a word
+        ("hello", "a" * 60, ("", 0)),
+        ("haha" * 20, "haha" * 25, None),
+        ("да", "тогда он сказал что больше туда не поедет " * 5, ("", 0)),  # two bytes a letter
         ("", "", None),
     ],
 )

@@ -292,6 +292,20 @@ def test_whisper_has_a_card_of_its_own(tmp_path: Path) -> None:
     assert ModelCard(page).data.library_name == "transformers"
 
 
+def test_the_card_of_a_multilingual_whisper_names_its_language(tmp_path: Path) -> None:
+    """Where the manifest names none: in the metadata, and where openai-whisper would detect it."""
+    folder = tiny_run(tmp_path / "run", "whisper")
+    about = json.loads((folder / "about.json").read_text())
+    about["training"]["languages"] = []
+    (folder / "about.json").write_text(json.dumps(about))
+    assert ModelCard(model_card(open_run(folder), CardOptions("you/mine"))).data.language is None
+    generation = json.loads((folder / "generation_config.json").read_text()) | {"language": "<|de|>"}
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    page = model_card(open_run(folder), CardOptions("you/mine"))
+    assert ModelCard(page).data.language == "de"
+    assert 'model.transcribe("speech.wav", language="de", temperature=0)' in page
+
+
 def test_an_older_run_has_a_card_too(run: Path, tmp_path: Path) -> None:
     """Without about.json, log or transcripts: what is not known is said to be so."""
     for name in ("config.yaml", "model.safetensors"):

@@ -79,6 +79,36 @@ def test_labels_are_whispers_own_sequence() -> None:
     assert tokenizer.decode(list(labels[2:-1])) == " turn on the lamp"
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        *[("bn", "ষষ্ঠ দিন"), ("tr", "ırmak akıyor"), ("vi", "ươm mầm"), ("ru", "привет"), ("de", "äußerst")],
+        *[("th", "สวัสดี"), ("lo", "ກິນ"), ("zh", "你好"), ("ja", "こんにちは"), ("yue", "早晨")],
+    ],
+)
+def test_a_text_begins_with_a_token_that_decoding_writes(language: str, text: str) -> None:
+    """openai-whisper, faster-whisper and transformers never write the space alone, token 220, first."""
+    scratch = MULTILINGUAL | {"n_vocab": 51866, "n_text_ctx": 64}  # 100 languages
+    ours = recogniser(scratch=scratch, language=language, timestamp_share=0.5)
+    tokenizer = whisper.tokenizer.get_tokenizer(True, num_languages=100, language=language, task="transcribe")
+    options = whisper.DecodingOptions(language=language, without_timestamps=True, fp16=False)
+    (blank, _) = whisper.decoding.DecodingTask(ours.module.model, options).logit_filters[:2]
+    space = "" if language in ("th", "lo", "zh", "ja", "yue") else " "  # as Whisper base begins a text in them
+    for index in (0, 2):  # without times, and with
+        labels = list(ours.prepare(index, noise(1.0), ours.encode(text)).labels)
+        *prompt, first = labels[: len(tokenizer.sot_sequence) + 2]
+        written = tokenizer.decode([token for token in labels if token < tokenizer.eot])
+        if index == 0:
+            assert prompt == list(tokenizer.sot_sequence_including_notimestamps)
+            logits = torch.zeros(1, 51866)
+            blank.sample_begin = len(prompt)
+            blank.apply(logits, torch.tensor([prompt]))
+            assert logits[0, first] == 0.0
+            assert written.lstrip(" ") == text
+        else:
+            assert written == space + text
+
+
 @pytest.mark.parametrize("text", ["<|0.00|> turn it on<|1.20|>", "<|endoftext|>", "so <|nospeech|>"])
 def test_the_name_of_a_special_token_in_a_text_is_text(text: str) -> None:
     """As transcripts that another Whisper wrote with timestamps hold them."""
@@ -219,6 +249,10 @@ def test_symbols_that_decoding_never_writes_are_named() -> None:
         "1 of 3 texts hold symbols that Whisper's decoding never writes: :"
     )
     assert recogniser().describe_units(["turn it on."]) == ""
+    assert recogniser().describe_units(["", "now", ""]) == (
+        "2 of 3 texts are empty; up to 30 s, Whisper's decoding always writes a token"
+    )
+    assert recogniser().describe_units(["", "so: go"]).count("1 of 2 texts") == 2
 
 
 def test_an_evaluation_of_a_short_utterance_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:

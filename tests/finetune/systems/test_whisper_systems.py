@@ -1,6 +1,8 @@
 """The three ways to Whisper, on random weights in each one's form: batches, languages, options, long recordings."""
 
 import inspect
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -226,6 +228,41 @@ def test_the_pipeline_of_a_model_that_generates(tiny: Path) -> None:
     assert len(found) == 3 and found[1] == ""
     assert found[::2] == heard(system, [noise(1, 0)]) + heard(system, [noise(2, 1)])
     assert system.facts.parameters > 0
+
+
+def test_a_pipelines_transcript_is_the_benchmarks_in_one_language(tiny: Path) -> None:
+    """Over a window too: whole, in the language of its first window or in the one that holds for a while."""
+    system = load("pipeline", tiny, language=None)
+    assert system.longest_piece_seconds > 45
+    waveforms = [noise(3, 3), noise(2, 0)]
+    detected = [transcript.language for transcript in system.transcribe(waveforms)]
+    assert detected == [system.transcribe([one])[0].language for one in waveforms]
+    (long,) = system.transcribe([noise(45, 3)])
+    assert [long.text] == heard(system, [noise(45, 3)]) and long.language in ("en", "de")
+    times = [time for segment in long.segments for time in (segment.start, segment.end)]
+    assert times and times == sorted(times) and times[0] >= 0.0 and times[-1] <= 45.0
+    for language in ("en", "de"):
+        told = load("pipeline", tiny, language)
+        assert told.facts.settings["language"] == language
+        with system.in_language(language):
+            assert [one.language for one in system.transcribe(waveforms)] == [language] * 2
+            assert heard(system, waveforms) == heard(told, waveforms)
+        with told.in_language("en"):
+            assert told.transcribe(waveforms[:1])[0].language == language
+    assert [one.language for one in system.transcribe(waveforms)] == detected
+    with pytest.raises(InputError, match="the language is 'fr'; expected the code of one of the 2 languages"):
+        load("pipeline", tiny, "fr")
+
+
+def test_a_pipeline_says_the_language_of_a_fine_tuned_whisper(tiny: Path, tmp_path: Path) -> None:
+    """Which its generation_config.json makes it write."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    generation = json.loads((folder / "generation_config.json").read_text()) | {"language": "<|de|>"}
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    system = load("pipeline", folder, language=None)
+    assert system.facts.settings["language"] == "de"
+    assert system.transcribe([noise(2, 0)])[0].language == "de"
 
 
 @pytest.mark.parametrize("family", ["pipeline", "faster-whisper"])
