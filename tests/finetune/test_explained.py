@@ -35,7 +35,9 @@ def config(folder: Path, **changes: Any) -> TrainConfig:
     settings: dict[str, Any] = {
         "output_dir": folder / "run",
         "model": ModelConfig(base=str(DEMO / "wav2vec2")),
-        "data": DataConfig(train=[str(manifest)], validation_share=0.2, max_batch_seconds=20.0),
+        "data": DataConfig(
+            train=[str(manifest)], validation_share=0.2, validation_by="utterance", max_batch_seconds=20.0
+        ),
         "max_steps": 40,
         "learning_rate": 5e-4,
         "mixed_precision": "no",  # whatever the processor is best at
