@@ -1,19 +1,20 @@
-# setup: install everything into .venv
+# setup: install everything into .venv, or into VENV: make test PYTHON=python3.13 VENV=.venv-3.13
 # demo: fine-tune and benchmark on the embedded demo corpus
 # test: static checks, and all tests but the slow ones   test-slow: the slow tests: whole trainings, benchmarks, experiments
 # lint: static checks only   format: fix what ruff can
 # wheel: build the package, install it into a fresh environment, and run its commands there
 # results: run all comparisons with Whisper (hours, resumable); PARTS="digits test-other" selects parts
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
 .PHONY: setup demo results test test-slow lint format wheel requirements clean
 
-setup: .venv/installed
+setup: $(VENV)/installed
 
-.venv/installed: requirements.txt
+$(VENV)/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt
 	touch $@
@@ -54,4 +55,4 @@ format: setup
 
 # Leaves runs/ alone: trained models are there.
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis runs/wheel
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis runs/wheel
