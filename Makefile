@@ -1,6 +1,7 @@
 # setup: install everything into .venv, or into VENV: make test PYTHON=python3.13 VENV=.venv-3.13
 # demo: fine-tune and benchmark on the embedded demo corpus
 # test: static checks, and all tests but the slow ones   test-slow: the slow tests: whole trainings, benchmarks, experiments
+# test-lowest: all tests but the slow ones, with the lowest versions of the requirements that pyproject.toml allows
 # lint: static checks only   format: fix what ruff can
 # wheel: build the package, install it into a fresh environment, and run its commands there
 # results: run all comparisons with Whisper (hours, resumable); PARTS="digits test-other" selects parts
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo results test test-slow lint format wheel requirements clean
+.PHONY: setup demo results test test-slow test-lowest lint format wheel requirements clean
 
 setup: $(VENV)/installed
 
@@ -32,6 +33,13 @@ test: lint
 
 test-slow: setup
 	$(BIN)/python -m pytest -n auto --dist load -m slow
+
+test-lowest: setup
+	rm -rf .venv-lowest
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install --quiet --resolution lowest-direct --python .venv-lowest/bin/python \
+	  -e ".[test,rivals,onnx,openvino,app,ray,peers,demo]"
+	.venv-lowest/bin/python -m pytest -n auto --dist loadfile -m "not slow"
 
 wheel: setup
 	rm -rf runs/wheel
