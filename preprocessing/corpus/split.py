@@ -135,17 +135,21 @@ def _held_out_note(
     unnamed = sum(utterance.speaker is None for own in parts.values() for utterance in own)
     of = counted(len({utterance.speaker for utterance in validation} - {None}), "speaker")
     also = f"; {counted(unnamed, 'utterance')} without a speaker, by recording" if unnamed else ""
-    return f"held out by speaker: {found} of {of} who are not trained on{also}"
+    return f"held out by speaker: {found} of {of}; training has no speech of theirs{also}"
 
 
 def _divided(
     utterances: Sequence[Utterance], groups: Mapping[str, Sequence[Utterance]], shares: Mapping[str, float], seed: int
 ) -> dict[str, list[Utterance]]:
-    """The utterances of each part: whole groups, in an order by hash, each to the part that lacks most of its share."""
+    """The utterances of each part: whole groups, in an order by hash, each to the part that lacks most of its share.
+
+    Groups that alone are over half of the smallest part come last, so that one long speaker does not fill it.
+    """
     seconds = {key: sum(utterance.duration for utterance in group) for key, group in groups.items()}
     total = sum(seconds.values())
     missing = {part: share * total for part, share in shares.items()}
-    ranked = sorted(groups, key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())
+    small = min(shares.values()) * total / 2
+    ranked = sorted(groups, key=lambda key: (seconds[key] > small, hashlib.sha256(f"{seed} {key}".encode()).digest()))
     part_of: dict[str, str] = {}
     for key in ranked:
         fitting = [part for part in shares if missing[part] >= seconds[key] / 2]

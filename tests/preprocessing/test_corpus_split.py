@@ -64,6 +64,16 @@ def test_parts_come_near_their_shares_and_another_seed_divides_otherwise() -> No
     assert first["test"] != second["test"]
 
 
+def test_a_long_speaker_does_not_fill_a_small_part() -> None:
+    """As in LibriSpeech's train-clean-100: a few speakers have hours, the others minutes."""
+    talkers = [Utterance(f"a{n}", f"/a{n}.wav", "X", 60.0, f"long {n // 10}") for n in range(60)]
+    others = [Utterance(f"b{n}", f"/b{n}.wav", "X", 20.0, f"short {n // 3}") for n in range(180)]
+    for seed in range(20):
+        held = split_corpus(talkers + others, {"train": 0.95, "validation": 0.05}, "speaker", seed)["validation"]
+        assert len({one.speaker for one in held}) >= 3
+        assert sum(one.duration for one in held) / 7200 == pytest.approx(0.05, abs=0.03)
+
+
 def test_what_cannot_be_divided_is_refused_with_what_to_do() -> None:
     calls = [
         Utterance(f"{call}-{side}", f"/{call}.wav", "X", 9.0, side)
@@ -85,7 +95,7 @@ def test_whole_speakers_are_held_out_whatever_the_order() -> None:
     assert {one.id for one in held.train + held.validation} == {one.id for one in utterances}
     n_speakers = len({one.speaker for one in held.validation})
     assert held.note.startswith(f"held out by speaker: {len(held.validation)} utterances (")
-    assert held.note.endswith(f"of {n_speakers} speakers who are not trained on")
+    assert held.note.endswith(f"of {n_speakers} speakers; training has no speech of theirs")
     again = hold_out([utterances[:40:-1], utterances[40::-1]], 0.1)
     assert {one.id for one in again.validation} == {one.id for one in held.validation}
     unnamed = Utterance("x", "/wav/x.wav", "X", 3.0)
@@ -100,7 +110,7 @@ def test_whole_speakers_are_held_out_whatever_the_order() -> None:
         (read_speech(2, 50), 0.05, "utterance", "the smallest of 2 speakers has 50% of the speech"),
         (read_speech(6, 5), 0.08, "utterance", "has 17% of the speech; each is a recording of its own"),
         (read_speech(9, 5), 0.05, "utterance", "has 11% of the speech"),
-        (read_speech(6, 5), 0.15, "speaker", "5 utterances (16.7% of the speech) of 1 speaker who are not trained on"),
+        (read_speech(6, 5), 0.15, "speaker", "(16.7% of the speech) of 1 speaker; training has no speech of theirs"),
         ([replace(one, speaker=None) for one in read_speech(9, 9)], 0.1, "utterance", "(no speakers are named; each"),
         (
             [Utterance(f"{n}", f"/{n // 9}.wav", "X", 3.0, start=3.0 * (n % 9)) for n in range(90)],
