@@ -47,6 +47,13 @@ def test_reloaded_logits_are_identical(tmp_path: Path) -> None:
             assert torch.equal(plain(example.inputs[None]).logits, expected)
 
 
+def test_the_vector_of_masked_frames_is_initialised_where_the_base_lacks_it() -> None:
+    dirty = [torch.full((192,), torch.nan) for _ in range(5000)]
+    del dirty
+    vector = recogniser().module.model.wav2vec2.masked_spec_embed
+    assert 0.0 <= vector.min() < vector.max() <= 1.0
+
+
 def test_the_feature_encoder_stays_frozen_unless_told() -> None:
     frozen = [name for name, p in recogniser().module.named_parameters() if not p.requires_grad]
     encoder = [name for name, _ in recogniser().module.named_parameters() if "feature_extractor" in name]
