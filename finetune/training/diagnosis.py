@@ -245,17 +245,20 @@ def outside_vocabulary(rejects: Sequence[Reject], kept: int) -> Diagnosis | None
 def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
     """Validation data is also trained on. utterances: number of those for validation."""
     texts, long = leaks.utterances_with_shared_text, leaks.utterances_with_long_shared_text
-    found = []
+    found, known = [], []
     if leaks.files:
+        known.append("recordings")
         found.append(
             f"{len(leaks.files)} of {utterances} validation utterances are, at least in part, training utterances too"
         )
     if long > SHARED_LONG_SHARE * utterances or texts > SHARED_SHARE * utterances:
+        known.append("sentences")
         found.append(
             f"{100 * texts / utterances:.0f} % of validation sentences ({texts} of {utterances}) also occur in "
             f"training, {long} of them {LONG_WORDS} words or longer"
         )
     if leaks.utterances_of_shared_speakers:
+        known.append("voices")
         names = ", ".join(leaks.speakers[:3]) + (", ..." if len(leaks.speakers) > 3 else "")
         found.append(f"{len(leaks.speakers)} speaker{'s' * (len(leaks.speakers) > 1)} in both ({names})")
     if not found:
@@ -263,7 +266,7 @@ def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
     return Diagnosis(
         "leak",
         "; ".join(found),
-        "validation WER then measures recognition of known sentences and voices, not of new ones",
+        f"validation WER then measures recognition of known {' and '.join(known)}, not of new ones",
         "separate speakers and sentences with a distinct --data.validation; a leak is harmless only if the model will "
         "be used on the same speakers and sentences",
     )
