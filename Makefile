@@ -63,4 +63,4 @@ format: setup
 
 # Leaves runs/ alone: trained models are there.
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis runs/wheel
+	rm -rf $(VENV) .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis runs/wheel

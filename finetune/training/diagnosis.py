@@ -266,7 +266,7 @@ def leaking(leaks: Leaks, utterances: int) -> Diagnosis | None:
     return Diagnosis(
         "leak",
         "; ".join(found),
-        f"validation WER then measures recognition of known {' and '.join(known)}, not of new ones",
+        f"validation WER then measures recognition of {', '.join(known)} known from training, not of new ones",
         "separate speakers and sentences with a distinct --data.validation; a leak is harmless only if the model will "
         "be used on the same speakers and sentences",
     )

@@ -54,7 +54,7 @@ def split_corpus(
 
 def hold_out(
     corpora: Sequence[Sequence[Utterance]], share: float, by: HoldOutBy | None = None, flag: str = "--by"
-) -> HeldOut:  # fmt: skip
+) -> HeldOut:
     """A share of the utterances, at least one, held out for validation; the same ones whatever their order.
 
     corpora: of training. One speaker's name in several is one speaker, one `recording_id` in several is not one
@@ -92,7 +92,7 @@ def hold_out(
 
 def _not_held_out_by(
     kind: By, utterances: Sequence[Utterance], groups: Mapping[str, Sequence[Utterance]], share: float
-) -> str:  # fmt: skip
+) -> str:
     """Why no speakers, or recordings, are held out for a share of the speech; "" where they can be."""
     if kind == "speaker":
         names = {utterance.speaker for utterance in utterances} - {None}
