@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DURATION = "5 minutes"
 PEER = "transformers' Trainer"
 DEFAULT, EQUAL_PRECISION = "ours, at its defaults", "ours, at equal precision without dropout"
+WHOLE = "ours, compiled, an update in one batch"  # on a GPU, whose memory holds it
 MINIMUM_AT_DEFAULTS = 2.0
 MINIMUM_AT_EQUAL_PRECISION = {"cpu": 1.0, "cuda": 2.0}
 MAXIMUM_LOSS_APART = (
@@ -64,7 +65,7 @@ class Config(ExperimentOptions):
     two batches of 16."""
 
     steps: int = 5
-    """Optimiser steps measured in a round, after one that warms up; with --quick at most 2."""
+    """Optimiser steps measured in a round, after one that warms up, or five on a GPU; with --quick at most 2."""
 
     rounds: int = 1
     """Rounds of each side, taking turns, each from the same weights; with --quick 1."""
@@ -74,6 +75,9 @@ class Config(ExperimentOptions):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the models run on; auto takes a GPU if there is one."""
+
+    equal_precision: bool = True
+    """Train at the peer's precision without dropout, too, and compare losses."""
 
 
 def run(config: Config) -> Findings:
@@ -97,7 +101,7 @@ def run(config: Config) -> Findings:
             warm_up=config.warmup_steps,
             tiny=config.quick,
         )
-        found = train_in_turns(job, rounds, threads)
+        found = train_in_turns(job, rounds, threads, equal_precision=config.equal_precision)
     missing = {name: failed.reason for name, failed in found.items() if isinstance(failed, Unavailable)}
     trained = {name: runs for name, runs in found.items() if not isinstance(runs, Unavailable)}
     own = [name for name in trained if name != PEER]
@@ -125,16 +129,23 @@ def run(config: Config) -> Findings:
     )
 
 
-def train_in_turns(job: "TrainingJob", rounds: int, threads: int) -> "dict[str, list[Trained] | Unavailable]":
-    """The rounds of Trainer, of ours at its defaults, and of ours at Trainer's precision without dropout."""
+def train_in_turns(
+    job: "TrainingJob", rounds: int, threads: int, *, equal_precision: bool
+) -> "dict[str, list[Trained] | Unavailable]":
+    """The rounds of Trainer, of ours at its defaults, of ours at Trainer's precision without dropout, and on a GPU of
+    ours compiled with an update in one batch.
+    """
     from experiments.harness.fine_tuning import ours, theirs
     from finetune.config import TrainConfig
 
     implementations: dict[str, Implementation] = {
         PEER: theirs,
         DEFAULT: partial(ours, mixed_precision=str(TrainConfig.mixed_precision)),
-        EQUAL_PRECISION: partial(ours, mixed_precision=_peer_precision(job.device), dropout=0.0),
     }
+    if equal_precision:
+        implementations[EQUAL_PRECISION] = partial(ours, mixed_precision=_peer_precision(job.device), dropout=0.0)
+    if job.device == "cuda":
+        implementations[WHOLE] = partial(ours, mixed_precision=str(TrainConfig.mixed_precision), whole=True)
     found = take_turns(
         "training",
         implementations,
@@ -162,10 +173,12 @@ def compare(
     """Rates, losses and padding beside Trainer's, and each one's share of the machine's matrix peaks in GFLOP/s."""
     peer = [one.rate for one in trained[PEER]]
     comparisons = []
-    for what, name, minimum in (
+    sides: tuple[tuple[str, str, float | None], ...] = (
         ("training at defaults", DEFAULT, MINIMUM_AT_DEFAULTS),
         ("training at equal precision", EQUAL_PRECISION, MINIMUM_AT_EQUAL_PRECISION[job.device]),
-    ):
+        ("training compiled, in one batch", WHOLE, None),
+    )
+    for what, name, minimum in sides:
         if name in trained:
             comparisons.append(rate_ratio(what, PEER, [one.rate for one in trained[name]], peer, RATE, minimum))
     if EQUAL_PRECISION in trained:
@@ -175,16 +188,14 @@ def compare(
         comparisons.append(Comparison(what, PEER, mine, other, "", apart, apart, apart, "x", None, MAXIMUM_LOSS_APART))
     mine, other = (100.0 * share for share in corpus_padding(job))
     comparisons.append(Comparison("padding", PEER, mine, other, "%", mine, mine, mine, "%", None, MAXIMUM_PADDING))
+    best = {name: max(one.rate for one in rounds) for name, rounds in trained.items()}
     for precision, peak in peaks.items():
-        shares = [
-            100.0 * GFLOP_PER_SECOND_OF_AUDIO * max(one.rate for one in trained[name]) / peak
-            for name in (DEFAULT, PEER)
-            if name in trained
-        ]
-        if len(shares) == 2:
-            ratio = shares[0] / shares[1]
-            what = f"of the {precision} peak"
-            comparisons.append(Comparison(what, PEER, shares[0], shares[1], "%", ratio, ratio, ratio, "x", None))
+        shares = {name: 100.0 * GFLOP_PER_SECOND_OF_AUDIO * rate / peak for name, rate in best.items()}
+        for name, further in ((DEFAULT, ""), (WHOLE, ", compiled")):
+            if name in shares:
+                mine, other = shares[name], shares[PEER]
+                ratio, what = mine / other, f"of the {precision} peak{further}"
+                comparisons.append(Comparison(what, PEER, mine, other, "%", ratio, ratio, ratio, "x", None))
     return comparisons
 
 
@@ -213,8 +224,8 @@ def _settings(trained: "Mapping[str, Sequence[Trained]]", job: "TrainingJob", ro
     from experiments.harness.fine_tuning import WARM_UP_UPDATES
 
     lines = [
-        f"{counted(rounds, 'round')} of {counted(job.updates, 'update')} after {WARM_UP_UPDATES} of warm-up, "
-        f"a process each, {counted(threads, 'thread')}, {job.device}, wall-clock"
+        f"{counted(rounds, 'round')} of {counted(job.updates, 'update')} after {WARM_UP_UPDATES[job.device]} of "
+        f"warm-up, a process each, {counted(threads, 'thread')}, {job.device}, wall-clock"
     ]
     for name, runs in trained.items():
         seconds = [update.audio_seconds for one in runs for update in one.updates]

@@ -25,6 +25,20 @@ def pytest_configure() -> None:
     torch.set_num_threads(max(len(os.sched_getaffinity(0)) // workers, 1))
 
 
+@pytest.fixture(autouse=True)
+def full_precision(request: pytest.FixtureRequest) -> Iterator[None]:
+    """On a GPU, float32 products and convolutions as the CPU has them, not TensorFloat32's."""
+    if request.node.get_closest_marker("gpu") is None:
+        yield
+        return
+    before, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.set_float32_matmul_precision(before)
+    torch.backends.cudnn.allow_tf32 = convolutions
+
+
 @pytest.fixture(scope="session")
 def speech() -> Path:
     """The folder of real speech; the test is skipped where it is absent."""

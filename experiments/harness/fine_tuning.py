@@ -26,7 +26,7 @@ from preprocessing.corpus import Utterance, open_corpus
 SEED = 0
 PEAK_LEARNING_RATE = 3e-4
 COMMAND = Path(__file__).resolve().parents[2] / "finetune" / "train.py"
-WARM_UP_UPDATES = 1  # of every round, not measured
+WARM_UP_UPDATES = {"cpu": 1, "cuda": 5}  # of every round, not measured: compilation, and a GPU's first shapes
 PROFILE = "librispeech"
 MAX_SECONDS = {"cpu": 10.0, "cuda": 20.0}
 HELD_OUT = 4  # utterances whose loss both sides are compared by
@@ -58,7 +58,7 @@ class TrainingJob:
     @property
     def all_updates(self) -> int:
         """Updates of a round, with those that warm up."""
-        return WARM_UP_UPDATES + self.updates
+        return WARM_UP_UPDATES[self.device] + self.updates
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Trained:
     """A round, update by update from the first one, and what it took to prepare the input beforehand."""
 
     updates: tuple[Update, ...]
+    warm_up_updates: int  # of them, which come first and are not measured
     held_out_loss: float  # for each label, after the last update, over the same utterances for all sides
     preparation_seconds: float = 0.0
     preparation_bytes: int = 0  # on the disk
@@ -83,7 +84,7 @@ class Trained:
     @property
     def rate(self) -> float:
         """Seconds of audio, padding left out, trained on in a second, over the measured updates."""
-        measured = self.updates[WARM_UP_UPDATES:]
+        measured = self.updates[self.warm_up_updates :]
         return sum(update.audio_seconds for update in measured) / sum(update.seconds for update in measured)
 
 
@@ -108,7 +109,7 @@ def prepare(
     """
     size, accumulate = (batch or 4, 1) if device == "cpu" else (batch or 16, 2)
     listed = _short_utterances(data, utterances, MAX_SECONDS[device] if max_seconds is None else max_seconds)
-    wanted = size * accumulate * (WARM_UP_UPDATES + updates) if utterances is None else utterances
+    wanted = size * accumulate * (WARM_UP_UPDATES[device] + updates) if utterances is None else utterances
     chosen = evenly_spaced(listed, wanted)
     names = {utterance.id for utterance in chosen}
     held_out = [utterance for utterance in listed if utterance.id not in names][:HELD_OUT] or chosen[:1]
@@ -174,17 +175,22 @@ def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -> Callable[[], Trained]:
+def ours(
+    job: TrainingJob, mixed_precision: str, dropout: float | None = None, *, whole: bool = False
+) -> Callable[[], Trained]:
     """finetune/train.py: a round is one run of the command, which decodes audio while it trains.
 
-    mixed_precision: "auto", "bf16" or "no". dropout: None for the model's default.
+    mixed_precision: "auto", "bf16" or "no". dropout: None for the model's default. whole: an update is one batch, and
+    the transformer is compiled.
     """
     import yaml
 
     from finetune.config import DataConfig, ModelConfig, TrainConfig
     from finetune.training.run_folder import RunWriter, plain
 
-    output = job.folder / f"ours {mixed_precision} {dropout}"
+    output = job.folder / f"ours {mixed_precision} {dropout} {whole}"
+    n_batches = 1 if whole else job.gradient_accumulation_steps
+    batch_seconds = job.batch_seconds * job.gradient_accumulation_steps / n_batches
     regularisation = {} if job.regularised else {"mask_time_prob": 0.0, "dropout": 0.0}
     regularisation |= {} if dropout is None else {"dropout": dropout}
     config = TrainConfig(
@@ -194,8 +200,8 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
             train=[str(job.folder / "train.jsonl")],
             validation=str(job.folder / "validation.jsonl"),
             profile=PROFILE,
-            max_batch_seconds=job.batch_seconds,
-            max_seconds=job.batch_seconds,
+            max_batch_seconds=batch_seconds,
+            max_seconds=batch_seconds,
         ),
         max_steps=job.all_updates,
         # a run that ends within the warm-up ends below the peak
@@ -203,7 +209,8 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
         lr_scheduler_type="linear",
         warmup_ratio=min(job.warm_up / job.all_updates, 1.0),
         hold_ratio=0.0,
-        gradient_accumulation_steps=job.gradient_accumulation_steps,
+        gradient_accumulation_steps=n_batches,
+        torch_compile=whole,
         seed=SEED,
         mixed_precision=mixed_precision,  # type: ignore[arg-type]
         eval_steps=job.all_updates,
@@ -228,7 +235,7 @@ def ours(job: TrainingJob, mixed_precision: str, dropout: float | None = None) -
             elif line["kind"] == "validation":
                 held_out_loss = line["loss"]
         shutil.rmtree(output)
-        return Trained(tuple(updates), held_out_loss)
+        return Trained(tuple(updates), WARM_UP_UPDATES[job.device], held_out_loss)
 
     return one_round
 
@@ -352,7 +359,7 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
                 Update(loss / summed, sum(valid for valid, _ in seen), sum(padded for _, padded in seen), seconds)
             )
         loss = _held_out_loss(model, job, processor)
-        return Trained(tuple(updates), loss, preparation_seconds, n_bytes)
+        return Trained(tuple(updates), WARM_UP_UPDATES[job.device], loss, preparation_seconds, n_bytes)
 
     return one_round
 

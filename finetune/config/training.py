@@ -67,7 +67,8 @@ class OptimisationConfig:
     whisper-ctc)."""
 
     torch_compile: bool = False
-    """Compile the transformer with torch.compile: takes minutes at the start, then steps are faster (wav2vec2)."""
+    """Compile the transformer's layers with torch.compile: the first step takes half a minute or more, then steps are
+    faster on a GPU that is busy (wav2vec2)."""
 
     @property
     def held_share(self) -> float:

@@ -22,6 +22,7 @@ from finetune.models.base import Batch, Example, Publication
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
 from finetune.models.fast import gpu
+from finetune.models.fast.packing import pack_layers
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.regularisation import LatentMasks, use_bit_dropout
 from finetune.models.trainable_parameters import merged_state_dict, select_trainable_parameters
@@ -80,6 +81,7 @@ class Wav2Vec2Module(CTCModule):
         self._batch_norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm1d)]
         if not self._architecture.log_mel:
             gpu.replace_convolutions(model)  # on a CPU they compute as transformers does
+        self._packed_layers = pack_layers(model) if config.attn_implementation == "auto" else None
 
     def train(self, mode: bool = True) -> Self:
         """As of nn.Module; batch normalisation keeps the base's statistics, as those of a batch would be its padding's
@@ -99,6 +101,8 @@ class Wav2Vec2Module(CTCModule):
             positions = torch.arange(inputs.shape[-1], device=inputs.device)
             attention_mask = (positions < batch.lengths[:, None]).long()
             self._padding_invariance.set_lengths(batch.lengths, frames.to(inputs.device, non_blocking=True))
+            if self._packed_layers is not None:
+                self._packed_layers.set_lengths(frames)
         if self._architecture.log_mel:
             inputs = inputs.transpose(1, 2)
         with self._masks.applied(frames, generator):
@@ -135,7 +139,8 @@ class Wav2Vec2Recogniser(CTCRecogniser):
         self.module.model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def compile(self) -> None:
-        self.module.model.base_model.encoder.compile(dynamic=True)
+        for layer in self.module.model.base_model.encoder.layers:  # all of the same code, which is compiled once
+            layer.forward = torch.compile(layer.forward, dynamic=True)
 
     def layers_above(self, parameter: str) -> int:
         """0 for the output layer and an adapter below it, 1 for the top transformer layer and a norm after it, their

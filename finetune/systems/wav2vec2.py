@@ -18,6 +18,7 @@ from finetune.models.architectures import FBANK_HOP, FBANK_PAIR, ModelInput, arc
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.fast import cpu, gpu
 from finetune.models.fast.folding import UNCHANGED, fold_weight_norm
+from finetune.models.fast.packing import pack_layers
 from finetune.models.frame_geometry import (
     CHUNK_SECONDS,
     CONTEXT_SECONDS,
@@ -85,6 +86,7 @@ class Wav2Vec2System(CTCSystem):
         self._in_batches = in_batches = not has_adapter(self._model.config)
         convolves = in_batches and not self._architecture.log_mel
         self._padding_invariance = PaddingInvariance(self._model) if convolves else None
+        self._packed_layers = pack_layers(self._model) if in_batches and options.device == "cuda" else None
         convolutions = UNCHANGED
         fold_weight_norm(self._model)
         if convolves and options.device == "cpu" and self._dtype == torch.float32:
@@ -172,6 +174,8 @@ class Wav2Vec2System(CTCSystem):
         on_device = n_samples.to(self._device, non_blocking=True)
         if self._padding_invariance is not None:
             self._padding_invariance.set_lengths(on_device, n_frames.to(self._device, non_blocking=True))
+        if self._packed_layers is not None:
+            self._packed_layers.set_lengths(n_frames)
         mask = (positions < on_device[:, None]).long()
         return self._checked(self._model(inputs, attention_mask=mask).logits)
 

@@ -75,7 +75,7 @@ def test_a_tiny_model_is_held_to_nothing(found: dict[str, Any]) -> None:
 
 def trained(rate: float, loss: float = 3.0) -> Trained:
     update = Update(loss, audio_seconds=10.0, padded_seconds=10.2, seconds=10.0 / rate)
-    return Trained((Update(loss, 10.0, 10.2, 99.0), update, update), held_out_loss=loss)
+    return Trained((Update(loss, 10.0, 10.2, 99.0), update, update), warm_up_updates=1, held_out_loss=loss)
 
 
 def job() -> TrainingJob:

@@ -206,3 +206,17 @@ def test_audio_cut_short_goes_on(manifest: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     result = run(*arguments(output, train, max_steps=4, eval_steps=4))
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(manifest: Path, tmp_path: Path) -> None:
+    losses = []
+    for compiled in ("false", "true"):
+        output = tmp_path / compiled
+        told = {"torch_compile": compiled, "max_steps": 4, "eval_steps": 4, "model.dropout": 0.0}
+        result = run(*arguments(output, manifest, **told), fresh=True)
+        assert result.returncode == 0, result.stderr
+        log = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+        losses.append([line["loss"] for line in log if line["kind"] in ("train", "validation")])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert AutoModelForCTC.from_pretrained(tmp_path / "true").num_parameters() > 0

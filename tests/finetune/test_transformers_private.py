@@ -12,6 +12,7 @@ import transformers
 from transformers import PreTrainedModel, initialization
 
 from finetune.models.fast.gpu import LAYERS
+from finetune.models.fast.packing import ATTENTIONS
 from tests.finetune.test_padding_invariance import KINDS, plain_model
 
 
@@ -68,6 +69,20 @@ def test_methods_that_are_replaced(kind: str, name: str, parameters: list[str], 
 def test_attributes_that_are_used(kind: str, path: str, used_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, kind, (*KINDS[kind][:2], KINDS[kind][2] | {"mask_time_prob": 0.05}))
     attribute(plain_model(kind), path, used_by)
+
+
+def test_attention_that_is_packed(kind: str) -> None:
+    model, used_by = plain_model(kind), "finetune/models/fast/packing.py"
+    attention = getattr(model.base_model.encoder.layers[0], "attention", None)
+    if type(attention).__name__ not in ATTENTIONS:
+        assert kind.startswith(("wavlm", "conformer")), f"{type(attention).__name__}: see {used_by}"
+        return
+    for path in ("head_dim", "dropout"):
+        attribute(attention, path, used_by)
+    assert attribute(model.config, "_attn_implementation", used_by) == "sdpa"
+    source = inspect.getsource(type(attention).forward)
+    assert "ALL_ATTENTION_FUNCTIONS.get_interface(" in source and "scaling=self.scaling" in source, used_by
+    assert "create_bidirectional_mask(" in inspect.getsource(type(model.base_model.encoder).forward), used_by
 
 
 def test_layers_that_are_rewritten(kind: str) -> None:

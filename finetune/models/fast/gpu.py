@@ -90,18 +90,20 @@ class RowFeatureEncoder(nn.Module):
 
 def _first_rows(layer: Any, waveforms: Tensor) -> Tensor:
     """[batch, samples] -> [batch, frames, channels] of the first layer, normalised and activated."""
-    convolution = layer.conv
+    convolution, kernel = layer.conv, layer.conv.kernel_size[0]
     # zeros after the kernel: matrix products are faster over rows of a multiple of 16 bytes
-    beyond = -convolution.kernel_size[0] % ALIGNED
-    windows = functional.pad(waveforms.unfold(1, convolution.kernel_size[0], convolution.stride[0]), (0, beyond))
+    beyond = 1 + -(kernel + 1) % ALIGNED
+    windows = functional.pad(waveforms.unfold(1, kernel, convolution.stride[0]), (0, beyond))
     weight = functional.pad(convolution.weight[:, 0], (0, beyond))
     norm = getattr(layer, "layer_norm", None)
     if not isinstance(norm, nn.GroupNorm):
         return _normalised(layer, functional.linear(windows, weight, convolution.bias))
     with torch.autocast(waveforms.device.type, enabled=False):
         weight, bias = fold_group_norm(norm, weight, windows, getattr(norm, "valid", None))
-    rows = torch.baddbmm(bias.to(windows.dtype)[:, None], windows, weight.to(windows.dtype).transpose(1, 2))
-    return layer.activation(rows)  # type: ignore[no-any-return]
+    # the bias is a weight of ones after the kernel: added to a product, it would take two more passes over the output
+    windows[..., kernel] = 1.0
+    weight = torch.cat([weight[..., :kernel], bias[..., None], weight[..., kernel + 1 :]], dim=-1)
+    return layer.activation(torch.bmm(windows, weight.to(windows.dtype).transpose(1, 2)))  # type: ignore[no-any-return]
 
 
 def _convolved(convolution: nn.Conv1d, rows: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ def _convolved(convolution: nn.Conv1d, rows: Tensor) -> Tensor:
     if torch.is_autocast_enabled(rows.device.type):
         rows = rows.to(torch.get_autocast_dtype(rows.device.type))
     taps = convolution.weight.to(rows.dtype).permute(2, 1, 0)  # [kernel, in, out]
-    convolved: Tensor | None = None if convolution.bias is None else convolution.bias.to(rows.dtype)
+    convolved: Tensor | None = None
     first = 0
     while first < kernel:
         together = stride if first + stride <= kernel else 1  # taps, of as many neighbouring rows
@@ -121,10 +123,11 @@ def _convolved(convolution: nn.Conv1d, rows: Tensor) -> Tensor:
         else:
             inputs = rows[:, first::stride][:, :n_out]
         weight = taps[first : first + together].reshape(1, -1, taps.shape[-1]).expand(len(rows), -1, -1)
-        convolved = torch.bmm(inputs, weight) if convolved is None else torch.baddbmm(convolved, inputs, weight)
+        # in place: else a copy of the sum so far is made first
+        convolved = torch.bmm(inputs, weight) if convolved is None else convolved.baddbmm_(inputs, weight)
         first += together
     assert convolved is not None
-    return convolved
+    return convolved if convolution.bias is None else convolved.add_(convolution.bias.to(rows.dtype))
 
 
 def _normalised(layer: Any, rows: Tensor) -> Tensor:
