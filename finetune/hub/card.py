@@ -128,8 +128,12 @@ def _languages(run: RunFolder) -> list[str]:
 
 
 def _model_language(run: RunFolder) -> str | None:
-    """The code of the language that the run was told to train; None where it was told none."""
+    """The code of the language that the run was told to train, en of an English-only Whisper; None where it was told
+    none.
+    """
     language = generation_language(str(run.path)) or run.config["model"].get("language") or ""
+    if not language and run.config["model"].get("family") == "whisper":
+        language = "en"  # a multilingual one is always told
     return language.strip("<|>") or None
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,6 +154,18 @@ def _opened_file(name: str, file: BinaryIO) -> OpenedSource:
     return OpenedSource(name, file, head)
 
 
+def file_not_found(path: str) -> str:
+    """What is wrong with a path to audio that does not exist, and what to do."""
+    if Path(path).is_symlink():
+        return "is a broken link; expected an audio file: correct the path"
+    if any(os.path.exists(unicodedata.normalize(form, path)) for form in ("NFC", "NFD")):
+        return (
+            "no such file, but one whose name has its accents in another Unicode form, as macOS writes them; expected "
+            "the same form: rename the file, or name it in that form"
+        )
+    return "no such file; expected an audio file: correct the path"
+
+
 def _head_of_path(name: str, path: str) -> bytes:
     try:
         mode = os.stat(path).st_mode
@@ -163,8 +176,7 @@ def _head_of_path(name: str, path: str) -> bytes:
         with open(path, "rb", buffering=0) as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError:
-        found = "is a broken link" if Path(path).is_symlink() else "no such file"
-        raise AudioError(f"{name}: {found}; expected an audio file: correct the path") from None
+        raise AudioError(f"{name}: {file_not_found(path)}") from None
     except OSError as error:
         raise AudioError(f"{name}: {error.strerror}; expected a readable audio file: change its permissions") from None
     except ValueError:  # a NUL in the name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from preprocessing import audio
 from preprocessing.audio import StoredAudio
+from preprocessing.audio.contract import file_not_found
 from preprocessing.cli.errors import InputError, counted
 from preprocessing.cli.notes import note_once
 
@@ -179,7 +180,7 @@ def _missing(path: str) -> str | None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        return "no such file; expected an audio file: correct the path"
+        return file_not_found(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return f"{reason}; expected a readable audio file: correct the path or its permissions"

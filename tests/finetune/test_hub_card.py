@@ -292,13 +292,17 @@ def test_whisper_has_a_card_of_its_own(tmp_path: Path) -> None:
     assert ModelCard(page).data.library_name == "transformers"
 
 
+def test_the_card_of_an_english_only_whisper_names_english(tmp_path: Path) -> None:
+    folder = tiny_run(tmp_path / "run", "whisper", language=None)
+    assert ModelCard(model_card(open_run(folder), CardOptions("you/mine"))).data.language == "en"
+
+
 def test_the_card_of_a_multilingual_whisper_names_its_language(tmp_path: Path) -> None:
     """Where the manifest names none: in the metadata, and where openai-whisper would detect it."""
     folder = tiny_run(tmp_path / "run", "whisper")
     about = json.loads((folder / "about.json").read_text())
     about["training"]["languages"] = []
     (folder / "about.json").write_text(json.dumps(about))
-    assert ModelCard(model_card(open_run(folder), CardOptions("you/mine"))).data.language is None
     generation = json.loads((folder / "generation_config.json").read_text()) | {"language": "<|de|>"}
     (folder / "generation_config.json").write_text(json.dumps(generation))
     page = model_card(open_run(folder), CardOptions("you/mine"))

@@ -5,6 +5,7 @@ import io
 import os
 import resource
 import struct
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from preprocessing.audio.contract import open_source
 from preprocessing.audio.sndfile import stated_length
 from preprocessing.audio.waveform import open_decoder
 from preprocessing.cli import notes
+from preprocessing.corpus import Utterance
+from preprocessing.corpus.utterance import missing_files
 from tests.known_audio import known_file, sine, webm_without_duration
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0\x90wS\xde"
@@ -107,6 +110,18 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         for attempt in (audio.load, audio.probe):
             with pytest.raises(AudioError, match=found):
                 attempt(path)
+
+
+def test_a_name_in_another_unicode_form_is_said_to_be_there(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Grüße.wav") for form in ("NFC", "NFD"))
+    for there, told in ((composed, decomposed), (decomposed, composed)):
+        (tmp_path / there).write_bytes(b"x")
+        sentence = "no such file, but one whose name has its accents in another Unicode form"
+        with pytest.raises(AudioError, match=sentence):
+            audio.probe(tmp_path / told)
+        (reject,) = missing_files([Utterance("u", tmp_path / told, "text", 1.0)])
+        assert sentence in reject.reason
+        (tmp_path / there).unlink()
 
 
 def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
