@@ -25,6 +25,7 @@ FLAT = 0.05  # relative change of the loss that counts as none
 RISEN = 1.05  # times the lowest validation loss
 STALL_SHARE = 0.3
 PADDING_SHARE = 0.1
+MEMORY_SHARE = 0.25  # of a GPU, below which batches are small
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,14 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """Options of a run that its log does not contain."""
+    """What the log of a run does not contain: options, and the largest share of the GPU's memory used by tensors so
+    far, None without a GPU.
+    """
 
     max_steps: int
     workers: int = 0
     logging_steps: int = 1
+    gpu_memory_share: float | None = None
 
 
 def diagnose(log: Sequence[LogLine], settings: RunSettings) -> list[Diagnosis]:
@@ -197,6 +201,21 @@ def padded(train: Sequence[LogLine], _: Sequence[LogLine], __: RunSettings) -> D
     )
 
 
+def small_batches(train: Sequence[LogLine], _: Sequence[LogLine], settings: RunSettings) -> Diagnosis | None:
+    """Most of a GPU's memory is unused."""
+    share = settings.gpu_memory_share
+    if share is None or share >= MEMORY_SHARE or len(train) <= N_LINES:
+        return None
+    return Diagnosis(
+        "small batches",
+        f"at most {100 * share:.0f} % of the GPU's memory was in use",
+        "the processor starts the kernels of a step one by one, which takes as long for a small batch as for a large "
+        "one: the GPU waits, and training may take several times as long as it could",
+        "raise --data.max_batch_seconds, and --learning_rate with it; where the updates should stay as they are, lower "
+        "--gradient_accumulation_steps in return. `python -m experiments.training_profile` measures your GPU",
+    )
+
+
 CHECKS: tuple[Callable[[Sequence[LogLine], Sequence[LogLine], RunSettings], Diagnosis | None], ...] = (
     all_blank,
     other_case,
@@ -205,6 +224,7 @@ CHECKS: tuple[Callable[[Sequence[LogLine], Sequence[LogLine], RunSettings], Diag
     overfitting,
     starved,
     padded,
+    small_batches,
 )
 
 

@@ -241,7 +241,12 @@ class TrainingLoop:
     def _diagnose(self, display: Display) -> None:
         """Show and log each problem that the log reveals, once."""
         config = self._config
-        settings = diagnosis.RunSettings(config.max_steps, config.dataloader_num_workers or 0, config.logging_steps)
+        settings = diagnosis.RunSettings(
+            config.max_steps,
+            config.dataloader_num_workers or 0,
+            config.logging_steps,
+            gpu_memory_share(self._accelerator.device),
+        )
         log = self._writer.read_log()
         for problem in diagnosis.not_yet_logged(log, diagnosis.diagnose(log, settings)):
             display.show_diagnosis(problem)
@@ -311,6 +316,13 @@ class TrainingLoop:
             yield
         finally:
             restore()
+
+
+def gpu_memory_share(device: torch.device) -> float | None:
+    """The largest share of a GPU's memory that tensors have taken in this process; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.max_memory_allocated(device) / torch.cuda.get_device_properties(device).total_memory
 
 
 def _figures(evaluation: Evaluation) -> dict[str, float | None]:

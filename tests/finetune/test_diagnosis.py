@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from finetune.config import ModelConfig
 from finetune.training.diagnosis import (
@@ -18,6 +21,7 @@ from finetune.training.diagnosis import (
     outside_vocabulary,
     short_window,
 )
+from finetune.training.loop import gpu_memory_share
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.statistics import find_leaks
 from preprocessing.text import profile
@@ -117,6 +121,22 @@ def test_starvation_and_padding_name_their_flags() -> None:
     assert "--dataloader_num_workers (now 2)" in diagnose(starved, SETTING)[0].remedy
     assert names(padded) == ["padding"]
     assert names(starved[:8]) == []  # a few lines are no pattern
+
+
+def test_small_batches_on_a_gpu() -> None:
+    log = healthy()
+    for share, found in ((None, []), (0.05, ["small batches"]), (0.5, [])):
+        assert names(log, replace(SETTING, gpu_memory_share=share)) == found
+    small = replace(SETTING, gpu_memory_share=0.05)
+    assert "at most 5 % of the GPU's memory" in diagnose(log, small)[0].observation
+    assert names(log[:9], small) == []  # the largest batch may be to come
+
+
+def test_a_cpu_has_no_memory_to_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpu_memory_share(torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 3 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=12 * 2**30))
+    assert gpu_memory_share(torch.device("cuda")) == 0.25
 
 
 def test_each_is_said_once() -> None:
