@@ -86,7 +86,8 @@ class Wav2Vec2System(CTCSystem):
         self._in_batches = in_batches = not has_adapter(self._model.config)
         convolves = in_batches and not self._architecture.log_mel
         self._padding_invariance = PaddingInvariance(self._model) if convolves else None
-        self._packed_layers = pack_layers(self._model) if in_batches and options.device == "cuda" else None
+        packs = in_batches and options.device == "cuda" and self._dtype != torch.float32
+        self._packed_layers = pack_layers(self._model) if packs else None
         convolutions = UNCHANGED
         fold_weight_norm(self._model)
         if convolves and options.device == "cpu" and self._dtype == torch.float32:
@@ -105,6 +106,11 @@ class Wav2Vec2System(CTCSystem):
                 "decoding": self._prepare_decoding(spec, options),
                 "precision": precision.description,
                 "convolutions": convolutions,
+                **(
+                    {}
+                    if self._packed_layers is None
+                    else {"attention": "flash attention without padding, where the GPU has it"}
+                ),
                 "batch": _batch_description(self._dtype) if in_batches else "one at a time: padding changes it",
                 "long recordings": WHOLE_ONLY
                 if self.long_form.chunking is None

@@ -1,4 +1,4 @@
-"""wav2vec 2.0's convolutions rewritten for the device they run on, with the same results.
+"""wav2vec 2.0's convolutions and attention rewritten for the device they run on, with the same results.
 
 `cpu` and `gpu` share one interface:
 
@@ -7,5 +7,6 @@
   computes each of the two. The model's parameters keep their values and names.
 
 `cpu` is for inference in float32, `gpu` for inference and training at any precision; on other devices what `gpu`
-replaced computes as transformers does. `folding` is what both share.
+replaced computes as transformers does. `folding` is what both share. `packing` leaves padding out of the transformer
+layers, on a GPU in 16 bits.
 """
