@@ -7,7 +7,7 @@ finetune/train.py makes them, in mixed precision on a GPU. torch's profiler tell
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from finetune.models.base import Batch, Recogniser
 
 DURATION = "4 minutes"
+BATCH_SECONDS = {"cpu": [20.0, 40.0], "cuda": [80.0, 200.0, 400.0]}
 WARM_UP_STEPS = 2  # with the batches that are measured: kernels are chosen and memory is allocated
 KINDS = {  # of kernels and of a CPU's operations, by what their names contain; the first that fits
     "attention": ("flash", "fmha", "scaled_dot_product"),
@@ -40,8 +41,8 @@ class Config(ExperimentOptions):
     data_dir: Path | None = None
     """Folder with librispeech/train.jsonl. Default: $ASR_DATA_DIR, else data."""
 
-    batch_seconds: list[float] = field(default_factory=lambda: [80.0, 200.0, 400.0])
-    """Seconds of audio in a batch, padding included; with --quick 10."""
+    batch_seconds: list[float] | None = None
+    """Seconds of audio in a batch, padding included. Default: 80, 200 and 400, on a CPU 20 and 40; with --quick 10."""
 
     compiled: bool = True
     """Measure with torch.compile, too."""
@@ -76,14 +77,17 @@ class Profile:
 
 def run(config: Config) -> Findings:
     """Profile each size, then again compiled. Raises UsageError where options or speech cannot be used."""
+    import torch
+
     from experiments.harness.fine_tuning import prepare
 
-    if config.steps < 1 or not config.batch_seconds or min(config.batch_seconds) <= 0:
-        raise UsageError("--steps must be 1 or more and --batch_seconds above 0: raise them")
     device = resolve_device(config.device)
-    sizes = [10.0] if config.quick else config.batch_seconds
+    sizes = [10.0] if config.quick else BATCH_SECONDS[device] if config.batch_seconds is None else config.batch_seconds
+    if config.steps < 1 or not sizes or min(sizes) <= 0:
+        raise UsageError("--steps must be 1 or more and --batch_seconds above 0: raise them")
     n_utterances = min(config.utterances, 8) if config.quick else config.utterances
-    profiles = []
+    profiles: list[Profile] = []
+    too_large: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         prepare(
             Path(folder),
@@ -98,7 +102,11 @@ def run(config: Config) -> Findings:
             for compiled in ways:
                 trained = Trained(Path(folder), device, compiled=compiled)
                 for seconds in sizes:
-                    profiles.append(trained.profile(seconds, config.steps))
+                    try:
+                        profiles.append(trained.profile(seconds, config.steps))
+                    except torch.OutOfMemoryError:
+                        too_large.append(f"{seconds:g} s{' compiled' if compiled else ''}")
+                        trained.forget()
                     advance(1)
     headings = ("steps of", "audio, s", "wall-clock, ms", "s/s", "kernels, ms", *KINDS, OTHER, "GPU memory, GB")
     rows = [
@@ -115,7 +123,8 @@ def run(config: Config) -> Findings:
     ]
     return Findings(
         "A training step",
-        f"means of {counted(config.steps, 'step')} after {WARM_UP_STEPS} of warm-up, {device}",
+        f"means of {counted(config.steps, 'step')} after {WARM_UP_STEPS} of warm-up, {device}"
+        + "".join(f"; batches of {size} do not fit into memory" for size in too_large),
         tables=[Table(headings, rows)],
         device=device,
         details={"profiles": [asdict(one) for one in profiles]},
@@ -181,6 +190,13 @@ class Trained:
             torch.cuda.max_memory_allocated() if self._device.type == "cuda" else 0,
         )
 
+    def forget(self) -> None:
+        """Free the memory of a step that did not fit into it."""
+        import torch
+
+        self._optimiser.zero_grad()
+        torch.cuda.empty_cache()
+
     def _step(self, batch: "Batch") -> None:
         """One step, to its end on the device."""
         import torch
@@ -207,10 +223,19 @@ def _busy(profiler: Any, device: str) -> dict[str, float]:
             microseconds = event.self_device_time_total if is_kernel else 0.0
         else:
             microseconds = event.self_cpu_time_total
-        name = event.key.lower()
-        kind = next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), OTHER)
-        busy[kind] += microseconds / 1e6
+        busy[_kind(event.key.lower())] += microseconds / 1e6
     return busy
+
+
+def _kind(kernel: str) -> str:
+    """The kind of a kernel by its name. One that torch.compile fused is named after all that it does, and is no copy.
+
+    >>> [_kind(name) for name in ("aten::copy_", "nvjet_sm90_tst_128x256", "triton_poi_fused__to_copy_gelu_1")]
+    ['copies', 'matrix products', 'other']
+    """
+    if "_fused_" in kernel:
+        return OTHER
+    return next((kind for kind, parts in KINDS.items() if any(part in kernel for part in parts)), OTHER)
 
 
 def _draw(axes: "Axes", profiles: Sequence[Profile]) -> None:

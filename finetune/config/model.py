@@ -85,7 +85,8 @@ class ModelConfig:
     """Label smoothing of the cross-entropy (whisper); 0.1 suits little or noisy text."""
 
     attn_implementation: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
-    """Attention implementation of transformers (wav2vec2); flash_attention_2 needs its package and 16-bit precision."""
+    """Attention implementation of transformers (wav2vec2); flash_attention_2 needs its package and 16-bit precision.
+    auto is that of transformers, on a GPU in 16 bits flash attention without padding where the architecture allows."""
 
     mask_time_prob: float = 0.05
     """Share of latent frames masked in training (wav2vec2), in short clips as well: there is no least number of masks,

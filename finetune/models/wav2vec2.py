@@ -30,6 +30,7 @@ from preprocessing.cli.errors import InputError, UsageError, first_line
 from preprocessing.units import Vocabulary
 
 ADAPTER = "adapter.{}.safetensors"  # as transformers' load_adapter looks for it
+RECOMPILE_LIMIT = 64  # of torch.compile, whose own is 8
 
 PUBLICATION = Publication(
     title="A CTC model of transformers",
@@ -139,7 +140,10 @@ class Wav2Vec2Recogniser(CTCRecogniser):
         self.module.model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def compile(self) -> None:
-        for layer in self.module.model.base_model.encoder.layers:  # all of the same code, which is compiled once
+        # all layers are of one code, which is compiled for each way that they are called: packed or not, with or
+        # without gradients or masks, in training or evaluation; beyond its limit, torch would compute uncompiled
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
+        for layer in self.module.model.base_model.encoder.layers:
             layer.forward = torch.compile(layer.forward, dynamic=True)
 
     def layers_above(self, parameter: str) -> int:

@@ -25,7 +25,7 @@ FLAT = 0.05  # relative change of the loss that counts as none
 RISEN = 1.05  # times the lowest validation loss
 STALL_SHARE = 0.3
 PADDING_SHARE = 0.1
-MEMORY_SHARE = 0.25  # of a GPU, below which batches are small
+MEMORY_SHARE, BATCH_SECONDS = 0.25, 200.0  # of a GPU's memory, and of audio, below both of which batches are small
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,13 @@ class Diagnosis:
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """What the log of a run does not contain: options, and the largest share of the GPU's memory used by tensors so
-    far, None without a GPU.
+    far, None without a GPU. batch_seconds: the largest batch, padding included.
     """
 
     max_steps: int
     workers: int = 0
     logging_steps: int = 1
+    batch_seconds: float = math.inf
     gpu_memory_share: float | None = None
 
 
@@ -202,17 +203,18 @@ def padded(train: Sequence[LogLine], _: Sequence[LogLine], __: RunSettings) -> D
 
 
 def small_batches(train: Sequence[LogLine], _: Sequence[LogLine], settings: RunSettings) -> Diagnosis | None:
-    """Most of a GPU's memory is unused."""
-    share = settings.gpu_memory_share
-    if share is None or share >= MEMORY_SHARE or len(train) <= N_LINES:
+    """Most of a GPU's memory is unused, and batches are short."""
+    share, seconds = settings.gpu_memory_share, settings.batch_seconds
+    if share is None or share >= MEMORY_SHARE or seconds >= BATCH_SECONDS or len(train) <= N_LINES:
         return None
     return Diagnosis(
         "small batches",
-        f"at most {100 * share:.0f} % of the GPU's memory was in use",
+        f"batches have at most {seconds:g} s of audio, and at most {100 * share:.0f} % of the GPU's memory was in use",
         "the processor starts the kernels of a step one by one, which takes as long for a small batch as for a large "
-        "one: the GPU waits, and training may take several times as long as it could",
-        "raise --data.max_batch_seconds, and --learning_rate with it; where the updates should stay as they are, lower "
-        "--gradient_accumulation_steps in return. `python -m experiments.training_profile` measures your GPU",
+        "one, so the GPU may wait for it most of the time",
+        "raise --data.max_batch_seconds, and --learning_rate with it, as each update then has more speech; or keep the "
+        "updates by lowering --gradient_accumulation_steps. `python -m experiments.training_profile` measures what "
+        "your GPU gains",
     )
 
 

@@ -5,6 +5,7 @@ The data is one endless stream of batches, and a run's position in it is one num
 """
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -245,6 +246,7 @@ class TrainingLoop:
             config.max_steps,
             config.dataloader_num_workers or 0,
             config.logging_steps,
+            math.inf if config.model.family == "whisper" else config.data.max_batch_seconds,  # which pads each to 30 s
             gpu_memory_share(self._accelerator.device),
         )
         log = self._writer.read_log()

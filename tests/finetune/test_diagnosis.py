@@ -125,10 +125,10 @@ def test_starvation_and_padding_name_their_flags() -> None:
 
 def test_small_batches_on_a_gpu() -> None:
     log = healthy()
-    for share, found in ((None, []), (0.05, ["small batches"]), (0.5, [])):
-        assert names(log, replace(SETTING, gpu_memory_share=share)) == found
-    small = replace(SETTING, gpu_memory_share=0.05)
-    assert "at most 5 % of the GPU's memory" in diagnose(log, small)[0].observation
+    small = replace(SETTING, gpu_memory_share=0.05, batch_seconds=80.0)
+    assert "at most 80 s of audio, and at most 5 % of the GPU's memory" in diagnose(log, small)[0].observation
+    for share, seconds in ((None, 80.0), (0.5, 80.0), (0.05, 400.0)):
+        assert names(log, replace(small, gpu_memory_share=share, batch_seconds=seconds)) == []
     assert names(log[:9], small) == []  # the largest batch may be to come
 
 

@@ -1,8 +1,10 @@
 """Packed layers beside padded ones: losses and gradients of every family, plain calls, dropout, compiling, saving."""
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from finetune.config import ModelConfig
 from finetune.models import build
-from finetune.models.base import Example, pad_batch
+from finetune.models.base import Batch, Example, pad_batch
 from finetune.models.fast import packing
 from finetune.models.fast.packing import IMPLEMENTATION, MULTIPLE, packed
 from finetune.models.wav2vec2 import Wav2Vec2Module, Wav2Vec2Recogniser
@@ -155,25 +157,54 @@ def _(query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, longest: int, s
     return torch.empty_like(query)
 
 
-def test_layers_are_compiled_once_for_all_lengths(on_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def compiler(on_cpu: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[CompileCounter]:
+    """torch.compile's backend; varlen attention is one operation to it, as torch's own is."""
+
     def attention(
         q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, _: Tensor, longest: int, __: int, *, scale: float
     ) -> Tensor:
         return opaque_one_by_one(q, k, v, bounds, longest, scale)
 
     monkeypatch.setattr(packing, "varlen_attn", attention)
-    compiler = CompileCounter()
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compiler))
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
     torch._dynamo.reset()
+    with torch._dynamo.config.patch(recompile_limit=8, fail_on_recompile_limit_hit=True):  # 8 is torch's default
+        yield counter
+
+
+def batch_of(*lengths: int) -> Batch:
+    """Noise of so many samples each."""
+    return pad_batch([Example(i, torch.randn(n), (5, 6), n) for i, n in enumerate(lengths)])
+
+
+def test_layers_are_compiled_once_for_all_lengths(compiler: CompileCounter) -> None:
     ours, plain = recogniser(), recogniser()
     ours.compile()
     with torch.no_grad():
         for number in range(1, 6):
-            lengths = [8_000 + 1_600 * number + 800 * place for place in range(2 + number)]
-            batch = pad_batch([Example(i, torch.randn(n), (5, 6), n) for i, n in enumerate(lengths)])
+            batch = batch_of(*(8_000 + 1_600 * number + 800 * place for place in range(2 + number)))
             torch.testing.assert_close(ours.module(batch, None), plain.module(batch, None), rtol=1e-4, atol=1e-3)
     assert is_packed(ours.module)
     assert compiler.frame_count == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["wav2vec2 group", "wavlm base"])
+def test_every_way_of_calling_layers_stays_compiled(kind: str, compiler: CompileCounter) -> None:
+    """Evaluation, training of the head and of all, with padding, without, and with an utterance over 20.48 s."""
+    batches = [batch_of(9_000, 16_000), batch_of(9_000), batch_of(9_000, 9_000), batch_of(9_000, 340_000)]
+    ours, plain = module(kind), module(kind)
+    Wav2Vec2Recogniser.compile(SimpleNamespace(module=ours))  # type: ignore[arg-type]
+    for training, head_only in ((False, False), (True, True), (True, False)):
+        for one in (ours, plain):
+            one.train(training)
+            one.head_only = head_only
+        for batch in batches:
+            with torch.set_grad_enabled(training):
+                torch.testing.assert_close(ours(batch, None), plain(batch, None), rtol=1e-4, atol=1e-3)
+    assert compiler.frame_count > 8
 
 
 def test_a_saved_model_is_a_plain_one(tmp_path: Path) -> None:
