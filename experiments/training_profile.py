@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetune.models.base import Batch, Recogniser
 
-DURATION = "4 minutes"
+DURATION = "8 minutes"
 BATCH_SECONDS = {"cpu": [20.0, 40.0], "cuda": [80.0, 200.0, 400.0]}
 WARM_UP_STEPS = 2  # with the batches that are measured: kernels are chosen and memory is allocated
 KINDS = {  # of kernels and of a CPU's operations, by what their names contain; the first that fits
