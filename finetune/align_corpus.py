@@ -30,6 +30,7 @@ DESCRIPTION = (
 TEXT_SUFFIX = ".txt"
 NO_RECORDINGS = (TEXT_SUFFIX, ".json", ".jsonl")  # suffixes of files beside recordings
 MOST_NAMED = 5  # failed recordings in the last message
+NOT_DECISIVE = ("output_dir", "overwrite", "device")  # options that decide nothing about the pieces
 
 
 @dataclass(frozen=True)
@@ -297,8 +298,9 @@ def _seconds(recording: Path) -> int:
 
 
 def _fingerprint(config: AlignCorpusConfig) -> str:
-    """The inputs and options that decide the pieces, as a hash."""
-    chosen = {name: value for name, value in asdict(config).items() if name not in ("output", "overwrite", "device")}
+    """The inputs and options that decide the pieces, as a hash; a path is the same from whichever folder it is told."""
+    chosen = {name: value for name, value in asdict(config).items() if name not in NOT_DECISIVE}
+    chosen |= {name: chosen[name].absolute() for name in ("recordings", "transcripts")}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     written = {part: _lines(utterances, config.output_dir) for part, utterances in parts.items()}
     for part, utterances in parts.items():
         path = config.output_dir / f"{part}.jsonl"
-        write_output(path, "output", written[part].encode())
+        write_output(path, "--output_dir", written[part].encode())
         hours = sum(utterance.duration for utterance in utterances) / 3600
         n_speakers = counted(len(speakers_of[part]), "speaker")
         print(f"{path}: {counted(len(utterances), 'utterance')}, {hours:.2f} h, {n_speakers}")
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{counted(len(shared), 'speaker')} in several of them, such as {min(shared)!r}", file=sys.stderr)
     if rejects:
         path = config.output_dir / REJECTS
-        write_output(path, "output", "".join(map(json_line, rejects)).encode("utf-8", "backslashreplace"))
+        write_output(path, "--output_dir", "".join(map(json_line, rejects)).encode("utf-8", "backslashreplace"))
         print(f"{counted(len(rejects), 'line')} set aside, in {path}", file=sys.stderr)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import resource
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from finetune import align_corpus
-from finetune.align_corpus import find_pairs, split_words
+from finetune.align_corpus import AlignCorpusConfig, find_pairs, split_words
 from finetune.decoding.alignment import Alignment, align
 from finetune.decoding.alignment_folder import Pair
 from finetune.decoding.alignment_pieces import PieceOptions, TextPiece, cut
@@ -179,6 +179,17 @@ def test_command_writes_a_corpus_and_goes_on(
     assert (out / "manifest.jsonl").read_bytes() == before
     with pytest.raises(UsageError, match="made with other inputs or options"):
         align_corpus.main([*arguments, "--min_score", "0"])
+
+
+def test_a_folder_is_gone_on_in_under_another_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = AlignCorpusConfig("model", Path("in"), Path("in"), Path("out"))
+    monkeypatch.chdir(tmp_path)
+    found = align_corpus._fingerprint(config)
+    assert found == align_corpus._fingerprint(replace(config, output_dir=tmp_path / "moved", device="cpu"))
+    assert found == align_corpus._fingerprint(replace(config, recordings=tmp_path / "in", transcripts=tmp_path / "in"))
+    assert found != align_corpus._fingerprint(replace(config, recordings=tmp_path / "others"))
+    options = {field.name for field in fields(AlignCorpusConfig)}
+    assert options.issuperset(align_corpus.NOT_DECISIVE)
 
 
 @pytest.fixture
