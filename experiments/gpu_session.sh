@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is measured on a GPU, in about 8 minutes on an H200; needs $ASR_DATA_DIR with librispeech/.
+# What is measured on a GPU, in at most 12 minutes; needs $ASR_DATA_DIR with librispeech/.
 #   bash experiments/gpu_session.sh OUT                    each step's log, JSON and picture go to OUT
 #   bash experiments/gpu_session.sh OUT training tests     these steps alone
 #   SIZE=tiny bash experiments/gpu_session.sh OUT          every step at its smallest, on a CPU where there is no GPU
@@ -28,19 +28,19 @@ run() { # NAME SECONDS COMMAND...: run with a time limit, log to OUT/NAME.log, s
 steps=${*:-machine training transcribing whisper energy tests profile}
 for step in $steps; do
   case $step in
-    machine) run machine 60 "$python" -c 'import torch, transformers
+    machine) run machine 30 "$python" -c 'import torch, transformers
 print(torch.__version__, transformers.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")' ;;
-    tests) run tests 180 "$python" -m pytest -q -p no:cacheprovider -m gpu tests/finetune/test_gpu.py tests/finetune/test_packing.py \
+    tests) run tests 120 "$python" -m pytest -q -p no:cacheprovider -m gpu tests/finetune/test_gpu.py tests/finetune/test_packing.py \
       tests/finetune/test_fast_convolutions.py tests/preprocessing/test_features.py tests/preprocessing/test_spec_augment.py ;;
     training) run training 180 "$python" -m experiments.training_speed $quick --rounds 1 --steps $updates \
       --utterances 256 --json "$out/training.json" --plot "$out/training.png" ;;
-    profile) run profile 120 "$python" -m experiments.training_profile $quick --json "$out/profile.json" \
+    profile) run profile 90 "$python" -m experiments.training_profile $quick --json "$out/profile.json" \
       --plot "$out/profile.png" ;;
     transcribing) run transcribing 120 "$python" -m experiments.transcribing_speed $quick --utterances $utterances \
       --rounds 2 --json "$out/transcribing.json" ;;
     whisper) run whisper 90 "$python" -m experiments.transcribing_speed $quick --whisper true --utterances $utterances \
       --rounds 2 --json "$out/whisper.json" ;;
-    energy) run energy 120 "$python" benchmark/run.py --models wav2vec2=demo/wav2vec2,whisper=demo/whisper \
+    energy) run energy 90 "$python" benchmark/run.py --models wav2vec2=demo/wav2vec2,whisper=demo/whisper \
       --data "$data/librispeech/test-other.jsonl" --limit $utterances --output_dir "$out/energy" --overwrite true ;;
     *) echo "error: $step is no step; expected machine, training, transcribing, whisper, energy, tests or profile" >&2; exit 2 ;;
   esac

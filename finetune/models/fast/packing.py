@@ -120,13 +120,16 @@ class PackedLayers:
             return inputs
         self._shape = hidden.shape
         self._packed = packed(self._n_frames, hidden.shape[1], hidden.device)
-        return (_Pack.apply(hidden.flatten(0, 1)[None], self._packed), *others)  # type: ignore[no-untyped-call]
+        row, now = hidden.flatten(0, 1)[None], self._packed
+        # frames of padding get the gradient of the last added one: zero, as nothing reads it
+        return (_Select.apply(row, now.to_packed, now.to_padded, row.shape[1]), *others)  # type: ignore[no-untyped-call]
 
     def _unpack(self, _: nn.Module, __: tuple[Tensor, ...], output: Any) -> Any:
         if self._packed is None:
             return output
-        row = output[0] if isinstance(output, tuple) else output
-        hidden = _Unpack.apply(row, self._packed).view(self._shape)  # type: ignore[no-untyped-call]
+        row, now = output[0] if isinstance(output, tuple) else output, self._packed
+        padded: Any = _Select.apply(row, now.to_padded, now.to_packed, now.n_valid)  # type: ignore[no-untyped-call]
+        hidden = padded.view(self._shape)
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 
@@ -184,30 +187,19 @@ def padding_mask(
     return None if attention_mask is None else attention_mask.bool()[:, None, None]
 
 
-class _Pack(torch.autograd.Function):
-    """Padded frames [1, batch * frames, channels] -> packed ones [1, packed, channels]."""
+class _Select(torch.autograd.Function):
+    """The frames of a row [1, frames, channels] at the places `taken` [frames taken]. `back`: the place among them that
+    each frame's gradient is at; it is zero from the frame `first_unread` on.
+    """
 
     @staticmethod
-    def forward(ctx: Any, row: Tensor, packed: Packed) -> Tensor:
-        ctx.packed = packed
-        return row.index_select(1, packed.to_packed)
+    def forward(ctx: Any, row: Tensor, taken: Tensor, back: Tensor, first_unread: int) -> Tensor:
+        ctx.back, ctx.first_unread = back, first_unread
+        return row.index_select(1, taken)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # frames of padding get the gradient of the last added one: zero, as nothing reads it
-        return gradient.index_select(1, ctx.packed.to_padded), None
-
-
-class _Unpack(torch.autograd.Function):
-    """Packed frames [1, packed, channels] -> padded ones [1, batch * frames, channels]; padding is undefined."""
-
-    @staticmethod
-    def forward(ctx: Any, row: Tensor, packed: Packed) -> Tensor:
-        ctx.packed = packed
-        return row.index_select(1, packed.to_padded)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        row = gradient.index_select(1, ctx.packed.to_packed)
-        row[:, ctx.packed.n_valid :] = 0.0
-        return row, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        row = gradient.index_select(1, ctx.back)
+        if ctx.first_unread < row.shape[1]:
+            row[:, ctx.first_unread :] = 0.0
+        return row, None, None, None
