@@ -1,10 +1,10 @@
 """The evaluation set: every condition with its utterances, and how an utterance becomes the waveform to transcribe."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from benchmark.conditions import Condition, parse_conditions
 from benchmark.config import BenchmarkConfig
@@ -173,8 +173,16 @@ def check_recordings(evaluation_set: EvaluationSet) -> None:
                 raise UsageError(f"--conditions {one.used.name}: {error}") from None
 
 
-def waveform_loader(evaluation_set: EvaluationSet, *, denoise: bool) -> Callable[[Item], "Tensor"]:
-    """A function from an item to its waveform [samples], float32 at 16 kHz: the same for every system of one `denoise`.
+class LoadWaveform(Protocol):
+    """A function from an item to its waveform [samples], float32 at 16 kHz."""
+
+    def __call__(self, item: Item, longest_seconds: float | None = None) -> "Tensor":
+        """longest_seconds: of an utterance that lasts longer, only its beginning is decoded; None decodes all."""
+        ...
+
+
+def waveform_loader(evaluation_set: EvaluationSet, *, denoise: bool) -> LoadWaveform:
+    """What loads the waveforms of the evaluation set: the same for every system of one `denoise`.
 
     The audio is decoded, then its condition applied, then stationary noise removed where `denoise` is true.
     """
@@ -182,8 +190,10 @@ def waveform_loader(evaluation_set: EvaluationSet, *, denoise: bool) -> Callable
 
     gate = SpectralGate() if denoise else None
 
-    def load(item: Item) -> "Tensor":
+    def load(item: Item, longest_seconds: float | None = None) -> "Tensor":
         utterance = evaluation_set.utterance(item)
+        if longest_seconds is not None and utterance.duration > longest_seconds:
+            utterance = replace(utterance, stop=utterance.start + longest_seconds)
         waveform = load_part(utterance)
         waveform = evaluation_set.conditions[item[0]].apply(waveform, utterance.id)
         return waveform if gate is None else gate(waveform)

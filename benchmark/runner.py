@@ -118,16 +118,38 @@ class BenchmarkRunner:
         if not items:
             return state
         title = f"{system.name}: latency, round {number + 1} of {self.rounds}"
+        done: list[BatchDone] = []
         with self.progress.step(title, len(items)) as advance:
             for reply in system.transcribe([(item,) for item in items], overlap=False):
-                if isinstance(reply, BatchDone):
-                    advance(1)
+                if isinstance(reply, TaskFinished):
+                    self._keep_single_throughput(system, number, done, reply)
+                    continue
+                advance(1)
+                if reply.hypotheses[0].error is None:
+                    done.append(reply)
                     utterance = self.evaluation_set.utterance(reply.batch[0])
-                    if reply.hypotheses[0].error is None:
-                        self.store.add_timing(
-                            Timing(system.name, utterance.id, number, utterance.duration, reply.seconds)
-                        )
+                    self.store.add_timing(Timing(system.name, utterance.id, number, utterance.duration, reply.seconds))
+                    self._keep_transcript(system, reply)
         return state
+
+    def _keep_single_throughput(
+        self, system: SupervisedSystem, number: int, done: Sequence[BatchDone], finished: TaskFinished
+    ) -> None:
+        """A round of throughput from a round of latency, where the corpus is one recording: its only batch is that
+        recording alone, and nothing can be decoded meanwhile.
+        """
+        if len(self.evaluation_set.utterances[0]) == 1 and done:
+            self.store.add_throughput(self._throughput(system, number, None, done, finished))
+
+    def _keep_transcript(self, system: SupervisedSystem, done: BatchDone) -> None:
+        """Take what was said while latency was measured as the utterance's sample, where it would be transcribed alone
+        later, too: a long recording is not transcribed once more.
+        """
+        (item,) = done.batch
+        assert system.loaded is not None
+        is_alone = self.evaluation_set.utterance(item).duration > system.loaded.longest_in_batch_seconds
+        if is_alone and not self._is_transcribed(system, item):
+            self._add_samples(system, done)
 
     def _search_batch_seconds(self, state: RunState, system: SupervisedSystem) -> RunState:
         found = self._fastest_batch_seconds(system)
@@ -183,19 +205,26 @@ class BenchmarkRunner:
             result = self._run_batches(system, [(0, place) for place in places], cap, advance)
         if result is None or self._transcribed_seconds(result[0]) == 0:
             return state
-        done, finished = result
-        self.store.add_throughput(
-            Throughput(
-                system=system.name,
-                round=number,
-                batch_seconds=cap,
-                audio_seconds=self._transcribed_seconds(done),
-                wall_seconds=finished.wall_seconds,
-                seconds=sum((one.seconds for one in done), NO_SECONDS),
-                joules=finished.joules,
-            )
-        )
+        self.store.add_throughput(self._throughput(system, number, cap, *result))
         return state
+
+    def _throughput(
+        self,
+        system: SupervisedSystem,
+        number: int,
+        cap: float | None,
+        done: Sequence[BatchDone],
+        finished: TaskFinished,
+    ) -> Throughput:
+        return Throughput(
+            system=system.name,
+            round=number,
+            batch_seconds=cap,
+            audio_seconds=self._transcribed_seconds(done),
+            wall_seconds=finished.wall_seconds,
+            seconds=sum((one.seconds for one in done), NO_SECONDS),
+            joules=finished.joules,
+        )
 
     def _run_batches(
         self,

@@ -12,7 +12,6 @@ README.md once digits and test-other both have results.
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +32,8 @@ DURATION = "4 hours in parts; digits alone half an hour"
 class Config(ExperimentOptions):
     """Which parts are measured, with what, and where the results go."""
 
-    parts: list[str] = field(default_factory=list)
-    """Names of parts, also without the flag: `results digits test-other`. Default: all."""
+    parts: list[str] = field(default_factory=list, metadata={"positional": True})
+    """Names of parts, as in `results digits test-other`. Default: all."""
 
     list: bool = False
     """List the parts and measure nothing."""
@@ -105,10 +104,7 @@ def run(config: Config) -> Findings:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    count = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
-    named = [f"--parts=[{', '.join(words[:count])}]"] if count else []
-    run_experiment(Config, run, __doc__, __file__, [*named, *words[count:]])
+    run_experiment(Config, run, __doc__, __file__, arguments, names=("parts",))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from preprocessing.cli.processes import keeping_ctrl_c
 
 MAX_STOPS = 3  # of a system's process, each by another utterance, before the system is given up
 WARM_UP_CALLS = 2  # after the first call, which is reported apart
-LONG_CALL_SECONDS = 10.0  # after a first call that takes so long, as of an hour's recording, there are no others
+WARM_UP_SECONDS = 30.0  # of audio; of a longer recording only the beginning, so that an hour of it is not read twice
+LONG_CALL_SECONDS = 10.0  # after a first call that takes so long there are no others
 LOADING_TIMEOUTS = 10  # a model may be loaded for so many times --timeout: it may come over the network
 PRINTED_LINES_SHOWN = 3
 PRINTED_CHARACTERS_SHOWN = 200  # of each
@@ -133,18 +134,25 @@ class SupervisedSystem:
                     waiting = deque([*((item,) for item in at_fault), *waiting])
 
     def try_once(
-        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False, trial: bool = False
+        self,
+        batches: Sequence[Batch],
+        *,
+        overlap: bool,
+        words: bool = False,
+        trial: bool = False,
+        longest_seconds: float | None = None,
     ) -> Iterator[BatchDone | TaskFinished]:
         """Every batch as it is done, then TaskFinished. With `words` they are asked for.
 
         trial: of a batch size that may not be used, so that memory is not recorded; nor is it with `words`.
+        longest_seconds: of longer utterances only the beginning is transcribed.
         Raises WorkerDied where the process stops; the next call starts another. Raises SystemFailed where it cannot be
         started.
         """
         self.start()
         assert self._process is not None
         try:
-            for reply in self._process.run(batches, overlap=overlap, words=words):
+            for reply in self._process.run(Task(tuple(batches), overlap, words, longest_seconds)):
                 if isinstance(reply, TaskFinished) and not (words or trial):
                     self._record_memory(reply)
                 yield reply
@@ -197,7 +205,7 @@ class SupervisedSystem:
         if not usable:
             return
         longest_first = sorted(usable, key=lambda item: -self._setup.evaluation_set.utterance(item).duration)
-        usual = longest_first[len(longest_first) // 10]  # long, but not the one recording that lasts for hours
+        usual = longest_first[len(longest_first) // 10]  # long, but not longer than nearly all others
         first_seconds = self._seconds_of_call(usable[0])
         if first_seconds is None:
             return
@@ -208,10 +216,10 @@ class SupervisedSystem:
                 return
 
     def _seconds_of_call(self, item: Item) -> float | None:
-        """Seconds that one utterance takes; None where it stopped the process, and is lost."""
+        """Seconds that the beginning of one utterance takes; None where it stopped the process, and is lost."""
         seconds = 0.0
         try:
-            for reply in self.try_once([(item,)], overlap=False):
+            for reply in self.try_once([(item,)], overlap=False, longest_seconds=WARM_UP_SECONDS):
                 seconds += reply.seconds.total if isinstance(reply, BatchDone) else 0.0
         except WorkerDied as death:
             self._lose(item, death.reason)
@@ -263,12 +271,10 @@ class WorkerProcess:
         assert isinstance(reply, Loaded | LoadFailed)
         return reply
 
-    def run(
-        self, batches: Sequence[Batch], *, overlap: bool, words: bool = False
-    ) -> Iterator[BatchDone | TaskFinished]:
+    def run(self, task: Task) -> Iterator[BatchDone | TaskFinished]:
         """Each batch as it is done, in order; TaskFinished comes last."""
         try:
-            self._pipe.send(Task(tuple(batches), overlap, words))
+            self._pipe.send(task)
         except OSError:
             self._raise_death()
         while True:

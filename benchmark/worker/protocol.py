@@ -33,12 +33,13 @@ class Task:
     """Batches to transcribe in order.
 
     overlap: the next batches are decoded while one is computed. words: the words of each utterance are asked for, and
-    nothing is timed.
+    nothing is timed. longest_seconds: of an utterance that lasts longer, only its beginning is decoded.
     """
 
     batches: tuple[Batch, ...]
     overlap: bool
     words: bool = False
+    longest_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

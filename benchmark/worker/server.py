@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,8 @@ def serve(setup: WorkerSetup, pipe: Connection, terminal: Connection) -> None:
             return
         joules_before = energy.joules()
         began = clock.now()
-        for batch, waveforms in load_ahead(task.batches, load, overlap=task.overlap):
+        of_task = partial(load, longest_seconds=task.longest_seconds)
+        for batch, waveforms in load_ahead(task.batches, of_task, overlap=task.overlap):
             if task.words:
                 pipe.send(recognise_words(system, batch, waveforms))
             else:

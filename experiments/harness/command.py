@@ -33,16 +33,25 @@ def run_experiment(
     documentation: str | None,
     file: str,
     arguments: Sequence[str] | None = None,
+    names: Sequence[str] = (),
 ) -> None:
     """Parse the options, call `run` and report what it found: the `main` of every experiment.
 
     documentation, file: `__doc__` and `__file__` of its module, which `--help` shows. arguments: the command line,
-    None for that of the process. Raises UserError as `run` does, and FallsShortError (exit code 1) when a figure does
-    not reach what is required of it; the findings have been printed and written then.
+    None for that of the process. names: the list field that is given without a flag. Raises UserError as `run` does,
+    and FallsShortError (exit code 1) when a figure does not reach what is required of it; the findings have been
+    printed and written then.
     """
     program = f"python -m experiments.{Path(file).stem}"
     question, _, more = (documentation or "").partition("\n")
-    config = parse_command(config_class, program=program, description=f"{question} {more}", arguments=arguments)
+    config = parse_command(
+        config_class,
+        program=program,
+        description=f"{question} {more}",
+        arguments=arguments,
+        positional=bool(names),
+        several=names,
+    )
     if config.plot is not None:
         from preprocessing.plot_style import check_picture_suffix
 

@@ -97,6 +97,20 @@ class Calls(Length):
         return [str(self.called) for _ in outcome]
 
 
+class Remembers(Length):
+    """Says how many samples it was given so far, call after call; more than 1.25 s are always alone in a batch."""
+
+    longest_in_batch_seconds = 1.25
+
+    def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+        super().__init__(spec, options)
+        self._given: list[int] = []
+
+    def text(self, outcome: Any) -> list[str]:
+        self._given += outcome
+        return [" ".join(map(str, self._given)) for _ in outcome]
+
+
 class Alone(Length):
     """Cannot be loaded where another one is."""
 

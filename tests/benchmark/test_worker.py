@@ -12,7 +12,7 @@ import torch
 
 from benchmark.conditions import parse_conditions
 from benchmark.dataset import EvaluationSet, build_evaluation_set, waveform_loader
-from benchmark.results import SystemRun, read_summary
+from benchmark.results import SystemRun, read_samples, read_summary, read_throughput, read_timings
 from benchmark.worker import BatchDone, SupervisedSystem, WorkerSetup
 from benchmark.worker.client import SystemFailed
 from benchmark.worker.server import load_ahead
@@ -145,6 +145,52 @@ def test_a_long_first_call_has_warmed_up(
         system.close()
     assert [one.hypotheses[0].text for one in done] == [called]
     assert system.record.first_call_seconds > 0
+
+
+@pytest.mark.slow
+def test_the_beginning_of_a_long_recording_warms_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.worker.client.WARM_UP_SECONDS", 0.5)
+    evaluation_set = evaluation_set_of(odd_systems.corpus(tmp_path, 1))
+    system = SupervisedSystem(
+        WorkerSetup(named("Remembers"), OPTIONS, evaluation_set), 60.0, tmp_path / "printed.txt", lambda *lost: None
+    )
+    try:
+        done = [one for one in system.transcribe([((0, 0),)], overlap=False) if isinstance(one, BatchDone)]
+    finally:
+        system.close()
+    assert [one.hypotheses[0].text for one in done] == ["8000 8000 8000 16000"]
+
+
+def test_the_beginning_of_an_utterance_is_decoded_alone() -> None:
+    evaluation_set = evaluation_set_of(DEMO / "corpus" / "test.jsonl", 1)
+    load = waveform_loader(evaluation_set, denoise=False)
+    assert torch.equal(load((0, 0), longest_seconds=0.5), load((0, 0))[:8_000])
+    assert torch.equal(load((0, 0), longest_seconds=1e6), load((0, 0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_long_recording_is_transcribed_no_more_often_than_it_is_timed(count: int, tmp_path: Path) -> None:
+    """What is alone in its batch is transcribed while latency is measured; one recording is its own throughput."""
+    output = tmp_path / "out"
+    result = run(
+        *("benchmark/run.py", "--models", "tests.benchmark.odd_systems:Remembers"),
+        *("--data", odd_systems.corpus(tmp_path, count), "--output_dir", output),
+        *("--conditions", "clean", "--rounds", "2", "--profiles", "[verbatim]"),
+    )
+    assert result.returncode == 0, result.stderr
+    timings, throughput = (
+        list(read_timings(output / "timings.jsonl")),
+        list(read_throughput(output / "throughput.jsonl")),
+    )
+    assert (len(timings), len(throughput)) == (2 * count, 2)
+    calls = {one.id: len(one.hypothesis.split()) for one in read_samples(output / "samples.jsonl")}
+    assert len(calls) == count
+    if count == 1:  # 1.0 s, three times to warm up, then in each round; no trial, no batches
+        assert [one.seconds for one in throughput] == [one.seconds for one in timings]
+        assert calls == {"u0": 6}
+    else:  # 1.0, 1.1, 1.2 and 1.3 s
+        assert calls["u3"] == 3 + 4 and all(calls[id] > 3 + 2 * 4 for id in ("u0", "u1", "u2"))
 
 
 @pytest.mark.slow
