@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.result_parts.parts import DIGIT_WORDS
+from experiments.result_parts.systems import DIGIT_WORDS
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import UsageError
 

@@ -22,8 +22,9 @@ from experiments.result_parts.headline import (
     save_headline,
     sentence_of,
 )
-from experiments.result_parts.parts import PARTS, SYSTEMS, Folders, Measured, Training, shown, systems_of
+from experiments.result_parts.parts import PARTS, Folders, Measured, Training, shown, systems_of
 from experiments.result_parts.running import state_of
+from experiments.result_parts.systems import SYSTEMS
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, counted
 

@@ -1,111 +1,38 @@
 """The parts of `experiments.results` as a list: which systems are measured on which data, and which models are trained.
 
-A new system is a line in SYSTEMS, a new part one in PARTS. `command_of` turns a part into the command that a user
-would type, of `finetune/train.py` or `benchmark/run.py`.
+A new part is a line in PARTS, a new system one in `result_parts.systems`. `command_of` turns a part into the command
+that a user would type, of `finetune/train.py` or `benchmark/run.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from experiments.harness import trainings
 from experiments.harness.trainings import is_finished_run
+from experiments.result_parts.systems import (
+    ON_DIGITS,
+    ON_ENGLISH,
+    OTHER_ENGLISH,
+    READ_ENGLISH,
+    SPOKEN_DIGITS,
+    SYSTEMS,
+    WHISPERS,
+    SystemUsed,
+)
 from preprocessing.cli.errors import UsageError
 
-Source = Literal["whisper", "faster-whisper", "run", "package"]  # where a system's weights come from
-DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-DIGITS_PROMPT = f"The digits {', '.join(DIGIT_WORDS)}."
 QUICK_UTTERANCES = 3
-
-
-@dataclass(frozen=True)
-class SystemUsed:
-    """One system of the comparisons, under the name that it has in every table.
-
-    label: the name in words. source, checkpoint: a size of Whisper, or a run's folder below --runs. options: those of
-    --system_options, by name. language: what it was trained on here; "" of all others.
-    """
-
-    name: str
-    label: str
-    family: str
-    source: Source
-    checkpoint: str = ""
-    options: tuple[tuple[str, str], ...] = ()
-    language: str = ""
-
-    @property
-    def trained_here(self) -> bool:
-        """Whether this project's own commands have trained or fine-tuned it."""
-        return self.source == "run"
-
-
-def _published(
-    name: str, label: str, family: Literal["whisper", "faster-whisper"], size: str, **options: str
-) -> SystemUsed:
-    return SystemUsed(name, label, family, family, size, tuple(options.items()))
-
-
-def _run(name: str, label: str, family: str, folder: str, language: str) -> SystemUsed:
-    return SystemUsed(name, label, family, "run", folder, language=language)
-
-
-SYSTEMS = {
-    one.name: one
-    for one in (
-        _published("whisper-tiny-en", "Whisper tiny.en", "whisper", "tiny.en"),
-        _published("whisper-base", "Whisper base", "whisper", "base"),
-        _published(
-            "whisper-base-prompted",
-            "Whisper base with a prompt of digits",
-            "whisper",
-            "base",
-            initial_prompt=DIGITS_PROMPT,
-        ),
-        _published("faster-base", "faster-whisper base in float32", "faster-whisper", "base", compute_type="float32"),
-        _published("faster-base-int8", "faster-whisper base in int8", "faster-whisper", "base", compute_type="int8"),
-        SystemUsed("pocketsphinx", "PocketSphinx", "pocketsphinx", "package"),
-        _run("wav2vec2-digits", "wav2vec2 fine-tuned on digits", "wav2vec2", "digits", "en"),
-        _run("wav2vec2-strings", "wav2vec2 fine-tuned on digits and strings", "wav2vec2", "digits-strings", "en"),
-        _run("lstm-digits", "LSTM trained on digits", "lstm", "digits-lstm", "en"),
-        _run("whisper-ctc-digits", "whisper-ctc fine-tuned on digits", "whisper-ctc", "digits-whisper-ctc", "en"),
-        _run("wav2vec2-librispeech", "wav2vec2 trained on 4.9 h", "wav2vec2", "librispeech-mini-wav2vec2", "en"),
-        _run("lstm-librispeech", "LSTM trained on 4.9 h", "lstm", "librispeech-mini-lstm-plain", "en"),
-        _run(
-            "whisper-ctc-librispeech",
-            "whisper-ctc fine-tuned on 4.9 h",
-            "whisper-ctc",
-            "librispeech-mini-whisper-ctc",
-            "en",
-        ),
-        _run(
-            "whisper-ctc-librispeech-lm",
-            "whisper-ctc on 4.9 h with a language model",
-            "whisper-ctc+lm",
-            "librispeech-mini-whisper-ctc",
-            "en",
-        ),
-        _run("wav2vec2-german", "wav2vec2 fine-tuned on 1 h of German", "wav2vec2", "german", "de"),
-        _run(
-            "whisper-ctc-german", "whisper-ctc fine-tuned on 1 h of German", "whisper-ctc", "german-whisper-ctc", "de"
-        ),
-        _run("whisper-base-german", "Whisper base fine-tuned on 1 h of German", "whisper", "german-whisper-base", "de"),
-    )
-}
-WHISPERS = ("whisper-tiny-en", "whisper-base", "faster-base", "faster-base-int8")
-ON_DIGITS = ("wav2vec2-digits", "wav2vec2-strings", "lstm-digits", "whisper-ctc-digits")
-ON_ENGLISH = ("wav2vec2-librispeech", "lstm-librispeech", "whisper-ctc-librispeech", "whisper-ctc-librispeech-lm")
-SPOKEN_DIGITS = (*ON_DIGITS, "whisper-tiny-en", "whisper-base", "whisper-base-prompted", *WHISPERS[2:], "pocketsphinx")
-READ_ENGLISH = (*ON_ENGLISH, *WHISPERS, "pocketsphinx")
 
 
 @dataclass(frozen=True)
 class Training:
     """A model that is trained by a configuration of configs/finetune.
 
-    corpora: manifests in the data folder, or built by the experiment. run: its folder below --runs; default the
-    configuration's name. base: the size of Whisper that it starts from, where it does.
+    corpora: manifests in the data folder, or built by the experiment. validation: a manifest there, where it is not
+    held out of these. run: its folder below --runs; default the configuration's name. base: the size of Whisper that it
+    starts from, where it does. options: further ones, by name.
     """
 
     name: str
@@ -115,6 +42,8 @@ class Training:
     base: str | None = None
     corpora: Sequence[str] = ("digits/train.jsonl",)
     run: str = ""
+    validation: str | None = None
+    options: Sequence[tuple[str, str]] = ()
 
     @property
     def folder(self) -> str:
@@ -165,6 +94,8 @@ class Command:
 
 Part = Training | Command | Measured
 TEXTS = "{data}/text/librispeech-train-clean-100.txt.gz"
+ON_LIBRISPEECH: Mapping[str, Any] = {"corpora": ("librispeech/train.jsonl",), "validation": "librispeech/dev.jsonl"}
+ON_GERMAN: Mapping[str, Any] = {"corpora": ("german/train.jsonl",)}
 WORDS_LM = "{runs}/librispeech-words.arpa"
 WHISPER_CTC = "{runs}/librispeech-mini-whisper-ctc"
 LANGUAGE_MODEL = "language_model"  # in a run's folder
@@ -180,6 +111,55 @@ PARTS: tuple[Part, ...] = (
         "digits",
         corpora=("digits/train.jsonl", "built:digits-joined-train"),
         run="digits-strings",
+    ),
+    Training(
+        "train-librispeech-whisper-ctc",
+        "a CTC head on Whisper base's encoder, trained on 4.9 h of read English",
+        29,
+        "librispeech-mini-whisper-ctc",
+        "base",
+        **ON_LIBRISPEECH,
+    ),
+    Training(
+        "train-librispeech-whisper",
+        "Whisper tiny.en fine-tuned on 4.9 h of read English",
+        29,
+        "librispeech-mini-whisper",
+        "tiny.en",
+        **ON_LIBRISPEECH,
+    ),
+    Training(
+        "train-librispeech-lstm",
+        "an LSTM trained on 4.9 h of read English",
+        25,
+        "librispeech-mini-lstm",
+        run="librispeech-mini-lstm-plain",
+        options=(("model.spec_augment", "none"), ("data.augment", "[]")),
+        **ON_LIBRISPEECH,
+    ),
+    Training(
+        "train-librispeech-wav2vec2",
+        "a small wav2vec2 trained from scratch on 4.9 h of read English",
+        29,
+        "librispeech-mini-wav2vec2",
+        **ON_LIBRISPEECH,
+    ),
+    Training("train-german", "wav2vec2 fine-tuned on 1 h of German", 29, "german", **ON_GERMAN),
+    Training(
+        "train-german-whisper-ctc",
+        "a CTC head on Whisper base's encoder, trained on 1 h of German",
+        20,
+        "german-whisper-ctc",
+        "base",
+        **ON_GERMAN,
+    ),
+    Training(
+        "train-german-whisper",
+        "Whisper base fine-tuned on 1 h of German",
+        29,
+        "german-whisper-base",
+        "base",
+        **ON_GERMAN,
     ),
     Command(
         "lm-librispeech",
@@ -234,10 +214,10 @@ PARTS: tuple[Part, ...] = (
         "Read English, hard speakers",
         10,
         "librispeech/test-other.jsonl",
-        (*READ_ENGLISH, "whisper-base-german"),
+        (*READ_ENGLISH, "whisper-tiny-librispeech", "whisper-base-german"),
     ),
-    Measured("ljspeech", "Read English, one clear speaker", 9, "ljspeech/test.jsonl", READ_ENGLISH),
-    Measured("arctic-prompts", "Short English prompts", 4, "arctic-prompts/test.jsonl", READ_ENGLISH),
+    Measured("ljspeech", "Read English, one clear speaker", 9, "ljspeech/test.jsonl", OTHER_ENGLISH),
+    Measured("arctic-prompts", "Short English prompts", 4, "arctic-prompts/test.jsonl", OTHER_ENGLISH),
     Measured(
         "german",
         "German",
@@ -365,9 +345,13 @@ def _training(part: Training, folders: Folders) -> list[str]:
     words = ["accelerate", "launch", "--config_file", "configs/accelerate/one.yaml", "finetune/train.py"]
     words += ["--config", f"configs/finetune/{part.config}.yaml", "--output_dir", str(folders.training(part.folder))]
     words += ["--data.train", f"[{', '.join(str(folders.manifest(corpus)) for corpus in part.corpora)}]"]
+    if part.validation is not None:
+        words += ["--data.validation", str(folders.manifest(part.validation))]
     if part.base is not None:
         base = part.base if folders.whisper is None else str(folders.whisper / f"{part.base}.pt")
         words += ["--model.base", base, "--model.feature_cache", str(folders.runs / "features")]
+    for option, value in part.options:
+        words += [f"--{option}", value]
     if folders.quick:
         words += ["--max_steps", "2", "--eval_steps", "2", "--logging_steps", "1"]
     return words

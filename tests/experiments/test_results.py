@@ -24,10 +24,8 @@ from experiments.result_parts.corpora import build, digit_profiles, score_digits
 from experiments.result_parts.headline import Result, read_results, save_headline
 from experiments.result_parts.pages import BEGIN, END, replace_block, results_page
 from experiments.result_parts.parts import (
-    DIGIT_WORDS,
     LANGUAGE_MODEL,
     PARTS,
-    SYSTEMS,
     Folders,
     Measured,
     Training,
@@ -36,6 +34,7 @@ from experiments.result_parts.parts import (
     select,
 )
 from experiments.result_parts.running import run_parts
+from experiments.result_parts.systems import DIGIT_WORDS, SYSTEMS
 from experiments.results import main
 from finetune.config import TrainConfig
 from finetune.systems import identity
@@ -146,7 +145,8 @@ def test_every_training_command_is_valid(part: Training, folders: Folders) -> No
     config = parse_command(TrainConfig, program="train.py", description="", arguments=words[5:])
     config.check()
     assert config.output_dir == folders.runs / part.folder
-    assert config.data.train[0] == str(folders.data / "digits" / "train.jsonl")
+    assert config.data.train[0] == str(folders.manifest(part.corpora[0]))
+    assert config.data.validation == (None if part.validation is None else str(folders.manifest(part.validation)))
     if part.base is not None:
         assert config.model.base == str(folders.whisper / f"{part.base}.pt")
 
