@@ -4,7 +4,7 @@ The phases are in `benchmark.runner`, what is written while they run in `benchma
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -224,6 +224,22 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
         for one in inputs.transcripts:
             one.record(inputs.evaluation_set, store)
             save(one.run)
+    failures = _run_phases(inputs, run, store, save)
+    ranks.wait_for_everyone()
+    if not ranks.is_main:
+        return None, []
+    run = replace(run, systems=[replace(one, failure=failures.get(one.facts.name)) for one in run.systems])
+    write_run(folder / RUN, run)
+    store.merge_ranks()
+    return run, store.finish(sample_order(inputs.specs, inputs.evaluation_set))
+
+
+def _run_phases(inputs: Inputs, run: Run, store: ResultsStore, save: Callable[[SystemRun], None]) -> Mapping[str, str]:
+    """Measure every system that runs here, and return why those failed that failed, by name.
+
+    run: with what an earlier start knows of them. save: takes a system's entry whenever it has changed.
+    """
+    config, ranks = inputs.config, inputs.ranks
     running = [spec for spec in inputs.specs if spec.family != TRANSCRIPTS]
     n_steps = count_steps(
         len(running),
@@ -256,14 +272,7 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
         store.samples.update(recorded)
         runner.transcribe(state, ranks.shard)
     failures = ranks.gather([(system.name, system.record.failure) for system in systems if system.record.failure])
-    ranks.wait_for_everyone()
-    if not ranks.is_main:
-        return None, []
-    first_failures = dict(reversed(failures))
-    run = replace(run, systems=[replace(one, failure=first_failures.get(one.facts.name)) for one in run.systems])
-    write_run(folder / RUN, run)
-    store.merge_ranks()
-    return run, store.finish(sample_order(inputs.specs, inputs.evaluation_set))
+    return dict(reversed(failures))  # of several processes' failures the first
 
 
 def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsStore) -> Summary:

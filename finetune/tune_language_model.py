@@ -50,8 +50,9 @@ class TuneConfig:
     betas: list[float] = field(default_factory=lambda: [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0])
     """Values of beta to try, separated by spaces."""
 
-    unk_score_offset: float = -10.0
-    """Score added for each out-of-vocabulary word, 0 or less; not tuned. Run the command again to compare values."""
+    unk_score_offset: float | None = None
+    """Score added for each out-of-vocabulary word, 0 or less; not tuned. Run the command again to compare values.
+    Default: the value stored with the language model, or -10."""
 
     beam_width: int = 64
     """Beam width of the CTC beam search."""
@@ -79,7 +80,7 @@ class TuneConfig:
                 raise UsageError(f"--{flag} is {values}; expected one value or more, each once: change it")
         if min(self.alphas) < 0:
             raise UsageError(f"--alphas has {min(self.alphas):g}; expected 0 or more: change it")
-        if not self.unk_score_offset <= 0:
+        if self.unk_score_offset is not None and not self.unk_score_offset <= 0:
             raise UsageError(f"--unk_score_offset is {self.unk_score_offset:g}; expected 0 or less: lower it")
         check_picture_suffix(self.plot, "--plot")
 
@@ -144,7 +145,9 @@ def tune(config: TuneConfig) -> Tuned:
     model = load_ctc(config.model, config.device)
     language_model = load_language_model(config.model, files, model.vocabulary)
     utterances = _validation_utterances(config)
-    settings = BeamSettings(beam_width=config.beam_width, unk_score_offset=config.unk_score_offset)
+    settings = files.settings(BeamSettings(beam_width=config.beam_width), ("unk_score_offset",))
+    if config.unk_score_offset is not None:
+        settings = replace(settings, unk_score_offset=config.unk_score_offset)
     found = _try_grid(config, model, language_model, settings, utterances, console)
     for sentence in (found.sentence(), *at_edges(found)):
         console.print(sentence)

@@ -1,7 +1,7 @@
 """The commands `python -m finetune.language_model build` and `train`: from a text to an ARPA file, or to an LSTM."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -16,11 +16,13 @@ from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.corpus.lines import raw_lines
 from preprocessing.text import Profile, profile
+from preprocessing.text.languages import is_unspaced
 
 if TYPE_CHECKING:
     from finetune.language_model.lstm import LstmModel
 
 MAX_ORDER = {"words": 6, "characters": 10}
+LONGEST_UNSPACED_WORD = 6  # letters; what is longer in Chinese, Japanese or Thai is a clause, or a loanword
 DEFAULT_ORDER = {"words": 3, "characters": 6}
 
 
@@ -135,6 +137,7 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     console = Console(highlight=False, soft_wrap=True)
     normalise = profile(config.profile)
     sentences = _sentences(config.text, normalise, config.units)
+    _say_if_unspaced(config.text, sentences, config.units, console)
     units = known_units(sentences, config.units_size if config.units == "words" else None)
     of_characters = config.units == "characters"
     shape = LstmShape(units, of_characters, config.hidden_size, config.num_layers, config.dropout)
@@ -180,6 +183,7 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
             raise InputError(
                 f"{config.text}: {error}; expected text without them: remove them, or use a --profile that does"
             ) from None
+    _say_if_unspaced(config.text, sentences, config.units, console)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(config.output) as temporary, temporary.open("w", encoding="utf-8") as file:
         write_arpa(model, file)
@@ -193,6 +197,20 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
             f"{n_units:,} {config.units} unknown ({share:.1f} %)"
         )
     return model
+
+
+def _say_if_unspaced(reference: str, sentences: Sequence[Sequence[str]], units: str, console: Console) -> None:
+    """A note where most "words" are clauses of a script that is written without spaces: hardly any occurs twice."""
+    if units != "words":
+        return
+    longer = [word for sentence in sentences for word in sentence if len(word) > LONGEST_UNSPACED_WORD]
+    letters = sum(len(word) for sentence in sentences for word in sentence)
+    clauses = [word for word in longer if is_unspaced(word)]
+    if 2 * sum(map(len, clauses)) > letters:
+        console.print(
+            f"[bold yellow]NOTE[/] {reference} is written without spaces between words, so {clauses[0][:20]!r} counts as "
+            "one word; use --units characters, or put spaces between the words, as the recogniser's labels have them"
+        )
 
 
 def _sentences(reference: str, normalise: Profile, units: str) -> list[list[str]]:

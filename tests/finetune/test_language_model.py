@@ -204,6 +204,19 @@ def test_characters_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         LanguageModelConfig(str(lines), tmp_path / "c.arpa", order=11, units="characters").check()
 
 
+@pytest.mark.parametrize(
+    ("text", "is_said"),
+    [("今天天气很好啊\n今天下雨了吗朋友\n", True), ("今天 天气 很 好\n今天 下雨\n", False), ("six sevens\n", False)],
+)
+def test_clauses_that_would_count_as_words_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, is_said: bool
+) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text(text, encoding="utf-8")
+    build_language_model(LanguageModelConfig(str(lines), tmp_path / "c.arpa", profile="basic"))
+    assert ("'今天天气很好啊' counts as one word; use --units characters" in capsys.readouterr().out) == is_said
+
+
 @pytest.mark.parametrize("text", ["six\nseven\nsix\n", "今天天气很好\n今天下雨\n"])
 def test_characters_of_lines_without_a_space_are_a_model_of_characters(tmp_path: Path, text: str) -> None:
     lines = tmp_path / "lines.txt"

@@ -5,6 +5,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -259,6 +260,11 @@ def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert files.attributes == {"alpha": found.alpha, "beta": found.beta, "unk_score_offset": -10.0}
     assert json.loads((run / "language_model_tuning.json").read_text())["alpha"] == found.alpha
     assert (run / "language_model_tuning.png").read_bytes().startswith(b"\x89PNG")
+    few = replace(config, alphas=[0.5], betas=[0.0], utterances=6)
+    tune(replace(few, unk_score_offset=-3.0))
+    tune(replace(few, lm=None))  # the one in the run, with its offset
+    files = find_language_model(run)
+    assert files is not None and files.attributes["unk_score_offset"] == -3.0
 
 
 def test_tuning_on_a_gpu_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
