@@ -208,8 +208,8 @@ def _say_if_unspaced(reference: str, sentences: Sequence[Sequence[str]], units: 
     clauses = [word for word in longer if is_unspaced(word)]
     if 2 * sum(map(len, clauses)) > letters:
         console.print(
-            f"[bold yellow]NOTE[/] {reference} is written without spaces between words, so {clauses[0][:20]!r} counts as "
-            "one word; use --units characters, or put spaces between the words, as the recogniser's labels have them"
+            f"[bold yellow]NOTE[/] {reference} is written without spaces between words, so {clauses[0][:20]!r} counts "
+            "as one word; use --units characters, or put spaces between the words, if the recogniser's labels have them"
         )
 
 
