@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DURATION = "4 minutes"
 OURS, AS_IT_COMES, BATCHED, PLAIN = "ours", "pipeline as it comes", "pipeline(batch_size=16)", "plain model call"
+IN_BFLOAT16 = "pipeline in bfloat16"
 OPENAI_WHISPER = "openai-whisper"
 MINIMUM_RATIOS: dict[str, dict[str, float]] = {"cpu": {AS_IT_COMES: 2.5}, "cuda": {BATCHED: 3.0}}
 MINIMUM_WHISPER_RATIO = 1.0  # never slower
@@ -62,6 +63,10 @@ class Config(SpeechOptions):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the models run on; auto takes a GPU if there is one."""
 
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of this project's wav2vec2, as in the benchmark. With bfloat16, transformers' pipeline is measured in
+    bfloat16, too."""
+
     whisper: bool = False
     """Compare Whisper instead: this project beside openai-whisper called directly, with the embedded demo or the
     checkpoint in model."""
@@ -69,11 +74,12 @@ class Config(SpeechOptions):
 
 @dataclass(frozen=True)
 class TranscribingJob:
-    """A round: which checkpoint, which files, on which device."""
+    """A round: which checkpoint, which files, on which device, and the precision of ours."""
 
     checkpoint: str
     paths: tuple[Path, ...]
     device: str  # "cpu" or "cuda"
+    precision: str = "auto"
 
 
 def run(config: Config) -> Findings:
@@ -83,12 +89,14 @@ def run(config: Config) -> Findings:
 
     if min(config.rounds, config.threads) < 1:
         raise UsageError("--rounds and --threads must be 1 or more: raise them")
+    if config.whisper and config.precision != "auto":
+        raise UsageError(f"--precision is {config.precision}, and Whisper chooses its own: leave one of the two out")
     device = resolve_device(config.device)
     rounds = 1 if config.quick else config.rounds
     paths = tuple(utterance_paths(config.data_dir, config.count))
     audio_seconds = sum(len(audio.load(path)) for path in paths) / audio.SAMPLE_RATE
     demo = str(DEMO / ("whisper" if config.whisper else "wav2vec2"))
-    trained = TranscribingJob(config.model or demo, paths, device)
+    trained = TranscribingJob(config.model or demo, paths, device, config.precision)
     compared = trained if config.model else replace(trained, paths=_demo_paths(config.quick))
     if config.whisper:
         both: dict[str, Implementation] = {OURS: our_whisper, OPENAI_WHISPER: openai_whisper}
@@ -102,9 +110,11 @@ def run(config: Config) -> Findings:
             BATCHED: pipeline_batch_of_16,
             PLAIN: plain_call,
         }
+        if config.precision == "bfloat16":
+            implementations[IN_BFLOAT16] = pipeline_in_bfloat16
         with tempfile.TemporaryDirectory() as folder:
             save_random(Path(folder), tiny=config.quick)
-            job = TranscribingJob(folder, paths, device)
+            job = replace(trained, checkpoint=folder)
             timed = _transcribe("speed", implementations, job, rounds, config.threads)
         pair: dict[str, Implementation] = {OURS: ours, AS_IT_COMES: pipeline_as_it_comes}
         words = _transcribe("words", pair, compared, 0, config.threads)
@@ -124,7 +134,8 @@ def run(config: Config) -> Findings:
         f"{len(paths)} utterances, {audio_seconds:.0f} s of audio; {counted(rounds, 'round')} after {WARM_UP_ROUNDS} "
         f"of warm-up, a process each, {counted(config.threads, 'thread')}, {device}, wall-clock; waveforms are given, "
         "not files",
-        f"words: {_description(compared)}; the same in {sum(map(str.__eq__, mine, theirs))} of {len(mine)} utterances",
+        f"our precision: {config.precision}; words: {_description(compared)}; the same in "
+        f"{sum(map(str.__eq__, mine, theirs))} of {len(mine)} utterances",
     ]
     if not config.whisper and not config.quick:
         settings += _shares_of_peak(seconds, audio_seconds, device, config.threads)
@@ -133,8 +144,8 @@ def run(config: Config) -> Findings:
 
 
 def ours(job: TranscribingJob) -> Round:
-    """The benchmark's wav2vec2 system at its defaults."""
-    return system_round(job, "wav2vec2")
+    """The benchmark's wav2vec2 system at its defaults but for the job's precision."""
+    return system_round(job, "wav2vec2", job.precision)
 
 
 def our_whisper(job: TranscribingJob) -> Round:
@@ -174,6 +185,13 @@ def _calls(waveforms: "Sequence[Tensor]", longest_seconds: float, at_once: int) 
 def pipeline_as_it_comes(job: TranscribingJob) -> Round:
     """transformers' pipeline, one utterance at a time, in the checkpoint's precision."""
     return _pipeline(job)
+
+
+def pipeline_in_bfloat16(job: TranscribingJob) -> Round:
+    """transformers' pipeline, one utterance at a time, in bfloat16."""
+    import torch
+
+    return _pipeline(job, dtype=torch.bfloat16)
 
 
 def pipeline_batch_of_16(job: TranscribingJob) -> Round:
