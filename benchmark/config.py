@@ -153,7 +153,7 @@ class BenchmarkConfig:
     """Folder of an earlier result; the report lists the changes since then."""
 
     fail_on_regression: bool = False
-    """Exit with code 1 if a figure is significantly worse than in --compare."""
+    """Exit with code 1 if a figure is significantly worse than in --compare, or a WER of both could not be tested."""
 
     seed: int = 0
     """Seed of the bootstrap, the noises and the rooms."""

@@ -48,7 +48,7 @@ from benchmark.results import (
 )
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
-from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise
+from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise, untested_rates
 from benchmark.scoring.keywords import Keywords, read_keywords
 from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
@@ -125,7 +125,7 @@ def _benchmark(config: BenchmarkConfig, inputs: Inputs) -> None:
             summary = score(inputs, run, samples, store)
             report(inputs, summary, samples, store)
             if config.fail_on_regression:
-                failures += _regressions(config, summary)
+                failures += _regressions(inputs, summary)
     leave_process_group()
     if failures:
         raise InputError("; ".join(failures))
@@ -379,9 +379,9 @@ def _failure_sentence(system: SystemRun) -> str:
     return failure if failure.startswith(f"{name}: ") else f"{name}: {failure}"
 
 
-def _regressions(config: BenchmarkConfig, summary: Summary) -> list[str]:
-    return [
-        f"worse than {config.compare}: {change.sentence}"
-        for change in summary.changes
-        if change.significant and change.kind == "worse"
-    ]
+def _regressions(inputs: Inputs, summary: Summary) -> list[str]:
+    """What --fail_on_regression fails for: what got worse, and error rates that could not be tested for it."""
+    assert inputs.baseline is not None
+    worse = [change for change in summary.changes if change.significant and change.kind == "worse"]
+    found = [f"worse than {inputs.config.compare}: {change.sentence}" for change in worse]
+    return found + untested_rates(inputs.baseline, summary, summary.changes)

@@ -121,7 +121,7 @@ def _utterance_lines(
                 "substitutions": counts.substitutions,
                 "deletions": counts.deletions,
                 "insertions": counts.insertions,
-                "wer": counts.rate,
+                "wer": counts.rate if counts.reference_length else None,
                 "confidence": confidence_of(aligned),
                 "error": sample.error,
                 "reference": sample.reference,

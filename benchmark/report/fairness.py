@@ -33,12 +33,14 @@ class DecodingRow:
 def too_few(summary: Summary) -> str:
     """That the corpus has too few utterances to settle anything; "" where it has enough."""
     corpus = summary.corpus
-    if corpus.utterances >= FEWEST_COMPARED or corpus.resampling_unit == "segment":
+    compared = corpus.utterances if corpus.compared is None else corpus.compared
+    if compared >= FEWEST_COMPARED or not compared:
         return ""
-    are = "is" if corpus.utterances == 1 else "are"
+    unit = "segment" if corpus.resampling_unit == "segment" else "utterance"
+    with_words = "" if corpus.compared in (None, corpus.utterances) or unit == "segment" else " with reference words"
     return (
-        f"{counted(corpus.utterances, 'utterance')} {are} too few for a significance test, which needs "
-        f"{FEWEST_COMPARED} or more."
+        f"{counted(compared, unit)}{with_words} {'is' if compared == 1 else 'are'} too few for a significance test, "
+        f"which needs {FEWEST_COMPARED} or more."
     )
 
 
@@ -187,10 +189,9 @@ def _decisive(summary: Summary, system: SystemSummary) -> str:
     is_segment = summary.corpus.resampling_unit == "segment"
     several = counted(len(few), "segment" if is_segment else "utterance")
     return (
-        f"{several}{'' if is_segment else f' of {summary.corpus.utterances:,}'} "
-        f"{'account' if len(few) > 1 else 'accounts'} for {100 * (whole - without):.1f} of the {100 * whole:.1f} "
-        f"points of {summary.metric.upper()} of {system.facts.name} ({'; '.join(map(described, few))}): without "
-        f"{'them' if len(few) > 1 else 'it'}, {percent(without)}."
+        f"{several} {'account' if len(few) > 1 else 'accounts'} for {100 * (whole - without):.1f} of the "
+        f"{100 * whole:.1f} points of {summary.metric.upper()} of {system.facts.name} "
+        f"({'; '.join(map(described, few))}): without {'them' if len(few) > 1 else 'it'}, {percent(without)}."
     )
 
 

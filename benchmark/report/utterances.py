@@ -150,7 +150,8 @@ def _over_time(utterance: ComparedUtterance, normalise: Callable[[str], str]) ->
         sample = aligned.sample
         hypothesis = "" if sample.error is not None else normalise(sample.hypothesis)
         words, errors = [0] * n_stretches, [0] * n_stretches
-        counts = errors_by_segment([normalise(segment.text) for segment in sample.segments], hypothesis)
+        texts = [normalise(segment.text) for segment in sample.segments]
+        counts = errors_by_segment(texts, hypothesis, normalise(sample.reference))
         for segment, (hits, substituted, deleted, inserted, *_) in zip(sample.segments, counts, strict=True):
             middle = 0.5 * (segment.start + segment.stop) - sample.start
             index = min(int(max(middle, 0.0) / stretch), n_stretches - 1)

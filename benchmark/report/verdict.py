@@ -90,8 +90,11 @@ def _rates(summary: Summary) -> list[str]:
         if CLEAN in one.hallucinated_words_per_minute
     ]
     if not sentences and invented:
-        words = ", ".join(invented)
-        return [f"No reference has a word, so there is no {metric.upper()}. Hallucinated words per minute: {words}."]
+        what = "characters" if metric == "cer" else "words"
+        return [
+            f"No reference has a word, so there is no {metric.upper()}. Hallucinated {what} per minute: "
+            f"{', '.join(invented)}."
+        ]
     return sentences or ["No system has any results."]
 
 
@@ -103,9 +106,12 @@ def _sentence(comparison: Comparison) -> str:
 def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison]) -> str:
     """One sentence: the best system, its rate, and which others it is significantly better than, or is not."""
     profile, metric = summary.profiles[0].name, summary.metric
-    (rate,) = [one.scores[profile].rate(metric) for one in summary.systems if one.facts.name == best]
-    n_scored = sum(profile in one.scores for one in summary.systems)
-    head = f"{best} has the lowest {metric.upper()} of {number_word(n_scored)} systems, {percent(rate.value)}"
+    rates = {one.facts.name: one.scores[profile].rate(metric).value for one in summary.systems if profile in one.scores}
+    lowest = [name for name, value in rates.items() if value == rates[best]]
+    head = (
+        f"{enumerated(lowest)} {'have' if len(lowest) > 1 else 'has'} the lowest {metric.upper()} of "
+        f"{number_word(len(rates))} systems, {percent(rates[best])}"
+    )
     beaten = sum(one.different is True and _from_best(one, best).value > 0 for one in compared)
     not_different = [one.second if one.first == best else one.first for one in compared if one.different is False]
     findings = []
@@ -122,7 +128,8 @@ def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison
         )
     without = [one.facts.name for one in summary.systems if profile not in one.scores]
     gave_none = f" {enumerated(without)} gave no results." if without else ""
-    return head + (f": it {' and '.join(findings)}." if findings else ".") + gave_none
+    subject = best if len(lowest) > 1 else "it"
+    return head + (f": {subject} {' and '.join(findings)}." if findings else ".") + gave_none
 
 
 def caveats(summary: Summary) -> list[str]:

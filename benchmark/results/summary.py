@@ -309,7 +309,9 @@ class ProfileEffect:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A figure beside that of an earlier result; `significant` where chance does not explain the difference."""
+    """A figure beside that of an earlier result; `significant` where chance does not explain the difference, which
+    was `tested` where there were enough utterances.
+    """
 
     system: str
     figure: str
@@ -318,13 +320,15 @@ class Change:
     kind: Literal["better", "worse", "same"]
     sentence: str
     significant: bool
+    tested: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusFacts:
     """The corpus as it was referred to, and its size.
 
-    resampling_unit: what the bootstrap draws: "speaker", "utterance" or, of long recordings, "segment".
+    resampling_unit: what the bootstrap draws: "speaker", "utterance" or, of long recordings, "segment". compared: how
+    many utterances, or segments, have reference words; None in a summary that was written before they were counted.
     """
 
     reference: str
@@ -332,6 +336,7 @@ class CorpusFacts:
     hours: float
     speakers: int
     resampling_unit: str
+    compared: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

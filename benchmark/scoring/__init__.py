@@ -6,7 +6,7 @@ scores a folder again. docs/statistics.md describes the methods.
 
 from benchmark.scoring.comparisons import ScoredCondition, compare_pairs, correct
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, count_errors, scores_of
-from benchmark.scoring.regression import PairedChange, changes, incomparable, paired_changes
+from benchmark.scoring.regression import PairedChange, changes, incomparable, paired_changes, untested_rates
 from benchmark.scoring.summary import signature, summarise
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "scores_of",
     "signature",
     "summarise",
+    "untested_rates",
 ]

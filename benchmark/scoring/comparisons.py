@@ -26,8 +26,9 @@ from finetune.metrics import (
     verdict,
 )
 
-# With fewer utterances (of long recordings: segments) nothing is settled: with up to five, not even a system that is
-# better on every one of them is significantly so (sign test), and Student's t needs more than a handful.
+# With fewer utterances (of long recordings: segments) that have reference words nothing is settled: with up to five,
+# not even a system that is better on every one of them is significantly so (sign test), and Student's t needs more than
+# a handful.
 FEWEST_COMPARED = 10
 RUINED = 0.75  # an utterance ruins a minimum detectable difference that is, without it, this share of it or less
 
@@ -52,9 +53,10 @@ class ScoredCondition:
 
     def decisive(self) -> list[str]:
         """Ids of the few utterances that make the rate (`benchmark.scoring.influence.decisive`)."""
-        if len(self.samples) < FEWEST_COMPARED:
+        errors, lengths = self.counts.of(self.metric)
+        if np.count_nonzero(lengths) < FEWEST_COMPARED:
             return []
-        return [self.samples[row].id for row in decisive(*self.counts.of(self.metric))]
+        return [self.samples[row].id for row in decisive(errors, lengths)]
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,24 @@ def compare_pairs(systems: Mapping[str, ScoredCondition], condition: str, seed: 
     return found
 
 
-def correct(comparisons: Sequence[Comparison], metric: Metric = "wer") -> list[Comparison]:
+def correct(comparisons: Sequence[Comparison], metric: Metric = "wer", unit: str = "utterance") -> list[Comparison]:
     """The comparisons of a summary with corrected p-values, verdicts, and sentences that say them.
 
-    A comparison without a p-value is of too few utterances, and settles nothing.
+    A comparison without a p-value is of too few utterances, or segments, and settles nothing. unit: which of the two.
     """
     tested = [place for place, one in enumerate(comparisons) if one.p_value is not None]
     p_values = [comparisons[place].p_value or 0.0 for place in tested]
     without = [comparisons[place].p_value_without for place in tested]
     adjusted_without = holm([p if other is None else other for p, other in zip(p_values, without, strict=True)])
-    found = [_untested(one, metric) for one in comparisons]
+    found = [_untested(one, metric, unit) for one in comparisons]
     for place, p_value, p_value_without in zip(tested, holm(p_values), adjusted_without, strict=True):
         found[place] = _tested(comparisons[place], p_value, p_value_without, metric)
     return found
 
 
-def _untested(one: Comparison, metric: Metric) -> Comparison:
+def _untested(one: Comparison, metric: Metric, unit: str) -> Comparison:
     sentence = (
-        f"{one.first} and {one.second}: fewer than {FEWEST_COMPARED} utterances settle nothing, whatever their "
+        f"{one.first} and {one.second}: fewer than {FEWEST_COMPARED} {unit}s settle nothing, whatever their "
         f"{metric.upper()}."
     )
     return replace(one, sentence=_under(one.condition, sentence))
@@ -150,6 +152,12 @@ def paired_difference(first: ScoredCondition, second: ScoredCondition, seed: int
     return None if paired is None else paired.difference
 
 
+def paired_p_value(first: ScoredCondition, second: ScoredCondition, seed: int) -> float | None:
+    """Of the matched-pairs test over the utterances that both have; None where these are none, or too few."""
+    paired = _paired(first, second, seed)
+    return None if paired is None else paired.p_value
+
+
 @dataclass(frozen=True)
 class _Paired:
     """Errors of two systems over the utterances that both have, and the length of their references."""
@@ -165,9 +173,14 @@ class _Paired:
         return difference(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
 
     @property
+    def are_enough(self) -> bool:
+        """Whether FEWEST_COMPARED utterances or more have reference words."""
+        return bool(np.count_nonzero(self.lengths) >= FEWEST_COMPARED)
+
+    @property
     def p_value(self) -> float | None:
         """Of the matched-pairs test; None of too few utterances."""
-        if len(self.ids) < FEWEST_COMPARED:
+        if not self.are_enough:
             return None
         return matched_pairs(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
 
@@ -199,14 +212,14 @@ def _detectable(systems: Mapping[str, ScoredCondition], seed: int, comparisons: 
     found = [
         paired.detectable(comparisons)
         for first, second in combinations(systems, 2)
-        if (paired := _paired(systems[first], systems[second], seed)) is not None and len(paired.ids) >= FEWEST_COMPARED
+        if (paired := _paired(systems[first], systems[second], seed)) is not None and paired.are_enough
     ]
     if len(systems) == 1:
         [only] = systems.values()
         errors, lengths = only.counts.of(only.metric)
-        if len(errors) >= FEWEST_COMPARED:
-            ids, speakers = [one.id for one in only.samples], [one.speaker for one in only.samples]
-            own = _Paired(ids, errors, np.zeros_like(errors), lengths, resample(speakers, seed=seed, draws=1))
+        ids, speakers = [one.id for one in only.samples], [one.speaker for one in only.samples]
+        own = _Paired(ids, errors, np.zeros_like(errors), lengths, resample(speakers, seed=seed, draws=1))
+        if own.are_enough:
             value, ruining = own.detectable(comparisons)
             found.append((2.0**0.5 * value, ruining))
     largest, ruining = max(found, key=lambda one: one[0], default=(0.0, []))

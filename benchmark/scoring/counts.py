@@ -28,10 +28,14 @@ class Normaliser:
 
     def pair(self, sample: Sample) -> tuple[str, str]:
         """The sample's reference and hypothesis, normalised."""
+        return self.reference(sample), self.hypothesis(sample)
+
+    def reference(self, sample: Sample) -> str:
+        """The sample's reference, normalised; taken from the cache where it has come before."""
         reference = self._references.get(sample.reference)
         if reference is None:
             reference = self._references[sample.reference] = self.profile(sample.reference)
-        return reference, self.hypothesis(sample)
+        return reference
 
     def hypothesis(self, sample: Sample) -> str:
         """The sample's hypothesis, normalised; taken from the cache where it equals a raw reference letter by letter,

@@ -2,7 +2,8 @@
 
 In an utterance whose reference has a keyword r times and whose hypothesis has it h times, min(r, h) of them are
 recognised, the others of the reference are missed, and the others of the hypothesis are false. Texts and keywords are
-normalised by the first text profile. Where two keywords overlap ("York", "New York"), the longer one counts.
+normalised by the first text profile. Of keywords that begin at the same word ("New York", "New York City"), the longest
+counts; of others that overlap, the one that begins first.
 """
 
 from collections import Counter
@@ -34,8 +35,8 @@ def read_keywords(path: Path) -> list[str]:
 class Keywords:
     """Keywords as they are counted.
 
-    normalise: to words, or to characters with spaces between them where errors are counted in these
-    (`benchmark.scoring.scripts.tokens`). Raises InputError on a keyword of which normalisation leaves nothing.
+    normalise: to words, or where errors are counted in characters, to these with spaces between them
+    (`benchmark.scoring.scripts.keyword_tokens`). Raises InputError on a keyword of which normalisation leaves nothing.
     """
 
     def __init__(self, keywords: Iterable[str], normalise: Callable[[str], str]) -> None:

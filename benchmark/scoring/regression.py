@@ -2,19 +2,32 @@
 
 Systems are matched by name. WER, or the summary's metric, needs the same test set (as many reference words under the
 same profile and version); where the samples of both runs are available, `paired_changes` compares the utterances of
-both, and detects smaller changes than two intervals can. Speed needs the same machine and test set, a condition the
-same description; `incomparable` says what is not compared.
+both, and detects smaller changes than two intervals can. The tests of all rates are corrected together. Speed needs the
+same machine and test set, a condition the same description; `incomparable` says what is not compared, and
+`untested_rates` which systems' rates on clean speech are not tested.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.results import Change, Metric, ProfileUsed, Sample, Speed, Spread, Summary, SystemSummary
-from benchmark.scoring.comparisons import FEWEST_COMPARED, ScoredCondition, paired_difference
+from scipy.special import ndtr, ndtri
+
+from benchmark.results import (
+    CLEAN,
+    Change,
+    CorpusFacts,
+    Metric,
+    Sample,
+    Speed,
+    Spread,
+    Summary,
+    SystemSummary,
+)
+from benchmark.scoring.comparisons import FEWEST_COMPARED, ScoredCondition, paired_difference, paired_p_value
 from benchmark.scoring.counts import Normaliser, count_errors
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments
-from finetune.metrics import Rate, rate, resample
+from finetune.metrics import LEVEL, Rate, holm, rate, resample
 from preprocessing.cli.errors import counted
 from preprocessing.text import profile
 
@@ -30,13 +43,14 @@ SystemCondition = tuple[str, str]
 @dataclass(frozen=True)
 class PairedChange:
     """WER, or another metric, over the utterances that both results have, `utterances` of them; difference: now minus
-    before. unit: what is paired, utterances or the segments of long recordings.
+    before. p_value: None of too few. unit: what is paired, utterances or the segments of long recordings.
     """
 
     before: Rate
     now: Rate
     difference: Rate
     utterances: int
+    p_value: float | None = None
     unit: str = "utterance"
 
 
@@ -47,20 +61,18 @@ def changes(
 
     paired: by system and condition, from `paired_changes`; where it is missing, the interval of the difference of two
     independent rates is made of the intervals of both (Zou & Donner 2008).
-    `kind` is "same" wherever a change is not significant: WER where the 95 % interval of the difference holds 0 or
-    utterances are fewer than FEWEST_COMPARED, speed where rounds overlap, there is but one, or it is within 5 %, memory
-    within 10 %.
+    `kind` is "same" wherever a change is not significant: WER where its p-value, corrected for all rates that are
+    tested (Holm), is 0.05 or more or utterances are fewer than FEWEST_COMPARED, speed where rounds overlap, there is
+    but one, or it is within 5 %, memory within 10 %.
     """
     before = {system.facts.name: system for system in baseline.systems if system.failure is None}
-    same_profile = bool(baseline.profiles and now.profiles) and _rules(baseline.profiles[0]) == _rules(now.profiles[0])
-    comparable = same_profile and baseline.metric == now.metric
     found: list[Change] = []
+    rates = {} if _why_no_rates(baseline, now) else _rate_changes(baseline, now, paired or {})
     for system in now.systems:
         old = before.get(system.facts.name)
         if old is None or system.failure is not None:
             continue
-        if comparable:
-            found += _rate_changes(baseline, now, old, system, paired or {})
+        found += rates.get(system.facts.name, [])
         if old.speed is not None and system.speed is not None and not _why_no_speed(baseline, now):
             found += _speed_changes(system.facts.name, old.speed, system.speed)
         if old.peak_memory_bytes and system.peak_memory_bytes and _has_same_corpus(baseline, now):
@@ -71,6 +83,9 @@ def changes(
 def incomparable(baseline: Summary, now: Summary) -> list[str]:
     """A sentence for each kind of figure that both summaries have and `changes` does not compare."""
     found = []
+    reason = _why_no_rates(baseline, now)
+    if reason:
+        found.append(f"Error rates are not compared with the earlier result: {reason}.")
     reason = _why_no_speed(baseline, now)
     if reason and any(system.speed is not None for system in baseline.systems):
         found.append(f"Speed is not compared with the earlier result: {reason}.")
@@ -82,6 +97,35 @@ def incomparable(baseline: Summary, now: Summary) -> list[str]:
             f"Not compared with the earlier result, which defined these conditions differently: {', '.join(other)}."
         )
     return found
+
+
+def untested_rates(baseline: Summary, now: Summary, found: Sequence[Change]) -> list[str]:
+    """A sentence for each system that both summaries have and whose error rate on clean speech is not tested.
+
+    found: what `changes` returned.
+    """
+    before = {one.facts.name for one in baseline.systems if one.failure is None and one.scores}
+    tested = {one.system for one in found if one.figure == _figure(now, CLEAN) and one.tested}
+    missing = [one.facts.name for one in now.systems if one.scores and one.facts.name in before - tested]
+    reason = (
+        _why_no_rates(baseline, now) or f"too few utterances have the same reference in both, under {FEWEST_COMPARED}"
+    )
+    return [f"{name}: its {now.metric.upper()} is not compared with the earlier result: {reason}" for name in missing]
+
+
+def _figure(summary: Summary, condition: str) -> str:
+    return f"{summary.metric.upper()}, {condition}"
+
+
+def _why_no_rates(baseline: Summary, now: Summary) -> str:
+    """Why no error rate compares; "" where those of the same utterances do."""
+    if not baseline.profiles or not now.profiles:
+        return "one of them has no text profile"
+    was, is_now = (
+        f"{one.metric.upper()} under {one.profiles[0].name}, version {one.profiles[0].version}"
+        for one in (baseline, now)
+    )
+    return "" if was == is_now else f"it had the {was}, and this one has the {is_now}"
 
 
 def _why_no_speed(baseline: Summary, now: Summary) -> str:
@@ -106,8 +150,8 @@ def _other_conditions(baseline: Summary, now: Summary) -> list[str]:
 def paired_changes(
     baseline: Iterable[Sample], now: Iterable[Sample], profile_name: str, *, seed: int, metric: Metric = "wer"
 ) -> dict[SystemCondition, PairedChange]:
-    """The metric now and before by system and condition, over the utterances of both (same id, same reference and
-    segments); over the segments of recordings that are too few, as in a summary.
+    """The metric now and before by system and condition, over the utterances of both (same id, same normalised
+    reference and segments); over the segments of recordings that are too few, as in a summary.
     """
     normaliser = Normaliser(profile(profile_name))
     old, new = _by_system_and_condition(baseline), _by_system_and_condition(now)
@@ -116,7 +160,7 @@ def paired_changes(
         shared = [
             (sample, old[key][id])
             for id, sample in new[key].items()
-            if id in old[key] and _is_same_test(old[key][id], sample)
+            if id in old[key] and _is_same_test(old[key][id], sample, normaliser)
         ]
         after, before = (_scored([pair[side] for pair in shared], normaliser, metric) for side in (0, 1))
         difference = paired_difference(after, before, seed)
@@ -127,12 +171,13 @@ def paired_changes(
                 for errors, lengths in (one.counts.of(metric) for one in (before, after))
             )
             unit = "utterance" if len(after.samples) == len(shared) else UNIT
-            found[key] = PairedChange(was, now_is, difference, len(after.samples), unit)
+            p_value = paired_p_value(after, before, seed)
+            found[key] = PairedChange(was, now_is, difference, len(after.samples), p_value, unit)
     return found
 
 
-def _is_same_test(before: Sample, now: Sample) -> bool:
-    return before.reference == now.reference and before.segments == now.segments
+def _is_same_test(before: Sample, now: Sample, normaliser: Normaliser) -> bool:
+    return normaliser.reference(before) == normaliser.reference(now) and before.segments == now.segments
 
 
 def _scored(samples: Sequence[Sample], normaliser: Normaliser, metric: Metric) -> ScoredCondition:
@@ -140,11 +185,6 @@ def _scored(samples: Sequence[Sample], normaliser: Normaliser, metric: Metric) -
     if samples and needs_segments(samples):
         return ScoredCondition(*counts_by_segment(samples, normaliser, metric), metric)
     return ScoredCondition(samples, count_errors(map(normaliser.pair, samples), metric), metric)
-
-
-def _rules(used: ProfileUsed) -> tuple[str, int]:
-    """What decides which words are equal; the rest of a profile describes it."""
-    return used.name, used.version
 
 
 def _by_system_and_condition(samples: Iterable[Sample]) -> dict[SystemCondition, dict[str, Sample]]:
@@ -155,40 +195,83 @@ def _by_system_and_condition(samples: Iterable[Sample]) -> dict[SystemCondition,
 
 
 def _rate_changes(
+    baseline: Summary, summary: Summary, paired: Mapping[SystemCondition, PairedChange]
+) -> dict[str, list[Change]]:
+    """Changes of the metric by system, of every condition that both summaries have; all tests corrected together."""
+    before = {system.facts.name: system for system in baseline.systems if system.failure is None}
+    found: dict[SystemCondition, PairedChange] = {}
+    for system in summary.systems:
+        name = system.facts.name
+        if name in before and system.failure is None:
+            found |= _compared_rates(baseline, summary, before[name], system, paired)
+    tested = [key for key, change in found.items() if change.p_value is not None]
+    corrected = dict(zip(tested, holm([found[key].p_value or 0.0 for key in tested]), strict=True))
+    by_system: dict[str, list[Change]] = {}
+    for (name, condition), change in found.items():
+        of_both = f", of the {counted(change.utterances, change.unit)} of both," if (name, condition) in paired else ""
+        adjusted_p = corrected.get((name, condition))
+        one = _rate_change(name, _figure(summary, condition), of_both, change, adjusted_p, len(tested))
+        by_system.setdefault(name, []).append(one)
+    return by_system
+
+
+def _compared_rates(
     baseline: Summary,
     summary: Summary,
     old: SystemSummary,
     new: SystemSummary,
     paired: Mapping[SystemCondition, PairedChange],
-) -> list[Change]:
+) -> dict[SystemCondition, PairedChange]:
+    """The rates of one system under every condition that both summaries have."""
     profile_name, metric = summary.profiles[0].name, summary.metric
     other = _other_conditions(baseline, summary)
-    found = []
+    found = {}
     for condition, by_profile in new.by_condition().items():
         old_by_profile = old.by_condition().get(condition, {})
         if profile_name not in by_profile or profile_name not in old_by_profile or condition in other:
             continue
         before, now = old_by_profile[profile_name], by_profile[profile_name]
         change = paired.get((new.facts.name, condition))
-        of_both = "" if change is None else f", of the {counted(change.utterances, change.unit)} of both,"
         if change is None:
             if before.words != now.words:  # another test set
                 continue
-            rates = before.rate(metric), now.rate(metric)
-            change = PairedChange(*rates, _independent_difference(*rates), summary.corpus.utterances)
-        found.append(_rate_change(new.facts.name, f"{metric.upper()}, {condition}", of_both, change))
+            change = _independent_change(before.rate(metric), now.rate(metric), summary.corpus)
+        found[new.facts.name, condition] = change
     return found
 
 
-def _rate_change(system: str, figure: str, of_both: str, change: PairedChange) -> Change:
+def _rate_change(
+    system: str, figure: str, of_both: str, change: PairedChange, adjusted_p: float | None, n_tested: int
+) -> Change:
+    """adjusted_p: corrected for the `n_tested` rates that are tested; None where this one is not."""
     before, now, difference = change.before.value, change.now.value, change.difference
-    is_enough = change.utterances >= FEWEST_COMPARED
-    significant = is_enough and (difference.low > 0 or difference.high < 0)
-    kind = _kind(significant, better=difference.high < 0)
-    said = _in_words(kind) if is_enough else f"fewer than {FEWEST_COMPARED} {change.unit}s, so not tested"
+    significant = adjusted_p is not None and adjusted_p < 1.0 - LEVEL
+    kind = _kind(significant, better=difference.value < 0)
+    said = _in_words(kind)
+    if adjusted_p is None:
+        said = f"fewer than {FEWEST_COMPARED} {change.unit}s, so not tested"
+    elif not significant and not difference.low <= 0 <= difference.high:
+        said += f" after correction for {n_tested} comparisons"
     interval = f"95 % interval of the change {100 * difference.low:+.2f} to {100 * difference.high:+.2f} points"
     sentence = f"{system}: {figure}{of_both} was {before:.2%}, is {now:.2%}; {interval}: {said}."
-    return Change(system, figure, before, now, kind, sentence, significant)
+    return Change(system, figure, before, now, kind, sentence, significant, tested=adjusted_p is not None)
+
+
+def _independent_change(before: Rate, now: Rate, corpus: CorpusFacts) -> PairedChange:
+    """Two rates of the same test set whose samples are not at hand, as if they were independent; the p-value is that of
+    a normal distribution with the interval's end towards 0.
+    """
+    difference = _independent_difference(before, now)
+    compared = corpus.utterances if corpus.compared is None else corpus.compared
+    margin = difference.value - difference.low if difference.value > 0 else difference.high - difference.value
+    p_value = None
+    if compared >= FEWEST_COMPARED:
+        quantile = float(ndtri((1.0 + LEVEL) / 2.0))
+        p_value = (
+            float(2.0 * ndtr(-quantile * abs(difference.value) / margin)) if margin else float(not difference.value)
+        )
+    unit = UNIT if corpus.resampling_unit == UNIT else "utterance"
+    return PairedChange(before, now, difference, compared, p_value, unit)
 
 
 def _independent_difference(before: Rate, now: Rate) -> Rate:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from finetune.metrics.error_rates import Metric
 from preprocessing.text import Profile
+from preprocessing.text.languages import around_unspaced
 
 TEARING_PROFILES = ("whisper-basic", "whisper-english")  # turn combining marks into spaces
 BETTER_PROFILE = "basic"
@@ -27,6 +28,20 @@ def tokens(profile: Callable[[str], str], metric: Metric) -> Callable[[str], str
     spaces then stand between.
     """
     return (lambda text: spaced_characters(profile(text))) if metric == "cer" else profile
+
+
+def words_and_characters(text: str) -> str:
+    """The text with a space around each character of a script that is written without spaces; other words stay whole.
+
+    >>> words_and_characters("我用app打开ok")
+    '我 用 app 打 开 ok'
+    """
+    return " ".join(around_unspaced(text).split())
+
+
+def keyword_tokens(profile: Callable[[str], str], metric: Metric) -> Callable[[str], str]:
+    """Normalises a text into what keywords are looked for in: `tokens`, but a Latin word among Chinese is one token."""
+    return (lambda text: words_and_characters(profile(text))) if metric == "cer" else profile
 
 
 def torn_words(profiles: Iterable[Profile], references: Iterable[str]) -> list[str]:

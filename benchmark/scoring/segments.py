@@ -1,8 +1,8 @@
 """Long recordings scored by their segments: the errors of the whole alignment, each given to the segment it falls into.
 
-A recording is aligned once as a whole, so a word that a system recognises a segment too late costs what it costs in the
-whole, the sums are those of the whole, and no time stamp of a system is needed. Where recordings are too few to draw
-from, their rates and comparisons are over segments.
+A recording is normalised and aligned as a whole, so a word that a system recognises a segment too late costs what it
+costs in the whole, the sums are those of the whole, and no time stamp of a system is needed. Where recordings are too
+few to draw from, their rates and comparisons are over segments.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from benchmark.results import Metric, Sample, Scores
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, scores_of
 from benchmark.scoring.scripts import spaced_characters
 from finetune.metrics import FEWEST_GROUPS, resample
-from finetune.metrics.error_rates import character_distance
 
 UNIT = "segment"  # CorpusFacts.resampling_unit where segments are drawn
 
@@ -33,10 +32,12 @@ def counts_by_segment(
     for sample in samples:
         if sample.segments:
             texts = [normaliser.profile(segment.text) for segment in sample.segments]
-            hypothesis = normaliser.hypothesis(sample)
-            own = errors_by_segment(texts, hypothesis)
+            whole, hypothesis = normaliser.pair(sample)
+            own = errors_by_segment(texts, hypothesis, whole)
             if metric == "cer":
-                spelled = errors_by_segment(list(map(spaced_characters, texts)), spaced_characters(hypothesis))
+                spelled = errors_by_segment(
+                    list(map(spaced_characters, texts)), spaced_characters(hypothesis), spaced_characters(whole)
+                )
                 characters = [(*edits, sum(edits[1:]), sum(edits[:3])) for *edits, _, _ in spelled]
                 own = [(*words, *of[4:]) for (*words, _, _), of in zip(own, characters, strict=True)]
                 of_characters += characters
@@ -68,33 +69,55 @@ def score_segments(
     return scores_of(counts, resample([segment.speaker for segment in segments], seed=seed))
 
 
-def errors_by_segment(segments: Sequence[str], hypothesis: str) -> list[tuple[int, ...]]:
+def errors_by_segment(segments: Sequence[str], hypothesis: str, whole: str | None = None) -> list[tuple[int, ...]]:
     """Hits, substitutions, deletions, insertions, character errors and characters of each segment.
 
-    segments: normalised reference texts in order. hypothesis: the normalised text of the whole recording. An inserted
-    word belongs to the segment of the reference word before it; one before the first word to the first segment that has
-    words (where none has, to the first).
+    segments: normalised reference texts in order. hypothesis: the normalised text of the whole recording. whole: the
+    normalised reference of the whole recording, which is not that of the segments where a number begins in one and ends
+    in the next; None joins the segments. An inserted word or character belongs to the segment of what is before it in
+    the reference; one before the first word to the first segment that has words (where none has, to the first). Errors
+    and lengths of all segments sum up to those of the recording.
 
     >>> [row[:4] for row in errors_by_segment(["a b", "c d"], "a x b y d")]
     [(2, 0, 0, 1), (1, 1, 0, 0)]
     """
-    owned = [(word, index) for index, text in enumerate(segments) for word in text.split()]
-    reference_words, hypothesis_words = [word for word, _ in owned], hypothesis.split()
-    counts = [[0, 0, 0, 0] for _ in segments]
-    hypotheses: list[list[str]] = [[] for _ in segments]
-    first_owner = owned[0][1] if owned else 0
-    for chunk in Levenshtein.opcodes(reference_words, hypothesis_words):
-        if chunk.tag == "insert":
-            owner = owned[chunk.src_start - 1][1] if chunk.src_start else first_owner
-            counts[owner][3] += chunk.dest_end - chunk.dest_start
-            hypotheses[owner] += hypothesis_words[chunk.dest_start : chunk.dest_end]
-            continue
-        for offset in range(chunk.src_end - chunk.src_start):
-            owner = owned[chunk.src_start + offset][1]
-            counts[owner][("equal", "replace", "delete").index(chunk.tag)] += 1
-            if chunk.tag != "delete":
-                hypotheses[owner].append(hypothesis_words[chunk.dest_start + offset])
+    words = [word for text in segments for word in text.split()]
+    owners = [index for index, text in enumerate(segments) for _ in text.split()]
+    if whole is not None and (of_whole := whole.split()) != words:
+        words, owners = of_whole, _owners_in_whole(words, owners, of_whole)
+    spelled = [f"{word} " for word in words[:-1]] + words[-1:]
+    by_word = _edits_by_segment(words, hypothesis.split(), owners, len(segments))
+    owners_of_characters = [owner for word, owner in zip(spelled, owners, strict=True) for _ in word]
+    by_character = _edits_by_segment(
+        "".join(spelled), " ".join(hypothesis.split()), owners_of_characters, len(segments)
+    )
     return [
-        (*own, *character_distance(text, " ".join(words)))
-        for own, text, words in zip(counts, segments, hypotheses, strict=True)
+        (*edits, sum(characters[1:]), sum(characters[:3]))
+        for edits, characters in zip(by_word, by_character, strict=True)
     ]
+
+
+def _owners_in_whole(words: Sequence[str], owners: Sequence[int], whole: Sequence[str]) -> list[int]:
+    """The segment of each word of the whole text, from the words of the segments and theirs."""
+    found = [0] * len(whole)
+    for chunk in Levenshtein.opcodes(words, whole):
+        for place in range(chunk.dest_start, chunk.dest_end):
+            source = chunk.src_start - 1 if chunk.tag == "insert" else chunk.src_start + place - chunk.dest_start
+            found[place] = owners[max(source, 0)] if owners else 0
+    return found
+
+
+def _edits_by_segment(
+    reference: Sequence[str], hypothesis: Sequence[str], owners: Sequence[int], n_segments: int
+) -> list[list[int]]:
+    """Hits, substitutions, deletions and insertions of each segment; owners: the segment of each reference element."""
+    counts = [[0, 0, 0, 0] for _ in range(n_segments)]
+    for chunk in Levenshtein.opcodes(reference, hypothesis):
+        if chunk.tag == "insert":
+            owner = owners[max(chunk.src_start - 1, 0)] if owners else 0
+            counts[owner][3] += chunk.dest_end - chunk.dest_start
+            continue
+        kind = ("equal", "replace", "delete").index(chunk.tag)
+        for owner in owners[chunk.src_start : chunk.src_end]:
+            counts[owner][kind] += 1
+    return counts

@@ -29,14 +29,14 @@ from benchmark.scoring.influence import influences
 from benchmark.scoring.keywords import Keywords
 from benchmark.scoring.loops import find_loop
 from benchmark.scoring.profile_effects import profile_effects
-from benchmark.scoring.scripts import spaced_characters, tokens, torn_words
+from benchmark.scoring.scripts import keyword_tokens, spaced_characters, tokens, torn_words, words_and_characters
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments, score_segments
 from benchmark.scoring.speed import speed_of
 from benchmark.scoring.words import score_words
 from finetune.metrics import DRAWS, Rate, rate, resample
 from finetune.metrics.error_rates import primary_metric
 from finetune.systems.facts import TRANSCRIPTS
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.text import Profile, profile
 from preprocessing.text.languages import common_language
 
@@ -61,7 +61,7 @@ def summarise(
     metric = primary_metric(language, list(references))
     notices += torn_words((one.profile for one in normalisers), references)
     no_speech = {condition.name for condition in run.conditions if not condition.speech}
-    keywords = Keywords(run.keywords, tokens(normalisers[0].profile, metric)) if run.keywords else None
+    keywords = Keywords(run.keywords, keyword_tokens(normalisers[0].profile, metric)) if run.keywords else None
     summaries: list[SystemSummary] = []
     scored: dict[str, dict[str, ScoredCondition]] = {}
     for one in run.systems:
@@ -71,7 +71,9 @@ def summarise(
         own = by_system[one.facts.name]
         system, conditions = _summarise_system(one, own, no_speech, normalisers, metric, run.seed)
         if keywords is not None and own.get(CLEAN):
-            texts = _counted_texts([normalisers[0].pair(sample) for sample in own[CLEAN]], metric)
+            texts = [normalisers[0].pair(sample) for sample in own[CLEAN]]
+            if metric == "cer":
+                texts = [(words_and_characters(one), words_and_characters(two)) for one, two in texts]
             resampling = resample([sample.speaker for sample in own[CLEAN]], seed=run.seed)
             system = replace(system, keywords=keywords.score(texts, resampling))
         if run.settings.get("word_timestamps") == "true":
@@ -84,12 +86,13 @@ def summarise(
         for condition in _conditions(run, by_system)
         if condition not in no_speech
     }
-    compared = [one for condition, own in by_condition.items() for one in compare_pairs(own, condition, run.seed)]
-    comparisons = correct(compared, metric)
     clean = by_condition.get(CLEAN, {})
+    corpus = replace(_corpus_facts(run, by_system), compared=_count_spoken(clean.values()))
+    compared = [one for condition, own in by_condition.items() for one in compare_pairs(own, condition, run.seed)]
+    comparisons = correct(compared, metric, UNIT if corpus.resampling_unit == UNIT else "utterance")
     tested = max(sum(one.p_value is not None for one in comparisons), 1)
     detectable = minimum_detectable_difference(clean, run.seed, tested)
-    corpus = _corpus_facts(run, by_system)
+    notices += _without_speaker(by_system, corpus)
     return Summary(
         created=run.created,
         command=run.command,
@@ -227,6 +230,27 @@ def _corpus_facts(run: Run, by_system: BySystem) -> CorpusFacts:
         speakers=len(set(speakers) - {None}),
         resampling_unit=unit,
     )
+
+
+def _count_spoken(systems: Iterable[ScoredCondition]) -> int:
+    """How many utterances, or segments, that any of the systems has have reference words."""
+    spoken = set()
+    for own in systems:
+        _, lengths = own.counts.of(own.metric)
+        spoken |= {sample.id for sample, length in zip(own.samples, lengths, strict=True) if length}
+    return len(spoken)
+
+
+def _without_speaker(by_system: BySystem, corpus: CorpusFacts) -> list[str]:
+    """A notice where some utterances name no speaker, and the others' speakers are drawn."""
+    clean = {sample.id: sample.speaker for own in by_system.values() for sample in own.get(CLEAN, ())}
+    without = [id for id, speaker in clean.items() if speaker is None]
+    if corpus.resampling_unit != "speaker" or not without:
+        return []
+    return [
+        f"{len(without):,} of {counted(len(clean), 'utterance')} name no speaker (such as {without[0]}): each counts "
+        "as a speaker of its own, so intervals may be too narrow, and differences significant by chance."
+    ]
 
 
 def _summarise_system(

@@ -23,7 +23,7 @@ from scipy.special import stdtrit
 DRAWS = 2000
 LEVEL = 0.95
 FEWEST_SPEAKERS = 5  # with fewer, utterances are drawn
-FEWEST_GROUPS = 5  # with fewer, the interval is 0 to 1
+FEWEST_GROUPS = 5  # with reference words; with fewer, the interval is 0 to 1
 MOST_GROUPS = 1000  # more speakers or utterances are divided at random into so many groups: it bounds time and memory
 # Draws are clipped to this quantile of Student's t: a draw without any error has no standard error to divide by.
 _CLIP_QUANTILE = 0.9995
@@ -67,14 +67,15 @@ class Resampling:
 def resample(speakers: Sequence[str | None], *, seed: int, draws: int = DRAWS) -> Resampling:
     """The Resampling of a corpus, from the speaker of each utterance.
 
-    Speakers are drawn where every utterance has one and there are at least FEWEST_SPEAKERS, else utterances.
+    Speakers are drawn where at least FEWEST_SPEAKERS are named, and with them each utterance without one, as if it had
+    a speaker of its own; else utterances.
     """
-    named = set(speakers)
     generator = np.random.default_rng(seed)
-    if None in named or len(named) < FEWEST_SPEAKERS:
+    if len(set(speakers) - {None}) < FEWEST_SPEAKERS:
         groups, unit = np.arange(len(speakers)), "utterance"
     else:
-        groups, unit = np.unique(np.array(speakers, dtype=str), return_inverse=True)[1], "speaker"
+        labels = [f"utterance {place}" if name is None else f"speaker {name}" for place, name in enumerate(speakers)]
+        groups, unit = np.unique(np.array(labels), return_inverse=True)[1], "speaker"
     n_groups = int(groups.max()) + 1
     if n_groups > MOST_GROUPS:
         groups, n_groups = generator.permutation(n_groups)[groups] % MOST_GROUPS, MOST_GROUPS
@@ -169,7 +170,8 @@ def _studentised(
     value, gradient = function(totals.sum(axis=0))
     estimate = float(value)
     error, freedom = clustered_error(totals @ gradient, totals[:, 1])
-    if n_groups < FEWEST_GROUPS or not freedom:
+    n_spoken = np.count_nonzero(totals[:, 1])
+    if n_spoken < FEWEST_GROUPS or not freedom:
         return Rate(estimate, 0.0, max(estimate, 1.0))
     if error == 0.0:
         return Rate(estimate, estimate, estimate)
@@ -179,12 +181,12 @@ def _studentised(
     squares = (resampling.weights @ products).reshape(-1, n_columns, n_columns)
     variances = np.einsum("di,dij,dj->d", draw_gradients, squares, draw_gradients)
     draw_errors = np.sqrt(np.maximum(variances, 0.0))
-    clip = float(stdtrit(n_groups - 1, _CLIP_QUANTILE))
+    clip = float(stdtrit(n_spoken - 1, _CLIP_QUANTILE))
     deviations = draw_values - estimate
     with np.errstate(divide="ignore", invalid="ignore"):
         studentised = np.where(draw_errors > 1e-9 * error, deviations / draw_errors, np.sign(deviations) * clip)
     tail = (1.0 - LEVEL) / 2.0
     lowest, highest = np.quantile(np.clip(studentised, -clip, clip), [tail, 1.0 - tail])
-    widened = error * float(stdtrit(freedom, 1.0 - tail) / stdtrit(n_groups - 1, 1.0 - tail))
+    widened = error * float(stdtrit(freedom, 1.0 - tail) / stdtrit(n_spoken - 1, 1.0 - tail))
     low, high = estimate - widened * max(float(highest), 0.0), estimate - widened * min(float(lowest), 0.0)
     return Rate(estimate, max(low, 0.0), high)

@@ -123,6 +123,8 @@ higher (95 % CI).'
     >>> verdict("tuned", "base", Rate(-0.02, -0.038, -0.002), different=False)
     'No significant difference between tuned and base after correction for several comparisons; on its own, the WER of \
 tuned is 0.2 to 3.8 points lower (95 % CI).'
+    >>> verdict("tuned", "base", Rate(-0.003, -0.0057, -0.0003))
+    'tuned is significantly better than base: its WER is 0.03 to 0.57 points lower (95 % CI).'
     """
     if paired.low > 0:
         first, second, paired = second, first, Rate(-paired.value, -paired.high, -paired.low)
@@ -131,7 +133,8 @@ tuned is 0.2 to 3.8 points lower (95 % CI).'
     if paired.high >= 0:
         bounds = f"between {lower:.1f} points lower and {higher:.1f} points higher"
         return f"{none}: the {metric} of {first} is {bounds} (95 % CI)."
-    bounds = f"{-higher:.1f} to {lower:.1f} points lower (95 % CI)"
+    digits = next((digits for digits in (1, 2, 3) if round(-higher, digits)), 4)  # an end above 0 is not written as 0
+    bounds = f"{-higher:.{digits}f} to {lower:.{digits}f} points lower (95 % CI)"
     if different is False:
         correction = "after correction for several comparisons; on its own"
         return f"{none} {correction}, the {metric} of {first} is {bounds}."

@@ -88,6 +88,11 @@ def is_unspaced(text: str) -> bool:
     return unspaced > 0 and 2 * unspaced > sum(unicodedata.category(character)[0] in "LM" for character in text)
 
 
+def around_unspaced(text: str) -> str:
+    """The text with spaces around each letter of a script that is written without spaces between words."""
+    return _UNSPACED.sub(r" \g<0> ", text)
+
+
 @lru_cache(maxsize=1)
 def _other_codes() -> dict[str, str]:
     three_letters = (entry.split(":") for entry in _THREE_LETTERS.split())

@@ -87,7 +87,7 @@ def test_speakers_are_drawn_whole() -> None:
     [
         [None] * 30,
         ["a"] * 29 + [None],
-        [*(f"s{i}" for i in range(29)), None],
+        [*(f"s{i}" for i in range(FEWEST_SPEAKERS - 1)), *[None] * 26],
         [f"s{i % (FEWEST_SPEAKERS - 1)}" for i in range(30)],
     ],
 )
@@ -174,7 +174,7 @@ def test_verdicts() -> None:
     assert verdict("a", "b", Rate(0.05, 0.04, 0.06)) == (
         "b is significantly better than a: its WER is 4.0 to 6.0 points lower (95 % CI)."
     )
-    texts = 2 * TEXTS
+    texts = 3 * TEXTS
     heard = {
         name: ScoredCondition(samples(name, texts), counted(samples(name, texts), "verbatim")) for name in ("a", "b")
     }

@@ -73,7 +73,7 @@ def test_a_lost_segment_is_its_own_loss() -> None:
     long = Sample("a", "r", " ".join(texts), "one two three six seven eight um", 3.0, SECONDS, segments=segments)
     rows = errors_by_segment(texts, long.hypothesis)
     assert [row[:4] for row in rows] == [(3, 0, 0, 0), (0, 0, 2, 0), (3, 0, 0, 1)]
-    assert [row[4:] for row in rows] == [(0, 13), (9, 9), (3, 15)]
+    assert [row[4:] for row in rows] == [(0, 14), (10, 10), (3, 15)]  # the space after a word is its segment's
     found = score_segments([long], Normaliser(profile("verbatim")), seed=0)
     assert found is not None and found.wer.value == pytest.approx(3 / 8) and found.words == 8
     assert found.wer.low < found.wer.high

@@ -18,7 +18,7 @@ from benchmark.results import (
     SystemFacts,
     SystemSummary,
 )
-from benchmark.scoring import PairedChange, changes, incomparable, paired_changes
+from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, untested_rates
 from finetune.metrics import Rate
 from preprocessing.corpus import Segment
 
@@ -194,6 +194,54 @@ def test_few_utterances_and_single_rounds_settle_nothing() -> None:
     assert {one.kind for one in changes(single, slower)} == {"same"}
     rounds = result(rate, speed=speed((1.9, 2.0, 2.1), (4, 5, 6)))
     assert {one.kind for one in changes(single, rounds)} == {"same"}
+
+
+def test_a_gate_is_not_passed_by_what_was_not_tested() -> None:
+    """Another profile, other references or too few utterances: named, for whoever exits by it."""
+    before, now = result(Rate(0.1, 0.08, 0.12)), result(Rate(0.1, 0.08, 0.12))
+    assert untested_rates(before, now, changes(before, now)) == []
+    other = dataclasses.replace(now, profiles=[ProfileUsed("librispeech", 3, "")])
+    assert changes(before, other)[0].figure == "peak memory"
+    (named,) = untested_rates(before, other, changes(before, other))
+    assert named == (
+        "a: its WER is not compared with the earlier result: it had the WER under basic, version 1, and this one has "
+        "the WER under librispeech, version 3"
+    )
+    assert named.partition(": its ")[2].partition("result: ")[2] in incomparable(before, other)[0]
+    longer = result(Rate(0.1, 0.08, 0.12), words=1001)
+    assert "under 10" in untested_rates(before, longer, changes(before, longer))[0]
+    one = PairedChange(*[Rate(0.1, 0.0, 0.3)] * 2, Rate(0.1, -0.1, 0.3), 9)
+    assert untested_rates(before, now, changes(before, now, paired={("a", "clean"): one}))
+    assert untested_rates(before, dataclasses.replace(now, systems=[]), []) == []
+
+
+def test_a_corrected_comma_leaves_an_utterance_the_same() -> None:
+    def sample(reference: str, hypothesis: str) -> Sample:
+        return Sample("a", "u0", reference, hypothesis, 1.0, STAGES)
+
+    before, now = sample("Yes, I do.", "yes i do"), sample("yes i do", "yes i")
+    assert paired_changes([before], [now], "basic", seed=0)["a", "clean"].difference.value == pytest.approx(1 / 3)
+    assert not paired_changes([before], [now], "verbatim", seed=0)
+
+
+def test_several_rates_are_corrected_together() -> None:
+    """One of four conditions is worse at p = 0.03 by itself: chance in four tries."""
+    apart = Rate(0.02, 0.002, 0.038)
+    conditions = {f"noise {number}": Rate(0.1, 0.08, 0.12) for number in range(3)}
+
+    def of(rates: dict[str, Rate]) -> Summary:
+        clean, *_ = (result(Rate(0.1, 0.08, 0.12)),)
+        noisy = {name: {"basic": Scores(rate, rate, 1000, 1000, 0, 0, 0)} for name, rate in rates.items()}
+        return dataclasses.replace(clean, systems=[dataclasses.replace(clean.systems[0], conditions=noisy)])
+
+    one = PairedChange(Rate(0.1, 0.08, 0.12), Rate(0.12, 0.1, 0.14), apart, 50, 0.03)
+    same = PairedChange(Rate(0.1, 0.08, 0.12), Rate(0.1, 0.08, 0.12), Rate(0.0, -0.02, 0.02), 50, 1.0)
+    alone = by_figure(of({}), of({}), paired={("a", "clean"): one})["WER, clean"]
+    assert alone.significant and alone.kind == "worse"
+    paired = {("a", "clean"): one} | {("a", name): same for name in conditions}
+    among = by_figure(of(conditions), of(conditions), paired=paired)["WER, clean"]
+    assert not among.significant and among.tested
+    assert among.sentence.endswith("no significant change after correction for 4 comparisons.")
 
 
 def test_throughput_is_compared_at_one_batch_size() -> None:
