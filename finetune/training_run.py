@@ -4,10 +4,11 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -22,7 +23,9 @@ from finetune.data.examples import ExampleKey, Examples, Preparation, TrainingEx
 from finetune.data.loading import default_workers
 from finetune.data.streaming import StreamedExamples
 from finetune.hub.card import CardOptions
+from finetune.hub.folder import TRANSCRIPTS, is_upload
 from finetune.hub.push import Target, check_access, publish, push_summary
+from finetune.metrics.error_rates import Metric
 from finetune.models import about
 from finetune.models.availability import check_checkpoint
 from finetune.models.base import Example, Recogniser
@@ -37,6 +40,7 @@ from finetune.training.evaluation import Evaluator
 from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
 from finetune.training.loop import TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
+from finetune.tune_language_model import TUNING
 from preprocessing.augment import Chain, from_config
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.errors import InputError, UsageError, counted, printable
@@ -70,8 +74,7 @@ def _train(config: TrainConfig) -> None:
         return
     inspection = _inspect(setup)
     if config.dry_run:
-        main_set = setup.validation[MAIN]
-        dry_run(config, accelerator, setup.recogniser, setup.train, main_set, setup.profile, inspection)
+        dry_run(config, accelerator, setup.recogniser, setup.train, setup.validation, setup.profile, inspection)
         return
     writer = RunWriter(config.output_dir)
     loop = _make_loop(setup, writer, inspection, resume_from)
@@ -80,7 +83,7 @@ def _train(config: TrainConfig) -> None:
     with lost_process_is_said(accelerator, config.output_dir):
         finished = loop.run()
     accelerator.end_training()
-    _report_end(config, accelerator, writer, finished=finished)
+    _report_end(config, accelerator, writer, loop.metric if finished else None)
     if finished:
         _push_to_hub(config, accelerator)
 
@@ -197,6 +200,8 @@ def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
     text_profile = profile(config.data.profile)
     corpora = open_corpora(config.data)
     config = replace(config, model=config.model.with_language(corpora.language()))
+    if config.dry_run or config.overfit_batch:  # nothing is written
+        config = replace(config, model=replace(config.model, feature_cache_gib=0.0))
     set_seed(config.seed)
     labels = corpora.labels(text_profile)
     recogniser = models.build(config.model, labels, config.seed)
@@ -288,7 +293,7 @@ def _make_loop(
         accelerator.print(f"resumed at step {step} of {config.max_steps}")
     if accelerator.is_main_process:
         if resume_from is None:
-            _clear(config.output_dir)
+            _clear(config.output_dir, overwrite=config.overwrite)
             fingerprint.write(config.output_dir / "checkpoints")
         writer.begin(config, _about(setup), setup.data.rejects, step=step)
         for diagnosis in inspection.diagnoses if resume_from is None else ():
@@ -352,10 +357,18 @@ def _check_fingerprint(
         )
 
 
-def _clear(output_dir: Path) -> None:
-    """Delete what an earlier run left in the folder and this one would take for its own."""
+def _clear(output_dir: Path, *, overwrite: bool) -> None:
+    """Delete what an earlier run left in the folder and this one would take for its own; with `overwrite` also its
+    model, of whatever family, and what belongs to that. Files of other names stay.
+    """
     for name in ("checkpoints", "tensorboard"):
         shutil.rmtree(output_dir / name, ignore_errors=True)
+    if not overwrite or not output_dir.is_dir():
+        return
+    for path in sorted(output_dir.rglob("*")):
+        name = path.relative_to(output_dir).as_posix()
+        if path.is_file() and (is_upload(name) or name == TRANSCRIPTS or Path(name).stem == TUNING):
+            path.unlink()
 
 
 def _about(setup: _Setup) -> about.About:
@@ -368,15 +381,32 @@ def _about(setup: _Setup) -> about.About:
     )
 
 
-def _report_end(config: TrainConfig, accelerator: Accelerator, writer: RunWriter, *, finished: bool) -> None:
-    """Print where the result is, or how to go on."""
-    if not finished:
+def _report_end(config: TrainConfig, accelerator: Accelerator, writer: RunWriter, metric: Metric | None) -> None:
+    """Print where the result is, or how to go on. metric: that chose the weights; None of a run that was stopped."""
+    if metric is None:
         accelerator.print(f"stopped and saved in {config.output_dir}; run the same command again to resume")
         return
     if accelerator.is_main_process and (config.data.streaming or writer.rejects.n_in_training):
         rejected = counted(len(writer.rejects), "utterance")
         accelerator.print(f"{rejected} rejected: {config.output_dir / 'rejects.jsonl'}")
     accelerator.print(f"done: the best model, its log and curve.png are in {config.output_dir}")
+    if accelerator.is_main_process:
+        accelerator.print(_best(writer.read_log(), metric))
+
+
+def _best(log: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """Which weights the saved model has, and whether training has improved on those that it began with."""
+    evaluations = [line for line in log if line["kind"] in ("validation", "average")]
+    best = min(evaluations, key=lambda line: (line[metric], line["wer"], line["cer"]))
+    rates = f"WER {best['wer']:.1%}, CER {best['cer']:.1%} on validation"
+    if best["kind"] == "average":
+        return f"best: the mean of several evaluations' weights, {rates}"
+    if best["step"] == 0 and len(evaluations) > 1:
+        return (
+            f"best: step 0, {rates}: no evaluation of the trained model was better than the one before training, so "
+            "the saved model is the one that training began with; lower --learning_rate, or train for more --max_steps"
+        )
+    return f"best: step {best['step']}, {rates}"
 
 
 def _push_to_hub(config: TrainConfig, accelerator: Accelerator) -> None:

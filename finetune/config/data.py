@@ -12,7 +12,8 @@ class DataConfig:
     """Training and validation data."""
 
     train: list[str] = field(default_factory=list)
-    """Training corpora: manifests, folders with metadata.csv, or hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]."""
+    """Training corpora: manifests, folders with metadata.csv, or hf:DATASET:CONFIG:SPLIT[:COUNT]; CONFIG may be empty,
+    as in hf:NAME::train."""
 
     streaming: bool = False
     """Stream the training corpora, for data too large for a disk: utterances are neither listed nor stored."""
@@ -71,6 +72,14 @@ class DataConfig:
         """Raises UsageError naming the first contradiction between corpora, weights and what is held out."""
         if not self.train:
             raise UsageError("--data.train is empty; expected at least one corpus: name a manifest")
+        named = [("train", one) for one in self.train] + [("validation", self.validation or "")]
+        for key, reference in [*named, *((f"eval_sets.{name}", one) for name, one in self.eval_sets.items())]:
+            dataset, config, split = [*reference.split(":", 1)[-1].split(":"), "", ""][:3]
+            if reference.startswith("hf:") and not split:
+                raise UsageError(
+                    f"--data.{key} {reference} names no split of the dataset; expected one, such as "
+                    f"hf:{dataset}:{config}:{'train' if key == 'train' else 'validation'}: add it"
+                )
         if (self.validation is None) == (self.validation_share == 0.0):
             raise UsageError(
                 f"--data.validation is {self.validation!r} and --data.validation_share "

@@ -6,12 +6,13 @@ further ones.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from finetune.config import DataConfig
 from finetune.models.base import OUTSIDE, Recogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError, counted
+from preprocessing.cli.notes import note_once
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.corpus.split import hold_out
 from preprocessing.text import Profile
@@ -86,7 +87,7 @@ def select_utterances(
     """
     usable: list[list[Utterance]] = []
     rejects: list[Reject] = []
-    for corpus in corpora.train:
+    for corpus in with_unique_ids(corpora.train):
         kept, rejected = split_usable(corpus, recogniser, profile, config)
         usable.append(kept)
         rejects += rejected
@@ -110,7 +111,6 @@ def select_utterances(
     for name, corpus in corpora.validation.items():
         validation[name], rejected = split_usable(corpus, recogniser, profile, config)
         rejects += rejected
-    _check_ids(train, corpora.train)
     return RunData(train, repeats if config.weights else None, validation, rejects, division)
 
 
@@ -148,12 +148,37 @@ def rejection_reason(utterance: Utterance, recogniser: Recogniser, profile: Prof
     return recogniser.rejection_reason(round(utterance.duration * SAMPLE_RATE), profile(utterance.text))
 
 
-def _check_ids(train: Sequence[Utterance], corpora: Sequence[Corpus]) -> None:
-    """Raises UsageError if two training utterances have the same id, which decides how each is augmented."""
-    if len({utterance.id for utterance in train}) < len(train):
-        seen: set[str] = set()
-        double = next(u.id for u in train if u.id in seen or seen.add(u.id))  # type: ignore[func-returns-value]
-        raise UsageError(
-            f"--data.train: {' and '.join(corpus.reference for corpus in corpora)} share ids, such as {double!r}; "
-            "expected each id once: rename them, or name the corpus once with --data.weights"
-        )
+def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
+    """The corpora with ids that occur in one of them alone: an id decides how its utterance is augmented, and names it
+    in rejects and transcripts. Ids of a later corpus that an earlier one has too are prefixed by its place, "2/row-7".
+
+    Raises UsageError where two corpora share an utterance: id, audio and part of it.
+    """
+    if len(corpora) == 1:
+        return list(corpora)
+    known: dict[str, Utterance] = {}
+    found: list[Corpus] = []
+    for place, corpus in enumerate(corpora, start=1):
+        shared = [one for one in corpus.utterances if one.id in known]
+        same = next((one for one in shared if _is_same_audio(one, known[one.id])), None)
+        if same is not None:
+            raise UsageError(
+                f"--data.train: {' and '.join(one.reference for one in corpora)} share utterances, such as "
+                f"{same.id!r}; expected each once: remove them, or name the corpus once with --data.weights"
+            )
+        own = corpus
+        if shared:
+            note_once(
+                f"ids {place}",
+                f"{corpus.reference}: {counted(len(shared), 'id')}, such as {shared[0].id!r}, also in a corpus before "
+                f"it; prefixed by {place}/",
+            )
+            renamed = (replace(one, id=f"{place}/{one.id}") if one.id in known else one for one in corpus.utterances)
+            own = replace(corpus, utterances=tuple(renamed))
+        known |= {one.id: one for one in own.utterances}
+        found.append(own)
+    return found
+
+
+def _is_same_audio(one: Utterance, other: Utterance) -> bool:
+    return (one.audio, one.start, one.stop, one.channel) == (other.audio, other.start, other.stop, other.channel)

@@ -22,17 +22,16 @@ GIB = 2**30
 class FeatureCache:
     """What `compute` returns for a waveform, read from the disk where it was computed before.
 
-    folder: made where it is missing. max_gib: bound on all files below it, those of other weights included; several
-    processes may each exceed it by what they write at the same time. weights: the tensors that `compute` depends on.
-    compute: waveform [samples] -> states [channels, frames], without randomness; what it is called with besides is part
-    of what a state is found by. They are kept in half precision.
+    folder: made where it is missing. max_gib: bound on all files below it, those of other weights included, 0 to write
+    nothing; several processes may each exceed it by what they write at the same time. weights: the tensors that
+    `compute` depends on. compute: waveform [samples] -> states [channels, frames], without randomness; what it is
+    called with besides is part of what a state is found by. They are kept in half precision.
     """
 
     def __init__(
         self, folder: Path, max_gib: float, weights: Iterable[tuple[str, Tensor]], compute: Callable[..., Tensor]
     ) -> None:
         self._folder = folder / _digest_of_weights(weights)
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._compute = compute
         used = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         self._free_bytes = max_gib * GIB - used
@@ -54,7 +53,7 @@ class FeatureCache:
             states = self._compute(waveform, **options).half().contiguous()
         size = states.numel() * states.element_size()
         if size <= self._free_bytes:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(path) as temporary:
                 save_file({"states": states}, temporary)
             self._free_bytes -= size

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from finetune.config import TrainConfig
+from finetune.data.corpora import MAIN
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import collate
 from finetune.models.base import Batch, Recogniser
@@ -170,16 +171,19 @@ def measure_costs(
     accelerator: Accelerator,
     recogniser: Recogniser,
     examples: Examples,
-    validation: Examples,
+    validation: Mapping[str, Examples],
     profile: Profile,
 ) -> RunCosts:
-    """The costs of a run, from its largest batch, one of mean size and one of validation.
+    """The costs of a run, from its largest batch, one of mean size and one of validation. validation: sets by name.
 
     Raises InputError if the largest does not fit.
     """
     module = accelerator.prepare(recogniser.module)
     batches = DurationBatches(
-        [u.duration for u in examples.utterances], max_seconds=config.data.max_batch_seconds, seed=config.seed
+        [u.duration for u in examples.utterances],
+        max_seconds=config.data.max_batch_seconds,
+        seed=config.seed,
+        repeats=examples.repeats,
     ).epoch(0)
     sizes = [len(batch) * max(examples.utterances[i].duration for i in batch) for batch in batches]
     largest = max(range(len(batches)), key=sizes.__getitem__)
@@ -191,7 +195,9 @@ def measure_costs(
     workers = config.dataloader_num_workers or 0
     step = config.gradient_accumulation_steps * (compute if workers else compute + load)
     step = max(step, config.gradient_accumulation_steps * load / max(workers, 1))
-    evaluation = _evaluation_seconds(config, accelerator, recogniser, module, validation, profile)
+    evaluation = _evaluation_seconds(config, accelerator, recogniser, module, validation[MAIN], profile)
+    hours = {name: sum(one.duration for one in examples.utterances) for name, examples in validation.items()}
+    evaluation *= sum(hours.values()) / hours[MAIN]
     evaluations = 1 + -(-config.max_steps // config.eval_steps)
     return RunCosts(
         memory=static_memory(recogniser.module, averaged=config.ema_decay > 0),

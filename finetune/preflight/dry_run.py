@@ -37,7 +37,7 @@ def dry_run(
     accelerator: Accelerator,
     recogniser: Recogniser,
     examples: Examples,
-    validation: Examples,
+    validation: Mapping[str, Examples],
     profile: Profile,
     inspection: DataInspection,
 ) -> None:

@@ -1,6 +1,7 @@
 """Problems of a run by name, found in its data before the first step and in its log: observation, meaning, remedy."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -12,6 +13,7 @@ from finetune.models.base import OUTSIDE
 from preprocessing.corpus import Corpus, Reject, Utterance
 from preprocessing.corpus.statistics import LONG_WORDS, Leaks, find_leaks
 from preprocessing.text import Profile
+from preprocessing.text.languages import language_code
 
 LogLine = Mapping[str, Any]
 
@@ -323,6 +325,22 @@ def capitals(labels: Sequence[str], profile: Profile, model: ModelConfig) -> Dia
     )
 
 
+def other_language(utterances: Sequence[Utterance], model: ModelConfig) -> Diagnosis | None:
+    """Whisper is trained under the token of another language than the corpora name."""
+    told = None if model.family != "whisper" or model.language is None else language_code(model.language)
+    named = Counter(code for one in utterances if one.language and (code := language_code(one.language)))
+    others = named.total() - named[told or ""]
+    if told is None or 2 * others <= len(utterances):
+        return None
+    return Diagnosis(
+        "language mismatch",
+        f"--model.language is {model.language}, but {others} of {len(utterances)} training utterances name another "
+        f"language, mostly {next(code for code, _ in named.most_common() if code != told)}",
+        f"the model learns to write them under the language token of {told}, and is decoded with it",
+        "correct --model.language, leave it out to take the corpora's language, or correct the column 'language'",
+    )
+
+
 @dataclass(frozen=True)
 class DataInspection:
     """The usable utterances as corpora, normalised texts of all training utterances, and problems of the data."""
@@ -353,6 +371,7 @@ def inspect_data(
         leaking(find_leaks(validation_corpus, train_corpus, profile), len(validation)),
         short_window(model),
         capitals(labels, profile, model),
+        other_language(utterances, model),
     )
     found = tuple(diagnosis for diagnosis in diagnoses if diagnosis is not None)
     return DataInspection(train_corpus, validation_corpus, tuple(labels), found)

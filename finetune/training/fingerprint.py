@@ -1,7 +1,7 @@
 """Fingerprint of a run: what a resumed run must have in common with the one that was begun.
 
 Configurations are compared by the run's config.yaml. Of each training utterance three hashes are stored, 24 bytes: of
-its id, of its text and duration, and of its labels, which change with the vocabulary.
+its id, of its text, duration and part of its file, and of its labels, which change with the vocabulary.
 """
 
 import contextlib
@@ -67,10 +67,17 @@ def fingerprint_of(
 ) -> RunFingerprint:
     """The fingerprint of a run over the utterances. labels: of each utterance, in their order."""
     rows = [
-        (_hash(u.id), _hash(f"{u.text}\n{u.duration:.4f}"), _hash(" ".join(map(str, ids))))
+        (_hash(u.id), _hash(f"{u.text}\n{u.duration:.4f}{_part(u)}"), _hash(" ".join(map(str, ids))))
         for u, ids in zip(utterances, labels, strict=True)
     ]
     return RunFingerprint(config, np.array(rows, dtype=np.uint64).reshape(-1, 3))
+
+
+def _part(utterance: Utterance) -> str:
+    """Which part of its file an utterance is, and which channel; "" of a whole file with its channels mixed."""
+    if utterance.start == 0.0 and utterance.stop is None and utterance.channel is None:
+        return ""
+    return f"\n{utterance.start:.4f} {utterance.stop} {utterance.channel}"
 
 
 def difference(run: Path, now: RunFingerprint) -> str:
@@ -97,7 +104,7 @@ def _changed_utterances(before: Hashes, now: Hashes) -> list[str]:
     counts = [
         ("added", len(new.keys() - old.keys())),
         ("removed", len(old.keys() - new.keys())),
-        ("changed in text or duration", sum(old[name][0] != new[name][0] for name in both)),
+        ("changed in text, duration, start, stop or channel", sum(old[name][0] != new[name][0] for name in both)),
         ("with other labels for the same text", sum(old[n][0] == new[n][0] and old[n][1] != new[n][1] for n in both)),
     ]
     changes = [f"{count} {kind}" for kind, count in counts if count]

@@ -25,6 +25,7 @@ from finetune.config import TrainConfig
 from finetune.data.corpora import MAIN
 from finetune.data.examples import TrainingExamples
 from finetune.data.loading import load_batches
+from finetune.metrics.error_rates import Metric
 from finetune.models.base import Batch, Recogniser
 from finetune.training import checkpoint, diagnosis
 from finetune.training.averaging import BestWeights, MovingAverage
@@ -71,6 +72,11 @@ class TrainingLoop:
         self._restored_average: dict[str, Tensor] | None = None
         self._interrupted = False  # this process was asked to stop
         self._stopped = False  # a process was asked to stop, and all processes know
+
+    @property
+    def metric(self) -> Metric:
+        """The error rate on the main validation set that chooses the weights."""
+        return self._evaluators[MAIN].metric
 
     def resume(self, folder: Path) -> Progress:
         """Restore the state of a checkpoint. Returns how far it is; without a ranking if the main set is another."""

@@ -1,5 +1,6 @@
 """The corpora of a run: weights, held-out and named validation sets, ids that meet."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances
 from finetune.models import build
 from finetune.training.fingerprint import RunFingerprint, fingerprint_of
 from preprocessing.cli.errors import UsageError
+from preprocessing.corpus import Utterance
 from preprocessing.text import profile
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 
@@ -80,9 +82,39 @@ def test_validation_sets_by_name(corpora: tuple[str, str]) -> None:
     assert data.repeats is None
 
 
-def test_corpora_that_share_ids_are_refused(corpora: tuple[str, str]) -> None:
-    with pytest.raises(UsageError, match=r"first\.jsonl and .*first\.jsonl share ids"):
+def test_corpora_that_share_utterances_are_refused(corpora: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"first\.jsonl and .*first\.jsonl share utterances"):
         chosen(DataConfig([corpora[0], corpora[0]], validation=corpora[1]))
+
+
+def test_equal_ids_of_other_audio_are_told_apart(corpora: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As rows of two datasets that have no ids are numbered alike."""
+    numbered = []
+    for name in corpora:
+        rows = [row | {"id": f"row-{place}"} for place, row in enumerate(read_manifest(Path(name)))]
+        numbered.append(str(write_manifest(Path(name).with_stem(f"{Path(name).stem}-numbered"), rows)))
+    data = chosen(DataConfig(numbered, validation_share=0.2, validation_by="utterance"))
+    ids = {one.id for one in [*data.train, *data.validation[MAIN]]}
+    assert ids == {f"row-{place}" for place in range(20)} | {f"2/row-{place}" for place in range(10)}
+    assert "10 ids, such as 'row-0', also in a corpus before it; prefixed by 2/" in capsys.readouterr().err
+
+
+def test_a_dataset_of_the_hub_needs_a_split() -> None:
+    """Without one, `test` would be trained on."""
+    with pytest.raises(UsageError, match=r"--data\.train hf:x names no split .* such as hf:x::train: add it"):
+        DataConfig(["hf:x"], validation="dev.jsonl").check()
+    with pytest.raises(UsageError, match=r"--data\.validation hf:x:de .* such as hf:x:de:validation"):
+        DataConfig(["hf:x::train"], validation="hf:x:de").check()
+    DataConfig(["hf:x:de:train:100"], validation="hf:x::dev", eval_sets={"other": "hf:y::test"}).check()
+
+
+def test_another_part_of_the_audio_is_another_run() -> None:
+    one = Utterance("a", "talk.wav", "text", 2.0)
+    digests = {
+        fingerprint_of({}, [replace(one, **change)], [[1]]).digest
+        for change in ({}, {"start": 1.0}, {"stop": 2.0}, {"channel": 0}, {"channel": 1}, {"audio": "moved/talk.wav"})
+    }
+    assert len(digests) == 5
 
 
 @pytest.mark.parametrize(

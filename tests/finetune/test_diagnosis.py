@@ -18,6 +18,7 @@ from finetune.training.diagnosis import (
     leaking,
     log_line,
     not_yet_logged,
+    other_language,
     outside_vocabulary,
     short_window,
 )
@@ -182,6 +183,16 @@ def test_whisper_is_not_taught_capitals_without_a_word() -> None:
     assert capitals(mixed, profile("verbatim"), whisper) is None
     assert capitals(upper, profile("librispeech"), ModelConfig()) is None
     assert capitals(["今天"], profile("verbatim"), whisper) is None
+
+
+def test_a_language_that_the_corpora_contradict() -> None:
+    utterances = [Utterance(str(place), "a.wav", "x", 1.0, language="eng") for place in range(10)]
+    model = ModelConfig(family="whisper", base="base", language="de")
+    found = other_language(utterances, model)
+    assert found is not None and "10 of 10 training utterances name another language, mostly en" in found.observation
+    assert other_language(utterances, replace(model, language="English")) is None
+    assert other_language([replace(one, language=None) for one in utterances], model) is None
+    assert other_language(utterances, replace(model, family="wav2vec2")) is None
 
 
 def test_a_window_that_nobody_else_will_give() -> None:

@@ -1,7 +1,11 @@
 """log.jsonl as a run writes it, read back line by line."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from finetune import training_run
 from finetune.config import DataConfig, TrainConfig
 from finetune.models import about
 from finetune.training.run_folder import RunWriter
@@ -31,3 +35,36 @@ def test_a_finished_run_that_is_started_again_logs_its_average_once(tmp_path: Pa
     description = about.from_json((tmp_path / about.NAME).read_text())
     writer.begin(config, description, [], step=20)
     assert writer.read_log() == before
+
+
+def test_overwriting_leaves_nothing_of_another_model(tmp_path: Path) -> None:
+    ours = ("whisper.pt", "generation_config.json", "adapter.deu.safetensors", "model.safetensors", "confidence.json")
+    theirs = ("notes.txt", "rejects.csv", "more/model.safetensors")
+    for name in (*ours, *theirs, "language_model/words.arpa", "language_model_tuning.png", "checkpoints/step-1/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    training_run._clear(tmp_path, overwrite=False)
+    assert all((tmp_path / name).is_file() for name in ours) and not (tmp_path / "checkpoints").exists()
+    training_run._clear(tmp_path, overwrite=True)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == set(theirs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wers", "said"),
+    [
+        ("validation", (0.48, 0.31, 0.35), "best: step 1, WER 31.0%, CER 15.5% on validation"),
+        (
+            "validation",
+            (0.48, 0.55, 0.55),
+            "best: step 0, WER 48.0%, CER 24.0% on validation: no evaluation of the trai",
+        ),
+        ("average", (0.48, 0.31, 0.30), "best: the mean of several evaluations' weights, WER 30.0%"),
+    ],
+)
+def test_the_end_says_which_weights_are_kept(kind: str, wers: tuple[float, ...], said: str) -> None:
+    log: list[dict[str, Any]] = [
+        {"kind": "validation", "step": step, "wer": wer, "cer": wer / 2} for step, wer in enumerate(wers)
+    ]
+    log[-1]["kind"] = kind
+    assert training_run._best([*log, {"kind": "train", "step": 3}], "wer").startswith(said)

@@ -105,7 +105,7 @@ def test_corpora_take_turns(tmp_path: Path) -> None:
 def test_what_needs_a_list_of_utterances_is_refused(keys: dict[str, Any], flag: str) -> None:
     validation = None if "validation_share" in keys else "dev.jsonl"
     with pytest.raises(UsageError, match=rf"--data\.{flag} is .* --data\.streaming is true"):
-        DataConfig(train=["hf:x"], validation=validation, streaming=True, **keys).check()
+        DataConfig(train=["hf:x::train"], validation=validation, streaming=True, **keys).check()
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def test_start_and_stop_give_the_duration(folder: Path) -> None:
         ({"audio": "missing.wav", "text": "x"}, "no such file"),
         ({"audio": "corpus.jsonl", "text": "x"}, "not audio"),
         ({"audio": 3, "text": "x"}, "expected a path"),
-        ({"audio": "a.wav", "text": 5}, "no 'text'"),
+        ({"audio": "a.wav", "text": ["x"]}, "expected a string"),
         ({"audio": "a.wav", "text": "x", "start": -1}, "expected seconds"),
         ({"audio": "a.wav", "text": "x", "start": 0.5, "stop": 0.2}, "not before its end"),
         ({"audio": "a.wav", "text": "x", "stop": 9.0}, "beyond the audio's end"),
@@ -182,7 +182,17 @@ def test_a_recording_of_a_browser_is_counted(tmp_path: Path) -> None:
     assert utterance.duration == pytest.approx(2.0, abs=0.03)
 
 
-@pytest.mark.parametrize("written", ["1", 1.0, "1.0", " 1 ", [1], "right"])
+def test_a_number_that_was_said_is_a_text(folder: Path, tmp_path: Path) -> None:
+    soundfile.write(folder / "seven.wav", np.zeros(16_000), 16_000)
+    rows = [{"id": str(place), "audio": "seven.wav", "text": text} for place, text in enumerate((7, ["a", "b"], True))]
+    found = open_corpus(manifest(folder, *rows))
+    assert [one.text for one in found.utterances] == ["7"]
+    assert [one.reason for one in found.rejects] == [
+        f"the text is {text}; expected a string, '' for silence: write what was said" for text in ("['a', 'b']", "True")
+    ]
+
+
+@pytest.mark.parametrize("written", ["1", 1.0, "1.0", " 1 ", [1], "right", "B"])
 def test_a_channel_of_a_recording_is_its_own_utterance(folder: Path, tmp_path: Path, written: Any) -> None:
     """Two speakers of one call, as lhotse's manifests number them; what "channel" says in words is no number."""
     agent, customer = (0.1 * np.sin(np.arange(8_000) / steps) for steps in (20, 50))

@@ -104,6 +104,11 @@ def test_a_start_alone_goes_on_to_the_end(folder: Path) -> None:
         ({"start_time": 1, "segment_end": 2}, "'start_time' beside 'segment_end'"),
         ({"start": 1, "duration": 2, "END": 3}, "'start' beside 'END'"),
         ({"offset": 1, "finish": 3}, "'offset' beside 'finish'"),
+        ({"start": 1, "duration_ms": 900}, "'start' beside 'duration_ms', which is not read; expected the end as"),
+        ({"start": 1, "length": 2}, "'start' beside 'length'"),
+        ({"begin": 1, "dur": 2}, "'begin' beside 'dur'"),
+        ({"start": 1, "to": 2}, "'start' beside 'to'"),
+        ({"start_ms": 1000, "duration": 2}, "'start_ms' is not read, and 'duration' is 2 s of an audio of 10.00 s"),
         ({"start_ms": 1000, "end": 2}, "'end' beside 'start_ms', which is not read; expected the beginning as 'start'"),
         ({"onset": 1, "offset": 2}, "'offset' beside 'onset'"),
         ({"start": 1, "stop": 2, "end": 3}, "'stop' is 2 and 'end' is 3; expected one"),
@@ -146,6 +151,14 @@ def test_two_names_that_are_not_read_leave_the_whole_and_are_noted(
     path = write_manifest(folder / "talk.jsonl", [row | {"id": "a"}, row | {"id": "b"}])
     assert [heard(one) for one in open_corpus(str(path)).require_complete().utterances] == [(0.0, 10.0)] * 2
     assert capsys.readouterr().err.count("'start_sec' and 'end_sec' are not read") == int(is_noted)
+
+
+def test_a_duration_of_the_whole_needs_no_start(folder: Path) -> None:
+    """A clip that was cut from elsewhere says where, and how long it is itself."""
+    row = {"audio": "talk.wav", "text": "x", "start_ms": 4000, "duration": 10}
+    path = write_manifest(folder / "talk.jsonl", [row, row | {"duration": 2, "start": 1, "id": "part"}])
+    utterances = open_corpus(str(path), check_durations=True).require_complete().utterances
+    assert [heard(one) for one in utterances] == [(0.0, 10.0), (1.0, 3.0)]
 
 
 def test_times_of_a_datasets_clip_are_of_the_recording_it_was_cut_from(folder: Path) -> None:

@@ -15,6 +15,7 @@ from unicodedata import normalize
 
 from preprocessing.audio import StoredAudio
 from preprocessing.cli.errors import InputError
+from preprocessing.cli.notes import note_once
 from preprocessing.corpus.readers.times import (
     MAX_NUMBER,
     MAX_SECONDS,
@@ -25,6 +26,7 @@ from preprocessing.corpus.readers.times import (
     read_words,
     shortened,
     stated_seconds,
+    unread_start,
     with_checked_segments,
 )
 from preprocessing.corpus.utterance import Utterance
@@ -55,7 +57,7 @@ SEXES = {
     **dict.fromkeys(("f", "female", "female_feminine", "woman", "w"), "F"),
     **dict.fromkeys(("m", "male", "male_masculine", "man"), "M"),
 }
-SIDES = {"left": 0, "right": 1}  # channels of a WAV file
+SIDES = {"left": 0, "right": 1, "a": 0, "b": 1}  # channels of a WAV file; A and B are the sides of a call
 AUDIO_SUFFIXES = frozenset(
     (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".webm", ".wma", ".mp4", ".sph",
      ".w64", ".au", ".caf", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".m4b", ".ac3", ".wv", ".ape", ".tta", ".mp2")
@@ -148,9 +150,10 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     words = get("words")
     if words.__class__ is list and words and words[0].__class__ is dict:  # a list of strings is another field
         utterance = replace(utterance, words=read_words(words, utterance.text))
-    if utterance.segments or utterance.words:
-        return Draft(utterance, stated) if duration is None else with_checked_segments(utterance)
-    return Draft(utterance, stated) if duration is None else utterance
+    if duration is None:
+        is_whole = start == 0.0 and stop is None and stated is not None
+        return Draft(utterance, stated, unread_start(fields) if is_whole else None)
+    return with_checked_segments(utterance) if utterance.segments or utterance.words else utterance
 
 
 def with_columns(parsed: Utterance | Draft, fields: dict[str, Any], names: Sequence[str] | None) -> Utterance | Draft:
@@ -197,8 +200,12 @@ def _text(fields: dict[str, Any]) -> str:
             f"'segments' without a 'text' among {_field_names(fields)}; expected the text of all of them, or each "
             "segment on a line of its own with 'audio', 'start' and 'stop': add the text, or write the lines"
         )
-    if not isinstance(text, str):
+    if text is None:
         raise InputError(f"no 'text' among {_field_names(fields)}; expected what was said: add it, or '' for silence")
+    if isinstance(text, int) and not isinstance(text, bool) and abs(text) < MAX_NUMBER:
+        return str(text)  # a number that was said, as pandas writes it
+    if not isinstance(text, str):
+        raise InputError(f"the text is {shortened(text)}; expected a string, '' for silence: write what was said")
     return text
 
 
@@ -230,6 +237,12 @@ def _channel(value: Any) -> int | None:
         try:
             value = float(value)
         except ValueError:
+            if value:
+                note_once(
+                    "channel in words",
+                    f"'channel' is {shortened(value)}, which is neither a number nor left, right, a or b: of such "
+                    "rows all channels are mixed",
+                )
             return None
     if value is None or isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return None

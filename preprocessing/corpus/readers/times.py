@@ -6,6 +6,7 @@ other audio. No audio is opened here.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ MAX_NUMBER = 10**40  # no id or speaker has so many digits
 TOLERANCE_SECONDS = 0.1  # how far start, stop, segments and the length of the audio may lie apart
 _START_WORDS = frozenset(("start", "starts", "begin", "begins", "onset"))
 _STOP_WORDS = frozenset(("stop", "stops", "end", "ends", "finish"))
+_LENGTH_WORDS = frozenset(("dur", "duration", "durations", "length", "len", "to", "until", "samples", "frames"))
 _ELSEWHERE = frozenset(("source", "original", "orig", "keep"))  # times in a recording that the audio was cut from
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # 00:01:02,5 or 1:02.5. Without a fraction, two parts may be hours and minutes: they are refused.
@@ -36,6 +38,7 @@ class Draft(NamedTuple):
 
     utterance: Utterance
     stated_seconds: float | None  # by the row, of the part or of the whole file
+    unread_start: str | None = None  # a key that may name where in the file a part of the stated length begins
 
 
 class _TimeKeys(NamedTuple):
@@ -46,6 +49,7 @@ class _TimeKeys(NamedTuple):
     has_offset: bool
     unknown_starts: tuple[str, ...]
     unknown_stops: tuple[str, ...]
+    unknown_lengths: tuple[str, ...]
 
 
 def read_times(fields: dict[str, Any], stated: float | None) -> tuple[float, float | None, float | None]:
@@ -65,11 +69,13 @@ def read_times(fields: dict[str, Any], stated: float | None) -> tuple[float, flo
             stop, stop_key = start + stated, "duration"
     unknown_starts = [key for key in keys.unknown_starts if _number_of(fields[key]) is not None]
     unknown_stops = [key for key in keys.unknown_stops if _number_of(fields[key]) is not None]
-    if start is not None and stop is None and unknown_stops:
-        raise InputError(
-            f"{start_key!r} beside {unknown_stops[0]!r}, which is not read; expected the end as 'stop' or 'end', in "
-            "seconds into the audio: rename it"
-        )
+    if start is not None and stop is None:
+        lengths = [key for key in keys.unknown_lengths if _number_of(fields[key]) is not None]
+        if unread := unknown_stops or ([] if stated is not None else lengths):
+            raise InputError(
+                f"{start_key!r} beside {unread[0]!r}, which is not read; expected the end as 'stop' or 'end', in "
+                "seconds into the audio, or 'duration': rename it"
+            )
     is_start_unsure = stop is not None if start is None else start_key == OFFSET_KEY and stated is None
     if is_start_unsure and unknown_starts:
         raise InputError(
@@ -79,7 +85,7 @@ def read_times(fields: dict[str, Any], stated: float | None) -> tuple[float, flo
     if start is None and stop is None:
         if unknown_starts and unknown_stops:
             _note_unread(unknown_starts[0], unknown_stops[0])
-        return 0.0, None, stated
+        return 0.0, None, None if unknown_starts else stated
     if stop is not None and (start or 0.0) >= stop:
         raise InputError(_start_after_end(start or 0.0, stop))
     return start or 0.0, stop, _duration(stated, start or 0.0, stop)
@@ -97,15 +103,21 @@ def finished(draft: Draft, audio_seconds: float) -> Utterance:
     """The draft's utterance with its duration, by audio of `audio_seconds`.
 
     A stated duration beside a start alone is that of the part, which ends there, unless it is that of the whole file.
-    Raises InputError when start, stop, segments and words do not lie within the audio, or it holds nothing.
+    Raises InputError when start, stop, segments and words do not lie within the audio, it holds nothing, or the stated
+    duration may be that of a part whose beginning goes by a name that is not read.
     """
-    utterance, stated = draft
+    utterance, stated, unread = draft
     total = audio_seconds or stated or 0.0
     start, stop = utterance.start, utterance.stop
     if total == 0.0:
         raise InputError("its audio holds no samples; expected at least one: record or export it again")
     if start >= (stop if stop is not None else total):
         raise InputError(_start_after_end(start, stop if stop is not None else total))
+    if unread is not None and stated is not None and stated < total - TOLERANCE_SECONDS:
+        raise InputError(
+            f"{unread!r} is not read, and 'duration' is {stated:g} s of an audio of {total:.2f} s; expected the "
+            "beginning of a part as 'start', in seconds into the audio: rename it"
+        )
     if stop is None and stated is not None:
         stop = _stop_by_duration(start, stated, total)
     if stop is not None and stop > total + TOLERANCE_SECONDS:
@@ -168,14 +180,23 @@ def _time_keys(keys: tuple[str, ...]) -> _TimeKeys | None:
         OFFSET_KEY in keys,
         tuple(key for key in unknown if _names(key, _START_WORDS)),
         tuple(key for key in unknown if _names(key, _STOP_WORDS)),
+        tuple(key for key in unknown if _names(key, _LENGTH_WORDS)),
     )
-    return found if any(found) else None
+    return found if any(found[:-1]) else None
 
 
 @lru_cache(maxsize=1024)
 def names_time(key: str) -> bool:
     """Whether a row's key names a time of its part: one that is read, or one that looks like it."""
     return key in NUMBER_KEYS or _names(key, _START_WORDS | _STOP_WORDS)
+
+
+def unread_start(fields: Mapping[str, Any]) -> str | None:
+    """The first key that names a beginning and is not read, as start_ms; None where no key does."""
+    for key, value in fields.items():
+        if key not in NUMBER_KEYS and _names(key, _START_WORDS) and _number_of(value) is not None:
+            return key
+    return None
 
 
 def _note_unread(start_key: str, stop_key: str) -> None:
