@@ -149,7 +149,9 @@ def test_utterances_are_counted_by_what_happened_to_them(run: Path) -> None:
     changed = [*UTTERANCES[2:9], replace(UTTERANCES[9], text="other")]
     changed += [Utterance(f"new{n}", "n.wav", "new", 1.0) for n in range(3)]
     now = fingerprint(utterances=changed, labels=[*LABELS[2:], (1, 1), (2, 2), (3, 3)])
-    assert difference(run, now) == ("of its 10 training utterances: 3 added, 2 removed, 1 changed in text, duration, start, stop or channel")
+    assert difference(run, now) == (
+        "of its 10 training utterances: 3 added, 2 removed, 1 changed in text, duration, start, stop or channel"
+    )
 
 
 def test_another_vocabulary_shows_in_the_labels(run: Path) -> None:
