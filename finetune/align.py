@@ -154,7 +154,7 @@ def read_text(reference: str) -> str:
         return reference
     if is_file:
         try:
-            return path.read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8-sig")
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file: fix it") from None
         except UnicodeDecodeError as error:

@@ -28,7 +28,6 @@ DESCRIPTION = (
     "rejects.jsonl."
 )
 TEXT_SUFFIX = ".txt"
-NO_RECORDINGS = (TEXT_SUFFIX, ".json", ".jsonl")  # suffixes of files beside recordings
 MOST_NAMED = 5  # failed recordings in the last message
 NOT_DECISIVE = ("output_dir", "overwrite", "device")  # options that decide nothing about the pieces
 
@@ -219,29 +218,58 @@ def align_recording(
 def split_words(text: str, profile_name: str) -> tuple[list[str], list[str], list[bool]]:
     """A text's words as they are written and as they are aligned, one to one.
 
-    A written word that becomes several (21: TWENTY ONE) stands at the first of them, with "" at the others; one that
-    becomes none (a dash) is written after the word before. Returns the written ones, the aligned ones, and whether a
-    piece may begin with each.
+    The text is normalised as a whole: "$5 million" is FIVE MILLION DOLLARS. What becomes several words (21: TWENTY ONE)
+    stands at the first of them, with "" at the others; what becomes none (a dash) is written after the word before.
+    Returns the written ones, the aligned ones, and whether a piece may begin with each.
 
     >>> split_words("21 apples — no more.", "basic:en")
     (['21', '', 'apples —', 'no', 'more.'], ['twenty', 'one', 'apples', 'no', 'more'], [True, False, True, True, True])
+    >>> split_words("It cost $5 million.", "basic:en")[0]
+    ['It', 'cost', '$5 million.', '', '']
     """
+    from rapidfuzz.distance import Levenshtein
+
     from preprocessing.text import profile
 
     normalise = profile(profile_name)
-    raw: list[str] = []
-    words: list[str] = []
-    may_begin: list[bool] = []
-    for written in text.split():
-        own = normalise(written).split()
-        if not own and raw:
-            place = max(place for place in range(len(raw)) if raw[place])
-            raw[place] += f" {written}"
-        for number, word in enumerate(own):
-            raw.append("" if number else written)
-            words.append(word)
-            may_begin.append(number == 0)
-    return raw, words, may_begin
+    written = text.split()
+    alone = [normalise(one).split() for one in written]  # the words that each makes by itself
+    own = [word for words in alone for word in words]
+    whole = normalise(text).split()
+    place_in_whole: dict[int, int] = {}
+    for chunk in Levenshtein.opcodes(own, whole):
+        if chunk.tag == "equal":
+            offset = chunk.dest_start - chunk.src_start
+            place_in_whole |= {place: place + offset for place in range(chunk.src_start, chunk.src_end)}
+    raw = [""] * len(whole)
+    group: list[str] = []  # written words that other words are made of as a whole than one by one
+    first, begun = 0, 0  # words of `own` and of `whole` that are behind
+    for one, words in zip(written, alone, strict=True):
+        places = [place_in_whole.get(place) for place in range(first, first + len(words))]
+        first += len(words)
+        start = places[0] if places else None
+        if start is not None and places == list(range(start, start + len(words))):
+            _write(raw, group, begun, start)
+            group, begun = [], start + len(words)
+            raw[start] = one
+        else:
+            group.append(one)
+    _write(raw, group, begun, len(whole))
+    return raw, whole, [bool(one) for one in raw]
+
+
+def _write(raw: list[str], group: Sequence[str], first: int, stop: int) -> None:
+    """Put a group of written words at the first of the words that it becomes, from `first` to `stop`; where it becomes
+    none, after the word before, or nowhere at the beginning.
+    """
+    if not group:
+        return
+    if first < stop:
+        raw[first] = " ".join(group)
+        return
+    before = next((place for place in range(first - 1, -1, -1) if raw[place]), None)
+    if before is not None:
+        raw[before] += " " + " ".join(group)
 
 
 def find_pairs(recordings: Path, transcripts: Path, *, leave_out: Path | None = None) -> Iterator[Pair]:
@@ -260,13 +288,14 @@ def find_pairs(recordings: Path, transcripts: Path, *, leave_out: Path | None = 
         return
     if not transcripts.is_dir():
         raise UsageError(f"{transcripts}: is not a folder; expected one with NAME.txt for each recording: name it")
-    from preprocessing.corpus.readers.rows import files_below
+    from finetune.transcription.recordings import VIDEO_SUFFIXES
+    from preprocessing.corpus.readers.rows import AUDIO_SUFFIXES, files_below
 
     seen: dict[str, Path] = {}
     for path in map(Path, files_below(str(recordings))):
         below = path.relative_to(recordings)
         hidden = any(part.startswith(".") for part in below.parts)
-        if hidden or path.suffix.lower() in NO_RECORDINGS:
+        if hidden or path.suffix.lower() not in AUDIO_SUFFIXES | VIDEO_SUFFIXES:
             continue
         if leave_out is not None and leave_out.resolve() in path.resolve().parents:
             continue

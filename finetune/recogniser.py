@@ -11,7 +11,9 @@ interruption.
 """
 
 import io
-from typing import Any
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import soundfile
@@ -25,6 +27,7 @@ from finetune.transcribe import TranscribeConfig, resolve
 from finetune.transcription.run import as_it_is, in_pieces
 from preprocessing.audio import MAX_SAMPLE_RATE, AudioError, AudioSource
 from preprocessing.augment.denoise import SpectralGate
+from preprocessing.cli.errors import UsageError
 from preprocessing.cli.notes import note_once
 
 SUBTYPES = {"float32": "FLOAT", "float64": "DOUBLE", "int16": "PCM_16", "int32": "PCM_32"}  # of WAV, by dtype
@@ -64,6 +67,8 @@ class Recogniser:
             if sample_rate is None:
                 raise AudioError("an array without sample_rate; expected its samples per second: add it")
             source: AudioSource = _wav_of(recording, sample_rate)
+        elif isinstance(recording, list | tuple):
+            raise AudioError(f"a {type(recording).__name__}; expected an array, a tensor or an audio file: convert it")
         elif sample_rate is not None:
             raise AudioError(
                 "sample_rate beside a file, which has its own; expected it with an array alone: leave it out"
@@ -75,7 +80,7 @@ class Recogniser:
         return Transcript(whole.text, whole.segments, whole.language or self._language)
 
 
-def load(model: str, **options: Any) -> Recogniser:
+def load(model: str | Path, **options: Any) -> Recogniser:
     """The model, loaded.
 
     model: as for `python -m finetune.transcribe`: a run's folder, an export, a Hub id, a size of Whisper, a .pt file.
@@ -83,7 +88,19 @@ def load(model: str, **options: Any) -> Recogniser:
 
     Raises UserError on an unknown model, options that do not go with it, and a model that cannot be loaded.
     """
-    config = TranscribeConfig(model=model, recordings=[], **options)
+    known = {one.name: one for one in fields(TranscribeConfig) if one.name not in ("model", "recordings")}
+    hints = get_type_hints(TranscribeConfig)
+    for name, value in options.items():
+        if name not in known:
+            raise UsageError(f"load has no option {name!r}; expected some of {', '.join(known)}: leave it out")
+        values = get_args(hints[name])
+        if get_origin(hints[name]) is Literal and value not in values:
+            raise UsageError(f"{name} is {value!r}; expected one of {', '.join(values)}: change it")
+        if isinstance(value, str) and Path in values:
+            options[name] = Path(value)
+        if isinstance(value, str) and get_origin(hints[name]) is list:
+            options[name] = [value]
+    config = TranscribeConfig(model=str(model), recordings=[], **options)
     config.check()
     spec, loading = resolve(config)
     if spec.notice is not None:
@@ -93,10 +110,12 @@ def load(model: str, **options: Any) -> Recogniser:
 
 def _wav_of(array: "NDArray[Any] | Tensor", sample_rate: int) -> bytes:
     """A WAV file that holds every sample of an array, so that it goes the way of a file."""
-    samples = array.detach().cpu().numpy() if isinstance(array, Tensor) else array
-    subtype = SUBTYPES.get(samples.dtype.name)
+    kind = str(array.dtype).removeprefix("torch.") if isinstance(array, Tensor) else array.dtype.name
+    subtype = SUBTYPES.get(kind)
     if subtype is None:
-        raise AudioError(f"an array of {samples.dtype}; expected one of {', '.join(SUBTYPES)}: convert it")
+        raise AudioError(f"an array of {kind}; expected one of {', '.join(SUBTYPES)}: convert it")
+    samples = array.detach().cpu().numpy() if isinstance(array, Tensor) else array
+    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)  # soundfile writes the bytes as they are
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS):
         raise AudioError(
             f"an array of shape {samples.shape}; expected [samples] or [samples, channels]: transpose it or take one "
@@ -104,8 +123,12 @@ def _wav_of(array: "NDArray[Any] | Tensor", sample_rate: int) -> bytes:
         )
     if not samples.size:
         raise AudioError("an array without samples; expected one at least: leave it out")
-    if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
-        raise AudioError(f"sample_rate {sample_rate}; expected 1 to {MAX_SAMPLE_RATE} Hz: correct it")
+    is_whole = isinstance(sample_rate, int | float | np.number) and sample_rate == int(sample_rate)
+    if not is_whole or not 1 <= sample_rate <= MAX_SAMPLE_RATE:
+        raise AudioError(
+            f"sample_rate {sample_rate!r}; expected a whole number from 1 to {MAX_SAMPLE_RATE}, in Hz, not kHz: "
+            "correct it"
+        )
     file = io.BytesIO()
     soundfile.write(file, samples, int(sample_rate), format="WAV", subtype=subtype)
     return file.getvalue()

@@ -112,6 +112,15 @@ class TranscribeConfig:
                 check_counts((f"--{flag}", value, 1))
         if self.max_line_count is not None and self.max_line_width is None:
             raise UsageError("--max_line_count has no effect alone; expected --max_line_width with it: add it")
+        for flag in ("max_line_width", "highlight_words"):
+            if not getattr(self, flag):
+                continue
+            if not {"srt", "vtt"} & set(formats):
+                raise UsageError(
+                    f"--{flag} with --format {self.format}, which has no lines; expected srt or vtt: add it"
+                )
+            if not self.word_timestamps:
+                raise UsageError(f"--{flag} needs the times of words; expected them: leave --word_timestamps false out")
         if self.speakers and (self.channel is not None or self.max_line_count is not None):
             other = "channel" if self.channel is not None else "max_line_count"
             reason = "one channel alone" if other == "channel" else "subtitles of several segments, and speakers,"
@@ -190,6 +199,8 @@ def _transcribe(
 
     logging.disable_progress_bar()  # of weights, beside that of the recordings
     system = load_system(spec, options)
+    if not system.has_word_times and (config.max_line_width is not None or config.highlight_words):
+        console.print(f"note: {spec.name} gives no times of words: subtitles are neither wrapped nor highlighted")
     failed = transcribe(
         system, remaining, results, console,
         words=config.word_timestamps, device=options.device, language=config.language, denoise=options.denoise,

@@ -204,7 +204,10 @@ def _try_grid(
     log_probs = []
     with steps.step("computing log-probabilities", len(utterances)) as advance:
         for utterance in utterances:
-            log_probs.append(model.log_probs(load_waveform(utterance)))
+            try:
+                log_probs.append(model.log_probs(load_waveform(utterance)))
+            except InputError as error:
+                raise InputError(f"{config.data}: {utterance.id}: {error}, or leave it out") from None
             advance(1)
     greedy = errors_of(vocabulary.decode(collapse(one.argmax(dim=1), vocabulary.blank)) for one in log_probs)
     search = make_search(vocabulary, language_model, settings)

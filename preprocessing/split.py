@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         positional=True,
     )
     shares = config.shares()
-    present = [path for path in (config.output_dir / f"{part}.jsonl" for part in shares) if path.exists()]
+    names = ("train.jsonl", "validation.jsonl", "test.jsonl", REJECTS)
+    present = [path for path in (config.output_dir / name for name in names) if path.exists()]
     if present and not config.overwrite:
         raise UsageError(f"{present[0]}: exists; expected a new folder: name another, or add --overwrite true")
     from preprocessing.corpus import open_corpus
@@ -84,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rejects = [{"where": reject.where, "reason": reject.reason} for reject in corpus.rejects]
     speakers_of = {part: {str(one.speaker) for one in ones if one.speaker is not None} for part, ones in parts.items()}
     written = {part: _lines(utterances, config.output_dir) for part, utterances in parts.items()}
+    for path in present:  # a part of an earlier division may hold speakers of another part now
+        path.unlink()
     for part, utterances in parts.items():
         path = config.output_dir / f"{part}.jsonl"
         write_output(path, "--output_dir", written[part].encode())

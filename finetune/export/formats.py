@@ -15,6 +15,7 @@ from finetune.models import FAMILIES
 from finetune.models.companion_files import GENERATION, copy_pt_file, write_companion_files
 from preprocessing.cli.errors import InputError, UsageError
 
+OF_A_RUN = ("config.yaml", "checkpoints", "log.jsonl")  # what an export to be replaced cannot hold
 INSTALL = 'pip install "speech-on-your-own[rivals]"'
 
 
@@ -69,9 +70,13 @@ def export(
         raise UsageError(f"OUT {out} exists; expected a new path: choose another one, or set --overwrite true")
     if run.resolve().is_relative_to(out.resolve()):
         raise UsageError(f"OUT {out} contains the run itself; expected another folder: choose one next to it")
-    if out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
+    is_other = out.is_file() and not chosen.suffix
+    if out.is_dir() and any(out.iterdir()):
+        is_other = not (out / "config.json").is_file() or any((out / name).exists() for name in OF_A_RUN)
+    if is_other:
         raise UsageError(
-            f"OUT {out} contains other files; expected an earlier export to replace: choose another folder"
+            f"OUT {out} {'is a file' if out.is_file() else 'contains other files'}; expected an earlier export to "
+            "replace: choose another folder"
         )
     opened = open_run(run)
     family = str(opened.config["model"]["family"])

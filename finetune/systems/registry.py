@@ -214,9 +214,10 @@ def check_precision(spec: SystemSpec, precision: str) -> None:
     if family is None or precision in family.precisions:
         return
     able = [name for name, one in FAMILIES.items() if precision in one.precisions and not name.endswith(LM_SUFFIX)]
+    others = f" (the families {', '.join(able)} take {precision})" if able else ""
     raise UsageError(
         f"--precision is {precision}, which the family {spec.family} does not support; expected "
-        f"{' or '.join(family.precisions)} (the families {', '.join(able)} take {precision}): leave it out"
+        f"{' or '.join(family.precisions)}{others}: leave it out"
     )
 
 

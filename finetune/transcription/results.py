@@ -159,6 +159,7 @@ class StandardOutput:
     def _rendered(self, recording: Recording, transcript: Transcript, seconds: float) -> str:
         if self._count == 1:
             return rendered(transcript, self._format, seconds, self._subtitles)
+        named = recording.shown.encode("utf-8", "backslashreplace").decode()  # a name that is not UTF-8
         if self._format == "txt":
-            return f"{recording.shown}: {transcript.text}\n"
-        return json.dumps({"audio": recording.shown, **transcript.as_dict()}, ensure_ascii=False) + "\n"
+            return f"{named}: {transcript.text}\n"
+        return json.dumps({"audio": named, **transcript.as_dict()}, ensure_ascii=False) + "\n"

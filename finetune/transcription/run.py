@@ -56,6 +56,7 @@ def transcribe(
     Raises UserError where results cannot be written.
     """
     failed = 0
+    said: set[str] = set()  # of several channels of a recording, each fails for the same reason
     clean = SpectralGate() if denoise else as_it_is
 
     def fail(recording: Recording, place: int, reason: str) -> None:
@@ -63,7 +64,9 @@ def transcribe(
         failed += 1
         results.write(place, recording, None, 0.0)
         shown = reason if reason.startswith(recording.shown) else f"{recording.shown}: {reason}"
-        console.print(printable(shown), markup=False, highlight=False, soft_wrap=True)
+        if shown not in said:
+            said.add(shown)
+            console.print(printable(shown), markup=False, highlight=False, soft_wrap=True)
 
     timed = []
     for place, recording in enumerate(recordings):

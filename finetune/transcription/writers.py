@@ -99,17 +99,25 @@ def textgrid(transcript: Transcript, seconds: float) -> str:
     lines += ["tiers? <exists>", f"size = {len(laid)}", "item []:"]
     for number, (name, spans) in enumerate(laid.items(), start=1):
         intervals = list(_without_gaps(spans, last))
-        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        lines += [
+            f"    item [{number}]:",
+            '        class = "IntervalTier"',
+            f'        name = "{_quoted(name)}"',
+        ]
         lines += [
             "        xmin = 0",
             f"        xmax = {last / 1000:.3f}",
             f"        intervals: size = {len(intervals)}",
         ]
         for place, (start, end, text) in enumerate(intervals, start=1):
-            quoted = text.replace('"', '""')
             lines += [f"        intervals [{place}]:", f"            xmin = {start / 1000:.3f}"]
-            lines += [f"            xmax = {end / 1000:.3f}", f'            text = "{quoted}"']
+            lines += [f"            xmax = {end / 1000:.3f}", f'            text = "{_quoted(text)}"']
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A text between Praat's quotation marks, of which one is written as two."""
+    return text.replace('"', '""')
 
 
 def _laid_out(spans: Sequence[tuple[float, float, str]]) -> list[tuple[int, int, str]]:

@@ -53,6 +53,8 @@ def open_sndfile(opened: OpenedSource, missing: int) -> Iterator["SndfileDecoder
     file = opened.rewound()
     if str(file if isinstance(file, str) else getattr(file, "name", "")).lower().endswith(".raw"):
         file = io.BytesIO(_content(file))  # soundfile takes a file of that name for headerless samples
+    if isinstance(file, str):
+        file = os.fsencode(file)  # type: ignore[assignment]  # a name that is not UTF-8, too
     try:
         sound_file = _SequentialFile(_in_memory(file) if isinstance(file, io.BytesIO) else file)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, OverflowError):

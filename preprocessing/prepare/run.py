@@ -30,6 +30,7 @@ from preprocessing.prepare.shards import (
 )
 from preprocessing.text import profile
 
+MANIFEST, REJECTS, STATISTICS = "manifest.jsonl", "rejects.jsonl", "statistics.json"
 FINGERPRINT = "fingerprint"  # the file that holds the fingerprint of corpus and options of a folder's shards
 
 
@@ -62,7 +63,7 @@ def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
         raise
     statistics = assemble(config.output_dir, shards, corpus.rejects, config.profile)
     print(
-        f"{config.output_dir / 'manifest.jsonl'}: {counted(statistics.utterances, 'utterance')}, "
+        f"{config.output_dir / MANIFEST}: {counted(statistics.utterances, 'utterance')}, "
         f"{statistics.hours:.2f} h in {counted(len(shards), 'shard')}; {len(statistics.set_aside)} set aside"
     )
 
@@ -72,9 +73,12 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
     folder, path = config.output_dir / "shards", config.output_dir / FINGERPRINT
     ours = fingerprint(config, corpus)
     try:
-        if config.overwrite and folder.exists():
-            shutil.rmtree(folder)
         theirs = path.read_text(encoding="utf-8").strip() if path.exists() else None
+        if config.overwrite:  # the manifest first: it says that all of the shards are there
+            for name in (MANIFEST, REJECTS, STATISTICS):
+                (config.output_dir / name).unlink(missing_ok=True)
+            if folder.exists():
+                shutil.rmtree(folder)
         if folder.exists() and any(folder.iterdir()) and theirs != ours:
             raise UsageError(
                 f"{config.output_dir} holds a preparation of other data or options ({theirs}, now {ours}); expected "
@@ -112,7 +116,7 @@ def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], p
     all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
     corpus = Corpus("manifest.jsonl", utterances, all_rejects)
     statistics = summarise(corpus, profile(profile_name), levels)
-    write_json_lines(folder / "rejects.jsonl", map(asdict, all_rejects))
-    write_text_atomically(folder / "statistics.json", as_json(statistics, None))
-    write_json_lines(folder / "manifest.jsonl", map(manifest_fields, utterances))
+    write_json_lines(folder / REJECTS, map(asdict, all_rejects))
+    write_text_atomically(folder / STATISTICS, as_json(statistics, None))
+    write_json_lines(folder / MANIFEST, map(manifest_fields, utterances))
     return statistics

@@ -21,6 +21,7 @@ from finetune.decoding.frame_times import FrameTimes
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import open_corpus
+from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
 
@@ -104,6 +105,27 @@ def test_written_and_aligned_words_stay_together() -> None:
     assert " ".join(word for word in raw if word) == "On 21 May — he said: “Go!”"
     assert words == ["on", "twenty", "one", "may", "he", "said", "go"]
     assert may_begin == [True, True, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("profile_name", ["basic:en", "basic:de", "whisper-english", "librispeech"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It cost $5 million, 50 % more – at 10:30.",
+        "Am 3. Mai kamen 50 % davon um 10:30 Uhr.",
+        "– $23\nmillion and 7 apples",
+        "...",
+        "",
+    ],
+)
+def test_the_text_is_aligned_as_it_is_normalised_as_a_whole(text: str, profile_name: str) -> None:
+    """And what is written is all there once, in its order, but for dashes before the first word."""
+    raw, words, may_begin = split_words(text, profile_name)
+    assert words == profile(profile_name)(text).split()
+    assert may_begin == [bool(one) for one in raw]
+    written = " ".join(one for one in raw if one).split()
+    assert written == text.split()[len(text.split()) - len(written) :]
+    assert all(not any(letter.isalnum() for letter in one) for one in text.split()[: -len(written) or None])
 
 
 def record_alignments(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -322,6 +344,11 @@ def test_pairs_that_do_not_belong_together_are_one_sentence(recordings: Path, tm
         Pair(recordings / "0.flac", recordings / "1.txt", "0.flac")
     ]
     assert [pair.source for pair in find_pairs(recordings, recordings)] == ["0.flac", "1.flac", "2.wav"]
+    beside = tmp_path / "beside"  # as transcribe writes, and whoever keeps notes
+    beside.mkdir()
+    for name in ("call.wav", "call.txt", "call.srt", "call.TextGrid", "README.md"):
+        (beside / name).touch()
+    assert [pair.source for pair in find_pairs(beside, beside)] == ["call.wav"]
     empty = tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "two").mkdir()

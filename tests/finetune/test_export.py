@@ -1,5 +1,6 @@
 """A fine-tuned Whisper in every format: openai-whisper, transformers and faster-whisper write the same text."""
 
+import shutil
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -192,6 +193,14 @@ def test_what_does_not_fit_is_said(tuned: Path, tmp_path: Path) -> None:
         export(tuned, tuned.parent, "transformers", overwrite=True)
     with pytest.raises(UsageError, match="contains other files; expected an earlier export"):
         export(tuned, tmp_path, "transformers", overwrite=True)
+    for name in ("run/config.json", "run/checkpoints/step-1"):  # another run is no export
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for out in ("run", "run/config.json"):
+        with pytest.raises(UsageError, match=r"(contains other files|is a file); expected an earlier export"):
+            export(tuned, tmp_path / out, "transformers", overwrite=True)
+    assert (tmp_path / "run" / "checkpoints" / "step-1").is_file()
+    shutil.rmtree(tmp_path / "run")
     with pytest.raises(InputError, match=r"no config\.yaml there"):
         export(tmp_path, tmp_path / "new", "transformers")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copied", "ctc"]

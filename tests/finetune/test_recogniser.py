@@ -49,7 +49,8 @@ def test_an_array_is_transcribed_as_its_file_is(recogniser: Recogniser, tmp_path
     loud = np.stack([integers, np.zeros_like(integers)], axis=1)
     expected = recogniser.transcribe(RECORDING)
     assert expected.text and expected.confidence
-    for array in (waveform, waveform.numpy(), waveform.double().numpy(), integers, integers[:, None], loud):
+    swapped = (integers.astype(">i2"), waveform.numpy().astype(">f4"))
+    for array in (waveform, waveform.numpy(), waveform.double().numpy(), integers, integers[:, None], loud, *swapped):
         channel = 0 if array is loud else None
         assert recogniser.transcribe(array, SAMPLE_RATE, channel=channel) == expected
     for rate in (8_000, 44_100):
@@ -80,15 +81,19 @@ def test_a_long_array_is_transcribed_in_pieces() -> None:
         (np.zeros((2, 16_000), np.float32), SAMPLE_RATE, r"shape \(2, 16000\).*transpose"),
         (np.zeros((1, 1, 1), np.float32), SAMPLE_RATE, "shape"),
         (torch.zeros(100, dtype=torch.float16), SAMPLE_RATE, "array of float16"),
+        (torch.zeros(100, dtype=torch.bfloat16), SAMPLE_RATE, "array of bfloat16"),
+        ([0.0] * 100, SAMPLE_RATE, "a list; expected an array"),
+        (np.zeros(100, np.float32), 44.1, r"sample_rate 44\.1; expected a whole number .*not kHz"),
+        (np.zeros(100, np.float32), "16000", "sample_rate '16000'; expected a whole number"),
         (np.zeros(100, np.uint8), SAMPLE_RATE, "array of uint8"),
         (np.zeros(0, np.float32), SAMPLE_RATE, "without samples"),
         (np.full(100, np.nan, np.float32), SAMPLE_RATE, "NaN"),
         (np.full(100, 12_000.0), SAMPLE_RATE, "full scale"),
-        (np.zeros(100, np.float32), 0, "sample_rate 0; expected 1"),
-        (np.zeros(100, np.float32), 10**6, "sample_rate 1000000; expected 1"),
+        (np.zeros(100, np.float32), 0, "sample_rate 0; expected a whole number from 1"),
+        (np.zeros(100, np.float32), 10**6, "sample_rate 1000000; expected a whole number from 1"),
     ],
 )
-def test_an_array_that_is_no_recording_is_refused(array: Any, rate: int | None, reason: str) -> None:
+def test_an_array_that_is_no_recording_is_refused(array: Any, rate: Any, reason: str) -> None:
     with pytest.raises(AudioError, match=reason):
         load(ECHO).transcribe(array, rate)
 
@@ -100,6 +105,13 @@ def test_options_are_those_of_the_command() -> None:
         load("pocketsphinx", precision="bfloat16")
     with pytest.raises(UserError, match="no/such/folder"):
         load("no/such/folder")
+    with pytest.raises(UsageError, match=r"--lm nope\.arpa: no such file"):
+        load(Path(WAV2VEC2), lm="nope.arpa")
+    with pytest.raises(UsageError, match=r"load has no option 'foo'; expected some of format, .*precision"):
+        load(WAV2VEC2, foo=1)
+    with pytest.raises(UsageError, match="device is 'gpu'; expected one of auto, cpu, cuda"):
+        load(WAV2VEC2, device="gpu")
+    assert load(Path(WAV2VEC2), hotwords="BLINDS").transcribe(RECORDING).text
 
 
 def test_the_confidence_is_that_of_the_least_certain_word() -> None:

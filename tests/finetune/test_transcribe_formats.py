@@ -1,5 +1,6 @@
 """What `python -m finetune.transcribe` writes: every format beside openai-whisper's own, and the times of words."""
 
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ from finetune.systems.transcript import (
 )
 from finetune.transcribe import main
 from finetune.transcription.by_channel import merged
+from finetune.transcription.recordings import Recording
+from finetune.transcription.results import StandardOutput
 from finetune.transcription.writers import Subtitles, rendered, textgrid
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
@@ -269,3 +272,14 @@ def test_the_beams_text_has_word_times_too(tmp_path: Path) -> None:
     found = read(tmp_path / "out" / "test-0000.json")
     times = [word["start"] for segment in found["segments"] for word in segment["words"]]
     assert len(times) == len(found["text"].split()) > 1 and times == sorted(times)
+
+
+def test_a_name_that_is_not_utf_8_is_printed_escaped() -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    output = StandardOutput("txt", Subtitles(), file)
+    recordings = [Recording(Path(name), name, name) for name in ("caf\udce9", "b")]
+    output.pending(recordings)
+    for place, recording in enumerate(recordings):
+        output.write(place, recording, Transcript("A"), 1.0)
+    file.seek(0)
+    assert file.read() == "caf\\udce9: A\nb: A\n"

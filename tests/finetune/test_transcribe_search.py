@@ -165,6 +165,14 @@ def test_a_profile_fitted_to_a_folder_elsewhere_is_that_of_the_runs_units(
         ([WAV2VEC2, AUDIO, "--alpha", "1", "--hotwords", "A"], "^--alpha belongs to the beam search with a"),
         ([WAV2VEC2, AUDIO, "--beam_width", "8"], "^--beam_width belongs to a beam search; expected --lm or --hotwords"),
         ([WAV2VEC2, AUDIO, "--hotword_weight", "8"], "^--hotword_weight has no effect alone; expected --hotwords with"),
+        (
+            [WAV2VEC2, AUDIO, "-f", "json", "--max_line_width", "10"],
+            "^--max_line_width with --format json, which has no lines; expected srt or vtt",
+        ),
+        (
+            [WAV2VEC2, AUDIO, "-f", "srt", "--highlight_words", "true", "--word_timestamps", "false"],
+            "^--highlight_words needs the times of words",
+        ),
         ([WAV2VEC2, AUDIO, "--rescore_weight", "1"], "^--rescore_weight has no effect alone; expected --rescore with"),
         ([WAV2VEC2, AUDIO, "--unk_score_offset", "1"], "^--unk_score_offset is 1; expected 0 or less"),
         ([WAV2VEC2, AUDIO, "--rescore_weight", "-1"], "^--rescore_weight is -1; expected 0 or more"),

@@ -22,6 +22,7 @@ from preprocessing.audio.waveform import open_decoder
 from preprocessing.cli import notes
 from preprocessing.corpus import Utterance
 from preprocessing.corpus.utterance import missing_files
+from tests.conftest import DEMO
 from tests.known_audio import known_file, sine, webm_without_duration
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0\x90wS\xde"
@@ -241,3 +242,19 @@ def test_a_boundless_header_allocates_nothing() -> None:
         with pytest.raises(AudioError):
             audio.load(content)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".opus"])
+def test_a_name_that_is_not_utf_8_is_read(suffix: str, tmp_path: Path) -> None:
+    """As old archives hold them: its bytes are the name."""
+    audio.save(tmp_path / "ok.flac", torch.zeros(16_000))
+    source = tmp_path / "ok.flac"
+    if suffix == ".opus":
+        source = DEMO / "corpus" / "audio" / "test-0001.opus"
+    elif suffix == ".wav":
+        source = tmp_path / "ok.wav"
+        soundfile.write(source, np.zeros(16_000, np.float32), 16_000)
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9" + suffix.encode()))
+    path.write_bytes(source.read_bytes())
+    assert torch.equal(audio.load(path), audio.load(source))
+    assert audio.probe(path).duration == audio.probe(source).duration

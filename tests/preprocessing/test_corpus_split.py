@@ -251,4 +251,6 @@ def test_an_earlier_division_is_not_replaced_unasked(tmp_path: Path) -> None:
     main(["demo/corpus/test.jsonl", str(tmp_path)])
     with pytest.raises(UsageError, match=r"train\.jsonl: exists; .*--overwrite true"):
         main(["demo/corpus/test.jsonl", str(tmp_path)])
-    main(["demo/corpus/test.jsonl", str(tmp_path), "--overwrite", "true"])
+    (tmp_path / "rejects.jsonl").touch()
+    main(["demo/corpus/test.jsonl", str(tmp_path), "--overwrite", "true", "--validation_share", "0", "--seed", "5"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.jsonl", "train.jsonl"]

@@ -108,6 +108,22 @@ def test_the_same_bytes_whoever_does_the_work(
     assert bytes_of(tmp_path / "out") == bytes_of(prepared)
 
 
+def test_overwriting_leaves_no_manifest_of_other_shards(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before its end, a preparation of other data must not be read by the manifest of the one before."""
+    output = prepare(manifest, tmp_path / "out", "--workers", "1")
+    monkeypatch.setattr("preprocessing.prepare.run._write_shards", raise_interrupt)
+    other = write_manifest(tmp_path / "other.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 30)[24:])
+    with pytest.raises(KeyboardInterrupt):
+        prepare(other, output, "--workers", "1", "--overwrite", "true")
+    assert sorted(path.name for path in output.iterdir()) == ["fingerprint", "shards"]
+
+
+def raise_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_bytes_and_leaves_no_process(
     manifest: Path, prepared: Path, tmp_path: Path
