@@ -25,7 +25,7 @@ from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
-DURATION = "4 hours in parts; digits alone half an hour"
+DURATION = "8 hours in parts; digits alone half an hour"
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ TERMS = {
     "perfect; insertions can raise it above 100 %. Lower is better.",
     "Interval": "95 % bootstrap confidence interval: how much the rate varies over test sets like this one.",
     "CER": "Character error rate: the same over characters, including spaces in languages that separate words by them.",
-    "SER": "Sentence error rate: the share of utterances with an error. For single commands, the accuracy is 100 % "
-    "minus this.",
+    "SER": "Sentence error rate: the share of utterances with an error (where the resampling unit is the segment: of "
+    "segments). For single commands, the accuracy is 100 % minus this.",
     "Without loops": "The rate without the utterances in which the system falls into a repetition loop. See Errors.",
     "MER": "Match error rate: errors divided by hits and errors together; at most 100 %.",
     "WIL": "Word information lost: one minus the share of reference words that were recognised times the share of "
@@ -84,8 +84,8 @@ TERMS = {
     "Word times": "Distance of the starts and ends of correctly recognised words from the corpus's true ones, and the "
     "share within 50 or 200\u00a0ms.",
     "Failed": "Utterances for which the system raised an error and returned no text.",
-    "First call": "Time of the first transcription after loading, with all lazy initialisation; not in the "
-    "percentiles.",
+    "First call": "Time of the first transcription after loading, of at most 30 s of audio, with all lazy "
+    "initialisation; not in the percentiles.",
     "Load": "Time to load the checkpoint until the model is ready in memory.",
     "Peak memory": "Peak main memory of the system's process; device memory is that of the GPU. 1\u00a0GB is 10⁹ "
     "bytes.",
