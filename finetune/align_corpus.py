@@ -28,6 +28,11 @@ DESCRIPTION = (
     "rejects.jsonl."
 )
 TEXT_SUFFIX = ".txt"
+# Suffixes of files beside recordings, which may have the same name and so a text; others with a text are recordings.
+BESIDE = {
+    *(TEXT_SUFFIX, ".json", ".jsonl", ".srt", ".vtt", ".tsv", ".csv", ".textgrid", ".eaf", ".lab", ".ctm", ".stm"),
+    *(".trs", ".xml", ".html", ".md", ".pdf", ".doc", ".docx", ".odt", ".rtf", ".log", ".png", ".jpg"),
+}
 MOST_NAMED = 5  # failed recordings in the last message
 NOT_DECISIVE = ("output_dir", "overwrite", "device")  # options that decide nothing about the pieces
 
@@ -295,11 +300,13 @@ def find_pairs(recordings: Path, transcripts: Path, *, leave_out: Path | None = 
     for path in map(Path, files_below(str(recordings))):
         below = path.relative_to(recordings)
         hidden = any(part.startswith(".") for part in below.parts)
-        if hidden or path.suffix.lower() not in AUDIO_SUFFIXES | VIDEO_SUFFIXES:
+        text = transcripts / f"{below.with_suffix('')}{TEXT_SUFFIX}"
+        suffix = path.suffix.lower()
+        is_other = suffix not in AUDIO_SUFFIXES | VIDEO_SUFFIXES and (suffix in BESIDE or not text.is_file())
+        if hidden or is_other:
             continue
         if leave_out is not None and leave_out.resolve() in path.resolve().parents:
             continue
-        text = transcripts / f"{below.with_suffix('')}{TEXT_SUFFIX}"
         pair = Pair(path, text, str(below))
         if pair.name in seen:
             raise UsageError(

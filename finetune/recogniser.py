@@ -11,6 +11,7 @@ interruption.
 """
 
 import io
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -123,7 +124,8 @@ def _wav_of(array: "NDArray[Any] | Tensor", sample_rate: int) -> bytes:
         )
     if not samples.size:
         raise AudioError("an array without samples; expected one at least: leave it out")
-    is_whole = isinstance(sample_rate, int | float | np.number) and sample_rate == int(sample_rate)
+    is_number = isinstance(sample_rate, int | float | np.number) and math.isfinite(sample_rate)
+    is_whole = is_number and sample_rate == int(sample_rate)
     if not is_whole or not 1 <= sample_rate <= MAX_SAMPLE_RATE:
         raise AudioError(
             f"sample_rate {sample_rate!r}; expected a whole number from 1 to {MAX_SAMPLE_RATE}, in Hz, not kHz: "

@@ -4,11 +4,10 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -25,7 +24,6 @@ from finetune.data.streaming import StreamedExamples
 from finetune.hub.card import CardOptions
 from finetune.hub.folder import TRANSCRIPTS, is_upload
 from finetune.hub.push import Target, check_access, publish, push_summary
-from finetune.metrics.error_rates import Metric
 from finetune.models import about
 from finetune.models.availability import check_checkpoint
 from finetune.models.base import Example, Recogniser
@@ -38,7 +36,7 @@ from finetune.training.display import print_diagnosis
 from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said
 from finetune.training.evaluation import Evaluator
 from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
-from finetune.training.loop import TrainingLoop
+from finetune.training.loop import Best, TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
 from finetune.tune_language_model import TUNING
 from preprocessing.augment import Chain, from_config
@@ -83,7 +81,7 @@ def _train(config: TrainConfig) -> None:
     with lost_process_is_said(accelerator, config.output_dir):
         finished = loop.run()
     accelerator.end_training()
-    _report_end(config, accelerator, writer, loop.metric if finished else None)
+    _report_end(config, accelerator, writer, loop.best if finished else None)
     if finished:
         _push_to_hub(config, accelerator)
 
@@ -109,6 +107,12 @@ def _resolve(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
     config = overfit_config(config) if config.overfit_batch else config
     if config.output_dir.is_file():
         raise UsageError(f"--output_dir {config.output_dir} is a file; expected a folder: choose another name")
+    base = config.model.base
+    if config.overwrite and base and Path(base).resolve().is_relative_to(config.output_dir.resolve()):
+        raise UsageError(
+            f"--model.base {base} lies in --output_dir {config.output_dir}, whose model --overwrite true deletes; "
+            "expected another folder: choose another --output_dir"
+        )
     resume_from = None
     if not config.overwrite:
         check_config_file(config.output_dir / "config.yaml")
@@ -291,6 +295,7 @@ def _make_loop(
         _check_fingerprint(config, progress, fingerprint, accelerator.num_processes)
         step = loop.resume(resume_from).step
         accelerator.print(f"resumed at step {step} of {config.max_steps}")
+    accelerator.wait_for_everyone()  # a process may still be reading what is cleared
     if accelerator.is_main_process:
         if resume_from is None:
             _clear(config.output_dir, overwrite=config.overwrite)
@@ -367,7 +372,7 @@ def _clear(output_dir: Path, *, overwrite: bool) -> None:
         return
     for path in sorted(output_dir.rglob("*")):
         name = path.relative_to(output_dir).as_posix()
-        if path.is_file() and (is_upload(name) or name == TRANSCRIPTS or Path(name).stem == TUNING):
+        if path.is_file() and (is_upload(name) or name in (TRANSCRIPTS, f"{TUNING}.json", f"{TUNING}.png")):
             path.unlink()
 
 
@@ -381,32 +386,29 @@ def _about(setup: _Setup) -> about.About:
     )
 
 
-def _report_end(config: TrainConfig, accelerator: Accelerator, writer: RunWriter, metric: Metric | None) -> None:
-    """Print where the result is, or how to go on. metric: that chose the weights; None of a run that was stopped."""
-    if metric is None:
+def _report_end(config: TrainConfig, accelerator: Accelerator, writer: RunWriter, best: Best | None) -> None:
+    """Print where the result is, or how to go on. best: the saved weights; None of a run that was stopped."""
+    if best is None:
         accelerator.print(f"stopped and saved in {config.output_dir}; run the same command again to resume")
         return
     if accelerator.is_main_process and (config.data.streaming or writer.rejects.n_in_training):
         rejected = counted(len(writer.rejects), "utterance")
         accelerator.print(f"{rejected} rejected: {config.output_dir / 'rejects.jsonl'}")
     accelerator.print(f"done: the best model, its log and curve.png are in {config.output_dir}")
-    if accelerator.is_main_process:
-        accelerator.print(_best(writer.read_log(), metric))
+    accelerator.print(described(best))
 
 
-def _best(log: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+def described(best: Best) -> str:
     """Which weights the saved model has, and whether training has improved on those that it began with."""
-    evaluations = [line for line in log if line["kind"] in ("validation", "average")]
-    best = min(evaluations, key=lambda line: (line[metric], line["wer"], line["cer"]))
-    rates = f"WER {best['wer']:.1%}, CER {best['cer']:.1%} on validation"
-    if best["kind"] == "average":
-        return f"best: the mean of several evaluations' weights, {rates}"
-    if best["step"] == 0 and len(evaluations) > 1:
+    rate = f"{best.metric.upper()} {best.rate:.1%} on validation"
+    if best.step is None:
+        return f"best: the mean of several evaluations' weights, {rate}"
+    if best.step == 0:
         return (
-            f"best: step 0, {rates}: no evaluation of the trained model was better than the one before training, so "
-            "the saved model is the one that training began with; lower --learning_rate, or train for more --max_steps"
+            f"best: step 0, {rate}: no evaluation of the trained model was better than the one before training, so the "
+            "saved model is the one that training began with; lower --learning_rate, or train for more --max_steps"
         )
-    return f"best: step {best['step']}, {rates}"
+    return f"best: step {best.step}, {rate}"
 
 
 def _push_to_hub(config: TrainConfig, accelerator: Accelerator) -> None:

@@ -70,10 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         positional=True,
     )
     shares = config.shares()
-    names = ("train.jsonl", "validation.jsonl", "test.jsonl", REJECTS)
-    present = [path for path in (config.output_dir / name for name in names) if path.exists()]
-    if present and not config.overwrite:
-        raise UsageError(f"{present[0]}: exists; expected a new folder: name another, or add --overwrite true")
+    present = {part for part in ("train", "validation", "test") if (config.output_dir / f"{part}.jsonl").exists()}
+    own = [config.output_dir / f"{part}.jsonl" for part in shares if part in present]
+    if own and not config.overwrite:
+        raise UsageError(f"{own[0]}: exists; expected a new folder: name another, or add --overwrite true")
+    if any(path.samefile(config.data) for path in own if Path(config.data).exists()):
+        raise UsageError(f"{config.data} would be overwritten by a part of itself; expected another folder: name one")
+    if own and (others := present - set(shares)):
+        raise UsageError(
+            f"{config.output_dir / f'{min(others)}.jsonl'}: is of an earlier division, and this one has no such part; "
+            "expected none, as its speakers may be in other parts now: delete it, or name another folder"
+        )
     from preprocessing.corpus import open_corpus
     from preprocessing.corpus.split import split_corpus
 
@@ -85,8 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rejects = [{"where": reject.where, "reason": reject.reason} for reject in corpus.rejects]
     speakers_of = {part: {str(one.speaker) for one in ones if one.speaker is not None} for part, ones in parts.items()}
     written = {part: _lines(utterances, config.output_dir) for part, utterances in parts.items()}
-    for path in present:  # a part of an earlier division may hold speakers of another part now
-        path.unlink()
     for part, utterances in parts.items():
         path = config.output_dir / f"{part}.jsonl"
         write_output(path, "--output_dir", written[part].encode())

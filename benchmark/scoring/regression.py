@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.special import ndtr, ndtri
+from scipy.special import stdtr, stdtrit
 
 from benchmark.results import (
     CLEAN,
@@ -259,17 +259,18 @@ def _rate_change(
 
 def _independent_change(before: Rate, now: Rate, corpus: CorpusFacts) -> PairedChange:
     """Two rates of the same test set whose samples are not at hand, as if they were independent; the p-value is that of
-    a normal distribution with the interval's end towards 0.
+    Student's distribution with the interval's end towards 0.
     """
     difference = _independent_difference(before, now)
     compared = corpus.utterances if corpus.compared is None else corpus.compared
     margin = difference.value - difference.low if difference.value > 0 else difference.high - difference.value
     p_value = None
     if compared >= FEWEST_COMPARED:
-        quantile = float(ndtri((1.0 + LEVEL) / 2.0))
-        p_value = (
-            float(2.0 * ndtr(-quantile * abs(difference.value) / margin)) if margin else float(not difference.value)
-        )
+        freedom = max((corpus.speakers if corpus.resampling_unit == "speaker" else compared) - 1, 1)
+        p_value = float(not difference.value)
+        if margin:
+            quantile = float(stdtrit(freedom, (1.0 + LEVEL) / 2.0))
+            p_value = float(2.0 * stdtr(freedom, -quantile * abs(difference.value) / margin))
     unit = UNIT if corpus.resampling_unit == UNIT else "utterance"
     return PairedChange(before, now, difference, compared, p_value, unit)
 

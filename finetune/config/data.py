@@ -72,8 +72,7 @@ class DataConfig:
         """Raises UsageError naming the first contradiction between corpora, weights and what is held out."""
         if not self.train:
             raise UsageError("--data.train is empty; expected at least one corpus: name a manifest")
-        named = [("train", one) for one in self.train] + [("validation", self.validation or "")]
-        for key, reference in [*named, *((f"eval_sets.{name}", one) for name, one in self.eval_sets.items())]:
+        for key, reference in [*(("train", one) for one in self.train), ("validation", self.validation or "")]:
             dataset, config, split = [*reference.split(":", 1)[-1].split(":"), "", ""][:3]
             if reference.startswith("hf:") and not split:
                 raise UsageError(

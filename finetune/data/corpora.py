@@ -4,6 +4,7 @@ Utterances are checked by their duration and text alone; audio is decoded by `fi
 further ones.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from preprocessing.corpus.split import hold_out
 from preprocessing.text import Profile
 from preprocessing.text.languages import language_code
 
+SAME_SECONDS = 0.002  # by which durations of one utterance differ where one was rounded
 MAIN = "validation"  # name of the evaluation set that chooses the best weights
 
 
@@ -152,7 +154,8 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
     """The corpora with ids that occur in one of them alone: an id decides how its utterance is augmented, and names it
     in rejects and transcripts. Ids of a later corpus that an earlier one has too are prefixed by its place, "2/row-7".
 
-    Raises UsageError where two corpora share an utterance: id, audio and part of it.
+    Raises UsageError where two corpora share an utterance: its id and either its part of a file, or its text and
+    duration, as a prepared copy has them.
     """
     if len(corpora) == 1:
         return list(corpora)
@@ -160,7 +163,7 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
     found: list[Corpus] = []
     for place, corpus in enumerate(corpora, start=1):
         shared = [one for one in corpus.utterances if one.id in known]
-        same = next((one for one in shared if _is_same_audio(one, known[one.id])), None)
+        same = next((one for one in shared if _is_same(one, known[one.id])), None)
         if same is not None:
             raise UsageError(
                 f"--data.train: {' and '.join(one.reference for one in corpora)} share utterances, such as "
@@ -171,14 +174,22 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
             note_once(
                 f"ids {place}",
                 f"{corpus.reference}: {counted(len(shared), 'id')}, such as {shared[0].id!r}, also in a corpus before "
-                f"it; prefixed by {place}/",
+                f"it; prefixed by {place}",
             )
-            renamed = (replace(one, id=f"{place}/{one.id}") if one.id in known else one for one in corpus.utterances)
+            taken = known.keys() | {one.id for one in corpus.utterances}
+            prefix = f"{place}/"
+            while any(f"{prefix}{one.id}" in taken for one in shared):
+                prefix += f"{place}/"
+            renamed = (replace(one, id=f"{prefix}{one.id}") if one.id in known else one for one in corpus.utterances)
             own = replace(corpus, utterances=tuple(renamed))
         known |= {one.id: one for one in own.utterances}
         found.append(own)
     return found
 
 
-def _is_same_audio(one: Utterance, other: Utterance) -> bool:
-    return (one.audio, one.start, one.stop, one.channel) == (other.audio, other.start, other.stop, other.channel)
+def _is_same(one: Utterance, other: Utterance) -> bool:
+    if one.text == other.text and abs(one.duration - other.duration) < SAME_SECONDS:
+        return True
+    files = [audio if isinstance(audio, bytes) else os.path.realpath(audio) for audio in (one.audio, other.audio)]
+    parts = [(each.start, each.stop, each.channel) for each in (one, other)]
+    return files[0] == files[1] and parts[0] == parts[1]

@@ -67,11 +67,11 @@ class Resampling:
 def resample(speakers: Sequence[str | None], *, seed: int, draws: int = DRAWS) -> Resampling:
     """The Resampling of a corpus, from the speaker of each utterance.
 
-    Speakers are drawn where at least FEWEST_SPEAKERS are named, and with them each utterance without one, as if it had
-    a speaker of its own; else utterances.
+    Speakers are drawn where at least FEWEST_SPEAKERS are named, in half of the utterances or more, and with them each
+    utterance without one, as if it had a speaker of its own; else utterances.
     """
     generator = np.random.default_rng(seed)
-    if len(set(speakers) - {None}) < FEWEST_SPEAKERS:
+    if len(set(speakers) - {None}) < FEWEST_SPEAKERS or 2 * speakers.count(None) > len(speakers):
         groups, unit = np.arange(len(speakers)), "utterance"
     else:
         labels = [f"utterance {place}" if name is None else f"speaker {name}" for place, name in enumerate(speakers)]

@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,17 @@ from finetune.training.step import LogInterval, Stepper, StepResult
 from preprocessing.augment import seeded_generator
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster sends before it takes a machine back
+
+
+@dataclass(frozen=True)
+class Best:
+    """The saved weights: their error rate on the main validation set, as a fraction, and their step; None: the mean of
+    several evaluations' weights. metric: which rate that is.
+    """
+
+    metric: Metric
+    rate: float
+    step: int | None
 
 
 class TrainingLoop:
@@ -72,11 +83,14 @@ class TrainingLoop:
         self._restored_average: dict[str, Tensor] | None = None
         self._interrupted = False  # this process was asked to stop
         self._stopped = False  # a process was asked to stop, and all processes know
+        self._average_rate: float | None = None  # of the mean of the best evaluations' weights, where that is saved
 
     @property
-    def metric(self) -> Metric:
-        """The error rate on the main validation set that chooses the weights."""
-        return self._evaluators[MAIN].metric
+    def best(self) -> Best:
+        """The weights that are saved, after an evaluation or more."""
+        metric = self._evaluators[MAIN].metric
+        rate, _, step = self._progress.ranking[0]
+        return Best(metric, rate, step) if self._average_rate is None else Best(metric, self._average_rate, None)
 
     def resume(self, folder: Path) -> Progress:
         """Restore the state of a checkpoint. Returns how far it is; without a ranking if the main set is another."""
@@ -239,6 +253,7 @@ class TrainingLoop:
         self._best.mean_into(self._accelerator.unwrap_model(module), self._progress.ranking)
         evaluation = self._evaluators[MAIN].run(self._accelerator, module)
         better = evaluation.rates < self._progress.ranking[0][:2]
+        self._average_rate = evaluation.rates[0] if better else None
         if self._accelerator.is_main_process:
             display.show_average(len(self._progress.ranking), evaluation, better)
             self._log("average", _figures(evaluation))

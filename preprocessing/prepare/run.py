@@ -41,6 +41,11 @@ def prepare(config: PrepareConfig) -> None:
     folder cannot be used.
     """
     profile(config.profile)
+    manifest = config.output_dir / MANIFEST
+    if manifest.exists() and Path(config.data).exists() and manifest.samefile(config.data):
+        raise UsageError(
+            f"{config.data} would be overwritten by its own preparation; expected another folder: name one"
+        )
     corpus = open_corpus(config.data, check_durations=True, columns=None)
     corpus.print_notes()
     with only_writer(config.output_dir):
@@ -74,11 +79,11 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
     ours = fingerprint(config, corpus)
     try:
         theirs = path.read_text(encoding="utf-8").strip() if path.exists() else None
-        if config.overwrite:  # the manifest first: it says that all of the shards are there
+        if config.overwrite and theirs is not None:  # the manifest first: it says that all of the shards are there
             for name in (MANIFEST, REJECTS, STATISTICS):
                 (config.output_dir / name).unlink(missing_ok=True)
-            if folder.exists():
-                shutil.rmtree(folder)
+        if config.overwrite and folder.exists():
+            shutil.rmtree(folder)
         if folder.exists() and any(folder.iterdir()) and theirs != ours:
             raise UsageError(
                 f"{config.output_dir} holds a preparation of other data or options ({theirs}, now {ours}); expected "

@@ -88,6 +88,7 @@ def test_speakers_are_drawn_whole() -> None:
         [None] * 30,
         ["a"] * 29 + [None],
         [*(f"s{i}" for i in range(FEWEST_SPEAKERS - 1)), *[None] * 26],
+        [*(f"s{i}" for i in range(14)), *[None] * 16],
         [f"s{i % (FEWEST_SPEAKERS - 1)}" for i in range(30)],
     ],
 )

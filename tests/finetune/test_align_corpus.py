@@ -346,9 +346,9 @@ def test_pairs_that_do_not_belong_together_are_one_sentence(recordings: Path, tm
     assert [pair.source for pair in find_pairs(recordings, recordings)] == ["0.flac", "1.flac", "2.wav"]
     beside = tmp_path / "beside"  # as transcribe writes, and whoever keeps notes
     beside.mkdir()
-    for name in ("call.wav", "call.txt", "call.srt", "call.TextGrid", "README.md"):
+    for name in ("call.wav", "call.txt", "call.srt", "call.TextGrid", "README.md", "old.nist", "old.txt"):
         (beside / name).touch()
-    assert [pair.source for pair in find_pairs(beside, beside)] == ["call.wav"]
+    assert [pair.source for pair in find_pairs(beside, beside)] == ["call.wav", "old.nist"]
     empty = tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "two").mkdir()

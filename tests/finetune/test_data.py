@@ -9,11 +9,11 @@ import yaml
 
 from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
-from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances
+from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances, with_unique_ids
 from finetune.models import build
 from finetune.training.fingerprint import RunFingerprint, fingerprint_of
 from preprocessing.cli.errors import UsageError
-from preprocessing.corpus import Utterance
+from preprocessing.corpus import Corpus, Utterance
 from preprocessing.text import profile
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 
@@ -96,7 +96,24 @@ def test_equal_ids_of_other_audio_are_told_apart(corpora: tuple[str, str], capsy
     data = chosen(DataConfig(numbered, validation_share=0.2, validation_by="utterance"))
     ids = {one.id for one in [*data.train, *data.validation[MAIN]]}
     assert ids == {f"row-{place}" for place in range(20)} | {f"2/row-{place}" for place in range(10)}
-    assert "10 ids, such as 'row-0', also in a corpus before it; prefixed by 2/" in capsys.readouterr().err
+    assert "10 ids, such as 'row-0', also in a corpus before it; prefixed by 2" in capsys.readouterr().err
+
+
+def test_ids_that_are_told_apart_meet_no_others() -> None:
+    first = Corpus("a", tuple(Utterance(id, f"{id}.wav", id, 1.0) for id in ("row-0", "2/row-0")), ())
+    second = Corpus("b", (Utterance("row-0", "c.wav", "other", 2.0),), ())
+    found = [one.id for corpus in with_unique_ids([first, second]) for one in corpus.utterances]
+    assert found == ["row-0", "2/row-0", "2/2/row-0"]
+
+
+def test_a_copy_of_an_utterance_is_not_another_one(tmp_path: Path) -> None:
+    """By another path to its file, or prepared: the same text as long."""
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    one = Corpus("a", (Utterance("u", str(tmp_path / "a.wav"), "text", 2.0),), ())
+    for audio, text in ((tmp_path / "link" / "a.wav", "else"), (tmp_path / "copy.flac", "text")):
+        with pytest.raises(UsageError, match="share utterances, such as 'u'"):
+            with_unique_ids([one, Corpus("b", (Utterance("u", str(audio), text, 2.0),), ())])
 
 
 def test_a_dataset_of_the_hub_needs_a_split() -> None:
@@ -105,7 +122,7 @@ def test_a_dataset_of_the_hub_needs_a_split() -> None:
         DataConfig(["hf:x"], validation="dev.jsonl").check()
     with pytest.raises(UsageError, match=r"--data\.validation hf:x:de .* such as hf:x:de:validation"):
         DataConfig(["hf:x::train"], validation="hf:x:de").check()
-    DataConfig(["hf:x:de:train:100"], validation="hf:x::dev", eval_sets={"other": "hf:y::test"}).check()
+    DataConfig(["hf:x:de:train:100"], validation="hf:x::dev", eval_sets={"other": "hf:y"}).check()
 
 
 def test_another_part_of_the_audio_is_another_run() -> None:

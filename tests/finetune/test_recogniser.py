@@ -84,6 +84,7 @@ def test_a_long_array_is_transcribed_in_pieces() -> None:
         (torch.zeros(100, dtype=torch.bfloat16), SAMPLE_RATE, "array of bfloat16"),
         ([0.0] * 100, SAMPLE_RATE, "a list; expected an array"),
         (np.zeros(100, np.float32), 44.1, r"sample_rate 44\.1; expected a whole number .*not kHz"),
+        (np.zeros(100, np.float32), float("nan"), "sample_rate nan; expected a whole number"),
         (np.zeros(100, np.float32), "16000", "sample_rate '16000'; expected a whole number"),
         (np.zeros(100, np.uint8), SAMPLE_RATE, "array of uint8"),
         (np.zeros(0, np.float32), SAMPLE_RATE, "without samples"),

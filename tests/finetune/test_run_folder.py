@@ -1,14 +1,15 @@
 """log.jsonl as a run writes it, read back line by line."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from finetune import training_run
-from finetune.config import DataConfig, TrainConfig
+from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import about
+from finetune.training.loop import Best
 from finetune.training.run_folder import RunWriter
+from preprocessing.cli.errors import UsageError
 from tests.finetune.runs import tiny_run
 
 
@@ -39,7 +40,7 @@ def test_a_finished_run_that_is_started_again_logs_its_average_once(tmp_path: Pa
 
 def test_overwriting_leaves_nothing_of_another_model(tmp_path: Path) -> None:
     ours = ("whisper.pt", "generation_config.json", "adapter.deu.safetensors", "model.safetensors", "confidence.json")
-    theirs = ("notes.txt", "rejects.csv", "more/model.safetensors")
+    theirs = ("notes.txt", "rejects.csv", "more/model.safetensors", "more/language_model_tuning.json")
     for name in (*ours, *theirs, "language_model/words.arpa", "language_model_tuning.png", "checkpoints/step-1/x"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -51,20 +52,19 @@ def test_overwriting_leaves_nothing_of_another_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "wers", "said"),
+    ("best", "said"),
     [
-        ("validation", (0.48, 0.31, 0.35), "best: step 1, WER 31.0%, CER 15.5% on validation"),
-        (
-            "validation",
-            (0.48, 0.55, 0.55),
-            "best: step 0, WER 48.0%, CER 24.0% on validation: no evaluation of the trai",
-        ),
-        ("average", (0.48, 0.31, 0.30), "best: the mean of several evaluations' weights, WER 30.0%"),
+        (Best("wer", 0.31, 100), "best: step 100, WER 31.0% on validation"),
+        (Best("cer", 0.48, 0), "best: step 0, CER 48.0% on validation: no evaluation of the trained model was better"),
+        (Best("wer", 0.3, None), "best: the mean of several evaluations' weights, WER 30.0% on validation"),
     ],
 )
-def test_the_end_says_which_weights_are_kept(kind: str, wers: tuple[float, ...], said: str) -> None:
-    log: list[dict[str, Any]] = [
-        {"kind": "validation", "step": step, "wer": wer, "cer": wer / 2} for step, wer in enumerate(wers)
-    ]
-    log[-1]["kind"] = kind
-    assert training_run._best([*log, {"kind": "train", "step": 3}], "wer").startswith(said)
+def test_the_end_says_which_weights_are_kept(best: Best, said: str) -> None:
+    assert training_run.described(best).startswith(said)
+
+
+def test_a_base_is_not_overwritten_by_what_is_trained_from_it(tmp_path: Path) -> None:
+    for base in (tmp_path, tmp_path / "whisper.pt"):
+        config = TrainConfig(output_dir=tmp_path, model=ModelConfig(base=str(base)), overwrite=True)
+        with pytest.raises(UsageError, match=r"lies in --output_dir .* expected another folder"):
+            training_run._resolve(config)

@@ -192,7 +192,7 @@ def test_a_number_that_was_said_is_a_text(folder: Path, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("written", ["1", 1.0, "1.0", " 1 ", [1], "right", "B"])
+@pytest.mark.parametrize("written", ["1", 1.0, "1.0", " 1 ", [1], "right"])
 def test_a_channel_of_a_recording_is_its_own_utterance(folder: Path, tmp_path: Path, written: Any) -> None:
     """Two speakers of one call, as lhotse's manifests number them; what "channel" says in words is no number."""
     agent, customer = (0.1 * np.sin(np.arange(8_000) / steps) for steps in (20, 50))

@@ -251,6 +251,18 @@ def test_an_earlier_division_is_not_replaced_unasked(tmp_path: Path) -> None:
     main(["demo/corpus/test.jsonl", str(tmp_path)])
     with pytest.raises(UsageError, match=r"train\.jsonl: exists; .*--overwrite true"):
         main(["demo/corpus/test.jsonl", str(tmp_path)])
-    (tmp_path / "rejects.jsonl").touch()
-    main(["demo/corpus/test.jsonl", str(tmp_path), "--overwrite", "true", "--validation_share", "0", "--seed", "5"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.jsonl", "train.jsonl"]
+    main(["demo/corpus/test.jsonl", str(tmp_path), "--overwrite", "true"])
+    two = ["--overwrite", "true", "--validation_share", "0", "--seed", "5"]
+    with pytest.raises(UsageError, match=r"validation\.jsonl: is of an earlier division, .* delete it"):
+        main(["demo/corpus/test.jsonl", str(tmp_path), *two])  # its speakers would be in training
+    (tmp_path / "validation.jsonl").unlink()
+    main(["demo/corpus/test.jsonl", str(tmp_path), *two])
+    with pytest.raises(UsageError, match=r"train\.jsonl would be overwritten by a part of itself"):
+        main([str(tmp_path / "train.jsonl"), str(tmp_path), *two])
+
+
+def test_an_official_test_set_stays_where_it_is(tmp_path: Path) -> None:
+    official = tmp_path / "test.jsonl"
+    official.write_text("{}\n")
+    main(["demo/corpus/train.jsonl", str(tmp_path), "--test_share", "0"])
+    assert official.read_text() == "{}\n"

@@ -155,10 +155,22 @@ def test_two_names_that_are_not_read_leave_the_whole_and_are_noted(
 
 def test_a_duration_of_the_whole_needs_no_start(folder: Path) -> None:
     """A clip that was cut from elsewhere says where, and how long it is itself."""
-    row = {"audio": "talk.wav", "text": "x", "start_ms": 4000, "duration": 10}
-    path = write_manifest(folder / "talk.jsonl", [row, row | {"duration": 2, "start": 1, "id": "part"}])
+    row = {"audio": "talk.wav", "text": "x"}
+    cut = [
+        {"start_ms": 4000, "duration": 10},
+        {"start_ms": 4000, "duration": 9.85},
+        {"start_ms": 4000, "duration": 600},  # of the whole that it was cut from
+        {"start_ts": 4, "end_ts": 7.6, "duration": 600},
+        {"start_index": 4, "duration": 10},
+        {"start": 0, "text_length": 4},
+        {"start": 0, "num_samples": 160_000},
+        {"start": 0.0, "reply_to": 3},
+    ]
+    rows = [row | times | {"id": str(place)} for place, times in enumerate(cut)]
+    rows += [row | {"id": "first", "start": 0.0, "duration": 2, "start_ms": 0}]
+    path = write_manifest(folder / "talk.jsonl", rows)
     utterances = open_corpus(str(path), check_durations=True).require_complete().utterances
-    assert [heard(one) for one in utterances] == [(0.0, 10.0), (1.0, 3.0)]
+    assert [heard(one) for one in utterances] == [(0.0, 10.0)] * len(cut) + [(0.0, 2.0)]
 
 
 def test_times_of_a_datasets_clip_are_of_the_recording_it_was_cut_from(folder: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.prepare.__main__ import main
 from preprocessing.prepare.shards import Cutting, split_into_shards, write_shard
@@ -118,6 +118,14 @@ def test_overwriting_leaves_no_manifest_of_other_shards(
     with pytest.raises(KeyboardInterrupt):
         prepare(other, output, "--workers", "1", "--overwrite", "true")
     assert sorted(path.name for path in output.iterdir()) == ["fingerprint", "shards"]
+
+
+def test_a_corpus_is_not_prepared_over_itself(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "manifest.jsonl", absolute(DEMO / "corpus" / "train.jsonl", 2))
+    before = manifest.read_bytes()
+    with pytest.raises(UsageError, match=r"manifest\.jsonl would be overwritten by its own preparation"):
+        prepare(manifest, tmp_path, "--overwrite", "true")
+    assert manifest.read_bytes() == before
 
 
 def raise_interrupt(*_: object) -> None:

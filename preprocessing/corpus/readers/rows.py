@@ -26,7 +26,6 @@ from preprocessing.corpus.readers.times import (
     read_words,
     shortened,
     stated_seconds,
-    unread_start,
     with_checked_segments,
 )
 from preprocessing.corpus.utterance import Utterance
@@ -57,7 +56,7 @@ SEXES = {
     **dict.fromkeys(("f", "female", "female_feminine", "woman", "w"), "F"),
     **dict.fromkeys(("m", "male", "male_masculine", "man"), "M"),
 }
-SIDES = {"left": 0, "right": 1, "a": 0, "b": 1}  # channels of a WAV file; A and B are the sides of a call
+SIDES = {"left": 0, "right": 1}  # channels of a WAV file
 AUDIO_SUFFIXES = frozenset(
     (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".webm", ".wma", ".mp4", ".sph",
      ".w64", ".au", ".caf", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".m4b", ".ac3", ".wv", ".ape", ".tta", ".mp2")
@@ -128,7 +127,7 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     stated = get("duration")
     if stated.__class__ is not float or not 0.0 < stated < MAX_SECONDS:
         stated = stated_seconds(fields)
-    start, stop, duration = read_times(fields, stated)
+    start, stop, duration, unread_start = read_times(fields, stated)
     channel = _channel(fields["channel"]) if "channel" in fields else None
     utterance = Utterance(
         _id(fields, audio, start, stop, channel),
@@ -151,8 +150,7 @@ def read_fields(fields: dict[str, Any], folder: str) -> Utterance | Draft:
     if words.__class__ is list and words and words[0].__class__ is dict:  # a list of strings is another field
         utterance = replace(utterance, words=read_words(words, utterance.text))
     if duration is None:
-        is_whole = start == 0.0 and stop is None and stated is not None
-        return Draft(utterance, stated, unread_start(fields) if is_whole else None)
+        return Draft(utterance, stated, unread_start)
     return with_checked_segments(utterance) if utterance.segments or utterance.words else utterance
 
 
@@ -240,7 +238,7 @@ def _channel(value: Any) -> int | None:
             if value:
                 note_once(
                     "channel in words",
-                    f"'channel' is {shortened(value)}, which is neither a number nor left, right, a or b: of such "
+                    f"'channel' is {shortened(value)}, which is neither a number, from 0, nor left or right: of such "
                     "rows all channels are mixed",
                 )
             return None

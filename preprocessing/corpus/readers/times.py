@@ -6,7 +6,6 @@ other audio. No audio is opened here.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -25,7 +24,13 @@ MAX_NUMBER = 10**40  # no id or speaker has so many digits
 TOLERANCE_SECONDS = 0.1  # how far start, stop, segments and the length of the audio may lie apart
 _START_WORDS = frozenset(("start", "starts", "begin", "begins", "onset"))
 _STOP_WORDS = frozenset(("stop", "stops", "end", "ends", "finish"))
-_LENGTH_WORDS = frozenset(("dur", "duration", "durations", "length", "len", "to", "until", "samples", "frames"))
+_LENGTH_WORDS = frozenset(("dur", "duration", "length", "len"))
+_OF_LENGTHS = _LENGTH_WORDS | {
+    *("s", "sec", "secs", "second", "seconds", "ms", "msec", "msecs", "millis", "milliseconds"),
+    *("audio", "clip", "segment", "part", "utt", "utterance"),
+}  # all words of a key that names the length of a part, as duration_ms does, and text_length does not
+_ENDS = ("to", "until")  # as a whole key
+_NO_TIMES = frozenset(("index", "idx", "char", "chars", "character", "token", "word", "text", "date", "id", "page"))
 _ELSEWHERE = frozenset(("source", "original", "orig", "keep"))  # times in a recording that the audio was cut from
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # 00:01:02,5 or 1:02.5. Without a fraction, two parts may be hours and minutes: they are refused.
@@ -52,15 +57,27 @@ class _TimeKeys(NamedTuple):
     unknown_lengths: tuple[str, ...]
 
 
-def read_times(fields: dict[str, Any], stated: float | None) -> tuple[float, float | None, float | None]:
+class Times(NamedTuple):
     """Start, stop and duration of a row's part of its audio, in seconds; None where the row does not tell.
+
+    unread_start: of a row without start and stop, a key that may name where in the file it begins.
+    """
+
+    start: float
+    stop: float | None
+    duration: float | None
+    unread_start: str | None = None
+
+
+def read_times(fields: dict[str, Any], stated: float | None) -> Times:
+    """The times of a row.
 
     stated: the row's `duration`, of the part or of the whole file.
     Raises InputError where they are none, contradict each other, or one end goes by a name that is not read.
     """
     keys = _time_keys(tuple(fields))
     if keys is None:
-        return 0.0, None, stated
+        return Times(0.0, None, stated)
     start, start_key = _one_of(fields, keys.starts)
     stop, stop_key = _one_of(fields, keys.stops)
     if start is None and keys.has_offset:
@@ -85,10 +102,12 @@ def read_times(fields: dict[str, Any], stated: float | None) -> tuple[float, flo
     if start is None and stop is None:
         if unknown_starts and unknown_stops:
             _note_unread(unknown_starts[0], unknown_stops[0])
-        return 0.0, None, None if unknown_starts else stated
+        elif unknown_starts and stated is not None:  # its file tells whether it is the whole
+            return Times(0.0, None, None, unknown_starts[0])
+        return Times(0.0, None, stated)
     if stop is not None and (start or 0.0) >= stop:
         raise InputError(_start_after_end(start or 0.0, stop))
-    return start or 0.0, stop, _duration(stated, start or 0.0, stop)
+    return Times(start or 0.0, stop, _duration(stated, start or 0.0, stop))
 
 
 def stated_seconds(fields: dict[str, Any]) -> float | None:
@@ -113,11 +132,13 @@ def finished(draft: Draft, audio_seconds: float) -> Utterance:
         raise InputError("its audio holds no samples; expected at least one: record or export it again")
     if start >= (stop if stop is not None else total):
         raise InputError(_start_after_end(start, stop if stop is not None else total))
-    if unread is not None and stated is not None and stated < total - TOLERANCE_SECONDS:
-        raise InputError(
-            f"{unread!r} is not read, and 'duration' is {stated:g} s of an audio of {total:.2f} s; expected the "
-            "beginning of a part as 'start', in seconds into the audio: rename it"
-        )
+    if unread is not None and stated is not None:
+        if stated < total - max(TOLERANCE_SECONDS, DURATION_TOLERANCE_SHARE * total):
+            raise InputError(
+                f"{unread!r} is not read, and 'duration' is {stated:g} s of an audio of {total:.2f} s; expected the "
+                "beginning of a part as 'start', in seconds into the audio: rename it"
+            )
+        stated = None  # of the whole, or of what it was cut from
     if stop is None and stated is not None:
         stop = _stop_by_duration(start, stated, total)
     if stop is not None and stop > total + TOLERANCE_SECONDS:
@@ -180,7 +201,7 @@ def _time_keys(keys: tuple[str, ...]) -> _TimeKeys | None:
         OFFSET_KEY in keys,
         tuple(key for key in unknown if _names(key, _START_WORDS)),
         tuple(key for key in unknown if _names(key, _STOP_WORDS)),
-        tuple(key for key in unknown if _names(key, _LENGTH_WORDS)),
+        tuple(key for key in unknown if key in _ENDS or _names_length(key)),
     )
     return found if any(found[:-1]) else None
 
@@ -189,14 +210,6 @@ def _time_keys(keys: tuple[str, ...]) -> _TimeKeys | None:
 def names_time(key: str) -> bool:
     """Whether a row's key names a time of its part: one that is read, or one that looks like it."""
     return key in NUMBER_KEYS or _names(key, _START_WORDS | _STOP_WORDS)
-
-
-def unread_start(fields: Mapping[str, Any]) -> str | None:
-    """The first key that names a beginning and is not read, as start_ms; None where no key does."""
-    for key, value in fields.items():
-        if key not in NUMBER_KEYS and _names(key, _START_WORDS) and _number_of(value) is not None:
-            return key
-    return None
 
 
 def _note_unread(start_key: str, stop_key: str) -> None:
@@ -209,8 +222,18 @@ def _note_unread(start_key: str, stop_key: str) -> None:
 
 def _names(key: str, words: frozenset[str]) -> bool:
     """Whether a key has one of the words in it, as "end" is in segment_end, endTime and END_MS."""
-    in_key = {word.lower() for word in _WORD.findall(key)}
-    return bool(in_key & words) and not in_key & _ELSEWHERE
+    in_key = _words_of(key)
+    return bool(in_key & words) and not in_key & (_ELSEWHERE | _NO_TIMES)
+
+
+def _names_length(key: str) -> bool:
+    """Whether a key names how long a part is: duration_ms, but not text_length."""
+    in_key = _words_of(key)
+    return bool(in_key & _LENGTH_WORDS) and in_key <= _OF_LENGTHS
+
+
+def _words_of(key: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(key)}
 
 
 def _one_of(fields: dict[str, Any], keys: tuple[str, ...]) -> tuple[float | None, str | None]:
