@@ -90,8 +90,8 @@ class Wav2Vec2System(CTCSystem):
         self._packed_layers = pack_layers(self._model) if packs else None
         convolutions = UNCHANGED
         fold_weight_norm(self._model)
-        if convolves and options.device == "cpu" and self._dtype == torch.float32:
-            convolutions = cpu.replace_convolutions(self._model)
+        if convolves and options.device == "cpu":
+            convolutions = cpu.replace_convolutions(self._model, self._dtype)
         elif options.device == "cuda" and not self._architecture.log_mel:
             convolutions = gpu.replace_convolutions(self._model)
         self._model.to(self._device, self._dtype)

@@ -195,6 +195,33 @@ def test_bfloat16_as_close_as_transformers_own(device: str) -> None:
     assert ours <= 2 * theirs
 
 
+@pytest.mark.parametrize("norm", [GROUP, LAYER])
+@pytest.mark.parametrize("lengths", [[9_600], [9_600, 5_000]])
+def test_bfloat16_on_a_cpu_is_as_close_as_transformers_own(norm: dict[str, Any], lengths: list[int]) -> None:
+    """Of each utterance alone, and in a padded batch; positions by spectra too."""
+    exact, theirs, ours = (wav2vec2(norm, num_conv_pos_embeddings=64) for _ in range(3))
+    theirs.to(torch.bfloat16)
+    invariance = PaddingInvariance(ours)
+    told = cpu_convolutions.replace_convolutions(ours, torch.bfloat16)
+    assert UNCHANGED not in told
+    ours.to(torch.bfloat16)
+    waveforms = [torch.randn(n, generator=torch.Generator().manual_seed(n)) for n in lengths]
+    inputs = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
+    n_samples = torch.tensor(lengths)
+    n_frames = ours._get_feat_extract_output_lengths(n_samples)
+    with torch.inference_mode():
+        if len(lengths) > 1:
+            invariance.set_lengths(n_samples, n_frames)
+            positions = torch.arange(inputs.shape[1]) < n_samples[:, None]
+            batch = ours(inputs.bfloat16(), attention_mask=positions).logits.float()
+        else:
+            batch = ours(inputs.bfloat16()).logits.float()
+        for found, waveform, n in zip(batch, waveforms, n_frames.tolist(), strict=True):
+            expected = exact(waveform[None]).logits[0]
+            their_error = (theirs(waveform[None].bfloat16()).logits[0].float() - expected).abs().mean()
+            assert (found[:n] - expected).abs().mean() <= 1.2 * their_error
+
+
 def test_other_devices_and_checkpointing_are_left_to_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_convolutions, "_first_rows", lambda *_: pytest.fail("computed by rows"))
     model = wav2vec2(GROUP)

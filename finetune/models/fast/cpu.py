@@ -1,10 +1,13 @@
-"""wav2vec2's convolutions for inference on a CPU in float32, equal to transformers' to 1e-4.
+"""wav2vec2's convolutions for inference on a CPU, in float32 equal to transformers' to 1e-4.
 
 The feature encoder works on frames as rows [frames, channels], where the windows of a strided convolution are
 overlapping rows of one memory. BLAS takes no overlapping rows, so a window is cut into pieces of a stride, each
 multiplied by its part of the kernel, without copying. Group normalisation after the first layer is folded into its
 weights. The lowest two layers are computed in blocks that stay in the cache. Each utterance is convolved alone, without
 its padding. The positional convolution (kernel 128) is a product of spectra, overlap-save.
+
+In bfloat16, the first layer, whose input is the waveform, and the spectra stay in float32. torch's own convolutions
+copy every layer's frames between two memory layouts there, which takes longer than the products.
 
 Parts that are not built as known here, or differ from the original on noise, are left as they are.
 """
@@ -23,21 +26,23 @@ TOLERANCE = 1e-4  # of the largest difference from the original, relative to its
 
 
 @torch.inference_mode()
-def replace_convolutions(model: Any) -> str:
-    """Replaces the feature encoder and the positional convolution of a *ForCTC model, in place, for inference in
-    float32 on the CPU. Returns what computes each of the two, in one line.
+def replace_convolutions(model: Any, dtype: torch.dtype = torch.float32) -> str:
+    """Replaces the feature encoder and the positional convolution of a *ForCTC model in float32, in place, for
+    inference on the CPU in `dtype`. Returns what computes each of the two, in one line.
 
-    Each replacement is compared with the original on noise first, and taken only where they agree to TOLERANCE.
+    Each replacement is compared with the original on noise first, in float32, and taken only where they agree to
+    TOLERANCE. The model itself is cast to `dtype` by the caller.
     """
     base, generator = model.base_model, torch.Generator().manual_seed(0)
     waveform = torch.randn(1, 24_000, generator=generator)
     hidden = torch.randn(1, 70, model.config.hidden_size, generator=generator)
-    return report(
-        [
-            ("feature encoder", _replaced(base, "feature_extractor", FastFeatureEncoder, waveform)),
-            ("positions", _replaced(base.encoder, "pos_conv_embed", FastPositions, hidden)),
-        ]
-    )
+    found = [
+        ("feature encoder", _replaced(base, "feature_extractor", FastFeatureEncoder, waveform)),
+        ("positions", _replaced(base.encoder, "pos_conv_embed", FastPositions, hidden)),
+    ]
+    if isinstance(base.feature_extractor, FastFeatureEncoder):
+        base.feature_extractor.compute_in(dtype)
+    return report(found)
 
 
 def _replaced(
@@ -64,6 +69,9 @@ class RowConvolution:
         norm = getattr(layer, "layer_norm", None)
         self.group_norm = norm if isinstance(norm, nn.GroupNorm) else None
         self.layer_norm = norm if isinstance(norm, nn.LayerNorm) else None
+        # of the layer normalisation, in the precision of this layer
+        self.scale: Tensor | None = None if self.layer_norm is None else self.layer_norm.weight.detach()
+        self.shift: Tensor | None = None if self.layer_norm is None else self.layer_norm.bias.detach()
         self.kernel: int = convolution.kernel_size[0]
         self.stride: int = convolution.stride[0]
         # one copy in memory: the original's weight becomes a view of this one
@@ -75,6 +83,13 @@ class RowConvolution:
         self._gelu = type(layer.activation).__name__ == "GELUActivation" or type(layer.activation) is nn.GELU
         if getattr(layer.activation, "approximate", "none") != "none":
             self._gelu = False
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Cast the layer's own weights."""
+        self.weight = self.weight.to(dtype)
+        self.bias, self.scale, self.shift = (
+            None if one is None else one.to(dtype) for one in (self.bias, self.scale, self.shift)
+        )
 
     def n_rows(self, n_rows: int) -> int:
         """Output rows of `n_rows` input rows."""
@@ -105,7 +120,7 @@ class RowConvolution:
         hidden = self.convolved(rows, weight, bias)
         if self.layer_norm is not None:
             norm = self.layer_norm
-            hidden = functional.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+            hidden = functional.layer_norm(hidden, norm.normalized_shape, self.scale, self.shift, norm.eps)
         if self._gelu:
             return torch.ops.aten.gelu_(hidden)  # type: ignore[no-any-return]
         return self.activation(hidden)  # type: ignore[no-any-return]
@@ -125,6 +140,13 @@ class FastFeatureEncoder(nn.Module):
         self.conv_layers = original.conv_layers
         self.n_samples: list[int] | None = None
         self._rows = [RowConvolution(layer) for layer in original.conv_layers]
+        self._dtype = torch.float32
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Compute all layers but the first in another precision, which the frames are returned in."""
+        self._dtype = dtype
+        for layer in self._rows[1:]:
+            layer.compute_in(dtype)
 
     def forward(self, input_values: Tensor) -> Tensor:
         """[batch, samples] -> [batch, channels, frames], zeros beyond each utterance."""
@@ -143,15 +165,15 @@ class FastFeatureEncoder(nn.Module):
     def _encode(self, waveform: Tensor) -> Tensor:
         """[samples, 1] -> [frames, channels]."""
         first, second, *others = self._rows
-        waveform = waveform.contiguous()
+        waveform = waveform.contiguous().float()
         weight, bias = first.folded(waveform)
         total = second.n_rows(first.n_rows(len(waveform)))
-        rows = waveform.new_empty(total, len(second.weight))
+        rows = waveform.new_empty(total, len(second.weight), dtype=self._dtype)
         for start in range(0, total, BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, total)
             begin, end = start * second.stride, (stop - 1) * second.stride + second.kernel  # of the first layer's rows
             samples = waveform[begin * first.stride : (end - 1) * first.stride + first.kernel]
-            rows[start:stop] = second(first(samples, weight, bias), second.weight, second.bias)
+            rows[start:stop] = second(first(samples, weight, bias).to(self._dtype), second.weight, second.bias)
         for layer in others:
             rows = layer(rows, layer.weight, layer.bias)
         return rows
@@ -185,7 +207,8 @@ class FastPositions(nn.Module):
         self.activation = original.activation
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[batch, frames, channels] -> the same shape."""
+        """[batch, frames, channels] -> the same shape and type."""
+        dtype, hidden = hidden.dtype, hidden.float()
         batch, frames, channels = hidden.shape
         hop = N_FFT - self._kernel + 1
         blocks = -(-frames // hop)
@@ -196,4 +219,4 @@ class FastPositions(nn.Module):
         products = (self._spectra @ columns).reshape(-1, channels, batch, blocks)
         summed = torch.fft.irfft(products.permute(2, 3, 1, 0), N_FFT)[..., :hop]  # [batch, blocks, channels, hop]
         rows = summed.transpose(2, 3).reshape(batch, blocks * hop, channels)[:, :frames]
-        return self.activation(rows + self._bias)  # type: ignore[no-any-return]
+        return self.activation(rows + self._bias).to(dtype)  # type: ignore[no-any-return]
