@@ -21,7 +21,7 @@ from finetune.models.architectures import ModelInput, architecture_of, latent_fr
 from finetune.models.base import Batch, Example, Publication
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
-from finetune.models.fast import gpu
+from finetune.models.fast import rows
 from finetune.models.fast.packing import pack_layers
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.regularisation import LatentMasks, use_bit_dropout
@@ -81,7 +81,7 @@ class Wav2Vec2Module(CTCModule):
         self._masks = LatentMasks(model, config)
         self._batch_norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm1d)]
         if not self._architecture.log_mel:
-            gpu.replace_convolutions(model)  # on a CPU they compute as transformers does
+            rows.replace_convolutions(model)
         self._packed_layers = pack_layers(model) if config.attn_implementation == "auto" else None
 
     def train(self, mode: bool = True) -> Self:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from finetune.models.architectures import FBANK_HOP, FBANK_PAIR, ModelInput, architecture_of
 from finetune.models.checkpoint_checks import checked_loading
-from finetune.models.fast import cpu, gpu
+from finetune.models.fast import cpu, rows
 from finetune.models.fast.folding import UNCHANGED, fold_weight_norm
 from finetune.models.fast.packing import pack_layers
 from finetune.models.frame_geometry import (
@@ -93,7 +93,7 @@ class Wav2Vec2System(CTCSystem):
         if convolves and options.device == "cpu":
             convolutions = cpu.replace_convolutions(self._model, self._dtype)
         elif options.device == "cuda" and not self._architecture.log_mel:
-            convolutions = gpu.replace_convolutions(self._model)
+            convolutions = rows.replace_convolutions(self._model)
         self._model.to(self._device, self._dtype)
         if self._dtype != torch.float32:  # the output layer computes in float32: the best unit is decided there
             self._model.lm_head.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import HubertConfig, HubertForCTC, Wav2Vec2Config, Wav2Vec2ForCTC
 
 from finetune.models.fast import cpu as cpu_convolutions
-from finetune.models.fast import gpu as gpu_convolutions
+from finetune.models.fast import rows as row_convolutions
 from finetune.models.fast.cpu import FastFeatureEncoder, FastPositions
 from finetune.models.fast.folding import UNCHANGED, fold_group_norm
-from finetune.models.fast.gpu import BlockedConvolution, RowFeatureEncoder
+from finetune.models.fast.rows import BlockedConvolution, RowFeatureEncoder
 from finetune.models.padding_invariance import PaddingInvariance
 from tests.conftest import DEVICES
 from tests.finetune.test_padding_invariance import KINDS, plain_model
@@ -37,7 +37,8 @@ LAYER: dict[str, Any] = {"feat_extract_norm": "layer", "conv_bias": True, "do_st
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A device that the convolutions are computed on so."""
-    monkeypatch.setattr(gpu_convolutions, "DEVICES", frozenset({"cpu", "cuda"}))
+    for name in ("ROWS", "BLOCKS"):
+        monkeypatch.setattr(row_convolutions, name, frozenset({"cpu", "cuda"}))
     return str(request.param)
 
 
@@ -63,11 +64,12 @@ def same(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> bool:
 
 @pytest.mark.parametrize("seconds", [0.025, 0.0451, 3.3])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("convolutions", [cpu_convolutions, gpu_convolutions])
+@pytest.mark.parametrize("convolutions", [cpu_convolutions, row_convolutions])
 def test_every_family_has_the_logits_of_the_plain_model(
     convolutions: Any, kind: str, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_convolutions, "DEVICES", frozenset({"cpu"}))
+    for name in ("ROWS", "BLOCKS"):
+        monkeypatch.setattr(row_convolutions, name, frozenset({"cpu"}))
     monkeypatch.setitem(SMALL_KINDS, "num_conv_pos_embeddings", 64)
     plain, fast = plain_model(kind).eval(), plain_model(kind).eval()
     report = convolutions.replace_convolutions(fast)
@@ -96,7 +98,7 @@ def test_positions_by_spectra_are_the_same(frames: int, kernel: int, monkeypatch
         torch.testing.assert_close(FastPositions(plain)(hidden), plain(hidden), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("convolutions", [cpu_convolutions, gpu_convolutions])
+@pytest.mark.parametrize("convolutions", [cpu_convolutions, row_convolutions])
 def test_what_is_unknown_stays_and_is_told(convolutions: Any) -> None:
     model = plain_model("wav2vec2 group").eval()
     model.base_model.feature_extractor.conv_layers[2].conv.padding = (1,)
@@ -144,7 +146,7 @@ def test_forward_and_backward_as_transformers(device: str, norm: dict[str, Any],
 
     logits, expected = gradients(model, run)
     names = list(model.state_dict())
-    gpu_convolutions.replace_convolutions(model)
+    row_convolutions.replace_convolutions(model)
     assert isinstance(model.wav2vec2.feature_extractor, RowFeatureEncoder)
     assert isinstance(model.wav2vec2.encoder.pos_conv_embed.conv, BlockedConvolution)
     found_logits, found = gradients(model, run)
@@ -159,7 +161,7 @@ def test_a_padded_batch_is_each_utterance_alone(device: str, kind: tuple[Any, An
     torch.manual_seed(0)
     model = kind[0](kind[1](**SMALL, **GROUP)).eval().to(device)
     padding_invariance = PaddingInvariance(model)
-    gpu_convolutions.replace_convolutions(model)
+    row_convolutions.replace_convolutions(model)
     lengths = [9_000, 7_777, 3_210]
     padded = torch.zeros(3, max(lengths), device=device)
     for row, length in zip(padded, lengths, strict=True):
@@ -180,7 +182,7 @@ def test_strided_convolutions_of_any_shape(kernel: int, stride: int, frames: int
     convolution = torch.nn.Conv1d(3, 5, kernel, stride, bias=stride == 3)
     rows = torch.randn(2, frames, 3)
     expected = convolution(rows.transpose(1, 2)).transpose(1, 2)
-    torch.testing.assert_close(gpu_convolutions._convolved(convolution, rows), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(row_convolutions._convolved(convolution, rows), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_bfloat16_as_close_as_transformers_own(device: str) -> None:
@@ -190,7 +192,7 @@ def test_bfloat16_as_close_as_transformers_own(device: str) -> None:
         exact = model(waveforms).logits
         with torch.autocast(device, torch.bfloat16):
             theirs = (model(waveforms).logits - exact).abs().max()
-            gpu_convolutions.replace_convolutions(model)
+            row_convolutions.replace_convolutions(model)
             ours = (model(waveforms).logits - exact).abs().max()
     assert ours <= 2 * theirs
 
@@ -223,18 +225,20 @@ def test_bfloat16_on_a_cpu_is_as_close_as_transformers_own(norm: dict[str, Any],
 
 
 def test_other_devices_and_checkpointing_are_left_to_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_convolutions, "_first_rows", lambda *_: pytest.fail("computed by rows"))
+    monkeypatch.setattr(row_convolutions, "_first_rows", lambda *_: pytest.fail("computed by rows"))
     model = wav2vec2(GROUP)
-    gpu_convolutions.replace_convolutions(model)
+    row_convolutions.replace_convolutions(model)
+    monkeypatch.setattr(row_convolutions, "ROWS", frozenset({"cuda"}))
     with monkeypatch.context() as patched:
-        patched.setattr(gpu_convolutions, "convolve_rows", lambda *_: pytest.fail("computed by blocks"))
+        patched.setattr(row_convolutions, "convolve_rows", lambda *_: pytest.fail("computed by blocks"))
         assert model(torch.randn(1, 4_000)).logits.shape == (1, 12, 12)
-    monkeypatch.setattr(gpu_convolutions, "DEVICES", frozenset({"cpu"}))
+    for name in ("ROWS", "BLOCKS"):
+        monkeypatch.setattr(row_convolutions, name, frozenset({"cpu"}))
     model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()(torch.randn(1, 4_000)).logits.sum().backward()
 
 
 def test_narrow_positions_are_left_as_they_are() -> None:
     model = wav2vec2(GROUP, num_conv_pos_embeddings=15)
-    gpu_convolutions.replace_convolutions(model)
+    row_convolutions.replace_convolutions(model)
     assert not isinstance(model.wav2vec2.encoder.pos_conv_embed.conv, BlockedConvolution)

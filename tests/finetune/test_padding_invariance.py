@@ -120,19 +120,23 @@ def test_a_plain_call_after_a_padded_batch_is_a_plain_call() -> None:
         ours, inputs = module(kind).eval(), examples()[1].inputs[None]
         with torch.inference_mode():
             ours.log_probs(pad_batch(examples()))
-            assert torch.equal(ours.model(inputs).logits, plain_model(kind).eval()(inputs).logits)
+            found, expected = ours.model(inputs).logits, plain_model(kind).eval()(inputs).logits
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)  # convolutions are products over rows
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2 group", "wav2vec2 layer", "data2vec", "wavlm base"])
 def test_gradients_with_checkpointing_are_the_same(kind: str) -> None:
-    """Activations are computed again on the way back, with the lengths of the batch that they belong to."""
+    """Activations are computed again on the way back, with the lengths of the batch that they belong to; convolutions
+    as transformers has them.
+    """
     plain, saving = module(kind).train(), module(kind).train()
     saving.model.gradient_checkpointing_enable({"use_reentrant": False})
     for ours in (plain, saving):
         ours(pad_batch(examples()), None).backward()
     for (name, expected), found in zip(plain.named_parameters(), saving.parameters(), strict=True):
         if expected.grad is not None:
-            torch.testing.assert_close(found.grad, expected.grad, msg=name)
+            largest = max(1.0, float(expected.grad.abs().max()))
+            torch.testing.assert_close(found.grad, expected.grad, rtol=0.0, atol=1e-5 * largest, msg=name)
 
 
 def test_padding_would_change_a_group_normalised_model_without_it() -> None:

@@ -11,8 +11,8 @@ import pytest
 import transformers
 from transformers import PreTrainedModel, initialization
 
-from finetune.models.fast.gpu import LAYERS
 from finetune.models.fast.packing import ATTENTIONS
+from finetune.models.fast.rows import LAYERS
 from tests.finetune.test_padding_invariance import KINDS, plain_model
 
 
@@ -61,7 +61,7 @@ def test_methods_that_are_replaced(kind: str, name: str, parameters: list[str], 
         ("base_model.masked_spec_embed", "finetune/models/regularisation.py"),
         ("base_model.feature_extractor.conv_layers.0.conv", "finetune/models/fast"),
         ("base_model.feature_extractor.conv_layers.1.activation", "finetune/models/fast"),
-        ("base_model.feature_extractor.gradient_checkpointing", "finetune/models/fast/gpu.py"),
+        ("base_model.feature_extractor.gradient_checkpointing", "finetune/models/fast/rows.py"),
         ("base_model.encoder.layers.1", "finetune/models/wav2vec2.py, layers_above"),
         ("base_model.encoder.pos_conv_embed", "finetune/models/fast and finetune/models/padding_invariance.py"),
     ],
@@ -88,7 +88,7 @@ def test_attention_that_is_packed(kind: str) -> None:
 def test_layers_that_are_rewritten(kind: str) -> None:
     base = plain_model(kind).base_model
     for layer in base.feature_extractor.conv_layers:
-        assert type(layer).__name__.endswith(LAYERS), f"{type(layer).__name__}: see finetune/models/fast/gpu.py"
+        assert type(layer).__name__.endswith(LAYERS), f"{type(layer).__name__}: see finetune/models/fast/rows.py"
     positions = base.encoder.pos_conv_embed
     if kind == "data2vec":
         assert len(positions.layers) == 3, "see finetune/models/padding_invariance.py"

@@ -1,4 +1,4 @@
-"""Shared by `cpu` and `gpu`: which layers they know, and group and weight normalisation folded into weights."""
+"""Shared by `cpu` and `rows`: which layers they know, and group and weight normalisation folded into weights."""
 
 from collections.abc import Sequence
 from typing import Any

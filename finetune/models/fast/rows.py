@@ -1,14 +1,15 @@
-"""wav2vec2's convolutions as dense matrix products over rows, for training and inference on a GPU.
+"""wav2vec2's convolutions as dense matrix products over rows, for training, and for inference on a GPU.
 
-As transformers computes them they take half of a pass on a GPU: tensors are channels first, so that every convolution
-is transposed to and fro, and no fast kernel exists for the positional one (128 wide, 16 groups of 48 channels). Also
-cuDNN plans a convolution for each new shape, which takes longer than a pass, and batches of speech hardly ever repeat
-a shape. Here frames are rows [frames, channels]. A strided convolution is one product over as many neighbouring rows as
-it steps, and one for the rest of its kernel. Group normalisation after the first layer is folded into its weights. The
-positional convolution computes BLOCK frames at once, with a matrix that holds its kernel BLOCK times, each one frame
-further down.
+As transformers computes them they take half of a pass: tensors are channels first, so that every convolution is
+transposed to and fro, on a CPU in bfloat16 twice. On a GPU, no fast kernel exists for the positional one (128 wide, 16
+groups of 48 channels), and cuDNN plans a convolution for each new shape, which takes longer than a pass, while batches
+of speech hardly ever repeat a shape. Here frames are rows [frames, channels]. A strided convolution is one product over
+as many neighbouring rows as it steps, and one for the rest of its kernel. Group normalisation after the first layer is
+folded into its weights. The positional convolution computes BLOCK frames at once, with a matrix that holds its kernel
+BLOCK times, each one frame further down: on a GPU, as on a CPU the copies take longer than they save.
 
-Only classes are changed, no parameters; on devices other than DEVICES everything is computed as transformers does.
+Only classes are changed, no parameters; on devices other than ROWS and BLOCKS everything is computed as transformers
+does.
 """
 
 from typing import Any
@@ -19,7 +20,8 @@ from torch.nn import functional
 
 from finetune.models.fast.folding import UNCHANGED, UnknownLayerError, check_feature_encoder, fold_group_norm, report
 
-DEVICES = frozenset({"cuda"})  # where the replacements compute
+ROWS = frozenset({"cpu", "cuda"})  # where the feature encoder computes so
+BLOCKS = frozenset({"cuda"})  # where the positional convolution does
 BLOCK = 8  # frames: 8 times the kernel's memory, 6 % more arithmetic than needed at a kernel of 128
 LAYERS = ("NormConvLayer", "Data2VecAudioConvLayer")  # ends of the class names of the layers known here
 ALIGNED = 8  # elements of 16 bits in 16 bytes
@@ -28,7 +30,7 @@ SHORTEST_KERNEL = 16  # of a positional convolution that is replaced
 
 def replace_convolutions(model: Any) -> str:
     """Replaces the feature encoder's and the positional convolution of a *ForCTC model, in place: their classes change,
-    their parameters do not. Returns what computes each of the two on a GPU, in one line.
+    their parameters do not. Returns what computes each of the two where it is replaced, in one line.
 
     Also turns cuDNN's attention off in the whole process, as it plans for each new shape, too.
     """
@@ -79,7 +81,7 @@ class RowFeatureEncoder(nn.Module):
 
     def forward(self, input_values: Tensor) -> Tensor:
         """[batch, samples] -> [batch, channels, frames], a view of rows."""
-        if input_values.device.type not in DEVICES or (self.gradient_checkpointing and self.training):
+        if input_values.device.type not in ROWS or (self.gradient_checkpointing and self.training):
             return super().forward(input_values)  # type: ignore[no-any-return]
         first, *others = self.conv_layers
         rows = _first_rows(first, input_values)
@@ -143,7 +145,7 @@ class BlockedConvolution(nn.Module):
 
     def _conv_forward(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """As nn.Conv1d's. hidden: [batch, channels, frames], fastest as a transposed view of contiguous rows."""
-        if hidden.device.type not in DEVICES:
+        if hidden.device.type not in BLOCKS:
             return super()._conv_forward(hidden, weight, bias)  # type: ignore[no-any-return,misc]
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
