@@ -136,7 +136,7 @@ def test_gradients_with_checkpointing_are_the_same(kind: str) -> None:
     for (name, expected), found in zip(plain.named_parameters(), saving.parameters(), strict=True):
         if expected.grad is not None:
             largest = max(1.0, float(expected.grad.abs().max()))
-            torch.testing.assert_close(found.grad, expected.grad, rtol=0.0, atol=1e-5 * largest, msg=name)
+            torch.testing.assert_close(found.grad, expected.grad, rtol=0.0, atol=3e-5 * largest, msg=name)
 
 
 def test_padding_would_change_a_group_normalised_model_without_it() -> None:
