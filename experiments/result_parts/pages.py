@@ -157,7 +157,8 @@ def section(result: Result, folders: Folders) -> list[str]:
     """The lines of a part: what was measured, its table, verdicts, what is missing, and how to measure it again."""
     part, summary = result.part, result.summary
     speakers = f"{counted(summary.corpus.speakers, 'speaker')}, " if summary.corpus.speakers else ""
-    what = f"`{part.name}`: {counted(summary.corpus.utterances, 'recording')}, {speakers}{60 * summary.corpus.hours:.1f} min"
+    recordings = counted(summary.corpus.utterances, "recording")
+    what = f"`{part.name}`: {recordings}, {speakers}{60 * summary.corpus.hours:.1f} min"
     lines = [f"### {part.title}, {result.date}", "", f"{what}; intervals over {summary.corpus.resampling_unit}s.", ""]
     lines += _figures(result)
     sentences = list(dict.fromkeys(_verdicts(result)))
