@@ -21,6 +21,8 @@ from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances
 from finetune.data.examples import ExampleKey, Examples, Preparation, TrainingExamples
 from finetune.data.loading import default_workers
 from finetune.data.streaming import StreamedExamples
+from finetune.decoding.language_model_folder import FILES as LANGUAGE_MODEL_FILES
+from finetune.decoding.language_model_folder import FOLDER as LANGUAGE_MODEL
 from finetune.hub.card import CardOptions
 from finetune.hub.folder import TRANSCRIPTS, is_upload
 from finetune.hub.push import Target, check_access, publish, push_summary
@@ -81,7 +83,7 @@ def _train(config: TrainConfig) -> None:
     with lost_process_is_said(accelerator, config.output_dir):
         finished = loop.run()
     accelerator.end_training()
-    _report_end(config, accelerator, writer, loop.best if finished else None)
+    _report_end(config, accelerator, writer, loop.best, finished=finished)
     if finished:
         _push_to_hub(config, accelerator)
 
@@ -370,10 +372,11 @@ def _clear(output_dir: Path, *, overwrite: bool) -> None:
         shutil.rmtree(output_dir / name, ignore_errors=True)
     if not overwrite or not output_dir.is_dir():
         return
-    for path in sorted(output_dir.rglob("*")):
-        name = path.relative_to(output_dir).as_posix()
-        if path.is_file() and (is_upload(name) or name in (TRANSCRIPTS, f"{TUNING}.json", f"{TUNING}.png")):
+    for path in output_dir.iterdir():
+        if path.is_file() and (is_upload(path.name) or path.name in (TRANSCRIPTS, f"{TUNING}.json", f"{TUNING}.png")):
             path.unlink()
+    for name in LANGUAGE_MODEL_FILES:
+        (output_dir / LANGUAGE_MODEL / name).unlink(missing_ok=True)
 
 
 def _about(setup: _Setup) -> about.About:
@@ -386,16 +389,19 @@ def _about(setup: _Setup) -> about.About:
     )
 
 
-def _report_end(config: TrainConfig, accelerator: Accelerator, writer: RunWriter, best: Best | None) -> None:
-    """Print where the result is, or how to go on. best: the saved weights; None of a run that was stopped."""
-    if best is None:
+def _report_end(
+    config: TrainConfig, accelerator: Accelerator, writer: RunWriter, best: Best | None, *, finished: bool
+) -> None:  # fmt: skip
+    """Print where the result is, or how to go on. best: the saved weights; None where they are not known."""
+    if not finished:
         accelerator.print(f"stopped and saved in {config.output_dir}; run the same command again to resume")
         return
     if accelerator.is_main_process and (config.data.streaming or writer.rejects.n_in_training):
         rejected = counted(len(writer.rejects), "utterance")
         accelerator.print(f"{rejected} rejected: {config.output_dir / 'rejects.jsonl'}")
     accelerator.print(f"done: the best model, its log and curve.png are in {config.output_dir}")
-    accelerator.print(described(best))
+    if best is not None:
+        accelerator.print(described(best))
 
 
 def described(best: Best) -> str:

@@ -86,8 +86,10 @@ class TrainingLoop:
         self._average_rate: float | None = None  # of the mean of the best evaluations' weights, where that is saved
 
     @property
-    def best(self) -> Best:
-        """The weights that are saved, after an evaluation or more."""
+    def best(self) -> Best | None:
+        """The weights that are saved; None where nothing was evaluated since the validation set has changed."""
+        if not self._progress.ranking:
+            return None
         metric = self._evaluators[MAIN].metric
         rate, _, step = self._progress.ranking[0]
         return Best(metric, rate, step) if self._average_rate is None else Best(metric, self._average_rate, None)

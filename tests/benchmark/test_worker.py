@@ -128,6 +128,17 @@ def test_what_is_no_answer_is_shown(wrong: Any) -> None:
         checked_hypotheses(wrong, 2)
 
 
+def first_answer(name: str, folder: Path) -> tuple[str, SystemRun]:
+    """What a system says to the one recording of a corpus once it has warmed up, and what is known of it."""
+    setup = WorkerSetup(named(name), OPTIONS, evaluation_set_of(odd_systems.corpus(folder, 1)))
+    system = SupervisedSystem(setup, 60.0, folder / "printed.txt", lambda *lost: None)
+    try:
+        (done,) = (one for one in system.transcribe([((0, 0),)], overlap=False) if isinstance(one, BatchDone))
+        return done.hypotheses[0].text, system.record
+    finally:
+        system.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("warm_seconds", "called"), [(60.0, "4"), (0.0, "2")])
 def test_a_long_first_call_has_warmed_up(
@@ -135,30 +146,15 @@ def test_a_long_first_call_has_warmed_up(
 ) -> None:
     """The first call and two more before anything is timed; the first alone where it takes long."""
     monkeypatch.setattr("benchmark.worker.client.LONG_CALL_SECONDS", warm_seconds)
-    evaluation_set = evaluation_set_of(odd_systems.corpus(tmp_path, 1))
-    system = SupervisedSystem(
-        WorkerSetup(named("Calls"), OPTIONS, evaluation_set), 60.0, tmp_path / "printed.txt", lambda *lost: None
-    )
-    try:
-        done = [one for one in system.transcribe([((0, 0),)], overlap=False) if isinstance(one, BatchDone)]
-    finally:
-        system.close()
-    assert [one.hypotheses[0].text for one in done] == [called]
-    assert system.record.first_call_seconds > 0
+    text, record = first_answer("Calls", tmp_path)
+    assert text == called
+    assert record.first_call_seconds > 0
 
 
 @pytest.mark.slow
 def test_the_beginning_of_a_long_recording_warms_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.worker.client.WARM_UP_SECONDS", 0.5)
-    evaluation_set = evaluation_set_of(odd_systems.corpus(tmp_path, 1))
-    system = SupervisedSystem(
-        WorkerSetup(named("Remembers"), OPTIONS, evaluation_set), 60.0, tmp_path / "printed.txt", lambda *lost: None
-    )
-    try:
-        done = [one for one in system.transcribe([((0, 0),)], overlap=False) if isinstance(one, BatchDone)]
-    finally:
-        system.close()
-    assert [one.hypotheses[0].text for one in done] == ["8000 8000 8000 16000"]
+    assert first_answer("Remembers", tmp_path)[0] == "8000 8000 8000 16000"
 
 
 def test_the_beginning_of_an_utterance_is_decoded_alone() -> None:

@@ -1,6 +1,7 @@
 """A dry run and an overfitted batch on the demo, in this process: what they say, and that nothing is written."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,6 +58,20 @@ def test_a_dry_run_says_everything_and_writes_nothing(tmp_path: Path, capsys: py
     ):
         assert expected in told
     assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_says_its_best_step_and_can_be_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once more with another validation set, on which nothing has been evaluated then."""
+    rows = absolute(DEMO / "corpus" / "test.jsonl", 4)
+    one, other = (str(write_manifest(tmp_path / f"{at}.jsonl", rows[at : at + 2])) for at in (0, 2))
+    first = config(tmp_path, max_steps=1)
+    first = replace(first, data=replace(first.data, validation=one, validation_share=0.0, validation_by=None))
+    for validation, says_best in ((one, True), (one, True), (other, False)):
+        train(replace(first, data=replace(first.data, validation=validation)))
+        told = capsys.readouterr().out
+        assert "done: the best model" in told and ("best: step " in told) == says_best
 
 
 def test_a_batch_is_learnt_by_heart_and_nothing_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -235,12 +235,11 @@ def _channel(value: Any) -> int | None:
         try:
             value = float(value)
         except ValueError:
+            note = (
+                f"'channel' is {value[:80]!r}, neither a number from 0 nor left or right: all channels are mixed there"
+            )
             if value:
-                note_once(
-                    "channel in words",
-                    f"'channel' is {shortened(value)}, which is neither a number, from 0, nor left or right: of such "
-                    "rows all channels are mixed",
-                )
+                note_once("channel in words", note)
             return None
     if value is None or isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return None
