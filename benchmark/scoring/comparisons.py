@@ -152,10 +152,10 @@ def paired_difference(first: ScoredCondition, second: ScoredCondition, seed: int
     return None if paired is None else paired.difference
 
 
-def paired_p_value(first: ScoredCondition, second: ScoredCondition, seed: int) -> float | None:
-    """Of the matched-pairs test over the utterances that both have; None where these are none, or too few."""
+def paired_test(first: ScoredCondition, second: ScoredCondition, seed: int) -> tuple[Rate, float | None] | None:
+    """`paired_difference`, and the p-value of the matched-pairs test, which is None of too few utterances."""
     paired = _paired(first, second, seed)
-    return None if paired is None else paired.p_value
+    return None if paired is None else (paired.difference, paired.p_value)
 
 
 @dataclass(frozen=True)

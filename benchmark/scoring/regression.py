@@ -24,7 +24,7 @@ from benchmark.results import (
     Summary,
     SystemSummary,
 )
-from benchmark.scoring.comparisons import FEWEST_COMPARED, ScoredCondition, paired_difference, paired_p_value
+from benchmark.scoring.comparisons import FEWEST_COMPARED, ScoredCondition, paired_test
 from benchmark.scoring.counts import Normaliser, count_errors
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments
 from finetune.metrics import LEVEL, Rate, holm, rate, resample
@@ -163,15 +163,15 @@ def paired_changes(
             if id in old[key] and _is_same_test(old[key][id], sample, normaliser)
         ]
         after, before = (_scored([pair[side] for pair in shared], normaliser, metric) for side in (0, 1))
-        difference = paired_difference(after, before, seed)
-        if difference is not None:
+        tested = paired_test(after, before, seed)
+        if tested is not None:
+            difference, p_value = tested
             resampling = resample([sample.speaker for sample in after.samples], seed=seed)
             was, now_is = (
                 rate(errors.tolist(), lengths.tolist(), resampling)
                 for errors, lengths in (one.counts.of(metric) for one in (before, after))
             )
             unit = "utterance" if len(after.samples) == len(shared) else UNIT
-            p_value = paired_p_value(after, before, seed)
             found[key] = PairedChange(was, now_is, difference, len(after.samples), p_value, unit)
     return found
 

@@ -154,8 +154,8 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
     """The corpora with ids that occur in one of them alone: an id decides how its utterance is augmented, and names it
     in rejects and transcripts. Ids of a later corpus that an earlier one has too are prefixed by its place, "2/row-7".
 
-    Raises UsageError where two corpora share an utterance: its id and either its part of a file, or its text and
-    duration, as a prepared copy has them.
+    Raises UsageError where two corpora share an utterance, id and part of a file, or one holds copies of the other's, as
+    a prepared corpus does: then most that share an id have the same text and duration.
     """
     if len(corpora) == 1:
         return list(corpora)
@@ -163,11 +163,12 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
     found: list[Corpus] = []
     for place, corpus in enumerate(corpora, start=1):
         shared = [one for one in corpus.utterances if one.id in known]
-        same = next((one for one in shared if _is_same(one, known[one.id])), None)
-        if same is not None:
+        same = [one for one in shared if _is_same_part(one, known[one.id])]
+        copies = [one for one in shared if _is_as_long(one, known[one.id])]
+        if same or 2 * len(copies) > len(shared):
             raise UsageError(
                 f"--data.train: {' and '.join(one.reference for one in corpora)} share utterances, such as "
-                f"{same.id!r}; expected each once: remove them, or name the corpus once with --data.weights"
+                f"{(same or copies)[0].id!r}; expected each once: remove them, or name the corpus once with --data.weights"
             )
         own = corpus
         if shared:
@@ -187,9 +188,12 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
     return found
 
 
-def _is_same(one: Utterance, other: Utterance) -> bool:
-    if one.text == other.text and abs(one.duration - other.duration) < SAME_SECONDS:
-        return True
+def _is_as_long(one: Utterance, other: Utterance) -> bool:
+    """Whether two utterances have the same text and duration, as single commands of a second may by chance."""
+    return one.text == other.text and abs(one.duration - other.duration) < SAME_SECONDS
+
+
+def _is_same_part(one: Utterance, other: Utterance) -> bool:
     files = [audio if isinstance(audio, bytes) else os.path.realpath(audio) for audio in (one.audio, other.audio)]
     parts = [(each.start, each.stop, each.channel) for each in (one, other)]
     return files[0] == files[1] and parts[0] == parts[1]

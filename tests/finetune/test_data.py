@@ -106,6 +106,15 @@ def test_ids_that_are_told_apart_meet_no_others() -> None:
     assert found == ["row-0", "2/row-0", "2/2/row-0"]
 
 
+def test_single_words_that_are_as_long_by_chance_are_no_copies() -> None:
+    """Two corpora of commands of one second each, numbered alike."""
+    first, second = (
+        Corpus(name, tuple(Utterance(f"row-{at}", f"{name}{at}.wav", words[at], 1.0) for at in range(3)), ())
+        for name, words in (("a", ("yes", "no", "up")), ("b", ("yes", "up", "no")))
+    )
+    assert [one.id for one in with_unique_ids([first, second])[1].utterances] == ["2/row-0", "2/row-1", "2/row-2"]
+
+
 def test_a_copy_of_an_utterance_is_not_another_one(tmp_path: Path) -> None:
     """By another path to its file, or prepared: the same text as long."""
     (tmp_path / "a.wav").touch()
