@@ -154,8 +154,8 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
     """The corpora with ids that occur in one of them alone: an id decides how its utterance is augmented, and names it
     in rejects and transcripts. Ids of a later corpus that an earlier one has too are prefixed by its place, "2/row-7".
 
-    Raises UsageError where two corpora share an utterance, id and part of a file, or one holds copies of the other's, as
-    a prepared corpus does: then most that share an id have the same text and duration.
+    Raises UsageError where two corpora share an utterance, id and part of a file, or one holds copies of the other's,
+    as a prepared corpus does: then most that share an id have the same text and duration.
     """
     if len(corpora) == 1:
         return list(corpora)
@@ -168,7 +168,8 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
         if same or 2 * len(copies) > len(shared):
             raise UsageError(
                 f"--data.train: {' and '.join(one.reference for one in corpora)} share utterances, such as "
-                f"{(same or copies)[0].id!r}; expected each once: remove them, or name the corpus once with --data.weights"
+                f"{(same or copies)[0].id!r}; expected each once: remove them, or name the corpus once with "
+                "--data.weights"
             )
         own = corpus
         if shared:
