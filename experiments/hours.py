@@ -279,7 +279,9 @@ def findings_of(results: Results) -> Findings:
 
 
 def _duration(hours: float) -> str:
-    return f"{60 * hours:.0f} min" if hours < 0.95 else f"{hours:.1f} h"
+    if hours < 0.95:
+        return f"{60 * hours:.0f} min" if hours > 0.025 else f"{3600 * hours:.0f} s"
+    return f"{hours:.1f} h"
 
 
 def _answers(results: Results) -> list[str]:
@@ -298,7 +300,8 @@ def _answers(results: Results) -> list[str]:
             factors = [100 * (1 - 2**-one) for one in (curve.exponent.value, curve.exponent.low, curve.exponent.high)]
             found.append(
                 f"{curve.recipe}: doubling the speech lowers the WER by {factors[0]:.0f} % [{factors[1]:.0f}, "
-                f"{factors[2]:.0f}], relative; the fitted WER at one hour is {100 * curve.at_one_hour.value:.0f} %."
+                f"{factors[2]:.0f}], relative; with {_duration(curve.points[-1].hours)} it is "
+                f"{with_interval(curve.points[-1].wer)} %."
             )
         found += [_crossing_sentence(curve, one, longest) for one in curve.crossings]
     return found
@@ -332,30 +335,32 @@ def _between(one: Crossing) -> str:
 
 
 def _draw(axes: "Axes", results: Results) -> None:
-    """WER by hours on logarithmic axes, the fitted lines, and Whisper as horizontal lines with their intervals."""
+    """WER by hours, or minutes where all are less than one, on logarithmic axes, the fitted lines, and Whisper as
+    horizontal lines with their intervals.
+    """
     import numpy as np
 
     from preprocessing.plot_style import PALETTE, TICK_SIZE
 
     every = [point.hours for curve in results.curves for point in curve.points] or [1.0]
+    unit, scale = ("hours", 1.0) if max(every) >= 0.95 else ("minutes", 60.0)
     for number, curve in enumerate(results.curves):
-        hours = [point.hours for point in curve.points]
+        across = [scale * point.hours for point in curve.points]
         values = [100 * point.wer.value for point in curve.points]
         ends = [
             [100 * (p.wer.value - p.wer.low) for p in curve.points],
             [100 * (p.wer.high - p.wer.value) for p in curve.points],
         ]
-        axes.errorbar(hours, values, yerr=ends, fmt="o", color=PALETTE.of(number), elinewidth=1, label=curve.recipe)
+        axes.errorbar(across, values, yerr=ends, fmt="o", color=PALETTE.of(number), elinewidth=1, label=curve.recipe)
         if curve.exponent is not None and curve.at_one_hour is not None:
-            across = np.geomspace(min(every), REACH * max(every), 50)
-            axes.plot(
-                across, 100 * curve.at_one_hour.value * across**-curve.exponent.value, color=PALETTE.of(number), lw=1
-            )
+            hours = np.geomspace(min(every), REACH * max(every), 50)
+            fitted = 100 * curve.at_one_hour.value * hours**-curve.exponent.value
+            axes.plot(scale * hours, fitted, color=PALETTE.of(number), lw=1)
     for one in results.whispers:
         axes.axhspan(100 * one.wer.low, 100 * one.wer.high, color=PALETTE.faint, alpha=0.12, lw=0)
         axes.axhline(100 * one.wer.value, color=PALETTE.faint, lw=1)
-        axes.text(min(every), 100 * one.wer.value * 1.03, one.name, fontsize=TICK_SIZE, color=PALETTE.faint)
-    axes.set(xscale="log", yscale="log", xlabel="hours of training speech", ylabel="WER, %")
+        axes.text(scale * min(every), 100 * one.wer.value * 1.03, one.name, fontsize=TICK_SIZE, color=PALETTE.faint)
+    axes.set(xscale="log", yscale="log", xlabel=f"{unit} of training speech", ylabel="WER, %")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
     axes.legend(frameon=False, fontsize="small", loc="upper right")

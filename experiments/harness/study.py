@@ -2,8 +2,8 @@
 
 A study's module has `measure`, which returns its results as a frozen dataclass, and `findings_of`, which makes tables,
 sentences and the picture of such results and of nothing else. `run_study` runs both: results.json goes to the output
-folder, and with --docs true docs/studies/NAME.md with NAME.json and NAME.png beside it. --from_results makes the page
-again of a results.json, or of docs/studies/NAME.json, without any model.
+folder, and with --docs true docs/studies/NAME.md with NAME.json and NAME.png beside it, or under the name of --page.
+--from_results makes the page again of a results.json, or of docs/studies/NAME.json, without any model.
 """
 
 import os
@@ -43,6 +43,9 @@ class StudyOptions(ExperimentOptions):
     docs: bool = False
     """Write docs/studies/NAME.md with its picture and its results; not with --quick."""
 
+    page: str | None = None
+    """Name of the page, as in NAME-german for a second corpus. Default: NAME."""
+
     from_results: Path | None = None
     """Make findings, picture and page from this results.json; nothing is trained or measured."""
 
@@ -62,13 +65,16 @@ Options = TypeVar("Options", bound=StudyOptions)
 
 @dataclass(frozen=True)
 class About:
-    """When, where and by which command results were made. partial: what of the whole was not run, "" where all was."""
+    """When, where and by which command results were made. partial: what of the whole was not run, "" where all was.
+    page: its name in docs/studies, "" for the study's.
+    """
 
     study: str
     date: str
     command: str
     machine: dict[str, str]
     partial: str = ""
+    page: str = ""
     schema: int = SCHEMA
 
 
@@ -93,16 +99,17 @@ def run_study(
             raise UsageError("--docs and --quick are both true; expected real results for a page: leave one out")
         if config.from_results is None:
             content, partial = measure(config)
-            about = _about(name, words, partial)
+            about = _about(name, words, partial, config.page)
             _write(config.folder(file) / RESULTS, about, content)
         else:
             about, content = read_results(config.from_results, name, content_class)
+            about = replace(about, page=config.page or about.page)
         findings = findings_of(content)
         where = f"{about.date}, {about.machine.get('processor', '')}, {about.machine.get('cores', '?')} cores"
         settings = "\n".join(filter(None, [findings.settings, about.partial and f"In part: {about.partial}", where]))
         findings = replace(findings, settings=settings)
         if config.docs:
-            _write_page(name, documentation or "", about, content, findings)
+            _write_page(documentation or "", about, content, findings)
         return replace(findings, details={**findings.details, "results": _plain(content)})
 
     run_experiment(config_class, run, documentation, file, words)
@@ -132,13 +139,13 @@ def read_results(path: Path, name: str, content_class: type[Content]) -> tuple[A
         ) from error
 
 
-def _about(name: str, words: Sequence[str], partial: str) -> About:
+def _about(name: str, words: Sequence[str], partial: str, page: str | None) -> About:
     from benchmark.environment import describe_machine
 
     places = {place for place, word in enumerate(words) if word in PLACES}
     kept = [word for place, word in enumerate(words) if not {place, place - 1} & places]
     command = without_machine(shlex.join(["python", "-m", f"experiments.{name}", *kept]))
-    return About(name, f"{datetime.now(UTC):%Y-%m-%d}", command, describe_machine("cpu"), partial)
+    return About(name, f"{datetime.now(UTC):%Y-%m-%d}", command, describe_machine("cpu"), partial, page or "")
 
 
 def without_machine(line: str) -> str:
@@ -166,18 +173,21 @@ def _write(path: Path, about: About, content: object) -> None:
     write_text_atomically(path, encoded.decode() + "\n")
 
 
-def _write_page(name: str, documentation: str, about: About, content: object, findings: Findings) -> None:
+def _write_page(documentation: str, about: About, content: object, findings: Findings) -> None:
     """docs/studies/NAME.md, .json and .png."""
+    name = about.page or about.study
     PAGES.mkdir(parents=True, exist_ok=True)
     _write(PAGES / f"{name}.json", about, content)
     save_plot(replace(findings, settings=findings.settings.partition("\n")[0]), PAGES / f"{name}.png")
-    write_text_atomically(PAGES / f"{name}.md", page(name, documentation, about, findings))
+    write_text_atomically(PAGES / f"{name}.md", page(documentation, about, findings))
 
 
-def page(name: str, documentation: str, about: About, findings: Findings) -> str:
+def page(documentation: str, about: About, findings: Findings) -> str:
     """The page of a study's findings, Markdown."""
     question, _, how = documentation.partition("\n")
-    lines = [f"# {question}", ""]
+    name = about.page or about.study
+    which = f" ({name.removeprefix(about.study).strip('-_')})" if about.page else ""
+    lines = [f"# {question}{which}", ""]
     lines += [f"**In part**: {about.partial}\n"] if about.partial else []
     lines += [wrapped(f"- {sentence}") for sentence in findings.answers]
     lines += ["", f"![{findings.title}]({name}.png)"]
@@ -194,7 +204,7 @@ def page(name: str, documentation: str, about: About, findings: Findings) -> str
     lines += [
         "```sh",
         about.command,
-        f"python -m experiments.{name} --from_results docs/studies/{name}.json --docs true",
+        f"python -m experiments.{about.study} --from_results docs/studies/{name}.json --docs true",
     ]
     lines += [
         "```",

@@ -1,5 +1,6 @@
 """Studies: recipes compared with run-to-run variance, and pages made of the results alone."""
 
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -300,13 +301,26 @@ def test_a_page_is_made_of_the_results_alone(
         robustness.main(["--from_results", str(tmp_path / "results.json")])
 
 
-@pytest.mark.parametrize("module", [hours, language_models, robustness, seeds, units], ids=lambda one: one.__name__)
-def test_every_page_is_that_of_its_results(module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("results", sorted(study.PAGES.glob("*.json")), ids=lambda one: one.stem)
+def test_every_page_is_that_of_its_results(results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A page that was edited by hand, or not made again after its sentences changed, differs."""
-    name, pages = module.__name__.rpartition(".")[2], study.PAGES
     monkeypatch.setattr(study, "PAGES", tmp_path)
-    module.main(["--from_results", str(pages / f"{name}.json"), "--docs", "true"])
-    assert (tmp_path / f"{name}.md").read_text() == (pages / f"{name}.md").read_text()
+    made_by = importlib.import_module(f"experiments.{json.loads(results.read_text())['about']['study']}")
+    made_by.main(["--from_results", str(results), "--docs", "true"])
+    assert (tmp_path / f"{results.stem}.md").read_text() == results.with_suffix(".md").read_text()
+
+
+def test_a_page_of_another_name_stands_beside_the_studys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    results = study.PAGES / "hours.json"
+    monkeypatch.setattr(study, "PAGES", tmp_path)
+    hours.main(["--from_results", str(results), "--docs", "true", "--page", "hours-german"])
+    page = (tmp_path / "hours-german.md").read_text()
+    assert page.splitlines()[0].endswith("Whisper? (german)")
+    assert "](hours-german.png)" in page and (tmp_path / "hours-german.png").exists()
+    assert "python -m experiments.hours --from_results docs/studies/hours-german.json --docs true" in page
+    hours.main(["--from_results", str(tmp_path / "hours-german.json"), "--docs", "true"])
+    assert (tmp_path / "hours-german.md").read_text() == page
+    assert not (tmp_path / "hours.md").exists()
 
 
 def test_a_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
