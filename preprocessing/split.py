@@ -105,8 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     if shared:
         print(f"{counted(len(shared), 'speaker')} in several of them, such as {min(shared)!r}", file=sys.stderr)
+    path = config.output_dir / REJECTS
+    if own and not rejects:
+        path.unlink(missing_ok=True)  # of the earlier division
     if rejects:
-        path = config.output_dir / REJECTS
         write_output(path, "--output_dir", "".join(map(json_line, rejects)).encode("utf-8", "backslashreplace"))
         print(f"{counted(len(rejects), 'line')} set aside, in {path}", file=sys.stderr)
 

@@ -20,6 +20,7 @@ from finetune.data.corpora import MAIN
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import collate
 from finetune.models.base import Batch, Recogniser
+from finetune.models.frozen_features import cache_pays
 from finetune.training.evaluation import Evaluator
 from preprocessing.batching import DurationBatches
 from preprocessing.cli.errors import InputError, counted
@@ -28,6 +29,7 @@ from preprocessing.text import Profile
 SAMPLING_SECONDS = 0.005  # between samples of resident memory
 ADAMW_STATES = 2  # numbers for each trained parameter: means of its gradient and of the square
 MEGABYTE = 2**20
+CACHED = "  the feature cache is filled in the first epoch and evaluation; later ones take the time to compute alone\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ class RunCosts:
     """Memory and time of a run. largest: the largest batch of the first epoch. n_batches: of an epoch.
 
     compute_seconds, load_seconds: of a batch of mean size. step_seconds: of an optimiser step, with all its batches.
+    evaluation_seconds: of all validation sets together. With a feature cache, load_seconds, step_seconds and
+    evaluation_seconds are those of the first time, and `seconds`, of the run, has later ones without loading.
     """
 
     memory: StaticMemory
@@ -195,10 +199,18 @@ def measure_costs(
     workers = config.dataloader_num_workers or 0
     step = config.gradient_accumulation_steps * (compute if workers else compute + load)
     step = max(step, config.gradient_accumulation_steps * load / max(workers, 1))
-    evaluation = _evaluation_seconds(config, accelerator, recogniser, module, validation[MAIN], profile)
     hours = {name: sum(one.duration for one in examples.utterances) for name, examples in validation.items()}
-    evaluation *= sum(hours.values()) / hours[MAIN]
+    evaluation, again = (
+        seconds * sum(hours.values()) / hours[MAIN]
+        for seconds in _evaluation_seconds(config, accelerator, recogniser, module, validation[MAIN], profile)
+    )
     evaluations = 1 + -(-config.max_steps // config.eval_steps)
+    first, later = config.max_steps, 0
+    if has_cache(config):
+        first = min(config.max_steps, -(-len(batches) // config.gradient_accumulation_steps))
+        later = config.max_steps - first
+    else:
+        again = evaluation
     return RunCosts(
         memory=static_memory(recogniser.module, averaged=config.ema_decay > 0),
         largest=largest_batch,
@@ -208,8 +220,14 @@ def measure_costs(
         step_seconds=step,
         n_evaluations=evaluations,
         evaluation_seconds=evaluation,
-        seconds=config.max_steps * step + evaluations * evaluation,
+        seconds=(first * step + later * config.gradient_accumulation_steps * compute)
+        + (evaluation + (evaluations - 1) * again),
     )
+
+
+def has_cache(config: TrainConfig) -> bool:
+    """Whether what is loaded is computed once and read afterwards, at a cost that is small beside the rest."""
+    return config.model.feature_cache is not None and cache_pays()
 
 
 def print_costs(console: Console, config: TrainConfig, device: torch.device, costs: RunCosts) -> None:
@@ -233,6 +251,7 @@ def print_costs(console: Console, config: TrainConfig, device: torch.device, cos
         f"{costs.n_batches} batches an epoch, each {costs.compute_seconds:.2f} s to compute and "
         f"{costs.load_seconds:.2f} s to load in {workers or 'no other'} process{'es' if workers > 1 else ''}\n"
         f"  {costs.n_evaluations:,} evaluations of {costs.evaluation_seconds:.1f} s\n"
+        f"{CACHED if has_cache(config) else ''}"
         f"  in all about [bold]{_hours(costs.seconds)}[/], {epochs:.1f} epochs",
         soft_wrap=True,
     )
@@ -268,8 +287,8 @@ def _evaluation_seconds(
     module: Any,
     validation: Examples,
     profile: Profile,
-) -> float:
-    """Time of an evaluation, from that of one batch of middle size, by the seconds of audio."""
+) -> tuple[float, float]:
+    """Time of an evaluation, with and without loading, by the audio of one batch of middle size."""
     durations = [utterance.duration for utterance in validation.utterances]
     batches = DurationBatches(durations, max_seconds=config.data.max_batch_seconds).in_order()
     chosen = batches[len(batches) // 2]
@@ -281,8 +300,14 @@ def _evaluation_seconds(
     )
     evaluator = Evaluator(some, profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
     began = time.perf_counter()
+    for number in range(len(chosen)):
+        some[ExampleKey(number)]
+    loading = time.perf_counter() - began
+    began = time.perf_counter()
     evaluator.run(accelerator, module)
-    return (time.perf_counter() - began) * sum(durations) / sum(durations[index] for index in chosen)
+    seconds = time.perf_counter() - began
+    share = sum(durations[index] for index in chosen) / sum(durations)
+    return seconds / share, max(seconds - loading, 0.0) / share
 
 
 def _memory_table(memory: StaticMemory, cost: PassCost, device: str) -> Table:

@@ -3,7 +3,7 @@
 import difflib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from preprocessing.cli.errors import UsageError
 
 SUFFIXES = {"txt": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt", "tsv": ".tsv", "textgrid": ".TextGrid"}
 ALL = "all"  # as in Whisper's command
+VOICES = 0xF0000  # of the private use area from which a voice tag has a character until the lines are broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +51,25 @@ def rendered(transcript: Transcript, format_name: str, seconds: float, subtitles
         "max_line_count": subtitles.max_line_count,
         "highlight_words": subtitles.highlight_words,
     }
+    speakers = list(dict.fromkeys(one.speaker for one in transcript.segments if one.speaker is not None))
+    names = {speaker: _mark(speaker, number, format_name) for number, speaker in enumerate(speakers)}
     file = io.StringIO()
     writer: Any = get_writer(format_name, "")
-    writer.write_result(_with_speakers(transcript, format_name).as_dict(), file=file, options=options)
+    writer.write_result(_with_speakers(transcript, names).as_dict(), file=file, options=options)
     content = file.getvalue()
-    for speaker in {segment.speaker for segment in transcript.segments} - {None}:
-        mark = _mark(str(speaker), format_name)  # which is before the first word, and not spoken
-        content = content.replace(f"<u>{mark}", f"{mark}<u>")
+    for speaker, mark in names.items():
+        content = content.replace(f"<u>{mark}", f"{mark}<u>")  # a name is before the first word, and not spoken
+        if format_name == "vtt":
+            content = content.replace(mark, f"<v {speaker}>")
     return content
 
 
-def _with_speakers(transcript: Transcript, format_name: str) -> Transcript:
-    """The transcript with the speaker's name before the text of each segment: a voice in vtt, else `Ann: yes`."""
+def _with_speakers(transcript: Transcript, names: Mapping[str, str]) -> Transcript:
+    """The transcript with the mark of its speaker before the text of each segment."""
     segments = []
     for segment in transcript.segments:
         if segment.speaker is not None:
-            name = _mark(segment.speaker, format_name)
+            name = names[segment.speaker]
             words = segment.words or ()
             marked = tuple(replace(word, word=f" {name}{word.word.strip()}") for word in words[:1])
             spoken = None if segment.words is None else (*marked, *words[1:])
@@ -74,9 +78,11 @@ def _with_speakers(transcript: Transcript, format_name: str) -> Transcript:
     return replace(transcript, segments=tuple(segments))
 
 
-def _mark(speaker: str, format_name: str) -> str:
-    """What stands before the words of a speaker."""
-    return f"<v {speaker}>" if format_name == "vtt" else f"{speaker}: "
+def _mark(speaker: str, number: int, format_name: str) -> str:
+    """What stands before the words of a speaker: `Ann: `; in vtt one character of a private use area, in place of a
+    voice tag, which is not shown and takes no room in a line.
+    """
+    return chr(VOICES + number) if format_name == "vtt" else f"{speaker}: "
 
 
 def textgrid(transcript: Transcript, seconds: float) -> str:

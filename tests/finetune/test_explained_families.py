@@ -1,5 +1,6 @@
 """A dry run and an overfitted batch of the families beside wav2vec2."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,25 @@ def test_a_dry_run_says_what_is_trained_and_writes_nothing(
     for expected in (*modules, "optimiser states", "forward and backward in", "40 steps of", written):
         assert expected in told
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_counts_what_the_feature_cache_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The frozen blocks run in the first epoch alone: many steps take less than as many times the first one."""
+    model = ModelConfig(
+        family="whisper-ctc",
+        base=str(DEMO / "whisper" / "whisper.pt"),
+        vocabulary="new",
+        trained_layers=0,
+        feature_cache=tmp_path / "cache",
+    )
+    train(replace(config(tmp_path, model, 20_000), eval_steps=20_000, dry_run=True))
+    told = capsys.readouterr().out
+    step = re.search(r"20,000 steps of ([\d.]+) s", told)
+    whole = re.search(r"in all about ([\d.]+) (min|h)", told)
+    assert step and whole
+    assert {"min": 60, "h": 3600}[whole[2]] * float(whole[1]) < 20_000 * float(step[1])
+    assert "the feature cache is filled in the first epoch" in told
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.slow

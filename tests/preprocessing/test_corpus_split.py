@@ -251,7 +251,9 @@ def test_an_earlier_division_is_not_replaced_unasked(tmp_path: Path) -> None:
     main(["demo/corpus/test.jsonl", str(tmp_path)])
     with pytest.raises(UsageError, match=r"train\.jsonl: exists; .*--overwrite true"):
         main(["demo/corpus/test.jsonl", str(tmp_path)])
+    (tmp_path / "rejects.jsonl").write_text('{"where": "of the earlier one"}\n')
     main(["demo/corpus/test.jsonl", str(tmp_path), "--overwrite", "true"])
+    assert not (tmp_path / "rejects.jsonl").exists(), "nothing is set aside now"
     two = ["--overwrite", "true", "--validation_share", "0", "--seed", "5"]
     with pytest.raises(UsageError, match=r"validation\.jsonl: is of an earlier division, .* delete it"):
         main(["demo/corpus/test.jsonl", str(tmp_path), *two])  # its speakers would be in training
