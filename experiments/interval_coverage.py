@@ -2,7 +2,7 @@
 
 How often 95 % intervals contain the true WER, how often the test calls two equal systems different, and how often it
 finds a difference of the size that it should find in 80 of 100 test sets. Test sets are simulated: each speaker has an
-error rate of their own (a beta distribution), 10 to 39 utterances of 3 to 30 words; two equally good systems differ at
+error rate of their own (a beta distribution), some utterances of some words; two equally good systems differ at
 random from speaker to speaker. No audio, no model.
 """
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 DURATION = "half a minute"
 SYSTEM_LUCK = 0.3  # standard deviation of the logarithm of a system's error rate with one speaker
-FEWEST_UTTERANCES, MOST_UTTERANCES = 10, 39  # of a speaker
-SHORTEST, LONGEST = 3, 30  # words in an utterance
 LEVEL = 0.05  # of the test; intervals are of 95 %
 QUICK_TRIALS = 100
 LARGEST_VARIATION = 5.0
@@ -41,6 +39,12 @@ class Config(ExperimentOptions):
 
     concentration: float = 20.0
     """Concentration a + b of the beta distribution of the speakers' error rates; higher is more alike."""
+
+    utterances: list[int] = field(default_factory=lambda: [10, 39])
+    """Fewest and most utterances of a speaker."""
+
+    words: list[int] = field(default_factory=lambda: [3, 30])
+    """Fewest and most words of an utterance; [1,1]: commands."""
 
     variation: float = 0.0
     """Coefficient of variation of a further factor in each speaker's number of words (a gamma distribution); 0: none,
@@ -74,11 +78,13 @@ def run(config: Config) -> Findings:
     """Simulate every number of speakers in turn."""
     if not 0 <= config.variation <= LARGEST_VARIATION:
         raise UsageError(f"--variation is {config.variation:g}; expected 0 to {LARGEST_VARIATION:g}: choose another")
+    for flag, ends in (("--utterances", config.utterances), ("--words", config.words)):
+        if not (len(ends) == 2 and 1 <= ends[0] <= ends[1]):
+            raise UsageError(
+                f"{flag} is {ends}; expected two numbers, the fewest and the most, as in [1,30]: give both"
+            )
     trials = min(config.trials, QUICK_TRIALS) if config.quick else config.trials
-    found = [
-        simulate(Voices(n_speakers, config.wer, config.concentration, config.seed, config.variation), trials)
-        for n_speakers in config.speakers
-    ]
+    found = [simulate(Voices(n_speakers, config), trials) for n_speakers in config.speakers]
     headings = (
         "speakers",
         "interval holds the true WER",
@@ -97,7 +103,8 @@ def run(config: Config) -> Findings:
     return Findings(
         "Coverage of 95 % intervals",
         f"{trials} test sets a row, true WER {config.wer:.1%}, concentration {config.concentration:g}, variation "
-        f"{config.variation:g}",
+        f"{config.variation:g}; {'-'.join(map(str, config.utterances))} utterances a speaker, "
+        f"{'-'.join(map(str, config.words))} words each",
         tables=[Table(headings, rows)],
         details={"coverage": [asdict(one) for one in found]},
         draw=lambda axes: _draw(axes, found),
@@ -107,30 +114,31 @@ def run(config: Config) -> Findings:
 class Voices:
     """Draws test sets of `n_speakers`, one row per speaker: the bootstrap draws speakers and needs only their sums."""
 
-    def __init__(self, n_speakers: int, wer: float, concentration: float, seed: int, variation: float = 0.0) -> None:
+    def __init__(self, n_speakers: int, config: Config) -> None:
         import numpy as np
 
-        self.n_speakers, self.wer, self.concentration, self.variation = n_speakers, wer, concentration, variation
-        self.generator = np.random.default_rng(seed)
+        self.n_speakers, self.config = n_speakers, config
+        self.generator = np.random.default_rng(config.seed)
         self.names = [f"s{index}" for index in range(n_speakers)]
 
     def words(self) -> "NDArray[np.int64]":
         """Number of reference words of each speaker, [speakers]."""
         import numpy as np
 
-        utterances = self.generator.integers(FEWEST_UTTERANCES, MOST_UTTERANCES + 1, self.n_speakers)
-        words = self.generator.integers(SHORTEST, LONGEST + 1, (self.n_speakers, MOST_UTTERANCES))
-        words[range(MOST_UTTERANCES) >= utterances[:, None]] = 0
+        (fewest, most), (shortest, longest) = self.config.utterances, self.config.words
+        utterances = self.generator.integers(fewest, most + 1, self.n_speakers)
+        words = self.generator.integers(shortest, longest + 1, (self.n_speakers, most))
+        words[range(most) >= utterances[:, None]] = 0
         each: NDArray[np.int64] = words.sum(axis=1)
-        if self.variation:
-            factors = self.generator.gamma(self.variation**-2, self.variation**2, self.n_speakers)
-            each = np.maximum(np.rint(each * factors), SHORTEST).astype(np.int64)
+        if variation := self.config.variation:
+            factors = self.generator.gamma(variation**-2, variation**2, self.n_speakers)
+            each = np.maximum(np.rint(each * factors), shortest).astype(np.int64)
         return each
 
     def speaker_rates(self) -> "NDArray[np.float64]":
         """The true error rate of each speaker, [speakers]."""
-        a, b = self.wer * self.concentration, (1 - self.wer) * self.concentration
-        return self.generator.beta(a, b, self.n_speakers)
+        wer, concentration = self.config.wer, self.config.concentration
+        return self.generator.beta(wer * concentration, (1 - wer) * concentration, self.n_speakers)
 
     def errors(
         self, words: "NDArray[np.int64]", speaker_rates: "NDArray[np.float64]", deviation: float = 0.0
@@ -149,6 +157,7 @@ def simulate(voices: Voices, trials: int, draws: int = 1000) -> Coverage:
 
     from finetune.metrics import detectable, matched_pairs, rate, resample, standard_error
 
+    wer = voices.config.wer
     studentised = percentile = alarms = counts = detected = 0
     with progress(f"{voices.n_speakers} speakers", trials, "test sets") as advance:
         for trial in range(trials):
@@ -156,16 +165,16 @@ def simulate(voices: Voices, trials: int, draws: int = 1000) -> Coverage:
             errors = voices.errors(words, rates)
             drawn = resample(voices.names, seed=trial, draws=draws)
             found = rate(errors.tolist(), words.tolist(), drawn)
-            studentised += found.low <= voices.wer <= found.high
+            studentised += found.low <= wer <= found.high
             totals = drawn.weights @ drawn.totals(errors, words)
             low, high = np.quantile(totals[:, 0] / totals[:, 1], [LEVEL / 2, 1 - LEVEL / 2])
-            percentile += bool(low <= voices.wer <= high)
+            percentile += bool(low <= wer <= high)
             one, two = (voices.errors(words, rates, SYSTEM_LUCK) for _ in range(2))
             lengths = words.tolist()
             alarms += matched_pairs(one.tolist(), two.tolist(), lengths, drawn) < LEVEL
             counts += bool(ttest_rel(one, two).pvalue < LEVEL)
-            value = float(detectable(standard_error(one.tolist(), two.tolist(), lengths, drawn)))
-            worse = two + np.rint(value * words).astype(np.int64)
+            value = float(detectable(standard_error(one.tolist(), two.tolist(), lengths, drawn), n_words=words.sum()))
+            worse = two + np.diff(np.rint(value * np.cumsum(words)), prepend=0).astype(np.int64)
             detected += matched_pairs(one.tolist(), worse.tolist(), lengths, drawn) < LEVEL
             advance(1)
     shares = (count / trials for count in (studentised, percentile, alarms, counts, detected))

@@ -17,6 +17,7 @@ from finetune.metrics import (
     LEVEL,
     Rate,
     Resampling,
+    at_least_independent,
     detectable,
     difference,
     holm,
@@ -191,8 +192,9 @@ class _Paired:
         whole = self.difference
         if whole.low <= 0 <= whole.high:
             return []
-        values, errors = differences_without(self.first - self.second, self.lengths, self.resampling)
-        margins = errors.margin((1.0 + LEVEL) / 2.0)
+        differences, n_words = self.first - self.second, self.lengths.sum() - self.lengths
+        values, errors = differences_without(differences, self.lengths, self.resampling)
+        margins = at_least_independent(errors, values * n_words, n_words).margin((1.0 + LEVEL) / 2.0)
         ends = values - margins if whole.low > 0 else -(values + margins)
         row = int(np.argmin(ends))
         return [self.ids[row]] if ends[row] <= 0 else []
@@ -200,9 +202,11 @@ class _Paired:
     def detectable(self, comparisons: int) -> tuple[float, list[str]]:
         """The smallest difference that is found, and the id of the utterance that ruins it, if any."""
         error = standard_error(self.first.tolist(), self.second.tolist(), self.lengths.tolist(), self.resampling)
-        value = float(detectable(error, comparisons))
+        if error.freedom and error.value == 0.0:  # all groups alike: nothing can be estimated
+            return 0.0, []
+        value = float(detectable(error, comparisons, self.lengths.sum()))
         _, errors = differences_without(self.first - self.second, self.lengths, self.resampling)
-        without = detectable(errors, comparisons)
+        without = detectable(errors, comparisons, self.lengths.sum() - self.lengths)
         row = int(np.argmin(without))
         return value, [self.ids[row]] if without[row] <= RUINED * value else []
 

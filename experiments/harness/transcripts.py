@@ -227,14 +227,15 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
     import numpy as np
     from scipy.special import stdtr, stdtrit
 
-    from finetune.metrics import LEVEL, Rate, StandardError, resample, standard_error
+    from finetune.metrics import LEVEL, Rate, StandardError, at_least_independent, resample, standard_error
 
     resampling = resample(first.speakers, seed=0, draws=1)
     scale = first.n_runs * second.n_runs  # integers, as standard_error takes them
     ours = [second.n_runs * one for one in first.summed()]
     theirs = [first.n_runs * one for one in second.summed()]
     value = float((sum(ours) - sum(theirs)) / (scale * max(sum(first.lengths), 1)))
-    parts = [standard_error(ours, theirs, [scale * length for length in first.lengths], resampling)]
+    by_group = standard_error(ours, theirs, [scale * length for length in first.lengths], resampling)
+    parts = [by_group if value == 0 else at_least_independent(by_group, value * sum(first.lengths), sum(first.lengths))]
     run_error = None
     if max(first.n_runs, second.n_runs) > 1:
         own = []
@@ -245,7 +246,7 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
         parts += own
     error = sum(part.value**2 for part in parts) ** 0.5
     if error == 0.0:
-        return Compared(*names, Rate(value, value, value), float(value == 0), 0.0, run_error, resampling.n_groups)
+        return Compared(*names, Rate(0.0, 0.0, 0.0), 1.0, 0.0, run_error, resampling.n_groups)
     freedom = error**4 / sum(part.value**4 / max(part.freedom, 1.0) for part in parts)
     margin = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     p_value = float(2 * stdtr(freedom, -abs(value) / error))

@@ -23,6 +23,7 @@ from finetune.metrics.intervals import (
     resample,
 )
 from finetune.metrics.paired_tests import (
+    at_least_independent,
     detectable,
     difference,
     holm,
@@ -41,6 +42,7 @@ __all__ = [
     "Rate",
     "Resampling",
     "StandardError",
+    "at_least_independent",
     "detectable",
     "difference",
     "holm",

@@ -9,6 +9,11 @@ confidence intervals in ASR performance evaluation") draw utterances. The interv
 c is 1 where all speakers have equally many words. A few who have most of them leave fewer degrees of freedom f than the
 n - 1 that n draws suggest: c = t(f) / t(n - 1), the 0.975 quantiles of Student's distribution (`StandardError`).
 Percentiles of the draws themselves are too narrow with few speakers and miss the skew that a few hard speakers cause.
+
+A draw holds no error that the test set lacks, so the upper end of a rate below 50 % is at least that of Korn & Graubard
+1998 ("Confidence intervals for proportions with small expected number of positive counts estimated from survey data"):
+Clopper and Pearson's exact interval of a proportion, of as many independent words as tell as much as these speakers'.
+Of a rate above 50 %, where right words are the rare ones, the lower end is no higher than theirs.
 Comparing two systems is in `paired_tests`.
 """
 
@@ -18,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -173,8 +178,9 @@ def _studentised(
     n_spoken = np.count_nonzero(totals[:, 1])
     if n_spoken < FEWEST_GROUPS or not freedom:
         return Rate(estimate, 0.0, max(estimate, 1.0))
-    if error == 0.0:
-        return Rate(estimate, estimate, estimate)
+    least, most = exact_ends(estimate, StandardError(error, freedom), int(totals[:, 1].sum()))
+    if error < 1e-12:  # of groups with one rate, but for rounding
+        return Rate(estimate, least, most)
     shares = totals[:, 1] / totals[:, 1].sum()
     products = (totals[:, :, None] * totals[:, None, :]).reshape(n_groups, n_columns**2) / (1.0 - shares)[:, None]
     draw_values, draw_gradients = function(resampling.weights @ totals)
@@ -189,4 +195,31 @@ def _studentised(
     lowest, highest = np.quantile(np.clip(studentised, -clip, clip), [tail, 1.0 - tail])
     widened = error * float(stdtrit(freedom, 1.0 - tail) / stdtrit(n_spoken - 1, 1.0 - tail))
     low, high = estimate - widened * max(float(highest), 0.0), estimate - widened * min(float(lowest), 0.0)
+    low, high = (low, max(high, most)) if estimate <= 0.5 else (min(low, least), high)
     return Rate(estimate, max(low, 0.0), high)
+
+
+def exact_ends(estimate: float, error: StandardError, n_words: int) -> tuple[float, float]:
+    """Korn & Graubard's interval of a rate of n_words; the rate itself twice where it is above 1, and no proportion.
+
+    With the design effect d = max(error^2 * n / (r * (1 - r)), 1), 1 where r is 0 or 1, the words tell as much as
+    n / d * (t(n - 1) / t(f))^2 independent ones, t the 0.975 quantiles of Student's distribution, f error's degrees of
+    freedom.
+
+    >>> low, high = exact_ends(0.0, StandardError(0.0, 5.0), 300)  # no errors in 300 words of six speakers
+    >>> low, round(high, 4)
+    (0.0, 0.0208)
+    """
+    if estimate > 1.0:
+        return estimate, estimate
+    tail = (1.0 - LEVEL) / 2.0
+    independent = estimate * (1.0 - estimate) / n_words
+    design_effect = max(error.value**2 / independent, 1.0) if independent else 1.0
+    n = (
+        n_words
+        / design_effect
+        * float(stdtrit(max(n_words - 1, 1), 1.0 - tail) / stdtrit(error.freedom, 1.0 - tail)) ** 2
+    )
+    wrong, right = estimate * n, (1.0 - estimate) * n
+    low = float(betaincinv(wrong, right + 1.0, tail)) if wrong else 0.0
+    return low, float(betaincinv(wrong + 1.0, right, 1.0 - tail)) if right else 1.0

@@ -6,6 +6,9 @@ many words, the test is the matched-pairs test of Gillick & Cox 1989 ("Some stat
 speech recognition algorithms"; MAPSSWE in NIST's sclite) with whole speakers as segments. That test compares numbers of
 errors; with uneven speakers, a difference in the rates makes more of them for those who speak more, which it takes for
 chance.
+
+Where two systems differ alike on all speakers, as over one word of a command set that all of them say, the rates have
+no variance. So a difference's standard error is at least that of independent words (`at_least_independent`).
 """
 
 from collections.abc import Sequence
@@ -27,12 +30,12 @@ def difference(
 ) -> Rate:
     """The first system's error rate minus the second's, with its interval: below zero, the first is better.
 
-    first_errors, second_errors, lengths: of each utterance. The interval is d +- t * `standard_error`, t the 0.975
+    first_errors, second_errors, lengths: of each utterance. The interval is d +- t * error, t the 0.975
     quantile of Student's distribution; it holds 0 exactly where `matched_pairs` is 0.05 or more. A paired difference is
     hardly skewed, so there is no bootstrap: of the resampling only the groups are used.
     """
     value = (sum(first_errors) - sum(second_errors)) / max(sum(lengths), 1)
-    margin = float(standard_error(first_errors, second_errors, lengths, resampling).margin((1.0 + LEVEL) / 2.0))
+    margin = float(_error(first_errors, second_errors, lengths, resampling).margin((1.0 + LEVEL) / 2.0))
     if not np.isfinite(margin):
         return Rate(value, min(value, -1.0), max(value, 1.0))
     return Rate(value, value - margin, value + margin)
@@ -41,12 +44,31 @@ def difference(
 def standard_error(
     first_errors: Sequence[int], second_errors: Sequence[int], lengths: Sequence[int], resampling: Resampling
 ) -> StandardError:
-    """Standard error of `difference`; of the first system's rate where `second_errors` are zeros."""
+    """Standard error of the difference by speaker; of the first system's rate where `second_errors` are zeros."""
     differences = np.asarray(first_errors, dtype=np.int64) - np.asarray(second_errors, dtype=np.int64)
     totals = resampling.totals(differences, lengths)
     errors, n_words = totals.sum(axis=0)
     parts = (totals[:, 0] - errors / max(n_words, 1.0) * totals[:, 1]) / max(n_words, 1.0)
     return clustered_error(parts, totals[:, 1])
+
+
+def at_least_independent(error: StandardError, differing: Any, n_words: Any) -> StandardError:
+    """A standard error of a paired difference, no smaller than the one if all words were independent, and one system
+    alone were right in as many as the systems differ by.
+
+    It is Agresti & Min's 2005 ("Simple improved confidence intervals for comparing matched proportions"), with half a
+    word added to each of the four cases: sqrt(k + 1 - k^2 / (n + 2)) / (n + 2), with k the errors that one system makes
+    more in n words. error, differing, n_words: numbers or arrays of one shape.
+    """
+    n, k = n_words + 2.0, np.minimum(np.abs(differing), n_words)
+    return error._replace(value=np.maximum(error.value, np.sqrt(k + 1.0 - k**2 / n) / n))
+
+
+def _error(
+    first_errors: Sequence[int], second_errors: Sequence[int], lengths: Sequence[int], resampling: Resampling
+) -> StandardError:
+    found = standard_error(first_errors, second_errors, lengths, resampling)
+    return at_least_independent(found, sum(first_errors) - sum(second_errors), sum(lengths))
 
 
 def run_deviation(error_rate: float) -> float:
@@ -65,16 +87,16 @@ def run_deviation(error_rate: float) -> float:
 def matched_pairs(
     first_errors: Sequence[int], second_errors: Sequence[int], lengths: Sequence[int], resampling: Resampling
 ) -> float:
-    """Two-sided p-value of the hypothesis that both systems have the same error rate, by `standard_error`.
+    """Two-sided p-value of the hypothesis that both systems have the same error rate, by the error of `difference`.
 
     Pairs are the resampling's groups, which are independent as utterances of one speaker are not. 1.0 where the rates
-    are equal or only one group has words, 0.0 where the rates of all groups differ by the same amount.
+    are equal or only one group has words.
     """
-    error = standard_error(first_errors, second_errors, lengths, resampling)
+    error = _error(first_errors, second_errors, lengths, resampling)
     value = abs(sum(first_errors) - sum(second_errors)) / max(sum(lengths), 1)
     if not error.freedom or not value:
         return 1.0
-    return float(2.0 * stdtr(error.freedom, -value / error.value)) if error.value else 0.0
+    return float(2.0 * stdtr(error.freedom, -value / error.value))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -90,17 +112,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def detectable(error: StandardError, comparisons: int = 1) -> Any:
+def detectable(error: StandardError, comparisons: int = 1, n_words: Any = np.inf) -> Any:
     """The smallest true difference that `matched_pairs` finds at 5 % with a probability of 80 %, at most 1.0:
 
-        error * (t(1 - 0.05 / (2 * comparisons)) + t(0.8)), t the quantiles of Student's distribution: 2.8 errors for
-        many groups.
+        max(error * q, q^2 / n_words), q = t(1 - 0.05 / (2 * comparisons)) + t(0.8), t the quantiles of Student's
+        distribution: 2.8 errors for many groups, and 8 words.
 
-    error: `standard_error` of the paired difference. comparisons: that p-values are corrected for; Holm's correction
-    asks as much of the first difference that it finds.
+    error: `standard_error` of the paired difference, or several. comparisons: that p-values are corrected for; Holm's
+    correction asks as much of the first difference that it finds. n_words: of the references.
     """
     level = 1.0 - (1.0 - LEVEL) / (2.0 * comparisons)
-    return np.minimum(error.margin(level) + error.margin(POWER), 1.0)
+    one = error._replace(value=np.ones_like(error.value))
+    q = np.minimum(one.margin(level) + one.margin(POWER), np.finfo(float).max ** 0.5)
+    return np.minimum(np.maximum(error.margin(level) + error.margin(POWER), q**2 / n_words), 1.0)
 
 
 def verdict(

@@ -99,7 +99,7 @@ def test_one_recording_is_judged_by_its_segments() -> None:
     assert summary.corpus.utterances == 1
     bad = summary.systems[1].scores["librispeech"]
     assert (bad.wer.value, bad.words, bad.substitutions) == (0.25, 80, 20)
-    assert 0.15 < bad.wer.low < 0.25 < bad.wer.high < 0.35
+    assert 0.15 < bad.wer.low < 0.25 < bad.wer.high < 0.37
     assert summary.systems[1].scores["basic"].wer == bad.wer
     (between,) = summary.comparisons
     assert between.different

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.interval_coverage import SYSTEM_LUCK, Voices, simulate
+from experiments.interval_coverage import SYSTEM_LUCK, Config, Voices, simulate
 from experiments.interval_coverage import main as command
 from finetune.metrics import detectable, holm, matched_pairs, resample, standard_error
 from preprocessing.cli.errors import UsageError
@@ -11,15 +11,19 @@ from preprocessing.cli.errors import UsageError
 
 @pytest.mark.parametrize(("n_speakers", "wer", "concentration"), [(20, 0.1, 20), (40, 0.05, 20), (60, 0.3, 8)])
 def test_from_20_speakers_on(n_speakers: int, wer: float, concentration: float) -> None:
-    found = simulate(Voices(n_speakers, wer, concentration, seed=n_speakers), trials=600, draws=500)
+    found = simulate(
+        Voices(n_speakers, Config(wer=wer, concentration=concentration, seed=n_speakers)), trials=600, draws=500
+    )
     assert 0.93 <= found.studentised <= 0.97
-    found = simulate(Voices(n_speakers, wer, concentration, seed=n_speakers), trials=2000, draws=2)
+    found = simulate(
+        Voices(n_speakers, Config(wer=wer, concentration=concentration, seed=n_speakers)), trials=2000, draws=2
+    )
     assert 0.03 <= found.alarms <= 0.06
     assert 0.03 <= found.counts <= 0.06
 
 
 def test_with_8_speakers_the_studentised_interval_holds_where_percentiles_do_not() -> None:
-    found = simulate(Voices(8, 0.1, 20, seed=8), trials=600, draws=500)
+    found = simulate(Voices(8, Config(wer=0.1, concentration=20, seed=8)), trials=600, draws=500)
     assert found.percentile < 0.89
     assert 0.92 <= found.studentised <= 0.97
     assert found.alarms <= 0.06
@@ -30,21 +34,36 @@ def test_where_a_few_speakers_have_most_of_the_speech_the_test_keeps_its_level(
     n_speakers: int, variation: float
 ) -> None:
     """Comparing numbers of errors, as Gillick & Cox do, stays far below it with few speakers, and so finds less."""
-    found = simulate(Voices(n_speakers, 0.1, 20, seed=8, variation=variation), trials=2000, draws=2)
+    found = simulate(
+        Voices(n_speakers, Config(wer=0.1, concentration=20, seed=8, variation=variation)), trials=2000, draws=2
+    )
     assert 0.02 <= found.alarms <= 0.06
     assert found.counts <= found.alarms
 
 
 @pytest.mark.parametrize(("n_speakers", "variation"), [(8, 1.0), (12, 2.0)])
 def test_where_a_few_speakers_have_most_of_the_speech_the_interval_holds(n_speakers: int, variation: float) -> None:
-    found = simulate(Voices(n_speakers, 0.1, 20, seed=8, variation=variation), trials=600, draws=500)
+    found = simulate(
+        Voices(n_speakers, Config(wer=0.1, concentration=20, seed=8, variation=variation)), trials=600, draws=500
+    )
     assert 0.93 <= found.studentised <= 0.98
     assert found.percentile < 0.88
 
 
+@pytest.mark.parametrize("n_speakers", [5, 6, 12, 40])
+def test_commands_with_few_errors(n_speakers: int) -> None:
+    """One word an utterance, a true WER of 1 %: a test set often has no error at all."""
+    config = Config(wer=0.01, utterances=[50, 50], words=[1, 1], seed=5)
+    found = simulate(Voices(n_speakers, config), trials=600, draws=500)
+    assert found.studentised >= 0.92
+    assert found.percentile < 0.92
+    assert found.alarms <= 0.06
+    assert found.found >= 0.6
+
+
 def test_among_several_equal_systems_a_false_alarm_is_still_rare() -> None:
     """Four equal systems, six comparisons: after the correction, at most 6 of 100 test sets tell any two apart."""
-    voices = Voices(30, 0.1, 20, seed=1)
+    voices = Voices(30, Config(wer=0.1, concentration=20, seed=1))
     alarms, uncorrected, trials = 0, 0, 600
     for trial in range(trials):
         words, rates = voices.words(), voices.speaker_rates()
@@ -74,7 +93,9 @@ def test_treating_utterances_of_a_voice_as_independent_would_raise_false_alarms(
 
 @pytest.mark.parametrize(("n_speakers", "variation"), [(40, 0.0), (12, 0.0), (20, 1.0), (8, 1.0)])
 def test_a_detectable_difference_is_found_4_times_in_5(n_speakers: int, variation: float) -> None:
-    found = simulate(Voices(n_speakers, 0.1, 50, seed=3, variation=variation), trials=600, draws=2)
+    found = simulate(
+        Voices(n_speakers, Config(wer=0.1, concentration=50, seed=3, variation=variation)), trials=600, draws=2
+    )
     assert 0.75 <= found.found <= 0.85
 
 

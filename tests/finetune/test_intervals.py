@@ -102,13 +102,34 @@ def bootstrap_t(errors: Counts, lengths: Counts, draws: NDArray[np.float64]) -> 
     return max(own - widened * high, 0.0), own - widened * low
 
 
-@pytest.mark.parametrize("errors", [[2, 1, 0, 3, 1, 19, 2, 8], [0, 0, 0, 0, 0, 0, 6, 0], [11, 9, 10, 12, 8, 10, 1, 9]])
-def test_the_interval_is_the_studentised_bootstraps(errors: list[int]) -> None:
-    """Of uneven groups with one that is far from the others, so that the interval is skewed, or ends at 0."""
-    lengths = np.array([20, 12, 15, 30, 9, 24, 12, 70])
-    drawn = resample(over(8), seed=3, draws=400)
-    found = rate(errors, lengths.tolist(), drawn)
-    assert (found.low, found.high) == pytest.approx(bootstrap_t(np.array(errors), lengths, drawn.weights))
+@pytest.mark.parametrize(
+    ("errors", "lengths", "is_exact"),
+    [
+        ([2, 1, 0, 3, 1, 19, 2, 8], [20, 12, 15, 30, 9, 24, 12, 70], False),
+        ([0, 0, 0, 0, 0, 0, 6, 0], [20, 12, 15, 30, 9, 24, 12, 70], True),
+        ([11, 9, 10, 12, 8, 10, 1, 9], [30, 22, 25, 30, 19, 34, 22, 40], True),
+        ([1, 0, 0, 0, 0, 0], [50] * 6, True),
+    ],
+)
+def test_the_interval_is_the_studentised_bootstraps_and_of_few_errors_the_exact_one(
+    errors: list[int], lengths: list[int], is_exact: bool
+) -> None:
+    """Of uneven groups with one that is far from the others, so that the interval is skewed, or ends at 0. The exact
+    one is Clopper and Pearson's of the effective number of words, by Korn & Graubard.
+    """
+    drawn = resample(over(len(errors)), seed=3, draws=400)
+    found = rate(errors, lengths, drawn)
+    low, high = bootstrap_t(np.array(errors), np.array(lengths), drawn.weights)
+    n, own = sum(lengths), sum(errors) / sum(lengths)
+    shares = np.array(lengths) / n
+    parts = (np.array(errors) - own * np.array(lengths)) / n
+    q = shares**2 / (1 - shares)
+    freedom = 1 / ((shares**2).sum() + q.sum() ** 2 - (q**2).sum())
+    effect = max((parts**2 / (1 - shares)).sum() * n / (own * (1 - own)), 1.0)
+    words = n / effect * (stats.t.ppf(0.975, n - 1) / stats.t.ppf(0.975, freedom)) ** 2
+    exact = stats.beta.ppf(0.975, own * words + 1, (1 - own) * words)
+    assert (exact > high) == is_exact
+    assert (found.low, found.high) == pytest.approx((low, max(high, exact)))
 
 
 def test_an_interval_needs_five_groups() -> None:
