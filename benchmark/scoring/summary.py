@@ -125,7 +125,7 @@ def signature(profile: Profile, resampling_unit: str, seed: int, metric: Metric 
 
     >>> from preprocessing.text import profile
     >>> signature(profile("librispeech"), "speaker", 0).rpartition("|")[0]
-    'wer|profile:librispeech.v3|level:word|ci:speaker-bootstrap-2000|seed:0'
+    'wer|profile:librispeech.v4|level:word|ci:speaker-bootstrap-2000|seed:0'
     """
     fields = {
         "profile": f"{profile.name}.v{profile.version}",

@@ -134,13 +134,14 @@ def _ctc(name: str, vocabulary: "Vocabulary", language: str | None, transliterat
 
 _LIBRISPEECH = Profile(
     "librispeech",
-    3,
+    4,
     "upper case; letters, digits and apostrophes; other punctuation is a space",
     (
         steps.REMOVE_INVISIBLE,
         steps.COMPOSE,
         steps.UPPER,
         steps.KEEP_WORDS,
+        steps.REMOVE_QUOTATION_MARKS,
         steps.COLLAPSE_SPACES_BETWEEN_WORDS,
     ),
 )

@@ -83,6 +83,9 @@ _GRAPHEME_JOINER = "\u034f"
 # Where only letters, digits, marks, apostrophes and white space are left, a mark is what is none of the others.
 _LONE_MARKS = re.compile(r"(?<![^\s'])[^\w\s']+")
 _OUTER_APOSTROPHES = re.compile(r"(?<![^\s'])'|'(?!\w)")
+_OPENING_QUOTE = re.compile(r"(?<!\S)'+(?=[^\s'])")
+_CLOSING_QUOTE = re.compile(r"(?<=[^\s'])'+(?!\S)")
+_LONE_APOSTROPHE = re.compile(r"(?<!\S)'+(?!\S)")  # a closing one after punctuation, which is a space by then
 
 
 def is_mark(character: str) -> bool:
@@ -224,6 +227,21 @@ def remove_outer_apostrophes(text: str) -> str:
     return _OUTER_APOSTROPHES.sub(" ", text) if "'" in text else text
 
 
+def remove_quotation_marks(text: str) -> str:
+    """The text with a space for an apostrophe before a word and for the next one after a word, which close it.
+
+    Where an apostrophe stands alone, as after punctuation, that one closes. One that no other opens stays.
+
+    >>> remove_quotation_marks("'come in' he said 'the boys' school ' nothin'")
+    " come in  he said  the boys' school ' nothin'"
+    """
+    if "'" not in text:
+        return text
+    outside, *quoted = _OPENING_QUOTE.split(text)
+    closed = (part if _LONE_APOSTROPHE.search(part) else _CLOSING_QUOTE.sub(" ", part, count=1) for part in quoted)
+    return " ".join([outside, *closed])
+
+
 def collapse_spaces(text: str) -> str:
     """The text with one space between words and none outside."""
     return " ".join(text.split())
@@ -258,6 +276,9 @@ KEEP_WORDS = Step(
 )
 REMOVE_OUTER_APOSTROPHES = Step(
     "apostrophes outside words to a space", remove_outer_apostrophes, ("the smiths' o'clock",)
+)
+REMOVE_QUOTATION_MARKS = Step(
+    "single quotation marks to a space", remove_quotation_marks, ("he said 'come in' o'clock",)
 )
 COLLAPSE_SPACES = Step("white space collapsed to one space", collapse_spaces, (" a \t b ",))
 COLLAPSE_SPACES_BETWEEN_WORDS = Step(

@@ -132,7 +132,7 @@ def test_the_page_tells_recipe_data_and_limits(run: Path) -> None:
         "| learning\\_rate | 0.0003 |",
         "trained from scratch; 0.0 M parameters",
         "at step 10 of 20",
-        "profile librispeech, version 3",
+        "profile librispeech, version 4",
         "studentised bootstrap over speakers",
         "counted by rapidfuzz",
         "not measured on a separate test set",
