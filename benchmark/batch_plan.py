@@ -6,8 +6,6 @@ Nothing is measured here; `benchmark.runner` measures what these functions choos
 from collections.abc import Sequence
 from typing import TypeVar
 
-from preprocessing.batching import evenly_spaced
-
 Element = TypeVar("Element")
 
 CPU_BATCH_SECONDS = (20.0, 40.0, 80.0)
@@ -16,28 +14,30 @@ ROUND_SECONDS = 4.0  # of computing in a throughput round, by the speed at batch
 TRIAL_SECONDS = 1.5  # of computing when a batch size is tried
 
 
-def spaced_by_duration(durations: Sequence[float], maximum: int) -> list[int]:
-    """Indices of at most `maximum` durations, evenly spaced in their order, the shortest and the longest among them.
+def representative(durations: Sequence[float], count: int) -> list[int]:
+    """Indices of `count` durations, or of all if they are fewer, from the shortest to the longest.
 
-    >>> spaced_by_duration([5.0, 1.0, 9.0, 3.0, 7.0], 3)
+    The durations in their order are divided into so many shares of equal number, and each share is represented by the
+    one next to its mean: few have the mean and the percentiles of all. With the shortest and the longest of all among
+    few, or the middle ones of skewed shares, a system that takes as long for any utterance would look faster or slower.
+
+    >>> representative([5.0, 1.0, 9.0, 3.0, 7.0, 30.0], 3)
     [1, 0, 2]
     """
-    return evenly_spaced(sorted(range(len(durations)), key=durations.__getitem__), maximum)
+    in_order = sorted(range(len(durations)), key=durations.__getitem__)
+    count = min(count, len(durations))
+    chosen = []
+    for place in range(count):
+        share = in_order[place * len(in_order) // count : (place + 1) * len(in_order) // count]
+        mean = sum(durations[index] for index in share) / len(share)
+        chosen.append(min(share, key=lambda index: abs(durations[index] - mean)))
+    return chosen
 
 
-def spaced_to_seconds(durations: Sequence[float], seconds: float) -> list[int]:
-    """Indices of durations that last about `seconds` together, in their order; at least one index.
-
-    Each stands in the middle of its share of the durations: with the shortest and the longest among few, these would
-    be longer on average than all are, and a system that takes as long for any of them would look faster.
-
-    >>> spaced_to_seconds([5.0, 1.0, 9.0, 3.0, 7.0, 30.0], 28.0)
-    [1, 0, 2]
-    """
-    count, mean = len(durations), sum(durations) / len(durations)
-    wanted = min(max(round(seconds / mean), 1) if mean > 0 else 1, count)
-    in_order = sorted(range(count), key=durations.__getitem__)
-    return [in_order[round((place + 0.5) * count / wanted - 0.5)] for place in range(wanted)]
+def representative_seconds(durations: Sequence[float], seconds: float) -> list[int]:
+    """Indices as of `representative` that last about `seconds` together; at least one."""
+    mean = sum(durations) / len(durations)
+    return representative(durations, max(round(seconds / mean), 1) if mean > 0 else 1)
 
 
 def rotated(elements: Sequence[Element], by: int) -> list[Element]:

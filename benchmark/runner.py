@@ -174,7 +174,7 @@ class BenchmarkRunner:
                 if cap is not None and cap / single_rtfx > MAX_TRIAL_BATCH_SECONDS:
                     break
                 audio_seconds = max(single_rtfx * batch_plan.TRIAL_SECONDS, cap or 0.0)
-                places = batch_plan.spaced_to_seconds(durations, audio_seconds)
+                places = batch_plan.representative_seconds(durations, audio_seconds)
                 trial_rtfx = self._try_batch_seconds(system, [(0, place) for place in places], cap)
                 largest = cap or 0.0
                 if trial_rtfx > best_rtfx:
@@ -199,7 +199,7 @@ class BenchmarkRunner:
             return state
         cap = state.batch_seconds.get(system.name)
         audio_seconds = max(single_rtfx * batch_plan.ROUND_SECONDS, 2 * (cap or 0.0))
-        places = batch_plan.spaced_to_seconds(self.evaluation_set.clean_durations, audio_seconds)
+        places = batch_plan.representative_seconds(self.evaluation_set.clean_durations, audio_seconds)
         title = f"{system.name}: throughput, round {number + 1} of {self.rounds}"
         with self.progress.step(title, len(places)) as advance:
             result = self._run_batches(system, [(0, place) for place in places], cap, advance)
@@ -326,7 +326,7 @@ class BenchmarkRunner:
 
     def _untimed_items(self, system: SupervisedSystem, number: int) -> list[Item]:
         """Those of the latency phase that have no timing of this round yet and were not lost."""
-        places = batch_plan.spaced_by_duration(self.evaluation_set.clean_durations, self.latency_utterances)
+        places = batch_plan.representative(self.evaluation_set.clean_durations, self.latency_utterances)
         timed = {one.id for one in self.store.timings if one.system == system.name and one.round == number}
         items: list[Item] = [(0, place) for place in places]
         return [

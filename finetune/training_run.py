@@ -255,6 +255,12 @@ def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, lab
         f"{', '.join(f'{len(utterances)} of {name}' for name, utterances in data.validation.items())}; "
         f"{len(data.rejects)} rejected",
     ]
+    lines += [
+        f"the error rate of {name} is that of {len(data.validation[name])} of its {len(data.validation[name]) + n} "
+        f"utterances, without {n} rejected; a benchmark counts all of them"
+        for name, n in data.unevaluated.items()
+        if n
+    ]
     lines += [f"{MAIN} {data.division}"] if data.division else []
     lines += [units] if (units := recogniser.describe_units(labels)) else []
     lines += [printable(f"  {reject.where}: {reject.reason}") for reject in data.rejects[:REJECTS_SHOWN]]

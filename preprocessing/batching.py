@@ -147,8 +147,8 @@ class BufferedBatches(Generic[Item]):
     epoch: gives the items of an epoch in their order; they are read as they are needed and not kept.
     seconds: gives the duration of an item.
     max_seconds, bucket_share: as of `DurationBatches`.
-    buffer: items that are held at once. A batch is a random one of them and its nearest in duration, so that a larger
-        buffer shuffles better and pads less.
+    buffer: items that are held at once. They are divided into batches by duration; a random item of one of these, each
+        as likely, and its nearest in duration are the next batch. A larger buffer shuffles better and pads less.
 
     >>> batches = BufferedBatches(lambda epoch: iter([1.0, 2.0, 1.1, 2.1]), float, max_seconds=4.2, buffer=4)
     >>> sorted(sorted(batch) for _, batch in islice(batches.stream(), 2))
@@ -191,7 +191,7 @@ class BufferedBatches(Generic[Item]):
                 place += 1
             if not held:
                 break
-            low, high = self._neighbours(held, generator.randrange(len(held)))
+            low, high = self._neighbours(held, self._choose(held, generator))
             yield [item for _, _, item in held[low:high]]
             del held[low:high]
         if place == 0:
@@ -205,6 +205,19 @@ class BufferedBatches(Generic[Item]):
                 "of at least the longest utterance: raise max_batch_seconds or lower max_seconds"
             )
         return seconds * (1.0 + self._bucket_share * generator.random())
+
+    def _choose(self, held: list[tuple[float, int, Item]], generator: random.Random) -> int:
+        """A random item of a random batch. A random item of all would be a short one too often, and a batch takes many
+        of these: the buffer would fill with long ones, and an epoch end with them.
+        """
+        starts, longest, start = [0], 0.0, 0
+        for place, (_, _, item) in enumerate(held):
+            longest = max(longest, self._seconds(item))
+            if longest * (place - start + 1) > self._max_seconds:
+                start, longest = place, self._seconds(item)
+                starts.append(start)
+        chosen = generator.randrange(len(starts))
+        return generator.randrange(starts[chosen], [*starts[1:], len(held)][chosen])
 
     def _neighbours(self, held: list[tuple[float, int, Item]], chosen: int) -> tuple[int, int]:
         """The range around `chosen` that the cap has room for: its shorter neighbours first, then the longer."""

@@ -68,6 +68,7 @@ def _system_lines(summary: Summary) -> Iterator[dict[str, Any]]:
             "keyword_recall": system.keywords and system.keywords.recall and system.keywords.recall.value,
             "keyword_precision": system.keywords and system.keywords.precision and system.keywords.precision.value,
             "peak_memory_bytes": system.peak_memory_bytes,
+            "memory_before_loading_bytes": system.memory_before_loading_bytes,
             "peak_device_memory_bytes": system.peak_device_memory_bytes,
             "parameters": system.facts.parameters or None,
             "failure": system.failure,

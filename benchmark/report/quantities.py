@@ -135,6 +135,10 @@ def quantities(summary: Summary) -> list[Quantity]:
         Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
         Quantity("Start and size", "Peak memory", "Peak memory", lambda system: _bytes(system.peak_memory_bytes)),
         Quantity(
+            "Start and size", "Memory before loading", "Memory before loading",
+            lambda system: _bytes(system.memory_before_loading_bytes),
+        ),
+        Quantity(
             "Start and size", "Peak device memory", "Peak memory",
             lambda system: _bytes(system.peak_device_memory_bytes),
         ),

@@ -118,6 +118,7 @@ class SystemRun:
     """What was measured of one system's process; `failure` says why the system failed as a whole.
 
     has_word_times: whether the system gives words with times; None where it was never loaded.
+    memory_before_loading_bytes: of the peak, what the process had before the system was loaded.
     """
 
     facts: SystemFacts
@@ -127,6 +128,7 @@ class SystemRun:
     peak_device_memory_bytes: int | None = None
     failure: str | None = None
     has_word_times: bool | None = None
+    memory_before_loading_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

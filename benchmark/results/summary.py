@@ -255,6 +255,7 @@ class SystemSummary:
     condition_loops: dict[str, list[str]] = field(default_factory=dict)
     clean_of_conditions: Scores | None = None
     keywords: KeywordScores | None = None
+    memory_before_loading_bytes: int | None = None
 
     def by_condition(self) -> dict[str, dict[str, Scores]]:
         """The scores of clean speech and of each other condition, by profile."""

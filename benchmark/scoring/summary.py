@@ -268,6 +268,7 @@ def _summarise_system(
         scores={},
         speed=None,
         peak_memory_bytes=system.peak_memory_bytes,
+        memory_before_loading_bytes=system.memory_before_loading_bytes,
         peak_device_memory_bytes=system.peak_device_memory_bytes,
         failed_utterances=sum(sample.error is not None for own in by_condition.values() for sample in own),
     )

@@ -243,6 +243,7 @@ class SupervisedSystem:
         self._record = replace(
             self._record,
             peak_memory_bytes=max(self._record.peak_memory_bytes or 0, finished.peak_memory_bytes),
+            memory_before_loading_bytes=finished.memory_before_loading_bytes,
             peak_device_memory_bytes=max(known) if known else None,
         )
 

@@ -81,11 +81,15 @@ class BatchDone:
 
 @dataclass(frozen=True, slots=True)
 class TaskFinished:
-    """The last message of a task: wall-clock seconds of all its batches, and the process's peak memory so far."""
+    """The last message of a task: wall-clock seconds of all its batches, and the process's peak memory so far.
+
+    memory_before_loading_bytes: its peak before the system was loaded, of Python, torch and the audio path.
+    """
 
     wall_seconds: float
     joules: float | None
     peak_memory_bytes: int
+    memory_before_loading_bytes: int
     peak_device_memory_bytes: int | None
 
 

@@ -20,12 +20,12 @@ def peak_memory_bytes() -> int:
 
 
 def peak_device_memory_bytes(device: str) -> int | None:
-    """The highest memory that torch has allocated on the GPU; None on a CPU."""
+    """The highest memory that torch has allocated on the GPU; None on a CPU, and where another library computes."""
     if not device.startswith("cuda"):
         return None
     import torch
 
-    return torch.cuda.max_memory_allocated()
+    return torch.cuda.max_memory_allocated() or None
 
 
 class EnergyCounter:

@@ -47,6 +47,7 @@ def serve(setup: WorkerSetup, pipe: Connection, terminal: Connection) -> None:
     _redirect_output(terminal)
     _leave_launcher(setup)
     clock = DeviceClock(setup.options.device)
+    before_loading = peak_memory_bytes()
     system = _load(setup, clock, pipe)
     if system is None:
         return
@@ -72,6 +73,7 @@ def serve(setup: WorkerSetup, pipe: Connection, terminal: Connection) -> None:
                 wall_seconds=wall_seconds,
                 joules=None if joules_before is None or joules is None else joules - joules_before,
                 peak_memory_bytes=peak_memory_bytes(),
+                memory_before_loading_bytes=before_loading,
                 peak_device_memory_bytes=peak_device_memory_bytes(setup.options.device),
             )
         )

@@ -49,7 +49,8 @@ class DataConfig:
     --list`)."""
 
     denoise: bool = False
-    """Reduce stationary noise in all audio, also in validation; in use, the trained model gets denoised audio, too."""
+    """Reduce stationary noise in all audio, after augmentation, also in validation; in use, the trained model gets
+    denoised audio, too."""
 
     augment: list[dict[str, Any]] = field(default_factory=list)
     """Augmentations of training waveforms, in order, with new random draws each epoch, such as {name: speed, factors:

@@ -6,8 +6,8 @@ further ones.
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from finetune.config import DataConfig
 from finetune.models.base import OUTSIDE, Recogniser
@@ -56,6 +56,7 @@ class RunData:
     repeats: how often each training utterance occurs in an epoch, on average; None is once each.
     validation: by name, MAIN first.
     division: how MAIN was held out of training, in a sentence; "" where it is a corpus of its own.
+    unevaluated: how many rejects validation corpora have, by name; their error rate is that of the others.
     """
 
     train: list[Utterance]
@@ -63,6 +64,7 @@ class RunData:
     validation: dict[str, list[Utterance]]
     rejects: list[Reject]
     division: str = ""
+    unevaluated: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_corpora(config: DataConfig) -> OpenedCorpora:
@@ -110,10 +112,12 @@ def select_utterances(
                 f"{counted(len(divided.validation), 'utterance')}, which is all of them; expected some to be left for "
                 "training: lower it, or name a --data.validation"
             )
+    unevaluated: dict[str, int] = {}
     for name, corpus in corpora.validation.items():
         validation[name], rejected = split_usable(corpus, recogniser, profile, config)
         rejects += rejected
-    return RunData(train, repeats if config.weights else None, validation, rejects, division)
+        unevaluated[name] = len(rejected)
+    return RunData(train, repeats if config.weights else None, validation, rejects, division, unevaluated)
 
 
 def split_usable(

@@ -78,13 +78,13 @@ class Preparation:
                 f"{counted(len(labels), 'label')}; expected the {utterance.duration:.3f} s that its corpus states: "
                 "leave 'duration' out to have it read and the reason given",
             )
-        if self.denoise is not None:
-            waveform = self.denoise(waveform)
         if self.augment is not None and epoch is not None:
             repeats = [repeat] if repeat else []
             augmented = self.augment(waveform, seeded_generator(self.seed, epoch, utterance.id, *repeats))
             # faster speech can have too few frames for its labels under CTC: then it is left as it is
             waveform = augmented if self.recogniser.fits(len(augmented), labels) else waveform
+        if self.denoise is not None:  # of what was augmented: in use, noise is removed from what is heard
+            waveform = self.denoise(waveform)
         return self.recogniser.prepare(index, waveform, labels)
 
 

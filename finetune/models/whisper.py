@@ -293,19 +293,23 @@ class WhisperRecogniser(Recogniser):
 
     @torch.inference_mode()
     def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
-        """The loss without label smoothing; texts as `whisper.decode` gives them, of at most TOKENS_PER_SECOND."""
+        """The loss without label smoothing; texts as `whisper.decode` gives them, each of at most TOKENS_PER_SECOND."""
         unwrapped: WhisperModule = extract_model_from_parallel(module)
         audio_features = unwrapped.encode(batch)
-        longest = math.ceil(max(batch.n_samples) / SAMPLE_RATE * TOKENS_PER_SECOND) + 16
+        limits = [math.ceil(n / SAMPLE_RATE * TOKENS_PER_SECOND) + 16 for n in batch.n_samples]
         options = whisper.DecodingOptions(
             language=self._language,
             without_timestamps=True,
             temperature=0.0,
             fp16=False,
-            sample_len=min(longest, self.module.model.dims.n_text_ctx // 2),
+            sample_len=min(max(limits), self.module.model.dims.n_text_ctx // 2),
         )
         results = whisper.decode(unwrapped.model, audio_features.float(), options)  # it refuses autocast's 16 bits
-        hypotheses = [Hypothesis(result.text, None) for result in results]
+        texts = [
+            result.text if len(result.tokens) <= limit else self._tokenizer.decode(result.tokens[:limit]).strip()
+            for result, limit in zip(results, limits, strict=True)
+        ]
+        hypotheses = [Hypothesis(text, None) for text in texts]
         return EvaluationOutput(float(unwrapped.loss(batch, audio_features)), hypotheses)
 
     def layers_above(self, parameter: str) -> int:

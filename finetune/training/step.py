@@ -1,7 +1,8 @@
 """One optimiser step: gradients over all its batches and processes, clipped and applied, or skipped.
 
 The loss is summed over labels and divided by their number over all batches and processes, so that the result does not
-depend on gradient accumulation, on the number of processes, or on a batch that is computed in parts to fit into memory.
+depend on gradient accumulation, on the number of processes, or on a batch that is computed in parts to fit into memory,
+but for the masks and dropout that are drawn.
 """
 
 import contextlib
@@ -201,8 +202,8 @@ class Stepper:
             ) from None
         self.parts *= 2
         self._accelerator.print(
-            f"out of memory: from here on, batches are computed in {self.parts} parts with the same result; a lower "
-            "--data.max_batch_seconds would be faster"
+            f"out of memory: from here on, batches are computed in {self.parts} parts, with the same result but for "
+            "the masks and dropout drawn; a lower --data.max_batch_seconds would be faster"
         )
 
 

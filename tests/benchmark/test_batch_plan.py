@@ -1,10 +1,12 @@
 """What is timed and batched: everything once, nothing over its cap, short and long alike."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import batch_plan
+from benchmark.scoring.speed import _percentiles
 from preprocessing.batching import plan_batches
 
 DURATIONS = st.lists(st.floats(0.05, 90.0), min_size=1, max_size=60)
@@ -30,17 +32,27 @@ def test_short_utterances_fill_a_batch_beyond_the_longest_that_is_batched() -> N
 
 
 @given(DURATIONS, st.integers(1, 70))
-def test_a_spread_has_both_ends(durations: list[float], most: int) -> None:
-    chosen = batch_plan.spaced_by_duration(durations, most)
+def test_representatives_are_different_and_in_order(durations: list[float], most: int) -> None:
+    chosen = batch_plan.representative(durations, most)
     assert len(chosen) == len(set(chosen)) == min(most, len(durations))
     assert [durations[index] for index in chosen] == sorted(durations[index] for index in chosen)
-    if most > 1:
-        assert durations[chosen[0]] == min(durations) and durations[chosen[-1]] == max(durations)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.8])
+def test_few_representatives_last_as_long_on_average_as_all_and_have_their_percentiles(sigma: float) -> None:
+    """Of skewed durations. The RTFx of a system that takes as long for any utterance is proportional to their mean."""
+    durations = np.random.default_rng(0).lognormal(1.5, sigma, 3000).tolist()
+    mean = np.mean(durations)
+    for count in (1, 2, 4, 10, 50):
+        chosen = [durations[index] for index in batch_plan.representative(durations, count)]
+        assert np.mean(chosen) == pytest.approx(mean, rel=0.02), count
+    *_, p99 = _percentiles(chosen)
+    assert p99 == pytest.approx(float(np.percentile(durations, 99)), rel=0.1)
 
 
 def test_seconds_asked_for_are_had() -> None:
     durations = [1.0 + place % 7 for place in range(700)]
-    total = sum(durations[index] for index in batch_plan.spaced_to_seconds(durations, 400.0))
+    total = sum(durations[index] for index in batch_plan.representative_seconds(durations, 400.0))
     assert total == pytest.approx(400.0, rel=0.05)
 
 

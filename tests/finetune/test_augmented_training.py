@@ -17,7 +17,7 @@ from finetune.models import build
 from finetune.models.base import Batch, Example, Recogniser, pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Module
 from preprocessing import audio
-from preprocessing.augment import Chain, from_config
+from preprocessing.augment import Chain, from_config, seeded_generator
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import open_corpus
@@ -93,6 +93,17 @@ def test_noise_removal_is_heard_in_training_and_validation() -> None:
         prepared = plain.recogniser.prepare(0, expected, (5, 6, 7))
         assert torch.equal(example(quiet[visit]).inputs, prepared.inputs)
         assert not torch.equal(example(plain[visit]).inputs, prepared.inputs)
+
+
+def test_noise_is_removed_from_what_was_augmented() -> None:
+    """In use, noise is removed from what is heard, so training hears noise that was removed, too."""
+    augment = from_config(CHANGES)
+    both, noisy = examples(augment=augment, denoise=SpectralGate()), examples(augment=augment)
+    utterance, visit = noisy.utterances[0], ExampleKey(0, 4)
+    augmented = augment(audio.load(utterance.audio), seeded_generator(3, 4, utterance.id))
+    expected = both.recogniser.prepare(0, SpectralGate()(augmented), (5, 6, 7)).inputs
+    assert torch.equal(example(both[visit]).inputs, expected)
+    assert not torch.equal(example(noisy[visit]).inputs, expected)
 
 
 def ctc(**changes: object) -> Wav2Vec2Module:

@@ -267,6 +267,17 @@ def test_an_evaluation_of_a_short_utterance_ends_soon(monkeypatch: pytest.Monkey
     assert asked == [32]
 
 
+def test_the_text_of_an_evaluation_does_not_depend_on_the_batch() -> None:
+    """A short utterance that never ends gets as many tokens beside a long one as alone."""
+    ours = recogniser(scratch=DIMENSIONS | {"n_text_ctx": 448})
+    ours.module.eval()
+    short, long = (ours.prepare(i, noise(seconds), ours.encode("on")) for i, seconds in enumerate((0.3, 1.0)))
+    alone = ours.evaluate(ours.module, pad_batch([short])).hypotheses[0].text
+    beside = ours.evaluate(ours.module, pad_batch([short, long])).hypotheses
+    assert beside[0].text == alone
+    assert len(beside[1].text) > len(alone)
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_an_evaluation_hears_what_decode_hears(precision: torch.dtype) -> None:
     """From one pass through the encoder: the loss of the module's own pass, the text of `whisper.decode`."""

@@ -1,5 +1,6 @@
 """Batches of a stream: each item once an epoch, under the cap, from a buffer that is never larger than it was told."""
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice, takewhile
@@ -52,6 +53,19 @@ def test_the_cap_holds_where_neighbours_change_places() -> None:
     durations = [5.0 + 0.1 * (place * 37 % 50) for place in range(200)]
     batches = BufferedBatches(lambda _: iter(durations), float, max_seconds=40.0, buffer=100, bucket_share=0.5).stream()
     assert all(len(batch) * max(batch) <= 40.0 for _, batch in islice(batches, 40))
+
+
+def test_an_epoch_has_long_and_short_batches_from_its_beginning_to_its_end() -> None:
+    """Half of the utterances are short, and a batch takes many of these: drawn as often as long ones, they would be
+    used up first, and the buffer would hold long ones only.
+    """
+    durations = [1.0, 13.0] * 2000
+    random.Random(0).shuffle(durations)
+    stream = BufferedBatches(lambda _: iter(durations), float, max_seconds=80.0, buffer=400).stream()
+    batches = [batch for _, batch in takewhile(lambda told: told[0] == 0, stream)]
+    parts = [batches[place * len(batches) // 5 : (place + 1) * len(batches) // 5] for place in range(5)]
+    means = [sum(map(sum, part)) / sum(map(len, part)) for part in parts]
+    assert max(means) < 1.35 * min(means)
 
 
 def test_no_more_is_read_than_the_buffer_holds() -> None:
