@@ -222,7 +222,7 @@ def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
     accelerator.print(_description(config, data, recogniser, labels))
 
     def encode(utterances: Sequence[Utterance]) -> list[tuple[int, ...]]:
-        return [recogniser.encode(text_profile(utterance.text)) for utterance in utterances]
+        return [recogniser.encode(recogniser.writable(text_profile(utterance.text))) for utterance in utterances]
 
     denoise, augment = SpectralGate() if config.data.denoise else None, _augmentation(config)
     return _Setup(
@@ -412,7 +412,7 @@ def _report_end(
 
 def described(best: Best) -> str:
     """Which weights the saved model has, and whether training has improved on those that it began with."""
-    rate = f"{best.metric.upper()} {best.rate:.1%} on validation"
+    rate = f"{best.metric.upper()} {100 * best.rate:.1f} % on validation"
     if best.step is None:
         return f"best: the mean of several evaluations' weights, {rate}"
     if best.step == 0:

@@ -6,7 +6,7 @@ further ones.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from finetune.config import DataConfig
@@ -114,23 +114,26 @@ def select_utterances(
             )
     unevaluated: dict[str, int] = {}
     for name, corpus in corpora.validation.items():
-        validation[name], rejected = split_usable(corpus, recogniser, profile, config)
+        validation[name], rejected = split_usable(corpus, recogniser, profile, config, evaluated=True)
         rejects += rejected
         unevaluated[name] = len(rejected)
     return RunData(train, repeats if config.weights else None, validation, rejects, division, unevaluated)
 
 
 def split_usable(
-    corpus: Corpus, recogniser: Recogniser, profile: Profile, config: DataConfig
+    corpus: Corpus, recogniser: Recogniser, profile: Profile, config: DataConfig, *, evaluated: bool = False
 ) -> tuple[list[Utterance], list[Reject]]:
     """The usable utterances of a corpus, and the rejects with their reasons.
 
-    Raises InputError if nothing usable is left, and at the first reject if `strict` is true.
+    evaluated: characters that the recogniser cannot write are no reason: they are its errors, and only its loss is
+    without them. Raises InputError if nothing usable is left, and at the first reject if `strict` is true.
     """
     usable: list[Utterance] = []
     rejects = list(corpus.rejects)
     for utterance in corpus.utterances:
         reason = rejection_reason(utterance, recogniser, profile, config)
+        if evaluated and reason is not None and reason.startswith(OUTSIDE):
+            reason = rejection_reason(utterance, recogniser, lambda text: recogniser.writable(profile(text)), config)
         if reason is None:
             usable.append(utterance)
         else:
@@ -144,7 +147,9 @@ def split_usable(
     return usable, rejects
 
 
-def rejection_reason(utterance: Utterance, recogniser: Recogniser, profile: Profile, config: DataConfig) -> str | None:
+def rejection_reason(
+    utterance: Utterance, recogniser: Recogniser, profile: Callable[[str], str], config: DataConfig
+) -> str | None:
     """Why an utterance cannot be trained on, in one sentence; None if it can."""
     if not config.min_seconds <= utterance.duration <= config.max_seconds:
         return (

@@ -188,6 +188,13 @@ class Recogniser(ABC):
         sentence with what to do: it is written to rejects.jsonl.
         """
 
+    def writable(self, text: str) -> str:
+        """A normalised text without the characters that the output units lack: what of it an evaluation's loss is of.
+
+        The text itself by default: for families whose units write every text.
+        """
+        return text
+
     @abstractmethod
     def check_labels(self, texts: Sequence[str]) -> None:
         """Raises UsageError where the output units cannot write most of the normalised training texts, naming the

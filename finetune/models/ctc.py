@@ -125,6 +125,11 @@ class CTCRecogniser(Recogniser):
             )
         return None
 
+    def writable(self, text: str) -> str:
+        if self.vocabulary.unknown is not None or not (outside := self.vocabulary.outside([text])):
+            return text
+        return " ".join("".join(character for character in text if character not in outside).split())
+
     def train_head_only(self, only: bool) -> None:
         self.module.head_only = only
 

@@ -50,6 +50,17 @@ def test_speakers_of_validation_are_not_trained_on(corpora: tuple[str, str]) -> 
     assert chosen(DataConfig([corpora[0]], validation=corpora[1])).division == ""
 
 
+def test_what_cannot_be_written_is_an_error_in_validation_and_no_example_in_training(tmp_path: Path) -> None:
+    """Else a model of fewer letters has the better error rate. What cannot be evaluated at all is counted."""
+    rows = absolute(DEMO / "corpus" / "train.jsonl", 4)
+    rows[0]["text"], rows[1]["text"], rows[2]["text"] = "A CAFÉ", "É", ""
+    manifest = str(write_manifest(tmp_path / "some.jsonl", rows))
+    data = chosen(DataConfig([manifest], validation=manifest))
+    assert [one.id for one in data.train] == [rows[3]["id"]]
+    assert [one.text for one in data.validation[MAIN]] == ["A CAFÉ", rows[3]["text"]]
+    assert data.unevaluated == {MAIN: 2}
+
+
 @pytest.mark.parametrize(
     ("written", "set_now", "expected"),
     [

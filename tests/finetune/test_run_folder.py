@@ -54,9 +54,9 @@ def test_overwriting_leaves_nothing_of_another_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("best", "said"),
     [
-        (Best("wer", 0.31, 100), "best: step 100, WER 31.0% on validation"),
-        (Best("cer", 0.48, 0), "best: step 0, CER 48.0% on validation: no evaluation of the trained model was better"),
-        (Best("wer", 0.3, None), "best: the mean of several evaluations' weights, WER 30.0% on validation"),
+        (Best("wer", 0.31, 100), "best: step 100, WER 31.0 % on validation"),
+        (Best("cer", 0.48, 0), "best: step 0, CER 48.0 % on validation: no evaluation of the trained model was better"),
+        (Best("wer", 0.3, None), "best: the mean of several evaluations' weights, WER 30.0 % on validation"),
     ],
 )
 def test_the_end_says_which_weights_are_kept(best: Best, said: str) -> None:
