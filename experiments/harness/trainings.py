@@ -240,6 +240,7 @@ def quick_options() -> dict[str, Any]:
         "data.max_seconds": 4,
         "data.max_batch_seconds": 12,
         "max_steps": 3,
+        "head_only_steps": 0,
         "eval_steps": 3,
         "logging_steps": 1,
         "report_to": "none",

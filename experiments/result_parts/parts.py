@@ -353,7 +353,7 @@ def _training(part: Training, folders: Folders) -> list[str]:
     for option, value in part.options:
         words += [f"--{option}", value]
     if folders.quick:
-        words += ["--max_steps", "2", "--eval_steps", "2", "--logging_steps", "1"]
+        words += ["--max_steps", "2", "--head_only_steps", "0", "--eval_steps", "2", "--logging_steps", "1"]
     return words
 
 

@@ -43,8 +43,8 @@ class OptimisationConfig:
     """Ratio of a layer's learning rate to that of the layer above it; 0.9 nearly freezes the lowest layers."""
 
     head_only_steps: int = 0
-    """Initial steps that train only the head (wav2vec 2.0's recipe for little data): the output layer, for whisper-ctc
-    also the layers of `model.head`."""
+    """Initial steps, fewer than max_steps, that train only the head (wav2vec 2.0's recipe for little data): the output
+    layer, for whisper-ctc also the layers of `model.head`."""
 
     weight_decay: float = 0.01
     """AdamW's weight decay on matrices; biases and normalisation layers have none."""
@@ -231,6 +231,11 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
         check_counts(("--dataloader_num_workers", self.dataloader_num_workers or 0, 0))
         if self.dry_run and self.overfit_batch:
             raise UsageError("--dry_run and --overfit_batch are both true; expected one of them: leave one out")
+        if self.head_only_steps >= self.max_steps and not self.overfit_batch:  # which trains all from the first step
+            raise UsageError(
+                f"--head_only_steps is {self.head_only_steps} and --max_steps {self.max_steps}, so only the head would "
+                "be trained; expected fewer steps of the head alone: lower --head_only_steps"
+            )
         self._check_family()
 
     def _check_family(self) -> None:

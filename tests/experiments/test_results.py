@@ -140,11 +140,13 @@ def test_every_benchmark_command_is_valid(part: Measured, own_weights: bool, fol
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if isinstance(part, Training)], ids=lambda part: part.name)
-def test_every_training_command_is_valid(part: Training, folders: Folders) -> None:
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_training_command_is_valid(part: Training, quick: bool, folders: Folders) -> None:
+    folders = replace(folders, quick=quick)
     words = command_of(part, folders)
     config = parse_command(TrainConfig, program="train.py", description="", arguments=words[5:])
     config.check()
-    assert config.output_dir == folders.runs / part.folder
+    assert config.output_dir == folders.training(part.folder)
     assert config.data.train[0] == str(folders.manifest(part.corpora[0]))
     assert config.data.validation == (None if part.validation is None else str(folders.manifest(part.validation)))
     if part.base is not None:

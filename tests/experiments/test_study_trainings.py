@@ -62,6 +62,11 @@ def test_a_training_is_done_once_and_again_where_its_options_change(tmp_path: Pa
     assert len(begun) == 3 and begun[-1][-2:] == ["--overwrite", "true"]
 
 
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_quick_options_suit_every_recipe(path: Path, tmp_path: Path) -> None:
+    assert Training(path.stem, path, quick_options()).resolved(tmp_path).max_steps == 3
+
+
 def test_the_log_of_a_training_before_is_no_progress(tmp_path: Path) -> None:
     log, seen = tmp_path / "log.jsonl", list[int]()
     log.write_text('{"kind": "train", "step": 9}\n', encoding="utf-8")

@@ -35,6 +35,7 @@ GOOD = TrainConfig(
         (None, {"warmup_ratio": -0.5}, "--warmup_ratio"),
         (None, {"warmup_ratio": 0.7, "hold_ratio": 0.4}, "--warmup_ratio and --hold_ratio"),
         (None, {"head_only_steps": -1}, "--head_only_steps"),
+        (None, {"head_only_steps": 1000}, "--head_only_steps is 1000 and --max_steps 1000"),
         (None, {"dataloader_num_workers": -1}, "--dataloader_num_workers is -1"),
         ("data", {"min_seconds": 30.0}, "--data.min_seconds is 30 and --data.max_seconds 20"),
         ("data", {"max_seconds": 100.0}, "--data.max_batch_seconds is 80"),
@@ -64,6 +65,10 @@ def test_whisper_has_no_head_of_its_own() -> None:
     whisper = ModelConfig(family="whisper", base="base.en")
     with pytest.raises(UsageError, match="head_only_steps"):
         replace(GOOD, model=whisper, head_only_steps=5).check()
+
+
+def test_a_batch_to_overfit_has_no_steps_of_the_head_alone() -> None:
+    replace(GOOD, head_only_steps=1000, overfit_batch=True).check()
 
 
 CONFIGURATIONS = sorted((ROOT / "configs" / "finetune").glob("*.yaml"))
