@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from preprocessing.cli.data_folder import DATA_VARIABLE, DEMO, data_folder
-from preprocessing.cli.errors import first_line
+from preprocessing.cli.errors import first_line, install_extra
 from preprocessing.cli.options import parse_command, run_command
 
 PROGRAM = "python -m benchmark.doctor"
@@ -134,7 +134,7 @@ def check_libraries() -> Finding:
     wanted = requirements()[""]
     wrong = [problem for requirement in wanted if (problem := unmet(requirement))]
     if wrong:
-        remedy = "run `make setup`" if PYPROJECT.is_file() else f"pip install {DISTRIBUTION}"
+        remedy = "run `make setup`" if PYPROJECT.is_file() else "pip install . in the checkout"
         return Finding("libraries", "missing", ", ".join(wrong), remedy)
     return Finding("libraries", "ok", f"{len(wanted)} of {len(wanted)} in the required versions")
 
@@ -263,7 +263,7 @@ def check_extras() -> list[Finding]:
         if not extra or (extra == "test" and not PYPROJECT.is_file()):
             continue
         wrong = [problem for requirement in wanted if (problem := unmet(requirement))]
-        install = "make setup" if PYPROJECT.is_file() else f"pip install '{DISTRIBUTION}[{extra}]'"
+        install = "make setup" if PYPROJECT.is_file() else install_extra(extra)
         remedy = f"optional: {install}"
         part = f"extra {extra}"
         found = ", ".join(wrong) or ", ".join(re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in wanted)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from benchmark.app import AppConfig, chosen_port
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, install_extra
 from preprocessing.cli.options import parse_command, run_command
 
 DESCRIPTION = (
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = parse_command(AppConfig, program="python -m benchmark.app", description=DESCRIPTION, arguments=arguments)
     config.check()
     if find_spec("gradio") is None:
-        raise InputError('gradio, which serves the page, is not installed: pip install "speech-on-your-own[app]"')
+        raise InputError(f"gradio is not installed; expected it to serve the page: {install_extra('app')}")
     port = chosen_port(config.host, config.port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="speech-app-") as uploads:

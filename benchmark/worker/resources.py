@@ -31,7 +31,7 @@ def peak_device_memory_bytes(device: str) -> int | None:
 class EnergyCounter:
     """The energy counter of the GPU that torch uses: all that runs on it counts, not this process alone.
 
-    It needs pynvml (`pip install "speech-on-your-own[gpu]"`) and a GPU that counts (NVIDIA's since Volta).
+    It needs pynvml (the extra `gpu`) and a GPU that counts (NVIDIA's since Volta).
     """
 
     def __init__(self, device: str) -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 from finetune.hub.folder import RunFolder, open_run
 from finetune.models import FAMILIES
 from finetune.models.companion_files import GENERATION, copy_pt_file, write_companion_files
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.errors import InputError, UsageError, install_extra
 
 OF_A_RUN = ("config.yaml", "checkpoints", "log.jsonl")  # what an export to be replaced cannot hold
-INSTALL = 'pip install "speech-on-your-own[rivals]"'
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,8 @@ def _write_ctranslate2(run: RunFolder, out: Path, numbers: str, _: str | None) -
         from ctranslate2.converters import TransformersConverter
     except ImportError:
         raise InputError(
-            f"--format ctranslate2: the package ctranslate2 is not installed; expected it for the conversion: {INSTALL}"
+            "--format ctranslate2: the package ctranslate2 is not installed; expected it for the conversion: "
+            + install_extra("rivals")
         ) from None
     from transformers.utils import logging
 

@@ -39,7 +39,7 @@ PUBLICATION = Publication(
     model_input="the waveform; the model computes its own features",
     settings=("units", "spec_augment", "dropout"),
     usage="""\
-# pip install speech-on-your-own; then, in a shell: python -m finetune.transcribe REPO speech.wav
+# in a checkout of speech-on-your-own: pip install . && python -m finetune.transcribe REPO speech.wav
 import finetune.models.lstm_ctc  # of that package: registers the architecture with transformers
 from transformers import AutoModelForCTC
 

@@ -48,7 +48,7 @@ PUBLICATION = Publication(
     model_input="the waveform; the model computes Whisper's log-mel spectrogram",
     settings=("units", "trained_layers", "lora_rank", "spec_augment", "dropout"),
     usage="""\
-# pip install speech-on-your-own; then, in a shell: python -m finetune.transcribe REPO speech.wav
+# in a checkout of speech-on-your-own: pip install . && python -m finetune.transcribe REPO speech.wav
 import finetune.models.whisper_ctc_model  # of that package: registers the architecture with transformers
 from transformers import AutoModelForCTC
 

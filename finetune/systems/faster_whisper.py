@@ -14,9 +14,7 @@ from finetune.systems.transcript import Segment, Transcript, Word
 from finetune.systems.whisper import LONGEST_PIECE_SECONDS
 from finetune.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, first_line
-
-INSTALL = 'pip install "speech-on-your-own[rivals]"'
+from preprocessing.cli.errors import InputError, first_line, install_extra
 
 
 class FasterWhisperSystem(System):
@@ -36,7 +34,8 @@ class FasterWhisperSystem(System):
             from finetune.systems.faster_whisper_model import WordTimingModel
         except ImportError:
             raise InputError(
-                f"{spec.name}: the package faster-whisper is not installed; expected it for this system: {INSTALL}"
+                f"{spec.name}: the package faster-whisper is not installed; expected it for this system: "
+                + install_extra("rivals")
             ) from None
         tqdm.set_lock(
             threading.RLock()

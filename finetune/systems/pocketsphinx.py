@@ -13,10 +13,9 @@ from torch import Tensor
 
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, install_extra
 
 BLOCK_SECONDS = 30.0  # of a longer recording: the decoder's lattice grows with the audio
-INSTALL = 'pip install "speech-on-your-own[rivals]"'
 
 
 class PocketSphinxSystem(System):
@@ -29,7 +28,8 @@ class PocketSphinxSystem(System):
             import pocketsphinx
         except ImportError:
             raise InputError(
-                f"{spec.name}: the package pocketsphinx is not installed; expected it for this system: {INSTALL}"
+                f"{spec.name}: the package pocketsphinx is not installed; expected it for this system: "
+                + install_extra("rivals")
             ) from None
         if options.language not in (None, "en"):
             raise InputError(

@@ -22,6 +22,15 @@ class UsageError(UserError):
     exit_code = 2
 
 
+def install_extra(extra: str) -> str:
+    """What installs an optional dependency, for the end of a message.
+
+    >>> install_extra("app")
+    'pip install ".[app]" in the checkout'
+    """
+    return f'pip install ".[{extra}]" in the checkout'
+
+
 def counted(count: int, noun: str) -> str:
     """A number and its noun, in the plural where it is not 1, for messages and reports.
 

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any, TypeAlias
 
-from preprocessing.cli.errors import InputError, UsageError, first_line
+from preprocessing.cli.errors import InputError, UsageError, first_line, install_extra
 from preprocessing.cli.processes import keeping_ctrl_c
 from preprocessing.prepare.shards import Shard
 
@@ -73,7 +73,7 @@ def run_on_ray(shards: Sequence[Shard], write: WriteShard, workers: int) -> Iter
         import ray.data
     except ImportError:
         raise UsageError(
-            "--engine is ray, but ray is not installed; expected it: pip install 'speech-on-your-own[ray]'"
+            f"--engine is ray, but ray is not installed; expected it on every machine: {install_extra('ray')}"
         ) from None
     address = os.environ.get("RAY_ADDRESS")
     if address is not None:

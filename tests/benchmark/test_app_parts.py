@@ -74,7 +74,7 @@ def test_a_taken_port_is_refused_and_zero_finds_a_free_one() -> None:
 
 def test_without_gradio_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r'pip install "speech-on-your-own\[app\]"'):
+    with pytest.raises(InputError, match=r'pip install "\.\[app\]" in the checkout$'):
         command.main([])
 
 

@@ -87,6 +87,13 @@ def test_an_installed_package_knows_its_requirements(monkeypatch: pytest.MonkeyP
     assert doctor.requirements() == {"": ["torch==2.11.*"], "app": ["gradio>=6.0"], "ray": ["ray[data]>=2.50"]}
 
 
+def test_without_a_checkout_the_remedies_are_pips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PYPROJECT", Path("nowhere"))
+    monkeypatch.setattr(doctor, "requires", lambda name: ["jiwer>=99", 'gradio>=99; extra == "app"'])
+    assert doctor.check_libraries().remedy == "pip install . in the checkout"
+    assert only(doctor.check_extras(), "extra app").remedy == 'optional: pip install ".[app]" in the checkout'
+
+
 def test_a_torchaudio_of_another_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     found = doctor.check_torch_pair()
