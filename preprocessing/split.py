@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path.unlink(missing_ok=True)  # of the earlier division
     if rejects:
         write_output(path, "--output_dir", "".join(map(json_line, rejects)).encode("utf-8", "backslashreplace"))
-        print(f"{counted(len(rejects), 'line')} set aside, in {path}", file=sys.stderr)
+        print(f"{counted(len(rejects), 'line')} rejected, in {path}", file=sys.stderr)
 
 
 def _lines(utterances: "Sequence[Utterance]", folder: Path) -> str:

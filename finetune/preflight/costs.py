@@ -237,7 +237,7 @@ def print_costs(console: Console, config: TrainConfig, device: torch.device, cos
     console.print("[bold]One batch[/], the largest of the first epoch")
     console.print(
         f"  {counted(len(batch.indices), 'utterance')}, {audio_seconds:.1f} s of audio, {padded_seconds:.1f} s with "
-        f"padding; loss {cost.loss_per_label:.2f} a label\n"
+        f"padding; loss per label {cost.loss_per_label:.2f}\n"
         f"  loaded in {costs.largest.load_seconds:.2f} s, forward and backward in {cost.seconds:.2f} s on {device}",
         soft_wrap=True,
     )
@@ -249,7 +249,7 @@ def print_costs(console: Console, config: TrainConfig, device: torch.device, cos
     console.print(
         f"  {config.max_steps:,} steps of {costs.step_seconds:.2f} s: {config.gradient_accumulation_steps} of "
         f"{costs.n_batches} batches an epoch, each {costs.compute_seconds:.2f} s to compute and "
-        f"{costs.load_seconds:.2f} s to load in {workers or 'no other'} process{'es' if workers > 1 else ''}\n"
+        f"{costs.load_seconds:.2f} s to load ({_loaded_in(workers)})\n"
         f"  {costs.n_evaluations:,} evaluations of {costs.evaluation_seconds:.1f} s\n"
         f"{CACHED if has_cache(config) else ''}"
         f"  in all about [bold]{_hours(costs.seconds)}[/], {epochs:.1f} epochs",
@@ -327,6 +327,14 @@ def _memory_table(memory: StaticMemory, cost: PassCost, device: str) -> Table:
         table.add_row(f"  {name}", f"{size / MEGABYTE:,.1f} MiB", how)
     table.add_row("  in all", f"{(memory.total + cost.activation_bytes) / MEGABYTE:,.1f} MiB", "", style="bold")
     return table
+
+
+def _loaded_in(workers: int) -> str:
+    """
+    >>> _loaded_in(0), _loaded_in(1), _loaded_in(3)
+    ('in the training process', 'in 1 other process', 'in 3 other processes')
+    """
+    return f"in {workers} other process{'es' if workers > 1 else ''}" if workers else "in the training process"
 
 
 def _hours(seconds: float) -> str:

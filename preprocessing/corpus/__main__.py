@@ -99,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rms_dbfs=[one.rms_dbfs for one in levels or () if isinstance(one, AudioLevels)],
         )
         save_figure(draw_corpus(statistics, values), config.plot, flag="--plot")
-    report.print_report(Console(width=None if sys.stdout.isatty() else max(Console().width, 110)), statistics, leaks)
+    console = Console(width=None if sys.stdout.isatty() else max(Console().width, 110))
+    report.print_report(console, statistics, leaks, remedy=" (`--json FILE` lists all)")
     for path in (config.json, config.plot):
         if path is not None:
             print(path)

@@ -25,14 +25,17 @@ from preprocessing.corpus.statistics import (
 )
 from preprocessing.text.steps import is_mark
 
-SHOWN = 5  # of each list; all are in the JSON
+SHOWN = 5  # of each list; all are in `as_json`
 NAMES_SHOWN = 4
 WIDEST_CELL = 110
 WIDEST_FINDING = 400  # a reason ends with what to do
 
 
-def print_report(console: Console, statistics: Statistics, leaks: Leaks | None) -> None:
-    """Print an overview, the percentiles, the utterances to look at and, where they were looked for, the leaks."""
+def print_report(console: Console, statistics: Statistics, leaks: Leaks | None, *, remedy: str = "") -> None:
+    """Print an overview, the percentiles, the utterances to look at and, where they were looked for, the leaks.
+
+    remedy: what follows the number of findings that are not shown: how to see them, where the command has a way.
+    """
     _print(console, statistics.reference, _overview(statistics))
     _print(console, "Over utterances", _percentiles(statistics))
     sections: list[tuple[str, Sequence[Finding]]] = [
@@ -45,7 +48,7 @@ def print_report(console: Console, statistics: Statistics, leaks: Leaks | None) 
     ]
     if statistics.sound is not None:
         sections += _audio_sections(statistics.sound)
-    _print(console, "To look at", _findings(sections))
+    _print(console, "To look at", _findings(sections, remedy))
     if leaks is not None:
         _print(console, f"Shared with {leaks.other} ({leaks.other_utterances:,} utterances)", _leaks(statistics, leaks))
 
@@ -86,7 +89,7 @@ def _overview(statistics: Statistics) -> Table:
     speakers = {name: minutes for name, minutes in statistics.minutes_by_speaker.items() if name != UNNAMED}
     text, n_rejects = statistics.text, len(statistics.set_aside)
     rows = [
-        ("utterances", f"{statistics.utterances:,}" + (f", {n_rejects:,} set aside" if n_rejects else "")),
+        ("utterances", f"{statistics.utterances:,}" + (f", {n_rejects:,} rejected" if n_rejects else "")),
         ("hours", f"{statistics.hours:.2f}"),
         ("speakers", _speakers(speakers, statistics)),
         ("sexes", _shares(statistics.hours_by_sex)),
@@ -164,7 +167,7 @@ def _audio_sections(audio: AudioStatistics) -> list[tuple[str, Sequence[Finding]
     ]
 
 
-def _findings(sections: Iterable[tuple[str, Sequence[Finding]]]) -> Table:
+def _findings(sections: Iterable[tuple[str, Sequence[Finding]]], remedy: str = "") -> Table:
     table = _table()
     table.add_column(justify="right", no_wrap=True)
     table.add_column()
@@ -175,7 +178,7 @@ def _findings(sections: Iterable[tuple[str, Sequence[Finding]]]) -> Table:
                 "", _plain(f"  {finding.id}: {finding.why}" if finding.why else f"  {finding.id}", WIDEST_FINDING)
             )
         if len(findings) > SHOWN:
-            table.add_row("", f"  ... {len(findings) - SHOWN:,} more in the JSON")
+            table.add_row("", f"  ... {len(findings) - SHOWN:,} more{remedy}")
     return table
 
 

@@ -69,7 +69,7 @@ def _prepare(config: PrepareConfig, corpus: Corpus) -> None:
     statistics = assemble(config.output_dir, shards, corpus.rejects, config.profile)
     print(
         f"{config.output_dir / MANIFEST}: {counted(statistics.utterances, 'utterance')}, "
-        f"{statistics.hours:.2f} h in {counted(len(shards), 'shard')}; {len(statistics.set_aside)} set aside"
+        f"{statistics.hours:.2f} h in {counted(len(shards), 'shard')}; {len(statistics.set_aside)} rejected"
     )
 
 

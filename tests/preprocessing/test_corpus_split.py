@@ -201,7 +201,7 @@ def test_the_command_writes_manifests_that_read_as_the_corpus(
     main([str(tmp_path / "linked" / "all.jsonl"), str(out), "--by", "recording"])
     printed = capsys.readouterr()
     assert "1 speaker in several of them, such as 's0'" in printed.err
-    assert "1 line set aside" in printed.err
+    assert "1 line rejected" in printed.err
     assert [json.loads(line)["reason"][:10] for line in (out / "rejects.jsonl").read_text().splitlines()] == [
         "no 'audio'"
     ]

@@ -286,6 +286,15 @@ def test_a_reason_is_printed_to_its_end_where_it_says_what_to_do(capsys: pytest.
     assert why in " ".join(capsys.readouterr().out.split())
 
 
+def test_findings_that_are_not_shown_are_counted_with_the_option_that_lists_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"audio": "none.wav", "text": "abcdefgh", "duration": 1.0}, {"audio": "none.wav"}]
+    main([str(write_manifest(tmp_path / "m.jsonl", rows)), "--no-audio"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "... 3 more (`--json FILE` lists all)" in printed and "utterances 1, 1 rejected" in printed
+
+
 def test_annotations_look_alikes_and_rare_characters_are_found() -> None:
     texts = ["[laughter] the <unk> (inaudible) 5 %uh 5% (1) 3 < 4"] + ["m\u0430te ùñ"] + ["mate и мата"] * 10
     utterances = tuple(Utterance(str(n), f"{n}.wav", text, 5.0) for n, text in enumerate(texts))

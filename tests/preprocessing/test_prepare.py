@@ -128,6 +128,12 @@ def test_a_corpus_is_not_prepared_over_itself(tmp_path: Path) -> None:
     assert manifest.read_bytes() == before
 
 
+def test_the_rejects_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [*absolute(DEMO / "corpus" / "train.jsonl", 1), {"audio": "gone.wav", "text": "gone", "duration": 1.0}]
+    prepare(write_manifest(tmp_path / "corpus.jsonl", rows), tmp_path / "out", "--workers", "1")
+    assert capsys.readouterr().out.endswith("in 1 shard; 1 rejected\n")
+
+
 def raise_interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
