@@ -1,6 +1,7 @@
 """A dry run and an overfitted batch on the demo, in this process: what they say, and that nothing is written."""
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,8 @@ from finetune.training.optimisation import make_optimiser
 from finetune.training.run_folder import draw_curve, start_tracker
 from finetune.training_run import train
 from preprocessing.cli.errors import InputError
-from tests.conftest import DEMO, absolute, write_manifest
+from preprocessing.cli.options import parse_command
+from tests.conftest import DEMO, ROOT, absolute, write_manifest
 
 pytestmark = pytest.mark.timeout(1200)  # a busy machine is slow, not wrong
 
@@ -55,9 +57,21 @@ def test_a_dry_run_says_everything_and_writes_nothing(tmp_path: Path, capsys: py
         *("learning_rate: 0.0005  # default: 0.0003", "characters a second", "Shared with training (19 utterances)"),
         *("outside: nothing", "feature_extractor.conv_layers", "optimiser states", "forward and backward in"),
         *("activations of that batch", "40 steps of", "nothing was trained or written"),
+        *("; loss per label ", " s to load (in the training process)\n"),
     ):
         assert expected in told
+    assert re.search(r"\.\.\. \d+ more *\n", told), "there is no JSON with all of them"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_the_recipe_to_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--config", str(ROOT / "configs" / "finetune" / "yours.yaml"), "--dry_run", "true"]
+    words += ["--data.train", f"[{config(tmp_path).data.train[0]}]", "--data.max_batch_seconds", "20"]
+    words += ["--model.base", str(DEMO / "wav2vec2"), "--output_dir", str(tmp_path / "run")]
+    recipe = parse_command(TrainConfig, program="", description="", arguments=words)
+    recipe.check()
+    train(recipe)
+    assert "nothing was trained or written" in capsys.readouterr().out
 
 
 def test_a_finished_run_says_its_best_step_and_can_be_started_again(
