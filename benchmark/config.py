@@ -93,8 +93,8 @@ class BenchmarkConfig:
     language model, else 1."""
 
     unk_score_offset: float | None = None
-    """Score added for each out-of-vocabulary word (natural log), 0 or less. Default: as stored with the language model,
-    else -10."""
+    """Log10 score added for each out-of-vocabulary word, as in pyctcdecode; it is multiplied by alpha, 0 or less.
+    Default: as stored with the language model, else -10."""
 
     rescore: Path | None = None
     """Folder of an LSTM language model (`python -m finetune.language_model train`) that rescores the n-best lists of
@@ -146,8 +146,8 @@ class BenchmarkConfig:
     """Device that the models run on; auto takes a GPU if there is one."""
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of wav2vec2; auto is float32 on a CPU, and float16 on a GPU where that is faster. Other systems choose
-    their own and report it."""
+    """Precision of wav2vec2, whisper-ctc and exported graphs; auto is float32 on a CPU, and float16 on a GPU where that
+    is faster. Other systems choose their own and report it."""
 
     compare: Path | None = None
     """Folder of an earlier result; the report lists the changes since then."""

@@ -9,7 +9,7 @@ no crossing is claimed beyond ten times the data at hand.
 
     python -m experiments.hours --docs true
     python -m experiments.hours --data mine/train.jsonl --validation mine/dev.jsonl --test mine/test.jsonl \
-        --recipes "[configs/finetune/mine.yaml]" --whisper "[small]" --language de
+        --recipes "[configs/finetune/mine.yaml]" --whisper_models "[small]" --language de
 """
 
 import json

@@ -50,7 +50,8 @@ class TranscribeConfig:
     beta: float | None = None
     """Score added for each word. Default: as stored with the language model, else 1."""
     unk_score_offset: float | None = None
-    """Score added for each out-of-vocabulary word, 0 or less. Default: as stored with the language model, else -10."""
+    """Log10 score added for each out-of-vocabulary word, as in pyctcdecode; it is multiplied by alpha, 0 or less.
+    Default: as stored with the language model, else -10."""
     beam_width: int = 64
     """Beam width of the CTC beam search."""
     hotwords: list[str] = field(default_factory=list)

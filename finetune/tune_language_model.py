@@ -51,8 +51,8 @@ class TuneConfig:
     """Values of beta to try, separated by spaces."""
 
     unk_score_offset: float | None = None
-    """Score added for each out-of-vocabulary word, 0 or less; not tuned. Run the command again to compare values.
-    Default: the value stored with the language model, or -10."""
+    """Log10 score added for each out-of-vocabulary word, as in pyctcdecode; it is multiplied by alpha, 0 or less; not
+    tuned. Run the command again to compare values. Default: the value stored with the language model, or -10."""
 
     beam_width: int = 64
     """Beam width of the CTC beam search."""
