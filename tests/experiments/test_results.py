@@ -4,6 +4,7 @@ what is done is not done again, and the pages hold the figures of the results.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -21,11 +22,12 @@ from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
 from benchmark.session import benchmark
 from experiments.result_parts import headline, pages, running
 from experiments.result_parts.corpora import build, digit_profiles, score_digits, speech_edges
-from experiments.result_parts.headline import Result, read_results, save_headline
+from experiments.result_parts.headline import HEADLINE, Result, read_results, save_headline
 from experiments.result_parts.pages import BEGIN, END, replace_block, results_page
 from experiments.result_parts.parts import (
     LANGUAGE_MODEL,
     PARTS,
+    Command,
     Folders,
     Measured,
     Training,
@@ -34,14 +36,14 @@ from experiments.result_parts.parts import (
     select,
 )
 from experiments.result_parts.running import run_parts
-from experiments.result_parts.systems import DIGIT_WORDS, SYSTEMS
+from experiments.result_parts.systems import DIGIT_WORDS, ON_DIGITS, ON_ENGLISH, SYSTEMS
 from experiments.results import main
 from finetune.config import TrainConfig
 from finetune.systems import identity
 from finetune.systems.registry import check_system_options, parse_models
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
-from tests.conftest import DEMO, absolute, write_manifest
+from tests.conftest import DEMO, ROOT, absolute, write_manifest
 
 SAMPLE_RATE = 8000
 SMALL = Measured(
@@ -121,6 +123,18 @@ def test_parts_are_known_and_short() -> None:
     ]
     with pytest.raises(UsageError, match=r"'digit' is not a part; expected train-digits, .*: choose one"):
         main(["digit"])
+
+
+def test_the_command_above_the_table_makes_every_row() -> None:
+    """Each corpus is measured, each model of a row is trained, and the duration is that of the parts."""
+    line = re.search(r'make results PARTS="([^"]*)" *# about (\d+) h (\d+) min', (ROOT / "README.md").read_text())
+    assert line is not None
+    parts = select(line[1].replace("\\", " ").split())
+    assert {name for name, _ in HEADLINE} == {part.name for part in parts if isinstance(part, Measured)}
+    trained = {part.folder for part in parts if isinstance(part, Training)}
+    assert {SYSTEMS[name].checkpoint for name in (*ON_DIGITS, *ON_ENGLISH[1:])} == trained
+    assert any(part.makes.endswith(LANGUAGE_MODEL) for part in parts if isinstance(part, Command))
+    assert abs(sum(part.minutes for part in parts) - 60 * int(line[2]) - int(line[3])) <= 5
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if isinstance(part, Measured)], ids=lambda part: part.name)
