@@ -2,8 +2,9 @@
 
 Graves 2012 ("Supervised Sequence Labelling with Recurrent Neural Networks", section 7.5) and Hannun et al. 2014 (arXiv
 1408.2873, algorithm 1): a prefix's probability is summed over all its paths, in two parts, of paths that end in a blank
-and of paths that end in its last label. Labellings that differ in repeated boundaries alone are one prefix, as they
-have one text. A hypothesis with words W scores
+and of paths that end in its last label. Labellings that differ in repeated boundaries alone are one prefix, and after
+the last frame a prefix with a boundary at its end and the one without it are one hypothesis, whose probability is the
+sum of both, as they have one text. A hypothesis with words W scores
 
     ln P(labels | audio) + alpha * (ln P(W) + ln 10 * unk_score_offset * number of unknown words in W) + beta * |W|
         + hotword_weight * number of hot words in W
@@ -94,8 +95,9 @@ class BeamHypothesis:
 
     text: not normalised.
     score: what the hypotheses are ranked by; see the module's formula.
-    ctc: ln P(labels | audio), summed over the paths that were not pruned.
-    labels: what is written of the audio, blanks and repeats left out; `text` is their text.
+    ctc: ln P(labels | audio), summed over the paths that were not pruned, with a boundary at the end and without it.
+    labels: what is written of the audio, blanks and repeats left out; `text` is their text. With the boundary at the
+        end where that is the more probable.
     """
 
     text: str
@@ -134,7 +136,8 @@ class BeamSearch:
         """The hypothesis with the highest score.
 
         Of prefixes with the same state of the language model, word so far and last label, which go on alike, only the
-        best is followed, as by pyctcdecode's `decode`: others get their room in the beam.
+        best is followed, as by pyctcdecode's `decode`: others get their room in the beam. What the paths of the dropped
+        ones would have added to their texts is left out.
 
         log_probs: [frames, units], natural logarithms, on the CPU. Raises InputError where a frame holds NaN, or gives
         no label a probability.

@@ -349,10 +349,18 @@ def _fill_child(
 
 
 @compiled
-def _final_score(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array, floats: Array, prefix: Scalar) -> Scalar:
-    """All that is added to ln P(labels | audio) at the end: the words, the last one included, and the end."""
-    while ints[prefix, LENGTH] == 0 and ints[prefix, PARENT] >= 0:  # a space at the end is not written
+def _without_last_boundary(ints: Array, prefix: Scalar) -> Scalar:
+    """The prefix up to its last letter, whose text is the same: a space at the end is not written."""
+    while ints[prefix, LENGTH] == 0 and ints[prefix, PARENT] >= 0:
         prefix = ints[prefix, PARENT]
+    return prefix
+
+
+@compiled
+def _final_score(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array, floats: Array, prefix: Scalar) -> Scalar:
+    """All that is added to ln P(labels | audio) at the end: the words, the last one included, and the end. prefix: one
+    without a last boundary.
+    """
     ended, state = floats[prefix, ENDED], np.int64(ints[prefix, STATE])
     if ints[prefix, LENGTH] > 0:
         added, state = _end_of_word(ngrams, trie, hot, weights, ints[prefix])
@@ -632,14 +640,31 @@ def search(
             if floats[previous[i], LOGP] == LOG_ZERO:
                 n_free = _remove(ints, floats, free, n_free, previous[i])
 
-    final = np.empty(n_beam)
+    # with and without a boundary at the end a prefix is one hypothesis, written as the more probable of both
+    hypotheses = np.full(capacity, -1, dtype=np.int32)  # of a prefix without it
+    likeliest = np.empty(n_beam, dtype=np.int32)
+    totals = np.empty(n_beam)
+    n_hypotheses = 0
     for i in range(n_beam):
-        added = _final_score(ngrams, trie, hot, weights, ints, floats, beam[i])
-        final[i] = floats[beam[i], LOGP] + added
+        node = beam[i]
+        end = _without_last_boundary(ints, node)
+        number = hypotheses[end]
+        if number < 0:
+            hypotheses[end] = n_hypotheses
+            likeliest[n_hypotheses], totals[n_hypotheses] = node, floats[node, LOGP]
+            n_hypotheses += 1
+            continue
+        if floats[node, LOGP] > floats[likeliest[number], LOGP]:
+            likeliest[number] = node
+        totals[number] = _log_add(totals[number], floats[node, LOGP])
+    final = np.empty(n_hypotheses)
+    for i in range(n_hypotheses):
+        end = _without_last_boundary(ints, likeliest[i])
+        final[i] = totals[i] + _final_score(ngrams, trie, hot, weights, ints, floats, end)
     order = _descending(final)[:n_best]
     offsets = np.zeros(len(order) + 1, dtype=np.int64)
     for i in range(len(order)):
-        node = beam[order[i]]
+        node = likeliest[order[i]]
         depth = 0
         while ints[node, PARENT] >= 0:
             node = ints[node, PARENT]
@@ -648,8 +673,8 @@ def search(
     found = np.empty(offsets[-1], dtype=np.int32)
     ctc = np.empty(len(order))
     for i in range(len(order)):
-        node = beam[order[i]]
-        ctc[i] = floats[node, LOGP]
+        node = likeliest[order[i]]
+        ctc[i] = totals[order[i]]
         for place in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
             found[place] = ints[node, LABEL]
             node = ints[node, PARENT]

@@ -6,6 +6,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Protocol
 
 import torch
@@ -109,13 +110,18 @@ class ReferenceSearch:
         beam = [_Prefix(-1, None, "", 0.0, 0.0, state, logp_blank=0.0, logp=0.0)]
         for labels in self._labels_tried(log_probs):
             beam = self._pruned(self._extended(beam, labels), recombines=recombines)
-        best: dict[str, BeamHypothesis] = {}
+        ways: dict[int, list[_Prefix]] = {}  # with and without a boundary at the end
         for prefix in beam:
-            labels_ = _labels(prefix)
+            ways.setdefault(id(_without_last_boundary(prefix)), []).append(prefix)
+        best: dict[str, BeamHypothesis] = {}
+        for prefixes in ways.values():
+            likeliest = max(prefixes, key=lambda prefix: prefix.logp)
+            ctc = reduce(_log_add, (prefix.logp for prefix in prefixes))
+            labels_ = _labels(likeliest)
             text = self._vocabulary.decode(labels_)
-            score = prefix.logp + self._final_lm_score(prefix)
+            score = ctc + self._final_lm_score(_without_last_boundary(likeliest))
             if text not in best or best[text].score < score:
-                best[text] = BeamHypothesis(text, score, prefix.logp, tuple(labels_))
+                best[text] = BeamHypothesis(text, score, ctc, tuple(labels_))
         return sorted(best.values(), key=lambda hypothesis: -hypothesis.score)
 
     def _labels_tried(self, log_probs: Tensor) -> Iterator[list[tuple[int, float]]]:
@@ -269,9 +275,9 @@ class ReferenceSearch:
         return self.settings.unk_score_offset * max(1.0, len(word) / self.settings.avg_token_len)
 
     def _final_lm_score(self, prefix: _Prefix) -> float:
-        """All that is added to ln P(labels | audio) at the end: the words, the last one included, and the end."""
-        while not prefix.word and prefix.parent is not None:  # a space at the end is not written
-            prefix = prefix.parent
+        """All that is added to ln P(labels | audio) at the end: the words, the last one included, and the end. prefix:
+        one without a last boundary.
+        """
         added, state = self._end_of_word(prefix) if prefix.word else (0.0, prefix.state)
         end = self.settings.alpha * self._model.end(state) if self._model is not None else 0.0
         return prefix.ended_score + added + end
@@ -293,6 +299,13 @@ def _beginnings(words: Iterable[str]) -> frozenset[str]:
 
 def _negative_score(prefix: _Prefix) -> float:
     return -(prefix.logp + prefix.lm_score)
+
+
+def _without_last_boundary(prefix: _Prefix) -> _Prefix:
+    """The prefix up to its last letter, whose text is the same: a space at the end is not written."""
+    while not prefix.word and prefix.parent is not None:
+        prefix = prefix.parent
+    return prefix
 
 
 def _remove_from_tree(prefix: _Prefix) -> None:
