@@ -307,9 +307,10 @@ def _rescoring_weight(search: Any, model: "LstmModel", dev: Speech, weights: Seq
     from finetune.decoding.rescoring import RescoringSearch
 
     ranked: list[list[tuple[str, float, float]]] = []  # text, score of the search, ln P of the LSTM
+    rescoring = RescoringSearch(search, model, 1.0)
     for frames in dev.frames:
-        before = {one.text: one.score for one in search.decode_beams(frames)}
-        after = RescoringSearch(search, model, 1.0).decode_beams(frames)
+        before = {one.text: one.score for one in rescoring.n_best(frames)}
+        after = rescoring.decode_beams(frames)
         ranked.append([(one.text, before[one.text], one.score - before[one.text]) for one in after])
     tried = []
     for weight in weights:

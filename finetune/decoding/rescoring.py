@@ -12,14 +12,27 @@ from finetune.language_model.ngram import BOUNDARY
 
 
 class RescoringSearch:
-    """A search whose n-best list is rescored: its score + weight * ln P(text) of an LSTM."""
+    """A search whose n-best list is rescored: its score + weight * ln P(text) of an LSTM.
+
+    The first search runs twice: `decode_beams`, which follows all prefixes, may lack the text that `decode` finds.
+    """
 
     def __init__(self, first: BeamSearch | ReferenceSearch, model: LstmModel, weight: float) -> None:
         self._first, self._model, self._weight = first, model, weight
 
+    def n_best(self, log_probs: Tensor) -> list[BeamHypothesis]:
+        """What is rescored: the hypotheses of the first search's `decode_beams` and that of its `decode`, each text
+        once, under their scores before rescoring, best first.
+        """
+        found = {one.text: one for one in self._first.decode_beams(log_probs)}
+        best = self._first.decode(log_probs)
+        if best.text not in found or found[best.text].score < best.score:
+            found[best.text] = best
+        return sorted(found.values(), key=lambda one: -one.score)
+
     def decode_beams(self, log_probs: Tensor) -> list[BeamHypothesis]:
-        """The hypotheses of the first search under their new scores, best first."""
-        found = self._first.decode_beams(log_probs)
+        """The hypotheses of `n_best` under their new scores, best first."""
+        found = self.n_best(log_probs)
         texts = [one.text.split() for one in found]
         if self._model.is_of_characters:
             texts = [list(BOUNDARY.join(words)) for words in texts]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune.decoding.beam import BeamSettings
 from finetune.decoding.beam_reference import make_search
 from finetune.decoding.language_model_folder import find_language_model, load_language_model
 from finetune.decoding.rescoring import RescoringSearch
@@ -14,7 +15,7 @@ from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape
 from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
-from tests.finetune.test_beam import misheard
+from tests.finetune.test_beam import LETTERS, frames, misheard, words_model
 
 UNITS = pytest.mark.parametrize("units", ["words", "characters"])
 SENTENCE = "THE CAT SAT"
@@ -81,6 +82,22 @@ def test_it_mends_what_was_misheard(folder: Path, units: str) -> None:
         (after,) = [one for one in rescored.decode_beams(log_probs) if one.text == before.text]
         own = model.score_sentences([in_units(before.text, units)])[0]
         assert after.score == pytest.approx(before.score + 0.5 * own, abs=1e-3)
+
+
+def test_rescoring_with_a_weight_of_0_is_no_worse_than_none() -> None:
+    """The n-best list of a narrow beam lacks the text that the search finds with the same beam."""
+    model = LstmModel(LstmShape(("A", "B", BOUNDARY), True, 4, 1, 0.0))
+    first = make_search(LETTERS, words_model(3), BeamSettings(beam_width=4, unk_score_offset=-2.0))
+    n_lacking = 0
+    for seed in range(30):
+        log_probs = frames(30, seed)
+        best, listed = first.decode(log_probs), first.decode_beams(log_probs)
+        n_lacking += best.text not in [one.text for one in listed]
+        found = RescoringSearch(first, model, 0.0).decode_beams(log_probs)
+        assert found[0] == max(best, listed[0], key=lambda one: one.score)
+        assert {one.text for one in found} == {best.text, *(one.text for one in listed)}
+        assert len(found) == len({one.text for one in found})
+    assert n_lacking > 0
 
 
 def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
