@@ -109,7 +109,7 @@ def test_scores_as_defined(search: Search, kind: str, hotwords: tuple[str, ...],
 
 @BOTH
 def test_a_boundary_at_the_end_is_no_other_text(search: Search) -> None:
-    """A and A| are together more probable than B, and less so each. The labels are those of the likelier one."""
+    """A and A| are one hypothesis, with the labels of the more probable of both."""
     for p_boundary, labels in ((0.4, "A "), (0.2, "A")):
         log_probs = torch.full((2, len(LETTERS.units)), -math.inf)
         a, b = LETTERS.encode("AB")
