@@ -40,7 +40,7 @@ from finetune.training.evaluation import Evaluator
 from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
 from finetune.training.loop import Best, TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
-from finetune.tune_language_model import TUNING
+from finetune.tune_language_model import TUNING_FILES
 from preprocessing.augment import Chain, from_config
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.errors import InputError, UsageError, counted, printable
@@ -379,7 +379,7 @@ def _clear(output_dir: Path, *, overwrite: bool) -> None:
     if not overwrite or not output_dir.is_dir():
         return
     for path in output_dir.iterdir():
-        if path.is_file() and (is_upload(path.name) or path.name in (TRANSCRIPTS, f"{TUNING}.json", f"{TUNING}.png")):
+        if path.is_file() and (is_upload(path.name) or path.name in (TRANSCRIPTS, *TUNING_FILES)):
             path.unlink()
     for name in LANGUAGE_MODEL_FILES:
         (output_dir / LANGUAGE_MODEL / name).unlink(missing_ok=True)

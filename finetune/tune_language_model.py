@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
 
-TUNING = "language_model_tuning"  # .png and .json in the run's folder
+TUNING = "language_model_tuning"  # .png and .json in the run's folder, of the language model that it carries
+NOT_STORED = f"{TUNING}_not_stored"  # the same of the last one that was not put there
+TUNING_FILES = tuple(f"{name}{suffix}" for name in (TUNING, NOT_STORED) for suffix in (".json", ".png"))
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,13 @@ class TuneConfig:
     """Device that the model runs on; auto takes a GPU if there is one."""
 
     plot: Path | None = None
-    """Picture of WER by alpha and beta. Default: language_model_tuning.png in the run's folder."""
+    """Picture of WER by alpha and beta. Default: in the run's folder, language_model_tuning.png if the language model
+    is put there, too, else language_model_tuning_not_stored.png."""
 
     save: bool = True
-    """If it lowers the errors of greedy decoding, put a word ARPA file and the tuned values into the run's folder,
-    where benchmark/run.py and transformers find them."""
+    """If it lowers the errors of greedy decoding at an alpha above 0, put a word ARPA file and the tuned values into
+    the run's folder, where benchmark/run.py and transformers find them. Another language model there is replaced only
+    if the new one is shown to be better than none."""
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
@@ -111,8 +115,8 @@ class Tuned:
 
     @property
     def helps(self) -> bool:
-        """Whether the paired test finds fewer errors than greedy decoding's."""
-        return self.p_value < 0.05 and self.held_out.value < 0
+        """Whether the paired test finds fewer errors than greedy decoding's, and the language model has a weight."""
+        return self.alpha > 0 and self.p_value < 0.05 and self.held_out.value < 0
 
     def sentence(self) -> str:
         """What was found, and whether a language model helps."""
@@ -124,6 +128,8 @@ class Tuned:
         tested = f"chosen on one half of the {self.unit}s and measured on the other {interval}, p = {self.p_value:.2g}"
         if self.helps:
             return f"{chosen}. The language model helps: {tested}."
+        if self.p_value < 0.05 and self.held_out.value < 0:
+            return f"{chosen}. The beam search helps, with no weight of the language model: {tested}."
         if self.p_value < 0.05:
             return f"{chosen}. The language model increases errors: {tested}; decode without it."
         return f"{chosen}. Not shown to be better than no language model: {tested}."
@@ -135,7 +141,6 @@ def tune(config: TuneConfig) -> Tuned:
 
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.language_model_folder import load_language_model, require_language_model, save_language_model
-    from finetune.language_model.ngram import NgramModel
     from finetune.systems.ctc_model import load_ctc
     from preprocessing.cli.atomic_write import write_text_atomically
 
@@ -152,24 +157,49 @@ def tune(config: TuneConfig) -> Tuned:
     for sentence in (found.sentence(), *at_edges(found)):
         console.print(sentence)
     folder = Path(config.model) if Path(config.model).is_dir() else None
-    picture = config.plot or (folder / f"{TUNING}.png" if folder else None)
+    name = NOT_STORED
+    if config.save and folder is not None:
+        reason = _why_not_stored(config, found, folder, files.path, language_model)
+        if reason is None:
+            chosen = replace(settings, alpha=found.alpha, beta=found.beta)
+            console.print(f"written: {save_language_model(folder, files.path, model.vocabulary, chosen)}")
+            name = TUNING
+            (folder / f"{name}.png").unlink(missing_ok=True)  # --plot may name another place for the new one
+        else:
+            console.print(reason)
+        record = asdict(found) | {"data": Path(config.data).name, "language_model": files.path.name}
+        write_text_atomically(folder / f"{name}.json", json.dumps(record, indent=1))
+        console.print(f"record: {folder / f'{name}.json'}")
+    picture = config.plot or (folder / f"{name}.png" if folder else None)
     if picture is not None:
         draw(found, picture, f"{len(utterances)} utterances of {Path(config.data).name}, {files.path.name}")
         console.print(f"surface: {picture}")
-    if config.save and folder is not None:
-        record = asdict(found) | {"data": Path(config.data).name, "language_model": files.path.name}
-        write_text_atomically(folder / f"{TUNING}.json", json.dumps(record, indent=1))
-        if found.best >= found.greedy:
-            console.print("no fewer errors than without the language model: it is not put into the run's folder")
-        elif language_model.is_of_characters or not isinstance(language_model, NgramModel):
-            console.print(
-                f"only a word ARPA file is put into the run's folder: decode with --lm {config.lm or config.model} "
-                f"--alpha {found.alpha:g} --beta {found.beta:g}"
-            )
-        else:
-            chosen = replace(settings, alpha=found.alpha, beta=found.beta)
-            console.print(f"written: {save_language_model(folder, files.path, model.vocabulary, chosen)}")
     return found
+
+
+def _why_not_stored(
+    config: TuneConfig, found: Tuned, run: Path, ngrams: Path, language_model: "LanguageModel"
+) -> str | None:
+    """Why the language model is not put into the run's folder, and what to do instead; None where it is."""
+    from finetune.decoding.language_model_folder import FOLDER, holds_another
+    from finetune.language_model.ngram import NgramModel
+
+    decode = f"decode with --lm {config.lm or config.model} --alpha {found.alpha:g} --beta {found.beta:g}"
+    if found.best >= found.greedy:
+        return "no fewer errors than without the language model: it is not put into the run's folder"
+    if found.alpha == 0:
+        return (
+            "the fewest errors are at alpha 0, which gives the language model no weight: it is not put into the run's "
+            "folder"
+        )
+    if language_model.is_of_characters or not isinstance(language_model, NgramModel):
+        return f"only a word ARPA file is put into the run's folder: {decode}"
+    if not found.helps and holds_another(run, ngrams):
+        return (
+            f"{run / FOLDER} contains another language model, which is replaced only by one that is shown to be better "
+            f"than none: tune on more speech, {decode}, or move that folder away and tune again"
+        )
+    return None
 
 
 def _validation_utterances(config: TuneConfig) -> "Sequence[Utterance]":

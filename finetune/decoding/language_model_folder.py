@@ -10,6 +10,7 @@ A reference to a language model is an ARPA file, such a folder, that of an LSTM 
 Hub that holds one. Others put binary files of KenLM there, which are read with their unigrams.txt.
 """
 
+import filecmp
 import json
 import shutil
 from collections.abc import Sequence
@@ -140,6 +141,14 @@ def stored_files(run: Path) -> list[str]:
     found = _read_folder(run / FOLDER)
     paths = [run / ALPHABET, found.path, found.unigrams, run / FOLDER / ATTRIBUTES]
     return [path.relative_to(run).as_posix() for path in paths if path is not None and path.is_file()]
+
+
+def holds_another(run: Path, arpa: Path) -> bool:
+    """Whether a run carries a language model of other n-grams than this file's, which saving it would replace."""
+    folder = run / FOLDER
+    if not (folder / ATTRIBUTES).is_file() or arpa.resolve().parent == folder.resolve():
+        return False
+    return not ((folder / ARPA).is_file() and filecmp.cmp(folder / ARPA, arpa, shallow=False))
 
 
 def save_language_model(run: Path, arpa: Path, vocabulary: Vocabulary, settings: BeamSettings) -> Path:

@@ -18,6 +18,7 @@ from finetune.decoding.beam_reference import make_search
 from finetune.decoding.language_model_folder import (
     LanguageModelFiles,
     find_language_model,
+    holds_another,
     load_language_model,
     pyctcdecode_labels,
     save_language_model,
@@ -265,6 +266,94 @@ def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     tune(replace(few, lm=None))  # the one in the run, with its offset
     files = find_language_model(run)
     assert files is not None and files.attributes["unk_score_offset"] == -3.0
+
+
+HELPS = {(0.5, 1.0): [1 + (i % 3 == 0) for i in range(40)]}
+ONE_LESS = {(0.5, 1.0): [2, *GREEDY[1:]]}  # may be by chance
+NO_WEIGHT = {(0.0, 1.0): [1 + (i % 3 == 0) for i in range(40)], (0.5, 1.0): [4] * 40}
+
+
+def tuned_from(
+    errors: dict[tuple[float, float], list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options: object
+) -> Path:
+    """A run that carries a language model with the files of its tuning, after `tune` has found these errors with
+    another one.
+    """
+    run = tmp_path / "run"
+    shutil.copytree(DEMO / "wav2vec2", run)
+    vocabulary = Vocabulary.load(str(run))
+    save_language_model(
+        run, arpa(tmp_path / "good.arpa", [["TURN", "THE", "LAMP", "ON"]] * 4), vocabulary, BeamSettings()
+    )
+    for suffix in ("json", "png"):
+        (run / f"language_model_tuning.{suffix}").write_text("of the good one")
+    found = choose(errors, GREEDY, [10] * 40, SPEAKERS)
+    monkeypatch.setattr("finetune.tune_language_model._try_grid", lambda *_: found)
+    other = arpa(tmp_path / "other.arpa", [["THE", "LAMP"]] * 4)
+    data = str(DEMO / "corpus" / "test.jsonl")
+    tune(TuneConfig(str(run), data, str(other), utterances=2, **options))  # type: ignore[arg-type]
+    return run
+
+
+@pytest.mark.parametrize(
+    ("errors", "save", "said"),
+    [
+        (ONE_LESS, True, "contains another language model, which is replaced only by one that is shown to be better"),
+        (NO_WEIGHT, True, "the fewest errors are at alpha 0"),
+        ({(0.5, 1.0): GREEDY}, True, "no fewer errors"),
+        (HELPS, False, ""),
+    ],
+)
+def test_a_language_model_that_is_not_stored_leaves_the_stored_one_and_its_record(
+    errors: dict[tuple[float, float], list[int]],
+    save: bool,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tuned_from(errors, tmp_path, monkeypatch, save=save)
+    out = capsys.readouterr().out
+    assert said in out
+    assert (run / "language_model" / "words.arpa").read_bytes() == (tmp_path / "good.arpa").read_bytes()
+    files = find_language_model(run)
+    assert files is not None and files.attributes["beta"] == BeamSettings().beta
+    for suffix in ("json", "png"):
+        assert (run / f"language_model_tuning.{suffix}").read_text() == "of the good one"
+    assert f"surface: {run / 'language_model_tuning_not_stored.png'}" in out
+    record = run / "language_model_tuning_not_stored.json"
+    assert record.is_file() == save == (f"record: {record}" in out)
+    if save:
+        assert json.loads(record.read_text())["language_model"] == "other.arpa"
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_better_language_model_replaces_the_stored_one_with_its_record(
+    elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plot = {"plot": tmp_path / "my.png"} if elsewhere else {}
+    run = tuned_from(HELPS, tmp_path, monkeypatch, **plot)
+    assert (run / "language_model" / "words.arpa").read_bytes() == (tmp_path / "other.arpa").read_bytes()
+    assert json.loads((run / "language_model_tuning.json").read_text())["language_model"] == "other.arpa"
+    picture = run / "language_model_tuning.png"
+    assert picture.exists() is not elsewhere  # that of the former one is gone
+    assert (tmp_path / "my.png" if elsewhere else picture).read_bytes().startswith(b"\x89PNG")
+    assert not list(run.glob("*not_stored*"))
+
+
+def test_other_n_grams_are_told_from_the_same(words: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert not holds_another(run, words)
+    stored = save_language_model(run, words, VOCABULARY, BeamSettings())
+    assert not holds_another(run, words)
+    assert not holds_another(run, stored / "words.arpa")
+    assert holds_another(run, arpa(tmp_path / "other.arpa", [["THE", "CAT"]] * 4))
+
+
+def test_a_gain_at_alpha_0_is_not_the_language_models() -> None:
+    found = choose(NO_WEIGHT, GREEDY, [10] * 40, SPEAKERS)
+    assert found.best < found.greedy and not found.helps
+    assert "The beam search helps, with no weight of the language model" in found.sentence()
 
 
 def test_tuning_on_a_gpu_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,8 @@ def test_a_finished_run_that_is_started_again_logs_its_average_once(tmp_path: Pa
 def test_overwriting_leaves_nothing_of_another_model(tmp_path: Path) -> None:
     ours = ("whisper.pt", "generation_config.json", "adapter.deu.safetensors", "model.safetensors", "confidence.json")
     theirs = ("notes.txt", "rejects.csv", "more/model.safetensors", "language_model/mine.txt")
-    for name in (*ours, *theirs, "language_model/words.arpa", "language_model_tuning.png", "checkpoints/step-1/x"):
+    tuning = ("language_model_tuning.png", "language_model_tuning_not_stored.json")
+    for name in (*ours, *theirs, *tuning, "language_model/words.arpa", "checkpoints/step-1/x"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     training_run._clear(tmp_path, overwrite=False)
