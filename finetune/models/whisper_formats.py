@@ -193,6 +193,7 @@ def _save_transformers(
         **special,
         max_length=dims.n_text_ctx,
         is_multilingual=multilingual,
+        num_beams=1,  # as in training's validation; a pipeline searches with five where nothing is said
         no_timestamps_token_id=tokens.no_timestamps,
         prev_sot_token_id=tokens.sot_prev,
         max_initial_timestamp_index=50,  # 1 s, as in openai-whisper's decoding

@@ -134,6 +134,22 @@ def test_every_format_of_a_real_one_writes_the_same_text(
 
 
 @pytest.mark.parametrize(("multilingual", "languages"), [(False, 99), (True, 99), (True, 100)])
+@pytest.mark.slow
+def test_the_pipeline_of_a_real_one_is_greedy_as_it_comes(real_models: Path, speech: Path, tmp_path: Path) -> None:
+    """Its own default is five beams, which write other texts of hard speech."""
+    from transformers import pipeline
+
+    test = speech / "librispeech" / "test-other.jsonl"
+    tuned = fine_tuned(tmp_path / "tuned", str(real_models / "tiny.en.pt"), heard(test, (3,)), trained_layers=0)
+    export(tuned, tmp_path / "theirs", "transformers")
+    waveforms = [audio for audio, _ in heard(test, tuple(range(0, 60, 10)))]
+    recognise = pipeline("automatic-speech-recognition", model=str(tmp_path / "theirs"))
+    texts = [recognise(one.numpy().copy())["text"].strip() for one in waveforms]
+    assert texts == transcripts(f"whisper={tuned}", waveforms, "en")
+    beams = [recognise(one.numpy().copy(), generate_kwargs={"num_beams": 5})["text"].strip() for one in waveforms]
+    assert texts != beams
+
+
 def test_the_tokenizer_is_openais(multilingual: bool, languages: int) -> None:
     theirs = whisper.tokenizer.get_tokenizer(multilingual, num_languages=languages, language="de", task="transcribe")
     ours = _tokenizer(multilingual, languages)
@@ -173,6 +189,7 @@ def test_generation_asks_for_what_was_trained(tmp_path: Path) -> None:
     assert found.begin_suppress_tokens == [*task.tokenizer.encode(" "), task.tokenizer.eot]
     assert found.alignment_heads == [[0, 0], [0, 1]]
 
+    assert found.num_beams == 1
 
 def test_what_does_not_fit_is_said(tuned: Path, tmp_path: Path) -> None:
     wav2vec2 = tiny_run(tmp_path / "ctc")
