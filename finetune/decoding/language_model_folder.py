@@ -23,7 +23,8 @@ from finetune.language_model import lstm
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import BOUNDARY, KENLM_BINARY, NgramModel, open_text, read_arpa
 from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.errors import InputError, first_line
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.model_file import loading_reason
 from preprocessing.units import Vocabulary
 
 FOLDER, ALPHABET = "language_model", "alphabet.json"
@@ -248,7 +249,7 @@ def _from_hub(repo_id: str) -> LanguageModelFiles | None:
             "name"
         ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = first_line(error)
+        reason = loading_reason(error)
         raise InputError(
             f"{repo_id}: no language model found ({reason}); expected an ARPA file, a folder that holds one, or a Hub "
             "id: check the name and the network"

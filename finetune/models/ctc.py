@@ -23,7 +23,8 @@ from finetune.decoding.greedy import collapse
 from finetune.models.base import OUTSIDE, Batch, EvaluationOutput, Hypothesis, Recogniser
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError, first_line
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.model_file import loading_reason
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict
@@ -237,7 +238,7 @@ def load_own(model_class: Any, family: str, reference: str, **changes: Any) -> A
             )
     except (OSError, ValueError, StrictDataclassError) as error:
         raise InputError(
-            f"{reference}: cannot be loaded as a model of the family {family} ({first_line(error)}); "
+            f"{reference}: cannot be loaded as a model of the family {family} ({loading_reason(error)}); "
             f"expected the folder of a run with --model.family {family}, or a Hub id of one: check the name and the "
             "network"
         ) from error

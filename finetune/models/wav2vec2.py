@@ -26,7 +26,8 @@ from finetune.models.fast.packing import pack_layers
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.regularisation import LatentMasks, use_bit_dropout
 from finetune.models.trainable_parameters import merged_state_dict, select_trainable_parameters
-from preprocessing.cli.errors import InputError, UsageError, first_line
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.model_file import loading_reason
 from preprocessing.units import Vocabulary
 
 ADAPTER = "adapter.{}.safetensors"  # as transformers' load_adapter looks for it
@@ -201,7 +202,7 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
             )
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
-            f"--model.base {config.base}: cannot be loaded as a CTC model ({first_line(error)}); "
+            f"--model.base {config.base}: cannot be loaded as a CTC model ({loading_reason(error)}); "
             "expected a transformers folder or Hub id: check the name and the network"
         ) from error
     extend_head(model, len(vocabulary.units))

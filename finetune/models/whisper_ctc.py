@@ -36,7 +36,8 @@ from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
 from finetune.models.whisper_formats import is_transformers, load_model, to_transformers
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
-from preprocessing.cli.errors import InputError, UsageError, first_line
+from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.cli.model_file import loading_reason
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
@@ -242,7 +243,7 @@ def _whisper_encoder(reference: str) -> tuple[dict[str, int], dict[str, Tensor]]
                 encoder = WhisperModel.from_pretrained(reference, dtype=torch.float32).encoder
         except (OSError, ValueError) as error:
             raise InputError(
-                f"--model.base {reference}: cannot be loaded as a Whisper ({first_line(error)}); "
+                f"--model.base {reference}: cannot be loaded as a Whisper ({loading_reason(error)}); "
                 "expected a size, a .pt file, a transformers folder or a Hub id: check the name and the network"
             ) from error
         return {name: getattr(config, name) for name in names}, encoder.state_dict()

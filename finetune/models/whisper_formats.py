@@ -20,6 +20,7 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 from finetune.models.checkpoint_checks import CHECKPOINT, checked_loading
 from preprocessing.cli.atomic_write import atomic_file
 from preprocessing.cli.errors import InputError, first_line
+from preprocessing.cli.model_file import loading_reason
 
 FULL_CONTEXT = 1500  # encoder frames of a released checkpoint: 30 s
 N_VOCAB = (51_864, 51_865, 51_866)  # English-only, 99 languages, 100 languages
@@ -109,7 +110,7 @@ def _from_transformers(reference: str) -> Whisper:
             theirs = WhisperForConditionalGeneration.from_pretrained(reference, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{reference}: cannot be loaded as a Whisper ({first_line(error)}); expected a size, a "
+            f"{reference}: cannot be loaded as a Whisper ({loading_reason(error)}); expected a size, a "
             ".pt file, a run's or transformers' folder or a Hub id: check the name and the network"
         ) from error
     dims = ModelDimensions(
@@ -192,8 +193,8 @@ def _save_transformers(
     model.generation_config = GenerationConfig(
         **special,
         max_length=dims.n_text_ctx,
-        is_multilingual=multilingual,
         num_beams=1,  # as in training's validation; a pipeline searches with five where nothing is said
+        is_multilingual=multilingual,
         no_timestamps_token_id=tokens.no_timestamps,
         prev_sot_token_id=tokens.sot_prev,
         max_initial_timestamp_index=50,  # 1 s, as in openai-whisper's decoding

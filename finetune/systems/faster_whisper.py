@@ -14,7 +14,8 @@ from finetune.systems.transcript import Segment, Transcript, Word
 from finetune.systems.whisper import LONGEST_PIECE_SECONDS
 from finetune.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, first_line, install_extra
+from preprocessing.cli.errors import InputError, install_extra
+from preprocessing.cli.model_file import loading_reason
 
 
 class FasterWhisperSystem(System):
@@ -53,7 +54,7 @@ class FasterWhisperSystem(System):
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{spec.name}: {spec.checkpoint} cannot be loaded ({first_line(error)}); expected a "
+                f"{spec.name}: {spec.checkpoint} cannot be loaded ({loading_reason(error)}); expected a "
                 "size or a folder that CTranslate2 converted: check the name and the network"
             ) from error
         languages = self._model.supported_languages if self._model.model.is_multilingual else None

@@ -16,7 +16,8 @@ from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Segment, Transcript
 from finetune.systems.whisper_decoding import language_of
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, first_line
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.model_file import loading_reason
 
 WINDOW_SECONDS = 30.0  # of Whisper; a longer recording needs timestamps to be put together again
 WHOLE_SECONDS = 60.0  # of a CTC model; a longer recording is cut into chunks
@@ -39,7 +40,7 @@ class PipelineSystem(System):
                     "automatic-speech-recognition", model=spec.checkpoint, device=options.device, dtype=torch.float32
                 )
         except (OSError, ValueError, KeyError, ImportError) as error:
-            reason = first_line(error)
+            reason = loading_reason(error)
             raise InputError(
                 f"{spec.name}: {spec.checkpoint} cannot be loaded by transformers' pipeline ({reason}); expected a "
                 "speech recogniser's folder or Hub id: check the name and the network"

@@ -23,7 +23,8 @@ from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, Sy
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from preprocessing.cli.data_folder import DEMO, reference_of
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.errors import InputError, UsageError, UserError, described, first_line
+from preprocessing.cli.errors import InputError, UsageError, UserError, described
+from preprocessing.cli.model_file import loading_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def family_of(checkpoint: str) -> str:
         config = AutoConfig.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{checkpoint}: cannot be loaded as a speech recogniser ({first_line(error)}); expected "
+            f"{checkpoint}: cannot be loaded as a speech recogniser ({loading_reason(error)}); expected "
             "the folder of a run, a transformers folder, a Hub id, a size of Whisper or FAMILY=CHECKPOINT: check the "
             "name and the network"
         ) from error

@@ -39,7 +39,8 @@ from finetune.systems.ctc import (
     split_batch,
 )
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, first_line
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.model_file import loading_reason
 from preprocessing.segment import Chunking, frames_in_chunks
 from preprocessing.units import Vocabulary
 
@@ -71,7 +72,7 @@ class Wav2Vec2System(CTCSystem):
                 self._model = AutoModelForCTC.from_pretrained(spec.checkpoint, dtype=torch.float32)
             extractor = AutoFeatureExtractor.from_pretrained(spec.checkpoint)
         except (OSError, ValueError) as error:
-            reason = first_line(error)
+            reason = loading_reason(error)
             raise InputError(
                 f"{spec.name}: {spec.checkpoint} cannot be loaded as a CTC model ({reason}); expected a transformers "
                 "folder or Hub id: check the name and the network"

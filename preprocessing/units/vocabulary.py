@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from preprocessing.cli.errors import InputError, first_line
-from preprocessing.cli.model_file import find_model_file
+from preprocessing.cli.errors import InputError
+from preprocessing.cli.model_file import find_model_file, loading_reason
 from preprocessing.units.splitting import (
     BLANK,
     SPECIAL,
@@ -106,7 +106,7 @@ class Vocabulary:
                 return cls(*_read_tokenizer(reference, language))
             return cls(*_read_units(reference, settings))
         except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-            reason = first_line(error)
+            reason = loading_reason(error)
             raise InputError(
                 f"{reference}: no CTC vocabulary ({reason}); expected the vocab.json of a Wav2Vec2CTCTokenizer: name a "
                 "fine-tuned model, or build a new vocabulary"

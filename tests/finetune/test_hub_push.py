@@ -5,16 +5,20 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from transformers import AutoModelForCTC
 
 from finetune.config import HubConfig
 from finetune.hub.card import CardOptions
 from finetune.hub.push import Pushed, Repository, Target, UnreachableError, check_access, publish
+from finetune.models.whisper_formats import load_model
+from finetune.systems.registry import family_of
 from preprocessing.cli.errors import InputError
+from preprocessing.cli.model_file import loading_reason
 from preprocessing.units import Vocabulary
 from preprocessing.units import build as build_units
 from tests.finetune.runs import PRIVATE, content, tiny_run
@@ -91,6 +95,41 @@ def test_a_model_loads_by_its_id(hub: Hub, run: Path, tmp_path: Path, monkeypatc
         ours = AutoModelForCTC.from_pretrained(run).eval()
         assert torch.equal(loaded(waveform).logits, ours(waveform).logits)
     assert any(re.fullmatch(r"GET /you/model/resolve/\w+/model.safetensors", request) for request in hub.requests)
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        ("hf_unknownToken0123456789abcdefghij", r"refuses the token, 401 Unauthorized: correct HF_TOKEN"),
+        (TOKEN, "is not a local folder and is not a valid model identifier"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_explained(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str, expected: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+    template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_TOKEN", token)
+    hub.repositories["others/model"] = Held()
+    reference = "others/model" if "401" in expected else "others/unknown"
+    for load in (family_of, load_model, Vocabulary.load):
+        with pytest.raises(InputError, match=expected) as caught:
+            load(reference)
+        assert token not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(401, "HF_TOKEN"), (403, "the token may not read it, 403"), (500, "out of order")]
+)
+def test_the_reason_is_the_hubs_answer(status: int, expected: str) -> None:
+    """transformers puts it below its first line."""
+    answer = HfHubHTTPError("out of order", response=httpx.Response(status, request=httpx.Request("GET", "http://x")))
+    error = OSError("There was a specific connection error when trying to load you/model:\n...")
+    error.__cause__ = answer
+    assert expected in loading_reason(error)
+    assert loading_reason(OSError("no such folder\nhint")) == "no such folder"
 
 
 def test_only_what_is_listed_leaves_the_machine(hub: Hub, run: Path) -> None:
