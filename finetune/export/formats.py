@@ -8,14 +8,16 @@ import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from finetune.hub.folder import RunFolder, open_run
-from finetune.models import FAMILIES
-from finetune.models.companion_files import GENERATION, copy_pt_file, write_companion_files
+from finetune.models import FAMILIES, publication
+from finetune.models.checkpoint_checks import CHECKPOINT
+from finetune.models.companion_files import GENERATION, copy_pt_file, is_companion, write_companion_files
 from preprocessing.cli.errors import InputError, UsageError, install_extra
 
-OF_A_RUN = ("config.yaml", "checkpoints", "log.jsonl")  # what an export to be replaced cannot hold
+EXPORTED = ("graph.json", "model.onnx", "model.xml", "model.bin", "vocabulary.json")  # beside a run's model files
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,13 @@ def export(
         raise UsageError(f"OUT {out} exists; expected a new path: choose another one, or set --overwrite true")
     if run.resolve().is_relative_to(out.resolve()):
         raise UsageError(f"OUT {out} contains the run itself; expected another folder: choose one next to it")
-    is_other = out.is_file() and not chosen.suffix
-    if out.is_dir() and any(out.iterdir()):
-        is_other = not (out / "config.json").is_file() or any((out / name).exists() for name in OF_A_RUN)
-    if is_other:
-        raise UsageError(
-            f"OUT {out} {'is a file' if out.is_file() else 'contains other files'}; expected an earlier export to "
-            "replace: choose another folder"
-        )
+    other = "is a file" if out.is_file() and not chosen.suffix else ""
+    if out.is_dir() and (foreign := _first_foreign(out)) is not None:
+        other = f"contains {foreign}, which no export writes"
+    elif out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
+        other = "contains no config.json, which every export writes"
+    if other:
+        raise UsageError(f"OUT {out} {other}; expected an earlier export to replace: choose another folder")
     opened = open_run(run)
     family = str(opened.config["model"]["family"])
     if family not in chosen.families:
@@ -110,6 +111,17 @@ def _write_whole(chosen: Format, run: RunFolder, out: Path, numbers: str, data: 
         ) from None
     finally:
         _remove(partial)
+
+
+def _first_foreign(folder: Path) -> str | None:
+    """The name of the first entry of a folder that no export writes; None where there is none."""
+    written = {*EXPORTED, *(pattern for family in FAMILIES for pattern in publication(family).files)} - {CHECKPOINT}
+    for path in sorted(folder.iterdir()):
+        of_model = path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in written)
+        of_companions = is_companion(f"{path.name}/" if path.is_dir() else path.name)
+        if not of_model and not of_companions:
+            return path.name
+    return None
 
 
 def _remove(path: Path) -> None:

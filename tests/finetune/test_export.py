@@ -1,5 +1,6 @@
 """A fine-tuned Whisper in every format: openai-whisper, transformers and faster-whisper write the same text."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -133,7 +134,6 @@ def test_every_format_of_a_real_one_writes_the_same_text(
     )
 
 
-@pytest.mark.parametrize(("multilingual", "languages"), [(False, 99), (True, 99), (True, 100)])
 @pytest.mark.slow
 def test_the_pipeline_of_a_real_one_is_greedy_as_it_comes(real_models: Path, speech: Path, tmp_path: Path) -> None:
     """Its own default is five beams, which write other texts of hard speech."""
@@ -150,6 +150,7 @@ def test_the_pipeline_of_a_real_one_is_greedy_as_it_comes(real_models: Path, spe
     assert texts != beams
 
 
+@pytest.mark.parametrize(("multilingual", "languages"), [(False, 99), (True, 99), (True, 100)])
 def test_the_tokenizer_is_openais(multilingual: bool, languages: int) -> None:
     theirs = whisper.tokenizer.get_tokenizer(multilingual, num_languages=languages, language="de", task="transcribe")
     ours = _tokenizer(multilingual, languages)
@@ -188,8 +189,8 @@ def test_generation_asks_for_what_was_trained(tmp_path: Path) -> None:
     assert found.suppress_tokens == suppressed_tokens(task.tokenizer) == sorted(task._get_suppress_tokens())
     assert found.begin_suppress_tokens == [*task.tokenizer.encode(" "), task.tokenizer.eot]
     assert found.alignment_heads == [[0, 0], [0, 1]]
-
     assert found.num_beams == 1
+
 
 def test_what_does_not_fit_is_said(tuned: Path, tmp_path: Path) -> None:
     wav2vec2 = tiny_run(tmp_path / "ctc")
@@ -208,16 +209,27 @@ def test_what_does_not_fit_is_said(tuned: Path, tmp_path: Path) -> None:
         export(tuned, tmp_path, "transformers")
     with pytest.raises(UsageError, match="contains the run itself"):
         export(tuned, tuned.parent, "transformers", overwrite=True)
-    with pytest.raises(UsageError, match="contains other files; expected an earlier export"):
+    with pytest.raises(UsageError, match="contains copied, which no export writes; expected an earlier export"):
         export(tuned, tmp_path, "transformers", overwrite=True)
-    for name in ("run/config.json", "run/checkpoints/step-1"):  # another run is no export
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    for out in ("run", "run/config.json"):
-        with pytest.raises(UsageError, match=r"(contains other files|is a file); expected an earlier export"):
-            export(tuned, tmp_path / out, "transformers", overwrite=True)
-    assert (tmp_path / "run" / "checkpoints" / "step-1").is_file()
-    shutil.rmtree(tmp_path / "run")
+    for foreign in ("checkpoints/step-1", ".git/HEAD", "README.md", "whisper.pt", "model.safetensors/x"):
+        for name in ("kept/config.json", f"kept/{foreign}"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        expected = rf"kept contains {re.escape(foreign.partition('/')[0])}, which no export writes; expected an earlier"
+        with pytest.raises(UsageError, match=expected):
+            export(tuned, tmp_path / "kept", "transformers", overwrite=True)
+        with pytest.raises(UsageError, match="is a file; expected an earlier export"):
+            export(tuned, tmp_path / "kept" / "config.json", "transformers", overwrite=True)
+        assert (tmp_path / "kept" / foreign).is_file()
+        shutil.rmtree(tmp_path / "kept")
+    before = content(tmp_path / "copied")
+    (tmp_path / "copied" / "language_model").mkdir()
+    (tmp_path / "copied" / "confidence.json").touch()
+    export(wav2vec2, tmp_path / "copied", "transformers", overwrite=True)
+    assert content(tmp_path / "copied") == before
+    (tmp_path / "copied" / "config.json").unlink()
+    with pytest.raises(UsageError, match=r"contains no config\.json, which every export writes"):
+        export(wav2vec2, tmp_path / "copied", "transformers", overwrite=True)
     with pytest.raises(InputError, match=r"no config\.yaml there"):
         export(tmp_path, tmp_path / "new", "transformers")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copied", "ctc"]
