@@ -153,8 +153,8 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
     differing = differing_settings(before, run)
     if differing:
         raise UsageError(
-            f"--output {folder} holds an unfinished run of another configuration: {'; '.join(differing)}; expected the "
-            "same configuration to resume: choose another --output, or --overwrite true"
+            f"--output_dir {folder} holds an unfinished run of another configuration: {'; '.join(differing)}; expected "
+            "the same configuration to resume: choose another --output_dir, or --overwrite true"
         )
     for path in (*(folder / name for name in (SAMPLES, TIMINGS, THROUGHPUT)), *folder.glob(SAMPLES_OF_RANKS)):
         drop_torn_line(path)
@@ -172,13 +172,13 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
 def check_output_folder(folder: Path, *, overwrite: bool) -> None:
     """Raises UsageError where no run can be written to the folder; quick, so that it comes before anything slow."""
     if folder.is_file():
-        raise UsageError(f"--output {folder} is a file; expected a folder: choose another name")
+        raise UsageError(f"--output_dir {folder} is a file; expected a folder: choose another name")
     finished = (folder / SUMMARY).exists()
     without_run = (folder / SAMPLES).exists() and not (folder / RUN).exists()
     if (finished or without_run) and not overwrite:
         raise UsageError(
-            f"--output {folder} holds results; expected a new folder, or an unfinished run to resume: choose another, "
-            "or --overwrite true"
+            f"--output_dir {folder} holds results; expected a new folder, or an unfinished run to resume: choose "
+            "another, or --overwrite true"
         )
 
 

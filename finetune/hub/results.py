@@ -150,7 +150,7 @@ def read_benchmark(results: Path, run: Path, repo_id: str) -> BenchmarkFigures:
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
             f"--results {path}: no summary of a benchmark ({described(error)}); expected the folder that "
-            "benchmark/run.py wrote: name its --output"
+            "benchmark/run.py wrote: name its --output_dir"
         ) from None
 
 

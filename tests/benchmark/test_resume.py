@@ -30,7 +30,7 @@ from benchmark.results import (
     read_samples,
     read_timings,
 )
-from benchmark.results.store import ResultsStore, begin_run, drop_torn_line
+from benchmark.results.store import ResultsStore, begin_run, check_output_folder, drop_torn_line
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Segment, Utterance
 from tests.benchmark.odd_systems import corpus
@@ -174,3 +174,13 @@ def test_samples_of_several_processes_become_one_file(tmp_path: Path) -> None:
     assert [(one.id, one.hypothesis) for one in ordered] == [("u0", "by 0"), ("u1", "by 1"), ("u2", "by 0")]
     assert list(read_samples(tmp_path / "samples.jsonl")) == ordered
     assert [path.name for path in tmp_path.iterdir()] == ["samples.jsonl"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [(SUMMARY, "holds results"), ("", "is a file")])
+def test_the_folder_is_named_by_its_option(tmp_path: Path, name: str, expected: str) -> None:
+    folder = tmp_path / "out"
+    if name:
+        folder.mkdir()
+    (folder / name).touch()
+    with pytest.raises(UsageError, match=rf"^--output_dir .*out {expected}"):
+        check_output_folder(folder, overwrite=False)
