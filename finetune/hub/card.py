@@ -63,6 +63,8 @@ def model_card(run: RunFolder, options: CardOptions) -> str:
         scratch=run.config["model"].get("scratch") is not None,
         model_input=Code(run.family.model_input),
         usage=Code(run.family.usage.replace("REPO", options.repo_id).replace("LANGUAGE", _model_language(run) or "en")),
+        with_language_model=Code(f"{run.config['model']['family']}+lm={options.repo_id}"),
+        language_model=run.language_model,
         rows=rows,
         validation=validation,
         benchmark=benchmark,

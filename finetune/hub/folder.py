@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from finetune.config import check_config_file
+from finetune.decoding.language_model_folder import find_language_model
 from finetune.models import FAMILIES, about, publication
 from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
@@ -47,6 +48,12 @@ class RunFolder:
     def model_files(self) -> list[Path]:
         """The model's files that exist, sorted by name."""
         return sorted({path for pattern in self.family.files for path in self.path.glob(pattern) if path.is_file()})
+
+    @property
+    def language_model(self) -> dict[str, float] | None:
+        """The settings with which `tune` stored a language model in the run, such as alpha and beta; None without."""
+        found = find_language_model(self.path)
+        return None if found is None else found.attributes
 
     @property
     def architecture(self) -> str | None:

@@ -38,7 +38,8 @@ class CorpusSummary:
 class About:
     """What a run was trained on and from. base: Hub id of the initial checkpoint, None for a local one or random
     weights; parameters: of the model, frozen ones included; held_out: the validation utterances are taken out of the
-    training corpora. denoise: stationary noise was taken out of all audio.
+    training corpora. denoise: stationary noise was taken out of all audio. speakers_apart: every utterance
+    names its speaker, and no speaker of validation is in training; False of streamed training corpora.
     """
 
     base: str | None
@@ -50,6 +51,7 @@ class About:
     profile_version: int
     profile_description: str
     denoise: bool = False
+    speakers_apart: bool = False
 
 
 def describe(
@@ -74,6 +76,7 @@ def describe(
         profile_version=text_profile.version,
         profile_description=text_profile.description,
         denoise=config.data.denoise,
+        speakers_apart=not config.data.streaming and _are_speakers_apart(training, validation),
     )
 
 
@@ -119,6 +122,11 @@ def from_json(text: str) -> About:
 def _without_counts(summary: CorpusSummary) -> CorpusSummary:
     """For a stream: its first utterances tell its languages, but not how much it holds."""
     return dataclasses.replace(summary, utterances=0, hours=0.0, speakers=0)
+
+
+def _are_speakers_apart(training: Sequence[Utterance], validation: Sequence[Utterance]) -> bool:
+    speakers, others = ({utterance.speaker for utterance in part} for part in (training, validation))
+    return None not in speakers | others and speakers.isdisjoint(others)
 
 
 def _summarise(references: Sequence[str], utterances: Sequence[Utterance]) -> CorpusSummary:

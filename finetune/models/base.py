@@ -123,7 +123,8 @@ class Publication:
     """What the Hugging Face Hub and the model card say of a family's models.
 
     title: heading of the card's section on the model.
-    library: the Hub's `library_name`; tags: the Hub's tags besides the task and the architecture.
+    library: the Hub's `library_name`, whose way to load a model it shows: transformers where that loads it without this
+    package. tags: the Hub's tags besides the task and the architecture.
     files: glob patterns of the model's files in a run's folder; a folder without a match of the first is no model.
     model_input: what the model takes, in one phrase.
     settings: keys of ModelConfig that the card's recipe lists, where the run set them.

@@ -33,7 +33,7 @@ STATISTICS_SECONDS = 3600.0  # of training audio, for GlobalNorm's means and dev
 
 PUBLICATION = Publication(
     title="A bidirectional LSTM-CTC model",
-    library="transformers",
+    library="speech-on-your-own",
     tags=("ctc",),
     files=("model*.safetensors", "config.json", "vocab.json", "units.json", "tokenizer.json", "tokenizer_config.json"),
     model_input="the waveform; the model computes its own features",

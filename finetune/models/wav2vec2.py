@@ -68,7 +68,7 @@ PUBLICATION = Publication(
 from transformers import pipeline
 
 recognise = pipeline("automatic-speech-recognition", model="REPO")
-print(recognise("speech.wav")["text"])""",
+print(recognise("speech.wav")["text"])  # paths need the ffmpeg program""",
 )
 
 

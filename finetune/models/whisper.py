@@ -63,9 +63,10 @@ PUBLICATION = Publication(
 from transformers import pipeline
 
 recognise = pipeline("automatic-speech-recognition", model="REPO")
-print(recognise("speech.wav")["text"])  # over 30 s: recognise("speech.wav", return_timestamps=True)
+print(recognise("speech.wav")["text"])  # paths need the ffmpeg program
+# over 30 s: recognise("speech.wav", return_timestamps=True)
 
-# or through openai-whisper
+# or through openai-whisper, which needs the ffmpeg program, too
 import whisper
 from huggingface_hub import hf_hub_download
 

@@ -43,7 +43,7 @@ from preprocessing.units import Vocabulary
 
 PUBLICATION = Publication(
     title="Whisper's encoder with a CTC head",
-    library="transformers",
+    library="speech-on-your-own",
     tags=("whisper", "ctc"),
     files=("model*.safetensors", "config.json", "vocab.json", "units.json", "tokenizer.json", "tokenizer_config.json"),
     model_input="the waveform; the model computes Whisper's log-mel spectrogram",

@@ -18,12 +18,16 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from benchmark import results
+from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.hub.card import CardOptions, model_card, plain_text
 from finetune.hub.folder import open_run
 from finetune.hub.results import SUMMARY_SCHEMA, read_benchmark, validation_row
 from finetune.metrics import Rate
-from finetune.models.about import without_folders
+from finetune.models import publication
+from finetune.models.about import describe, to_json, without_folders
 from preprocessing.cli.errors import InputError
+from preprocessing.corpus import Utterance
+from preprocessing.text import profile
 from tests.finetune.runs import PAIRS, PRIVATE, tiny_run
 
 HOSTILE = "x | </td>\n---\nlicense: stolen\n---\n# [a](javascript:b) ${c} `d` \\"
@@ -128,6 +132,7 @@ def test_the_page_tells_recipe_data_and_limits(run: Path) -> None:
     page = model_card(open_run(run), CardOptions("you/my_model"))
     for part in (
         'pipeline("automatic-speech-recognition", model="you/my_model")',
+        "paths need the ffmpeg program",
         "| training | train.jsonl | 120 | 0.10 | 6 |",
         "| learning\\_rate | 0.0003 |",
         "trained from scratch; 0.0 M parameters",
@@ -145,6 +150,48 @@ def test_the_page_tells_recipe_data_and_limits(run: Path) -> None:
     assert "\n\n\n" not in page
     for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
         assert len({row.replace("\\|", "").count("|") for row in table.splitlines()}) == 1
+
+
+@pytest.mark.parametrize("speakers", ["other", "same", None])
+def test_speakers_of_validation_are_apart_or_may_not_be(run: Path, tmp_path: Path, speakers: str | None) -> None:
+    mine = Path(shutil.copytree(run, tmp_path / "mine"))
+    validation = [Utterance("v", "v.wav", "YES", 1.0, speaker=speakers)]
+    training = [Utterance("t", "t.wav", "NO", 1.0, speaker="same"), Utterance("u", "u.wav", "NO", 1.0, speaker="third")]
+    config = TrainConfig(
+        output_dir=tmp_path, model=ModelConfig(), data=DataConfig(train=["x.jsonl"], validation_share=0.1)
+    )
+    made_of = describe(
+        config, parameters=1, training=training, validation=validation, text_profile=profile("librispeech")
+    )
+    (mine / "about.json").write_text(to_json(made_of), encoding="utf-8")
+    page = model_card(open_run(mine), CardOptions("you/m"))
+    apart = "- Validation speakers are not in training, but come from the same corpora, so rooms and microphones may be"
+    assert (apart in page, "the same speakers, rooms" in page) == (
+        (True, False) if speakers == "other" else (False, True)
+    )
+
+
+@pytest.mark.parametrize("family", ["lstm", "whisper-ctc"])
+def test_the_hub_offers_no_snippet_that_fails(run: Path, family: str) -> None:
+    """transformers' own would not know the architecture."""
+    opened = dataclasses.replace(open_run(run), family=publication(family))
+    data = ModelCard(model_card(opened, CardOptions("you/m"))).data
+    assert (data.library_name, data.pipeline_tag) == ("speech-on-your-own", "automatic-speech-recognition")
+
+
+def test_the_page_tells_of_a_language_model(run: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(run, tmp_path / "mine"))
+    assert "language model" not in model_card(open_run(mine), CardOptions("you/my_model"))
+    (mine / "language_model").mkdir()
+    (mine / "language_model" / "words.arpa").touch()
+    (mine / "language_model" / "attrs.json").write_text(json.dumps({"alpha": 0.4, "beta": 1.5}))
+    page = model_card(open_run(mine), CardOptions("you/my_model"))
+    for part in (
+        "`python -m finetune.transcribe wav2vec2+lm=you/my_model speech.wav`",
+        "alpha 0.4 and beta 1.5, were tuned on validation speech",
+    ):
+        assert part in page
+    assert "\n\n\n" not in page
 
 
 def test_a_benchmark_adds_test_figures_and_speed(run: Path, tmp_path: Path) -> None:
@@ -249,7 +296,7 @@ def test_a_summary_of_another_schema_is_refused(run: Path, tmp_path: Path, schem
 def test_what_is_no_summary_is_named(run: Path, tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "summary.json").write_text(content)
-    with pytest.raises(InputError, match=r"--results .*summary.json: no summary"):
+    with pytest.raises(InputError, match=r"--results .*summary.json: no summary .* name its --output_dir$"):
         read_benchmark(tmp_path, run, "you/m")
 
 
@@ -288,7 +335,7 @@ def test_whisper_has_a_card_of_its_own(tmp_path: Path) -> None:
     assert set(run.uploads()) == {*model, *tokenizer, "config.yaml", "curve.png", "training_preprocessing.json"}
     page = model_card(run, CardOptions("you/mine"))
     assert 'whisper.load_model(hf_hub_download("you/mine", "whisper.pt"))' in page
-    assert "over 30 s:" in page and "return_timestamps=True" in page
+    assert page.count("the ffmpeg program") == 2 and "over 30 s:" in page and "return_timestamps=True" in page
     assert ModelCard(page).data.library_name == "transformers"
 
 
