@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from finetune.systems.base import LoadOptions, System, SystemSpec
-from finetune.systems.transcript import Segment, Transcript, Word
+from finetune.systems.transcript import Segment, Transcript, Word, fitted
 from finetune.systems.whisper import LONGEST_PIECE_SECONDS
 from finetune.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
@@ -122,9 +122,9 @@ class FasterWhisperSystem(System):
         seconds = len(waveform) / SAMPLE_RATE
         done = 0.0
         for one in found:
-            end = min(float(one.end), seconds)
+            start, end = (min(max(float(side), 0.0), seconds) for side in (one.start, one.end))
             own = tuple(_word(word, end) for word in one.words) if words else None
-            segments.append(Segment(min(float(one.start), end), end, one.text, own))
+            segments.append(Segment(min(start, end), end, one.text, own))
             if advance is not None:
                 advance(end - done)
                 done = end
@@ -132,7 +132,7 @@ class FasterWhisperSystem(System):
         if words and seconds <= WINDOW_SECONDS:
             spoken = [word for segment in segments for word in segment.words or ()]
             return [Transcript.of_words(text, spoken, info.language)]
-        return [Transcript(text, tuple(segments), info.language)]
+        return [Transcript(text, fitted(segments), info.language)]
 
     @contextmanager
     def in_language(self, language: str | None) -> Iterator[None]:

@@ -12,6 +12,8 @@ from typing import Any
 from faster_whisper import WhisperModel
 from faster_whisper.transcribe import Segment, Word
 
+from finetune.systems.whisper import MIN_FRAMES
+
 
 class WordTimingModel(WhisperModel):  # type: ignore[misc]
     """A faster_whisper.WhisperModel whose `transcribe` gives the same text with word_timestamps as without."""
@@ -40,7 +42,7 @@ class WordTimingModel(WhisperModel):  # type: ignore[misc]
                 [found],
                 tokenizer,
                 encoded,
-                min(self.feature_extractor.nb_max_frames, n_frames - window[0].seek),
+                max(min(self.feature_extractor.nb_max_frames, n_frames - window[0].seek), MIN_FRAMES),
                 options.prepend_punctuations,
                 options.append_punctuations,
                 last_speech_timestamp=latest,

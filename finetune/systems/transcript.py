@@ -1,7 +1,8 @@
 """What a recogniser makes of a recording: its text, and segments and words with their times.
 
 Names are openai-whisper's, so that its writers and the readers of its JSON take them. Of a recogniser that gives words
-without segments, as CTC models do, `segments_of` makes segments as subtitles want them.
+without segments, as CTC models do, `segments_of` makes segments as subtitles want them; `fitted` makes those of others
+so.
 """
 
 from collections.abc import Iterable, Sequence
@@ -137,11 +138,36 @@ def segments_of(words: Sequence[Word]) -> tuple[Segment, ...]:
     return tuple(segment for run in runs for segment in _cut(run))
 
 
+def fitted(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Segments in order, of a recogniser that makes its own: those that are too long become segments of their words
+    (`segments_of`), where these have times, and none ends after the next one begins.
+
+    >>> [one.end for one in fitted([Segment(0.0, 2.1, " YES"), Segment(2.0, 3.0, " NO")])]
+    [2.0, 3.0]
+    """
+    found = [part for one in segments for part in (segments_of(one.words) if one.words and _is_long(one) else [one])]
+    return (*(_ending_by(after.start, one) for one, after in pairwise(found)), *found[-1:])
+
+
+def _ending_by(latest: float, segment: Segment) -> Segment:
+    """The segment, with no time of its words after `latest` seconds; it ends at its start where that is later."""
+    if segment.end <= latest:
+        return segment
+    words = segment.words and tuple(
+        replace(word, start=min(word.start, latest), end=min(word.end, latest)) for word in segment.words
+    )
+    return replace(segment, end=max(segment.start, latest), words=words)
+
+
+def _is_long(segment: Segment) -> bool:
+    seconds, characters = segment.end - segment.start, len(segment.text.strip())
+    return seconds > MAX_SEGMENT_SECONDS or characters > MAX_SEGMENT_CHARACTERS
+
+
 def _cut(words: Sequence[Word]) -> list[Segment]:
-    seconds = words[-1].end - words[0].start
-    text = "".join(word.word for word in words)
-    if len(words) == 1 or (seconds <= MAX_SEGMENT_SECONDS and len(text.strip()) <= MAX_SEGMENT_CHARACTERS):
-        return [Segment(words[0].start, words[-1].end, text, tuple(words))]
+    segment = Segment(words[0].start, words[-1].end, "".join(word.word for word in words), tuple(words))
+    if len(words) == 1 or not _is_long(segment):
+        return [segment]
     quarter = len(words) // 4
     places = range(max(quarter, 1), max(len(words) - quarter, 2))
     pauses = [_pause(before, after) for before, after in pairwise(words)]  # before word 1, 2, ...

@@ -25,7 +25,7 @@ from whisper.tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 
 from finetune.models.whisper_formats import load_model
 from finetune.systems.base import LoadOptions, System, SystemSpec
-from finetune.systems.transcript import Segment, Transcript, Word
+from finetune.systems.transcript import Segment, Transcript, Word, fitted
 from finetune.systems.whisper_decoding import BEST_OF, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
@@ -34,6 +34,7 @@ from preprocessing.features import LogMel
 SIZES = {(384, 4): "tiny", (512, 6): "base", (768, 12): "small", (1024, 24): "medium", (1280, 32): "large"}
 N_SAMPLES = whisper.audio.N_SAMPLES  # of a window
 LONGEST_PIECE_SECONDS = 1800.0  # whisper.transcribe holds the spectrum of the whole recording: 0.6 GB an hour
+MIN_FRAMES = 2  # of a log-mel that words are aligned with: the encoder makes one frame of two
 WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 32}  # a window costs its 30 s however short what it holds
 
 
@@ -205,7 +206,7 @@ class WhisperSystem(System):
             encoded = self._model.encoder(log_mel[None])[0]
             tokens = [token for one in outcome["segments"] for token in one["tokens"]]
             return self._of_window(waveform, outcome["text"], tokens, outcome["language"], encoded, words=True)
-        return Transcript(str(outcome["text"]).strip(), tuple(segments), outcome["language"])
+        return Transcript(str(outcome["text"]).strip(), fitted(segments), outcome["language"])
 
     def _time_words(self, waveform: Tensor, outcome: Mapping[str, Any]) -> None:
         """Adds the words to the segments of `whisper.transcribe`, window by window."""
@@ -246,7 +247,7 @@ class WhisperSystem(System):
             model=_Encoded(self._model),
             tokenizer=self._tokenizer(language),
             mel=encoded,
-            num_frames=max(len(waveform) // whisper.audio.HOP_LENGTH, 2),  # the encoder makes one frame of two
+            num_frames=max(len(waveform) // whisper.audio.HOP_LENGTH, MIN_FRAMES),
             last_speech_timestamp=0.0,
         )
         return Transcript.of_words(text, _words(segment, seconds), language)

@@ -4,6 +4,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import load_system
+from finetune.systems.transcript import MAX_SEGMENT_CHARACTERS, MAX_SEGMENT_SECONDS, Transcript
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError
 from tests.finetune.systems.tiny_whisper import save_tiny_whisper
@@ -186,6 +188,18 @@ def test_word_times_leave_the_text_of_long_recordings_as_it_is(multilingual: Pat
         assert segment.words and "".join(word.word for word in segment.words).strip() == segment.text.strip()
         times = [(word.start, word.end) for word in segment.words]
         assert all(0 <= start <= end <= 70 for start, end in times), times
+    assert_fitted(timed)
+
+
+def assert_fitted(transcript: Transcript) -> None:
+    """Segments in order that fit subtitles, or have one word."""
+    assert len(transcript.segments) > 1
+    assert all(before.end <= max(before.start, after.start) for before, after in pairwise(transcript.segments))
+    for segment in transcript.segments:
+        fits = (
+            segment.end - segment.start <= MAX_SEGMENT_SECONDS and len(segment.text.strip()) <= MAX_SEGMENT_CHARACTERS
+        )
+        assert fits or (segment.words and len(segment.words) == 1)
 
 
 def test_a_sampling_temperature_draws(multilingual: Path) -> None:
@@ -316,6 +330,36 @@ def test_faster_whisper_asked_for_words_decodes_the_same_windows(
     assert timed.text == plain.text == heard(system, [noise(seconds, 2)])[0]
     words = [word for segment in timed.segments for word in segment.words or ()]
     assert words and all(0 <= word.start <= word.end <= seconds for word in words)
+    assert_fitted(timed) if seconds > 30 else None
+
+
+def test_segments_of_long_recordings_are_fitted(multilingual: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose windows overlap where one was timed beyond the next one's beginning."""
+    system = load("whisper", multilingual)
+    words = [{"word": f" {n}", "start": 0.9 * n, "end": 0.9 * n + 0.9, "probability": 0.5} for n in range(31)]
+    segments = [
+        {"start": 0.0, "end": 28.0, "text": "".join(str(one["word"]) for one in words), "words": words},
+        {"start": 27.0, "end": 29.0, "text": " end", "words": [{**words[0], "start": 27.0, "end": 29.0}]},
+    ]
+    told = {"text": "told", "language": "en", "segments": [{**one, "avg_logprob": -1.0} for one in segments]}
+    monkeypatch.setattr(system, "_long", lambda waveform: told)
+    monkeypatch.setattr(system, "_time_words", lambda waveform, outcome: None)
+    (found,) = system.transcribe([torch.zeros(31 * SAMPLE_RATE)])
+    assert_fitted(found)
+    assert len(found.segments) > 4 and [one.end for one in found.segments[-2:]] == [27.0, 29.0]
+
+
+@pytest.mark.parametrize("n_samples", [160, 200, 319, 320])
+@pytest.mark.parametrize("family", ["whisper", "faster-whisper"])
+def test_less_than_a_frame_of_the_encoder_has_word_times_too(
+    family: str, n_samples: int, multilingual: Path, converted: Path
+) -> None:
+    system = load(family, converted if family == "faster-whisper" else multilingual)
+    (found,) = system.transcribe([noise(1, 2)[:n_samples]])
+    assert found.text == heard(system, [noise(1, 2)[:n_samples]])[0]
+    times = [time for one in (*found.segments, *(w for s in found.segments for w in s.words or ())) for time in
+             (one.start, one.end)]  # fmt: skip
+    assert times and all(0 <= time <= n_samples / SAMPLE_RATE for time in times)
 
 
 @pytest.mark.parametrize(
