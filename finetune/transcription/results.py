@@ -16,7 +16,7 @@ from finetune.systems.transcript import Transcript
 from finetune.transcription.recordings import Recording, check_names
 from finetune.transcription.writers import SUFFIXES, Subtitles, rendered
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import UsageError
+from preprocessing.cli.errors import UsageError, printable
 
 LOG = "transcribed.jsonl"
 
@@ -161,5 +161,6 @@ class StandardOutput:
             return rendered(transcript, self._format, seconds, self._subtitles)
         named = recording.shown.encode("utf-8", "backslashreplace").decode()  # a name that is not UTF-8
         if self._format == "txt":
-            return f"{named}: {transcript.text}\n"
+            on_one_line = printable(named).replace("\n", "␊")
+            return f"{on_one_line}: {transcript.text}\n"
         return json.dumps({"audio": named, **transcript.as_dict()}, ensure_ascii=False) + "\n"

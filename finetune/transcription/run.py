@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH_SECONDS = {"cpu": 240.0, "cuda": 1920.0}  # of audio given to a system at once
+MISSED_SECONDS = 10.0  # from the last word to the end of the last speech: what is more is said
+LENGTHEN = "ffmpeg -i FILE -af apad=whole_dur=31 LONGER.wav"
 WINDOW = 1000  # recordings that are sorted by duration together: results come in order of the windows
 
 
@@ -68,6 +70,13 @@ def transcribe(
             said.add(shown)
             console.print(printable(shown), markup=False, highlight=False, soft_wrap=True)
 
+    def check(recording: Recording, waveform: "Tensor", transcript: Transcript) -> None:
+        missed = missed_speech(waveform, transcript)
+        if missed is not None:
+            console.print(
+                printable(f"note: {recording.shown}: {missed}"), markup=False, highlight=False, soft_wrap=True
+            )
+
     timed = []
     for place, recording in enumerate(recordings):
         try:
@@ -95,15 +104,38 @@ def transcribe(
                 if loaded is None
                 else _together(system, batch, loaded, words=words, advance=count)
             )
-            for one, outcome in zip(batch, found, strict=True):
+            for one, outcome, waveform in zip(batch, found, loaded or [""], strict=True):
                 if isinstance(outcome, str):
                     fail(one.recording, one.place, outcome)
                 else:
                     transcript, seconds = outcome
+                    if not isinstance(waveform, str):
+                        check(one.recording, waveform, transcript)
                     transcript = replace(transcript, language=transcript.language or language)
                     results.write(one.place, one.recording, transcript, seconds)
             count.end()
     return failed
+
+
+def missed_speech(waveform: "Tensor", transcript: Transcript) -> str | None:
+    """That there is speech more than MISSED_SECONDS after the last word, and what may help; None where there is not.
+
+    A Whisper, which writes no times in recordings of up to 30 s, may end its text at a pause there.
+    """
+    end = max((segment.end for segment in transcript.segments), default=0.0)
+    if len(waveform) / SAMPLE_RATE - end <= MISSED_SECONDS:
+        return None
+    from preprocessing.segment.voice_activity import speech_spans
+
+    first = round(end * SAMPLE_RATE)
+    spans = speech_spans(waveform[first:])
+    last = (first + spans[-1].stop) / SAMPLE_RATE if spans else end
+    if last - end <= MISSED_SECONDS:
+        return None
+    return (
+        f"the text ends at {end:.1f} s, but there is speech until {last:.1f} s; check it: a Whisper may write the rest "
+        f"if silence makes the recording longer than 30 s, as by `{LENGTHEN}`"
+    )
 
 
 def _planned(system: System, timed: Sequence[Timed], device: str) -> Iterator[list[Timed]]:

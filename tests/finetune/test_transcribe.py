@@ -20,7 +20,7 @@ from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.ctc_model import load_ctc
 from finetune.systems.facts import SystemFacts
 from finetune.systems.registry import family_of, parse_model
-from finetune.systems.transcript import Transcript
+from finetune.systems.transcript import Transcript, Word
 from finetune.transcribe import main
 from finetune.transcription import results
 from finetune.transcription.recordings import pieces
@@ -212,6 +212,30 @@ def test_long_recordings_are_cut_at_pauses(tmp_path: Path) -> None:
         assert not around.any()
     audio.save(tmp_path / "whole.wav", waveform[:16_000])
     assert [begin for begin, _ in pieces(tmp_path / "whole.wav", 1.0)] == [0.0]
+
+
+class Ending(Echo):
+    """Writes a word of the first second, and nothing after it."""
+
+    def transcribe(self, waveforms: Sequence[Tensor], **_: object) -> list[Transcript]:  # type: ignore[override]
+        return [Transcript.of_words("yes", [Word(" yes", 0.2, 1.0, 0.9)]) for _ in waveforms]
+
+
+def test_speech_after_the_last_word_is_said(tmp_path: Path, capsys: Any) -> None:
+    """Where more than 10 s are between the word's end and the speech's; the text is written all the same."""
+    command, pause = audio.load(AUDIO / "test-0000.opus"), torch.zeros(9 * SAMPLE_RATE)
+    for name, after in (
+        ("missed", [pause, command]),
+        ("near", [pause[: -len(command)], command]),
+        ("quiet", [pause] * 2),
+    ):
+        audio.save(tmp_path / f"{name}.wav", torch.cat([command, *after]))
+    run(f"{__name__}:Ending", *(tmp_path / f"{name}.wav" for name in ("missed", "near", "quiet")))
+    found = capsys.readouterr()
+    assert found.out.count(": yes\n") == 3
+    (note,) = [line for line in found.err.splitlines() if line.startswith("note: ")]
+    assert note.startswith(f"note: {tmp_path}/missed.wav: the text ends at 1.0 s, but there is speech until 1")
+    assert "apad=whole_dur=31" in note
 
 
 class Detecting(Echo):

@@ -24,6 +24,7 @@ from finetune.systems.transcript import (
     Segment,
     Transcript,
     Word,
+    fitted,
     joined,
     segments_of,
 )
@@ -175,6 +176,23 @@ def test_speakers_are_named_in_every_format_and_their_words_keep_their_order(tmp
         assert read_back == [(0.0, "Bob", "OKAY"), (1.0, "Ann", "YES SURE"), (2.0, "Bob", "SO"), (6.0, "Ann", "BYE")]
 
 
+def test_a_recognisers_own_segments_fit_subtitles_and_do_not_overlap() -> None:
+    """Those that fit stay; those without words' times too."""
+    long = spoken([(0.0, 0.9, f"word{place}") for place in range(20)])
+    own = [
+        Segment(0.0, 18.0, " long", tuple(long)),
+        Segment(19.0, 21.1, " A B", (Word(" A", 19.0, 20.0, 0.5), Word(" B", 21.05, 21.1, 0.5))),
+        Segment(21.0, 40.0, " without words"),
+        Segment(39.0, 41.0, " end"),
+    ]
+    found = fitted(own)
+    assert found[:-3] == segments_of(long) and len(found) > 5
+    assert found[-3] == Segment(19.0, 21.0, " A B", (Word(" A", 19.0, 20.0, 0.5), Word(" B", 21.0, 21.0, 0.5)))
+    assert found[-2:] == (Segment(21.0, 39.0, " without words"), own[-1])
+    assert fitted([]) == () and fitted(own[-1:]) == (own[-1],)
+    assert [one.end for one in fitted([own[-1], own[1]])] == [39.0, 21.1], "it does not end before it begins"
+
+
 def test_a_long_segment_is_cut_where_a_sentence_ends() -> None:
     words = spoken(
         [(0.1, 0.9, text) for text in ("one", "two", "three", "four", "five.", "six", "seven", "eight", "nine", "ten")]
@@ -285,3 +303,13 @@ def test_a_name_that_is_not_utf_8_is_printed_escaped() -> None:
         output.write(place, recording, Transcript("A"), 1.0)
     file.seek(0)
     assert file.read() == "caf\\udce9: A\nb: A\n"
+
+
+def test_a_name_of_two_lines_is_printed_on_one() -> None:
+    file = io.StringIO()
+    output = StandardOutput("txt", Subtitles(), file)
+    recordings = [Recording(Path(name), name, name) for name in ("a\nb\x1b[31m.wav", "c.wav")]
+    output.pending(recordings)
+    for place, recording in enumerate(recordings):
+        output.write(place, recording, Transcript("A"), 1.0)
+    assert file.getvalue() == "a␊b␛[31m.wav: A\nc.wav: A\n"
