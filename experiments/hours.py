@@ -279,9 +279,16 @@ def findings_of(results: Results) -> Findings:
 
 
 def _duration(hours: float) -> str:
-    if hours < 0.95:
-        return f"{60 * hours:.0f} min" if hours > 0.025 else f"{3600 * hours:.0f} s"
-    return f"{hours:.1f} h"
+    """
+    >>> _duration(0.0125), _duration(0.025), _duration(1 / 3), _duration(4.9)
+    ('45 s', '1.5 min', '20 min', '4.9 h')
+    """
+    if hours >= 0.95:
+        return f"{hours:.1f} h"
+    minutes = 60 * hours
+    return (
+        f"{minutes:.0f} min" if minutes >= 10 else f"{minutes:.2g} min" if minutes > 0.95 else f"{60 * minutes:.0f} s"
+    )
 
 
 def _answers(results: Results) -> list[str]:
@@ -308,8 +315,11 @@ def _answers(results: Results) -> list[str]:
 
 
 def _crossing_sentence(curve: Curve, one: Crossing, longest: float) -> str:
+    smallest = curve.points[0].hours
     if one.measured is not None:
         found = f"{curve.recipe} has a significantly lower WER than {one.whisper} from {_duration(one.measured)} on"
+        if one.hours is not None and one.hours < smallest:
+            return f"{found}; the fitted curve crosses it below {_duration(smallest)}, the smallest size."
         return f"{found}; the curves cross at {_between(one)}."
     if one.hours is not None and one.hours <= longest:
         return (
