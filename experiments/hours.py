@@ -273,7 +273,7 @@ def findings_of(results: Results) -> Findings:
         f"{results.run_spread:g} * sqrt(WER * (1 - WER)) in exponents and crossings"
     )
     return Findings(
-        "WER by hours of training speech", settings, tables=[Table(headings, rows)], answers=_answers(results),
+        "WER by amount of training speech", settings, tables=[Table(headings, rows)], answers=_answers(results),
         missing=results.missing, draw=lambda axes: _draw(axes, results),
     )  # fmt: skip
 
@@ -345,17 +345,19 @@ def _between(one: Crossing) -> str:
 
 
 def _draw(axes: "Axes", results: Results) -> None:
-    """WER by hours, or minutes where all are less than one, on logarithmic axes, the fitted lines, and Whisper as
-    horizontal lines with their intervals.
+    """WER by hours, or minutes where all are less than one, on logarithmic axes; the fitted lines, dotted beyond what
+    was measured; and Whisper as horizontal lines with their intervals.
     """
     import numpy as np
 
     from preprocessing.plot_style import PALETTE, TICK_SIZE
 
-    every = [point.hours for curve in results.curves for point in curve.points] or [1.0]
+    points = [point for curve in results.curves for point in curve.points]
+    every = [point.hours for point in points] or [1.0]
     unit, scale = ("hours", 1.0) if max(every) >= 0.95 else ("minutes", 60.0)
     for number, curve in enumerate(results.curves):
-        across = [scale * point.hours for point in curve.points]
+        apart = 1.03 ** (number - (len(results.curves) - 1) / 2)  # intervals of one size stand beside each other
+        across = [scale * apart * point.hours for point in curve.points]
         values = [100 * point.wer.value for point in curve.points]
         ends = [
             [100 * (p.wer.value - p.wer.low) for p in curve.points],
@@ -363,17 +365,26 @@ def _draw(axes: "Axes", results: Results) -> None:
         ]
         axes.errorbar(across, values, yerr=ends, fmt="o", color=PALETTE.of(number), elinewidth=1, label=curve.recipe)
         if curve.exponent is not None and curve.at_one_hour is not None:
-            hours = np.geomspace(min(every), REACH * max(every), 50)
-            fitted = 100 * curve.at_one_hour.value * hours**-curve.exponent.value
-            axes.plot(scale * hours, fitted, color=PALETTE.of(number), lw=1)
-    for one in results.whispers:
+            for start, end, style in ((min(every), max(every), "-"), (max(every), REACH * max(every), ":")):
+                hours = np.geomspace(start, end, 50)
+                fitted = 100 * curve.at_one_hour.value * hours**-curve.exponent.value
+                axes.plot(scale * hours, fitted, color=PALETTE.of(number), lw=1, ls=style)
+    for number, one in enumerate(sorted(results.whispers, key=lambda one: one.wer.value)):
         axes.axhspan(100 * one.wer.low, 100 * one.wer.high, color=PALETTE.faint, alpha=0.12, lw=0)
         axes.axhline(100 * one.wer.value, color=PALETTE.faint, lw=1)
-        axes.text(scale * min(every), 100 * one.wer.value * 1.03, one.name, fontsize=TICK_SIZE, color=PALETTE.faint)
+        place = {"va": "top", "y": 0.97} if number == 0 else {"va": "bottom", "y": 1.03}
+        axes.text(
+            scale * REACH * max(every), 100 * one.wer.value * float(place["y"]), one.name, fontsize=TICK_SIZE,
+            color=PALETTE.faint, ha="right", va=str(place["va"]),
+        )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel=f"{unit} of training speech", ylabel="WER, %")
+    shown = [one.wer.value for one in (*points, *results.whispers) if one.wer.value]
+    if shown:
+        axes.set_ylim(bottom=50 * min(shown))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
-    axes.legend(frameon=False, fontsize="small", loc="upper right")
+        axis.set_minor_formatter("")
+    axes.legend(frameon=False, fontsize="small", loc="lower left")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
