@@ -25,7 +25,7 @@ IMPORTED = (  # and with them all large libraries
     "transformers.models.wav2vec2.modeling_wav2vec2",
 )
 READ_LATE = ("PYTEST_", "ASR_", "COLUMNS", "ACCELERATE_", "RANK", "LOCAL_", "WORLD_SIZE", "MASTER_")  # by no import
-SET_HERE = ("OMP_NUM_THREADS", "THP_MEM_ALLOC_ENABLE")
+SET_HERE = ("OMP_NUM_THREADS", "THP_MEM_ALLOC_ENABLE", "GOMP_SPINCOUNT")
 
 _forkers: list[Forker] = []  # one at most
 
