@@ -109,7 +109,7 @@ def test_the_terminal_table_fits_and_leaves_nothing_out(width: int) -> None:
 
 def test_signatures_stand_beside_the_scores_in_one_piece() -> None:
     plain = run()[0]
-    signature = "wer|profile:verbatim.v1|level:word|ci:speaker-bootstrap-2000|seed:0|version:0.2.0"
+    signature = "wer|profile:verbatim.v1|level:word|ci:speaker-bootstrap-2000|seed:0|version:0.3.0"
     profiles = [dataclasses.replace(plain.profiles[0], signature=signature), *plain.profiles[1:]]
     summary = dataclasses.replace(plain, profiles=profiles)
     console = Console(width=50, record=True, file=io.StringIO())
