@@ -129,7 +129,7 @@ class BenchmarkConfig:
     """Number of rounds in which latency and throughput are measured; systems take turns within a round."""
 
     latency_utterances: int = 50
-    """Maximum number of utterances timed one at a time, evenly spaced by duration."""
+    """Maximum number of utterances timed one at a time, which represent the durations of all."""
 
     one_at_a_time: bool = False
     """Keep one system in memory at a time, if they do not fit together; each is loaded again whenever its turn

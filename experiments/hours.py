@@ -372,15 +372,15 @@ def _draw(axes: "Axes", results: Results) -> None:
     for number, one in enumerate(sorted(results.whispers, key=lambda one: one.wer.value)):
         axes.axhspan(100 * one.wer.low, 100 * one.wer.high, color=PALETTE.faint, alpha=0.12, lw=0)
         axes.axhline(100 * one.wer.value, color=PALETTE.faint, lw=1)
-        place = {"va": "top", "y": 0.97} if number == 0 else {"va": "bottom", "y": 1.03}
+        side, factor = ("top", 0.97) if number == 0 else ("bottom", 1.03)
         axes.text(
-            scale * REACH * max(every), 100 * one.wer.value * float(place["y"]), one.name, fontsize=TICK_SIZE,
-            color=PALETTE.faint, ha="right", va=str(place["va"]),
+            scale * REACH * max(every), 100 * one.wer.value * factor, one.name, fontsize=TICK_SIZE,
+            color=PALETTE.faint, ha="right", va=side,
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel=f"{unit} of training speech", ylabel="WER, %")
-    shown = [one.wer.value for one in (*points, *results.whispers) if one.wer.value]
-    if shown:
-        axes.set_ylim(bottom=50 * min(shown))
+    rates = [*(point.wer.value for point in points), *(one.wer.value for one in results.whispers)]
+    if any(rates):
+        axes.set_ylim(bottom=50 * min(filter(None, rates)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("")

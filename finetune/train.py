@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # pages of 4 KiB the kernel spends up to 2.6 s on them beside 6.3 s of arithmetic (wav2vec2-base, 24 s of audio, one
 # core, 2026-11-23), in pages of 2 MiB 0.2 s.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-# As does its OpenMP. Threads that wait for each other spin, by default 300,000 times, while one that another program has
-# taken the core from cannot go on: on two cores with one other program that computes, an LSTM trains at 7 s of audio a
-# second by default and at 53 with 10,000 times, and with none at 145 to 153 with either (Intel Xeon, 2026-11-30).
+# As does its OpenMP. Threads that wait for each other spin, by default 300,000 times, while one whose core another
+# program has taken cannot go on: on two cores beside one program that computes, an LSTM trains at 7 s of audio a second
+# by default and at 53 with 10,000 times; alone at 145 to 153 with either (Intel Xeon, 2026-11-30).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 if sys.path[0] == str(Path(__file__).resolve().parent):

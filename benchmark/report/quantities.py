@@ -222,8 +222,14 @@ def _speeds(summary: Summary) -> list[Quantity]:
             _speed(lambda one: one.throughput.median if one.throughput else None, _rtfx, lambda one: one.throughput),
         ),
         Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
-        Quantity(group, "p95 latency", latency, _speed(lambda one: one.p95, milliseconds, lambda one: one.p95_spread)),
-        Quantity(group, "p99 latency", latency, _speed(lambda one: one.p99, milliseconds, lambda one: one.p99_spread)),
+        Quantity(
+            group, "p95 latency", latency,
+            _speed(lambda one: one.p95 if one.has_percentiles else None, milliseconds, lambda one: one.p95_spread),
+        ),
+        Quantity(
+            group, "p99 latency", latency,
+            _speed(lambda one: one.p99 if one.has_percentiles else None, milliseconds, lambda one: one.p99_spread),
+        ),
         Quantity(group, "Per-call overhead", "Per-call overhead", _cost(lambda one: one.per_call)),
         Quantity(
             group, "Time per audio second", "Per-call overhead", _cost(lambda one: one.per_audio_second)

@@ -13,6 +13,8 @@ from finetune.metrics.calibration import ReliabilityBin
 from finetune.metrics.error_rates import Metric
 from finetune.systems.facts import SystemFacts
 
+FEWEST_TIMED = 10  # utterances of which the slowest say anything about percentiles
+
 
 @dataclass(frozen=True, slots=True)
 class ProfileUsed:
@@ -133,7 +135,7 @@ class Speed:
 
     p50, p95, p99: percentiles of an utterance's latency in the median round. rtfx, stages: one utterance at a time;
     stages are means over utterances. throughput: RTFx with batches of `batch_seconds`. call_cost: of utterances of up
-    to 30 s.
+    to 30 s. timed: how many utterances; None in a summary of an earlier version.
     """
 
     load: float
@@ -151,6 +153,12 @@ class Speed:
     batch_seconds: float | None = None
     joules_per_audio_second: float | None = None
     call_cost: CallCost | None = None
+    timed: int | None = None
+
+    @property
+    def has_percentiles(self) -> bool:
+        """Whether p95 and p99 are of FEWEST_TIMED utterances or more."""
+        return self.timed is None or self.timed >= FEWEST_TIMED
 
 
 @dataclass(frozen=True, slots=True)

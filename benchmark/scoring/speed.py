@@ -69,6 +69,7 @@ def speed_of(
             [(one[0].audio_seconds, float(np.median([each.seconds.total for each in one]))) for one in by_id.values()],
             seed,
         ),
+        timed=len(by_id),
     )
 
 

@@ -72,6 +72,12 @@ def test_percentiles_are_of_the_utterances_of_a_round() -> None:
     assert speed.p95_spread == Spread(speed.p95, speed.p95, speed.p95)
 
 
+@pytest.mark.parametrize(("n_timed", "shown"), [(9, False), (10, True)])
+def test_the_slowest_of_a_few_utterances_is_no_95th_percentile(n_timed: int, shown: bool) -> None:
+    speed = speed_of(TOLD, [timing(f"u{n}", 0, 0.1 * n + 0.1) for n in range(n_timed)], [])
+    assert speed is not None and (speed.timed, speed.has_percentiles) == (n_timed, shown)
+
+
 def test_a_call_costs_what_the_median_round_took() -> None:
     """One slow round of three, in every utterance."""
     timings = [

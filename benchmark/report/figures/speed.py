@@ -39,7 +39,7 @@ def latency_percentiles(
 
     systems: index in the summary, name, speed.
     """
-    drawn = [(index, name, _three(speed)) for index, name, speed in systems]
+    drawn = [(index, name, _three(speed)) for index, name, speed in systems if speed.has_percentiles]
     drawn = [one for one in drawn if all(0 < at.low <= at.high < math.inf for at in one[2])]
     if not drawn:
         return None
