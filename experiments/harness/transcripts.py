@@ -244,14 +244,19 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
             own.append(StandardError(float(np.std(known.rates(), ddof=1)) / one.n_runs**0.5, known.n_runs - 1))
         run_error = (own[0].value ** 2 + own[1].value ** 2) ** 0.5
         parts += own
-    error = sum(part.value**2 for part in parts) ** 0.5
+    error = float(sum(part.value**2 for part in parts)) ** 0.5
     if error == 0.0:
         return Compared(*names, Rate(0.0, 0.0, 0.0), 1.0, 0.0, run_error, resampling.n_groups)
     freedom = error**4 / sum(part.value**4 / max(part.freedom, 1.0) for part in parts)
     margin = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     p_value = float(2 * stdtr(freedom, -abs(value) / error))
     return Compared(
-        *names, Rate(value, value - margin, value + margin), p_value, parts[0].value, run_error, resampling.n_groups
+        *names,
+        Rate(value, value - margin, value + margin),
+        p_value,
+        float(parts[0].value),
+        run_error,
+        resampling.n_groups,
     )
 
 

@@ -36,7 +36,7 @@ def test_errors_are_counted_by_segment(tmp_path: Path) -> None:
     found = system.segments
     assert found is not None
     assert (found.words, found.hits, found.deletions, found.substitutions) == (12, 6, 3, 3)
-    assert (found.wer.value, found.wer.low, found.wer.high) == (0.5, 0.5, 0.5)
+    assert found.wer.value == 0.5 and found.wer.low < 0.2, "six segments of two words: all alike, and few"
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Long recordings</h2>" in page
     assert '<a href="#long">' in page
