@@ -18,8 +18,9 @@ def representative(durations: Sequence[float], count: int) -> list[int]:
     """Indices of `count` durations, or of all if they are fewer, from the shortest to the longest.
 
     The durations in their order are divided into so many shares of equal number, and each share is represented by the
-    one next to its mean: few have the mean and the percentiles of all. With the shortest and the longest of all among
-    few, or the middle ones of skewed shares, a system that takes as long for any utterance would look faster or slower.
+    one next to its mean: of many durations, few have about the mean, and 50 the percentiles, of all. With the shortest
+    and the longest of all among few, or the middle ones of skewed shares, a system that takes as long for any utterance
+    would look faster or slower.
 
     >>> representative([5.0, 1.0, 9.0, 3.0, 7.0, 30.0], 3)
     [1, 0, 2]

@@ -147,10 +147,10 @@ class BufferedBatches(Generic[Item]):
     epoch: gives the items of an epoch in their order; they are read as they are needed and not kept.
     seconds: gives the duration of an item.
     max_seconds, bucket_share: as of `DurationBatches`.
-    buffer: items that are held at once. They are divided into batches by duration; a random item of one of these, each
-        as likely, and its nearest in duration are the next batch. A larger buffer shuffles better and pads less.
+    buffer: items that are held at once. A batch is a random one of them, the likelier the longer it is, and its nearest
+        in duration. A larger buffer shuffles better and pads less.
 
-    >>> batches = BufferedBatches(lambda epoch: iter([1.0, 2.0, 1.1, 2.1]), float, max_seconds=4.2, buffer=4)
+    >>> batches = BufferedBatches(lambda epoch: iter([1.0, 2.0, 1.1, 2.1]), float, max_seconds=4.2, buffer=4, seed=1)
     >>> sorted(sorted(batch) for _, batch in islice(batches.stream(), 2))
     [[1.0, 1.1], [2.0, 2.1]]
     """
@@ -207,17 +207,14 @@ class BufferedBatches(Generic[Item]):
         return seconds * (1.0 + self._bucket_share * generator.random())
 
     def _choose(self, held: list[tuple[float, int, Item]], generator: random.Random) -> int:
-        """A random item of a random batch. A random item of all would be a short one too often, and a batch takes many
-        of these: the buffer would fill with long ones, and an epoch end with them.
+        """A random item, with a probability in proportion to its seconds. With the same for all it would be a short one
+        too often, as a batch takes many of these: the buffer would fill with long ones, and an epoch end with them.
         """
-        starts, longest, start = [0], 0.0, 0
-        for place, (_, _, item) in enumerate(held):
-            longest = max(longest, self._seconds(item))
-            if longest * (place - start + 1) > self._max_seconds:
-                start, longest = place, self._seconds(item)
-                starts.append(start)
-        chosen = generator.randrange(len(starts))
-        return generator.randrange(starts[chosen], [*starts[1:], len(held)][chosen])
+        most = held[-1][0]  # no item is longer than this key
+        while True:
+            chosen = generator.randrange(len(held))
+            if generator.random() * most <= self._seconds(held[chosen][2]):
+                return chosen
 
     def _neighbours(self, held: list[tuple[float, int, Item]], chosen: int) -> tuple[int, int]:
         """The range around `chosen` that the cap has room for: its shorter neighbours first, then the longer."""

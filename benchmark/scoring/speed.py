@@ -16,6 +16,7 @@ from benchmark.results import (
     Throughput,
     Timing,
 )
+from benchmark.results.summary import FEWEST_TIMED
 from finetune.metrics import Rate
 
 STAGES = ("decode", "features", "forward", "text")
@@ -59,8 +60,8 @@ def speed_of(
         rtfx=single_rtfx.median,
         stages=StageSeconds(*(_mean_stage(by_id.values(), stage) for stage in STAGES)),
         p50_spread=p50,
-        p95_spread=p95,
-        p99_spread=p99,
+        p95_spread=p95 if len(by_id) >= FEWEST_TIMED else None,
+        p99_spread=p99 if len(by_id) >= FEWEST_TIMED else None,
         rtfx_spread=single_rtfx,
         throughput=spread_of([one.audio_seconds / one.wall_seconds for one in batches]) if batches else None,
         batch_seconds=batches[0].batch_seconds if batches else None,

@@ -235,7 +235,9 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
     theirs = [first.n_runs * one for one in second.summed()]
     value = float((sum(ours) - sum(theirs)) / (scale * max(sum(first.lengths), 1)))
     by_group = standard_error(ours, theirs, [scale * length for length in first.lengths], resampling)
-    parts = [by_group if value == 0 else at_least_independent(by_group, value * sum(first.lengths), sum(first.lengths))]
+    parts = [by_group]  # of systems that make as many errors in every group; else at least that of independent words
+    if value or by_group.value:
+        parts = [at_least_independent(by_group, value * sum(first.lengths), sum(first.lengths))]
     run_error = None
     if max(first.n_runs, second.n_runs) > 1:
         own = []

@@ -4,7 +4,7 @@ Digits, strings of digits and read English stand beside each other, so that neit
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ ROWS: tuple[Row, ...] = (
     *((SYSTEMS[name].label, (name,)) for name in ("whisper-tiny-en", "whisper-base", "whisper-base-prompted")),
     *((SYSTEMS[name].label, (name,)) for name in ("faster-base", "faster-base-int8", "pocketsphinx")),
 )
+IN_TABLE = frozenset(name for _, names in ROWS for name in names)
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ class Result:
         pair = {first, second}
         return next((one for one in found if {one.first, one.second} == pair and one.condition == "clean"), None)
 
-    def best(self, *, trained_here: bool) -> str | None:
-        """The system with the lowest WER of those that were, or were not, trained here; one that was trained on another
-        language is neither.
+    def best(self, *, trained_here: bool, among: Collection[str] = tuple(SYSTEMS)) -> str | None:
+        """The system with the lowest WER of those `among` that were, or were not, trained here; one that was trained on
+        another language is neither.
         """
         own = {
             name: scores.wer.value
             for name, scores in self.scores.items()
-            if name in SYSTEMS
+            if name in among
             and SYSTEMS[name].trained_here == trained_here
             and SYSTEMS[name].language in ("", self.part.language)
         }
@@ -132,7 +133,7 @@ def headline(results: Mapping[str, Result], picture: str) -> str:
 
 def _headline_sentences(result: Result, results: Mapping[str, Result]) -> list[str]:
     """The best that was trained here beside the best other system; of digits also what may change that verdict."""
-    ours, rival = result.best(trained_here=True), result.best(trained_here=False)
+    ours, rival = (result.best(trained_here=here, among=IN_TABLE) for here in (True, False))
     if ours is None or rival is None:
         return ["none of the models trained here is measured." if ours is None else "no rival is measured."]
     found = [sentence_of(result, ours, rival)]

@@ -287,7 +287,7 @@ def _speeds(result: Result) -> list[str]:
             "" if cost is None or cost.per_audio_second is None else f"{1000 * cost.per_audio_second.value:.0f}"
         )
         batches = "" if speed.throughput is None else f"{speed.throughput.median:.1f}"
-        latency = f"{1000 * speed.p50:.0f} / {1000 * speed.p95:.0f}"
+        latency = f"{1000 * speed.p50:.0f}" + (f" / {1000 * speed.p95:.0f}" if speed.has_percentiles else "")
         memory = "" if own.peak_memory_bytes is None else f"{own.peak_memory_bytes / 1e9:.1f}"
         rows.append((name, latency, per_call, per_second, f"{speed.rtfx:.1f}", batches, memory))
     headings = (

@@ -56,7 +56,7 @@ class RunData:
     repeats: how often each training utterance occurs in an epoch, on average; None is once each.
     validation: by name, MAIN first.
     division: how MAIN was held out of training, in a sentence; "" where it is a corpus of its own.
-    unevaluated: how many rejects validation corpora have, by name; their error rate is that of the others.
+    unevaluated: how many utterances of validation corpora are rejected, by name; their error rate is of the others.
     """
 
     train: list[Utterance]
@@ -90,22 +90,33 @@ def select_utterances(
     Raises InputError if nothing usable is left, and at the first reject if `strict` is true.
     """
     usable: list[list[Utterance]] = []
+    evaluable: list[list[Utterance]] = []
     rejects: list[Reject] = []
     for corpus in with_unique_ids(corpora.train):
         kept, rejected = split_usable(corpus, recogniser, profile, config)
         usable.append(kept)
         rejects += rejected
+        trainable, outside = set(map(id, kept)), {one.where for one in rejected if one.reason.startswith(OUTSIDE)}
+        evaluable.append(
+            [
+                one
+                for one in corpus.utterances
+                if id(one) in trainable
+                or (one.id in outside and evaluation_reason(one, recogniser, profile, config) is None)
+            ]
+        )
     train = [utterance for kept in usable for utterance in kept]
     weights = zip(usable, config.weights or [1.0] * len(usable), strict=True)
     repeats = [weight for kept, weight in weights for _ in kept]
     validation: dict[str, list[Utterance]] = {}
     division = ""
     if MAIN not in corpora.validation:
-        divided = hold_out(usable, config.validation_share, config.validation_by, "--data.validation_by")
+        divided = hold_out(evaluable, config.validation_share, config.validation_by, "--data.validation_by")
         validation[MAIN], division = divided.validation, divided.note
-        trained = set(map(id, divided.train))
-        repeats = [repeat for repeat, utterance in zip(repeats, train, strict=True) if id(utterance) in trained]
-        train = divided.train
+        held_out, evaluated = set(map(id, divided.validation)), {one.id for one in divided.validation}
+        repeats = [repeat for repeat, utterance in zip(repeats, train, strict=True) if id(utterance) not in held_out]
+        train = [utterance for utterance in train if id(utterance) not in held_out]
+        rejects = [one for one in rejects if not (one.reason.startswith(OUTSIDE) and one.where in evaluated)]
         if not train:
             raise InputError(
                 f"--data.validation_share {config.validation_share:g} holds out "
@@ -116,7 +127,7 @@ def select_utterances(
     for name, corpus in corpora.validation.items():
         validation[name], rejected = split_usable(corpus, recogniser, profile, config, evaluated=True)
         rejects += rejected
-        unevaluated[name] = len(rejected)
+        unevaluated[name] = len(rejected) - len(corpus.rejects)
     return RunData(train, repeats if config.weights else None, validation, rejects, division, unevaluated)
 
 
@@ -125,15 +136,13 @@ def split_usable(
 ) -> tuple[list[Utterance], list[Reject]]:
     """The usable utterances of a corpus, and the rejects with their reasons.
 
-    evaluated: characters that the recogniser cannot write are no reason: they are its errors, and only its loss is
-    without them. Raises InputError if nothing usable is left, and at the first reject if `strict` is true.
+    evaluated: for validation, by `evaluation_reason`. Raises InputError if nothing usable is left, and at the first
+    reject if `strict` is true.
     """
     usable: list[Utterance] = []
     rejects = list(corpus.rejects)
     for utterance in corpus.utterances:
-        reason = rejection_reason(utterance, recogniser, profile, config)
-        if evaluated and reason is not None and reason.startswith(OUTSIDE):
-            reason = rejection_reason(utterance, recogniser, lambda text: recogniser.writable(profile(text)), config)
+        reason = (evaluation_reason if evaluated else rejection_reason)(utterance, recogniser, profile, config)
         if reason is None:
             usable.append(utterance)
         else:
@@ -157,6 +166,17 @@ def rejection_reason(
             "or change --data.min_seconds or --data.max_seconds"
         )
     return recogniser.rejection_reason(round(utterance.duration * SAMPLE_RATE), profile(utterance.text))
+
+
+def evaluation_reason(utterance: Utterance, recogniser: Recogniser, profile: Profile, config: DataConfig) -> str | None:
+    """As `rejection_reason`, why an utterance cannot be evaluated. Characters that the recogniser cannot write are no
+    reason beside others that it can: they are its errors, and only its loss is without them.
+    """
+    reason = rejection_reason(utterance, recogniser, profile, config)
+    if reason is None or not reason.startswith(OUTSIDE):
+        return reason
+    writable = recogniser.writable(profile(utterance.text))
+    return rejection_reason(utterance, recogniser, lambda _: writable, config) if writable else reason
 
 
 def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:

@@ -48,7 +48,7 @@ class Speed:
 
     rtfx: float
     p50: float
-    p95: float
+    p95: float | None
     peak_memory_bytes: int | None
     machine: str
 
@@ -231,4 +231,5 @@ def _speed(system: dict[str, Any], summary: dict[str, Any]) -> Speed | None:
     machine = summary["machine"]
     parts = [machine.get("device") or machine.get("processor", ""), f"{machine.get('cores', '?')} cores"]
     speed = system["speed"]
-    return Speed(speed["rtfx"], speed["p50"], speed["p95"], system["peak_memory_bytes"], ", ".join(filter(None, parts)))
+    p95 = speed["p95"] if speed["p95_spread"] is not None else None  # of too few utterances
+    return Speed(speed["rtfx"], speed["p50"], p95, system["peak_memory_bytes"], ", ".join(filter(None, parts)))

@@ -200,7 +200,7 @@ def _studentised(
 
 
 def exact_ends(estimate: float, error: StandardError, n_words: int) -> tuple[float, float]:
-    """Korn & Graubard's interval of a rate of n_words; the rate itself twice where it is above 1, and no proportion.
+    """Korn & Graubard's interval of a rate of n_words; of a rate above 1 the lower end of 1, and the rate itself.
 
     With the design effect d = max(error^2 * n / (r * (1 - r)), 1), 1 where r is 0 or 1, the words tell as much as
     n / d * (t(n - 1) / t(f))^2 independent ones, t the 0.975 quantiles of Student's distribution, f error's degrees of
@@ -210,16 +210,14 @@ def exact_ends(estimate: float, error: StandardError, n_words: int) -> tuple[flo
     >>> low, round(high, 4)
     (0.0, 0.0208)
     """
-    if estimate > 1.0:
-        return estimate, estimate
-    tail = (1.0 - LEVEL) / 2.0
-    independent = estimate * (1.0 - estimate) / n_words
+    tail, rate = (1.0 - LEVEL) / 2.0, min(estimate, 1.0)
+    independent = rate * (1.0 - rate) / n_words
     design_effect = max(error.value**2 / independent, 1.0) if independent else 1.0
     n = (
         n_words
         / design_effect
         * float(stdtrit(max(n_words - 1, 1), 1.0 - tail) / stdtrit(error.freedom, 1.0 - tail)) ** 2
     )
-    wrong, right = estimate * n, (1.0 - estimate) * n
+    wrong, right = rate * n, (1.0 - rate) * n
     low = float(betaincinv(wrong, right + 1.0, tail)) if wrong else 0.0
-    return low, float(betaincinv(wrong + 1.0, right, 1.0 - tail)) if right else 1.0
+    return low, float(betaincinv(wrong + 1.0, right, 1.0 - tail)) if right else max(estimate, 1.0)

@@ -122,9 +122,10 @@ def detectable(error: StandardError, comparisons: int = 1, n_words: Any = np.inf
     correction asks as much of the first difference that it finds. n_words: of the references.
     """
     level = 1.0 - (1.0 - LEVEL) / (2.0 * comparisons)
-    one = error._replace(value=np.ones_like(error.value))
-    q = np.minimum(one.margin(level) + one.margin(POWER), np.finfo(float).max ** 0.5)
-    return np.minimum(np.maximum(error.margin(level) + error.margin(POWER), q**2 / n_words), 1.0)
+    one = StandardError(1.0, np.maximum(error.freedom, 1.0))
+    q = one.margin(level) + one.margin(POWER)
+    found = np.minimum(np.maximum(error.value * q, q**2 / n_words), 1.0)
+    return np.where(np.asarray(error.freedom) > 0, found, 1.0)
 
 
 def verdict(

@@ -29,7 +29,10 @@ from preprocessing.text import Profile
 SAMPLING_SECONDS = 0.005  # between samples of resident memory
 ADAMW_STATES = 2  # numbers for each trained parameter: means of its gradient and of the square
 MEGABYTE = 2**20
-CACHED = "  the feature cache is filled in the first epoch and evaluation; later ones take the time to compute alone\n"
+CACHED = (
+    "  the feature cache is filled in the first epoch and evaluation; later ones take the time to compute alone, if "
+    "all fits into --model.feature_cache_gib\n"
+)
 
 
 @dataclass(frozen=True, slots=True)

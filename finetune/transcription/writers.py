@@ -60,7 +60,7 @@ def rendered(transcript: Transcript, format_name: str, seconds: float, subtitles
     for speaker, mark in names.items():
         content = content.replace(f"<u>{mark}", f"{mark}<u>")  # a name is before the first word, and not spoken
         if format_name == "vtt":
-            content = content.replace(mark, f"<v {speaker}>")
+            content = content.replace(mark, f"<v {speaker.replace('-->', '->')}>")  # as the writer does in texts
     return content
 
 
@@ -80,7 +80,7 @@ def _with_speakers(transcript: Transcript, names: Mapping[str, str]) -> Transcri
 
 def _mark(speaker: str, number: int, format_name: str) -> str:
     """What stands before the words of a speaker: `Ann: `; in vtt one character of a private use area, in place of a
-    voice tag, which is not shown and takes no room in a line.
+    voice tag, which is not shown: it takes the room of this character in a line.
     """
     return chr(VOICES + number) if format_name == "vtt" else f"{speaker}: "
 

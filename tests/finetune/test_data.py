@@ -11,6 +11,7 @@ from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances, with_unique_ids
 from finetune.models import build
+from finetune.models.base import OUTSIDE
 from finetune.training.fingerprint import RunFingerprint, fingerprint_of
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Corpus, Utterance
@@ -59,6 +60,21 @@ def test_what_cannot_be_written_is_an_error_in_validation_and_no_example_in_trai
     assert [one.id for one in data.train] == [rows[3]["id"]]
     assert [one.text for one in data.validation[MAIN]] == ["A CAFÉ", rows[3]["text"]]
     assert data.unevaluated == {MAIN: 2}
+    assert [one.reason.partition(":")[0] for one in data.rejects][-2:] == [OUTSIDE, "an empty label; expected text"]
+
+
+def test_what_cannot_be_written_is_held_out_as_often_as_the_rest(tmp_path: Path) -> None:
+    rows = absolute(DEMO / "corpus" / "train.jsonl", 40)
+    for row in rows[::2]:
+        row["text"] = f"{row['text']} CAFÉ"
+    manifest = str(write_manifest(tmp_path / "some.jsonl", rows))
+    data = chosen(DataConfig([manifest], validation_share=0.5, validation_by="utterance"))
+    unwritable = {row["id"] for row in rows[::2]}
+    evaluated = {one.id for one in data.validation[MAIN]}
+    assert len(evaluated) == 20 and 5 <= len(evaluated & unwritable) <= 15
+    assert not {one.id for one in data.train} & (evaluated | unwritable)
+    assert {one.where for one in data.rejects} == unwritable - evaluated
+    assert len(data.train) == 20 - len(evaluated - unwritable)
 
 
 @pytest.mark.parametrize(

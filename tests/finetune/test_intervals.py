@@ -132,6 +132,13 @@ def test_the_interval_is_the_studentised_bootstraps_and_of_few_errors_the_exact_
     assert (found.low, found.high) == pytest.approx((low, max(high, exact)))
 
 
+def test_an_insertion_more_makes_no_interval_of_wrong_words_more_certain() -> None:
+    drawn = resample(over(6), seed=0, draws=400)
+    every, more, twice = (rate(errors, [10] * 6, drawn) for errors in ([10] * 6, [11, *[10] * 5], [20] * 6))
+    assert every.low == pytest.approx(more.low) == pytest.approx(twice.low) and every.low < 0.95
+    assert (every.high, twice.value, twice.high) == (1.0, 2.0, 2.0) and more.high > more.value > 1.0
+
+
 def test_an_interval_needs_five_groups() -> None:
     for count, is_known in ((FEWEST_GROUPS, True), (FEWEST_GROUPS - 1, False)):
         found = rate([1, 2, 1, 2, 1][:count], [10] * count, resample(over(count), seed=0))

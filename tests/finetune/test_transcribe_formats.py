@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,9 @@ def test_speakers_are_named_in_every_format_and_their_words_keep_their_order(tmp
     for suffix, underlined in (("srt", "Ann: <u>YES</u> SURE"), ("vtt", "<v Ann><u>YES</u> SURE")):  # nested, as <v> is
         assert f"\n{underlined}\n" in rendered(call, suffix, 7.0, Subtitles(highlight_words=True))
     narrow = rendered(call, "vtt", 7.0, Subtitles(max_line_width=10))
-    assert "<v Ann>YES SURE\n" in narrow, "a voice tag is not shown: it takes no room"
+    assert "<v Ann>YES SURE\n" in narrow, "a voice tag is not shown"
+    arrow = replace(call, segments=tuple(replace(one, speaker="a-->b") for one in call.segments))
+    assert "<v a->b>OKAY" in rendered(arrow, "vtt", 7.0)
     _, tiers = read_textgrid(rendered(call, "textgrid", 7.0))
     for name, own in words.items():
         expected = [(start, end, word.strip()) for start, end, word in own]
