@@ -87,8 +87,8 @@ TERMS = {
     "First call": "Time of the first transcription after loading, of at most 30 s of audio, with all lazy "
     "initialisation; not in the percentiles.",
     "Load": "Time to load the checkpoint until the model is ready in memory.",
-    "Peak memory": "Peak main memory of the system's process; device memory is that of the GPU. 1\u00a0GB is 10⁹ "
-    "bytes.",
+    "Peak memory": "Peak main memory of the system's process; before loading: what each system's process has with "
+    "Python and torch alone; device memory is that of the GPU. 1\u00a0GB is 10⁹ bytes.",
     "Parameters": "Trained parameters of the model, in millions (M).",
 }
 
@@ -135,7 +135,7 @@ def quantities(summary: Summary) -> list[Quantity]:
         Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
         Quantity("Start and size", "Peak memory", "Peak memory", lambda system: _bytes(system.peak_memory_bytes)),
         Quantity(
-            "Start and size", "Memory before loading", "Memory before loading",
+            "Start and size", "Memory before loading", "Peak memory",
             lambda system: _bytes(system.memory_before_loading_bytes),
         ),
         Quantity(

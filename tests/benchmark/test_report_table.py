@@ -66,6 +66,15 @@ def test_every_value_of_the_page_is_the_summarys(html: str) -> None:
     assert table["lost"][0][0] == "no <file> found"
 
 
+def test_every_row_has_a_definition() -> None:
+    summary = full_run(12)[0]
+    memory = {"memory_before_loading_bytes": 6 * 10**8, "peak_device_memory_bytes": 10**9}
+    summary = dataclasses.replace(summary, systems=[dataclasses.replace(one, **memory) for one in summary.systems])
+    rows = {row.label: row.term for row in quantities.quantities(summary)}
+    assert {"Memory before loading", "Peak device memory"} <= set(rows)
+    assert set(rows.values()) <= set(quantities.TERMS)
+
+
 def test_the_markdown_table_parses_back() -> None:
     summary = run()[0]
     lines = [line for line in markdown(summary).splitlines() if line.startswith("| ")]
