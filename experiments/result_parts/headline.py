@@ -27,6 +27,7 @@ HEADLINE = (
     ("digits-joined", "strings of 4 to 8 digits"),
     ("test-other", "read English, hard speakers"),
 )
+TIMED = (("latency-digits", "a digit"), ("latency-test-other", "a sentence"))
 Row = tuple[str, tuple[str, ...]]  # a label, and the systems that stand for it in one corpus or another
 ROWS: tuple[Row, ...] = (
     ("wav2vec2", ("wav2vec2-digits", "wav2vec2-librispeech")),
@@ -108,25 +109,29 @@ def read_results(folders: Folders) -> dict[str, Result]:
 
 
 def headline(results: Mapping[str, Result], picture: str) -> str:
-    """README's table of digits, strings of digits and read English, with its verdicts and the picture."""
+    """README's picture and table of digits, strings of digits and read English, with times of a call and verdicts."""
     shown_parts = [(results[name], title) for name, title in HEADLINE if name in results]
+    timed = [(results[name], title) for name, title in TIMED if name in results]
     rows = []
     for row in ROWS:
         cells = [_cell(result, row) for result, _ in shown_parts]
         if any(cells):
-            rows.append((f"{row[0]}{' (trained here)' if any(map(is_trained_here, row[1])) else ''}", *cells))
+            label = f"{row[0]}{' (trained here)' if any(map(is_trained_here, row[1])) else ''}"
+            rows.append((label, *cells, *(_median_latency(result, row) for result, _ in timed)))
     headings = (
         "WER, % [95 % interval]",
         *(f"{title}, {result.summary.corpus.utterances}" for result, title in shown_parts),
+        *(f"median time for {title} of {_mean_seconds(result):.1f} s, ms" for result, title in timed),
     )
-    lines = [*markdown_table(headings, rows), ""]
+    lines = []
     if picture and shown_parts:
         lines += [f"![WER with intervals: {', '.join(title for _, title in shown_parts)}]({picture})", ""]
+    lines += [*markdown_table(headings, rows), ""]
     for result, title in shown_parts:
         lines += [wrapped(f"- **{_capital(title)}**: {_with_labels(' '.join(_headline_sentences(result, results)))}")]
     machines = {result.summary.machine.get("processor", "") + f", {result.summary.machine.get('cores', '?')} cores"
-                for result, _ in shown_parts}  # fmt: skip
-    dates = {result.date for result, _ in shown_parts}
+                for result, _ in (*shown_parts, *timed)}  # fmt: skip
+    dates = {result.date for result, _ in (*shown_parts, *timed)}
     lines += ["", wrapped(f"{'; '.join(sorted(machines))}; {' to '.join(sorted(dates))}.")]
     return "\n".join(lines) + "\n"
 
@@ -246,6 +251,17 @@ def _cell(result: Result, row: Row) -> str:
         return ""
     best = min(one.wer.value for one in result.scores.values())
     return with_interval(result.scores[name].wer, bold=result.scores[name].wer.value == best)
+
+
+def _median_latency(result: Result, row: Row) -> str:
+    """The median time of one call of the row's system, in ms; "" where it was not measured."""
+    speed = next((result.systems[name].speed for name in row[1] if name in result.systems), None)
+    return "" if speed is None else f"{1000 * speed.p50:.0f}"
+
+
+def _mean_seconds(result: Result) -> float:
+    corpus = result.summary.corpus
+    return 3600 * corpus.hours / corpus.utterances
 
 
 def _capital(text: str) -> str:

@@ -22,7 +22,7 @@ from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
 from benchmark.session import benchmark
 from experiments.result_parts import headline, pages, running
 from experiments.result_parts.corpora import build, digit_profiles, score_digits, speech_edges
-from experiments.result_parts.headline import HEADLINE, Result, read_results, save_headline
+from experiments.result_parts.headline import HEADLINE, TIMED, Result, read_results, save_headline
 from experiments.result_parts.pages import BEGIN, END, replace_block, results_page
 from experiments.result_parts.parts import (
     LANGUAGE_MODEL,
@@ -130,7 +130,7 @@ def test_the_command_above_the_table_makes_every_row() -> None:
     line = re.search(r'make results PARTS="([^"]*)" *# about (\d+) h (\d+) min', (ROOT / "README.md").read_text())
     assert line is not None
     parts = select(line[1].replace("\\", " ").split())
-    assert {name for name, _ in HEADLINE} == {part.name for part in parts if isinstance(part, Measured)}
+    assert {name for name, _ in (*HEADLINE, *TIMED)} == {part.name for part in parts if isinstance(part, Measured)}
     trained = {part.folder for part in parts if isinstance(part, Training)}
     assert {SYSTEMS[name].checkpoint for name in (*ON_DIGITS, *ON_ENGLISH[1:])} == trained
     assert any(part.makes.endswith(LANGUAGE_MODEL) for part in parts if isinstance(part, Command))
@@ -376,11 +376,16 @@ def test_pages_hold_the_figures_of_the_results(
     ]
     timed = replace(results["digits"], part=replace(SMALL, timed=True))
     assert own.speed is not None and f"{1000 * own.speed.p50:.0f}" == _cells(timed)[0][1]
+    table = headline.headline({"digits": results["digits"], "latency-digits": timed}, picture="").splitlines()
+    assert (
+        f"time for a digit of {3600 * timed.summary.corpus.hours / timed.summary.corpus.utterances:.1f} s" in table[0]
+    )
+    assert table[2].endswith(f" | {1000 * own.speed.p50:.0f} |")
     page = tmp_path / "README.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
         replace_block(page, headline.headline(results, picture="docs/p.png"))
-    assert page.read_text().startswith(f"before\n{BEGIN}\n\n| WER") and page.read_text().endswith(f"{END}\nafter\n")
+    assert page.read_text().startswith(f"before\n{BEGIN}\n\n![WER") and page.read_text().endswith(f"{END}\nafter\n")
     assert f"{wer:.1f}" in page.read_text() and "old" not in page.read_text()
     save_headline(results, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
