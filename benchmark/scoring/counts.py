@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.results import Metric, Sample, Scores
-from benchmark.scoring.scripts import spaced_characters
 from finetune.metrics import Rate, Resampling, information_lost, rate
 from finetune.metrics.error_rates import character_distance, word_errors
 from preprocessing.text import Profile
+from preprocessing.text.languages import spaced_characters
 
 Column = NDArray[np.int64]
 

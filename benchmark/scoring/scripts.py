@@ -7,20 +7,11 @@ from collections.abc import Callable, Iterable
 
 from finetune.metrics.error_rates import Metric
 from preprocessing.text import Profile
-from preprocessing.text.languages import around_unspaced
+from preprocessing.text.languages import around_unspaced, spaced_characters
 
 TEARING_PROFILES = ("whisper-basic", "whisper-english")  # turn combining marks into spaces
 BETTER_PROFILE = "basic"
 TORN_SHARE = 0.01  # of the references' words, from which on torn words are warned of
-
-
-def spaced_characters(text: str) -> str:
-    """The text's characters with a space between all of them and no other white space: what CER compares there.
-
-    >>> spaced_characters("今天 天气")
-    '今 天 天 气'
-    """
-    return " ".join("".join(text.split()))
 
 
 def tokens(profile: Callable[[str], str], metric: Metric) -> Callable[[str], str]:

@@ -12,8 +12,8 @@ from rapidfuzz.distance import Levenshtein
 
 from benchmark.results import Metric, Sample, Scores
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, scores_of
-from benchmark.scoring.scripts import spaced_characters
 from finetune.metrics import FEWEST_GROUPS, resample
+from preprocessing.text.languages import spaced_characters
 
 UNIT = "segment"  # CorpusFacts.resampling_unit where segments are drawn
 

@@ -29,7 +29,7 @@ from benchmark.scoring.influence import influences
 from benchmark.scoring.keywords import Keywords
 from benchmark.scoring.loops import find_loop
 from benchmark.scoring.profile_effects import profile_effects
-from benchmark.scoring.scripts import keyword_tokens, spaced_characters, tokens, torn_words, words_and_characters
+from benchmark.scoring.scripts import keyword_tokens, tokens, torn_words, words_and_characters
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments, score_segments
 from benchmark.scoring.speed import speed_of
 from benchmark.scoring.words import score_words
@@ -38,7 +38,7 @@ from finetune.metrics.error_rates import primary_metric
 from finetune.systems.facts import TRANSCRIPTS
 from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.text import Profile, profile
-from preprocessing.text.languages import common_language
+from preprocessing.text.languages import common_language, spaced_characters
 
 BySystem = Mapping[str, Mapping[str, list[Sample]]]  # samples by system, then by condition
 

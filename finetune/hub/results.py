@@ -13,9 +13,10 @@ from typing import Any
 
 from finetune.hub.folder import RunFolder
 from finetune.metrics import Rate, rate, resample
-from finetune.metrics.error_rates import ErrorCounts, character_errors, word_errors
+from finetune.metrics.error_rates import ErrorCounts, character_errors, primary_metric, word_errors
 from finetune.models.about import without_folders
 from preprocessing.cli.errors import InputError, described
+from preprocessing.text.languages import common_language
 
 SUMMARY_SCHEMA = 2  # benchmark.results.SCHEMA, which finetune may not import: a test holds them equal
 
@@ -88,11 +89,14 @@ class BenchmarkFigures:
 def validation_row(run: RunFolder) -> ResultRow | None:
     """The best model's error rates on the validation utterances that chose it; None where the run wrote no transcripts.
 
+    The CER counts no spaces in a language that is written without them, as in training.
     Intervals are drawn with seed 0, over speakers where the transcripts name them (`finetune.metrics.resample`).
     """
     if not run.transcripts or run.about is None:
         return None
     pairs = [(line["reference"], line["hypothesis"]) for line in run.transcripts]
+    language = common_language(None, [run.about.profile], run.about.validation.languages)
+    spaces = primary_metric(language, (reference for reference, _ in pairs)) == "wer"
     resampling = resample([line.get("speaker") for line in run.transcripts], seed=0)
 
     def rate_of(counts: Sequence[ErrorCounts]) -> Rate:
@@ -108,7 +112,7 @@ def validation_row(run: RunFolder) -> ResultRow | None:
         profile_version=run.about.profile_version,
         unit=resampling.unit,
         wer=rate_of([word_errors(*pair) for pair in pairs]),
-        cer=rate_of([character_errors(*pair) for pair in pairs]),
+        cer=rate_of([character_errors(*pair, spaces=spaces) for pair in pairs]),
     )
 
 

@@ -74,9 +74,13 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
     return _counted(reference.split(), hypothesis.split())
 
 
-def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Counts over the characters of two normalised texts, single spaces between words included, as in jiwer's CER."""
-    return _counted(" ".join(reference.split()), " ".join(hypothesis.split()))
+def character_errors(reference: str, hypothesis: str, *, spaces: bool = True) -> ErrorCounts:
+    """Counts over the characters of two normalised texts, single spaces between words included, as in jiwer's CER.
+
+    spaces: whether they count; False in a language that is written without them.
+    """
+    space = " " if spaces else ""
+    return _counted(space.join(reference.split()), space.join(hypothesis.split()))
 
 
 def character_distance(reference: str, hypothesis: str) -> tuple[int, int]:

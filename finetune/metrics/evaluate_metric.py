@@ -19,7 +19,8 @@ class ErrorRates(evaluate.Metric):  # type: ignore[misc]
 
     `compute(predictions=[...], references=[...])` of normalised texts returns {"wer", "cer", "substitutions",
     "deletions", "insertions", "words"}: rates as fractions, of the errors of all utterances over the length of all
-    references; counts and `words` (of the references) by words.
+    references; counts and `words` (of the references) by words. With `spaces=False`, CER is of characters without
+    spaces, as in languages that are written without them.
     """
 
     def _info(self) -> evaluate.MetricInfo:
@@ -32,12 +33,13 @@ class ErrorRates(evaluate.Metric):  # type: ignore[misc]
             ),
         )
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    def _compute(self, predictions: Sequence[str], references: Sequence[str], spaces: bool = True) -> dict[str, Any]:
         texts = [[" ".join(text.split()) for text in column] for column in (references, predictions)]
+        characters = texts if spaces else [["".join(text.split()) for text in column] for column in texts]
         words = _of_jiwer(jiwer.process_words(*texts))
         return {
             "wer": words.rate,
-            "cer": _of_jiwer(jiwer.process_characters(*texts)).rate,
+            "cer": _of_jiwer(jiwer.process_characters(*characters)).rate,
             "substitutions": words.substitutions,
             "deletions": words.deletions,
             "insertions": words.insertions,

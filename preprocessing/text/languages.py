@@ -1,10 +1,11 @@
-"""The code of a language however a corpus or a flag names it: de of de-CH, deu, ger, German and "Swiss German".
+"""The code of a language however a corpus or a flag names it: de of de-CH, deu, ger, German and "Swiss German"; and its
+region, CH of de-CH.
 
 The names are those of openai-whisper, `whisper.tokenizer.TO_LANGUAGE_CODE`. The codes of three letters are ISO 639-2's
 (terminological, then bibliographic where it differs) and ISO 639-3's for the languages of a group that Whisper takes as
 one. Languages that Whisper has none of are not known here.
 
-And of a text, whether its script is written without spaces between words.
+And of a text, whether its script is written without spaces between words, and its characters without spaces.
 """
 
 import re
@@ -29,7 +30,9 @@ _OTHER_CODES = {
     # Codes of countries that are the code of no language, often taken for one.
     "jp": "ja", "cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ua": "uk", "vn": "vi",
 }  # fmt: skip
+_TRADITIONAL = {"zh": "zh-TW"}  # of zh-Hant, which names no region
 _NARROWER = {"zh": "yue", "no": "nn"}  # "Cantonese Chinese", "Norwegian Nynorsk"
+_PROFILE_OPTIONS = {"no-annotations", "simplified"}  # what may follow the name of a profile instead of a language
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003134f]"
@@ -61,6 +64,23 @@ def language_code(name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def regional_code(name: str) -> str | None:
+    """Whisper's code of a language with the region that the name ends on, in capitals, where it has one; None as of
+    `language_code`. Traditional Chinese without a region is that of Taiwan.
+
+    >>> [regional_code(name) for name in ("es_mx", "de-CH", "yue_hant_hk", "zh-Hant", "sr-Latn", "German", "xx-XX")]
+    ['es-MX', 'de-CH', 'yue-HK', 'zh-TW', 'sr', 'de', None]
+    """
+    code = language_code(name)
+    if code is None:
+        return None
+    _, *parts = re.split("[-_]", name.strip().upper())
+    region = next((part for part in reversed(parts) if re.fullmatch("[A-Z]{2}", part)), None)
+    if region is None:
+        return _TRADITIONAL.get(code, code) if "HANT" in parts else code
+    return f"{code}-{region}"
+
+
 def common_language(setting: str | None, profile_names: Iterable[str], languages: Iterable[str | None]) -> str | None:
     """The language of a corpus: the one that the run was given, that its profiles name, or that all utterances have;
     None where it is unknown or there are several.
@@ -70,7 +90,7 @@ def common_language(setting: str | None, profile_names: Iterable[str], languages
     """
     if setting is not None:
         return language_code(setting) or setting
-    named = {name.split(":")[1] for name in profile_names if name.startswith("basic:")} - {"no-annotations"}
+    named = {name.split(":")[1] for name in profile_names if name.startswith("basic:")} - _PROFILE_OPTIONS
     codes = {None if one is None else language_code(one) or one for one in set(languages)}
     for found in (named, codes):
         if len(found) == 1 and None not in found:
@@ -86,6 +106,16 @@ def is_unspaced(text: str) -> bool:
     """
     unspaced = len(_UNSPACED.findall(text))
     return unspaced > 0 and 2 * unspaced > sum(unicodedata.category(character)[0] in "LM" for character in text)
+
+
+def spaced_characters(text: str) -> str:
+    """The text's characters with a space between all of them and no other white space: what CER compares in a language
+    that is written without spaces.
+
+    >>> spaced_characters("今天 天气")
+    '今 天 天 气'
+    """
+    return " ".join("".join(text.split()))
 
 
 def around_unspaced(text: str) -> str:

@@ -90,6 +90,18 @@ def test_the_metadata_say_what_it_is(run: Path) -> None:
     assert low < wer.metric_value < high
 
 
+def test_spaces_count_in_the_cer_of_a_language_that_has_them(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    row = {"id": "u", "reference": "打 开 灯", "hypothesis": "打开灯", "blank_ratio": 0.5, "speaker": None}
+    read = open_run(copy)
+    assert read.about is not None
+    validation = dataclasses.replace(read.about.validation, languages=())
+    for name, cer in (("basic:zh", 0.0), ("basic:de", 2 / 5)):
+        about = dataclasses.replace(read.about, profile=name, validation=validation)
+        scored = validation_row(dataclasses.replace(read, about=about, transcripts=[row]))
+        assert scored is not None and scored.cer is not None and scored.cer.value == cer
+
+
 def test_the_architecture_is_a_tag(run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     config = json.loads((copy / "config.json").read_text(encoding="utf-8"))

@@ -91,6 +91,16 @@ def test_the_evaluate_metric_counts_as_the_sum_of_single_utterances(pairs: list[
     }
 
 
+def test_characters_without_spaces() -> None:
+    """Where words have no spaces between them, a reference in words is no other text than one without."""
+    pairs = [("请 打开 客厅 的 灯", "请打开客厅的灯"), ("你好 世界", "你好世间")]
+    counts = sum((character_errors(*pair, spaces=False) for pair in pairs), ErrorCounts())
+    assert counts == ErrorCounts(hits=10, substitutions=1)
+    references, predictions = zip(*pairs, strict=True)
+    computed = ErrorRates().compute(predictions=list(predictions), references=list(references), spaces=False)
+    assert (computed["cer"], computed["wer"]) == (counts.rate, 1.0)
+
+
 def test_the_evaluate_metric_adds_counts_before_dividing() -> None:
     metric = ErrorRates()
     assert isinstance(metric, evaluate.Metric)

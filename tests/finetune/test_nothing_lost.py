@@ -106,6 +106,19 @@ def test_characters_decide_where_words_have_no_spaces(
     assert Evaluation(1.0, 1.0, 0.25, 1, 0, 0, None, (), evaluator.metric).rates == expected
 
 
+@pytest.mark.parametrize(("name", "expected"), [("basic:zh", 0.0), ("basic:de", 2 / 5)])
+def test_spaces_count_in_validation_where_words_have_them(
+    name: str, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recogniser = models.build(ModelConfig(scratch=TINY, dropout=0.0), ["打 开 灯", "打开灯"], seed=0)
+    utterance = Utterance("u", "a.wav", "打 开 灯", 1.0)
+    evaluator = Evaluator(Examples([utterance], [[1]], recogniser), profile(name), recogniser, max_batch_seconds=80.0)
+    monkeypatch.setattr("finetune.training.evaluation.load_batches", lambda *_, **__: [None])
+    heard = [evaluator._transcript("u", "打开灯", None)]
+    monkeypatch.setattr(Evaluator, "_evaluate_batch", lambda *_: (heard, 0.0, 1))
+    assert evaluator.run(Accelerator(cpu=True), nn.Linear(1, 1)).cer == expected
+
+
 def loop_of(folder: Path, **settings: Any) -> TrainingLoop:
     """A loop over one utterance, with a small model."""
     config = TrainConfig(
