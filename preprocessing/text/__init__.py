@@ -1,5 +1,13 @@
 """Named, versioned text-normalisation profiles: one truth for training labels and for scoring."""
 
-from preprocessing.text.profiles import PARAMETRISED, PROFILES, Profile, Step, profile
+from preprocessing.text.profiles import (
+    PARAMETRISED,
+    PROFILES,
+    Profile,
+    Step,
+    profile,
+    profile_language,
+    scoring_profile,
+)
 
-__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile"]
+__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile", "profile_language", "scoring_profile"]

@@ -2,6 +2,7 @@
 
 Turkish and Azerbaijani have two letters i. Catalan writes l·l, Hebrew a gershayim before the last letter of an acronym:
 each is one word. Arabic stretches words with tatweel. Persian and Urdu texts have their ی and ک as Arabic ones as well.
+The vowel signs of Arabic and Hebrew are left out in most texts, and written in some. Switzerland writes ss for ß.
 """
 
 import re
@@ -13,8 +14,15 @@ from preprocessing.text.steps import Step, keep_words, nfkc
 _TURKIC = ("tr", "az")
 _STRETCHED = ("ar", "fa", "ps", "ug", "ur")  # not ckb, where heh with tatweel is typed for a letter of its own
 _WITH_PERSIAN_LETTERS = ("fa", "ur")
+_WITHOUT_HARAKAT = ("ar", "fa", "ur")
+HARAKAT = "".join(map(chr, [*range(0x64B, 0x653), 0x670]))  # tanwin, vowels, shadda, sukun; dagger alif
+_WITHOUT_SHARP_S = ("de_CH", "de_LI")
 TATWEEL = "\u0640"
 PERSIAN_LETTERS = {"\u064a": "\u06cc", "\u0649": "\u06cc", "\u0643": "\u06a9"}
+
+NIQQUD = "".join(map(chr, [*range(0x591, 0x5BE), 0x5BF, 0x5C1, 0x5C2, 0x5C4, 0x5C5, 0x5C7]))  # points and accents
+_VARIANTS = {TATWEEL: "tatweel removed"} | dict.fromkeys(PERSIAN_LETTERS, "Arabic yeh and kaf as Persian")
+_VARIANTS |= dict.fromkeys(HARAKAT + NIQQUD, "vowel signs removed")
 
 _TURKIC_LOWER = str.maketrans({"I": "ı", "İ": "i"})
 _TURKIC_UPPER = str.maketrans({"i": "İ", "ı": "I"})
@@ -32,6 +40,11 @@ _INNER_SIGNS = {"ca": "\u00b7", "he": "\u05f4"}
 def base_language(code: str | None) -> str:
     """The language of a code without its region: pt of pt-BR and pt_BR; empty for None."""
     return (code or "").replace("-", "_").split("_")[0]
+
+
+def has_no_sharp_s(language: str | None) -> bool:
+    """Whether it is the German of Switzerland or Liechtenstein, which writes ss for ß."""
+    return (language or "").replace("-", "_") in _WITHOUT_SHARP_S
 
 
 def is_turkic(language: str | None) -> bool:
@@ -59,7 +72,8 @@ def letter_variants(language: str | None) -> dict[str, str]:
     """What stands for a letter of the same sound and look that another keyboard gives, or for a sign without sound."""
     base = base_language(language)
     stretched = {TATWEEL: ""} if base in _STRETCHED else {}
-    return stretched | (PERSIAN_LETTERS if base in _WITH_PERSIAN_LETTERS else {})
+    signs = HARAKAT if base in _WITHOUT_HARAKAT else NIQQUD if base == "he" else ""
+    return stretched | (PERSIAN_LETTERS if base in _WITH_PERSIAN_LETTERS else {}) | dict.fromkeys(signs, "")
 
 
 def join_inner_signs(text: str, language: str | None) -> str:
@@ -94,21 +108,30 @@ def inner_sign_pattern(language: str | None) -> re.Pattern[str] | None:
 
 
 def fold_letters(language: str | None, kept: Collection[str] = ()) -> tuple[Step, ...]:
-    """The step that gives letters and inner signs of a language one form, where it has several.
+    """The steps that give letters and inner signs of a language one form, where it has several.
 
     kept: letters that stay as they are.
     """
     base = base_language(language)
+    found: list[Step] = []
+    variants = {letter: to for letter, to in letter_variants(language).items() if letter not in kept}
+    if variants:
+        table = str.maketrans(variants)
+        description = "; ".join(dict.fromkeys(_VARIANTS[letter] for letter in variants))
+        example = "שָׁלוֹם" if base == "he" else "الـكِتاب"
+        found.append(Step(f"{description} ({base})", lambda text: text.translate(table), (example,)))
     if base in _INNER_SIGNS:
         examples = {"ca": ("col·legi col•legi",), "he": ('צה"ל',)}[base]
-        return (Step(f"one sign inside words ({base})", lambda text: join_inner_signs(text, base), examples),)
-    variants = {letter: to for letter, to in letter_variants(language).items() if letter not in kept}
-    if not variants:
+        found.append(Step(f"one sign inside words ({base})", lambda text: join_inner_signs(text, base), examples))
+    return tuple(found)
+
+
+def fold_sharp_s(language: str | None, kept: Collection[str] = ()) -> tuple[Step, ...]:
+    """The step that writes ss for ß, in number words as well, where a region has no ß; kept: as in `fold_letters`."""
+    table = str.maketrans({letter: to for letter, to in {"ß": "ss", "ẞ": "SS"}.items() if letter not in kept})
+    if not has_no_sharp_s(language) or not table:
         return ()
-    table = str.maketrans(variants)
-    described = {TATWEEL: "tatweel removed"} | dict.fromkeys(PERSIAN_LETTERS, "Arabic yeh and kaf as Persian")
-    description = "; ".join(dict.fromkeys(described[letter] for letter in variants))
-    return (Step(f"{description} ({base})", lambda text: text.translate(table), ("الـكتاب",)),)
+    return (Step(f"ss for ß ({language})", lambda text: text.translate(table), ("Straße",)),)
 
 
 def keep_words_of(language: str | None) -> Step:

@@ -74,6 +74,8 @@ class NumberForms:
     stays: a pattern; a year before it stays in digits, as its case is not certain.
     vulgar: the words of a vulgar fraction and the number before it, or None where its digits are read one by one.
     year: the words of 1100 to 2099 written without separator, or None where they are the cardinal.
+    telephone_digits: from how many digits on a number without separators is read digit by digit; counted: a pattern of
+        the units that follow one that is not.
     rules: applied before all others. spaced: whether words have spaces between them.
     """
 
@@ -92,6 +94,8 @@ class NumberForms:
     stays: str = ""
     vulgar: Callable[[number_fractions.Cardinal, int | None, int, int], str | None] = number_fractions.no_fraction
     year: Callable[[int], str | None] = lambda number: None
+    telephone_digits: int = 9
+    counted: str = ""
     rules: tuple[Rule, ...] = ()
     spaced: bool = True
 
@@ -188,6 +192,8 @@ def _chinese(script: str, point: str, minus: str, two: str) -> NumberForms:
             (r"(?<![\d.,])(1[1-9]\d\d|20\d\d)(?=\s?年)", lambda match: "".join(digits[int(one)] for one in match[1])),
             (rf"(?<![\d.,第⁄])2(?=\s?(?:{_CHINESE_MEASURES}))", lambda match: two),
         ),
+        telephone_digits=8,
+        counted=rf"\s?(?:{_CHINESE_MEASURES}|[人元户戶吨噸兆%])",
         vulgar=number_fractions.chinese,
         spaced=False,
     )
@@ -272,6 +278,7 @@ FORMS: dict[str, NumberForms] = {
         "点",
         "マイナス",
         ("{}パーセント",),
+        counted=r"\s?[万億兆人円個件本台票]",
         vulgar=number_fractions.japanese,
         spaced=False,
     ),

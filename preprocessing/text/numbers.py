@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 
 from preprocessing.cli.errors import UsageError
 from preprocessing.text import number_fractions
-from preprocessing.text.language_letters import base_language
+from preprocessing.text.language_letters import base_language, has_no_sharp_s
 from preprocessing.text.number_forms import DIGITS_STAY, FORMS, NumberForms, forms_of
 from preprocessing.text.number_fractions import FRACTION
 from preprocessing.text.number_words import by_num2words, indian_number
 from preprocessing.text.steps import is_letter_or_digit, part_numbers
 
-MAX_DIGITS = 12  # longer ones are telephone and account numbers: read digit by digit
+MAX_DIGITS = 12  # longer ones are account numbers: read digit by digit
+# From so many on without a separator, sign, unit or zeros at the end: telephone numbers, read digit by digit.
+TELEPHONE_DIGITS = 9
+_ROUND = "000"
 _YEARS = range(1100, 2100)
 _ENGLISH_MONEY = {
     "£": ("pound", "pounds", "penny", "pence"),
@@ -28,7 +31,13 @@ _ENGLISH_SCALES = {"k": "thousand"} | dict.fromkeys(("m", "mn"), "million") | di
 _ENGLISH_SCALES |= {"tn": "trillion"}
 _GERMAN_SCALES = {"tsd": "Tausend", "mio": "Millionen", "mrd": "Milliarden"}
 _ONE_OF = {"Tausend": "eintausend", "Millionen": "eine Million", "Milliarden": "eine Milliarde"}
-_GERMAN_MONEY = {"£": "Pfund", "$": "Dollar", "€": "Euro"}
+_GERMAN_MONEY = {"£": "Pfund", "$": "Dollar", "€": "Euro", "₣": "Franken"}
+_GERMAN_CENTS = {"£": "Pence", "₣": "Rappen"}
+# Switzerland: 5.50 beside 5,50, but not dates and times (3.5.2026, "am 3.5. um", 14.30 Uhr); Fr. and CHF; 5.– is 5.
+_SWISS_POINT = re.compile(r"(?<![\d.,:])(\d{1,3}(?:\.\d{3})+|\d+)\.(\d{1,2})(?!\d|[.,:]\d|\.\s+[a-zäöü]|\sUhr\b)")
+_SWISS_WHOLE = re.compile(r"(?<=\d)\.[-–—]{1,2}(?!\w)")
+_FRANCS_BEFORE = re.compile(r"(?<!\w)(?:CHF|S?Fr\.)\s?(?=\d)(?!\d{1,2}\.(?:\s|\d{1,2}\.))")
+_FRANCS_AFTER = re.compile(r"(?<=\d)\s?(?:CHF(?!\w)|S?Fr\.)(?!\s?\d)")
 _MONTHS = "Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
 # Units that follow a number as they are; other letters after plain digits (5-й, 2x) may be an ordinal's: these stay.
 _UNITS = re.compile(r"[kcm]?m|[km]?g|[mc]?l|t|h|min|s|[kmg]w|[kmgt]b|[kmg]?hz", re.IGNORECASE)
@@ -45,6 +54,14 @@ Spell = Callable[[re.Match[str]], str]
 def languages() -> list[str]:
     """The codes of the languages that numbers are spelled out in, sorted; regions are added to them (en-GB, zh-TW)."""
     return sorted(["en", "de", *(code for code in FORMS if "_" not in code)])
+
+
+def has_own_numbers(code: str) -> bool:
+    """Whether a region is read otherwise than its language at large: es-MX, pt-BR, en-GB and de-CH, not de-AT."""
+    full = code.replace("-", "_")
+    if base_language(code) == "en":
+        return full not in ("en", "en_US")
+    return "_" in full and (full in FORMS or has_no_sharp_s(code))
 
 
 def digits_stay(code: str) -> str | None:
@@ -109,6 +126,8 @@ class NumberWords:
     def __call__(self, text: str) -> str:
         if "'" in text:
             text = part_numbers(_SWISS_THOUSANDS.sub(self._grouped, text))
+        if has_no_sharp_s(self.language):
+            text = _swiss(text)
         for rule in self._rules:
             if _DIGIT.search(text) is None:
                 break
@@ -130,13 +149,13 @@ class NumberWords:
         tail = rf"((?:{forms.joiner}){_LETTERS})?" if forms.spaced else "()"
         sign = r"(?<![^\s(])[-−](?=\d)" if forms.spaced else r"(?<![\dA-Za-z.,)])[-−](?=\d)"
         percent = rf"[%٪]\s?({amount})|({amount})\s?[%٪](?!\d)"
-        stays = re.compile(forms.stays or "(?!)", re.IGNORECASE)
+        stays, counted = (re.compile(one or "(?!)", re.IGNORECASE) for one in (forms.stays, forms.counted))
         return [
             *(_at_digits(pattern, _spaced(spell) if forms.spaced else spell) for pattern, spell in forms.rules),
             self._vulgar_fractions(forms),
             _beside("-−", sign, lambda match: forms.minus + (" " if forms.spaced else "")),
             _beside("%٪", percent, lambda match: self._percent(forms, match[1] or match[2])),
-            _at_digits(rf"({amount}){tail}", lambda match: self._amount(forms, match, stays)),
+            _at_digits(rf"({amount}){tail}", lambda match: self._amount(forms, match, stays, counted)),
         ]
 
     def _vulgar_fractions(self, forms: NumberForms) -> Rule:
@@ -169,14 +188,17 @@ class NumberWords:
         last = 0 if plain[-2:-1] == "1" else int(plain[-1])
         return (one if last == 1 else few if 2 <= last <= 4 else many).format(amount)
 
-    def _amount(self, forms: NumberForms, match: re.Match[str], stays: re.Pattern[str]) -> str:
+    def _amount(
+        self, forms: NumberForms, match: re.Match[str], stays: re.Pattern[str], counted: re.Pattern[str]
+    ) -> str:
         """The words of an amount and what they make of the letters after it, or both as they are."""
         amount, tail = match[1], match[2] or ""
         before, after = match.string[: match.start()][-1:], match.string[match.end() : match.end() + 1]
         is_plain = amount.isdecimal()
         if is_plain and not tail and int(amount) in _YEARS and stays.match(match.string, match.end()):
             return match[0]
-        words = self._words(forms, amount)
+        is_counted = bool(tail) or counted.match(match.string, match.end()) is not None
+        words = self._words(forms, amount, is_counted=is_counted)
         if tail:
             ordinal = forms.ordinal(int(amount), tail) if is_plain else None
             if ordinal is not None:
@@ -191,11 +213,15 @@ class NumberWords:
             return words
         return f"{' ' if before and is_letter_or_digit(before) else ''}{words}{' ' if after.isalpha() else ''}"
 
-    def _words(self, forms: NumberForms, amount: str) -> str:
-        """The words of an amount; its digits without separators where they are not certain."""
+    def _words(self, forms: NumberForms, amount: str, *, is_counted: bool) -> str:
+        """The words of an amount; its digits without separators where they are not certain.
+
+        is_counted: whether a unit follows, which makes it no telephone number.
+        """
         whole, *fraction = re.split(forms.point, amount)
         digits = _ascii(whole)
-        if (len(digits) > 1 and digits[0] == "0") or len(digits) > MAX_DIGITS:
+        may_be_telephone = not fraction and not is_counted and whole.isdecimal()
+        if _is_read_one_by_one(digits, forms.telephone_digits if may_be_telephone else MAX_DIGITS + 1):
             words = forms.one_by_one(digits)
         elif not fraction and whole.isdecimal() and int(digits) in _YEARS and (year := forms.year(int(digits))):
             words = year
@@ -218,10 +244,10 @@ class NumberWords:
         amount = f"(?:{FRACTION}|{amount})"
         percent = "percent" if is_english else "Prozent"
         rules: list[tuple[str, Spell]] = [
-            (rf"(?<![^\s({'^' if is_english else ''}])[-−](?=[£$€]?\.?\d)", lambda match: "minus "),
+            (rf"(?<![^\s({'^' if is_english else ''}])[-−](?=[£$€₣]?\.?\d)", lambda match: "minus "),
             *(self._english(amount) if is_english else self._german(amount)),
             (rf"({amount})\s?%", lambda match: f"{self._one(match[1])} {percent}"),
-            (amount, lambda match: self.number(match[0], year=True)),
+            (amount, lambda match: self.number(match[0], bare=True)),
         ]
         return [functools.partial(re.compile(pattern, re.IGNORECASE).sub, _spaced(spell)) for pattern, spell in rules]
 
@@ -229,10 +255,10 @@ class NumberWords:
         """As `number`; a German 1 before the name of a unit is ein."""
         return "ein" if written == "1" and base_language(self.language) == "de" else self.number(written)
 
-    def number(self, written: str, *, year: bool = False) -> str:
+    def number(self, written: str, *, bare: bool = False) -> str:
         """The words of an English or German amount, or of its digits when it has a leading zero or over 12.
 
-        year: read 1100 to 2099 as a year.
+        bare: no unit is beside it; 1100 to 2099 are years, and long ones telephone numbers.
         """
         if "⁄" in written:
             return self._with_fraction(written)
@@ -241,9 +267,10 @@ class NumberWords:
         digits = _ascii(whole)
         if not digits:
             return f"{word} {self._one_by_one(fraction)}"
-        if (len(digits) > 1 and digits[0] == "0") or len(digits) > MAX_DIGITS:
+        is_bare = bare and not fraction and whole.isdecimal()
+        if _is_read_one_by_one(digits, TELEPHONE_DIGITS if is_bare else MAX_DIGITS + 1):
             words = self._one_by_one(digits)
-        elif year and not fraction and whole.isdecimal() and int(digits) in _YEARS:
+        elif is_bare and int(digits) in _YEARS:
             words = _spell(self.language, digits, "year")
         else:
             words = _spell(self.language, digits, "cardinal")
@@ -284,7 +311,7 @@ class NumberWords:
                 rf"({self._lakh}\d{{1,3}}(?:,\d{{3}})+|\d{{1,12}})(?:st|nd|rd|th)\b",
                 lambda m: _spell(self.language, str(int(m[1].replace(",", ""))), "ordinal"),
             ),
-            (r"(?<!\d)((?:1[1-9]|20)\d0|[2-9]0)['’]?s\b", lambda m: _plural(self.number(m[1], year=True))),
+            (r"(?<!\d)((?:1[1-9]|20)\d0|[2-9]0)['’]?s\b", lambda m: _plural(self.number(m[1], bare=True))),
         ]
 
     def _english_money(self, sign: str, amount: str, scale: str | None) -> str:
@@ -311,9 +338,9 @@ class NumberWords:
                 rf"({amount})\^([-−]?)(\d+)",
                 lambda m: f"{self.number(m[1])} hoch {'minus ' if m[2] else ''}{self.number(m[3])}",
             ),
-            (rf"({whole}){scale}\s?([£$€])", lambda m: self._german_money(m[3], m[1], m[2])),
+            (rf"({whole}){scale}\s?([£$€₣])", lambda m: self._german_money(m[3], m[1], m[2])),
             (r"(?<![\d.,⁄])1\s(?=(?:Million|Milliarde|Billion|Billiarde|Trillion)\b)", lambda m: "eine"),
-            (rf"([£$€])\s?({whole}){scale}", lambda m: self._german_money(m[1], m[2], m[3])),
+            (rf"([£$€₣])\s?({whole}){scale}", lambda m: self._german_money(m[1], m[2], m[3])),
             (
                 r"(?<![\d:.])([01]?\d|2[0-4])(?:[:.]([0-5]\d)\sUhr|:([0-5]\d)(?![\d:])|\sUhr)\b",
                 lambda m: self._german_time(m[1], m[2] or m[3]),
@@ -325,7 +352,7 @@ class NumberWords:
             ),
             (
                 r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+|\d{2,4})(er[ns]?)\b",
-                lambda m: self.number(m[1], year=True) + m[2],
+                lambda m: self.number(m[1], bare=True) + m[2],
             ),
         ]
 
@@ -338,7 +365,7 @@ class NumberWords:
             return f"{self.number(amount)} {scale or ''} {_GERMAN_MONEY[sign]}".replace("  ", " ")
         if not int(re.sub(r"\D", "", whole)) and hundredths and int(hundredths):
             cents = "ein" if int(hundredths) == 1 else self.number(str(int(hundredths)))
-            return f"{cents} {'Pence' if sign == '£' else 'Cent'}"
+            return f"{cents} {_GERMAN_CENTS.get(sign, 'Cent')}"
         words = f"{'ein' if whole == '1' else self.number(whole)} {_GERMAN_MONEY[sign]}"
         return words + (f" {self.number(str(int(hundredths)))}" if hundredths and int(hundredths) else "")
 
@@ -352,6 +379,25 @@ class NumberWords:
         if before and before.lower() in ("der", "die", "das"):
             ending = ""
         return f"{before + ' ' if before else ''}{_spell(self.language, str(int(digits)), 'ordinal')}{ending}"
+
+
+def _is_read_one_by_one(digits: str, telephone_digits: int) -> bool:
+    """Whether the digits are read one after the other: for a zero at their beginning, or for their number."""
+    if len(digits) > MAX_DIGITS or (len(digits) > 1 and digits[0] == "0"):
+        return True
+    return len(digits) >= telephone_digits and not digits.endswith(_ROUND)
+
+
+def _swiss(text: str) -> str:
+    """The text with a comma for the decimal point, and a sign of the currency for Fr. and CHF.
+
+    >>> _swiss("CHF 1.50, 20.– Fr., am 3.5. um 14.30 Uhr")
+    '₣1,50, 20₣, am 3.5. um 14.30 Uhr'
+    """
+    if _DIGIT.search(text) is None:
+        return text
+    text = _SWISS_POINT.sub(r"\1,\2", _SWISS_WHOLE.sub("", text))
+    return _FRANCS_AFTER.sub("₣", _FRANCS_BEFORE.sub("₣", text))
 
 
 def _beside(signs: str, pattern: str, spell: Spell) -> Rule:

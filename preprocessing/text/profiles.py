@@ -10,23 +10,35 @@ from typing import TYPE_CHECKING
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.notes import note_once
 from preprocessing.text import steps
-from preprocessing.text.language_letters import LOWER_TURKIC, fold_letters, is_turkic, keep_words_of
-from preprocessing.text.numbers import NumberWords, digits_stay, languages
+from preprocessing.text.chinese_script import one_chinese_script
+from preprocessing.text.language_letters import (
+    LOWER_TURKIC,
+    base_language,
+    fold_letters,
+    fold_sharp_s,
+    is_turkic,
+    keep_words_of,
+)
+from preprocessing.text.languages import regional_code
+from preprocessing.text.numbers import NumberWords, digits_stay, has_own_numbers, languages
 from preprocessing.text.steps import Profile, Step
 from preprocessing.text.vocabulary_fit import VocabularyFit, case_of, characters_of
 
 if TYPE_CHECKING:
     from preprocessing.units import Vocabulary
 
-__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile"]
+__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile", "profile_language", "scoring_profile"]
 
-TRANSLITERATE, NO_ANNOTATIONS = "transliterate", "no-annotations"
+TRANSLITERATE, NO_ANNOTATIONS, SIMPLIFIED = "transliterate", "no-annotations", "simplified"
 PARAMETRISED = {
     "basic:LANGUAGE": "basic with numbers spelled out, as basic:de; docs/text.md has the table of languages",
     "ctc:MODEL[:LANGUAGE][:transliterate]": "fitted to a model's vocabulary: ctc:runs/mine:de",
     "PROFILE:no-annotations": "any of these, annotations such as [noise] and <unk> removed first",
+    "PROFILE:simplified": "any of these, traditional Chinese characters as simplified ones, for scoring: "
+    "basic:zh:simplified",
 }
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Z]{2})?")
+_CHINESE = ("zh", "yue")
 _NUMBER_EXAMPLES = {
     "de": "am 3. Mai 2001 um 9:30 Uhr, 5,30 €, 20 %",
     "en": "the 3rd, in 1963, at 9:30, $5.30, 20%",
@@ -77,12 +89,12 @@ def _numbers(language: str) -> tuple[Step, ...]:
 def _about_numbers(language: str | None) -> tuple[int, str, str]:
     """The version, the end of the description, and the note of a profile for a language."""
     if language is None:
-        return 2, "", ""
+        return 3, "", ""
     reason = digits_stay(language)
     if reason is None:
-        return 4 if language[:2] == "de" else 3, f"; numbers spelled out ({language})", ""
+        return 5 if language[:2] == "de" else 4, f"; numbers spelled out ({language})", ""
     stay = f"digits stay digits in {language}: {reason}"
-    return 3, f"; {stay}", f"{stay}; numbers are spelled out in {', '.join(languages())}"
+    return 4, f"; {stay}", f"{stay}; numbers are spelled out in {', '.join(languages())}"
 
 
 def _basic(language: str | None) -> Profile:
@@ -93,10 +105,13 @@ def _basic(language: str | None) -> Profile:
         version,
         "lower case; letters of all scripts, digits, inner apostrophes; other punctuation is a space" + about_numbers,
         (
+            steps.ONE_CHILLU,
             steps.REMOVE_INVISIBLE,
             steps.COMPOSE,
             *fold_letters(language),
             *(() if language is None else _numbers(language)),
+            *fold_sharp_s(language),
+            steps.ONE_SCRIPT_OF_DIGITS,
             LOWER_TURKIC if is_turkic(language) else steps.LOWER,
             keep_words_of(language),
             steps.REMOVE_OUTER_APOSTROPHES,
@@ -120,10 +135,12 @@ def _ctc(name: str, vocabulary: "Vocabulary", language: str | None, transliterat
         + " reported"
         + about_numbers,
         (
+            steps.ONE_CHILLU,
             steps.REMOVE_INVISIBLE,
             steps.COMPOSE,
             *fold_letters(language, kept=characters),
             *(() if has_digits or language is None else _numbers(language)),
+            *fold_sharp_s(language, kept=characters),
             Step(f"the vocabulary's case: {case}", fit.case, ("Straße été",)),
             Step("punctuation outside the vocabulary to a space, letters kept", fit, ("Well—no, it's Été!",)),
             steps.COLLAPSE_SPACES_BETWEEN_WORDS,
@@ -177,7 +194,9 @@ def profile(
     vocabulary: what `ctc` without a MODEL is fitted to.
     language: the language to spell numbers out in, as `:LANGUAGE` (`basic`; `ctc` where the vocabulary has no digits).
     transliterate: as `:transliterate`: under `ctc`, é becomes e where the vocabulary has no é.
-    With `:no-annotations` at its end, annotations such as [noise] are removed before all other steps.
+    With `:no-annotations` at its end, annotations such as [noise] are removed before all other steps; with
+    `:simplified`, traditional Chinese characters become simplified ones after them, which is for scoring: labels keep
+    the script that the model is to write.
     Prints the profile's note, if it has one, once on stderr.
     Raises UsageError on an unknown name, suggesting the nearest, and InputError where MODEL has no CTC vocabulary.
 
@@ -190,14 +209,44 @@ def profile(
     return made
 
 
+def profile_language(name: str) -> str | None:
+    """The LANGUAGE of `basic:LANGUAGE` for a language however it is named: with its region where texts of that region
+    are normalised otherwise (es-MX, de-CH), else without; None of a language that `language_code` has none of.
+
+    >>> [profile_language(name) for name in ("es_mx", "es-ES", "German", "zh-Hant", "xx")]
+    ['es-MX', 'es', 'de', 'zh-TW', None]
+    """
+    code = regional_code(name)
+    return code if code is None or has_own_numbers(code) else base_language(code)
+
+
+def scoring_profile(language: str) -> str:
+    """The name of the profile that texts of a language are scored under: basic:LANGUAGE, and for Chinese with one
+    script, as systems write either.
+
+    >>> scoring_profile("de"), scoring_profile("zh-TW")
+    ('basic:de', 'basic:zh-TW:simplified')
+    """
+    return f"basic:{language}" + (f":{SIMPLIFIED}" if base_language(language) in _CHINESE else "")
+
+
 def _profile(name: str, vocabulary: "Vocabulary | None", language: str | None, transliterate: bool) -> Profile:
     if name.endswith(f":{NO_ANNOTATIONS}"):
         whole = _profile(name.removesuffix(f":{NO_ANNOTATIONS}"), vocabulary, language, transliterate)
         return replace(
             whole,
             name=f"{whole.name}:{NO_ANNOTATIONS}",
+            version=whole.version + 1,  # of the second set of annotations
             description=f"annotations removed; {whole.description}",
             steps=(steps.REMOVE_ANNOTATIONS, *whole.steps),
+        )
+    if name.endswith(f":{SIMPLIFIED}"):
+        whole = _profile(name.removesuffix(f":{SIMPLIFIED}"), vocabulary, language, transliterate)
+        return replace(
+            whole,
+            name=f"{whole.name}:{SIMPLIFIED}",
+            description=f"{whole.description}; traditional Chinese characters as simplified ones",
+            steps=(*whole.steps, one_chinese_script()),
         )
     kind, _, rest = name.partition(":")
     if kind == "ctc":

@@ -54,9 +54,10 @@ class CharacterTable(dict[int, str]):
 
 
 # [laughter], <unk>, {breath}, (inaudible), ((guess)), %uh and %hesitation, not the % of "100 %ige"; &-uh and &=laughs
-# of CHAT.
+# of CHAT; （笑）, ［笑］, ｛笑｝, 【笑】, 〔笑〕; ♪ what is sung ♪ of subtitles.
 ANNOTATION = re.compile(
-    r"\[[^\[\]]*\]|</?[^\W\d][^<>]*>|\{[^{}]*\}|\(\([^()]*\)\)|\([^()]*\)"
+    r"[\[［][^\[\]［］]*[\]］]|</?[^\W\d][^<>]*>|[{｛][^{}｛｝]*[}｝]|\(\([^()]*\)\)|[(（][^()（）]*[)）]"
+    r"|【[^【】]*】|〔[^〔〕]*〕|\u266a[^\u266a]*\u266a"
     r"|(?<!\S)%(?!ig(?:e[mnrs]?)?\b)[^\W\d]\w*|&[-=][^\W\d]\w*"
 )
 
@@ -108,6 +109,7 @@ def _is_invisible(character: str) -> bool:
 
 
 _WITHOUT_INVISIBLE = CharacterTable(lambda character: "" if _is_invisible(character) else character)
+_DIGITS = CharacterTable(lambda character: str(unicodedata.decimal(character, character)))
 _WORD_CHARACTERS = CharacterTable(
     lambda character: character if is_letter_or_digit(character) or character == "'" else " "
 )
@@ -122,7 +124,24 @@ _NUMERALS = re.compile(
     rf"(?P<fraction>[¼-¾⅐-⅟↉]|[{_SUPERSCRIPTS}]+[⁄∕/][₀-₉]+)|(?P<power>[⁺⁻]?[{_SUPERSCRIPTS}]+)"
     rf"|[₀-₉]+|[{_OTHER_NUMERALS}]"
 )
+# What Unicode before 5.1 wrote a chillu of Malayalam with: its consonant, virama and zero-width joiner.
+_CHILLUS = dict(zip("ണനരലളക", "ൺൻർൽൾൿ", strict=True))
+_OLD_CHILLU = re.compile(f"([{''.join(_CHILLUS)}])\u0d4d\u200d")
 _SYMBOL_LETTERS = 2  # m², km², x³: longer words have no powers, but footnotes
+
+
+def one_chillu(text: str) -> str:
+    """The text with one character for each final consonant of Malayalam that is written with a zero-width joiner."""
+    return _OLD_CHILLU.sub(lambda match: _CHILLUS[match[1]], text) if "\u200d" in text else text
+
+
+def one_script_of_digits(text: str) -> str:
+    """The text with 0 to 9 for the digits of all scripts.
+
+    >>> one_script_of_digits("٣٫١٤ १२")
+    '3٫14 12'
+    """
+    return text if text.isascii() else text.translate(_DIGITS)
 
 
 def remove_invisible(text: str) -> str:
@@ -257,8 +276,10 @@ def collapse_spaces_between_words(text: str) -> str:
 REMOVE_ANNOTATIONS = Step(
     "a transcriber's annotations removed: what is in brackets, %uh, &-uh",
     without_annotations,
-    ("[laughter] well, <unk> (inaudible) %uh",),
+    ("[laughter] well, <unk> (inaudible) %uh", "（笑）そうです"),
 )
+ONE_CHILLU = Step("Malayalam's final consonants as one character each", one_chillu, ("\u0d05\u0d35\u0d28\u0d4d\u200d",))
+ONE_SCRIPT_OF_DIGITS = Step("digits of all scripts as 0 to 9", one_script_of_digits, ("٣ १२",))
 REMOVE_INVISIBLE = Step(
     "invisible characters removed: soft hyphens, zero-width joiners, emoji selectors",
     remove_invisible,

@@ -50,8 +50,10 @@ def _both_ways(variants: dict[str, str]) -> dict[str, str]:
 class VocabularyFit:
     """Replaces each character that the vocabulary lacks by the nearest that it has.
 
-    characters: of the vocabulary. language: whose case it is (ı and I in tr), whose signs inside words (l·l in ca) and
-    letters of two code points (ی and ي in fa); de transliterates ä as ae.
+    characters: of the vocabulary; one that Unicode's composed forms take apart, as they do most Indic letters with a
+    nukta (ड़, U+095C), stands for its parts unless the vocabulary has all of these. language: whose case it is (ı and I
+    in tr), whose signs inside words (l·l in ca) and letters of two code points (ی and ي in fa); de transliterates ä as
+    ae.
     transliterate: é as e, where é is missing.
     Called on a text, it returns the text without punctuation and symbols outside the vocabulary; letters outside stay.
     """
@@ -66,9 +68,18 @@ class VocabularyFit:
         self._plain_letters = _PLAIN_LETTERS | (_GERMAN_LETTERS if base_language(language) == "de" else {})
         self._transliterate = transliterate
         self._table = CharacterTable(self._replacement)
+        parts = {unicodedata.normalize("NFC", one): one for one in sorted(characters)}
+        self._excluded = {
+            whole: one
+            for whole, one in parts.items()
+            if len(whole) > 1 and not all(part in characters for part in whole)
+        }
+        self._exclusions = re.compile("|".join(map(re.escape, self._excluded)) or "(?!)")
 
     def __call__(self, text: str) -> str:
         text = part_numbers(text)
+        if self._excluded:
+            text = self._exclusions.sub(lambda match: self._excluded[match[0]], text)
         if self._inner_sign is not None:
             text = self._inner_sign.sub(self._sign_inside, text)
         return text.translate(self._table)

@@ -3,7 +3,7 @@
 import pytest
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE
 
-from preprocessing.text.languages import _other_codes, language_code
+from preprocessing.text.languages import _other_codes, language_code, regional_code
 
 
 def test_whispers_names_and_codes_mean_what_they_mean_to_whisper() -> None:
@@ -36,3 +36,15 @@ def test_every_language_of_whisper_has_its_code_of_three_letters() -> None:
 )  # fmt: skip
 def test_other_names_and_codes(name: str, code: str | None) -> None:
     assert language_code(name) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("es_mx", "es-MX"), ("deu-CH", "de-CH"), ("cmn_hans_cn", "zh-CN"), ("zh-Hant-HK", "zh-HK"),
+        ("zh_hant", "zh-TW"), ("yue-Hant", "yue"), ("es-419", "es"), ("rm-sursilv", None), ("Mandarin Chinese", "zh"),
+        ("xx-XX", None),
+    ],
+)  # fmt: skip
+def test_regions(name: str, code: str | None) -> None:
+    assert regional_code(name) == code

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
 from preprocessing.cli.errors import UsageError
-from preprocessing.text import PROFILES, profile
+from preprocessing.corpus.characters import annotations
+from preprocessing.text import PROFILES, profile, profile_language
 from preprocessing.text.languages import common_language
 
 IDEMPOTENT = ["verbatim", "basic", "whisper-basic", "basic:en", "basic:de", "librispeech", "ctc:demo/wav2vec2:de"]
+IDEMPOTENT += ["basic:de-CH", "basic:ar", "basic:he", "basic:zh-TW:simplified"]
 TEXTS = st.text(max_size=40) | st.text("aAéßẞİσΣ'’´1239.,:% -\u0301\u0308\u00ad\u200dकिाش€£\n", max_size=25)
 
 
@@ -68,6 +70,10 @@ def test_librispeech_by_hand(raw: str, normalised: str) -> None:
         ("5'10\" 5’10", "5 10 5 10"),
         ("ทำ น้ำ น\u0e4d\u0e49\u0e32", "ทำ น้ำ น้ำ"),
         ("ຄຳ ນ້ຳ ນ\u0ecd\u0ec9\u0eb2", "ຄຳ ນ້ຳ ນ້ຳ"),
+        # Version 3: version 2 kept digits of every script, and two spellings of Malayalam's final consonants.
+        ("٢٠١٥ ۲۰۱۵ १२ ১২ １２", "2015 2015 12 12 12"),
+        *((f"അ{old}\u0d4d\u200d", f"അ{new}") for old, new in zip("ണനരലളക", "ൺൻർൽൾൿ", strict=True)),
+        ("ക്\u200dഷ", "ൿഷ"),
     ],
 )
 def test_basic_by_hand(raw: str, normalised: str) -> None:
@@ -85,6 +91,13 @@ def test_basic_by_hand(raw: str, normalised: str) -> None:
         ("he", "צה״ל, צה\"ל, צה”ל, צה''ל", "צה״ל צה״ל צה״ל צה״ל"),
         ("he", 'מנכ"לית ב"הארץ" אמר "שלום"', "מנכ״לית ב הארץ אמר שלום"),
         ("ar", "الـرجل", "الرجل"),
+        ("ar", "قَرَأَ الوَلَدُ اللّٰه في ٢٠١٥", "قرأ الولد الله في 2015"),
+        ("fa", "کِتاب", "کتاب"),
+        ("ps", "کِتاب", "کِتاب"),
+        ("he", "שָׁלוֹם צָהַ״ל", "שלום צה״ל"),
+        ("de-CH", "Straße GROẞ Strasse 30", "strasse gross strasse dreissig"),
+        ("de", "Straße", "straße"),
+        ("pl", "3x ٣x", "3x 3x"),
         ("fa", "كتابي", "کتابی"),
         ("ur", "كي", "کی"),
         ("ru", "ёлка елка", "ёлка елка"),
@@ -177,6 +190,7 @@ def _librispeech_by_loop(text: str) -> str:
 def _basic_by_loop(text: str) -> str:
     """For text without marks, invisible characters and odd apostrophes: one character after the other."""
     composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.translate(_TYPED)).lower())
+    composed = "".join(str(unicodedata.decimal(character, character)) for character in composed)
     kept = "".join(c if c.isalnum() or c == "'" else " " for c in composed)
     inner = ""
     for index, character in enumerate(kept):
@@ -237,9 +251,55 @@ def test_annotations_are_removed_before_all_other_steps(name: str) -> None:
     raw = "[noise] well, <unk> {breath} (inaudible) ((guess)) %uh &-um &=laughs [a [b] c] five"
     made = profile(f"{name}:no-annotations")
     assert made(raw).upper().replace(",", "").split() == ["WELL", "FIVE"]
-    assert made.name == f"{name}:no-annotations" and made.version == profile(name).version
+    assert made.name == f"{name}:no-annotations" and made.version == profile(name).version + 1
     kept = "5 < 6 and 7 > 3, an 80 %ige Lösung, R&D"
     assert made(kept) == profile(name)(kept)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "（笑）five",
+        "［音楽］five",
+        "｛笑｝five",
+        "【噪音】five",
+        "〔笑〕five",
+        "（笑) five",
+        "♪ la ♪ five ♪ la la ♪",
+        "five ♪",
+    ],
+)
+def test_annotations_in_brackets_of_chinese_and_japanese(raw: str) -> None:
+    assert profile("basic:no-annotations")(raw) == "five"
+    assert bool(annotations(raw, profile("basic"))) == (raw != "five ♪")
+
+
+@pytest.mark.parametrize("name", ["basic:zh", "basic:zh-TW", "basic:yue", "basic"])
+def test_chinese_is_scored_in_one_script_and_labels_keep_theirs(name: str) -> None:
+    labels, scored = profile(name), profile(f"{name}:simplified")
+    pairs = [("臺灣說著", "台湾说着"), ("幹乾", "干干"), ("後面裡面裏面", "后面里面里面"), ("為爲羣", "为为群")]
+    for traditional, simplified in pairs:
+        assert labels(traditional) == traditional
+        assert scored(traditional) == scored(simplified) == simplified
+    assert scored("乾隆") == "干隆"  # each character by itself, whatever stands beside it
+    assert (scored.name, scored.version) == (f"{name}:simplified", labels.version)
+    assert scored("A \ud800 b") == labels("A \ud800 b")
+    assert common_language(None, [f"{name}:simplified"], [None]) == (name.partition(":")[2] or None)
+
+
+def test_one_script_of_all_characters_is_one() -> None:
+    characters = "".join(map(chr, [*range(0x3400, 0xA000), *range(0xF900, 0xFB00), *range(0x20000, 0x2FA20)]))
+    once = profile("verbatim:simplified")(characters)
+    assert profile("verbatim:simplified")(once) == once and len(once) == len(characters)
+
+
+def test_the_language_of_a_profile_has_its_region_where_texts_differ_by_it() -> None:
+    named = ["es_MX", "pt-BR", "de-CH", "de_li", "fr-CH", "zh-TW", "yue_hant_hk", "zh-Hant", "en-GB"]
+    assert [profile_language(name) for name in named] == [
+        "es-MX", "pt-BR", "de-CH", "de-LI", "fr-CH", "zh-TW", "yue", "zh-TW", "en-GB",
+    ]  # fmt: skip
+    others = ["es-ES", "es_co", "de-AT", "hi-IN", "ja_JP", "en-US", "zh-CN", "Spanish", "sr-Latn", "xx-YY"]
+    assert [profile_language(name) for name in others] == ["es", "es", "de", "hi", "ja", "en", "zh", "es", "sr", None]
 
 
 def test_the_language_of_a_profile_without_annotations_is_known() -> None:

@@ -11,7 +11,7 @@ from tests.conftest import ROOT, write_manifest
 def test_a_profile_is_explained_step_by_step() -> None:
     result = run("-m", "preprocessing.text", "--profile", "basic:en", "The 3rd.", "-5°")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("basic:en, version 3: ")
+    assert result.stdout.startswith("basic:en, version 4: ")
     assert "numbers spelled out (en)" in result.stdout
     assert "'Straße ÉTÉ' -> 'straße été'" in result.stdout
     assert result.stdout.endswith("\n\nthe third\nminus five\n")
@@ -20,7 +20,7 @@ def test_a_profile_is_explained_step_by_step() -> None:
 def test_a_manifest_gives_one_line_each_and_counts(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path / "a.jsonl", [{"text": "A a b."}, {"text": "“Ü”"}])
     result = run("-m", "preprocessing.text", "--file", manifest)
-    assert result.stdout == "a a b\nü\n" and result.stderr.startswith("basic, version 2")
+    assert result.stdout == "a a b\nü\n" and result.stderr.startswith("basic, version 3")
     result = run("-m", "preprocessing.text", "--count", "--file", manifest, "--profile", "verbatim")
     assert result.stdout == ("lines 2, changed 0, words 4, different words 4, seen once 4, different characters 7\n")
 

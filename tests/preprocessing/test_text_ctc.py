@@ -45,6 +45,16 @@ CASED = Vocabulary.of_characters(["ABCXYZabcdefghijklmnopqrstuvwxyz.,-0123456789
         (Vocabulary.of_characters(["كي"]), {"language": "fa"}, "کی", "كي"),
         (Vocabulary.of_characters(["ท", "\u0e4d", "า"]), {"language": "th"}, "ทำ", "ท\u0e4dา"),
         (Vocabulary.of_characters(["ทำ"]), {"language": "th"}, "ทำ", "ทำ"),
+        # Letters that composed forms take apart
+        (Vocabulary.of_characters(["আমি হ\u09df"]), {}, "হ\u09df আমি হ\u09af\u09bc", "হ\u09df আমি হ\u09df"),
+        (Vocabulary.of_characters(["ल\u095cका \u0958"]), {}, "ल\u095cका \u0915\u093cल", "ल\u095cका \u0958ल"),
+        (Vocabulary.of_characters(["\u095cड\u093c"]), {}, "\u095c", "ड\u093c"),
+        (Vocabulary.of_characters(["abrn№"]), {}, "Nob", "nob"),
+        (Vocabulary.of_characters(["كتاب"]), {"language": "ar"}, "كِتَاب", "كتاب"),
+        (Vocabulary.of_characters(["كِتاب"]), {"language": "ar"}, "كِتَاب", "كِتاب"),
+        (LOWER_GERMAN, {"language": "de-CH"}, "Straße", "straße"),
+        (Vocabulary.of_characters(["aerst"]), {"language": "de-CH"}, "Straße", "strasse"),
+        (UPPER, {}, "അന\u0d4d\u200d", "അൻ"),
     ],
 )
 def test_by_hand(vocabulary: Vocabulary, options: dict[str, object], raw: str, normalised: str) -> None:

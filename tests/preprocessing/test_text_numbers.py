@@ -127,6 +127,49 @@ def test_as_grammars_have_it(language: str) -> None:
     assert {written: _basic(language)(written) for written in words} == {one: plain(words[one]) for one in words}
 
 
+@pytest.mark.parametrize(
+    ("language", "raw", "spelled"),
+    [
+        ("en", "call 555123456", "call five five five one two three four five six"),
+        ("de", "176123456", "eins sieben sechs eins zwei drei vier fünf sechs"),
+        ("fr", "612345678", "six un deux trois quatre cinq six sept huit"),
+        ("zh", "13812345678", "一三八一二三四五六七八"),
+        ("zh", "12345678", "一二三四五六七八"),
+        # no telephone numbers
+        ("en", "98765432", "ninety eight million seven hundred sixty five thousand four hundred thirty two"),
+        ("en", "100000000", "one hundred million"),
+        ("en", "$500123456", "five hundred million one hundred twenty three thousand four hundred fifty six dollars"),
+        ("en", "500,123,456", "five hundred million one hundred twenty three thousand four hundred fifty six"),
+        ("es", "200000002,5", "doscientos millones dos coma cinco"),
+        ("zh", "21893095人", "两千一百八十九万三千零九十五人"),
+        ("zh", "12345678万", "一千二百三十四万五千六百七十八万"),
+        ("zh", "1234567", "一百二十三万四千五百六十七"),
+    ],
+)  # fmt: skip
+def test_telephone_numbers_are_read_digit_by_digit(language: str, raw: str, spelled: str) -> None:
+    assert _basic(language)(raw) == spelled
+
+
+@pytest.mark.parametrize("language", ["de-CH", "de-LI"])
+@pytest.mark.parametrize(
+    ("raw", "spelled"),
+    [
+        ("5.50 und 5,50 und 0.5%", "fünf komma fünf null und fünf komma fünf null und null komma fünf prozent"),
+        ("Fr. 5.50, CHF 5.50, 5.50 Fr.", "fünf franken fünfzig fünf franken fünfzig fünf franken fünfzig"),
+        ("Fr. 1'250.50 oder 1.000", "eintausendzweihundertfünfzig franken fünfzig oder eintausend"),
+        ("20.– Fr., SFr. 0.50", "zwanzig franken fünfzig rappen"),
+        (
+            "am 3.5. um 14.30 Uhr, 3.5.2026",
+            "am drei fünf um vierzehn uhr dreissig drei fünf zweitausendsechsundzwanzig",
+        ),
+        ("Fr. 3. Mai", "fr dritter mai"),
+    ],
+)
+def test_swiss_amounts(language: str, raw: str, spelled: str) -> None:
+    assert _basic(language)(raw) == spelled
+    assert _basic("de")("5.50") == "fünf fünfzig"
+
+
 def test_the_largest_languages_are_spoken_or_say_that_they_are_not() -> None:
     for language in (*LARGEST, *NAMED):
         base = language.split("-")[0]
