@@ -70,7 +70,7 @@ class BenchmarkConfig:
     profiles: list[str] | None = None
     """Text normalisation profiles for scoring (`python -m preprocessing.text --list`); the first one decides the
     comparisons. Default: librispeech and whisper-english; for a language other than English, given by --language or the
-    corpus, basic:LANGUAGE and verbatim."""
+    corpus, basic:LANGUAGE (Chinese: basic:zh:simplified) and verbatim."""
 
     slices: list[str] = field(default_factory=list)
     """Further columns of the corpus by whose values the WER is broken down, as "[accent,age]"; domain, speaker, sex,

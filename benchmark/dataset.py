@@ -12,7 +12,7 @@ from preprocessing.batching import evenly_spaced
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, load_part
 from preprocessing.corpus.readers.times import letters
-from preprocessing.text import profile
+from preprocessing.text import profile, profile_language, scoring_profile
 from preprocessing.text.languages import common_language, language_code
 
 if TYPE_CHECKING:
@@ -62,15 +62,15 @@ def requested_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
 
 def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices: list[str]) -> BenchmarkConfig:
     """The configuration with what --language and --profiles leave open: the one language that all utterances name,
-    where Whisper knows it, and the profiles of the language; `notices` says so where it is not English, or where it is
-    unknown and the texts do not look English.
+    where Whisper knows it, and the profiles of the language, with its region where all name one that texts depend on;
+    `notices` says so where it is not English, or where it is unknown and the texts do not look English.
     """
     named = common_language(None, (), (one.language for one in corpus))
     language = None if named is None else language_code(named)
     own = _profiles_of_corpus(corpus, language)
     if config.language is not None:
         language = language_code(config.language) or config.language
-        own = ENGLISH_PROFILES if language == "en" else _profiles_of(language)
+        own = ENGLISH_PROFILES if language == "en" else _profiles_of(profile_language(config.language) or language)
     if config.profiles is not None:
         return replace(config, language=language)
     if language is None:
@@ -90,7 +90,10 @@ def _profiles_of_corpus(corpus: Sequence[Utterance], language: str | None) -> tu
     named = {language_code(one.language) for one in corpus if one.language is not None}
     if named <= {"en"}:
         return ENGLISH_PROFILES
-    return NEUTRAL_PROFILES if language is None else _profiles_of(language)
+    if language is None:
+        return NEUTRAL_PROFILES
+    regions = {one.language and profile_language(one.language) for one in corpus}
+    return _profiles_of((regions.pop() if len(regions) == 1 else None) or language)
 
 
 def _of_no_language(corpus: Sequence[Utterance], profiles: Sequence[str]) -> str:
@@ -117,11 +120,12 @@ def _not_english(corpus: Sequence[Utterance]) -> list[str]:
 
 
 def _profiles_of(language: str) -> tuple[str, ...]:
+    name = scoring_profile(language)
     try:
-        profile(f"basic:{language}")
+        profile(name)
     except UsageError:  # of which it is not known how numbers are read
         return NEUTRAL_PROFILES
-    return (f"basic:{language}", "verbatim")
+    return (name, "verbatim")
 
 
 def build_evaluation_set(

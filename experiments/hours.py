@@ -134,6 +134,7 @@ def measure(config: Config) -> tuple[Results, str]:
     )
     from finetune.metrics.paired_tests import RUN_SPREAD
     from preprocessing.corpus import open_corpus
+    from preprocessing.text import scoring_profile
 
     folder = config.folder(__file__)
     if config.quick:
@@ -146,7 +147,7 @@ def measure(config: Config) -> tuple[Results, str]:
     corpus = list(open_corpus(located(config.data)).utterances)
     parts = write_parts(corpus, config.minutes, folder / "parts")
     tested = open_test(located(config.test), limit=8 if config.quick else None)
-    profile = config.profile or f"basic:{config.language}"
+    profile = config.profile or scoring_profile(config.language)
     missing: dict[str, str] = {}
     whispers: list[tuple[str, Errors]] = []
     for size in config.whisper_models:

@@ -15,7 +15,7 @@ from benchmark.scoring.comparisons import ScoredCondition, paired_difference
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, count_errors
 from finetune.metrics import Rate
 from preprocessing.cli.errors import UserError
-from preprocessing.text import profile
+from preprocessing.text import profile, scoring_profile
 
 # An effect is spoken of where the fair profile takes half of a difference or more away, or turns it, and changes it by
 # MINIMUM_EFFECT or more.
@@ -71,15 +71,15 @@ def utterances_in_digits(samples: Sequence[Sample]) -> list[int]:
 
 
 def _fair_profile(profile_names: Sequence[str], language: str | None, has_digits: bool) -> str | None:
-    """The profile that writes numbers one way: whisper-english of English, `basic` with the language of others, where
-    there are digits; None where none is known.
+    """The profile that writes numbers one way: whisper-english of English, `scoring_profile` of others, where there
+    are digits; None where none is known.
     """
     is_english = language is not None and language[:2] == "en"
     if ENGLISH in profile_names and (is_english or language is None):
         return ENGLISH
     if language is None or not has_digits:
         return None
-    name = f"basic:{language}"
+    name = scoring_profile(language)
     try:
         profile(name)
     except UserError:

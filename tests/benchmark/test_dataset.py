@@ -163,7 +163,7 @@ def test_a_corpus_in_another_language_is_scored_in_it() -> None:
 
     english = ["librispeech", "whisper-english"]
     assert chosen(BenchmarkConfig(), "tr", "tr") == ("tr", ["basic:tr", "verbatim"], 1)
-    assert chosen(BenchmarkConfig(), "zh-CN") == ("zh", ["basic:zh", "verbatim"], 1)
+    assert chosen(BenchmarkConfig(), "zh-CN") == ("zh", ["basic:zh:simplified", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "en", "en") == ("en", english, 0)
     neutral = ["basic", "verbatim"]
     assert chosen(BenchmarkConfig(), None) == chosen(BenchmarkConfig(), "en", None) == (None, english, 0)
@@ -178,6 +178,14 @@ def test_a_corpus_in_another_language_is_scored_in_it() -> None:
         assert chosen(BenchmarkConfig(), name, "ja-JP") == ("ja", ["basic:ja", "verbatim"], 1)
         assert chosen(BenchmarkConfig(language=name), "tr") == ("ja", ["basic:ja", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "Mandarin Chinese")[0] == chosen(BenchmarkConfig(), "zh-CN", "zh-TW")[0] == "zh"
+    for name, code in (("es_mx", "es-MX"), ("de-CH", "de-CH"), ("pt-BR", "pt-BR"), ("es-ES", "es"), ("hi-IN", "hi")):
+        own = (code[:2], [f"basic:{code}", "verbatim"], 1)
+        assert chosen(BenchmarkConfig(), name, name) == chosen(BenchmarkConfig(language=name), "tr") == own
+    assert chosen(BenchmarkConfig(), "es-MX", "es-ES") == chosen(BenchmarkConfig(), "es-MX", "Spanish")
+    assert chosen(BenchmarkConfig(), "es-MX", "es-ES") == ("es", ["basic:es", "verbatim"], 1)
+    for name in ("zh-TW", "cmn_hant_tw"):
+        assert chosen(BenchmarkConfig(language=name), None) == ("zh", ["basic:zh-TW:simplified", "verbatim"], 1)
+    assert chosen(BenchmarkConfig(), "yue-HK") == ("yue", ["basic:yue:simplified", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "Thai") == ("th", ["basic:th", "verbatim"], 1)
     assert chosen(BenchmarkConfig(), "English", "eng", "en-GB") == ("en", english, 0)
     assert chosen(BenchmarkConfig(), "German and English") == (None, neutral, 1)

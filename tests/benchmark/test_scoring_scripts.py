@@ -13,7 +13,7 @@ from benchmark.report.utterances import recount_warnings
 from benchmark.report.verdict import verdict
 from benchmark.results import Run, Sample, StageSeconds, Summary, SystemFacts, SystemRun
 from benchmark.scoring import changes, summarise
-from benchmark.scoring.profile_effects import MINIMUM_EFFECT
+from benchmark.scoring.profile_effects import MINIMUM_EFFECT, _fair_profile
 from benchmark.scoring.scripts import torn_words
 from finetune.metrics.error_rates import primary_metric
 from preprocessing.corpus import Segment
@@ -119,7 +119,7 @@ ONE_WRONG = [text[:-1] + "了" for text in CHINESE]
 
 def test_chinese_is_scored_by_characters_first() -> None:
     summary, samples = scored(CHINESE, {"spaced": SPACED, "wrong": ONE_WRONG}, ("basic", "verbatim"), language="zh")
-    assert summary.metric == "cer" and summary.profiles[0].signature.startswith("cer|profile:basic.v2|level:character|")
+    assert summary.metric == "cer" and summary.profiles[0].signature.startswith("cer|profile:basic.v3|level:character|")
     spaced, wrong = summary.systems
     n_characters = sum(map(len, CHINESE))
     assert spaced.scores["basic"].cer.value == 0.0  # where spaces stand is no question of recognition
@@ -298,3 +298,8 @@ def test_settings_of_decoding_stand_beside_each_other_where_they_differ() -> Non
     assert sentence in Page(page).text and sentence.replace("_", "\\_") in markdown(summary)
     alike = dataclasses.replace(summary, systems=[systems[0], systems[0], systems[2]])
     assert "decode with different settings" not in markdown(alike)
+
+
+def test_the_fair_profile_of_chinese_has_one_script() -> None:
+    assert _fair_profile(["basic"], "zh", has_digits=True) == "basic:zh:simplified"
+    assert _fair_profile(["basic"], "de", has_digits=True) == "basic:de"
