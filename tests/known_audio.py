@@ -22,6 +22,9 @@ SOUNDFILE = {  # name -> container, subtype, sampling rate
     "wav-a-law": ("WAV", "ALAW", 8_000),
     "wav-ima-adpcm": ("WAV", "IMA_ADPCM", 16_000),
     "wav-ms-adpcm": ("WAV", "MS_ADPCM", 16_000),
+    "wav-gsm": ("WAV", "GSM610", 8_000),
+    "wav-g721": ("WAV", "G721_32", 8_000),
+    "wav-nms-adpcm": ("WAV", "NMS_ADPCM_32", 8_000),
     "rf64": ("RF64", "PCM_16", 16_000),
     "flac": ("FLAC", "PCM_16", 16_000),
     "flac-24": ("FLAC", "PCM_24", 96_000),
@@ -82,6 +85,20 @@ def known_file(name: str, seconds: float, n_channels: int = 1) -> bytes:
                 picture.pts = number
                 output.mux(video.encode(picture))
             output.mux(video.encode(None))
+    return file.getvalue()
+
+
+def mp3_without_length(samples: NDArray[np.float32], rate: int, **options: str) -> bytes:
+    """An MP3 of [samples, channels] without a Xing header. options: of the encoder, such as its bit rate."""
+    file, layout = io.BytesIO(), "mono" if samples.shape[1] == 1 else "stereo"
+    with av.open(file, "w", format="mp3", options={"write_xing": "0", "id3v2_version": "0"}) as output:
+        stream = output.add_stream("libmp3lame", rate=rate, layout=layout, options=options)
+        for at in range(0, len(samples), 1152):
+            block = np.ascontiguousarray(samples[at : at + 1152].T)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+            frame.rate, frame.pts = rate, at
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
     return file.getvalue()
 
 

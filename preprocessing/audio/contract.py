@@ -53,6 +53,14 @@ class OpenedSource:
     file: str | BinaryIO  # a path, or a seekable file at its start
     head: bytes  # the first HEAD_BYTES
 
+    @property
+    def may_be_mp3(self) -> bool:
+        """Whether it begins with an ID3v2 tag, or with the header of a frame of MPEG layer III: eleven bits of sync,
+        then a version and a layer that exist (ADTS has layer 0).
+        """
+        head = self.head
+        return head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2)
+
     def rewound(self) -> str | BinaryIO:
         """`file` at its start again, for another reader."""
         if not isinstance(self.file, str):

@@ -41,8 +41,11 @@ LENIENT: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else
 # Samples of a codec's shortest packet, to which timestamps in milliseconds are rounded.
 PACKET_SAMPLES = {"opus": 120, "aac": 1024, "mp3": 576, "mp3float": 576}
 PREROLL_SECONDS = 0.5  # decoded and dropped after a seek: codecs depend on earlier packets (Opus for 80 ms and more)
+GATHERED_SAMPLES = 1 << 16  # of a block: mixing and resampling each of a codec's few hundred takes twice the time
 MAX_CHANNELS = 8  # PyAV keeps the address of no more planes than that
 COARSE_TAIL_SECONDS = 0.5  # Matroska states the length of the whole container
+# What a run of bytes in an MP3 begins with that are no sound: ID3v2, ID3v1 and APE tags.
+TAGS = (b"ID3", b"TAG", b"APETAGEX")
 TIMED = ("mov", "matroska", "mpegts", "flv")  # containers with tracks of pictures, by whose timestamps a player goes
 MIN_GAP_SECONDS = 0.1  # between two packets' times: less is jitter, priming samples, or a clock's drift
 MAX_GAP_SECONDS = 3600.0  # beyond: a damaged timestamp, for which no memory is filled with zeros
@@ -54,7 +57,7 @@ DISCONTINUITY_SECONDS = 10.0
 def open_ffmpeg(opened: OpenedSource, *, to_the_end: bool = False) -> Iterator["FfmpegDecoder"]:
     """Yield the decoder. Raises AudioError when the file is no audio that FFmpeg can decode.
 
-    to_the_end: the length in the header of a WAV is none; all that follows it are samples.
+    to_the_end: the length in the header of a WAV is none, or an MP3 states none; all that follows are samples.
     """
     options = OPTIONS | {"ignore_length": "1"} if to_the_end else OPTIONS
     try:
@@ -92,6 +95,7 @@ class FfmpegDecoder:
             raise AudioError(
                 f"{opened.name}: header says {context.channels} channels; expected 1 to {MAX_CHANNELS}: export it again"
             )
+        self._is_mp3 = name == "mp3"
         self._is_timed = name in TIMED
         self._origin = (container.start_time or 0) / AV_TIME_BASE  # seconds
         self._seconds = (container.duration or 0) / AV_TIME_BASE
@@ -122,7 +126,11 @@ class FfmpegDecoder:
         return gap
 
     def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
-        """See `Decoder.blocks`; the blocks are the codec's own."""
+        """See `Decoder.blocks`; the codec's blocks are joined to `n_samples` or a few more, and to GATHERED_SAMPLES."""
+        return _gathered(self._kept(first, last), min(n_samples, GATHERED_SAMPLES))
+
+    def _kept(self, first: int, last: int | None) -> Iterator[Samples]:
+        """Yield samples first to last - 1 in the codec's own blocks."""
         position = 0
         try:
             for position, block in self._placed(first):
@@ -144,7 +152,7 @@ class FfmpegDecoder:
         end, silence = None, self._lead
         try:
             for packet in self._container.demux(stream):
-                if packet.size:
+                if packet.size and not (self._is_mp3 and memoryview(packet)[0] != 0xFF):  # a tag or padding
                     n_packets += 1
                     ticks += packet.duration or 0
                     is_complete &= bool(packet.duration)
@@ -174,7 +182,7 @@ class FfmpegDecoder:
         """Yield blocks [samples, channels] with the index of the first sample of each."""
         rate = self.info.sample_rate
         position, end = (None, first / rate) if self._seek(first) else (0, 0.0)
-        for frame in self._cut(self._container.decode(self._stream)):
+        for frame in self._cut(self._frames()):
             begin = None if frame.pts is None else float(frame.pts * frame.time_base) - self._origin
             if position is None:
                 position = min(self._index(frame), first)
@@ -187,6 +195,35 @@ class FfmpegDecoder:
                 yield position, block
                 position += len(block)
             end = position / rate if begin is None else begin + frame.samples / rate
+
+    def _frames(self) -> Iterator[Any]:
+        """The codec's frames. In an MP3, the bytes between frames are passed over: tags, zeros at the end, and up to
+        TAIL_SECONDS of others, such as the rest of a frame where the recording was cut.
+        """
+        if not self._is_mp3:
+            yield from self._container.decode(self._stream)
+            return
+        lost = lost_if_sound_follows = 0.0
+        is_tag = False
+        for packet in self._container.demux(self._stream):
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                content = bytes(packet)
+                is_tag = is_tag or content.startswith(TAGS)
+                seconds = 0.0 if is_tag else 8 * len(content) / max(self._stream.codec_context.bit_rate, 8_000)
+                if any(content):
+                    lost, lost_if_sound_follows = lost + lost_if_sound_follows + seconds, 0.0
+                else:
+                    lost_if_sound_follows += seconds
+                if lost > TAIL_SECONDS:
+                    raise
+                continue
+            if frames:
+                lost, lost_if_sound_follows, is_tag = lost + lost_if_sound_follows, 0.0, False
+            if lost > TAIL_SECONDS:
+                raise ValueError(f"{lost:.2f} s of zeros")
+            yield from frames
 
     def _zeros(self, first: int, last: int) -> Iterator[tuple[int, Samples]]:
         """Yield silence from sample `first` to `last` - 1, a second at a time, each block with its first index."""
@@ -238,10 +275,28 @@ class FfmpegDecoder:
             yield held
 
     def _to_float(self, frame: Any) -> Iterator[Samples]:
-        """A frame as blocks [samples, channels] of floats at full scale 1, converted by FFmpeg."""
-        n_samples = frame.opaque
-        if frame.format.name == "fltp":
-            yield frame.to_ndarray().T[:n_samples]
-            return
-        for converted in av.AudioResampler(format="fltp").resample(frame):
-            yield converted.to_ndarray().T[:n_samples]
+        """A frame as blocks [samples, channels] of floats at full scale 1, converted by FFmpeg.
+
+        Where the number of channels changes, as between two MP3 in one file, each is the mean of the frame's.
+        """
+        n_samples, n_channels = frame.opaque, self.info.n_channels
+        is_float = frame.format.name == "fltp"
+        for converted in [frame] if is_float else av.AudioResampler(format="fltp").resample(frame):
+            block = converted.to_ndarray().T[:n_samples]
+            if block.shape[1] != n_channels:
+                block = np.repeat(block.mean(axis=1, keepdims=True), n_channels, axis=1)
+            yield block
+
+
+def _gathered(blocks: Iterator[Samples], n_samples: int) -> Iterator[Samples]:
+    """The same samples in blocks of `n_samples` or a few more, the last one shorter."""
+    held: list[Samples] = []
+    n_held = 0
+    for block in blocks:
+        held.append(block)
+        n_held += len(block)
+        if n_held >= n_samples:
+            yield np.concatenate(held)
+            held, n_held = [], 0
+    if held:
+        yield np.concatenate(held)

@@ -197,12 +197,25 @@ def _of_mp3(file: BinaryIO, size: int) -> list[int]:
         begins.append(at)
 
 
+def is_mp3_without_length(file: BinaryIO) -> bool:
+    """Whether what begins with a frame of MPEG layer III or an ID3v2 tag states no number of its frames and bytes, so
+    that a decoder can but guess them from the bit rate of its beginning.
+    """
+    at = _after_id3(file, 0)
+    if _read(file, at, 4) == b"fLaC":
+        return False
+    frame = _first_frame(file, at)
+    return frame is None or _stated_bytes(_read(file, frame.at, frame.n_bytes)) is None
+
+
 def _stated_bytes(frame: bytes) -> int | None:
-    """The bytes from this frame to the recording's last by its Xing or Info header; None where it states none."""
+    """The bytes from this frame to the recording's last by its Xing or Info header; None where it does not state them
+    and the number of frames.
+    """
     for place in XING_PLACES:
         if frame[place : place + 4] in (b"Xing", b"Info") and len(frame) >= place + 16:
-            flags, *numbers = struct.unpack(">3I", frame[place + 4 : place + 16])
-            return (numbers[flags & 1] or None) if flags & 2 else None
+            flags, n_frames, n_bytes = struct.unpack(">3I", frame[place + 4 : place + 16])
+            return n_bytes or None if flags & 3 == 3 and n_frames else None
     return None
 
 

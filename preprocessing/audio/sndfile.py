@@ -2,8 +2,8 @@
 
 Files are read in one pass from front to back: soundfile's own `read` seeks after each block, which resets an MP3
 decoder. libsndfile takes a truncated RIFF, AIFF, Ogg or SPHERE file for a shorter complete one, so `stated_length`
-compares the lengths that the container states with the file's size first. One written to a pipe states none: FFmpeg
-reads it.
+compares the lengths that the container states with the file's size first. FFmpeg reads those that state none: written
+to a pipe, or MP3 without a Xing header, of which libsndfile guesses the length and goes no further.
 """
 
 import io
@@ -25,11 +25,13 @@ from preprocessing.audio.contract import (
     damage_error,
     truncation_error,
 )
-from preprocessing.audio.joined import LAST_PAGE_BYTES
+from preprocessing.audio.joined import LAST_PAGE_BYTES, is_mp3_without_length
 
 BLOCK_VALUES = 1 << 22  # samples times channels in a block: no header makes more memory be allocated
 MP3_BLOCK = 1152 * 64  # samples
-BYTES_PER_SAMPLE = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "IMA_ADPCM": 0.5, "MS_ADPCM": 0.5}
+BYTES_PER_SAMPLE = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "GSM610": 65 / 320} | dict.fromkeys(
+    ("IMA_ADPCM", "MS_ADPCM", "G721_32", "NMS_ADPCM_32"), 0.5
+)
 PCM16_SUBTYPES = ("PCM_16", "PCM_S8", "PCM_U8")
 
 PADDING_BYTES = 1 << 16  # looked at on either side of what may be padding
@@ -92,7 +94,8 @@ class SndfileDecoder:
         """See `Decoder.blocks`."""
         file, total = self._file, self.info.n_samples
         n_samples = max(1, min(n_samples, BLOCK_VALUES // file.channels))
-        is_mp3 = file.format == "MP3"
+        is_mp3 = file.format == "MP3"  # in which libsndfile seeks by a table of percentages: not to the sample
+        can_seek = not is_mp3 and file.finds_samples()
         if is_mp3:  # the place at which mpg123 stops in a damaged file depends on the size of the blocks
             n_samples = MP3_BLOCK
         if total and not is_mp3:
@@ -100,7 +103,7 @@ class SndfileDecoder:
             first = min(first, total)
         position = 0
         try:
-            if first and not is_mp3:  # libsndfile seeks in MP3 by a table of percentages: not to the sample
+            if first and can_seek:
                 position = file.seek(first)
             while last is None or position < last:
                 wanted = n_samples if last is None else min(n_samples, last - position)
@@ -137,10 +140,12 @@ class StatedLength(NamedTuple):
 
 
 def stated_length(opened: OpenedSource) -> StatedLength:
-    """The length by the header of a RIFF, AIFF, Ogg or SPHERE file."""
-    if opened.head[:4] not in (*CHUNKED, b"OggS", b"NIST"):
+    """The length by the header of a RIFF, AIFF, Ogg, SPHERE or MP3 file."""
+    if not opened.may_be_mp3 and opened.head[:4] not in (*CHUNKED, b"OggS", b"NIST"):
         return StatedLength(False, 0)
     with opened.binary() as file:
+        if opened.may_be_mp3:
+            return StatedLength(is_mp3_without_length(file), 0)
         size = file.seek(0, os.SEEK_END)
         if opened.head[:4] == b"NIST":
             return StatedLength(False, max(_sphere_bytes(file) - size, 0))
@@ -169,6 +174,10 @@ class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
+
+    def finds_samples(self) -> bool:
+        """Whether libsndfile can seek: not in GSM 6.10, G.721 and NMS ADPCM."""
+        return bool(super().seekable())
 
 
 def _in_memory(file: io.BytesIO) -> int | io.BytesIO:

@@ -35,8 +35,8 @@ from preprocessing.cli.notes import note_once
 MAX_AMPLITUDE = 256.0  # times full scale, 48 dB over it: beyond are integers that were stored as floats
 CODEC_BLOCKS = 1 << 62  # samples of a block: as many as the decoder gives at a time
 TRANSCODE_BLOCK_SECONDS = 10
-SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"riff", b"NIST")
-MAYBE_JOINED = (b"RIFF", b"OggS", b"fLaC", b"ID3")
+SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"NIST")
+MAYBE_JOINED = (b"RIFF", b"OggS", b"fLaC")
 
 Mono: TypeAlias = NDArray[np.float32]  # [samples]
 
@@ -115,7 +115,7 @@ def open_decoder(source: AudioSource) -> Iterator[Decoder]:
     """
     opened = open_source(source)
     begins = [0]
-    if opened.head.startswith(MAYBE_JOINED) or _is_mpeg_audio(opened.head):
+    if opened.may_be_mp3 or opened.head.startswith(MAYBE_JOINED):
         from preprocessing.audio.joined import JoinedDecoder, beginnings
 
         begins = beginnings(opened)
@@ -129,17 +129,17 @@ def open_decoder(source: AudioSource) -> Iterator[Decoder]:
 @contextmanager
 def _open_one(opened: OpenedSource) -> Iterator[Decoder]:
     is_streamed = False
-    if opened.head.startswith(SNDFILE_MAGIC) or _is_mpeg_audio(opened.head):
+    if opened.may_be_mp3 or opened.head.startswith(SNDFILE_MAGIC):
         from preprocessing.audio.sndfile import open_sndfile, stated_length
 
         is_streamed, missing_bytes = stated_length(opened)
-        if is_streamed:
+        if is_streamed and not opened.may_be_mp3:
             note_once(
                 "no length in a header",
                 f"{opened.name}: its header does not state its length, as when a recording is written to a pipe, is "
                 "longer than 4 GiB, or its recorder is killed; the file is read to its end. This note is shown once",
             )
-        else:
+        if not is_streamed:
             with open_sndfile(opened, missing_bytes) as decoder:
                 if decoder is not None:
                     _check_header(opened, decoder.info)
@@ -261,11 +261,6 @@ def _check_window(source: AudioSource, start: float, stop: float | None) -> None
 
 def _is_contract(decoder: Decoder) -> bool:
     return decoder.is_pcm16 and decoder.info.n_channels == 1 and decoder.info.sample_rate == SAMPLE_RATE
-
-
-def _is_mpeg_audio(head: bytes) -> bool:
-    """An MPEG layer III frame header: eleven bits of sync, then a version and layer that exist (ADTS has layer 0)."""
-    return len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
 
 
 def _check_header(opened: OpenedSource, info: AudioInfo) -> None:

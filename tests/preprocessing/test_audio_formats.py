@@ -12,15 +12,26 @@ import torch
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
 from preprocessing.audio.waveform import open_decoder
-from tests.known_audio import FFMPEG, LEVEL, PITCH_HZ, SOUNDFILE, interrupted_video, known_file, sine
+from tests.known_audio import (
+    FFMPEG,
+    LEVEL,
+    PITCH_HZ,
+    SOUNDFILE,
+    interrupted_video,
+    known_file,
+    mp3_without_length,
+    sine,
+)
 
 SECONDS = 2.0
-PADDED = {"wav-ima-adpcm": 0.05, "wav-ms-adpcm": 0.05}  # whole blocks: their container counts no samples
+PADDED = dict.fromkeys(("wav-ima-adpcm", "wav-ms-adpcm", "wav-g721"), 0.05)  # their container counts whole blocks
 EXACT = 1e-9
 
 
 LEVEL_ERROR = {  # relative, of what does not keep each sample
     **dict.fromkeys(("wav-u8", "wav-a-law", "wav-ima-adpcm", "wav-ms-adpcm", "wav-mu-law", "sphere-mu-law"), 0.005),
+    **dict.fromkeys(("wav-g721", "wav-nms-adpcm"), 0.005),
+    "wav-gsm": 0.05,
     **dict.fromkeys(("ogg-vorbis", "ogg-opus", "mp3", "m4a", "m4a-44", "webm-opus", "webm-vorbis"), 0.01),
     "mp4-with-video": 0.02,
     "mka-mp3": 0.06,  # FFmpeg's encoder writes it 5 % low
@@ -125,6 +136,15 @@ def test_a_cut_of_a_long_m4a_does_not_decode_the_whole(monkeypatch: pytest.Monke
     )
     assert len(audio.load(content, start=25.0, stop=25.5)) == SAMPLE_RATE // 2
     assert sum(decoded) < 2 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize(("n_samples", "n_blocks"), [(1 << 62, 2), (20_000, 4), (1, 79)])
+def test_blocks_of_ffmpeg_are_not_as_short_as_the_codecs_packets(n_samples: int, n_blocks: int) -> None:
+    """Whose 1,024 samples cost more to mix and to resample than to decode."""
+    with open_decoder(known_file("m4a", 5.0)) as decoder:
+        blocks = list(decoder.blocks(0, None, n_samples))
+    assert len(blocks) == n_blocks
+    assert np.array_equal(np.concatenate(blocks), decoded(known_file("m4a", 5.0)))
 
 
 VIDEOS = [("mp4", "aac"), ("matroska", "pcm_s16le"), ("matroska", "aac"), ("webm", "libopus"), ("mpegts", "aac")]
@@ -247,3 +267,52 @@ def test_a_cut_off_last_one_of_several_recordings_is_refused(name: str) -> None:
     content = known_file(name, 1.0) + known_file(name, 2.0)
     with pytest.raises(AudioError, match="damaged after" if name == "flac" else "ends after"):
         audio.load(content[: -len(content) // 4])
+
+
+MP3_RATE = 44_100
+BIT_RATES = {
+    "constant": {"b": "64000"},
+    "variable": {"global_quality": "472", "flags": "+qscale"},
+    "average": {"b": "64000", "abr": "1"},
+}
+
+
+def noise_before_sine(n_channels: int = 1) -> np.ndarray:
+    """Long frames first, and short ones: by the former a decoder guesses too short a recording."""
+    noise = np.random.default_rng(0).normal(0, 0.2, (MP3_RATE, n_channels)).clip(-1, 1).astype(np.float32)
+    return np.concatenate([noise, sine(MP3_RATE, 3.0, n_channels)])
+
+
+@pytest.mark.parametrize("bit_rate", BIT_RATES)
+def test_an_mp3_without_a_stated_length_is_read_to_its_end(bit_rate: str) -> None:
+    content = mp3_without_length(noise_before_sine(), MP3_RATE, **BIT_RATES[bit_rate])
+    assert b"Xing" not in content and b"Info" not in content
+    waveform = audio.load(content)
+    assert len(waveform) / SAMPLE_RATE == pytest.approx(4.0, abs=0.08)  # an encoder's padding
+    check_sine(waveform[round(1.1 * SAMPLE_RATE) : round(3.9 * SAMPLE_RATE)], LEVEL_ERROR["mka-mp3"])
+    assert audio.probe(content).duration == pytest.approx(len(waveform) / SAMPLE_RATE, abs=1e-3)
+    assert torch.equal(torch.cat(list(audio.stream(content, block_seconds=0.7))), waveform)
+    whole = decoded(content)
+    assert np.array_equal(decoded(content, 100_001, 123_456), whole[100_001:123_456])
+    for tags in (ID3V2, APE + ID3V1, b""):
+        both = decoded(content + tags + content)  # the headers in these tags cost some of the silence after them
+        assert len(both) == pytest.approx(2 * len(whole), abs=5 * 1152)
+    for end in (ID3V1, APE, b"\x00" * 3000):
+        assert np.array_equal(decoded(content + end), whole)
+    assert len(decoded(content[:-100])) == len(whole)
+
+
+def test_an_mp3_without_a_stated_length_may_change_its_channels() -> None:
+    mono, stereo = (mp3_without_length(noise_before_sine(n), MP3_RATE, b="64000") for n in (1, 2))
+    for content, n_channels in ((mono + stereo, 1), (stereo + mono, 2)):
+        both = decoded(content)
+        assert both.shape[1] == n_channels and len(both) / MP3_RATE == pytest.approx(8.0, abs=0.2)
+        assert audio.load(content, channel=n_channels - 1)[-2 * SAMPLE_RATE :].abs().amax() > 0.9 * LEVEL
+
+
+@pytest.mark.parametrize("damage", [bytes(16_000), np.random.default_rng(0).bytes(4000)])
+def test_damage_in_an_mp3_without_a_stated_length_is_refused(damage: bytes) -> None:
+    content = mp3_without_length(noise_before_sine(), MP3_RATE, b="64000")
+    middle = len(content) // 2
+    with pytest.raises(AudioError, match=r"damaged after (1\.9|2\.0)\d s"):
+        audio.load(content[:middle] + damage + content[middle + len(damage) :])
