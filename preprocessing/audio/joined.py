@@ -3,7 +3,8 @@ stream in chained Ogg (RFC 3533, section 4).
 
 Decoders stop at the length that the first recording states. Here the beginning of each is found by its bytes, and each
 is decoded by itself, without its encoder's padding. Looked for in Ogg, in WAV, in MP3 with a Xing or Info header, and
-in FLAC, which states no length in bytes, so that the whole file is searched.
+in FLAC, which states no length in bytes, so that the whole file is searched, unless the first recording holds all that
+is asked for.
 """
 
 import io
@@ -31,6 +32,7 @@ SEARCHED_BYTES = 4096  # in which the first frame of an MP3 begins, padding befo
 LONGEST_FRAME = 1441
 # A FLAC stream's magic and the header of its STREAMINFO (RFC 9639, section 8), which may be its only metadata.
 FLAC_BEGINNINGS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+FLAC_HEADER_BYTES = 42  # magic and STREAMINFO
 FLAC_SEARCHED_BYTES = 1 << 16  # at a time: larger reads take longer, for the memory that they are given
 XING_PLACES = (13, 21, 36)  # of the header in its frame: after the side information, by version and channels
 MP3_KBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of MPEG 1, layer III
@@ -92,8 +94,11 @@ class JoinedDecoder:
         return self._open_one(OpenedSource(self._opened.name, io.BytesIO(content), content[:HEAD_BYTES]))
 
 
-def beginnings(opened: OpenedSource) -> list[int]:
-    """The bytes at which the recordings of an Ogg, WAV, FLAC or MP3 file begin: 0 alone for all but a few."""
+def beginnings(opened: OpenedSource, stop: float | None = None) -> list[int]:
+    """The bytes at which the recordings of an Ogg, WAV, FLAC or MP3 file begin: 0 alone for all but a few.
+
+    stop: seconds up to which they are wanted; None is the end of the last. Later ones may be left out.
+    """
     with opened.binary() as file:
         size = file.seek(0, os.SEEK_END)
         if opened.head[:4] == b"OggS":
@@ -101,7 +106,7 @@ def beginnings(opened: OpenedSource) -> list[int]:
         if opened.head[:4] == b"RIFF":
             return _of_wav(file, size)
         at = 0 if opened.head[:4] == b"fLaC" else _after_id3(file, 0)
-        return _of_flac(file, at) if _read(file, at, 4) == b"fLaC" else _of_mp3(file, size)
+        return _of_flac(file, at, stop) if _read(file, at, 4) == b"fLaC" else _of_mp3(file, size)
 
 
 class Page(NamedTuple):
@@ -155,9 +160,16 @@ def _of_wav(file: BinaryIO, size: int) -> list[int]:
         begins.append(at)
 
 
-def _of_flac(file: BinaryIO, at: int) -> list[int]:
-    """Where other streams begin after the metadata, such as pictures, of the first one, which begins at byte `at`."""
+def _of_flac(file: BinaryIO, at: int, stop: float | None) -> list[int]:
+    """Where other streams begin after the metadata, such as pictures, of the first one, which begins at byte `at`.
+
+    Not looked for where the first one is at least `stop` seconds long.
+    """
     begins = [0]
+    if stop is not None:
+        rate, n_samples = _flac_length(_read(file, at, FLAC_HEADER_BYTES))
+        if stop * rate <= n_samples:
+            return begins
     is_last, at = False, at + 4
     while not is_last and len(header := _read(file, at, 4)) == 4:
         is_last = header[0] >= 0x80
@@ -171,6 +183,12 @@ def _of_flac(file: BinaryIO, at: int) -> list[int]:
             place = content.find(b"fL", place + 1)
         at += FLAC_SEARCHED_BYTES
     return begins
+
+
+def _flac_length(header: bytes) -> tuple[int, int]:
+    """Sampling rate and number of samples by STREAMINFO (RFC 9639, section 8.2); 0 samples where it states none."""
+    packed = int.from_bytes(header[18:26], "big")  # 20 bits of rate, 3 of channels, 5 of sample size, 36 of number
+    return packed >> 44, packed & (1 << 36) - 1
 
 
 class Frame(NamedTuple):

@@ -29,7 +29,12 @@ def quantise(waveform: Tensor) -> Tensor:
     >>> quantise(torch.tensor([0.5, 1.0, -1.5, 1 / 65536])).tolist()
     [0.5, 0.999969482421875, -1.0, 0.0]
     """
-    return (waveform * PCM_STEPS).round_().clamp_(-PCM_STEPS, PCM_STEPS - 1).div_(PCM_STEPS)
+    return quantise_(waveform.clone())
+
+
+def quantise_(waveform: Tensor) -> Tensor:
+    """`quantise` in the waveform's own memory."""
+    return waveform.mul_(PCM_STEPS).round_().clamp_(-PCM_STEPS, PCM_STEPS - 1).div_(PCM_STEPS)
 
 
 class TriangularDither:

@@ -5,11 +5,12 @@ All of them go the same way, block by block. soxr's stream gives the result of i
 whatever the blocks, so `load` needs no way of its own.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import soxr
@@ -29,10 +30,16 @@ from preprocessing.audio.contract import (
     describe_source,
     open_source,
 )
-from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, to_pcm16
+from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, quantise_, to_pcm16
 from preprocessing.cli.notes import note_once
 
-MAX_AMPLITUDE = 256.0  # times full scale, 48 dB over it: beyond are integers that were stored as floats
+MAX_AMPLITUDE = 16.0  # times full scale, 24 dB over it: beyond are integers that were stored as floats
+CLIPPED_AMPLITUDE = 10 ** (1 / 20)  # times full scale, 1 dB over it: of floats, from where clipping is worth a note
+FLOAT_CODECS = ("FLOAT", "DOUBLE", "pcm_f16le", "pcm_f24le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le")
+CANCELLED_POWER = 0.01  # of the mean of the channels, beside their own: independent ones leave 1 / channels
+CANCELLED_SAMPLES = 4000  # of the shortest block in which that is no accident
+# Of the source on either side of a sample, whose filter reaches no further: 20 ms, and more below 8 kHz.
+FILTER_SECONDS, FILTER_SAMPLES = 0.02, 160
 CODEC_BLOCKS = 1 << 62  # samples of a block: as many as the decoder gives at a time
 TRANSCODE_BLOCK_SECONDS = 10
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"NIST")
@@ -60,9 +67,10 @@ def load(source: AudioSource, *, start: float = 0.0, stop: float | None = None, 
     no samples, has no such channel, or holds NaN or infinite samples.
     """
     _check_window(source, start, stop)
-    with open_decoder(source) as decoder:
-        waveforms = map(torch.from_numpy, resampled(source, decoder, start, stop, CODEC_BLOCKS, channel))
-        return _concatenated(list(waveforms if _is_contract(decoder) else map(quantise, waveforms)))
+    with open_decoder(source, stop) as decoder:
+        blocks = resampled(source, decoder, start, stop, CODEC_BLOCKS, channel)
+        waveform = torch.from_numpy(_concatenated(list(blocks)))
+        return waveform if _is_contract(decoder) else quantise_(waveform)
 
 
 def stream(
@@ -107,10 +115,11 @@ def transcode(
 
 
 @contextmanager
-def open_decoder(source: AudioSource) -> Iterator[Decoder]:
+def open_decoder(source: AudioSource, stop: float | None = None) -> Iterator[Decoder]:
     """Yield the decoder of a source: libsndfile's for the formats that it knows, else FFmpeg's; of a file that holds
-    several recordings one after another, that of all of them.
+    several recordings one after another, that of all of them, or of the first where it holds all samples wanted.
 
+    stop: seconds up to which samples are wanted; None is the end.
     Raises AudioError when neither can read the source, or its header is implausible.
     """
     opened = open_source(source)
@@ -118,7 +127,7 @@ def open_decoder(source: AudioSource) -> Iterator[Decoder]:
     if opened.may_be_mp3 or opened.head.startswith(MAYBE_JOINED):
         from preprocessing.audio.joined import JoinedDecoder, beginnings
 
-        begins = beginnings(opened)
+        begins = beginnings(opened, stop)
     if len(begins) > 1:
         yield JoinedDecoder(opened, begins, _open_one)
         return
@@ -162,27 +171,27 @@ def resampled(
 ) -> Iterator[Mono]:
     """Yield blocks [samples] at 16 kHz, not yet rounded to 16 bits, none of them empty.
 
-    start, stop: seconds into the source. n_samples: of the decoder's blocks. channel: None mixes all.
+    start, stop: seconds into the source; between them are the samples that the whole has there, as the resampling
+    filter is given what lies on either side. n_samples: of the decoder's blocks. channel: None mixes all.
     Raises AudioError when there are no samples there, and no such channel.
     """
     rate, n_channels = decoder.info.sample_rate, decoder.info.n_channels
     if channel is not None and not 0 <= channel < n_channels:
         known = "0 alone" if n_channels == 1 else f"0 to {n_channels - 1}"
         raise AudioError(f"{describe_source(source)}: has no channel {channel}; expected {known}: correct the number")
-    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "VHQ")
-    is_empty = True
-    for block in decoder.blocks(round(start * rate), None if stop is None else round(stop * rate), n_samples):
-        mono = _mix(source, block if channel is None else block[:, channel : channel + 1])
-        if resampler is not None:
-            mono = resampler.resample_chunk(mono)
-        if len(mono):
+    is_float = decoder.info.codec.endswith(FLOAT_CODECS)
+    window = _Window.of(start, stop, rate)
+    monos = (
+        _mix(source, block if channel is None else block[:, channel : channel + 1], is_float)
+        for block in decoder.blocks(window.first, window.last, n_samples)
+    )
+    position, is_empty = 0, True
+    for block in monos if rate == SAMPLE_RATE else _at_16_khz(monos, rate):
+        kept = block[max(window.begin - position, 0) : None if window.end is None else max(window.end - position, 0)]
+        position += len(block)
+        if len(kept):
             is_empty = False
-            yield mono
-    if resampler is not None:
-        mono = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-        if len(mono):
-            is_empty = False
-            yield mono
+            yield kept
     if is_empty:
         raise AudioError(
             f"{describe_source(source)}: holds no audio samples{' there' if start else ''}; expected at least one: "
@@ -190,21 +199,54 @@ def resampled(
         )
 
 
+class _Window(NamedTuple):
+    """The samples to decode, and which to keep of what they are at 16 kHz."""
+
+    first: int  # of the source
+    last: int | None  # the one after the last; None: to the end
+    begin: int  # at 16 kHz, counted from `first`
+    end: int | None  # the one after the last, likewise
+
+    @classmethod
+    def of(cls, start: float, stop: float | None, rate: int) -> "_Window":
+        """For seconds of a source: with what the filter needs on either side, from a time on at which the whole has a
+        sample at 16 kHz, too.
+        """
+        wanted, wanted_end = round(start * rate), None if stop is None else round(stop * rate)
+        margin = 0 if rate == SAMPLE_RATE else max(round(FILTER_SECONDS * rate), FILTER_SAMPLES)
+        common = rate // math.gcd(rate, SAMPLE_RATE)
+        first = max(wanted - margin, 0) // common * common
+
+        def nearest(sample: int) -> int:
+            return (2 * (sample - first) * SAMPLE_RATE + rate) // (2 * rate)
+
+        if wanted_end is None:
+            return cls(first, None, nearest(wanted), None)
+        return cls(first, wanted_end + margin, nearest(wanted), nearest(wanted_end))
+
+
+def _at_16_khz(blocks: Iterator[Mono], rate: int) -> Iterator[Mono]:
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32", "VHQ")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
 def _stream(
     source: AudioSource, block_seconds: float, start: float, stop: float | None, channel: int | None
 ) -> Iterator[Tensor]:
     length = round(block_seconds * SAMPLE_RATE)
-    with open_decoder(source) as decoder:
+    with open_decoder(source, stop) as decoder:
         n_samples = max(round(block_seconds * decoder.info.sample_rate), 1)
         for block in _regrouped(resampled(source, decoder, start, stop, n_samples, channel), length):
             yield quantise(torch.from_numpy(block))
 
 
-def _concatenated(blocks: list[Tensor]) -> Tensor:
+def _concatenated(blocks: list[Mono]) -> Mono:
     """The blocks [samples] one after another. Each is freed once copied: hours are not held twice."""
     if len(blocks) == 1:
         return blocks[0]
-    waveform = torch.empty(sum(map(len, blocks)))
+    waveform = np.empty(sum(map(len, blocks)), np.float32)
     at = 0
     blocks.reverse()
     while blocks:
@@ -231,8 +273,11 @@ def _regrouped(blocks: Iterator[Mono], length: int) -> Iterator[Mono]:
         yield np.concatenate(held)
 
 
-def _mix(source: AudioSource, block: Samples) -> Mono:
-    """The mean of the channels [samples, channels] -> [samples]."""
+def _mix(source: AudioSource, block: Samples, is_float: bool) -> Mono:
+    """The mean of the channels [samples, channels] -> [samples].
+
+    is_float: the source can hold more than full scale. Raises AudioError on what is not finite or far beyond it.
+    """
     mono: Mono = np.ascontiguousarray(block[:, 0])
     if block.shape[1] > 1:
         mono = mono.copy()
@@ -249,7 +294,26 @@ def _mix(source: AudioSource, block: Samples) -> Mono:
             f"{describe_source(source)}: samples reach {largest:.3g} times full scale; expected about 1: divide by the "
             "scale of their integers, or export as 16-bit PCM"
         )
+    if is_float and largest > CLIPPED_AMPLITUDE:
+        note_once(
+            "clipped floats",
+            f"{describe_source(source)}: its floats reach {largest:.3g} times full scale and are clipped to it, which "
+            "distorts; expected at most 1: lower the level where the file is made. This note is shown once",
+        )
+    if block.shape[1] > 1 and len(mono) >= CANCELLED_SAMPLES:
+        _note_if_cancelled(source, block, mono)
     return mono
+
+
+def _note_if_cancelled(source: AudioSource, block: Samples, mono: Mono) -> None:
+    """Note channels [samples, channels] whose mean [samples] is all but silent beside them."""
+    if np.vdot(mono, mono) * block.shape[1] < CANCELLED_POWER * np.vdot(block, block):
+        note_once(
+            "channels in antiphase",
+            f"{describe_source(source)}: its channels cancel each other, as where one is wired in antiphase, so that "
+            "their mean is all but silent; expected channels in phase: choose one by --channel, or by the field "
+            "channel of a manifest. This note is shown once",
+        )
 
 
 def _check_window(source: AudioSource, start: float, stop: float | None) -> None:

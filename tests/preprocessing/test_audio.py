@@ -1,5 +1,6 @@
 """Decoding against known signals: every format, rate and channel count gives back the sine that went in."""
 
+import math
 import os
 import subprocess
 import sys
@@ -148,6 +149,24 @@ def test_start_and_stop_are_the_slice(tmp_path: Path) -> None:
     assert torch.equal(audio.load(path, start=0.5702), audio.load(path)[9123:])  # at sample 9123.2
     assert torch.equal(audio.load(path, start=0.5703), audio.load(path)[9125:])  # at sample 9124.8
     assert torch.equal(audio.load(path, stop=0.5703), audio.load(path)[:9125])
+
+
+@pytest.mark.parametrize("container", ["FLAC", "WAV"])
+@pytest.mark.parametrize("rate", [8_000, 22_050, 32_000, 44_100, 48_000])
+def test_start_and_stop_are_the_slice_at_any_rate(tmp_path: Path, container: str, rate: int) -> None:
+    """To the bit: the filter is given what lies on either side, and whole ticks of both rates come before."""
+    path = tmp_path / f"noise.{container.lower()}"
+    samples = np.random.default_rng(rate).uniform(-0.9, 0.9, 3 * rate).astype(np.float32)
+    soundfile.write(path, samples, rate, format=container)
+    whole = audio.load(path)
+    for start, stop in ((0.5, 1.0), (0.001, 0.002), (0.01, 2.99), (1.23456, 2.34567), (2.5, None), (2.98, 3.5)):
+        first, last = (
+            None if seconds is None else math.floor(round(seconds * rate) * SAMPLE_RATE / rate + 0.5)
+            for seconds in (start, stop)
+        )
+        cut = audio.load(path, start=start, stop=stop)
+        assert torch.equal(cut, whole[first:last])
+        assert torch.equal(torch.cat(list(audio.stream(path, block_seconds=0.1, start=start, stop=stop))), cut)
 
 
 def test_bytes_and_path_agree(tmp_path: Path) -> None:

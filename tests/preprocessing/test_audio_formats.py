@@ -169,7 +169,7 @@ def test_sound_is_where_a_player_of_the_video_has_it(container: str, codec: str,
     )
     assert edges == pytest.approx(sounding, abs=0.04)
     assert torch.equal(torch.cat(list(audio.stream(content, block_seconds=0.7))), waveform)
-    middle = begins + pause + 1.7
+    middle = begins + pause + 1.72
     cut, whole = audio.load(content, start=middle), waveform[round(middle * SAMPLE_RATE) :]
     assert len(cut) == len(whole) and (cut - whole)[160:-160].abs().max() < 5e-3
     silent = begins + pause / 2 + 1.0 if pause else begins / 2
@@ -242,6 +242,28 @@ def test_flac_streams_of_one_length_and_with_pictures_of_flac_are_told_apart(mon
         assert len(audio.load(first)) == SAMPLE_RATE
         assert len(audio.load(ID3V2 + first)) == SAMPLE_RATE
         assert len(audio.load(first + part + part)) == len(audio.load(ID3V2 + first + part + part)) == 3 * SAMPLE_RATE
+
+
+def test_a_part_of_a_flac_is_read_without_a_search_for_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from preprocessing.audio import joined
+
+    part = known_file("flac", 2.0)
+    content, whole, original, n_bytes = part + part, decoded(part + part), joined._read, 0
+
+    def read(*arguments: Any) -> bytes:
+        nonlocal n_bytes
+        found = original(*arguments)
+        n_bytes += len(found)
+        return found
+
+    monkeypatch.setattr(joined, "_read", read)
+    for start, stop, is_searched in ((0.5, 1.0, False), (1.5, 2.0, False), (1.5, 2.1, True), (3.5, 4.0, True)):
+        n_bytes = 0
+        cut = audio.load(content, start=start, stop=stop)
+        assert np.array_equal(cut, whole[round(start * SAMPLE_RATE) : round(stop * SAMPLE_RATE), 0])
+        assert (n_bytes > len(part)) == is_searched and (n_bytes < 200) != is_searched
+    n_bytes = 0
+    assert len(audio.load(ID3V2 + part, stop=1.0)) == SAMPLE_RATE and n_bytes < 200
 
 
 @pytest.mark.parametrize("tags", [ID3V1, APE, APE + ID3V1, b"\x00" * 3000])

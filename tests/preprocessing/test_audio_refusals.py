@@ -63,6 +63,7 @@ REFUSED = {
     "NaN": (wav(np.array([0.0, np.nan])), "NaN"),
     "infinite": (wav(np.array([0.0, -np.inf])), "infinite"),
     "integers as floats": (wav(np.array([0.0, 12_345.0])), "1.23e.04 times full scale"),
+    "8-bit integers as floats": (wav(127 * sine(16_000, 0.1)), "63.5 times full scale"),
     "a WAV cut off": (half("wav-16"), "ends after 2.00 s; expected the 4.00 s"),
     "an AIFF cut off": (half("aiff"), "ends after 2.00 s; expected the 4.00 s"),
     "a SPHERE cut off": (half("sphere"), r"ends after 1\.98 s; expected the 4\.00 s"),
@@ -258,3 +259,47 @@ def test_a_name_that_is_not_utf_8_is_read(suffix: str, tmp_path: Path) -> None:
     path.write_bytes(source.read_bytes())
     assert torch.equal(audio.load(path), audio.load(source))
     assert audio.probe(path).duration == audio.probe(source).duration
+
+
+@pytest.fixture
+def noted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """The notes since the last call, the first of a kind again."""
+
+    def notes_now() -> str:
+        monkeypatch.setattr(notes, "_noted", set())
+        return capsys.readouterr().err
+
+    notes_now()
+    return notes_now
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_floats_beyond_full_scale_are_clipped_with_a_note(noted: Callable[[], str], rate: int) -> None:
+    """Not of a codec that overshoots a little, nor of integers, which cannot."""
+    assert audio.load(wav(4 * sine(rate, 0.5), rate=rate)).abs().max() == 1.0
+    assert "its floats reach 2 times full scale and are clipped to it" in noted()
+    audio.load(wav(2.1 * sine(rate, 0.5), rate=rate))
+    audio.load(known_file("wav-16", 0.5))
+    assert not noted()
+
+
+def test_channels_that_cancel_each_other_are_noted(noted: Callable[[], str]) -> None:
+    def load(left: np.ndarray, right: np.ndarray, channel: int | None = None) -> str:
+        file = io.BytesIO()
+        soundfile.write(file, np.concatenate([left, right], axis=1), 16_000, format="WAV")
+        audio.load(file, channel=channel)
+        return noted()
+
+    tone, noise = sine(16_000, 0.5), np.random.default_rng(0).normal(0, 0.1, (2, 8_000, 1))
+    for right in (-tone, -0.9 * tone):
+        note = load(tone, right)
+        assert "its channels cancel each other" in note and "--channel" in note
+    for left, right in (
+        (tone, tone),
+        (tone, 0 * tone),
+        (0 * tone, 0 * tone),
+        (noise[0], noise[1]),
+        (tone, -0.5 * tone),
+    ):
+        assert not load(left, right)
+    assert not load(tone, -tone, channel=1)
