@@ -182,8 +182,10 @@ class FfmpegDecoder:
         """Yield blocks [samples, channels] with the index of the first sample of each."""
         rate = self.info.sample_rate
         position, end = (None, first / rate) if self._seek(first) else (0, 0.0)
+        tick = None
         for frame in self._cut(self._frames()):
-            begin = None if frame.pts is None else float(frame.pts * frame.time_base) - self._origin
+            tick = tick or frame.time_base  # a new Fraction at each access
+            begin = None if frame.pts is None else frame.pts * tick.numerator / tick.denominator - self._origin
             if position is None:
                 position = min(self._index(frame), first)
             if begin is not None and (gap := self._silence(end, begin)):

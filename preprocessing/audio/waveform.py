@@ -307,7 +307,10 @@ def _mix(source: AudioSource, block: Samples, is_float: bool) -> Mono:
 
 def _note_if_cancelled(source: AudioSource, block: Samples, mono: Mono) -> None:
     """Note channels [samples, channels] whose mean [samples] is all but silent beside them."""
-    if np.vdot(mono, mono) * block.shape[1] < CANCELLED_POWER * np.vdot(block, block):
+    values = block.ravel(
+        order="K"
+    )  # as they lie in memory: a copy of them in another order takes as long as resampling
+    if np.dot(mono, mono) * block.shape[1] < CANCELLED_POWER * np.dot(values, values):
         note_once(
             "channels in antiphase",
             f"{describe_source(source)}: its channels cancel each other, as where one is wired in antiphase, so that "
