@@ -307,9 +307,8 @@ def _mix(source: AudioSource, block: Samples, is_float: bool) -> Mono:
 
 def _note_if_cancelled(source: AudioSource, block: Samples, mono: Mono) -> None:
     """Note channels [samples, channels] whose mean [samples] is all but silent beside them."""
-    values = block.ravel(
-        order="K"
-    )  # as they lie in memory: a copy of them in another order takes as long as resampling
+    # In the order of memory: a copy in another one takes as long as resampling.
+    values = block.ravel(order="K")
     if np.dot(mono, mono) * block.shape[1] < CANCELLED_POWER * np.dot(values, values):
         note_once(
             "channels in antiphase",
