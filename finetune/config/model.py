@@ -28,7 +28,8 @@ class ModelConfig:
 
     vocabulary: Literal["keep", "extend", "new"] = "keep"
     """keep: the vocabulary of base. extend: also the characters of the labels that it lacks, with new weights. new: a
-    vocabulary built from the training labels, with a new output layer."""
+    vocabulary built from the training labels, with a new output layer, unless base has the same units in the same
+    order: then their weights are kept."""
 
     units: Literal["characters", "syllables", "bpe", "words"] = "characters"
     """Units of a new CTC vocabulary; docs/units.md compares them."""

@@ -25,6 +25,7 @@ from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.model_file import loading_reason
+from preprocessing.cli.notes import note_once
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict
@@ -221,11 +222,37 @@ def extend_head(model: Any, n_units: int) -> None:
     model.config.vocab_size = n_units
 
 
+def renew_head(model: Any, base: str, vocabulary: Vocabulary) -> None:
+    """Gives the output layer of a model that was loaded from `base` for a new vocabulary new weights, in place, drawn
+    as those of `extend_head`, unless the base has the same units in the same order.
+
+    transformers draws new weights where the number of units differs, and keeps the base's where it is the same: each
+    unit would start as another one.
+    """
+    rows = getattr(AutoConfig.from_pretrained(base), "vocab_size", None)
+    if rows != len(vocabulary.units):
+        return
+    if vocabulary == _vocabulary_or_none(base):
+        note_once(
+            f"output layer of {base}", f"the new vocabulary is that of {base}: the weights of its output layer are kept"
+        )
+        return
+    nn.init.normal_(model.lm_head.weight, std=HEAD_INIT_STD)
+    nn.init.zeros_(model.lm_head.bias)
+
+
+def _vocabulary_or_none(base: str) -> Vocabulary | None:
+    try:
+        return Vocabulary.load(base)
+    except InputError:  # a model that was pretrained only has none
+        return None
+
+
 def load_own(model_class: Any, family: str, reference: str, **changes: Any) -> Any:
     """A model of this project's own architecture, in float32 on the CPU, from the folder of a run or a Hub id.
 
-    changes: keys of its configuration; with another `vocab_size` the output layer gets random weights. Raises
-    InputError where there is no such model.
+    changes: keys of its configuration; with another `vocab_size` the output layer gets random weights, with the same
+    one `renew_head` gives it them. Raises InputError where there is no such model.
     """
     expected = model_class.config_class
     try:

@@ -21,6 +21,7 @@ from finetune.models.ctc import (
     load_own,
     new_own,
     new_vocabulary,
+    renew_head,
     vocabulary_sizes,
 )
 from finetune.models.lstm_ctc import LSTMForCTC
@@ -134,4 +135,6 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecognis
         extend_head(model, len(vocabulary.units))
         return LSTMRecogniser(config, model, vocabulary)
     vocabulary = new_vocabulary(config, labels)
-    return LSTMRecogniser(config, load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary)), vocabulary)
+    model = load(config.base, dropout=config.dropout, **vocabulary_sizes(vocabulary))
+    renew_head(model, config.base, vocabulary)
+    return LSTMRecogniser(config, model, vocabulary)

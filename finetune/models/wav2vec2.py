@@ -20,7 +20,15 @@ from finetune.config import ModelConfig
 from finetune.models.architectures import ModelInput, architecture_of, latent_frames, log_mel_frames, n_frames
 from finetune.models.base import Batch, Example, Publication
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
-from finetune.models.ctc import CTCModule, CTCRecogniser, base_vocabulary, extend_head, new_vocabulary, vocabulary_sizes
+from finetune.models.ctc import (
+    CTCModule,
+    CTCRecogniser,
+    base_vocabulary,
+    extend_head,
+    new_vocabulary,
+    renew_head,
+    vocabulary_sizes,
+)
 from finetune.models.fast import rows
 from finetune.models.fast.packing import pack_layers
 from finetune.models.padding_invariance import PaddingInvariance
@@ -205,6 +213,8 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Reco
             f"--model.base {config.base}: cannot be loaded as a CTC model ({loading_reason(error)}); "
             "expected a transformers folder or Hub id: check the name and the network"
         ) from error
+    if new and config.language is None and not config.adapters_only:  # which draw the output layer with the adapters
+        renew_head(model, config.base, vocabulary)
     extend_head(model, len(vocabulary.units))
     return Wav2Vec2Recogniser(config, model, vocabulary, feature_extractor)
 

@@ -27,6 +27,7 @@ from finetune.models.ctc import (
     load_own,
     new_own,
     new_vocabulary,
+    renew_head,
     vocabulary_sizes,
 )
 from finetune.models.frame_geometry import WHISPER_CTC_STRIDE
@@ -200,7 +201,9 @@ def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRe
     settings = {"dropout": config.dropout} | vocabulary_sizes(vocabulary)
     if own:
         assert config.base is not None
-        return WhisperCTCRecogniser(config, load(config.base, **settings), vocabulary)
+        model = load(config.base, **settings)
+        renew_head(model, config.base, vocabulary)
+        return WhisperCTCRecogniser(config, model, vocabulary)
     if config.base is None:
         assert config.scratch is not None
         return WhisperCTCRecogniser(

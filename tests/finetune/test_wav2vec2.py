@@ -73,6 +73,21 @@ def test_a_new_vocabulary_gets_a_new_output_layer(tmp_path: Path) -> None:
     assert AutoModelForCTC.from_pretrained(tmp_path).config.vocab_size == len(ours.vocabulary.units)
 
 
+def test_a_new_output_layer_of_as_many_units_is_new_unless_they_are_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As many units in the same places are other letters: with the base's weights, each would start as another one."""
+    base = recogniser()
+    head = base.module.model.lm_head
+    letters = [unit for unit in base.vocabulary.units if len(unit) == 1 and unit not in base.vocabulary.boundary_unit]
+    others = "".join(chr(0x430 + place) for place in range(len(letters)))
+    for texts, is_kept in ((["".join(letters)], True), ([others], False)):
+        new = build(ModelConfig(base=BASE, vocabulary="new"), texts, seed=0).module.model.lm_head  # type: ignore[union-attr]
+        assert new.weight.shape == head.weight.shape
+        assert torch.equal(new.weight, head.weight) == torch.equal(new.bias, head.bias) == is_kept
+        assert ("weights of its output layer are kept" in capsys.readouterr().err) == is_kept
+
+
 def test_an_extended_vocabulary_keeps_what_the_base_knows(tmp_path: Path) -> None:
     """Old units with their ids and weights, new ones after them; the saved folder holds both."""
     base, ours = recogniser(), recogniser(vocabulary="extend")

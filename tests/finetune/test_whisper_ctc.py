@@ -146,6 +146,11 @@ def test_it_is_saved_as_a_transformers_model_and_benchmarked(base: str, head: di
     assert torch.equal(found[0], log_probs[0].argmax(dim=-1))
     again = recogniser(str(tmp_path), vocabulary="keep")
     torch.testing.assert_close(again.module.log_probs(batch_of(again, (0,)))[0], log_probs)
+    others = "".join(chr(0x430 + place) for place in range(ours.vocabulary.size - 1))
+    new = build(ModelConfig(family="whisper-ctc", base=str(tmp_path), vocabulary="new"), [others], seed=0)
+    head_of_others = new.module.model.lm_head.weight
+    assert head_of_others.shape == ours.module.model.lm_head.weight.shape
+    assert not torch.equal(head_of_others, ours.module.model.lm_head.weight)
 
 
 def test_a_long_recording_has_every_frame_once(base: str, tmp_path: Path) -> None:
