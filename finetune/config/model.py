@@ -49,7 +49,8 @@ class ModelConfig:
     else is trained."""
 
     freeze_feature_encoder: bool = True
-    """Freeze the convolutional feature encoder, as usual when fine-tuning wav2vec 2.0."""
+    """Freeze the convolutional feature encoder of a base, as usual when fine-tuning wav2vec 2.0 (wav2vec2, whisper,
+    whisper-ctc). An lstm's convolutions are always trained."""
 
     trained_layers: int | None = None
     """Number of top encoder blocks of Whisper that are trained; 0 trains only the decoder (whisper), or only the head

@@ -75,8 +75,6 @@ class LSTMRecogniser(CTCRecogniser):
         self, config: ModelConfig, model: LSTMForCTC, vocabulary: Vocabulary, *, fits_statistics: bool = False
     ) -> None:
         spec_augment = None if config.spec_augment == "none" else SpecAugment(config.spec_augment, fill="zero")
-        if config.freeze_feature_encoder and config.scratch is None:
-            model.subsampling.requires_grad_(False)
         self._fits_statistics = fits_statistics
         super().__init__(LSTMModule(model, spec_augment, blank=vocabulary.blank), vocabulary)
 

@@ -66,12 +66,23 @@ def test_three_utterances_are_learnt_by_heart_saved_and_benchmarked(tmp_path: Pa
     again = recogniser(scratch=None, base=str(tmp_path))
     again.module.eval()
     assert [heard.text for heard in again.evaluate(again.module, batch_for(again)).hypotheses] == TEXTS
-    frozen = {name for name, parameter in again.module.named_parameters() if not parameter.requires_grad}
-    assert frozen and all(".subsampling." in name for name in frozen)
+    assert all(parameter.requires_grad for parameter in again.module.parameters())
     other = build(ModelConfig(family="lstm", base=str(tmp_path), vocabulary="new"), ["ÄÖÜ"], seed=0)
     assert isinstance(other, LSTMRecogniser)
     assert other.module.model.lm_head.out_features == len(other.vocabulary.units) != len(ours.vocabulary.units)
     assert torch.equal(other.module.model.norm_out.weight, ours.module.model.norm_out.weight)
+
+
+def test_a_new_output_layer_of_as_many_units_is_new_unless_they_are_the_same(tmp_path: Path) -> None:
+    ours = recogniser()
+    ours.save(tmp_path, ours.module)
+    head = ours.module.model.lm_head.weight
+    others = ["".join(chr(0x430 + place) for place in range(len(set("".join(TEXTS)) - {" "})))]
+    for texts, is_kept in ((TEXTS, True), (others, False)):
+        new = build(ModelConfig(family="lstm", base=str(tmp_path), vocabulary="new"), texts, seed=0)
+        assert isinstance(new, LSTMRecogniser)
+        assert new.module.model.lm_head.weight.shape == head.shape
+        assert torch.equal(new.module.model.lm_head.weight, head) == is_kept
 
 
 def seen(ours: LSTMRecogniser, batch: Batch, generator: torch.Generator | None, *, training: bool = True) -> Features:
