@@ -114,8 +114,9 @@ class BenchmarkConfig:
     """Beam width of the CTC beam search."""
 
     language: str | None = None
-    """Language of the speech, such as de: of the text profiles and of multilingual Whispers. Default: the one that all
-    utterances of the corpus name; without one, the profiles are those of English, and Whisper detects the language."""
+    """Language of the speech, such as de: of the text profiles, multilingual Whispers and MMS models. Default: the one
+    that all utterances of the corpus name; without one, the profiles are those of English, Whisper detects the language
+    and MMS decodes with its default."""
 
     system_options: dict[str, SystemOptions] = field(default_factory=dict)
     """Decoding options of single Whisper systems, by their name in the tables: --system_options.NAME.beam_size 5, in

@@ -4,7 +4,7 @@ Thin: options in, log-probabilities of the model, `finetune.decoding.alignment`,
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -40,6 +40,8 @@ class AlignConfig:
     """File for the words with start, end and probability, under Whisper's key names. Default: print them."""
     profile: str | None = None
     """Text normalisation profile of the model's labels. Default: that of its training, else one fitted to its units."""
+    language: str | None = None
+    """Language of an MMS model whose adapter is used, such as deu or de. Default: the model's own."""
     channel: int | None = None
     """Channel to align, from 0, such as one side of a call. Default: the mix of all channels."""
     stars: bool = False
@@ -85,10 +87,10 @@ def run(config: AlignConfig) -> None:
     from preprocessing.cli.progress import Steps
 
     text = None if config.text == "-" else read_text(config.text)
-    model = load_ctc(config.model, config.device)
+    model = load_ctc(config.model, config.device, config.language)
     normalised = ""
     if text is not None:
-        normalised = normalise_marked(text, config.profile or model.profile)
+        normalised = normalise_marked(text, model.normaliser(config.profile))
         try:
             check_text(normalised, model.vocabulary)
         except InputError as error:
@@ -164,11 +166,8 @@ def read_text(reference: str) -> str:
     return reference
 
 
-def normalise_marked(text: str, profile_name: str) -> str:
+def normalise_marked(text: str, normalise: Callable[[str], str]) -> str:
     """The text under a profile, with each * that stands by itself kept as a word."""
-    from preprocessing.text import profile
-
-    normalise = profile(profile_name)
     parts: list[list[str]] = [[]]
     for word in text.split():
         if word == "*":

@@ -53,6 +53,8 @@ class AlignCorpusConfig:
     """Folder for pieces/, manifest.jsonl and rejects.jsonl."""
     profile: str | None = None
     """Text normalisation profile of the model's labels. Default: that of its training, else one fitted to its units."""
+    language: str | None = None
+    """Language of an MMS model whose adapter is used, such as deu or de. Default: the model's own."""
     max_seconds: float = 10.0
     """Longest segment, in seconds."""
     min_seconds: float = 1.0
@@ -118,7 +120,7 @@ def _align(config: AlignCorpusConfig, options: "PieceOptions", folder: Alignment
     weights = weights_state(*reference)
     remaining, failed = pending(), dict[Pair, Result]()
     if remaining:
-        model = load_ctc(config.model, config.device)  # before anything is removed
+        model = load_ctc(config.model, config.device, config.language)  # before anything is removed
         weights = weights_state(*reference)  # again: a model of the Hub may have been downloaded just now
         remaining = pending()
     folder.begin(_fingerprint(config), overwrite=config.overwrite)
@@ -183,7 +185,7 @@ def align_recording(
     from finetune.decoding.alignment_pieces import cut
     from preprocessing import audio
 
-    raw, words, may_begin = split_words(read_text(str(pair.transcript)), config.profile or model.profile)
+    raw, words, may_begin = split_words(read_text(str(pair.transcript)), model.normaliser(config.profile))
     check_text(" ".join(words), model.vocabulary)
     waveform = audio.load(pair.recording, channel=config.channel)
     log_probs = model.log_probs(waveform, advance)
@@ -220,23 +222,21 @@ def align_recording(
     return result
 
 
-def split_words(text: str, profile_name: str) -> tuple[list[str], list[str], list[bool]]:
+def split_words(text: str, normalise: Callable[[str], str]) -> tuple[list[str], list[str], list[bool]]:
     """A text's words as they are written and as they are aligned, one to one.
 
     The text is normalised as a whole: "$5 million" is FIVE MILLION DOLLARS. What becomes several words (21: TWENTY ONE)
     stands at the first of them, with "" at the others; what becomes none (a dash) is written after the word before.
     Returns the written ones, the aligned ones, and whether a piece may begin with each.
 
-    >>> split_words("21 apples — no more.", "basic:en")
+    >>> from preprocessing.text import profile
+    >>> split_words("21 apples — no more.", profile("basic:en"))
     (['21', '', 'apples —', 'no', 'more.'], ['twenty', 'one', 'apples', 'no', 'more'], [True, False, True, True, True])
-    >>> split_words("It cost $5 million.", "basic:en")[0]
+    >>> split_words("It cost $5 million.", profile("basic:en"))[0]
     ['It', 'cost', '$5 million.', '', '']
     """
     from rapidfuzz.distance import Levenshtein
 
-    from preprocessing.text import profile
-
-    normalise = profile(profile_name)
     written = text.split()
     alone = [normalise(one).split() for one in written]  # the words that each makes by itself
     own = [word for words in alone for word in words]

@@ -25,7 +25,7 @@ from finetune.systems.base import System
 from finetune.systems.registry import load_system
 from finetune.systems.transcript import Transcript, joined
 from finetune.transcribe import TranscribeConfig, resolve
-from finetune.transcription.run import as_it_is, in_pieces
+from finetune.transcription.run import as_it_is, in_pieces, language_note
 from preprocessing.audio import MAX_SAMPLE_RATE, AudioError, AudioSource
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.errors import UsageError
@@ -106,7 +106,10 @@ def load(model: str | Path, **options: Any) -> Recogniser:
     spec, loading = resolve(config)
     if spec.notice is not None:
         note_once(spec.name, spec.notice)
-    return Recogniser(load_system(spec, loading), language=config.language, denoise=loading.denoise)
+    system = load_system(spec, loading)
+    if note := language_note(system, config.language):
+        note_once(note, note)
+    return Recogniser(system, language=config.language, denoise=loading.denoise)
 
 
 def _wav_of(array: "NDArray[Any] | Tensor", sample_rate: int) -> bytes:

@@ -65,8 +65,8 @@ class TranscribeConfig:
     rescore_weight: float = 0.3
     """Weight of that LSTM's log-probability."""
     language: str | None = None
-    """Language of the speech, such as de. Default: the language of the fine-tuning; otherwise a multilingual Whisper
-    detects it."""
+    """Language of the speech, such as de, for a multilingual Whisper or an MMS model, which decodes with the adapter of
+    that language. Default: the language of the fine-tuning; otherwise Whisper detects it, and MMS takes its default."""
     initial_prompt: str | None = None
     """Whisper's prompt: text as if spoken before the recording, such as names and words to expect."""
     beam_size: int | None = None
@@ -181,7 +181,7 @@ def _transcribe(
     console: "Console",
 ) -> None:
     from finetune.systems.registry import load_system
-    from finetune.transcription.run import transcribe
+    from finetune.transcription.run import language_note, transcribe
 
     if config.speakers:
         from finetune.transcription.by_channel import ByChannel
@@ -202,6 +202,8 @@ def _transcribe(
     system = load_system(spec, options)
     if not system.has_word_times and (config.max_line_width is not None or config.highlight_words):
         console.print(f"note: {spec.name} gives no times of words: subtitles are neither wrapped nor highlighted")
+    if note := language_note(system, config.language):
+        console.print(f"note: {note}", markup=False)
     failed = transcribe(
         system, remaining, results, console,
         words=config.word_timestamps, device=options.device, language=config.language, denoise=options.denoise,

@@ -62,6 +62,9 @@ class TuneConfig:
     utterances: int | None = None
     """Number of utterances, spread over the corpus. Default: all."""
 
+    language: str | None = None
+    """Language of an MMS model whose adapter is used, such as deu or de. Default: the model's own."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that the model runs on; auto takes a GPU if there is one."""
 
@@ -147,7 +150,7 @@ def tune(config: TuneConfig) -> Tuned:
     config.check()
     console = Console(highlight=False, soft_wrap=True)
     files = require_language_model(config.lm or config.model)
-    model = load_ctc(config.model, config.device)
+    model = load_ctc(config.model, config.device, config.language)
     language_model = load_language_model(config.model, files, model.vocabulary)
     utterances = _validation_utterances(config)
     settings = files.settings(BeamSettings(beam_width=config.beam_width), ("unk_score_offset",))
@@ -222,9 +225,8 @@ def _try_grid(
     from finetune.decoding.greedy import collapse
     from preprocessing.cli.progress import Steps
     from preprocessing.corpus import load_waveform
-    from preprocessing.text import profile
 
-    vocabulary, normalise = model.vocabulary, profile(model.profile)
+    vocabulary, normalise = model.vocabulary, model.normaliser()
     references = [normalise(utterance.text) for utterance in utterances]
 
     def errors_of(texts: Iterable[str]) -> list[int]:

@@ -72,6 +72,18 @@ def profile_of(checkpoint: str) -> str | None:
     return ":".join(["ctc", checkpoint, *options[1:]]) if kind == "ctc" else recorded.profile
 
 
+def trained_languages(checkpoint: str) -> tuple[str, ...]:
+    """The languages that a run's training corpora name, such as ("de",); none where its about.json does not say, and of
+    what is no run.
+    """
+    path = Path(checkpoint) / about.NAME
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))["training"]["languages"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    return tuple(map(str, said)) if isinstance(said, list) else ()
+
+
 def generation_language(checkpoint: str) -> str | None:
     """The language that a fine-tuned Whisper writes by default, as generation_config.json has it, such as "<|de|>";
     None where nothing says so. checkpoint: as in `training_preprocessing`.

@@ -22,6 +22,7 @@ from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
 from finetune.models.base import OUTSIDE, Batch, EvaluationOutput, Hypothesis, Recogniser
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
+from finetune.models.language_adapters import languages_of
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.model_file import loading_reason
@@ -201,7 +202,8 @@ def base_vocabulary(config: ModelConfig, labels: Sequence[str]) -> Vocabulary:
     extend.
     """
     assert config.base is not None
-    vocabulary = Vocabulary.load(config.base, config.language)
+    # a run that trained one adapter has its vocabulary alone, not one for each language
+    vocabulary = Vocabulary.load(config.base, config.language if languages_of(config.base) else None)
     return vocabulary.extended(labels) if config.vocabulary == "extend" else vocabulary
 
 

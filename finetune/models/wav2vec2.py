@@ -31,6 +31,7 @@ from finetune.models.ctc import (
 )
 from finetune.models.fast import rows
 from finetune.models.fast.packing import pack_layers
+from finetune.models.language_adapters import ADAPTER
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.regularisation import LatentMasks, use_bit_dropout
 from finetune.models.trainable_parameters import merged_state_dict, select_trainable_parameters
@@ -38,7 +39,6 @@ from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.model_file import loading_reason
 from preprocessing.units import Vocabulary
 
-ADAPTER = "adapter.{}.safetensors"  # as transformers' load_adapter looks for it
 RECOMPILE_LIMIT = 64  # of torch.compile, whose own is 8
 
 PUBLICATION = Publication(

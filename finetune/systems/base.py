@@ -112,13 +112,14 @@ class System(ABC):
     facts: what the report says of the system. batched: whether `features` is given several waveforms at once; otherwise
     always a list of one. longest_in_batch_seconds: a longer recording is in a batch of its own. longest_piece_seconds:
     what `finetune.transcribe` gives it at once of a longer recording, which bounds its memory and, where a system gives
-    no words, the length of a segment.
+    no words, the length of a segment. takes_language: whether the language of its options changes what it writes.
     """
 
     facts: SystemFacts
     batched: bool = False
     longest_in_batch_seconds: float = 30.0
     longest_piece_seconds: float = 30.0
+    takes_language: bool = True
 
     @abstractmethod
     def features(self, waveforms: Sequence[Tensor]) -> Any:

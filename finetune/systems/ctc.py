@@ -53,6 +53,8 @@ class CTCSystem(System):
     longest_piece_seconds = LONGEST_PIECE_SECONDS
     vocabulary: Vocabulary
     times: FrameTimes | None = None
+    takes_language = False
+    language: str | None = None  # of the transcripts, where a model has a choice
     long_form: LongForm = LongForm()
     _search: BeamSearch | ReferenceSearch | RescoringSearch | None = None
     _checkpoint: str = ""
@@ -125,7 +127,7 @@ class CTCSystem(System):
 
     def _transcript(self, log_probs: Tensor, labels: list[int] | None, seconds: float, *, words: bool) -> Transcript:
         if not len(log_probs):
-            return Transcript("")
+            return Transcript("", language=self.language)
         aligned: Alignment | None = None
         if labels is None:
             if bool(log_probs.isnan().any()):
@@ -139,7 +141,7 @@ class CTCSystem(System):
             aligned = align_labels(log_probs, labels, self.vocabulary, self.times, splits_unspaced=True)
         text = self.vocabulary.decode(labels)
         if self.times is None or not words:
-            return Transcript.of_text(text, seconds)
+            return replace(Transcript.of_text(text, seconds), language=self.language)
         spelled = aligned.words if aligned is not None and text else ()
         calibration = self._calibration
         default = DEFAULT if self._search is None else DEFAULT_OF_SEARCH
@@ -149,7 +151,7 @@ class CTCSystem(System):
         return Transcript.of_words(text, [
             Word(f"{' ' * word.follows_space}{word.text}", word.start, min(word.end, seconds), confidence)
             for word, confidence in zip(spelled, confidences, strict=True)
-        ])  # fmt: skip
+        ], self.language)  # fmt: skip
 
     @cached_property
     def _calibration(self) -> Calibration | None:

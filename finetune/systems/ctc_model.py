@@ -15,11 +15,12 @@ from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
 from finetune.systems.registry import device_of, family_of, load_system, parse_models
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 
 if TYPE_CHECKING:
     from preprocessing.augment.denoise import SpectralGate
+    from preprocessing.text import Profile
 
 FAMILIES = ("wav2vec2", "whisper-ctc", "lstm", "onnx", "openvino")
 DEFAULT_PROFILE = "ctc"  # of a model that names none: fitted to its units
@@ -31,7 +32,8 @@ class CTCModel:
 
     reference: its folder or Hub id. system: the model as a benchmark measures it. times: of its frames. profile: the
     text profile of its labels, as its training recorded it; "ctc:REFERENCE" of other models. denoise: applied to
-    waveforms first, of a model that was trained on denoised audio.
+    waveforms first, of a model that was trained on denoised audio. language: that of the adapter chosen of an MMS
+    model; None: its default, or there is no choice.
     """
 
     reference: str
@@ -39,11 +41,20 @@ class CTCModel:
     times: FrameTimes
     profile: str
     denoise: "SpectralGate | None" = None
+    language: str | None = None
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The model's units."""
         return self.system.vocabulary
+
+    def normaliser(self, name: str | None = None) -> "Profile":
+        """The text profile of a name; None: `profile`, of a chosen language fitted to that language's vocabulary."""
+        from preprocessing.text import profile
+
+        if name is None and self.language is not None and self.profile == f"{DEFAULT_PROFILE}:{self.reference}":
+            return profile(DEFAULT_PROFILE, vocabulary=self.vocabulary)
+        return profile(self.profile if name is None else name)
 
     def log_probs(self, waveform: Tensor, advance: Callable[[float], None] | None = None) -> Tensor:
         """Log-probabilities [frames, units], natural, float32 on the CPU, of a waveform [samples] at 16 kHz.
@@ -66,19 +77,26 @@ class CTCModel:
         return found
 
 
-def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
+def load_ctc(reference: str, device: str = "cpu", language: str | None = None) -> CTCModel:
     """The CTC model of a run's folder, another transformers folder or a Hub id, or of FAMILY=ONE with a CTC family.
 
-    device: auto, cpu or cuda, as --device of a command; auto is the CPU for an exported graph. Raises InputError where
-    the model cannot be loaded, or is not a CTC model, as OpenAI's Whisper is not; UsageError for cuda without a GPU.
+    device: auto, cpu or cuda, as --device of a command; auto is the CPU for an exported graph. language: of an MMS
+    model, that of the adapter to load; None: its default. Raises InputError where the model cannot be loaded, or is not
+    a CTC model, as OpenAI's Whisper is not; UsageError for cuda without a GPU, and a language without adapters.
     """
     from preprocessing.cli.progress import hide_loading_bars
 
     family, checkpoint = family_and_checkpoint(reference)
     device = device_of(family, device)
     hide_loading_bars()
-    system = load_system(parse_models(f"{family}={checkpoint}")[0], LoadOptions(device, None, precision="float32"))
+    (spec,) = parse_models(f"{family}={checkpoint}")
+    system = load_system(spec, LoadOptions(device, language, precision="float32"))
     assert isinstance(system, CTCSystem)
+    if language is not None and not system.takes_language:
+        raise UsageError(
+            f"--language is {language}, but {checkpoint} has no language adapters; expected one of the MMS models with "
+            "it: leave it out"
+        )
     times = system.times
     if times is None:
         raise InputError(
@@ -90,7 +108,8 @@ def load_ctc(reference: str, device: str = "cpu") -> CTCModel:
         from preprocessing.augment.denoise import SpectralGate
 
         gate = SpectralGate()
-    return CTCModel(checkpoint, system, times, profile_of(checkpoint) or f"{DEFAULT_PROFILE}:{checkpoint}", gate)
+    profile = profile_of(checkpoint) or f"{DEFAULT_PROFILE}:{checkpoint}"
+    return CTCModel(checkpoint, system, times, profile, gate, language)
 
 
 def family_and_checkpoint(reference: str) -> tuple[str, str]:

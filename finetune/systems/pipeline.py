@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from finetune.models.checkpoint_checks import checked_loading
+from finetune.models.language_adapters import adapter_of, check_own_language
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Segment, Transcript
 from finetune.systems.whisper_decoding import language_of
@@ -34,10 +35,15 @@ class PipelineSystem(System):
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         from transformers import pipeline
 
+        adapter = adapter_of(spec.name, spec.checkpoint, options.language)
         try:
             with checked_loading(spec.checkpoint):
                 self._recognise: Any = pipeline(
-                    "automatic-speech-recognition", model=spec.checkpoint, device=options.device, dtype=torch.float32
+                    "automatic-speech-recognition",
+                    model=spec.checkpoint,
+                    device=options.device,
+                    dtype=torch.float32,
+                    model_kwargs=dict(adapter.loading),  # which the pipeline adds to
                 )
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = loading_reason(error)
@@ -49,13 +55,21 @@ class PipelineSystem(System):
         self._shortest = 1 if self._generates else _receptive_field(self._recognise.model)  # samples
         self._is_whisper = self._recognise.type == "seq2seq_whisper"
         self._greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
-        self._language: str | None = None  # of every recording; None: detected in each, or there is none to choose
+        self._language: str | None = None  # of every recording; None: detected in each, or none is known
         self._detected: list[str | None] = []  # of the last batch
         settings: dict[str, str] = {}
         if self._is_whisper:
             self.longest_piece_seconds = LONGEST_PIECE_SECONDS
             self._choose_language(spec, options.language)
             settings = {"language": self._language or "detected"}
+        else:
+            check_own_language(spec.name, spec.checkpoint, options.system.language, adapter)
+            self.takes_language = adapter.chosen is not None
+            self._language = options.language if self.takes_language else adapter.language
+            if adapter.chosen is not None:
+                self._recognise.tokenizer.set_target_lang(adapter.chosen)
+            if adapter.language is not None:
+                settings = {"language": adapter.language}
         self.facts = spec.facts(
             parameters=sum(parameter.numel() for parameter in self._recognise.model.parameters()),
             settings={

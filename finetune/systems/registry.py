@@ -56,6 +56,7 @@ _WAV2VEC2 = Family(
     "finetune.systems.wav2vec2:Wav2Vec2System",
     "facebook/wav2vec2-base-960h",
     DEMO / "wav2vec2",
+    options=frozenset({"language"}),
     precisions=ALL_PRECISIONS,
 )
 _LSTM = Family("finetune.systems.lstm:LSTMSystem", precisions=FLOAT32)

@@ -28,6 +28,7 @@ from finetune.models.frame_geometry import (
     has_adapter,
     long_form,
 )
+from finetune.models.language_adapters import adapter_of, check_own_language
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.systems.base import LoadOptions, SystemSpec, resolve_precision
 from finetune.systems.ctc import (
@@ -66,10 +67,13 @@ class Wav2Vec2System(CTCSystem):
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCTC
 
+        adapter = adapter_of(spec.name, spec.checkpoint, options.language)
+        check_own_language(spec.name, spec.checkpoint, options.system.language, adapter)
+        self.takes_language = adapter.chosen is not None
         try:
             self._architecture = architecture_of(AutoConfig.from_pretrained(spec.checkpoint), spec.name)
             with checked_loading(spec.checkpoint):
-                self._model = AutoModelForCTC.from_pretrained(spec.checkpoint, dtype=torch.float32)
+                self._model = AutoModelForCTC.from_pretrained(spec.checkpoint, dtype=torch.float32, **adapter.loading)
             extractor = AutoFeatureExtractor.from_pretrained(spec.checkpoint)
         except (OSError, ValueError) as error:
             reason = loading_reason(error)
@@ -78,7 +82,8 @@ class Wav2Vec2System(CTCSystem):
                 "folder or Hub id: check the name and the network"
             ) from error
         self._model_input = ModelInput(extractor, self._architecture, spec.name)
-        self.vocabulary = Vocabulary.load(spec.checkpoint)
+        self.vocabulary = Vocabulary.load(spec.checkpoint, adapter.chosen)
+        self.language = options.language if adapter.chosen else adapter.language
         self._device = torch.device(options.device)
         precision = resolve_precision(options.precision, options.device)
         self._dtype = precision.dtype
@@ -104,6 +109,7 @@ class Wav2Vec2System(CTCSystem):
         self.facts = spec.facts(
             parameters=parameters,
             settings={
+                **({} if adapter.language is None else {"language": adapter.language}),
                 "decoding": self._prepare_decoding(spec, options),
                 "precision": precision.description,
                 "convolutions": convolutions,

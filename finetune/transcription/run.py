@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from finetune.models.companion_files import trained_languages
 from finetune.systems.base import System
 from finetune.systems.transcript import Transcript, joined
 from finetune.transcription.recordings import Recording, pieces
@@ -20,6 +21,7 @@ from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import plan_batches
 from preprocessing.cli.errors import UserError, counted, described, printable
 from preprocessing.cli.progress import CappedProgress, Steps
+from preprocessing.text.languages import language_code
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,6 +117,21 @@ def transcribe(
                     results.write(one.place, one.recording, transcript, seconds)
             count.end()
     return failed
+
+
+def language_note(system: System, language: str | None) -> str | None:
+    """That --language does not change what a system writes; None where it does, or is that of its training."""
+    if language is None or system.takes_language:
+        return None
+    trained = trained_languages(system.facts.checkpoint)
+    code = language_code(language) or language
+    if code in {language_code(one) or one for one in trained}:
+        return None
+    was = f", which was trained on {', '.join(trained)}" if trained else ""
+    return (
+        f"--language {language} is only the name of the language in the results: it changes nothing in what "
+        f"{system.facts.name} writes{was}"
+    )
 
 
 def missed_speech(waveform: "Tensor", transcript: Transcript) -> str | None:

@@ -101,7 +101,7 @@ def test_lengths_that_do_not_fit_are_doubted() -> None:
 
 
 def test_written_and_aligned_words_stay_together() -> None:
-    raw, words, may_begin = split_words("On 21 May — he said: “Go!”", "basic:en")
+    raw, words, may_begin = split_words("On 21 May — he said: “Go!”", profile("basic:en"))
     assert " ".join(word for word in raw if word) == "On 21 May — he said: “Go!”"
     assert words == ["on", "twenty", "one", "may", "he", "said", "go"]
     assert may_begin == [True, True, False, True, True, True, True]
@@ -120,7 +120,7 @@ def test_written_and_aligned_words_stay_together() -> None:
 )
 def test_the_text_is_aligned_as_it_is_normalised_as_a_whole(text: str, profile_name: str) -> None:
     """And what is written is all there once, in its order, but for dashes before the first word."""
-    raw, words, may_begin = split_words(text, profile_name)
+    raw, words, may_begin = split_words(text, profile(profile_name))
     assert words == profile(profile_name)(text).split()
     assert may_begin == [bool(one) for one in raw]
     written = " ".join(one for one in raw if one).split()

@@ -1,10 +1,12 @@
 """Each architecture of the wav2vec2 family, tiny and random: trained, saved, measured, aligned; or refused by name."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     AutoFeatureExtractor,
@@ -29,6 +31,8 @@ from finetune.models.base import pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc_model import load_ctc
+from finetune.systems.facts import SystemOptions
+from finetune.systems.registry import load_system
 from finetune.systems.wav2vec2 import Wav2Vec2System
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary, frames_needed
@@ -184,8 +188,6 @@ def test_the_table_in_the_docs_has_each_architecture() -> None:
 @pytest.fixture
 def mms(tmp_path: Path) -> str:
     """A model shaped as MMS with adapters, vocabularies and output layers of two languages, English loaded."""
-    from safetensors.torch import save_file
-
     folder = tmp_path / "mms"
     units = {
         "eng": ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefg"],
@@ -196,7 +198,7 @@ def mms(tmp_path: Path) -> str:
     model.save_pretrained(folder)
     Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
     (folder / "vocab.json").write_text(
-        __import__("json").dumps({language: {unit: i for i, unit in enumerate(own)} for language, own in units.items()})
+        json.dumps({language: {unit: i for i, unit in enumerate(own)} for language, own in units.items()})
     )
     Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), target_lang="eng").save_pretrained(folder)
     for seed, (language, own) in enumerate(units.items()):
@@ -249,6 +251,86 @@ def test_a_language_that_cannot_be_trained_is_said(mms: str) -> None:
         build(ModelConfig(base=str(DEMO / "wav2vec2"), language="deu"), [], seed=0)
     with pytest.raises(UsageError, match=r"--model\.language is deu, which trains .* --model\.lora_rank is set"):
         ModelConfig(base=mms, language="deu", lora_rank=4).check()
+
+
+TEXT_OF = {"eng": "a", "deu": "ä"}  # what each adapter writes of any recording
+
+
+@pytest.fixture
+def decided(mms: str) -> str:
+    """The same model with output layers that write one letter, another in each language."""
+    for language, letter in TEXT_OF.items():
+        path = Path(mms) / f"adapter.{language}.safetensors"
+        weights = load_file(path)
+        weights["lm_head.weight"].zero_()
+        weights["lm_head.bias"].zero_()[Vocabulary.load(mms, language).units.index(letter)] = 5.0
+        save_file(weights, path, metadata={"format": "pt"})
+    model = Wav2Vec2ForCTC.from_pretrained(mms, target_lang="eng", ignore_mismatched_sizes=True)
+    model.save_pretrained(mms)
+    return mms
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "pipeline"])
+@pytest.mark.parametrize(
+    ("language", "adapter"), [(None, "eng"), ("eng", "eng"), ("deu", "deu"), ("de", "deu"), ("German", "deu")]
+)
+def test_mms_decodes_with_the_adapter_of_the_language(
+    decided: str, family: str, language: str | None, adapter: str
+) -> None:
+    system = load_system(SystemSpec("mms", family, decided), LoadOptions("cpu", language))
+    (found,) = system.transcribe([waveforms()[0]])
+    assert (found.text, found.language) == (TEXT_OF[adapter], language or "eng")
+    assert system.facts.settings["language"] == adapter
+    assert system.takes_language == (language is not None)
+
+
+def test_alignment_and_tuning_are_of_the_language(decided: str) -> None:
+    """Units and text profile are the language's: here only English has capitals."""
+    units = Path(decided) / "vocab.json"
+    known = json.loads(units.read_text())
+    units.write_text(
+        json.dumps(known | {"eng": {unit[:1].upper() + unit[1:]: index for unit, index in known["eng"].items()}})
+    )
+    model = load_ctc(decided, language="de")
+    assert model.vocabulary == Vocabulary.load(decided, "deu")
+    assert [model.normaliser()("Bad"), model.normaliser("verbatim")("Bad")] == ["bad", "Bad"]
+    assert int(model.log_probs(waveforms()[0])[0].argmax()) == model.vocabulary.units.index("ä")
+    with pytest.raises(UsageError, match=r"--language is de, but .*wav2vec2 has no language adapters"):
+        load_ctc(str(DEMO / "wav2vec2"), language="de")
+
+
+def test_a_language_that_cannot_be_decoded_is_said(decided: str) -> None:
+    def load(language: str | None, own: str | None = None, checkpoint: str = decided) -> None:
+        options = LoadOptions("cpu", own or language, system=SystemOptions(language=own))
+        load_system(SystemSpec("mms", "wav2vec2", checkpoint), options)
+
+    with pytest.raises(
+        InputError, match=r"--language is fr, which is none of the 2 languages of .*one of deu, eng: ch"
+    ):
+        load("fr")
+    load(None, own="de")
+    with pytest.raises(InputError, match=r"--system_options\.mms\.language is de, but .* has no language adapters"):
+        load(None, own="de", checkpoint=str(DEMO / "wav2vec2"))
+    (Path(decided) / "adapter.deu.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no adapter\.deu\.safetensors; expected the adapter of --language de"):
+        load("de")
+    units = Path(decided) / "vocab.json"
+    known = json.loads(units.read_text())
+    units.write_text(json.dumps(known | {"srp-script_latin": {}, "srp-script_cyrillic": {}}))
+    with pytest.raises(
+        InputError, match=r"--language is sr, of which .* has 2; expected one of srp-script_latin, srp-"
+    ):
+        load("sr")
+
+
+def test_a_run_of_an_adapter_is_trained_further(mms: str, tmp_path: Path) -> None:
+    ours = build(ModelConfig(base=mms, language="deu"), [], seed=0)
+    assert isinstance(ours, Wav2Vec2Recogniser)
+    ours.save(tmp_path / "run", ours.module)
+    again = build(ModelConfig(base=str(tmp_path / "run"), language="deu"), [], seed=0)
+    assert isinstance(again, Wav2Vec2Recogniser) and again.vocabulary == ours.vocabulary
+    found = load_system(SystemSpec("run", "wav2vec2", str(tmp_path / "run")), LoadOptions("cpu", "en"))
+    assert not found.takes_language  # it has the vocabulary of one language
 
 
 def test_why_sew_is_refused_holds() -> None:

@@ -1,7 +1,9 @@
 """`finetune.recogniser`: arrays and files through a loaded model, as docs/transcribe.md shows it."""
 
 import io
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,24 @@ def test_the_confidence_is_that_of_the_least_certain_word() -> None:
     assert Transcript("A B C", segments).confidence == 0.4
     assert Transcript("A", (Segment(0.0, 0.1, " A"),)).confidence is None
     assert Transcript("").confidence is None
+
+
+@pytest.mark.parametrize(
+    ("trained", "said"), [("", "writes\n"), ("en", "writes, which was trained on en\n"), ("de-CH", "")]
+)
+def test_a_language_that_changes_nothing_is_said(
+    trained: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(WAV2VEC2, tmp_path / "run")
+    if trained:
+        (tmp_path / "run" / "about.json").write_text(json.dumps({"training": {"languages": [trained]}}))
+    for call in (
+        lambda: load(tmp_path / "run", language="de"),
+        lambda: main([str(tmp_path / "run"), str(RECORDING), "--language", "de"]),
+    ):
+        call()
+        note = "--language de is only the name of the language in the results: it changes nothing in what wav2vec2 run "
+        assert (f"note: {note}{said}" in capsys.readouterr().err) == bool(said)
+    load(WAV2VEC2)
+    load(ECHO, language="de")
+    assert "--language" not in capsys.readouterr().err
