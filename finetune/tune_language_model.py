@@ -1,6 +1,7 @@
 """The command `python -m finetune.language_model tune`: alpha and beta chosen on validation speech.
 
-Every point of a grid decodes all utterances; the one with the fewest word errors is taken. Whether a language model
+Every point of a grid decodes all utterances; the one with the fewest word errors is taken, or in languages written
+without spaces character errors (`finetune.metrics.error_rates.primary_metric`). Whether a language model
 helps at all is tested on errors that the choice has not seen: the utterances, whole speakers where they are known, are
 halved, each half is decoded with the point that is best on the other, and the errors are compared with greedy
 decoding's in a paired test (`finetune.metrics.paired_tests`).
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from finetune.decoding.beam import BeamSettings
     from finetune.decoding.beam_reference import LanguageModel
     from finetune.metrics import Rate
+    from finetune.metrics.error_rates import Metric
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
 
@@ -69,8 +71,8 @@ class TuneConfig:
     """Device that the model runs on; auto takes a GPU if there is one."""
 
     plot: Path | None = None
-    """Picture of WER by alpha and beta. Default: in the run's folder, language_model_tuning.png if the language model
-    is put there, too, else language_model_tuning_not_stored.png."""
+    """Picture of the error rate by alpha and beta. Default: in the run's folder, language_model_tuning.png if the
+    language model is put there, too, else language_model_tuning_not_stored.png."""
 
     save: bool = True
     """If it lowers the errors of greedy decoding at an alpha above 0, put a word ARPA file and the tuned values into
@@ -96,14 +98,16 @@ class TuneConfig:
 class Tuned:
     """The surface and what was chosen.
 
-    wer [alphas][betas], greedy: word error rates as fractions. alpha, beta: the point with the lowest. held_out: the
+    metric: "wer", or "cer" of a language written without spaces. rates [alphas][betas], greedy: error rates by it, as
+    fractions. alpha, beta: the point with the lowest. held_out: the
     difference of the held-out errors from greedy's, below 0 where the language model helps, and p_value: of the paired
     test. unit: what was halved, "speaker" or "utterance".
     """
 
     alphas: list[float]
     betas: list[float]
-    wer: list[list[float]]
+    metric: "Metric"
+    rates: list[list[float]]
     greedy: float
     alpha: float
     beta: float
@@ -113,8 +117,8 @@ class Tuned:
 
     @property
     def best(self) -> float:
-        """The lowest word error rate, at alpha and beta."""
-        return self.wer[self.alphas.index(self.alpha)][self.betas.index(self.beta)]
+        """The lowest error rate, at alpha and beta."""
+        return self.rates[self.alphas.index(self.alpha)][self.betas.index(self.beta)]
 
     @property
     def helps(self) -> bool:
@@ -123,11 +127,12 @@ class Tuned:
 
     def sentence(self) -> str:
         """What was found, and whether a language model helps."""
+        unit = "word" if self.metric == "wer" else "character"
         chosen = (
-            f"alpha {self.alpha:g}, beta {self.beta:g}: {100 * self.best:.2f} % word errors; greedy decoding "
+            f"alpha {self.alpha:g}, beta {self.beta:g}: {100 * self.best:.2f} % {unit} errors; greedy decoding "
             f"{100 * self.greedy:.2f} %"
         )
-        interval = f"{100 * self.held_out.low:+.2f} to {100 * self.held_out.high:+.2f} points of WER"
+        interval = f"{100 * self.held_out.low:+.2f} to {100 * self.held_out.high:+.2f} points of {self.metric.upper()}"
         tested = f"chosen on one half of the {self.unit}s and measured on the other {interval}, p = {self.p_value:.2g}"
         if self.helps:
             return f"{chosen}. The language model helps: {tested}."
@@ -223,14 +228,18 @@ def _try_grid(
     """Decodes the utterances greedily and at every point of the grid."""
     from finetune.decoding.beam_reference import make_search
     from finetune.decoding.greedy import collapse
+    from finetune.metrics.error_rates import primary_metric
     from preprocessing.cli.progress import Steps
     from preprocessing.corpus import load_waveform
+    from preprocessing.text.languages import common_language
 
     vocabulary, normalise = model.vocabulary, model.normaliser()
     references = [normalise(utterance.text) for utterance in utterances]
+    language = common_language(config.language, [normalise.name], [utterance.language for utterance in utterances])
+    metric = primary_metric(language, references)
 
     def errors_of(texts: Iterable[str]) -> list[int]:
-        return count_errors(references, [normalise(text) for text in texts])
+        return count_errors(references, [normalise(text) for text in texts], metric)
 
     steps = Steps(console, 2)
     log_probs = []
@@ -249,15 +258,23 @@ def _try_grid(
             point = search.with_settings(replace(settings, alpha=alpha, beta=beta))
             errors[alpha, beta] = errors_of(hypothesis.text for hypothesis in point.decode_batch(log_probs))
             advance(1)
-    lengths = [len(reference.split()) for reference in references]
-    return choose(errors, greedy, lengths, [utterance.speaker for utterance in utterances])
+    words = [reference.split() for reference in references]
+    lengths = [len(own) if metric == "wer" else len(" ".join(own)) for own in words]
+    return choose(errors, greedy, lengths, [utterance.speaker for utterance in utterances], metric)
 
 
-def count_errors(references: Sequence[str], hypotheses: Sequence[str]) -> list[int]:
-    """Word errors of each utterance."""
-    from finetune.metrics.error_rates import word_errors
+def count_errors(references: Sequence[str], hypotheses: Sequence[str], metric: "Metric" = "wer") -> list[int]:
+    """Word errors of each utterance, or character errors.
 
-    return [word_errors(*pair).errors for pair in zip(references, hypotheses, strict=True)]
+    >>> count_errors(["今天天气很好"], ["今天天气很坏"]), count_errors(["今天天气很好"], ["今天天气很坏"], "cer")
+    ([1], [1])
+    >>> count_errors(["今天天气很好"], ["完全错误的文"]), count_errors(["今天天气很好"], ["完全错误的文"], "cer")
+    ([1], [6])
+    """
+    from finetune.metrics.error_rates import character_errors, word_errors
+
+    count = word_errors if metric == "wer" else character_errors
+    return [count(*pair).errors for pair in zip(references, hypotheses, strict=True)]
 
 
 def choose(
@@ -265,9 +282,10 @@ def choose(
     greedy: Sequence[int],
     lengths: Sequence[int],
     speakers: Sequence[str | None],
+    metric: "Metric" = "wer",
 ) -> Tuned:
     """The best point and whether it helps. errors: of each utterance at each (alpha, beta); of ties the first is taken,
-    which has the lower alpha.
+    which has the lower alpha. lengths: of the references, in words or characters as errors and `metric` are.
     """
     import numpy as np
 
@@ -283,12 +301,13 @@ def choose(
         held_out[half] = table[best_on_the_other, half]
     alpha, beta = points[int(table.sum(axis=1).argmin())]
     alphas, betas = (sorted({point[i] for point in points}) for i in (0, 1))
-    n_words = max(sum(lengths), 1)
+    length = max(sum(lengths), 1)
     return Tuned(
         alphas=alphas,
         betas=betas,
-        wer=[[sum(errors[a, b]) / n_words for b in betas] for a in alphas],
-        greedy=sum(greedy) / n_words,
+        metric=metric,
+        rates=[[sum(errors[a, b]) / length for b in betas] for a in alphas],
+        greedy=sum(greedy) / length,
         alpha=alpha,
         beta=beta,
         held_out=difference(held_out.tolist(), greedy, lengths, resampling),
@@ -312,7 +331,7 @@ def at_edges(found: Tuned) -> list[str]:
 
 
 def draw(found: Tuned, path: Path, description: str) -> None:
-    """The surface as a map of word error rates, and a cut through the chosen beta beside greedy decoding."""
+    """The surface as a map of error rates, and a cut through the chosen beta beside greedy decoding."""
     import numpy as np
 
     from preprocessing.plot_style import (
@@ -326,16 +345,17 @@ def draw(found: Tuned, path: Path, description: str) -> None:
     )
 
     figure = new_figure(11.0, 4.9)
-    write_heading(figure, "WER by alpha and beta", description, left=0.07)
+    write_heading(figure, f"{found.metric.upper()} by alpha and beta", description, left=0.07)
     axes, cut = figure.subplots(
         1, 2, gridspec_kw={"left": 0.07, "right": 0.97, "top": 0.74, "bottom": 0.13, "width_ratios": [1.45, 1]}
     )
-    wer = 100 * np.array(found.wer).T  # [betas, alphas]
-    axes.imshow(wer, origin="lower", aspect="auto", cmap="Blues", vmax=wer.max() + (wer.max() - wer.min()) / 2 + 1e-6)
-    for row, column in np.ndindex(*wer.shape):
+    rates = 100 * np.array(found.rates).T  # [betas, alphas]
+    brightest = rates.max() + (rates.max() - rates.min()) / 2 + 1e-6
+    axes.imshow(rates, origin="lower", aspect="auto", cmap="Blues", vmax=brightest)
+    for row, column in np.ndindex(*rates.shape):
         is_best = (found.alphas[column], found.betas[row]) == (found.alpha, found.beta)
         axes.text(
-            column, row, f"{wer[row, column]:.1f}", ha="center", va="center", fontsize=TICK_SIZE,
+            column, row, f"{rates[row, column]:.1f}", ha="center", va="center", fontsize=TICK_SIZE,
             color=PALETTE.accent if is_best else PALETTE.ink,
             fontweight="bold" if is_best else "normal",
             bbox={"facecolor": PALETTE.paper, "edgecolor": PALETTE.accent, "pad": 2.5} if is_best else None,
@@ -344,8 +364,8 @@ def draw(found: Tuned, path: Path, description: str) -> None:
     axes.set_yticks(range(len(found.betas)), [f"{beta:g}" for beta in found.betas])
     axes.set_xlabel("alpha, weight of the language model")
     axes.set_ylabel("beta, for each word")
-    style_axes(axes, "word error rate, %", spines=())
-    cut.plot(found.alphas, wer[found.betas.index(found.beta)], "o-", color=PALETTE.main, markersize=4)
+    style_axes(axes, f"{'word' if found.metric == 'wer' else 'character'} error rate, %", spines=())
+    cut.plot(found.alphas, rates[found.betas.index(found.beta)], "o-", color=PALETTE.main, markersize=4)
     cut.axhline(100 * found.greedy, color=PALETTE.accent, linewidth=1.2)
     cut.annotate(
         f"greedy, {100 * found.greedy:.1f} %", (0.5, 100 * found.greedy), xycoords=("axes fraction", "data"),

@@ -31,7 +31,7 @@ from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
 from finetune.tune_language_model import TuneConfig, Tuned, _validation_utterances, at_edges, choose, draw, tune
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary, build
-from tests.conftest import DEMO
+from tests.conftest import DEMO, write_manifest
 from tests.finetune.runs import tiny_run
 
 VOCABULARY = Vocabulary.of_characters(["THE CAT SAT"])
@@ -266,6 +266,42 @@ def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     tune(replace(few, lm=None))  # the one in the run, with its offset
     files = find_language_model(run)
     assert files is not None and files.attributes["unk_score_offset"] == -3.0
+
+
+def test_languages_without_spaces_are_tuned_by_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two points with as many wrong "words", whole utterances, the one with fewer wrong characters is taken."""
+    run = tmp_path / "run"
+    shutil.copytree(DEMO / "wav2vec2", run)
+    Vocabulary.of_characters(["今天气很好坏错误的字"]).save(run)
+    (run / "training_preprocessing.json").write_text(json.dumps({"profile": "basic"}))
+    rows = [json.loads(line) for line in (DEMO / "corpus" / "test.jsonl").read_text().splitlines()[:4]]
+    manifest = write_manifest(
+        tmp_path / "zh.jsonl",
+        [
+            row | {"audio": str(DEMO / "corpus" / row["audio"]), "text": "今天天气很好", "language": "zh"}
+            for row in rows
+        ],
+    )
+    texts = {0.0: "错误的字", 0.5: "今天天气很坏"}
+
+    class Search:
+        def __init__(self, alpha: float) -> None:
+            self.alpha = alpha
+
+        def with_settings(self, settings: BeamSettings) -> "Search":
+            return Search(settings.alpha)
+
+        def decode_batch(self, log_probs: list[object]) -> list[SimpleNamespace]:
+            return [SimpleNamespace(text=texts[self.alpha]) for _ in log_probs]
+
+    monkeypatch.setattr("finetune.decoding.beam_reference.make_search", lambda *_: Search(0.0))
+    lm = arpa(tmp_path / "zh.arpa", [["今天天气很好"]] * 4)
+    found = tune(TuneConfig(str(run), str(manifest), str(lm), alphas=[0.0, 0.5], betas=[0.0]))
+    assert (found.metric, found.alpha, found.rates) == ("cer", 0.5, [[1.0], [pytest.approx(1 / 6)]])
+    assert "16.67 % character errors" in capsys.readouterr().out
+    assert json.loads((run / "language_model_tuning.json").read_text())["metric"] == "cer"
 
 
 HELPS = {(0.5, 1.0): [1 + (i % 3 == 0) for i in range(40)]}
