@@ -248,14 +248,18 @@ def print_costs(console: Console, config: TrainConfig, device: torch.device, cos
     console.print(_memory_table(costs.memory, cost, device.type))
     workers = config.dataloader_num_workers or 0
     epochs = config.max_steps * config.gradient_accumulation_steps / costs.n_batches
+    of_corpus, in_epochs = f"of {costs.n_batches} batches an epoch", f", {epochs:.1f} epochs"
+    if config.data.streaming:
+        of_corpus = "batches of the stream"
+        in_epochs = "; measured on the first utterances of a stream whose length is unknown"
     console.print("[bold]Time[/], as measured on this machine as it is now")
     console.print(
-        f"  {config.max_steps:,} steps of {costs.step_seconds:.2f} s: {config.gradient_accumulation_steps} of "
-        f"{costs.n_batches} batches an epoch, each {costs.compute_seconds:.2f} s to compute and "
+        f"  {config.max_steps:,} steps of {costs.step_seconds:.2f} s: {config.gradient_accumulation_steps} "
+        f"{of_corpus}, each {costs.compute_seconds:.2f} s to compute and "
         f"{costs.load_seconds:.2f} s to load ({_loaded_in(workers)})\n"
         f"  {costs.n_evaluations:,} evaluations of {costs.evaluation_seconds:.1f} s\n"
         f"{CACHED if has_cache(config) else ''}"
-        f"  in all about [bold]{_hours(costs.seconds)}[/], {epochs:.1f} epochs",
+        f"  in all about [bold]{_hours(costs.seconds)}[/]{in_epochs}",
         soft_wrap=True,
     )
     console.print()

@@ -1,7 +1,7 @@
 """`--overfit_batch true`: whether a few utterances can be overfitted, and the likeliest reason if they cannot.
 
-A setup that cannot overfit four utterances cannot learn a corpus. Dropout, masks, augmentation, averages and the decay
-of the learning rate are off, so that they are not the reason.
+A setup that cannot overfit four utterances cannot learn a corpus. Dropout, masks, augmentation, label smoothing,
+averages and the decay of the learning rate are off, so that they are not the reason.
 """
 
 import math
@@ -40,6 +40,7 @@ def overfit_config(config: TrainConfig) -> TrainConfig:
         mask_time_prob=0.0,
         mask_feature_prob=0.0,
         spec_augment="none",
+        label_smoothing_factor=0.0,  # with it, the loss of a learnt label stays far above OVERFITTED_LOSS
     )
     return replace(
         config,

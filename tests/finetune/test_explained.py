@@ -16,9 +16,9 @@ from torch import nn
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
 from finetune.metrics.word_alignment import align, column_width, wrap_pairs
 from finetune.models.base import Recogniser
-from finetune.preflight.costs import static_memory
+from finetune.preflight.costs import MeasuredBatch, PassCost, RunCosts, StaticMemory, print_costs, static_memory
 from finetune.preflight.dry_run import configuration, trained_table
-from finetune.preflight.overfit import OverfitResult, explain_failure, small_batch
+from finetune.preflight.overfit import OverfitResult, explain_failure, overfit_config, small_batch
 from finetune.training import display as display_module
 from finetune.training.diagnosis import Diagnosis
 from finetune.training.display import Display
@@ -158,6 +158,29 @@ def test_the_configuration_told_is_yaml_with_what_differs_marked(tmp_path: Path)
     assert yaml.safe_load("\n".join(lines))["max_steps"] == 40
     assert {line.strip() for line in lines if "# default" in line} >= {"max_steps: 40  # default: 1000"}
     assert "seed: 0" in lines
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_epochs_are_of_a_corpus_whose_length_is_known(streaming: bool) -> None:
+    batch = SimpleNamespace(indices=(0,), seconds=(3.0, 3.0))
+    largest = MeasuredBatch(batch, 0.1, PassCost(0.2, 0, 1.0))  # type: ignore[arg-type]
+    costs = RunCosts(StaticMemory(0, 0, 0, 0), largest, 2, 0.2, 0.1, 0.3, 3, 1.0, 60.0)
+    data = DataConfig(train=["a"], validation="b", streaming=streaming)
+    console = Console(file=io.StringIO(), width=200)
+    print_costs(console, TrainConfig(output_dir=Path("run"), data=data, max_steps=200), torch.device("cpu"), costs)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("1 of 2 batches an epoch, each 0.20 s" in told) == (", 100.0 epochs" in told) == (not streaming)
+    unknown = (
+        "batches of the stream, each 0.20 s",
+        "measured on the first utterances of a stream whose length is unknown",
+    )
+    assert all((words in told) == streaming for words in unknown)
+
+
+def test_nothing_keeps_the_loss_of_an_overfitted_batch_up() -> None:
+    model = ModelConfig(family="whisper", base="tiny.en", label_smoothing_factor=0.1, spec_augment="LB")
+    found = overfit_config(TrainConfig(output_dir=Path("run"), model=model)).model
+    assert (found.label_smoothing_factor, found.spec_augment, found.dropout) == (0.0, "none", 0.0)
 
 
 def test_the_batch_to_overfit_stays_under_the_cap() -> None:
