@@ -64,7 +64,7 @@ class OptimisationConfig:
 
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass instead of storing them: less memory, a third slower (wav2vec2,
-    whisper-ctc)."""
+    whisper, whisper-ctc)."""
 
     torch_compile: bool = False
     """Compile the transformer's layers with torch.compile: the first step takes half a minute or more, then steps are
@@ -245,7 +245,7 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
                 f"--head_only_steps is {self.head_only_steps}, but --model.family is whisper, which has no output "
                 "layer of its own; expected 0: leave it out"
             )
-        families = {"gradient_checkpointing": ("wav2vec2", "whisper-ctc"), "torch_compile": ("wav2vec2",)}
+        families = {"gradient_checkpointing": ("wav2vec2", "whisper", "whisper-ctc"), "torch_compile": ("wav2vec2",)}
         for key, able in families.items():
             if getattr(self, key) and self.model.family not in able:
                 raise UsageError(

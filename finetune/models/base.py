@@ -243,8 +243,8 @@ class Recogniser(ABC):
         Raises UsageError for a family that cannot.
         """
         raise UsageError(
-            "--gradient_checkpointing is true, but this family does not support it; expected wav2vec2 or whisper-ctc: "
-            "leave it out"
+            "--gradient_checkpointing is true, but this family does not support it; expected wav2vec2, whisper or "
+            "whisper-ctc: leave it out"
         )
 
     def compile(self) -> None:

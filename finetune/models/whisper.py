@@ -16,7 +16,8 @@ import torch
 import whisper
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
-from whisper.model import ModelDimensions, Whisper
+from torch.utils.checkpoint import checkpoint
+from whisper.model import ModelDimensions, ResidualAttentionBlock, Whisper
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, get_tokenizer
 
 from finetune.config import ModelConfig
@@ -73,6 +74,19 @@ from huggingface_hub import hf_hub_download
 model = whisper.load_model(hf_hub_download("REPO", "whisper.pt"))
 print(model.transcribe("speech.wav", language="LANGUAGE", temperature=0)["text"])""",
 )
+
+
+class CheckpointedBlock(ResidualAttentionBlock):  # type: ignore[misc]
+    """A block of openai-whisper, of which training keeps only the input: the backward pass computes it again."""
+
+    def forward(
+        self, x: Tensor, xa: Tensor | None = None, mask: Tensor | None = None, kv_cache: dict[Any, Tensor] | None = None
+    ) -> Tensor:
+        """As of ResidualAttentionBlock; dropout of LoRA is drawn once."""
+        forward = super().forward
+        if not self.training or not torch.is_grad_enabled():
+            return forward(x, xa, mask, kv_cache)  # type: ignore[no-any-return]
+        return checkpoint(forward, x, xa, mask, use_reentrant=False)  # type: ignore[no-any-return]
 
 
 class WhisperModule(nn.Module):
@@ -312,6 +326,11 @@ class WhisperRecogniser(Recogniser):
         ]
         hypotheses = [Hypothesis(text, None) for text in texts]
         return EvaluationOutput(float(unwrapped.loss(batch, audio_features)), hypotheses)
+
+    def gradient_checkpointing_enable(self) -> None:
+        model = self.module.model
+        for block in (*model.encoder.blocks[self.module.n_frozen :], *model.decoder.blocks):
+            block.__class__ = CheckpointedBlock  # unlike a replaced method, right in a copy of the model, too
 
     def layers_above(self, parameter: str) -> int:
         """0 for the output layer, which is the token embedding; 1 for the decoder's top block; one more than it has

@@ -1,5 +1,6 @@
 """The Whisper family: openai-whisper itself loads what is saved, and the loss is its own cross-entropy."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -350,6 +351,40 @@ def gradients(ours: WhisperRecogniser, waveform: torch.Tensor) -> tuple[float, d
     loss.backward()
     named = {name: weight.grad for name, weight in ours.module.named_parameters() if weight.grad is not None}
     return float(loss), named
+
+
+@pytest.mark.parametrize("changes", [{}, {"trained_layers": 1}, {"lora_rank": 2, "dropout": 0.5}])
+def test_gradient_checkpointing_changes_neither_loss_nor_gradients(base: str, changes: dict[str, object]) -> None:
+    """LoRA's dropout is the same when a block is computed again; of an encoder block only the input is kept."""
+    found, kept = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        ours = from_base(base, **changes)
+        if checkpointing:
+            ours.gradient_checkpointing_enable()
+        batch = pad_batch([ours.prepare(index, noise(1.0), ours.encode("ja")) for index in (0, 1)])
+        n_values: list[int] = []
+
+        def pack(saved: torch.Tensor, counted: list[int] = n_values) -> torch.Tensor:
+            counted.append(saved.numel())
+            return saved
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+            ours.module.train().encode(batch)
+        torch.manual_seed(1)
+        loss = ours.module(batch, None)
+        loss.backward()
+        named = {name: weight.grad for name, weight in ours.module.named_parameters() if weight.grad is not None}
+        found.append((loss.detach(), named))
+        kept.append(sum(n_values))
+        assert trained_parts(ours) == {".".join(name.split(".")[1:4]) for name in named}
+    torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-5)
+    assert kept[1] < 0.5 * kept[0]
+    copied = copy.deepcopy(ours.module)
+    with torch.no_grad():
+        for weight in copied.parameters():
+            weight.zero_()
+    assert float(copied.eval()(batch, None).detach()) != float(ours.module.eval()(batch, None).detach())
 
 
 @pytest.mark.parametrize("trained_layers", [0, 1])
