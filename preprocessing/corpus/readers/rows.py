@@ -395,21 +395,21 @@ class TranscodedLines:
         self._file.detach()
 
 
-def text_lines(path: str, *, keep_blank: bool = False) -> Iterator[tuple[int, str, str | None]]:
+def text_lines(path: str, *, whole: bool = False) -> Iterator[tuple[int, str, str | None]]:
     """Number, text without white space at its ends, and None; or number, "" and the reason why the line cannot be read.
 
-    Blank lines are left out unless keep_blank.
+    Blank lines are left out. whole: they are not, and of a line only its end is removed.
     """
     for number, line in byte_lines(path):
         if isinstance(line, str):
             yield number, "", line
             continue
         try:
-            text = line.decode("utf-8").strip()
+            text = line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             yield number, "", not_utf8(error)
         else:
-            if text or keep_blank:
+            if whole or (text := text.strip()):
                 yield number, text, None
 
 
