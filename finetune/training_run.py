@@ -255,6 +255,10 @@ def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, lab
         f"{', '.join(f'{len(utterances)} of {name}' for name, utterances in data.validation.items())}; "
         f"{len(data.rejects)} rejected",
     ]
+    silent = sum(not utterance.text.strip() for utterance in data.train)
+    lines += (
+        [f"{counted(silent, 'utterance')} to train on without a text: taken for silence or noise"] if silent else []
+    )
     lines += [
         f"the error rate of {name} is that of {len(data.validation[name])} of its {len(data.validation[name]) + n} "
         f"utterances, without {n} rejected; a benchmark counts all of them"

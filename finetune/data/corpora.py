@@ -165,7 +165,8 @@ def rejection_reason(
             f"lasts {utterance.duration:.3f} s; expected {config.min_seconds:g} to {config.max_seconds:g} s: cut it, "
             "or change --data.min_seconds or --data.max_seconds"
         )
-    return recogniser.rejection_reason(round(utterance.duration * SAMPLE_RATE), profile(utterance.text))
+    n_samples, is_silence = round(utterance.duration * SAMPLE_RATE), not utterance.text.strip()
+    return recogniser.rejection_reason(n_samples, profile(utterance.text), is_silence=is_silence)
 
 
 def evaluation_reason(utterance: Utterance, recogniser: Recogniser, profile: Profile, config: DataConfig) -> str | None:

@@ -184,9 +184,12 @@ class Recogniser(ABC):
         """
 
     @abstractmethod
-    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str, *, is_silence: bool = False) -> str | None:
         """None where an utterance of `n_samples` with this normalised text can be trained on, else why not, in one
         sentence with what to do: it is written to rejects.jsonl.
+
+        is_silence: the corpus itself gives an empty text, as for silence or noise. A text that is empty otherwise is
+        one of which the profile leaves nothing, and there a mark may stand for speech.
         """
 
     def writable(self, text: str) -> str:
@@ -281,5 +284,8 @@ class Recogniser(ABC):
         return pad_batch([self.prepare(0, noise, self.encode(""))])
 
     def count_labels(self, batch: Batch) -> int:
-        """Number of labels that the loss of a batch is a sum over."""
-        return int(batch.label_lengths.sum())
+        """Number of labels that the loss of a batch is a sum over.
+
+        An utterance without any counts as one, as in the mean of torch's CTC loss: a batch of silence weighs no more.
+        """
+        return int(batch.label_lengths.clamp(min=1).sum())

@@ -112,11 +112,11 @@ class CTCRecogniser(Recogniser):
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
         return n_samples >= self._shortest and self._has_frames(n_samples, frames_needed(labels))
 
-    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str, *, is_silence: bool = False) -> str | None:
         if n_samples < self._shortest:
             return f"{n_samples} samples; expected {self._shortest} or more, the model's receptive field: leave it out"
-        if not text:
-            return "an empty label; expected text: transcribe it or leave it out"
+        if not text and not is_silence:
+            return "an empty label under the profile; expected text: transcribe it, or leave it out"
         if self.vocabulary.unknown is None and (outside := self.vocabulary.outside([text])):
             return f"{OUTSIDE}: {_counted(outside)}"
         labels = self.encode(text)

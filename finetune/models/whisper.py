@@ -273,7 +273,7 @@ class WhisperRecogniser(Recogniser):
         window = self._window_seconds * SAMPLE_RATE
         return n_samples <= window and len(labels) <= self._longest_labels()
 
-    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str, *, is_silence: bool = False) -> str | None:
         if n_samples > self._window_seconds * SAMPLE_RATE:
             return (
                 f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the window, {self._window_seconds:g} s: cut "

@@ -150,13 +150,13 @@ class WhisperCTCRecogniser(CTCRecogniser):
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
         return n_samples <= self._longest() and super().fits(n_samples, labels)
 
-    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str, *, is_silence: bool = False) -> str | None:
         if n_samples > self._longest():
             return (
                 f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the encoder's positions, "
                 f"{self._longest() / SAMPLE_RATE:g} s: cut it"
             )
-        return super().rejection_reason(n_samples, text)
+        return super().rejection_reason(n_samples, text, is_silence=is_silence)
 
     def _longest(self) -> int:
         return int(self.module.model.config.max_source_positions) * WHISPER_CTC_STRIDE

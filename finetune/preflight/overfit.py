@@ -134,8 +134,12 @@ def overfit(
 
 
 def small_batch(examples: Examples, max_seconds: float) -> Examples:
-    """N_UTTERANCES around the median duration, fewer if they exceed the limit of a batch, at least one."""
-    order = sorted(range(len(examples)), key=lambda index: examples.utterances[index].duration)
+    """N_UTTERANCES around the median duration, fewer if they exceed the limit of a batch, at least one.
+
+    Those without a text, which are learnt before the first letter, are not among them unless there are no others.
+    """
+    spoken = [index for index, utterance in enumerate(examples.utterances) if utterance.text.strip()]
+    order = sorted(spoken or range(len(examples)), key=lambda index: examples.utterances[index].duration)
     first = max(min(len(order) // 2 - N_UTTERANCES // 2, len(order) - N_UTTERANCES), 0)
     chosen = order[first : first + N_UTTERANCES]
     while len(chosen) > 1 and len(chosen) * examples.utterances[chosen[-1]].duration > max_seconds:

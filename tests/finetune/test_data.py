@@ -54,13 +54,30 @@ def test_speakers_of_validation_are_not_trained_on(corpora: tuple[str, str]) -> 
 def test_what_cannot_be_written_is_an_error_in_validation_and_no_example_in_training(tmp_path: Path) -> None:
     """Else a model of fewer letters has the better error rate. What cannot be evaluated at all is counted."""
     rows = absolute(DEMO / "corpus" / "train.jsonl", 4)
-    rows[0]["text"], rows[1]["text"], rows[2]["text"] = "A CAFÉ", "É", ""
+    rows[0]["text"], rows[1]["text"], rows[2]["text"] = "A CAFÉ", "É", "..."
     manifest = str(write_manifest(tmp_path / "some.jsonl", rows))
     data = chosen(DataConfig([manifest], validation=manifest))
     assert [one.id for one in data.train] == [rows[3]["id"]]
     assert [one.text for one in data.validation[MAIN]] == ["A CAFÉ", rows[3]["text"]]
     assert data.unevaluated == {MAIN: 2}
-    assert [one.reason.partition(":")[0] for one in data.rejects][-2:] == [OUTSIDE, "an empty label; expected text"]
+    assert [one.reason.partition(":")[0] for one in data.rejects][-2:] == [
+        OUTSIDE,
+        "an empty label under the profile; expected text",
+    ]
+
+
+def test_silence_is_trained_on_and_validated_and_what_the_profile_empties_is_not(tmp_path: Path) -> None:
+    """There a mark may stand for speech, and the model would learn to skip it."""
+    rows = absolute(DEMO / "corpus" / "train.jsonl", 4)
+    rows[0]["text"], rows[1]["text"], rows[2]["text"] = "", "[noise]", " "
+    manifest = str(write_manifest(tmp_path / "some.jsonl", rows))
+    data = chosen(DataConfig([manifest], validation=manifest, profile="librispeech:no-annotations"))
+    usable = [rows[index]["id"] for index in (0, 2, 3)]
+    assert [one.id for one in data.train] == usable == [one.id for one in data.validation[MAIN]]
+    assert {(one.where, one.reason.partition(" under")[0]) for one in data.rejects} == {
+        (rows[1]["id"], "an empty label")
+    }
+    assert data.unevaluated == {MAIN: 1}
 
 
 def test_what_cannot_be_written_is_held_out_as_often_as_the_rest(tmp_path: Path) -> None:

@@ -194,6 +194,16 @@ def test_the_batch_to_overfit_stays_under_the_cap() -> None:
     assert len(small_batch(Examples(utterances[:1], [(1,)], Two()), 0.5)) == 1
 
 
+def test_the_batch_to_overfit_is_of_speech_where_there_is_some() -> None:
+    from finetune.data.examples import Examples
+    from preprocessing.corpus import Utterance
+
+    utterances = [Utterance(f"u{n}", "a.wav", "x" if n < 3 else "", 1.0) for n in range(1, 10)]
+    labels = [(n,) if n < 3 else () for n in range(1, 10)]
+    assert list(small_batch(Examples(utterances, labels, Two()), 100.0).labels) == [(1,), (2,)]
+    assert len(small_batch(Examples(utterances[2:], labels[2:], Two()), 100.0)) == 4
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
     stream = io.StringIO()

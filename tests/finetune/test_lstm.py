@@ -167,6 +167,30 @@ def test_what_cannot_be_trained_on(n_samples: int, text: str, reason: str | None
     assert found is None if reason is None else reason in str(found)
 
 
+@pytest.mark.parametrize("texts", [[TEXTS[0], "", TEXTS[2]], ["", "", ""]], ids=["beside speech", "alone"])
+def test_the_loss_of_silence_is_that_of_blanks_alone(texts: list[str]) -> None:
+    """CTC of an empty label has one path. Value and gradient are exact, whatever else is in the batch."""
+    ours = recogniser()
+    assert ours.rejection_reason(16_000, "", is_silence=True) is None
+    waveforms = [audio.load(DEMO / "corpus" / row["audio"]) for row in ROWS]
+    batch = pad_batch([ours.prepare(i, waveforms[i], ours.encode(text)) for i, text in enumerate(texts)])
+    assert ours.count_labels(batch) == sum(max(len(ours.encode(text)), 1) for text in texts)
+    ours.module.eval()
+    computed, frames = ours.module.log_probs(batch)
+    log_probs = computed.detach().double().requires_grad_()
+    ours.module.loss(batch, log_probs.log_softmax(dim=-1), frames).backward()
+    expected = log_probs.detach().clone().requires_grad_()
+    of_blanks = expected.log_softmax(dim=-1)[..., ours.vocabulary.blank]
+    silent = [row for row, text in enumerate(texts) if not text]
+    torch.stack([-of_blanks[row, : frames[row]].sum() for row in silent]).sum().backward()
+    assert log_probs.grad is not None and expected.grad is not None
+    torch.testing.assert_close(log_probs.grad[silent], expected.grad[silent])
+    for row in silent:
+        one = batch.split(len(texts))[row]
+        loss = ours.module.loss(one, computed[row : row + 1].double(), frames[row : row + 1])
+        torch.testing.assert_close(loss, -computed[row, : frames[row], ours.vocabulary.blank].double().sum())
+
+
 @pytest.mark.parametrize(
     ("scratch", "expected"),
     [

@@ -37,7 +37,7 @@ class Toy(Recogniser):
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
         return True
 
-    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str, *, is_silence: bool = False) -> str | None:
         return None
 
     def check_labels(self, texts: Sequence[str]) -> None:

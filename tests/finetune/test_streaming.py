@@ -28,14 +28,14 @@ MEGABYTE = 2**20
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 real commands, one that is no audio and one without text, as the Hub holds a data set."""
+    """60 real commands, one that is no audio and one whose text the profile removes, as the Hub holds a data set."""
     folder = tmp_path_factory.mktemp("parquet")
     rows: list[dict[str, Any]] = [
         {"id": row["id"], "audio": {"bytes": Path(row["audio"]).read_bytes(), "path": None}, "text": row["text"]}
         for row in absolute(DEMO / "corpus" / "train.jsonl", 60)
     ]
     rows.insert(40, {"id": "noise", "audio": {"bytes": b"no audio at all", "path": None}, "text": "stop"})
-    rows.insert(50, {"id": "mute", "audio": rows[0]["audio"], "text": ""})
+    rows.insert(50, {"id": "mute", "audio": rows[0]["audio"], "text": "..."})
     (folder / "data").mkdir()
     parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "data" / "train-00000.parquet", row_group_size=16)
     return folder
@@ -47,7 +47,7 @@ class AsItIs:
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(map(ord, text))
 
-    def rejection_reason(self, n_samples: int, text: str) -> str | None:
+    def rejection_reason(self, n_samples: int, text: str, *, is_silence: bool = False) -> str | None:
         return None if text else "an empty label"
 
     def fits(self, n_samples: int, labels: tuple[int, ...]) -> bool:
