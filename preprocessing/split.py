@@ -92,12 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rejects = [{"where": reject.where, "reason": reject.reason} for reject in corpus.rejects]
     speakers_of = {part: {str(one.speaker) for one in ones if one.speaker is not None} for part, ones in parts.items()}
     written = {part: _lines(utterances, config.output_dir) for part, utterances in parts.items()}
+    total = sum(utterance.duration for utterance in corpus.utterances)
     for part, utterances in parts.items():
         path = config.output_dir / f"{part}.jsonl"
         write_output(path, "--output_dir", written[part].encode())
-        hours = sum(utterance.duration for utterance in utterances) / 3600
+        seconds = sum(utterance.duration for utterance in utterances)
         n_speakers = counted(len(speakers_of[part]), "speaker")
-        print(f"{path}: {counted(len(utterances), 'utterance')}, {hours:.2f} h, {n_speakers}")
+        of_speech = f"{seconds / 3600:.2f} h ({seconds / total:.1%} of the speech)"
+        print(f"{path}: {counted(len(utterances), 'utterance')}, {of_speech}, {n_speakers}")
     shared = [
         speaker
         for speaker, count in Counter(one for names in speakers_of.values() for one in names).items()

@@ -5,6 +5,7 @@ rule that the data allows, and says which it was.
 """
 
 import hashlib
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -143,17 +144,31 @@ def _divided(
 ) -> dict[str, list[Utterance]]:
     """The utterances of each part: whole groups, in an order by hash, each to the part that lacks most of its share.
 
-    Groups that alone are over half of the smallest part come last, so that one long speaker does not fill it.
+    Groups that alone are over half of the smallest part come first, the longest before those of half their length, each
+    to the part that lacks most speech and has room for all of it: one long speaker fills no small part, and the many
+    short ones make up for what is lacking.
     """
-    seconds = {key: sum(utterance.duration for utterance in group) for key, group in groups.items()}
-    total = sum(seconds.values())
+    # fsum and the slack: sums are the same whatever the order of the utterances
+    seconds = {key: math.fsum(utterance.duration for utterance in group) for key, group in groups.items()}
+    total = math.fsum(seconds.values())
     missing = {part: share * total for part, share in shares.items()}
-    small = min(shares.values()) * total / 2
-    ranked = sorted(groups, key=lambda key: (seconds[key] > small, hashlib.sha256(f"{seed} {key}".encode()).digest()))
+    small, slack = min(shares.values()) * total / 2, 1e-9 * total
+
+    def order(key: str) -> tuple[bool, int, bytes]:
+        """Long groups by the power of two of their length, then all others."""
+        is_long = seconds[key] > small
+        octave = math.frexp(seconds[key])[1] if is_long else 0
+        return not is_long, -octave, hashlib.sha256(f"{seed} {key}".encode()).digest()
+
+    ranked = sorted(groups, key=order)
     part_of: dict[str, str] = {}
     for key in ranked:
-        fitting = [part for part in shares if missing[part] >= seconds[key] / 2]
-        part = max(fitting or shares, key=lambda part: missing[part] / (shares[part] * total))
+        if seconds[key] > small:
+            roomy = [part for part in shares if missing[part] + slack >= seconds[key]]
+            part = max(roomy or shares, key=missing.__getitem__)
+        else:
+            fitting = [part for part in shares if missing[part] >= seconds[key] / 2]
+            part = max(fitting or shares, key=lambda part: missing[part] / (shares[part] * total))
         part_of[key], missing[part] = part, missing[part] - seconds[key]
     for part in shares:
         if part not in part_of.values():

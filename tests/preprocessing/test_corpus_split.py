@@ -74,6 +74,26 @@ def test_a_long_speaker_does_not_fill_a_small_part() -> None:
         assert sum(one.duration for one in held) / 7200 == pytest.approx(0.05, abs=0.03)
 
 
+@pytest.mark.parametrize(
+    "minutes",
+    [[600.0 / n for n in range(1, 201)], [n**1.8 for n in range(1, 81)], [800.0, *(200.0 / n for n in range(1, 101))]],
+    ids=["Zipf", "few long ones", "one has most"],
+)
+def test_shares_are_met_where_speakers_differ_a_lot(minutes: list[float]) -> None:
+    """By speakers as many as can be: the longest go where they fit."""
+    utterances = [Utterance(f"{n}", f"/{n}.wav", "X", 60.0 * one, f"s{n}") for n, one in enumerate(minutes)]
+    divisions = set()
+    for seed in range(20):
+        parts = split_corpus(utterances, SHARES, "speaker", seed)
+        seconds = [sum(one.duration for one in part) for part in parts.values()]
+        assert [one / sum(seconds) for one in seconds] == pytest.approx([0.8, 0.1, 0.1], abs=0.025)
+        assert min(map(len, parts.values())) >= 5
+        divisions.add(frozenset(one.id for one in parts["test"]))
+    assert len(divisions) > 10
+    held = hold_out([utterances], 0.05).validation
+    assert sum(one.duration for one in held) / (60.0 * sum(minutes)) == pytest.approx(0.05, abs=0.0125)
+
+
 def test_what_cannot_be_divided_is_refused_with_what_to_do() -> None:
     calls = [
         Utterance(f"{call}-{side}", f"/{call}.wav", "X", 9.0, side)
@@ -200,6 +220,9 @@ def test_the_command_writes_manifests_that_read_as_the_corpus(
     out = tmp_path / "deep" / "out"
     main([str(tmp_path / "linked" / "all.jsonl"), str(out), "--by", "recording"])
     printed = capsys.readouterr()
+    assert [line.partition(" (")[2].partition(")")[0] for line in printed.out.splitlines()] == [
+        f"{share}% of the speech" for share in (35.7, 28.6, 35.7)
+    ]
     assert "1 speaker in several of them, such as 's0'" in printed.err
     assert "1 line rejected" in printed.err
     assert [json.loads(line)["reason"][:10] for line in (out / "rejects.jsonl").read_text().splitlines()] == [
