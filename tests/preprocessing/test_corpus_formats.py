@@ -13,6 +13,7 @@ from preprocessing import audio
 from preprocessing.cli import notes
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import from_dataset, open_corpus
+from preprocessing.corpus.readers.manifest import read_rows
 from tests.preprocessing import corpora
 from tests.preprocessing.corpora import SPOKEN, WAYS
 
@@ -362,6 +363,39 @@ def test_repeated_speech_is_no_rolling_caption(tmp_path: Path) -> None:
     (tmp_path / "talk.srt").write_text("\n".join(cues))
     read = [one.text for one in open_corpus(str(tmp_path)).require_complete().utterances]
     assert read == [text.replace("\n", " ") for text in spoken]
+
+
+def test_ljspeech_is_read_by_its_normalised_texts(tmp_path: Path) -> None:
+    for number in range(3):
+        corpora.write_audio(tmp_path / "wavs" / f"LJ{number}.wav", SPOKEN[0])
+    lines = ['LJ0|Printing, "in" 1963|Printing, "in" nineteen sixty-three', "LJ1|one|", "LJ2|two", "LJ3", "LJ4|a|b|c"]
+    (tmp_path / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    for reference in (tmp_path, tmp_path / "metadata.csv"):
+        corpus = open_corpus(str(reference))
+        assert [(one.id, one.text) for one in corpus.utterances] == [
+            ("LJ0", 'Printing, "in" nineteen sixty-three'),
+            ("LJ1", "one"),
+            ("LJ2", "two"),
+        ]
+        assert [one.reason.partition(";")[0] for one in corpus.rejects] == [
+            "1 field between '|'",
+            "4 fields between '|'",
+        ]
+    (tmp_path / "metadata.csv").write_text("file_name,text\nwavs/LJ0.wav,a|b\n")
+    (one,) = open_corpus(str(tmp_path)).require_complete().utterances
+    assert one.text == "a|b", "an audiofolder"
+
+
+def test_column_names_may_have_capitals(tmp_path: Path) -> None:
+    corpora.write_audio(tmp_path / "1.wav", SPOKEN[0])
+    (tmp_path / "a.csv").write_text("Audio,Text,Speaker,text\n1.wav,no,ann,yes\n")
+    (tmp_path / "b.tsv").write_text("PATH\tSentence\tAccent\n1.wav\tyes\tx\n")
+    for name, speaker, columns in (("a.csv", "ann", (("Text", "no"),)), ("b.tsv", None, (("Accent", "x"),))):
+        (one,) = open_corpus(str(tmp_path / name), columns=None).require_complete().utterances
+        assert (one.text, one.speaker, one.columns) == ("yes", speaker, columns)
+    (tmp_path / "c.csv").write_text("Id,Text,Hypothesis\n1,yes,no\n")
+    (row,) = read_rows(str(tmp_path / "c.csv"))
+    assert row.fields == {"Id": "1", "Text": "yes", "Hypothesis": "no"}, "a reference is never taken for a transcript"
 
 
 def test_subtitles_may_have_their_language_in_their_name(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ READERS: tuple[Reader, ...] = (
         "an audiofolder (metadata.csv or metadata.jsonl)", folders.is_audiofolder, folders.read_audiofolder,
         folders.audiofolder_splits,
     ),
+    Reader("LJSpeech (wavs and metadata.csv of id|text)", folders.is_ljspeech, folders.read_ljspeech),
     Reader("a Kaldi data folder (wav.scp)", folders.is_kaldi, folders.read_kaldi),
     Reader("Common Voice (clips and its tables)", folders.is_common_voice, folders.read_common_voice),
     Reader(

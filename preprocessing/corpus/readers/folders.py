@@ -1,4 +1,4 @@
-"""Corpora that are folders: audiofolder, audio with .txt beside it, LibriSpeech, Common Voice, Kaldi's data folder.
+"""Corpora that are folders: audiofolder, audio with .txt beside it, LJSpeech, LibriSpeech, Common Voice, Kaldi's.
 
 Each layout has `is_NAME` (whether a path is such a folder) and `read_NAME` (its rows), then what only these two use.
 """
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, counted
 from preprocessing.corpus.readers.manifest import read_manifest, read_table
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, AUDIO_SUFFIXES, Row, Rows, files_below, folders_in, text_lines
 
@@ -19,6 +19,7 @@ SPLIT_FOLDERS = {  # as `datasets` names the splits of an audiofolder
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 MAX_TEXT_CHARACTERS = 2**20  # of a .txt beside audio
+LJSPEECH_AUDIO = "wavs"
 TRANSCRIPTS = ".trans.txt"
 LIBRISPEECH_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")  # LibriSpeech is FLAC; people convert it
 LEVELS_ABOVE = 3  # chapter -> speaker -> subset -> corpus, where SPEAKERS.TXT stands
@@ -79,7 +80,49 @@ def _metadata_file(folder: str) -> str | None:
     names = [name for name in METADATA if os.path.isfile(os.path.join(folder, name))]
     if len(names) > 1:
         raise InputError(f"{folder}: holds both {names[0]} and {names[1]}; expected one: name one of the two files")
-    return os.path.join(folder, names[0]) if names else None
+    return os.path.join(folder, names[0]) if names and not is_ljspeech(folder) else None
+
+
+def is_ljspeech(path: str) -> bool:
+    """Whether the path is a folder with wavs/ and a metadata.csv of lines `id|text`, or that file."""
+    folder = os.path.dirname(_ljspeech_table(path))
+    if not os.path.isdir(os.path.join(folder, LJSPEECH_AUDIO)) or not os.path.isfile(_ljspeech_table(path)):
+        return False
+    _, first, _ = next(text_lines(_ljspeech_table(path)), (1, "", None))
+    return "|" in first and os.path.isfile(_ljspeech_audio(folder, first.split("|")[0]))
+
+
+def read_ljspeech(path: str) -> Rows:
+    """The rows of LJSpeech and corpora laid out alike: id, text and, where there is one, the normalised text.
+
+    metadata.csv        LJ001-0001|In 1455|in fourteen fifty-five
+    wavs/LJ001-0001.wav
+
+    Quotes are part of the text. The normalised text is read where it is not empty.
+    """
+    return Rows("", _ljspeech_rows(_ljspeech_table(path)))
+
+
+def _ljspeech_table(path: str) -> str:
+    return path if os.path.basename(path) == METADATA[0] else os.path.join(path, METADATA[0])
+
+
+def _ljspeech_audio(folder: str, name: str) -> str:
+    stem = os.path.join(folder, LJSPEECH_AUDIO, name)
+    candidates = [stem + suffix for suffix in (".wav", *LIBRISPEECH_SUFFIXES)]
+    return next(filter(os.path.isfile, candidates), candidates[0])
+
+
+def _ljspeech_rows(path: str) -> Iterator[Row]:
+    for number, line, reason in text_lines(path):
+        name, *texts = line.split("|")
+        if reason is None and not 1 <= len(texts) <= 2:
+            reason = f"{counted(len(texts) + 1, 'field')} between '|'; expected 'id|text|normalised text': correct it"
+        if reason is not None:
+            yield Row(path, number, reason)
+            continue
+        text = next(filter(None, map(str.strip, reversed(texts))), "")
+        yield Row(path, number, {"id": name, "audio": _ljspeech_audio(os.path.dirname(path), name), "text": text})
 
 
 def is_text_beside_audio(folder: str) -> bool:

@@ -67,8 +67,8 @@ def read_manifest(path: str) -> Rows:
         path,sentence,client_id
         wav/1.flac,"one, two",ann
 
-    Audio paths are relative to the manifest's folder. Raises InputError when the file is no text or its header names no
-    audio or no text.
+    Column names of a table may have capitals. Audio paths are relative to the manifest's folder. Raises InputError when
+    the file is no text or its header names no audio or no text.
     """
     try:
         kind = _kind(path)
@@ -99,11 +99,12 @@ def read_table(path: str, *, tabs: bool) -> Rows:
     A table of Common Voice (`client_id`, `path`) beside a folder clips/ has its audio in that.
     """
     lines = _Lines(path)
-    header, separator = _header(path, lines, "\t" if tabs else None)
+    written, separator = _header(path, lines, "\t" if tabs else None)
+    header = _column_names(written)
     quoted = separator != "\t" or not tabs or lines.is_utf16  # Excel's "Unicode Text" quotes, Common Voice does not
     for keys, what in ((AUDIO_KEYS, "audio"), (TEXT_KEYS, "text")):
         if not set(keys) & set(header):
-            columns = ", ".join(map(repr, header[:20])) or "none"
+            columns = ", ".join(map(repr, written[:20])) or "none"
             raise InputError(
                 f"{path}: columns {columns}, separated by {SEPARATORS[separator]}s; expected one with the {what}, "
                 f"named {', '.join(keys)}: add or rename one"
@@ -289,9 +290,19 @@ def _header(path: str, lines: _Lines, separator: str | None) -> tuple[list[str],
             reason = _why_unreadable(error)
     if not found:
         raise InputError(f"{path}: its header cannot be read ({reason}); expected column names: fix it")
-    named = [key for key, names in found.items() if {*AUDIO_KEYS} & {*names} and {*TEXT_KEYS} & {*names}]
+    known = {key: set(_column_names(names)) for key, names in found.items()}
+    named = [key for key, names in known.items() if {*AUDIO_KEYS} & names and {*TEXT_KEYS} & names]
     chosen = (named or sorted(found, key=lambda key: -len(found[key])))[0]
     return found[chosen], chosen
+
+
+def _column_names(names: Sequence[str]) -> list[str]:
+    """The names of a corpus's columns; known ones in lower case, unless there is such a column, too.
+
+    >>> _column_names(["Audio", "Text", "text", "Accent"])
+    ['audio', 'Text', 'text', 'Accent']
+    """
+    return [lower if (lower := name.lower()) in KNOWN_KEYS and lower not in names else name for name in names]
 
 
 def _why_unreadable(error: csv.Error) -> str:
