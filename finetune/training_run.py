@@ -186,7 +186,9 @@ def _check_environment(config: TrainConfig, accelerator: Accelerator) -> None:
     check_sharding(accelerator, config)
     _augmentation(config)
     if config.push_to_hub:
-        answer = list(check_access(config)) if accelerator.is_main_process else [None, None]
+        writes_nothing = config.dry_run or config.overfit_batch
+        main = accelerator.is_main_process
+        answer = list(check_access(config, only_check=writes_nothing)) if main else [None, None]
         refused, note = broadcast_object_list(answer)
         if refused is not None:
             raise InputError(refused)

@@ -61,12 +61,13 @@ class Repository:
 
     def open(self) -> None:
         """Creates the repository where it does not exist, and checks that the token may write to it."""
-        if not self._token():
-            raise InputError(
-                f"{self._target.repo_id}: no Hugging Face token found; expected one with write permission: "
-                "run `hf auth login`, or set HF_TOKEN"
-            )
+        self._check_token()
         self._with_retries(self._open)
+
+    def check(self) -> bool:
+        """Whether the repository exists; checks that the token may write to it, or create it, and creates nothing."""
+        self._check_token()
+        return self._with_retries(self._check)
 
     def commit(self, files: Mapping[str, Path | bytes], message: str) -> Pushed:
         """Uploads files, under their names in the repository, and removes what an earlier run left there (`is_upload`),
@@ -77,10 +78,32 @@ class Repository:
         tree = f"/tree/{self._target.revision}" if self._target.revision else ""
         return Pushed(f"{self._api.endpoint}/{self._target.repo_id}{tree}", oid != before)
 
+    def _check_token(self) -> None:
+        if not self._token():
+            raise InputError(
+                f"{self._target.repo_id}: no Hugging Face token found; expected one with write permission: "
+                "run `hf auth login`, or set HF_TOKEN"
+            )
+
     def _open(self) -> None:
         target = self._target
         if not self._api.repo_exists(target.repo_id):
             self._api.create_repo(target.repo_id, private=target.private or None, exist_ok=True)
+        self._check_existing()
+
+    def _check(self) -> bool:
+        if self._api.repo_exists(self._target.repo_id):
+            self._check_existing()
+            return True
+        owner = self._api.whoami()
+        names = {owner["name"], *(organisation["name"] for organisation in owner.get("orgs") or ())}
+        role = (owner["auth"].get("accessToken") or {}).get("role")
+        if role == "read" or self._target.repo_id.partition("/")[0] not in names:
+            raise InputError(self._no_permission())
+        return False
+
+    def _check_existing(self) -> None:
+        target = self._target
         self._api.auth_check(target.repo_id, write=True)
         if target.private and not self._api.repo_info(target.repo_id).private:
             raise InputError(
@@ -131,10 +154,7 @@ class Repository:
                 "`hf auth login`, or correct HF_TOKEN"
             )
         if status == 403:
-            return InputError(
-                f"{repo_id}: the token may not write there (403); expected one with write permission: choose another "
-                "token, or a repository under your own name"
-            )
+            return InputError(self._no_permission(" (403)"))
         reason = " ".join(str(_root_cause(error)).split()) or type(error).__name__
         reason = reason.replace(self._token() or "\0", "[token]")
         if _is_transient(error) or isinstance(error, OfflineModeIsEnabled):
@@ -144,6 +164,12 @@ class Repository:
         return InputError(
             f"{repo_id}: the Hub refuses the request ({reason}); expected an accepted one: correct it and run the same "
             "command again"
+        )
+
+    def _no_permission(self, status: str = "") -> str:
+        return (
+            f"{self._target.repo_id}: the token may not write there{status}; expected one with write permission: choose "
+            "another token, or a repository under your own name"
         )
 
     def _token(self) -> str | None:
@@ -234,17 +260,31 @@ def push_summary(pushed: Pushed) -> str:
     return f"pushed: {pushed.url}" if pushed.changed else f"unchanged, so nothing was pushed: {pushed.url}"
 
 
-def check_access(config: HubConfig, api: HfApi | None = None) -> tuple[str | None, str | None]:
+def check_access(
+    config: HubConfig, api: HfApi | None = None, *, only_check: bool = False
+) -> tuple[str | None, str | None]:  # fmt: skip
     """(reason, note): why a push to --hub_model_id would be refused, or what to say where the Hub is out of reach;
     both None where the push is possible.
 
-    Training calls it before its first update. It creates the repository where it does not exist.
+    Training calls it before its first update. It creates the repository where it does not exist; with `only_check` it
+    creates nothing, and the note says what the push would be to.
     """
     assert config.hub_model_id is not None
+    repository = Repository(Target(config.hub_model_id, config.hub_private_repo), api, pauses=())
     try:
-        Repository(Target(config.hub_model_id, config.hub_private_repo), api, pauses=()).open()
+        if only_check:
+            return None, _planned(config, exists=repository.check())
+        repository.open()
     except UnreachableError as error:
         return None, f"NOTE: {error}; training continues, and the push is tried again at its end"
     except InputError as error:
         return str(error), None
     return None, None
+
+
+def _planned(config: HubConfig, *, exists: bool) -> str:
+    """What a training with this configuration would push to, in a sentence."""
+    if exists:
+        return f"the trained model would be pushed to {config.hub_model_id}, where the token may write"
+    kind = "a private repository" if config.hub_private_repo else "a repository"
+    return f"the trained model would be pushed to {config.hub_model_id}, {kind} that training would create"

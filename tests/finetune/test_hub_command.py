@@ -162,6 +162,10 @@ def test_training_does_not_begin_where_its_push_would_be_refused(
     )
     with pytest.raises(InputError, match="others/model: the token may not write there"):
         train(config)
+    for only_looks in ({"dry_run": True}, {"overfit_batch": True}):
+        with pytest.raises(InputError, match=r"nowhere\.jsonl"):
+            train(replace(config, hub_model_id="you/model", **only_looks))
+    assert hub.repositories == {}
     with pytest.raises(InputError, match=r"nowhere\.jsonl"):
         train(replace(config, hub_model_id="you/model"))
     assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -219,8 +220,21 @@ def test_a_token_without_the_right_is_refused_before_anything_is_sent(
     assert token not in str(caught.value)
     assert not isinstance(caught.value, UnreachableError)
     assert asked(hub, "preupload") == asked(hub, "/commit/") == 0
-    refused, note = check_access(HubConfig(push_to_hub=True, hub_model_id=repo_id), HfApi(hub.endpoint, token=token))
-    assert refused is not None and expected in refused and note is None
+    config, api = HubConfig(push_to_hub=True, hub_model_id=repo_id), HfApi(hub.endpoint, token=token)
+    for only_check in (False, True):
+        refused, note = check_access(config, api, only_check=only_check)
+        assert refused is not None and expected in refused and note is None
+
+
+def test_a_check_alone_creates_nothing_and_says_what_training_would(hub: Hub) -> None:
+    api, config = HfApi(hub.endpoint, token=TOKEN), HubConfig(push_to_hub=True, hub_model_id=NAME)
+    refused, note = check_access(replace(config, hub_private_repo=True), api, only_check=True)
+    assert refused is None and note is not None and f"{NAME}, a private repository that training would create" in note
+    assert hub.repositories == {}
+    check_access(config, api)
+    assert check_access(config, api, only_check=True)[1] == (
+        f"the trained model would be pushed to {NAME}, where the token may write"
+    )
 
 
 def test_training_goes_on_where_the_hub_cannot_be_asked(hub: Hub) -> None:

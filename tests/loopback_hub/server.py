@@ -108,9 +108,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             return commit
 
         def whoami(self, body: bytes) -> None:
-            if self.allowed() is None:
+            role = self.allowed()
+            if role is None:
                 raise RefusalError(401)
-            self.json({"type": "user", "name": "you", "auth": {"type": "access_token"}})
+            token = {"displayName": "a token", "role": role}
+            self.json({"type": "user", "name": "you", "auth": {"type": "access_token", "accessToken": token}})
 
         def create(self, body: bytes) -> None:
             asked = json.loads(body)
