@@ -231,13 +231,18 @@ def ours(
                 audio_seconds, before = line["audio_seconds"] - before, line["audio_seconds"]
                 seconds = audio_seconds / line["audio_seconds_per_second"]
                 padded = audio_seconds / (1.0 - line["padding_share"])
-                updates.append(Update(line["loss"], audio_seconds, padded, seconds))
+                updates.append(Update(_loss(line), audio_seconds, padded, seconds))
             elif line["kind"] == "validation":
-                held_out_loss = line["loss"]
+                held_out_loss = _loss(line)
         shutil.rmtree(output)
         return Trained(tuple(updates), WARM_UP_UPDATES[job.device], held_out_loss)
 
     return one_round
+
+
+def _loss(line: Mapping[str, Any]) -> float:
+    """The loss of a line of a log, where a loss that is not finite is null."""
+    return float("nan") if line["loss"] is None else float(line["loss"])
 
 
 def _run_command(command: Sequence[str], count_updates: Callable[[], int]) -> None:

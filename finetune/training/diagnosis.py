@@ -157,18 +157,18 @@ def learning_nothing(
 def overfitting(train: Sequence[LogLine], validation: Sequence[LogLine], _: RunSettings) -> Diagnosis | None:
     """Validation loss rises from evaluation to evaluation while training loss falls."""
     last = validation[-N_EVALUATIONS - 1 :]
-    if len(last) <= N_EVALUATIONS or not all(after["loss"] > before["loss"] for before, after in pairwise(last)):
+    if len(last) <= N_EVALUATIONS or not all(_loss(after) > _loss(before) for before, after in pairwise(last)):
         return None
-    lowest = min(validation, key=lambda line: line["loss"])
-    before = [line["loss"] for line in train if line["step"] <= lowest["step"]][-N_LINES:]
-    now = [line["loss"] for line in train if line["step"] > lowest["step"]][-N_LINES:]
-    if not before or not now or last[-1]["loss"] < RISEN * lowest["loss"] or fmean(now) >= fmean(before):
+    lowest = min(validation, key=_loss)
+    before = [_loss(line) for line in train if line["step"] <= lowest["step"]][-N_LINES:]
+    now = [_loss(line) for line in train if line["step"] > lowest["step"]][-N_LINES:]
+    if not before or not now or _loss(last[-1]) < RISEN * _loss(lowest) or fmean(now) >= fmean(before):
         return None
     best = min(validation, key=lambda line: line["wer"])
     wer = "still falls" if best is validation[-1] else f"was best at step {best['step']}"
     return Diagnosis(
         "overfitting",
-        f"validation loss {last[-1]['loss']:.3g}, up from {lowest['loss']:.3g} at step {lowest['step']}, while "
+        f"validation loss {_loss(last[-1]):.3g}, up from {_loss(lowest):.3g} at step {lowest['step']}, while "
         f"training loss fell from {fmean(before):.3g} to {fmean(now):.3g}; WER {wer}",
         "the model memorises the training utterances; the weights of the best evaluation are kept: only time is lost",
         "stop early with --early_stopping_patience 5; augment (--data.augment), raise masking or dropout, lower the "
@@ -236,8 +236,14 @@ def _means(train: Sequence[LogLine]) -> list[float]:
     """Means of the loss over N_LINES lines, one for each line from the N_LINES-th on; a loss that is not finite counts
     as infinite.
     """
-    losses = [line["loss"] if math.isfinite(line["loss"]) else math.inf for line in train]
+    losses = list(map(_loss, train))
     return [fmean(losses[end - N_LINES : end]) for end in range(N_LINES, len(losses) + 1)]
+
+
+def _loss(line: LogLine) -> float:
+    """The loss of a line of the log; infinite where it is not finite, which is null in the log, or NaN in an old one."""
+    loss = line["loss"]
+    return loss if loss is not None and math.isfinite(loss) else math.inf
 
 
 def _mean(train: Sequence[LogLine], key: str) -> float | None:

@@ -5,6 +5,7 @@
 
 import errno
 import json
+import math
 import os
 import re
 import uuid
@@ -41,8 +42,26 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def json_line(fields: Mapping[str, Any]) -> str:
-    """A line of a .jsonl file, with its end; letters beyond ASCII stay readable."""
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    """A line of a .jsonl file, with its end; letters beyond ASCII stay readable.
+
+    A number that is not finite is null, as JSON has none.
+
+    >>> json_line({"loss": float("inf"), "rates": [0.5, float("nan")]})
+    '{"loss": null, "rates": [0.5, null]}\\n'
+    """
+    return json.dumps(finite(fields), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """The value with None in place of each number in it that is not finite."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {key: finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [finite(inner) for inner in value]
+    return value
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -5,13 +5,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from preprocessing.cli.atomic_write import finite
 from preprocessing.cli.errors import one_line, printable
 from preprocessing.corpus.statistics import (
     LONG_WORDS,
@@ -61,15 +61,7 @@ def _print(console: Console, title: str, table: Table) -> None:
 def as_json(statistics: Statistics, leaks: Leaks | None) -> str:
     """All statistics and leaks as a JSON text; a figure that is not finite is null."""
     fields = dataclasses.asdict(statistics) | {"leaks": None if leaks is None else dataclasses.asdict(leaks)}
-    return json.dumps(_finite(fields), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite(fields), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _table(*headings: str) -> Table:

@@ -85,8 +85,8 @@ def test_other_case() -> None:
     ]
 
 
-@pytest.mark.parametrize("loss", [30.0, math.nan, math.inf])
-def test_a_loss_far_over_its_best_for_long(loss: float) -> None:
+@pytest.mark.parametrize("loss", [30.0, math.nan, math.inf, None])
+def test_a_loss_far_over_its_best_for_long(loss: float | None) -> None:
     assert names(changed("train", lambda _: {"loss": loss}, since=410)) == ["exploding loss"]
     assert names(changed("train", lambda line: {"loss": loss if line["step"] == 450 else 0.1}, since=410)) == []
 
@@ -111,6 +111,8 @@ def test_overfitting() -> None:
     assert names([line for line in log if line["step"] <= 400]) == []  # two rises only
     flat = [line | ({"loss": 2.0} if line["kind"] == "train" else {}) for line in log]
     assert names(flat) == []  # training loss does not fall
+    exploded = [line | ({"loss": None} if line["step"] == 100 else {}) for line in log]
+    assert names(exploded) == ["overfitting"]
 
 
 def test_starvation_and_padding_name_their_flags() -> None:
