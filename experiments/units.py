@@ -135,10 +135,8 @@ def _study(config: Config, language: Language, folder: Path) -> Studied:
                             cores=config.cores)
         for name in names
     }  # fmt: skip
-    validation = {name: min(line["wer"] for line in _validations(runs)) for name, runs in trained.items()}
-    ranked = sorted(
-        names, key=lambda name: (validation[name], min(line["cer"] for line in _validations(trained[name])))
-    )
+    validation = {name: _validation_rates(runs) for name, runs in trained.items()}
+    ranked = sorted(names, key=validation.__getitem__)
     best_two = ranked[:2]
     for name in best_two:
         further = [
@@ -216,6 +214,15 @@ def _validations(runs: Mapping[str, Path]) -> list[dict[str, Any]]:
     return [line for line in read_log(next(iter(runs.values()))) if line["kind"] == "validation"]
 
 
+def _validation_rates(runs: Mapping[str, Path]) -> tuple[float, float]:
+    """WER and CER of the first run's saved model on validation; of a run of an earlier version, whose log does not name
+    it, the lowest ones.
+    """
+    saved = [line for line in read_log(next(iter(runs.values()))) if line["kind"] == "best"]
+    wers, cers = ([line[rate] for line in saved[-1:] or _validations(runs)] for rate in ("wer", "cer"))
+    return min(wers), min(cers)
+
+
 def _compared(first: str, second: str, errors: "Mapping[str, Errors]") -> Compared:
     from experiments.harness.transcripts import compare
 
@@ -267,7 +274,7 @@ def _unit(
         run_wers=errors.rates(),
         cer=mean_rate(errors_of(samples, profile, characters=True)),
         unseen=replace(unseen, high=min(unseen.high, 1.0)),  # a share
-        validation_wer=min(line["wer"] for line in validations),
+        validation_wer=_validation_rates(runs)[0],
         converged=converged,
         curve=curve,
         parameters=from_json((run / "about.json").read_text(encoding="utf-8")).parameters,

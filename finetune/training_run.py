@@ -83,7 +83,7 @@ def _train(config: TrainConfig) -> None:
     with lost_process_is_said(accelerator, config.output_dir):
         finished = loop.run()
     accelerator.end_training()
-    _report_end(config, accelerator, writer, loop.best, finished=finished)
+    _report_end(config, accelerator, writer, loop, finished=finished)
     if finished:
         _push_to_hub(config, accelerator)
 
@@ -402,31 +402,33 @@ def _about(setup: _Setup) -> about.About:
 
 
 def _report_end(
-    config: TrainConfig, accelerator: Accelerator, writer: RunWriter, best: Best | None, *, finished: bool
+    config: TrainConfig, accelerator: Accelerator, writer: RunWriter, loop: TrainingLoop, *, finished: bool
 ) -> None:  # fmt: skip
-    """Print where the result is, or how to go on. best: the saved weights; None where they are not known."""
+    """Print why training ended and where the result is, or how to go on."""
     if not finished:
         accelerator.print(f"stopped and saved in {config.output_dir}; run the same command again to resume")
         return
     if accelerator.is_main_process and (config.data.streaming or writer.rejects.n_in_training):
         rejected = counted(len(writer.rejects), "utterance")
         accelerator.print(f"{rejected} rejected: {config.output_dir / 'rejects.jsonl'}")
+    if loop.early_end is not None:
+        accelerator.print(loop.early_end)
     accelerator.print(f"done: the best model, its log and curve.png are in {config.output_dir}")
-    if best is not None:
-        accelerator.print(described(best))
+    if loop.best is not None:
+        accelerator.print(described(loop.best))
 
 
 def described(best: Best) -> str:
     """Which weights the saved model has, and whether training has improved on those that it began with."""
     rate = f"{best.metric.upper()} {100 * best.rate:.1f} % on validation"
-    if best.step is None:
-        return f"best: the mean of several evaluations' weights, {rate}"
-    if best.step == 0:
+    if len(best.steps) > 1:
+        return f"best: the mean of the weights at steps {', '.join(map(str, best.steps))}, {rate}"
+    if best.steps == (0,):
         return (
             f"best: step 0, {rate}: no evaluation of the trained model was better than the one before training, so the "
             "saved model is the one that training began with; lower --learning_rate, or train for more --max_steps"
         )
-    return f"best: step {best.step}, {rate}"
+    return f"best: step {best.steps[0]}, {rate}"
 
 
 def _push_to_hub(config: TrainConfig, accelerator: Accelerator) -> None:

@@ -70,7 +70,7 @@ def model_card(run: RunFolder, options: CardOptions) -> str:
         benchmark=benchmark,
         denoise=bool(run.config["data"].get("denoise")),
         settings=_settings(run),
-        best_step=_best_step(run),
+        best=_best(run),
         curve=Code(CURVE) if (run.path / CURVE).is_file() else None,
         versions=run.versions,
         interval=_interval,
@@ -151,12 +151,17 @@ def _settings(run: RunFolder) -> list[tuple[str, str]]:
     return [*rows, ("mixed_precision", str(config.get("mixed_precision"))), ("seed", str(config.get("seed")))]
 
 
-def _best_step(run: RunFolder) -> str | None:
-    """The step that the published weights are of, out of how many; None without a log."""
-    if not run.log:
-        return None
-    best = min(run.log, key=lambda line: (line["wer"], line["cer"]))
-    return f"{best['step']} of {run.config['max_steps']}"
+def _best(run: RunFolder) -> str:
+    """Which weights are published, as the end of a sentence that begins with "The weights are"."""
+    if run.best is None:
+        return "those of the best evaluation on the validation data"
+    rate, steps, total = f"validation {run.best['metric'].upper()}", run.best["steps"], run.config["max_steps"]
+    if len(steps) > 1:
+        return (
+            f"the mean of those at steps {', '.join(map(str, steps))} of {total}, whose {rate} is below that of each "
+            "of them"
+        )
+    return f"those with the lowest {rate}, at step {steps[0]} of {total}"
 
 
 def _percent(error_rate: Rate) -> str:

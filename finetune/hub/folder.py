@@ -18,6 +18,7 @@ from finetune.models import FAMILIES, about, publication
 from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
 from finetune.models.companion_files import companion_files, is_companion
+from finetune.training.run_folder import BEST
 from preprocessing.cli.errors import InputError
 
 CURVE = "curve.png"
@@ -32,8 +33,8 @@ class RunFolder:
     """What a training run wrote about itself.
 
     config: config.yaml. family: what the Hub is told of the run's model family. about: about.json; None where the run
-    wrote none. versions: of the packages it ran with. log: the lines of log.jsonl about validation. transcripts: of the
-    best model, one for each validation utterance.
+    wrote none. versions: of the packages it ran with. best: the line of log.jsonl about the saved weights; None of a run
+    by an earlier version, which wrote none. transcripts: of the best model, one for each validation utterance.
     """
 
     path: Path
@@ -41,7 +42,7 @@ class RunFolder:
     family: Publication
     about: About | None
     versions: dict[str, str]
-    log: tuple[dict[str, Any], ...]
+    best: dict[str, Any] | None
     transcripts: tuple[dict[str, Any], ...]
 
     @property
@@ -95,7 +96,7 @@ def open_run(path: Path) -> RunFolder:
             family=family,
             about=about.from_json(about_json.read_text(encoding="utf-8")) if about_json.is_file() else None,
             versions=json.loads(environment.read_text(encoding="utf-8"))["packages"] if environment.is_file() else {},
-            log=tuple(line for line in _lines(path / LOG) if line["kind"] == "validation"),
+            best=next((line for line in reversed(_lines(path / LOG)) if line["kind"] == BEST), None),
             transcripts=tuple(_lines(path / TRANSCRIPTS)),
         )
     except (ValueError, KeyError, TypeError, OSError, yaml.YAMLError) as error:

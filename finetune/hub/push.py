@@ -168,8 +168,8 @@ class Repository:
 
     def _no_permission(self, status: str = "") -> str:
         return (
-            f"{self._target.repo_id}: the token may not write there{status}; expected one with write permission: choose "
-            "another token, or a repository under your own name"
+            f"{self._target.repo_id}: the token may not write there{status}; expected one with write permission: "
+            "choose another token, or a repository under your own name"
         )
 
     def _token(self) -> str | None:

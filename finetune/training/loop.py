@@ -34,22 +34,23 @@ from finetune.training.display import Display
 from finetune.training.distributed import StepTotals, step_totals, sum_over_processes, weight_distribution
 from finetune.training.evaluation import Evaluation, Evaluator, write_transcripts
 from finetune.training.optimisation import make_optimiser, make_schedule
-from finetune.training.run_folder import RunWriter
+from finetune.training.run_folder import BEST, RunWriter
 from finetune.training.step import LogInterval, Stepper, StepResult
 from preprocessing.augment import seeded_generator
+from preprocessing.cli.errors import counted
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster sends before it takes a machine back
 
 
 @dataclass(frozen=True)
 class Best:
-    """The saved weights: their error rate on the main validation set, as a fraction, and their step; None: the mean of
-    several evaluations' weights. metric: which rate that is.
+    """The saved weights: their error rate on the main validation set, as a fraction, and their step; several steps
+    where they are the mean of these evaluations' weights. metric: which rate that is.
     """
 
     metric: Metric
     rate: float
-    step: int | None
+    steps: tuple[int, ...]
 
 
 class TrainingLoop:
@@ -92,7 +93,20 @@ class TrainingLoop:
             return None
         metric = self._evaluators[MAIN].metric
         rate, _, step = self._progress.ranking[0]
-        return Best(metric, rate, step) if self._average_rate is None else Best(metric, self._average_rate, None)
+        if self._average_rate is None:
+            return Best(metric, rate, (step,))
+        return Best(metric, self._average_rate, self._ranked_steps)
+
+    @property
+    def early_end(self) -> str | None:
+        """Why the run is finished before its last step, in a sentence; None where it is not."""
+        if not self._has_no_patience() or self._progress.step >= self._config.max_steps:
+            return None
+        evaluations = counted(self._progress.evaluations_since_best, "evaluation")
+        return (
+            f"stopped at step {self._progress.step} of {self._config.max_steps}: no better "
+            f"{self._evaluators[MAIN].metric.upper()} in {evaluations} (--early_stopping_patience)"
+        )
 
     def resume(self, folder: Path) -> Progress:
         """Restore the state of a checkpoint. Returns how far it is; without a ranking if the main set is another."""
@@ -165,9 +179,16 @@ class TrainingLoop:
 
     def _is_finished(self) -> bool:
         """Whether all steps are made, or early stopping ends the run."""
+        return self._has_no_patience() or self._progress.step >= self._config.max_steps
+
+    def _has_no_patience(self) -> bool:
         patience = self._config.early_stopping_patience
-        stopped_early = patience is not None and self._progress.evaluations_since_best >= patience
-        return stopped_early or self._progress.step >= self._config.max_steps
+        return patience is not None and self._progress.evaluations_since_best >= patience
+
+    @property
+    def _ranked_steps(self) -> tuple[int, ...]:
+        """The steps of the best evaluations, in their order."""
+        return tuple(sorted(step for _, _, step in self._progress.ranking))
 
     def _own_batches(self) -> Iterator[list[Batch]]:
         """This process's batches of each step from the run's position on, on the device."""
@@ -246,6 +267,7 @@ class TrainingLoop:
                 self._best.keep(self._accelerator.unwrap_model(module), step, kept)
             if is_best:
                 self._save_model(module, evaluation)
+                self._log_best(evaluation, (step,))
 
     def _average_best(self, module: nn.Module, display: Display) -> None:
         """At the end, evaluate the mean of the best evaluations' weights, and save it if it is better."""
@@ -261,6 +283,7 @@ class TrainingLoop:
             self._log("average", _figures(evaluation))
             if better:
                 self._save_model(module, evaluation)
+                self._log_best(evaluation, self._ranked_steps)
 
     def _diagnose(self, display: Display) -> None:
         """Show and log each problem that the log reveals, once."""
@@ -294,6 +317,17 @@ class TrainingLoop:
         for key, pairs in texts.items():
             tracked[f"{kind}/{key}"] = "\n\n".join(f"ref {reference}  \nhyp {text}" for reference, text in pairs)
         self._accelerator.log(tracked, step=step)
+
+    def _log_best(self, evaluation: Evaluation, steps: Sequence[int]) -> None:
+        """Write to log.jsonl that the model with this evaluation is saved now. steps: as of `Best`."""
+        self._writer.log(
+            kind=BEST,
+            step=self._progress.step,
+            steps=steps,
+            metric=evaluation.metric,
+            wer=evaluation.wer,
+            cer=evaluation.cer,
+        )
 
     def _save_model(self, module: nn.Module, evaluation: Evaluation) -> None:
         """Put the model and its transcripts into the run's folder, file by file, the weights last."""

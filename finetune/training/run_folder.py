@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
-from accelerate import Accelerator
 
 from finetune.config import TrainConfig
 from finetune.data.rejects import Rejects
@@ -25,6 +24,7 @@ from preprocessing.corpus import Reject
 from preprocessing.plot_style import PALETTE, TICK_SIZE, new_figure, save_figure, style_axes
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -40,6 +40,7 @@ PACKAGES = (
     "rapidfuzz",
 )
 TRACKER_PROJECT = "finetune"  # in trackio and wandb; the run has the name of its folder
+BEST = "best"  # kind of a line of log.jsonl: from here on the folder has the model of the evaluations at `steps`
 LogLine = Mapping[str, Any]
 
 
@@ -57,7 +58,7 @@ class RunWriter:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.read_log() if step else []  # a finished run that is started again averages its best weights again
-        kept = [line for line in log if line["step"] <= step and line["kind"] != "average"]
+        kept = [line for line in log if line["step"] <= step and not _is_average(line)]
         write_text_atomically(self._log_path, "".join(map(json_line, kept)))
         self.rejects.begin(rejects, resumed=step > 0)
         options = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
@@ -82,6 +83,11 @@ class RunWriter:
         save_figure(draw_curve(self.read_log()), self.folder / "curve.png")
 
 
+def _is_average(line: LogLine) -> bool:
+    """Whether a line of the log is about the mean of several evaluations' weights."""
+    return line["kind"] == "average" or (line["kind"] == BEST and len(line["steps"]) > 1)
+
+
 def plain(config: Any) -> Any:
     """A dataclass as nested dicts and lists of what YAML holds; paths as text."""
     return json.loads(json.dumps(asdict(config), default=os.fspath))
@@ -97,7 +103,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
+def start_tracker(accelerator: "Accelerator", config: TrainConfig) -> None:
     """Start the tracker of `report_to`; TensorBoard and wandb write into the run's folder."""
     if config.report_to == "none":
         return

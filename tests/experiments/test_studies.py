@@ -354,3 +354,14 @@ def test_words_and_characters_are_compared_by_the_best_of_each_on_validation() -
     assert found is not None and (found.first, found.second) == ("3-gram of words", "5-gram of characters")
     assert found.difference.value == pytest.approx(2 / 16) and found.groups == 4
     assert language_models._kinds({"3-gram of words": decoded(0.1, [1, 2, 1, 0])}, test) is None
+
+
+def test_a_unit_is_ranked_by_the_model_that_its_run_saved(tmp_path: Path) -> None:
+    """A mean of weights is better than any evaluation; the log of an earlier version has no line about it."""
+    lines = [{"kind": "validation", "step": step, "wer": 0.1 * step, "cer": 0.05 * step} for step in (3, 2, 4)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert units._validation_rates({"first": tmp_path}) == (0.2, 0.1)
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"kind": "best", "step": 4, "steps": [2, 3], "metric": "wer", "wer": 0.15, "cer": 0.2}))
+        log.write("\n")
+    assert units._validation_rates({"first": tmp_path}) == (0.15, 0.2)

@@ -7,7 +7,7 @@ from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import about
 from finetune.training.evaluation import Transcript, write_transcripts
-from finetune.training.run_folder import RunWriter
+from finetune.training.run_folder import BEST, RunWriter
 from preprocessing.corpus import Reject, Utterance
 from preprocessing.text import profile
 
@@ -58,6 +58,8 @@ def tiny_run(folder: Path, family: str = "wav2vec2", *, language: str | None = "
     writer.begin(config, made_of, [Reject(f"{PRIVATE}/bad.wav", "no such file")], step=0)
     for step, rate in ((0, 1.0), (10, 0.4), (20, 0.5)):
         writer.log(kind="validation", step=step, loss=1.0, wer=rate, cer=rate)
+        if step < 20:
+            writer.log(kind=BEST, step=step, steps=[step], metric="wer", wer=rate, cer=rate)
     writer.log(kind="train", step=20, loss=1.0)
     writer.draw_curve()
     transcripts = [Transcript(u.id, *pair, 0.5, u.speaker) for u, pair in zip(utterances, PAIRS, strict=True)]

@@ -9,6 +9,7 @@ import re
 import shutil
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import pytest
@@ -100,6 +101,28 @@ def test_spaces_count_in_the_cer_of_a_language_that_has_them(run: Path, tmp_path
         about = dataclasses.replace(read.about, profile=name, validation=validation)
         scored = validation_row(dataclasses.replace(read, about=about, transcripts=[row]))
         assert scored is not None and scored.cer is not None and scored.cer.value == cer
+
+
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        ({"steps": [20], "metric": "cer"}, "those with the lowest validation CER, at step 20 of 20."),
+        (
+            {"steps": [10, 20], "metric": "wer"},
+            "the mean of those at steps 10, 20 of 20, whose validation WER is below",
+        ),
+        (None, "those of the best evaluation on the validation data."),
+    ],
+)
+def test_the_weights_are_those_that_training_says_it_saved(
+    best: dict[str, Any] | None, expected: str, run: Path, tmp_path: Path
+) -> None:
+    """Whatever the evaluations' WERs are: in languages without spaces the CER decides, and a mean has no step."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    lines = [json.loads(line) for line in (copy / "log.jsonl").read_text().splitlines()]
+    kept = [line for line in lines if line["kind"] != "best"] if best is None else [*lines, {"kind": "best", **best}]
+    (copy / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    assert f"The weights are {expected}" in model_card(open_run(copy), CardOptions("you/my_model"))
 
 
 def test_the_architecture_is_a_tag(run: Path, tmp_path: Path) -> None:

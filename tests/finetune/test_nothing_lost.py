@@ -23,7 +23,7 @@ from finetune.training.checkpoint import Progress, States
 from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.loop import TrainingLoop
 from finetune.training.optimisation import make_optimiser, make_schedule
-from finetune.training.run_folder import RunWriter
+from finetune.training.run_folder import BEST, RunWriter
 from preprocessing import audio
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Utterance
@@ -161,11 +161,17 @@ def test_the_lowest_rate_is_the_best_and_patience_counts_from_it(
         told.append((loop._progress.evaluations_since_best, loop._is_finished()))
     assert told == [(0, False), (0, False), (1, False), (0, False), (1, False), (2, True)]
     assert saved == [0, 10, 30]
+    assert [(line["steps"], line["metric"], line["wer"]) for line in loop._writer.read_log()] == [
+        ([0], "wer", 0.9),
+        ([10], "wer", 0.5),
+        ([30], "wer", 0.4),
+    ]
+    assert loop.early_end == "stopped at step 50 of 100: no better WER in 2 evaluations (--early_stopping_patience)"
     assert loop._progress.ranking == ((0.4, 0.25, 30), (0.45, 0.25, 50))
     endless = loop_of(tmp_path, max_steps=100)
     for step, ends in ((99, False), (100, True)):
         endless._progress = replace(loop._progress, step=step)
-        assert endless._is_finished() == ends
+        assert endless._is_finished() == ends and endless.early_end is None
 
 
 @pytest.mark.parametrize(("wer", "is_saved"), [(0.39, True), (0.4, False), (0.5, False)])
@@ -178,6 +184,8 @@ def test_the_mean_of_the_best_weights_is_saved_where_it_is_better(
     monkeypatch.setattr(loop, "_save_model", lambda *_: saved.append(wer))
     loop._average_best(loop._recogniser.module, SimpleNamespace(show_average=lambda *_: None))  # type: ignore[arg-type]
     assert bool(saved) == is_saved
+    assert [line["steps"] for line in loop._writer.read_log() if line["kind"] == BEST] == [[10, 20]] * is_saved
+    assert loop.best is not None and loop.best.steps == ((10, 20) if is_saved else (10,))
 
 
 def test_a_training_makes_its_steps_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """log.jsonl as a run writes it, read back line by line."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import about
 from finetune.training.loop import Best
-from finetune.training.run_folder import RunWriter
+from finetune.training.run_folder import BEST, RunWriter
 from preprocessing.cli.errors import UsageError
 from tests.finetune.runs import tiny_run
 
@@ -18,6 +19,15 @@ def test_a_transcript_may_hold_any_line_separator(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path)
     writer.log(kind="validation", step=1, samples=samples)
     assert [line["samples"] for line in writer.read_log()] == [samples]
+
+
+def test_a_number_that_is_not_finite_is_null_and_its_run_can_be_drawn(tmp_path: Path) -> None:
+    """A skipped step has no gradient norm, and an exploded loss is no number: strict readers take no Infinity or NaN."""
+    writer = RunWriter(tmp_path)
+    writer.log(kind="train", step=1, loss=math.nan, grad_norm=math.inf, learning_rate=1e-3)
+    writer.log(kind="validation", step=1, loss=-math.inf, wer=1.0, cer=1.0)
+    assert [(line["loss"], line.get("grad_norm")) for line in writer.read_log()] == [(None, None), (None, None)]
+    writer.draw_curve()
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
@@ -32,6 +42,7 @@ def test_a_finished_run_that_is_started_again_logs_its_average_once(tmp_path: Pa
     writer = RunWriter(tiny_run(tmp_path))
     before = writer.read_log()
     writer.log(kind="average", step=20, loss=1.0, wer=0.3, cer=0.3)
+    writer.log(kind=BEST, step=20, steps=[10, 20], metric="wer", wer=0.3, cer=0.3)
     config = TrainConfig(output_dir=tmp_path, data=DataConfig(train=["train.jsonl"]))
     description = about.from_json((tmp_path / about.NAME).read_text())
     writer.begin(config, description, [], step=20)
@@ -55,9 +66,12 @@ def test_overwriting_leaves_nothing_of_another_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("best", "said"),
     [
-        (Best("wer", 0.31, 100), "best: step 100, WER 31.0 % on validation"),
-        (Best("cer", 0.48, 0), "best: step 0, CER 48.0 % on validation: no evaluation of the trained model was better"),
-        (Best("wer", 0.3, None), "best: the mean of several evaluations' weights, WER 30.0 % on validation"),
+        (Best("wer", 0.31, (100,)), "best: step 100, WER 31.0 % on validation"),
+        (
+            Best("cer", 0.48, (0,)),
+            "best: step 0, CER 48.0 % on validation: no evaluation of the trained model was better",
+        ),
+        (Best("wer", 0.3, (5, 20)), "best: the mean of the weights at steps 5, 20, WER 30.0 % on validation"),
     ],
 )
 def test_the_end_says_which_weights_are_kept(best: Best, said: str) -> None:
