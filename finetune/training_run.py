@@ -365,12 +365,15 @@ def _check_fingerprint(
     config: TrainConfig, progress: Progress, fingerprint: RunFingerprint, n_processes: int
 ) -> None:  # fmt: skip
     """Raises UsageError if the checkpoint is of a run over other data or with other options. The batches of a step may
-    be shared by another number of processes.
+    be shared by another number of processes, and the data, the base and the feature cache may have moved.
     """
     output_dir = config.output_dir
-    if progress.fingerprint not in fingerprint.digests(config.gradient_accumulation_steps * n_processes):
+    if progress.fingerprint in fingerprint.digests(config.gradient_accumulation_steps * n_processes):
+        return
+    differs = difference(output_dir, fingerprint)
+    if differs is not None:
         raise UsageError(
-            f"{output_dir} contains a run that differs: {difference(output_dir, fingerprint)}; expected its own "
+            f"{output_dir} contains a run that differs: {differs}; expected its own "
             "options and data to resume it: change them back; or train its model further in another --output_dir with "
             f"--model.base {output_dir}; or delete it and start again with --overwrite true"
         )

@@ -33,8 +33,8 @@ class RunFolder:
     """What a training run wrote about itself.
 
     config: config.yaml. family: what the Hub is told of the run's model family. about: about.json; None where the run
-    wrote none. versions: of the packages it ran with. best: the line of log.jsonl about the saved weights; None of a run
-    by an earlier version, which wrote none. transcripts: of the best model, one for each validation utterance.
+    wrote none. versions: of the packages it ran with. best: the line of log.jsonl about the saved weights, None in runs
+    of earlier versions. transcripts: of the best model, one for each validation utterance.
     """
 
     path: Path

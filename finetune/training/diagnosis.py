@@ -241,7 +241,7 @@ def _means(train: Sequence[LogLine]) -> list[float]:
 
 
 def _loss(line: LogLine) -> float:
-    """The loss of a line of the log; infinite where it is not finite: null there, or NaN in the log of an old version."""
+    """The loss of a line of the log; infinite where it is not finite: null, or NaN in the log of an earlier version."""
     loss = line["loss"]
     return loss if loss is not None and math.isfinite(loss) else math.inf
 

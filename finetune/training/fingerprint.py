@@ -1,12 +1,15 @@
 """Fingerprint of a run: what a resumed run must have in common with the one that was begun.
 
-Configurations are compared by the run's config.yaml. Of each training utterance three hashes are stored, 24 bytes: of
-its id, of its text, duration and part of its file, and of its labels, which change with the vocabulary.
+A checkpoint has the digest of all of it. Where that differs, the run's config.yaml and its folder of checkpoints say
+whether what differs matters: corpora, the base and the feature cache may have moved, as what they hold is compared. Of
+each training utterance three hashes are stored, 24 bytes: of its id, of its text, duration and part of its file, and of
+its labels, which change with the vocabulary.
 """
 
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from preprocessing.cli.atomic_write import atomic_file
+from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
 from preprocessing.corpus import Utterance
 
 UTTERANCES_FILE = "utterances.npy"
+BASE_FILE = "base.txt"  # the digest of a local base
 # Options that an exact resume does not depend on.
 FREE = (
     *("output_dir", "overwrite", "eval_steps", "logging_steps", "report_to", "dry_run", "overfit_batch"),
@@ -29,6 +33,10 @@ FREE = (
 )
 ACCUMULATION = "gradient_accumulation_steps"  # of each process
 STREAMING = ("data.streaming", "data.shuffle_buffer", "data.streaming_first")  # without effect unless streaming is true
+# Without effect on the training, and part of the digest all the same, as runs of earlier versions have them in theirs.
+HARMLESS = ("data.strict", "model.feature_cache_gib", ACCUMULATION)  # the batches of all processes are counted
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "config.json")  # of a checkpoint's folder
+DIGESTED_BYTES = 1 << 20  # at either end of a file of the base
 MAX_KEYS_SHOWN = 5
 
 Hashes = npt.NDArray[np.uint64]
@@ -36,10 +44,13 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class RunFingerprint:
-    """Options as `run_folder.plain` returns them, and the hashes of the training utterances [utterances, 3]."""
+    """Options as `run_folder.plain` returns them, and the hashes of the training utterances [utterances, 3]. base: the
+    digest of a local base's files; "" of a Hub id, or without a base.
+    """
 
     config: Mapping[str, Any]
     utterances: Hashes
+    base: str = ""
 
     @property
     def digest(self) -> str:
@@ -60,6 +71,7 @@ class RunFingerprint:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / UTTERANCES_FILE) as path:
             np.save(path, self.utterances, allow_pickle=False)
+        write_text_atomically(folder / BASE_FILE, self.base)
 
 
 def fingerprint_of(
@@ -70,7 +82,25 @@ def fingerprint_of(
         (_hash(u.id), _hash(f"{u.text}\n{u.duration:.4f}{_part(u)}"), _hash(" ".join(map(str, ids))))
         for u, ids in zip(utterances, labels, strict=True)
     ]
-    return RunFingerprint(config, np.array(rows, dtype=np.uint64).reshape(-1, 3))
+    base = config.get("model", {}).get("base")
+    return RunFingerprint(config, np.array(rows, dtype=np.uint64).reshape(-1, 3), _digest_of(base) if base else "")
+
+
+def _digest_of(base: str) -> str:
+    """16 hexadecimal digits of a local checkpoint, equal after it has moved: of the sizes of its files and of both of
+    their ends; "" where there is no file or folder of this name.
+    """
+    place = Path(base)
+    files = sorted(path for pattern in WEIGHT_FILES for path in place.glob(pattern)) if place.is_dir() else [place]
+    digest = hashlib.blake2b(digest_size=8)
+    for path in (path for path in files if path.is_file()):
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            digest.update(f"{path.suffix} {size}\n".encode())
+            for start in (0, max(size - DIGESTED_BYTES, 0)):
+                file.seek(start)
+                digest.update(file.read(DIGESTED_BYTES))
+    return digest.hexdigest() if place.exists() else ""
 
 
 def _part(utterance: Utterance) -> str:
@@ -80,20 +110,40 @@ def _part(utterance: Utterance) -> str:
     return f"\n{utterance.start:.4f} {utterance.stop} {utterance.channel}"
 
 
-def difference(run: Path, now: RunFingerprint) -> str:
-    """How `now` differs from the run in a folder, in words: options with both values, utterances by their number."""
+def difference(run: Path, now: RunFingerprint) -> str | None:
+    """How `now` differs from the run in a folder, in words: options with both values, utterances by their number. None
+    where it differs in nothing that matters to the training.
+    """
     changes: list[str] = []
+    compared = 0
     with contextlib.suppress(OSError, yaml.YAMLError):
-        before = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        changes += _changed_options(_flatten(before), _flatten(now.config))
+        before = _flatten(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+        changes += _changed_options(before, _flatten(now.config), same_base=now.base != "" and _base(run) == now.base)
+        compared += 1
     with contextlib.suppress(OSError, ValueError):
         before_utterances = np.load(run / "checkpoints" / UTTERANCES_FILE, allow_pickle=False)
         changes += _changed_utterances(before_utterances, now.utterances)
+        compared += 1
+    if not changes and compared == 2:
+        return None
     return "; ".join(changes) or "its folder does not say which"
 
 
-def _changed_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    keys = [key for key in {**before, **now} if key not in FREE and before.get(key) != now.get(key)]
+def _base(run: Path) -> str:
+    """The digest of the base of the run in a folder; "" where it is not known."""
+    try:
+        return (run / "checkpoints" / BASE_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _changed_options(before: Mapping[str, Any], now: Mapping[str, Any], *, same_base: bool) -> list[str]:
+    left_out = {*FREE, *HARMLESS, *(["model.base"] if same_base else [])}
+    if not now.get("data.streaming"):  # of a stream, only the first utterances are compared
+        left_out |= {"data.train", *STREAMING}
+    if before.get("model.feature_cache") and now.get("model.feature_cache"):  # wherever it is
+        left_out.add("model.feature_cache")
+    keys = [key for key in {**before, **now} if key not in left_out and before.get(key) != now.get(key)]
     shown = [f"{key} was {_short(before.get(key))}, now {_short(now.get(key))}" for key in keys[:MAX_KEYS_SHOWN]]
     return shown + ([f"{len(keys) - MAX_KEYS_SHOWN} more keys"] if len(keys) > MAX_KEYS_SHOWN else [])
 

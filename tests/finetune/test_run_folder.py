@@ -22,7 +22,7 @@ def test_a_transcript_may_hold_any_line_separator(tmp_path: Path) -> None:
 
 
 def test_a_number_that_is_not_finite_is_null_and_its_run_can_be_drawn(tmp_path: Path) -> None:
-    """A skipped step has no gradient norm, and an exploded loss is no number: strict readers take no Infinity or NaN."""
+    """As of a skipped step and an exploded loss: strict readers take no Infinity and no NaN."""
     writer = RunWriter(tmp_path)
     writer.log(kind="train", step=1, loss=math.nan, grad_norm=math.inf, learning_rate=1e-3)
     writer.log(kind="validation", step=1, loss=-math.inf, wer=1.0, cer=1.0)
