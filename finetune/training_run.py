@@ -1,6 +1,7 @@
 """A fine-tuning run: set up from its configuration, trained, saved; resumed if output_dir holds a checkpoint."""
 
 import logging
+import math
 import os
 import shutil
 import warnings
@@ -69,6 +70,7 @@ def _train(config: TrainConfig) -> None:
     config = _with_workers(config, accelerator)
     _check_environment(config, accelerator)
     setup = _set_up(config, accelerator)
+    config = replace(config, max_steps=setup.config.max_steps, num_train_epochs=None)
     if config.overfit_batch:
         overfit(config, accelerator, setup.recogniser, setup.train, setup.profile)
         return
@@ -106,7 +108,9 @@ class _Setup:
 
 def _resolve(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
     """The configuration with what depends on mode, folder and device, and the checkpoint to resume from."""
-    config = overfit_config(config) if config.overfit_batch else config
+    if config.overfit_batch:  # of which epochs have no length
+        steps = config.max_steps if config.num_train_epochs is None else TrainConfig.max_steps
+        config = overfit_config(replace(config, max_steps=steps, num_train_epochs=None))
     if config.output_dir.is_file():
         raise UsageError(f"--output_dir {config.output_dir} is a file; expected a folder: choose another name")
     base = config.model.base
@@ -227,6 +231,8 @@ def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
         return [recogniser.encode(recogniser.writable(text_profile(utterance.text))) for utterance in utterances]
 
     denoise, augment = SpectralGate() if config.data.denoise else None, _augmentation(config)
+    train = Examples(data.train, encode(data.train), recogniser, denoise, augment, config.seed, data.repeats)
+    config = _with_steps(config, train, accelerator)
     return _Setup(
         config,
         accelerator,
@@ -234,7 +240,7 @@ def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
         recogniser,
         labels,
         data,
-        train=Examples(data.train, encode(data.train), recogniser, denoise, augment, config.seed, data.repeats),
+        train=train,
         validation={
             name: Examples(utterances, encode(utterances), recogniser, denoise)
             for name, utterances in data.validation.items()
@@ -242,6 +248,23 @@ def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
         denoise=denoise,
         augment=augment,
     )
+
+
+def _with_steps(config: TrainConfig, examples: Examples, accelerator: Accelerator) -> TrainConfig:
+    """The configuration with max_steps in place of num_train_epochs. Raises UsageError if the head alone would be
+    trained in all of them.
+    """
+    if config.num_train_epochs is None:
+        return config
+    epoch = examples.batches_per_epoch(config.data.max_batch_seconds)
+    batches_per_step = config.gradient_accumulation_steps * accelerator.num_processes
+    steps = math.ceil(config.num_train_epochs * epoch / batches_per_step)
+    accelerator.print(
+        f"{counted(steps, 'step')} for {config.num_train_epochs:g} epochs of {epoch} batches, {batches_per_step} a step"
+    )
+    config = replace(config, max_steps=steps, num_train_epochs=None)
+    config.check_head_only_steps()
+    return config
 
 
 def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, labels: Sequence[str]) -> str:

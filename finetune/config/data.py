@@ -44,6 +44,13 @@ class DataConfig:
     eval_sets: dict[str, str] = field(default_factory=dict)
     """Further corpora to evaluate, by name, such as {noisy: other.jsonl}; they do not select the best weights."""
 
+    max_train_samples: int | None = None
+    """Train on the first so many utterances of the training corpora, in the order of train and before unusable ones are
+    rejected, as transformers' example scripts do; what is held out is taken from them."""
+
+    max_eval_samples: int | None = None
+    """Evaluate on the first so many utterances of validation and of each of eval_sets, likewise."""
+
     profile: str = "librispeech"
     """Text normalisation profile of labels and of WER: librispeech, basic:de, ctc:MODEL (`python -m preprocessing.text
     --list`)."""
@@ -97,6 +104,17 @@ class DataConfig:
                 "unknown; expected it unset: "
                 + ("leave it out" if self.weights else "set --data.validation to a corpus")
             )
+        if self.streaming and self.max_train_samples is not None:
+            raise UsageError(
+                f"--data.max_train_samples is {self.max_train_samples} and --data.streaming is true; expected it "
+                "unset: leave it out, and limit a corpus of the Hub as hf:DATASET:CONFIG:SPLIT:COUNT"
+            )
+        if self.validation_share > 0 and self.max_eval_samples is not None:
+            raise UsageError(
+                f"--data.max_eval_samples is {self.max_eval_samples} and --data.validation_share "
+                f"{self.validation_share:g}; expected only the share, as it says how much is held out: leave the first "
+                "out, and lower the share"
+            )
         if self.validation_by is not None and self.validation_share == 0.0:
             raise UsageError(
                 f"--data.validation_by is {self.validation_by} and --data.validation_share 0; expected a share to hold "
@@ -125,6 +143,8 @@ class DataConfig:
                 "first to be lower: lower the first or raise the second"
             )
         check_counts(
+            ("--data.max_train_samples", 1 if self.max_train_samples is None else self.max_train_samples, 1),
+            ("--data.max_eval_samples", 1 if self.max_eval_samples is None else self.max_eval_samples, 1),
             ("--data.shuffle_buffer", self.shuffle_buffer, 1),
             ("--data.streaming_first", self.streaming_first, 1),
         )

@@ -23,7 +23,11 @@ class OptimisationConfig:
     """How the weights are updated: AdamW under a learning rate that warms up, holds and decays."""
 
     max_steps: int = 1000
-    """Optimiser steps of the run."""
+    """Optimiser steps of the run; num_train_epochs takes its place."""
+
+    num_train_epochs: float | None = None
+    """Passes over the training data, instead of max_steps; config.yaml records the steps. Where a file sets max_steps,
+    --max_steps -1 takes it back."""
 
     learning_rate: float = 3e-4
     """Peak learning rate."""
@@ -81,8 +85,8 @@ class OptimisationConfig:
         """Raises UsageError naming the first value that is out of range."""
         if self.warmup_ratio + (self.hold_ratio or 0.0) > 1:
             raise UsageError("--warmup_ratio and --hold_ratio add up to over 1; expected 1 at most: lower one of them")
+        self._check_length()
         check_counts(
-            ("--max_steps", self.max_steps, 1),
             ("--gradient_accumulation_steps", self.gradient_accumulation_steps, 1),
             ("--average_best", self.average_best, 1),
             ("--head_only_steps", self.head_only_steps, 0),
@@ -96,6 +100,18 @@ class OptimisationConfig:
             ("--warmup_ratio", self.warmup_ratio, "0 to 1", 0.0 <= self.warmup_ratio <= 1.0),
             ("--hold_ratio", self.held_share, "0 to 1", 0.0 <= self.held_share <= 1.0),
         )
+
+    def _check_length(self) -> None:
+        """Raises UsageError unless one of steps and epochs is given; max_steps at its default counts as not given."""
+        if self.num_train_epochs is None:
+            check_counts(("--max_steps", self.max_steps, 1))
+            return
+        check_ranges(("--num_train_epochs", self.num_train_epochs, "over 0", self.num_train_epochs > 0.0))
+        if self.max_steps not in (-1, OptimisationConfig.max_steps):
+            raise UsageError(
+                f"--num_train_epochs is {self.num_train_epochs:g} and --max_steps {self.max_steps}; expected one of "
+                "them: leave one out, or set --max_steps -1 where a file sets it"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,12 +247,22 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
         check_counts(("--dataloader_num_workers", self.dataloader_num_workers or 0, 0))
         if self.dry_run and self.overfit_batch:
             raise UsageError("--dry_run and --overfit_batch are both true; expected one of them: leave one out")
-        if self.head_only_steps >= self.max_steps and not self.overfit_batch:  # which trains all from the first step
+        if self.num_train_epochs is not None and self.data.streaming:
+            raise UsageError(
+                f"--num_train_epochs is {self.num_train_epochs:g} and --data.streaming is true, where the length of an "
+                "epoch is unknown; expected a number of steps: set --max_steps instead"
+            )
+        if self.num_train_epochs is None and not self.overfit_batch:  # which trains all from the first step
+            self.check_head_only_steps()
+        self._check_family()
+
+    def check_head_only_steps(self) -> None:
+        """Raises UsageError if all of the steps train the head alone."""
+        if self.head_only_steps >= self.max_steps:
             raise UsageError(
                 f"--head_only_steps is {self.head_only_steps} and --max_steps {self.max_steps}, so only the head would "
                 "be trained; expected fewer steps of the head alone: lower --head_only_steps"
             )
-        self._check_family()
 
     def _check_family(self) -> None:
         """Raises UsageError naming the first key that the family of the model does not have."""

@@ -70,9 +70,15 @@ class RunData:
 def open_corpora(config: DataConfig) -> OpenedCorpora:
     """Open every corpus of the configuration. Raises UserError naming one that cannot be opened."""
     references = ({} if config.validation is None else {MAIN: config.validation}) | config.eval_sets
-    validation = {name: _open(reference) for name, reference in references.items()}
-    limit = config.streaming_first if config.streaming else None
-    return OpenedCorpora([_open(reference, limit) for reference in config.train], validation)
+    validation = {name: _open(reference, config.max_eval_samples) for name, reference in references.items()}
+    if config.streaming:
+        return OpenedCorpora([_open(reference, config.streaming_first) for reference in config.train], validation)
+    train: list[Corpus] = []
+    left = config.max_train_samples
+    for reference in config.train:
+        train.append(Corpus(reference, (), ()) if left == 0 else _open(reference, left))
+        left = None if left is None else left - len(train[-1].utterances)
+    return OpenedCorpora(train, validation)
 
 
 def _open(reference: str, limit: int | None = None) -> Corpus:

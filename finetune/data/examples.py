@@ -111,9 +111,16 @@ class Examples(TrainingExamples):
         prepare = Preparation(self.recogniser, self.denoise, self.augment, self.seed)
         return prepare(self.utterances[index], self.labels[index], index=index, epoch=epoch, repeat=repeat)
 
-    def batches(self, max_seconds: float, start: int) -> Iterator[list[ExampleKey]]:
+    def batches_per_epoch(self, max_seconds: float) -> int:
+        """The number of batches of the first epoch; later ones differ by a few."""
+        return len(self._order(max_seconds).epoch(0))
+
+    def _order(self, max_seconds: float) -> DurationBatches:
         durations = [utterance.duration for utterance in self.utterances]
-        order = DurationBatches(durations, max_seconds=max_seconds, seed=self.seed, repeats=self.repeats)
+        return DurationBatches(durations, max_seconds=max_seconds, seed=self.seed, repeats=self.repeats)
+
+    def batches(self, max_seconds: float, start: int) -> Iterator[list[ExampleKey]]:
+        order = self._order(max_seconds)
         if self.repeats is None:
             for epoch, batch in order.stream(start):
                 yield [ExampleKey(index, epoch) for index in batch]

@@ -12,7 +12,16 @@ from preprocessing.cli.options import parse_command
 from preprocessing.cli.refused_options import option_names
 
 OF_TRAINING_ARGUMENTS = {
-    *("output_dir", "seed", "max_steps", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm"),
+    *(
+        "output_dir",
+        "seed",
+        "max_steps",
+        "num_train_epochs",
+        "learning_rate",
+        "lr_scheduler_type",
+        "weight_decay",
+        "max_grad_norm",
+    ),
     *("gradient_accumulation_steps", "gradient_checkpointing", "torch_compile", "eval_steps", "logging_steps"),
     *("report_to", "push_to_hub", "hub_model_id", "hub_private_repo", "dataloader_num_workers"),
 }

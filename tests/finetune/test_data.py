@@ -39,6 +39,19 @@ def test_weights_follow_their_corpus_past_what_is_held_out(corpora: tuple[str, s
     assert not {u.id for u in data.train} & {u.id for u in data.validation[MAIN]}
 
 
+def test_the_first_utterances_are_chosen_over_all_corpora_and_in_each_validation_set(corpora: tuple[str, str]) -> None:
+    ids = [[row["id"] for row in read_manifest(Path(path))] for path in corpora]
+    for count, expected in ((22, [*ids[0], *ids[1][:2]]), (3, ids[0][:3]), (99, ids[0] + ids[1])):
+        config = DataConfig(list(corpora), weights=[1.0, 2.0], max_train_samples=count, validation=corpora[1],
+                            eval_sets={"more": corpora[0]}, max_eval_samples=4)  # fmt: skip
+        data = chosen(config)
+        assert [one.id for one in data.train] == expected
+        assert data.repeats == [1.0] * min(count, 20) + [2.0] * max(len(expected) - 20, 0)
+        assert [[one.id for one in found] for found in data.validation.values()] == [ids[1][:4], ids[0][:4]]
+    held = chosen(DataConfig([corpora[0]], max_train_samples=10, validation_share=0.2, validation_by="utterance"))
+    assert {one.id for one in [*held.train, *held.validation[MAIN]]} == set(ids[0][:10])
+
+
 def test_speakers_of_validation_are_not_trained_on(corpora: tuple[str, str]) -> None:
     data = chosen(DataConfig(list(corpora), weights=[1.0, 2.5], validation_share=0.2))
     held = {one.speaker for one in data.validation[MAIN]}

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from finetune import training_run
+from finetune import models, training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.data.examples import Examples
 from finetune.training.checkpoint import Progress
 from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
 from finetune.training.run_folder import plain
@@ -16,6 +18,7 @@ from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import Utterance
 from tests.conftest import ROOT
+from tests.finetune.runs import TINY
 
 GOOD = TrainConfig(
     output_dir=Path("runs/x"),
@@ -49,6 +52,13 @@ GOOD = TrainConfig(
         (None, {"dry_run": True, "overfit_batch": True}, "--dry_run and --overfit_batch"),
         (None, {"report_to": "trackio"}, "pip install trackio"),
         (None, {"eval_steps": 0}, "--eval_steps is 0"),
+        (None, {"max_steps": -1}, "--max_steps is -1"),
+        (None, {"num_train_epochs": 0.0}, "--num_train_epochs is 0"),
+        (None, {"num_train_epochs": 2.0, "max_steps": 50}, "--num_train_epochs is 2 and --max_steps 50"),
+        ("data", {"max_train_samples": 0}, "--data.max_train_samples is 0"),
+        ("data", {"max_eval_samples": 0}, "--data.max_eval_samples is 0"),
+        ("data", {"max_train_samples": 5, "streaming": True}, "--data.max_train_samples is 5"),
+        ("data", {"max_eval_samples": 5, "validation": None, "validation_share": 0.1}, "--data.max_eval_samples is 5"),
     ],
 )
 def test_numbers_out_of_range(
@@ -59,6 +69,30 @@ def test_numbers_out_of_range(
     wrong = replace(GOOD, **(changes if part is None else {part: replace(getattr(GOOD, part), **changes)}))
     with pytest.raises(UsageError, match="^" + expected.replace(".", r"\.") if expected.startswith("--") else expected):
         wrong.check()
+
+
+def test_a_run_lasts_steps_or_epochs_of_a_known_length() -> None:
+    for steps in (-1, TrainConfig.max_steps):
+        replace(GOOD, num_train_epochs=1.5, max_steps=steps).check()
+    streamed = replace(GOOD, num_train_epochs=1.5, data=replace(GOOD.data, streaming=True))
+    with pytest.raises(UsageError, match=r"--num_train_epochs is 1\.5 and --data\.streaming is true"):
+        streamed.check()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "accumulation", "n_processes", "steps"), [(2.0, 1, 1, 20), (0.25, 1, 1, 3), (3.0, 2, 4, 4)]
+)
+def test_epochs_become_steps(epochs: float, accumulation: int, n_processes: int, steps: int) -> None:
+    """Ten batches of one utterance each; the last step takes batches of the next epoch."""
+    recogniser = models.build(ModelConfig(scratch=TINY, dropout=0.0), ["YES"], seed=0)
+    examples = Examples([replace(one, duration=10.0) for one in UTTERANCES], LABELS, recogniser)
+    data = replace(GOOD.data, max_batch_seconds=10.0)
+    config = replace(GOOD, data=data, num_train_epochs=epochs, max_steps=-1, gradient_accumulation_steps=accumulation)
+    accelerator: Any = SimpleNamespace(num_processes=n_processes, print=lambda _: None)
+    resolved = training_run._with_steps(config, examples, accelerator)
+    assert (resolved.max_steps, resolved.num_train_epochs) == (steps, None)
+    with pytest.raises(UsageError, match="only the head would be trained"):
+        training_run._with_steps(replace(config, head_only_steps=steps), examples, accelerator)
 
 
 def test_whisper_has_no_head_of_its_own() -> None:
