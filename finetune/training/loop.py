@@ -284,6 +284,7 @@ class TrainingLoop:
             if better:
                 self._save_model(module, evaluation)
                 self._log_best(evaluation, self._ranked_steps)
+                self._writer.draw_curve()
 
     def _diagnose(self, display: Display) -> None:
         """Show and log each problem that the log reveals, once."""

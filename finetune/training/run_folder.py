@@ -117,9 +117,14 @@ def start_tracker(accelerator: "Accelerator", config: TrainConfig) -> None:
 
 
 def draw_curve(log: Sequence[LogLine]) -> "Figure":
-    """Loss, error rates, learning rate, gradient norm and, for CTC models, blank frames over the steps of a log."""
+    """Loss, error rates, learning rate, gradient norm and, for CTC models, blank frames over the steps of a log.
+
+    Further evaluation sets have a dashed line of their WER each; a mean of weights that is saved has a diamond.
+    """
     train = [line for line in log if line["kind"] == "train"]
     validation = [line for line in log if line["kind"] == "validation"]
+    others = sorted({line["kind"] for line in log if line["kind"].startswith("validation ")})
+    means = [line for line in log if line["kind"] == BEST and len(line["steps"]) > 1]
     blanks = [line for line in validation if line.get("blank_ratio") is not None]
     figure = new_figure(9.0, 5.2)
     figure.set_layout_engine("constrained")
@@ -128,12 +133,16 @@ def draw_curve(log: Sequence[LogLine]) -> "Figure":
     small = rows[1].subplots(1, 3 if blanks else 2)
     _plot(loss, train, "loss", color=PALETTE.of(5), lw=0.8, alpha=0.6, label="training")
     _plot(loss, validation, "loss", color=PALETTE.main, marker="o", ms=3, label="validation")
-    loss.set(ylabel="per label", yscale="log")
-    loss.yaxis.set_major_formatter("{x:g}")
-    loss.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-    loss.tick_params(which="minor", labelsize=TICK_SIZE, labelcolor=PALETTE.faint)
+    loss.set_ylabel("per label")
+    _scale_loss(loss, [line["loss"] for line in (*train, *validation)])
     _plot(errors, validation, "wer", scale=100, color=PALETTE.main, marker="o", ms=3, label="WER")
     _plot(errors, validation, "cer", scale=100, color=PALETTE.accent, marker="s", ms=3, label="CER")
+    for number, kind in enumerate(others, start=2):
+        lines, name = [line for line in log if line["kind"] == kind], kind.removeprefix("validation ")
+        label = f"WER, {name}".replace("$", r"\$")  # no formula
+        _plot(errors, lines, "wer", scale=100, color=PALETTE.of(number), ls="--", marker="o", ms=2, lw=1, label=label)
+    if means:
+        _plot(errors, means, "wer", scale=100, color=PALETTE.main, ls="", marker="D", ms=6, mfc="w", label="WER, mean")
     errors.set(ylabel="%", ylim=(0, None))
     _plot(small[0], train, "learning_rate", color=PALETTE.main, lw=1.2)
     small[0].set_ylim(0, None)
@@ -153,6 +162,17 @@ def draw_curve(log: Sequence[LogLine]) -> "Figure":
     for axes in (loss, errors):
         axes.legend(frameon=False, fontsize="small")
     return figure
+
+
+def _scale_loss(axes: "Axes", losses: Sequence[float | None]) -> None:
+    """A logarithmic axis for losses that span a decade or more; else a linear one, where the other has one label."""
+    finite = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+    if not finite or not 0.0 < 10.0 * min(finite) <= max(finite):
+        return
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    axes.tick_params(which="minor", labelsize=TICK_SIZE, labelcolor=PALETTE.faint)
 
 
 def _plot(axes: "Axes", lines: Sequence[LogLine], key: str, *, scale: float = 1.0, **style: Any) -> None:

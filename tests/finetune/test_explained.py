@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -271,6 +272,27 @@ def test_a_curve_of_a_run_without_blanks_or_with_a_loss_that_is_none() -> None:
         draw_curve(lines).savefig(io.BytesIO())
     assert len(draw_curve(log).axes) == 4
     assert len(draw_curve([log[0], log[1] | {"blank_ratio": 0.9}]).axes) == 5
+
+
+@pytest.mark.parametrize(("losses", "scale"), [((1.2, 0.9, 0.4), "linear"), ((12.0, 3.0, 0.4), "log")])
+def test_a_curve_has_labels_at_its_loss_every_set_and_the_mean_that_is_saved(
+    losses: tuple[float, ...], scale: str
+) -> None:
+    log: list[dict[str, Any]] = []
+    for step, loss in enumerate(losses):
+        rates = {"step": step, "loss": loss, "wer": 0.1 * loss, "cer": 0.05 * loss}
+        log += [{"kind": "validation", **rates}, {"kind": "validation cost $5, $6", **rates}]
+        log.append({"kind": "best", "step": step, "steps": [step], "wer": 0.1 * loss})
+    figure = draw_curve([*log, {"kind": "best", "step": 2, "steps": [1, 2], "wer": 0.03}])
+    figure.savefig(io.BytesIO())
+    axes, errors = figure.axes[:2]
+    assert axes.get_yscale() == scale
+    low, high = axes.get_ylim()
+    ticks = [*axes.yaxis.get_major_ticks(), *axes.yaxis.get_minor_ticks()]
+    assert sum(low <= tick.get_loc() <= high and bool(tick.label1.get_text()) for tick in ticks) >= 3
+    labels = {str(line.get_label()): line for line in errors.lines}
+    assert list(labels) == ["WER", "CER", r"WER, cost \$5, \$6", "WER, mean"]
+    assert labels["WER, mean"].get_xydata() == pytest.approx(np.array([[2, 3.0]]))
 
 
 def test_each_tracker_is_begun_under_its_own_name(tmp_path: Path) -> None:
