@@ -121,6 +121,10 @@ class EvaluationConfig:
     eval_steps: int = 100
     """Steps between evaluations; each evaluation saves a checkpoint."""
 
+    save_total_limit: int | None = 2
+    """Number of last checkpoints that are kept, the one before the last in case the disk loses that; null keeps all.
+    The best model is beside them."""
+
     early_stopping_patience: int | None = None
     """Stop after this many evaluations without a lower WER, or a lower CER at the same WER. In languages written
     without spaces, the CER comes first."""
@@ -138,6 +142,7 @@ class EvaluationConfig:
             ("--eval_steps", self.eval_steps, 1),
             ("--logging_steps", self.logging_steps, 1),
             ("--early_stopping_patience", 1 if patience is None else patience, 1),
+            ("--save_total_limit", 1 if self.save_total_limit is None else self.save_total_limit, 1),
         )
         if self.report_to in ("trackio", "wandb") and find_spec(self.report_to) is None:
             raise UsageError(

@@ -24,7 +24,6 @@ from finetune.training.averaging import MovingAverage
 from preprocessing.cli.errors import InputError, first_line
 
 AVERAGE = "average.safetensors"
-KEPT = 2  # the last checkpoint, and the one before it in case the last is lost by the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +65,15 @@ class States:
 
 
 def save(
-    folder: Path, module: nn.Module, states: States, progress: Progress, average: MovingAverage | None = None
+    folder: Path,
+    module: nn.Module,
+    states: States,
+    progress: Progress,
+    average: MovingAverage | None = None,
+    *,
+    kept: int | None = None,
 ) -> Path:
-    """Write folder/step-NNNNNNNN and delete all but the last KEPT. Returns the new checkpoint.
+    """Write folder/step-NNNNNNNN and delete all but the last `kept`; None deletes none. Returns the new checkpoint.
 
     Raises InputError if it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
     """
@@ -80,15 +85,15 @@ def save(
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap what the disk says
         shutil.rmtree(partial, ignore_errors=True)
         last = latest(folder)
-        kept = f"the checkpoint {last} is complete" if last is not None else "there is no earlier one"
+        remains = f"the checkpoint {last} is complete" if last is not None else "there is no earlier one"
         raise InputError(
             f"{target}: cannot be written ({first_line(error)}); expected disk space for it: "
-            f"{kept}; free some space and run the same command again"
+            f"{remains}; free some space and run the same command again"
         ) from error
     if target.exists():
         shutil.rmtree(target)
     os.rename(partial, target)
-    for old in _all(folder)[:-KEPT]:
+    for old in _all(folder)[:-kept] if kept is not None else ():
         shutil.rmtree(old)
     return target
 

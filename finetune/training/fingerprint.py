@@ -27,6 +27,7 @@ BASE_FILE = "base.txt"  # the digest of a local base
 # Options that an exact resume does not depend on.
 FREE = (
     *("output_dir", "overwrite", "eval_steps", "logging_steps", "report_to", "dry_run", "overfit_batch"),
+    "save_total_limit",
     *("dataloader_num_workers", "data.validation", "data.eval_sets", "early_stopping_patience"),
     "data.validation_by",  # its effect is in the utterances
     *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_license", "hub_language"),

@@ -355,7 +355,14 @@ class TrainingLoop:
                     {} if scaler is None else scaler.state_dict(),
                 )
                 weights = self._accelerator.unwrap_model(gathered)
-                checkpoint.save(self._writer.folder / "checkpoints", weights, states, self._progress, self._average)
+                checkpoint.save(
+                    self._writer.folder / "checkpoints",
+                    weights,
+                    states,
+                    self._progress,
+                    self._average,
+                    kept=self._config.save_total_limit,
+                )
 
     @contextlib.contextmanager
     def _catch_interrupt(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ OF_TRAINING_ARGUMENTS = {
         "max_grad_norm",
     ),
     *("gradient_accumulation_steps", "gradient_checkpointing", "torch_compile", "eval_steps", "logging_steps"),
-    *("report_to", "push_to_hub", "hub_model_id", "hub_private_repo", "dataloader_num_workers"),
+    *("save_total_limit", "report_to", "push_to_hub", "hub_model_id", "hub_private_repo", "dataloader_num_workers"),
 }
 OF_FORMER_TRAINING_ARGUMENTS = {"warmup_ratio"}  # transformers 5 takes a ratio in warmup_steps
 OURS = {

@@ -75,6 +75,20 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(
     assert torch.equal(module.weight, before)
 
 
+@pytest.mark.parametrize(("kept", "left"), [(1, [4]), (3, [2, 3, 4]), (None, [1, 2, 3, 4])])
+def test_as_many_checkpoints_are_kept_as_asked_for(
+    kept: int | None,
+    left: list[int],
+    parts: tuple[nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler],
+    tmp_path: Path,
+) -> None:
+    module, optimiser, schedule = parts
+    states = States(optimiser.state_dict(), schedule.state_dict(), [checkpoint.random_states()])
+    for step in range(1, 5):
+        checkpoint.save(tmp_path, module, states, Progress(step=step), kept=kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{step:08d}" for step in left]
+
+
 def test_the_scale_of_float16_gradients_goes_on(
     parts: tuple[nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler], tmp_path: Path
 ) -> None:
@@ -178,12 +192,13 @@ def test_the_lowest_rate_is_the_best_and_patience_counts_from_it(
 def test_the_mean_of_the_best_weights_is_saved_where_it_is_better(
     wer: float, is_saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop, saved = loop_of(tmp_path, average_best=2), []
+    loop, saved = loop_of(tmp_path, average_best=2), list[float | str]()
     loop._progress = replace(loop._progress, step=20, ranking=((0.4, 0.25, 10), (0.5, 0.25, 20)))
     monkeypatch.setattr(loop._evaluators[MAIN], "run", lambda *_: evaluation(wer))
     monkeypatch.setattr(loop, "_save_model", lambda *_: saved.append(wer))
+    monkeypatch.setattr(loop._writer, "draw_curve", lambda: saved.append("drawn with it"))
     loop._average_best(loop._recogniser.module, SimpleNamespace(show_average=lambda *_: None))  # type: ignore[arg-type]
-    assert bool(saved) == is_saved
+    assert saved == [wer, "drawn with it"] * is_saved
     assert [line["steps"] for line in loop._writer.read_log() if line["kind"] == BEST] == [[10, 20]] * is_saved
     assert loop.best is not None and loop.best.steps == ((10, 20) if is_saved else (10,))
 
