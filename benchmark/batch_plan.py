@@ -3,6 +3,7 @@
 Nothing is measured here; `benchmark.runner` measures what these functions choose.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -10,8 +11,11 @@ Element = TypeVar("Element")
 
 CPU_BATCH_SECONDS = (20.0, 40.0, 80.0)
 GPU_BATCH_SECONDS = (20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
+SMALL_BATCHES = (2, 4, 8)  # utterances, tried where the smallest cap above takes longer than ROUND_SECONDS
 ROUND_SECONDS = 4.0  # of computing in a throughput round, by the speed at batch size 1
 TRIAL_SECONDS = 1.5  # of computing when a batch size is tried
+FEWEST_IN_ROUND = 10  # utterances, unless they take longer than LONGEST_ROUND_SECONDS
+LONGEST_ROUND_SECONDS = 20.0  # of computing, two batches aside
 
 
 def representative(durations: Sequence[float], count: int) -> list[int]:
@@ -41,6 +45,17 @@ def representative_seconds(durations: Sequence[float], seconds: float) -> list[i
     return representative(durations, max(round(seconds / mean), 1) if mean > 0 else 1)
 
 
+def seconds_of_round(durations: Sequence[float], single_rtfx: float, cap: float | None) -> float:
+    """Seconds of audio in a throughput round: ROUND_SECONDS of computing, two batches and, where they take no longer
+    than LONGEST_ROUND_SECONDS, FEWEST_IN_ROUND utterances at the least. single_rtfx: one utterance at a time.
+
+    >>> seconds_of_round([0.5] * 100, 0.25, None), seconds_of_round([0.5] * 100, 50.0, 20.0)
+    (5.0, 200.0)
+    """
+    several = min(FEWEST_IN_ROUND * sum(durations) / len(durations), single_rtfx * LONGEST_ROUND_SECONDS)
+    return max(single_rtfx * ROUND_SECONDS, several, 2 * (cap or 0.0))
+
+
 def rotated(elements: Sequence[Element], by: int) -> list[Element]:
     """The elements with another one first for every `by`: each system starts a round in turn, on a cool machine too.
 
@@ -51,13 +66,20 @@ def rotated(elements: Sequence[Element], by: int) -> list[Element]:
     return [*elements[first:], *elements[:first]]
 
 
-def batch_seconds_to_try(device: str, durations: Sequence[float], *, batched: bool) -> tuple[float | None, ...]:
+def batch_seconds_to_try(
+    device: str, durations: Sequence[float], single_rtfx: float, *, batched: bool
+) -> tuple[float | None, ...]:
     """Caps on a batch's seconds that are worth a trial on the device, smallest first; None is one at a time.
 
-    A cap that holds no two of the durations is none: padded, they take twice the longer one.
+    A cap that holds no two of the durations is none: padded, they take twice the longer one. A system that needs long
+    for the smallest cap, as Whisper does for many short utterances that it pads to 30 s, has caps of few utterances of
+    the longer ones (the 90th percentile of durations) before it.
     """
     if not batched or len(durations) < 2:
         return (None,)
     two = 2 * sorted(durations)[1]
     caps = GPU_BATCH_SECONDS if device.startswith("cuda") else CPU_BATCH_SECONDS
+    if caps[0] > single_rtfx * ROUND_SECONDS:
+        long = sorted(durations)[9 * (len(durations) - 1) // 10]
+        caps = (*(cap for count in SMALL_BATCHES if (cap := math.ceil(10 * count * long) / 10) < caps[0]), *caps)
     return (None, *(cap for cap in caps if cap >= two))

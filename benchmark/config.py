@@ -1,6 +1,7 @@
 """Configuration of a benchmark. The flags of the beam search have the names of pyctcdecode's parameters."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,6 +133,11 @@ class BenchmarkConfig:
     latency_utterances: int = 50
     """Maximum number of utterances timed one at a time, which represent the durations of all."""
 
+    batch_seconds: float | None = None
+    """Seconds of audio per batch, padding included, of every system; 0: one utterance at a time. Throughput and peak
+    memory depend on it. Default: each system's as in --compare (on the same kind of device), else the fastest in a
+    short trial."""
+
     one_at_a_time: bool = False
     """Keep one system in memory at a time, if they do not fit together; each is loaded again whenever its turn
     comes."""
@@ -173,6 +179,8 @@ class BenchmarkConfig:
                 raise UsageError(f"--{flag} is {count}; expected 1 or more: raise it")
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}; expected 0 or more: choose another")
+        if self.batch_seconds is not None and not 0 <= self.batch_seconds < math.inf:
+            raise UsageError(f"--batch_seconds is {self.batch_seconds:g}; expected seconds, 0 or more: choose another")
         for name, options in self.system_options.items():
             options.check(name)
         for name in self.slices:
@@ -196,6 +204,7 @@ class BenchmarkConfig:
         flags += [
             flag for flag in ("one_at_a_time", "word_timestamps", "system_options", "slices") if getattr(self, flag)
         ]
+        flags += ["batch_seconds"] if self.batch_seconds is not None else []
         return {flag: as_text(getattr(self, flag)) for flag in flags}
 
 

@@ -110,7 +110,8 @@ def describe_machine(device: str) -> dict[str, str]:
         "cores": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "threads": f"{torch.get_num_threads()}",
+        "torch": f"{torch.__version__}",
         "transformers": version("transformers"),
         "openai-whisper": version("openai-whisper"),
     }

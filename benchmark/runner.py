@@ -20,6 +20,7 @@ from preprocessing.cli.progress import Steps
 
 MAX_TRIAL_BATCH_SECONDS = 30.0  # of computing; a batch that would take longer is not tried
 MUCH_SLOWER = 0.8  # of the best trial's RTFx: below it, larger batches are not tried
+CLEARLY_FASTER = 1.05  # times the best trial's RTFx: below it, larger batches only take more memory
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class BenchmarkRunner:
     save: is called with a system's entry in run.json whenever that may have changed.
     one_at_a_time: a system is ended after each step, so that no two are in memory together.
     word_timestamps: words with times are asked for once all utterances are transcribed.
+    fixed_batch_seconds: the cap on a batch's audio of the systems for which none is searched, by name; None is one
+    utterance at a time.
     """
 
     systems: Sequence[SupervisedSystem]
@@ -62,6 +65,7 @@ class BenchmarkRunner:
     save: Callable[[SystemRun], None]
     one_at_a_time: bool = False
     word_timestamps: bool = False
+    fixed_batch_seconds: Mapping[str, float | None] = field(default_factory=dict)
 
     def load(self, state: RunState) -> RunState:
         """Phase 1: load every system that has something left to be timed; with `one_at_a_time`, none."""
@@ -159,13 +163,15 @@ class BenchmarkRunner:
         recorded = [one for one in self.store.throughput if one.system == system.name]
         if recorded:
             return recorded[0].batch_seconds
+        if system.name in self.fixed_batch_seconds:
+            return self.fixed_batch_seconds[system.name]
         single_rtfx = self._rtfx_one_at_a_time(system)
         if single_rtfx is None:
             return None
         system.start()
         assert system.loaded is not None
         durations = self.evaluation_set.clean_durations
-        caps = batch_plan.batch_seconds_to_try(system.device, durations, batched=system.loaded.batched)
+        caps = batch_plan.batch_seconds_to_try(system.device, durations, single_rtfx, batched=system.loaded.batched)
         if len(caps) == 1:
             return caps[0]
         best, best_rtfx, largest = None, 0.0, 0.0
@@ -177,7 +183,7 @@ class BenchmarkRunner:
                 places = batch_plan.representative_seconds(durations, audio_seconds)
                 trial_rtfx = self._try_batch_seconds(system, [(0, place) for place in places], cap)
                 largest = cap or 0.0
-                if trial_rtfx > best_rtfx:
+                if trial_rtfx > CLEARLY_FASTER * best_rtfx:
                     best, best_rtfx = cap, trial_rtfx
                 if trial_rtfx < MUCH_SLOWER * best_rtfx or (cap or 0.0) >= sum(durations):
                     break
@@ -198,8 +204,9 @@ class BenchmarkRunner:
         if single_rtfx is None or recorded:
             return state
         cap = state.batch_seconds.get(system.name)
-        audio_seconds = max(single_rtfx * batch_plan.ROUND_SECONDS, 2 * (cap or 0.0))
-        places = batch_plan.representative_seconds(self.evaluation_set.clean_durations, audio_seconds)
+        durations = self.evaluation_set.clean_durations
+        audio_seconds = batch_plan.seconds_of_round(durations, single_rtfx, cap)
+        places = batch_plan.representative_seconds(durations, audio_seconds)
         title = f"{system.name}: throughput, round {number + 1} of {self.rounds}"
         with self.progress.step(title, len(places)) as advance:
             result = self._run_batches(system, [(0, place) for place in places], cap, advance)
@@ -219,7 +226,7 @@ class BenchmarkRunner:
         return Throughput(
             system=system.name,
             round=number,
-            batch_seconds=cap,
+            batch_seconds=cap if system.loaded is not None and system.loaded.batched else None,
             audio_seconds=self._transcribed_seconds(done),
             wall_seconds=finished.wall_seconds,
             seconds=sum((one.seconds for one in done), NO_SECONDS),

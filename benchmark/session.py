@@ -262,6 +262,7 @@ def _run_phases(inputs: Inputs, run: Run, store: ResultsStore, save: Callable[[S
             save=save,
             one_at_a_time=config.one_at_a_time,
             word_timestamps=config.word_timestamps,
+            fixed_batch_seconds=_fixed_batch_seconds(inputs, run.machine),
         )
         state = RunState()
         if ranks.is_main:
@@ -273,6 +274,23 @@ def _run_phases(inputs: Inputs, run: Run, store: ResultsStore, save: Callable[[S
         runner.transcribe(state, ranks.shard)
     failures = ranks.gather([(system.name, system.record.failure) for system in systems if system.record.failure])
     return dict(reversed(failures))  # of several processes' failures the first
+
+
+def _fixed_batch_seconds(inputs: Inputs, machine: Mapping[str, str]) -> Mapping[str, float | None]:
+    """The cap on a batch's audio of each system for which none is searched: --batch_seconds, or that of the result of
+    --compare, unless it was measured on another kind of device. Throughput and memory of two caps do not compare.
+    """
+    asked = inputs.config.batch_seconds
+    if asked is not None:
+        return {spec.name: asked or None for spec in inputs.specs}
+    baseline = inputs.baseline
+    if baseline is None or baseline.machine.get("device") != machine.get("device"):
+        return {}
+    return {
+        one.facts.name: one.speed.batch_seconds
+        for one in baseline.systems
+        if one.speed is not None and one.speed.throughput is not None
+    }
 
 
 def score(inputs: Inputs, run: Run, samples: Sequence[Sample], store: ResultsStore) -> Summary:

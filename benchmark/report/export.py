@@ -61,6 +61,7 @@ def _system_lines(summary: Summary) -> Iterator[dict[str, Any]]:
             "failed_utterances": system.failed_utterances,
             "rtfx": speed and speed.rtfx,
             "throughput_rtfx": speed and speed.throughput and speed.throughput.median,
+            "batch_seconds": (speed.batch_seconds or 0.0) if speed and speed.throughput else None,
             "p50_seconds": speed and speed.p50,
             "p95_seconds": speed.p95 if speed and speed.has_percentiles else None,
             "p99_seconds": speed.p99 if speed and speed.has_percentiles else None,

@@ -64,7 +64,10 @@ TERMS = {
     "Higher is better.",
     "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second, one utterance at a time. Above 1 is "
     "faster than real time. Higher is better.",
-    "Throughput": "RTFx with batches of several utterances, for bulk transcription.",
+    "Throughput": "RTFx with batches of the batch size below, for bulk transcription.",
+    "Batch size": "Seconds of audio per batch, padding included: the fastest in a short trial, or as --batch_seconds "
+    "says. Throughput and peak memory depend on it. One at a time: no batch was clearly faster, or the system takes "
+    "none, and the throughput is that of single calls.",
     "Energy": "Energy that the GPU uses per second of audio, if it reports energy.",
     "p50, p95, p99": "Latency percentiles: 50 %, 95 % or 99 % of utterances take at most this long from file to text, "
     "one at a time. Lower is better.",
@@ -87,8 +90,8 @@ TERMS = {
     "First call": "Time of the first transcription after loading, of at most 30 s of audio, with all lazy "
     "initialisation; not in the percentiles.",
     "Load": "Time to load the checkpoint until the model is ready in memory.",
-    "Peak memory": "Peak main memory of the system's process; before loading: what each system's process has with "
-    "Python and torch alone; device memory is that of the GPU. 1\u00a0GB is 10⁹ bytes.",
+    "Peak memory": "Peak main memory of the system's process, with batches of the batch size; before loading: what each "
+    "system's process has with Python and torch alone; device memory is that of the GPU. 1\u00a0GB is 10⁹ bytes.",
     "Parameters": "Trained parameters of the model, in millions (M).",
 }
 
@@ -129,7 +132,7 @@ def points(fraction: float) -> str:
 
 def quantities(summary: Summary) -> list[Quantity]:
     """The rows of the table in their order: those that a system has a value for, and the required ones."""
-    rows = [*_accuracy(summary), *_keywords(), *_speeds(summary), *_word_errors(summary), *_word_figures()]
+    rows = [*_accuracy(summary), *_keywords(), *_speeds(), *_word_errors(summary), *_word_figures()]
     rows += [
         Quantity("Start and size", "First call", "First call", _speed(lambda speed: speed.first_call, milliseconds)),
         Quantity("Start and size", "Load time", "Load", _speed(lambda speed: speed.load, milliseconds)),
@@ -210,17 +213,15 @@ def _keywords() -> list[Quantity]:
     return [Quantity("Accuracy", label, "Keywords", read) for label, read in rows]
 
 
-def _speeds(summary: Summary) -> list[Quantity]:
-    sizes = {system.speed.batch_seconds for system in summary.systems if system.speed and system.speed.throughput}
-    size = next(iter(sizes)) if len(sizes) == 1 else None
-    batches = f"Throughput, {size:g} s batches" if size else "Throughput"
+def _speeds() -> list[Quantity]:
     group, latency = "Speed", "p50, p95, p99"
     return [
         Quantity(group, "RTFx", "RTFx", _speed(lambda one: one.rtfx, _rtfx, lambda one: one.rtfx_spread)),
         Quantity(
-            group, batches, "Throughput",
+            group, "Throughput", "Throughput",
             _speed(lambda one: one.throughput.median if one.throughput else None, _rtfx, lambda one: one.throughput),
         ),
+        Quantity(group, "Batch size", "Batch size", _batch_size),
         Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
         Quantity(
             group, "p95 latency", latency,
@@ -387,6 +388,13 @@ def _bytes(count: int | None) -> Cell:
 def _parameters(system: SystemSummary) -> Cell:
     count = system.facts.parameters
     return Cell(f"{count / 1e6:,.1f}{SPACE}M", value=count) if count else Cell()
+
+
+def _batch_size(system: SystemSummary) -> Cell:
+    speed = system.speed
+    if speed is None or speed.throughput is None:
+        return Cell()
+    return Cell(speed.batch_size.replace(" s", f"{SPACE}s"), value=speed.batch_seconds or 0.0)
 
 
 def _failed(system: SystemSummary) -> Cell:

@@ -156,6 +156,13 @@ class Speed:
     timed: int | None = None
 
     @property
+    def batch_size(self) -> str:
+        """The batches of the throughput in words: "20 s", or "one at a time"; "" where there is no throughput."""
+        if self.throughput is None:
+            return ""
+        return f"{self.batch_seconds:g} s" if self.batch_seconds else "one at a time"
+
+    @property
     def has_percentiles(self) -> bool:
         """Whether p95 and p99 are of FEWEST_TIMED utterances or more."""
         return self.timed is None or self.timed >= FEWEST_TIMED

@@ -3,10 +3,12 @@
 Systems are matched by name. WER, or the summary's metric, needs the same test set (as many reference words under the
 same profile and version); where the samples of both runs are available, `paired_changes` compares the utterances of
 both, and detects smaller changes than two intervals can. The tests of all rates are corrected together. Speed needs the
-same machine and test set, a condition the same description; `incomparable` says what is not compared, and
-`untested_rates` which systems' rates on clean speech are not tested.
+same machine, threads and test set, memory the same device and test set, throughput and memory the same batch size, a
+condition the same description; `incomparable` says what is not compared, and `untested_rates` which systems' rates on
+clean speech are not tested.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -34,7 +36,7 @@ from preprocessing.text import profile
 MINIMUM_SPEED_CHANGE = 0.05  # a smaller one may be the machine's, whatever the rounds say
 MINIMUM_MEMORY_CHANGE = 0.10
 
-MACHINE = ("processor", "cores", "device")  # of Summary.machine: what speed depends on, versions left aside
+MACHINE = ("processor", "cores", "threads", "device")  # of Summary.machine: what speed depends on, versions left aside
 
 Kind = Literal["better", "worse", "same"]
 SystemCondition = tuple[str, str]
@@ -75,7 +77,7 @@ def changes(
         found += rates.get(system.facts.name, [])
         if old.speed is not None and system.speed is not None and not _why_no_speed(baseline, now):
             found += _speed_changes(system.facts.name, old.speed, system.speed)
-        if old.peak_memory_bytes and system.peak_memory_bytes and _has_same_corpus(baseline, now):
+        if old.peak_memory_bytes and system.peak_memory_bytes and not _why_no_memory(baseline, now, old, system):
             found.append(_memory_change(system.facts.name, old.peak_memory_bytes, system.peak_memory_bytes))
     return found
 
@@ -89,8 +91,10 @@ def incomparable(baseline: Summary, now: Summary) -> list[str]:
     reason = _why_no_speed(baseline, now)
     if reason and any(system.speed is not None for system in baseline.systems):
         found.append(f"Speed is not compared with the earlier result: {reason}.")
-    if not _has_same_corpus(baseline, now):
-        found.append("Memory is not compared with the earlier result: the test set differs.")
+    reason = _why_no_memory(baseline, now)
+    if reason:
+        found.append(f"Memory is not compared with the earlier result: {reason}.")
+    found += [] if reason else _other_batch_sizes(baseline, now)
     other = _other_conditions(baseline, now)
     if other:
         found.append(
@@ -129,10 +133,51 @@ def _why_no_rates(baseline: Summary, now: Summary) -> str:
 
 
 def _why_no_speed(baseline: Summary, now: Summary) -> str:
-    for topic in MACHINE:
-        before, after = (one.machine.get(topic, "none") for one in (baseline, now))
+    return _other_machine(baseline, now, MACHINE) or _other_corpus(baseline, now)
+
+
+def _why_no_memory(
+    baseline: Summary, now: Summary, old: SystemSummary | None = None, new: SystemSummary | None = None
+) -> str:
+    """Why no memory compares, or with `old` and `new` that of this system; "" where it does."""
+    reason = _other_machine(baseline, now, ("device",)) or _other_corpus(baseline, now)
+    if not reason and old is not None and new is not None and _batch_size(old) != _batch_size(new):
+        reason = f"its batch size was {_batch_size(old)} and is now {_batch_size(new)}"
+    return reason
+
+
+def _other_batch_sizes(baseline: Summary, now: Summary) -> list[str]:
+    """A sentence for each system whose batches had another size, on which throughput and memory depend."""
+    before = {one.facts.name: one for one in baseline.systems if one.failure is None}
+    return [
+        f"Throughput and memory of {name} are not compared with the earlier result: {reason}; --batch_seconds sets it."
+        for one in now.systems
+        if one.failure is None and (name := one.facts.name) in before
+        if (reason := _why_no_memory(baseline, now, before[name], one))
+    ]
+
+
+def _batch_size(system: SystemSummary) -> str:
+    return (system.speed.batch_size if system.speed else "") or "not measured"
+
+
+def _other_machine(baseline: Summary, now: Summary, topics: Sequence[str]) -> str:
+    """The first of the topics in which the machines differ, as a reason; "" where none does."""
+    for topic in topics:
+        before, after = (_of_machine(one.machine, topic) for one in (baseline, now))
         if before != after:
             return f"its {topic} was {before} and is now {after}"
+    return ""
+
+
+def _of_machine(machine: Mapping[str, str], topic: str) -> str:
+    """What a result says of its machine; the threads of an earlier version's are behind torch's version."""
+    threads = re.search(r"(\d+) threads", machine.get("torch", ""))
+    earlier = threads[1] if threads and topic == "threads" else "none"
+    return machine.get(topic, earlier)
+
+
+def _other_corpus(baseline: Summary, now: Summary) -> str:
     return "" if _has_same_corpus(baseline, now) else "its test set is different"
 
 

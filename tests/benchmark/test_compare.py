@@ -15,6 +15,8 @@ from benchmark.results import (
     CorpusFacts,
     ProfileUsed,
     Sample,
+    Speed,
+    Spread,
     StageSeconds,
     Summary,
     SystemFacts,
@@ -134,3 +136,27 @@ def test_a_result_is_not_compared_with_what_replaces_it(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="--compare and --output_dir are both"):
             config.check()
     BenchmarkConfig(output_dir=tmp_path / "tonight", compare=tmp_path / "nightly").check()
+
+
+def test_batches_are_as_large_as_the_earlier_ones_unless_they_are_given(tmp_path: Path) -> None:
+    """Not those of another device; a system that was not timed, or is new, is searched."""
+    speed = Speed(*[1.0] * 6, StageSeconds(*[0.1] * 4), throughput=Spread(9.0, 8.0, 10.0))
+    systems = [
+        SystemSummary(SystemFacts(name, "f", "c", 1), {}, own, 1, None, 0)
+        for name, own in {"a": replace(speed, batch_seconds=80.0), "b": speed, "c": None}.items()
+    ]
+    baseline = replace(summary_at(None), systems=systems)
+    specs = [SimpleNamespace(name=name) for name in "abcd"]
+
+    def fixed(batch_seconds: float | None, machine: dict[str, str], baseline: Summary | None = baseline) -> Any:
+        config = BenchmarkConfig(batch_seconds=batch_seconds)
+        return session._fixed_batch_seconds(SimpleNamespace(config=config, baseline=baseline, specs=specs), machine)
+
+    assert fixed(None, {}) == {"a": 80.0, "b": None}
+    assert fixed(None, {"device": "H200"}) == fixed(None, {}, None) == {}
+    assert fixed(40.0, {}) == dict.fromkeys("abcd", 40.0)
+    assert fixed(0.0, {}) == dict.fromkeys("abcd")
+    with pytest.raises(UsageError, match="--batch_seconds is -1"):
+        BenchmarkConfig(batch_seconds=-1.0).check()
+    assert BenchmarkConfig(batch_seconds=0.0).settings()["batch_seconds"] == "0.0"
+    assert "batch_seconds" not in BenchmarkConfig().settings()

@@ -133,7 +133,7 @@ def test_signatures_stand_beside_the_scores_in_one_piece() -> None:
 def test_optional_rows_stand_where_they_have_content() -> None:
     plain, full = run()[0], full_run(12)[0]
     labels = [{row.label for row in quantities.quantities(summary)} for summary in (plain, full)]
-    assert labels[1] - labels[0] == {"MER, verbatim", "WIL, verbatim", "Throughput, 60 s batches"}
+    assert labels[1] - labels[0] == {"MER, verbatim", "WIL, verbatim", "Throughput", "Batch size"}
     rows = {row.label: row for row in quantities.quantities(full)}
     system = full.systems[0]
     first, second = (system.scores[name].wer.value for name in ("verbatim", "other"))

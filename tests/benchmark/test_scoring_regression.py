@@ -244,11 +244,31 @@ def test_several_rates_are_corrected_together() -> None:
     assert among.sentence.endswith("no significant change after correction for 4 comparisons.")
 
 
-def test_throughput_is_compared_at_one_batch_size() -> None:
+def test_throughput_and_memory_are_compared_at_one_batch_size() -> None:
     rate, now = Rate(0.1, 0.08, 0.12), speed((0.9, 1.0, 1.1), (90, 100, 110))
     before = result(rate, speed=speed((0.9, 1.0, 1.1), (9, 10, 11)))
     assert by_figure(before, result(rate, speed=now))["throughput"].kind == "better"
-    assert "throughput" not in by_figure(before, result(rate, speed=dataclasses.replace(now, batch_seconds=80.0)))
+    for batch_seconds, size in ((80.0, "80 s"), (None, "one at a time")):
+        other = result(rate, memory=2 * 10**9, speed=dataclasses.replace(now, batch_seconds=batch_seconds))
+        assert by_figure(before, other).keys() == {"WER, clean", "latency p50", "latency p95"}
+        assert incomparable(before, other) == [
+            "Throughput and memory of a are not compared with the earlier result: its batch size was 40 s and is now "
+            f"{size}; --batch_seconds sets it."
+        ]
+
+
+def test_speed_is_compared_at_one_count_of_threads_and_memory_on_one_device() -> None:
+    """The threads of an earlier version's results are behind torch's version."""
+    before = result(Rate(0.1, 0.08, 0.12), speed=speed((0.9, 1.0, 1.1), (9, 10, 11)))
+    two = dataclasses.replace(before, machine={"torch": "2.9.0, 2 threads"})
+    also_two = dataclasses.replace(before, machine={"torch": "2.9.1", "threads": "2"})
+    one = dataclasses.replace(before, machine={"torch": "2.9.1", "threads": "1"})
+    assert incomparable(two, also_two) == [] and "latency p50" in by_figure(two, also_two)
+    assert incomparable(two, one) == ["Speed is not compared with the earlier result: its threads was 2 and is now 1."]
+    assert by_figure(two, one).keys() == {"WER, clean", "peak memory"}
+    on_gpu = dataclasses.replace(before, machine={"device": "H200"})
+    assert by_figure(before, on_gpu).keys() == {"WER, clean"}
+    assert any(one.startswith("Memory is not compared") for one in incomparable(before, on_gpu))
 
 
 def test_other_machines_test_sets_and_noises_are_not_compared_and_named() -> None:
