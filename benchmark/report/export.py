@@ -12,7 +12,7 @@ from typing import Any
 from benchmark.report.figures.style import Plot
 from benchmark.report.rejection import confidence_of, rejections
 from benchmark.report.utterances import ComparedUtterance
-from benchmark.results import CLEAN, Scores, Summary
+from benchmark.results import CLEAN, Scores, SilentRecordings, Summary
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import printable
 from preprocessing.plot_style import PALETTE
@@ -85,8 +85,19 @@ def _system_lines(summary: Summary) -> Iterator[dict[str, Any]]:
                     "condition": condition,
                     **_scores(by_profile.get(profile)),
                     "hallucinated_words_per_minute": system.hallucinated_words_per_minute.get(condition),
+                    **_silent(system.silent.get(condition)),
                     **shared,
                 }
+
+
+def _silent(silent: SilentRecordings | None) -> dict[str, Any]:
+    return {
+        "silent_recordings": silent and silent.recordings,
+        "silent_with_text": silent and silent.with_text,
+        "silent_with_text_share": silent and silent.share.value,
+        "silent_with_text_share_low": silent and silent.share.low,
+        "silent_with_text_share_high": silent and silent.share.high,
+    }
 
 
 def _scores(scores: Scores | None) -> dict[str, Any]:

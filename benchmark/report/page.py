@@ -34,6 +34,7 @@ from preprocessing.cli.errors import counted
 
 LONG_TEXT_WORDS = 150  # a longer text is folded until its reader opens it, and its equal passages are shortened
 WHOLE_NAME = 24  # characters of a system's name that are not broken over two lines
+MOST_ON_PAPER = 7  # columns of tables on paper in letters of the usual size
 CONTEXT_WORDS = 8  # on either side of a difference in a long text
 _HERE = Path(__file__).parent
 
@@ -169,6 +170,7 @@ def _environment() -> Environment:
         "written_below": words.WRITTEN_BELOW,
         "max_slices": MAX_SLICES,
         "max_points": MAX_POINTS,
+        "systems_on_paper": MOST_ON_PAPER,
         "long_text_words": LONG_TEXT_WORDS,
         "context_words": CONTEXT_WORDS,
     }

@@ -90,8 +90,8 @@ TERMS = {
     "First call": "Time of the first transcription after loading, of at most 30 s of audio, with all lazy "
     "initialisation; not in the percentiles.",
     "Load": "Time to load the checkpoint until the model is ready in memory.",
-    "Peak memory": "Peak main memory of the system's process, with batches of the batch size; before loading: what each "
-    "system's process has with Python and torch alone; device memory is that of the GPU. 1\u00a0GB is 10⁹ bytes.",
+    "Peak memory": "Peak main memory of the system's process, with batches of the batch size; before loading: what "
+    "each system's process has with Python and torch alone; device memory is that of the GPU. 1\u00a0GB is 10⁹ bytes.",
     "Parameters": "Trained parameters of the model, in millions (M).",
 }
 

@@ -1,5 +1,7 @@
 """The values that the page's templates show, one dataclass or list for each section, made from the summary."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +14,17 @@ from benchmark.report.figures.style import marker_svg
 from benchmark.report.quantities import Quantity, milliseconds
 from benchmark.report.utterances import ComparedUtterance, WerOverTime, recount_warnings, worst_utterances
 from benchmark.report.words import word_sentences
-from benchmark.results import CLEAN, Confusion, Influence, KeywordCount, Sample, Scores, Summary, SystemSummary
+from benchmark.results import (
+    CLEAN,
+    Confusion,
+    Influence,
+    KeywordCount,
+    Sample,
+    Scores,
+    SilentRecordings,
+    Summary,
+    SystemSummary,
+)
 from benchmark.scoring.speed import call_cost_sentences
 from finetune.metrics import Rate
 from preprocessing.audio import SAMPLE_RATE
@@ -21,6 +33,7 @@ MAX_CONFUSIONS = 15  # of one system
 MAX_INFLUENCES = 5  # utterances of one system
 MAX_LOOPED = 12
 MAX_KEYWORDS = 50
+SYSTEMS_ON_PAPER = 5  # columns of the table of results on a page of A4 or Letter, upright
 RESAMPLED: Mapping[str, str] = {
     "speaker": "speakers with all their utterances, because errors within a speaker are not independent",
     "utterance": "utterances, as if they were independent; if speakers recur, the true intervals are wider",
@@ -70,10 +83,14 @@ class ConditionRow:
 
 @dataclass(frozen=True, slots=True)
 class HallucinationRate:
-    """Words per minute of audio without speech, and in percent of the highest rate of any system and condition."""
+    """Words per minute of audio without speech, and in percent of the highest rate of any system and condition.
+
+    silent: how many recordings have text; None in a summary of an earlier version.
+    """
 
     words_per_minute: float
     percent_of_highest: float
+    silent: SilentRecordings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +148,19 @@ class HeadingSection:
 
 @dataclass(frozen=True, slots=True)
 class TableSection:
-    """The rows of the table by their group, and the definitions of the terms in them."""
+    """The rows of the table by their group, and the definitions of the terms in them.
+
+    printed: the places of the systems in each table on paper; none where one table holds all of them.
+    """
 
     groups: Sequence[tuple[str, Sequence[Quantity]]]
     terms: Mapping[str, str]
+    printed: Sequence[range]
 
     @classmethod
     def of(cls, summary: Summary) -> "TableSection":
         rows = quantities.quantities(summary)
-        return cls(group_rows(rows), quantities.terms(rows))
+        return cls(group_rows(rows), quantities.terms(rows), printed_groups(len(summary.systems)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +280,17 @@ def group_rows(rows: Sequence[Quantity]) -> list[tuple[str, list[Quantity]]]:
     return [(group, [row for row in rows if row.group == group]) for group in dict.fromkeys(row.group for row in rows)]
 
 
+def printed_groups(n_systems: int) -> list[range]:
+    """The systems in groups of about equal number that fit beside each other on paper; none where all fit.
+
+    >>> printed_groups(7), printed_groups(5)
+    ([range(0, 4), range(4, 7)], [])
+    """
+    n_groups = math.ceil(n_systems / SYSTEMS_ON_PAPER)
+    ends = [math.ceil(n_systems * number / n_groups) for number in range(n_groups + 1)] if n_groups > 1 else []
+    return [range(start, stop) for start, stop in itertools.pairwise(ends)]
+
+
 def keyword_table(summary: Summary) -> KeywordTable | None:
     """The keywords that are spoken or falsely recognised, those that all systems together miss most often first; None
     without keywords.
@@ -331,7 +363,7 @@ def hallucinations(summary: Summary) -> list[tuple[str, str, list[HallucinationR
             [
                 None
                 if (rate := system.hallucinated_words_per_minute.get(name)) is None
-                else HallucinationRate(rate, 100 * rate / highest)
+                else HallucinationRate(rate, 100 * rate / highest, system.silent.get(name))
                 for system in summary.systems
             ],
         )

@@ -235,12 +235,22 @@ class WordScores:
 
 
 @dataclass(frozen=True, slots=True)
+class SilentRecordings:
+    """Recordings without speech, and those in which the system returned text; `share` of them, with its interval."""
+
+    recordings: int
+    with_text: int
+    share: Rate
+
+
+@dataclass(frozen=True, slots=True)
 class SystemSummary:
     """The results of one system; with a `failure`, which says why it has no samples, there are none.
 
     scores: of clean speech, by profile; none where no reference has a word. conditions: by condition, then by profile.
     clean_of_conditions: of the clean utterances that conditions have, under the first profile; None if these are all.
-    hallucinated_words_per_minute: by condition, of empty references and of conditions without speech.
+    hallucinated_words_per_minute: by condition, of empty references and of conditions without speech. silent: the
+    recordings that these are of; none in a summary of an earlier version.
     slices, confusions: of clean speech under the first profile. loops: ids of the clean utterances in which the
     hypothesis repeats words that the reference does not repeat; condition_loops: of others, by condition.
     segments: of long recordings, counted segment by segment.
@@ -271,6 +281,7 @@ class SystemSummary:
     clean_of_conditions: Scores | None = None
     keywords: KeywordScores | None = None
     memory_before_loading_bytes: int | None = None
+    silent: dict[str, SilentRecordings] = field(default_factory=dict)
 
     def by_condition(self) -> dict[str, dict[str, Scores]]:
         """The scores of clean speech and of each other condition, by profile."""

@@ -16,6 +16,7 @@ from benchmark.results import (
     Run,
     Sample,
     Scores,
+    SilentRecordings,
     Summary,
     SystemRun,
     SystemSummary,
@@ -278,9 +279,9 @@ def _summarise_system(
         counts = [count_errors(texts, metric)]
         counts += [count_errors(map(other.pair, samples), metric) for other in normalisers[1:]]
         counted = _counted_texts(texts, metric)
-        hallucinated = _hallucinated_words_per_minute(samples, counted, no_speech=condition in no_speech)
+        hallucinated = _hallucinated(samples, counted, seed, no_speech=condition in no_speech)
         if hallucinated is not None:
-            summary.hallucinated_words_per_minute[condition] = hallucinated
+            summary.hallucinated_words_per_minute[condition], summary.silent[condition] = hallucinated
         found = {sample.id: find_loop(*pair) for sample, pair in zip(samples, texts, strict=True)}
         loops = {id: loop for id, loop in found.items() if loop is not None}
         if condition == CLEAN:
@@ -341,19 +342,25 @@ def _rate_without(own: ScoredCondition, left_out: Sequence[str], seed: int) -> R
     return rate(errors.tolist(), lengths.tolist(), resampling)
 
 
-def _hallucinated_words_per_minute(
-    samples: Sequence[Sample], texts: Sequence[tuple[str, str]], *, no_speech: bool
-) -> float | None:
-    """Words a minute in the hypotheses of audio without speech; failed utterances do not count.
+def _hallucinated(
+    samples: Sequence[Sample], texts: Sequence[tuple[str, str]], seed: int, *, no_speech: bool
+) -> tuple[float, SilentRecordings] | None:
+    """Words a minute in the hypotheses of audio without speech, and how many recordings have any; failed utterances do
+    not count.
 
     Audio without speech is that of empty references, and all of a condition without speech. None where there is none.
     texts: normalised reference and hypothesis of each sample.
     """
     silent = [
-        (len(hypothesis.split()), sample.audio_seconds)
+        (len(hypothesis.split()), sample)
         for sample, (reference, hypothesis) in zip(samples, texts, strict=True)
         if sample.error is None and (no_speech or not reference.split())
     ]
     if not silent:
         return None
-    return words_per_minute(sum(words for words, _ in silent), sum(seconds for _, seconds in silent))
+    with_text = [int(words > 0) for words, _ in silent]
+    resampling = resample([sample.speaker for _, sample in silent], seed=seed)
+    share = rate(with_text, [1] * len(silent), resampling)
+    share = Rate(share.value, max(share.low, 0.0), min(share.high, 1.0))
+    per_minute = words_per_minute(sum(words for words, _ in silent), sum(one.audio_seconds for _, one in silent))
+    return per_minute, SilentRecordings(len(silent), sum(with_text), share)

@@ -15,6 +15,7 @@ from benchmark.results import (
     Confusion,
     Sample,
     Scores,
+    SilentRecordings,
     Slice,
     Speed,
     Spread,
@@ -189,6 +190,18 @@ def full_run(
     )
 
 
+def wide_run(n_systems: int) -> tuple[Summary, list[Sample]]:
+    """Many systems, with the results of the same three by turns."""
+    summary, samples, _ = full_run(12, n_noisy=4)
+    systems, all_samples = [], []
+    for place in range(n_systems):
+        own = summary.systems[place % len(summary.systems)]
+        facts = dataclasses.replace(own.facts, name=f"{own.facts.name}-{place}")
+        systems.append(dataclasses.replace(own, facts=facts))
+        all_samples += [dataclasses.replace(s, system=facts.name) for s in samples if s.system == own.facts.name]
+    return dataclasses.replace(summary, systems=systems, comparisons=[], changes=[]), all_samples
+
+
 def with_words(summary: Summary, samples: Sequence[Sample], n_without: int = 1) -> tuple[Summary, list[Sample]]:
     """The clean samples with words and their figures, those of the last `n_without` systems left out.
 
@@ -278,6 +291,7 @@ def _full_system(place: int, name: str, samples: Sequence[Sample], rng: random.R
         speed=speed,
         conditions=noisy,
         hallucinated_words_per_minute={"silence": 3.1 * place, "noise alone": 11.5 * place + 0.4, "clean": 0.0},
+        silent={"silence": SilentRecordings(10, place, Rate(place / 10, 0.0, 0.5))},
         slices=slices,
         confusions=[
             Confusion(

@@ -13,7 +13,7 @@ import pytest
 from benchmark.report import browser
 from benchmark.results import SystemFacts, SystemSummary
 from tests.benchmark.parsed_page import page_of
-from tests.benchmark.reported import HOSTILE, full_run, run_of, sample, scored, with_words
+from tests.benchmark.reported import HOSTILE, full_run, run_of, sample, scored, wide_run, with_words
 from tests.benchmark.test_report_files import demo_samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -179,6 +179,19 @@ def test_without_javascript_and_on_paper_the_worst_utterances_stand(chromium: An
         assert page.locator("#browser").is_visible() and not page.locator("#worst").is_visible()
         page.emulate_media(media="print")
         assert not page.locator("#browser").is_visible() and page.locator("#worst").is_visible()
+
+
+@pytest.mark.parametrize("n_systems", [5, 9, 12])
+def test_on_paper_no_table_is_wider_than_the_page(chromium: Any, tmp_path: Path, n_systems: int) -> None:
+    """A4 upright has 688 px between its margins."""
+    path = tmp_path / "report.html"
+    path.write_text(page_of(*wide_run(n_systems), n_audio=0), encoding="utf-8")
+    for page in opened(chromium, path):
+        page.set_viewport_size({"width": 688, "height": 1000})
+        page.emulate_media(media="print")
+        ends = "all => all.filter(t => t.checkVisibility()).map(t => t.getBoundingClientRect().right)"
+        found = page.locator("table").evaluate_all(ends)
+        assert found and max(found) <= 688.5
 
 
 @pytest.mark.slow

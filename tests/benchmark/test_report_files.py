@@ -63,6 +63,10 @@ def test_the_tables_read_back(tmp_path: Path) -> None:
             assert row["wer"] == row["words"] == ""
         per_minute = system.hallucinated_words_per_minute.get(row["condition"])
         assert row["hallucinated_words_per_minute"] == ("" if per_minute is None else str(per_minute))
+        silent = system.silent.get(row["condition"])
+        assert row["silent_with_text"] == ("" if silent is None else str(silent.with_text))
+        assert row["silent_with_text_share_high"] == ("" if silent is None else "0.5")
+        assert float(row["batch_seconds"]) == 60.0
     rows = read_csv(tmp_path / "utterances.csv")
     assert len(rows) == len(samples) == 3 * 15
     assert rows[0]["speaker"] == "'=1+1" and rows[0]["domain"] == 'a,"b"\nc'

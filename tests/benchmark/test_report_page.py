@@ -18,7 +18,7 @@ from benchmark.results import Confusion, SystemFacts
 from finetune.metrics import Rate
 from preprocessing.cli.errors import printable
 from tests.benchmark.parsed_page import Page, page_of
-from tests.benchmark.reported import HOSTILE, full_run, run, run_of, sample, scored
+from tests.benchmark.reported import HOSTILE, full_run, run, run_of, sample, scored, wide_run
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,27 @@ def test_each_section_stands_where_it_has_content() -> None:
     bare = page_of(*run(), n_audio=0)
     assert not any(f' id="{name}"' in bare for name in optional if name != "tradeoff")
     assert "No utterance was timed" not in page and "latency-660" in page and "latency-660" not in bare
+
+
+def test_on_paper_the_table_is_repeated_in_groups_that_fit() -> None:
+    """Every system once on the screen and once on paper, with every row; the terms come after the figures."""
+    summary, samples = wide_run(9)
+    page = page_of(summary, samples, n_audio=0)
+    whole, *printed = re.findall(r'<table class="results">.*?</table>', page, re.DOTALL)
+    shown = [re.findall(r'<bdi class="whole">(.*?)</bdi>', table.partition("</thead>")[0]) for table in printed]
+    assert [len(names) for names in shown] == [5, 4]
+    assert [name for names in shown for name in names] == [one.facts.name for one in summary.systems]
+    assert all(table.count("<tr") == whole.count("<tr") for table in printed)
+    places = [page.index(f'id="{name}"') for name in ("table", "intervals", "utterances", "terms", "settings")]
+    assert places == sorted(places) and page.index('id="term-WER"') > places[-2]
+    few = page_of(*wide_run(5), n_audio=0)
+    assert few.count('<table class="results">') == 1 and "on-screen" not in few.partition("<main>")[2]
+
+
+def test_recordings_without_speech_are_counted_beside_the_words_a_minute() -> None:
+    summary, samples, timings = full_run(24)
+    text = " ".join(Page(page_of(summary, samples, timings, n_audio=0)).text.split())
+    assert "0 of 10 0.00 %, 0.00–50.00 0.0 a minute" in text and "1 of 10 10.00 %, 0.00–50.00 3.1 a minute" in text
 
 
 def test_a_confusion_of_nothing_is_a_dash_and_bars_are_in_proportion() -> None:

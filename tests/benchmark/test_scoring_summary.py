@@ -184,6 +184,19 @@ def test_words_of_empty_references_count_as_insertions_and_a_minute() -> None:
     assert system.hallucinated_words_per_minute == {"clean": 10.0}
 
 
+def test_recordings_without_speech_that_have_text_are_counted_with_an_interval() -> None:
+    """One word in each of many short clips is a high rate a minute and tells nothing of how many have one."""
+    samples = [
+        Sample("a", f"u{index}", "", "um" if index < 3 else "", 0.45, SECONDS, f"s{index % 6}") for index in range(24)
+    ]
+    samples.append(Sample("a", "x", "", "", 0.45, SECONDS, "s0", error="failed"))
+    [system] = summarise(run_of("a"), samples, [], []).systems
+    silent = system.silent["clean"]
+    assert (silent.recordings, silent.with_text, silent.share.value) == (24, 3, 0.125)
+    assert 0 <= silent.share.low < 0.05 and 0.25 < silent.share.high < 0.7
+    assert system.hallucinated_words_per_minute["clean"] == pytest.approx(60 * 3 / (24 * 0.45))
+
+
 def test_a_corpus_without_any_word_has_words_a_minute_and_no_rate(tmp_path: Path) -> None:
     samples = [
         Sample(name, f"u{index}", "", text, 12.0, SECONDS, "s")
