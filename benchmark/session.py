@@ -46,7 +46,7 @@ from benchmark.results import (
     write_run,
     write_summary,
 )
-from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, with_system
+from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, failed_systems, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise, untested_rates
 from benchmark.scoring.keywords import Keywords, read_keywords
@@ -119,6 +119,14 @@ def _benchmark(config: BenchmarkConfig, inputs: Inputs) -> None:
     failures: list[str] = []
     if run is not None:
         failures = [_failure_sentence(one) for one in run.systems if one.failure]
+        if failures and samples:
+            inputs.console.print(
+                f"the results of the others are kept: run the same command with --output_dir {inputs.folder} to try "
+                f"{', '.join(one.facts.name for one in run.systems if one.failure)} again",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         if samples:
             store = ResultsStore(inputs.folder)
             store.read()
@@ -207,6 +215,13 @@ def measure(inputs: Inputs) -> tuple[Run | None, list[Sample]]:
     )
     store = ResultsStore(folder, ranks.file_rank)
     if ranks.is_main:
+        failed = [] if config.overwrite else failed_systems(folder)
+        if failed:
+            inputs.console.print(
+                f"going on with {', '.join(failed)}, which failed; what was measured of the others is kept",
+                highlight=False,
+                markup=False,
+            )
         run = begin_run(folder, run, overwrite=config.overwrite)
         store.read()
         store.merge_ranks()

@@ -141,6 +141,8 @@ def has_words(sample: Sample) -> bool:
 def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
     """Make the folder ready for `run`, new or to resume, and return the run as run.json has it now.
 
+    A finished run in which a system failed is one to resume: it is unfinished again from here on, and the utterances
+    that this system failed on are tried again.
     Raises UsageError where the folder holds a finished run, one of another configuration, or records of none.
     """
     check_output_folder(folder, overwrite=overwrite)
@@ -156,8 +158,13 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
             f"--output_dir {folder} holds an unfinished run of another configuration: {'; '.join(differing)}; expected "
             "the same configuration to resume: choose another --output_dir, or --overwrite true"
         )
+    failed = failed_systems(folder)
+    (folder / SUMMARY).unlink(missing_ok=True)
     for path in (*(folder / name for name in (SAMPLES, TIMINGS, THROUGHPUT)), *folder.glob(SAMPLES_OF_RANKS)):
         drop_torn_line(path)
+    if failed and (folder / SAMPLES).exists():
+        samples = read_samples(folder / SAMPLES)
+        write_samples(folder / SAMPLES, [one for one in samples if one.error is None or one.system not in failed])
     notices = list(dict.fromkeys([*before.notices, *run.notices]))
     if before.machine != run.machine:
         changed = sorted(key for key in before.machine | run.machine if before.machine.get(key) != run.machine.get(key))
@@ -173,13 +180,26 @@ def check_output_folder(folder: Path, *, overwrite: bool) -> None:
     """Raises UsageError where no run can be written to the folder; quick, so that it comes before anything slow."""
     if folder.is_file():
         raise UsageError(f"--output_dir {folder} is a file; expected a folder: choose another name")
-    finished = (folder / SUMMARY).exists()
+    finished = (folder / SUMMARY).exists() and not failed_systems(folder)
     without_run = (folder / SAMPLES).exists() and not (folder / RUN).exists()
     if (finished or without_run) and not overwrite:
         raise UsageError(
             f"--output_dir {folder} holds results; expected a new folder, or an unfinished run to resume: choose "
             "another, or --overwrite true"
         )
+
+
+def failed_systems(folder: Path) -> list[str]:
+    """Names of the systems that failed as a whole in a run that has ended otherwise; the same command tries them again.
+
+    None in a folder without a readable run.
+    """
+    if not (folder / SUMMARY).exists() or not (folder / RUN).exists():
+        return []
+    try:
+        return [one.facts.name for one in read_run(folder / RUN).systems if one.failure is not None]
+    except InputError:
+        return []
 
 
 def differing_settings(before: Run, now: Run) -> list[str]:

@@ -73,6 +73,15 @@ class NoRoom(Length):
         raise MemoryError
 
 
+class NeedsFile(Length):
+    """Cannot be loaded before the file $NEEDED is there."""
+
+    def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
+        if not os.path.exists(os.environ["NEEDED"]):
+            raise MemoryError
+        super().__init__(spec, options)
+
+
 class Hungry(Length):
     """Takes 300 MB for several utterances at once, and is then no faster; `HungryAlone` is the same, one at a time."""
 

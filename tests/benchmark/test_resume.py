@@ -28,9 +28,11 @@ from benchmark.results import (
     SystemRun,
     json_line,
     read_samples,
+    read_summary,
     read_timings,
+    write_run,
 )
-from benchmark.results.store import ResultsStore, begin_run, check_output_folder, drop_torn_line
+from benchmark.results.store import ResultsStore, begin_run, check_output_folder, drop_torn_line, failed_systems
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Segment, Utterance
 from tests.benchmark.odd_systems import corpus
@@ -147,6 +149,57 @@ def test_a_run_is_not_finished_before_its_report_is_written(tmp_path: Path, monk
     begin_run(tmp_path, a_run(BenchmarkConfig(), "a"), overwrite=False)
     session.report(inputs, summary, samples, ResultsStore(tmp_path))
     assert (tmp_path / SUMMARY).exists() and (tmp_path / "report.html").exists()
+
+
+def test_a_run_in_which_a_system_failed_goes_on_with_that_one(tmp_path: Path) -> None:
+    """Its failed utterances are tried again; what was measured of the others, and failed there, stays."""
+    systems = ("a", "b")
+    run = a_run(BenchmarkConfig(), *systems)
+    begin_run(tmp_path, run, overwrite=False)
+    store = ResultsStore(tmp_path)
+    samples = [
+        replace(a_sample(id), system=system, error=error)
+        for system in systems
+        for id, error in (("u0", None), ("u1", "killed"))
+    ]
+    for one in samples:
+        store.add_sample(one)
+    (tmp_path / SUMMARY).write_text("{}")
+    with pytest.raises(UsageError, match="holds results"):
+        check_output_folder(tmp_path, overwrite=False)
+    known = [replace(one, peak_memory_bytes=7, failure={"b": "killed"}.get(one.facts.name)) for one in run.systems]
+    write_run(tmp_path / RUN, replace(run, systems=known))
+    assert failed_systems(tmp_path) == ["b"]
+    with pytest.raises(UsageError, match="--limit"):
+        begin_run(tmp_path, a_run(BenchmarkConfig(limit=9), *systems), overwrite=False)
+    assert (tmp_path / SUMMARY).exists() and len(list(read_samples(tmp_path / "samples.jsonl"))) == 4
+    assert begin_run(tmp_path, run, overwrite=False).systems == known
+    assert list(read_samples(tmp_path / "samples.jsonl")) == samples[:3]
+    assert not (tmp_path / SUMMARY).exists(), "stopped now, it goes on as any other"
+    assert failed_systems(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_system_that_failed_is_measured_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEEDED", str(tmp_path / "needed"))
+    output, names = tmp_path / "out", [f"tests.benchmark.odd_systems:{name}" for name in ("One", "NeedsFile")]
+    command = [
+        *("benchmark/run.py", "--models", ",".join(names), "--data", str(corpus(tmp_path, 4))),
+        *("--conditions", "clean", "--rounds", "1", "--output_dir", str(output)),
+    ]
+    failed = run(*command)
+    assert failed.returncode == 1 and f"to try {names[1]} again" in " ".join(failed.stdout.split())
+    before = list(read_timings(output / "timings.jsonl"))
+    assert {one.system for one in before} == {names[0]}
+    (tmp_path / "needed").touch()
+    result = run(*command)
+    assert result.returncode == 0, result.stderr
+    assert f"going on with {names[1]}, which failed" in " ".join(result.stdout.split())
+    after = list(read_timings(output / "timings.jsonl"))
+    assert after[: len(before)] == before and {one.system for one in after[len(before) :]} == {names[1]}
+    one, other = read_summary(output / SUMMARY).systems
+    assert one.failure is None and other.failure is None and other.speed is not None
+    assert_one_sentence(run(*command), 2, "holds results", "--overwrite")
 
 
 def a_sample(id: str, hypothesis: str = "") -> Sample:
