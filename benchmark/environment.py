@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import shlex
+import subprocess
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -16,12 +17,14 @@ import psutil
 from benchmark.config import BenchmarkConfig, as_text
 from benchmark.dataset import EvaluationSet
 from benchmark.results import Run, SystemFacts, SystemRun
-from benchmark.results.store import SampleKey
+from benchmark.results.store import FINGERPRINT, FINGERPRINT_KIND, SampleKey
 from finetune.systems.base import SystemSpec
 from preprocessing.corpus import Corpus, Utterance
 
 GROUP_TIMEOUT = timedelta(days=7)  # the other processes wait while the first one measures latency
 NOT_MEASURING = ("output_dir", "overwrite", "compare", "fail_on_regression")  # flags that change no measurement
+SAMPLED_BYTES = 4096  # of each audio file, for the fingerprint of a corpus
+GIT_SECONDS = 20.0
 Element = TypeVar("Element")
 
 
@@ -143,8 +146,9 @@ def describe_run(
         profiles=list(config.profiles or ()),  # `with_language` has named them
         seed=config.seed,
         notices=list(notices),
-        settings=config.settings() | {"corpus fingerprint": corpus_fingerprint(corpus.utterances)},
+        settings=config.settings() | {FINGERPRINT: corpus_fingerprint(corpus.utterances)},
         keywords=list(keywords),
+        code=code_version(),
         systems=[
             SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice)) for spec in specs
         ],
@@ -188,11 +192,46 @@ def _processor() -> str:
 
 def corpus_fingerprint(utterances: Sequence[Utterance]) -> str:
     """A hash that changes with anything that a sample records of its utterance, so that a resumed run does not mix
-    speakers, texts or files of two versions of a corpus. Of audio in memory its length counts.
+    speakers, texts or files of two versions of a corpus. Of audio in memory its length counts; of files their paths
+    below the folder that all are in, their sizes and a part of each, so that a copy of the corpus has the same hash.
     """
     digest = hashlib.sha256()
+    paths = {os.fspath(one.audio) for one in utterances if not isinstance(one.audio, bytes)}
+    try:
+        folder = os.path.commonpath([Path(path).parent for path in paths]) if paths else ""
+    except ValueError:  # absolute paths among others
+        folder = ""
+    files = {path: (os.path.relpath(path, folder) if folder else path, *_sampled(path)) for path in paths}
     for one in utterances:
-        audio = len(one.audio) if isinstance(one.audio, bytes) else os.fspath(one.audio)
+        audio = len(one.audio) if isinstance(one.audio, bytes) else files[os.fspath(one.audio)]
         described = (one.speaker, one.sex, one.language, one.domain, one.segments, one.words, one.channel, one.columns)
         digest.update(repr((one.id, audio, one.text, one.duration, one.start, one.stop, *described)).encode())
-    return digest.hexdigest()[:12]
+    return f"{FINGERPRINT_KIND}{digest.hexdigest()[:12]}"
+
+
+def _sampled(path: str) -> tuple[int, bytes]:
+    """The size of a file and a part of it from its middle, which is quick to read; (0, b"") where there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(size // 2)
+            return size, file.read(SAMPLED_BYTES)
+    except OSError:
+        return 0, b""
+
+
+def code_version() -> str | None:
+    """The git commit of this code, "1a2b3c4d5e6f" or "1a2b3c4d5e6f, modified"; None where it is no checkout."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", os.fspath(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:  # installed into another project's folder
+            return None
+        commit = git("rev-parse", "HEAD")[:12]
+        return f"{commit}, modified" if git("status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -216,10 +216,10 @@ def _keywords() -> list[Quantity]:
 def _speeds() -> list[Quantity]:
     group, latency = "Speed", "p50, p95, p99"
     return [
-        Quantity(group, "RTFx", "RTFx", _speed(lambda one: one.rtfx, _rtfx, lambda one: one.rtfx_spread)),
+        Quantity(group, "RTFx", "RTFx", _speed(lambda one: one.rtfx, rtfx_text, lambda one: one.rtfx_spread)),
         Quantity(
             group, "Throughput", "Throughput",
-            _speed(lambda one: one.throughput.median if one.throughput else None, _rtfx, lambda one: one.throughput),
+            _speed(_median_throughput, rtfx_text, lambda one: one.throughput),
         ),
         Quantity(group, "Batch size", "Batch size", _batch_size),
         Quantity(group, "p50 latency", latency, _speed(lambda one: one.p50, milliseconds, lambda one: one.p50_spread)),
@@ -377,8 +377,9 @@ def _between(low: str, high: str) -> str:
     return f"{low.removesuffix('×')}–{high}"
 
 
-def _rtfx(value: float) -> str:
-    return f"{value:,.1f}×"
+def rtfx_text(value: float) -> str:
+    """RTFx with one decimal, or below 1 three significant digits: "61.2×", "0.195×"."""
+    return f"{value:,.1f}×" if value >= 0.9995 else f"{value:#.3g}×"
 
 
 def _bytes(count: int | None) -> Cell:
@@ -388,6 +389,10 @@ def _bytes(count: int | None) -> Cell:
 def _parameters(system: SystemSummary) -> Cell:
     count = system.facts.parameters
     return Cell(f"{count / 1e6:,.1f}{SPACE}M", value=count) if count else Cell()
+
+
+def _median_throughput(speed: Speed) -> float | None:
+    return speed.throughput.median if speed.throughput else None
 
 
 def _batch_size(system: SystemSummary) -> Cell:

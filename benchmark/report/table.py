@@ -79,6 +79,7 @@ def markdown(summary: Summary) -> str:
         ),
         *(_system_settings(system) for system in summary.systems),
         *(f"{key}: {value}" for key, value in [*summary.settings.items(), *summary.machine.items()]),
+        *([f"git commit: {summary.code}"] if summary.code else []),
         f"Made: {summary.created}",
     ]
     parts.append("## Settings\n\n" + "\n".join(f"- {_escape(line)}" for line in settings))

@@ -254,15 +254,19 @@ class UtterancesSection:
 
 @dataclass(frozen=True, slots=True)
 class SettingsSection:
-    """Settings of decoding that differ, and what the bootstrap resamples, with the reason."""
+    """Settings of decoding that differ, what the bootstrap resamples, with the reason, and the settings of the run with
+    the git commit of the code, where it is known.
+    """
 
     decoding: Sequence[fairness.DecodingRow]
     resampled: str
+    run: Sequence[tuple[str, str]]
 
     @classmethod
     def of(cls, summary: Summary) -> "SettingsSection":
         unit = summary.corpus.resampling_unit
-        return cls(fairness.decoding_rows(summary), RESAMPLED.get(unit, unit))
+        code = [("git commit", summary.code)] if summary.code else []
+        return cls(fairness.decoding_rows(summary), RESAMPLED.get(unit, unit), [*summary.settings.items(), *code])
 
 
 def system_views(summary: Summary, utterances: Sequence[ComparedUtterance]) -> list[SystemView]:

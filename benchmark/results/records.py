@@ -146,7 +146,8 @@ class Run:
     """The content of run.json: what was measured, under which settings, on which machine.
 
     corpus: as it was referred to. profiles: names of text profiles; the first one decides. seed: of the bootstrap too.
-    keywords: as --keywords has them.
+    keywords: as --keywords has them. code: the git commit of this project, with "modified" where files differ from it;
+    None where it is no checkout.
     """
 
     created: str  # ISO 8601, UTC
@@ -161,3 +162,4 @@ class Run:
     systems: list[SystemRun]
     schema: int = SCHEMA
     keywords: list[str] = field(default_factory=list)
+    code: str | None = None

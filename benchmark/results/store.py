@@ -19,6 +19,7 @@ from preprocessing.cli.errors import InputError, UsageError
 RUN, SUMMARY = "run.json", "summary.json"
 SAMPLES, TIMINGS, THROUGHPUT = "samples.jsonl", "timings.jsonl", "throughput.jsonl"
 SAMPLES_OF_RANKS = "samples-*.jsonl"  # of the processes of `accelerate launch`, until they are merged
+FINGERPRINT, FINGERPRINT_KIND = "corpus fingerprint", "files:"  # a setting, and how its value begins
 PRINTED = "printed"  # folder of what systems wrote to stdout and stderr
 
 Record = TypeVar("Record", Sample, Timing, Throughput)
@@ -169,6 +170,9 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
     if before.machine != run.machine:
         changed = sorted(key for key in before.machine | run.machine if before.machine.get(key) != run.machine.get(key))
         notices.append(f"the run was resumed on another machine ({', '.join(changed)}): its timings mix both machines.")
+    if before.code != run.code:
+        was, is_now = (one.code or "unknown" for one in (before, run))
+        notices.append(f"the run was resumed with other code (git commit {was}, then {is_now}).")
     known = {one.facts.name: one for one in before.systems}
     systems = [known.get(one.facts.name, one) for one in run.systems]
     resumed = replace(before, notices=notices, systems=systems, keywords=run.keywords)
@@ -210,7 +214,9 @@ def differing_settings(before: Run, now: Run) -> list[str]:
     found = []
     for name in before.settings | now.settings:
         was, is_now = before.settings.get(name, "none"), now.settings.get(name, "none")
-        if was != is_now:
+        if name == FINGERPRINT and is_now.startswith(FINGERPRINT_KIND) and not was.startswith(FINGERPRINT_KIND):
+            found.append("it was started by a version with another kind of corpus fingerprint, which finishes it")
+        elif was != is_now:
             found.append(f"--{name} was {was}, is now {is_now}" if " " not in name else f"its {name} has changed")
     systems_before, systems = ([one.facts.name for one in run.systems] for run in (before, now))
     if systems_before != systems and before.settings.get("models") == now.settings.get("models"):

@@ -373,7 +373,7 @@ class Summary:
     metric: what decides verdicts: the WER, or the CER of a language that is written without spaces between words.
     minimum_detectable_difference: in that metric, between two systems, at 80 % power; None where it cannot be
     estimated. detectable_without: the same without the utterances `detectable_left_out`, which ruin it.
-    detectable_comparisons: that both are corrected for.
+    detectable_comparisons: that both are corrected for. code: the git commit that measured, where it is known.
     """
 
     created: str  # ISO 8601, UTC
@@ -394,3 +394,4 @@ class Summary:
     detectable_left_out: list[str] = field(default_factory=list)
     profile_effects: list[ProfileEffect] = field(default_factory=list)
     detectable_comparisons: int = 1
+    code: str | None = None

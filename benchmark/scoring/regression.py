@@ -349,7 +349,9 @@ def _speed_change(system: str, figure: str, before: Spread, now: Spread, more_is
     significant = apart and abs(now.median - before.median) > MINIMUM_SPEED_CHANGE * before.median
     kind = _kind(significant, better=(now.median > before.median) == more_is_better)
     shown: Callable[[float], str] = (
-        "{:.1f} x real time".format if more_is_better else lambda seconds: f"{1000 * seconds:.1f} ms"
+        (lambda rtfx: f"{rtfx:.1f} x real time" if rtfx >= 0.9995 else f"{rtfx:#.3g} x real time")
+        if more_is_better
+        else lambda seconds: f"{1000 * seconds:.1f} ms"
     )
     rounds = f"rounds {shown(before.low)} to {shown(before.high)} before, {shown(now.low)} to {shown(now.high)} now"
     sentence = f"{system}: {figure} was {shown(before.median)}, is {shown(now.median)}; {rounds}: {_in_words(kind)}."

@@ -110,6 +110,7 @@ def summarise(
         detectable_without=detectable.without,
         detectable_left_out=list(detectable.left_out),
         detectable_comparisons=tested,
+        code=run.code,
         profile_effects=profile_effects(
             clean, [one for one in comparisons if one.condition == CLEAN], run.profiles, language, run.seed
         ),

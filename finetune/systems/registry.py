@@ -376,6 +376,11 @@ def _parse_reference(reference: str, flag: str) -> SystemSpec:
         )
     if not checkpoint:
         raise UsageError(f"{flag}: {reference!r} names no checkpoint; expected {family}=FOLDER or Hub id: add it")
+    if aliased in FAMILIES and ":" in checkpoint and not Path(checkpoint).exists():
+        raise UsageError(
+            f"{flag}: {reference!r} gives a system the name {family!r}, which is a family's; expected a name of "
+            f"your own before {checkpoint}, such as my-{family}: rename it"
+        )
     return SystemSpec(reference, family, checkpoint)
 
 

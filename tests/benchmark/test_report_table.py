@@ -208,3 +208,17 @@ def test_times_have_three_digits() -> None:
     assert times == ["0.52 ms", "9.99 ms", "43.1 ms", "100 ms", "1,210 ms"]
     assert [quantities.extent(h) for h in (5.4, 0.4, 0.0023)] == ["5.40 hours", "24.0 minutes", "8.3 seconds"]
     assert quantities.points(-0.0042) == "−0.42" and quantities.interval(Rate(0.1, 0.05, 0.2)) == "5.00–20.00"
+
+
+def test_rtfx_below_one_has_three_digits_and_the_commit_stands_in_the_settings() -> None:
+    summary, samples, timings = full_run(12)
+    speed = summary.systems[0].speed
+    assert speed is not None
+    slow = dataclasses.replace(speed, rtfx=0.195, rtfx_spread=Spread(0.195, 0.1914, 0.2012))
+    systems = [dataclasses.replace(summary.systems[0], speed=slow), *summary.systems[1:]]
+    summary = dataclasses.replace(summary, systems=systems, code="1a2b3c4d5e6f, modified")
+    assert "| 0.195× [0.191–0.201×] |" in markdown(summary) and "git commit: 1a2b3c4d5e6f, modified" in markdown(
+        summary
+    )
+    page = Page(page_of(summary, samples, timings, n_audio=0))
+    assert page.table()["RTFx"][0] == ("0.195×0.191–0.201×", 0.195) and "1a2b3c4d5e6f, modified" in page.text

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from benchmark import session
+from benchmark import environment, session
 from benchmark.config import BenchmarkConfig
 from benchmark.environment import corpus_fingerprint
 from benchmark.results import (
@@ -113,7 +113,7 @@ def test_another_configuration_is_refused_by_flag(tmp_path: Path, now: Run, told
 @pytest.mark.parametrize(
     "change",
     [
-        {"id": "b"}, {"audio": "cleaned/a.wav"}, {"text": "ONE"}, {"duration": 2.5}, {"speaker": "ann"}, {"sex": "F"},
+        {"id": "b"}, {"audio": "b.wav"}, {"text": "ONE"}, {"duration": 2.5}, {"speaker": "ann"}, {"sex": "F"},
         {"language": "de"}, {"domain": "calls"}, {"start": 0.5}, {"stop": 1.5}, {"channel": 1},
         {"segments": (Segment(0.0, 1.0, "one"),)}, {"words": (Segment(0.0, 1.0, "one"),)},
     ],
@@ -125,12 +125,58 @@ def test_a_corpus_whose_samples_would_be_others_has_another_fingerprint(change: 
     assert corpus_fingerprint([one]) != corpus_fingerprint([replace(one, **change)])
 
 
+def test_a_copy_of_a_corpus_has_its_fingerprint_and_other_audio_another(tmp_path: Path) -> None:
+    """Wherever the copy is, and whatever paths its files are named by."""
+    found = {}
+    for name, content in {"corpus": b"one two", "copy": b"one two", "cleaned": b"one TWO"}.items():
+        (tmp_path / name / "ann").mkdir(parents=True)
+        for place in range(2):
+            (tmp_path / name / "ann" / f"{place}.wav").write_bytes(content)
+        found[name] = corpus_fingerprint(
+            [Utterance(str(place), str(tmp_path / name / "ann" / f"{place}.wav"), "one", 2.0) for place in range(2)]
+        )
+    assert found["corpus"] == found["copy"] != found["cleaned"]
+
+
+def test_a_run_of_another_kind_of_fingerprint_is_refused_in_plain_words(tmp_path: Path) -> None:
+    begin_run(tmp_path, a_run(BenchmarkConfig(), "a"), overwrite=False)
+    now = a_run(BenchmarkConfig(), "a")
+    now = replace(now, settings=now.settings | {"corpus fingerprint": corpus_fingerprint([])})
+    with pytest.raises(UsageError, match="started by a version with another kind of corpus fingerprint"):
+        begin_run(tmp_path, now, overwrite=False)
+
+
+def test_the_commit_of_the_code_is_that_of_its_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of a project that it is installed into, and none without git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    (tmp_path / "benchmark").mkdir()
+    (tmp_path / "benchmark" / "environment.py").write_text("1")
+    (tmp_path / "lib" / "benchmark").mkdir(parents=True)
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "benchmark" / "environment.py"))
+    assert environment.code_version() is None
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        git(*arguments)
+    commit = git("rev-parse", "HEAD")[:12]
+    assert environment.code_version() == commit
+    (tmp_path / "benchmark" / "environment.py").write_text("2")
+    assert environment.code_version() == f"{commit}, modified"
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "lib" / "benchmark" / "environment.py"))
+    assert environment.code_version() is None
+
+
 def test_what_is_no_matter_of_measuring_may_change(tmp_path: Path) -> None:
     begin_run(tmp_path, a_run(BenchmarkConfig(), "a", cores="2"), overwrite=False)
     went_on = begin_run(
         tmp_path, a_run(BenchmarkConfig(timeout=5.0, output_dir=tmp_path), "a", cores="4"), overwrite=False
     )
     assert len(went_on.notices) == 1 and "another machine (cores)" in went_on.notices[0]
+    other_code = replace(a_run(BenchmarkConfig(), "a", cores="2"), code="1a2b3c")
+    *_, notice = begin_run(tmp_path, other_code, overwrite=False).notices
+    assert notice == "the run was resumed with other code (git commit unknown, then 1a2b3c)."
 
 
 def test_a_run_is_not_finished_before_its_report_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

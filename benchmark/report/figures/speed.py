@@ -23,7 +23,7 @@ from benchmark.report.figures.style import (
     shorten,
     write_label,
 )
-from benchmark.report.quantities import SPACE, milliseconds, percent
+from benchmark.report.quantities import SPACE, milliseconds, percent, rtfx_text
 from benchmark.results import CallCost, Metric, Speed, Spread
 from finetune.metrics import Rate
 from preprocessing.plot_style import Palette
@@ -251,7 +251,7 @@ def wer_against_rtfx(
             axes.set_xlabel("RTFx (faster to the right)", color=palette.faint)
         axes.annotate(f"{metric.upper()}, %", (0, 1), (-36, 14), "axes fraction", "offset points", color=palette.faint)
         described = "; ".join(
-            f"{shorten(one.name, 50)} {percent(one.wer.value)} at {one.rtfx.median:.1f}×" for one in drawn
+            f"{shorten(one.name, 50)} {percent(one.wer.value)} at {rtfx_text(one.rtfx.median)}" for one in drawn
         )
         unbeaten = ", ".join(shorten(one.name, 50) for one in front)
         text = f"{metric.upper()} against RTFx: {described}. On the Pareto front: {unbeaten}."

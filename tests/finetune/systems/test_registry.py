@@ -286,3 +286,12 @@ def test_the_weights_of_a_folder(tmp_path: Path, files: list[str], expected: lis
     assert identity.weights_of("whisper", "no such size") == []
     for not_here in ("no such size", "nobody/has-fetched-this"):
         assert identity.weights_of("faster-whisper", not_here) == []
+
+
+def test_a_name_that_is_a_familys_is_refused_as_one() -> None:
+    """And not the file of another family that follows it; a Hub id has no colon."""
+    for models in ("whisper=transcripts:b.jsonl", "wav2vec2=whisper:base.en"):
+        family, _, rest = models.partition("=")
+        with pytest.raises(UsageError, match=f"the name {family!r}, which is a family's.* before {rest}"):
+            parse_models(models)
+    assert parse_models("my-whisper=transcripts:b.jsonl")[0].name == "my-whisper"
