@@ -32,6 +32,7 @@ THREADS = 8  # headers are small: the wait for a disk or a network is what there
 FEWEST_FOR_THREADS = 8
 HEADERS_AT_ONCE = 2048
 MOST_CHECKED = 50_000  # stated durations of which each is compared with its file's
+MOST_COUNTED = 100_000  # rows that a limit leaves unread
 SAMPLED = 2_000  # of more: these are, and all if one of them differs
 QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
 
@@ -168,11 +169,25 @@ def _assemble(
             f"{reference}: {counted(len(accepted.copies), 'id')} of several rows, such as {some!r}; all but the first "
             f"of each are numbered, as {some}-2",
         )
-    corpus = Corpus(reference, tuple(accepted.utterances), tuple(rejects), tuple(wrong_durations))
+    unread: int | None = 0
+    if limit is not None and len(accepted.utterances) >= limit:
+        unread = _count_unread(rows)
+    corpus = Corpus(reference, tuple(accepted.utterances), tuple(rejects), tuple(wrong_durations), unread)
     if not accepted.utterances:
         corpus.require_complete()
         raise InputError(f"{reference}: no utterances; expected one a line: check that it is the right file")
     return corpus
+
+
+def _count_unread(rows: Rows) -> int | None:
+    """How many rows follow; None where that takes long, as rows of datasets hold their audio, or one cannot be read."""
+    if rows.ids_repeat:
+        return None
+    try:
+        n_rows = sum(1 for _ in islice(rows.rows, MOST_COUNTED + 1))
+    except (InputError, OSError):
+        return None
+    return n_rows if n_rows <= MOST_COUNTED else None
 
 
 class _Accepted:

@@ -88,12 +88,19 @@ class Corpus:
     """The utterances of a reference in their order, and the lines that could not be one.
 
     wrong_durations: ids of the utterances whose stated duration was not their file's, where that was looked at.
+    unread: how many rows a limit has left unread; None where that is not known.
     """
 
     reference: str
     utterances: tuple[Utterance, ...]
     rejects: tuple[Reject, ...]
     wrong_durations: tuple[str, ...] = ()
+    unread: int | None = 0
+
+    @property
+    def whole(self) -> int | None:
+        """How many utterances there are, where some are unread; None where none is, or it is not known."""
+        return len(self.utterances) + self.unread if self.unread else None
 
     @property
     def seconds(self) -> float:

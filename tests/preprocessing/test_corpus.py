@@ -139,6 +139,12 @@ def test_limit_reads_no_further(folder: Path) -> None:
     assert open_corpus(path, limit=1).rejects == ()
 
 
+def test_a_limit_says_how_many_rows_it_leaves(folder: Path) -> None:
+    path = manifest(folder, *({"id": f"{place}", "audio": "a.wav", "text": "x"} for place in range(3)))
+    found = [open_corpus(path, limit=limit) for limit in (2, 3, None)]
+    assert [(one.unread, one.whole) for one in found] == [(1, 3), (0, None), (0, None)]
+
+
 def test_where_the_file_is_longer_than_stated_the_file_counts_if_that_is_asked_for(tmp_path: Path) -> None:
     lines = []
     for name, frames, stated in (("a", 53_280, 2.1), ("b", 16_000, 1.05), ("c", 8_000, 9.0), ("gone", 0, 2.0)):
