@@ -81,6 +81,11 @@ class BenchmarkConfig:
     """Text file of words and phrases, one a line, such as names and products: the report has their recall and
     precision."""
 
+    baseline_system: str | None = None
+    """System of --models that the others are to beat: the verdict begins with its comparisons on clean speech, whose
+    p-values are corrected by themselves. Name it before the results are known. Default: all comparisons are corrected
+    together."""
+
     lm: Path | None = None
     """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m
     finetune.language_model build` builds one. Default: the language model stored with each checkpoint."""

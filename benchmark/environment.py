@@ -148,6 +148,8 @@ def describe_run(
         notices=list(notices),
         settings=config.settings() | {FINGERPRINT: corpus_fingerprint(corpus.utterances)},
         keywords=list(keywords),
+        baseline_system=config.baseline_system,
+        whole_corpus=corpus.whole,
         code=code_version(),
         systems=[
             SystemRun(SystemFacts(spec.name, spec.family, spec.checkpoint, 0, notice=spec.notice)) for spec in specs

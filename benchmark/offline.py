@@ -19,12 +19,19 @@ def resolve_corpus(config: BenchmarkConfig, notices: list[str]) -> Corpus:
     """The corpus of --data; without it, LibriSpeech test-clean from the Hub.
 
     Where the Hub cannot be reached, the embedded demo corpus stands in, and a sentence that says so is added to
-    `notices`; others where stated durations are not the files', which speed is measured by, and where several texts
-    are of the same audio. Raises InputError where the corpus is not complete, or a part stops after the end of its
-    audio.
+    `notices`; others where stated durations are not the files', which speed is measured by, where several texts are of
+    the same audio, and where --limit takes a part. Raises InputError where the corpus is not complete, or a part
+    stops after the end of its audio.
     """
     corpus = _open(config, notices).require_complete()
     notices += [f"{note}." for note in corpus.notes]
+    if corpus.whole is not None or corpus.unread is None:
+        n_read = len(corpus.utterances)
+        of_all = "" if corpus.whole is None else f" of {corpus.whole:,}"
+        notices.append(
+            f"--limit {config.limit}: only the first {n_read:,}{of_all} utterances are measured. They may be of few "
+            "speakers, or of few different texts."
+        )
     beyond_end = parts_beyond_end(corpus.utterances)
     return replace(corpus, rejects=tuple(beyond_end)).require_complete() if beyond_end else corpus
 

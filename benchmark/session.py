@@ -49,6 +49,7 @@ from benchmark.results import (
 from benchmark.results.store import PRINTED, ResultsStore, begin_run, check_output_folder, failed_systems, with_system
 from benchmark.runner import BenchmarkRunner, RunState, count_steps, make_sample
 from benchmark.scoring import PairedChange, changes, incomparable, paired_changes, summarise, untested_rates
+from benchmark.scoring.comparisons import check_baseline_system
 from benchmark.scoring.keywords import Keywords, read_keywords
 from benchmark.transcripts import Transcripts, match_transcripts, with_clean_speech
 from benchmark.worker import Hypothesis, SupervisedSystem, WorkerSetup
@@ -156,6 +157,8 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     if all(spec.family == TRANSCRIPTS for spec in specs):
         config = with_clean_speech(config)
     _check_baseline(config, baseline, specs)
+    if config.baseline_system is not None:
+        check_baseline_system(config.baseline_system, [spec.name for spec in specs])
     check_language_model(specs, config.lm)
     _check_search_flags(config, specs)
     language_model = language_model_options(config)

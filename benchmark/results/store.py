@@ -175,7 +175,9 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
         notices.append(f"the run was resumed with other code (git commit {was}, then {is_now}).")
     known = {one.facts.name: one for one in before.systems}
     systems = [known.get(one.facts.name, one) for one in run.systems]
-    resumed = replace(before, notices=notices, systems=systems, keywords=run.keywords)
+    resumed = replace(
+        before, notices=notices, systems=systems, keywords=run.keywords, baseline_system=run.baseline_system
+    )
     write_run(folder / RUN, resumed)
     return resumed
 

@@ -13,6 +13,7 @@ from finetune.metrics.calibration import ReliabilityBin
 from finetune.metrics.error_rates import Metric
 from finetune.systems.facts import SystemFacts
 
+Family = Literal["all", "baseline", "other"]
 FEWEST_TIMED = 10  # utterances of which the slowest say anything about percentiles
 
 
@@ -182,8 +183,9 @@ class KeywordCount:
 
 @dataclass(frozen=True, slots=True)
 class KeywordScores:
-    """Of the keywords' occurrences in clean speech, under the first profile: the share that is recognised (recall), the
-    share of the recognised ones that are spoken (precision), and their harmonic mean (`benchmark.scoring.keywords`).
+    """Of the keywords' occurrences in clean speech, under `Summary.word_profile`: the share that is recognised
+    (recall), the share of the recognised ones that are spoken (precision), and their harmonic mean
+    (`benchmark.scoring.keywords`).
 
     recall: None where no keyword is spoken. precision: None where none is recognised.
     """
@@ -212,8 +214,8 @@ class WordTimes:
 
 @dataclass(frozen=True, slots=True)
 class WordScores:
-    """How well a system's confidences say which of its words are right, on clean speech under the first profile, and
-    how exact its word times are (`benchmark.scoring.words`).
+    """How well a system's confidences say which of its words are right, on clean speech under
+    `Summary.word_profile`, and how exact its word times are (`benchmark.scoring.words`).
 
     words: with a confidence; `wrong` of them are substitutions or insertions. ece, nce: None where no word has a
     confidence. auroc, nce: None also where no word is wrong, or none right. times: None where the corpus has no true
@@ -298,8 +300,9 @@ class Comparison:
     below 0, `first` is better.
 
     p_value: of the matched-pairs test (`finetune.metrics.matched_pairs`). adjusted_p: corrected for all comparisons
-    of the summary (Holm 1979). different: the verdict after the correction, which `sentence` says; None where so few
-    utterances settle nothing.
+    of its `family` (Holm 1979): "all" of the summary, or, where a baseline system is named, those on clean speech with
+    the "baseline" system, or the "other" ones. different: the verdict after the correction, which `sentence` says; None
+    where so few utterances settle nothing.
     left_out: ids of the few utterances that decide either rate, or the verdict. without: the difference over the
     others, with p_value_without and different_without.
     """
@@ -316,11 +319,27 @@ class Comparison:
     without: Rate | None = None
     p_value_without: float | None = None
     different_without: bool | None = None
+    family: Family = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectableDifference:
+    """The minimum detectable difference of two systems on clean speech, at 80 % power, corrected for `comparisons`.
+
+    without: the same without the utterances `left_out`, which ruin it; None where none does.
+    """
+
+    first: str
+    second: str
+    value: float
+    comparisons: int = 1
+    without: float | None = None
+    left_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileEffect:
-    """A comparison on clean speech that is mainly one of text profiles.
+    """A comparison on clean speech that a text profile changes.
 
     difference: under `profile`, the first one. fair_difference: under `fair`, the fair one for the reason given.
     """
@@ -356,6 +375,7 @@ class CorpusFacts:
 
     resampling_unit: what the bootstrap draws: "speaker", "utterance" or, of long recordings, "segment". compared: how
     many utterances, or segments, have reference words; None in a summary that was written before they were counted.
+    whole: how many utterances it has, where --limit leaves some of them out; None where none is, or it is not known.
     """
 
     reference: str
@@ -364,6 +384,7 @@ class CorpusFacts:
     speakers: int
     resampling_unit: str
     compared: int | None = None
+    whole: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,9 +392,13 @@ class Summary:
     """The content of summary.json: all of a run but its samples and timings.
 
     metric: what decides verdicts: the WER, or the CER of a language that is written without spaces between words.
-    minimum_detectable_difference: in that metric, between two systems, at 80 % power; None where it cannot be
-    estimated. detectable_without: the same without the utterances `detectable_left_out`, which ruin it.
-    detectable_comparisons: that both are corrected for. code: the git commit that measured, where it is known.
+    minimum_detectable_difference: in that metric, at 80 % power, of the pair of systems that needs most; None where it
+    cannot be estimated. detectable_without: the same without the utterances `detectable_left_out`, which ruin it.
+    detectable_comparisons: that both are corrected for. detectable_differences: of every pair where it can be
+    estimated.
+    word_profile: the text profile of keywords, word confidences and their rejection, where it is not the first.
+    baseline_system: whose comparisons on clean speech are a family of their own; None where all are one.
+    code: the git commit that measured, where it is known.
     """
 
     created: str  # ISO 8601, UTC
@@ -394,4 +419,7 @@ class Summary:
     detectable_left_out: list[str] = field(default_factory=list)
     profile_effects: list[ProfileEffect] = field(default_factory=list)
     detectable_comparisons: int = 1
+    detectable_differences: list[DetectableDifference] = field(default_factory=list)
+    baseline_system: str | None = None
+    word_profile: str | None = None
     code: str | None = None

@@ -12,7 +12,9 @@ from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.notes import note_once
 from preprocessing.cli.options import parse_command, run_command
 
-DESCRIPTION = "Score the transcripts of a finished benchmark again: with other text profiles, keywords or another seed."
+DESCRIPTION = (
+    "Score the transcripts of a finished benchmark again: with other text profiles, keywords, baseline or seed."
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class ScoringConfig:
     keywords: Path | None = None
     """Text file of words and phrases, one a line, whose recall and precision are reported. Default: those of the
     run."""
+
+    baseline_system: str | None = None
+    """System that the others are to beat: its comparisons on clean speech come first, and their p-values are corrected
+    by themselves; name it before the results are known. Default: that of the run."""
 
     seed: int | None = None
     """Seed of the bootstrap. Default: that of the run."""
@@ -71,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_summary,
     )
     from benchmark.scoring import summarise
+    from benchmark.scoring.comparisons import check_baseline_system
     from benchmark.scoring.keywords import read_keywords
     from benchmark.scoring.summary import profile_differences
 
@@ -93,6 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run = replace(run, profiles=config.profiles)
     if config.keywords is not None:
         run = replace(run, keywords=read_keywords(config.keywords))
+    if config.baseline_system is not None:
+        check_baseline_system(config.baseline_system, [one.facts.name for one in run.systems])
+        run = replace(run, baseline_system=config.baseline_system)
     if config.seed is not None:
         run = replace(run, seed=config.seed)
     samples = list(read_samples(folder / SAMPLES))

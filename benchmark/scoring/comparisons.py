@@ -1,16 +1,18 @@
 """Every pair of systems on the same utterances: interval of the difference, matched-pairs test, and its correction.
 
-The correction is over all comparisons of a summary: pairs of systems times conditions. Source: Holm 1979 (correction);
+The correction is over all comparisons of a summary: pairs of systems times conditions; where a baseline system is
+named, over its pairs on clean speech, and over all others. Source: Holm 1979 (correction);
 `finetune.metrics.paired_tests` (interval and test); docs/statistics.md.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 
-from benchmark.results import CLEAN, Comparison, Metric, Sample
+from benchmark.results import CLEAN, Comparison, DetectableDifference, Family, Metric, Sample
 from benchmark.scoring.counts import Column, UtteranceCounts
 from benchmark.scoring.influence import decisive, differences_without
 from finetune.metrics import (
@@ -26,6 +28,7 @@ from finetune.metrics import (
     standard_error,
     verdict,
 )
+from preprocessing.cli.errors import UsageError
 
 # With fewer utterances (of long recordings: segments) that have reference words nothing is settled: with up to five,
 # not even a system that is better on every one of them is significantly so (sign test), and Student's t needs more than
@@ -60,15 +63,6 @@ class ScoredCondition:
         return [self.samples[row].id for row in decisive(errors, lengths)]
 
 
-@dataclass(frozen=True)
-class Detectable:
-    """A minimum detectable difference, and what it is without the utterances that ruin it (None: none does)."""
-
-    value: float | None
-    without: float | None = None
-    left_out: Sequence[str] = ()
-
-
 def compare_pairs(systems: Mapping[str, ScoredCondition], condition: str, seed: int) -> list[Comparison]:
     """A comparison of every pair of systems, by name, over the utterances that both have; not corrected yet.
 
@@ -90,19 +84,48 @@ def compare_pairs(systems: Mapping[str, ScoredCondition], condition: str, seed: 
     return found
 
 
-def correct(comparisons: Sequence[Comparison], metric: Metric = "wer", unit: str = "utterance") -> list[Comparison]:
+def correct(
+    comparisons: Sequence[Comparison], metric: Metric = "wer", unit: str = "utterance", baseline: str | None = None
+) -> list[Comparison]:
     """The comparisons of a summary with corrected p-values, verdicts, and sentences that say them.
 
     A comparison without a p-value is of too few utterances, or segments, and settles nothing. unit: which of the two.
+    baseline: the system whose comparisons on clean speech are corrected by themselves; None: all are together.
     """
-    tested = [place for place, one in enumerate(comparisons) if one.p_value is not None]
-    p_values = [comparisons[place].p_value or 0.0 for place in tested]
-    without = [comparisons[place].p_value_without for place in tested]
-    adjusted_without = holm([p if other is None else other for p, other in zip(p_values, without, strict=True)])
-    found = [_untested(one, metric, unit) for one in comparisons]
-    for place, p_value, p_value_without in zip(tested, holm(p_values), adjusted_without, strict=True):
-        found[place] = _tested(comparisons[place], p_value, p_value_without, metric)
+    placed = [replace(one, family=_family(one.first, one.second, one.condition, baseline)) for one in comparisons]
+    found = [_untested(one, metric, unit) for one in placed]
+    for family in dict.fromkeys(one.family for one in placed):
+        tested = [place for place, one in enumerate(placed) if one.p_value is not None and one.family == family]
+        p_values = [placed[place].p_value or 0.0 for place in tested]
+        without = [placed[place].p_value_without for place in tested]
+        adjusted_without = holm([p if other is None else other for p, other in zip(p_values, without, strict=True)])
+        for place, p_value, p_value_without in zip(tested, holm(p_values), adjusted_without, strict=True):
+            found[place] = _tested(placed[place], p_value, p_value_without, metric)
     return found
+
+
+def check_baseline_system(name: str, systems: Sequence[str]) -> None:
+    """Raises UsageError where the baseline system is none of the systems, or there is no other."""
+    if name not in systems:
+        raise UsageError(
+            f"--baseline_system {name} is none of the systems {', '.join(systems)}; expected one of these: name it so"
+        )
+    if len(systems) < 2:
+        raise UsageError(
+            f"--baseline_system {name} is the only system; expected another one to compare it with: add one, or leave "
+            "it out"
+        )
+
+
+def family_sizes(comparisons: Iterable[Comparison]) -> Counter[Family]:
+    """How many comparisons of each family have been tested, which is what their p-values are corrected for."""
+    return Counter(one.family for one in comparisons if one.p_value is not None)
+
+
+def _family(first: str, second: str, condition: str, baseline: str | None) -> Family:
+    if baseline is None:
+        return "all"
+    return "baseline" if condition == CLEAN and baseline in (first, second) else "other"
 
 
 def _untested(one: Comparison, metric: Metric, unit: str) -> Comparison:
@@ -125,26 +148,37 @@ def _tested(one: Comparison, adjusted_p: float, adjusted_p_without: float, metri
     )
 
 
-def minimum_detectable_difference(
-    systems: Mapping[str, ScoredCondition], seed: int, comparisons: int = 1
-) -> Detectable:
-    """The difference in the metric that this test set shows at 80 % power, for the pair of systems that needs most.
+def detectable_differences(
+    systems: Mapping[str, ScoredCondition],
+    seed: int,
+    sizes: Mapping[Family, int] | None = None,
+    baseline: str | None = None,
+) -> list[DetectableDifference]:
+    """The difference in the metric that this test set shows at 80 % power, for each pair of systems.
 
-    comparisons: that the summary's p-values are corrected for.
+    sizes: how many p-values each family is corrected for, 1 where it is not in it. baseline: as in `correct`.
 
-    One system alone counts as if a second one were as uncertain and made its errors elsewhere: its own standard error
-    times the square root of two, which is more than a pair usually needs. None without any system, of fewer than
-    FEWEST_COMPARED utterances, and where no utterance differs from another, so that nothing can be estimated.
+    One system alone counts as a pair with a second one, without a name, that is as uncertain and makes its errors
+    elsewhere: its own standard error times the square root of two, which is more than a pair usually needs. No pair of
+    fewer than FEWEST_COMPARED utterances has one, and none where no utterance differs from another, so that nothing can
+    be estimated.
     """
-    value, ruining = _detectable(systems, seed, comparisons)
-    if value is None:
-        return Detectable(None)
-    left_out = list(dict.fromkeys([*ruining, *(id for own in systems.values() for id in own.decisive())]))
-    rest = {name: own.without(left_out) for name, own in systems.items()}
-    without, _ = _detectable(rest, seed, comparisons)
-    if not left_out or without is None or without > RUINED * value:
-        return Detectable(value)
-    return Detectable(value, without, left_out)
+    pairs = list(combinations(systems, 2)) or [(name, "") for name in systems]
+    decided = {name: own.decisive() for name, own in systems.items()}
+    found = []
+    for first, second in pairs:
+        own = [systems[name] for name in (first, second) if name]
+        n_tested = max((sizes or {}).get(_family(first, second, CLEAN, baseline), 1), 1)
+        value, ruining = _detectable(own, seed, n_tested)
+        if value is None:
+            continue
+        one = DetectableDifference(first, second, value, n_tested)
+        left_out = list(dict.fromkeys([*ruining, *decided[first], *decided.get(second, ())]))
+        without, _ = _detectable([system.without(left_out) for system in own], seed, n_tested)
+        if left_out and without is not None and without <= RUINED * value:
+            one = replace(one, without=without, left_out=left_out)
+        found.append(one)
+    return found
 
 
 def paired_difference(first: ScoredCondition, second: ScoredCondition, seed: int) -> Rate | None:
@@ -211,23 +245,17 @@ class _Paired:
         return value, [self.ids[row]] if without[row] <= RUINED * value else []
 
 
-def _detectable(systems: Mapping[str, ScoredCondition], seed: int, comparisons: int) -> tuple[float | None, list[str]]:
-    """The largest minimum detectable difference of any pair, and the id of the utterance that ruins it, if any."""
-    found = [
-        paired.detectable(comparisons)
-        for first, second in combinations(systems, 2)
-        if (paired := _paired(systems[first], systems[second], seed)) is not None and paired.are_enough
-    ]
-    if len(systems) == 1:
-        [only] = systems.values()
-        errors, lengths = only.counts.of(only.metric)
-        ids, speakers = [one.id for one in only.samples], [one.speaker for one in only.samples]
-        own = _Paired(ids, errors, np.zeros_like(errors), lengths, resample(speakers, seed=seed, draws=1))
-        if own.are_enough:
-            value, ruining = own.detectable(comparisons)
-            found.append((2.0**0.5 * value, ruining))
-    largest, ruining = max(found, key=lambda one: one[0], default=(0.0, []))
-    return largest or None, ruining
+def _detectable(own: Sequence[ScoredCondition], seed: int, comparisons: int) -> tuple[float | None, list[str]]:
+    """The minimum detectable difference of two systems, or of one alone, and the id of the utterance that ruins it, if
+    any.
+    """
+    paired = _paired(own[0], own[-1], seed)
+    if paired is not None and len(own) == 1:
+        paired = replace(paired, second=np.zeros_like(paired.first))
+    if paired is None or not paired.are_enough:
+        return None, []
+    value, ruining = paired.detectable(comparisons)
+    return (2.0**0.5 if len(own) == 1 else 1.0) * value or None, ruining
 
 
 def _paired(first: ScoredCondition, second: ScoredCondition, seed: int) -> _Paired | None:

@@ -16,11 +16,13 @@ from finetune.metrics.intervals import Numbers
 MAX_INFLUENCES = 10  # utterances of a system that a summary lists, besides those that loop
 # Decisive are at most MAX_DECISIVE utterances each of which raises the rate by DECISIVE_POINTS or more, by
 # DECISIVE_SHARE of the rate or more, by DECISIVE_TIMES as much as an utterance does on average, and by twice as much as
-# any that is not decisive.
+# any that is not decisive. Where the others have no error at all, an utterance also needs more than ORDINARY_ERRORS,
+# and as many as it has words: of a few wrong commands none is more than an ordinary error.
 MAX_DECISIVE = 3
 DECISIVE_POINTS = 0.005  # as a fraction
 DECISIVE_SHARE = 0.1
 DECISIVE_TIMES = 5.0
+ORDINARY_ERRORS = 3
 
 
 def rates_without(errors: Column, lengths: Column) -> Numbers:
@@ -48,7 +50,10 @@ def decisive(errors: Column, lengths: Column) -> list[int]:
     for count in range(min(MAX_DECISIVE, n_utterances - 1), 0, -1):
         lightest, following = change[ordered[count - 1]], change[ordered[count]]
         if lightest >= least and lightest >= 2.0 * following:
-            return ordered[:count]
+            rows = ordered[:count]
+            others_err = errors.sum() > errors[rows].sum()
+            is_ordinary = (errors[rows] <= np.maximum(ORDINARY_ERRORS, lengths[rows] - 1)).any()
+            return rows if others_err or not is_ordinary else []
     return []
 
 

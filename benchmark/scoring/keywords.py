@@ -2,8 +2,8 @@
 
 In an utterance whose reference has a keyword r times and whose hypothesis has it h times, min(r, h) of them are
 recognised, the others of the reference are missed, and the others of the hypothesis are false. Texts and keywords are
-normalised by the first text profile. Of keywords that begin at the same word ("New York", "New York City"), the longest
-counts; of others that overlap, the one that begins first.
+normalised by one text profile (`benchmark.scoring.profile_effects.word_profile`). Of keywords that begin at the same
+word ("New York", "New York City"), the longest counts; of others that overlap, the one that begins first.
 """
 
 from collections import Counter

@@ -1,11 +1,12 @@
 """Comparisons that the text profile makes rather than the systems, and which profile is the fair one.
 
 A system that writes 9 where the references spell nine is counted wrong under a profile that leaves numbers as they are.
-Both profiles are scored from the samples in hand; where they disagree, the summary says so with both figures.
+Both profiles are scored from the samples in hand; where they disagree, the summary says so with both figures. What is
+judged word by word (keywords, confidences) is so under a profile that spells numbers out, and joins no words to one.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +16,16 @@ from benchmark.scoring.comparisons import ScoredCondition, paired_difference
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, count_errors
 from finetune.metrics import Rate
 from preprocessing.cli.errors import UserError
-from preprocessing.text import profile, scoring_profile
+from preprocessing.text import Profile, profile, scoring_profile
 
-# An effect is spoken of where the fair profile takes half of a difference or more away, or turns it, and changes it by
-# MINIMUM_EFFECT or more.
+# An effect is spoken of where the fair profile changes a difference by MINIMUM_EFFECT or more, and by half of it, by
+# RATE_SHARE of either system's rate, or to a value that the interval under the first profile does not hold.
 MINIMUM_EFFECT = 0.01  # as a fraction
+RATE_SHARE = 0.1
 ENGLISH = "whisper-english"
+SPELLED_ENGLISH = "basic:en"  # the fair one where whisper-english joins the words of references to numbers
+VERBATIM = "verbatim"
+KEPT_WORDS = 0.8  # of the references under the first profile; a fair one that leaves fewer joins words to numbers
 _DIGIT = re.compile(r"\d")
 _WITH_LANGUAGE = re.compile(r":[a-z]{2,3}([-_][A-Z]{2})?(:|$)")  # basic:de, ctc:MODEL:en
 
@@ -32,7 +37,7 @@ def profile_effects(
     language: str | None,
     seed: int,
 ) -> list[ProfileEffect]:
-    """The comparisons of clean speech that are mainly one of text profiles.
+    """The comparisons of clean speech that a text profile changes, each under the first profile and the fair one.
 
     systems: clean speech under the first profile. profile_names: of the run. language: of the speech, None: unknown.
     """
@@ -44,19 +49,46 @@ def profile_effects(
     if fair is None:
         return []
     counted = {name: _under(fair, own) for name, own in systems.items()}
+    if fair == ENGLISH and _joins_words(systems, counted):
+        if not any(in_digits.values()):
+            return []
+        fair = SPELLED_ENGLISH
+        counted = {name: _under(fair, own) for name, own in systems.items()}
     found = []
     for one in comparisons:
         if one.first not in counted or one.second not in counted:
             continue
-        other = paired_difference(counted[one.first], counted[one.second], seed)
-        if other is None or not _is_effect(one.difference, other):
-            continue
         pair = (one.first, one.second)
+        other = paired_difference(counted[one.first], counted[one.second], seed)
+        if other is None or not _is_effect(one.difference, other, [_rate(systems[name]) for name in pair]):
+            continue
         reasons = [_numbers_reason(name, systems[name], counted[name], in_digits[name]) for name in pair]
         reason = max(reasons, key=len) or _spelling_reason(fair, [(systems[name], counted[name]) for name in pair])
         if reason:
             found.append(ProfileEffect(one.first, one.second, first_profile, one.difference, fair, other, reason))
     return found
+
+
+def word_profile(
+    profile_names: Sequence[str], language: str | None, systems: Iterable[Sequence[Sample]], keywords: Sequence[str]
+) -> Profile:
+    """The profile under which single words are judged: `basic` with the language, where a system writes numbers in
+    digits and the references in words, or the reverse; else the first.
+
+    whisper-english makes one word of the digits of "three zero one", so English has basic:en here. systems: the clean
+    samples of each. keywords: each has a letter or digit under the profile.
+    """
+    first = profile(profile_names[0])
+    has_one_form = first.name in (ENGLISH, VERBATIM) or _WITH_LANGUAGE.search(first.name)
+    if language is None and ENGLISH in profile_names:
+        language = "en"
+    if has_one_form or language is None or not any(utterances_in_digits(samples) for samples in systems):
+        return first
+    try:
+        found = profile(scoring_profile(language))
+    except UserError:
+        return first
+    return found if all(found(keyword).strip() for keyword in keywords) else first
 
 
 def utterances_in_digits(samples: Sequence[Sample]) -> list[int]:
@@ -94,9 +126,26 @@ def _under(name: str, own: ScoredCondition) -> ScoredCondition:
     return replace(own, counts=counts)
 
 
-def _is_effect(first: Rate, fair: Rate) -> bool:
+def _rate(own: ScoredCondition) -> float:
+    errors, lengths = own.counts.of(own.metric)
+    return float(errors.sum() / max(lengths.sum(), 1))
+
+
+def _joins_words(under_first: Mapping[str, ScoredCondition], under_fair: Mapping[str, ScoredCondition]) -> bool:
+    """Whether the fair profile makes few words of many references, as 301 of "three zero one": then one wrong digit is
+    a wrong number, and a number that is written digit by digit is several.
+    """
+    before, after = (
+        sum(int(own.counts.reference_words.sum()) for own in one.values()) for one in (under_first, under_fair)
+    )
+    return after < KEPT_WORDS * before
+
+
+def _is_effect(first: Rate, fair: Rate, rates: Sequence[float]) -> bool:
+    """first, fair: the difference under both profiles. rates: of both systems under the first."""
     change = abs(first.value - fair.value)
-    return change >= max(MINIMUM_EFFECT, 0.5 * abs(first.value))
+    outside = not first.low <= fair.value <= first.high
+    return change >= MINIMUM_EFFECT and (outside or change >= min(0.5 * abs(first.value), RATE_SHARE * min(rates)))
 
 
 def _numbers_reason(name: str, under_first: ScoredCondition, under_fair: ScoredCondition, rows: Sequence[int]) -> str:

@@ -24,12 +24,18 @@ from benchmark.results import (
     Timing,
 )
 from benchmark.scoring.breakdowns import confusions, slices, words_per_minute
-from benchmark.scoring.comparisons import ScoredCondition, compare_pairs, correct, minimum_detectable_difference
+from benchmark.scoring.comparisons import (
+    ScoredCondition,
+    compare_pairs,
+    correct,
+    detectable_differences,
+    family_sizes,
+)
 from benchmark.scoring.counts import Normaliser, count_errors, scores_of
 from benchmark.scoring.influence import influences
 from benchmark.scoring.keywords import Keywords
 from benchmark.scoring.loops import find_loop
-from benchmark.scoring.profile_effects import profile_effects
+from benchmark.scoring.profile_effects import profile_effects, word_profile
 from benchmark.scoring.scripts import keyword_tokens, tokens, torn_words, words_and_characters
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments, score_segments
 from benchmark.scoring.speed import speed_of
@@ -62,7 +68,8 @@ def summarise(
     metric = primary_metric(language, list(references))
     notices += torn_words((one.profile for one in normalisers), references)
     no_speech = {condition.name for condition in run.conditions if not condition.speech}
-    keywords = Keywords(run.keywords, keyword_tokens(normalisers[0].profile, metric)) if run.keywords else None
+    of_words = word_profile(run.profiles, language, [own.get(CLEAN, []) for own in by_system.values()], run.keywords)
+    keywords = Keywords(run.keywords, keyword_tokens(of_words, metric)) if run.keywords else None
     summaries: list[SystemSummary] = []
     scored: dict[str, dict[str, ScoredCondition]] = {}
     for one in run.systems:
@@ -72,13 +79,13 @@ def summarise(
         own = by_system[one.facts.name]
         system, conditions = _summarise_system(one, own, no_speech, normalisers, metric, run.seed)
         if keywords is not None and own.get(CLEAN):
-            texts = [normalisers[0].pair(sample) for sample in own[CLEAN]]
+            texts = [Normaliser(of_words).pair(sample) for sample in own[CLEAN]]
             if metric == "cer":
                 texts = [(words_and_characters(one), words_and_characters(two)) for one, two in texts]
             resampling = resample([sample.speaker for sample in own[CLEAN]], seed=run.seed)
             system = replace(system, keywords=keywords.score(texts, resampling))
         if run.settings.get("word_timestamps") == "true":
-            normalise = tokens(normalisers[0].profile, metric)
+            normalise = tokens(of_words, metric)
             system = replace(system, words=score_words(one, own.get(CLEAN, []), normalise, run.seed))
         summaries.append(replace(system, speed=speed_of(one, timings, throughputs, run.seed)))
         scored[one.facts.name] = conditions
@@ -88,11 +95,13 @@ def summarise(
         if condition not in no_speech
     }
     clean = by_condition.get(CLEAN, {})
-    corpus = replace(_corpus_facts(run, by_system), compared=_count_spoken(clean.values()))
+    corpus = replace(_corpus_facts(run, by_system), compared=_count_spoken(clean.values()), whole=run.whole_corpus)
     compared = [one for condition, own in by_condition.items() for one in compare_pairs(own, condition, run.seed)]
-    comparisons = correct(compared, metric, UNIT if corpus.resampling_unit == UNIT else "utterance")
-    tested = max(sum(one.p_value is not None for one in comparisons), 1)
-    detectable = minimum_detectable_difference(clean, run.seed, tested)
+    unit = UNIT if corpus.resampling_unit == UNIT else "utterance"
+    comparisons = correct(compared, metric, unit, run.baseline_system)
+    sizes = family_sizes(comparisons)
+    detectable = detectable_differences(clean, run.seed, sizes, run.baseline_system)
+    largest = max(detectable, key=lambda one: one.value, default=None)
     notices += _without_speaker(by_system, corpus)
     return Summary(
         created=run.created,
@@ -105,11 +114,14 @@ def summarise(
         notices=[*run.notices, *notices],
         settings=run.settings,
         conditions=run.conditions,
-        minimum_detectable_difference=detectable.value,
+        minimum_detectable_difference=largest.value if largest else None,
         metric=metric,
-        detectable_without=detectable.without,
-        detectable_left_out=list(detectable.left_out),
-        detectable_comparisons=tested,
+        detectable_without=largest.without if largest else None,
+        detectable_left_out=largest.left_out if largest else [],
+        detectable_comparisons=largest.comparisons if largest else max(sizes.total(), 1),
+        detectable_differences=detectable,
+        baseline_system=run.baseline_system,
+        word_profile=None if of_words.name == normalisers[0].profile.name else of_words.name,
         code=run.code,
         profile_effects=profile_effects(
             clean, [one for one in comparisons if one.condition == CLEAN], run.profiles, language, run.seed

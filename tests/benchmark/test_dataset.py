@@ -105,6 +105,18 @@ def test_several_texts_of_the_same_audio_are_noted(tmp_path: Path) -> None:
     assert len(found.utterances) == 3 and "such as 'again' and 'right', have the same part as" in notices[1]
 
 
+def test_a_limit_that_leaves_some_out_is_a_notice(tmp_path: Path) -> None:
+    audio.save(tmp_path / "a.wav", torch.zeros(32_000))
+    rows = [{"id": f"u{place}", "audio": "a.wav", "text": "x", "duration": 2.0} for place in range(3)]
+    data = str(write_manifest(tmp_path / "a.jsonl", rows))
+    notices: list[str] = []
+    assert resolve_corpus(BenchmarkConfig(data=data, limit=2), notices).whole == 3
+    assert notices[-1].startswith("--limit 2: only the first 2 of 3 utterances are measured.")
+    notices.clear()
+    resolve_corpus(BenchmarkConfig(data=data, limit=3), notices)
+    assert not any("--limit" in notice for notice in notices)
+
+
 def test_durations_are_those_of_the_files(tmp_path: Path) -> None:
     """RTFx is of seconds that were heard, not of seconds that a manifest claims."""
     audio.save(tmp_path / "a.wav", torch.zeros(32_000))
