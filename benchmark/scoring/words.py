@@ -4,9 +4,11 @@ Words come from the second pass of --word_timestamps over clean speech. Texts ar
 and aligned with the reference as WER aligns them: a word of the hypothesis is right where it is equal to its reference
 word, and wrong where it is substituted or inserted. Figures: `finetune.metrics.calibration`. Intervals are of the
 bootstrap over speakers or utterances: percentiles of the draws, moved so that their median is the figure, since ECE, a
-sum of absolute values, is larger in draws than in the corpus.
+sum of absolute values, is larger in draws than in the corpus. That of the AUROC is `Judged.auroc`'s own: no draw has a
+wrong word that the corpus lacks.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +16,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
+from scipy.optimize import brentq
+from scipy.special import stdtrit
 
 from benchmark.results import Sample, SystemRun, WordScores, WordTimes
 from finetune.metrics import FEWEST_GROUPS, LEVEL, Rate, Resampling, rate, resample
@@ -27,6 +31,7 @@ from finetune.metrics.calibration import (
 from finetune.systems.transcript import Word
 
 DRAWS = 500
+FEWEST_JUDGED = 5  # wrong words, and right ones, that the interval of an AUROC needs
 MAX_WEIGHTS = 4_000_000  # of words in draws at once: 32 MB
 NEAR_SECONDS, FAR_SECONDS = 0.05, 0.2  # WordTimes.within_50_ms, within_200_ms
 NO_WORD_TIMES = "returns no word times"
@@ -171,20 +176,51 @@ class Judged:
         return _interval(value, draws, self.resampling)
 
     def auroc(self) -> Rate:
-        """The AUROC of finding wrong words by low confidence, with its interval over the draws that have both kinds."""
-        values, inverse = np.unique(self.confidences, return_inverse=True)
-        order = np.argsort(inverse, kind="stable")
-        begins = np.searchsorted(inverse[order], np.arange(len(values)))
-        right = self.correct[order].astype(float)
-        draws = []
-        for weights in _word_weights(self.groups[order], self.resampling):
-            right_at, wrong_at = (np.add.reduceat(weights * own, begins, axis=1) for own in (right, 1.0 - right))
-            n_right, n_wrong = right_at.sum(axis=1), wrong_at.sum(axis=1)
-            above = n_right[:, None] - np.cumsum(right_at, axis=1) + right_at / 2
-            with np.errstate(invalid="ignore"):
-                draws.append((wrong_at * above).sum(axis=1) / (n_right * n_wrong))
+        """The AUROC of finding wrong words by low confidence, with its interval.
+
+        The interval is Newcombe's (2006, part 2, method 5): all values A that the estimate is within t * sqrt(V(A)) of,
+        with Hanley & McNeil's variance V (1982) and t of Student's distribution, groups - 1. Words of one group are not
+        independent: V is of as many words as count after division by the design effect, the variance of the estimate
+        clustered by group (Obuchowski 1997) over that of independent words (DeLong et al. 1988), 1 at least.
+        0 to 1 with fewer than FEWEST_JUDGED wrong words, or right ones, or FEWEST_GROUPS groups.
+        """
         value = error_auroc(self.confidences.tolist(), self.correct.tolist())
-        return _interval(value, np.concatenate(draws), self.resampling)
+        wrong, right = self.confidences[~self.correct], self.confidences[self.correct]
+        present, groups = np.unique(self.groups, return_inverse=True)
+        n_groups = len(present)
+        if min(len(wrong), len(right)) < FEWEST_JUDGED or n_groups < FEWEST_GROUPS:
+            return Rate(value, 0.0, 1.0)
+        parts = np.empty(len(self.correct))  # what each word adds to the estimate's deviation
+        parts[~self.correct] = (1.0 - _share_below(right, wrong) - value) / len(wrong)
+        parts[self.correct] = (_share_below(wrong, right) - value) / len(right)
+        independent = float(np.sum(parts**2))
+        clustered = float(np.sum(np.bincount(groups, parts) ** 2)) * n_groups / (n_groups - 1)
+        effect = max(clustered / independent, 1.0) if independent else 1.0
+        n_wrong, n_right = max(len(wrong) / effect, 1.0), max(len(right) / effect, 1.0)
+        quantile = float(stdtrit(n_groups - 1, (1.0 + LEVEL) / 2.0))
+
+        def beyond(area: float) -> float:
+            """Above 0 where the estimate is outside the interval of a true `area`."""
+            return abs(area - value) - quantile * math.sqrt(_auroc_variance(area, n_wrong, n_right))
+
+        inside = min(max(value, 1e-9), 1.0 - 1e-9)  # at 0 and at 1 itself the variance is 0
+        low = float(brentq(beyond, 0.0, inside)) if value > 0.0 else 0.0
+        high = float(brentq(beyond, inside, 1.0)) if value < 1.0 else 1.0
+        return Rate(value, low, high)
+
+
+def _share_below(values: Numbers, at: Numbers) -> Numbers:
+    """The share of values below each of `at`, ties counted half [at]."""
+    ordered = np.sort(values)
+    both = np.searchsorted(ordered, at, "left") + np.searchsorted(ordered, at, "right")
+    return np.asarray(both / (2 * len(ordered)))
+
+
+def _auroc_variance(area: float, n_wrong: float, n_right: float) -> float:
+    """Hanley & McNeil's variance of an AUROC, with the mean of both numbers in place of each (Newcombe 2006)."""
+    n = (n_wrong + n_right) / 2.0 - 1.0
+    spread = 1.0 + n * (1.0 - area) / (2.0 - area) + n * area / (1.0 + area)
+    return area * (1.0 - area) * spread / (n_wrong * n_right)
 
 
 def median_with_interval(values: Numbers, groups: NDArray[np.int64], resampling: Resampling) -> Rate:

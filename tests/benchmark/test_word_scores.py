@@ -10,7 +10,9 @@ from benchmark.results import Run, Sample, SystemFacts, SystemRun
 from benchmark.scoring import summarise
 from benchmark.scoring.words import (
     DRAWS,
+    FEWEST_JUDGED,
     NO_WORD_TIMES,
+    Judged,
     Token,
     hypothesis_tokens,
     median_with_interval,
@@ -162,9 +164,44 @@ def test_intervals_are_those_of_utterances_drawn_one_by_one() -> None:
         low, middle, high = np.quantile(draws, [0.025, 0.5, 0.975])
         return value - (middle - low), value + (high - middle)
 
-    for rate, figure in ((found.ece, expected_calibration_error), (found.auroc, error_auroc)):
-        assert rate is not None and rate.low < rate.value < rate.high
-        assert (rate.low, rate.high) == pytest.approx(expected(figure), abs=1e-9)
+    assert found.ece is not None and found.ece.low < found.ece.value < found.ece.high
+    assert (found.ece.low, found.ece.high) == pytest.approx(expected(expected_calibration_error), abs=1e-9)
+
+
+def judged(generator: np.random.Generator, n_speakers: int, n_words: int, wer: float, shift: float) -> Judged:
+    """Words of speakers who differ in their error rate and in all their confidences."""
+    rates = generator.beta(20 * wer, 20 * (1 - wer), n_speakers)
+    groups = np.repeat(np.arange(n_speakers), n_words)
+    correct = generator.random(len(groups)) >= rates[groups]
+    logits = generator.normal(size=len(groups)) + 1.5 * correct + shift * generator.normal(size=n_speakers)[groups]
+    speakers = [f"s{group}" for group in range(n_speakers)]
+    return Judged(1 / (1 + np.exp(-logits)), correct, groups, resample(speakers, seed=0, draws=1))
+
+
+@pytest.mark.parametrize(("n_speakers", "n_words", "wer"), [(6, 10, 0.1), (12, 20, 0.03), (20, 50, 0.05)])
+def test_the_interval_of_an_auroc_holds_the_true_one(n_speakers: int, n_words: int, wer: float) -> None:
+    """Of 200 simulated test sets with 5 wrong words or more; the true AUROC is that of 4,000 speakers."""
+    generator = np.random.default_rng(4)
+    true = judged(generator, 4000, 50, wer, 0.7)
+    area = error_auroc(true.confidences.tolist(), true.correct.tolist())
+    found = []
+    while len(found) < 200:
+        one = judged(generator, n_speakers, n_words, wer, 0.7)
+        if np.sum(~one.correct) >= FEWEST_JUDGED:
+            found.append(one.auroc())
+    assert sum(one.low <= area <= one.high for one in found) >= 182  # 190 expected, 3.1 standard deviations
+    assert np.mean([one.high - one.low for one in found]) < 0.5
+
+
+def test_few_wrong_words_say_nothing_of_an_auroc() -> None:
+    confidences, groups = np.linspace(0.1, 0.9, 60), np.arange(60) % 6
+    resampling = resample([f"s{group}" for group in range(6)], seed=0, draws=1)
+    few = Judged(confidences, np.arange(60) >= FEWEST_JUDGED - 1, groups, resampling).auroc()
+    assert (few.value, few.low, few.high) == (1.0, 0.0, 1.0)
+    enough = Judged(confidences, np.arange(60) >= FEWEST_JUDGED, groups, resampling).auroc()
+    assert enough.value == enough.high == 1.0 and 0.4 < enough.low < 0.9
+    turned = Judged(confidences, np.arange(60) < 60 - FEWEST_JUDGED, groups, resampling).auroc()
+    assert (turned.value, turned.low) == (0.0, 0.0) and turned.high == pytest.approx(1.0 - enough.low)
 
 
 def test_the_interval_of_a_median_is_that_of_utterances_drawn_one_by_one() -> None:
@@ -187,6 +224,15 @@ def test_characters_take_the_place_of_words_where_the_cer_does() -> None:
     run = Run("2026-11-28", "", {}, "c", [], ["basic"], 0, [], {"word_timestamps": "true", "language": "zh"}, [SYSTEM])
     (system,) = summarise(run, [one], [], []).systems
     assert system.words is not None and (system.words.words, system.words.wrong) == (3, 1)
+
+
+def test_a_word_in_digits_is_right() -> None:
+    said = [spoken(str(n), "seven", [("7", 0.9)]) for n in range(6)]
+    settings = {"word_timestamps": "true", "language": "en"}
+    run = Run("2026-11-28", "", {}, "c", [], ["librispeech", "whisper-english"], 0, [], settings, [SYSTEM])
+    summary = summarise(run, said, [], [])
+    words = summary.systems[0].words
+    assert summary.word_profile == "basic:en" and words is not None and (words.words, words.wrong) == (6, 0)
 
 
 def test_only_where_words_were_asked_for() -> None:
