@@ -45,6 +45,6 @@ def write_reports(
     content = prepare(summary, samples, timings, profile(summary.profiles[0].name))
     page = render(content, n_worst=n_worst, n_audio=n_audio)
     write_text_atomically(folder / SUMMARY, markdown(summary))
-    write_tables(folder, summary, content.utterances, content.latencies)
+    write_tables(folder, summary, content.utterances, content.latencies, content.judged)
     write_figures(folder, content.plots)
     write_text_atomically(folder / PAGE, page)

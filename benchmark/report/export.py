@@ -23,17 +23,23 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_tables(
-    folder: Path, summary: Summary, utterances: Sequence[ComparedUtterance], latencies: Mapping[tuple[str, str], float]
+    folder: Path,
+    summary: Summary,
+    utterances: Sequence[ComparedUtterance],
+    latencies: Mapping[tuple[str, str], float],
+    judged: Sequence[ComparedUtterance] | None = None,
 ) -> None:
     """Write systems.csv, a line for each system, profile and condition, and utterances.csv, a line for each sample;
     with --keywords, keywords.csv, a line for each system and keyword, and where words have confidences, rejection.csv,
     a line for each system and threshold.
 
-    Rates are fractions, times seconds. latencies: seconds by system and utterance id.
+    Rates are fractions, times seconds. latencies: seconds by system and utterance id. judged: the utterances under the
+    summary's word_profile, where it has one.
     """
     write_text_atomically(folder / SYSTEMS, _table(_system_lines(summary)))
     write_text_atomically(folder / UTTERANCES, _table(_utterance_lines(utterances, latencies)))
-    optional = {KEYWORDS: _keyword_lines(summary), REJECTION: map(asdict, rejections(utterances))}
+    rejected = rejections(utterances if judged is None else judged, _word_profile(summary))
+    optional = {KEYWORDS: _keyword_lines(summary), REJECTION: map(asdict, rejected)}
     for name, lines in optional.items():
         table = _table(lines)
         if table:
@@ -148,7 +154,11 @@ def _utterance_lines(
 def _keyword_lines(summary: Summary) -> Iterator[dict[str, Any]]:
     for system in summary.systems:
         for one in system.keywords.counts if system.keywords else ():
-            yield {"system": system.facts.name} | asdict(one)
+            yield {"system": system.facts.name} | asdict(one) | {"profile": _word_profile(summary)}
+
+
+def _word_profile(summary: Summary) -> str:
+    return summary.word_profile or summary.profiles[0].name
 
 
 def _table(lines: Iterator[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from finetune.metrics import verdict as comparison_sentence
 from finetune.systems.facts import NOISE_REMOVAL
 from preprocessing.cli.errors import counted
 
-MAX_SENTENCES = 3  # of a kind
+MAX_SENTENCES = 3  # of a kind, and of comparisons that are not summed up
 RUNS_APART = 1.96 * 2**0.5  # deviations of one run: 95 of 100 pairs of runs differ by at most that
 # Settings of decoding that two systems may state, under the names of openai-whisper where it has one.
 DECODING = (
@@ -44,13 +44,46 @@ def too_few(summary: Summary) -> str:
     )
 
 
+def best_system(summary: Summary) -> str | None:
+    """The system with the lowest rate, WER or CER, under the first profile; None where none has one."""
+    profile = summary.profiles[0].name
+    scored = [
+        (system.scores[profile].rate(summary.metric).value, system.facts.name)
+        for system in summary.systems
+        if profile in system.scores
+    ]
+    return min(scored, key=lambda one: one[0])[1] if scored else None
+
+
+def stated_comparisons(summary: Summary) -> list[Comparison]:
+    """The comparisons that the verdict states, of clean speech where there are some: those with the baseline system,
+    and all others, or of many those with the best system.
+    """
+    compared = [one for one in summary.comparisons if one.condition == CLEAN] or list(summary.comparisons)
+    if len(compared) <= MAX_SENTENCES:
+        return compared
+    best = best_system(summary)
+    with_best = [one for one in compared if best in (one.first, one.second)]
+    kept = with_best or compared[:MAX_SENTENCES]
+    return [one for one in compared if one.family == "baseline" or one in kept]
+
+
 def decisive_utterances(summary: Summary) -> list[str]:
     """A sentence for each system whose rate is made by a few utterances, and for each comparison with and without
     them."""
     found = [sentence for system in summary.systems if (sentence := _decisive(summary, system))]
+    left = len(found) - MAX_SENTENCES
+    if left > 0:
+        found[MAX_SENTENCES:] = [
+            f"A few utterances account for much of the {summary.metric.upper()} of {counted(left, 'further system')}."
+        ]
     compared = [one for one in summary.comparisons if one.condition == CLEAN and one.without is not None]
     changed = [one for one in compared if one.different != one.different_without]
-    stays = [one for one in compared if one.different == one.different_without and _has_decisive(summary, one)]
+    stays = [
+        one
+        for one in compared
+        if one.different == one.different_without and _has_decisive(summary, one) and _is_moved(one)
+    ]
     return found + [_without(summary, one) for one in [*changed, *stays][:MAX_SENTENCES]]
 
 
@@ -79,22 +112,33 @@ def run_to_run_variance(summary: Summary) -> list[str]:
 
 
 def profile_effects(summary: Summary) -> list[str]:
-    """That a text profile makes comparisons, which one is fair and why, and what they are under it."""
+    """That a text profile changes comparisons, which one is fair and why, and what they are under both; those that the
+    verdict states first.
+    """
     if not summary.profile_effects:
         return []
     first = summary.profile_effects[0]
-    reasons = list(dict.fromkeys(one.reason for one in summary.profile_effects))
+    stated = {(one.first, one.second) for one in stated_comparisons(summary)}
+    effects = sorted(summary.profile_effects, key=lambda one: (one.first, one.second) not in stated)
+    reasons = list(dict.fromkeys(one.reason for one in effects))
+    left = len(reasons) - MAX_SENTENCES
+    if left > 0:
+        reasons[MAX_SENTENCES:] = [f"{counted(left, 'further system')} {'do' if left > 1 else 'does'} so, too"]
     found = [
         f"The fair text normalisation profile here is {first.fair}, not {first.profile}: {'; '.join(reasons)}; "
         f"{first.fair} maps both to one form."
     ]
-    for one in summary.profile_effects[:MAX_SENTENCES]:
-        before, now = one.difference.value, one.fair_difference
+    for one in effects[:MAX_SENTENCES]:
+        before, now = one.difference, one.fair_difference
         found.append(
             f"Under {one.fair}, {one.first} minus {one.second} is {points(now.value)} points of "
             f"{summary.metric.upper()} ({points(now.low)} to {points(now.high)}), under {one.profile} "
-            f"{points(before)}{': the ranking is reversed' if before * now.value < 0 else ''}."
+            f"{points(before.value)} ({points(before.low)} to {points(before.high)})"
+            f"{': the ranking is reversed' if before.value * now.value < 0 else ''}."
         )
+    left = len(effects) - MAX_SENTENCES
+    if left > 0:
+        found[-1] += f" {counted(left, 'further comparison')} change{'s' if left == 1 else ''} with the profile, too."
     return found
 
 
@@ -104,9 +148,10 @@ def detectable(summary: Summary) -> list[str]:
     if too_few(summary):
         return []
     found = []
-    n = summary.detectable_comparisons
-    corrected = f", after the correction for {n} comparisons" if n > 1 else ""
-    if value is not None:
+    corrected = _corrected([summary.detectable_comparisons])
+    if len(summary.detectable_differences) > 1:
+        found.append(_detectable_of_pairs(summary))
+    elif value is not None:
         found.append(
             f"No difference of up to 100 points of {metric} is detected with 80 % statistical power on this "
             f"corpus{corrected}: it has too few speakers or utterances, or a few of them have most of the words."
@@ -115,12 +160,7 @@ def detectable(summary: Summary) -> list[str]:
             f"statistical power){corrected}; smaller differences often remain undetected."
         )
         if summary.detectable_without is not None:
-            ids = summary.detectable_left_out
-            found[0] += (
-                f" {counted(len(ids), 'utterance')} {'make' if len(ids) > 1 else 'makes'} it so large "
-                f"({_named(summary, ids)}): without {'them' if len(ids) > 1 else 'it'}, "
-                f"{100 * summary.detectable_without:.2f} points."
-            )
+            found[0] += _ruined(summary, summary.detectable_without, summary.detectable_left_out)
     elif any(system.scores for system in summary.systems):
         found.append(
             "The minimum detectable difference of this corpus cannot be estimated: the compared errors are the same in "
@@ -133,6 +173,55 @@ def detectable(summary: Summary) -> list[str]:
             f"needs {FEWEST_SPEAKERS} or more."
         )
     return found
+
+
+def _detectable_of_pairs(summary: Summary) -> str:
+    """The minimum detectable differences of the comparisons that the verdict states, from smallest to largest."""
+    metric = summary.metric.upper()
+    pairs = {(one.first, one.second) for one in stated_comparisons(summary)}
+    stated = [one for one in summary.detectable_differences if (one.first, one.second) in pairs]
+    stated = sorted(stated or summary.detectable_differences, key=lambda one: one.value)
+    least, most = stated[0], stated[-1]
+    corrected = _corrected([one.comparisons for one in stated])
+    undetected = [f"{one.first} and {one.second}" for one in stated if one.value >= 1.0]
+    if len(undetected) == len(stated):
+        sentence = (
+            f"No difference of up to 100 points of {metric} is detected with 80 % statistical power between the "
+            f"systems compared above{corrected}: the corpus has too few speakers or utterances, or a few of them have "
+            "most of the words."
+        )
+    elif least is most:
+        sentence = (
+            f"The minimum detectable difference between {least.first} and {least.second} is {100 * least.value:.2f} "
+            f"points of {metric} (80 % statistical power){corrected}; smaller differences often remain undetected."
+        )
+    else:
+        detected = [one for one in stated if one.value < 1.0]
+        largest = detected[-1]
+        to = f" to {100 * largest.value:.2f} ({largest.first} and {largest.second})" if largest is not least else ""
+        beyond = ""
+        if undetected:
+            shown = enumerated([*undetected[:1], *([f"{len(undetected) - 1} more"] if undetected[1:] else [])])
+            beyond = f" between {shown}, no difference of up to 100 points is detected so often;"
+        sentence = (
+            f"The minimum detectable difference of the comparisons above is {100 * least.value:.2f} ({least.first} and "
+            f"{least.second}){to} points of {metric} (80 % statistical power){corrected};{beyond} smaller differences "
+            "often remain undetected."
+        )
+    return sentence + ("" if most.without is None else _ruined(summary, most.without, most.left_out))
+
+
+def _corrected(comparisons: Sequence[int]) -> str:
+    several = sorted({n for n in comparisons if n > 1})
+    return f", after the correction for {' or '.join(map(str, several))} comparisons" if several else ""
+
+
+def _ruined(summary: Summary, without: float, ids: Sequence[str]) -> str:
+    """What the largest minimum detectable difference is without the utterances that ruin it."""
+    return (
+        f" {counted(len(ids), 'utterance')} {'make' if len(ids) > 1 else 'makes'} it so large "
+        f"({_named(summary, ids)}): without {'them' if len(ids) > 1 else 'it'}, {100 * without:.2f} points."
+    )
 
 
 def decoding_rows(summary: Summary) -> list[DecodingRow]:
@@ -210,6 +299,11 @@ def _without(summary: Summary, one: Comparison) -> str:
     if one.different:
         return f"This depends on {counted(len(one.left_out), 'utterance')}: without {ids}, {sentence}"
     return f"Without {ids}, {sentence}"
+
+
+def _is_moved(one: Comparison) -> bool:
+    """Whether the difference is another one without the utterances, as it is written."""
+    return one.without is not None and points(one.without.value) != points(one.difference.value)
 
 
 def _has_decisive(summary: Summary, one: Comparison) -> bool:

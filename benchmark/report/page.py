@@ -31,6 +31,7 @@ from benchmark.report.utterances import (
 from benchmark.results import CLEAN, Sample, Summary, Timing
 from benchmark.scoring.scripts import tokens
 from preprocessing.cli.errors import counted
+from preprocessing.text import profile
 
 LONG_TEXT_WORDS = 150  # a longer text is folded until its reader opens it, and its equal passages are shortened
 WHOLE_NAME = 24  # characters of a system's name that are not broken over two lines
@@ -44,7 +45,7 @@ class Content:
     """Everything that a report is made of.
 
     latencies: seconds by system and utterance id, the median of the rounds. points: (duration, latency) in seconds by
-    system. plots: by figure name.
+    system. plots: by figure name. judged: utterances under the summary's word_profile; None where it has none.
     """
 
     summary: Summary
@@ -53,6 +54,7 @@ class Content:
     points: Mapping[str, Sequence[Point]]
     plots: Mapping[str, Plot]
     recordings: Sequence[WerOverTime] = ()
+    judged: Sequence[ComparedUtterance] | None = None
 
 
 def prepare(
@@ -74,7 +76,11 @@ def prepare(
         points.setdefault(system, []).append((own[0].audio_seconds, latencies[system, id]))
     recordings = wer_over_time(utterances, counted)
     drawn = plots(summary, utterances, points, recordings)
-    return Content(summary, utterances, latencies, points, drawn, recordings)
+    judged = None
+    if summary.word_profile is not None and any(one.words is not None for one in samples):
+        clean = [one for one in samples if one.condition == CLEAN]
+        judged = compare_utterances(summary, clean, tokens(profile(summary.word_profile), summary.metric))
+    return Content(summary, utterances, latencies, points, drawn, recordings, judged)
 
 
 def render(content: Content, *, n_worst: int = 30, n_audio: int = 40) -> str:

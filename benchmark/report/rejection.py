@@ -2,9 +2,9 @@
 
 The confidence of an utterance is the probability of its least certain word. It is accepted where it has text and its
 confidence reaches the threshold. It should be accepted where something was said that is recognised without an error
-under the first text profile, and rejected otherwise: speech that is no command, noise, and commands that are recognised
-wrongly. The rates are those of verification: false acceptances of all that should be rejected, and false rejections of
-all that should be accepted.
+under the text profile of words (`Summary.word_profile`), and rejected otherwise: speech that is no command, noise, and
+commands that are recognised wrongly. The rates are those of verification: false acceptances of all that should be
+rejected, and false rejections of all that should be accepted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class Rejection:
 
     utterances: those that count, which failed or whose words are known. accepted: how many of them are. wrong: how many
     of these have an error. false_accept_rate, false_reject_rate: fractions; None where nothing should be rejected, or
-    accepted.
+    accepted. profile: that errors are counted under.
     """
 
     system: str
@@ -34,11 +34,12 @@ class Rejection:
     wrong: int
     false_accept_rate: float | None
     false_reject_rate: float | None
+    profile: str = ""
 
 
-def rejections(utterances: Sequence[ComparedUtterance]) -> Iterator[Rejection]:
+def rejections(utterances: Sequence[ComparedUtterance], profile: str) -> Iterator[Rejection]:
     """For each system whose words have confidences, a line for each threshold, from low to high: the confidences of its
-    utterances.
+    utterances, which are aligned under `profile`.
     """
     by_system: dict[str, list[AlignedSample]] = {}
     for utterance in utterances:
@@ -65,6 +66,7 @@ def rejections(utterances: Sequence[ComparedUtterance]) -> Iterator[Rejection]:
                 wrong,
                 wrong / n_wrong if n_wrong else None,
                 (n_right - hits) / n_right if n_right else None,
+                profile,
             )
 
 

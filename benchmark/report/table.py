@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.report.quantities import Cell, Quantity, described, quantities, terms
-from benchmark.report.verdict import caveats, notices, verdict
-from benchmark.report.words import word_sentences
+from benchmark.report.verdict import above_and_below, caveats, notices, part_of_corpus, verdict
+from benchmark.report.words import word_profile_sentence, word_sentences
 from benchmark.results import Summary, SystemSummary
 from benchmark.scoring.speed import call_cost_sentences
 from preprocessing.cli.errors import counted, printable
@@ -38,8 +38,15 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
             console.print(_text(f"signature: {profile.signature}", "dim"), soft_wrap=True)  # in one piece to copy
     for sentence in verdict(summary):
         console.print(_text(sentence, "bold"))
-    for sentence in [*caveats(summary), *call_cost_sentences(summary.systems), *word_sentences(summary)]:
+    for sentence in [*caveats(summary), *_notes(summary)]:
         console.print(_text(sentence))
+
+
+def _notes(summary: Summary) -> list[str]:
+    """What a reader must know of single figures of the table."""
+    of_words = word_profile_sentence(summary)
+    notes = [*call_cost_sentences(summary.systems), *word_sentences(summary)]
+    return [*notes, of_words] if of_words else notes
 
 
 def _text(text: str, style: str = "") -> Text:
@@ -47,12 +54,11 @@ def _text(text: str, style: str = "") -> Text:
 
 
 def markdown(summary: Summary) -> str:
-    """The whole content of summary.md: verdict, notices, table, terms, settings and command."""
-    corpus = summary.corpus
-    parts = [f"# Benchmark on {_escape(corpus.reference)}"]
-    parts += [_escape(sentence) for sentence in verdict(summary)]
-    further = [*caveats(summary), *call_cost_sentences(summary.systems), *word_sentences(summary)]
-    parts += [_escape(sentence) for sentence in further]
+    """The whole content of summary.md: verdict, notices, table, further sentences, changes, terms and settings."""
+    corpus, part = summary.corpus, part_of_corpus(summary)
+    parts = [f"# Benchmark on {_escape(corpus.reference)}{f' ({part})' if part else ''}"]
+    answer, limits, further = above_and_below(summary)
+    parts += map(_escape, [*answer, *limits])
     parts += [f"> [!WARNING]\n> **{_escape(notice)}**" for notice in notices(summary)]
     parts.append(markdown_table(summary))
     parts.append(
@@ -64,6 +70,10 @@ def markdown(summary: Summary) -> str:
         for profile in summary.profiles
         if profile.signature
     ]
+    parts += map(_escape, [*further, *_notes(summary)])
+    if summary.changes:
+        lines = [f"- {_escape(one.sentence)}" for one in sorted(summary.changes, key=lambda one: not one.significant)]
+        parts.append("## Changes since the earlier result\n\n" + "\n".join(lines))
     parts.append(
         "## Terms\n\n"
         + "\n".join(f"- {term}: {_escape(meaning)}" for term, meaning in terms(quantities(summary)).items())

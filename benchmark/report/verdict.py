@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 from benchmark.report import fairness
-from benchmark.report.fairness import enumerated
+from benchmark.report.fairness import best_system, enumerated, stated_comparisons
 from benchmark.report.quantities import SPACE, interval, percent
-from benchmark.results import CLEAN, Comparison, Summary
+from benchmark.results import CLEAN, Change, Comparison, Summary
+from benchmark.scoring.comparisons import family_sizes
 from finetune.metrics import Rate
 from preprocessing.cli.errors import counted
 
-_MAX_SENTENCES = 3  # of comparisons at the top of the page; the table of comparisons has all
+_MAX_CHANGES = 3  # of significant ones since an earlier result; the section of changes has all
 _MAX_NAMES = 3  # of systems in the title
+MAX_SHOWN = 5  # sentences of the verdict, and as many caveats, that stand above the table; others follow or are folded
 # fmt: off
 _NUMBER_WORDS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -47,32 +49,114 @@ def number_word(count: int) -> str:
 
 
 def verdict(summary: Summary) -> list[str]:
-    """The sentences that answer which system is best, on clean speech.
+    """The sentences that answer which system is best, on clean speech; first the comparisons with a baseline system.
 
-    Up to three comparisons: the sentence of each. More: one sentence that sums up the comparisons with the best system,
-    then theirs. None, or too few utterances: a sentence with the rate of each system. After them what makes the
-    verdict, or breaks it: run-to-run variance, a few utterances, the text profile.
+    Up to three comparisons: the sentence of each. More: one sentence that sums up the comparisons with the best system
+    (or the baseline system), and at the end theirs. None, or too few utterances: a sentence with the rate of each
+    system. After the answer what makes it, or breaks it: the text profile, run-to-run variance, a few utterances; and
+    what has changed since an earlier result.
     """
     few = fairness.too_few(summary)
     if few:
-        return [few, *_rates(summary)]
+        return [few, *_rates(summary), *_changes(summary)]
+    answers, single = _answers(summary)
     return [
-        *_answers(summary),
+        *answers,
+        *fairness.profile_effects(summary),
+        *_changes(summary),
         *fairness.run_to_run_variance(summary),
         *fairness.decisive_utterances(summary),
-        *fairness.profile_effects(summary),
+        *single,
     ]
 
 
-def _answers(summary: Summary) -> list[str]:
-    compared = [one for one in summary.comparisons if one.condition == CLEAN] or list(summary.comparisons)
-    if len(compared) > _MAX_SENTENCES:
-        best = best_system(summary)
-        with_best = [one for one in compared if best in (one.first, one.second)]
-        if with_best and best is not None:
-            return [_summary_sentence(summary, best, with_best), *map(_sentence, with_best)]
-        compared = compared[:_MAX_SENTENCES]
-    return list(map(_sentence, compared)) if compared else _rates(summary)
+def _answers(summary: Summary) -> tuple[list[str], list[str]]:
+    """The sentences that answer, and those of the single comparisons that they sum up."""
+    stated = stated_comparisons(summary)
+    if not stated:
+        return _rates(summary), []
+    answers: list[str] = []
+    single: list[str] = []
+    best, baseline = best_system(summary), summary.baseline_system
+    with_baseline = [one for one in stated if one.family == "baseline"]
+    others = [one for one in stated if one.family != "baseline"]
+    if baseline is not None and len(with_baseline) > fairness.MAX_SENTENCES:
+        answers.append(_baseline_sentence(summary, baseline, with_baseline))
+        single += map(_sentence, with_baseline)
+    else:
+        answers += map(_sentence, with_baseline)
+    n_compared = sum(one.condition == others[0].condition for one in summary.comparisons) if others else 0
+    with_best = [one for one in stated if best in (one.first, one.second)]
+    if n_compared > fairness.MAX_SENTENCES and with_best and best is not None:
+        answers.append(_summary_sentence(summary, best, with_best))
+        single += map(_sentence, others)
+    else:
+        answers += map(_sentence, others)
+    return answers, single
+
+
+def _baseline_sentence(summary: Summary, baseline: str, compared: Sequence[Comparison]) -> str:
+    """One sentence: the baseline system, its rate, and which systems are significantly better, worse, or neither."""
+    rate = next(
+        one.scores[summary.profiles[0].name].rate(summary.metric)
+        for one in summary.systems
+        if one.facts.name == baseline
+    )
+    names: dict[str, list[str]] = {"better": [], "worse": [], "neither": []}
+    for one in compared:
+        other = one.second if one.first == baseline else one.first
+        if one.different is not None:
+            kind = "neither" if not one.different else "better" if _from(one, baseline).value < 0 else "worse"
+            names[kind].append(other)
+    said = {
+        "better": ("is significantly better", "are significantly better"),
+        "worse": ("is significantly worse", "are significantly worse"),
+        "neither": ("does not differ significantly from it", "do not differ significantly from it"),
+    }
+    findings = [
+        f"{enumerated(own) if len(own) <= _MAX_NAMES else f'{number_word(len(own))} systems'} "
+        f"{said[kind][len(own) > 1]}"
+        for kind, own in names.items()
+        if own
+    ]
+    head = f"The baseline system {baseline} has a {summary.metric.upper()} of {percent(rate.value)}"
+    return f"{head}: {enumerated(findings)}." if findings else f"{head}."
+
+
+def _changes(summary: Summary) -> list[str]:
+    """The significant changes since an earlier result, for the worse first; that there is none; nothing without one."""
+    if not summary.changes:
+        return []
+    significant = sorted((one for one in summary.changes if one.significant), key=_order_of_changes)
+    if not significant:
+        return ["No figure has changed significantly since the earlier result."]
+    found = [f"Since the earlier result: {one.sentence.replace(' %', f'{SPACE}%')}" for one in significant]
+    left = len(found) - _MAX_CHANGES
+    if left > 0:
+        found[_MAX_CHANGES:] = [f"{counted(left, 'further figure')} changed significantly since the earlier result."]
+    return found
+
+
+def _order_of_changes(one: Change) -> tuple[bool, bool]:
+    return one.kind != "worse", not one.figure.endswith(CLEAN)
+
+
+def above_and_below(summary: Summary) -> tuple[list[str], list[str], list[str]]:
+    """The sentences of the verdict and the caveats that stand above the table, and all others, which follow it."""
+    answer, limits = verdict(summary), caveats(summary)
+    return answer[:MAX_SHOWN], limits[:MAX_SHOWN], [*answer[MAX_SHOWN:], *limits[MAX_SHOWN:]]
+
+
+def part_of_corpus(summary: Summary) -> str:
+    """Which part of the corpus was measured; "" of the whole.
+
+    >>> from benchmark.results import CorpusFacts
+    >>> from types import SimpleNamespace
+    >>> part_of_corpus(SimpleNamespace(corpus=CorpusFacts("digits", 40, 0.1, 6, "speaker", whole=60)))
+    'the first 40 of 60 utterances'
+    """
+    corpus = summary.corpus
+    return "" if corpus.whole is None else f"the first {corpus.utterances:,} of {corpus.whole:,} utterances"
 
 
 def _rates(summary: Summary) -> list[str]:
@@ -112,7 +196,7 @@ def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison
         f"{enumerated(lowest)} {'have' if len(lowest) > 1 else 'has'} the lowest {metric.upper()} of "
         f"{number_word(len(rates))} systems, {percent(rates[best])}"
     )
-    beaten = sum(one.different is True and _from_best(one, best).value > 0 for one in compared)
+    beaten = sum(one.different is True and _from(one, best).value > 0 for one in compared)
     not_different = [one.second if one.first == best else one.first for one in compared if one.different is False]
     findings = []
     if beaten:
@@ -135,10 +219,17 @@ def _summary_sentence(summary: Summary, best: str, compared: Sequence[Comparison
 def caveats(summary: Summary) -> list[str]:
     """How far the verdict holds: the correction for several comparisons, and the smallest detectable difference."""
     found = []
-    corrected = [one for one in summary.comparisons if one.adjusted_p is not None]
-    if len(corrected) > 1:
+    sizes = family_sizes(summary.comparisons)
+    if sizes["baseline"]:
+        other = f", and those of the {counted(sizes['other'], 'other comparison')} for these" if sizes["other"] else ""
         found.append(
-            f"All p{SPACE}values are corrected for the {counted(len(corrected), 'comparison')} made here (Holm)."
+            f"The p{SPACE}values of the {counted(sizes['baseline'], 'comparison')} with the baseline system "
+            f"{summary.baseline_system} on clean speech are corrected for these alone{other} (Holm); this holds only "
+            "if the baseline system was named before the results were known."
+        )
+    elif sizes.total() > 1:
+        found.append(
+            f"All p{SPACE}values are corrected for the {counted(sizes.total(), 'comparison')} made here (Holm)."
         )
     decoding = fairness.decoding_sentence(summary)
     found += [*fairness.detectable(summary), *([decoding] if decoding else [])]
@@ -156,17 +247,6 @@ def detected_languages(summary: Summary) -> list[str]:
     ]
 
 
-def best_system(summary: Summary) -> str | None:
-    """The system with the lowest rate, WER or CER, under the first profile; None where none has one."""
-    profile = summary.profiles[0].name
-    scored = [
-        (system.scores[profile].rate(summary.metric).value, system.facts.name)
-        for system in summary.systems
-        if profile in system.scores
-    ]
-    return min(scored, key=lambda one: one[0])[1] if scored else None
-
-
 def differences_to_best(summary: Summary, condition: str = CLEAN) -> list[tuple[int, str, Rate]]:
     """Paired differences to the best system: index in the summary, name, rate of that system minus the best one's."""
     best = best_system(summary)
@@ -176,7 +256,7 @@ def differences_to_best(summary: Summary, condition: str = CLEAN) -> list[tuple[
         if one.condition == condition and best in (one.first, one.second):
             other = one.second if one.first == best else one.first
             if other in indices:
-                found.append((indices[other], other, _from_best(one, best)))
+                found.append((indices[other], other, _from(one, best)))
     return sorted(found)
 
 
@@ -194,9 +274,10 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _from_best(comparison: Comparison, best: str | None) -> Rate:
+def _from(comparison: Comparison, system: str | None) -> Rate:
+    """The rate of the other system minus that of `system`."""
     found = comparison.difference
-    return found if comparison.second == best else Rate(-found.value, -found.high, -found.low)
+    return found if comparison.second == system else Rate(-found.value, -found.high, -found.low)
 
 
 def several_conditions(comparisons: Sequence[Comparison]) -> bool:

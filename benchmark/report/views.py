@@ -13,7 +13,7 @@ from benchmark.report.figures.speed import MAX_POINTS, Point
 from benchmark.report.figures.style import marker_svg
 from benchmark.report.quantities import Quantity, milliseconds
 from benchmark.report.utterances import ComparedUtterance, WerOverTime, recount_warnings, worst_utterances
-from benchmark.report.words import word_sentences
+from benchmark.report.words import word_profile_sentence, word_sentences
 from benchmark.results import (
     CLEAN,
     Confusion,
@@ -132,17 +132,24 @@ class KeywordTable:
 
 @dataclass(frozen=True, slots=True)
 class HeadingSection:
-    """The top of the page. title_names: up to three systems, or one entry such as "Five systems"."""
+    """The top of the page. title_names: up to three systems, or one entry such as "Five systems". further: sentences of
+    the verdict and caveats that are folded. part: of the corpus that was measured, "" of all.
+    """
 
     title_names: Sequence[str]
     verdict: Sequence[str]
     caveats: Sequence[str]
+    further: Sequence[str]
     notices: Sequence[str]
+    part: str
 
     @classmethod
     def of(cls, summary: Summary) -> "HeadingSection":
         return cls(
-            verdict.title_names(summary), verdict.verdict(summary), verdict.caveats(summary), verdict.notices(summary)
+            verdict.title_names(summary),
+            *verdict.above_and_below(summary),
+            verdict.notices(summary),
+            verdict.part_of_corpus(summary),
         )
 
 
@@ -177,14 +184,18 @@ class ErrorsSection:
 
 @dataclass(frozen=True, slots=True)
 class WordsSection:
-    """What a reader must know of the words' confidences; is_shaded: whether any utterance has words to shade."""
+    """What a reader must know of the words' confidences; is_shaded: whether any utterance has words to shade. profile:
+    under which text profile words and keywords are judged, "" under the first.
+    """
 
     sentences: Sequence[str]
     is_shaded: bool
+    profile: str
 
     @classmethod
     def of(cls, summary: Summary, utterances: Sequence[ComparedUtterance]) -> "WordsSection":
-        return cls(word_sentences(summary), any(one.tokens for row in utterances for one in row.by_system.values()))
+        is_shaded = any(one.tokens for row in utterances for one in row.by_system.values())
+        return cls(word_sentences(summary), is_shaded, word_profile_sentence(summary))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,17 @@ def word_sentences(summary: Summary) -> list[str]:
     return found
 
 
+def word_profile_sentence(summary: Summary) -> str:
+    """Under which text profile single words are judged, where it is not the first; "" where none are."""
+    judged = any(one.keywords is not None or (one.words and one.words.words) for one in summary.systems)
+    if summary.word_profile is None or not judged:
+        return ""
+    return (
+        f"Keywords, confidences and rejection are counted under the text profile {summary.word_profile}, not "
+        f"{summary.profiles[0].name}: it spells numbers out, which some systems write differently from the references."
+    )
+
+
 def _sentences(name: str, scores: WordScores) -> list[str]:
     if scores.reason is not None:
         return [f"{name} {scores.reason}."]

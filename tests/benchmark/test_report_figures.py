@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmark.report import views
+from benchmark.report.fairness import best_system
 from benchmark.report.figures import accuracy, robustness, speed
 from benchmark.report.figures.speed import OperatingPoint
 from benchmark.report.figures.style import Drawing
-from benchmark.report.verdict import best_system, differences_to_best
+from benchmark.report.verdict import differences_to_best
 from benchmark.results import CallCost, ConditionUsed, Slice, Spread
 from finetune.metrics import Rate
 from preprocessing.plot_style import PALETTE

@@ -103,17 +103,30 @@ def test_the_thresholds_on_confidence_are_those_of_a_count_by_hand(tmp_path: Pat
     summary = dataclasses.replace(run_of(samples, [scored("only", samples)]), comparisons=[])
     write_reports(tmp_path, summary, samples, n_audio=0)
     rows = read_csv(tmp_path / "rejection.csv")
-    assert [tuple(float(row[key]) for key in list(row)[1:]) for row in rows] == [
+    assert [tuple(float(row[key]) for key in list(row)[1:-1]) for row in rows] == [
         (0.3, 8, 5, 3, 3 / 6, 0.0),
         (0.4, 8, 4, 2, 2 / 6, 0.0),
         (0.6, 8, 3, 2, 2 / 6, 1 / 2),
         (0.8, 8, 2, 1, 1 / 6, 1 / 2),
     ]
+    assert {row["profile"] for row in rows} == {"verbatim"}
     confidences = [row["confidence"] for row in read_csv(tmp_path / "utterances.csv")]
     assert confidences == ["0.8", "0.4", "0.6", "0.3", "0.8", "", "", "0.1", "", ""]
     without = [dataclasses.replace(one, words=None) for one in samples]
     write_reports(tmp_path, summary, without, n_audio=0)
     assert not (tmp_path / "rejection.csv").exists()
+
+
+def test_a_command_in_digits_is_right_under_the_profile_of_words(tmp_path: Path) -> None:
+    samples = [
+        sample("only", f"u{place}", spoken, said, words=(Word(f" {said}", 0.0, 0.5, 0.9),))
+        for place, (spoken, said) in enumerate([("seven", "7"), ("nine", "9"), ("five", "fine")])
+    ]
+    summary = dataclasses.replace(run_of(samples, [scored("only", samples)]), comparisons=[])
+    for word_profile, wrong in ((None, "3"), ("basic:en", "1")):
+        write_reports(tmp_path, dataclasses.replace(summary, word_profile=word_profile), samples, n_audio=0)
+        (row,) = read_csv(tmp_path / "rejection.csv")
+        assert (row["wrong"], row["profile"]) == (wrong, word_profile or "verbatim")
 
 
 def test_latencies_are_the_medians_of_the_rounds() -> None:

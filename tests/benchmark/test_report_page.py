@@ -139,6 +139,7 @@ def test_each_section_stands_where_it_has_content() -> None:
     text = " ".join(Page(page).text.split())
     assert "0.91 points of WER" in text and "corrected for the 3 comparisons made here (Holm)" in text
     assert all(change.sentence in text for change in summary.changes)
+    assert "its p-value is below 0.05 after the correction for all rates that are tested here (Holm)" in text
     assert "conditions-caption" in page and "white noise at 10 dB" in text and "better" in text
     bare = page_of(*run(), n_audio=0)
     assert not any(f' id="{name}"' in bare for name in optional if name != "tradeoff")
@@ -164,6 +165,19 @@ def test_recordings_without_speech_are_counted_beside_the_words_a_minute() -> No
     summary, samples, timings = full_run(24)
     text = " ".join(Page(page_of(summary, samples, timings, n_audio=0)).text.split())
     assert "0 of 10 0.00 %, 0.00–50.00 0.0 a minute" in text and "1 of 10 10.00 %, 0.00–50.00 3.1 a minute" in text
+
+
+def test_further_sentences_are_folded_and_a_part_is_called_one() -> None:
+    summary, samples, _ = full_run(24, n_systems=5)
+    corpus = dataclasses.replace(summary.corpus, whole=60)
+    page = page_of(dataclasses.replace(summary, corpus=corpus, changes=[]), samples, n_audio=0)
+    text = " ".join(Page(page).text.split())
+    assert "on librispeech test-clean (the first 24 of 60 utterances)" in text
+    folded = re.search(r'<details class="caveat">.*?</details>', page, flags=re.DOTALL)
+    assert folded is None  # five sentences of the verdict, and few caveats
+    page = page_of(summary, samples, n_audio=0)  # and a change
+    folded = re.search(r'<details class="caveat">.*?</details>', page, flags=re.DOTALL)
+    assert folded is not None and "1 further sentence on these comparisons" in folded[0]
 
 
 def test_a_confusion_of_nothing_is_a_dash_and_bars_are_in_proportion() -> None:

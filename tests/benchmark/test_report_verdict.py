@@ -1,13 +1,23 @@
 """What a report says first: of few systems every comparison, of many a sentence over them."""
 
 import dataclasses
+import io
 from collections.abc import Sequence
 
 import pytest
+from rich.console import Console
 
 from benchmark.report.fairness import detectable, run_to_run_variance
-from benchmark.report.verdict import caveats, differences_to_best, significance, title_names, verdict
-from benchmark.results import Comparison, Summary
+from benchmark.report.table import markdown, print_table
+from benchmark.report.verdict import (
+    above_and_below,
+    caveats,
+    differences_to_best,
+    significance,
+    title_names,
+    verdict,
+)
+from benchmark.results import Change, Comparison, DetectableDifference, Summary
 from finetune.metrics import Rate
 from finetune.systems.facts import WeightsFile
 from tests.benchmark.reported import run
@@ -105,6 +115,89 @@ def test_a_system_that_gave_nothing_is_not_beaten() -> None:
 
 def test_nothing_compared_leaves_it_at_the_lowest() -> None:
     assert verdict(of("abcde", [None] * 4))[0].endswith("%.")
+
+
+def test_detectable_differences_are_those_of_the_comparisons_above() -> None:
+    """The pair that needs most, of two rivals, is not one of the verdict's."""
+    summary = of("abcde", [True, False, False, False])
+    pairs = [("a", "b", 0.04), ("a", "c", 0.2), ("a", "d", 0.1), ("d", "e", 1.0)]
+    found = [DetectableDifference(*pair, comparisons=10) for pair in pairs]
+    summary = dataclasses.replace(summary, minimum_detectable_difference=1.0, detectable_differences=found)
+    said = detectable(summary)[0]
+    assert "is 4.00 (a and b) to 20.00 (a and c) points of WER" in said and "for 10 comparisons" in said
+    assert "up to 100 points" not in said
+    one_lost = [*found, DetectableDifference("a", "e", 1.0, 10)]
+    said = detectable(dataclasses.replace(summary, detectable_differences=one_lost))[0]
+    assert "between a and e, no difference of up to 100 points is detected" in said and "4.00 (a and b)" in said
+    all_lost = [dataclasses.replace(one, value=1.0) for one in found]
+    said = detectable(dataclasses.replace(summary, detectable_differences=all_lost))[0]
+    assert said.startswith("No difference of up to 100 points of WER is detected with 80 % statistical power between")
+
+
+def test_the_verdict_begins_with_the_baseline() -> None:
+    summary = of("abcde", [True, False, False, None])
+    compared = summary.comparisons
+    turned = Comparison("b", "c", Rate(0.2, 0.1, 0.3), "b and c.", "clean", 0.001, 0.004, True)
+    own = [
+        dataclasses.replace(one, family="baseline" if "c" in (one.first, one.second) else "other")
+        for one in [*compared, turned]
+    ]
+    few = dataclasses.replace(summary, comparisons=own, baseline_system="c")
+    first, second, third, *rest = verdict(few)
+    assert (first, second) == ("a and c.", "b and c.") and third.startswith("a has the lowest WER of five systems")
+    assert rest == ["a and b.", "a and d.", "a and e."]
+    corrected = caveats(few)[0].replace("\N{NO-BREAK SPACE}", " ")
+    assert corrected.startswith("The p values of the 2 comparisons with the baseline system c on clean speech are")
+    assert "and those of the 3 other comparisons for these (Holm)" in corrected
+    many = [dataclasses.replace(turned, first=name, family="baseline") for name in "abde"]
+    many[2] = dataclasses.replace(many[2], different=False)
+    many[3] = dataclasses.replace(many[3], difference=Rate(-0.2, -0.3, -0.1))
+    text = verdict(dataclasses.replace(few, comparisons=many))[0].replace("\N{NO-BREAK SPACE}", " ")
+    assert text == (
+        "The baseline system c has a WER of 30.00 %: e is significantly better, a and b are significantly worse and d "
+        "does not differ significantly from it."
+    )
+
+
+def changed(*significant: bool) -> Summary:
+    summary = of("ab", [True])
+    found = [
+        Change("a", "WER, clean", 0.0067, 0.0467, "worse" if one else "same", f"a: WER {place} was 0.67 %.", one)
+        for place, one in enumerate(significant)
+    ]
+    return dataclasses.replace(summary, changes=found)
+
+
+def test_what_has_changed_stands_in_verdict_terminal_and_summary() -> None:
+    summary = changed(False, True)
+    sentence = "Since the earlier result: a: WER 1 was 0.67\N{NO-BREAK SPACE}%."
+    assert verdict(summary) == ["a and b.", sentence]
+    console = Console(file=io.StringIO(), width=200)
+    print_table(summary, console)
+    assert sentence in console.file.getvalue()  # type: ignore[attr-defined]
+    text = markdown(summary)
+    sentence = sentence.replace("\N{NO-BREAK SPACE}", " ")
+    assert text.index(sentence) < text.index("| ---") < text.index("## Changes since the earlier result")
+    assert "- a: WER 1 was 0.67 %.\n- a: WER 0 was 0.67 %." in text
+    assert verdict(changed(False))[1] == "No figure has changed significantly since the earlier result."
+    assert verdict(changed(*[True] * 5))[-1] == "2 further figures changed significantly since the earlier result."
+
+
+def test_of_many_sentences_a_few_stand_above_the_table() -> None:
+    summary = of("abcdefgh", [True] * 7)
+    answer, limits, further = above_and_below(summary)
+    assert answer == verdict(summary)[:5] and [*limits, *further] == [*caveats(summary), *verdict(summary)[5:]]
+    assert further == ["a and f.", "a and g.", "a and h."]
+    text = markdown(summary)
+    assert text.index("a and e.") < text.index("| ---") < text.index("a and f.")
+
+
+def test_a_part_of_the_corpus_is_called_one() -> None:
+    summary = of("ab", [True])
+    corpus = dataclasses.replace(summary.corpus, utterances=40, whole=60)
+    part = dataclasses.replace(summary, corpus=corpus)
+    assert markdown(part).startswith("# Benchmark on corpus (the first 40 of 60 utterances)\n")
+    assert markdown(summary).startswith("# Benchmark on corpus\n")
 
 
 def trained(summary: Summary, names: str, difference: float, weights: Sequence[str] = ()) -> Summary:

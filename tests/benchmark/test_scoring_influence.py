@@ -167,6 +167,18 @@ def test_decisive_are_few_and_heavy() -> None:
     assert decisive(many, np.full(1000, 10)) == []  # a whole point, but of 41
 
 
+def test_the_few_errors_of_a_command_set_are_ordinary() -> None:
+    """One to three wrong commands are all errors there are; a loop among right commands is none of them."""
+    for n_wrong in (1, 2, 3):
+        errors = np.zeros(60, dtype=np.int64)
+        errors[:n_wrong] = 1
+        assert decisive(errors, np.ones(60, dtype=np.int64)) == []
+    errors[:3] = 30, 0, 0
+    assert decisive(errors, np.ones(60, dtype=np.int64)) == [0]
+    errors[5] = 1
+    assert decisive(errors, np.ones(60, dtype=np.int64)) == [0]
+
+
 def test_what_lowers_a_rate_weighs_as_much_as_what_raises_it() -> None:
     errors, lengths = np.full(40, 1), np.full(40, 10)
     errors[5], lengths[5], errors[9] = 0, 100, 4
@@ -226,6 +238,20 @@ def test_of_many_comparisons_that_one_utterance_makes_three_are_said() -> None:
         comparisons = [changed] * n_changed + [stays] * n_staying
         sentences = decisive_utterances(dataclasses.replace(summary, comparisons=comparisons))
         assert sum(sentence.startswith("Without u0") for sentence in sentences) == said
+
+
+def test_without_is_not_said_where_nothing_changes() -> None:
+    summary = benchmark_of(looping=["w0 " + "si " * 112], steady=wrong(16))
+    same = dataclasses.replace(summary.comparisons[0], different=True, without=summary.comparisons[0].difference)
+    said = decisive_utterances(dataclasses.replace(summary, comparisons=[same]))
+    assert said and not any("the verdict is the same" in one for one in said)
+
+
+def test_of_many_systems_with_decisive_utterances_three_are_named() -> None:
+    summary = benchmark_of(looping=["w0 " + "si " * 112])
+    five = dataclasses.replace(summary, systems=summary.systems * 5)
+    said = decisive_utterances(five)
+    assert len(said) == 4 and said[-1] == "A few utterances account for much of the WER of 2 further systems."
 
 
 def test_the_page_and_the_table_hold_the_rates_with_and_without_the_loop() -> None:

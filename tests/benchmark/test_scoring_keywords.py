@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from benchmark.report import write_reports
 from benchmark.report.quantities import quantities
+from benchmark.report.table import markdown
+from benchmark.report.words import word_profile_sentence
 from benchmark.results import KeywordCount, Run, Sample, StageSeconds, Summary, SystemFacts, SystemRun
 from benchmark.scoring import summarise
 from benchmark.scoring.keywords import Keywords, read_keywords
@@ -35,6 +37,20 @@ def summary_of(texts: list[tuple[str, str]], keywords: list[str], language: str 
     return summarise(run, samples, [], [])
 
 
+def test_keywords_in_digits_are_recognised_and_so_are_words() -> None:
+    """A system writes 7 for seven; strings of digits stay words, which whisper-english would join to one number."""
+    texts = [("seven", "7"), ("nine", "nine"), ("one seven nine", "1 7 9"), ("seven", "heaven")]
+    summary = summary_of(texts, ["seven", "nine"])
+    scores = summary.systems[0].keywords
+    assert summary.word_profile == "basic:en" and scores is not None
+    assert scores.counts == [KeywordCount("seven", 3, 2, 0), KeywordCount("nine", 2, 2, 0)]
+    sentence = "Keywords, confidences and rejection are counted under the text profile basic:en, not basic"
+    assert sentence in word_profile_sentence(summary) and sentence in markdown(summary).replace("\\", "")
+    in_words = summary_of([("seven", "seven"), ("nine", "wine")], ["seven"])
+    assert in_words.word_profile is None and not word_profile_sentence(in_words)
+    assert summary_of(texts, ["seven"], language="xx").word_profile is None
+
+
 def test_recall_and_precision_by_hand(tmp_path: Path) -> None:
     summary = summary_of(TEXTS, ["Saoirse", "York", "new york", "Kubernetes", "Ætna"])
     scores = summary.systems[0].keywords
@@ -53,7 +69,9 @@ def test_recall_and_precision_by_hand(tmp_path: Path) -> None:
     write_reports(tmp_path, summary, [Sample("mine", f"u{k}", *pair, 1.0, SECONDS) for k, pair in enumerate(TEXTS)])
     with (tmp_path / "keywords.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
-    assert rows[0] == {"system": "mine", "keyword": "Saoirse", "spoken": "3", "hits": "2", "false_alarms": "1"}
+    assert rows[0] == {"system": "mine", "keyword": "Saoirse", "spoken": "3", "hits": "2", "false_alarms": "1"} | {
+        "profile": "basic"
+    }
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     (section,) = re.findall(r'<section id="keywords".*?</section>', page, flags=re.DOTALL)
     assert re.findall(r'<th scope="row" dir="auto"><bdi>(.*?)</bdi>', section) == [

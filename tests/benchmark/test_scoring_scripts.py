@@ -73,7 +73,29 @@ def test_digits_that_the_references_spell_are_no_errors_of_recognition(profiles:
     fair = f"The fair text normalisation profile here is {effect.fair}, not {profiles[0]}"
     assert why.startswith(f"{fair}: whisper writes")
     assert last.startswith(f"Under {effect.fair}, whisper minus spelled is +{100 * n_fewer / 24:.2f} points of WER (")
-    assert last.endswith(f"), under {profiles[0]} +70.83.")
+    before = effect.difference
+    assert last.endswith(f"), under {profiles[0]} +70.83 (+{100 * before.low:.2f} to +{100 * before.high:.2f}).")
+
+
+def test_a_large_difference_does_not_hide_what_the_profile_adds() -> None:
+    """Of 20 errors 8 are digits: less than half of the difference, and more than a third of the rate."""
+    wrote = ["oh"] * 12 + ["".join(WHISPER_BASE["nine"][:1])] * 8 + ["nine"] * 4
+    spoken = ["four"] * 12 + ["nine"] * 12
+    summary, _ = scored(spoken, {"whisper": wrote, "spelled": spoken})
+    (effect,) = summary.profile_effects
+    assert effect.difference.value == pytest.approx(20 / 24) and effect.fair_difference.value == pytest.approx(12 / 24)
+    assert verdict(summary)[1].startswith("The fair text normalisation profile here is whisper-english")
+
+
+def test_words_that_whisper_english_joins_have_another_fair_profile() -> None:
+    """It makes 493 of "four nine three"; basic:en spells digits that are written one by one."""
+    spoken = ["four nine three one"] * 12 + ["nine three one four"] * 12
+    wrote = [
+        text.replace("four", "4").replace("nine", "9").replace("three", "3").replace("one", "1") for text in spoken
+    ]
+    summary, _ = scored(spoken, {"whisper": wrote, "spelled": spoken})
+    (effect,) = summary.profile_effects
+    assert (effect.fair, effect.fair_difference.value) == ("basic:en", 0.0)
 
 
 def test_a_ranking_that_turns_is_said() -> None:

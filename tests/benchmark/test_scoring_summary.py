@@ -245,6 +245,29 @@ def test_a_folder_is_scored_again_under_other_profiles(
     assert (tmp_path / "report.html").is_file() and (tmp_path / "summary.md").is_file()
 
 
+def test_a_folder_is_scored_again_with_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, samples = run_of("a", "b", "c"), [*heard("a", 0.1), *heard("b", 0.3), *heard("c", 0.2)]
+    write_run(tmp_path / "run.json", run)
+    write_samples(tmp_path / "samples.jsonl", samples)
+    write_summary(tmp_path / "summary.json", summarise(run, samples, [], []))
+    with pytest.raises(UsageError, match="--baseline_system d is none of the systems a, b, c"):
+        command([str(tmp_path), "--baseline_system", "d"])
+    command([str(tmp_path), "--baseline_system", "b"])
+    summary = read_summary(tmp_path / "summary.json")
+    assert (summary.baseline_system, read_run(tmp_path / "run.json").baseline_system) == ("b", "b")
+    families = {(one.first, one.second): one.family for one in summary.comparisons}
+    assert families == {("a", "b"): "baseline", ("b", "c"): "baseline", ("a", "c"): "other"}
+    assert {(one.first, one.second): one.comparisons for one in summary.detectable_differences} == {
+        ("a", "b"): 2,
+        ("b", "c"): 2,
+        ("a", "c"): 1,
+    }
+    out = " ".join(capsys.readouterr().out.split())
+    assert "2 comparisons with the baseline system b on clean speech are corrected for these alone" in out
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "corrected p: of the comparisons with the baseline system <bdi>b</bdi> on clean speech" in page
+
+
 def test_a_folder_of_an_earlier_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
     write_samples(tmp_path / "samples.jsonl", heard("a", 0.1))
     with pytest.raises(InputError, match=r"run\.json is missing.*run the benchmark again"):

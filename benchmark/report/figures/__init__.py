@@ -6,10 +6,11 @@ RTFx. robustness.py: WER against noise. words.py: confidence. style.py: what the
 
 from collections.abc import Mapping, Sequence
 
+from benchmark.report.fairness import best_system
 from benchmark.report.figures import accuracy, robustness, speed, words
 from benchmark.report.figures.style import NARROW, Plot, is_finite
 from benchmark.report.utterances import ComparedUtterance, WerOverTime
-from benchmark.report.verdict import best_system, differences_to_best
+from benchmark.report.verdict import differences_to_best
 from benchmark.results import CLEAN, Metric, Spread, Summary, SystemSummary
 from finetune.metrics import Rate
 
