@@ -142,10 +142,10 @@ def missed_speech(waveform: "Tensor", transcript: Transcript) -> str | None:
     end = max((segment.end for segment in transcript.segments), default=0.0)
     if len(waveform) / SAMPLE_RATE - end <= MISSED_SECONDS:
         return None
-    from preprocessing.segment.voice_activity import speech_spans
+    from preprocessing.segment.voice_activity import detector_gain, speech_spans
 
     first = round(end * SAMPLE_RATE)
-    spans = speech_spans(waveform[first:])
+    spans = speech_spans(waveform[first:], gain=detector_gain(waveform))
     last = (first + spans[-1].stop) / SAMPLE_RATE if spans else end
     if last - end <= MISSED_SECONDS:
         return None

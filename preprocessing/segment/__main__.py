@@ -74,11 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     config.check()
     from preprocessing import audio
-    from preprocessing.segment.pieces import cut, detect_speech, write
+    from preprocessing.cli.notes import note_once
+    from preprocessing.segment.pieces import cut, detect_speech, quiet_note, write
 
     waveform = audio.load(config.file, channel=config.channel)
     needs_speech = config.segmentation == "speech" or config.plot is not None
     activity = detect_speech(waveform, config.threshold) if needs_speech else None
+    if activity is not None and (note := quiet_note(str(config.file), waveform, activity)) is not None:
+        note_once(note, note)
     pieces = cut(waveform, config.segmentation, config.seconds, config.context_seconds, activity)
     kept = [piece for piece in pieces if piece.speech is not False] if config.speech_only else pieces
     write(config.output_dir, config.file, waveform, kept, config.channel)

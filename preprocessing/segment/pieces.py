@@ -14,9 +14,17 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.cli.errors import UsageError
 from preprocessing.segment.chunks import Chunk, Chunking, chunks, pad_or_trim
-from preprocessing.segment.voice_activity import Span, load_silero, spans_from_probabilities, split_at_pauses
+from preprocessing.segment.voice_activity import (
+    LOWEST_LEVEL_DB,
+    Span,
+    level_db,
+    spans_from_probabilities,
+    speech_probabilities,
+    split_at_pauses,
+)
 
 Method = Literal["speech", "chunks", "fixed"]
+LITTLE_SPEECH = 0.05  # of a recording: less is worth a note where it is quiet, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +53,24 @@ class SpeechActivity:
 
 def detect_speech(waveform: Tensor, threshold: float = 0.5) -> SpeechActivity:
     """The speech activity of a waveform [samples] by Silero VAD; threshold as of `speech_spans`."""
-    probabilities = load_silero()(waveform)
+    probabilities = speech_probabilities(waveform)
     spans = spans_from_probabilities(probabilities.tolist(), waveform.numel(), threshold=threshold)
     return SpeechActivity(probabilities, tuple(spans))
+
+
+def quiet_note(name: str, waveform: Tensor, activity: SpeechActivity) -> str | None:
+    """That nearly all of a quiet recording is no speech, and what to check; None of any other.
+
+    name: of the recording. waveform: [samples].
+    """
+    share = sum(span.stop - span.start for span in activity.spans) / max(waveform.numel(), 1)
+    level = level_db(waveform)
+    if level >= LOWEST_LEVEL_DB or share >= LITTLE_SPEECH:
+        return None
+    return (
+        f"{name}: {share:.1%} of it is speech, and its level is {level:.0f} dBFS; expected {LOWEST_LEVEL_DB:g} dBFS or "
+        "more where somebody speaks: listen to it, and name another file or --channel where it is the wrong one"
+    )
 
 
 def cut(

@@ -85,6 +85,18 @@ def test_silent_pieces_can_be_left_out(speech: Path, tmp_path: Path, capsys: pyt
     assert capsys.readouterr().out.splitlines()[-1] == str(page)
 
 
+def test_a_quiet_recording_without_speech_is_worth_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = torch.randn(4 * RATE, generator=torch.Generator().manual_seed(0))
+    for name, level, expected in (
+        ("quiet", 0.001, "quiet.flac: 0.0% of it is speech, and its level is -60 dBFS"),
+        ("loud", 0.1, ""),
+    ):
+        audio.save(tmp_path / f"{name}.flac", level * noise)
+        command.main([str(tmp_path / f"{name}.flac"), str(tmp_path / name)])
+        printed = capsys.readouterr().err
+        assert printed.count("\n") == bool(expected) and expected in printed, printed
+
+
 def test_a_page_shows_cuts_at_their_seconds() -> None:
     waveform = torch.randn(70 * RATE) * 0.1
     activity = SpeechActivity(torch.zeros(-(-len(waveform) // WINDOW)), (Span(RATE, 3 * RATE),))

@@ -15,8 +15,11 @@ from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.segment import voice_activity as network
 from preprocessing.segment.voice_activity import (
+    LOWEST_LEVEL_DB,
     WINDOW,
     Span,
+    detector_gain,
+    level_db,
     load_silero,
     silero_weights,
     spans_from_probabilities,
@@ -45,9 +48,22 @@ def test_probabilities_are_those_of_the_wheels_own_network(n_samples: int, speec
 
 def test_blocks_change_nothing(speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waveform = audio.load(speech / "long-form" / "7367-86737.opus", stop=7.0)
-    whole = load_silero()(waveform)
+    whole, cuts, level = load_silero()(waveform), split_at_pauses(waveform, 2.0), level_db(waveform)
     monkeypatch.setattr(network, "BLOCK_WINDOWS", 17)
     assert (load_silero()(waveform) - whole).abs().max() < 1e-5
+    assert split_at_pauses(waveform, 2.0) == cuts and level_db(waveform) == level
+
+
+@pytest.mark.parametrize("n_samples", [1, 511, 512, 513, 5 * WINDOW, 5 * WINDOW + 1])
+def test_windows_are_copied_at_the_ends_alone(n_samples: int) -> None:
+    waveform = torch.arange(1.0, n_samples + 1.0)
+    count = -(-n_samples // WINDOW)
+    padded = torch.nn.functional.pad(waveform, (64, count * WINDOW - n_samples))
+    assert torch.equal(network._windows(waveform, 0, count), padded.unfold(0, WINDOW + 64, WINDOW))
+    if n_samples > 4 * WINDOW:
+        inner = network._windows(waveform, 1, 4)
+        assert torch.equal(inner, padded.unfold(0, WINDOW + 64, WINDOW)[1:4])
+        assert inner.untyped_storage().data_ptr() == waveform.untyped_storage().data_ptr()
 
 
 @pytest.mark.slow
@@ -150,6 +166,58 @@ def test_a_real_chapter_is_cut_in_its_pauses(speech: Path) -> None:
     assert np.median([float(power[cut // 800]) for cut in cuts]) < 0.01 * float(power.mean())
 
 
+def test_quiet_speech_is_found_and_not_cut(speech: Path) -> None:
+    """A peak of -53 dBFS: a recorder's gain at its lowest. Clicks at full scale make it no louder."""
+    waveform = audio.load(speech / "long-form" / "7367-86737.opus", stop=100.0)
+    assert detector_gain(waveform) == 1.0
+    usual = covered(speech_spans(waveform), len(waveform))
+    quiet = audio.quantise(waveform * 10 ** (-50 / 20))
+    clicks = quiet.clone()
+    clicks[:: 20 * RATE] = 0.99
+    for recording in (quiet, clicks):
+        assert detector_gain(recording) > 10.0
+        found = covered(speech_spans(recording), len(recording))
+        assert (found & usual).sum() > 0.95 * usual.sum()
+        assert (found & ~usual).sum() < 0.03 * (~usual).sum()
+        pieces = split_at_pauses(recording, 20.0)
+        assert not usual[[piece.start for piece in pieces[1:]]].any()
+        assert all(piece.speech for piece in pieces)
+
+
+@pytest.mark.parametrize(("recording_db", "gain_db"), [(0, 0), (-40, 0), (-41, 1), (-70, 30), (-95, 50), (-300, 50)])
+def test_a_waveform_is_raised_to_the_lowest_level(recording_db: float, gain_db: float) -> None:
+    """Of 100 windows the loudest is passed over: one window in 100 is no speech."""
+    waveform = torch.full((100 * WINDOW,), 10 ** (recording_db / 20))
+    waveform[3 * WINDOW : 4 * WINDOW] = 1.0
+    assert 20 * np.log10(detector_gain(waveform)) == pytest.approx(gain_db, abs=1e-3)
+    assert level_db(waveform) == pytest.approx(recording_db, abs=1e-3)
+    assert LOWEST_LEVEL_DB == -40.0
+
+
+def test_a_part_of_a_recording_is_raised_as_the_recording_is() -> None:
+    given: list[Tensor] = []
+
+    def detector(waveform: Tensor) -> Tensor:
+        given.append(waveform)
+        return torch.zeros(-(-len(waveform) // WINDOW))
+
+    waveform = torch.full((WINDOW,), 0.001)
+    speech_spans(waveform, detector, gain=2.0)
+    speech_spans(waveform, detector)
+    assert torch.equal(given[0], waveform * 2.0)
+    assert given[1].numpy() == pytest.approx(0.01, rel=1e-5)
+
+
+def test_noise_that_is_raised_is_hardly_speech(speech: Path) -> None:
+    """Recordings of rain, sea, clocks, dogs and the like, 50 dB quieter than they are."""
+    recordings = [audio.load(path) for path in sorted((speech / "noise").glob("*.ogg"))]
+    quiet = [audio.quantise(recording * 10 ** (-50 / 20)) for recording in recordings]
+    assert sum(detector_gain(recording) > 1.0 for recording in quiet) == 60
+    spans = [speech_spans(recording) for recording in quiet]
+    share = sum(span.stop - span.start for found in spans for span in found) / sum(map(len, recordings))
+    assert share < 0.01 and sum(not found for found in spans) >= 57
+
+
 def test_noise_and_silence_are_hardly_speech(speech: Path) -> None:
     recordings = [audio.load(path) for path in sorted((speech / "noise").glob("*.ogg"))]
     spans = [speech_spans(recording) for recording in recordings]
@@ -157,7 +225,7 @@ def test_noise_and_silence_are_hardly_speech(speech: Path) -> None:
     share = sum(span.stop - span.start for found in spans for span in found) / sum(map(len, recordings))
     assert share < 0.02
     assert sum(not found for found in spans) >= 54
-    for level in (0.0, 0.001, 0.1):
+    for level in (0.0, 0.00003, 0.0001, 0.001, 0.1):
         waveform = level * torch.randn(5 * RATE, generator=torch.Generator().manual_seed(0))
         assert speech_spans(waveform) == []
         assert [piece.speech for piece in split_at_pauses(waveform, 2.0)] == [False] * len(
