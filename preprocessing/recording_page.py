@@ -31,11 +31,13 @@ MARGINS = {"left": 0.065, "right": 0.915}
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The facts in the heading of the page: the file's name, its header, and where in it the waveform begins."""
+    """The facts in the heading of the page: the file's name, its header, where in it the waveform begins, and which of
+    its channels that is, from 0 (None: the mix of all)."""
 
     name: str
     info: AudioInfo
     start: float  # seconds
+    channel: int | None = None
 
 
 def page(waveform: Tensor, heading: Heading, *, seed: int) -> Figure:
@@ -80,7 +82,8 @@ def _description(heading: Heading, seconds: float) -> str:
     channels = {1: "mono", 2: "stereo"}.get(info.n_channels, f"{info.n_channels} channels")
     part = f"{seconds:.2f} s" if info.n_samples == 0 else f"{seconds:.2f} s of {info.duration:.2f} s"
     source = f"{info.codec}, {info.sample_rate:,} Hz, {channels}"
-    return f"{part} from {heading.start:.2f} s   ·   {source}   ·   read as 16 kHz mono"
+    read = "16 kHz mono" if heading.channel is None else f"channel {heading.channel} at 16 kHz"
+    return f"{part} from {heading.start:.2f} s   ·   {source}   ·   read as {read}"
 
 
 def _style_time_axes(axes: Axes, start: float, seconds: float, title: str, *, labelled: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.cli.options import parse_command, run_command
+from preprocessing.cli.options import check_counts, parse_command, run_command
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 DESCRIPTION = "Draw a recording's waveform, log-mel spectrogram, MFCCs and the four SpecAugment policies on one page."
@@ -28,9 +28,12 @@ class ShowConfig:
     """End, in seconds into the file. Default: its end, at most 30 s after start."""
     seed: int = 0
     """Seed of SpecAugment; the same seed draws the same page."""
+    channel: int | None = None
+    """Channel to draw, from 0, such as one side of a call. Default: the mix of all channels."""
 
     def check(self) -> None:
-        """Raises UsageError on an output that is no picture."""
+        """Raises UsageError on an output that is no picture, or a negative channel."""
+        check_counts(("--channel", self.channel or 0, 0))
         check_picture_suffix(self.output, "--output")
 
 
@@ -48,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from preprocessing.recording_page import Heading, page
 
     stop = config.start + PAGE_SECONDS if config.stop is None else config.stop
-    waveform = audio.load(config.file, start=config.start, stop=stop)
-    heading = Heading(config.file.name, audio.probe(config.file), config.start)
+    waveform = audio.load(config.file, start=config.start, stop=stop, channel=config.channel)
+    heading = Heading(config.file.name, audio.probe(config.file), config.start, config.channel)
     save_figure(page(waveform, heading, seed=config.seed), config.output, flag="--output")
     print(config.output)
 

@@ -32,14 +32,16 @@ class TranscodeConfig:
     """Noise added before rounding to 16 bits: none, or triangular (two quantisation steps wide)."""
     seed: int = 0
     """Seed of the dither."""
+    channel: int | None = None
+    """Channel to convert, from 0, such as one side of a call. Default: the mix of all channels."""
     overwrite: bool = False
     """Replace an existing output."""
 
     def check(self) -> None:
-        """Raises UsageError on an output that cannot be written, or a negative seed."""
+        """Raises UsageError on an output that cannot be written, or a negative seed or channel."""
         if self.output.suffix.lower() not in SUFFIXES:
             raise UsageError(f"output {self.output}: expected a name ending in .wav or .flac: change its suffix")
-        check_counts(("--seed", self.seed, 0))
+        check_counts(("--seed", self.seed, 0), ("--channel", self.channel or 0, 0))
         if self.output.exists() and not self.overwrite:
             raise UsageError(f"output {self.output}: exists; expected a new name: give another or --overwrite true")
 
@@ -59,10 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     info = audio.probe(config.file)
     dither = TriangularDither(config.seed) if config.dither == "tpdf" else None
     with _progress(info.duration) as on_progress:
-        n_samples = audio.transcode(config.file, config.output, dither=dither, on_progress=on_progress)
+        n_samples = audio.transcode(
+            config.file, config.output, dither=dither, on_progress=on_progress, channel=config.channel
+        )
+    channels = f"{info.n_channels} channel{'s' if info.n_channels > 1 else ''}"
+    channels = channels if config.channel is None else f"channel {config.channel} of {channels}"
     print(
         f"{config.output}: {n_samples / SAMPLE_RATE:.2f} s, {n_samples} samples at 16 kHz, from {info.codec} at "
-        f"{info.sample_rate} Hz, {info.n_channels} channel{'s' if info.n_channels > 1 else ''}, dither {config.dither}"
+        f"{info.sample_rate} Hz, {channels}, dither {config.dither}"
     )
 
 

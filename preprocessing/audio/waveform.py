@@ -97,16 +97,18 @@ def transcode(
     *,
     dither: TriangularDither | None = None,
     on_progress: Callable[[float], None] | None = None,
+    channel: int | None = None,
 ) -> int:
     """Write the waveform of a source to a WAV or FLAC file, by streaming. Returns the number of samples written.
 
     dither: noise added before rounding; without it the file holds what `load` returns.
-    on_progress: called with the seconds written so far.
+    on_progress: called with the seconds written so far. channel: as of `load`.
     Raises AudioError like `load`; nothing is left at `path` then.
     """
     n_written = 0
     with open_decoder(source) as decoder, pcm16_file(path) as file:
-        for block in resampled(source, decoder, 0.0, None, TRANSCODE_BLOCK_SECONDS * decoder.info.sample_rate):
+        n_samples = TRANSCODE_BLOCK_SECONDS * decoder.info.sample_rate
+        for block in resampled(source, decoder, 0.0, None, n_samples, channel):
             file.write(to_pcm16(np.ascontiguousarray(block), dither))
             n_written += len(block)
             if on_progress is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+import soundfile
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -95,6 +96,24 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert sorted(path.name for path in output.parent.iterdir()) == ["page.png"]
 
 
+def test_one_channel_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = tmp_path / "call.wav"
+    sides = audio.quantise(torch.stack([tone(440.0), tone(880.0)], 1))
+    soundfile.write(call, sides.numpy(), 16_000)
+    drawn_pages: list[tuple[Tensor, Heading]] = []
+
+    def recorded(waveform: Tensor, heading: Heading, *, seed: int) -> Figure:
+        drawn_pages.append((waveform, heading))
+        return Figure()
+
+    monkeypatch.setattr("preprocessing.recording_page.page", recorded)
+    show.main([str(call), "-o", str(tmp_path / "page.png"), "--channel", "1"])
+    ((waveform, heading),) = drawn_pages
+    assert torch.equal(waveform, sides[:, 1])
+    figure = page(waveform, heading, seed=0)
+    assert any("stereo   ·   read as channel 1 at 16 kHz" in text.get_text() for text in figure.texts)
+
+
 def test_wrong_usage_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = tmp_path / "short.wav"
     audio.save(recording, tone(440.0, seconds=0.01))
@@ -102,6 +121,8 @@ def test_wrong_usage_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["no-such.wav"], 1, "no-such.wav: no such file"),
         ([str(recording)], 1, "short.wav: 160 samples at 16 kHz; expected 400 or more"),
         ([str(recording), "-o", "page.gif"], 2, "--output page.gif: suffix '.gif'; expected one of .png, .pdf, .svg"),
+        ([str(recording), "--channel", "-1"], 2, "--channel is -1"),
+        ([str(recording), "--channel", "1"], 1, "has no channel 1; expected 0 alone"),
         ([], 2, "file"),
     ):
         with pytest.raises(SystemExit) as ended:

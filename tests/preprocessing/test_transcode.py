@@ -33,6 +33,18 @@ def test_it_writes_what_load_hears(
     assert {path.name for path in tmp_path.iterdir()} == {source.name, output.name}
 
 
+def test_one_channel_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call, output = tmp_path / "call.wav", tmp_path / "agent.wav"
+    sides = audio.quantise(torch.stack([torch.zeros(1_600), torch.linspace(-0.5, 0.5, 1_600)], 1))
+    soundfile.write(call, sides.numpy(), 16_000)
+    main([str(call), str(output), "--channel", "1"])
+    assert "16000 Hz, channel 1 of 2 channels" in capsys.readouterr().out
+    assert torch.equal(audio.load(output), sides[:, 1])
+    with pytest.raises(audio.AudioError, match="has no channel 2; expected 0 to 1"):
+        main([str(call), str(tmp_path / "third.wav"), "--channel", "2"])
+    assert not (tmp_path / "third.wav").exists()
+
+
 def test_dither_is_the_seeds(tmp_path: Path, source: Path) -> None:
     heard = []
     for seed in ("5", "5", "6"):
@@ -58,6 +70,7 @@ def test_wrong_usage(tmp_path: Path, source: Path) -> None:
         ([str(source), str(source)], "--overwrite true"),
         ([str(source), str(tmp_path / "out.mp3")], "ending in .wav or .flac"),
         ([str(source), str(tmp_path / "out.wav"), "--seed", "-1"], "0 or more"),
+        ([str(source), str(tmp_path / "out.wav"), "--channel", "-1"], "--channel is -1"),
         ([str(source), str(tmp_path / "out.wav"), "--dither", "rpdf"], "dither"),
     ):
         with pytest.raises(UsageError, match=found):
