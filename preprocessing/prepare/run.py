@@ -86,8 +86,9 @@ def _shards_folder(config: PrepareConfig, corpus: Corpus) -> Path:
             shutil.rmtree(folder)
         if folder.exists() and any(folder.iterdir()) and theirs != ours:
             raise UsageError(
-                f"{config.output_dir} holds a preparation of other data or options ({theirs}, now {ours}); expected "
-                "the same configuration to resume: choose another folder, or --overwrite true"
+                f"{config.output_dir} holds a preparation of other data or options, or by another version of this "
+                f"command ({theirs}, now {ours}); expected the same to resume: choose another folder, or --overwrite "
+                "true"
             )
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(ours + "\n", encoding="utf-8")
@@ -117,11 +118,13 @@ def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], p
     """
     records = [read_record(shard, folder / "shards") for shard in shards]
     utterances = tuple(utterance for record in records for utterance in record.utterances)
+    sources = [source for record in records for source in record.sources]
     levels = [one for record in records for one in record.levels]
     all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
     corpus = Corpus("manifest.jsonl", utterances, all_rejects)
     statistics = summarise(corpus, profile(profile_name), levels)
     write_json_lines(folder / REJECTS, map(asdict, all_rejects))
     write_text_atomically(folder / STATISTICS, as_json(statistics, None))
-    write_json_lines(folder / MANIFEST, map(manifest_fields, utterances))
+    lines = (manifest_fields(one) | source.manifest_fields() for one, source in zip(utterances, sources, strict=True))
+    write_json_lines(folder / MANIFEST, lines)
     return statistics

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from preprocessing.corpus.levels import AudioLevels, measure_levels
 from preprocessing.corpus.readers.times import with_checked_segments
 from preprocessing.prepare import PrepareConfig
 
-FORMAT = 3  # rises whenever the same corpus and options would give other bytes
+FORMAT = 4  # rises whenever the same corpus and options would give other bytes
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,31 @@ class Cutting:
     max_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an utterance is in its recording, `Utterance.recording_id`: seconds, and a channel from 0 (None: all)."""
+
+    start: float
+    stop: float
+    channel: int | None
+
+    def manifest_fields(self) -> dict[str, Any]:
+        """The fields of a manifest line, called as `preprocessing.segment` calls them.
+
+        >>> Source(1.5, 2.0, 1).manifest_fields()
+        {'source_start': 1.5, 'source_stop': 2.0, 'source_channel': 1}
+        """
+        fields: dict[str, Any] = {"source_start": self.start, "source_stop": self.stop}
+        return fields if self.channel is None else fields | {"source_channel": self.channel}
+
+
 @dataclass(frozen=True)
 class ShardRecord:
     """The result of one shard. The utterances' audio is relative to the manifest's folder."""
 
     utterances: tuple[Utterance, ...]
-    levels: tuple[AudioLevels, ...]  # of each of them
+    sources: tuple[Source, ...]  # of each of them
+    levels: tuple[AudioLevels, ...]
     rejects: tuple[Reject, ...]
 
 
@@ -133,6 +153,7 @@ def read_record(shard: Shard, folder: Path) -> ShardRecord:
             )
             for fields in fields_of["utterances"]
         ),
+        tuple(Source(**fields) for fields in fields_of["sources"]),
         tuple(AudioLevels(**fields | {"digest": bytes.fromhex(fields["digest"])}) for fields in fields_of["sounds"]),
         tuple(Reject(**fields) for fields in fields_of["rejects"]),
     )
@@ -140,32 +161,35 @@ def read_record(shard: Shard, folder: Path) -> ShardRecord:
 
 def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> ShardRecord:
     utterances: list[Utterance] = []
+    sources: list[Source] = []
     levels: list[AudioLevels] = []
     rejects: list[Reject] = []
     position = 0  # samples into the shard
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
         for utterance in shard.utterances:
             try:
-                for piece, waveform in _pieces(utterance, cutting):
+                for piece, source, waveform in _pieces(utterance, cutting):
                     placed = _placed(piece, name, position, len(waveform))
                     file.write((waveform * PCM_STEPS).to(torch.int16).numpy())
                     position += len(waveform)
                     utterances.append(placed)
+                    sources.append(source)
                     levels.append(measure_levels(waveform))
             except InputError as error:
                 rejects.append(Reject(utterance.id, str(error)))
-    return ShardRecord(tuple(utterances), tuple(levels), tuple(rejects))
+    return ShardRecord(tuple(utterances), tuple(sources), tuple(levels), tuple(rejects))
 
 
-def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance, Tensor]]:
-    """Yield the utterance with its waveform, or each piece of a long recording as an utterance of its own.
+def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance, Source, Tensor]]:
+    """Yield the utterance, its place in the recording and its waveform, or each piece of a long recording as an
+    utterance of its own.
 
     Raises InputError where it cannot be decoded, is not as long as it says, or has one text for many pieces.
     """
     waveform = load_waveform(utterance)
     seconds = len(waveform) / SAMPLE_RATE
     if cutting.segment == "none" or seconds <= cutting.max_seconds:
-        yield utterance, waveform
+        yield utterance, _source(utterance, 0, len(waveform)), waveform
         return
     if utterance.text.strip() or utterance.segments:
         raise InputError(
@@ -173,7 +197,33 @@ def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance,
             "cannot be cut with the audio, so give each segment its own line with start and stop"
         )
     for number, (start, stop) in enumerate(_cuts(waveform, cutting)):
-        yield replace(utterance, id=f"{utterance.id}-{number:04d}"), waveform[start:stop]
+        piece = replace(utterance, id=f"{utterance.id}-{number:04d}")
+        yield piece, _source(utterance, start, stop), waveform[start:stop]
+
+
+def _source(utterance: Utterance, start: int, stop: int) -> Source:
+    """The place of samples start to stop - 1 of an utterance in its recording.
+
+    A manifest whose audio was cut before, as by `preprocessing.segment`, states the utterance's own place in the
+    columns source_start, source_stop and source_channel; else its place in its file counts.
+    """
+    columns = dict(utterance.columns)
+    begin, end = (_number(columns.get(name)) for name in ("source_start", "source_stop"))
+    channel = _number(columns.get("source_channel"))
+    begin = utterance.start if begin is None else begin
+    first, last = begin + start / SAMPLE_RATE, begin + stop / SAMPLE_RATE
+    if end is not None and first < end < last:  # zeros follow, by which a segment was padded
+        last = end
+    return Source(first, last, utterance.channel if channel is None else int(channel))
+
+
+def _number(column: str | None) -> float | None:
+    """The value of a column that holds a number from 0 up; None of any other."""
+    try:
+        number = float(column or "nan")
+    except ValueError:
+        return None
+    return number if 0.0 <= number < math.inf else None
 
 
 def _placed(utterance: Utterance, name: str, position: int, n_samples: int) -> Utterance:
@@ -218,6 +268,7 @@ def _cuts(waveform: Tensor, cutting: Cutting) -> list[tuple[int, int]]:
 def _as_json(record: ShardRecord) -> str:
     fields: dict[str, Any] = {
         "utterances": [asdict(utterance) for utterance in record.utterances],
+        "sources": [asdict(source) for source in record.sources],
         "sounds": [asdict(levels) | {"digest": levels.digest.hex()} for levels in record.levels],
         "rejects": [asdict(reject) for reject in record.rejects],
     }

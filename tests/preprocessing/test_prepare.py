@@ -169,6 +169,39 @@ def _group_lives(group: int) -> bool:
     return True
 
 
+@pytest.mark.parametrize("method", ["fixed", "speech"])
+def test_every_utterance_says_where_in_its_recording_it_is(method: str, tmp_path: Path) -> None:
+    """Prepared once, and prepared again from what was prepared, the times are still those of the call."""
+    noise = audio.quantise(0.1 * torch.randn(8 * SAMPLE_RATE, 2, generator=torch.Generator().manual_seed(0)))
+    soundfile.write(tmp_path / "call.wav", noise.numpy(), SAMPLE_RATE)
+    rows = [
+        {"id": "part", "audio": "call.wav", "text": "yes", "start": 0.5, "stop": 1.25},
+        {"id": "side", "audio": "call.wav", "text": "", "channel": 1, "start": 1.0},
+    ]
+    once = prepare(write_manifest(tmp_path / "c.jsonl", rows), tmp_path / "once", "--workers", "1")
+    cut = ("--workers", "1", "--segmentation", method, "--max_seconds", "3")
+    for name, corpus in (("cut", tmp_path / "c.jsonl"), ("again", once / "manifest.jsonl")):
+        folder = prepare(corpus, tmp_path / name, *cut)
+        part, *pieces = read_manifest(folder / "manifest.jsonl")
+        assert (part["source_start"], part["source_stop"]) == (0.5, 1.25) and "source_channel" not in part
+        assert len(pieces) >= 3 and pieces[0]["source_start"] == 1.0 and pieces[-1]["source_stop"] == 8.0
+        for piece in pieces:
+            assert (piece["source_channel"], piece["recording_id"]) == (1, "call.wav")
+            start, stop = (round(piece[key] * SAMPLE_RATE) for key in ("source_start", "source_stop"))
+            found = audio.load(folder / piece["audio"], start=piece["start"], stop=piece["stop"])
+            assert torch.equal(found, noise[start:stop, 1])
+
+
+def test_a_preparation_of_an_older_format_is_not_resumed(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preprocessing.prepare.shards.FORMAT", 3)
+    prepare(manifest, tmp_path / "out", "--workers", "1")
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match=r"or by another version of this command .* expected the same to resume"):
+        prepare(manifest, tmp_path / "out", "--workers", "1")
+
+
 def test_long_recordings_without_text_are_cut_with_nothing_lost(manifest: Path, tmp_path: Path) -> None:
     source = next(utterance for utterance in open_corpus(str(manifest)).utterances if utterance.id == "hum")
     whole = audio.load(source.audio)
