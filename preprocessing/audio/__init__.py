@@ -7,7 +7,8 @@ then samples are rounded to 16 bits. No system package is needed. Cutting is in 
 in `preprocessing.augment`.
 
 contract: constants, sources, the decoder's interface   sndfile, ffmpeg: the two decoders
-joined: several recordings in one file   waveform: load, stream, probe, transcode   pcm16: rounding, dither, save
+joined: several recordings in one file   waveform: load, stream, probe, transcode   parts: those of one file, in turn
+pcm16: rounding, dither, save
 The names below are imported when first used, so that a command's --help does not wait for torch.
 """
 
@@ -27,6 +28,7 @@ from preprocessing.audio.contract import (
 )
 
 if TYPE_CHECKING:
+    from preprocessing.audio.parts import PartLoader
     from preprocessing.audio.pcm16 import quantise, save
     from preprocessing.audio.waveform import load, probe, stream, transcode
 
@@ -38,6 +40,7 @@ __all__ = [
     "AudioError",
     "AudioInfo",
     "AudioSource",
+    "PartLoader",
     "StoredAudio",
     "describe_source",
     "load",
@@ -49,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "PartLoader": "parts",
     **dict.fromkeys(("load", "probe", "stream", "transcode"), "waveform"),
     **dict.fromkeys(("quantise", "save"), "pcm16"),
 }

@@ -66,11 +66,16 @@ def load(source: AudioSource, *, start: float = 0.0, stop: float | None = None, 
     Raises AudioError when the source is missing, is no audio, is damaged or ends before the length in its header, holds
     no samples, has no such channel, or holds NaN or infinite samples.
     """
-    _check_window(source, start, stop)
+    check_window(source, start, stop)
     with open_decoder(source, stop) as decoder:
-        blocks = resampled(source, decoder, start, stop, CODEC_BLOCKS, channel)
-        waveform = torch.from_numpy(_concatenated(list(blocks)))
-        return waveform if _is_contract(decoder) else quantise_(waveform)
+        return decoded(source, decoder, start, stop, channel)
+
+
+def decoded(source: AudioSource, decoder: Decoder, start: float, stop: float | None, channel: int | None) -> Tensor:
+    """`load` of a part of a source by its opened decoder."""
+    blocks = resampled(source, decoder, start, stop, CODEC_BLOCKS, channel)
+    waveform = torch.from_numpy(_concatenated(list(blocks)))
+    return waveform if _is_contract(decoder) else quantise_(waveform)
 
 
 def stream(
@@ -85,7 +90,7 @@ def stream(
 
     The blocks together are `load`'s result to the bit. Raises AudioError like `load`; on damage when it is reached.
     """
-    _check_window(source, start, stop)
+    check_window(source, start, stop)
     if not 0.001 <= block_seconds <= 86_400:
         raise AudioError(f"block_seconds {block_seconds}; expected 0.001 s to 86400 s: choose another")
     return _stream(source, block_seconds, start, stop, channel)
@@ -320,7 +325,8 @@ def _note_if_cancelled(source: AudioSource, block: Samples, mono: Mono) -> None:
         )
 
 
-def _check_window(source: AudioSource, start: float, stop: float | None) -> None:
+def check_window(source: AudioSource, start: float, stop: float | None) -> None:
+    """Raises AudioError where no part can lie between two seconds."""
     if not 0 <= start < float("inf") or not (stop is None or start < stop < float("inf")):
         raise AudioError(
             f"{describe_source(source)}: start {start} s, stop {stop} s; expected 0 <= start < stop: change them"

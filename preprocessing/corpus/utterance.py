@@ -2,9 +2,9 @@
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from preprocessing import audio
 from preprocessing.audio import StoredAudio
@@ -196,18 +196,21 @@ def _missing(path: str) -> str | None:
     return None if status.st_size else "empty file; expected audio: fetch it again"
 
 
-def load_part(utterance: Utterance) -> "Tensor":
-    """The utterance's part and channel of its audio, as `audio.load` gives it, however long it is."""
-    return audio.load(utterance.audio, start=utterance.start, stop=utterance.stop, channel=utterance.channel)
+Load: TypeAlias = Callable[..., "Tensor"]  # `audio.load`, or one that takes and returns the same
 
 
-def load_waveform(utterance: Utterance) -> "Tensor":
-    """The utterance's part of its audio: float32 [samples] at 16 kHz, as `audio.load` gives it.
+def load_part(utterance: Utterance, load: Load | None = None) -> "Tensor":
+    """The utterance's part and channel of its audio, as `audio.load` (or `load`) gives it, however long it is."""
+    return (load or audio.load)(utterance.audio, start=utterance.start, stop=utterance.stop, channel=utterance.channel)
+
+
+def load_waveform(utterance: Utterance, load: Load | None = None) -> "Tensor":
+    """The utterance's part of its audio: float32 [samples] at 16 kHz, as `audio.load` (or `load`) gives it.
 
     Raises InputError when it cannot be decoded, or is not as long as the utterance says (`has_duration`): batches are
     planned by duration, and memory with them.
     """
-    waveform = load_part(utterance)
+    waveform = load_part(utterance, load)
     seconds = len(waveform) / audio.SAMPLE_RATE
     if not utterance.has_duration(seconds):
         tolerance = f"{DURATION_TOLERANCE_SECONDS:g} s or {DURATION_TOLERANCE_SHARE:.0%}"

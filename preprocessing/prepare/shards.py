@@ -13,7 +13,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
+from preprocessing.audio import PCM_STEPS, SAMPLE_RATE, PartLoader
 from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Corpus, Reject, Segment, Utterance, load_waveform
@@ -165,10 +165,10 @@ def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> Shard
     levels: list[AudioLevels] = []
     rejects: list[Reject] = []
     position = 0  # samples into the shard
-    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file, PartLoader() as parts:
         for utterance in shard.utterances:
             try:
-                for piece, source, waveform in _pieces(utterance, cutting):
+                for piece, source, waveform in _pieces(utterance, cutting, parts):
                     placed = _placed(piece, name, position, len(waveform))
                     file.write((waveform * PCM_STEPS).to(torch.int16).numpy())
                     position += len(waveform)
@@ -180,13 +180,13 @@ def _write_audio(shard: Shard, path: Path, name: str, cutting: Cutting) -> Shard
     return ShardRecord(tuple(utterances), tuple(sources), tuple(levels), tuple(rejects))
 
 
-def _pieces(utterance: Utterance, cutting: Cutting) -> Iterator[tuple[Utterance, Source, Tensor]]:
+def _pieces(utterance: Utterance, cutting: Cutting, parts: PartLoader) -> Iterator[tuple[Utterance, Source, Tensor]]:
     """Yield the utterance, its place in the recording and its waveform, or each piece of a long recording as an
     utterance of its own.
 
     Raises InputError where it cannot be decoded, is not as long as it says, or has one text for many pieces.
     """
-    waveform = load_waveform(utterance)
+    waveform = load_waveform(utterance, parts.load)
     seconds = len(waveform) / SAMPLE_RATE
     if cutting.segment == "none" or seconds <= cutting.max_seconds:
         yield utterance, _source(utterance, 0, len(waveform)), waveform

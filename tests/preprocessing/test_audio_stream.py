@@ -1,8 +1,10 @@
-"""Streaming: the same samples as `load` in any blocks, in memory that a longer file does not raise."""
+"""Streaming: the same samples as `load` in any blocks, in memory that a longer file does not raise; and in parts."""
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,10 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from preprocessing import audio
-from preprocessing.audio import AudioError
+from preprocessing.audio import AudioError, sndfile
 from tests.known_audio import FFMPEG, SOUNDFILE, known_file
 
 
@@ -75,3 +78,43 @@ def test_a_wrong_block_is_refused_at_the_call() -> None:
         audio.stream(b"RIFF", block_seconds=0.0)
     with pytest.raises(AudioError, match="start"):
         audio.stream(b"RIFF", start=-1.0)
+
+
+PARTS = [(0.0, 0.7), (0.5, 1.7), (0.6, 0.8), (1.0, 1.01), (2.1, 3.9), (1.9, 3.0), (5.0, 5.9), (5.5, 6.1), (5.5, None)]
+
+
+@pytest.mark.parametrize("content", ["mp3", "two mp3", "damaged mp3", "flac", "m4a-44"])
+def test_parts_one_after_another_are_those_of_load(content: str, tmp_path: Path) -> None:
+    """Ascending, overlapping and earlier ones, of either channel; past the end, the error is load's, too."""
+    path = tmp_path / "recording"
+    encoded = known_file(content.split()[-1], seconds=3.0 if "two" in content else 6.0, n_channels=2)
+    encoded = encoded * 2 if "two" in content else encoded
+    path.write_bytes(encoded[: 2 * len(encoded) // 3] + bytes(2_000) if "damaged" in content else encoded)
+    with audio.PartLoader() as parts:
+        for channel in (None, 1):
+            for start, stop in [*PARTS, (7.0, 8.0)]:
+                found = [_loaded(load, path, start, stop, channel) for load in (parts.load, audio.load)]
+                assert found[0] == found[1], (start, stop, channel)
+
+
+def _loaded(load: Callable[..., Tensor], path: Path, start: float, stop: float | None, channel: int | None) -> object:
+    try:
+        return load(path, start=start, stop=stop, channel=channel).tolist()
+    except audio.AudioError as error:
+        return str(error)
+
+
+def test_ascending_parts_of_an_mp3_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, opened = tmp_path / "recording.mp3", []
+    path.write_bytes(known_file("mp3", 20.0))
+    open_sndfile = sndfile.open_sndfile
+
+    def counted(*arguments: Any) -> Any:
+        opened.append(arguments)
+        return open_sndfile(*arguments)
+
+    monkeypatch.setattr(sndfile, "open_sndfile", counted)
+    with audio.PartLoader() as parts:
+        for second in range(20):
+            assert len(parts.load(path, start=second, stop=second + 1)) == 16_000
+    assert len(opened) == 1
