@@ -57,7 +57,7 @@ class PartLoader:
     def _load_first(self, source: AudioSource, start: float, stop: float, channel: int | None) -> Tensor:
         """A part by a decoder opened for it, which stays open where the next part can go on."""
         self._close()
-        decoder = self._open.enter_context(open_decoder(source))
+        decoder = self._open.enter_context(open_decoder(source, stop))
         if not decoder.info.codec.startswith(SEQUENTIAL_CODEC):
             try:
                 return decoded(source, decoder, start, stop, channel)
