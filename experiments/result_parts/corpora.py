@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.result_parts.systems import DIGIT_WORDS
+from experiments.result_parts.systems import BASELINE, DIGIT_WORDS
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import UsageError
 
@@ -216,7 +216,10 @@ def digit_profiles() -> "tuple[Profile, Profile]":
 
 
 def score_digits(samples: "Iterable[Sample]", seed: int) -> list[DigitScores]:
-    """Scores and paired comparisons of the clean samples under both digit profiles, with the project's own counting."""
+    """Scores and paired comparisons of the clean samples under both digit profiles, with the project's own counting.
+
+    The comparisons with BASELINE are corrected by themselves.
+    """
     from benchmark.results import CLEAN
     from benchmark.scoring import Normaliser, ScoredCondition, compare_pairs, correct, count_errors, scores_of
     from finetune.metrics import resample
@@ -235,6 +238,7 @@ def score_digits(samples: "Iterable[Sample]", seed: int) -> list[DigitScores]:
             name: scores_of(one.counts, resample([sample.speaker for sample in one.samples], seed=seed))
             for name, one in scored.items()
         }
-        comparisons = correct(compare_pairs(scored, CLEAN, seed))
+        baseline = BASELINE if BASELINE in scored else None
+        comparisons = correct(compare_pairs(scored, CLEAN, seed), baseline=baseline)
         found.append(DigitScores(used.name, used.description, scores, comparisons))
     return found

@@ -14,7 +14,7 @@ from experiments.harness.trainings import State
 from experiments.result_parts.corpora import DigitScores, score_digits
 from experiments.result_parts.parts import PARTS, Folders, Measured
 from experiments.result_parts.running import is_finished, state_of
-from experiments.result_parts.systems import SYSTEMS
+from experiments.result_parts.systems import BASELINE, SYSTEMS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,10 +70,20 @@ class Result:
         return {one.facts.name: one for one in self.summary.systems}
 
     def compared(self, first: str, second: str, *, homophones: bool = False) -> "Comparison | None":
-        """The clean comparison of two systems under the profile that decides, or with homophones as the digits."""
-        found = self.digits[int(homophones)].comparisons if self.digits else self.summary.comparisons
+        """The clean comparison of two systems under the profile that decides, or with homophones as the digits; those
+        with BASELINE are corrected by themselves.
+        """
+        from benchmark.results import CLEAN
+        from benchmark.scoring import correct
+
+        if self.digits:
+            found = self.digits[int(homophones)].comparisons
+        else:
+            unit = "segment" if self.summary.corpus.resampling_unit == "segment" else "utterance"
+            baseline = BASELINE if BASELINE in self.systems else None
+            found = correct(self.summary.comparisons, self.summary.metric, unit, baseline)
         pair = {first, second}
-        return next((one for one in found if {one.first, one.second} == pair and one.condition == "clean"), None)
+        return next((one for one in found if {one.first, one.second} == pair and one.condition == CLEAN), None)
 
     def best(self, *, trained_here: bool, among: Collection[str] = tuple(SYSTEMS)) -> str | None:
         """The system with the lowest WER of those `among` that were, or were not, trained here; one that was trained on
@@ -137,34 +147,33 @@ def headline(results: Mapping[str, Result], picture: str) -> str:
 
 
 def _headline_sentences(result: Result, results: Mapping[str, Result]) -> list[str]:
-    """The best that was trained here beside the best other system; of digits also what may change that verdict."""
+    """The best that was trained here beside the baseline and the best other system; of digits also what may change the
+    verdict.
+    """
     ours, rival = (result.best(trained_here=here, among=IN_TABLE) for here in (True, False))
     if ours is None or rival is None:
         return ["none of the models trained here is measured." if ours is None else "no rival is measured."]
-    found = [sentence_of(result, ours, rival)]
+    rivals = [name for name in dict.fromkeys((BASELINE, rival)) if name in result.scores]
+    found = [sentence_of(result, ours, name) for name in rivals]
     if not result.digits:
         return found
-    verdict = _winner(result, ours, rival)
+    from benchmark.report.fairness import enumerated
+
     rates = {name: with_interval(one.wer) for name, one in result.digits[1].scores.items()}
-    changed = _winner(result, ours, rival, homophones=True) != verdict
+    changed = any(_winner(result, ours, one) != _winner(result, ours, one, homophones=True) for one in rivals)
+    shown = enumerated([rates[name] for name in (ours, *rivals)])
     found.append(
-        f"Counting homophones (“for” for “four”) as correct, their WERs are {rates[ours]} and {rates[rival]}: "
+        f"Counting homophones (“for” for “four”) as correct, their WERs are {shown}: "
         f"the verdict {'changes' if changed else 'is the same'}."
     )
-    plain, prompted = "whisper-base", "whisper-base-prompted"
-    if {plain, prompted} <= set(result.scores):
-        before, with_prompt = (with_interval(result.scores[name].wer) for name in (plain, prompted))
-        changed = _winner(result, ours, plain) != _winner(result, ours, prompted)
-        found.append(
-            f"The prompt changes the WER of Whisper base from {before} to {with_prompt}"
-            f"{f', and the verdict on {ours} with it' if changed else ''}."
-        )
     alone = results.get("digits")
     if result.part.name == "digits-joined" and alone is not None:
-        best = alone.best(trained_here=True), alone.best(trained_here=False)
-        if best[0] is not None and best[1] is not None:
-            changed = _winner(alone, best[0], best[1]) != verdict
-            found.append(f"The verdict {'differs from' if changed else 'is that of'} single digits.")
+        best = alone.best(trained_here=True, among=IN_TABLE)
+        if best is not None and BASELINE in alone.scores and BASELINE in result.scores:
+            changed = _winner(alone, best, BASELINE) != _winner(result, ours, BASELINE)
+            found.append(
+                f"Against the baseline the verdict {'differs from' if changed else 'is'} that of single digits."
+            )
     return found
 
 

@@ -24,7 +24,7 @@ from experiments.result_parts.headline import (
 )
 from experiments.result_parts.parts import PARTS, Folders, Measured, Training, shown, systems_of
 from experiments.result_parts.running import state_of
-from experiments.result_parts.systems import SYSTEMS
+from experiments.result_parts.systems import BASELINE, SYSTEMS
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, counted
 
@@ -97,8 +97,9 @@ def results_page(results: Mapping[str, Result], folders: Folders, earlier: str =
             "out on both sides: under `librispeech` a Whisper that writes “9” loses the word, so that column is no "
             "comparison. Digits are counted with every figure read by itself, in words or figures alike; the next "
             f"column counts homophones ({', '.join(HOMOPHONES)}) as the digit too. Whisper decodes greedily without "
-            "fallback, its language fixed. Below each table stand the weights that were measured: parts may be of "
-            "different machines and days, and of models trained anew."
+            "fallback, its language fixed. The baseline is Whisper base, named beforehand: p-values of comparisons "
+            "with it are corrected by themselves (Holm), and so are those of all others. Below each table stand the "
+            "weights that were measured: parts may be of different machines and days, and of models trained anew."
         ),
         "",
         *_systems_table(results, folders, earlier),
@@ -192,13 +193,16 @@ def _weights(result: Result) -> str:
 
 
 def _verdicts(result: Result) -> Iterable[str]:
-    """Each system that was trained here beside the best other one."""
+    """Each system that was trained here beside the baseline, and the best of them beside the best other one."""
     if result.part.timed or result.part.words or not result.scores or result.part.name == "silence":
         return
-    rival = result.best(trained_here=False)
-    for name in result.scores:
-        if rival is not None and is_trained_here(name):
-            yield sentence_of(result, name, rival)
+    ours, rival = (result.best(trained_here=here) for here in (True, False))
+    if rival is None:
+        return
+    for name in filter(is_trained_here, result.scores):
+        yield sentence_of(result, name, BASELINE if BASELINE in result.scores else rival)
+    if ours is not None:
+        yield sentence_of(result, ours, rival)
 
 
 def _figures(result: Result) -> list[str]:

@@ -36,7 +36,7 @@ from experiments.result_parts.parts import (
     select,
 )
 from experiments.result_parts.running import run_parts
-from experiments.result_parts.systems import DIGIT_WORDS, ON_DIGITS, ON_ENGLISH, SYSTEMS
+from experiments.result_parts.systems import BASELINE, DIGIT_WORDS, ON_DIGITS, ON_ENGLISH, SYSTEMS
 from experiments.results import main
 from finetune.config import TrainConfig
 from finetune.systems import identity
@@ -260,6 +260,22 @@ def test_digits_are_scored_with_and_without_homophones() -> None:
     assert as_sounding.scores["words"].wer.value == pytest.approx(jiwer.wer(references, by_hand))
     (compared,) = as_written.comparisons
     assert compared.different and {compared.first, compared.second} == set(answers)
+
+
+def test_comparisons_with_the_baseline_are_corrected_by_themselves() -> None:
+    references = ["four", "one", "six", "nine"] * 6
+    wrong = {"wav2vec2-digits": 2, "whisper-base": 9, "faster-base": 12, "pocketsphinx": 15}  # of 24 recordings
+    samples = [
+        Sample(name, f"u{place}", text, text if place >= n_wrong else "bye", 1.0, NO_SECONDS, speaker=f"s{place % 6}")
+        for name, n_wrong in wrong.items()
+        for place, text in enumerate(references)
+    ]
+    compared = score_digits(samples, seed=0)[0].comparisons
+    families = {frozenset((one.first, one.second)): one.family for one in compared}
+    assert {family for pair, family in families.items() if BASELINE in pair} == {"baseline"}
+    assert {family for pair, family in families.items() if BASELINE not in pair} == {"other"}
+    of_baseline = sorted((one.p_value, one.adjusted_p) for one in compared if one.family == "baseline")
+    assert of_baseline[0][1] == pytest.approx(min(3 * of_baseline[0][0], 1.0)), "of 3 comparisons, not of 6"
 
 
 @pytest.mark.slow
