@@ -147,7 +147,7 @@ def test_scored_alone_and_beside_a_system_that_runs(tmp_path: Path) -> None:
     summary = read_summary(beside / "summary.json")
     assert [bool(one.conditions) for one in summary.systems] == [False, True]
     assert [one.condition for one in summary.comparisons] == ["clean"]
-    assert [notice.partition(" ")[0] for notice in summary.notices] == ["other:", "other:", "other"]
+    assert [notice.partition(" ")[0] for notice in summary.notices] == ["--limit", "other:", "other:", "other"]
     assert "RTFx" in {row.label for row in quantities(summary)}
 
 

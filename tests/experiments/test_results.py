@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jiwer
@@ -89,7 +90,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         run.append(words)
         return measure_here(words)
 
-    monkeypatch.setattr(running.subprocess, "run", measure)
+    monkeypatch.setattr(running, "subprocess", SimpleNamespace(run=measure))
     return run
 
 
@@ -97,7 +98,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def measured(folders: Folders) -> Folders:
     """The small part, measured."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running.subprocess, "run", measure_here)
+        patch.setattr(running, "subprocess", SimpleNamespace(run=measure_here))
         (outcome,) = run_parts([SMALL], folders, overwrite=False)
     assert outcome.status == "done"
     return folders
@@ -287,7 +288,7 @@ def test_what_is_done_is_not_done_again(measured: Folders, tmp_path: Path, monke
         run.append(words)
         return subprocess.CompletedProcess(words, 1)
 
-    monkeypatch.setattr(running.subprocess, "run", fail)
+    monkeypatch.setattr(running, "subprocess", SimpleNamespace(run=fail))
     assert [one.status for one in run_parts([SMALL], copied, overwrite=False)] == ["done before"] and not run
     (outcome,) = run_parts([replace(SMALL, language="de")], copied, overwrite=False)
     assert outcome.status == "failed" and run[0][-2:] == ["--overwrite", "true"]
@@ -311,7 +312,7 @@ def test_weights_that_the_benchmark_fetches_do_not_make_it_run_again(
         (without.result(part) / "summary.json").touch()
         return subprocess.CompletedProcess(words, 0)
 
-    monkeypatch.setattr(running.subprocess, "run", fetch)
+    monkeypatch.setattr(running, "subprocess", SimpleNamespace(run=fetch))
     assert [run_parts([part], without, overwrite=False)[0].status for _ in range(2)] == ["done", "done before"]
     fetched.write_bytes(b"other weights")
     assert run_parts([part], without, overwrite=False)[0].status == "done" and run == 2
@@ -330,7 +331,7 @@ def test_a_training_that_was_begun_by_hand_goes_on(
         run.append(words)
         return subprocess.CompletedProcess(words, 1)
 
-    monkeypatch.setattr(running.subprocess, "run", stop)
+    monkeypatch.setattr(running, "subprocess", SimpleNamespace(run=stop))
     run_parts([part], own, overwrite=False)
     run_parts([part], own, overwrite=False)
     run_parts([part], own, overwrite=True)

@@ -91,7 +91,7 @@ def test_what_a_run_leaves_behind(trained: Path) -> None:
     assert list((trained / "tensorboard").rglob("events.*"))
     assert re.search(r"max_batch_seconds: 20", (trained / "config.yaml").read_text())
     assert json.loads((trained / "environment.json").read_text())["packages"]["torch"].startswith("2.11")
-    assert len(read_manifest(trained / "samples.jsonl")) == 5  # a tenth of 60, by speaker
+    assert len(read_manifest(trained / "samples.jsonl")) == 7  # a tenth of 60 and the rest of a speaker
 
 
 def test_bad_utterances_are_set_aside_with_their_reason(trained: Path, manifest: Path) -> None:
