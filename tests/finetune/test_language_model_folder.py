@@ -271,7 +271,8 @@ def test_a_run_is_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_languages_without_spaces_are_tuned_by_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of two points with as many wrong "words", whole utterances, the one with fewer wrong characters is taken."""
+    """Of two points with as many wrong "words", whole utterances, the one with fewer wrong characters is taken. Spaces
+    are no characters."""
     run = tmp_path / "run"
     shutil.copytree(DEMO / "wav2vec2", run)
     Vocabulary.of_characters(["今天气很好坏错误的字"]).save(run)
@@ -280,11 +281,11 @@ def test_languages_without_spaces_are_tuned_by_characters(
     manifest = write_manifest(
         tmp_path / "zh.jsonl",
         [
-            row | {"audio": str(DEMO / "corpus" / row["audio"]), "text": "今天天气很好", "language": "zh"}
+            row | {"audio": str(DEMO / "corpus" / row["audio"]), "text": "今天 天气很好", "language": "zh"}
             for row in rows
         ],
     )
-    texts = {0.0: "错误的字", 0.5: "今天天气很坏"}
+    texts = {0.0: "错误的字", 0.5: "今 天 天气 很坏"}
 
     class Search:
         def __init__(self, alpha: float) -> None:
