@@ -29,7 +29,8 @@ FREE = (
     *("output_dir", "overwrite", "eval_steps", "logging_steps", "report_to", "dry_run", "overfit_batch"),
     "save_total_limit",
     *("dataloader_num_workers", "data.validation", "data.eval_sets", "early_stopping_patience"),
-    "data.validation_by",  # its effect is in the utterances
+    "data.max_eval_samples",
+    *("data.validation_by", "data.max_train_samples"),  # their effect is in the utterances
     *("push_to_hub", "hub_model_id", "hub_private_repo", "hub_license", "hub_language"),
 )
 ACCUMULATION = "gradient_accumulation_steps"  # of each process
