@@ -4,7 +4,8 @@ import json
 import os
 import resource
 import shutil
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,11 @@ def test_a_folder_is_gone_on_in_under_another_name(monkeypatch: pytest.MonkeyPat
     assert found == align_corpus._fingerprint(replace(config, output_dir=tmp_path / "moved", device="cpu"))
     assert found == align_corpus._fingerprint(replace(config, recordings=tmp_path / "in", transcripts=tmp_path / "in"))
     assert found != align_corpus._fingerprint(replace(config, recordings=tmp_path / "others"))
+    assert found != align_corpus._fingerprint(replace(config, language="deu"))
+    earlier = asdict(replace(config, recordings=tmp_path / "in", transcripts=tmp_path / "in"))
+    for name in (*align_corpus.NOT_DECISIVE, "language"):  # which earlier versions did not have
+        del earlier[name]
+    assert found == sha256(json.dumps(earlier, sort_keys=True, default=str).encode()).hexdigest()[:16]
     options = {field.name for field in fields(AlignCorpusConfig)}
     assert options.issuperset(align_corpus.NOT_DECISIVE)
 
