@@ -18,12 +18,23 @@ from preprocessing.cli.errors import InputError
 SAMPLE_RATE = 16_000  # samples per second: what wav2vec 2.0 and Whisper were trained on
 PCM_STEPS = 32_768  # 16-bit PCM: a sample is k / 32768 with k in [-32768, 32767]
 MAX_SAMPLE_RATE = 384_000  # the highest rate of any converter sold; a header that says more is wrong
+# The resampling filter reaches no further on either side of a sample: 20 ms of the source, and more below 8 kHz.
+FILTER_SECONDS, FILTER_SAMPLES = 0.02, 160
 TAIL_SECONDS = 0.1  # of the length in a header that may be missing: less than a short word
 HEAD_BYTES = 64  # read of each source, to choose its decoder
 
 StoredAudio: TypeAlias = str | os.PathLike[str] | bytes  # what a corpus holds and another process can be sent
 AudioSource: TypeAlias = StoredAudio | BinaryIO
 Samples: TypeAlias = NDArray[np.float32]  # [samples, channels] of a decoder, full scale being 1
+
+
+def filter_margin(rate: int) -> int:
+    """The samples of a source at this rate that a part's resampling needs on either side of the part.
+
+    >>> filter_margin(44_100), filter_margin(4_000), filter_margin(16_000)
+    (882, 160, 0)
+    """
+    return 0 if rate == SAMPLE_RATE else max(round(FILTER_SECONDS * rate), FILTER_SAMPLES)
 
 
 class AudioError(InputError):

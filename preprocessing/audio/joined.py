@@ -23,6 +23,7 @@ from preprocessing.audio.contract import (
     Decoder,
     OpenedSource,
     Samples,
+    filter_margin,
 )
 
 LAST_PAGE_BYTES = 65_307  # the largest Ogg page (RFC 3533)
@@ -163,12 +164,12 @@ def _of_wav(file: BinaryIO, size: int) -> list[int]:
 def _of_flac(file: BinaryIO, at: int, stop: float | None) -> list[int]:
     """Where other streams begin after the metadata, such as pictures, of the first one, which begins at byte `at`.
 
-    Not looked for where the first one is at least `stop` seconds long.
+    Not looked for where the first one is long enough for the samples up to `stop` seconds and their resampling.
     """
     begins = [0]
     if stop is not None:
         rate, n_samples = _flac_length(_read(file, at, FLAC_HEADER_BYTES))
-        if stop * rate <= n_samples:
+        if stop * rate + filter_margin(rate) <= n_samples:
             return begins
     is_last, at = False, at + 4
     while not is_last and len(header := _read(file, at, 4)) == 4:

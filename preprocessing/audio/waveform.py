@@ -28,6 +28,7 @@ from preprocessing.audio.contract import (
     OpenedSource,
     Samples,
     describe_source,
+    filter_margin,
     open_source,
 )
 from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, quantise_, to_pcm16
@@ -38,8 +39,6 @@ CLIPPED_AMPLITUDE = 10 ** (1 / 20)  # times full scale, 1 dB over it: of floats,
 FLOAT_CODECS = ("FLOAT", "DOUBLE", "pcm_f16le", "pcm_f24le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le")
 CANCELLED_POWER = 0.01  # of the mean of the channels, beside their own: independent ones leave 1 / channels
 CANCELLED_SAMPLES = 4000  # of the shortest block in which that is no accident
-# Of the source on either side of a sample, whose filter reaches no further: 20 ms, and more below 8 kHz.
-FILTER_SECONDS, FILTER_SAMPLES = 0.02, 160
 CODEC_BLOCKS = 1 << 62  # samples of a block: as many as the decoder gives at a time
 TRANSCODE_BLOCK_SECONDS = 10
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"NIST")
@@ -220,7 +219,7 @@ class _Window(NamedTuple):
         sample at 16 kHz, too.
         """
         wanted, wanted_end = round(start * rate), None if stop is None else round(stop * rate)
-        margin = 0 if rate == SAMPLE_RATE else max(round(FILTER_SECONDS * rate), FILTER_SAMPLES)
+        margin = filter_margin(rate)
         common = rate // math.gcd(rate, SAMPLE_RATE)
         first = max(wanted - margin, 0) // common * common
 

@@ -266,6 +266,19 @@ def test_a_part_of_a_flac_is_read_without_a_search_for_more_of_them(monkeypatch:
     assert len(audio.load(ID3V2 + part, stop=1.0)) == SAMPLE_RATE and n_bytes < 200
 
 
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_a_part_that_ends_where_another_flac_begins_is_resampled_with_its_beginning(rate: int) -> None:
+    content = b""
+    for seed in (0, 1):
+        file, noise = io.BytesIO(), np.random.default_rng(seed).normal(scale=0.1, size=2 * rate)
+        soundfile.write(file, noise, rate, format="FLAC", subtype="PCM_16")
+        content += file.getvalue()
+    whole = audio.load(content)
+    for start, stop in ((0.5, 1.0), (1.5, 2.0), (1.5, 1.99)):
+        part = whole[round(start * SAMPLE_RATE) : round(stop * SAMPLE_RATE)]
+        assert torch.equal(audio.load(content, start=start, stop=stop), part)
+
+
 @pytest.mark.parametrize("tags", [ID3V1, APE, APE + ID3V1, b"\x00" * 3000])
 def test_tags_after_an_mp3_are_no_recording(tags: bytes) -> None:
     content = known_file("mp3", 1.0)
