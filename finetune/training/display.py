@@ -21,7 +21,7 @@ from rich.text import Text
 from finetune.metrics.word_alignment import MISSING_WORD, WordPair, align, column_width, wrap_pairs
 from finetune.training.diagnosis import Diagnosis
 from finetune.training.evaluation import Evaluation
-from preprocessing.cli.errors import printable
+from preprocessing.cli.errors import counted, printable
 from preprocessing.cli.progress import LINE_SECONDS, shows_bars
 
 MAX_SAMPLE_ROWS = 2
@@ -155,6 +155,9 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
 
 
 def _rates(evaluation: Evaluation) -> str:
+    """The error rates; of a set in which nothing is said, which has none, the number of words."""
+    if not any(transcript.reference for transcript in evaluation.transcripts):
+        return f"[bold]{counted(evaluation.insertions, 'word')}[/] where nothing is said"
     wer, cer = f"WER {100 * evaluation.wer:.1f} %", f"CER {100 * evaluation.cer:.1f} %"
     return f"[bold]{wer}[/]  {cer}" if evaluation.metric == "wer" else f"{wer}  [bold]{cer}[/]"
 

@@ -123,7 +123,9 @@ def draw_curve(log: Sequence[LogLine]) -> "Figure":
     """
     train = [line for line in log if line["kind"] == "train"]
     validation = [line for line in log if line["kind"] == "validation"]
-    others = sorted({line["kind"] for line in log if line["kind"].startswith("validation ")})
+    others = sorted(
+        {line["kind"] for line in log if line["kind"].startswith("validation ") and line.get("wer") is not None}
+    )  # fmt: skip
     means = [line for line in log if line["kind"] == BEST and len(line["steps"]) > 1]
     blanks = [line for line in validation if line.get("blank_ratio") is not None]
     figure = new_figure(9.0, 5.2)

@@ -224,6 +224,18 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
         assert expected in stream.getvalue()
 
 
+def test_of_a_set_in_which_nothing_is_said_the_words_are_counted() -> None:
+    stream = io.StringIO()
+    noise = (Transcript("1", "", "A B", 0.7), Transcript("2", "", "C", 0.7))
+    evaluation = Evaluation(0.5, float("inf"), float("inf"), 0, 0, 3, 0.6, noise)
+    with Display(9, True, Console(file=stream, width=80)) as display:
+        display.show_evaluation(1, evaluation, "noise")
+    assert stream.getvalue().startswith("step 1/9  3 words where nothing is said  noise loss 0.500")
+    log = [{"kind": kind, "step": 1, "loss": 0.5, "wer": wer, "cer": wer}
+           for kind, wer in (("validation", 0.3), ("validation noise", None))]  # fmt: skip
+    assert [str(line.get_label()) for line in draw_curve(log).axes[1].lines] == ["WER", "CER"]
+
+
 def test_a_training_that_is_no_terminal_says_how_far_it_is_and_how_long_still(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(display_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
