@@ -93,7 +93,7 @@ def select_utterances(
 ) -> RunData:  # fmt: skip
     """The utterances that the recogniser can use, split into training and validation.
 
-    Raises InputError if nothing usable is left, and at the first reject if `strict` is true.
+    Raises InputError if nothing usable is left, or nothing but silence, and at the first reject if `strict` is true.
     """
     usable: list[list[Utterance]] = []
     evaluable: list[list[Utterance]] = []
@@ -134,6 +134,12 @@ def select_utterances(
         validation[name], rejected = split_usable(corpus, recogniser, profile, config, evaluated=True)
         rejects += rejected
         unevaluated[name] = len(rejected) - len(corpus.rejects)
+    for name, utterances in (("training", [] if config.streaming else train), (MAIN, validation[MAIN])):
+        if utterances and not any(profile(utterance.text) for utterance in utterances):
+            raise InputError(
+                f"{name}: none of {counted(len(utterances), 'utterance')} has a text, as if nothing were said; "
+                "expected transcribed speech among them: add their transcripts, or other utterances"
+            )
     return RunData(train, repeats if config.weights else None, validation, rejects, division, unevaluated)
 
 

@@ -13,7 +13,7 @@ from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances
 from finetune.models import build
 from finetune.models.base import OUTSIDE
 from finetune.training.fingerprint import RunFingerprint, fingerprint_of
-from preprocessing.cli.errors import UsageError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Corpus, Utterance
 from preprocessing.text import profile
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
@@ -50,6 +50,25 @@ def test_the_first_utterances_are_chosen_over_all_corpora_and_in_each_validation
         assert [[one.id for one in found] for found in data.validation.values()] == [ids[1][:4], ids[0][:4]]
     held = chosen(DataConfig([corpora[0]], max_train_samples=10, validation_share=0.2, validation_by="utterance"))
     assert {one.id for one in [*held.train, *held.validation[MAIN]]} == set(ids[0][:10])
+
+
+@pytest.mark.parametrize("silent", ["training", "validation"])
+def test_silence_alone_is_no_training_and_no_validation(tmp_path: Path, silent: str) -> None:
+    rows = absolute(DEMO / "corpus" / "train.jsonl", 8)
+    paths = {}
+    for name, part in (("training", rows[:4]), ("validation", rows[4:])):
+        texts = ["", "", "", "" if name == silent else "GO"]
+        paths[name] = str(
+            write_manifest(
+                tmp_path / f"{name}.jsonl", [row | {"text": text} for row, text in zip(part, texts, strict=True)]
+            )
+        )
+    config = DataConfig([paths["training"]], validation=paths["validation"])
+    with pytest.raises(InputError, match=f"^{silent}: none of 4 utterances has a text"):
+        chosen(config)
+    spoken = paths["validation" if silent == "training" else "training"]
+    noise = DataConfig([spoken], validation=spoken, eval_sets={"noise": paths[silent]})
+    assert len(chosen(noise).validation["noise"]) == 4
 
 
 def test_speakers_of_validation_are_not_trained_on(corpora: tuple[str, str]) -> None:
