@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
@@ -138,8 +138,16 @@ def train_once(folder: Path, lines: int, hours: float, steps: int) -> Cost:
         raise InputError(f"training on {lines:,} lines ended with {training.returncode}: {said.strip()[-300:]}")
     start, last = seen["step 0"], seen[f"step {steps}"]
     log = [json.loads(line) for line in (output / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    audio_seconds = max(line["audio_seconds"] for line in log)
-    return Cost(lines, hours, start[0], start[1], start[2], last[2], audio_seconds / (last[0] - start[0]))
+    return Cost(lines, hours, start[0], start[1], start[2], last[2], audio_seconds(log) / (last[0] - start[0]))
+
+
+def audio_seconds(log: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds of audio that a run has trained on, by the lines of its log, some of which do not say.
+
+    >>> audio_seconds([{"kind": "validation", "audio_seconds": 39.5}, {"kind": "best", "steps": [10]}])
+    39.5
+    """
+    return max(float(line.get("audio_seconds", 0.0)) for line in log)
 
 
 def _draw(axes: "Axes", costs: Sequence[Cost]) -> None:
