@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.processes import end_with_parent
 
 if TYPE_CHECKING:
@@ -145,7 +145,9 @@ class Training:
         return words
 
     def resolved(self, folder: Path) -> "TrainConfig":
-        """The configuration that the command has. Raises UsageError where it cannot be used."""
+        """The configuration that the command has. Raises UsageError where it cannot be used, or its length is in
+        epochs: studies compare runs, and state their lengths, by steps.
+        """
         from finetune.config import TrainConfig
         from preprocessing.cli.options import parse_command
 
@@ -153,6 +155,11 @@ class Training:
             config = parse_command(
                 TrainConfig, program="finetune/train.py", description="", arguments=self.words(folder)[2:]
             )
+            if config.num_train_epochs is not None:
+                raise UsageError(
+                    f"{self.config}: num_train_epochs is {config.num_train_epochs:g}; expected a recipe of a study to "
+                    "state its length in steps: set max_steps in its place"
+                )
             config.check()
         return config
 

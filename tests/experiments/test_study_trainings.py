@@ -24,7 +24,7 @@ from experiments.harness.trainings import (
     run_trainings,
     write_state,
 )
-from preprocessing.cli.errors import InputError
+from preprocessing.cli.errors import InputError, UsageError
 from tests.conftest import ROOT, absolute, write_manifest
 
 
@@ -65,6 +65,14 @@ def test_a_training_is_done_once_and_again_where_its_options_change(tmp_path: Pa
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_quick_options_suit_every_recipe(path: Path, tmp_path: Path) -> None:
     assert Training(path.stem, path, quick_options()).resolved(tmp_path).max_steps == 3
+
+
+@pytest.mark.parametrize("options", [{}, {"max_steps": 200}])
+def test_a_recipe_in_epochs_is_refused(tmp_path: Path, options: dict[str, int]) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("data: {train: [a.jsonl], validation_share: 0.1}\nnum_train_epochs: 3\n")
+    with pytest.raises(UsageError, match=r"mine\.yaml: num_train_epochs is 3; .* set max_steps in its place"):
+        Training("mine", recipe, options).resolved(tmp_path / "run")
 
 
 def test_the_log_of_a_training_before_is_no_progress(tmp_path: Path) -> None:
