@@ -47,13 +47,15 @@ def decisive(errors: Column, lengths: Column) -> list[int]:
     change = changes(errors, lengths)
     least = max(DECISIVE_POINTS, DECISIVE_SHARE * rate, DECISIVE_TIMES * rate / max(n_utterances, 1))
     ordered: list[int] = np.argsort(-change, kind="stable")[: MAX_DECISIVE + 1].tolist()
+    are_all_errors = False
     for count in range(min(MAX_DECISIVE, n_utterances - 1), 0, -1):
         lightest, following = change[ordered[count - 1]], change[ordered[count]]
         if lightest >= least and lightest >= 2.0 * following:
             rows = ordered[:count]
-            others_err = errors.sum() > errors[rows].sum()
+            are_all_errors = are_all_errors or errors.sum() == errors[rows].sum()
             is_ordinary = (errors[rows] <= np.maximum(ORDINARY_ERRORS, lengths[rows] - 1)).any()
-            return rows if others_err or not is_ordinary else []
+            if not (are_all_errors and is_ordinary):
+                return rows
     return []
 
 

@@ -179,6 +179,15 @@ def test_the_few_errors_of_a_command_set_are_ordinary() -> None:
     assert decisive(errors, np.ones(60, dtype=np.int64)) == [0]
 
 
+def test_a_loop_is_decisive_beside_ordinary_errors_that_are_all_others() -> None:
+    for ordinary in ([7], [7, 7]):
+        errors = np.zeros(60, dtype=np.int64)
+        errors[: 1 + len(ordinary)] = 40, *ordinary
+        assert decisive(errors, np.full(60, 10)) == [0]
+    errors[:3] = 2, 1, 0
+    assert decisive(errors, np.ones(60, dtype=np.int64)) == []  # two wrong commands, one with a word too many
+
+
 def test_what_lowers_a_rate_weighs_as_much_as_what_raises_it() -> None:
     errors, lengths = np.full(40, 1), np.full(40, 10)
     errors[5], lengths[5], errors[9] = 0, 100, 4
