@@ -36,7 +36,7 @@ def too_few(summary: Summary) -> str:
     compared = corpus.utterances if corpus.compared is None else corpus.compared
     if compared >= FEWEST_COMPARED or not compared:
         return ""
-    unit = "segment" if corpus.resampling_unit == "segment" else "utterance"
+    unit = _unit(summary)
     with_words = "" if corpus.compared in (None, corpus.utterances) or unit == "segment" else " with reference words"
     return (
         f"{counted(compared, unit)}{with_words} {'is' if compared == 1 else 'are'} too few for a significance test, "
@@ -69,20 +69,23 @@ def stated_comparisons(summary: Summary) -> list[Comparison]:
 
 
 def decisive_utterances(summary: Summary) -> list[str]:
-    """A sentence for each system whose rate is made by a few utterances, and for each comparison with and without
-    them."""
+    """A sentence for each system whose rate is made by a few utterances, and for comparisons with and without them:
+    those whose verdict changes, first of the ones that the verdict states, and of these also others that are moved.
+    """
     found = [sentence for system in summary.systems if (sentence := _decisive(summary, system))]
     left = len(found) - MAX_SENTENCES
     if left > 0:
         found[MAX_SENTENCES:] = [
             f"A few utterances account for much of the {summary.metric.upper()} of {counted(left, 'further system')}."
         ]
+    stated = stated_comparisons(summary)
     compared = [one for one in summary.comparisons if one.condition == CLEAN and one.without is not None]
     changed = [one for one in compared if one.different != one.different_without]
+    changed.sort(key=lambda one: one not in stated)
     stays = [
         one
         for one in compared
-        if one.different == one.different_without and _has_decisive(summary, one) and _is_moved(one)
+        if one.different == one.different_without and _has_decisive(summary, one) and _is_moved(one) and one in stated
     ]
     return found + [_without(summary, one) for one in [*changed, *stays][:MAX_SENTENCES]]
 
@@ -160,7 +163,7 @@ def detectable(summary: Summary) -> list[str]:
             f"statistical power){corrected}; smaller differences often remain undetected."
         )
         if summary.detectable_without is not None:
-            found[0] += _ruined(summary, summary.detectable_without, summary.detectable_left_out)
+            found[0] += _ruined(summary, "it", summary.detectable_without, summary.detectable_left_out)
     elif any(system.scores for system in summary.systems):
         found.append(
             "The minimum detectable difference of this corpus cannot be estimated: the compared errors are the same in "
@@ -208,7 +211,10 @@ def _detectable_of_pairs(summary: Summary) -> str:
             f"{least.second}){to} points of {metric} (80 % statistical power){corrected};{beyond} smaller differences "
             "often remain undetected."
         )
-    return sentence + ("" if most.without is None else _ruined(summary, most.without, most.left_out))
+    if most.without is None:
+        return sentence
+    which = "it" if least is most else f"that of {most.first} and {most.second}"
+    return sentence + _ruined(summary, which, most.without, most.left_out)
 
 
 def _corrected(comparisons: Sequence[int]) -> str:
@@ -216,10 +222,12 @@ def _corrected(comparisons: Sequence[int]) -> str:
     return f", after the correction for {' or '.join(map(str, several))} comparisons" if several else ""
 
 
-def _ruined(summary: Summary, without: float, ids: Sequence[str]) -> str:
-    """What the largest minimum detectable difference is without the utterances that ruin it."""
+def _ruined(summary: Summary, which: str, without: float, ids: Sequence[str]) -> str:
+    """What the largest minimum detectable difference is without the utterances that ruin it; which: what it is
+    called.
+    """
     return (
-        f" {counted(len(ids), 'utterance')} {'make' if len(ids) > 1 else 'makes'} it so large "
+        f" {counted(len(ids), _unit(summary))} {'make' if len(ids) > 1 else 'makes'} {which} so large "
         f"({_named(summary, ids)}): without {'them' if len(ids) > 1 else 'it'}, {100 * without:.2f} points."
     )
 
@@ -275,8 +283,7 @@ def _decisive(summary: Summary, system: SystemSummary) -> str:
         return ""
     whole = system.scores[summary.profiles[0].name].rate(summary.metric).value
     without = system.without_decisive.value
-    is_segment = summary.corpus.resampling_unit == "segment"
-    several = counted(len(few), "segment" if is_segment else "utterance")
+    several = counted(len(few), _unit(summary))
     return (
         f"{several} {'account' if len(few) > 1 else 'accounts'} for {100 * (whole - without):.1f} of the "
         f"{100 * whole:.1f} points of {summary.metric.upper()} of {system.facts.name} "
@@ -297,8 +304,13 @@ def _without(summary: Summary, one: Comparison) -> str:
     sentence = comparison_sentence(one.first, one.second, one.without, one.different_without, metric)
     sentence = sentence.replace(" %", f"{SPACE}%")
     if one.different:
-        return f"This depends on {counted(len(one.left_out), 'utterance')}: without {ids}, {sentence}"
+        return f"This depends on {counted(len(one.left_out), _unit(summary))}: without {ids}, {sentence}"
     return f"Without {ids}, {sentence}"
+
+
+def _unit(summary: Summary) -> str:
+    """What is counted and left out: an utterance, or of long recordings a segment."""
+    return "segment" if summary.corpus.resampling_unit == "segment" else "utterance"
 
 
 def _is_moved(one: Comparison) -> bool:

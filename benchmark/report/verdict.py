@@ -12,6 +12,7 @@ from preprocessing.cli.errors import counted
 
 _MAX_CHANGES = 3  # of significant ones since an earlier result; the section of changes has all
 _MAX_NAMES = 3  # of systems in the title
+_MAX_IN_GROUP = 5  # names of systems that are better than the baseline system, worse, or neither
 MAX_SHOWN = 5  # sentences of the verdict, and as many caveats, that stand above the table; others follow or are folded
 # fmt: off
 _NUMBER_WORDS = (
@@ -114,7 +115,7 @@ def _baseline_sentence(summary: Summary, baseline: str, compared: Sequence[Compa
         "neither": ("does not differ significantly from it", "do not differ significantly from it"),
     }
     findings = [
-        f"{enumerated(own) if len(own) <= _MAX_NAMES else f'{number_word(len(own))} systems'} "
+        f"{enumerated(own) if len(own) <= _MAX_IN_GROUP else f'{number_word(len(own))} systems'} "
         f"{said[kind][len(own) > 1]}"
         for kind, own in names.items()
         if own
@@ -220,12 +221,12 @@ def caveats(summary: Summary) -> list[str]:
     """How far the verdict holds: the correction for several comparisons, and the smallest detectable difference."""
     found = []
     sizes = family_sizes(summary.comparisons)
-    if sizes["baseline"]:
-        other = f", and those of the {counted(sizes['other'], 'other comparison')} for these" if sizes["other"] else ""
+    if sizes["baseline"] and sizes["other"]:
+        own, other = ("" if sizes[family] == 1 else f"{sizes[family]} " for family in ("baseline", "other"))
         found.append(
-            f"The p{SPACE}values of the {counted(sizes['baseline'], 'comparison')} with the baseline system "
-            f"{summary.baseline_system} on clean speech are corrected for these alone{other} (Holm); this holds only "
-            "if the baseline system was named before the results were known."
+            f"All p{SPACE}values are corrected (Holm), separately for the {own}comparison{'s' if own else ''} with the "
+            f"baseline system {summary.baseline_system} on clean speech and for the {other}other{'s' if other else ''}; "
+            "this is valid only if the baseline system was named before the results were known."
         )
     elif sizes.total() > 1:
         found.append(

@@ -126,6 +126,10 @@ def test_detectable_differences_are_those_of_the_comparisons_above() -> None:
     said = detectable(summary)[0]
     assert "is 4.00 (a and b) to 20.00 (a and c) points of WER" in said and "for 10 comparisons" in said
     assert "up to 100 points" not in said
+    ruined = [found[0], dataclasses.replace(found[1], without=0.05, left_out=["x", "y"]), *found[2:]]
+    segments = dataclasses.replace(summary.corpus, resampling_unit="segment")
+    said = detectable(dataclasses.replace(summary, detectable_differences=ruined, corpus=segments))[0]
+    assert said.endswith(" 2 segments make that of a and c so large (x; y): without them, 5.00 points.")
     one_lost = [*found, DetectableDifference("a", "e", 1.0, 10)]
     said = detectable(dataclasses.replace(summary, detectable_differences=one_lost))[0]
     assert "between a and e, no difference of up to 100 points is detected" in said and "4.00 (a and b)" in said
@@ -147,8 +151,11 @@ def test_the_verdict_begins_with_the_baseline() -> None:
     assert (first, second) == ("a and c.", "b and c.") and third.startswith("a has the lowest WER of five systems")
     assert rest == ["a and b.", "a and d.", "a and e."]
     corrected = caveats(few)[0].replace("\N{NO-BREAK SPACE}", " ")
-    assert corrected.startswith("The p values of the 2 comparisons with the baseline system c on clean speech are")
-    assert "and those of the 3 other comparisons for these (Holm)" in corrected
+    families = "separately for the 2 comparisons with the baseline system c on clean speech and for the 3 others;"
+    assert corrected.startswith(f"All p values are corrected (Holm), {families} this is valid only if")
+    one_other = caveats(dataclasses.replace(few, comparisons=[own[1], own[0]]))[0]
+    assert "for the comparison with the baseline system c on clean speech and for the other;" in one_other
+    assert not any("corrected" in one for one in caveats(dataclasses.replace(few, comparisons=own[1:2])))
     many = [dataclasses.replace(turned, first=name, family="baseline") for name in "abde"]
     many[2] = dataclasses.replace(many[2], different=False)
     many[3] = dataclasses.replace(many[3], difference=Rate(-0.2, -0.3, -0.1))
@@ -157,6 +164,9 @@ def test_the_verdict_begins_with_the_baseline() -> None:
         "The baseline system c has a WER of 30.00 %: e is significantly better, a and b are significantly worse and d "
         "does not differ significantly from it."
     )
+    worse = [dataclasses.replace(one, different=True, difference=turned.difference) for one in many]
+    text = verdict(dataclasses.replace(few, comparisons=worse))[0]
+    assert text.endswith("a, b, d and e are significantly worse.")
 
 
 def changed(*significant: bool) -> Summary:

@@ -249,6 +249,24 @@ def test_of_many_comparisons_that_one_utterance_makes_three_are_said() -> None:
         assert sum(sentence.startswith("Without u0") for sentence in sentences) == said
 
 
+def test_without_is_said_first_of_comparisons_that_the_verdict_states() -> None:
+    """A comparison of two rivals of the best system is of interest only where its verdict changes."""
+    summary = benchmark_of(best=[], looping=["w0 " + "si " * 112], steady=wrong(16), worse=wrong(30))
+    pairs = {(one.first, one.second): one for one in summary.comparisons}
+
+    def said(*, changes: bool) -> list[str]:
+        for pair in (("best", "looping"), ("looping", "steady"), ("looping", "worse")):
+            pairs[pair] = dataclasses.replace(pairs.pop(pair), different=not changes, different_without=True)
+        comparisons = list(reversed(pairs.values()))
+        sentences = decisive_utterances(dataclasses.replace(summary, comparisons=comparisons))
+        return [one for one in sentences if one.startswith("Without u0")]
+
+    (moved,) = said(changes=False)
+    assert moved.startswith("Without u0, best minus looping is ")
+    first, *others = said(changes=True)
+    assert "best" in first and len(others) == 2 and not any("best" in one for one in others)
+
+
 def test_without_is_not_said_where_nothing_changes() -> None:
     summary = benchmark_of(looping=["w0 " + "si " * 112], steady=wrong(16))
     same = dataclasses.replace(summary.comparisons[0], different=True, without=summary.comparisons[0].difference)

@@ -263,7 +263,7 @@ def test_a_folder_is_scored_again_with_a_baseline(tmp_path: Path, capsys: pytest
         ("a", "c"): 1,
     }
     out = " ".join(capsys.readouterr().out.split())
-    assert "2 comparisons with the baseline system b on clean speech are corrected for these alone" in out
+    assert "for the 2 comparisons with the baseline system b on clean speech and for the other;" in out
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "corrected p: of the comparisons with the baseline system <bdi>b</bdi> on clean speech" in page
 
