@@ -160,12 +160,12 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
             "the same configuration to resume: choose another --output_dir, or --overwrite true"
         )
     failed = failed_systems(folder)
-    (folder / SUMMARY).unlink(missing_ok=True)
     for path in (*(folder / name for name in (SAMPLES, TIMINGS, THROUGHPUT)), *folder.glob(SAMPLES_OF_RANKS)):
         drop_torn_line(path)
     if failed and (folder / SAMPLES).exists():
         samples = read_samples(folder / SAMPLES)
         write_samples(folder / SAMPLES, [one for one in samples if one.error is None or one.system not in failed])
+    (folder / SUMMARY).unlink(missing_ok=True)  # stopped before, the next start still knows which systems have failed
     notices = list(dict.fromkeys([*before.notices, *run.notices]))
     if before.machine != run.machine:
         changed = sorted(key for key in before.machine | run.machine if before.machine.get(key) != run.machine.get(key))

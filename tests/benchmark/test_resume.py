@@ -32,6 +32,7 @@ from benchmark.results import (
     read_timings,
     write_run,
 )
+from benchmark.results import store as results_store
 from benchmark.results.store import ResultsStore, begin_run, check_output_folder, drop_torn_line, failed_systems
 from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Segment, Utterance
@@ -197,7 +198,9 @@ def test_a_run_is_not_finished_before_its_report_is_written(tmp_path: Path, monk
     assert (tmp_path / SUMMARY).exists() and (tmp_path / "report.html").exists()
 
 
-def test_a_run_in_which_a_system_failed_goes_on_with_that_one(tmp_path: Path) -> None:
+def test_a_run_in_which_a_system_failed_goes_on_with_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its failed utterances are tried again; what was measured of the others, and failed there, stays."""
     systems = ("a", "b")
     run = a_run(BenchmarkConfig(), *systems)
@@ -219,6 +222,14 @@ def test_a_run_in_which_a_system_failed_goes_on_with_that_one(tmp_path: Path) ->
     with pytest.raises(UsageError, match="--limit"):
         begin_run(tmp_path, a_run(BenchmarkConfig(limit=9), *systems), overwrite=False)
     assert (tmp_path / SUMMARY).exists() and len(list(read_samples(tmp_path / "samples.jsonl"))) == 4
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results_store, "write_samples", stop)
+        with pytest.raises(KeyboardInterrupt):
+            begin_run(tmp_path, run, overwrite=False)
+    assert failed_systems(tmp_path) == ["b"], "stopped before its samples are removed, it still tries them again"
     assert begin_run(tmp_path, run, overwrite=False).systems == known
     assert list(read_samples(tmp_path / "samples.jsonl")) == samples[:3]
     assert not (tmp_path / SUMMARY).exists(), "stopped now, it goes on as any other"
