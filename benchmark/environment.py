@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -203,9 +204,14 @@ def corpus_fingerprint(utterances: Sequence[Utterance]) -> str:
         folder = os.path.commonpath([Path(path).parent for path in paths]) if paths else ""
     except ValueError:  # absolute paths among others
         folder = ""
-    files = {path: (os.path.relpath(path, folder) if folder else path, *_sampled(path)) for path in paths}
+    sampled = lru_cache(maxsize=1)(_sampled)  # parts of one file follow each other; of all files it were much memory
     for one in utterances:
-        audio = len(one.audio) if isinstance(one.audio, bytes) else files[os.fspath(one.audio)]
+        audio: int | tuple[str, int, bytes]
+        if isinstance(one.audio, bytes):
+            audio = len(one.audio)
+        else:
+            path = os.fspath(one.audio)
+            audio = (os.path.relpath(path, folder) if folder else path, *sampled(path))
         described = (one.speaker, one.sex, one.language, one.domain, one.segments, one.words, one.channel, one.columns)
         digest.update(repr((one.id, audio, one.text, one.duration, one.start, one.stop, *described)).encode())
     return f"{FINGERPRINT_KIND}{digest.hexdigest()[:12]}"
