@@ -166,7 +166,8 @@ def _other_machine(baseline: Summary, now: Summary, topics: Sequence[str]) -> st
     for topic in topics:
         before, after = (_of_machine(one.machine, topic) for one in (baseline, now))
         if before != after:
-            return f"its {topic} was {before} and is now {after}"
+            several = topic in ("cores", "threads")
+            return f"its {topic} {'were' if several else 'was'} {before} and {'are' if several else 'is'} now {after}"
     return ""
 
 
