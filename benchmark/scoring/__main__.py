@@ -33,8 +33,8 @@ class ScoringConfig:
     run."""
 
     baseline_system: str | None = None
-    """System that the others are to beat: its comparisons on clean speech come first, and their p-values are corrected
-    by themselves; name it before the results are known. Default: that of the run."""
+    """System that the others are to beat: the verdict begins with its comparisons on clean speech, whose p-values are
+    corrected by themselves. Name it before the results are known. Default: that of the run."""
 
     seed: int | None = None
     """Seed of the bootstrap. Default: that of the run."""
