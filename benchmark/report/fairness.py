@@ -204,8 +204,8 @@ def _detectable_of_pairs(summary: Summary) -> str:
         to = f" to {100 * largest.value:.2f} ({largest.first} and {largest.second})" if largest is not least else ""
         beyond = ""
         if undetected:
-            shown = enumerated([*undetected[:1], *([f"{len(undetected) - 1} more"] if undetected[1:] else [])])
-            beyond = f" between {shown}, no difference of up to 100 points is detected so often;"
+            more = f", and for {counted(len(undetected) - 1, 'further pair')}" if undetected[1:] else ""
+            beyond = f" between {undetected[0]}{more}, no difference of up to 100 points is detected so often;"
         sentence = (
             f"The minimum detectable difference of the comparisons above is {100 * least.value:.2f} ({least.first} and "
             f"{least.second}){to} points of {metric} (80 % statistical power){corrected};{beyond} smaller differences "

@@ -133,6 +133,9 @@ def test_detectable_differences_are_those_of_the_comparisons_above() -> None:
     one_lost = [*found, DetectableDifference("a", "e", 1.0, 10)]
     said = detectable(dataclasses.replace(summary, detectable_differences=one_lost))[0]
     assert "between a and e, no difference of up to 100 points is detected" in said and "4.00 (a and b)" in said
+    two_lost = [*found, DetectableDifference("a", "d", 1.0, 10), DetectableDifference("a", "e", 1.0, 10)]
+    said = detectable(dataclasses.replace(summary, detectable_differences=two_lost))[0]
+    assert "between a and d, and for 1 further pair, no difference of up to 100 points is detected" in said
     all_lost = [dataclasses.replace(one, value=1.0) for one in found]
     said = detectable(dataclasses.replace(summary, detectable_differences=all_lost))[0]
     assert said.startswith("No difference of up to 100 points of WER is detected with 80 % statistical power between")
