@@ -1,6 +1,7 @@
 """The page in a real browser: it lists, filters, sorts, searches, opens and plays utterances, and loads nothing."""
 
 import dataclasses
+import itertools
 import json
 import re
 import shutil
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from benchmark.report import browser
-from benchmark.results import SystemFacts, SystemSummary
+from benchmark.results import Comparison, SystemFacts, SystemSummary
+from finetune.metrics import Rate
 from tests.benchmark.parsed_page import page_of
 from tests.benchmark.reported import HOSTILE, full_run, run_of, sample, scored, wide_run, with_words
 from tests.benchmark.test_report_files import demo_samples
@@ -192,6 +194,25 @@ def test_on_paper_no_table_is_wider_than_the_page(chromium: Any, tmp_path: Path,
         ends = "all => all.filter(t => t.checkVisibility()).map(t => t.getBoundingClientRect().right)"
         found = page.locator("table").evaluate_all(ends)
         assert found and max(found) <= 688.5
+
+
+def test_on_paper_further_sentences_are_open_and_comparisons_legible(chromium: Any, tmp_path: Path) -> None:
+    summary, samples = wide_run(9)
+    pairs_of_names = itertools.combinations((one.facts.name for one in summary.systems), 2)
+    compared = [
+        Comparison(*pair, Rate(-0.2, -0.3, -0.1), " and ".join(pair), "clean", 0.001, 0.036, True)
+        for pair in pairs_of_names
+    ]
+    path = tmp_path / "report.html"
+    path.write_text(page_of(dataclasses.replace(summary, comparisons=compared), samples, n_audio=0), encoding="utf-8")
+    for page in opened(chromium, path):
+        page.set_viewport_size({"width": 688, "height": 1000})
+        folded, pairs = page.locator("details.caveat p").first, page.locator("[aria-labelledby=pairs-caption] table")
+        assert not folded.is_visible()
+        page.emulate_media(media="print")
+        assert folded.is_visible()
+        assert pairs.evaluate("table => parseFloat(getComputedStyle(table).fontSize)") > 10.0
+        assert pairs.evaluate("table => table.getBoundingClientRect().right") <= 688.5
 
 
 @pytest.mark.slow
