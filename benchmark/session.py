@@ -122,8 +122,8 @@ def _benchmark(config: BenchmarkConfig, inputs: Inputs) -> None:
         failures = [_failure_sentence(one) for one in run.systems if one.failure]
         if failures and samples:
             inputs.console.print(
-                f"the results of the others are kept: run the same command with --output_dir {inputs.folder} to try "
-                f"{', '.join(one.facts.name for one in run.systems if one.failure)} again",
+                f"to try {', '.join(one.facts.name for one in run.systems if one.failure)} again, run the same command "
+                f"with --output_dir {inputs.folder}: all other results are kept",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
