@@ -225,8 +225,8 @@ def caveats(summary: Summary) -> list[str]:
         own, other = ("" if sizes[family] == 1 else f"{sizes[family]} " for family in ("baseline", "other"))
         found.append(
             f"All p{SPACE}values are corrected (Holm), separately for the {own}comparison{'s' if own else ''} with the "
-            f"baseline system {summary.baseline_system} on clean speech and for the {other}other{'s' if other else ''}; "
-            "this is valid only if the baseline system was named before the results were known."
+            f"baseline system {summary.baseline_system} on clean speech and for the {other}other{'s' if other else ''};"
+            " this is valid only if the baseline system was named before the results were known."
         )
     elif sizes.total() > 1:
         found.append(

@@ -198,9 +198,7 @@ def test_a_run_is_not_finished_before_its_report_is_written(tmp_path: Path, monk
     assert (tmp_path / SUMMARY).exists() and (tmp_path / "report.html").exists()
 
 
-def test_a_run_in_which_a_system_failed_goes_on_with_that_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_in_which_a_system_failed_goes_on_with_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its failed utterances are tried again; what was measured of the others, and failed there, stays."""
     systems = ("a", "b")
     run = a_run(BenchmarkConfig(), *systems)
@@ -222,6 +220,7 @@ def test_a_run_in_which_a_system_failed_goes_on_with_that_one(
     with pytest.raises(UsageError, match="--limit"):
         begin_run(tmp_path, a_run(BenchmarkConfig(limit=9), *systems), overwrite=False)
     assert (tmp_path / SUMMARY).exists() and len(list(read_samples(tmp_path / "samples.jsonl"))) == 4
+
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 

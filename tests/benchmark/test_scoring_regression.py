@@ -264,7 +264,8 @@ def test_speed_is_compared_at_one_count_of_threads_and_memory_on_one_device() ->
     also_two = dataclasses.replace(before, machine={"torch": "2.9.1", "threads": "2"})
     one = dataclasses.replace(before, machine={"torch": "2.9.1", "threads": "1"})
     assert incomparable(two, also_two) == [] and "latency p50" in by_figure(two, also_two)
-    assert incomparable(two, one) == ["Speed is not compared with the earlier result: its threads were 2 and are now 1."]
+    (said,) = incomparable(two, one)
+    assert said == "Speed is not compared with the earlier result: its threads were 2 and are now 1."
     assert by_figure(two, one).keys() == {"WER, clean", "peak memory"}
     on_gpu = dataclasses.replace(before, machine={"device": "H200"})
     assert by_figure(before, on_gpu).keys() == {"WER, clean"}
