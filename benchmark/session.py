@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from benchmark.config import LANGUAGE_MODEL_FLAGS, BenchmarkConfig
 from benchmark.dataset import (
@@ -167,7 +168,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     device = resolve_device(config.device)
     ranks = join_process_group()
     folder = ranks.broadcast(config.output_dir or Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}")
-    console = Console(quiet=not ranks.is_main)
+    console = Console(quiet=not ranks.is_main, emoji=False)  # a system may be named module:One:
     if ranks.is_main:
         check_output_folder(folder, overwrite=config.overwrite)
     noise_removal = resolve_noise_removal(config.denoise, [spec for spec in specs if spec.family != TRANSCRIPTS])
@@ -184,7 +185,7 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     if ranks.is_main:
         check_recordings(evaluation_set)
     for notice in notices:
-        console.print(f"[bold yellow]NOTE[/] {notice}", highlight=False)
+        console.print(f"[bold yellow]NOTE[/] {escape(notice)}", highlight=False)
     return Inputs(
         config,
         baseline,

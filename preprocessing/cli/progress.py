@@ -56,7 +56,7 @@ class Steps:
             line += f", {seconds:.1f} s"
             if not is_last and 0 < done < count:
                 line += f", about {seconds / done * (count - done):.0f} s left"
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
         with self._shown(title, count, lambda: print_line(is_last=False)) as show:
 

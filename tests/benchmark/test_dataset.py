@@ -20,6 +20,7 @@ from benchmark.dataset import (
 )
 from benchmark.offline import resolve_corpus
 from benchmark.results import ConditionUsed
+from benchmark.session import resolve_inputs
 from preprocessing import audio
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Segment, Utterance, open_corpus
@@ -103,6 +104,15 @@ def test_several_texts_of_the_same_audio_are_noted(tmp_path: Path) -> None:
     rows += [{"id": "again", "audio": "talk.wav", "text": "SIX", "start": 0.5, "stop": 1.0}]
     found = resolve_corpus(BenchmarkConfig(data=str(write_manifest(tmp_path / "b.jsonl", rows[3:]))), notices)
     assert len(found.utterances) == 3 and "such as 'again' and 'right', have the same part as" in notices[1]
+
+
+def test_brackets_of_a_notice_are_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audio.save(tmp_path / "a.wav", torch.zeros(32_000))
+    rows = [{"id": id, "audio": "a.wav", "text": id, "duration": 2.0} for id in ("one [/b]", "two")]
+    data = str(write_manifest(tmp_path / "a.jsonl", rows))
+    models = "tests.benchmark.odd_systems:One"
+    resolve_inputs(BenchmarkConfig(models=models, data=data, conditions="clean", output_dir=tmp_path / "out"))
+    assert "'one [/b]'" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_limit_that_leaves_some_out_is_a_notice(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ def test_a_quick_step_is_one_line_and_a_failed_one_none() -> None:
     assert file.getvalue().count("\n") == 1
 
 
+def test_a_name_between_colons_is_no_emoji() -> None:
+    file = io.StringIO()
+    with Steps(Console(file=file), 1).step("module:One: loading", 0):
+        pass
+    assert file.getvalue().startswith("module:One: loading, ")
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
