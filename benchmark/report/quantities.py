@@ -65,9 +65,9 @@ TERMS = {
     "RTFx": "Inverse real-time factor: seconds of audio transcribed in one second, one utterance at a time. Above 1 is "
     "faster than real time. Higher is better.",
     "Throughput": "RTFx with batches of the batch size below, for bulk transcription.",
-    "Batch size": "Seconds of audio per batch, padding included: the fastest in a short trial, or as --batch_seconds "
-    "says. Throughput and peak memory depend on it. One at a time: no batch was clearly faster, or the system takes "
-    "none, and the throughput is that of single calls.",
+    "Batch size": "Seconds of audio per batch, padding included: the fastest in a short trial, or that of "
+    "--batch_seconds or of the result of --compare. Throughput and peak memory depend on it. One at a time: no batch "
+    "was clearly faster, or the system takes none, and the throughput is that of single calls.",
     "Energy": "Energy that the GPU uses per second of audio, if it reports energy.",
     "p50, p95, p99": "Latency percentiles: 50 %, 95 % or 99 % of utterances take at most this long from file to text, "
     "one at a time. Lower is better.",
