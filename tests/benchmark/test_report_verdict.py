@@ -161,7 +161,8 @@ def test_the_verdict_begins_with_the_baseline() -> None:
     assert not any("corrected" in one for one in caveats(dataclasses.replace(few, comparisons=own[1:2])))
     many = [dataclasses.replace(turned, first=name, family="baseline") for name in "abde"]
     many[2] = dataclasses.replace(many[2], different=False)
-    many[3] = dataclasses.replace(many[3], difference=Rate(-0.2, -0.3, -0.1))
+    many[3] = dataclasses.replace(many[3], difference=Rate(-0.1, -0.15, -0.05), sentence="e and c.")
+    assert verdict(dataclasses.replace(few, comparisons=many))[1] == "e and c.", "the closest"
     text = verdict(dataclasses.replace(few, comparisons=many))[0].replace("\N{NO-BREAK SPACE}", " ")
     assert text == (
         "The baseline system c has a WER of 30.00 %: e is significantly better, a and b are significantly worse and d "
