@@ -72,7 +72,7 @@ def verdict(summary: Summary) -> list[str]:
 
 
 def _answers(summary: Summary) -> tuple[list[str], list[str]]:
-    """The sentences that answer, and those of the single comparisons that they sum up, the closest ones first."""
+    """The sentences that answer, and those of the single comparisons that they sum up, the best systems first."""
     stated = stated_comparisons(summary)
     if not stated:
         return _rates(summary), []
@@ -83,22 +83,17 @@ def _answers(summary: Summary) -> tuple[list[str], list[str]]:
     others = [one for one in stated if one.family != "baseline"]
     if baseline is not None and len(with_baseline) > fairness.MAX_SENTENCES:
         answers.append(_baseline_sentence(summary, baseline, with_baseline))
-        single += map(_sentence, sorted(with_baseline, key=_distance))
+        single += map(_sentence, sorted(with_baseline, key=lambda one: _from(one, baseline).value))
     else:
         answers += map(_sentence, with_baseline)
     n_compared = sum(one.condition == others[0].condition for one in summary.comparisons) if others else 0
     with_best = [one for one in stated if best in (one.first, one.second)]
     if n_compared > fairness.MAX_SENTENCES and with_best and best is not None:
         answers.append(_summary_sentence(summary, best, with_best))
-        single += map(_sentence, sorted(others, key=_distance))
+        single += map(_sentence, sorted(others, key=lambda one: _from(one, best).value))
     else:
         answers += map(_sentence, others)
     return answers, single
-
-
-def _distance(comparison: Comparison) -> float:
-    """How far apart the two systems are, as a fraction."""
-    return abs(comparison.difference.value)
 
 
 def _baseline_sentence(summary: Summary, baseline: str, compared: Sequence[Comparison]) -> str:

@@ -217,7 +217,9 @@ def differing_settings(before: Run, now: Run) -> list[str]:
     for name in before.settings | now.settings:
         was, is_now = before.settings.get(name, "none"), now.settings.get(name, "none")
         if name == FINGERPRINT and is_now.startswith(FINGERPRINT_KIND) and not was.startswith(FINGERPRINT_KIND):
-            found.append("it was started by a version with another kind of corpus fingerprint, which finishes it")
+            found.append(
+                "it was started by a version with another kind of corpus fingerprint, and only that one goes on with it"
+            )
         elif was != is_now:
             found.append(f"--{name} was {was}, is now {is_now}" if " " not in name else f"its {name} has changed")
     systems_before, systems = ([one.facts.name for one in run.systems] for run in (before, now))

@@ -162,7 +162,7 @@ def test_the_verdict_begins_with_the_baseline() -> None:
     many = [dataclasses.replace(turned, first=name, family="baseline") for name in "abde"]
     many[2] = dataclasses.replace(many[2], different=False)
     many[3] = dataclasses.replace(many[3], difference=Rate(-0.1, -0.15, -0.05), sentence="e and c.")
-    assert verdict(dataclasses.replace(few, comparisons=many))[1] == "e and c.", "the closest"
+    assert verdict(dataclasses.replace(few, comparisons=many))[1] == "e and c.", "the best of them"
     text = verdict(dataclasses.replace(few, comparisons=many))[0].replace("\N{NO-BREAK SPACE}", " ")
     assert text == (
         "The baseline system c has a WER of 30.00 %: e is significantly better, a and b are significantly worse and d "
