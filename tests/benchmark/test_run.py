@@ -68,7 +68,7 @@ def test_defaults_fall_back_to_the_demo_loudly(tmp_path: Path) -> None:
     samples, summary = results(output)
     assert [system.facts.name for system in summary.systems] == ["wav2vec2-demo", "whisper-demo"]
     assert len(samples) == 8
-    assert len(summary.notices) == 3
+    assert len(summary.notices) == 4  # the two systems, the corpus, and that it is a part
     assert result.stdout.count("say nothing about") >= 2
     page = (output / "report.html").read_text()
     assert "facebook/wav2vec2-base-960h is neither cached nor reachable" in page
@@ -90,7 +90,7 @@ def test_ten_real_utterances(speech: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     samples, summary = results(output)
     assert summary.corpus.utterances == 10
-    assert summary.notices == []
+    assert [notice.partition(":")[0] for notice in summary.notices] == ["--limit 10"]
     for system in summary.systems:
         mine = [sample for sample in samples if sample.system == system.facts.name]
         assert len({sample.id for sample in mine}) == 10
