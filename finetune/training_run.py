@@ -33,12 +33,11 @@ from finetune.models.base import Example, Recogniser
 from finetune.preflight.dry_run import dry_run
 from finetune.preflight.overfit import overfit, overfit_config
 from finetune.training import checkpoint, precision
-from finetune.training.checkpoint import Progress
 from finetune.training.diagnosis import DataInspection, inspect_data, log_line
 from finetune.training.display import print_diagnosis
 from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said
 from finetune.training.evaluation import Evaluator
-from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
+from finetune.training.fingerprint import check_batches_per_step, check_same_run, fingerprint_of
 from finetune.training.loop import Best, TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
 from finetune.tune_language_model import TUNING_FILES
@@ -328,8 +327,8 @@ def _make_loop(
         recogniser.fit_statistics(_statistics_examples(setup.train))
     else:
         progress = checkpoint.read_progress(resume_from)
-        _check_batches_per_step(config, progress, accelerator.num_processes)
-        _check_fingerprint(config, progress, fingerprint, accelerator.num_processes)
+        check_batches_per_step(config, progress, accelerator.num_processes)
+        check_same_run(config, progress, fingerprint, accelerator.num_processes)
         step = loop.resume(resume_from).step
         accelerator.print(f"resumed at step {step} of {config.max_steps}")
     accelerator.wait_for_everyone()  # a process may still be reading what is cleared
@@ -366,40 +365,6 @@ def _statistics_examples(examples: Examples) -> Iterator[Example]:
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0)).tolist()
     prepared = (examples[ExampleKey(index)] for index in order)
     return (example for example in prepared if isinstance(example, Example))
-
-
-def _check_batches_per_step(config: TrainConfig, progress: Progress, n_processes: int) -> None:
-    """Raises UsageError if the processes together would take more or fewer batches a step than the run has taken."""
-    if progress.batches == progress.step * config.gradient_accumulation_steps * n_processes:
-        return
-    before = progress.batches / progress.step
-    remedy = "launch as many processes as then"
-    if before % n_processes == 0:
-        remedy += f", or set --gradient_accumulation_steps {before / n_processes:g}"
-    raise UsageError(
-        f"{config.output_dir} contains a run with {before:g} batches a step, and {n_processes} x "
-        f"--gradient_accumulation_steps {config.gradient_accumulation_steps} are "
-        f"{config.gradient_accumulation_steps * n_processes} now (processes x batches of each); expected as many as "
-        f"before to resume it: {remedy}"
-    )
-
-
-def _check_fingerprint(
-    config: TrainConfig, progress: Progress, fingerprint: RunFingerprint, n_processes: int
-) -> None:  # fmt: skip
-    """Raises UsageError if the checkpoint is of a run over other data or with other options. The batches of a step may
-    be shared by another number of processes, and the data, the base and the feature cache may have moved.
-    """
-    output_dir = config.output_dir
-    if progress.fingerprint in fingerprint.digests(config.gradient_accumulation_steps * n_processes):
-        return
-    differs = difference(output_dir, fingerprint)
-    if differs is not None:
-        raise UsageError(
-            f"{output_dir} contains a run that differs: {differs}; expected its own "
-            "options and data to resume it: change them back; or train its model further in another --output_dir with "
-            f"--model.base {output_dir}; or delete it and start again with --overwrite true"
-        )
 
 
 def _clear(output_dir: Path, *, overwrite: bool) -> None:

@@ -19,7 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from finetune.config import TrainConfig
+from finetune.training.checkpoint import Progress
 from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
+from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance
 
 UTTERANCES_FILE = "utterances.npy"
@@ -181,3 +184,37 @@ def _hash(text: str) -> int:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def check_batches_per_step(config: TrainConfig, progress: Progress, n_processes: int) -> None:
+    """Raises UsageError if the processes together would take more or fewer batches a step than the run has taken."""
+    if progress.batches == progress.step * config.gradient_accumulation_steps * n_processes:
+        return
+    before = progress.batches / progress.step
+    remedy = "launch as many processes as then"
+    if before % n_processes == 0:
+        remedy += f", or set --gradient_accumulation_steps {before / n_processes:g}"
+    raise UsageError(
+        f"{config.output_dir} contains a run with {before:g} batches a step, and {n_processes} x "
+        f"--gradient_accumulation_steps {config.gradient_accumulation_steps} are "
+        f"{config.gradient_accumulation_steps * n_processes} now (processes x batches of each); expected as many as "
+        f"before to resume it: {remedy}"
+    )
+
+
+def check_same_run(
+    config: TrainConfig, progress: Progress, fingerprint: RunFingerprint, n_processes: int
+) -> None:  # fmt: skip
+    """Raises UsageError if the checkpoint is of a run over other data or with other options. The batches of a step may
+    be shared by another number of processes, and the data, the base and the feature cache may have moved.
+    """
+    output_dir = config.output_dir
+    if progress.fingerprint in fingerprint.digests(config.gradient_accumulation_steps * n_processes):
+        return
+    differs = difference(output_dir, fingerprint)
+    if differs is not None:
+        raise UsageError(
+            f"{output_dir} contains a run that differs: {differs}; expected its own "
+            "options and data to resume it: change them back; or train its model further in another --output_dir with "
+            f"--model.base {output_dir}; or delete it and start again with --overwrite true"
+        )

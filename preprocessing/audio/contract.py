@@ -37,6 +37,23 @@ def filter_margin(rate: int) -> int:
     return 0 if rate == SAMPLE_RATE else max(round(FILTER_SECONDS * rate), FILTER_SAMPLES)
 
 
+def regrouped(blocks: Iterator[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
+    """The same samples in blocks of `length` along the first axis, the last one shorter."""
+    held: list[NDArray[np.float32]] = []
+    n_held = 0
+    for block in blocks:
+        held.append(block)
+        n_held += len(block)
+        if n_held >= length:
+            joined = np.concatenate(held)
+            complete = n_held - n_held % length
+            for at in range(0, complete, length):
+                yield joined[at : at + length]
+            held, n_held = [joined[complete:].copy()], n_held - complete
+    if n_held:
+        yield np.concatenate(held)
+
+
 class AudioError(InputError):
     """Audio that cannot be used: one sentence naming the file, what was found, what was expected and the remedy."""
 

@@ -23,6 +23,7 @@ from preprocessing.audio.contract import (
     Samples,
     damage_error,
     one_line,
+    regrouped,
     truncation_error,
 )
 
@@ -126,8 +127,8 @@ class FfmpegDecoder:
         return gap
 
     def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
-        """See `Decoder.blocks`; the codec's blocks are joined to `n_samples` or a few more, and to GATHERED_SAMPLES."""
-        return _gathered(self._kept(first, last), min(n_samples, GATHERED_SAMPLES))
+        """See `Decoder.blocks`; the codec's are joined to `n_samples`, at most GATHERED_SAMPLES."""
+        return regrouped(self._kept(first, last), min(n_samples, GATHERED_SAMPLES))
 
     def _kept(self, first: int, last: int | None) -> Iterator[Samples]:
         """Yield samples first to last - 1 in the codec's own blocks."""
@@ -288,17 +289,3 @@ class FfmpegDecoder:
             if block.shape[1] != n_channels:
                 block = np.repeat(block.mean(axis=1, keepdims=True), n_channels, axis=1)
             yield block
-
-
-def _gathered(blocks: Iterator[Samples], n_samples: int) -> Iterator[Samples]:
-    """The same samples in blocks of `n_samples` or a few more, the last one shorter."""
-    held: list[Samples] = []
-    n_held = 0
-    for block in blocks:
-        held.append(block)
-        n_held += len(block)
-        if n_held >= n_samples:
-            yield np.concatenate(held)
-            held, n_held = [], 0
-    if held:
-        yield np.concatenate(held)

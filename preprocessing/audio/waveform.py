@@ -30,6 +30,7 @@ from preprocessing.audio.contract import (
     describe_source,
     filter_margin,
     open_source,
+    regrouped,
 )
 from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, quantise_, to_pcm16
 from preprocessing.cli.notes import note_once
@@ -244,7 +245,7 @@ def _stream(
     length = round(block_seconds * SAMPLE_RATE)
     with open_decoder(source, stop) as decoder:
         n_samples = max(round(block_seconds * decoder.info.sample_rate), 1)
-        for block in _regrouped(resampled(source, decoder, start, stop, n_samples, channel), length):
+        for block in regrouped(resampled(source, decoder, start, stop, n_samples, channel), length):
             yield quantise(torch.from_numpy(block))
 
 
@@ -260,23 +261,6 @@ def _concatenated(blocks: list[Mono]) -> Mono:
         waveform[at : at + len(block)] = block
         at += len(block)
     return waveform
-
-
-def _regrouped(blocks: Iterator[Mono], length: int) -> Iterator[Mono]:
-    """The same samples in blocks of `length`, the last one shorter."""
-    held: list[Mono] = []
-    n_held = 0
-    for block in blocks:
-        held.append(block)
-        n_held += len(block)
-        if n_held >= length:
-            joined = np.concatenate(held)
-            complete = n_held - n_held % length
-            for at in range(0, complete, length):
-                yield joined[at : at + length]
-            held, n_held = [joined[complete:].copy()], n_held - complete
-    if n_held:
-        yield np.concatenate(held)
 
 
 def _mix(source: AudioSource, block: Samples, is_float: bool) -> Mono:

@@ -12,7 +12,13 @@ from finetune import models, training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.data.examples import Examples
 from finetune.training.checkpoint import Progress
-from finetune.training.fingerprint import RunFingerprint, difference, fingerprint_of
+from finetune.training.fingerprint import (
+    RunFingerprint,
+    check_batches_per_step,
+    check_same_run,
+    difference,
+    fingerprint_of,
+)
 from finetune.training.run_folder import plain
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
@@ -170,14 +176,14 @@ def test_another_number_of_batches_a_step_is_refused(accumulation: int, n_proces
     config = replace(GOOD, gradient_accumulation_steps=accumulation)
     progress = Progress(step=5, batches=10)
     with pytest.raises(UsageError, match=rf"2 batches a step, and {n_processes} x .* are {n_processes} now.*{remedy}"):
-        training_run._check_batches_per_step(config, progress, n_processes)
+        check_batches_per_step(config, progress, n_processes)
 
 
 def test_the_same_batches_a_step_are_resumed() -> None:
     for accumulation, n_processes in ((1, 2), (2, 1)):
         config = replace(GOOD, gradient_accumulation_steps=accumulation)
-        training_run._check_batches_per_step(config, Progress(step=5, batches=10), n_processes)
-        training_run._check_batches_per_step(config, Progress(), n_processes)
+        check_batches_per_step(config, Progress(step=5, batches=10), n_processes)
+        check_batches_per_step(config, Progress(), n_processes)
 
 
 def test_changed_keys_are_named_with_both_values(run: Path) -> None:
@@ -203,14 +209,14 @@ def test_data_base_and_cache_may_have_moved(tmp_path: Path) -> None:
     begun.write(tmp_path / "checkpoints")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(begun.config))
     config, progress = replace(GOOD, output_dir=tmp_path), Progress(step=1, batches=1, fingerprint=begun.digest)
-    training_run._check_fingerprint(config, progress, now, 1)
+    check_same_run(config, progress, now, 1)
     for changed in (other, fingerprint(replace(GOOD, seed=1)), replace(now, utterances=now.utterances[::-1])):
         with pytest.raises(UsageError, match=r"a run that differs: (model\.base was|seed was|its training utt)"):
-            training_run._check_fingerprint(config, progress, changed, 1)
+            check_same_run(config, progress, changed, 1)
     (tmp_path / "checkpoints" / "base.txt").unlink()  # as of an earlier version
-    training_run._check_fingerprint(config, progress, begun, 1)
+    check_same_run(config, progress, begun, 1)
     with pytest.raises(UsageError, match=r"model\.base was"):
-        training_run._check_fingerprint(config, progress, now, 1)
+        check_same_run(config, progress, now, 1)
     streamed = replace(now, config={**now.config, "data": {**now.config["data"], "streaming": True}})
     assert "data.train was" in str(difference(tmp_path, streamed))
 
