@@ -158,7 +158,7 @@ def _best(run: RunFolder) -> str:
     rate, steps, total = f"validation {run.best['metric'].upper()}", run.best["steps"], run.config["max_steps"]
     if len(steps) > 1:
         return (
-            f"the mean of those at steps {', '.join(map(str, steps))} of {total}, whose {rate} is below that of each "
+            f"the mean of those at steps {', '.join(map(str, steps))} of {total}, whose {rate} is not above that of any "
             "of them"
         )
     return f"those with the lowest {rate}, at step {steps[0]} of {total}"
