@@ -158,8 +158,8 @@ def _best(run: RunFolder) -> str:
     rate, steps, total = f"validation {run.best['metric'].upper()}", run.best["steps"], run.config["max_steps"]
     if len(steps) > 1:
         return (
-            f"the mean of those at steps {', '.join(map(str, steps))} of {total}, whose {rate} is not above that of any "
-            "of them"
+            f"the mean of those at steps {', '.join(map(str, steps))} of {total}, whose {rate} is not above that of "
+            "any of them"
         )
     return f"those with the lowest {rate}, at step {steps[0]} of {total}"
 
