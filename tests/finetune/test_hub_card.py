@@ -109,7 +109,7 @@ def test_spaces_count_in_the_cer_of_a_language_that_has_them(run: Path, tmp_path
         ({"steps": [20], "metric": "cer"}, "those with the lowest validation CER, at step 20 of 20."),
         (
             {"steps": [10, 20], "metric": "wer"},
-            "the mean of those at steps 10, 20 of 20, whose validation WER is below",
+            "the mean of those at steps 10, 20 of 20, whose validation WER is not above that of any of them",
         ),
         (None, "those of the best evaluation on the validation data."),
     ],
