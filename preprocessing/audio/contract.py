@@ -37,20 +37,17 @@ def filter_margin(rate: int) -> int:
     return 0 if rate == SAMPLE_RATE else max(round(FILTER_SECONDS * rate), FILTER_SAMPLES)
 
 
-def regrouped(blocks: Iterator[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
-    """The same samples in blocks of `length` along the first axis, the last one shorter."""
+def gathered(blocks: Iterator[NDArray[np.float32]], n_samples: int) -> Iterator[NDArray[np.float32]]:
+    """The same samples in blocks of `n_samples` or a few more along the first axis, the last one shorter."""
     held: list[NDArray[np.float32]] = []
     n_held = 0
     for block in blocks:
         held.append(block)
         n_held += len(block)
-        if n_held >= length:
-            joined = np.concatenate(held)
-            complete = n_held - n_held % length
-            for at in range(0, complete, length):
-                yield joined[at : at + length]
-            held, n_held = [joined[complete:].copy()], n_held - complete
-    if n_held:
+        if n_held >= n_samples:
+            yield np.concatenate(held)
+            held, n_held = [], 0
+    if held:
         yield np.concatenate(held)
 
 

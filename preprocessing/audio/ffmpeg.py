@@ -22,8 +22,8 @@ from preprocessing.audio.contract import (
     OpenedSource,
     Samples,
     damage_error,
+    gathered,
     one_line,
-    regrouped,
     truncation_error,
 )
 
@@ -127,8 +127,8 @@ class FfmpegDecoder:
         return gap
 
     def blocks(self, first: int, last: int | None, n_samples: int) -> Iterator[Samples]:
-        """See `Decoder.blocks`; the codec's are joined to `n_samples`, at most GATHERED_SAMPLES."""
-        return regrouped(self._kept(first, last), min(n_samples, GATHERED_SAMPLES))
+        """See `Decoder.blocks`; the codec's blocks are joined to `n_samples` or a few more, and to GATHERED_SAMPLES."""
+        return gathered(self._kept(first, last), min(n_samples, GATHERED_SAMPLES))
 
     def _kept(self, first: int, last: int | None) -> Iterator[Samples]:
         """Yield samples first to last - 1 in the codec's own blocks."""

@@ -29,8 +29,8 @@ from preprocessing.audio.contract import (
     Samples,
     describe_source,
     filter_margin,
+    gathered,
     open_source,
-    regrouped,
 )
 from preprocessing.audio.pcm16 import TriangularDither, pcm16_file, quantise, quantise_, to_pcm16
 from preprocessing.cli.notes import note_once
@@ -245,7 +245,7 @@ def _stream(
     length = round(block_seconds * SAMPLE_RATE)
     with open_decoder(source, stop) as decoder:
         n_samples = max(round(block_seconds * decoder.info.sample_rate), 1)
-        for block in regrouped(resampled(source, decoder, start, stop, n_samples, channel), length):
+        for block in _regrouped(resampled(source, decoder, start, stop, n_samples, channel), length):
             yield quantise(torch.from_numpy(block))
 
 
@@ -261,6 +261,19 @@ def _concatenated(blocks: list[Mono]) -> Mono:
         waveform[at : at + len(block)] = block
         at += len(block)
     return waveform
+
+
+def _regrouped(blocks: Iterator[Mono], length: int) -> Iterator[Mono]:
+    """The same samples in blocks of `length`, the last one shorter."""
+    rest = np.zeros(0, np.float32)
+    for block in gathered(blocks, length):
+        joined = np.concatenate([rest, block])
+        complete = len(joined) - len(joined) % length
+        for at in range(0, complete, length):
+            yield joined[at : at + length]
+        rest = joined[complete:].copy()
+    if len(rest):
+        yield rest
 
 
 def _mix(source: AudioSource, block: Samples, is_float: bool) -> Mono:
