@@ -3,8 +3,8 @@
 Each family is trained on nested subsets of a corpus, with its own recipe and the same number of steps for each size. A
 power law, WER = a * hours^-b, is fitted by least squares of logarithms; off-the-shelf Whisper is a horizontal line. The
 intervals of the exponent and of the hours at which the curve crosses Whisper come from 2,000 bootstrap draws over the
-speakers (or utterances) of the test set, the same for all models, and over run-to-run variance, the largest that was
-measured with several seeds; with few speakers they are too narrow. A model beats Whisper where the paired test says so;
+speakers (or utterances) of the test set, the same for all models, and over run-to-run variance, as measured with
+several seeds of one recipe; with few speakers they are too narrow. A model beats Whisper where the paired test says so;
 no crossing is claimed beyond ten times the data at hand.
 
     python -m experiments.hours --docs true

@@ -136,9 +136,9 @@ def measure(config: Config) -> tuple[Results, str]:
 def spread_of(errors: "Errors", trained: Trained, test: CorpusUsed, profile: str) -> Spread:
     """The figures of the runs of a recipe. errors: of each run, counted under the text profile of this name."""
     import numpy as np
-    from scipy.stats import chi2, t
+    from scipy.stats import chi2
 
-    from finetune.metrics import Rate, matched_pairs, rate, resample, standard_error
+    from finetune.metrics import Rate, matched_pairs, rate, resample, run_margin, standard_error
 
     resampling = resample(errors.speakers, seed=0)
     rates, n = errors.rates(), errors.n_runs
@@ -151,7 +151,7 @@ def spread_of(errors: "Errors", trained: Trained, test: CorpusUsed, profile: str
         profile=profile,
         wers=[rate(run, errors.lengths, resampling) for run in errors.runs],
         deviation=Rate(deviation, low, high),
-        apart=float(t.ppf(0.975, n - 1)) * 2**0.5 * deviation,
+        apart=run_margin(deviation, n),
         pairs=len(pairs),
         called_different=sum(matched_pairs(one, two, errors.lengths, resampling) < 0.05 for one, two in pairs),
         paired_error=float(

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from benchmark.report.quantities import SPACE, percent, points
 from benchmark.results import CLEAN, Comparison, Influence, Summary, SystemSummary
 from benchmark.scoring.comparisons import FEWEST_COMPARED
-from finetune.metrics import FEWEST_SPEAKERS, run_deviation
+from finetune.metrics import FEWEST_SPEAKERS, RUN_SEEDS, run_deviation, run_margin
 from finetune.metrics import verdict as comparison_sentence
 from finetune.systems.facts import NOISE_REMOVAL
 from preprocessing.cli.errors import counted
 
 MAX_SENTENCES = 3  # of a kind, and of comparisons that are not summed up
-RUNS_APART = 1.96 * 2**0.5  # deviations of one run: 95 of 100 pairs of runs differ by at most that
+_ASSUMED_RUNS = (
+    f"assuming the run-to-run variance of {RUN_SEEDS} seeds of one recipe of this project; `python -m "
+    "experiments.seeds` measures that of yours"
+)
 # Settings of decoding that two systems may state, under the names of openai-whisper where it has one.
 DECODING = (
     *("decoding", "beam_size", "best_of", "patience", "length_penalty", "temperature", "language", "task"),
@@ -91,27 +94,46 @@ def decisive_utterances(summary: Summary) -> list[str]:
 
 
 def run_to_run_variance(summary: Summary) -> list[str]:
-    """That a significant difference between two systems trained here is within run-to-run variance."""
+    """That a significant difference is within run-to-run variance, where one of the two systems was trained here, or
+    both. One that was not is a fixed model; one that was is compared with such models in one sentence.
+    """
     profile, metric = summary.profiles[0].name, summary.metric
     trained = {one.facts.name: one for one in summary.systems if one.facts.trained and profile in one.scores}
-    found = []
+    beside_fixed: dict[str, list[str]] = {}
+    pairs = []
     for one in summary.comparisons:
-        if one.condition != CLEAN or not one.different or not {one.first, one.second} <= set(trained):
+        ours = [trained[name] for name in (one.first, one.second) if name in trained]
+        if one.condition != CLEAN or not one.different or not ours:
             continue
-        first, second = trained[one.first], trained[one.second]
-        if first.facts.weights and first.facts.weights == second.facts.weights:
+        if len(ours) == 2 and ours[0].facts.weights and ours[0].facts.weights == ours[1].facts.weights:
             continue  # one model, decoded in two ways
-        rates = [system.scores[profile].rate(metric).value for system in (first, second)]
-        spread = RUNS_APART * run_deviation(sum(rates) / 2)
-        if abs(one.difference.value) < spread:
-            found.append(
+        spread, apart = _run_margin(summary, ours), abs(one.difference.value)
+        if apart >= spread:
+            continue
+        if len(ours) == 2:
+            pairs.append(
                 f"{one.first} and {one.second} were trained here, and the test does not cover run-to-run variance: two "
                 f"seeds of one recipe may differ by {100 * spread:.1f} points of {metric.upper()}, more than the "
-                f"{100 * abs(one.difference.value):.1f} points here (assuming the largest run-to-run variance measured "
-                "with this project; `python -m experiments.seeds` measures that of your recipe). Compare several "
-                "seeds of each."
+                f"{100 * apart:.1f} points here ({_ASSUMED_RUNS}). Compare several seeds of each."
             )
-    return found[:MAX_SENTENCES]
+        else:
+            name = ours[0].facts.name
+            other = one.second if one.first == name else one.first
+            beside_fixed.setdefault(name, []).append(f"{other} ({100 * apart:.1f} points)")
+    singles = [
+        f"{name} was trained here with one seed, and the test does not cover run-to-run variance: its "
+        f"{metric.upper()} may be {100 * _run_margin(summary, [trained[name]]):.1f} points off the mean of its recipe, "
+        f"more than its difference from {enumerated(others)} ({_ASSUMED_RUNS}). Train it with several seeds."
+        for name, others in beside_fixed.items()
+    ]
+    return [*singles, *pairs][:MAX_SENTENCES]
+
+
+def _run_margin(summary: Summary, trained: Sequence[SystemSummary]) -> float:
+    """What seeds may make of the difference of two systems that were trained here, or of one and a fixed model."""
+    profile = summary.profiles[0].name
+    rates = [one.scores[profile].rate(summary.metric).value for one in trained]
+    return run_margin(run_deviation(sum(rates) / len(rates)), RUN_SEEDS, len(trained))
 
 
 def profile_effects(summary: Summary) -> list[str]:

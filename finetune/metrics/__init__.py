@@ -23,12 +23,14 @@ from finetune.metrics.intervals import (
     resample,
 )
 from finetune.metrics.paired_tests import (
+    RUN_SEEDS,
     at_least_independent,
     detectable,
     difference,
     holm,
     matched_pairs,
     run_deviation,
+    run_margin,
     standard_error,
     verdict,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "FEWEST_SPEAKERS",
     "LEVEL",
     "MOST_GROUPS",
+    "RUN_SEEDS",
     "Rate",
     "Resampling",
     "StandardError",
@@ -51,6 +54,7 @@ __all__ = [
     "rate",
     "resample",
     "run_deviation",
+    "run_margin",
     "standard_error",
     "verdict",
 ]

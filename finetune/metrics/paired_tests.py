@@ -20,9 +20,11 @@ from scipy.special import stdtr
 from finetune.metrics.intervals import LEVEL, Rate, Resampling, StandardError, clustered_error
 
 POWER = 0.8  # of `detectable`
-# The largest run-to-run spread measured here, of `run_deviation`: 0.044 for CTC heads on German (2.1 points at a WER of
-# 66.0 %, three seeds; docs/studies/units.json), 0.040 for wav2vec2 on digits (0.8 at 4.5 %, five seeds; seeds.json).
-RUN_SPREAD = 0.044
+# The run-to-run spread of `run_deviation`, and the number of seeds it was measured with: wav2vec2 on digits, 0.84
+# points at a WER of 4.5 % (docs/studies/seeds.json). Of the four recipes with three seeds (units.json), a CTC head on
+# German has as large a spread, 0.042, and the others half of it or less.
+RUN_SPREAD = 0.040
+RUN_SEEDS = 5
 
 
 def difference(
@@ -78,10 +80,23 @@ def run_deviation(error_rate: float) -> float:
     spread of its own: `python -m experiments.seeds` measures it.
 
     >>> round(run_deviation(0.045), 4), run_deviation(0.66)
-    (0.0091, 0.022)
+    (0.0083, 0.02)
     """
     p = min(error_rate, 0.5)
     return RUN_SPREAD * float((p * (1.0 - p)) ** 0.5)
+
+
+def run_margin(deviation: float, seeds: int, n_trained: int = 2) -> float:
+    """What the error rates of two runs of one recipe differ by at most, in 95 of 100 cases; with n_trained=1, what one
+    run differs by from the mean of its recipe.
+
+    t * deviation * sqrt(n_trained), with t the 0.975 quantile of Student's distribution with `seeds` - 1 degrees of
+    freedom. deviation: between the runs of a recipe, measured with as many seeds.
+
+    >>> round(run_margin(run_deviation(0.045), RUN_SEEDS), 4), round(run_margin(run_deviation(0.045), RUN_SEEDS, 1), 4)
+    (0.0326, 0.023)
+    """
+    return float(StandardError(deviation * n_trained**0.5, seeds - 1).margin((1.0 + LEVEL) / 2.0))
 
 
 def matched_pairs(

@@ -234,16 +234,31 @@ def trained(summary: Summary, names: str, difference: float, weights: Sequence[s
 
 
 def test_a_difference_that_two_seeds_may_make_is_warned_of() -> None:
-    """a has 10 % and b 20 %: 95 of 100 pairs of runs are within 1.96 * sqrt(2) * 4.4 * sqrt(0.15 * 0.85) points."""
+    """a has 10 % and b 20 %: 95 of 100 pairs of runs are within 2.776 * sqrt(2) * 4.0 * sqrt(0.15 * 0.85) points."""
     near = of("ab", [True])
     (warning,) = run_to_run_variance(trained(near, "ab", 0.04))
-    assert "may differ by 4.4 points of WER" in warning and "more than the 4.0 points here" in warning
+    assert "may differ by 5.6 points of WER" in warning and "more than the 4.0 points here" in warning
     assert warning in verdict(trained(near, "ab", 0.04))
-    assert run_to_run_variance(trained(near, "ab", 0.05)) == []
+    assert run_to_run_variance(trained(near, "ab", 0.06)) == []
+
+
+def test_a_difference_from_fixed_models_that_one_seed_may_make_is_warned_of() -> None:
+    """a has 10 %: 95 of 100 runs are within 2.776 * 4.0 * sqrt(0.1 * 0.9) points of the mean of their recipe."""
+    near = of("abc", [True, True])
+    (warning,) = run_to_run_variance(trained(near, "a", 0.03))
+    assert "a was trained here with one seed" in warning
+    assert (
+        "may be 3.3 points off the mean of its recipe, more than its difference from b (3.0 points) and c (3.0 points)"
+        in warning
+    )
+    assert warning in verdict(trained(near, "a", 0.03))
+    [other] = run_to_run_variance(trained(of("abc", [True, False]), "b", 0.03))
+    assert "b was trained here" in other and "from a (3.0 points) (" in other, "it is the second, and c is no finding"
+    assert run_to_run_variance(trained(near, "a", 0.034)) == []
+    assert run_to_run_variance(trained(near, "", 0.001)) == [], "fixed models alone have no seeds"
 
 
 def test_no_run_to_run_variance_where_there_was_none() -> None:
     near = of("ab", [True])
-    assert run_to_run_variance(trained(near, "a", 0.04)) == []  # b comes as it is
     assert run_to_run_variance(trained(near, "ab", 0.04, ["same", "same"])) == []  # one model, decoded in two ways
     assert run_to_run_variance(trained(of("ab", [False]), "ab", 0.04)) == []  # nothing was claimed

@@ -21,7 +21,7 @@ from experiments.harness.trainings import (
 )
 from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
 from experiments.study_pages import units as units_page
-from finetune.metrics import Rate, difference, rate, resample, run_deviation
+from finetune.metrics import RUN_SEEDS, Rate, difference, rate, resample, run_deviation, run_margin
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
 from tests.conftest import ROOT, read_manifest
@@ -276,6 +276,16 @@ def test_the_spread_of_runs_is_that_of_their_rates() -> None:
     assert spread.pairs == 10 and spread.called_different > 3
     resampling = resample(errors.speakers, seed=0)
     assert spread.wers[0] == rate(errors.runs[0], errors.lengths, resampling)
+
+
+def test_the_report_assumes_the_variance_that_the_study_found() -> None:
+    """A report's warning for the recipe of docs/studies/seeds.json has the study's own figures."""
+    _, found = study.read_results(ROOT / "docs" / "studies" / "seeds.json", "seeds", seeds.Results)
+    (spread,) = (one for one in found.spreads if one.recipe == "digits")
+    assert len(spread.wers) == RUN_SEEDS
+    assert run_deviation(spread.mean) == pytest.approx(spread.deviation.value, rel=0.01)
+    assert run_margin(run_deviation(spread.mean), RUN_SEEDS) == pytest.approx(spread.apart, rel=0.01)
+    assert run_margin(0.01, RUN_SEEDS, n_trained=1) == pytest.approx(2.776445 * 0.01)
 
 
 def test_a_page_is_made_of_the_results_alone(
