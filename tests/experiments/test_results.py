@@ -411,6 +411,13 @@ def test_pages_hold_the_figures_of_the_results(
         replace_block(page, "text")
 
 
+def test_the_duration_of_a_training_in_the_readme_is_the_measured_one() -> None:
+    stated = re.search(r"fine-tuned in (\d+) minutes", (ROOT / "README.md").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    took = re.search(r"^\| wav2vec2-digits \|.*; took (\d+) min \|$", page, re.MULTILINE)
+    assert stated is not None and took is not None and stated[1] == took[1]
+
+
 def test_a_page_keeps_the_sections_of_parts_that_were_measured_elsewhere(
     measured: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
