@@ -5,7 +5,7 @@ Digits, strings of digits and read English stand beside each other, so that neit
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ from experiments.result_parts.systems import BASELINE, SYSTEMS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from benchmark.results import Comparison, Scores, Summary, SystemSummary
+    from benchmark.results import Comparison, Sample, Scores, Summary, SystemSummary
+    from finetune.metrics import Rate
 
 DIGIT_PARTS = ("digits", "digits-joined")
 HEADLINE = (
@@ -43,12 +44,17 @@ IN_TABLE = frozenset(name for _, names in ROWS for name in names)
 
 @dataclass(frozen=True)
 class Result:
-    """The results of one part. digits: scores under the digit profiles, of the parts about clean digits."""
+    """The results of one part.
+
+    digits: scores under the digit profiles, of the parts about clean digits. without_loops: of these, the WER under the
+    first digit profile of the recordings where a system has no repetition loop, for those that have one elsewhere.
+    """
 
     part: Measured
     state: State
     summary: "Summary"
     digits: Sequence[DigitScores] = ()
+    digits_without_loops: "Mapping[str, Rate]" = field(default_factory=dict)
 
     @property
     def date(self) -> str:
@@ -68,6 +74,13 @@ class Result:
     @property
     def systems(self) -> "Mapping[str, SystemSummary]":
         return {one.facts.name: one for one in self.summary.systems}
+
+    @property
+    def without_loops(self) -> "Mapping[str, Rate]":
+        """By system that has a repetition loop, the WER of its other recordings, under the profile that decides."""
+        if self.digits:
+            return self.digits_without_loops
+        return {name: own.without_loops for name, own in self.systems.items() if own.without_loops is not None}
 
     def compared(self, first: str, second: str, *, homophones: bool = False) -> "Comparison | None":
         """The clean comparison of two systems under the profile that decides, or with homophones as the digits; those
@@ -110,11 +123,26 @@ def read_results(folders: Folders) -> dict[str, Result]:
             continue
         summary = read_summary(folders.result(part) / "summary.json")
         digits: list[DigitScores] = []
+        without_loops: dict[str, Rate] = {}
         if part.name in DIGIT_PARTS:
             known = {one.facts.name for one in summary.systems}
             samples = [one for one in read_samples(folders.result(part) / "samples.jsonl") if one.system in known]
-            digits = score_digits(samples, seed=int(summary.settings.get("seed", "0")))
-        found[part.name] = Result(part, state, summary, digits)
+            seed = int(summary.settings.get("seed", "0"))
+            digits = score_digits(samples, seed)
+            without_loops = _digits_without_loops(summary, samples, seed)
+        found[part.name] = Result(part, state, summary, digits, without_loops)
+    return found
+
+
+def _digits_without_loops(summary: "Summary", samples: "Sequence[Sample]", seed: int) -> "dict[str, Rate]":
+    """`Result.digits_without_loops`; none of a system with a loop on every recording."""
+    found = {}
+    for system in summary.systems:
+        name, loops = system.facts.name, frozenset(system.loops)
+        rest = [one for one in samples if one.system == name and one.id not in loops]
+        scores = score_digits(rest, seed)[0].scores if loops else {}
+        if name in scores:
+            found[name] = scores[name].wer
     return found
 
 
@@ -166,6 +194,7 @@ def _headline_sentences(result: Result, results: Mapping[str, Result]) -> list[s
         f"Counting homophones (“for” for “four”) as correct, their WERs are {shown}: "
         f"the verdict {'changes' if changed else 'is the same'}."
     )
+    found += filter(None, [sentence_of_loops(result)])
     alone = results.get("digits")
     if result.part.name == "digits-joined" and alone is not None:
         best = alone.best(trained_here=True, among=IN_TABLE)
@@ -175,6 +204,25 @@ def _headline_sentences(result: Result, results: Mapping[str, Result]) -> list[s
                 f"Against the baseline the verdict {'differs from' if changed else 'is'} that of single digits."
             )
     return found
+
+
+def sentence_of_loops(result: Result) -> str:
+    """How many systems of the table have repetition loops, and their range of WERs without these; "" if none has."""
+    from benchmark.report.verdict import number_word
+
+    rates = sorted(100 * rate.value for name, rate in result.without_loops.items() if name in IN_TABLE)
+    if not rates:
+        return ""
+    loops = sorted(len(result.systems[name].loops) for name in result.without_loops if name in IN_TABLE)
+    left_out, wers = (
+        " to ".join(dict.fromkeys(ends))
+        for ends in ((str(loops[0]), str(loops[-1])), (f"{rates[0]:.1f}", f"{rates[-1]:.1f}"))
+    )
+    recordings = f"{left_out} of {result.summary.corpus.utterances} recordings"
+    if len(rates) == 1:
+        return f"One system falls into repetition loops, on {recordings}; on the others, its WER is {wers} %."
+    systems = f"{_capital(number_word(len(rates)))} systems"
+    return f"{systems} fall into repetition loops, on {recordings} each; on the others, their WERs are {wers} %."
 
 
 def _winner(result: Result, ours: str, rival: str, *, homophones: bool = False) -> str:

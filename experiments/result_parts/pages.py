@@ -218,9 +218,9 @@ def _figures(result: Result) -> list[str]:
     best = min((one.wer.value for one in result.scores.values()), default=0.0)
     others = [one.name for one in result.summary.profiles]
     others = others[1:] if not result.digits else [name for name in others if name != "basic:en"]
-    looped = any(own.without_loops is not None for own in result.systems.values())
+    without_loops = result.without_loops
     headings = ["", "WER", *(["homophones right"] if result.digits else []), *(f"`{name}`" for name in others)]
-    headings += ["CER", *(["WER without loops"] if looped else [])]
+    headings += ["CER", *(["WER without loops"] if without_loops else [])]
     rows = []
     for name, scores in sorted(result.scores.items(), key=lambda item: item[1].wer.value):
         cells = [name, with_interval(scores.wer, bold=scores.wer.value == best)]
@@ -228,10 +228,9 @@ def _figures(result: Result) -> list[str]:
             cells.append(with_interval(result.digits[1].scores[name].wer))
         cells += [f"{100 * result.under(other)[name].wer.value:.1f}" for other in others]
         cells.append(f"{100 * scores.cer.value:.1f}")
-        if looped:
-            own = result.systems[name]
-            rest = own.without_loops
-            cells.append("" if rest is None else f"{100 * rest.value:.1f} ({len(own.loops)} left out)")
+        if without_loops:
+            rest, loops = without_loops.get(name), result.systems[name].loops
+            cells.append("" if rest is None else f"{with_interval(rest)} ({len(loops)} left out)")
         rows.append(tuple(cells))
     return markdown_table(headings, rows)
 

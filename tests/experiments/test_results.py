@@ -20,6 +20,7 @@ import soundfile
 
 from benchmark.config import BenchmarkConfig
 from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
+from benchmark.results.store import write_samples, write_summary
 from benchmark.session import benchmark
 from experiments.result_parts import headline, pages, running
 from experiments.result_parts.corpora import build, digit_profiles, score_digits, speech_edges
@@ -40,6 +41,7 @@ from experiments.result_parts.running import run_parts
 from experiments.result_parts.systems import BASELINE, DIGIT_WORDS, ON_DIGITS, ON_ENGLISH, SYSTEMS
 from experiments.results import main
 from finetune.config import TrainConfig
+from finetune.metrics import Rate
 from finetune.systems import identity
 from finetune.systems.registry import check_system_options, parse_models
 from preprocessing.cli.errors import InputError, UsageError
@@ -409,6 +411,36 @@ def test_pages_hold_the_figures_of_the_results(
     page.write_text("no block\n")
     with pytest.raises(InputError, match="has no block of results"):
         replace_block(page, "text")
+
+
+def test_digits_without_loops_are_counted_as_those_with_them(
+    measured: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Figures are read one by one there, too: "48" is right, and under basic:en it would be two words wrong."""
+    part = replace(SMALL, conditions="clean")
+    monkeypatch.setattr(headline, "PARTS", (part,))
+    copied = as_measured_in(measured, tmp_path)
+    summary = read_summary(copied.result(part) / "summary.json")
+    own = summary.systems[0]
+    answers = {"looping": "nine " * 20, "right": "48", "wrong": "6 one"}
+    samples = [
+        Sample(own.facts.name, name, "four eight", text, 1.0, NO_SECONDS, speaker=name)
+        for name, text in answers.items()
+    ]
+    write_samples(copied.result(part) / "samples.jsonl", samples)
+    looping = replace(own, loops=["looping"], without_loops=Rate(0.99, 0.9, 1.0))
+    write_summary(copied.result(part) / "summary.json", replace(summary, systems=[looping]))
+    (result,) = read_results(copied).values()
+    right = 100 * jiwer.wer(["four eight"] * 2, ["four eight", "six one"])
+    section = "\n".join(pages.section(result, copied))
+    assert re.search(rf"\| {right:.1f} \[\S+, \S+\] \(1 left out\) \|", section), section
+    assert headline.sentence_of_loops(result) == (
+        f"One system falls into repetition loops, on 1 of 3 recordings; on the others, its WER is {right:.1f} %."
+    )
+    everywhere = replace(looping, loops=list(answers))
+    write_summary(copied.result(part) / "summary.json", replace(summary, systems=[everywhere]))
+    (result,) = read_results(copied).values()
+    assert not result.without_loops and headline.sentence_of_loops(result) == ""
 
 
 def test_the_duration_of_a_training_in_the_readme_is_the_measured_one() -> None:
