@@ -226,7 +226,7 @@ def _decode_all(
 
     grid = Grid(beam_width=config.beam_width, n_fused=config.fusion_utterances)
     if config.quick:
-        grid = replace(grid, alphas=grid.alphas[1:3], betas=grid.betas[1:3], weights=grid.weights[:2])
+        grid = replace(grid, alphas=grid.alphas[1:3], betas=grid.betas[1:3], weights=grid.weights[:2], extensions=1)
     plain = decode_greedy(acoustic.vocabulary, dev, tests)
     found = [_decoding(GREEDY, plain, plain, tests)]
     decoded = decode_all(acoustic, models, dev, tests, grid, path)
@@ -268,7 +268,7 @@ def _decoding(name: str, own: Decoded, plain: Decoded, tests: dict[str, Speech])
     is_plain = name == GREEDY
     return Decoding(
         name, own.weights, own.validation_wer, rate, len(own.errors), own.seconds, None if is_plain else gain, None,
-        others[0], None if is_plain else others[1],
+        others[0], None if is_plain else others[1], own.at_end,
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Language models made of a text, and the frames of an acoustic model decoded with them, for `language_models`.
 
 `make_models` makes n-grams and LSTMs once and reads them from a folder afterwards; `decode_all` decodes with each of
-them, once too: `decode_tuned` chooses the weights on validation speech and decodes the tests with them.
+them, once too: `decode_tuned` chooses the weights on validation speech and decodes the tests with them. The grid of
+weights is extended while the best point lies at an end of it (`search_grid`).
 """
 
 import gzip
@@ -9,8 +10,9 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +34,22 @@ FUSED = "within the search"
 ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.3)
 BETAS = (-1.0, 0.0, 1.0, 2.0, 3.0)
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # of rescoring
+EXTENSIONS = 8  # of a grid whose best point lies at an end
+FUSED_EXTENSIONS = 2  # the same of an LSTM within the search, which is slow
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is tried and how wide the search is. n_fused: test utterances that an LSTM decodes within the search."""
+    """What is tried and how wide the search is. n_fused: test utterances that an LSTM decodes within the search.
+    extensions: how often an end is moved outwards at most.
+    """
 
     alphas: Sequence[float] = ALPHAS
     betas: Sequence[float] = BETAS
     weights: Sequence[float] = WEIGHTS
     beam_width: int = 64
     n_fused: int = 10
+    extensions: int = EXTENSIONS
 
 
 @dataclass(frozen=True)
@@ -192,13 +199,16 @@ def frames_of(acoustic: "CTCModel", utterances: "Sequence[Utterance]", normalise
 
 @dataclass(frozen=True)
 class Decoded:
-    """Errors of each utterance; `other` is empty where that was not decoded."""
+    """Errors of each utterance; `other` is empty where that was not decoded. at_end: the weights that lie at an end of
+    all values that were tried.
+    """
 
     weights: dict[str, float]
     validation_wer: float
     errors: list[int]
     other: list[int]
     seconds: float
+    at_end: list[str] = field(default_factory=list)
 
 
 def decode_greedy(vocabulary: "Vocabulary", dev: Speech, tests: dict[str, Speech]) -> Decoded:
@@ -275,35 +285,79 @@ def decode_tuned(
 
     settings = BeamSettings(beam_width=grid.beam_width)
     test, other = tests["test"], tests["other"]
-    alphas, betas = grid.alphas, grid.betas
+    axes: dict[str, Sequence[float]] = {"alpha": grid.alphas, "beta": grid.betas}
+    extensions = grid.extensions
     if fused:
         settings = replace(settings, beam_width=min(grid.beam_width, 8))
         dev, test, other = dev.first(3), test.first(grid.n_fused), other.first(0)
-        alphas, betas = (0.3, 0.6), (0.0, 1.0)
+        axes, extensions = {"alpha": (0.3, 0.6), "beta": (0.0, 1.0)}, min(extensions, FUSED_EXTENSIONS)
     search = make_search(vocabulary, None if first is None else first.load(), settings)
-    points: list[dict[str, float]] = [{"alpha": alpha, "beta": beta} for alpha in alphas for beta in betas]
-    scored = []
-    for point in [{}] if first is None else points:
-        own = replace(settings, **point)  # type: ignore[arg-type]
-        found = search.with_settings(own).decode_batch(dev.frames, threads=1)
-        scored.append((sum(word_errors_of([one.text for one in found], dev)), point))
-    errors, chosen = min(scored, key=lambda one: one[0])
+
+    def errors_with(point: Mapping[str, float]) -> int:
+        own = search.with_settings(replace(settings, **point))  # type: ignore[arg-type]
+        return sum(word_errors_of([one.text for one in own.decode_batch(dev.frames, threads=1)], dev))
+
+    errors, chosen, at_end = search_grid({} if first is None else axes, errors_with, extensions)
     tuned: Any = search.with_settings(replace(settings, **chosen))  # type: ignore[arg-type]
     if second is not None:
         rescorer = second.load()
         assert isinstance(rescorer, LstmModel)
-        errors, weight = _rescoring_weight(tuned, rescorer, dev, grid.weights)
-        tuned, chosen = RescoringSearch(tuned, rescorer, weight), {**chosen, "weight": weight}
+        errors, weight, weight_at_end = _rescoring_weight(tuned, rescorer, dev, grid)
+        tuned, chosen = RescoringSearch(tuned, rescorer, weight["weight"]), {**chosen, **weight}
+        at_end = [*at_end, *weight_at_end]
     began = time.perf_counter()
     texts = [one.text for one in tuned.decode_batch(test.frames, threads=1)]
     seconds = (time.perf_counter() - began) / max(test.seconds, 1e-9)
     others = [one.text for one in tuned.decode_batch(other.frames, threads=1)] if other.utterances else []
     wer = errors / max(n_words(dev), 1)
-    return Decoded(chosen, wer, word_errors_of(texts, test), word_errors_of(others, other), seconds)
+    return Decoded(chosen, wer, word_errors_of(texts, test), word_errors_of(others, other), seconds, at_end)
 
 
-def _rescoring_weight(search: Any, model: "LstmModel", dev: Speech, weights: Sequence[float]) -> tuple[int, float]:
-    """The fewest validation errors and the weight that gives them; the LSTM scores each n best once."""
+def search_grid(
+    axes: Mapping[str, Sequence[float]], errors_with: Callable[[Mapping[str, float]], int], extensions: int
+) -> tuple[int, dict[str, float], list[str]]:
+    """The fewest errors of a grid, the point that makes them, and which of its weights still lie at an end.
+
+    While the best point lies at an end of an axis, the axis goes on by one value, as far from the last as that is from
+    the one before; at most `extensions` times. alpha and weight end at 0, which is no end that could be moved. Of
+    points with equally many errors the first one that lies at the fewest ends is taken. axes: growing values by name,
+    none for a single point; one of a single value is left as it is. errors_with: the errors of a point, asked once.
+
+    >>> search_grid({"alpha": [0.2, 0.4]}, lambda point: round(abs(10 * point["alpha"] - 9)), 8)
+    (1, {'alpha': 0.8}, [])
+    """
+    values = {name: list(own) for name, own in axes.items()}
+    tried: dict[tuple[float, ...], int] = {}
+
+    def ends(point: Sequence[float]) -> list[str]:
+        at_end = []
+        for (name, own), value in zip(values.items(), point, strict=True):
+            lowest = value == own[0] and (name == "beta" or value > 0)
+            if len(own) > 1 and (lowest or value == own[-1]):
+                at_end.append(name)
+        return at_end
+
+    for extension in range(extensions + 1):
+        for point in product(*values.values()):
+            if point not in tried:
+                tried[point] = errors_with(dict(zip(values, point, strict=True)))
+        best = min(tried, key=lambda point: (tried[point], len(ends(point))))
+        if not ends(best) or extension == extensions:
+            break
+        for name in ends(best):
+            own = values[name]
+            if best[list(values).index(name)] == own[-1]:
+                own.append(round(2 * own[-1] - own[-2], 6))
+            else:
+                further = round(2 * own[0] - own[1], 6)
+                own.insert(0, further if name == "beta" else max(further, 0.0))
+    return tried[best], dict(zip(values, best, strict=True)), ends(best)
+
+
+def _rescoring_weight(
+    search: Any, model: "LstmModel", dev: Speech, grid: Grid
+) -> tuple[int, dict[str, float], list[str]]:
+    """`search_grid` of the weight on validation; the LSTM scores each n best once."""
     from finetune.decoding.rescoring import RescoringSearch
 
     ranked: list[list[tuple[str, float, float]]] = []  # text, score of the search, ln P of the LSTM
@@ -312,11 +366,12 @@ def _rescoring_weight(search: Any, model: "LstmModel", dev: Speech, weights: Seq
         before = {one.text: one.score for one in rescoring.n_best(frames)}
         after = rescoring.decode_beams(frames)
         ranked.append([(one.text, before[one.text], one.score - before[one.text]) for one in after])
-    tried = []
-    for weight in weights:
-        texts = [max(own, key=lambda one: one[1] + weight * one[2])[0] for own in ranked]
-        tried.append((sum(word_errors_of(texts, dev)), weight))
-    return min(tried)
+
+    def errors_with(point: Mapping[str, float]) -> int:
+        texts = [max(own, key=lambda one: one[1] + point["weight"] * one[2])[0] for own in ranked]
+        return sum(word_errors_of(texts, dev))
+
+    return search_grid({"weight": grid.weights}, errors_with, grid.extensions)
 
 
 def word_errors_of(texts: Sequence[str], speech: Speech) -> list[int]:

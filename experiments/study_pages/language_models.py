@@ -35,7 +35,8 @@ class LanguageModelFacts:
 @dataclass(frozen=True)
 class Decoding:
     """One way to decode one acoustic model. seconds: of the search, for each second of the test's audio, with one
-    thread. gain: minus greedy decoding, paired over the same utterances. other_gain: in the other domain.
+    thread. gain: minus greedy decoding, paired over the same utterances. other_gain: in the other domain. at_end: the
+    weights at an end of all values that were tried; None where the grid was never extended, so that this is not known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Decoding:
     adjusted_p: float | None
     other_wer: "Rate | None"
     other_gain: Compared | None
+    at_end: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def findings_of(results: Results) -> Findings:
         rows = [
             (
                 one.name + ("" if one.utterances == results.test.utterances else f" ({one.utterances} utterances)"),
-                ", ".join(f"{key} {value:g}" for key, value in one.weights.items()),
+                ", ".join(f"{key} {value:g}{_end(one, key)}" for key, value in one.weights.items()),
                 f"{100 * one.validation_wer:.1f}",
                 with_interval(one.wer, bold=one.wer.value == best),
                 "" if one.gain is None else with_interval(one.gain.difference),
@@ -121,10 +123,16 @@ def findings_of(results: Results) -> Findings:
         headings = ("decoding", "weights", "validation WER", "test WER, %", "minus greedy", "corrected p",
                     "ms a second", f"minus greedy, {results.other.name}")  # fmt: skip
         tables.append(Table(headings, rows, f"The {acoustic.role} acoustic model: {acoustic.reference}"))
+    extended = all(one.at_end is not None for acoustic in results.acoustics for one in acoustic.decodings)
+    grid = (
+        "on a grid that is extended while the best point lies at an end of it, a bounded number of times"
+        if extended
+        else "on a grid that is not extended where the best point lies at an end of it"
+    )
     settings = (
         f"Tested on {results.test.described()}, and on {results.other.described()}; weights tuned "
         f"on {results.acoustics[0].validation.utterances} validation utterances, "
-        f"{results.acoustics[0].validation.minutes:.1f} min; ms of search for each second of audio, "
+        f"{results.acoustics[0].validation.minutes:.1f} min, {grid}; ms of search for each second of audio, "
         "one thread; p corrected for all decodings of an acoustic model (Holm)"
     )
     return Findings(
@@ -135,6 +143,10 @@ def findings_of(results: Results) -> Findings:
         draw=lambda axes: _draw(axes, results),
         height=1.7 + 0.28 * len(_drawn(results)),
     )
+
+
+def _end(one: Decoding, weight: str) -> str:
+    return " (end of the grid)" if weight in (one.at_end or []) else ""
 
 
 def _p(value: float | None) -> str:

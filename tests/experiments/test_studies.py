@@ -13,7 +13,7 @@ import torch
 from benchmark.results import NO_SECONDS, Sample
 from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study
-from experiments.harness.decodings import Decoded, Speech
+from experiments.harness.decodings import Decoded, Speech, search_grid
 from experiments.harness.learning_curve import below_from, crossing_hours, fit_power_law, learning_curve
 from experiments.harness.trainings import (
     CONFIGS,
@@ -364,6 +364,25 @@ def test_words_and_characters_are_compared_by_the_best_of_each_on_validation() -
     assert found is not None and (found.first, found.second) == ("3-gram of words", "5-gram of characters")
     assert found.difference.value == pytest.approx(2 / 16) and found.groups == 4
     assert language_models._kinds({"3-gram of words": decoded(0.1, [1, 2, 1, 0])}, test) is None
+
+
+def test_a_grid_goes_on_while_its_best_point_lies_at_an_end() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def errors_with(point: Any) -> int:
+        asked.append((point["alpha"], point["beta"]))
+        return round(100 * abs(point["alpha"] - 2.2) + 10 * abs(point["beta"] + 3))
+
+    axes = {"alpha": [0.7, 1.0, 1.3], "beta": [-1.0, 0.0]}
+    assert search_grid(axes, errors_with, 8) == (0, {"alpha": 2.2, "beta": -3.0}, [])
+    assert len(asked) == len(set(asked)) and max(asked)[0] == 2.5
+    assert search_grid(axes, errors_with, 2) == (30, {"alpha": 1.9, "beta": -3.0}, ["alpha", "beta"])
+    assert search_grid(axes, errors_with, 0)[1:] == ({"alpha": 1.3, "beta": -1.0}, ["alpha", "beta"])
+    assert axes == {"alpha": [0.7, 1.0, 1.3], "beta": [-1.0, 0.0]}
+    # no weight at all is no end that could be moved; of equal points the one within the grid is taken
+    assert search_grid({"weight": [0.2, 0.3]}, lambda point: round(10 * point["weight"]), 8) == (0, {"weight": 0.0}, [])
+    assert search_grid({"weight": [0.1, 0.2, 0.3]}, lambda point: 5, 8) == (5, {"weight": 0.2}, [])
+    assert search_grid({}, lambda point: 7, 8) == (7, {}, [])
 
 
 def test_a_unit_is_ranked_by_the_model_that_its_run_saved(tmp_path: Path) -> None:
