@@ -66,7 +66,8 @@ Options = TypeVar("Options", bound=StudyOptions)
 @dataclass(frozen=True)
 class About:
     """When, where and by which command results were made. partial: what of the whole was not run, "" where all was.
-    page: its name in docs/studies, "" for the study's.
+    page: its name in docs/studies, "" for the study's. version: of this project, which says how intervals are computed;
+    "" of results from before 0.3.0.
     """
 
     study: str
@@ -76,6 +77,7 @@ class About:
     partial: str = ""
     page: str = ""
     schema: int = SCHEMA
+    version: str = ""
 
 
 def run_study(
@@ -140,12 +142,14 @@ def read_results(path: Path, name: str, content_class: type[Content]) -> tuple[A
 
 
 def _about(name: str, words: Sequence[str], partial: str, page: str | None) -> About:
+    from benchmark import __version__
     from benchmark.environment import describe_machine
 
     places = {place for place, word in enumerate(words) if word in PLACES}
     kept = [word for place, word in enumerate(words) if not {place, place - 1} & places]
     command = without_machine(shlex.join(["python", "-m", f"experiments.{name}", *kept]))
-    return About(name, f"{datetime.now(UTC):%Y-%m-%d}", command, describe_machine("cpu"), partial, page or "")
+    date = f"{datetime.now(UTC):%Y-%m-%d}"
+    return About(name, date, command, describe_machine("cpu"), partial, page or "", version=__version__)
 
 
 def without_machine(line: str) -> str:
@@ -210,6 +214,13 @@ def page(documentation: str, about: About, findings: Findings) -> str:
         "```",
         "",
         wrapped(f"The second command makes this page again of the results beside it. {about.date}; {machine}."),
+        "",
+        wrapped(
+            f"Intervals and tests are those of version {about.version} ([statistics](../statistics.md))."
+            if about.version
+            else "Intervals and tests are of before version 0.3.0, whose intervals can be wider where there are few "
+            "errors ([statistics](../statistics.md))."
+        ),
     ]
     return "\n".join(lines) + "\n"
 

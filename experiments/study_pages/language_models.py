@@ -133,7 +133,7 @@ def findings_of(results: Results) -> Findings:
         f"Tested on {results.test.described()}, and on {results.other.described()}; weights tuned "
         f"on {results.acoustics[0].validation.utterances} validation utterances, "
         f"{results.acoustics[0].validation.minutes:.1f} min, {grid}; ms of search for each second of audio, "
-        "one thread; p corrected for all decodings of an acoustic model (Holm)"
+        "one thread; p corrected for all decodings of an acoustic model on a test set (Holm)"
     )
     return Findings(
         "Language models",
@@ -176,16 +176,17 @@ def _answers(results: Results) -> list[str]:
             gains.append((acoustic.role, best.gain.difference, acoustic.of(GREEDY).wer.value))
         if best.other_gain is not None:
             other = best.other_gain.difference
+            different = _other_adjusted(acoustic)[best.name] < 0.05
             helps = (
-                "is significantly better"
+                "shows no significant difference"
+                if not different
+                else "is significantly better"
                 if other.high < 0
                 else "is significantly worse"
-                if other.low > 0
-                else "shows no significant difference"
             )
             found.append(
                 f"{acoustic.role.capitalize()} model in another domain ({results.other.name}): the same decoding "
-                f"changes the WER by {with_interval(other)} points and {helps} there."
+                f"changes the WER by {with_interval(other)} points and {helps} there after correction."
             )
     if len(gains) == 2:
         parts = [
@@ -199,6 +200,14 @@ def _answers(results: Results) -> list[str]:
             f"{'overlap: no evidence that either model gains more' if overlap else 'do not overlap'}."
         )
     return found
+
+
+def _other_adjusted(acoustic: Acoustic) -> dict[str, float]:
+    """P-values of the decodings in the other domain, by name, corrected for all of them (Holm)."""
+    from finetune.metrics import holm
+
+    p_values = {one.name: one.other_gain.p_value for one in acoustic.decodings if one.other_gain is not None}
+    return dict(zip(p_values, holm(list(p_values.values())), strict=True))
 
 
 def _gain_sentence(results: Results, acoustic: Acoustic, one: Decoding, *, of_all: bool = False) -> str:
