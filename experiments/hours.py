@@ -4,8 +4,9 @@ Each family is trained on nested subsets of a corpus, with its own recipe and th
 power law, WER = a * hours^-b, is fitted by least squares of logarithms; off-the-shelf Whisper is a horizontal line. The
 intervals of the exponent and of the hours at which the curve crosses Whisper come from 2,000 bootstrap draws over the
 speakers (or utterances) of the test set, the same for all models, and over run-to-run variance, as measured with
-several seeds of one recipe; with few speakers they are too narrow. A model beats Whisper where the paired test says so;
-no crossing is claimed beyond ten times the data at hand.
+several seeds of one recipe; with few speakers they are too narrow. A model beats Whisper where paired tests say so,
+from the largest size down to the first that is not significant (fixed sequence), corrected for all pairs of a curve and
+a Whisper; no crossing is claimed beyond ten times the data at hand.
 
     python -m experiments.hours --docs true
     python -m experiments.hours --data mine/train.jsonl --validation mine/dev.jsonl --test mine/test.jsonl \
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.harness.figures import Findings, Table
-from experiments.harness.learning_curve import REACH, Crossing, Curve, learning_curve
+from experiments.harness.learning_curve import REACH, Crossing, Curve, Family, learning_curves
 from experiments.harness.study import StudyOptions, run_study, with_interval
 from experiments.harness.trainings import (
     CONFIGS,
@@ -159,7 +160,7 @@ def measure(config: Config) -> tuple[Results, str]:
         except InputError as error:
             missing[spec.name] = str(error).partition(";")[0]
         else:
-            whispers.append((spec.name, errors_of([samples], profile)))
+            whispers.append((spec.name, errors_of([samples], profile, trained=False)))
     families = []
     for recipe in config.recipes:
         try:
@@ -178,8 +179,8 @@ def measure(config: Config) -> tuple[Results, str]:
                 for name in names
             ]  # fmt: skip
             points.append((hours, errors_of(samples_of, profile)))
-        families.append((resolved.model.family, Path(recipe).stem, resolved.max_steps, points))
-    curves = [learning_curve(family, recipe, steps, points, whispers) for family, recipe, steps, points in families]
+        families.append(Family(resolved.model.family, Path(recipe).stem, resolved.max_steps, points))
+    curves = learning_curves(families, whispers)
     results = Results(
         Path(config.data).parent.name, sum(one.duration for one in corpus) / 3600, describe_test(config.test, tested),
         profile, RUN_SPREAD, curves, [Line(name, mean_rate(errors)) for name, errors in whispers], missing,
@@ -298,8 +299,7 @@ def _answers(results: Results) -> list[str]:
     for curve in results.curves:
         if curve.exponent is None or curve.at_one_hour is None:
             found.append(f"{curve.recipe}: too few sizes for a curve.")
-            continue
-        if curve.exponent.low <= 0:
+        elif curve.exponent.low <= 0:
             found.append(
                 f"{curve.recipe}: no significant gain from more speech within these sizes (exponent "
                 f"{curve.exponent.value:.2f} [{curve.exponent.low:.2f}, {curve.exponent.high:.2f}])."
@@ -312,37 +312,78 @@ def _answers(results: Results) -> list[str]:
                 f"{with_interval(curve.points[-1].wer)} %."
             )
         found += [_crossing_sentence(curve, one, longest) for one in curve.crossings]
+    return found + _reservations(results)
+
+
+def _reservations(results: Results) -> list[str]:
+    """What the comparisons with Whisper are corrected for, and whether they speak for recipes or for single runs."""
+    crossings = [one for curve in results.curves for one in curve.crossings]
+    if not crossings:
+        return []
+    found = []
+    pairs = crossings[0].comparisons
+    if pairs:
+        found.append(
+            "Compared with Whisper by paired tests from the largest size down to the first that is not significant"
+            + (f", corrected for {pairs} pairs of a curve and a Whisper." if pairs > 1 else ".")
+        )
+    elif any(one.measured is not None for one in crossings):
+        found.append("The comparisons with Whisper are not corrected for their number.")
+    if any(point.runs == 1 for curve in results.curves for point in curve.points):
+        found.append(
+            "Not every size was trained with several seeds: its comparison with Whisper is of that one training, not "
+            "of its recipe."
+        )
     return found
 
 
 def _crossing_sentence(curve: Curve, one: Crossing, longest: float) -> str:
     smallest = curve.points[0].hours
+    is_below = one.hours is not None and one.hours < smallest
+    pair = f"{curve.recipe} against {one.whisper}"
     if one.measured is not None:
-        found = f"{curve.recipe} has a significantly lower WER than {one.whisper} from {_duration(one.measured)} on"
-        if one.hours is not None and one.hours < smallest:
-            return f"{found}; the fitted curve crosses it below {_duration(smallest)}, the smallest size."
-        return f"{found}; the curves cross at {_between(one)}."
+        found = f"{curve.recipe} has a significantly lower WER than {one.whisper} from {_duration(one.measured)}"
+        if one.measured == smallest:
+            return f"{found}, the smallest size, on."
+        if is_below:
+            return f"{found} on; the fitted curve is below it at every size."
+        if one.hours is not None and one.hours <= longest:
+            return f"{found} on; the fitted curve crosses it at {_between(one, smallest)}."
+        return f"{found} on."
+    if curve.exponent is None:
+        return f"{pair}: with {_duration(curve.points[-1].hours)} the WER is not significantly lower."
     if one.hours is not None and one.hours <= longest:
+        fitted = "is below it at every size" if is_below else f"crosses it at {_between(one, smallest)}"
         return (
-            f"{curve.recipe} against {one.whisper}: the fitted curve crosses it at {_between(one)}, but no measured "
-            "size is significantly better."
+            f"{pair}: the fitted curve {fitted}, but with {_duration(curve.points[-1].hours)} the WER is not "
+            "significantly lower."
         )
-    if one.hours is None or one.reached < 0.5:
+    share = f"{100 * one.reached:.0f} % of draws"
+    if one.hours is None:
         return (
-            f"{curve.recipe} against {one.whisper}: not within reach of this data; the extrapolated curve does not "
-            f"cross it within {REACH:g} times the {_duration(longest)} at hand (it does in {100 * one.reached:.0f} % "
-            "of draws)."
+            f"{pair}: not within reach of this data; the extrapolated curve does not cross it within {REACH:g} times "
+            f"the {_duration(longest)} at hand (it does in {share})."
+        )
+    if one.reached < 0.5:
+        return (
+            f"{pair}: not reached here; the extrapolated curve crosses it at {_between(one, smallest)}, but within "
+            f"{REACH:g} times the {_duration(longest)} at hand in only {share}."
         )
     return (
-        f"{curve.recipe} against {one.whisper}: not reached here; the curve crosses it at {_between(one)}, an "
-        "extrapolation that assumes the power law continues to hold."
+        f"{pair}: not reached here; the curve crosses it at {_between(one, smallest)}, an extrapolation that assumes "
+        "the power law continues to hold."
     )
 
 
-def _between(one: Crossing) -> str:
-    value = "beyond reach" if one.hours is None else _duration(one.hours)
-    ends = ["beyond reach" if end is None else _duration(end) for end in (one.low, one.high)]
-    return f"{value} [{ends[0]} to {ends[1]}]"
+def _between(one: Crossing, smallest: float) -> str:
+    """The hours with their interval, which is not extrapolated below the smallest size."""
+
+    def said(hours: float | None) -> str:
+        if hours is None:
+            return "beyond reach"
+        return f"below {_duration(smallest)}" if hours < smallest else _duration(hours)
+
+    return f"{said(one.hours)} [{said(one.low)} to {said(one.high)}]"
 
 
 def _draw(axes: "Axes", results: Results) -> None:

@@ -1,11 +1,13 @@
 """Error rates by the amount of training speech: a power law, its interval, and where it crosses another system's rate.
 
-WER = a * hours^-b, by least squares of logarithms. Intervals are percentiles of draws in which the test set's speakers
-(or utterances), the same for all systems, and run-to-run variance are drawn again.
+WER = a * hours^-b, by least squares of logarithms, of (errors + 0.5) / (words + 1), which is never 0. Intervals are
+percentiles of draws in which the test set's speakers (or utterances), the same for all systems, and run-to-run variance
+are drawn again. From which size on a curve is significantly better than another system is a matter of paired tests
+(`fixed_sequences`), not of the fit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,9 +31,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a family's curve meets a Whisper. hours: None where it is not within reach. low, high: of the interval;
-    None: beyond reach. reached: the share of draws in which it is within reach. measured: the hours from which
-    on every measured size is significantly better, None without one.
+    """Where a family's curve meets a Whisper. hours: from which on the fitted curve is below it; 0 where it does not
+    fall and is below it all along, None where it is not within reach. low, high: of the interval, in the same way.
+    reached: the share of draws in which it is within reach. measured: the hours from which on every measured size is
+    significantly better after correction, None without one. comparisons: pairs of curve and Whisper that this is
+    corrected for; 0 in results of earlier versions, which did not correct.
     """
 
     whisper: str
@@ -40,6 +44,7 @@ class Crossing:
     high: float | None
     reached: float
     measured: float | None
+    comparisons: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,57 +60,103 @@ class Curve:
     crossings: list[Crossing]
 
 
-def learning_curve(
-    family: str, recipe: str, steps: int, points: "Sequence[tuple[float, Errors]]",
-    whispers: "Sequence[tuple[str, Errors]]",
-) -> Curve:  # fmt: skip
-    """The power law of a family, and where it crosses each Whisper."""
+@dataclass(frozen=True)
+class Family:
+    """What a recipe makes of each size: `points` are hours, growing, and the errors of all runs."""
+
+    family: str
+    recipe: str
+    steps: int
+    points: "Sequence[tuple[float, Errors]]"
+
+
+def learning_curves(families: Sequence[Family], whispers: "Sequence[tuple[str, Errors]]") -> list[Curve]:
+    """The power law of each family, where it crosses each Whisper, and from which size on it is significantly better:
+    corrected for all pairs of a family and a Whisper.
+    """
+    from experiments.harness.transcripts import mean_rate
+
+    pairs = [(family, errors) for family in families for _, errors in whispers]
+    measured = iter(below_from([(family.points, errors) for family, errors in pairs]))
+    curves = []
+    for one in families:
+        own = [Point(hours, mean_rate(errors), errors.n_runs) for hours, errors in one.points]
+        rates, crossings = _fitted(one.points, whispers)
+        crossings = [replace(each, measured=next(measured), comparisons=len(pairs)) for each in crossings]
+        curves.append(Curve(one.family, one.recipe, one.steps, own, *rates, crossings))
+    return curves
+
+
+def _fitted(
+    points: "Sequence[tuple[float, Errors]]", whispers: "Sequence[tuple[str, Errors]]"
+) -> "tuple[tuple[Rate | None, Rate | None], list[Crossing]]":
+    """The rate at one hour and the exponent, and the crossings; Nones where there are too few sizes for a curve."""
     import numpy as np
 
-    from experiments.harness.transcripts import mean_rate
     from finetune.metrics import Rate
 
-    own = [Point(hours, mean_rate(errors), errors.n_runs) for hours, errors in points]
-    if len(points) < 2 or any(one.wer.value == 0 for one in own):
-        return Curve(family, recipe, steps, own, None, None, [])
+    if len(points) < 2:
+        return (None, None), [Crossing(name, None, None, None, 0.0, None) for name, _ in whispers]
     hours = np.array([one for one, _ in points])
     drawn = np.stack([_draws(errors, number) for number, (_, errors) in enumerate(points)])  # [sizes, draws]
-    value = fit_power_law(hours, np.array([[one.wer.value] for one in own]))
+    value = fit_power_law(hours, np.array([[_smoothed(errors)] for _, errors in points]))
     fitted = fit_power_law(hours, drawn)  # ln a, b, each [draws]
     low, high = np.quantile(fitted[0], [0.025, 0.975])
     at_one = Rate(float(np.exp(value[0][0])), float(np.exp(low)), float(np.exp(high)))
     low, high = np.quantile(fitted[1], [0.025, 0.975])
-    exponent = Rate(float(value[1][0]), float(low), float(high))
     crossings = []
     for name, errors in whispers:
-        line = _draws(errors)
-        level = np.array([max(sum(errors.summed()) / max(sum(errors.lengths), 1), 1e-9)])
-        crossings.append(
-            _crossing(
-                name, hours.max(), crossing_hours(*value, level)[0], crossing_hours(*fitted, line),
-                below_from(points, errors),
-            )
-        )  # fmt: skip
-    return Curve(family, recipe, steps, own, at_one, exponent, crossings)
+        found = crossing_hours(*value, np.array([_smoothed(errors)]), hours.max())[0]
+        crossings.append(_crossing(name, hours.max(), found, crossing_hours(*fitted, _draws(errors), hours.max())))
+    return (at_one, Rate(float(value[1][0]), float(low), float(high))), crossings
 
 
-def below_from(points: "Sequence[tuple[float, Errors]]", level: "Errors") -> float | None:
-    """The hours from which on every measured size makes significantly fewer errors than another system; None where the
-    largest does not. points: of increasing hours.
+def below_from(pairs: "Sequence[tuple[Sequence[tuple[float, Errors]], Errors]]") -> list[float | None]:
+    """Of each pair of a curve and another system, the hours from which on every measured size makes significantly
+    fewer errors; None where the largest does not. The error over all pairs and sizes is 5 % (`fixed_sequences`).
+
+    pairs: the points of a curve, of growing hours, and the other system's errors.
     """
     from experiments.harness.transcripts import compare
 
-    found = None
-    for hours, errors in reversed(points):
-        if compare(("", ""), errors, level).difference.high >= 0:
+    tests = [[compare(("", ""), errors, other) for _, errors in reversed(points)] for points, other in pairs]
+    p_values = [[one.p_value if one.difference.value < 0 else 1.0 for one in own] for own in tests]
+    counts = fixed_sequences(p_values)
+    return [points[-count][0] if count else None for (points, _), count in zip(pairs, counts, strict=True)]
+
+
+def fixed_sequences(p_values: Sequence[Sequence[float]]) -> list[int]:
+    """How many tests of each sequence are significant, at 5 % over all of them.
+
+    A sequence is tested in its order up to the first test that is not significant, without correction inside, at
+    5 % / k: k is the number of sequences of which not all tests are significant, counted again with every one that is.
+    It is a graphical procedure of Bretz et al. 2009 ("A graphical approach to sequentially rejective multiple test
+    procedures"); of sequences of one test, it is Holm's.
+
+    >>> fixed_sequences([[0.001, 0.02], [0.03, 0.2]]), fixed_sequences([[0.001, 0.03], [0.03, 0.2]])
+    ([2, 1], [1, 0])
+    """
+    from finetune.metrics import LEVEL
+
+    counts = [0] * len(p_values)
+    while left := [place for place, own in enumerate(p_values) if counts[place] < len(own)]:
+        before = list(counts)
+        for place in left:
+            significant = [one < (1 - LEVEL) / len(left) for one in p_values[place]]
+            counts[place] = [*significant, False].index(False)
+        if counts == before:
             break
-        found = hours
-    return found
+    return counts
+
+
+def _smoothed(errors: "Errors") -> float:
+    """The error rate of all runs, (errors + 0.5) / (words + 1)."""
+    return (sum(errors.summed()) + 0.5) / (errors.n_runs * sum(errors.lengths) + 1)
 
 
 def _draws(errors: "Errors", number: int | None = None) -> "NDArray[np.float64]":
-    """Error rates [draws]: the test set's groups drawn again, the same for all models, and of a family's size `number`
-    run-to-run variance.
+    """Error rates [draws], as `_smoothed`: the test set's groups drawn again, the same for all models, and of a
+    family's size `number` run-to-run variance.
     """
     import numpy as np
 
@@ -113,10 +164,10 @@ def _draws(errors: "Errors", number: int | None = None) -> "NDArray[np.float64]"
 
     resampling = resample(errors.speakers, seed=0)
     totals = resampling.weights @ resampling.totals(errors.summed(), [errors.n_runs * one for one in errors.lengths])
-    rates: NDArray[np.float64] = np.maximum(totals[:, 0] / np.maximum(totals[:, 1], 1), 1e-6)
+    rates: NDArray[np.float64] = (totals[:, 0] + 0.5) / (totals[:, 1] + 1)
     if number is None:
         return rates
-    rate = max(sum(errors.summed()) / max(errors.n_runs * sum(errors.lengths), 1), 1e-6)
+    rate = _smoothed(errors)
     drawn = np.random.default_rng(number + 1).standard_normal(len(rates))
     varied: NDArray[np.float64] = rates * np.exp(run_deviation(rate) / rate / errors.n_runs**0.5 * drawn)
     return varied
@@ -141,22 +192,24 @@ def fit_power_law(
 
 
 def crossing_hours(
-    log_a: "NDArray[np.float64]", b: "NDArray[np.float64]", level: "NDArray[np.float64]"
+    log_a: "NDArray[np.float64]", b: "NDArray[np.float64]", level: "NDArray[np.float64]", longest: float
 ) -> "NDArray[np.float64]":
-    """The hours at which a * hours^-b falls to a level; infinite where the curve does not fall."""
+    """The hours at which a * hours^-b falls to a level. Where the curve does not fall: 0 if it is below the level at
+    `longest`, the most hours measured, and so at all of them; else infinite.
+    """
     import numpy as np
 
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        found: NDArray[np.float64] = np.where(b > 0, np.exp((log_a - np.log(level)) / b), np.inf)
+        falling = np.exp((log_a - np.log(level)) / b)
+        below = log_a - b * np.log(longest) < np.log(level)
+        found: NDArray[np.float64] = np.where(b > 0, falling, np.where(below, 0.0, np.inf))
     return found
 
 
-def _crossing(
-    whisper: str, longest: float, value: float, draws: "NDArray[np.float64]", measured: float | None
-) -> Crossing:
+def _crossing(whisper: str, longest: float, value: float, draws: "NDArray[np.float64]") -> Crossing:
     import numpy as np
 
     reach = REACH * longest
     low, high = np.quantile(np.minimum(draws, 2 * reach), [0.025, 0.975])
     hours, earliest, latest = (float(one) if one <= reach else None for one in (value, low, high))
-    return Crossing(whisper, hours, earliest, latest, float((draws <= reach).mean()), measured)
+    return Crossing(whisper, hours, earliest, latest, float((draws <= reach).mean()), None)

@@ -9,7 +9,7 @@ run-to-run variance. torch is imported where it is used.
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from preprocessing.corpus import Utterance
 
 
-MANY_RUNS = 10_000  # for which Student's t is normal
+MOST_TIMES = 1000  # the present test speech, or number of runs: what takes more is not worth a number
+UNKNOWN_RUN_FREEDOM = 2.0  # of results that do not state it: that of three runs
 TRAINED_ONCE = "Not every model was trained with several seeds, so the interval does not cover run-to-run variance."
 
 
@@ -48,12 +49,14 @@ class CorpusUsed:
 @dataclass(frozen=True)
 class Errors:
     """Errors of each utterance by every run of a recipe [runs][utterances], with the references' lengths [utterances]
-    and speakers.
+    and speakers. trained: whether the runs were trained here, with seeds; a model as it comes has no run-to-run
+    variance.
     """
 
     runs: list[list[int]]
     lengths: list[int]
     speakers: list[str | None]
+    trained: bool = True
 
     @property
     def n_runs(self) -> int:
@@ -73,7 +76,8 @@ class Compared:
     """Two recipes: `difference` of their mean error rates with an interval that counts utterances and runs.
 
     p_value: two-sided. utterance_error, run_error: the two parts of its standard error; run_error is None where a
-    recipe has one run, so that the interval is of these runs, not of their recipes. groups: speakers or utterances.
+    trained recipe has one run and nothing tells its deviation, so that the interval is of these runs, not of their
+    recipes. groups: speakers or utterances. run_freedom: degrees of freedom of run_error; None where it is None or 0.
     """
 
     first: str
@@ -83,6 +87,7 @@ class Compared:
     utterance_error: float
     run_error: float | None
     groups: int
+    run_freedom: float | None = None
 
     @property
     def spans_zero(self) -> bool:
@@ -185,8 +190,10 @@ def transcribe(
     return [done[condition.used.name, one.id] for condition, one in wanted]
 
 
-def errors_of(runs: "Sequence[Sequence[Sample]]", profile: str, *, characters: bool = False) -> Errors:
-    """Word or character errors of the samples of each run, under a text profile."""
+def errors_of(
+    runs: "Sequence[Sequence[Sample]]", profile: str, *, characters: bool = False, trained: bool = True
+) -> Errors:
+    """Word or character errors of the samples of each run, under a text profile. trained: of `Errors`."""
     from finetune.metrics.error_rates import character_errors, word_errors
     from preprocessing.text import profile as profile_named
 
@@ -197,6 +204,7 @@ def errors_of(runs: "Sequence[Sequence[Sample]]", profile: str, *, characters: b
         [[one.errors for one in row] for row in counted],
         [one.reference_length for one in counted[0]],
         [one.speaker for one in runs[0]],
+        trained,
     )
 
 
@@ -222,7 +230,7 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
         sqrt(u^2 + s1^2 / n1 + s2^2 / n2)
 
     and the interval Student's, with the degrees of freedom of Welch and Satterthwaite. A recipe of one run is given the
-    deviation of the other one; where both have one run, only u counts.
+    deviation of the other one; where none has several, only u counts. A model that was not trained here has no s.
     """
     import numpy as np
     from scipy.special import stdtr, stdtrit
@@ -238,13 +246,17 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
     parts = [by_group]  # of systems that make as many errors in every group; else at least that of independent words
     if value or by_group.value:
         parts = [at_least_independent(by_group, value * sum(first.lengths), sum(first.lengths))]
-    run_error = None
-    if max(first.n_runs, second.n_runs) > 1:
+    trained = [one for one in (first, second) if one.trained]
+    several = [one for one in trained if one.n_runs > 1]
+    run_error, run_freedom = None if trained else 0.0, None
+    if several:
         own = []
-        for one, other in ((first, second), (second, first)):
-            known = one if one.n_runs > 1 else other
+        for one in trained:
+            known = one if one.n_runs > 1 else several[0]
             own.append(StandardError(float(np.std(known.rates(), ddof=1)) / one.n_runs**0.5, known.n_runs - 1))
-        run_error = (own[0].value ** 2 + own[1].value ** 2) ** 0.5
+        run_error = sum(part.value**2 for part in own) ** 0.5
+        if run_error:
+            run_freedom = run_error**4 / sum(part.value**4 / part.freedom for part in own)
         parts += own
     error = float(sum(part.value**2 for part in parts)) ** 0.5
     if error == 0.0:
@@ -259,6 +271,7 @@ def compare(names: tuple[str, str], first: Errors, second: Errors) -> Compared:
         float(parts[0].value),
         run_error,
         resampling.n_groups,
+        run_freedom,
     )
 
 
@@ -282,28 +295,93 @@ def sentence(
 
 
 def settling(compared: Compared, test: CorpusUsed, comparisons: int = 1) -> str:
-    """How much would show a difference as large as the one seen, in 80 of 100 repetitions.
-
-    The standard error of the utterances falls with the root of their number, that of the runs with the root of theirs.
+    """How much would show a difference as large as the one seen, in 80 of 100 repetitions: how much test speech at the
+    present number of runs, or where no amount of it does, how many runs with how much test speech.
     """
-    from finetune.metrics import StandardError, detectable
-
     value = abs(compared.difference.value)
     if value < 1e-9:
         return "Their WERs are equal on this corpus; if that is the truth, no amount of data shows a difference."
-    of_test = StandardError(compared.utterance_error, compared.groups - 1)
-    needed = (float(detectable(of_test, comparisons)) / value) ** 2
-    of_runs = StandardError(compared.run_error or 0.0, MANY_RUNS)
-    more_runs = (float(detectable(of_runs, comparisons)) / value) ** 2
-    runs = f", and {_times(more_runs)} number of runs" if compared.run_error else ""
-    if needed > 1000:
-        return f"A difference as small as the observed {100 * value:.2f} points needs over 1,000 times the test speech."
-    hours = needed * test.minutes / 60
+    found = needed(compared, comparisons)
+    if found is None:
+        return (
+            f"A difference as small as the observed {100 * value:.2f} points needs over {MOST_TIMES:,} times the test "
+            f"speech{' or runs' if compared.run_error else ''}."
+        )
+    groups, run_factor = found
+    factor = groups / compared.groups
+    hours = factor * test.minutes / 60
     amount = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    runs = ""
+    if compared.run_error:
+        runs = (
+            " at the present number of runs"
+            if run_factor == 1
+            else f" at {run_factor} times the runs; at the present number of runs no amount of test speech suffices"
+        )
     return (
-        f"Detecting the observed difference of {100 * value:.1f} points with 80 % power takes {_times(needed)} test "
-        f"speech, {amount} of {round(needed * compared.groups)} {test.unit}s{runs}."
+        f"Detecting the observed difference of {100 * value:.1f} points with 80 % power takes {_times(factor)} test "
+        f"speech, {amount} of {groups} {test.unit}s{runs}."
     )
+
+
+def needed(compared: Compared, comparisons: int = 1) -> tuple[int, int] | None:
+    """The fewest speakers or utterances (groups), and times the present number of runs, with which the test finds the
+    observed difference with a probability of `finetune.metrics.paired_tests.POWER`; None beyond MOST_TIMES the present.
+
+    The runs are multiplied only where the present ones do not allow it with MOST_TIMES the test speech: then by twice
+    the least factor that does with endless test speech, so that both parts of the error are about as large.
+    """
+    from finetune.metrics.paired_tests import POWER
+
+    most = MOST_TIMES * compared.groups
+
+    def suffices(groups: float, run_factor: int) -> bool:
+        return _power(compared, groups, run_factor, comparisons) >= POWER
+
+    run_factor = 1
+    if not suffices(most, 1):
+        if not compared.run_error:
+            return None
+        run_factor = 2 * _least(lambda factor: suffices(float("inf"), factor), MOST_TIMES)
+        if run_factor > MOST_TIMES or not suffices(most, run_factor):
+            return None
+    return _least(lambda groups: suffices(groups, run_factor), most, fewest=2), run_factor
+
+
+def _least(suffices: Callable[[int], bool], most: int, fewest: int = 1) -> int:
+    """The least number that suffices, as every larger one does; most + 1 without one."""
+    low, high = fewest, most + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle + 1, high)
+    return low
+
+
+def _power(compared: Compared, groups: float, run_factor: float, comparisons: int) -> float:
+    """The probability that the test of `compare` finds the observed difference, if it is the true one, with another
+    number of groups, and so many times the runs: the noncentral t distribution, at 5 % divided by the comparisons.
+
+    The squared error of the utterances falls with the number of groups, that of the runs with theirs; the degrees of
+    freedom grow with both.
+    """
+    from scipy.special import nctdtr, ndtr, stdtrit
+
+    from finetune.metrics import LEVEL
+
+    of_test = compared.utterance_error**2 * compared.groups / groups
+    of_runs = (compared.run_error or 0.0) ** 2 / run_factor
+    run_freedom = run_factor * (compared.run_freedom or UNKNOWN_RUN_FREEDOM)
+    variance = of_test + of_runs
+    if variance == 0.0:
+        return 1.0
+    freedom = min(variance**2 / (of_test**2 / max(groups - 1, 1) + of_runs**2 / run_freedom), 1e6)
+    bound = float(stdtrit(freedom, 1 - (1 - LEVEL) / (2 * comparisons)))
+    shift = abs(compared.difference.value) / variance**0.5
+    missed = float(nctdtr(freedom, shift, bound)) if freedom < 1000 and shift < 20 else float("nan")
+    if missed == missed:
+        return 1.0 - missed
+    # what scipy has no number for, by Abramowitz & Stegun 1964, 26.7.10
+    return float(ndtr((shift - bound * (1 - 1 / (4 * freedom))) / (1 + bound**2 / (2 * freedom)) ** 0.5))
 
 
 def _times(factor: float) -> str:

@@ -9,19 +9,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
+from benchmark import __version__
 from benchmark.results import NO_SECONDS, Sample
 from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study
 from experiments.harness.decodings import Decoded, Speech, search_grid
-from experiments.harness.learning_curve import below_from, crossing_hours, fit_power_law, learning_curve
+from experiments.harness.learning_curve import (
+    Curve,
+    Family,
+    below_from,
+    crossing_hours,
+    fit_power_law,
+    fixed_sequences,
+    learning_curves,
+)
 from experiments.harness.trainings import (
     CONFIGS,
     base_options,
 )
-from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, sentence
+from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, needed, sentence
 from experiments.study_pages import units as units_page
-from finetune.metrics import RUN_SEEDS, Rate, difference, rate, resample, run_deviation, run_margin
+from finetune.metrics import RUN_SEEDS, Rate, difference, holm, rate, resample, run_deviation, run_margin
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
 from tests.conftest import ROOT, read_manifest
@@ -130,19 +140,61 @@ def test_an_open_difference_says_how_much_would_settle_it() -> None:
     small = Compared("a", "b", Rate(-0.01, -0.03, 0.01), 0.3, 0.01, 0.0, 1000)
     said = sentence(small, TESTED)
     assert "No significant difference between a and b" in said and "7.9 times the test speech, 1.0 h" in said
-    assert "127 times the test speech" in sentence(replace(small, utterance_error=0.04), TESTED).replace("126", "127")
+    assert "126 times the test speech" in sentence(replace(small, utterance_error=0.04), TESTED)
     never = replace(small, difference=Rate(-1e-5, -0.02, 0.02))
     assert "needs over 1,000 times the test speech" in sentence(never, TESTED)
     equal = replace(small, difference=Rate(0.0, 0.0, 0.0))
     assert sentence(equal, TESTED) == "a and b make the same number of errors in every speaker."
 
 
+@pytest.mark.parametrize(
+    ("value", "utterance_error", "run_deviation", "comparisons"),
+    [
+        (0.010345, 0.013683, 0.0, 1),
+        (0.0066667, 0.0066667, 0.0, 10),
+        (0.11, 0.032, 0.0, 10),
+        (0.03, 0.013, 0.004, 1),
+        (0.0475, 0.016, 0.02, 5),
+    ],
+)
+def test_as_much_as_is_said_to_be_needed_finds_80_of_100_differences(
+    value: float, utterance_error: float, run_deviation: float, comparisons: int
+) -> None:
+    """Six speakers and three runs of each recipe, all normal; the last needs more runs, whatever the test speech."""
+    run_error = run_deviation * (2 / 3) ** 0.5
+    found = Compared("a", "b", Rate(value, -1, 1), 0.3, utterance_error, run_error, 6, 4.0 if run_error else None)
+    groups, run_factor = needed(found, comparisons) or (0, 0)
+    assert (run_factor > 1) == (run_deviation == 0.02)
+
+    def power(groups: int) -> float:
+        generator, trials, n = np.random.default_rng(0), 20_000, 3 * run_factor
+        of_test = utterance_error * (6 / groups) ** 0.5
+        difference = value + of_test * generator.standard_normal(trials)
+        variances = [of_test**2 * generator.chisquare(groups - 1, trials) / (groups - 1)]
+        freedoms = [groups - 1]
+        for _ in range(2 if run_error else 0):
+            runs = run_deviation * generator.standard_normal((trials, n))
+            difference += runs.mean(axis=1)
+            variances.append(runs.var(axis=1, ddof=1) / n)
+            freedoms.append(n - 1)
+        variance = sum(variances)
+        freedom = variance**2 / sum(one**2 / df for one, df in zip(variances, freedoms, strict=True))
+        p_values = 2 * stats.t.sf(np.abs(difference) / variance**0.5, freedom)
+        return float((p_values < 0.05 / comparisons).mean())
+
+    assert power(groups) == pytest.approx(0.8, abs=0.03)
+    said = sentence(found, TESTED, different=False, comparisons=comparisons)
+    assert f"of {groups} speakers" in said
+    assert ("at the present number of runs no amount of test speech suffices" in said) == (run_factor > 1)
+
+
 def test_a_power_law_is_found_again_with_its_crossing() -> None:
     sizes = np.array([0.1, 0.5, 1.0, 5.0])
     log_a, b = fit_power_law(sizes, 0.4 * sizes[:, None] ** -0.5)
     assert (np.exp(log_a[0]), b[0]) == (pytest.approx(0.4), pytest.approx(0.5))
-    assert crossing_hours(log_a, b, np.array([0.1]))[0] == pytest.approx(16.0)
-    assert np.isinf(crossing_hours(log_a, -b, np.array([0.1]))[0])  # a curve that rises crosses nothing
+    assert crossing_hours(log_a, b, np.array([0.1]), 5.0)[0] == pytest.approx(16.0)
+    assert np.isinf(crossing_hours(log_a, -b, np.array([0.1]), 5.0)[0])  # a curve that rises, and is above
+    assert crossing_hours(log_a, -b, np.array([0.95]), 5.0)[0] == 0  # one that rises, and is below at every size
 
 
 def of_rate(level: float, seed: int) -> Errors:
@@ -152,7 +204,7 @@ def of_rate(level: float, seed: int) -> Errors:
 def test_a_crossing_has_an_interval_or_is_not_within_reach() -> None:
     points = [(size, of_rate(0.4 * size**-0.5, number)) for number, size in enumerate((0.25, 1.0, 4.0))]
     near, far = of_rate(0.15, 8), of_rate(0.02, 9)
-    curve = learning_curve("lstm", "mine", 100, points, [("near", near), ("far", far)])
+    (curve,) = learning_curves([Family("lstm", "mine", 100, points)], [("near", near), ("far", far)])
     assert curve.exponent is not None and curve.exponent.low < 0.5 < curve.exponent.high
     one, other = curve.crossings
     assert one.hours is not None and one.low is not None and one.low < one.hours < 40
@@ -162,6 +214,7 @@ def test_a_crossing_has_an_interval_or_is_not_within_reach() -> None:
         "c", 4.0, TESTED, "basic:en", 0.044, [curve], [hours.Line("far", Rate(0.02, 0.01, 0.03))], {}
     )
     answers = " ".join(hours.findings_of(results).answers)
+    assert "corrected for 2 pairs" in answers and "is of that one training, not of its recipe" in answers
     assert "mine against far: not within reach of this data" in answers
     assert "doubling the speech lowers the WER by" in answers
 
@@ -170,18 +223,70 @@ def test_a_curve_is_below_from_where_it_stays_significantly_below() -> None:
     points = [
         (hours, of_rate(wer, number)) for number, (hours, wer) in enumerate([(1.0, 0.1), (2.0, 0.35), (4.0, 0.2)])
     ]
-    assert below_from(points, of_rate(0.3, 7)) == 4.0, "two hours are worse"
-    assert below_from(points, of_rate(0.5, 8)) == 1.0
-    assert below_from(points, points[-1][1]) is None, "no difference"
+    assert below_from([(points, of_rate(0.3, 7))]) == [4.0], "two hours are worse"
+    assert below_from([(points, of_rate(0.5, 8)), (points, points[-1][1])]) == [1.0, None], "the last: no difference"
     runs, lengths, speakers = points[-1][1].runs, points[-1][1].lengths, points[-1][1].speakers
     one_more = [[runs[0][0] + 1, *runs[0][1:]]]
-    assert below_from(points, Errors(one_more, lengths, speakers)) is None, "one error fewer is not significant"
+    assert below_from([(points, Errors(one_more, lengths, speakers))]) == [None], "one error fewer is not significant"
+
+
+def test_sizes_are_corrected_for_all_curves_and_whispers() -> None:
+    """A family that is as good as all Whispers is called better in at most 5 % of studies, at any size."""
+    generator = np.random.default_rng(0)
+    uncorrected = wrong = 0
+    for _ in range(2000):
+        p_values = generator.uniform(size=(6, 4)).tolist()
+        wrong += any(fixed_sequences(p_values))
+        uncorrected += any(own[0] < 0.05 for own in p_values)
+    assert wrong / 2000 < 0.06 < 0.2 < uncorrected / 2000
+    one_by_one = [0.01, 0.04, 0.03, 0.001]
+    assert fixed_sequences([[p] for p in one_by_one]) == [int(p < 0.05) for p in holm(one_by_one)]
+    assert fixed_sequences([[0.001, 0.2, 0.001]]) == [1] and fixed_sequences([]) == []
+
+
+def commands(level: float, seed: int) -> Errors:
+    """Errors of 300 commands of one word by six speakers."""
+    errors = (np.random.default_rng(seed).random(300) < level).astype(int).tolist()
+    return Errors([errors], [1] * 300, [f"s{place // 50}" for place in range(300)])
+
+
+def answers_of(curve: Curve) -> str:
+    return " ".join(hours._answers(hours.Results("c", 0.33, TESTED, "basic:en", 0.044, [curve], [], {})))
+
+
+def test_a_size_without_errors_has_an_answer() -> None:
+    sizes = [(1 / 60, 0.3), (3 / 60, 0.1), (10 / 60, 0.03), (20 / 60, 0.0)]
+    points = [(size, commands(level, place)) for place, (size, level) in enumerate(sizes)]
+    (curve,) = learning_curves([Family("wav2vec2", "mine", 100, points)], [("Whisper", commands(0.6, 9))])
+    assert curve.exponent is not None and curve.exponent.low > 0 and curve.points[-1].wer.value == 0
+    assert "mine has a significantly lower WER than Whisper from 1 min, the smallest size, on." in answers_of(curve)
+    (single,) = learning_curves([Family("wav2vec2", "mine", 100, points[-1:])], [("Whisper", commands(0.6, 9))])
+    said = answers_of(single)
+    assert "mine: too few sizes for a curve. mine has a significantly lower WER than Whisper from 20 min" in said
+
+
+def test_the_sentence_on_a_crossing_does_not_contradict_itself() -> None:
+    points = [(size, commands(level, 4)) for size, level in ((1 / 60, 0.08), (3 / 60, 0.085), (20 / 60, 0.095))]
+    (curve,) = learning_curves([Family("wav2vec2", "mine", 100, points)], [("Whisper", commands(0.6, 9))])
+    assert curve.exponent is not None and curve.exponent.value < 0 and curve.crossings[0].hours == 0
+    assert "from 1 min, the smallest size, on." in answers_of(curve)
+    crossing = replace(curve.crossings[0], measured=3 / 60)
+    assert "from 3 min on; the fitted curve is below it" in answers_of(replace(curve, crossings=[crossing]))
+    crossing = replace(crossing, hours=None, low=None, high=None)
+    assert "than Whisper from 3 min on. Compared" in answers_of(replace(curve, crossings=[crossing]))
+    crossing = replace(crossing, hours=2.0, low=0.001, measured=None, reached=0.4)
+    said = answers_of(replace(curve, crossings=[crossing]))
+    assert (
+        "crosses it at 2.0 h [below 1 min to beyond reach], but within 10 times the 20 min at hand in only 40 %" in said
+    )
+    assert "does not cross" not in said
 
 
 def test_the_interval_of_an_exponent_is_as_wide_as_seeds_make_it() -> None:
     """The slope's variance by runs alone: sum of (x - mean x)^2 * s^2, over (sum of (x - mean x)^2)^2."""
     errors = of_rate(0.6, 1)  # the same at every size, so the test set adds nothing
-    curve = learning_curve("lstm", "mine", 1, [(size, errors) for size in (0.1, 0.3, 1.0, 4.9)], [])
+    points = [(size, errors) for size in (0.1, 0.3, 1.0, 4.9)]
+    (curve,) = learning_curves([Family("lstm", "mine", 1, points)], [])
     assert curve.exponent is not None
     x = np.log([0.1, 0.3, 1.0, 4.9])
     relative = run_deviation(errors.rates()[0]) / errors.rates()[0]
@@ -194,6 +299,17 @@ def test_a_recipe_of_one_run_is_given_the_deviation_of_the_other() -> None:
     found = compare(("a", "b"), several, single)
     deviation = float(np.std(several.rates(), ddof=1))
     assert found.run_error == pytest.approx(deviation * (1 / 3 + 1) ** 0.5)
+
+
+def test_a_model_as_it_comes_has_no_deviation_of_runs() -> None:
+    several, single = drawn(3, 1, deviation=0.2), drawn(1, 2)
+    whisper = replace(single, trained=False)
+    found = compare(("a", "Whisper"), several, whisper)
+    deviation = float(np.std(several.rates(), ddof=1))
+    assert found.run_error == pytest.approx(deviation / 3**0.5) and found.run_freedom == pytest.approx(2)
+    assert compare(("Whisper", "a"), whisper, several).run_error == found.run_error
+    assert compare(("a", "Whisper"), single, whisper).run_error is None  # of one training
+    assert compare(("b", "Whisper"), whisper, whisper).run_error == 0.0
 
 
 def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
@@ -301,6 +417,8 @@ def test_a_page_is_made_of_the_results_alone(
     seeds.main(arguments)
     page = (tmp_path / "studies" / "seeds.md").read_text()
     assert page.startswith("# How large is run-to-run variance")
+    assert "Intervals and tests are of before version 0.3.0" in page
+    assert study._about("seeds", [], "", None).version == __version__
     for part in ("**In part**: 4 steps", "python -m experiments.seeds", "2026-11-28", "| mine |", "(seeds.png)", "P"):
         assert part in page
     assert f"{100 * spread.deviation.value:.1f} [" in page
