@@ -1,5 +1,6 @@
 """A run killed at random moments, saving included, ends with the same weights; a full disk leaves what was saved."""
 
+import math
 import resource
 import signal
 from dataclasses import replace
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -24,6 +26,7 @@ from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.loop import TrainingLoop
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import BEST, RunWriter
+from finetune.training.step import StepResult
 from preprocessing import audio
 from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Utterance
@@ -220,6 +223,47 @@ def test_a_training_makes_its_steps_in_order(tmp_path: Path, monkeypatch: pytest
     assert (evaluated, saved) == ([0, 2, 4, 5], [2, 4, 5])
     assert (loop._progress.batches, loop._progress.audio_seconds) == (15, 2.5)
     assert len(seeds | {loop._mask_generator(number).initial_seed() for number in range(3)}) == 6
+
+
+def test_the_moving_average_is_over_the_steps_that_change_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of five steps has no finite gradient, one no batch; a loop resumed before the last two has the same average
+    as one that was not stopped.
+    """
+    settings = {"max_steps": 5, "eval_steps": 3, "logging_steps": 10, "learning_rate": 0.01, "ema_decay": 0.5}
+    whole, resumed = loop_of(tmp_path / "whole", **settings), loop_of(tmp_path / "resumed", **settings)
+    recogniser, count = whole._recogniser, whole._count
+    good, bad = (
+        pad_batch([recogniser.prepare(0, waveform, recogniser.encode("YES"))])
+        for waveform in (torch.randn(8_000), torch.full((8_000,), math.nan))
+    )
+    batches = [[good], [bad], [good], [], [good]]
+    trained = {name: weight for name, weight in recogniser.module.named_parameters() if weight.requires_grad}
+    expected = {name: weight.detach().double() for name, weight in trained.items()}
+    skipped, decays = [], iter((2 / 11, 3 / 12, 4 / 13))  # at first (1 + steps) / (10 + steps) instead of ema_decay
+
+    def average(result: StepResult) -> None:
+        skipped.append(result.skipped)
+        if result.n_labels and not result.skipped:
+            decay = next(decays)
+            for name, weight in trained.items():
+                expected[name] = decay * expected[name] + (1 - decay) * weight.detach().double()
+        count(result)
+
+    monkeypatch.setattr(whole, "_count", average)
+    last = Path("checkpoints", "step-00000005", "average.safetensors")
+    averages = []
+    for loop in (whole, resumed):
+        begun = loop.resume(tmp_path / "whole/checkpoints/step-00000003").step if loop is resumed else 0
+        monkeypatch.setattr(loop, "_evaluate", lambda *_: None)
+        monkeypatch.setattr(loop, "_own_batches", lambda begun=begun: iter(batches[begun:]))
+        assert loop.run()
+        averages.append(safetensors.torch.load_file(str(loop._writer.folder / last)))
+    assert skipped == [False, True, False, False, False] and next(decays, None) is None
+    for name in trained:
+        torch.testing.assert_close(averages[0][name].double(), expected[name], rtol=1e-5, atol=1e-7)
+        assert torch.equal(averages[1][name], averages[0][name])
 
 
 def test_the_moving_average_is_what_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
