@@ -6,7 +6,6 @@ The moving average covers trained parameters, the mean all floating-point tensor
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 import safetensors.torch
 import torch
@@ -14,8 +13,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 STEPS = "steps"  # a key of the state dict; names of parameters have a dot in them
-
-Ranked: TypeAlias = tuple[float, float, int]
 
 
 class MovingAverage:
@@ -67,30 +64,26 @@ class MovingAverage:
 
 
 class BestWeights:
-    """The weights of the best evaluations so far, as files in a folder, STEP.safetensors each, and their mean.
-
-    A ranking is a list of (WER, CER, step), or (CER, WER, step) where the CER decides, the best first.
-    """
+    """The weights of the best evaluations so far, as files in a folder, STEP.safetensors each, and their mean."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, module: nn.Module, step: int, ranking: Sequence[Ranked]) -> None:
-        """Write the module's weights if `step` is in the ranking, and delete weights that are not in it."""
-        kept = {ranked[2] for ranked in ranking}
-        if step in kept:
+    def keep(self, module: nn.Module, step: int, best: Sequence[int]) -> None:
+        """Write the module's weights if `step` is among the best steps, and delete weights that are of no such step."""
+        if step in best:
             self._folder.mkdir(parents=True, exist_ok=True)
             partial = self._folder / f".{step}.partial"
             safetensors.torch.save_model(module, str(partial))
             partial.replace(self._path(step))
         for path in self._folder.glob("*.safetensors"):
-            if int(path.stem) not in kept:
+            if int(path.stem) not in best:
                 path.unlink()
 
     @torch.no_grad()
-    def mean_into(self, module: nn.Module, ranking: Sequence[Ranked]) -> None:
-        """Load the mean of the ranking's weights, computed in float64, into the module."""
-        paths = [self._path(ranked[2]) for ranked in ranking]
+    def mean_into(self, module: nn.Module, best: Sequence[int]) -> None:
+        """Load the mean of the weights of the best steps, computed in float64, into the module."""
+        paths = [self._path(step) for step in best]
         states = [safetensors.torch.load_file(str(path)) for path in paths if path.exists()]
         for name, own in module.state_dict().items():
             weights = [state[name].double() for state in states if name in state]

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -26,22 +26,48 @@ from preprocessing.cli.errors import InputError, first_line
 AVERAGE = "average.safetensors"
 
 
+class Ranked(NamedTuple):
+    """The rates of an evaluation, the one that decides first, and its step: of two, the lower is the better."""
+
+    rate: float
+    other_rate: float
+    step: int
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """As `Evaluation.rates`."""
+        return self.rate, self.other_rate
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run is.
 
-    batches: taken from the data by all processes together; ranking: `Evaluation.rates` and step of the best
-    evaluations, the best first; fingerprint: of corpus, units and batch settings, as a run with another one is not
-    resumed; validation: digest of the evaluation set that the ranking is over.
+    batches: taken from the data by all processes together; ranking: the best evaluations, the best first; fingerprint:
+    of corpus, units and batch settings, as a run with another one is not resumed; validation: digest of the evaluation
+    set that the ranking is over.
     """
 
     step: int = 0
     batches: int = 0
     audio_seconds: float = 0.0
-    ranking: tuple[tuple[float, float, int], ...] = ()
+    ranking: tuple[Ranked, ...] = ()
     evaluations_since_best: int = 0
     fingerprint: str = ""
     validation: str = ""
+
+    def with_evaluation(self, rates: tuple[float, float], kept: int) -> "Progress":
+        """The progress with an evaluation of this step, of these `Evaluation.rates`, in the ranking of the best `kept`.
+        A step that is evaluated again, such as the first one of a run that was stopped in it, is ranked once.
+
+        >>> evaluated = Progress(step=10).with_evaluation((0.4, 0.2), kept=2)
+        >>> replace(evaluated, step=20).with_evaluation((0.3, 0.2), kept=2).ranking
+        (Ranked(rate=0.3, other_rate=0.2, step=20), Ranked(rate=0.4, other_rate=0.2, step=10))
+        """
+        others = (one for one in self.ranking if one.step != self.step)
+        ranking = sorted([*others, Ranked(*rates, self.step)])
+        since_best = 0 if ranking[0].step == self.step else self.evaluations_since_best + 1
+        return replace(self, ranking=tuple(ranking[:kept]), evaluations_since_best=since_best)
 
     def ranked_over(self, validation: str) -> "Progress":
         """The progress over the evaluation set with this digest: without the ranking of another set, whose error rates
@@ -120,7 +146,7 @@ def latest(folder: Path) -> Path | None:
 def read_progress(checkpoint: Path) -> Progress:
     """How far the run was at a checkpoint."""
     content = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
-    return Progress(**content | {"ranking": tuple(tuple(ranked) for ranked in content["ranking"])})
+    return Progress(**content | {"ranking": tuple(Ranked(*ranked) for ranked in content["ranking"])})
 
 
 def restore(

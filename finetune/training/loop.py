@@ -92,10 +92,10 @@ class TrainingLoop:
         if not self._progress.ranking:
             return None
         metric = self._evaluators[MAIN].metric
-        rate, _, step = self._progress.ranking[0]
+        best = self._progress.ranking[0]
         if self._average_rate is None:
-            return Best(metric, rate, (step,))
-        return Best(metric, self._average_rate, self._ranked_steps)
+            return Best(metric, best.rate, (best.step,))
+        return Best(metric, self._average_rate, tuple(sorted(self._best_steps)))
 
     @property
     def early_end(self) -> str | None:
@@ -186,9 +186,9 @@ class TrainingLoop:
         return patience is not None and self._progress.evaluations_since_best >= patience
 
     @property
-    def _ranked_steps(self) -> tuple[int, ...]:
-        """The steps of the best evaluations, in their order."""
-        return tuple(sorted(step for _, _, step in self._progress.ranking))
+    def _best_steps(self) -> tuple[int, ...]:
+        """The steps of the best evaluations, the best first."""
+        return tuple(one.step for one in self._progress.ranking)
 
     def _own_batches(self) -> Iterator[list[Batch]]:
         """This process's batches of each step from the run's position on, on the device."""
@@ -255,17 +255,12 @@ class TrainingLoop:
 
     def _rank(self, module: nn.Module, evaluation: Evaluation) -> None:
         """Enter an evaluation of the main set into the ranking, and save the weights if they are the best so far."""
-        step = self._progress.step
-        others = (ranked for ranked in self._progress.ranking if ranked[2] != step)  # stopped and resumed at step 0
-        ranking = sorted([*others, (*evaluation.rates, step)])
-        is_best = ranking[0][2] == step
-        kept = tuple(ranking[: self._config.average_best])
-        since_best = 0 if is_best else self._progress.evaluations_since_best + 1
-        self._progress = replace(self._progress, ranking=kept, evaluations_since_best=since_best)
+        self._progress = self._progress.with_evaluation(evaluation.rates, self._config.average_best)
+        step, best_steps = self._progress.step, self._best_steps
         if self._accelerator.is_main_process:
             if self._config.average_best > 1:
-                self._best.keep(self._accelerator.unwrap_model(module), step, kept)
-            if is_best:
+                self._best.keep(self._accelerator.unwrap_model(module), step, best_steps)
+            if best_steps[0] == step:
                 self._save_model(module, evaluation)
                 self._log_best(evaluation, (step,))
 
@@ -274,16 +269,16 @@ class TrainingLoop:
         self._accelerator.wait_for_everyone()
         if len(self._progress.ranking) < 2:
             return
-        self._best.mean_into(self._accelerator.unwrap_model(module), self._progress.ranking)
+        self._best.mean_into(self._accelerator.unwrap_model(module), self._best_steps)
         evaluation = self._evaluators[MAIN].run(self._accelerator, module)
-        better = evaluation.rates < self._progress.ranking[0][:2]
+        better = evaluation.rates < self._progress.ranking[0].rates
         self._average_rate = evaluation.rates[0] if better else None
         if self._accelerator.is_main_process:
             display.show_average(len(self._progress.ranking), evaluation, better)
             self._log("average", _figures(evaluation))
             if better:
                 self._save_model(module, evaluation)
-                self._log_best(evaluation, self._ranked_steps)
+                self._log_best(evaluation, tuple(sorted(self._best_steps)))
                 self._writer.draw_curve()
 
     def _diagnose(self, display: Display) -> None:

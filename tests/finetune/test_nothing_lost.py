@@ -1,9 +1,11 @@
 """A run killed at random moments, saving included, ends with the same weights; a full disk leaves what was saved."""
 
+import itertools
+import json
 import math
 import resource
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +23,9 @@ from finetune.data.examples import Examples
 from finetune.models.base import Batch, EvaluationOutput, Hypothesis, pad_batch
 from finetune.training import checkpoint
 from finetune.training.averaging import MovingAverage
-from finetune.training.checkpoint import Progress, States
-from finetune.training.evaluation import Evaluation, Evaluator
-from finetune.training.loop import TrainingLoop
+from finetune.training.checkpoint import Progress, Ranked, States
+from finetune.training.evaluation import Evaluation, Evaluator, Transcript
+from finetune.training.loop import Best, TrainingLoop
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import BEST, RunWriter
 from finetune.training.step import StepResult
@@ -153,57 +155,74 @@ def loop_of(folder: Path, **settings: Any) -> TrainingLoop:
 
 
 def evaluation(wer: float) -> Evaluation:
-    return Evaluation(1.0, wer, 0.25, 1, 0, 0, None, ())
+    return Evaluation(1.0, wer, 0.25, 1, 0, 0, None, (Transcript("u", "YES", f"{wer}", None),))
 
 
-def test_a_step_that_is_evaluated_again_is_ranked_once(tmp_path: Path) -> None:
+def test_a_step_that_is_evaluated_again_is_ranked_once() -> None:
     """A run that is stopped before its first step evaluates it anew when resumed: its weights are averaged once."""
-    loop = loop_of(tmp_path, average_best=3)
-    for _ in range(2):
-        loop._rank(loop._recogniser.module, evaluation(0.5))
-    assert loop._progress.ranking == ((0.5, 0.25, 0),)
-    assert loop._progress.evaluations_since_best == 0
+    once = Progress().with_evaluation((0.5, 0.25), kept=3)
+    assert once == once.with_evaluation((0.5, 0.25), kept=3) == Progress(ranking=(Ranked(0.5, 0.25, 0),))
 
 
-def test_the_lowest_rate_is_the_best_and_patience_counts_from_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loop = loop_of(tmp_path, average_best=2, early_stopping_patience=2, max_steps=100)
-    saved: list[int] = []
-    monkeypatch.setattr(loop, "_save_model", lambda *_: saved.append(loop._progress.step))
-    told = []
+def test_the_lowest_rate_is_the_best_and_patience_counts_from_it() -> None:
+    progress, since_best = Progress(), []
     for place, wer in enumerate((0.9, 0.5, 0.7, 0.4, 0.6, 0.45)):
-        loop._progress = replace(loop._progress, step=10 * place)
-        loop._rank(loop._recogniser.module, evaluation(wer))
-        told.append((loop._progress.evaluations_since_best, loop._is_finished()))
-    assert told == [(0, False), (0, False), (1, False), (0, False), (1, False), (2, True)]
-    assert saved == [0, 10, 30]
-    assert [(line["steps"], line["metric"], line["wer"]) for line in loop._writer.read_log()] == [
-        ([0], "wer", 0.9),
-        ([10], "wer", 0.5),
-        ([30], "wer", 0.4),
-    ]
-    assert loop.early_end == "stopped at step 50 of 100: no better WER in 2 evaluations (--early_stopping_patience)"
-    assert loop._progress.ranking == ((0.4, 0.25, 30), (0.45, 0.25, 50))
-    endless = loop_of(tmp_path, max_steps=100)
-    for step, ends in ((99, False), (100, True)):
-        endless._progress = replace(loop._progress, step=step)
-        assert endless._is_finished() == ends and endless.early_end is None
+        progress = replace(progress, step=10 * place).with_evaluation((wer, 0.25), kept=2)
+        since_best.append(progress.evaluations_since_best)
+    assert since_best == [0, 0, 1, 0, 1, 2]
+    assert progress.ranking == (Ranked(0.4, 0.25, 30), Ranked(0.45, 0.25, 50))
+    last = replace(progress, step=60)
+    for rates, steps, since in (((0.4, 0.25), (30, 60), 3), ((0.4, 0.2), (60, 30), 0), ((0.5, 0.0), (30, 50), 3)):
+        ranked = last.with_evaluation(rates, kept=2)
+        assert (tuple(one.step for one in ranked.ranking), ranked.evaluations_since_best) == (steps, since)
 
 
-@pytest.mark.parametrize(("wer", "is_saved"), [(0.39, True), (0.4, False), (0.5, False)])
-def test_the_mean_of_the_best_weights_is_saved_where_it_is_better(
-    wer: float, is_saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_progress_of_a_checkpoint_is_read_as_it_is_written(tmp_path: Path) -> None:
+    """A ranking is a list of lists in the file."""
+    content = {
+        "step": 20, "batches": 40, "audio_seconds": 60.5, "ranking": [[0.4, 0.25, 10], [0.5, 0.25, 20]],
+        "evaluations_since_best": 1, "fingerprint": "run", "validation": "dev",
+    }  # fmt: skip
+    (tmp_path / "progress.json").write_text(json.dumps(content))
+    progress = checkpoint.read_progress(tmp_path)
+    assert [one.step for one in progress.ranking] == [10, 20] and progress.ranking[0].rates == (0.4, 0.25)
+    assert json.loads(json.dumps(asdict(progress))) == content
+
+
+@pytest.mark.parametrize(("of_mean", "is_saved"), [(0.39, True), (0.4, False), (0.5, False)])
+def test_a_run_saves_the_best_weights_and_at_its_end_their_mean_where_it_is_better(
+    of_mean: float, is_saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop, saved = loop_of(tmp_path, average_best=2), list[float | str]()
-    loop._progress = replace(loop._progress, step=20, ranking=((0.4, 0.25, 10), (0.5, 0.25, 20)))
-    monkeypatch.setattr(loop._evaluators[MAIN], "run", lambda *_: evaluation(wer))
-    monkeypatch.setattr(loop, "_save_model", lambda *_: saved.append(wer))
-    monkeypatch.setattr(loop._writer, "draw_curve", lambda: saved.append("drawn with it"))
-    loop._average_best(loop._recogniser.module, SimpleNamespace(show_average=lambda *_: None))  # type: ignore[arg-type]
-    assert saved == [wer, "drawn with it"] * is_saved
-    assert [line["steps"] for line in loop._writer.read_log() if line["kind"] == BEST] == [[10, 20]] * is_saved
-    assert loop.best is not None and loop.best.steps == ((10, 20) if is_saved else (10,))
+    """Early stopping ends it at step 5. At each evaluation, a weight is set to the error rate."""
+    loop = loop_of(tmp_path, average_best=2, early_stopping_patience=2, max_steps=100, eval_steps=1)
+    rates = iter((0.9, 0.5, 0.7, 0.4, 0.6, 0.45, of_mean))
+    saved_before, drawn, weights = [], [], list[float]()
+
+    def saved() -> str | None:
+        path = tmp_path / "samples.jsonl"
+        return json.loads(path.read_text())["hypothesis"] if path.is_file() else None
+
+    def run(_: Evaluator, __: Accelerator, module: nn.Module) -> Evaluation:
+        rate, weight = next(rates), next(module.parameters())
+        saved_before.append(saved())
+        weights.append(float(weight.detach().mean()))
+        nn.init.constant_(weight, rate)
+        return evaluation(rate)
+
+    monkeypatch.setattr(Evaluator, "run", run)
+    monkeypatch.setattr(RunWriter, "draw_curve", lambda _: drawn.append(saved()))
+    monkeypatch.setattr(checkpoint, "save", lambda *_, **__: None)
+    monkeypatch.setattr(loop, "_own_batches", lambda: itertools.repeat([]))
+    assert loop.run()
+    assert loop.early_end == "stopped at step 5 of 100: no better WER in 2 evaluations (--early_stopping_patience)"
+    assert saved_before == [None, "0.9", "0.5", "0.5", "0.4", "0.4", "0.4"]
+    assert weights[-1] == pytest.approx((0.4 + 0.45) / 2)
+    expected = [([0], "wer", 0.9), ([1], "wer", 0.5), ([3], "wer", 0.4), *[([3, 5], "wer", of_mean)] * is_saved]
+    lines = [line for line in RunWriter(tmp_path).read_log() if line["kind"] == BEST]
+    assert [(line["steps"], line["metric"], line["wer"]) for line in lines] == expected
+    best = Best("wer", of_mean, (3, 5)) if is_saved else Best("wer", 0.4, (3,))
+    assert loop.best == best
+    assert saved() == drawn[-1] == f"{best.rate}"
 
 
 def test_a_training_makes_its_steps_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +237,7 @@ def test_a_training_makes_its_steps_in_order(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(loop, "_evaluate", lambda *_: evaluated.append(loop._progress.step))
     monkeypatch.setattr(loop, "_save_checkpoint", lambda *_: saved.append(loop._progress.step))
     seeds = {loop._mask_generator(number).initial_seed() for number in range(3)}
-    assert loop.run()
+    assert loop.run() and loop.early_end is None
     assert only_head == [True, True, False, False, False]
     assert (evaluated, saved) == ([0, 2, 4, 5], [2, 4, 5])
     assert (loop._progress.batches, loop._progress.audio_seconds) == (15, 2.5)
@@ -326,7 +345,8 @@ def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, caps
 
     optimiser = make_optimiser(recogniser, config)
     states = States(optimiser.state_dict(), make_schedule(optimiser, config).state_dict(), [checkpoint.random_states()])
-    ranked = Progress(step=20, ranking=((0.1, 0.05, 10), (0.2, 0.1, 20)), evaluations_since_best=1, fingerprint="run")
+    ranking = (Ranked(0.1, 0.05, 10), Ranked(0.2, 0.1, 20))
+    ranked = Progress(step=20, ranking=ranking, evaluations_since_best=1, fingerprint="run")
     before_digests = checkpoint.save(tmp_path / "old", recogniser.module, states, ranked)
     resumed = loop_over("YES", "NO").resume(before_digests)
     assert (resumed.ranking, resumed.evaluations_since_best) == (ranked.ranking, 1)
