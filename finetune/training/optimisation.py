@@ -50,13 +50,9 @@ def tri_stage(step: int, config: OptimisationConfig) -> float:
     >>> [round(tri_stage(step, config), 2) for step in (0, 9, 10, 49, 99)]
     [0.1, 1.0, 1.0, 1.0, 0.05]
     """
-    warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.held_share * config.max_steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    if step < warmup + hold:
-        return 1.0
-    decay = max(config.max_steps - warmup - hold, 1)
-    return float(FINAL_SHARE ** min((step + 1 - warmup - hold) / decay, 1.0))
+    return _warm_up_and_decay(
+        step, config, lambda left, decaying: float(FINAL_SHARE ** min((decaying - left + 1) / decaying, 1.0))
+    )
 
 
 def linear(step: int, config: OptimisationConfig) -> float:
@@ -66,7 +62,7 @@ def linear(step: int, config: OptimisationConfig) -> float:
     >>> [round(linear(step, config), 2) for step in (0, 9, 54, 99)]
     [0.1, 1.0, 0.51, 0.01]
     """
-    return _warm_up_and_decay(step, config, lambda remaining: remaining)
+    return _warm_up_and_decay(step, config, lambda left, decaying: left / decaying)
 
 
 def cosine(step: int, config: OptimisationConfig) -> float:
@@ -78,17 +74,19 @@ def cosine(step: int, config: OptimisationConfig) -> float:
     >>> [round(cosine(step, config), 2) for step in (0, 9, 54, 99)]
     [0.1, 1.0, 0.52, 0.0]
     """
-    return _warm_up_and_decay(step, config, lambda remaining: 0.5 * (1.0 - math.cos(math.pi * remaining)))
+    return _warm_up_and_decay(step, config, lambda left, decaying: 0.5 * (1.0 - math.cos(math.pi * (left / decaying))))
 
 
-def _warm_up_and_decay(step: int, config: OptimisationConfig, decay: Callable[[float], float]) -> float:
-    """decay: from the remaining share of the decaying steps to the share of the peak."""
+def _warm_up_and_decay(step: int, config: OptimisationConfig, decay: Callable[[int, int], float]) -> float:
+    """The share rises in a straight line, holds and decays. decay: from the steps that are left, this one included, and
+    the number of decaying steps to the share of the peak.
+    """
     warmup, hold = round(config.warmup_ratio * config.max_steps), round(config.held_share * config.max_steps)
     if step < warmup:
         return (step + 1) / warmup
     if step < warmup + hold:
         return 1.0
-    return decay((config.max_steps - step) / max(config.max_steps - warmup - hold, 1))
+    return decay(config.max_steps - step, max(config.max_steps - warmup - hold, 1))
 
 
 SCHEDULES = {"tri-stage": tri_stage, "linear": linear, "cosine": cosine}
