@@ -20,8 +20,7 @@ from preprocessing.cli.options import run_command
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from finetune.decoding.beam import BeamSearch
-    from finetune.decoding.beam_reference import ReferenceSearch
+    from finetune.decoding.search import Search
     from finetune.metrics.error_rates import ErrorCounts, Metric
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
@@ -155,11 +154,11 @@ def run(config: Config) -> Findings:
     )
 
 
-def _search(model: "CTCModel", reference: Path) -> "BeamSearch | ReferenceSearch":
+def _search(model: "CTCModel", reference: Path) -> "Search":
     """A beam search with a language model at its tuned weights. Raises InputError where there is none."""
     from finetune.decoding.beam import BeamSettings
-    from finetune.decoding.beam_reference import make_search
     from finetune.decoding.language_model_folder import load_language_model, require_language_model
+    from finetune.decoding.search import make_search
 
     files = require_language_model(reference)
     loaded = load_language_model(model.reference, files, model.vocabulary)
@@ -168,7 +167,7 @@ def _search(model: "CTCModel", reference: Path) -> "BeamSearch | ReferenceSearch
 
 def judge(
     model: "CTCModel",
-    search: "BeamSearch | ReferenceSearch | None",
+    search: "Search | None",
     utterances: "Sequence[Utterance]",
     snr_db: float | None,
     advance: Callable[[int], None],

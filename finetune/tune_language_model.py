@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finetune.decoding.beam import BeamSettings
-    from finetune.decoding.beam_reference import LanguageModel
+    from finetune.language_model.base import LanguageModel
     from finetune.metrics import Rate
     from finetune.metrics.error_rates import Metric
     from finetune.systems.ctc_model import CTCModel
@@ -226,8 +226,8 @@ def _try_grid(
     utterances: "Sequence[Utterance]", console: "Console",
 ) -> Tuned:  # fmt: skip
     """Decodes the utterances greedily and at every point of the grid."""
-    from finetune.decoding.beam_reference import make_search
     from finetune.decoding.greedy import collapse
+    from finetune.decoding.search import make_search
     from finetune.metrics.error_rates import primary_metric
     from preprocessing.cli.progress import Steps
     from preprocessing.corpus import load_waveform

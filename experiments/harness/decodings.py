@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.harness.command import progress
 from experiments.harness.trainings import State, read_state, write_state
@@ -22,6 +22,7 @@ from experiments.harness.trainings import State, read_state, write_state
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from finetune.decoding.search import Search
     from finetune.language_model.lstm import LstmModel
     from finetune.language_model.ngram import NgramModel
     from finetune.systems.ctc_model import CTCModel
@@ -279,8 +280,8 @@ def decode_tuned(
     fused: `first` is an LSTM, which the search in plain Python asks: for few utterances, with a narrow beam.
     """
     from finetune.decoding.beam import BeamSettings
-    from finetune.decoding.beam_reference import make_search
     from finetune.decoding.rescoring import RescoringSearch
+    from finetune.decoding.search import make_search
     from finetune.language_model.lstm import LstmModel
 
     settings = BeamSettings(beam_width=grid.beam_width)
@@ -298,7 +299,7 @@ def decode_tuned(
         return sum(word_errors_of([one.text for one in own.decode_batch(dev.frames, threads=1)], dev))
 
     errors, chosen, at_end = search_grid({} if first is None else axes, errors_with, extensions)
-    tuned: Any = search.with_settings(replace(settings, **chosen))  # type: ignore[arg-type]
+    tuned = search.with_settings(replace(settings, **chosen))  # type: ignore[arg-type]
     if second is not None:
         rescorer = second.load()
         assert isinstance(rescorer, LstmModel)
@@ -355,7 +356,7 @@ def search_grid(
 
 
 def _rescoring_weight(
-    search: Any, model: "LstmModel", dev: Speech, grid: Grid
+    search: "Search", model: "LstmModel", dev: Speech, grid: Grid
 ) -> tuple[int, dict[str, float], list[str]]:
     """`search_grid` of the weight on validation; the LSTM scores each n best once."""
     from finetune.decoding.rescoring import RescoringSearch

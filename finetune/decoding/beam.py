@@ -18,7 +18,7 @@ is not taken for unknown.
 
 Settings have pyctcdecode's names, signs, values and meaning, so that those stored with its language models hold here.
 
-The search is compiled (`beam_kernel`); `beam_reference` is the same in plain Python, for any language model.
+The search is compiled (`beam_kernel`); `beam_python` is the same in plain Python, for any language model.
 """
 
 import copy

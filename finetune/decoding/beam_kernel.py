@@ -1,5 +1,5 @@
 """The compiled part of the beam search, in numba: flat arrays in, labels and scores out. `BeamSearch` is its interface,
-`beam_reference` the same search in plain Python, which it must agree with.
+`beam_python` the same search in plain Python, which it must agree with.
 
 Tables and search are one file because both call `_slot`: numba recompiles a cached function where its own file has
 changed, not where the file of a function that it calls has.

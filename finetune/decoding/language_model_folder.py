@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune.decoding.beam import BeamSettings
-from finetune.decoding.beam_reference import LanguageModel
 from finetune.language_model import lstm
+from finetune.language_model.base import LanguageModel
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import BOUNDARY, KENLM_BINARY, NgramModel, open_text, read_arpa
 from preprocessing.cli.atomic_write import atomic_file

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from finetune.decoding.beam import BeamHypothesis, BeamSearch
-from finetune.decoding.beam_reference import ReferenceSearch
+from finetune.decoding.beam import BeamHypothesis, BeamSettings
+from finetune.decoding.search import Search
 from finetune.language_model.lstm import LstmModel
 from finetune.language_model.ngram import BOUNDARY
 
@@ -17,8 +17,12 @@ class RescoringSearch:
     The first search runs twice: `decode_beams`, which follows all prefixes, may lack the text that `decode` finds.
     """
 
-    def __init__(self, first: BeamSearch | ReferenceSearch, model: LstmModel, weight: float) -> None:
+    def __init__(self, first: Search, model: LstmModel, weight: float) -> None:
         self._first, self._model, self._weight = first, model, weight
+
+    def with_settings(self, settings: BeamSettings) -> "RescoringSearch":
+        """The same rescoring of the first search under other settings."""
+        return RescoringSearch(self._first.with_settings(settings), self._model, self._weight)
 
     def n_best(self, log_probs: Tensor) -> list[BeamHypothesis]:
         """What is rescored: the hypotheses of the first search's `decode_beams` and that of its `decode`, each text

@@ -1,7 +1,7 @@
 """Binary language models of KenLM, asked through its own package.
 
 They hold hashes of words, from which no n-grams can be read. The search with one runs in plain Python
-(`finetune.decoding.beam_reference`), as KenLM answers word by word.
+(`finetune.decoding.beam_python`), as KenLM answers word by word.
 """
 
 from collections.abc import Iterator

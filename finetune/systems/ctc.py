@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from finetune.decoding.alignment import Alignment, align_greedy, align_labels
-from finetune.decoding.beam import BeamSearch, BeamSettings
-from finetune.decoding.beam_reference import ReferenceSearch, make_search
+from finetune.decoding.beam import BeamSettings
 from finetune.decoding.confidence import DEFAULT, DEFAULT_OF_SEARCH, Calibration, load_calibration, word_confidences
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
 from finetune.decoding.hotwords import as_labels
 from finetune.decoding.language_model_folder import TUNED, check_spelling, load_language_model, require_language_model
 from finetune.decoding.rescoring import RescoringSearch
+from finetune.decoding.search import Search, make_search
 from finetune.language_model.lstm import LstmModel
 from finetune.models.companion_files import profile_of
 from finetune.models.frame_geometry import LONGEST_WHOLE_SECONDS, LongForm
@@ -56,7 +56,7 @@ class CTCSystem(System):
     takes_language = False
     language: str | None = None  # of the transcripts, where a model has a choice
     long_form: LongForm = LongForm()
-    _search: BeamSearch | ReferenceSearch | RescoringSearch | None = None
+    _search: Search | None = None
     _checkpoint: str = ""
     _gives_log_probs: bool = False  # without a search, too
     _report: Advance | None = None

@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from finetune.decoding.beam import BeamHypothesis, BeamSearch, BeamSettings
-from finetune.decoding.beam_reference import ReferenceSearch
+from finetune.decoding.beam_python import PythonBeamSearch
 from finetune.decoding.flat_ngram import FlatNgram
 from finetune.decoding.greedy import collapse
+from finetune.decoding.search import Search
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import BOUNDARY, NgramModel
 from preprocessing.cli.errors import InputError
@@ -35,8 +36,8 @@ from tests.conftest import ROOT
 
 LETTERS = Vocabulary.of_characters(["AB"])
 ALL = BeamSettings(beam_width=10**6, beam_prune_logp=-math.inf, token_min_logp=-math.inf)
-Search = Callable[..., BeamSearch | ReferenceSearch]
-BOTH = pytest.mark.parametrize("search", [BeamSearch, ReferenceSearch])
+MakeSearch = Callable[..., Search]
+BOTH = pytest.mark.parametrize("search", [BeamSearch, PythonBeamSearch])
 LINES = ["AB A", "A AB", "AB AB A", "B A"]
 
 
@@ -68,7 +69,7 @@ def texts(log_probs: Tensor) -> dict[str, float]:
 
 @BOTH
 @pytest.mark.parametrize("seed", range(6))
-def test_the_most_probable_text(search: Search, seed: int) -> None:
+def test_the_most_probable_text(search: MakeSearch, seed: int) -> None:
     log_probs = frames(5, seed)
     expected = texts(log_probs)
     best = search(LETTERS, None, ALL).decode_beams(log_probs)[0]
@@ -82,7 +83,7 @@ def test_the_most_probable_text(search: Search, seed: int) -> None:
 @pytest.mark.parametrize("kind", ["words", "characters", "none"])
 @pytest.mark.parametrize("hotwords", [(), ("BA", "AB B")])
 @pytest.mark.parametrize("seed", range(3))
-def test_scores_as_defined(search: Search, kind: str, hotwords: tuple[str, ...], seed: int) -> None:
+def test_scores_as_defined(search: MakeSearch, kind: str, hotwords: tuple[str, ...], seed: int) -> None:
     model = {"words": words_model(), "characters": characters_model(), "none": None}[kind]
     weighed = replace(ALL, alpha=0.7, beta=0.4, unk_score_offset=-1.5, avg_token_len=2)
     weighed = replace(weighed, hotwords=hotwords, hotword_weight=0.9)
@@ -108,7 +109,7 @@ def test_scores_as_defined(search: Search, kind: str, hotwords: tuple[str, ...],
 
 
 @BOTH
-def test_a_boundary_at_the_end_is_no_other_text(search: Search) -> None:
+def test_a_boundary_at_the_end_is_no_other_text(search: MakeSearch) -> None:
     """A and A| are one hypothesis, with the labels of the more probable of both."""
     for p_boundary, labels in ((0.4, "A "), (0.2, "A")):
         log_probs = torch.full((2, len(LETTERS.units)), -math.inf)
@@ -195,10 +196,10 @@ def test_compiled_as_in_python(
         hotword_weight=3.0,
     )
     model = MODELS[kind]
-    expected = ReferenceSearch(vocabulary, model, options).decode_beams(log_probs)
+    expected = PythonBeamSearch(vocabulary, model, options).decode_beams(log_probs)
     compiled = BeamSearch(vocabulary, model, options)
     same(compiled.decode_beams(log_probs), expected)
-    same([compiled.decode(log_probs)], [ReferenceSearch(vocabulary, model, options).decode(log_probs)])
+    same([compiled.decode(log_probs)], [PythonBeamSearch(vocabulary, model, options).decode(log_probs)])
 
 
 @settings(max_examples=60, deadline=None)
@@ -285,7 +286,7 @@ def test_settings_out_of_range_are_refused(name: str, value: float, said: str) -
 
 
 @BOTH
-def test_frames_that_are_no_probabilities_are_named(search: Search) -> None:
+def test_frames_that_are_no_probabilities_are_named(search: MakeSearch) -> None:
     log_probs = frames(4, 0)
     log_probs[2, 5] = math.nan
     with pytest.raises(InputError, match=r"frame 2 of 4 holds NaN; expected"):
@@ -296,19 +297,19 @@ def test_frames_that_are_no_probabilities_are_named(search: Search) -> None:
 
 
 @BOTH
-def test_nothing_is_heard_in_no_frames(search: Search) -> None:
+def test_nothing_is_heard_in_no_frames(search: MakeSearch) -> None:
     assert search(LETTERS).decode(torch.empty(0, len(LETTERS.units))).text == ""
 
 
 @BOTH
-def test_special_units_are_never_written(search: Search) -> None:
+def test_special_units_are_never_written(search: MakeSearch) -> None:
     log_probs = torch.full((3, len(LETTERS.units)), -20.0)
     log_probs[:, 1] = 0.0  # <s>
     assert search(LETTERS).decode(log_probs).text in ("", "A", "B")
 
 
 @BOTH
-def test_a_tokenizer_may_have_more_units_than_the_output_layer(search: Search) -> None:
+def test_a_tokenizer_may_have_more_units_than_the_output_layer(search: MakeSearch) -> None:
     """As those that add <s> and </s> to a vocabulary after the model was made of it."""
     wider = replace(LETTERS, units=("<pad>", "|", "A", "B", "<s>", "</s>"))
     narrower = replace(LETTERS, units=("<pad>", "|", "A", "B"))
@@ -327,7 +328,7 @@ def test_a_long_recording_outgrows_the_first_arrays() -> None:
     log_probs = frames(2000, 3, sharpness=1.0)
     options = BeamSettings(beam_width=128, beta=0.5)
     found = BeamSearch(LETTERS, words_model(), options).decode_beams(log_probs)
-    same(found, ReferenceSearch(LETTERS, words_model(), options).decode_beams(log_probs))
+    same(found, PythonBeamSearch(LETTERS, words_model(), options).decode_beams(log_probs))
 
 
 def test_threads_find_the_same() -> None:
@@ -378,7 +379,7 @@ def test_a_cache_that_a_former_version_wrote_is_written_anew(tmp_path: Path) -> 
 
 def test_what_is_dropped_is_forgotten() -> None:
     """The tree holds the hypotheses and what they share, however long the recording."""
-    search = ReferenceSearch(LETTERS, None, BeamSettings(beam_width=4))
+    search = PythonBeamSearch(LETTERS, None, BeamSettings(beam_width=4))
     gc.collect()
     before = sum(type(one).__name__ == "_Prefix" for one in gc.get_objects())
     kept: list[object] = []

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from finetune.decoding.beam import BeamSettings
-from finetune.decoding.beam_reference import make_search
 from finetune.decoding.language_model_folder import (
     LanguageModelFiles,
     find_language_model,
@@ -23,6 +22,7 @@ from finetune.decoding.language_model_folder import (
     pyctcdecode_labels,
     save_language_model,
 )
+from finetune.decoding.search import make_search
 from finetune.hub.folder import open_run
 from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.kenlm_binary import KenlmModel
@@ -297,7 +297,7 @@ def test_languages_without_spaces_are_tuned_by_characters(
         def decode_batch(self, log_probs: list[object]) -> list[SimpleNamespace]:
             return [SimpleNamespace(text=texts[self.alpha]) for _ in log_probs]
 
-    monkeypatch.setattr("finetune.decoding.beam_reference.make_search", lambda *_: Search(0.0))
+    monkeypatch.setattr("finetune.decoding.search.make_search", lambda *_: Search(0.0))
     lm = arpa(tmp_path / "zh.arpa", [["今天天气很好"]] * 4)
     found = tune(TuneConfig(str(run), str(manifest), str(lm), alphas=[0.0, 0.5], betas=[0.0]))
     assert (found.metric, found.alpha, found.rates) == ("cer", 0.5, [[1.0], [pytest.approx(1 / 6)]])

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from finetune.decoding.beam import BeamSettings
-from finetune.decoding.beam_reference import make_search
 from finetune.decoding.language_model_folder import find_language_model, load_language_model
 from finetune.decoding.rescoring import RescoringSearch
+from finetune.decoding.search import make_search
 from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape
 from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
@@ -98,6 +98,14 @@ def test_rescoring_with_a_weight_of_0_is_no_worse_than_none() -> None:
         assert {one.text for one in found} == {best.text, *(one.text for one in listed)}
         assert len(found) == len({one.text for one in found})
     assert n_lacking > 0
+
+
+def test_settings_of_a_rescoring_are_those_of_its_first_search() -> None:
+    model, log_probs = LstmModel(LstmShape(("A", "B", BOUNDARY), True, 4, 1, 0.0)), frames(30, 0)
+    narrow = BeamSettings(beam_width=2)
+    wide = RescoringSearch(make_search(LETTERS, words_model()), model, 0.5)
+    expected = RescoringSearch(make_search(LETTERS, words_model(), narrow), model, 0.5).decode_beams(log_probs)
+    assert wide.with_settings(narrow).decode_beams(log_probs) == expected != wide.decode_beams(log_probs)
 
 
 def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:

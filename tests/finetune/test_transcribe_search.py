@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from finetune.decoding.beam import BeamSettings
-from finetune.decoding.beam_reference import ReferenceSearch
+from finetune.decoding.beam_python import PythonBeamSearch
 from finetune.decoding.hotwords import as_labels
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.lstm import LstmModel, LstmShape
@@ -66,7 +66,7 @@ def test_hot_words_without_a_language_model(tmp_path: Path, capsys: Any) -> None
     greedy = capsys.readouterr().out.strip()
     hot = ("WHAT", "WEATHER")
     settings = BeamSettings(hotwords=hot, hotword_weight=15.0)
-    expected = ReferenceSearch(model.vocabulary, None, settings).decode(log_probs).text
+    expected = PythonBeamSearch(model.vocabulary, None, settings).decode(log_probs).text
     assert not set(hot) & set(greedy.split()) and set(hot) & set(expected.split())
     run(WAV2VEC2, AUDIO, "--hotwords", ",".join(hot), "--hotword_weight", "15", "-f", "json", "-o", tmp_path)
     found = json.loads((tmp_path / "test-0000.json").read_text())

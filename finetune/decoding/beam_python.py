@@ -1,45 +1,24 @@
-"""The beam search in plain Python, for any language model: what the compiled one (`beam_kernel`) must agree with.
+"""The beam search in plain Python, for any language model, such as an LSTM or KenLM's; the compiled one (`beam_kernel`)
+must agree with it.
 
-`beam` has the definition of the score. Here a language model is anything with the methods of `LanguageModel`.
+`beam` has the definition of the score.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from finetune.decoding.beam import BeamHypothesis, BeamSearch, BeamSettings, bad_frame_error, written
-from finetune.language_model.ngram import BOUNDARY, LN10, NgramModel
+from finetune.decoding.beam import BeamHypothesis, BeamSettings, bad_frame_error, written
+from finetune.language_model.base import LanguageModel
+from finetune.language_model.ngram import BOUNDARY, LN10
 from preprocessing.units import Vocabulary
 
 LOG_ZERO = -math.inf
-
-
-class LanguageModel(Protocol):
-    """What the search asks of a language model, as `NgramModel` answers it. A state is whatever the model makes."""
-
-    @property
-    def is_of_characters(self) -> bool:
-        """Whether its words are characters, and BOUNDARY the space."""
-
-    @property
-    def words(self) -> Iterator[str]:
-        """The known words."""
-
-    def __contains__(self, word: str) -> bool: ...
-
-    def begin(self) -> Any:
-        """The state before a sentence."""
-
-    def score(self, state: Any, word: str) -> tuple[float, Any]:
-        """(ln P(word | state), the state after it)."""
-
-    def end(self, state: Any) -> float:
-        """ln P(the sentence ends | state)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -65,7 +44,7 @@ class _Prefix:
     children: "dict[int, _Prefix]" = field(default_factory=dict)
 
 
-class ReferenceSearch:
+class PythonBeamSearch:
     """The search of `BeamSearch`, with the same arguments and results, for any language model."""
 
     def __init__(
@@ -89,9 +68,9 @@ class ReferenceSearch:
             for beginning in _beginnings(self._hot)
         }
 
-    def with_settings(self, settings: BeamSettings) -> "ReferenceSearch":
+    def with_settings(self, settings: BeamSettings) -> "PythonBeamSearch":
         """The search of the same language model under other settings."""
-        return ReferenceSearch(self._vocabulary, self._model, settings)
+        return PythonBeamSearch(self._vocabulary, self._model, settings)
 
     def decode_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
         """`decode` of each utterance, one after the other."""
@@ -281,15 +260,6 @@ class ReferenceSearch:
         added, state = self._end_of_word(prefix) if prefix.word else (0.0, prefix.state)
         end = self.settings.alpha * self._model.end(state) if self._model is not None else 0.0
         return prefix.ended_score + added + end
-
-
-def make_search(
-    vocabulary: Vocabulary, model: LanguageModel | None = None, settings: BeamSettings | None = None
-) -> BeamSearch | ReferenceSearch:
-    """The compiled search for n-grams or no language model, the one in Python for any other."""
-    if model is None or isinstance(model, NgramModel):
-        return BeamSearch(vocabulary, model, settings)
-    return ReferenceSearch(vocabulary, model, settings)
 
 
 def _beginnings(words: Iterable[str]) -> frozenset[str]:
