@@ -238,20 +238,15 @@ def _word_errors(model: Path, folder: Path, graphs: Mapping[str, Graph], config:
 
 def _count(reference: str, precision: str, utterances: "Sequence[Utterance]") -> tuple[list[int], list[int]]:
     """Word errors and words of each utterance under a system, without case and punctuation."""
-    from finetune.metrics.error_rates import word_errors
+    from finetune.metrics.error_rates import utterance_errors
     from finetune.systems.base import LoadOptions
     from finetune.systems.registry import load_system, parse_models
     from preprocessing.corpus import load_waveform
     from preprocessing.text import profile
 
-    system, normalise = (
-        load_system(parse_models(reference)[0], LoadOptions("cpu", None, precision=precision)),
-        profile("basic"),
-    )
-    counts = []
-    for utterance in utterances:
-        (hypothesis,) = system.text(system.forward(system.features([load_waveform(utterance)])))
-        counts.append(word_errors(normalise(utterance.text), normalise(hypothesis)))
+    system = load_system(parse_models(reference)[0], LoadOptions("cpu", None, precision=precision))
+    hypotheses = [system.text(system.forward(system.features([load_waveform(one)])))[0] for one in utterances]
+    counts = utterance_errors([one.text for one in utterances], hypotheses, normalise=profile("basic"))
     return [one.errors for one in counts], [one.reference_length for one in counts]
 
 

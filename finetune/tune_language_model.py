@@ -228,7 +228,7 @@ def _try_grid(
     """Decodes the utterances greedily and at every point of the grid."""
     from finetune.decoding.greedy import collapse
     from finetune.decoding.search import make_search
-    from finetune.metrics.error_rates import primary_metric
+    from finetune.metrics.error_rates import primary_metric, utterance_errors
     from preprocessing.cli.progress import Steps
     from preprocessing.corpus import load_waveform
     from preprocessing.text.languages import common_language
@@ -239,7 +239,8 @@ def _try_grid(
     metric = primary_metric(language, references)
 
     def errors_of(texts: Iterable[str]) -> list[int]:
-        return count_errors(references, [normalise(text) for text in texts], metric)
+        hypotheses = [normalise(text) for text in texts]
+        return [one.errors for one in utterance_errors(references, hypotheses, metric)]
 
     steps = Steps(console, 2)
     log_probs = []
@@ -261,24 +262,6 @@ def _try_grid(
     words = [reference.split() for reference in references]
     lengths = [len(own) if metric == "wer" else len("".join(own)) for own in words]
     return choose(errors, greedy, lengths, [utterance.speaker for utterance in utterances], metric)
-
-
-def count_errors(references: Sequence[str], hypotheses: Sequence[str], metric: "Metric" = "wer") -> list[int]:
-    """Word errors of each utterance, or errors of characters without spaces, as in the benchmark.
-
-    >>> count_errors(["今天天气很好"], ["今天天气很坏"]), count_errors(["今天天气很好"], ["今天天气很坏"], "cer")
-    ([1], [1])
-    >>> count_errors(["今天天气很好"], ["完全错误的文"]), count_errors(["今天天气很好"], ["完全错误的文"], "cer")
-    ([1], [6])
-    >>> count_errors(["今天 天气"], ["今天天气"], "cer")
-    [0]
-    """
-    from finetune.metrics.error_rates import character_errors, word_errors
-
-    pairs = zip(references, hypotheses, strict=True)
-    if metric == "wer":
-        return [word_errors(*pair).errors for pair in pairs]
-    return [character_errors(*pair, spaces=False).errors for pair in pairs]
 
 
 def choose(

@@ -377,9 +377,9 @@ def _rescoring_weight(
 
 def word_errors_of(texts: Sequence[str], speech: Speech) -> list[int]:
     """Word errors of each utterance's text."""
-    from finetune.tune_language_model import count_errors
+    from finetune.metrics.error_rates import utterance_errors
 
-    return count_errors(speech.references, texts)
+    return [one.errors for one in utterance_errors(speech.references, texts)]
 
 
 def n_words(speech: Speech) -> int:

@@ -11,9 +11,9 @@ is legal: all of its hypothesis are insertions.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
@@ -65,6 +65,13 @@ class ErrorCounts:
         )
 
 
+class Distance(NamedTuple):
+    """Errors of a hypothesis, whose kinds are not known, and the length of its reference."""
+
+    errors: int
+    reference_length: int
+
+
 def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """Counts over the words of two normalised texts, split at white space.
 
@@ -83,10 +90,33 @@ def character_errors(reference: str, hypothesis: str, *, spaces: bool = True) ->
     return _counted(space.join(reference.split()), space.join(hypothesis.split()))
 
 
-def character_distance(reference: str, hypothesis: str) -> tuple[int, int]:
+def character_distance(reference: str, hypothesis: str) -> Distance:
     """`errors` and `reference_length` of `character_errors`, faster, as the kinds of errors are not distinguished."""
     reference = " ".join(reference.split())
-    return Levenshtein.distance(reference, " ".join(hypothesis.split())), len(reference)
+    return Distance(Levenshtein.distance(reference, " ".join(hypothesis.split())), len(reference))
+
+
+def utterance_errors(
+    references: Iterable[str],
+    hypotheses: Iterable[str],
+    metric: Metric = "wer",
+    *,
+    normalise: Callable[[str], str] = str,
+) -> list[ErrorCounts]:
+    """Counts of each utterance over words or, where the metric is the CER, over characters without white space, which
+    is what decides in a script without spaces between words.
+
+    normalise: applied to every text. Raises ValueError where there are not as many hypotheses as references.
+
+    >>> [one.errors for one in utterance_errors(["Turn it on", "Stop"], ["turn on", "stop"], normalise=str.lower)]
+    [1, 0]
+    >>> [one.errors for one in utterance_errors(["今天 天气很好", "今天"], ["今天天气很坏", "今 天"], "cer")]
+    [1, 0]
+    """
+    pairs = [(normalise(one), normalise(other)) for one, other in zip(references, hypotheses, strict=True)]
+    if metric == "cer":
+        return [character_errors(*pair, spaces=False) for pair in pairs]
+    return [word_errors(*pair) for pair in pairs]
 
 
 def _counted(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:

@@ -12,6 +12,7 @@ from finetune.metrics.error_rates import (
     ErrorCounts,
     character_distance,
     character_errors,
+    utterance_errors,
     word_errors,
 )
 from finetune.metrics.evaluate_metric import ErrorRates
@@ -97,8 +98,21 @@ def test_characters_without_spaces() -> None:
     counts = sum((character_errors(*pair, spaces=False) for pair in pairs), ErrorCounts())
     assert counts == ErrorCounts(hits=10, substitutions=1)
     references, predictions = zip(*pairs, strict=True)
+    assert sum(utterance_errors(references, predictions, "cer"), ErrorCounts()) == counts
     computed = ErrorRates().compute(predictions=list(predictions), references=list(references), spaces=False)
     assert (computed["cer"], computed["wer"]) == (counts.rate, 1.0)
+
+
+def test_errors_of_each_utterance_against_jiwer() -> None:
+    references, hypotheses = ["Turn it on", "stop", ""], ["turn on", "Stop now", "um"]
+    found = utterance_errors(references, hypotheses, normalise=str.lower)
+    assert [one.errors for one in found[:2]] == [
+        round(jiwer.wer(*(text.lower() for text in pair)) * len(pair[0].split()))
+        for pair in zip(references[:2], hypotheses[:2], strict=True)
+    ]
+    assert found[2] == ErrorCounts(insertions=1)
+    with pytest.raises(ValueError, match="shorter"):
+        utterance_errors(references, hypotheses[:2])
 
 
 def test_the_evaluate_metric_adds_counts_before_dividing() -> None:
