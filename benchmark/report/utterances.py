@@ -152,10 +152,10 @@ def _over_time(utterance: ComparedUtterance, normalise: Callable[[str], str]) ->
         words, errors = [0] * n_stretches, [0] * n_stretches
         texts = [normalise(segment.text) for segment in sample.segments]
         counts = errors_by_segment(texts, hypothesis, normalise(sample.reference))
-        for segment, (hits, substituted, deleted, inserted, *_) in zip(sample.segments, counts, strict=True):
+        for segment, own in zip(sample.segments, counts, strict=True):
             middle = 0.5 * (segment.start + segment.stop) - sample.start
             index = min(int(max(middle, 0.0) / stretch), n_stretches - 1)
-            words[index] += hits + substituted + deleted
-            errors[index] += substituted + deleted + inserted
+            words[index] += own.words.reference_length
+            errors[index] += own.words.errors
         wers[name] = tuple(e / w if w else math.nan for e, w in zip(errors, words, strict=True))
     return WerOverTime(utterance.id, stretch, wers)

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from benchmark.results import Metric, Sample, Scores
 from finetune.metrics import Rate, Resampling, information_lost, rate
-from finetune.metrics.error_rates import character_distance, word_errors
+from finetune.metrics.error_rates import Distance, ErrorCounts, character_distance, character_errors, word_errors
 from preprocessing.text import Profile
-from preprocessing.text.languages import spaced_characters
 
 Column = NDArray[np.int64]
 
@@ -62,11 +61,23 @@ class UtteranceCounts:
     by_character: "UtteranceCounts | None" = None
 
     @classmethod
-    def from_rows(
-        cls, rows: Sequence[tuple[int, ...]], by_character: "UtteranceCounts | None" = None
+    def of_errors(
+        cls,
+        words: Sequence[ErrorCounts],
+        characters: Sequence[ErrorCounts | Distance],
+        by_character: "UtteranceCounts | None" = None,
     ) -> "UtteranceCounts":
-        """From a row of the six counts for each utterance, in the order of the fields."""
+        """From the errors of each utterance over words and over characters."""
+        rows = [
+            (one.hits, one.substitutions, one.deletions, one.insertions, own.errors, own.reference_length)
+            for one, own in zip(words, characters, strict=True)
+        ]
         return replace(cls(*np.array(rows, dtype=np.int64).reshape(-1, 6).T), by_character=by_character)
+
+    @classmethod
+    def of_unspaced_script(cls, words: Sequence[ErrorCounts], characters: Sequence[ErrorCounts]) -> "UtteranceCounts":
+        """The same where the metric is the CER; characters without white space."""
+        return cls.of_errors(words, characters, by_character=cls.of_errors(characters, characters))
 
     @property
     def errors(self) -> Column:
@@ -101,18 +112,11 @@ def count_errors(pairs: Iterable[tuple[str, str]], metric: Metric = "wer") -> Ut
     Where the metric is the CER, of a script without spaces between words, spaces are no characters: systems set them
     as they like.
     """
-    rows, of_characters = [], []
-    for reference, hypothesis in pairs:
-        words = word_errors(reference, hypothesis)
-        edits = (words.hits, words.substitutions, words.deletions, words.insertions)
-        if metric == "cer":
-            own = word_errors(spaced_characters(reference), spaced_characters(hypothesis))
-            distance = own.errors, own.reference_length
-            of_characters.append((own.hits, own.substitutions, own.deletions, own.insertions, *distance))
-        else:
-            distance = character_distance(reference, hypothesis)
-        rows.append((*edits, *distance))
-    return UtteranceCounts.from_rows(rows, UtteranceCounts.from_rows(of_characters) if metric == "cer" else None)
+    pairs = list(pairs)
+    words = [word_errors(*pair) for pair in pairs]
+    if metric == "cer":
+        return UtteranceCounts.of_unspaced_script(words, [character_errors(*pair, spaces=False) for pair in pairs])
+    return UtteranceCounts.of_errors(words, [character_distance(*pair) for pair in pairs])
 
 
 def scores_of(counts: UtteranceCounts, resampling: Resampling) -> Scores:

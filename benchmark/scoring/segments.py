@@ -6,16 +6,25 @@ few to draw from, their rates and comparisons are over segments.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rapidfuzz.distance import Levenshtein
 
 from benchmark.results import Metric, Sample, Scores
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, scores_of
 from finetune.metrics import FEWEST_GROUPS, resample
+from finetune.metrics.error_rates import ErrorCounts
 from preprocessing.text.languages import spaced_characters
 
 UNIT = "segment"  # CorpusFacts.resampling_unit where segments are drawn
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentErrors:
+    """Errors of one segment of a recording, over words and over characters, single spaces between words included."""
+
+    words: ErrorCounts
+    characters: ErrorCounts
 
 
 def counts_by_segment(
@@ -26,28 +35,27 @@ def counts_by_segment(
     Where the metric is the CER, of a script without spaces between words, character errors are of an alignment by
     characters without white space.
     """
-    rows: list[tuple[int, ...]] = []
-    of_characters: list[tuple[int, ...]] = []
+    errors: list[SegmentErrors] = []
+    unspaced: list[ErrorCounts] = []
     segments: list[Sample] = []
     for sample in samples:
         if sample.segments:
             texts = [normaliser.profile(segment.text) for segment in sample.segments]
             whole, hypothesis = normaliser.pair(sample)
-            own = errors_by_segment(texts, hypothesis, whole)
+            errors += errors_by_segment(texts, hypothesis, whole)
             if metric == "cer":
-                spelled = errors_by_segment(
+                spaced = errors_by_segment(
                     list(map(spaced_characters, texts)), spaced_characters(hypothesis), spaced_characters(whole)
                 )
-                characters = [(*edits, sum(edits[1:]), sum(edits[:3])) for *edits, _, _ in spelled]
-                own = [(*words, *of[4:]) for (*words, _, _), of in zip(own, characters, strict=True)]
-                of_characters += characters
-            rows += own
+                unspaced += [one.words for one in spaced]
             segments += [
                 replace(sample, id=f"{sample.id}, segment {number}", reference="", hypothesis="", segments=())
                 for number in range(1, len(texts) + 1)
             ]
-    by_character = UtteranceCounts.from_rows(of_characters) if metric == "cer" else None
-    return segments, UtteranceCounts.from_rows(rows, by_character)
+    words = [one.words for one in errors]
+    if metric == "cer":
+        return segments, UtteranceCounts.of_unspaced_script(words, unspaced)
+    return segments, UtteranceCounts.of_errors(words, [one.characters for one in errors])
 
 
 def needs_segments(samples: Sequence[Sample]) -> bool:
@@ -69,8 +77,8 @@ def score_segments(
     return scores_of(counts, resample([segment.speaker for segment in segments], seed=seed))
 
 
-def errors_by_segment(segments: Sequence[str], hypothesis: str, whole: str | None = None) -> list[tuple[int, ...]]:
-    """Hits, substitutions, deletions, insertions, character errors and characters of each segment.
+def errors_by_segment(segments: Sequence[str], hypothesis: str, whole: str | None = None) -> list[SegmentErrors]:
+    """The errors of each segment, of an alignment of the whole recording.
 
     segments: normalised reference texts in order. hypothesis: the normalised text of the whole recording. whole: the
     normalised reference of the whole recording, which is not that of the segments where a number begins in one and ends
@@ -78,8 +86,10 @@ def errors_by_segment(segments: Sequence[str], hypothesis: str, whole: str | Non
     the reference; one before the first word to the first segment that has words (where none has, to the first). Errors
     and lengths of all segments sum up to those of the recording.
 
-    >>> [row[:4] for row in errors_by_segment(["a b", "c d"], "a x b y d")]
-    [(2, 0, 0, 1), (1, 1, 0, 0)]
+    >>> for segment in errors_by_segment(["a b", "c d"], "a x b y d"):
+    ...     print(segment.words)
+    ErrorCounts(hits=2, substitutions=0, deletions=0, insertions=1)
+    ErrorCounts(hits=1, substitutions=1, deletions=0, insertions=0)
     """
     words = [word for text in segments for word in text.split()]
     owners = [index for index, text in enumerate(segments) for _ in text.split()]
@@ -91,10 +101,7 @@ def errors_by_segment(segments: Sequence[str], hypothesis: str, whole: str | Non
     by_character = _edits_by_segment(
         "".join(spelled), " ".join(hypothesis.split()), owners_of_characters, len(segments)
     )
-    return [
-        (*edits, sum(characters[1:]), sum(characters[:3]))
-        for edits, characters in zip(by_word, by_character, strict=True)
-    ]
+    return [SegmentErrors(*pair) for pair in zip(by_word, by_character, strict=True)]
 
 
 def _owners_in_whole(words: Sequence[str], owners: Sequence[int], whole: Sequence[str]) -> list[int]:
@@ -109,9 +116,9 @@ def _owners_in_whole(words: Sequence[str], owners: Sequence[int], whole: Sequenc
 
 def _edits_by_segment(
     reference: Sequence[str], hypothesis: Sequence[str], owners: Sequence[int], n_segments: int
-) -> list[list[int]]:
-    """Hits, substitutions, deletions and insertions of each segment; owners: the segment of each reference element."""
-    counts = [[0, 0, 0, 0] for _ in range(n_segments)]
+) -> list[ErrorCounts]:
+    """Counts of each segment. owners: the segment of each reference element."""
+    counts = [[0, 0, 0, 0] for _ in range(n_segments)]  # as the fields of ErrorCounts
     for chunk in Levenshtein.opcodes(reference, hypothesis):
         if chunk.tag == "insert":
             owner = owners[max(chunk.src_start - 1, 0)] if owners else 0
@@ -120,4 +127,4 @@ def _edits_by_segment(
         kind = ("equal", "replace", "delete").index(chunk.tag)
         for owner in owners[chunk.src_start : chunk.src_end]:
             counts[owner][kind] += 1
-    return counts
+    return [ErrorCounts(*own) for own in counts]

@@ -20,7 +20,7 @@ from benchmark.scoring.breakdowns import (
 from benchmark.scoring.counts import Normaliser, count_errors
 from benchmark.scoring.segments import errors_by_segment, score_segments
 from finetune.metrics import rate, resample
-from finetune.metrics.error_rates import word_errors
+from finetune.metrics.error_rates import ErrorCounts, word_errors
 from preprocessing.corpus import Segment
 from preprocessing.text import profile
 
@@ -50,30 +50,32 @@ def test_of_each_kind_the_most_frequent_are_kept() -> None:
 
 @given(st.lists(WORDS, min_size=1, max_size=5), WORDS)
 def test_errors_of_segments_are_those_of_the_whole(segments: list[list[str]], heard: list[str]) -> None:
-    rows = errors_by_segment([" ".join(words) for words in segments], " ".join(heard))
+    found = errors_by_segment([" ".join(words) for words in segments], " ".join(heard))
     counted = jiwer.process_words(" ".join(itertools.chain(*segments)), " ".join(heard))
-    assert [sum(column) for column in zip(*rows, strict=True)][:4] == [
-        counted.hits,
-        counted.substitutions,
-        counted.deletions,
-        counted.insertions,
-    ]
-    for words, row in zip(segments, rows, strict=True):
-        assert sum(row[:3]) == len(words)
+    assert sum((one.words for one in found), ErrorCounts()) == ErrorCounts(
+        counted.hits, counted.substitutions, counted.deletions, counted.insertions
+    )
+    for words, one in zip(segments, found, strict=True):
+        assert one.words.reference_length == len(words)
 
 
 def test_an_inserted_word_is_of_the_segment_that_was_just_spoken() -> None:
-    rows = errors_by_segment(["a b", "c d"], "a b x c d")
-    assert [row[:4] for row in rows] == [(2, 0, 0, 1), (2, 0, 0, 0)]
+    found = errors_by_segment(["a b", "c d"], "a b x c d")
+    assert [one.words for one in found] == [ErrorCounts(2, 0, 0, 1), ErrorCounts(2, 0, 0, 0)]
 
 
 def test_a_lost_segment_is_its_own_loss() -> None:
     texts = ("one two three", "four five", "six seven eight")
     segments = tuple(Segment(float(index), index + 1.0, text) for index, text in enumerate(texts))
     long = Sample("a", "r", " ".join(texts), "one two three six seven eight um", 3.0, SECONDS, segments=segments)
-    rows = errors_by_segment(texts, long.hypothesis)
-    assert [row[:4] for row in rows] == [(3, 0, 0, 0), (0, 0, 2, 0), (3, 0, 0, 1)]
-    assert [row[4:] for row in rows] == [(0, 14), (10, 10), (3, 15)]  # the space after a word is its segment's
+    by_segment = errors_by_segment(texts, long.hypothesis)
+    assert [one.words for one in by_segment] == [
+        ErrorCounts(3, 0, 0, 0),
+        ErrorCounts(0, 0, 2, 0),
+        ErrorCounts(3, 0, 0, 1),
+    ]
+    characters = [(one.characters.errors, one.characters.reference_length) for one in by_segment]
+    assert characters == [(0, 14), (10, 10), (3, 15)]  # the space after a word is its segment's
     found = score_segments([long], Normaliser(profile("verbatim")), seed=0)
     assert found is not None and found.wer.value == pytest.approx(3 / 8) and found.words == 8
     assert found.wer.low < found.wer.high
