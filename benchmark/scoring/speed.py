@@ -18,6 +18,7 @@ from benchmark.results import (
 )
 from benchmark.results.summary import FEWEST_TIMED
 from finetune.metrics import Rate
+from preprocessing.batching import evenly_spaced
 
 STAGES = ("decode", "features", "forward", "text")
 
@@ -87,31 +88,30 @@ def call_cost(points: Sequence[tuple[float, float]], seed: int = 0) -> CallCost:
     (2.0, 0.1)
     """
     kept = sorted(point for point in points if point[0] <= LONGEST_FITTED_SECONDS)
-    durations, latencies = (np.array([point[axis] for point in kept], dtype=np.float64) for axis in (0, 1))
-    shortest, longest = (float(durations[0]), float(durations[-1])) if kept else (0.0, 0.0)
+    shortest, longest = (float(kept[0][0]), float(kept[-1][0])) if kept else (0.0, 0.0)
     reason = None
     if len(kept) < FEWEST_FITTED:
         reason = f"only {len(kept)} of up to {LONGEST_FITTED_SECONDS:g} s were timed, and {FEWEST_FITTED} are needed"
     else:
-        low, high = np.percentile(durations, [10, 90])
+        low, high = np.percentile([duration for duration, _ in kept], [10, 90])
         if high - low < LEAST_RANGE_SECONDS or high < LEAST_RATIO * low:
             reason = f"most timed utterances last {low:.1f} to {high:.1f} s, too similar to separate the two (see p50)"
     if reason is not None:
         return CallCost(None, None, len(kept), shortest, longest, reason)
-    chosen = np.linspace(0, len(kept) - 1, min(len(kept), MOST_FITTED)).round().astype(int)
-    durations, latencies = durations[chosen], latencies[chosen]
+    durations, latencies = np.array(evenly_spaced(kept, MOST_FITTED), dtype=np.float64).T
+    n_fitted = len(durations)
     fixed, slope = _theil_sen(durations, latencies)
     generator = np.random.default_rng(seed)
     draws: list[tuple[float, float]] = []
     while len(draws) < DRAWS:
-        rows = generator.integers(0, len(chosen), len(chosen))
+        rows = generator.integers(0, n_fitted, n_fitted)
         if np.ptp(durations[rows]) > 0:
             draws.append(_theil_sen(durations[rows], latencies[rows]))
     lows, highs = np.percentile(np.array(draws), [2.5, 97.5], axis=0)
     return CallCost(
         Rate(fixed, float(min(lows[0], fixed)), float(max(highs[0], fixed))),
         Rate(slope, float(min(lows[1], slope)), float(max(highs[1], slope))),
-        len(chosen),
+        n_fitted,
         shortest,
         longest,
     )

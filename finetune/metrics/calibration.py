@@ -26,30 +26,30 @@ class ReliabilityBin:
     accuracy: float
 
 
-def reliability(confidences: Sequence[float], correct: Sequence[bool], n_bins: int = N_BINS) -> list[ReliabilityBin]:
-    """The bins of equal width that have words in them, from the lowest."""
+def reliability(confidences: Sequence[float], correct: Sequence[bool]) -> list[ReliabilityBin]:
+    """Those of N_BINS bins of equal width that have words in them, from the lowest."""
     values, right = _arrays(confidences, correct)
-    places = np.minimum((values * n_bins).astype(int), n_bins - 1)
+    places = np.minimum((values * N_BINS).astype(int), N_BINS - 1)
     bins = []
-    for place in range(n_bins):
+    for place in range(N_BINS):
         own = places == place
         if own.any():
             bins.append(
                 ReliabilityBin(
-                    place / n_bins, (place + 1) / n_bins, int(own.sum()), float(values[own].mean()),
+                    place / N_BINS, (place + 1) / N_BINS, int(own.sum()), float(values[own].mean()),
                     float(right[own].mean()),
                 )
             )  # fmt: skip
     return bins
 
 
-def expected_calibration_error(confidences: Sequence[float], correct: Sequence[bool], n_bins: int = N_BINS) -> float:
+def expected_calibration_error(confidences: Sequence[float], correct: Sequence[bool]) -> float:
     """ECE: the mean over words of the distance between mean confidence and accuracy of a word's bin.
 
     >>> expected_calibration_error([0.9, 0.9], [True, False])
     0.4
     """
-    bins = reliability(confidences, correct, n_bins)
+    bins = reliability(confidences, correct)
     return sum(one.count * abs(one.confidence - one.accuracy) for one in bins) / len(correct)
 
 
