@@ -24,11 +24,11 @@ from experiments.harness.trainings import (
     base_options,
     located,
     quick_options,
-    read_log,
     run_trainings,
 )
 from experiments.harness.transcripts import Compared
 from experiments.study_pages.units import NEAR, Results, Studied, Unit, findings_of
+from finetune.training.log import read_log
 from preprocessing.cli.errors import UsageError, counted
 from preprocessing.cli.options import check_counts, run_command
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from experiments.harness.rounds import report_step
 from experiments.harness.speech import TRAIN_MANIFEST, data_folder, read_utterances
+from finetune.training.log import read_log
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches, evenly_spaced
@@ -186,7 +187,7 @@ def ours(
     import yaml
 
     from finetune.config import DataConfig, ModelConfig, TrainConfig
-    from finetune.training.run_folder import RunWriter, plain
+    from finetune.training.run_folder import plain
 
     output = job.folder / f"ours {mixed_precision} {dropout} {whole}"
     n_batches = 1 if whole else job.gradient_accumulation_steps
@@ -226,7 +227,7 @@ def ours(
         _run_command([sys.executable, str(COMMAND), "--config", str(settings)], lambda: _trained_updates(output))
         updates = []
         before, held_out_loss = 0.0, float("nan")
-        for line in RunWriter(output).read_log():
+        for line in read_log(output):
             if line["kind"] == "train":
                 audio_seconds, before = line["audio_seconds"] - before, line["audio_seconds"]
                 seconds = audio_seconds / line["audio_seconds_per_second"]
@@ -270,11 +271,7 @@ def _run_command(command: Sequence[str], count_updates: Callable[[], int]) -> No
 
 def _trained_updates(output: Path) -> int:
     """How many updates the run in a folder has logged so far."""
-    from finetune.training.run_folder import RunWriter
-
-    if not output.is_dir():
-        return 0
-    return sum(line["kind"] == "train" for line in RunWriter(output).read_log())
+    return sum(line["kind"] == "train" for line in read_log(output))
 
 
 @dataclass

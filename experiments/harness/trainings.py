@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.training.log import LOG, evaluations_since_best, read_log
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.processes import end_with_parent
@@ -73,28 +74,21 @@ def write_state(path: Path, state: State) -> None:
 def is_finished_run(folder: Path) -> bool:
     """Whether the folder holds a trained model whose training has ended, as its own log and configuration say.
 
-    A model without them, as one that was downloaded, is finished; so is one that early stopping may have ended.
+    It ends after its last step, or where early stopping ends it. A model without log and configuration, as one that
+    was downloaded, is finished.
     """
     if not any((folder / name).is_file() for name in ("model.safetensors", "whisper.pt")):
         return False
-    config, log = folder / "config.yaml", folder / "log.jsonl"
+    config, log = folder / "config.yaml", folder / LOG
     if not (config.is_file() and log.is_file()):
         return True
     import yaml
 
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    if settings.get("early_stopping_patience") is not None:
+    lines, patience = read_log(folder), settings.get("early_stopping_patience")
+    if patience is not None and evaluations_since_best(lines) >= patience:
         return True
-    return any(one["kind"] == "validation" and one["step"] >= settings["max_steps"] for one in read_log(folder))
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log.jsonl, without a last one that a kill cut off; [] where there is none."""
-    try:
-        lines = (folder / "log.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    except OSError:
-        return []
-    return [json.loads(line) for line in lines]
+    return any(line["kind"] == "validation" and line["step"] >= settings["max_steps"] for line in lines)
 
 
 def executable(words: Sequence[str]) -> list[str]:
@@ -295,7 +289,7 @@ def _step(folder: Path) -> int:
 
 def _has_logged(folder: Path) -> bool:
     """Whether the log has grown since the training's state was written: before, it may be of another training."""
-    log = folder / "log.jsonl"
+    log = folder / LOG
     return log.is_file() and log.stat().st_mtime_ns >= (folder / STATE).stat().st_mtime_ns
 
 

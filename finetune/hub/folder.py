@@ -18,13 +18,12 @@ from finetune.models import FAMILIES, about, publication
 from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
 from finetune.models.companion_files import companion_files, is_companion
-from finetune.training.run_folder import BEST
+from finetune.training.log import BEST, LOG
 from preprocessing.cli.errors import InputError
 
 CURVE = "curve.png"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
-LOG = "log.jsonl"
 TRANSCRIPTS = "samples.jsonl"
 
 

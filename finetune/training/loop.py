@@ -33,8 +33,9 @@ from finetune.training.checkpoint import Progress
 from finetune.training.display import Display
 from finetune.training.distributed import StepTotals, step_totals, sum_over_processes, weight_distribution
 from finetune.training.evaluation import Evaluation, Evaluator, write_transcripts
+from finetune.training.log import BEST
 from finetune.training.optimisation import make_optimiser, make_schedule
-from finetune.training.run_folder import BEST, RunWriter
+from finetune.training.run_folder import RunWriter
 from finetune.training.step import LogInterval, Stepper, StepResult
 from preprocessing.augment import seeded_generator
 from preprocessing.cli.errors import counted

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ import yaml
 from finetune.config import TrainConfig
 from finetune.data.rejects import Rejects
 from finetune.models import about
+from finetune.training.log import BEST, LOG, LogLine, read_log
 from preprocessing.cli.atomic_write import json_line, write_text_atomically
 from preprocessing.corpus import Reject
 from preprocessing.plot_style import PALETTE, TICK_SIZE, new_figure, save_figure, style_axes
@@ -40,8 +41,6 @@ PACKAGES = (
     "rapidfuzz",
 )
 TRACKER_PROJECT = "finetune"  # in trackio and wandb; the run has the name of its folder
-BEST = "best"  # kind of a line of log.jsonl: from here on the folder has the model of the evaluations at `steps`
-LogLine = Mapping[str, Any]
 
 
 class RunWriter:
@@ -49,7 +48,7 @@ class RunWriter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._log_path = folder / "log.jsonl"
+        self._log_path = folder / LOG
         self.rejects = Rejects(folder / "rejects.jsonl")
 
     def begin(self, config: TrainConfig, description: about.About, rejects: Iterable[Reject], *, step: int) -> None:
@@ -73,10 +72,7 @@ class RunWriter:
 
     def read_log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl, without a last one that a kill cut off."""
-        if not self._log_path.exists():
-            return []
-        # not splitlines: transcripts may hold other line separators, such as U+2028
-        return [json.loads(line) for line in self._log_path.read_text(encoding="utf-8").split("\n")[:-1]]
+        return read_log(self.folder)
 
     def draw_curve(self) -> None:
         """Write curve.png of the present log."""

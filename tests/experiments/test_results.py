@@ -183,6 +183,26 @@ def test_a_run_is_finished_when_its_log_has_all_steps(tmp_path: Path) -> None:
     assert is_finished_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("wers", "is_finished"),
+    [([0.9], False), ([0.9, 0.8, 0.8, 0.9], False), ([0.9, 0.8, 0.8, 0.9, 0.8], True)],
+)
+def test_a_run_with_patience_is_finished_where_that_is_exhausted(
+    tmp_path: Path, wers: list[float], is_finished: bool
+) -> None:
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.yaml").write_text("max_steps: 1000\nearly_stopping_patience: 3\n")
+    lines: list[dict[str, Any]] = []
+    for place, wer in enumerate(wers):
+        lines.append({"kind": "validation", "step": 10 * place, "wer": wer})
+        if wer < min(wers[:place], default=1.0):
+            lines.append({"kind": "best", "step": 10 * place, "steps": [10 * place], "wer": wer})
+    if is_finished:  # the mean of several evaluations' weights comes after the end
+        lines += [{"kind": "average", "step": 40}, {"kind": "best", "step": 40, "steps": [10, 20], "wer": 0.7}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert is_finished_run(tmp_path) == is_finished
+
+
 def test_strings_of_digits_are_the_digits_of_one_speaker_with_pauses(tmp_path: Path) -> None:
     """Each recording is a level of its own, so that the joined audio tells which ones it is made of."""
     rows: list[dict[str, Any]] = []

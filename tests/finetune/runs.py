@@ -7,7 +7,8 @@ from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import about
 from finetune.training.evaluation import Transcript, write_transcripts
-from finetune.training.run_folder import BEST, RunWriter
+from finetune.training.log import BEST
+from finetune.training.run_folder import RunWriter
 from preprocessing.corpus import Reject, Utterance
 from preprocessing.text import profile
 

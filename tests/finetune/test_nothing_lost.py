@@ -25,9 +25,10 @@ from finetune.training import checkpoint
 from finetune.training.averaging import MovingAverage
 from finetune.training.checkpoint import Progress, Ranked, States
 from finetune.training.evaluation import Evaluation, Evaluator, Transcript
+from finetune.training.log import BEST
 from finetune.training.loop import Best, TrainingLoop
 from finetune.training.optimisation import make_optimiser, make_schedule
-from finetune.training.run_folder import BEST, RunWriter
+from finetune.training.run_folder import RunWriter
 from finetune.training.step import StepResult
 from preprocessing import audio
 from preprocessing.cli.errors import InputError

@@ -8,8 +8,9 @@ import pytest
 from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import about
+from finetune.training.log import BEST
 from finetune.training.loop import Best
-from finetune.training.run_folder import BEST, RunWriter
+from finetune.training.run_folder import RunWriter
 from preprocessing.cli.errors import UsageError
 from tests.finetune.runs import tiny_run
 

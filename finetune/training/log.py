@@ -1,0 +1,39 @@
+"""log.jsonl of a run, read: by those that watch a training, or ask how it ended, without importing torch.
+
+`RunWriter` writes it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+LOG = "log.jsonl"
+BEST = "best"  # kind of a line: from here on the folder has the model of the evaluations at `steps`
+LogLine = Mapping[str, Any]
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log.jsonl, without a last one that a kill cut off; [] where there is none."""
+    try:
+        content = (folder / LOG).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    # not splitlines: transcripts may hold other line separators, such as U+2028
+    return [json.loads(line) for line in content.split("\n")[:-1]]
+
+
+def evaluations_since_best(log: Iterable[LogLine]) -> int:
+    """How many evaluations in a row, up to the end of the log, were no better than the best one before them.
+
+    >>> evaluation, best = {"kind": "validation"}, {"kind": "best", "steps": [10]}
+    >>> evaluations_since_best([evaluation, best, evaluation, evaluation])
+    2
+    """
+    count = 0
+    for line in log:
+        if line["kind"] == "validation":
+            count += 1
+        elif line["kind"] == BEST and len(line["steps"]) == 1:  # with several, it is their mean, at the end of the run
+            count = 0
+    return count
