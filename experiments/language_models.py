@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from experiments.harness.decodings import (
-    Decoded,
+    BuiltLanguageModel,
+    DecodingErrors,
     Grid,
-    Made,
     Speech,
     decode_all,
     decode_greedy,
@@ -203,7 +203,9 @@ def _inputs(config: Config, folder: Path) -> tuple[str, str, str, str]:
     )
 
 
-def _facts_of(made: Made, tests: "dict[str, list[Utterance]]", normalise: "Profile") -> LanguageModelFacts:
+def _facts_of(
+    made: BuiltLanguageModel, tests: "dict[str, list[Utterance]]", normalise: "Profile"
+) -> LanguageModelFacts:
     from finetune.language_model.lstm import LstmModel
 
     model = made.load()
@@ -217,7 +219,12 @@ def _facts_of(made: Made, tests: "dict[str, list[Utterance]]", normalise: "Profi
 
 
 def _decode_all(
-    config: Config, acoustic: "CTCModel", models: Sequence[Made], dev: Speech, tests: dict[str, Speech], path: Path
+    config: Config,
+    acoustic: "CTCModel",
+    models: Sequence[BuiltLanguageModel],
+    dev: Speech,
+    tests: dict[str, Speech],
+    path: Path,
 ) -> tuple[list[Decoding], Compared | None]:
     """Every decoding of an acoustic model beside greedy decoding, and both kinds of n-gram beside each other; path:
     where decodings are kept.
@@ -237,7 +244,7 @@ def _decode_all(
     return [replace(one, adjusted_p=adjusted.get(one.name)) for one in found], _kinds(decoded, tests["test"])
 
 
-def _kinds(decoded: Mapping[str, Decoded], test: Speech) -> Compared | None:
+def _kinds(decoded: Mapping[str, DecodingErrors], test: Speech) -> Compared | None:
     best = []
     for kind in ("words", "characters"):
         own = [name for name in decoded if name.endswith(f"gram of {kind}") and "rescoring" not in name]
@@ -260,7 +267,7 @@ def _compared(
     return mean_rate(ours), compare(names, ours, theirs)
 
 
-def _decoding(name: str, own: Decoded, plain: Decoded, tests: dict[str, Speech]) -> Decoding:
+def _decoding(name: str, own: DecodingErrors, plain: DecodingErrors, tests: dict[str, Speech]) -> Decoding:
     """Rates and gains of a decoding beside greedy decoding."""
     names = (name, GREEDY)
     rate, gain = _compared(names, own.errors, plain.errors, tests["test"])

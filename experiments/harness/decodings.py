@@ -72,10 +72,11 @@ class Speech:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A language model on the disk; several of characters fill the memory.
+class BuiltLanguageModel:
+    """A language model that was built of a text, on the disk: it is loaded where it is asked, since several n-grams of
+    characters do not fit into the memory together.
 
-    identity: of the text and settings behind it. path: an ARPA file, or the folder of an LSTM. seconds: to make it.
+    identity: of the text and settings behind it. path: an ARPA file, or the folder of an LSTM. seconds: to build it.
     """
 
     name: str
@@ -111,7 +112,7 @@ def make_models(
     character_orders: Sequence[int],
     lstm_epochs: int,
     lstm_hidden_size: int,
-) -> list[Made]:
+) -> list[BuiltLanguageModel]:
     """The language models of the text: made once, and read from the folder afterwards."""
     from finetune.language_model.build import TrainLstmConfig, train_language_model
     from finetune.language_model.kneser_ney import estimate
@@ -151,7 +152,7 @@ def make_models(
                     train_language_model(options)
                 before = state.ended(time.monotonic() - began)
                 write_state(own, before)
-            made.append(Made(name, repr((state.command, digest)), path, before.seconds))
+            made.append(BuiltLanguageModel(name, repr((state.command, digest)), path, before.seconds))
             advance(1)
     return made
 
@@ -199,9 +200,10 @@ def frames_of(acoustic: "CTCModel", utterances: "Sequence[Utterance]", normalise
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Errors of each utterance; `other` is empty where that was not decoded. at_end: the weights that lie at an end of
-    all values that were tried.
+class DecodingErrors:
+    """Word errors of one way to decode, in each utterance of the test and of the `other` domain, [] where that was not
+    decoded. weights: chosen on validation, by name. seconds: of the search, for each second of the test's audio.
+    at_end: the weights that lie at an end of all values that were tried.
     """
 
     weights: dict[str, float]
@@ -212,7 +214,7 @@ class Decoded:
     at_end: list[str] = field(default_factory=list)
 
 
-def decode_greedy(vocabulary: "Vocabulary", dev: Speech, tests: dict[str, Speech]) -> Decoded:
+def decode_greedy(vocabulary: "Vocabulary", dev: Speech, tests: dict[str, Speech]) -> DecodingErrors:
     """Errors of the best unit of each frame."""
     from finetune.decoding.greedy import collapse
 
@@ -221,12 +223,17 @@ def decode_greedy(vocabulary: "Vocabulary", dev: Speech, tests: dict[str, Speech
         return word_errors_of([vocabulary.decode(path) for path in paths], speech)
 
     dev_errors, own, other = map(errors, (dev, tests["test"], tests["other"]))
-    return Decoded({}, sum(dev_errors) / max(n_words(dev), 1), own, other, 0.0)
+    return DecodingErrors({}, sum(dev_errors) / max(n_words(dev), 1), own, other, 0.0)
 
 
 def decode_all(
-    acoustic: "CTCModel", models: Sequence[Made], dev: Speech, tests: dict[str, Speech], grid: Grid, path: Path
-) -> dict[str, Decoded]:
+    acoustic: "CTCModel",
+    models: Sequence[BuiltLanguageModel],
+    dev: Speech,
+    tests: dict[str, Speech],
+    grid: Grid,
+    path: Path,
+) -> dict[str, DecodingErrors]:
     """By name: a beam search without a language model, one with each n-gram, and each LSTM in its three ways.
 
     path: a file that each decoding is appended to, and not done again with the same weights, language models and
@@ -242,15 +249,17 @@ def decode_all(
     kept = {line["key"]: line["decoded"] for line in lines}
     lstms = [one for one in models if one.is_lstm]
     ngrams = [one for one in models if not one.is_lstm]
-    done: dict[str, Decoded] = {}
+    done: dict[str, DecodingErrors] = {}
     count = 1 + len(ngrams) + 3 * len(lstms)
     with progress(f"decoding {Path(acoustic.reference).name}", count, "decodings") as advance:
 
-        def run(name: str, first: Made | None, second: Made | None, *, fused: bool = False) -> None:
+        def run(
+            name: str, first: BuiltLanguageModel | None, second: BuiltLanguageModel | None, *, fused: bool = False
+        ) -> None:
             what = (acoustic_weights, grid, ids, first and first.identity, second and second.identity, fused)
             key = hashlib.sha256(repr(what).encode()).hexdigest()
             if key in kept:
-                done[name] = Decoded(**kept[key])
+                done[name] = DecodingErrors(**kept[key])
             else:
                 done[name] = decode_tuned(acoustic.vocabulary, first, second, dev, tests, grid, fused=fused)
                 with path.open("a", encoding="utf-8") as file:
@@ -271,9 +280,15 @@ def decode_all(
 
 
 def decode_tuned(
-    vocabulary: "Vocabulary", first: Made | None, second: Made | None, dev: Speech, tests: dict[str, Speech],
-    grid: Grid, *, fused: bool = False,
-) -> Decoded:  # fmt: skip
+    vocabulary: "Vocabulary",
+    first: BuiltLanguageModel | None,
+    second: BuiltLanguageModel | None,
+    dev: Speech,
+    tests: dict[str, Speech],
+    grid: Grid,
+    *,
+    fused: bool = False,
+) -> DecodingErrors:
     """The errors of a decoding with the weights that are best on validation.
 
     first: asked within the search, None for a search without language model. second: an LSTM that ranks its n best.
@@ -311,7 +326,7 @@ def decode_tuned(
     seconds = (time.perf_counter() - began) / max(test.seconds, 1e-9)
     others = [one.text for one in tuned.decode_batch(other.frames, threads=1)] if other.utterances else []
     wer = errors / max(n_words(dev), 1)
-    return Decoded(chosen, wer, word_errors_of(texts, test), word_errors_of(others, other), seconds, at_end)
+    return DecodingErrors(chosen, wer, word_errors_of(texts, test), word_errors_of(others, other), seconds, at_end)
 
 
 def search_grid(

@@ -15,7 +15,7 @@ from benchmark import __version__
 from benchmark.results import NO_SECONDS, Sample
 from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study
-from experiments.harness.decodings import Decoded, Speech, search_grid
+from experiments.harness.decodings import DecodingErrors, Speech, search_grid
 from experiments.harness.learning_curve import (
     Curve,
     Family,
@@ -464,8 +464,8 @@ def test_words_and_characters_are_compared_by_the_best_of_each_on_validation() -
     def utterance(number: int) -> Utterance:
         return Utterance(str(number), Path(f"{number}.wav"), "A B C D", 1.0, speaker=f"s{number}")
 
-    def decoded(validation_wer: float, errors: list[int]) -> Decoded:
-        return Decoded({}, validation_wer, errors, [], 0.0)
+    def decoded(validation_wer: float, errors: list[int]) -> DecodingErrors:
+        return DecodingErrors({}, validation_wer, errors, [], 0.0)
 
     test = Speech([utterance(number) for number in range(4)], ["A B C D"] * 4, [torch.zeros(1, 2)] * 4)
     found = language_models._kinds(
