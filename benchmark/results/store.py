@@ -4,7 +4,7 @@ A folder holds run.json (what is measured), samples.jsonl, timings.jsonl and thr
 once the run has finished, summary.json.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -49,7 +49,7 @@ def read_throughput(path: Path) -> Iterator[Throughput]:
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     """Write a samples.jsonl, replacing one that is there."""
-    write_text_atomically(path, "".join(map(json_line, samples)))
+    _write_lines(path, samples)
 
 
 def read_run(path: Path) -> Run:
@@ -160,8 +160,7 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
             "the same configuration to resume: choose another --output_dir, or --overwrite true"
         )
     failed = failed_systems(folder)
-    for path in (*(folder / name for name in (SAMPLES, TIMINGS, THROUGHPUT)), *folder.glob(SAMPLES_OF_RANKS)):
-        drop_torn_line(path)
+    _drop_torn_lines(folder)
     if failed and (folder / SAMPLES).exists():
         samples = read_samples(folder / SAMPLES)
         write_samples(folder / SAMPLES, [one for one in samples if one.error is None or one.system not in failed])
@@ -173,13 +172,40 @@ def begin_run(folder: Path, run: Run, *, overwrite: bool) -> Run:
     if before.code != run.code:
         was, is_now = (one.code or "unknown" for one in (before, run))
         notices.append(f"the run was resumed with other code (git commit {was}, then {is_now}).")
-    known = {one.facts.name: one for one in before.systems}
-    systems = [known.get(one.facts.name, one) for one in run.systems]
     resumed = replace(
-        before, notices=notices, systems=systems, keywords=run.keywords, baseline_system=run.baseline_system
+        before,
+        notices=notices,
+        systems=_measured_before(run.systems, before.systems),
+        keywords=run.keywords,
+        baseline_system=run.baseline_system,
     )
     write_run(folder / RUN, resumed)
     return resumed
+
+
+def begin_with_records(folder: Path, run: Run, unchanged: Collection[str]) -> list[str]:
+    """Turn the results in the folder, finished or not, into those of an unfinished `run` of other systems, which has
+    the records of the `unchanged` ones; `begin_run` goes on with it.
+
+    Returns the names of the systems whose records are kept: those of `unchanged` that have samples, and did not fail.
+    [] leaves all as it is. Failed utterances of theirs are tried again.
+    """
+    if not (folder / RUN).is_file() or not (folder / SAMPLES).is_file():
+        return []
+    _drop_torn_lines(folder)
+    store = ResultsStore(folder)
+    store.read()
+    succeeded = [one for one in read_run(folder / RUN).systems if one.failure is None and one.facts.name in unchanged]
+    measured = {one.facts.name for one in succeeded} & {sample.system for sample in store.samples.values()}
+    if not measured:
+        return []
+    samples = [one for one in store.samples.values() if one.system in measured and one.error is None]
+    write_samples(folder / SAMPLES, samples)
+    _write_lines(folder / TIMINGS, (one for one in store.timings if one.system in measured))
+    _write_lines(folder / THROUGHPUT, (one for one in store.throughput if one.system in measured))
+    write_run(folder / RUN, replace(run, systems=_measured_before(run.systems, succeeded)))
+    (folder / SUMMARY).unlink(missing_ok=True)
+    return [name for name in unchanged if name in measured]
 
 
 def check_output_folder(folder: Path, *, overwrite: bool) -> None:
@@ -244,6 +270,18 @@ def drop_torn_line(path: Path) -> None:
             file.truncate(complete)
 
 
+def _drop_torn_lines(folder: Path) -> None:
+    """`drop_torn_line` of every file of records."""
+    for path in (*(folder / name for name in (SAMPLES, TIMINGS, THROUGHPUT)), *folder.glob(SAMPLES_OF_RANKS)):
+        drop_torn_line(path)
+
+
+def _measured_before(systems: Iterable[SystemRun], before: Iterable[SystemRun]) -> list[SystemRun]:
+    """The systems, each as it was measured `before` where it was."""
+    known = {one.facts.name: one for one in before}
+    return [known.get(one.facts.name, one) for one in systems]
+
+
 def clear_results(folder: Path) -> None:
     """Remove the records and the summary of an earlier run from the folder, and what its systems printed."""
     for path in [*folder.glob(SAMPLES_OF_RANKS), *folder.glob(f"{PRINTED}/*.txt")]:
@@ -267,6 +305,10 @@ def _read_lines(path: Path, kind: type[Record]) -> Iterator[Record]:
 
 def _read_if_there(path: Path, kind: type[Record]) -> Iterable[Record]:
     return _read_lines(path, kind) if path.exists() else ()
+
+
+def _write_lines(path: Path, records: Iterable[Record]) -> None:
+    write_text_atomically(path, "".join(map(json_line, records)))
 
 
 def _append(path: Path, record: Sample | Timing | Throughput) -> None:

@@ -26,9 +26,13 @@ from benchmark.results import (
     StageSeconds,
     SystemFacts,
     SystemRun,
+    Throughput,
+    Timing,
     json_line,
+    read_run,
     read_samples,
     read_summary,
+    read_throughput,
     read_timings,
     write_run,
 )
@@ -270,6 +274,32 @@ def test_a_line_torn_anywhere_is_dropped(tmp_path: Path) -> None:
         drop_torn_line(path)
         expected = [a_sample("first"), *([a_sample("é")] if kept == len(torn) else [])]
         assert list(read_samples(path)) == expected
+
+
+def test_a_run_begins_with_the_records_of_unchanged_systems(tmp_path: Path) -> None:
+    a, b, c = a_run(BenchmarkConfig(), "a", "b", "c").systems
+    before = replace(a_run(BenchmarkConfig(models="a,b"), "a"), systems=[replace(a, load_seconds=2.0), b])
+    begin_run(tmp_path, before, overwrite=False)
+    store = ResultsStore(tmp_path)
+    kept, failed = a_sample("u0", "x"), replace(a_sample("u1"), error="out of memory")
+    for sample in (kept, failed, replace(kept, system="b")):
+        store.add_sample(sample)
+    for name in ("a", "b"):
+        store.add_timing(Timing(name, "u0", 0, 1.0, kept.seconds))
+        store.add_throughput(Throughput(name, 0, None, 1.0, 0.1, kept.seconds))
+    with (tmp_path / "timings.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"system": "a", "id')  # killed while it wrote
+    (tmp_path / SUMMARY).touch()
+    now = replace(before, systems=[a, c], settings={"models": "a,c"})
+    files = {tmp_path / name: (tmp_path / name).read_bytes() for name in (RUN, SUMMARY, "samples.jsonl")}
+    assert results_store.begin_with_records(tmp_path, now, ["c"]) == [], "it was not measured"
+    assert {path: path.read_bytes() for path in files} == files
+    assert results_store.begin_with_records(tmp_path, now, ["c", "a"]) == ["a"]
+    assert not (tmp_path / SUMMARY).exists()
+    assert read_run(tmp_path / RUN) == replace(now, systems=[replace(a, load_seconds=2.0), c])
+    assert list(read_samples(tmp_path / "samples.jsonl")) == [kept]
+    assert [one.system for one in read_timings(tmp_path / "timings.jsonl")] == ["a"]
+    assert [one.system for one in read_throughput(tmp_path / "throughput.jsonl")] == ["a"]
 
 
 def test_samples_of_several_processes_become_one_file(tmp_path: Path) -> None:
