@@ -20,7 +20,8 @@ from typing import ClassVar
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import data_folder
-from experiments.result_parts.parts import Folders, select
+from experiments.result_parts.kinds import Folders
+from experiments.result_parts.parts import select
 from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from experiments.harness.study import markdown_table, with_interval, wrapped
 from experiments.harness.trainings import State
 from experiments.result_parts.corpora import DigitScores, score_digits
-from experiments.result_parts.parts import PARTS, Folders, Measured
+from experiments.result_parts.kinds import Folders, Measured
+from experiments.result_parts.parts import PARTS
 from experiments.result_parts.running import is_finished, state_of
 from experiments.result_parts.systems import BASELINE, SYSTEMS
 

@@ -1,104 +1,39 @@
 """The parts of `experiments.results` as a list: which systems are measured on which data, and which models are trained.
 
-A new part is a line in PARTS, a new system one in `result_parts.systems`. `command_of` turns a part into the command
-that a user would type, of `finetune/train.py` or `benchmark/run.py`.
+A new part is a line in PARTS, a new system one in `result_parts.systems`. `Part.command` is what a user would type, of
+`finetune/train.py` or `benchmark/run.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from experiments.harness import trainings
-from experiments.harness.trainings import is_finished_run
+from experiments.result_parts.kinds import (
+    LANGUAGE_MODEL,
+    Command,
+    Folders,
+    Measured,
+    Part,
+    Training,
+    shown,
+    systems_of,
+)
 from experiments.result_parts.systems import (
     ON_DIGITS,
     ON_ENGLISH,
     OTHER_ENGLISH,
     READ_ENGLISH,
     SPOKEN_DIGITS,
-    SYSTEMS,
     WHISPERS,
-    SystemUsed,
 )
 from preprocessing.cli.errors import UsageError
 
-QUICK_UTTERANCES = 3
+__all__ = ["PARTS", "Command", "Folders", "Measured", "Part", "Training", "select", "shown", "systems_of"]
 
-
-@dataclass(frozen=True)
-class Training:
-    """A model that is trained by a configuration of configs/finetune.
-
-    corpora: manifests in the data folder, or built by the experiment. validation: a manifest there, where it is not
-    held out of these. run: its folder below --runs; default the configuration's name. base: the size of Whisper that it
-    starts from, where it does. options: further ones, by name.
-    """
-
-    name: str
-    title: str
-    minutes: int
-    config: str
-    base: str | None = None
-    corpora: Sequence[str] = ("digits/train.jsonl",)
-    run: str = ""
-    validation: str | None = None
-    options: Sequence[tuple[str, str]] = ()
-
-    @property
-    def folder(self) -> str:
-        """The name of its folder below --runs."""
-        return self.run or self.config
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A benchmark of some systems on one corpus: `data` is a manifest in the data folder, or built by the experiment
-    (`experiments.result_parts.corpora.BUILT`).
-
-    minutes: about, on 2 quiet cores. profiles: the first one is the one that decides, and the fair one.
-    condition_utterances: under each condition other than clean.
-    timed: speeds are meant to be read, so nothing else may run meanwhile. words: their confidence and times are meant
-    to be read. note: what a reader of the figures must know.
-    """
-
-    name: str
-    title: str
-    minutes: int
-    data: str
-    systems: Sequence[str]
-    profiles: Sequence[str] = ("basic:en", "librispeech", "whisper-english")
-    conditions: str = "clean"
-    condition_utterances: int = 60
-    language: str = "en"
-    timed: bool = False
-    words: bool = False
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Command:
-    """Another command that later parts need the outcome of.
-
-    words: of the command, with {data} and {runs} for these folders. inputs: files that decide what comes out. makes:
-    the file or folder that is there afterwards.
-    """
-
-    name: str
-    title: str
-    minutes: int
-    words: Sequence[str]
-    inputs: Sequence[str]
-    makes: str
-
-
-Part = Training | Command | Measured
 TEXTS = "{data}/text/librispeech-train-clean-100.txt.gz"
 ON_LIBRISPEECH: Mapping[str, Any] = {"corpora": ("librispeech/train.jsonl",), "validation": "librispeech/dev.jsonl"}
 ON_GERMAN: Mapping[str, Any] = {"corpora": ("german/train.jsonl",)}
 WORDS_LM = "{runs}/librispeech-words.arpa"
 WHISPER_CTC = "{runs}/librispeech-mini-whisper-ctc"
-LANGUAGE_MODEL = "language_model"  # in a run's folder
 NOISY = "clean,noise:10,reverb,telephone"
 PARTS: tuple[Part, ...] = (
     Training("train-digits", "wav2vec2 fine-tuned on spoken digits", 7, "digits"),
@@ -276,115 +211,6 @@ PARTS: tuple[Part, ...] = (
         "latency-test-other", "Speed on read English", 25, "librispeech/test-other.jsonl", READ_ENGLISH, timed=True
     ),
 )
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where things are. whisper: a folder of .pt files and faster/SIZE; None takes the published sizes by name."""
-
-    data: Path
-    runs: Path
-    whisper: Path | None
-    output: Path
-    quick: bool = False
-
-    def training(self, name: str) -> Path:
-        """The folder that a model is trained into; with --quick one that keeps away from trained models."""
-        return self.output / "runs" / name if self.quick else self.runs / name
-
-    def run(self, name: str) -> Path:
-        """The folder of a trained model."""
-        found = self.runs / name
-        return found if not self.quick or is_finished_run(found) else self.training(name)
-
-    def result(self, part: Part) -> Path:
-        """The folder of a benchmark's results."""
-        return self.output / part.name
-
-    def named(self, path: str) -> str:
-        """A path of a Command with its folders put in."""
-        return path.format(data=self.data, runs=self.runs)
-
-    def manifest(self, corpus: str) -> Path:
-        """The manifest of a part's corpus: below the data folder, or of built:NAME below --output_dir."""
-        built = corpus.removeprefix("built:")
-        return self.data / corpus if built == corpus else self.output / "corpora" / built / "manifest.jsonl"
-
-
-def reference(system: SystemUsed, folders: Folders) -> str:
-    """The checkpoint as `--models NAME=FAMILY:CHECKPOINT` names it; "" of a system with one checkpoint."""
-    if system.source == "run":
-        return str(folders.run(system.checkpoint))
-    if system.source == "package" or folders.whisper is None:
-        return system.checkpoint
-    if system.source == "faster-whisper":
-        return str(folders.whisper / "faster" / system.checkpoint)
-    return str(folders.whisper / f"{system.checkpoint}.pt")
-
-
-def systems_of(part: Measured, folders: Folders) -> tuple[list[SystemUsed], list[SystemUsed]]:
-    """The systems that can be measured, and those whose run is not there."""
-    wanted = [SYSTEMS[name] for name in part.systems]
-    missing = [one for one in wanted if one.trained_here and not _is_there(one, folders.run(one.checkpoint))]
-    return [one for one in wanted if one not in missing], missing
-
-
-def _is_there(system: SystemUsed, run: Path) -> bool:
-    """Whether its training has ended, and the run carries a language model where the system decodes with one."""
-    return is_finished_run(run) and (not system.family.endswith("+lm") or (run / LANGUAGE_MODEL).is_dir())
-
-
-def command_of(part: Part, folders: Folders) -> list[str]:
-    """The words of the part's command, from the repository's root, without --overwrite."""
-    if isinstance(part, Command):
-        return [folders.named(word) for word in part.words]
-    return _training(part, folders) if isinstance(part, Training) else _benchmark(part, folders)
-
-
-def _training(part: Training, folders: Folders) -> list[str]:
-    words = ["accelerate", "launch", "--config_file", "configs/accelerate/one.yaml", "finetune/train.py"]
-    words += ["--config", f"configs/finetune/{part.config}.yaml", "--output_dir", str(folders.training(part.folder))]
-    words += ["--data.train", f"[{', '.join(str(folders.manifest(corpus)) for corpus in part.corpora)}]"]
-    if part.validation is not None:
-        words += ["--data.validation", str(folders.manifest(part.validation))]
-    if part.base is not None:
-        base = part.base if folders.whisper is None else str(folders.whisper / f"{part.base}.pt")
-        words += ["--model.base", base, "--model.feature_cache", str(folders.runs / "features")]
-    for option, value in part.options:
-        words += [f"--{option}", value]
-    if folders.quick:
-        words += ["--max_steps", "2", "--head_only_steps", "0", "--eval_steps", "2", "--logging_steps", "1"]
-    return words
-
-
-def _benchmark(part: Measured, folders: Folders) -> list[str]:
-    systems, _ = systems_of(part, folders)
-    models = [
-        one.name if one.source == "package" else f"{one.name}={one.family}:{reference(one, folders)}" for one in systems
-    ]
-    words = ["python", "benchmark/run.py", "--models", ",".join(models), "--data", str(folders.manifest(part.data))]
-    words += ["--output_dir", str(folders.result(part)), "--language", part.language, "--conditions", part.conditions]
-    words += ["--profiles", f"[{', '.join(part.profiles)}]"]
-    if part.conditions != "clean":
-        words += ["--noise", str(folders.data / "noise"), "--rooms", str(folders.data / "rir")]
-        words += ["--condition_utterances", str(2 if folders.quick else part.condition_utterances)]
-    for one in systems:
-        for option, value in one.options:
-            words += [f"--system_options.{one.name}.{option}", value]
-    if part.words:
-        words += ["--word_timestamps", "true"]
-    if not part.timed:
-        words += ["--rounds", "1", "--latency_utterances", "1"]
-    if folders.quick:
-        words += ["--limit", str(QUICK_UTTERANCES)]
-        words += ["--rounds", "1", "--latency_utterances", "1"] if part.timed else []
-    return words
-
-
-def shown(words: Sequence[str], folders: Folders) -> str:
-    """The command as a line to copy, with folders that differ from machine to machine as variables."""
-    names = [(folders.whisper, "$ASR_REAL_MODELS"), (folders.data, "$ASR_DATA_DIR")]
-    return trainings.shown(words, [*names, (folders.output, "runs/results"), (folders.runs, "runs")])
 
 
 def select(names: Sequence[str]) -> list[Part]:

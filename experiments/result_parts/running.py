@@ -18,24 +18,11 @@ from experiments.harness.trainings import (
     content_sha256,
     environment,
     executable,
-    is_finished_run,
     read_state,
     write_state,
 )
 from experiments.result_parts.corpora import build
-from experiments.result_parts.parts import (
-    LANGUAGE_MODEL,
-    Command,
-    Folders,
-    Measured,
-    Part,
-    Training,
-    command_of,
-    reference,
-    shown,
-    systems_of,
-)
-from preprocessing.cli.atomic_write import write_text_atomically
+from experiments.result_parts.kinds import Folders, Part, shown
 from preprocessing.cli.errors import InputError, UserError
 from preprocessing.cli.processes import end_with_parent
 
@@ -82,49 +69,35 @@ def state_of(part: Part, folders: Folders) -> State | None:
 def is_finished(part: Part, folders: Folders) -> bool:
     """Whether results of the part are there, of whatever command."""
     state = state_of(part, folders)
-    return state is not None and state.finished is not None and _has_ended(part, folders)
-
-
-def _has_ended(part: Part, folders: Folders) -> bool:
-    if isinstance(part, Training):
-        return is_finished_run(folders.training(part.folder))
-    if isinstance(part, Command):
-        return Path(folders.named(part.makes)).exists()
-    return (folders.result(part) / "summary.json").is_file()
+    return state is not None and state.finished is not None and part.has_ended(folders)
 
 
 def _run_part(part: Part, folders: Folders, *, overwrite: bool) -> Outcome:
     """Run the part's command unless its results are there, made by the same command from the same inputs."""
-    missing: list[str] = []
-    if isinstance(part, Command) and folders.quick:
-        return Outcome(part, "not measured", 0.0, "as --quick trains nothing that it could use")
-    if isinstance(part, Measured):
-        systems, without_run = systems_of(part, folders)
-        missing = [f"{one.name} ({folders.run(one.checkpoint).name})" for one in without_run]
-        if not systems:
-            return Outcome(part, "not measured", 0.0, "as none of its systems is there", missing)
-    for corpus in _corpora(part):
+    missing = part.missing(folders)
+    if (obstacle := part.obstacle(folders)) is not None:
+        return Outcome(part, "not measured", 0.0, f"as {obstacle}", missing)
+    for corpus in part.used_corpora:
         if corpus.startswith("built:"):
             build(corpus.removeprefix("built:"), folders.data, folders.manifest(corpus))
-    words = command_of(part, folders)
-    wanted = State(words, inputs_of(part, folders), _systems(part, folders))
+    words = part.command(folders)
+    wanted = State(words, inputs_of(part, folders), part.identities(folders))
     folder = folders.result(part)
     before = read_state(folder / STATE)
     same = before is not None and before.is_of(wanted)
-    ended = _has_ended(part, folders)
-    if isinstance(part, Training) and before is None and ended and not overwrite:
-        return Outcome(part, "made elsewhere", 0.0, f"as {folders.training(part.folder)}")
+    ended = part.has_ended(folders)
+    begun_elsewhere = part.may_begin_elsewhere and before is None
+    if begun_elsewhere and ended and not overwrite:
+        return Outcome(part, "made elsewhere", 0.0, f"as {part.output(folders)}")
     if before is not None and same and before.finished is not None and ended and not overwrite:
         return Outcome(part, "done before", before.seconds, f"on {before.finished[:10]}", missing)
     kept: list[str] = []
-    if isinstance(part, Measured) and before is not None and not part.timed and not overwrite:
+    if part.keeps_records and before is not None and not overwrite:
         kept = _keep(folder, kept_systems(before, wanted), words)
     if kept:
         print(f"    kept from before: {', '.join(kept)}", flush=True)
     # A benchmark that ended without being finished had a system that failed; a training that was begun by hand goes on.
-    elif not isinstance(part, Command) and (
-        overwrite or ended or not (same or (isinstance(part, Training) and before is None))
-    ):
+    elif part.takes_overwrite and (overwrite or ended or not (same or begun_elsewhere)):
         words = [*words, "--overwrite", "true"]
     folder.mkdir(parents=True, exist_ok=True)
     write_state(folder / STATE, wanted)
@@ -149,7 +122,7 @@ def _execute(words: Sequence[str], folders: Folders) -> tuple[int, float]:
 
 def _with_fetched(state: State, part: Part, folders: Folders) -> State:
     """The state with the SHA-256 of weights that the command itself has fetched and the next start will find."""
-    now = _systems(part, folders)
+    now = part.identities(folders)
     fetched = {name: now[name] for name, what in state.systems.items() if now.get(name, "").startswith(what)}
     return replace(state, inputs=inputs_of(part, folders) | state.inputs, systems=state.systems | fetched)
 
@@ -160,52 +133,20 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
     names: systems that have not changed. Returns those that have records, and did not fail; [] leaves all as it is.
     """
     from benchmark.config import LANGUAGE_MODEL_FLAGS, BenchmarkConfig
-    from benchmark.results import (
-        RUN,
-        SAMPLES,
-        SUMMARY,
-        THROUGHPUT,
-        TIMINGS,
-        SystemFacts,
-        SystemRun,
-        json_line,
-        read_run,
-        read_samples,
-        read_throughput,
-        read_timings,
-        write_run,
-        write_samples,
-    )
-    from benchmark.results.store import drop_torn_line
+    from benchmark.results import RUN, SystemFacts, SystemRun, read_run
+    from benchmark.results.store import begin_with_records
     from finetune.systems.registry import parse_models
     from preprocessing.cli.options import parse_command
 
-    if not names or not (folder / RUN).is_file() or not (folder / SAMPLES).is_file():
+    if not names or not (folder / RUN).is_file():
         return []
-    for name in (SAMPLES, TIMINGS, THROUGHPUT):
-        drop_torn_line(folder / name)  # of a benchmark that was killed
     before = read_run(folder / RUN)
-    samples = list(read_samples(folder / SAMPLES))
-    timings = list(read_timings(folder / TIMINGS)) if (folder / TIMINGS).is_file() else []
-    throughputs = list(read_throughput(folder / THROUGHPUT)) if (folder / THROUGHPUT).is_file() else []
-    known = {one.facts.name: one for one in before.systems if one.failure is None and one.facts.name in names}
-    have = [name for name in names if name in known and any(one.system == name for one in samples)]
-    if not have:
-        return []
     config = parse_command(BenchmarkConfig, program=words[1], description="", arguments=words[2:])
     of_systems = {"models", "system_options", *LANGUAGE_MODEL_FLAGS}
     settings = {name: value for name, value in before.settings.items() if name not in of_systems}
     settings |= {name: value for name, value in config.settings().items() if name in of_systems}
-    systems = [
-        known.get(one.name, SystemRun(SystemFacts(one.name, one.family, one.checkpoint, 0)))
-        for one in parse_models(config.models)
-    ]
-    write_samples(folder / SAMPLES, [one for one in samples if one.system in have and one.error is None])
-    for name, records in ((TIMINGS, timings), (THROUGHPUT, throughputs)):
-        write_text_atomically(folder / name, "".join(json_line(one) for one in records if one.system in have))
-    write_run(folder / RUN, replace(before, settings=settings, systems=systems))
-    (folder / SUMMARY).unlink(missing_ok=True)
-    return have
+    systems = [SystemRun(SystemFacts(one.name, one.family, one.checkpoint, 0)) for one in parse_models(config.models)]
+    return begin_with_records(folder, replace(before, settings=settings, systems=systems), names)
 
 
 def kept_systems(before: State, wanted: State) -> list[str]:
@@ -226,12 +167,7 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
 
     Raises InputError naming one that is not there.
     """
-    files = [folders.manifest(corpus) for corpus in _corpora(part)]
-    if isinstance(part, Command):
-        files = [Path(folders.named(path)) for path in part.inputs]
-    if isinstance(part, Training):
-        config = ROOT / "configs" / "finetune" / f"{part.config}.yaml"
-        files += [config, *_weights_of_base(part, config, folders)]
+    files = part.input_files(folders)
     absent = [path for path in files if not path.is_file()]
     if absent:
         raise InputError(
@@ -239,37 +175,3 @@ def inputs_of(part: Part, folders: Folders) -> dict[str, str]:
             "training: name the folders with --data_dir and --runs, or run that first"
         )
     return {str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path): content_sha256(path) for path in files}
-
-
-def _corpora(part: Part) -> Sequence[str]:
-    if isinstance(part, Command):
-        return ()
-    return part.corpora if isinstance(part, Training) else (part.data,)
-
-
-def _systems(part: Part, folders: Folders) -> dict[str, str]:
-    """What each system of a benchmark is: checkpoint, options and SHA-256 of its weights."""
-    from finetune.systems.identity import sha256_of, weights_of
-
-    if not isinstance(part, Measured):
-        return {}
-    found = {}
-    for one in systems_of(part, folders)[0]:
-        checkpoint = reference(one, folders)
-        weights = weights_of(one.family, checkpoint) if one.source != "package" else []
-        if one.family.endswith("+lm"):
-            weights += sorted(path for path in (Path(checkpoint) / LANGUAGE_MODEL).iterdir() if path.is_file())
-        found[one.name] = " ".join([one.family, checkpoint, *map("=".join, one.options), *map(sha256_of, weights)])
-    return found
-
-
-def _weights_of_base(part: Training, config: Path, folders: Folders) -> list[Path]:
-    """The weights that a training starts from, as far as they are on this machine."""
-    import yaml
-
-    from finetune.systems.identity import weights_of
-
-    if part.base is not None:
-        return weights_of("whisper", part.base if folders.whisper is None else str(folders.whisper / f"{part.base}.pt"))
-    base = yaml.safe_load(config.read_text(encoding="utf-8"))["model"].get("base")
-    return [] if base is None else weights_of("wav2vec2", str(ROOT / base) if (ROOT / base).exists() else base)

@@ -22,21 +22,13 @@ from benchmark.config import BenchmarkConfig
 from benchmark.results import NO_SECONDS, Sample, read_samples, read_summary
 from benchmark.results.store import write_samples, write_summary
 from benchmark.session import benchmark
+from experiments.harness.trainings import is_finished_run
 from experiments.result_parts import headline, pages, running
 from experiments.result_parts.corpora import build, digit_profiles, score_digits, speech_edges
 from experiments.result_parts.headline import HEADLINE, TIMED, Result, read_results, save_headline
+from experiments.result_parts.kinds import LANGUAGE_MODEL, Command, Folders, Measured, Training
 from experiments.result_parts.pages import BEGIN, END, replace_block, results_page
-from experiments.result_parts.parts import (
-    LANGUAGE_MODEL,
-    PARTS,
-    Command,
-    Folders,
-    Measured,
-    Training,
-    command_of,
-    is_finished_run,
-    select,
-)
+from experiments.result_parts.parts import PARTS, select
 from experiments.result_parts.running import run_parts
 from experiments.result_parts.systems import BASELINE, DIGIT_WORDS, ON_DIGITS, ON_ENGLISH, SYSTEMS
 from experiments.results import main
@@ -111,7 +103,7 @@ def as_measured_in(measured: Folders, folder: Path) -> Folders:
     copied = replace(measured, output=Path(shutil.copytree(measured.output, folder / "out")))
     state = running.state_of(SMALL, copied)
     assert state is not None
-    running.write_state(copied.result(SMALL) / running.STATE, replace(state, command=command_of(SMALL, copied)))
+    running.write_state(copied.result(SMALL) / running.STATE, replace(state, command=SMALL.command(copied)))
     return copied
 
 
@@ -144,7 +136,7 @@ def test_the_command_above_the_table_makes_every_row() -> None:
 @pytest.mark.parametrize("own_weights", [True, False])
 def test_every_benchmark_command_is_valid(part: Measured, own_weights: bool, folders: Folders) -> None:
     used = folders if own_weights else replace(folders, whisper=None)
-    words = command_of(part, used)
+    words = part.command(used)
     config = parse_command(BenchmarkConfig, program="run.py", description="", arguments=words[2:])
     config.check()
     specs = parse_models(config.models)
@@ -160,7 +152,7 @@ def test_every_benchmark_command_is_valid(part: Measured, own_weights: bool, fol
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_training_command_is_valid(part: Training, quick: bool, folders: Folders) -> None:
     folders = replace(folders, quick=quick)
-    words = command_of(part, folders)
+    words = part.command(folders)
     config = parse_command(TrainConfig, program="train.py", description="", arguments=words[5:])
     config.check()
     assert config.output_dir == folders.training(part.folder)
