@@ -177,9 +177,9 @@ def _pieces(
     from finetune.decoding.alignment import align
     from finetune.decoding.alignment_pieces import cut
 
-    text = " ".join(word.text for word in words)
-    found = align(log_probs, text, model.vocabulary, model.times, stars="everywhere")
-    return cut(found, seconds, options, [True] * len(words))
+    written = [word.text for word in words]
+    found = align(log_probs, " ".join(written), model.vocabulary, model.times, stars="everywhere")
+    return cut(found, seconds, options, written)
 
 
 def _judged(

@@ -33,6 +33,7 @@ BESIDE = {
     *(TEXT_SUFFIX, ".json", ".jsonl", ".srt", ".vtt", ".tsv", ".csv", ".textgrid", ".eaf", ".lab", ".ctm", ".stm"),
     *(".trs", ".xml", ".html", ".md", ".pdf", ".doc", ".docx", ".odt", ".rtf", ".log", ".png", ".jpg"),
 }
+OPENING = "([{¿¡“‘„«「『（［｛《〈【〔〖"  # punctuation that stays with what follows
 MOST_NAMED = 5  # failed recordings in the last message
 NOT_DECISIVE = ("output_dir", "overwrite", "device")  # options that decide nothing about the pieces
 
@@ -181,28 +182,31 @@ def align_recording(
 
     Raises InputError or AudioError where it cannot be aligned, UsageError where a piece cannot be written.
     """
-    from finetune.decoding.alignment import align, check_text
+    from finetune.decoding.alignment import align, check_text, spells_characters
     from finetune.decoding.alignment_pieces import cut
     from preprocessing import audio
 
-    raw, words, may_begin = split_words(read_text(str(pair.transcript)), model.normaliser(config.profile))
-    check_text(" ".join(words), model.vocabulary)
+    splits_unspaced = spells_characters(model.vocabulary)
+    written, words, text = split_words(
+        read_text(str(pair.transcript)), model.normaliser(config.profile), splits_unspaced=splits_unspaced
+    )
+    check_text(text, model.vocabulary)
     waveform = audio.load(pair.recording, channel=config.channel)
     log_probs = model.log_probs(waveform, advance)
-    found = align(log_probs, " ".join(words), model.vocabulary, model.times, stars="everywhere")
+    found = align(log_probs, text, model.vocabulary, model.times, stars="everywhere", splits_unspaced=splits_unspaced)
     if len(found.words) != len(words):
         raise InputError(
             f"{pair.transcript}: {len(words)} words become {len(found.words)} in the model's units; expected the same "
             "number: use a model whose units spell every word"
         )
     result = Result()
-    pieces = cut(found, len(waveform) / audio.SAMPLE_RATE, options, may_begin)
+    pieces = cut(found, len(waveform) / audio.SAMPLE_RATE, options, written)
     digits = max(4, len(str(len(pieces))))
     for number, piece in enumerate(pieces):
         name = f"{folder.id_of(pair)}-{number:0{digits}d}"
         line: Line = {
             "id": name,
-            "text": " ".join(raw[place] for place in range(piece.first, piece.stop) if raw[place]),
+            "text": "".join(written[piece.first : piece.stop]).strip(),
             "duration": round(piece.seconds, 3),
             "score": round(piece.score, 3),
             "source": pair.source,
@@ -222,59 +226,94 @@ def align_recording(
     return result
 
 
-def split_words(text: str, normalise: Callable[[str], str]) -> tuple[list[str], list[str], list[bool]]:
-    """A text's words as they are written and as they are aligned, one to one.
+def split_words(
+    text: str, normalise: Callable[[str], str], *, splits_unspaced: bool = False
+) -> tuple[list[str], list[str], str]:
+    """A text's words as they are written and as they are aligned, one to one, and the normalised text.
 
     The text is normalised as a whole: "$5 million" is FIVE MILLION DOLLARS. What becomes several words (21: TWENTY ONE)
     stands at the first of them, with "" at the others; what becomes none (a dash) is written after the word before.
-    Returns the written ones, the aligned ones, and whether a piece may begin with each.
+    Written words have the space before them, so that joined they are the text.
+
+    splits_unspaced: whether characters of scripts that are written without spaces between words are words, as `align`
+    takes them; punctuation stays with them.
 
     >>> from preprocessing.text import profile
-    >>> split_words("21 apples — no more.", profile("basic:en"))
-    (['21', '', 'apples —', 'no', 'more.'], ['twenty', 'one', 'apples', 'no', 'more'], [True, False, True, True, True])
+    >>> split_words("21 apples — no more.", profile("basic:en"))[:2]
+    (['21', '', ' apples —', ' no', ' more.'], ['twenty', 'one', 'apples', 'no', 'more'])
     >>> split_words("It cost $5 million.", profile("basic:en"))[0]
-    ['It', 'cost', '$5 million.', '', '']
+    ['It', ' cost', ' $5 million.', '', '']
+    >>> split_words("我有21个。「好」", profile("basic:zh"), splits_unspaced=True)[0]
+    ['我', '有', '21', '', '', '个。', '「好」']
     """
     from rapidfuzz.distance import Levenshtein
 
-    written = text.split()
-    alone = [normalise(one).split() for one in written]  # the words that each makes by itself
+    from finetune.decoding.alignment import split_unspaced
+
+    def split(normalised: str) -> list[str]:
+        return split_unspaced(normalised) if splits_unspaced else normalised.split()
+
+    tokens: list[str] = []
+    for word in text.split():
+        parts = _characters(word) if splits_unspaced else [word]
+        tokens += [f" {parts[0]}" if tokens else parts[0], *parts[1:]]
+    of_token = {token: split(normalise(token)) for token in set(tokens)}
+    alone = [of_token[token] for token in tokens]  # the words that each makes by itself
     own = [word for words in alone for word in words]
-    whole = normalise(text).split()
+    normalised = " ".join(normalise(text).split())
+    whole = split(normalised)
     place_in_whole: dict[int, int] = {}
     for chunk in Levenshtein.opcodes(own, whole):
         if chunk.tag == "equal":
             offset = chunk.dest_start - chunk.src_start
             place_in_whole |= {place: place + offset for place in range(chunk.src_start, chunk.src_end)}
-    raw = [""] * len(whole)
-    group: list[str] = []  # written words that other words are made of as a whole than one by one
+    written = [""] * len(whole)
+    group: list[str] = []  # tokens that other words are made of as a whole than one by one
     first, begun = 0, 0  # words of `own` and of `whole` that are behind
-    for one, words in zip(written, alone, strict=True):
+    for token, words in zip(tokens, alone, strict=True):
         places = [place_in_whole.get(place) for place in range(first, first + len(words))]
         first += len(words)
         start = places[0] if places else None
         if start is not None and places == list(range(start, start + len(words))):
-            _write(raw, group, begun, start)
+            _write(written, group, begun, start)
             group, begun = [], start + len(words)
-            raw[start] = one
+            written[start] = token
         else:
-            group.append(one)
-    _write(raw, group, begun, len(whole))
-    return raw, whole, [bool(one) for one in raw]
+            group.append(token)
+    _write(written, group, begun, len(whole))
+    return written, whole, normalised
 
 
-def _write(raw: list[str], group: Sequence[str], first: int, stop: int) -> None:
-    """Put a group of written words at the first of the words that it becomes, from `first` to `stop`; where it becomes
-    none, after the word before, or nowhere at the beginning.
+def _characters(word: str) -> list[str]:
+    """What is written without spaces, split at the characters that are words by themselves, with their punctuation."""
+    from finetune.decoding.alignment import split_unspaced
+
+    characters: list[str] = []
+    opening = ""
+    for part in split_unspaced(word):
+        part = opening + part
+        begin = 0
+        if characters:
+            begin = next((i for i, one in enumerate(part) if one.isalnum() or one in OPENING), len(part))
+            characters[-1] += part[:begin]
+        own = part[begin:].rstrip(OPENING)
+        characters += [own] if own else []
+        opening = part[begin + len(own) :]
+    return [*characters[:-1], characters[-1] + opening] if characters else [opening]
+
+
+def _write(written: list[str], group: Sequence[str], first: int, stop: int) -> None:
+    """Put a group of tokens at the first of the words that it becomes, from `first` to `stop`; where it becomes none,
+    after the word before, or nowhere at the beginning.
     """
     if not group:
         return
     if first < stop:
-        raw[first] = " ".join(group)
+        written[first] = "".join(group)
         return
-    before = next((place for place in range(first - 1, -1, -1) if raw[place]), None)
+    before = next((place for place in range(first - 1, -1, -1) if written[place]), None)
     if before is not None:
-        raw[before] += " " + " ".join(group)
+        written[before] += "".join(group)
 
 
 def find_pairs(recordings: Path, transcripts: Path, *, leave_out: Path | None = None) -> Iterator[Pair]:

@@ -26,7 +26,7 @@ from finetune.decoding.alignment_viterbi import IMPOSSIBLE, STAR_LOG_PROB, viter
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
 from preprocessing.cli.errors import InputError
-from preprocessing.text.languages import is_unspaced
+from preprocessing.text.languages import around_unspaced, is_unspaced
 from preprocessing.units import Vocabulary, frames_needed
 
 START_SECONDS, END_SECONDS = 0.08, 0.12  # that a word is spoken before its first letter, and after its last
@@ -124,8 +124,8 @@ def align(
     """
     words = check_text(text, vocabulary)
     ids = vocabulary.encode(" ".join(words))
-    starts = word_starts(ids, vocabulary)
-    marked = _marked_slots(text.split(), starts, len(ids))
+    marked = _marked_slots(text.split(), word_starts(ids, vocabulary), len(ids))
+    starts = _unspaced_starts(ids, vocabulary) if splits_unspaced else word_starts(ids, vocabulary)
     slots = {*starts, len(ids)} | marked if stars == "everywhere" else marked
     return align_labels(
         log_probs, ids, vocabulary, times, star_slots=sorted(slots), star_log_prob=star_log_prob,
@@ -203,6 +203,43 @@ def word_starts(labels: Sequence[int], vocabulary: Vocabulary) -> list[int]:
     return starts
 
 
+def split_unspaced(text: str) -> list[str]:
+    """The words of a normalised text as `align` makes them with `splits_unspaced`, where units are characters.
+
+    >>> split_unspaced("今天 ok了")
+    ['今', '天', 'ok', '了']
+    """
+    words: list[str] = []
+    for word in text.split():
+        if around_unspaced(word) == word:
+            words.append(word)
+            continue
+        before = ""
+        for place, character in enumerate(word):
+            if place == 0 or _begins_unspaced(character, before):
+                words.append(character)
+            else:
+                words[-1] += character
+            before = before if _is_mark(character) else character
+    return words
+
+
+def spells_characters(vocabulary: Vocabulary) -> bool:
+    """Whether units of scripts that are written without spaces between words are characters, and there are any."""
+    unspaced = [unit.strip() for unit in vocabulary.units if is_unspaced(unit)]
+    return bool(unspaced) and max(map(len, unspaced)) == 1
+
+
+def _begins_unspaced(text: str, before: str) -> bool:
+    """Whether a unit begins a word, as one of a script that is written without spaces, or after one."""
+    return not _is_mark(text) and (is_unspaced(text) or is_unspaced(before))
+
+
+def _is_mark(text: str) -> bool:
+    """Whether a unit is combined with the one before; one of spaces alone is taken for a mark."""
+    return unicodedata.category(text[0])[0] == "M" if text else True
+
+
 def _unspaced_starts(labels: Sequence[int], vocabulary: Vocabulary) -> list[int]:
     """As `word_starts`, and the place of each character of a script that is written without spaces, and of what stands
     after one.
@@ -213,10 +250,9 @@ def _unspaced_starts(labels: Sequence[int], vocabulary: Vocabulary) -> list[int]
         if label == vocabulary.boundary or label in vocabulary.silent:
             continue
         text = vocabulary.units[label].strip()
-        is_mark = unicodedata.category(text[0])[0] == "M" if text else True
-        if place in words or (not is_mark and (is_unspaced(text) or is_unspaced(before))):
+        if place in words or _begins_unspaced(text, before):
             starts.append(place)
-        before = before if is_mark else text
+        before = before if _is_mark(text) else text
     return starts
 
 

@@ -4,14 +4,15 @@ CTC segmentation (Kürzinger et al. 2020, arXiv 2007.09127) scores an utterance 
 word among many right ones hardly changes a mean. Here a stretch is a word, and its score is relative to what the model
 hears there best (`AlignedWord.score`), so that speech that is hard altogether is not doubted.
 
-Pieces are cut at the longest pauses, and wherever a star took speech that has no text. No model and no files here.
+Pieces are cut at the longest pauses, and wherever a star took speech that has no text, but never within a word as it is
+written, such as 21 for TWENTY ONE. No model and no files here.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from finetune.decoding.alignment import AlignedWord, Alignment
+from finetune.decoding.alignment import AlignedWord, Alignment, StarSpan
 from preprocessing.cli.options import check_ranges
 
 PAD_SECONDS = 0.2  # kept of a pause, before a piece and after it
@@ -61,14 +62,16 @@ class TextPiece:
         return self.end - self.start
 
 
-def cut(alignment: Alignment, seconds: float, options: PieceOptions, may_begin: Sequence[bool]) -> list[TextPiece]:
+def cut(alignment: Alignment, seconds: float, options: PieceOptions, written: Sequence[str]) -> list[TextPiece]:
     """The pieces of an aligned recording of so many seconds; together they have every word once, in order.
 
-    may_begin: of each word, whether a piece may begin with it; false within what was one word before it was normalised.
+    written: of each word of the alignment, what is written for it and the words after it that have "": "21" and "" for
+    TWENTY ONE. No piece begins with a word that has "".
     """
     words = alignment.words
     stars = {span.before: span for span in alignment.untranscribed if span.n_frames > options.max_star_frames}
-    stretches = [0, *sorted(before for before in stars if 0 < before < len(words)), len(words)]
+    may_begin = [bool(one) for one in written]
+    stretches = [0, *sorted(before for before in stars if 0 < before < len(words) and may_begin[before]), len(words)]
     bounds: list[tuple[int, int]] = []
     for first, stop in pairwise(stretches):
         bounds += _split(words, first, stop, options, may_begin)
@@ -82,7 +85,9 @@ def cut(alignment: Alignment, seconds: float, options: PieceOptions, may_begin: 
         start -= min(max(start - before, 0.0) / 2, PAD_SECONDS)
         end = min(end + min(max(after - end, 0.0) / 2, PAD_SECONDS), seconds)
         worst = min(words[first:stop], key=lambda word: word.score)
-        pieces.append(TextPiece(first, stop, start, end, worst.score, _reason(words, first, stop, start, end, options)))
+        inner = [stars[place] for place in range(first + 1, stop) if place in stars]
+        reason = _star_reason(inner[0], written) if inner else _reason(words, first, stop, start, end, options)
+        pieces.append(TextPiece(first, stop, start, end, worst.score, reason))
     return pieces
 
 
@@ -116,6 +121,15 @@ def _pause(words: Sequence[AlignedWord], place: int) -> int:
     leave nothing of a short one.
     """
     return words[place].units[0].first_frame - words[place - 1].units[-1].last_frame
+
+
+def _star_reason(star: StarSpan, written: Sequence[str]) -> str:
+    """Why a piece is doubtful within which a star took speech."""
+    own = next((written[place] for place in range(star.before - 1, -1, -1) if written[place]), "")
+    return (
+        f"speech without text within {own.strip()!r} at {star.start:.2f} s; expected nothing between its words: write "
+        "out all that is spoken there"
+    )
 
 
 def _reason(

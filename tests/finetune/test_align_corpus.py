@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict, fields, replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ import torch
 from finetune import align_corpus
 from finetune.align_corpus import AlignCorpusConfig, find_pairs, split_words
 from finetune.decoding.alignment import Alignment, align
-from finetune.decoding.alignment_folder import Pair
+from finetune.decoding.alignment_folder import AlignmentFolder, Pair
 from finetune.decoding.alignment_pieces import PieceOptions, TextPiece, cut
 from finetune.decoding.frame_times import FrameTimes
 from preprocessing import audio
@@ -50,7 +51,7 @@ def aligned(log_probs: torch.Tensor, text: str) -> Alignment:
 
 
 def pieces(log_probs: torch.Tensor, text: str, options: PieceOptions = ALL) -> list[TextPiece]:
-    return cut(aligned(log_probs, text), len(log_probs) / 50, options, [True] * len(text.split()))
+    return cut(aligned(log_probs, text), len(log_probs) / 50, options, text.split())
 
 
 def texts(found: list[TextPiece], text: str) -> list[str]:
@@ -93,19 +94,48 @@ def test_speech_without_text_is_cut_out() -> None:
     assert found[0].end <= untold[0] + 0.02 and found[1].start >= untold[1] - 0.02
 
 
+@pytest.mark.parametrize("written", [["F", " 21", "", " G"], ["F", " 21", ""]])
+def test_speech_without_text_within_a_written_word_is_doubted(written: list[str]) -> None:
+    """No piece begins in it, as with the second half of its sound and no text; others are cut as ever."""
+    after = ["GAB"] if len(written) == 4 else []
+    log_probs = spoken("FGA", 20, "ABC", 10, "DEF", 10, "CDE", 20, *after)
+    (piece,) = cut(aligned(log_probs, " ".join(["FGA ABC CDE", *after])), len(log_probs) / 50, ALL, written)
+    assert (piece.first, piece.stop, piece.score) == (0, len(written), pytest.approx(0.0))
+    assert piece.reason is not None and piece.reason.startswith("speech without text within '21' at 0.8")
+    few = replace(ALL, max_star_frames=6)
+    (piece,) = cut(aligned(log_probs, " ".join(["FGA ABC CDE", *after])), len(log_probs) / 50, few, written)
+    assert piece.reason is None
+
+
 def test_lengths_that_do_not_fit_are_doubted() -> None:
     log_probs = spoken("ABC", 2, "DEF", 120, "GAB", 10)
-    (only,) = cut(aligned(log_probs, "ABC DEF GAB"), 4.0, replace(ALL, max_seconds=1.0), [True, False, False])
+    (only,) = cut(aligned(log_probs, "ABC DEF GAB"), 4.0, replace(ALL, max_seconds=1.0), ["1", "", ""])
     assert only.reason is not None and "there is no word to cut at" in only.reason
     short = pieces(log_probs, "ABC DEF GAB", PieceOptions(max_seconds=1.5, min_seconds=1.2))
     assert all(piece.reason is not None and piece.reason.startswith("lasts 0.") for piece in short)
 
 
 def test_written_and_aligned_words_stay_together() -> None:
-    raw, words, may_begin = split_words("On 21 May — he said: “Go!”", profile("basic:en"))
-    assert " ".join(word for word in raw if word) == "On 21 May — he said: “Go!”"
-    assert words == ["on", "twenty", "one", "may", "he", "said", "go"]
-    assert may_begin == [True, True, False, True, True, True, True]
+    written, words, normalised = split_words("On 21 May — he said: “Go!”", profile("basic:en"))
+    assert "".join(written) == "On 21 May — he said: “Go!”"
+    assert words == ["on", "twenty", "one", "may", "he", "said", "go"] == normalised.split()
+    assert written[:4] == ["On", " 21", "", " May —"]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("zh", "今天，有21个人（真的）！OK吧 好", "今|天，|有|21|||个|人|（真|的）！|OK|吧| 好"),
+        ("ja", "彼は「そうだ」と言った。", "彼|は|「そ|う|だ」|と|言|っ|た。"),
+        ("th", "วันนี้ดี", "วั|น|นี้|ดี"),  # vowels and tones stay with their consonant
+    ],
+)
+def test_text_without_spaces_is_split_into_characters(language: str, text: str, expected: str) -> None:
+    written, words, normalised = split_words(text, profile(f"basic:{language}"), splits_unspaced=True)
+    assert "|".join(written) == expected
+    assert normalised == " ".join(profile(f"basic:{language}")(text).split())
+    assert "".join(words) == normalised.replace(" ", "")
+    assert len(split_words(text, profile(f"basic:{language}"))[1]) < len(words)
 
 
 @pytest.mark.parametrize("profile_name", ["basic:en", "basic:de", "whisper-english", "librispeech"])
@@ -121,12 +151,33 @@ def test_written_and_aligned_words_stay_together() -> None:
 )
 def test_the_text_is_aligned_as_it_is_normalised_as_a_whole(text: str, profile_name: str) -> None:
     """And what is written is all there once, in its order, but for dashes before the first word."""
-    raw, words, may_begin = split_words(text, profile(profile_name))
-    assert words == profile(profile_name)(text).split()
-    assert may_begin == [bool(one) for one in raw]
-    written = " ".join(one for one in raw if one).split()
+    raw, words, normalised = split_words(text, profile(profile_name))
+    assert words == profile(profile_name)(text).split() == normalised.split()
+    written = "".join(raw).split()
     assert written == text.split()[len(text.split()) - len(written) :]
     assert all(not any(letter.isalnum() for letter in one) for one in text.split()[: -len(written) or None])
+
+
+def test_recordings_in_scripts_without_spaces_are_cut_between_characters(tmp_path: Path) -> None:
+    text = "今天，天气很好。我们去公园「散步」。"
+    letters = profile("basic:zh")(text).replace(" ", "")
+    vocabulary = Vocabulary.of_characters([letters])
+    path = [label for letter in letters for label in (vocabulary.units.index(letter), *[vocabulary.blank] * 24)]
+    log_probs = torch.full((len(path), len(vocabulary.units)), -12.0)
+    log_probs[torch.arange(len(path)), torch.tensor(path)] = 0.0
+    audio.save(tmp_path / "talk.wav", torch.zeros(320 * len(path)))
+    (tmp_path / "talk.txt").write_text(text, encoding="utf-8")
+    model: Any = SimpleNamespace(
+        vocabulary=vocabulary,
+        times=TIMES,
+        normaliser=lambda _: profile("basic:zh"),
+        log_probs=lambda *_: log_probs.log_softmax(1),
+    )
+    pair = Pair(tmp_path / "talk.wav", tmp_path / "talk.txt", "talk.wav")
+    config = AlignCorpusConfig("model", tmp_path, tmp_path, tmp_path / "out", max_seconds=3.0)
+    found = align_corpus.align_recording(model, pair, config, config.pieces(), AlignmentFolder(tmp_path / "out"))
+    assert not found.rejected and len(found.kept) > 2
+    assert "".join(line["text"] for line in found.kept) == text
 
 
 def record_alignments(monkeypatch: pytest.MonkeyPatch) -> list[str]:

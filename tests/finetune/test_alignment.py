@@ -15,7 +15,7 @@ from torch import Tensor
 
 from finetune import align as command
 from finetune.decoding import alignment, alignment_viterbi
-from finetune.decoding.alignment import align, align_greedy, align_labels
+from finetune.decoding.alignment import align, align_greedy, align_labels, spells_characters, split_unspaced
 from finetune.decoding.alignment_plot import AlignedRecording, page
 from finetune.decoding.alignment_viterbi import viterbi
 from finetune.decoding.frame_times import FrameTimes
@@ -242,6 +242,27 @@ def test_a_star_takes_speech_without_text(stars: alignment.Stars) -> None:
     assert (span.before, span.n_frames) == (1, 4)
     assert TIMES.start(3) <= span.start < span.end <= TIMES.end(9)
     assert align(peaked(path, probability=0.99), "A B", VOCABULARY, TIMES).untranscribed == ()
+
+
+def test_a_star_takes_speech_between_characters_without_spaces() -> None:
+    vocabulary = Vocabulary.of_characters(["今天好啊"])
+    now, day, good, oh = vocabulary.encode("今天好啊")
+    path = [now, BLANK, day, BLANK, *[oh, BLANK] * 4, good, BLANK]
+    values = peaked(path, len(vocabulary.units), 0.99)
+    found = align(values, "今天好", vocabulary, TIMES, stars="everywhere", splits_unspaced=True)
+    assert [word.text for word in found.words] == split_unspaced("今天好") == ["今", "天", "好"]
+    (span,) = found.untranscribed
+    assert (span.before, span.n_frames) == (2, 4)
+    assert all(word.score == pytest.approx(0.0) for word in found.words)
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [(["今", "天", "a", "b"], True), (["今天", "今", "a"], False), (["a", "b"], False)],
+)
+def test_units_that_spell_characters_of_scripts_without_spaces(units: list[str], expected: bool) -> None:
+    vocabulary = Vocabulary((*Vocabulary.of_characters([]).units, *units))
+    assert spells_characters(vocabulary) == expected
 
 
 def test_bad_input_is_one_sentence() -> None:
