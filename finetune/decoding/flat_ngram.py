@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from finetune.language_model.ngram import BEGIN, END, LN10, LOG10_ZERO, UNKNOWN, NgramModel
+from finetune.language_model.ngram import BEGIN, END, LN10, LOG10_ZERO, UNKNOWN, NgramModel, as_tables
 
 Array = np.ndarray[Any, Any]
 
@@ -52,28 +52,23 @@ class FlatNgram:
         """The same model: every score and every state that decides a later score are equal."""
         from finetune.decoding.beam_kernel import build_ngram_tables
 
-        words = {word: number for number, (word,) in enumerate(model.entries[0])}
+        unigrams, *longer = as_tables(model)
+        words = dict(unigrams.words)
         unknown = words.setdefault(UNKNOWN, len(words))
-        for longer in model.entries[1:]:  # a file may have words in longer n-grams that are no unigrams
-            for ngram in longer:
-                for word in ngram:
-                    words.setdefault(word, len(words))
         unigram_logps = np.full(len(words), np.nan)
         unigram_backoffs = np.zeros(len(words))
-        for (word,), (logp, backoff) in model.entries[0].items():
-            unigram_logps[words[word]] = logp
-            unigram_backoffs[words[word]] = backoff
+        unigram_logps[unigrams.ids[:, 0]] = unigrams.logps
+        unigram_backoffs[unigrams.ids[:, 0]] = unigrams.backoffs
         if np.isnan(unigram_logps[unknown]):
             unigram_logps[unknown] = LOG10_ZERO * LN10
-        longer_entries = [_columns(words, entries, n) for n, entries in enumerate(model.entries[1:], 2)]
-        n_longer = sum(len(logps) for _, logps, _ in longer_entries)
+        n_longer = sum(map(len, longer))
         ids = np.full((n_longer, model.order), -1, dtype=np.int32)
         logps, backoffs = np.empty(n_longer), np.empty(n_longer)
         lengths = np.empty(n_longer, dtype=np.int32)
         filled = 0
-        for n, (some_ids, some_logps, some_backoffs) in enumerate(longer_entries, 2):
-            some = slice(filled, filled + len(some_logps))
-            ids[some, :n], logps[some], backoffs[some], lengths[some] = some_ids, some_logps, some_backoffs, n
+        for n, table in enumerate(longer, 2):
+            some = slice(filled, filled + len(table))
+            ids[some, :n], logps[some], backoffs[some], lengths[some] = table.ids, table.logps, table.backoffs, n
             filled = some.stop
         tables = NgramTables(
             *build_ngram_tables(ids, lengths, logps, backoffs, unigram_logps, unigram_backoffs, model.order)
@@ -103,12 +98,3 @@ def build_trie(words: Sequence[str], numbers: Sequence[int], characters: Mapping
     offsets = np.zeros(len(words) + 1, dtype=np.int64)
     np.cumsum([len(word) for word in words], out=offsets[1:])
     return TrieTables(*build_trie_tables(joined, offsets, np.asarray(numbers, dtype=np.int32)))
-
-
-def _columns(
-    words: Mapping[str, int], entries: Mapping[tuple[str, ...], tuple[float, float]], n: int
-) -> tuple[Array, Array, Array]:
-    """(numbers of the words [n-grams, n], ln probabilities, ln backoff weights) of the n-grams of one order."""
-    ids = np.fromiter((words[word] for ngram in entries for word in ngram), np.int32, count=n * len(entries))
-    values = np.fromiter(chain.from_iterable(entries.values()), np.float64, count=2 * len(entries)).reshape(-1, 2)
-    return ids.reshape(-1, n), values[:, 0], values[:, 1]

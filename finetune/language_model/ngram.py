@@ -10,10 +10,15 @@ import gzip
 import math
 import re
 import zlib
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+import numpy as np
 
 from preprocessing.cli.errors import InputError
 
@@ -24,12 +29,56 @@ LN10 = math.log(10.0)
 KENLM_BINARY = b"mmap lm http://kheafield.com/code"  # how a binary file of KenLM begins
 LOG10_ZERO = -99.0  # how ARPA files write the logarithm of a probability of 0, as of <s>
 
+LINES_AT_ONCE = 1 << 10  # of a file that are parsed together: more leave the caches of a core
+
+Array = np.ndarray[Any, Any]
 State = tuple[str, ...]  # the last words, at most order - 1, that the next one's probability depends on
+
+
+class NgramTable(Mapping[tuple[str, ...], tuple[float, float]]):
+    """n-grams of one order as arrays; a mapping as `NgramModel.entries` has it, which is slower than a dict.
+
+    words: the number of each word, in the order of the numbers; those of the unigrams come first, others may follow.
+    ids [n-grams, n] int32: the words of each; logps, backoffs [n-grams] float64, natural logarithms. Each n-gram is
+    there once.
+    """
+
+    def __init__(self, words: Mapping[str, int], ids: Array, logps: Array, backoffs: Array) -> None:
+        self.words = words
+        self.ids, self.logps, self.backoffs = ids, logps, backoffs
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        words = list(self.words)
+        for row in self.ids:
+            yield tuple(words[number] for number in row.tolist())
+
+    def __getitem__(self, ngram: tuple[str, ...]) -> tuple[float, float]:
+        order, columns = self._sorted
+        first, stop = 0, len(order) if len(ngram) == len(columns) else 0
+        for word, column in zip(ngram, columns, strict=False):
+            number = np.int32(self.words.get(word, -1))
+            inside = column[first:stop]
+            first, stop = first + int(inside.searchsorted(number)), first + int(inside.searchsorted(number, "right"))
+        if first == stop:
+            raise KeyError(ngram)
+        row = order[first]
+        return float(self.logps[row]), float(self.backoffs[row])
+
+    @cached_property
+    def _sorted(self) -> tuple[Array, Array]:
+        """The rows in the order of their words, and the words in that order [n, n-grams]."""
+        order = np.lexsort(self.ids.T[::-1]).astype(np.int32)
+        return order, np.ascontiguousarray(self.ids[order].T)
 
 
 @dataclass(frozen=True)
 class NgramModel:
     """A backoff n-gram model. `entries[n - 1]` maps each n-gram of n words to (ln probability, ln backoff weight).
+
+    They are dicts, or of a file `NgramTable`s, which need an eighth of the memory.
 
     >>> unigrams = {("<unk>",): (-3.0, 0.0), ("A",): (-1.0, -0.5), ("B",): (-1.5, -0.25), ("</s>",): (-2.0, 0.0)}
     >>> model = NgramModel((unigrams, {("A", "B"): (-0.1, 0.0)}))
@@ -86,6 +135,23 @@ class NgramModel:
         return total + self.end(state)
 
 
+def as_tables(model: NgramModel) -> list[NgramTable]:
+    """The n-grams of each order as tables of the same words."""
+    tables = [table for table in model.entries if isinstance(table, NgramTable)]
+    if len(tables) == model.order:
+        return tables
+    tables = []
+    words = {word: number for number, (word,) in enumerate(model.entries[0])}
+    for entries in model.entries[1:]:  # a file may have words in longer n-grams that are no unigrams
+        for word in chain.from_iterable(entries):
+            words.setdefault(word, len(words))
+    for n, entries in enumerate(model.entries, 1):
+        ids = np.fromiter((words[word] for ngram in entries for word in ngram), np.int32, n * len(entries))
+        values = np.fromiter(chain.from_iterable(entries.values()), np.float64, 2 * len(entries)).reshape(-1, 2)
+        tables.append(NgramTable(words, ids.reshape(-1, n), values[:, 0], values[:, 1]))
+    return tables
+
+
 def read_arpa(path: Path) -> NgramModel:
     """The model of an ARPA file, gzipped or not. Raises InputError, with the line, where it is not a valid one.
 
@@ -127,34 +193,120 @@ def open_text(path: Path) -> TextIO:
     return gzip.open(path, "rt", encoding="utf-8") if gzipped else path.open(encoding="utf-8")
 
 
-def _sections(path: Path, lines: TextIO) -> Iterator[dict[tuple[str, ...], tuple[float, float]]]:
+def _sections(path: Path, lines: TextIO) -> Iterator[NgramTable]:
     """The n-grams of each order, from the lines of an ARPA file, as many as its head says where it says so."""
-    entries: dict[tuple[str, ...], tuple[float, float]] = {}
     counts: dict[int, int] = {}
-    n = 0
+    words: dict[str, int] = {}
+    section = _Section(path, words, 0)
     for number, line in enumerate(lines, 1):
+        if section.n and line[0] not in "\\ \t\r\n":
+            section.add(number, line)
+            continue
         line = line.strip(" \t\r\n")
+        n = section.n
         if line.startswith("\\") and (line == "\\end\\" or line.endswith("-grams:")):
-            if n and counts.get(n, len(entries)) != len(entries):
-                raise InputError(
-                    f"{path}, line {number}: {len(entries):,} {n}-grams before it; expected {counts[n]:,}, as its "
-                    "header says: build the file again"
-                )
             if n:
-                yield entries
+                table = section.table()
+                if counts.get(n, len(table)) != len(table):
+                    raise InputError(
+                        f"{path}, line {number}: {len(table):,} {n}-grams before it; expected {counts[n]:,}, as its "
+                        "header says: build the file again"
+                    )
+                yield table
             if line == "\\end\\":
                 if n == 0 or n < max(counts, default=0):
                     break
                 return
-            entries, n = {}, n + 1
-            if line != f"\\{n}-grams:":
-                raise InputError(f"{path}, line {number}: {line!r}; expected \\{n}-grams:, the orders in sequence")
+            section = _Section(path, words, n + 1)
+            if line != f"\\{n + 1}-grams:":
+                raise InputError(f"{path}, line {number}: {line!r}; expected \\{n + 1}-grams:, the orders in sequence")
         elif line and n:
-            ngram, values = _entry(path, number, line, n)
-            entries[ngram] = values
+            section.add(number, line)
         elif found := re.fullmatch(r"ngram +(\d+) *= *(\d+)", line):
             counts[int(found[1])] = int(found[2])
+    if section.n:
+        section.table()  # a bad line is named first
     raise InputError(f"{path}: no \\end\\ after n-grams; expected a complete ARPA file: build it again")
+
+
+class _Section:
+    """The n-grams of one order while their lines are read. words: the number of each word, to which it adds."""
+
+    def __init__(self, path: Path, words: dict[str, int], n: int) -> None:
+        self.n = n
+        self._path = path
+        self._words = words
+        self._numbers: list[int] = []  # of the lines that are not parsed yet
+        self._lines: list[str] = []
+        self._ids, self._logps, self._backoffs = array("i"), array("d"), array("d")
+
+    def add(self, number: int, line: str) -> None:
+        """A line that is not empty, with its number in the file. Raises InputError, maybe later, on one that is bad."""
+        self._numbers.append(number)
+        self._lines.append(line)
+        if len(self._lines) == LINES_AT_ONCE:
+            self._parse()
+
+    def table(self) -> NgramTable:
+        """What was added."""
+        self._parse()
+        ids = np.frombuffer(self._ids, np.int32).reshape(-1, self.n)
+        values = (np.frombuffer(column, np.float64) for column in (self._logps, self._backoffs))
+        return NgramTable(self._words, *_last_of_each(ids, *values))
+
+    def _parse(self) -> None:
+        if not self._parse_columns():
+            for number, line in zip(self._numbers, self._lines, strict=True):
+                ngram, (logp, backoff) = _entry(self._path, number, line.strip(" \t\r\n"), self.n)
+                self._ids.extend([self._words.setdefault(word, len(self._words)) for word in ngram])
+                self._logps.append(logp)
+                self._backoffs.append(backoff)
+        self._numbers, self._lines = [], []
+
+    def _parse_columns(self) -> bool:
+        """Whether all lines are parsed at once, as they can be that have one space or tab between their fields, known
+        words (in unigrams any), and numbers in range.
+        """
+        n, words = self.n, self._words
+        rows = [line.strip(" \t\r\n").replace("\t", " ").split(" ") for line in self._lines]
+        widths = set(map(len, rows))
+        if not rows or not widths <= {n + 1, n + 2}:
+            return False
+        if len(widths) == 2:
+            rows = [row if len(row) == n + 2 else [*row, "0"] for row in rows]
+        first, *columns = zip(*rows, strict=True)
+        try:
+            logps = np.array([*map(float, first)])
+            backoffs = np.array([*map(float, columns.pop())]) if len(columns) > n else np.zeros(len(rows))
+            if n == 1:
+                if UNKNOWN_IN_CAPITALS in columns[0] or "" in columns[0]:
+                    return False
+                ids = [[words.setdefault(word, len(words)) for word in columns[0]]]
+            else:
+                ids = [[*map(words.__getitem__, column)] for column in columns]
+        except (ValueError, KeyError):
+            return False
+        if not (logps <= 0.0).all() or not (backoffs < math.inf).all():
+            return False
+        self._ids.frombytes(np.array(ids, np.int32).T.tobytes())
+        for values, of_all in ((logps, self._logps), (backoffs, self._backoffs)):
+            of_all.frombytes((np.where(values == -math.inf, LOG10_ZERO, values) * LN10).tobytes())
+        return True
+
+
+def _last_of_each(ids: Array, logps: Array, backoffs: Array) -> tuple[Array, Array, Array]:
+    """The columns without the n-grams that stand again below."""
+    hashes = np.zeros(len(ids), np.uint64)
+    for column in ids.T:
+        hashes = (hashes ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(32)
+    hashes.sort()
+    if (hashes[1:] != hashes[:-1]).all():  # n-grams that are equal have equal hashes
+        return ids, logps, backoffs
+    order = np.lexsort(ids.T[::-1])
+    is_last = np.append((ids[order[1:]] != ids[order[:-1]]).any(axis=1), True)
+    kept = np.sort(order[is_last])
+    return ids[kept], logps[kept], backoffs[kept]
 
 
 def _entry(path: Path, number: int, line: str, n: int) -> tuple[tuple[str, ...], tuple[float, float]]:

@@ -28,7 +28,7 @@ from finetune.decoding.flat_ngram import FlatNgram
 from finetune.decoding.greedy import collapse
 from finetune.decoding.search import Search
 from finetune.language_model.kneser_ney import estimate
-from finetune.language_model.ngram import BOUNDARY, NgramModel
+from finetune.language_model.ngram import BOUNDARY, NgramModel, read_arpa, write_arpa
 from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 from preprocessing.units.splitting import BytePairs
@@ -221,7 +221,7 @@ def test_flat_arrays_score_as_the_model(
     assert found == pytest.approx(model.score_sentence(sentence), abs=1e-9)
 
 
-def test_flat_arrays_of_a_file_that_lacks_contexts() -> None:
+def test_flat_arrays_of_a_file_that_lacks_contexts(tmp_path: Path) -> None:
     """As pruning by others may leave it: a trigram whose first two words are no bigram, nor its last two."""
     from finetune.decoding.beam_kernel import score_words
 
@@ -234,6 +234,12 @@ def test_flat_arrays_of_a_file_that_lacks_contexts() -> None:
         numbers = [*(flat.words.get(word, flat.unknown) for word in sentence), flat.end]
         found = score_words(flat.tables, flat.begin, np.array(numbers, dtype=np.int32))
         assert found == pytest.approx(model.score_sentence(sentence), abs=1e-9)
+    with (tmp_path / "some.arpa").open("w") as file:
+        write_arpa(model, file)
+    read = FlatNgram.of(read_arpa(tmp_path / "some.arpa"))
+    assert list(read.words.items()) == list(flat.words.items())
+    for own, expected in zip(read.tables, flat.tables, strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-5, equal_nan=True)
 
 
 @settings(max_examples=40, deadline=None)

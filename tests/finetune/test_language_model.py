@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finetune.language_model import ngram
 from finetune.language_model.build import LanguageModelConfig, build_language_model
 from finetune.language_model.kneser_ney import estimate, perplexity
-from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN, NgramModel, read_arpa, write_arpa
+from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN, NgramModel, NgramTable, read_arpa, write_arpa
 from preprocessing.cli import notes
 from preprocessing.cli.errors import InputError, UsageError
 from tests.commands import assert_one_sentence, run
@@ -151,6 +152,56 @@ def test_a_file_is_read_as_kenlm_reads_it(tmp_path: Path) -> None:
     assert 0.0 * model.score((), BEGIN)[0] == 0.0  # finite, for an alpha of 0
 
 
+@pytest.mark.parametrize("lines_at_once", [3, 1 << 10])
+def test_tables_of_a_file_hold_what_its_lines_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines_at_once: int
+) -> None:
+    """Lines of all forms: backoffs or none, tabs or spaces, one or more, words that are no unigrams, and -inf."""
+    monkeypatch.setattr(ngram, "LINES_AT_ONCE", lines_at_once)
+    sections = [
+        ["-1.25\t<s>\t-0.5", "-inf a -0.1", "-2\tb", " -3  c\t0 ", "-0.7\t<unk>\t-inf", "-4\t</s>", "-2.5\td\t-1e-3"],
+        ["-0.3\ta b\t-0.2", "-0.4 b c", "-0.5\tb zebra", "-0.6\t<UNK> a\t-0.25", "-0.1\t<s> a"],
+        ["-0.15\ta b c", "-0.35\t<s>  a b"],
+    ]
+    head = "".join(f"ngram {n}={len(lines)}\n" for n, lines in enumerate(sections, 1))
+    body = "".join(f"\n\\{n}-grams:\n" + "\n".join(lines) + "\n" for n, lines in enumerate(sections, 1))
+    path = tmp_path / "some.arpa"
+    path.write_text(f"\\data\\\n{head}{body}\n\\end\\\n")
+    model = read_arpa(path)
+    for n, (table, lines) in enumerate(zip(model.entries, sections, strict=True), 1):
+        expected = {}
+        for fields in map(str.split, lines):
+            logp, backoff = (max(float(one), -99.0) * math.log(10) for one in (fields[0], (*fields, "0")[n + 1]))
+            expected[tuple(field.replace("UNK", "unk") for field in fields[1 : n + 1])] = (logp, backoff)
+        assert dict(table) == expected
+        assert list(table) == list(expected)
+        assert table.get(("zebra",) * n) is None and table.get(("a",) * (n + 1)) is None
+    assert "zebra" not in model and sorted(model.words) == ["a", "b", "c", "d"]
+    again = tmp_path / "again.arpa"
+    with again.open("w") as file:
+        write_arpa(model, file)
+    assert read_arpa(again).score_sentence(list("abcz")) == pytest.approx(model.score_sentence(list("abcz")))
+
+
+def test_of_an_ngram_that_stands_twice_the_last_counts(tmp_path: Path) -> None:
+    path = tmp_path / "some.arpa"
+    path.write_text("\\data\\\n\\1-grams:\n-1 a\n-2 b\n-3 a\n\\2-grams:\n-4 a b\n-5 a a\n-6 a b\n\\end\\\n")
+    tables = read_arpa(path).entries
+    assert [len(table) for table in tables] == [2, 2]
+    assert (tables[0]["a",][0], tables[1]["a", "b"][0]) == (-3 * math.log(10), -6 * math.log(10))
+
+
+def test_a_file_takes_few_bytes_for_each_ngram(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(10)]
+    model = NgramModel(({(a,): (-1.0, -1.0) for a in words}, {(a, b): (-1.0, 0.0) for a in words for b in words}))
+    path = tmp_path / "some.arpa"
+    with path.open("w") as file:
+        write_arpa(model, file)
+    for n, table in enumerate(read_arpa(path).entries, 1):
+        assert isinstance(table, NgramTable)
+        assert table.ids.nbytes + table.logps.nbytes + table.backoffs.nbytes == (4 * n + 16) * len(table)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -164,6 +215,8 @@ def test_a_file_is_read_as_kenlm_reads_it(tmp_path: Path) -> None:
         ("\\data\\\n\\1-grams:\n-1 a nan\n\\end\\\n", "line 3: '-1 a nan'; expected the logarithm"),
         ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1 a\n\\end\\\n", "1 1-grams before it; expected 2"),
         ("\\data\\\nngram 1=1\nngram 2=1\n\n\\1-grams:\n-1 a\n\\end\\\n", "no \\end\\"),
+        ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1 a\n-2 a\n\\end\\\n", "line 7: 1 1-grams before it; expected 2"),
+        ("\\data\\\n\\1-grams:\n-1 a\n-1\n", "line 4: '-1'; expected a base-10 logarithm, 1 words"),
         ("mmap lm http://kheafield.com/code format version 5\n\0", "binary file of KenLM"),
     ],
 )
@@ -185,7 +238,7 @@ def test_a_corpus_or_a_text_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     lines.write_text("Hello, world!\n\nhello you\n")
     text = build_language_model(LanguageModelConfig(str(lines), tmp_path / "b.arpa", order=2, evaluate=str(lines)))
     assert sorted(text.words) == ["HELLO", "WORLD", "YOU"]
-    assert "perplexity" in capsys.readouterr().out
+    assert "per word, over known words and sentence ends; 0 of 4 words unknown" in capsys.readouterr().out
 
 
 def test_characters_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
