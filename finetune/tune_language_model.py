@@ -188,18 +188,20 @@ def tune(config: TuneConfig) -> Tuned:
 def _why_not_stored(
     config: TuneConfig, found: Tuned, run: Path, ngrams: Path, language_model: "LanguageModel"
 ) -> str | None:
-    """Why the language model is not put into the run's folder, and what to do instead; None where it is."""
+    """Why the language model and its tuned values are not put into the run's folder, and what to do instead; None where
+    they are.
+    """
     from finetune.decoding.language_model_folder import FOLDER, holds_another
     from finetune.language_model.ngram import NgramModel
 
     decode = f"decode with --lm {config.lm or config.model} --alpha {found.alpha:g} --beta {found.beta:g}"
+    kept = "it is not put into the run's folder"
+    if ngrams.resolve().parent == (run / FOLDER).resolve():
+        kept = f"it stays in {run / FOLDER} with its former alpha and beta: decode without +lm, or remove that folder"
     if found.best >= found.greedy:
-        return "no fewer errors than without the language model: it is not put into the run's folder"
+        return f"no fewer errors than without the language model: {kept}"
     if found.alpha == 0:
-        return (
-            "the fewest errors are at alpha 0, which gives the language model no weight: it is not put into the run's "
-            "folder"
-        )
+        return f"the fewest errors are at alpha 0, which gives the language model no weight: {kept}"
     if language_model.is_of_characters or not isinstance(language_model, NgramModel):
         return f"only a word ARPA file is put into the run's folder: {decode}"
     if not found.helps and holds_another(run, ngrams):

@@ -332,6 +332,22 @@ def tuned_from(
     return run
 
 
+@pytest.mark.parametrize("errors", [{(0.5, 1.0): GREEDY}, NO_WEIGHT])
+def test_a_stored_language_model_that_does_not_help_is_said_to_stay(
+    errors: dict[tuple[float, float], list[int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tuned_from(errors, tmp_path, monkeypatch)
+    capsys.readouterr()
+    tune(TuneConfig(str(run), str(DEMO / "corpus" / "test.jsonl"), utterances=2))
+    said = capsys.readouterr().out
+    assert f"it stays in {run / 'language_model'} with its former alpha and beta: decode without +lm" in said
+    assert "not put into" not in said
+    assert json.loads((run / "language_model" / "attrs.json").read_text())["alpha"] == BeamSettings().alpha
+
+
 @pytest.mark.parametrize(
     ("errors", "save", "said"),
     [
