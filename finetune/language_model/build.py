@@ -1,6 +1,5 @@
 """The commands `python -m finetune.language_model build` and `train`: from a text to an ARPA file, or to an LSTM."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +129,7 @@ class TrainLstmConfig:
 
 def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     """Trains an LSTM language model, writes it after each epoch that is better than those before, and returns it."""
-    from finetune.language_model.lstm import LstmShape, known_units, train_lstm
+    from finetune.language_model.lstm import LstmShape, hold_out, known_units, train_lstm
 
     config.check()
     device = resolve_device(config.device)
@@ -138,13 +137,18 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     normalise = profile(config.profile)
     sentences = _sentences(config.text, normalise, config.units)
     _say_if_unspaced(config.text, sentences, config.units, console)
-    units = known_units(sentences, config.units_size if config.units == "words" else None)
+    training, held_out = hold_out(sentences, config.seed)
+    units = known_units(training, config.units_size if config.units == "words" else None)
     of_characters = config.units == "characters"
     shape = LstmShape(units, of_characters, config.hidden_size, config.num_layers, config.dropout)
     n_units = sum(map(len, sentences))
-    console.print(f"{len(sentences):,} sentences, {n_units:,} {config.units}, {len(units):,} of them different")
+    console.print(
+        f"{len(sentences):,} sentences, {n_units:,} {config.units}; {len(units):,} different ones of "
+        f"{len(training):,} sentences are known, {len(held_out):,} are held out"
+    )
     epochs = train_lstm(
-        sentences,
+        training,
+        held_out,
         shape,
         epochs=config.num_train_epochs,
         learning_rate=config.learning_rate,
@@ -154,14 +158,15 @@ def train_language_model(config: TrainLstmConfig) -> "LstmModel":
     )
     one = config.units.removesuffix("s")
     for epoch, model in epochs:
-        console.print(f"epoch {epoch.number} of {config.num_train_epochs}: perplexity {epoch.perplexity:.2f} per {one}")
+        console.print(
+            f"epoch {epoch.number} of {config.num_train_epochs}: perplexity {epoch.perplexity:.2f} per {one}, unknown "
+            "ones as <unk>"
+        )
         if epoch.is_best:
             model.save(config.output_dir)
     if config.evaluate is not None:
-        held_out = _sentences(config.evaluate, normalise, config.units)
-        total = -sum(model.score_sentences(held_out))
-        value = math.exp(total / sum(len(sentence) + 1 for sentence in held_out))
-        console.print(f"{config.evaluate}: perplexity {value:.2f} per {one}, with unknown ones and sentence ends")
+        figures = model.perplexity(_sentences(config.evaluate, normalise, config.units))
+        console.print(f"{config.evaluate}: {_perplexity_sentence(*figures, config.units)}")
     return model
 
 
@@ -190,13 +195,18 @@ def build_language_model(config: LanguageModelConfig) -> NgramModel:
     sizes = ", ".join(f"{len(entries):,} of {n}" for n, entries in enumerate(model.entries, 1))
     console.print(f"{config.output}: n-grams of {config.units}: {sizes}")
     if config.evaluate is not None:
-        value, n_units, n_unknown = perplexity(model, _sentences(config.evaluate, normalise, config.units))
-        share = 100.0 * n_unknown / max(n_units, 1)
-        console.print(
-            f"{config.evaluate}: perplexity {value:.1f} per {config.units.removesuffix('s')}; {n_unknown:,} of "
-            f"{n_units:,} {config.units} unknown ({share:.1f} %)"
-        )
+        figures = perplexity(model, _sentences(config.evaluate, normalise, config.units))
+        console.print(f"{config.evaluate}: {_perplexity_sentence(*figures, config.units)}")
     return model
+
+
+def _perplexity_sentence(value: float, n_units: int, n_unknown: int, units: str) -> str:
+    """The same of n-grams and LSTMs, which compare where as many units are unknown."""
+    share = 100.0 * n_unknown / max(n_units, 1)
+    return (
+        f"perplexity {value:.2f} per {units.removesuffix('s')}, over known {units} and sentence ends; {n_unknown:,} of "
+        f"{n_units:,} {units} unknown ({share:.1f} %)"
+    )
 
 
 def _say_if_unspaced(reference: str, sentences: Sequence[Sequence[str]], units: str, console: Console) -> None:

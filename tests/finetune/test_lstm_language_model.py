@@ -11,7 +11,8 @@ from finetune.decoding.language_model_folder import find_language_model, load_la
 from finetune.decoding.rescoring import RescoringSearch
 from finetune.decoding.search import make_search
 from finetune.language_model.build import TrainLstmConfig, train_language_model
-from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape
+from finetune.language_model.kneser_ney import perplexity
+from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape, hold_out
 from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
@@ -106,6 +107,32 @@ def test_settings_of_a_rescoring_are_those_of_its_first_search() -> None:
     wide = RescoringSearch(make_search(LETTERS, words_model()), model, 0.5)
     expected = RescoringSearch(make_search(LETTERS, words_model(), narrow), model, 0.5).decode_beams(log_probs)
     assert wide.with_settings(narrow).decode_beams(log_probs) == expected != wide.decode_beams(log_probs)
+
+
+def test_words_that_are_not_learnt_from_are_unknown_and_expected_where_they_stand(tmp_path: Path) -> None:
+    sentences = [["THE", "CAT", f"{a}{b}"] for a in "ABCDEFGHIJ" for b in "KLMNOPQRST"]
+    (tmp_path / "text.txt").write_text("".join(" ".join(words) + "\n" for words in sentences))
+    config = TrainLstmConfig(
+        str(tmp_path / "text.txt"), tmp_path / "lm", units="words", hidden_size=16, num_train_epochs=4,
+        batch_tokens=64, learning_rate=0.02, device="cpu",
+    )  # fmt: skip
+    model = train_language_model(config)
+    training, held_out = hold_out(sentences, config.seed)
+    assert len(held_out) == 2 and sorted([*training, *held_out]) == sorted(sentences)
+    assert set(model.words) == {word for words in training for word in words}
+    state = model.score(model.score(model.begin(), "THE")[1], "CAT")[1]
+    once = [model.score(state, words[2])[0] for words in training]
+    assert model.score(state, "XYZZY")[0] > max(once) + 1.0  # near ln 0.5, beside half of ln 0.01 each
+    assert model.score(model.begin(), "XYZZY")[0] < -1.0
+
+
+@UNITS
+def test_perplexity_is_over_what_an_ngram_model_is_measured_on(folder: Path, units: str) -> None:
+    model = LstmModel.load(folder / units)
+    sentences = [in_units(text, units) for text in ("THE CAT SAT", "A DOG SAT", "CAT")]
+    value, n_units, n_unknown = perplexity(model, sentences)  # type: ignore[arg-type]
+    assert model.perplexity(sentences) == (pytest.approx(value, rel=1e-4), n_units, n_unknown)
+    assert n_unknown == (1 if units == "words" else 3)
 
 
 def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
