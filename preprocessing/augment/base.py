@@ -120,10 +120,10 @@ def peak(samples: Samples) -> float:
     return max(float(samples.max()), -float(samples.min()))
 
 
-def decibels(db: float) -> float:
+def amplitude_ratio(db: float) -> float:
     """The amplitude ratio of a level difference in dB.
 
-    >>> decibels(-20.0)
+    >>> amplitude_ratio(-20.0)
     0.1
     """
     return float(10.0 ** (db / 20.0))

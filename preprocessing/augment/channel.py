@@ -7,7 +7,16 @@ import numpy as np
 import torch
 
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
-from preprocessing.augment.base import Augmentation, FixedFilter, Range, Samples, checked_range, decibels, draw, peak
+from preprocessing.augment.base import (
+    Augmentation,
+    FixedFilter,
+    Range,
+    Samples,
+    amplitude_ratio,
+    checked_range,
+    draw,
+    peak,
+)
 
 TELEPHONE_BAND_HZ = (300.0, 3400.0)  # the voice-frequency band of ITU-T G.712
 _STOP_DB = 60.0  # attenuation of the telephone's filters beyond their band
@@ -27,7 +36,7 @@ class Gain(Augmentation):
         self.gain_db = checked_range(self.name, "gain_db", gain_db, -60.0, 60.0, "dB")
 
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
-        return samples * np.float32(decibels(draw(generator, *self.gain_db)))
+        return samples * np.float32(amplitude_ratio(draw(generator, *self.gain_db)))
 
 
 class Clipping(Augmentation):
@@ -43,7 +52,7 @@ class Clipping(Augmentation):
         self.depth_db = checked_range(self.name, "depth_db", depth_db, 0.0, 60.0, "dB")
 
     def transform(self, samples: Samples, generator: torch.Generator) -> Samples:
-        limit = np.float32(peak(samples) * decibels(-draw(generator, *self.depth_db)))
+        limit = np.float32(peak(samples) * amplitude_ratio(-draw(generator, *self.depth_db)))
         return samples.clip(-limit, limit)
 
 

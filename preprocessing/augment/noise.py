@@ -16,9 +16,9 @@ from preprocessing.augment.base import (
     Augmentation,
     Range,
     Samples,
+    amplitude_ratio,
     checked_number,
     checked_range,
-    decibels,
     draw,
     draw_index,
     nearest,
@@ -93,7 +93,7 @@ class Noise(Augmentation):
         level = rms(samples)
         if level == 0.0:
             return samples.copy()
-        return samples + noise * np.float32(level / (rms(noise) * decibels(ratio_db)))
+        return samples + noise * np.float32(level / (rms(noise) * amplitude_ratio(ratio_db)))
 
     def excerpt(self, n_samples: int, generator: torch.Generator) -> Samples:
         """A drawn excerpt of the noise [n_samples], at a level above zero."""
@@ -138,7 +138,9 @@ class LongNoise:
         wanted = n_samples / SAMPLE_RATE
         start = place * max(self.seconds - wanted, 0.0)
         found = self._read(path, start, n_samples)
-        return found if rms(found) >= self.rms * decibels(-PAUSE_DB) else self._read(path, self.loudest, n_samples)
+        return (
+            found if rms(found) >= self.rms * amplitude_ratio(-PAUSE_DB) else self._read(path, self.loudest, n_samples)
+        )
 
     def _read(self, path: Path, start: float, n_samples: int) -> Samples:
         start = max(min(start, self.seconds - n_samples / SAMPLE_RATE), 0.0)
@@ -218,7 +220,7 @@ def _excerpt(clip: NoiseClip, place: float, n_samples: int) -> Samples:
     """[n_samples] of the clip, looped, from the share `place` of the possible starts on."""
     size = clip.samples.size
     excerpt = _looped(clip.samples, int(place * (size - n_samples + 1 if size >= n_samples else size)), n_samples)
-    if rms(excerpt) < clip.rms * decibels(-PAUSE_DB):
+    if rms(excerpt) < clip.rms * amplitude_ratio(-PAUSE_DB):
         return _looped(clip.samples, clip.loudest, n_samples)
     return excerpt
 

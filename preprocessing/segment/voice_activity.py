@@ -31,6 +31,9 @@ from preprocessing.cli.errors import InputError, UsageError
 
 WINDOW = 512  # samples of one probability: 32 ms
 RELEASE = 0.15  # speech ends when its probability falls so far below the threshold at which it began
+MIN_SPEECH_SECONDS = 0.25  # shorter stretches are left out; this and the next two are Silero's defaults
+MIN_PAUSE_SECONDS = 0.1  # a shorter pause does not end a stretch
+MARGIN_SECONDS = 0.03  # added to a stretch on either side, though no further than half of a pause
 MIN_PIECE_SECONDS = 0.5
 LOUDNESS_HOP = 160  # samples: 10 ms
 LOWEST_LEVEL_DB = -40.0  # dBFS of the loudest 1 % of windows: to this a quieter waveform is raised for the detector
@@ -63,27 +66,18 @@ def speech_spans(
     detector: SpeechDetector | None = None,
     *,
     threshold: float = 0.5,
-    min_speech_seconds: float = 0.25,
-    min_pause_seconds: float = 0.1,
-    margin_seconds: float = 0.03,
     gain: float | None = None,
 ) -> list[Span]:
     """The stretches of speech in a waveform [samples] at 16 kHz, in order and apart from each other.
 
     detector: speech probability of each window, by default Silero VAD's.
-    threshold: speech begins at this probability and ends RELEASE below it, once it stays there for min_pause_seconds.
-    min_speech_seconds: shorter stretches are left out.
-    margin_seconds: added on either side, though no further than half of a pause.
+    threshold: speech begins at this probability and ends RELEASE below it, once it stays there for MIN_PAUSE_SECONDS;
+    the default is Silero's.
     gain: see `speech_probabilities`.
-    The defaults are Silero's. Raises UsageError on a value out of range.
+    Raises UsageError unless the threshold is above 0 and up to 1.
     """
     return spans_from_probabilities(
-        speech_probabilities(waveform, detector, gain=gain).tolist(),
-        waveform.numel(),
-        threshold=threshold,
-        min_speech_seconds=min_speech_seconds,
-        min_pause_seconds=min_pause_seconds,
-        margin_seconds=margin_seconds,
+        speech_probabilities(waveform, detector, gain=gain).tolist(), waveform.numel(), threshold=threshold
     )
 
 
@@ -130,28 +124,16 @@ def level_db(waveform: Tensor) -> float:
     return float(10.0 * quietest.log10())
 
 
-def spans_from_probabilities(
-    probabilities: Sequence[float],
-    n_samples: int,
-    *,
-    threshold: float = 0.5,
-    min_speech_seconds: float = 0.25,
-    min_pause_seconds: float = 0.1,
-    margin_seconds: float = 0.03,
-) -> list[Span]:
+def spans_from_probabilities(probabilities: Sequence[float], n_samples: int, *, threshold: float = 0.5) -> list[Span]:
     """`speech_spans` of a recording of `n_samples` from the probabilities [windows] that a detector gave for it."""
-    if not 0.0 < threshold <= 1.0 or min(min_speech_seconds, min_pause_seconds, margin_seconds) < 0.0:
-        raise UsageError(
-            f"speech detection: threshold {threshold:g}, min_speech_seconds {min_speech_seconds:g}, min_pause_seconds "
-            f"{min_pause_seconds:g}, margin_seconds {margin_seconds:g}; expected a threshold above 0 and up to 1, and "
-            "0 seconds or more: change it"
-        )
+    if not 0.0 < threshold <= 1.0:
+        raise UsageError(f"speech detection: threshold is {threshold:g}; expected one above 0 and up to 1: change it")
     bursts = [
         (start, stop)
-        for start, stop in _bursts(probabilities, n_samples, threshold, round(min_pause_seconds * SAMPLE_RATE))
-        if stop - start > min_speech_seconds * SAMPLE_RATE
+        for start, stop in _bursts(probabilities, n_samples, threshold)
+        if stop - start > MIN_SPEECH_SECONDS * SAMPLE_RATE
     ]
-    margin = round(margin_seconds * SAMPLE_RATE)
+    margin = round(MARGIN_SECONDS * SAMPLE_RATE)
     spans = []
     for number, (start, stop) in enumerate(bursts):
         before = start - bursts[number - 1][1] if number else 2 * start
@@ -216,11 +198,10 @@ def _bounds(waveform: Tensor, speech: Sequence[Span], longest: int) -> list[int]
     return [*cuts, n_samples]
 
 
-def _bursts(
-    probabilities: Sequence[float], n_samples: int, threshold: float, min_pause: int
-) -> Iterator[tuple[int, int]]:
-    """Stretches of speech by hysteresis, pauses shorter than min_pause samples bridged."""
+def _bursts(probabilities: Sequence[float], n_samples: int, threshold: float) -> Iterator[tuple[int, int]]:
+    """Stretches of speech by hysteresis, pauses shorter than MIN_PAUSE_SECONDS bridged."""
     release = max(threshold - RELEASE, 0.01)
+    min_pause = round(MIN_PAUSE_SECONDS * SAMPLE_RATE)
     start: int | None = None
     quiet_from: int | None = None
     for window, probability in enumerate(probabilities):

@@ -236,7 +236,7 @@ def test_noise_and_silence_are_hardly_speech(speech: Path) -> None:
 def test_wrong_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"max_seconds is 0\.1"):
         split_at_pauses(torch.zeros(100), 0.1)
-    with pytest.raises(UsageError, match="threshold"):
+    with pytest.raises(UsageError, match=r"threshold is 0; expected one above 0 and up to 1"):
         spans_from_probabilities([0.5], 512, threshold=0.0)
     with pytest.raises(ValueError, match=r"expected \[2\]"):
         speech_spans(torch.zeros(513), lambda _: torch.zeros(1))
