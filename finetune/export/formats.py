@@ -10,12 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finetune.hub.folder import RunFolder, open_run
 from finetune.models import FAMILIES, publication
 from finetune.models.checkpoint_checks import CHECKPOINT
 from finetune.models.companion_files import GENERATION, copy_pt_file, is_companion, write_companion_files
 from preprocessing.cli.errors import InputError, UsageError, install_extra
+
+if TYPE_CHECKING:
+    from finetune.export.graphs import Runtime
 
 EXPORTED = ("graph.json", "model.onnx", "model.xml", "model.bin", "vocabulary.json")  # beside a run's model files
 
@@ -54,44 +58,74 @@ def export(
     format does not fit.
     """
     chosen = FORMATS[name]
-    if quantise is not None and quantise not in chosen.numbers:
-        able = " or ".join(format_ for format_, one in FORMATS.items() if quantise in one.numbers)
-        raise UsageError(
-            f"--quantise is {quantise} and --format {name}, which stores weights unchanged; expected {able} with it: "
-            "leave one of them out"
-        )
-    if data is not None and not chosen.compares:
-        able = " or ".join(format_ for format_, one in FORMATS.items() if one.compares)
-        raise UsageError(
-            f"--data is {data} and --format {name}, which compares nothing; expected {able} with it: leave it out"
-        )
-    if out.suffix != chosen.suffix and chosen.suffix:
-        raise UsageError(f"OUT is {out}, and --format {name} writes a file; expected its name to end in .pt: change it")
-    if out.exists() and not overwrite:
-        raise UsageError(f"OUT {out} exists; expected a new path: choose another one, or set --overwrite true")
-    if run.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"OUT {out} contains the run itself; expected another folder: choose one next to it")
-    other = "is a file" if out.is_file() and not chosen.suffix else ""
-    if out.is_dir() and (foreign := _first_foreign(out)) is not None:
-        other = f"contains {foreign}, which no export writes"
-    elif out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file():
-        other = "contains no config.json, which every export writes"
-    if other:
-        raise UsageError(f"OUT {out} {other}; expected an earlier export to replace: choose another folder")
+    _check_options(name, quantise, data)
+    _check_output(run, out, name, overwrite=overwrite)
     opened = open_run(run)
-    family = str(opened.config["model"]["family"])
-    if family not in chosen.families:
-        fitting = ", ".join(format_ for format_, one in FORMATS.items() if family in one.families)
-        raise InputError(
-            f"{run}: a {family} model, and --format {name} is for {', '.join(chosen.families)}; expected one of its "
-            f"formats: choose {fitting}"
-        )
+    _check_family(opened, name)
     numbers = quantise or next(iter(chosen.numbers), "")
     found = _write_whole(chosen, opened, out, numbers, data)
     size = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else [out]) if path.is_file())
     kind = f"{name}, {numbers}" if numbers else name
     line = f"{out}: {kind}, {size / 1e6:.0f} MB; load it with {chosen.usage.replace('OUT', str(out))}"
     return f"{line}\n{found}" if found else line
+
+
+def _check_options(name: str, quantise: str | None, data: str | None) -> None:
+    """Raises UsageError on an option that the format does not have."""
+    chosen = FORMATS[name]
+    if quantise is not None and quantise not in chosen.numbers:
+        able = " or ".join(other for other, format_ in FORMATS.items() if quantise in format_.numbers)
+        raise UsageError(
+            f"--quantise is {quantise} and --format {name}, which stores weights unchanged; expected {able} with it: "
+            "leave one of them out"
+        )
+    if data is not None and not chosen.compares:
+        able = " or ".join(other for other, format_ in FORMATS.items() if format_.compares)
+        raise UsageError(
+            f"--data is {data} and --format {name}, which compares nothing; expected {able} with it: leave it out"
+        )
+
+
+def _check_output(run: Path, out: Path, name: str, *, overwrite: bool) -> None:
+    """Raises UsageError where nothing may be written at `out`: nothing but an earlier export is replaced."""
+    suffix = FORMATS[name].suffix
+    if suffix and out.suffix != suffix:
+        raise UsageError(
+            f"OUT is {out}, and --format {name} writes a file; expected its name to end in {suffix}: change it"
+        )
+    if out.exists() and not overwrite:
+        raise UsageError(f"OUT {out} exists; expected a new path: choose another one, or set --overwrite true")
+    if run.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"OUT {out} contains the run itself; expected another folder: choose one next to it")
+    foreign = _foreign(out, is_folder=not suffix)
+    if foreign:
+        raise UsageError(f"OUT {out} {foreign}; expected an earlier export to replace: choose another folder")
+
+
+def _foreign(out: Path, *, is_folder: bool) -> str:
+    """What shows that a path is no earlier export, or "". is_folder: whether the format writes a folder."""
+    if not out.is_dir():
+        return "is a file" if is_folder and out.is_file() else ""
+    if (entry := _first_foreign(out)) is not None:
+        return f"contains {entry}, which no export writes"
+    if any(out.iterdir()) and not (out / "config.json").is_file():
+        return "contains no config.json, which every export writes"
+    return ""
+
+
+def _check_family(run: RunFolder, name: str) -> None:
+    """Raises InputError where the format does not fit the run's family."""
+    family, families = _family(run), FORMATS[name].families
+    if family not in families:
+        fitting = ", ".join(other for other, format_ in FORMATS.items() if family in format_.families)
+        raise InputError(
+            f"{run.path}: a {family} model, and --format {name} is for {', '.join(families)}; expected one of its "
+            f"formats: choose {fitting}"
+        )
+
+
+def _family(run: RunFolder) -> str:
+    return str(run.config["model"]["family"])
 
 
 def _write_whole(chosen: Format, run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
@@ -146,17 +180,21 @@ def _write_transformers(run: RunFolder, out: Path, *_: str | None) -> str:
 
 
 def _write_onnx(run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
-    from finetune.export.graphs import export_graph
     from finetune.export.onnx import ONNXRuntime
 
-    return export_graph(ONNXRuntime(), run.path, str(run.config["model"]["family"]), out, numbers, data)
+    return _write_graph(ONNXRuntime(), run, out, numbers, data)
 
 
 def _write_openvino(run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
-    from finetune.export.graphs import export_graph
     from finetune.export.openvino import OpenVINO
 
-    return export_graph(OpenVINO(), run.path, str(run.config["model"]["family"]), out, numbers, data)
+    return _write_graph(OpenVINO(), run, out, numbers, data)
+
+
+def _write_graph(runtime: "Runtime", run: RunFolder, out: Path, numbers: str, data: str | None) -> str:
+    from finetune.export.graphs import export_graph
+
+    return export_graph(runtime, run.path, _family(run), out, numbers, data)
 
 
 def _write_ctranslate2(run: RunFolder, out: Path, numbers: str, _: str | None) -> str:

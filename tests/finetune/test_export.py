@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -233,6 +234,12 @@ def test_what_does_not_fit_is_said(tuned: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no config\.yaml there"):
         export(tmp_path, tmp_path / "new", "transformers")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copied", "ctc"]
+
+
+def test_the_ending_is_that_of_the_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "openai", replace(FORMATS["openai"], suffix=".bin"))
+    with pytest.raises(UsageError, match=r"expected its name to end in \.bin"):
+        export(tmp_path / "run", tmp_path / "out.pt", "openai")
 
 
 def test_the_command(
