@@ -94,12 +94,17 @@ class TranscribeConfig:
     overwrite: bool = False
     """Transcribe again and overwrite existing outputs."""
 
-    def check(self) -> tuple[str, ...]:
-        """The formats. Raises UsageError on a value that cannot be used."""
-        from finetune.systems.search_options import check_search_options
+    def formats(self) -> tuple[str, ...]:
+        """The names that `format` holds, each once. Raises UsageError on one that is none."""
         from finetune.transcription.writers import parse_formats
 
-        formats = parse_formats(self.format)
+        return parse_formats(self.format)
+
+    def check(self) -> None:
+        """Raises UsageError on a value that cannot be used."""
+        from finetune.systems.search_options import check_search_options
+
+        formats = self.formats()
         if self.output_dir is None and len(formats) > 1:
             raise UsageError(
                 f"--format {self.format} has several, of which one can go to standard output; expected a folder for "
@@ -139,7 +144,6 @@ class TranscribeConfig:
                 raise UsageError(f"--{flag} has no effect alone; expected --{needed} with it: add it")
         if self.lm is not None and not self.lm.exists():
             raise UsageError(f"--lm {self.lm}: no such file or folder; expected a language model: check the name")
-        return formats
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -157,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(config: TranscribeConfig) -> None:
     """Transcribe what is not done. Raises UserError; also at the end, where recordings failed."""
-    formats = config.check()
+    config.check()
     from finetune.transcription.recordings import find_recordings
 
     recordings = [replace(one, channel=config.channel) for one in find_recordings(config.recordings)]
@@ -169,7 +173,7 @@ def run(config: TranscribeConfig) -> None:
     spec, options = resolve(config)
     writing = nullcontext() if config.output_dir is None else only_writer(config.output_dir, "--output_dir")
     with writing:
-        _transcribe(config, spec, options, _results(config, formats, spec, options), recordings, console)
+        _transcribe(config, spec, options, _results(config, spec, options), recordings, console)
 
 
 def _transcribe(
@@ -263,11 +267,12 @@ def resolve(config: TranscribeConfig) -> tuple["SystemSpec", "LoadOptions"]:
     return spec, options
 
 
-def _results(config: TranscribeConfig, formats: Sequence[str], spec: "SystemSpec", options: "LoadOptions") -> "Results":
+def _results(config: TranscribeConfig, spec: "SystemSpec", options: "LoadOptions") -> "Results":
     from finetune.transcription.made_with import made_with
     from finetune.transcription.results import ResultsFolder, StandardOutput
     from finetune.transcription.writers import Subtitles
 
+    formats = config.formats()
     subtitles = Subtitles(config.max_line_width, config.max_line_count, config.highlight_words)
     if config.output_dir is None:
         return StandardOutput(formats[0], subtitles)
