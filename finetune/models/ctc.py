@@ -20,7 +20,7 @@ from transformers import AutoConfig
 
 from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
-from finetune.models.base import OUTSIDE, Batch, EvaluationOutput, Hypothesis, Recogniser
+from finetune.models.base import OUTSIDE, Batch, EvaluationOutput, Hypothesis, Publication, Recogniser
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from finetune.models.language_adapters import languages_of
 from preprocessing.audio import SAMPLE_RATE
@@ -248,6 +248,33 @@ def _vocabulary_or_none(base: str) -> Vocabulary | None:
         return Vocabulary.load(base)
     except InputError:  # a model that was pretrained only has none
         return None
+
+
+def own_publication(
+    module: str, *, title: str, tags: tuple[str, ...], model_input: str, settings: tuple[str, ...]
+) -> Publication:
+    """The Publication of a family whose architecture this package defines, in the module of this name."""
+    return Publication(
+        title=title,
+        library="speech-on-your-own",
+        tags=tags,
+        files=(
+            "model*.safetensors",
+            "config.json",
+            "vocab.json",
+            "units.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ),
+        model_input=model_input,
+        settings=settings,
+        usage=f"""\
+# in a checkout of speech-on-your-own: pip install . && python -m finetune.transcribe REPO speech.wav
+import {module}  # of that package: registers the architecture with transformers
+from transformers import AutoModelForCTC
+
+model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, CTC logits out""",
+    )
 
 
 def load_own(model_class: Any, family: str, reference: str, **changes: Any) -> Any:

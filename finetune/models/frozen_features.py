@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from finetune.config import ModelConfig
 from preprocessing.cli.atomic_write import atomic_file
 
 GIB = 2**30
@@ -58,6 +59,18 @@ class FeatureCache:
                 save_file({"states": states}, temporary)
             self._free_bytes -= size
         return states.float()
+
+
+def open_cache(
+    config: ModelConfig, weights: Iterable[tuple[str, Tensor]], compute: Callable[..., Tensor]
+) -> FeatureCache | None:
+    """The cache that a configuration asks for; None where it asks for none, or a cache does not pay.
+
+    weights, compute: see `FeatureCache`.
+    """
+    if config.feature_cache is None or not cache_pays():
+        return None
+    return FeatureCache(config.feature_cache, config.feature_cache_gib, weights, compute)
 
 
 def cache_pays() -> bool:

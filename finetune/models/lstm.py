@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from finetune.config import ModelConfig
-from finetune.models.base import Batch, Example, Publication
+from finetune.models.base import Batch, Example
 from finetune.models.ctc import (
     CTCModule,
     CTCRecogniser,
@@ -21,6 +21,7 @@ from finetune.models.ctc import (
     load_own,
     new_own,
     new_vocabulary,
+    own_publication,
     renew_head,
     vocabulary_sizes,
 )
@@ -32,19 +33,12 @@ from preprocessing.units import Vocabulary
 
 STATISTICS_SECONDS = 3600.0  # of training audio, for GlobalNorm's means and deviations
 
-PUBLICATION = Publication(
+PUBLICATION = own_publication(
+    "finetune.models.lstm_ctc",
     title="A bidirectional LSTM-CTC model",
-    library="speech-on-your-own",
     tags=("ctc",),
-    files=("model*.safetensors", "config.json", "vocab.json", "units.json", "tokenizer.json", "tokenizer_config.json"),
     model_input="the waveform; the model computes its own features",
     settings=("units", "spec_augment", "dropout"),
-    usage="""\
-# in a checkout of speech-on-your-own: pip install . && python -m finetune.transcribe REPO speech.wav
-import finetune.models.lstm_ctc  # of that package: registers the architecture with transformers
-from transformers import AutoModelForCTC
-
-model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, CTC logits out""",
 )
 
 

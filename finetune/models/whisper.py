@@ -31,7 +31,7 @@ from finetune.models.base import (
     Recogniser,
 )
 from finetune.models.checkpoint_checks import CHECKPOINT, check_scratch, sizes_of_dims
-from finetune.models.frozen_features import FeatureCache, cache_pays
+from finetune.models.frozen_features import open_cache
 from finetune.models.trainable_parameters import freeze_whisper_encoder, inject_lora, merged_state_dict
 from finetune.models.whisper_formats import FULL_CONTEXT, load_model, save, suppressed_tokens
 from preprocessing.audio import SAMPLE_RATE
@@ -197,20 +197,16 @@ class WhisperRecogniser(Recogniser):
             model.encoder.ln_post.requires_grad_(False)
         if self._lora:
             _add_lora(config, model, n_frozen)
-        cached = config.feature_cache is not None and cache_pays()
+        self._cache = open_cache(config, _frozen_weights(model, n_frozen), self._frozen_states)
         policy = config.spec_augment
         self.module: WhisperModule = WhisperModule(
             model,
             None if policy == "none" else SpecAugment(policy, fill="mean"),
             n_frozen=n_frozen,
-            cached=cached,
+            cached=self._cache is not None,
             special=range(self._tokenizer.eot + 1, self._tokenizer.timestamp_begin),
             label_smoothing_factor=config.label_smoothing_factor,
         )
-        self._cache: FeatureCache | None = None
-        if config.feature_cache is not None and cached:
-            weights = _frozen_weights(model, n_frozen)
-            self._cache = FeatureCache(config.feature_cache, config.feature_cache_gib, weights, self._frozen_states)
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
         """A full window: its log-mel [n_mels, frames], or the states [channels, frames] of the frozen part.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, WhisperConfig, WhisperModel
 
 from finetune.config import ModelConfig
-from finetune.models.base import Batch, Example, Publication
+from finetune.models.base import Batch, Example
 from finetune.models.checkpoint_checks import checked_loading
 from finetune.models.ctc import (
     CTCModule,
@@ -27,11 +27,12 @@ from finetune.models.ctc import (
     load_own,
     new_own,
     new_vocabulary,
+    own_publication,
     renew_head,
     vocabulary_sizes,
 )
 from finetune.models.frame_geometry import WHISPER_CTC_STRIDE
-from finetune.models.frozen_features import FeatureCache, cache_pays
+from finetune.models.frozen_features import open_cache
 from finetune.models.trainable_parameters import freeze_whisper_encoder, inject_lora, merged_state_dict
 from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
 from finetune.models.whisper_formats import is_transformers, load_model, to_transformers
@@ -42,19 +43,12 @@ from preprocessing.cli.model_file import loading_reason
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
-PUBLICATION = Publication(
+PUBLICATION = own_publication(
+    "finetune.models.whisper_ctc_model",
     title="Whisper's encoder with a CTC head",
-    library="speech-on-your-own",
     tags=("whisper", "ctc"),
-    files=("model*.safetensors", "config.json", "vocab.json", "units.json", "tokenizer.json", "tokenizer_config.json"),
     model_input="the waveform; the model computes Whisper's log-mel spectrogram",
     settings=("units", "trained_layers", "lora_rank", "spec_augment", "dropout"),
-    usage="""\
-# in a checkout of speech-on-your-own: pip install . && python -m finetune.transcribe REPO speech.wav
-import finetune.models.whisper_ctc_model  # of that package: registers the architecture with transformers
-from transformers import AutoModelForCTC
-
-model = AutoModelForCTC.from_pretrained("REPO")  # waveforms in, CTC logits out""",
 )
 
 
@@ -122,20 +116,16 @@ class WhisperCTCRecogniser(CTCRecogniser):
             inject_lora(model.encoder, config)
         self._lora = config.lora_rank > 0
         model.mix.requires_grad_(model.config.mixed_layers > 1)  # unused for one layer: DDP waits for its gradient
+        self._cache = open_cache(config, _frozen_weights(model, n_frozen), self._frozen_states)
         policy = config.spec_augment
-        cached = config.feature_cache is not None and cache_pays()
         module = WhisperCTCModule(
             model,
             None if policy == "none" else SpecAugment(policy, fill="mean"),
             blank=vocabulary.blank,
             n_frozen=n_frozen,
-            cached=cached,
+            cached=self._cache is not None,
         )
         super().__init__(module, vocabulary)
-        self._cache: FeatureCache | None = None
-        if config.feature_cache is not None and cached:
-            weights = _frozen_weights(model, n_frozen)
-            self._cache = FeatureCache(config.feature_cache, config.feature_cache_gib, weights, self._frozen_states)
 
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:
         inputs = waveform if self._cache is None else self._cache(waveform)
