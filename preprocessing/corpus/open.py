@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from preprocessing.audio import SAMPLE_RATE, StoredAudio, probe, stream
 from preprocessing.cli.data_folder import missing_data_hint
@@ -36,7 +36,27 @@ MOST_COUNTED = 100_000  # rows that a limit leaves unread
 SAMPLED = 2_000  # of more: these are, and all if one of them differs
 QUIET_FILES = 2000  # fewer are read before a progress bar would be seen
 
-Parsed = tuple[str, int, Utterance | Draft | str]  # source, number, and the reason where it is no utterance
+
+class ParsedRow(NamedTuple):
+    """A row of a corpus and what was made of it, before any audio is opened.
+
+    source, number: its place. parsed: an utterance, a draft of one whose duration is not stated, or the reason why
+    there is none. by_file: whether it gives no id, so that its utterance has its file's name.
+    """
+
+    source: str
+    number: int
+    parsed: Utterance | Draft | str
+    by_file: bool
+
+    @property
+    def stated_seconds(self) -> float | None:
+        """The duration that the row states."""
+        return self.parsed.duration if isinstance(self.parsed, Utterance) else None
+
+    def rejected(self, reason: str) -> Reject:
+        """The row as one that is set aside."""
+        return Reject(_where(self.source, self.number), reason)
 
 
 def open_corpus(
@@ -55,7 +75,7 @@ def open_corpus(
     """
     corpus = _assemble(reference, _rows(reference), limit, check_durations, columns)
     for name in columns or ():
-        if all(name != kept for one in corpus.utterances for kept, _ in one.columns):
+        if all(name != kept for utterance in corpus.utterances for kept, _ in utterance.columns):
             raise InputError(
                 f"{reference}: no utterance has a value in a column {name!r}; expected one: correct the name"
             )
@@ -71,8 +91,8 @@ def stream_corpus(reference: str, *, check_durations: bool = False) -> Iterator[
     """
     rows = _rows(reference)
     while window := _parse(rows, STREAM_ROWS):
-        for source, number, parsed in _with_durations(window, check_durations):
-            yield Reject(_where(source, number), parsed) if isinstance(parsed, str) else parsed
+        for row, utterance in _with_durations(window, check_durations):
+            yield row.rejected(utterance) if isinstance(utterance, str) else utterance
 
 
 def from_dataset(dataset: Any, *, reference: str = "dataset", limit: int | None = None) -> Corpus:
@@ -145,23 +165,19 @@ def _assemble(
     wrong_durations: list[str] = []
     with _garbage_collection_paused():
         while limit is None or len(accepted.utterances) < limit:
-            unnamed: list[bool] = []
-            count = None if limit is None else limit - len(accepted.utterances)
-            window = _parse(rows, count, unnamed, columns)
+            window = _parse(rows, None if limit is None else limit - len(accepted.utterances), columns)
             if not window:
                 break
-            stated = [parsed.duration if isinstance(parsed, Utterance) else None for _, _, parsed in window]
-            checked = _with_durations(window, check_durations)
-            for (source, number, parsed), seconds, by_file in zip(checked, stated, unnamed, strict=True):
-                if isinstance(parsed, str):
-                    rejects.append(Reject(_where(source, number), parsed))
+            for row, found in _with_durations(window, check_durations):
+                if isinstance(found, str):
+                    rejects.append(row.rejected(found))
                     continue
-                utterance = accepted.with_own_id(parsed, by_file=by_file)
-                if seconds is not None and utterance.duration != seconds:
+                utterance = accepted.with_own_id(found, by_file=row.by_file)
+                if row.stated_seconds not in (None, utterance.duration):
                     wrong_durations.append(utterance.id)
-                taken = accepted.add(utterance, source, number, by_file=by_file)
+                taken = accepted.add(utterance, row)
                 if taken:
-                    rejects.append(Reject(_where(source, number), taken))
+                    rejects.append(row.rejected(taken))
     if accepted.copies:
         some = next(iter(accepted.copies))
         note_once(
@@ -221,17 +237,17 @@ class _Accepted:
             utterance = replace(utterance, id=self._numbered(utterance.id))
         return utterance
 
-    def add(self, utterance: Utterance, source: str, number: int, *, by_file: bool) -> str:
+    def add(self, utterance: Utterance, row: ParsedRow) -> str:
         """Accept the utterance of a row; where its id is taken, return why it is refused, which names the other row."""
         known = self._index_of_id.setdefault(utterance.id, len(self.utterances))
         if known == len(self.utterances):
             self.utterances.append(utterance)
-            self._sources.append(source)
-            self._numbers.append(number)
+            self._sources.append(row.source)
+            self._numbers.append(row.number)
             return ""
-        twin = self._index_of_id.get(_named_by_folder(utterance).id, known) if by_file else known
+        twin = self._index_of_id.get(_named_by_folder(utterance).id, known) if row.by_file else known
         before = _where(self._sources[twin], self._numbers[twin])
-        if by_file and utterance.audio == self.utterances[twin].audio:
+        if row.by_file and utterance.audio == self.utterances[twin].audio:
             return _same_audio(utterance, before)
         return f"id {utterance.id!r} occurs before, at {before}; expected each once: give both an id of their own"
 
@@ -262,31 +278,27 @@ def _named_by_folder(utterance: Utterance) -> Utterance:
     return replace(utterance, id=f"{os.path.basename(folder)}/{utterance.id}") if is_of_file else utterance
 
 
-def _parse(
-    rows: Rows, count: int | None, unnamed: list[bool] | None = None, columns: Sequence[str] | None = ()
-) -> list[Parsed]:
-    """The next `count` rows, or all, as utterances, as drafts or as reasons. unnamed: gets, for each, whether the row
-    gives no id, so that it has its file's name.
-    """
-    window: list[Parsed] = []
-    folder = rows.folder
+def _parse(rows: Rows, count: int | None, columns: Sequence[str] | None = ()) -> list[ParsedRow]:
+    """The next `count` rows, or all; columns: as in `open_corpus`."""
+    window: list[ParsedRow] = []
+    folder, keeps_columns = rows.folder, columns is None or len(columns) > 0
     for source, number, fields in islice(rows.rows, count):
-        if unnamed is not None:
-            unnamed.append(not isinstance(fields, str) and not has_id(fields))
         if isinstance(fields, str):
-            window.append((source, number, fields))
+            window.append(ParsedRow(source, number, fields, by_file=False))
             continue
+        parsed: Utterance | Draft | str
         try:
             parsed = read_fields(fields, folder)
-            keeps_columns = columns is None or len(columns) > 0
-            window.append((source, number, with_columns(parsed, fields, columns) if keeps_columns else parsed))
+            if keeps_columns:
+                parsed = with_columns(parsed, fields, columns)
         except InputError as error:
-            window.append((source, number, str(error)))
+            parsed = str(error)
+        window.append(ParsedRow(source, number, parsed, by_file=not has_id(fields)))
     return window
 
 
-def _with_durations(window: list[Parsed], check: bool) -> Iterator[tuple[str, int, Utterance | str]]:
-    """The window with every draft made an utterance by its audio's header, or the reason why that cannot be.
+def _with_durations(window: list[ParsedRow], check: bool) -> Iterator[tuple[ParsedRow, Utterance | str]]:
+    """Each row with its utterance, a draft made one by its audio's header, or with the reason why there is none.
 
     check: also utterances that are whole files, whose stated duration the file's replaces where they differ. One whose
     file cannot be read stays as it is: it is set aside where it is decoded.
@@ -294,31 +306,32 @@ def _with_durations(window: list[Parsed], check: bool) -> Iterator[tuple[str, in
     check = check and _must_be_checked(window)
     wanted = [
         (parsed.utterance.audio, None) if isinstance(parsed, Draft) else (parsed.audio, parsed)
-        for _, _, parsed in window
+        for parsed in (row.parsed for row in window)
         if isinstance(parsed, Draft) or (check and _is_whole_file(parsed))
     ]
     lengths = audio_lengths(wanted)
-    for source, number, parsed in window:
+    for row in window:
+        parsed = row.parsed
         if isinstance(parsed, Draft):
             seconds = next(lengths)
             try:
                 if isinstance(seconds, InputError):
                     raise seconds
-                yield source, number, finished(parsed, seconds)
+                yield row, finished(parsed, seconds)
             except InputError as error:
-                yield source, number, str(error)
+                yield row, str(error)
         elif check and _is_whole_file(parsed):
             seconds = next(lengths)
             if isinstance(seconds, float) and seconds > 0.0 and not parsed.has_duration(seconds):
                 parsed = replace(parsed, duration=seconds)
-            yield source, number, parsed
+            yield row, parsed
         else:
-            yield source, number, parsed
+            yield row, parsed
 
 
-def _must_be_checked(window: list[Parsed]) -> bool:
+def _must_be_checked(window: list[ParsedRow]) -> bool:
     """Whether the header of every file of a stated duration is to be read: few state one, or some are wrong."""
-    stated = [parsed for _, _, parsed in window if _is_whole_file(parsed)]
+    stated = [row.parsed for row in window if _is_whole_file(row.parsed)]
     if len(stated) <= MOST_CHECKED:
         return True
     sample = random.Random(len(stated)).sample(stated, SAMPLED)
@@ -350,9 +363,11 @@ def parts_beyond_end(utterances: Sequence[Utterance]) -> list[Reject]:
             with suppress(InputError):
                 too_short[source] = _decoded_seconds(source)
     return [
-        Reject(one.id, f"stop {one.stop:g} s lies beyond the audio's end at {too_short[one.audio]:.2f} s: correct stop")
-        for one in utterances
-        if one.stop is not None and one.stop > too_short.get(one.audio, math.inf) + TOLERANCE_SECONDS
+        Reject(
+            part.id, f"stop {part.stop:g} s lies beyond the audio's end at {too_short[part.audio]:.2f} s: correct stop"
+        )
+        for part in utterances
+        if part.stop is not None and part.stop > too_short.get(part.audio, math.inf) + TOLERANCE_SECONDS
     ]
 
 
