@@ -41,6 +41,26 @@ class Timed:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Done:
+    """A transcript, with the recording's seconds and, where it was not read in pieces, its waveform [samples]."""
+
+    transcript: Transcript
+    seconds: float
+    waveform: "Tensor | None" = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why there is no waveform, or no transcript, in a sentence."""
+
+    reason: str
+
+
+Outcome = Done | Failed
+Cleaning = Callable[["Tensor"], "Tensor"]
+
+
 def transcribe(
     system: System,
     recordings: Sequence[Recording],
@@ -59,64 +79,73 @@ def transcribe(
 
     Raises UserError where results cannot be written.
     """
-    failed = 0
-    said: set[str] = set()  # of several channels of a recording, each fails for the same reason
+    reporter = _Reporter(results, console, language)
     clean = SpectralGate() if denoise else as_it_is
-
-    def fail(recording: Recording, place: int, reason: str) -> None:
-        nonlocal failed
-        failed += 1
-        results.write(place, recording, None, 0.0)
-        shown = reason if reason.startswith(recording.shown) else f"{recording.shown}: {reason}"
-        if shown not in said:
-            said.add(shown)
-            console.print(printable(shown), markup=False, highlight=False, soft_wrap=True)
-
-    def check(recording: Recording, waveform: "Tensor", transcript: Transcript) -> None:
-        missed = missed_speech(waveform, transcript)
-        if missed is not None:
-            console.print(
-                printable(f"note: {recording.shown}: {missed}"), markup=False, highlight=False, soft_wrap=True
-            )
-
     timed = []
     for place, recording in enumerate(recordings):
         try:
             info = audio.probe(recording.source)
         except AudioError as error:
-            fail(recording, place, _of(recording, error))
+            reporter.failed(place, recording, _of(recording, error))
             continue
         if recording.n_channels in (None, info.n_channels):
             timed.append(Timed(place, recording, info.duration))
         else:
             expected = f"{recording.n_channels}, as many as --speakers names"
-            fail(
-                recording, place, f"{counted(info.n_channels, 'channel')}; expected {expected}: name each one's speaker"
-            )
-    total = max(round(sum(one.seconds for one in timed)), 1)
+            found = counted(info.n_channels, "channel")
+            reporter.failed(place, recording, Failed(f"{found}; expected {expected}: name each one's speaker"))
+    total = max(round(sum(planned.seconds for planned in timed)), 1)
     with (
         Steps(console, 1, "seconds").step("transcribing", total) as advance,
         ThreadPoolExecutor(1, "decoding") as decoder,
     ):
         count = CappedProgress(advance)
         for batch, loaded in _loaded_ahead(_planned(system, timed, device), system, decoder, clean):
-            count.begin(sum(one.seconds for one in batch))
-            found = (
+            count.begin(sum(planned.seconds for planned in batch))
+            outcomes = (
                 [_in_pieces(system, batch[0], clean, words=words, count=count)]
                 if loaded is None
-                else _together(system, batch, loaded, words=words, advance=count)
+                else _together(system, loaded, words=words, advance=count)
             )
-            for one, outcome, waveform in zip(batch, found, loaded or [""], strict=True):
-                if isinstance(outcome, str):
-                    fail(one.recording, one.place, outcome)
+            for planned, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Failed):
+                    reporter.failed(planned.place, planned.recording, outcome)
                 else:
-                    transcript, seconds = outcome
-                    if not isinstance(waveform, str):
-                        check(one.recording, waveform, transcript)
-                    transcript = replace(transcript, language=transcript.language or language)
-                    results.write(one.place, one.recording, transcript, seconds)
+                    reporter.done(planned.place, planned.recording, outcome)
             count.end()
-    return failed
+    return reporter.n_failed
+
+
+class _Reporter:
+    """Writes outcomes into `results` and prints what is to be said of them.
+
+    language: of the transcripts that name none. n_failed: how many recordings failed so far.
+    """
+
+    def __init__(self, results: Results, console: Console, language: str | None) -> None:
+        self.n_failed = 0
+        self._results, self._console, self._language = results, console, language
+        self._printed: set[str] = set()  # of several channels of a recording, each fails for the same reason
+
+    def failed(self, place: int, recording: Recording, outcome: Failed) -> None:
+        self.n_failed += 1
+        self._results.write(place, recording, None, 0.0)
+        reason = outcome.reason
+        line = reason if reason.startswith(recording.shown) else f"{recording.shown}: {reason}"
+        if line not in self._printed:
+            self._printed.add(line)
+            self._print(line)
+
+    def done(self, place: int, recording: Recording, outcome: Done) -> None:
+        transcript = outcome.transcript
+        missed = None if outcome.waveform is None else missed_speech(outcome.waveform, transcript)
+        if missed is not None:
+            self._print(f"note: {recording.shown}: {missed}")
+        transcript = replace(transcript, language=transcript.language or self._language)
+        self._results.write(place, recording, transcript, outcome.seconds)
+
+    def _print(self, line: str) -> None:
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def language_note(system: System, language: str | None) -> str | None:
@@ -160,13 +189,9 @@ def _planned(system: System, timed: Sequence[Timed], device: str) -> Iterator[li
     cap = BATCH_SECONDS[device] if system.batched else None
     for first in range(0, len(timed), WINDOW):
         window = timed[first : first + WINDOW]
-        durations = [one.seconds for one in window]
+        durations = [planned.seconds for planned in window]
         for batch in plan_batches(durations, cap, system.longest_in_batch_seconds):
             yield [window[index] for index in batch]
-
-
-Loaded = list["Tensor | str"]  # waveforms, or why there is none
-Cleaning = Callable[["Tensor"], "Tensor"]
 
 
 def as_it_is(waveform: "Tensor") -> "Tensor":
@@ -175,13 +200,13 @@ def as_it_is(waveform: "Tensor") -> "Tensor":
 
 
 def _loaded_ahead(
-    batches: Iterator[list[Timed]], system: System, decoder: ThreadPoolExecutor, clean: "Cleaning"
-) -> Iterator[tuple[list[Timed], Loaded | None]]:
+    batches: Iterator[list[Timed]], system: System, decoder: ThreadPoolExecutor, clean: Cleaning
+) -> Iterator[tuple[list[Timed], "list[Tensor | Failed] | None"]]:
     """Each batch with its waveforms; None for a recording that is longer than a piece, which is read as it goes."""
-    waiting: tuple[list[Timed], Future[Loaded] | None] | None = None
+    waiting: tuple[list[Timed], Future[list[Tensor | Failed]] | None] | None = None
     for batch in batches:
-        in_pieces = len(batch) == 1 and batch[0].seconds > system.longest_in_batch_seconds
-        following = (batch, None if in_pieces else decoder.submit(_load, batch, clean))
+        is_long = len(batch) == 1 and batch[0].seconds > system.longest_in_batch_seconds
+        following = (batch, None if is_long else decoder.submit(_load, batch, clean))
         if waiting is not None:
             yield waiting[0], None if waiting[1] is None else waiting[1].result()
         waiting = following
@@ -189,55 +214,64 @@ def _loaded_ahead(
         yield waiting[0], None if waiting[1] is None else waiting[1].result()
 
 
-def _load(batch: Sequence[Timed], clean: Cleaning) -> Loaded:
-    loaded: Loaded = []
-    for one in batch:
+def _load(batch: Sequence[Timed], clean: Cleaning) -> "list[Tensor | Failed]":
+    loaded: list[Tensor | Failed] = []
+    for planned in batch:
+        recording = planned.recording
         try:
-            loaded.append(clean(audio.load(one.recording.source, channel=one.recording.channel)))
+            loaded.append(clean(audio.load(recording.source, channel=recording.channel)))
         except AudioError as error:
-            loaded.append(_of(one.recording, error))
+            loaded.append(_of(recording, error))
     return loaded
 
 
-Outcome = tuple[Transcript, float] | str  # with the recording's seconds; or why there is none
-
-
 def _together(
-    system: System, batch: Sequence[Timed], loaded: Loaded, *, words: bool, advance: Callable[[float], None]
+    system: System, loaded: "Sequence[Tensor | Failed]", *, words: bool, advance: Callable[[float], None]
 ) -> list[Outcome]:
     """The outcomes of a batch; where it fails, of each of its recordings by itself."""
-    outcomes: list[Outcome] = [one if isinstance(one, str) else "" for one in loaded]
-    places = [place for place, one in enumerate(loaded) if not isinstance(one, str)]
-    waveforms = [one for one in loaded if not isinstance(one, str)]
-    found: list[Transcript] | str = _attempt(system, waveforms, words=words, advance=advance) if waveforms else []
-    for number, place in enumerate(places):
-        if isinstance(found, str):
-            alone = found if len(places) == 1 else _attempt(system, [waveforms[number]], words=words, advance=advance)
-            outcomes[place] = alone if isinstance(alone, str) else (alone[0], len(waveforms[number]) / SAMPLE_RATE)
-        else:
-            outcomes[place] = found[number], len(waveforms[number]) / SAMPLE_RATE
-    return outcomes
+    waveforms = [waveform for waveform in loaded if not isinstance(waveform, Failed)]
+    transcribed = iter(_attempts(system, waveforms, words=words, advance=advance))
+    return [waveform if isinstance(waveform, Failed) else next(transcribed) for waveform in loaded]
 
 
-def _in_pieces(system: System, one: Timed, clean: Cleaning, *, words: bool, count: CappedProgress) -> Outcome:
+def _attempts(
+    system: System, waveforms: "Sequence[Tensor]", *, words: bool, advance: Callable[[float], None]
+) -> list[Outcome]:
+    """The outcome of each waveform: all at once, or one after the other where that fails."""
+    if not waveforms:
+        return []
+    transcripts = _attempt(system, waveforms, words=words, advance=advance)
+    if not isinstance(transcripts, Failed):
+        return [
+            Done(transcript, len(waveform) / SAMPLE_RATE, waveform)
+            for transcript, waveform in zip(transcripts, waveforms, strict=True)
+        ]
+    if len(waveforms) == 1:
+        return [transcripts]
+    return [
+        outcome for waveform in waveforms for outcome in _attempts(system, [waveform], words=words, advance=advance)
+    ]
+
+
+def _in_pieces(system: System, long: Timed, clean: Cleaning, *, words: bool, count: CappedProgress) -> Outcome:
     """The outcome of a long recording: whole where it is no longer than a piece."""
     parts: list[Transcript] = []
     end = 0.0
     try:
         for end, part in in_pieces(
-            system, one.recording.source, one.recording.channel, clean=clean, words=words, advance=count
+            system, long.recording.source, long.recording.channel, clean=clean, words=words, advance=count
         ):
             parts.append(part)
             count.reach(end)
     except AudioError as error:
-        return _of(one.recording, error)
+        return _of(long.recording, error)
     except UserError as error:
         reason = str(error)
     except Exception as error:  # a system of the user's own may raise anything
         reason = described(error)
     else:
-        return (parts[0] if len(parts) == 1 else joined(parts)), end
-    return f"after {end:.0f} s: {reason}" if parts else reason
+        return Done(parts[0] if len(parts) == 1 else joined(parts), end)
+    return Failed(f"after {end:.0f} s: {reason}" if parts else reason)
 
 
 def in_pieces(
@@ -266,16 +300,16 @@ def in_pieces(
 
 def _attempt(
     system: System, waveforms: "Sequence[Tensor]", *, words: bool, advance: Callable[[float], None]
-) -> list[Transcript] | str:
-    """The transcripts, or why there are none, in a sentence."""
+) -> list[Transcript] | Failed:
+    """The transcripts of all, or why there are none."""
     try:
         return system.transcribe(waveforms, words=words, advance=advance)
     except UserError as error:
-        return str(error)
+        return Failed(str(error))
     except Exception as error:  # a system of the user's own may raise anything
-        return described(error)
+        return Failed(described(error))
 
 
-def _of(recording: Recording, error: AudioError) -> str:
+def _of(recording: Recording, error: AudioError) -> Failed:
     """The error's sentence, with the recording's name where it has that of a temporary file."""
-    return str(error).replace("<open file>", recording.shown)
+    return Failed(str(error).replace("<open file>", recording.shown))
