@@ -102,13 +102,14 @@ def select_utterances(
         kept, rejected = split_usable(corpus, recogniser, profile, config)
         usable.append(kept)
         rejects += rejected
-        trainable, outside = set(map(id, kept)), {one.where for one in rejected if one.reason.startswith(OUTSIDE)}
+        trainable = set(map(id, kept))
+        outside = {reject.where for reject in rejected if reject.reason.startswith(OUTSIDE)}
         evaluable.append(
             [
-                one
-                for one in corpus.utterances
-                if id(one) in trainable
-                or (one.id in outside and evaluation_reason(one, recogniser, profile, config) is None)
+                utterance
+                for utterance in corpus.utterances
+                if id(utterance) in trainable
+                or (utterance.id in outside and evaluation_reason(utterance, recogniser, profile, config) is None)
             ]
         )
     train = [utterance for kept in usable for utterance in kept]
@@ -119,10 +120,13 @@ def select_utterances(
     if MAIN not in corpora.validation:
         divided = hold_out(evaluable, config.validation_share, config.validation_by, "--data.validation_by")
         validation[MAIN], division = divided.validation, divided.note
-        held_out, evaluated = set(map(id, divided.validation)), {one.id for one in divided.validation}
+        held_out = set(map(id, divided.validation))
+        evaluated = {utterance.id for utterance in divided.validation}
         repeats = [repeat for repeat, utterance in zip(repeats, train, strict=True) if id(utterance) not in held_out]
         train = [utterance for utterance in train if id(utterance) not in held_out]
-        rejects = [one for one in rejects if not (one.reason.startswith(OUTSIDE) and one.where in evaluated)]
+        rejects = [
+            reject for reject in rejects if not (reject.reason.startswith(OUTSIDE) and reject.where in evaluated)
+        ]
         if not train:
             raise InputError(
                 f"--data.validation_share {config.validation_share:g} holds out "
@@ -204,12 +208,12 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
     known: dict[str, Utterance] = {}
     found: list[Corpus] = []
     for place, corpus in enumerate(corpora, start=1):
-        shared = [one for one in corpus.utterances if one.id in known]
-        same = [one for one in shared if _is_same_part(one, known[one.id])]
-        copies = [one for one in shared if _is_as_long(one, known[one.id])]
+        shared = [utterance for utterance in corpus.utterances if utterance.id in known]
+        same = [utterance for utterance in shared if _is_same_part(utterance, known[utterance.id])]
+        copies = [utterance for utterance in shared if _is_as_long(utterance, known[utterance.id])]
         if same or 2 * len(copies) > len(shared):
             raise UsageError(
-                f"--data.train: {' and '.join(one.reference for one in corpora)} share utterances, such as "
+                f"--data.train: {' and '.join(each.reference for each in corpora)} share utterances, such as "
                 f"{(same or copies)[0].id!r}; expected each once: remove them, or name the corpus once with "
                 "--data.weights"
             )
@@ -220,13 +224,16 @@ def with_unique_ids(corpora: Sequence[Corpus]) -> list[Corpus]:
                 f"{corpus.reference}: {counted(len(shared), 'id')}, such as {shared[0].id!r}, also in a corpus before "
                 f"it; prefixed by {place}",
             )
-            taken = known.keys() | {one.id for one in corpus.utterances}
+            taken = known.keys() | {utterance.id for utterance in corpus.utterances}
             prefix = f"{place}/"
-            while any(f"{prefix}{one.id}" in taken for one in shared):
+            while any(f"{prefix}{utterance.id}" in taken for utterance in shared):
                 prefix += f"{place}/"
-            renamed = (replace(one, id=f"{prefix}{one.id}") if one.id in known else one for one in corpus.utterances)
+            renamed = (
+                replace(utterance, id=f"{prefix}{utterance.id}") if utterance.id in known else utterance
+                for utterance in corpus.utterances
+            )
             own = replace(corpus, utterances=tuple(renamed))
-        known |= {one.id: one for one in own.utterances}
+        known |= {utterance.id: utterance for utterance in own.utterances}
         found.append(own)
     return found
 

@@ -283,32 +283,40 @@ def _audio_statistics(
     utterances: Sequence[Utterance], texts: Sequence[str], levels: Sequence[AudioLevels | str]
 ) -> AudioStatistics:
     failed = [Finding(u.id, reason) for u, reason in zip(utterances, levels, strict=True) if isinstance(reason, str)]
-    decoded = [(u, one) for u, one in zip(utterances, levels, strict=True) if isinstance(one, AudioLevels)]
+    decoded = [
+        (u, measured) for u, measured in zip(utterances, levels, strict=True) if isinstance(measured, AudioLevels)
+    ]
     text_of = {u.id: text for u, text in zip(utterances, texts, strict=True)}
-    duplicates = group_by([u.id for u, _ in decoded], [one.digest for _, one in decoded])
-    n_samples = sum(round(one.seconds * SAMPLE_RATE) for _, one in decoded)
+    duplicates = group_by([u.id for u, _ in decoded], [measured.digest for _, measured in decoded])
+    n_samples = sum(round(measured.seconds * SAMPLE_RATE) for _, measured in decoded)
     return AudioStatistics(
         failed=tuple(failed),
-        rms_dbfs=percentiles(one.rms_dbfs for _, one in decoded),
-        peak_dbfs=percentiles(one.peak_dbfs for _, one in decoded),
-        full_scale_share=sum(one.full_scale_samples for _, one in decoded) / max(n_samples, 1),
+        rms_dbfs=percentiles(measured.rms_dbfs for _, measured in decoded),
+        peak_dbfs=percentiles(measured.peak_dbfs for _, measured in decoded),
+        full_scale_share=sum(measured.full_scale_samples for _, measured in decoded) / max(n_samples, 1),
         clipped=tuple(
-            Finding(u.id, f"{one.full_scale_samples} samples at full scale, {one.longest_clip_samples} in a row")
-            for u, one in sorted(decoded, key=lambda pair: -pair[1].longest_clip_samples)
-            if one.longest_clip_samples >= CLIP_SAMPLES
+            Finding(
+                u.id, f"{measured.full_scale_samples} samples at full scale, {measured.longest_clip_samples} in a row"
+            )
+            for u, measured in sorted(decoded, key=lambda pair: -pair[1].longest_clip_samples)
+            if measured.longest_clip_samples >= CLIP_SAMPLES
         ),
-        leading_silence_seconds=percentiles(one.leading_silence_seconds for _, one in decoded),
-        trailing_silence_seconds=percentiles(one.trailing_silence_seconds for _, one in decoded),
+        leading_silence_seconds=percentiles(measured.leading_silence_seconds for _, measured in decoded),
+        trailing_silence_seconds=percentiles(measured.trailing_silence_seconds for _, measured in decoded),
         long_silence=tuple(
-            Finding(u.id, f"{one.leading_silence_seconds:.1f} s before, {one.trailing_silence_seconds:.1f} s after")
-            for u, one in decoded
-            if not one.silent and max(one.leading_silence_seconds, one.trailing_silence_seconds) > LONG_SILENCE_SECONDS
+            Finding(
+                u.id,
+                f"{measured.leading_silence_seconds:.1f} s before, {measured.trailing_silence_seconds:.1f} s after",
+            )
+            for u, measured in decoded
+            if not measured.silent
+            and max(measured.leading_silence_seconds, measured.trailing_silence_seconds) > LONG_SILENCE_SECONDS
         ),
-        silent=tuple(u.id for u, one in decoded if one.silent),
+        silent=tuple(u.id for u, measured in decoded if measured.silent),
         wrong_durations=tuple(
-            Finding(u.id, f"the corpus says {u.duration:.2f} s, the audio holds {one.seconds:.2f} s")
-            for u, one in decoded
-            if not u.has_duration(one.seconds)
+            Finding(u.id, f"the corpus says {u.duration:.2f} s, the audio holds {measured.seconds:.2f} s")
+            for u, measured in decoded
+            if not u.has_duration(measured.seconds)
         ),
         duplicates=tuple(duplicates),
         duplicates_of_other_text=sum(len({text_of[name] for name in group}) > 1 for group in duplicates),
