@@ -90,7 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         raise InputError(f"{config.data}: {error}") from None
     rejects = [{"where": reject.where, "reason": reject.reason} for reject in corpus.rejects]
-    speakers_of = {part: {str(one.speaker) for one in ones if one.speaker is not None} for part, ones in parts.items()}
+    speakers_of = {
+        part: {str(utterance.speaker) for utterance in utterances if utterance.speaker is not None}
+        for part, utterances in parts.items()
+    }
     written = {part: _lines(utterances, config.output_dir) for part, utterances in parts.items()}
     total = sum(utterance.duration for utterance in corpus.utterances)
     for part, utterances in parts.items():
@@ -100,11 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n_speakers = counted(len(speakers_of[part]), "speaker")
         of_speech = f"{seconds / 3600:.2f} h ({seconds / total:.1%} of the speech)"
         print(f"{path}: {counted(len(utterances), 'utterance')}, {of_speech}, {n_speakers}")
-    shared = [
-        speaker
-        for speaker, count in Counter(one for names in speakers_of.values() for one in names).items()
-        if count > 1
-    ]
+    n_parts = Counter(speaker for speakers in speakers_of.values() for speaker in speakers)
+    shared = [speaker for speaker, count in n_parts.items() if count > 1]
     if shared:
         print(f"{counted(len(shared), 'speaker')} in several of them, such as {min(shared)!r}", file=sys.stderr)
     path = config.output_dir / REJECTS

@@ -270,7 +270,7 @@ def _utterances(data: str | None, shortest: int) -> tuple[list[Tensor], list[Ten
     from preprocessing.corpus import load_waveform, open_corpus
 
     corpus = open_corpus(data or str(DEMO / "corpus" / "test.jsonl"))
-    listed = [one for one in corpus.utterances if one.duration * SAMPLE_RATE > shortest]
+    listed = [utterance for utterance in corpus.utterances if utterance.duration * SAMPLE_RATE > shortest]
     if not listed:
         raise InputError(
             f"--data {data}: has no utterance longer than {1000 * shortest / SAMPLE_RATE:.0f} ms, from which the model "
@@ -278,9 +278,9 @@ def _utterances(data: str | None, shortest: int) -> tuple[list[Tensor], list[Ten
         )
     step = max(len(listed) // CHECKED_UTTERANCES, 1)
     checked = listed[::step][:CHECKED_UTTERANCES]
-    others = [one for place, one in enumerate(listed) if place % step]
+    others = [utterance for place, utterance in enumerate(listed) if place % step]
     more = others[:: max(len(others) // (2 * CHECKED_UTTERANCES), 1)][: 2 * CHECKED_UTTERANCES]
-    return [load_waveform(one) for one in checked], [load_waveform(one) for one in more]
+    return list(map(load_waveform, checked)), list(map(load_waveform, more))
 
 
 @torch.inference_mode()

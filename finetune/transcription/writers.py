@@ -97,8 +97,8 @@ def textgrid(transcript: Transcript, seconds: float) -> str:
         words = [word for segment in segments for word in segment.words or ()]
         if words or not segments:
             name = "words" if speaker is None else f"{speaker} - words"
-            tiers[name] = [(one.start, one.end, one.word) for one in words]
-        tiers[speaker or "segments"] = [(one.start, one.end, one.text) for one in segments]
+            tiers[name] = [(word.start, word.end, word.word) for word in words]
+        tiers[speaker or "segments"] = [(segment.start, segment.end, segment.text) for segment in segments]
     laid = {name: _laid_out(spans) for name, spans in tiers.items()}
     last = max([round(seconds * 1000), 1, *(spans[-1][1] for spans in laid.values() if spans)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {last / 1000:.3f}"]

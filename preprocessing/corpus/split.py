@@ -176,8 +176,8 @@ def _divided(
             largest_part = max(shares, key=lambda name: sizes[name])
             moved = min((key for key in ranked if part_of[key] == largest_part), key=lambda key: seconds[key])
             part_of[moved] = part
-    part_by_id = {id(one): part_of[key] for key, group in groups.items() for one in group}
-    return {part: [one for one in utterances if part_by_id[id(one)] == part] for part in shares}
+    part_by_id = {id(utterance): part_of[key] for key, group in groups.items() for utterance in group}
+    return {part: [utterance for utterance in utterances if part_by_id[id(utterance)] == part] for part in shares}
 
 
 def _check_named(utterances: Sequence[Utterance], by: By, flag: str) -> None:

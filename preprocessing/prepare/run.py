@@ -119,12 +119,15 @@ def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], p
     records = [read_record(shard, folder / "shards") for shard in shards]
     utterances = tuple(utterance for record in records for utterance in record.utterances)
     sources = [source for record in records for source in record.sources]
-    levels = [one for record in records for one in record.levels]
+    levels = [measured for record in records for measured in record.levels]
     all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
     corpus = Corpus("manifest.jsonl", utterances, all_rejects)
     statistics = summarise(corpus, profile(profile_name), levels)
     write_json_lines(folder / REJECTS, map(asdict, all_rejects))
     write_text_atomically(folder / STATISTICS, as_json(statistics, None))
-    lines = (manifest_fields(one) | source.manifest_fields() for one, source in zip(utterances, sources, strict=True))
+    lines = (
+        manifest_fields(utterance) | source.manifest_fields()
+        for utterance, source in zip(utterances, sources, strict=True)
+    )
     write_json_lines(folder / MANIFEST, lines)
     return statistics

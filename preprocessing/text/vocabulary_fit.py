@@ -68,10 +68,10 @@ class VocabularyFit:
         self._plain_letters = _PLAIN_LETTERS | (_GERMAN_LETTERS if base_language(language) == "de" else {})
         self._transliterate = transliterate
         self._table = CharacterTable(self._replacement)
-        parts = {unicodedata.normalize("NFC", one): one for one in sorted(characters)}
+        composed = {unicodedata.normalize("NFC", character): character for character in sorted(characters)}
         self._excluded = {
-            whole: one
-            for whole, one in parts.items()
+            whole: character
+            for whole, character in composed.items()
             if len(whole) > 1 and not all(part in characters for part in whole)
         }
         self._exclusions = re.compile("|".join(map(re.escape, self._excluded)) or "(?!)")
