@@ -158,7 +158,8 @@ class RunCosts:
     """Memory and time of a run. largest: the largest batch of the first epoch. n_batches: of an epoch.
 
     compute_seconds, load_seconds: of a batch of mean size. step_seconds: of an optimiser step, with all its batches.
-    evaluation_seconds: of all validation sets together. With a feature cache, load_seconds, step_seconds and
+    head_step_seconds: the same while the head alone is trained; None where no step does.
+    evaluation_seconds: of all validation sets together. With a feature cache, load_seconds, the seconds of steps and
     evaluation_seconds are those of the first time, and `seconds`, of the run, has later ones without loading.
     """
 
@@ -171,6 +172,7 @@ class RunCosts:
     n_evaluations: int
     evaluation_seconds: float
     seconds: float
+    head_step_seconds: float | None = None
 
 
 def measure_costs(
@@ -198,22 +200,28 @@ def measure_costs(
     middle = min(range(len(batches)), key=lambda number: abs(sizes[number] - mean))
     largest_batch = _measure(accelerator, recogniser, module, examples, batches[largest])
     mean_batch = _measure(accelerator, recogniser, module, examples, batches[middle])
-    load, compute = mean_batch.load_seconds, mean_batch.cost.seconds * mean / max(mean_batch.batch.seconds[1], 1e-9)
-    workers = config.dataloader_num_workers or 0
-    step = config.gradient_accumulation_steps * (compute if workers else compute + load)
-    step = max(step, config.gradient_accumulation_steps * load / max(workers, 1))
+    load, to_mean = mean_batch.load_seconds, mean / max(mean_batch.batch.seconds[1], 1e-9)
+    compute = head_compute = mean_batch.cost.seconds * to_mean
+    if config.head_only_steps > 0:
+        recogniser.train_head_only(True)
+        head_compute = _pass_cost(accelerator, recogniser, module, mean_batch.batch).seconds * to_mean
+        recogniser.train_head_only(False)
+    step, head_step = (_step_seconds(config, seconds, load) for seconds in (compute, head_compute))
     hours = {name: sum(one.duration for one in examples.utterances) for name, examples in validation.items()}
     evaluation, again = (
         seconds * sum(hours.values()) / hours[MAIN]
         for seconds in _evaluation_seconds(config, accelerator, recogniser, module, validation[MAIN], profile)
     )
     evaluations = 1 + -(-config.max_steps // config.eval_steps)
-    first, later = config.max_steps, 0
+    first = config.max_steps
     if has_cache(config):
         first = min(config.max_steps, -(-len(batches) // config.gradient_accumulation_steps))
-        later = config.max_steps - first
     else:
         again = evaluation
+    head_first = min(config.head_only_steps, first)
+    head_later = config.head_only_steps - head_first
+    later = config.max_steps - first - head_later
+    later_compute = later * compute + head_later * head_compute
     return RunCosts(
         memory=static_memory(recogniser.module, averaged=config.ema_decay > 0),
         largest=largest_batch,
@@ -223,9 +231,18 @@ def measure_costs(
         step_seconds=step,
         n_evaluations=evaluations,
         evaluation_seconds=evaluation,
-        seconds=(first * step + later * config.gradient_accumulation_steps * compute)
+        seconds=(head_first * head_step + (first - head_first) * step)
+        + config.gradient_accumulation_steps * later_compute
         + (evaluation + (evaluations - 1) * again),
+        head_step_seconds=head_step if config.head_only_steps > 0 else None,
     )
+
+
+def _step_seconds(config: TrainConfig, compute_seconds: float, load_seconds: float) -> float:
+    """Time of an optimiser step whose batches each take so long to compute and to load."""
+    workers = config.dataloader_num_workers or 0
+    seconds = compute_seconds if workers else compute_seconds + load_seconds
+    return config.gradient_accumulation_steps * max(seconds, load_seconds / max(workers, 1))
 
 
 def has_cache(config: TrainConfig) -> bool:
@@ -254,7 +271,7 @@ def print_costs(console: Console, config: TrainConfig, device: torch.device, cos
         in_epochs = "; measured on the first utterances of a stream whose length is unknown"
     console.print("[bold]Time[/], as measured on this machine as it is now")
     console.print(
-        f"  {config.max_steps:,} steps of {costs.step_seconds:.2f} s: {config.gradient_accumulation_steps} "
+        f"  {_steps(config, costs)}: {config.gradient_accumulation_steps} "
         f"{of_corpus}, each {costs.compute_seconds:.2f} s to compute and "
         f"{costs.load_seconds:.2f} s to load ({_loaded_in(workers)})\n"
         f"  {costs.n_evaluations:,} evaluations of {costs.evaluation_seconds:.1f} s\n"
@@ -274,8 +291,13 @@ def _measure(
     if loaded.batch is None:
         raise InputError(f"{loaded.rejects[0].where}: {loaded.rejects[0].reason}; no utterance of the batch is usable")
     batch = loaded.batch.to(accelerator.device)
+    return MeasuredBatch(batch, seconds, _pass_cost(accelerator, recogniser, module, batch))
+
+
+def _pass_cost(accelerator: Accelerator, recogniser: Recogniser, module: Any, batch: Batch) -> PassCost:
+    """The cost of a batch's training pass. Raises InputError if the batch does not fit into memory."""
     try:
-        cost = measure_pass(
+        return measure_pass(
             accelerator, module, batch, torch.Generator().manual_seed(0), recogniser.count_labels(batch)
         )
     except torch.OutOfMemoryError:
@@ -284,7 +306,6 @@ def _measure(
             "fit into the device's memory; expected a smaller one: lower --data.max_batch_seconds or "
             "--data.max_seconds, or set --gradient_checkpointing true"
         ) from None
-    return MeasuredBatch(batch, seconds, cost)
 
 
 def _evaluation_seconds(
@@ -334,6 +355,15 @@ def _memory_table(memory: StaticMemory, cost: PassCost, device: str) -> Table:
         table.add_row(f"  {name}", f"{size / MEGABYTE:,.1f} MiB", how)
     table.add_row("  in all", f"{(memory.total + cost.activation_bytes) / MEGABYTE:,.1f} MiB", "", style="bold")
     return table
+
+
+def _steps(config: TrainConfig, costs: RunCosts) -> str:
+    """Numbers of steps and the time of one, those of the head alone apart where they take another time."""
+    seconds, head_steps = f"{costs.step_seconds:.2f} s", config.head_only_steps
+    if costs.head_step_seconds is None or f"{costs.head_step_seconds:.2f} s" == seconds:
+        return f"{config.max_steps:,} steps of {seconds}"
+    of_head = f"{head_steps:,} of the head alone, of {costs.head_step_seconds:.2f} s"
+    return f"{config.max_steps:,} steps, {of_head}, and {config.max_steps - head_steps:,} of {seconds}"
 
 
 def _loaded_in(workers: int) -> str:

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
+from finetune.data.corpora import MAIN
+from finetune.data.examples import Examples
 from finetune.metrics.word_alignment import align, column_width, wrap_pairs
 from finetune.models.base import Recogniser
+from finetune.preflight import costs
 from finetune.preflight.costs import MeasuredBatch, PassCost, RunCosts, StaticMemory, print_costs, static_memory
 from finetune.preflight.dry_run import configuration, trained_table
 from finetune.preflight.overfit import OverfitResult, explain_failure, overfit_config, small_batch
@@ -29,6 +33,8 @@ from finetune.training.run_folder import draw_curve, start_tracker
 from finetune.training_run import train
 from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command
+from preprocessing.corpus import Utterance
+from preprocessing.text import profile
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
 
 pytestmark = pytest.mark.timeout(1200)  # a busy machine is slow, not wrong
@@ -178,6 +184,61 @@ def test_epochs_are_of_a_corpus_whose_length_is_known(streaming: bool) -> None:
     assert all((words in told) == streaming for words in unknown)
 
 
+@pytest.mark.parametrize(
+    ("head_only_steps", "workers", "cached", "expected"),
+    [
+        (0, 0, False, 10 * 2 * (3.0 + 0.5)),
+        (4, 0, False, 4 * 2 * (1.0 + 0.5) + 6 * 2 * (3.0 + 0.5)),
+        (4, 1, False, 4 * 2 * 1.0 + 6 * 2 * 3.0),
+        (4, 0, True, 2 * 2 * (1.0 + 0.5) + 2 * 2 * 1.0 + 6 * 2 * 3.0),  # 2 steps are an epoch
+    ],
+)
+def test_steps_of_the_head_alone_are_costed_as_such(
+    head_only_steps: int, workers: int, cached: bool, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 10 steps of two batches, each 3 s to compute, 1 s with the head alone, and 0.5 s to load."""
+    passes, batch = list[bool](), SimpleNamespace(indices=(0,), seconds=(1.0, 1.0))
+    recogniser = SimpleNamespace(module=nn.Linear(1, 1), head_only=False, count_labels=lambda _: 1)
+    recogniser.train_head_only = lambda only: setattr(recogniser, "head_only", only)
+
+    def measure_pass(*_: object) -> PassCost:
+        passes.append(recogniser.head_only)
+        return PassCost(1.0 if recogniser.head_only else 3.0, 0, 1.0)
+
+    def measure(accelerator: Any, recogniser: Any, module: Any, *_: object) -> MeasuredBatch:
+        return MeasuredBatch(batch, 0.5, costs._pass_cost(accelerator, recogniser, module, batch))  # type: ignore[arg-type]
+
+    def evaluation_seconds(*_: object) -> tuple[float, float]:
+        assert not recogniser.head_only
+        return 0.0, 0.0
+
+    monkeypatch.setattr(costs, "measure_pass", measure_pass)
+    monkeypatch.setattr(costs, "_measure", measure)
+    monkeypatch.setattr(costs, "_evaluation_seconds", evaluation_seconds)
+    monkeypatch.setattr(costs, "has_cache", lambda _: cached)
+    config = TrainConfig(
+        output_dir=Path("run"),
+        data=DataConfig(train=["a"], validation="b", max_batch_seconds=1.0),
+        max_steps=10,
+        head_only_steps=head_only_steps,
+        gradient_accumulation_steps=2,
+        dataloader_num_workers=workers,
+    )
+    utterances = [Utterance(f"u{n}", "a.wav", "x", 1.0) for n in range(4)]
+    examples = Examples(utterances, [(1,)] * 4, recogniser)  # type: ignore[arg-type]
+    found = costs.measure_costs(
+        config, Accelerator(cpu=True), recogniser, examples, {MAIN: examples}, profile("basic")  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert found.seconds == pytest.approx(expected)
+    assert passes == [False, False, *([True] if head_only_steps else [])]
+    console = Console(file=io.StringIO(), width=200)
+    print_costs(console, config, torch.device("cpu"), found)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    step, head_step = (2 * (compute + (0.0 if workers else 0.5)) for compute in (3.0, 1.0))
+    steps = f"4 of the head alone, of {head_step:.2f} s, and 6 of {step:.2f} s: 2 of 4 batches an epoch"
+    assert (f"10 steps, {steps}" if head_only_steps else f"10 steps of {step:.2f} s: 2 of 4 batches an epoch") in told
+
+
 def test_nothing_keeps_the_loss_of_an_overfitted_batch_up() -> None:
     model = ModelConfig(family="whisper", base="tiny.en", label_smoothing_factor=0.1, spec_augment="LB")
     found = overfit_config(TrainConfig(output_dir=Path("run"), model=model)).model
@@ -185,9 +246,6 @@ def test_nothing_keeps_the_loss_of_an_overfitted_batch_up() -> None:
 
 
 def test_the_batch_to_overfit_stays_under_the_cap() -> None:
-    from finetune.data.examples import Examples
-    from preprocessing.corpus import Utterance
-
     utterances = [Utterance(f"u{n}", "a.wav", "x", float(n)) for n in range(1, 10)]
     examples = Examples(utterances, [(n,) for n in range(1, 10)], Two())
     assert [u.duration for u in small_batch(examples, 100.0).utterances] == [3.0, 4.0, 5.0, 6.0]
@@ -196,9 +254,6 @@ def test_the_batch_to_overfit_stays_under_the_cap() -> None:
 
 
 def test_the_batch_to_overfit_is_of_speech_where_there_is_some() -> None:
-    from finetune.data.examples import Examples
-    from preprocessing.corpus import Utterance
-
     utterances = [Utterance(f"u{n}", "a.wav", "x" if n < 3 else "", 1.0) for n in range(1, 10)]
     labels = [(n,) if n < 3 else () for n in range(1, 10)]
     assert list(small_batch(Examples(utterances, labels, Two()), 100.0).labels) == [(1,), (2,)]
