@@ -1,7 +1,7 @@
 """The LSTM family: trains the model of `lstm_ctc.py`, from random weights or from a saved one.
 
-While training, SpecAugment (Park et al. 2019) masks normalised features with 0, their mean. Saved folders load with
-transformers once `finetune.models.lstm_ctc` is imported.
+While training, SpecAugment (Park et al. 2019) masks normalised features and their deltas with 0, their mean. Saved
+folders load with transformers once `finetune.models.lstm_ctc` is imported.
 """
 
 import re
@@ -68,7 +68,8 @@ class LSTMRecogniser(CTCRecogniser):
     def __init__(
         self, config: ModelConfig, model: LSTMForCTC, vocabulary: Vocabulary, *, fits_statistics: bool = False
     ) -> None:
-        spec_augment = None if config.spec_augment == "none" else SpecAugment(config.spec_augment, fill="zero")
+        policy, n_orders = config.spec_augment, 1 + model.config.deltas
+        spec_augment = None if policy == "none" else SpecAugment(policy, fill="zero", n_orders=n_orders)
         self._fits_statistics = fits_statistics
         super().__init__(LSTMModule(model, spec_augment, blank=vocabulary.blank), vocabulary)
 

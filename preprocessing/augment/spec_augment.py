@@ -147,27 +147,32 @@ class SpecAugment(nn.Module):
     policy: one of POLICIES by name, or one's own.
     fill: of masked places: "mean", the mean of the utterance's own features, or "zero". The paper writes 0 into
         features whose mean is 0, which is both; in features of another mean, such as LogMel's, 0 is a loud sound.
+    n_orders: of the features [batch, n_orders * bins, frames], such as 3 with two orders of deltas. A frequency mask
+        hides the same bins in each order: an order that is left would show what the others hide.
     """
 
-    def __init__(self, policy: Policy | str, *, fill: Fill) -> None:
+    def __init__(self, policy: Policy | str, *, fill: Fill, n_orders: int = 1) -> None:
         super().__init__()
         self.policy = policy_named(policy) if isinstance(policy, str) else policy
         if fill not in ("mean", "zero"):
             raise ValueError(f"fill {fill!r}; expected 'mean' or 'zero'")
         self.fill = fill
+        self.n_orders = n_orders
 
     def forward(self, features: Features, generator: torch.Generator) -> Features:
         """The masked features, of the same shape and lengths; the same generator state gives the same result."""
         if not self.training:
             return features
-        return self.apply_draw(features, draw(self.policy, features.n_frames, features.values.shape[1], generator))
+        n_bins = features.values.shape[1] // self.n_orders
+        return self.apply_draw(features, draw(self.policy, features.n_frames, n_bins, generator))
 
     def apply_draw(self, features: Features, drawn: Draw) -> Features:
         """The features warped and masked as `drawn` says."""
         if self.policy.time_warp_frames > 0:
             features = warp_time(features, drawn.warp_from, drawn.warp_to)
         values = features.values
-        hidden = drawn.frequency_mask(values.shape[1])[:, :, None] | drawn.time_mask(values.shape[2])[:, None]
+        bins = drawn.frequency_mask(values.shape[1] // self.n_orders).repeat(1, self.n_orders)
+        hidden = bins[:, :, None] | drawn.time_mask(values.shape[2])[:, None]
         hidden = hidden.to(values.device) & features.valid
         return Features(torch.where(hidden, self._filling(features), values), features.n_frames)
 

@@ -117,6 +117,14 @@ def test_spec_augment_hides_speech_while_training_and_nothing_else() -> None:
     assert torch.equal(plain.values, seen(ours, batch, torch.Generator().manual_seed(1), training=False).values)
 
 
+def test_a_band_is_hidden_with_its_deltas() -> None:
+    ours = recogniser(spec_augment="SM", scratch=SMALL | {"deltas": 2})
+    hidden = (seen(ours, batch_for(ours), torch.Generator().manual_seed(1)).values == 0).all(dim=-1)
+    orders = hidden.view(len(hidden), 3, -1)
+    assert orders.any()
+    assert torch.equal(orders, orders[:, :1].expand_as(orders))
+
+
 def test_statistics_of_the_training_audio_are_kept(tmp_path: Path) -> None:
     ours = recogniser(scratch=SMALL | {"normalisation": "global"})
     batch = batch_for(ours)

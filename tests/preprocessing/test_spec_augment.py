@@ -191,6 +191,16 @@ def test_masked_places_hold_the_fill_and_no_other_place_changes(name: str, fill:
         assert torch.equal(augmented.utterance(row)[~hidden], warped.utterance(row)[~hidden])
 
 
+def test_a_frequency_mask_hides_the_same_bins_in_every_order() -> None:
+    """Features with two orders of deltas: what is hidden of 80 bins is drawn as of 80 bins alone."""
+    one, three = (SpecAugment("LD", fill="zero", n_orders=n_orders) for n_orders in (1, 3))
+    batch = features([300, 90])
+    orders = Features(batch.values.repeat(1, 3, 1), batch.n_frames)
+    for seed in range(5):
+        expected = one(batch, generator(seed)).values
+        assert torch.equal(three(orders, generator(seed)).values, expected.repeat(1, 3, 1))
+
+
 def test_a_batch_is_its_utterances_one_by_one() -> None:
     lengths = [300, 170, 90, 1]
     batch, augment = features(lengths), SpecAugment("LD", fill="mean")
