@@ -79,10 +79,12 @@ class Preparation:
                 "leave 'duration' out to have it read and the reason given",
             )
         if self.augment is not None and epoch is not None:
-            repeats = [repeat] if repeat else []
-            augmented = self.augment(waveform, seeded_generator(self.seed, epoch, utterance.id, *repeats))
-            # faster speech can have too few frames for its labels under CTC: then it is left as it is
-            waveform = augmented if self.recogniser.fits(len(augmented), labels) else waveform
+            seed = (self.seed, epoch, utterance.id, *([repeat] if repeat else []))
+            augmented = self.augment(waveform, seeded_generator(*seed))
+            if not self.recogniser.fits(len(augmented), labels):
+                # faster speech can have too few frames for its labels under CTC, slower speech exceed a window
+                augmented = self.augment.keeping_duration()(waveform, seeded_generator(*seed))
+            waveform = augmented
         if self.denoise is not None:  # of what was augmented: in use, noise is removed from what is heard
             waveform = self.denoise(waveform)
         return self.recogniser.prepare(index, waveform, labels)

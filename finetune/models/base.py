@@ -180,7 +180,8 @@ class Recogniser(ABC):
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
         """Whether a waveform of `n_samples` can be trained on with these labels: neither too short nor too long.
 
-        Called after an augmentation changed the waveform's length; where it does not fit, the unchanged one is taken.
+        Called after an augmentation changed the waveform's length; where it does not fit, the augmentations that keep
+        the length are applied alone.
         """
 
     @abstractmethod

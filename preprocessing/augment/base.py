@@ -29,18 +29,20 @@ class Augmentation(nn.Module, ABC):
 
     probability: of changing a waveform at all.
 
-    A subclass sets `name`, by which configurations name it, keeps each constructor argument as the attribute of that
-    name, and implements `transform`. All randomness comes from the generator that it is given.
+    A subclass sets `name`, by which configurations name it, and `changes_duration` where it does, keeps each
+    constructor argument as the attribute of that name, and implements `transform`. All randomness comes from the
+    generator that it is given.
     """
 
     name: ClassVar[str]
+    changes_duration: ClassVar[bool] = False
 
     def __init__(self, probability: float = 1.0) -> None:
         super().__init__()
         self.probability = checked_number(self.name, "probability", probability, 0.0, 1.0)
 
     def forward(self, waveform: Tensor, generator: torch.Generator) -> Tensor:
-        """The augmented waveform [samples], of the same length unless the class says otherwise; the input is kept."""
+        """The augmented waveform [samples], of the same length unless `changes_duration`; the input is kept."""
         if draw(generator, 0.0, 1.0) >= self.probability:
             return waveform
         return torch.from_numpy(self.transform(waveform.numpy(), generator))

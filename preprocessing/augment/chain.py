@@ -49,6 +49,11 @@ class Chain(nn.Module):
             waveform = waveform * (highest / max(high, -low))
         return quantise(waveform)
 
+    def keeping_duration(self) -> "Chain":
+        """The chain without the augmentations that change a waveform's duration."""
+        members = cast(list[Augmentation], self.augmentations)
+        return Chain([augmentation for augmentation in members if not augmentation.changes_duration])
+
     def config(self) -> list[dict[str, Any]]:
         """The configuration from which `from_config` makes this chain again: lists, strings and numbers."""
         return [augmentation.config() for augmentation in cast(list[Augmentation], self.augmentations)]

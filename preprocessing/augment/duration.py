@@ -58,6 +58,7 @@ class Speed(Augmentation):
     """
 
     name = "speed"
+    changes_duration = True
 
     def __init__(self, factors: Range = (0.9, 1.0, 1.1), probability: float = 1.0) -> None:
         super().__init__(probability)
@@ -78,6 +79,7 @@ class Tempo(Augmentation):
     """
 
     name = "tempo"
+    changes_duration = True
 
     def __init__(self, factor: Range = (0.9, 1.1), probability: float = 1.0) -> None:
         super().__init__(probability)

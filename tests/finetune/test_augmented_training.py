@@ -86,6 +86,19 @@ def test_speech_made_too_fast_for_its_labels_is_heard_as_it_is() -> None:
     assert example(examples(augment=faster)[ExampleKey(0, 0)]).n_samples == pytest.approx(n_samples / 1.5, abs=1)
 
 
+def test_speech_made_too_fast_for_its_labels_keeps_its_other_augmentation() -> None:
+    """In the duration of the utterance, the same at each visit and another in another epoch."""
+    plain, noise = examples(), from_config(CHANGES[1:])
+    n_samples = example(plain[ExampleKey(0)]).n_samples
+    full = next(labels for labels in ([5, 6] * n for n in range(999, 0, -1)) if recogniser().fits(n_samples, labels))
+    faster = from_config([{"name": "speed", "factors": [1.5]}, *CHANGES[1:], {"name": "tempo", "factor": 1.5}])
+    changed, utterance = examples(augment=faster, labels=full), plain.utterances[0]
+    heard_first, again, later = (example(changed[ExampleKey(0, epoch)]).inputs for epoch in (0, 0, 1))
+    expected = noise(audio.load(utterance.audio), seeded_generator(3, 0, utterance.id))
+    assert torch.equal(heard_first, plain.recogniser.prepare(0, expected, (5, 6, 7)).inputs)
+    assert torch.equal(heard_first, again) and not torch.equal(heard_first, later)
+
+
 def test_noise_removal_is_heard_in_training_and_validation() -> None:
     quiet, plain = examples(denoise=SpectralGate()), examples()
     expected = SpectralGate()(audio.load(plain.utterances[0].audio))

@@ -105,6 +105,16 @@ def test_a_chain_survives_yaml_and_pickling(speech: Path) -> None:
         assert torch.equal(sent(voiced(120.0), chance(seed)), expected)
 
 
+def test_a_chain_without_what_changes_the_duration_keeps_it(speech: Path) -> None:
+    entries, voice = with_files(speech), voiced(120.0)
+    kept = from_config(entries).keeping_duration()
+    assert [entry["name"] for entry in kept.config()] == [
+        entry["name"] for entry in entries if entry["name"] not in ("speed", "tempo")
+    ]
+    for seed in range(3):
+        assert kept(voice, chance(seed)).shape == voice.shape
+
+
 def test_paths_in_yaml_are_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "noises" / "deep").mkdir(parents=True)
     audio.save(tmp_path / "noises" / "deep" / "hum.wav", tone(50.0))
