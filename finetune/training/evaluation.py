@@ -15,9 +15,10 @@ from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import LoadedBatch, load_batches
 from finetune.metrics.error_rates import Metric, primary_metric
 from finetune.metrics.evaluate_metric import ErrorRates
-from finetune.models.base import Recogniser
+from finetune.models.base import Batch, EvaluationOutput, Recogniser
 from preprocessing.batching import DurationBatches
 from preprocessing.cli.atomic_write import write_json_lines
+from preprocessing.cli.errors import InputError, counted
 from preprocessing.text import Profile
 from preprocessing.text.languages import common_language
 
@@ -88,6 +89,7 @@ class Evaluator:
         self._workers = workers
         durations = [utterance.duration for utterance in examples.utterances]
         self._batches = DurationBatches(durations, max_seconds=max_batch_seconds).in_order()
+        self._parts = 1  # into how many a batch is cut to fit into memory
 
     @property
     def digest(self) -> str:
@@ -138,13 +140,38 @@ class Evaluator:
         if loaded.batch is None:
             return rejected, 0.0, 0
         batch = loaded.batch.to(accelerator.device)
-        with torch.inference_mode(), accelerator.autocast():
-            output = self._recogniser.evaluate(module, batch)
+        output = self._evaluate_in_parts(accelerator, module, batch)
         transcripts = [
             self._transcript(self._examples.utterances[index].id, hypothesis.text, hypothesis.blank_ratio)
             for index, hypothesis in zip(batch.indices, output.hypotheses, strict=True)
         ]
         return transcripts + rejected, output.loss, self._recogniser.count_labels(batch)
+
+    def _evaluate_in_parts(self, accelerator: Accelerator, module: nn.Module, batch: Batch) -> EvaluationOutput:
+        """The recogniser's output for a batch on the device. After one that does not fit into memory, this and later
+        batches are cut into twice as many parts. Raises InputError if there is nothing to cut.
+        """
+        while True:
+            try:
+                with torch.inference_mode(), accelerator.autocast():
+                    outputs = [self._recogniser.evaluate(module, part) for part in batch.split(self._parts)]
+                break
+            except torch.OutOfMemoryError:
+                if self._parts >= len(batch.indices):
+                    raise InputError(
+                        f"a validation batch of {counted(len(batch.indices), 'utterance')}, {batch.seconds[1]:.0f} s "
+                        "with padding, does not fit into the device's memory; expected a smaller one: lower "
+                        "--data.max_batch_seconds or --data.max_seconds"
+                    ) from None
+                self._parts *= 2
+                accelerator.print(
+                    f"out of memory: from here on, validation batches are computed in {self._parts} parts, with the "
+                    "same result; a lower --data.max_batch_seconds would be faster"
+                )
+        return EvaluationOutput(
+            sum(output.loss for output in outputs),
+            [hypothesis for output in outputs for hypothesis in output.hypotheses],
+        )
 
     def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> Transcript:
         reference, speaker = self._references[utterance_id], self._speakers[utterance_id]

@@ -329,6 +329,42 @@ def test_an_evaluation_counts_every_utterance_and_every_label_once(
     assert found.loss == 36.0 / (len("YES") + len("NO YES"))
 
 
+def test_an_evaluation_that_does_not_fit_into_memory_is_computed_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same figures, from parts of what fits: at most `room` utterances."""
+    texts = ["YES", "NO YES", "NO", "YES NO", "NO NO"]
+    recogniser = models.build(ModelConfig(scratch=TINY, dropout=0.0), texts, seed=0)
+    for n in range(5):
+        audio.save(tmp_path / f"{n}.wav", 0.1 * torch.randn(16_000 + 900 * n))
+    utterances = [
+        Utterance(f"u{n}", str(tmp_path / f"{n}.wav"), text, 1.0 + 900 * n / 16_000) for n, text in enumerate(texts)
+    ]
+    examples = Examples(utterances, [recogniser.encode(text) for text in texts], recogniser)
+    evaluate, sizes = recogniser.evaluate, list[int]()
+
+    def evaluated(room: int) -> Evaluation:
+        def limited(module: nn.Module, batch: Batch) -> EvaluationOutput:
+            sizes.append(len(batch.indices))
+            if len(batch.indices) > room:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return evaluate(module, batch)
+
+        monkeypatch.setattr(recogniser, "evaluate", limited)
+        evaluator = Evaluator(examples, profile("librispeech"), recogniser, max_batch_seconds=80.0)
+        return evaluator.run(Accelerator(cpu=True), recogniser.module)
+
+    whole = evaluated(room=5)
+    assert sizes == [5] and capsys.readouterr().out == ""
+    found = evaluated(room=2)
+    assert sizes[1:] == [5, 3, 2, 2, 1]
+    assert found.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert replace(found, loss=whole.loss) == whole
+    assert "computed in 4 parts" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"5 utterances, 6 s with padding, does not fit.*max_batch_seconds"):
+        evaluated(room=0)
+
+
 def test_error_rates_of_another_validation_set_rank_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = TrainConfig(
         output_dir=tmp_path,
