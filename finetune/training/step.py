@@ -211,8 +211,9 @@ class Stepper:
 class LogInterval:
     """Sums over the steps since the last line of the log; times are in seconds of wall clock.
 
-    loss_sum is of this process until the loop sets the sum over all. skipped: steps whose gradient was not finite.
-    grad_norm: of the last step. waiting: for data. paused: for evaluations and checkpoints, which the rates leave out.
+    loss_sum is of this process until the loop sets the sum over all. skipped: steps whose gradient was not finite,
+    which loss_sum, n_labels and grad_norm leave out. grad_norm: of the last step that was not skipped, NaN if all were.
+    waiting: for data. paused: for evaluations and checkpoints, which the rates leave out.
     """
 
     loss_sum: float = 0.0
@@ -220,25 +221,26 @@ class LogInterval:
     audio_seconds: float = 0.0
     padded_seconds: float = 0.0
     skipped: int = 0
-    grad_norm: float = 0.0
+    grad_norm: float = math.nan
     waiting: float = 0.0
     paused: float = 0.0
     _began: float = field(default_factory=time.perf_counter)
 
     def add(self, result: StepResult) -> None:
         """Add the loss, labels and times of one step to the sums."""
-        self.loss_sum += result.loss_sum
-        self.n_labels += result.n_labels
         self.audio_seconds += result.audio_seconds
         self.padded_seconds += result.padded_seconds
         self.skipped += result.skipped
-        self.grad_norm = result.grad_norm
+        if not result.skipped:
+            self.loss_sum += result.loss_sum
+            self.n_labels += result.n_labels
+            self.grad_norm = result.grad_norm
 
     def values(self) -> dict[str, float]:
-        """The fields of a line of kind "train" in log.jsonl; the loss is per label."""
+        """The fields of a line of kind "train" in log.jsonl; the loss is per label, NaN without any."""
         elapsed = time.perf_counter() - self._began - self.paused
         return {
-            "loss": self.loss_sum / max(self.n_labels, 1),
+            "loss": self.loss_sum / self.n_labels if self.n_labels else math.nan,
             "grad_norm": self.grad_norm,
             "audio_seconds_per_second": self.audio_seconds / elapsed,
             "padding_share": 1.0 - self.audio_seconds / max(self.padded_seconds, 1e-9),

@@ -1,5 +1,6 @@
 """An update is the same however its labels come: in one batch, in several, in parts; and a bad one moves nothing."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
@@ -130,7 +131,7 @@ def test_a_line_of_the_log_is_of_all_steps_since_the_last(monkeypatch: pytest.Mo
     monkeypatch.setattr(step, "time", SimpleNamespace(perf_counter=lambda: 110.0))
     interval = LogInterval(waiting=4.0, paused=2.0, _began=100.0)
     interval.add(StepResult(6.0, 4, 30.0, 40.0, 1.0, False))
-    interval.add(StepResult(2.0, 4, 10.0, 10.0, 3.0, True))
+    interval.add(StepResult(2.0, 4, 10.0, 10.0, 3.0, False))
     assert interval.values() == pytest.approx(
         {
             "loss": 1.0,
@@ -138,9 +139,21 @@ def test_a_line_of_the_log_is_of_all_steps_since_the_last(monkeypatch: pytest.Mo
             "audio_seconds_per_second": 5.0,
             "padding_share": 0.2,
             "stall_share": 0.5,
-            "skipped_steps": 1,
+            "skipped_steps": 0,
         }
     )
+
+
+def test_the_loss_and_norm_of_the_log_are_of_the_steps_that_counted() -> None:
+    interval, skipped = LogInterval(), StepResult(float("inf"), 10, 1.0, 1.0, float("nan"), True)
+    for result in (StepResult(20.0, 10, 1.0, 1.0, 1.5, False), skipped, StepResult(40.0, 5, 1.0, 1.0, 2.5, False)):
+        interval.add(result)
+    interval.add(skipped)
+    values = interval.values()
+    assert (values["loss"], values["grad_norm"], values["skipped_steps"]) == (4.0, 2.5, 2)
+    none = LogInterval()
+    none.add(skipped)
+    assert math.isnan(none.values()["loss"]) and math.isnan(none.values()["grad_norm"])
 
 
 def test_a_recogniser_learns_the_same_however_its_batch_is_cut() -> None:
