@@ -79,7 +79,7 @@ class Preparation:
                 "leave 'duration' out to have it read and the reason given",
             )
         if self.augment is not None and epoch is not None:
-            seed = (self.seed, epoch, utterance.id, *([repeat] if repeat else []))
+            seed: list[int | str] = [self.seed, epoch, utterance.id, *([repeat] if repeat else [])]
             augmented = self.augment(waveform, seeded_generator(*seed))
             if not self.recogniser.fits(len(augmented), labels):
                 # faster speech can have too few frames for its labels under CTC, slower speech exceed a window
