@@ -106,7 +106,8 @@ class _Setup:
 
 
 def _resolve(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
-    """The configuration with what depends on mode, folder and device, and the checkpoint to resume from."""
+    """The configuration with what depends on family, mode, folder and device, and the checkpoint to resume from."""
+    config = replace(config, model=config.model.with_origin())
     if config.overfit_batch:  # of which epochs have no length
         steps = config.max_steps if config.num_train_epochs is None else TrainConfig.max_steps
         config = overfit_config(replace(config, max_steps=steps, num_train_epochs=None))

@@ -5,9 +5,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from preprocessing.cli.errors import UsageError
+from preprocessing.cli.model_file import HUB_ID
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 
 WHISPERS = ("whisper", "whisper-ctc")
+# Owners on the Hub whose speech models are of these families alone.
+OWNERS = {"facebook": ("wav2vec2",), "openai": WHISPERS}
+BASES = {
+    "wav2vec2": "a CTC model of transformers, such as facebook/wav2vec2-base-960h: name one",
+    "whisper": "a Whisper, such as the size base: name one",
+    "whisper-ctc": "a Whisper, such as the size base: name one",
+    "lstm": "a run of this family, to train it further: leave --model.base out to train a new model",
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class ModelConfig:
 
     scratch: dict[str, Any] | None = None
     """Train from scratch instead of from base: keys of Wav2Vec2Config, of Whisper's ModelDimensions, of LSTMConfig in
-    finetune/models/lstm_ctc.py ({} takes its defaults), or of WhisperCTCConfig."""
+    finetune/models/lstm_ctc.py ({} takes its defaults, as does an lstm without base), or of WhisperCTCConfig."""
 
     vocabulary: Literal["keep", "extend", "new"] = "keep"
     """keep: the vocabulary of base. extend: also the characters of the labels that it lacks, with new weights. new: a
@@ -122,9 +131,15 @@ class ModelConfig:
         """The configuration with the language of a corpus where the family takes one and none is set."""
         return replace(self, language=language) if self.family == "whisper" and self.language is None else self
 
+    def with_origin(self) -> "ModelConfig":
+        """The configuration with scratch for an lstm that has neither base nor scratch: a new one, of default size."""
+        is_new = self.family == "lstm" and self.base is None and self.scratch is None
+        return replace(self, scratch={}) if is_new else self
+
     def check_origin(self) -> None:
-        """Raises UsageError unless exactly one of base and scratch is given."""
-        if (self.base is None) == (self.scratch is None):
+        """Raises UsageError unless exactly one of base and scratch is given; an lstm needs neither."""
+        origin = self.with_origin()
+        if (origin.base is None) == (origin.scratch is None):
             raise UsageError(
                 f"--model.base is {self.base!r} and --model.scratch "
                 f"{'unset' if self.scratch is None else 'set'}; expected exactly one of them: name a checkpoint, "
@@ -193,6 +208,7 @@ class ModelConfig:
         if self.family != "wav2vec2":
             self._check_family_keys()
         self._check_whispers()
+        self._check_base()
 
     def check_limits(self) -> None:
         """Raises UsageError naming the first number that is out of range."""
@@ -214,6 +230,18 @@ class ModelConfig:
             ("--model.mask_feature_prob", self.mask_feature_prob),
             ("--model.label_smoothing_factor", self.label_smoothing_factor),
         )
+
+    def _check_base(self) -> None:
+        """Raises UsageError where a base that is not on this machine is of another family by its name alone."""
+        if self.base is None or Path(self.base).exists():
+            return
+        owner = self.base.partition("/")[0] if HUB_ID.fullmatch(self.base) else None
+        is_size = self.family == "lstm" and "/" not in self.base  # of Whisper, or its .pt file
+        if is_size or self.family not in OWNERS.get(owner or "", (self.family,)):
+            raise UsageError(
+                f"--model.base is {self.base}, which is no model of --model.family {self.family}; expected "
+                f"{BASES[self.family]}"
+            )
 
     def _check_family_keys(self) -> None:
         """Raises UsageError naming the first given key that only wav2vec2 has."""

@@ -274,7 +274,7 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
         if self.head_only_steps > 0 and self.model.family == "whisper":
             raise UsageError(
                 f"--head_only_steps is {self.head_only_steps}, but --model.family is whisper, which has no output "
-                "layer of its own; expected 0: leave it out"
+                "layer of its own; expected 0: take head_only_steps out of the configuration, or set it to 0"
             )
         families = {"gradient_checkpointing": ("wav2vec2", "whisper", "whisper-ctc"), "torch_compile": ("wav2vec2",)}
         for key, able in families.items():

@@ -81,6 +81,15 @@ def test_a_dry_run_of_the_recipe_to_copy(tmp_path: Path, capsys: pytest.CaptureF
     assert "nothing was trained or written" in capsys.readouterr().out
 
 
+def test_a_dry_run_of_a_new_lstm_needs_no_origin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = config(tmp_path, dry_run=True, model=ModelConfig(family="lstm"))
+    run = replace(run, data=replace(run.data, max_train_samples=12, max_batch_seconds=20.0))
+    run.check()
+    train(run)
+    told = capsys.readouterr().out
+    assert "from random weights" in told and "scratch: {}  # default: null" in told
+
+
 def test_a_finished_run_says_its_best_step_and_can_be_started_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

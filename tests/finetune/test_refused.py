@@ -104,8 +104,54 @@ def test_epochs_become_steps(epochs: float, accumulation: int, n_processes: int,
 
 def test_whisper_has_no_head_of_its_own() -> None:
     whisper = ModelConfig(family="whisper", base="base.en")
-    with pytest.raises(UsageError, match="head_only_steps"):
+    with pytest.raises(UsageError, match="take head_only_steps out of the configuration"):
         replace(GOOD, model=whisper, head_only_steps=5).check()
+
+
+def test_an_lstm_without_base_is_a_new_one() -> None:
+    lstm = ModelConfig(family="lstm")
+    replace(GOOD, model=lstm).check()
+    assert lstm.with_origin().scratch == {}
+    for origin in (ModelConfig(family="lstm", base="runs/x"), ModelConfig(family="lstm", scratch={"num_layers": 2})):
+        origin.check_origin()
+        assert origin.with_origin() == origin
+    for unclear in (ModelConfig(), ModelConfig(family="lstm", base="runs/x", scratch={})):
+        assert unclear.with_origin() == unclear
+        with pytest.raises(UsageError, match="expected exactly one of them"):
+            unclear.check_origin()
+
+
+@pytest.mark.parametrize(
+    ("family", "base", "remedy"),
+    [
+        ("lstm", "facebook/wav2vec2-base-960h", "leave --model.base out to train a new model"),
+        ("lstm", "openai/whisper-base", "leave --model.base out"),
+        ("lstm", "base.en", "leave --model.base out"),
+        ("whisper", "facebook/wav2vec2-base-960h", "a Whisper, such as the size base"),
+        ("whisper-ctc", "facebook/wav2vec2-base-960h", "a Whisper, such as the size base"),
+        ("wav2vec2", "openai/whisper-base", "a CTC model of transformers"),
+    ],
+)
+def test_a_base_of_another_family_is_refused_by_its_name(
+    family: Any, base: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ModelConfig(family=family, base=base)
+    with pytest.raises(UsageError, match=f"^--model.base is {base}, .* --model.family {family}; expected .*{remedy}"):
+        replace(GOOD, model=model).check()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / base).mkdir(parents=True)
+    replace(GOOD, model=model).check()  # a folder of the name may be a run
+
+
+@pytest.mark.parametrize(
+    ("family", "base"),
+    [
+        ("lstm", "you/lstm"), ("whisper", "base"), ("whisper", "openai/whisper-base"), ("whisper-ctc", "tiny.en"),
+        ("wav2vec2", "facebook/mms-1b-all"), ("wav2vec2", "you/whisper-like"),
+    ],
+)  # fmt: skip
+def test_a_base_that_may_be_of_the_family_is_left_to_the_hub(family: Any, base: str) -> None:
+    replace(GOOD, model=ModelConfig(family=family, base=base)).check()
 
 
 def test_a_batch_to_overfit_has_no_steps_of_the_head_alone() -> None:
