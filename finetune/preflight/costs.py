@@ -265,15 +265,14 @@ def print_costs(console: Console, config: TrainConfig, device: torch.device, cos
     console.print(_memory_table(costs.memory, cost, device.type))
     workers = config.dataloader_num_workers or 0
     epochs = config.max_steps * config.gradient_accumulation_steps / costs.n_batches
-    of_corpus, in_epochs = f"of {costs.n_batches} batches an epoch", f", {epochs:.1f} epochs"
+    of_corpus, in_epochs = f", {_batches(costs.n_batches)} an epoch", f", {epochs:.1f} epochs"
     if config.data.streaming:
-        of_corpus = "batches of the stream"
+        of_corpus = " of the stream"
         in_epochs = "; measured on the first utterances of a stream whose length is unknown"
     console.print("[bold]Time[/], as measured on this machine as it is now")
     console.print(
-        f"  {_steps(config, costs)}: {config.gradient_accumulation_steps} "
-        f"{of_corpus}, each {costs.compute_seconds:.2f} s to compute and "
-        f"{costs.load_seconds:.2f} s to load ({_loaded_in(workers)})\n"
+        f"  {_steps(config, costs)}: {_batches(config.gradient_accumulation_steps)} a step{of_corpus}; a batch takes "
+        f"{costs.compute_seconds:.2f} s to compute and {costs.load_seconds:.2f} s to load ({_loaded_in(workers)})\n"
         f"  {costs.n_evaluations:,} evaluations of {costs.evaluation_seconds:.1f} s\n"
         f"{CACHED if has_cache(config) else ''}"
         f"  in all about [bold]{_hours(costs.seconds)}[/]{in_epochs}",
@@ -361,9 +360,13 @@ def _steps(config: TrainConfig, costs: RunCosts) -> str:
     """Numbers of steps and the time of one, those of the head alone apart where they take another time."""
     seconds, head_steps = f"{costs.step_seconds:.2f} s", config.head_only_steps
     if costs.head_step_seconds is None or f"{costs.head_step_seconds:.2f} s" == seconds:
-        return f"{config.max_steps:,} steps of {seconds}"
+        return f"{counted(config.max_steps, 'step')} of {seconds}"
     of_head = f"{head_steps:,} of the head alone, of {costs.head_step_seconds:.2f} s"
     return f"{config.max_steps:,} steps, {of_head}, and {config.max_steps - head_steps:,} of {seconds}"
+
+
+def _batches(count: int) -> str:
+    return counted(count, "batch", "batches")
 
 
 def _loaded_in(workers: int) -> str:

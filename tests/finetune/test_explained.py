@@ -185,9 +185,10 @@ def test_epochs_are_of_a_corpus_whose_length_is_known(streaming: bool) -> None:
     console = Console(file=io.StringIO(), width=200)
     print_costs(console, TrainConfig(output_dir=Path("run"), data=data, max_steps=200), torch.device("cpu"), costs)
     told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert ("1 of 2 batches an epoch, each 0.20 s" in told) == (", 100.0 epochs" in told) == (not streaming)
+    of_corpus = "1 batch a step, 2 batches an epoch; a batch takes 0.20 s to compute"
+    assert (of_corpus in told) == (", 100.0 epochs" in told) == (not streaming)
     unknown = (
-        "batches of the stream, each 0.20 s",
+        "200 steps of 0.30 s: 1 batch a step of the stream; a batch takes 0.20 s",
         "measured on the first utterances of a stream whose length is unknown",
     )
     assert all((words in told) == streaming for words in unknown)

@@ -95,9 +95,12 @@ def test_epochs_become_steps(epochs: float, accumulation: int, n_processes: int,
     examples = Examples([replace(one, duration=10.0) for one in UTTERANCES], LABELS, recogniser)
     data = replace(GOOD.data, max_batch_seconds=10.0)
     config = replace(GOOD, data=data, num_train_epochs=epochs, max_steps=-1, gradient_accumulation_steps=accumulation)
-    accelerator: Any = SimpleNamespace(num_processes=n_processes, print=lambda _: None)
+    said: list[str] = []
+    accelerator: Any = SimpleNamespace(num_processes=n_processes, print=said.append)
     resolved = training_run._with_steps(config, examples, accelerator)
     assert (resolved.max_steps, resolved.num_train_epochs) == (steps, None)
+    a_step = {1: "1 batch a step", 8: "8 batches a step"}[accumulation * n_processes]
+    assert said == [f"{steps} steps for {epochs:g} epochs of 10 batches, {a_step}"]
     with pytest.raises(UsageError, match="only the head would be trained"):
         training_run._with_steps(replace(config, head_only_steps=steps), examples, accelerator)
 
