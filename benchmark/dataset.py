@@ -12,7 +12,7 @@ from preprocessing.batching import evenly_spaced
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, load_part
 from preprocessing.corpus.readers.times import letters
-from preprocessing.text import profile, profile_language, scoring_profile
+from preprocessing.text import corpus_profile
 from preprocessing.text.languages import common_language, language_code
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Item = tuple[int, int]  # an utterance under a condition: indices of EvaluationSet.conditions and of its utterances
 
 ENGLISH_PROFILES = ("librispeech", "whisper-english")
-NEUTRAL_PROFILES = ("basic", "verbatim")  # where no language, or none whose numbers can be read, is known
+WHISPERS = {"whisper", "faster-whisper", "pipeline"}  # families of systems that may be a Whisper
 SHOWN_LETTERS = 30  # of texts that differ
 SHOWN_LANGUAGES = 5
 FOREIGN_SHARE = 0.02  # of words with a letter outside a-z; loanwords and names of English are fewer
@@ -60,49 +60,47 @@ def requested_conditions(config: BenchmarkConfig) -> tuple[Condition, ...]:
     return tuple(parse_conditions(config.conditions, seed=config.seed, noise=config.noise, rooms=config.rooms))
 
 
-def with_language(config: BenchmarkConfig, corpus: Sequence[Utterance], notices: list[str]) -> BenchmarkConfig:
+def with_language(
+    config: BenchmarkConfig, corpus: Sequence[Utterance], families: Sequence[str], notices: list[str], notes: list[str]
+) -> BenchmarkConfig:
     """The configuration with what --language and --profiles leave open: the one language that all utterances name,
-    where Whisper knows it, and the profiles of the language, with its region where all name one that texts depend on;
-    `notices` says so where it is not English, or where it is unknown and the texts do not look English.
+    where Whisper knows it, and the profiles of the language, with its region where all name one that texts depend on.
+
+    families: of the systems. `notes` says so where it is not English; `notices`, which the report repeats above its
+    figures, where it is unknown and the texts do not look English, or several are named.
     """
     named = common_language(None, (), (one.language for one in corpus))
     language = None if named is None else language_code(named)
-    own = _profiles_of_corpus(corpus, language)
     if config.language is not None:
         language = language_code(config.language) or config.language
-        own = ENGLISH_PROFILES if language == "en" else _profiles_of(profile_language(config.language) or language)
     if config.profiles is not None:
         return replace(config, language=language)
+    own = _profiles(corpus_profile((one.language for one in corpus), config.language))
+    has_whisper = not WHISPERS.isdisjoint(families)
     if language is None:
-        notices += _not_english(corpus) if own == ENGLISH_PROFILES else [_of_no_language(corpus, own)]
+        notices += _not_english(corpus) if own == ENGLISH_PROFILES else [_of_no_language(corpus, own, has_whisper)]
     elif own != ENGLISH_PROFILES:
-        notices.append(
-            f"The language is {language}: texts are normalised by {' and '.join(own)}, and multilingual Whispers get "
-            "this language. --profiles and --language override this."
+        whispers = ", and multilingual Whispers get this language" if has_whisper else ""
+        notes.append(
+            f"The language is {language}: texts are normalised by {' and '.join(own)}{whispers}. --profiles and "
+            "--language override this."
         )
     return replace(config, language=language, profiles=list(own))
 
 
-def _profiles_of_corpus(corpus: Sequence[Utterance], language: str | None) -> tuple[str, ...]:
-    """The profiles of the utterances' common language, and of English where none names any; of several, or of one that
-    Whisper does not have, those without a language.
-    """
-    named = {language_code(one.language) for one in corpus if one.language is not None}
-    if named <= {"en"}:
-        return ENGLISH_PROFILES
-    if language is None:
-        return NEUTRAL_PROFILES
-    regions = {one.language and profile_language(one.language) for one in corpus}
-    return _profiles_of((regions.pop() if len(regions) == 1 else None) or language)
+def _profiles(name: str) -> tuple[str, ...]:
+    """The profiles of a corpus whose texts are compared under the profile of this name."""
+    return ENGLISH_PROFILES if name == ENGLISH_PROFILES[0] else (name, "verbatim")
 
 
-def _of_no_language(corpus: Sequence[Utterance], profiles: Sequence[str]) -> str:
+def _of_no_language(corpus: Sequence[Utterance], profiles: Sequence[str], has_whisper: bool) -> str:
     names = sorted({one.language or "none" for one in corpus})
     shown = f"{', '.join(names[:SHOWN_LANGUAGES])}{', ...' if len(names) > SHOWN_LANGUAGES else ''}"
     named = f"{shown!r}, which is no language of Whisper's" if len(names) == 1 else f"several languages ({shown})"
+    whispers = ", and multilingual Whispers detect the language" if has_whisper else ""
     return (
-        f"The corpus names {named}: texts are normalised by {' and '.join(profiles)}, which spell out no numbers, and "
-        "multilingual Whispers detect the language. --profiles and --language override this."
+        f"The corpus names {named}: texts are normalised by {' and '.join(profiles)}, which spell out no numbers"
+        f"{whispers}. --profiles and --language override this."
     )
 
 
@@ -117,15 +115,6 @@ def _not_english(corpus: Sequence[Utterance]) -> list[str]:
         f"but {len(foreign) / len(words):.0%} of its words have letters that English lacks ({foreign[0]}). Set "
         "--language, as in --language de, or add a column 'language'."
     ]
-
-
-def _profiles_of(language: str) -> tuple[str, ...]:
-    name = scoring_profile(language)
-    try:
-        profile(name)
-    except UsageError:  # of which it is not known how numbers are read
-        return NEUTRAL_PROFILES
-    return (name, "verbatim")
 
 
 def build_evaluation_set(

@@ -175,7 +175,8 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     notices = [spec.notice for spec in specs if spec.notice]
     notices += noise_removal_notices(config.denoise, noise_removal)
     corpus = resolve_corpus(config, notices)
-    config = with_language(config, corpus.utterances, notices)
+    notes: list[str] = []
+    config = with_language(config, corpus.utterances, [spec.family for spec in specs], notices, notes)
     for name in (config.profiles or ())[:1]:
         Keywords(keywords, profile(name))  # refuses now one that could not be counted at the end
     evaluation_set = build_evaluation_set(conditions, corpus.utterances, config.condition_utterances)
@@ -184,6 +185,8 @@ def resolve_inputs(config: BenchmarkConfig) -> Inputs:
     notices += [notice for one in transcripts for notice in one.notices(len(conditions))]
     if ranks.is_main:
         check_recordings(evaluation_set)
+    for note in notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     for notice in notices:
         console.print(f"[bold yellow]NOTE[/] {escape(notice)}", highlight=False)
     return Inputs(

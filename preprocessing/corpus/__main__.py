@@ -42,8 +42,9 @@ class CorpusConfig:
     """Picture to write (also -o): .png, .pdf or .svg."""
     audio: bool = True
     """Decode the audio and measure levels, clipping, silence and duplicates; --no-audio leaves that out."""
-    profile: str = "librispeech"
-    """Text normalisation profile for counting and comparing texts."""
+    profile: str | None = None
+    """Text normalisation profile for counting and comparing texts. Default: the one that a benchmark scores the corpus
+    under: basic:LANGUAGE of the language that all utterances name, basic of several, librispeech of English or none."""
     limit: int | None = None
     """Measure only this many utterances, from the first on."""
     workers: int | None = None
@@ -75,10 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from preprocessing.corpus import report
     from preprocessing.corpus.statistics import find_leaks, summarise
-    from preprocessing.text import profile
+    from preprocessing.text import corpus_profile, profile
 
-    text_profile = profile(config.profile)
+    given = None if config.profile is None else profile(config.profile)
     corpus = _open(config.data, config.limit)
+    text_profile = given or profile(corpus_profile(one.language for one in corpus.utterances))
     other = None if config.against is None else _open(config.against, None)
     levels = _measure(corpus, config) if config.audio else None
     statistics = summarise(corpus, text_profile, levels)

@@ -37,8 +37,9 @@ class PrepareConfig:
     """Longest segment of a cut recording, in seconds."""
     shard_seconds: float = 600.0
     """Audio per shard (one FLAC file), in seconds; the last utterance may exceed it."""
-    profile: str = "librispeech"
-    """Text normalisation profile for the character counts in statistics.json; the texts themselves stay raw."""
+    profile: str | None = None
+    """Text normalisation profile for the character counts in statistics.json; the texts themselves stay raw. Default:
+    that of `python -m preprocessing.corpus`, by the language that the utterances name."""
     overwrite: bool = False
     """Start again in an output folder with a preparation of other data or options."""
 

@@ -28,7 +28,7 @@ from preprocessing.prepare.shards import (
     split_into_shards,
     write_shard,
 )
-from preprocessing.text import profile
+from preprocessing.text import corpus_profile, profile
 
 MANIFEST, REJECTS, STATISTICS = "manifest.jsonl", "rejects.jsonl", "statistics.json"
 FINGERPRINT = "fingerprint"  # the file that holds the fingerprint of corpus and options of a folder's shards
@@ -40,7 +40,8 @@ def prepare(config: PrepareConfig) -> None:
     Prints the manifest's path with counts to stdout, progress to stderr. Raises UserError where corpus, options or
     folder cannot be used.
     """
-    profile(config.profile)
+    if config.profile is not None:
+        profile(config.profile)
     manifest = config.output_dir / MANIFEST
     if manifest.exists() and Path(config.data).exists() and manifest.samefile(config.data):
         raise UsageError(
@@ -111,10 +112,11 @@ def _write_shards(config: PrepareConfig, shards: Sequence[Shard], folder: Path, 
             bar.update(task, advance=1, hours=f"{seconds / 3600:.2f} h of audio")
 
 
-def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], profile_name: str) -> Statistics:
+def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], profile_name: str | None) -> Statistics:
     """Write rejects.jsonl, statistics.json and manifest.jsonl from the shards' records; return the statistics.
 
-    rejects: those of the corpus's reader; the shards' are added. The manifest comes last: where it is, all is done.
+    rejects: those of the corpus's reader; the shards' are added. profile_name: None is that of the utterances'
+    languages. The manifest comes last: where it is, all is done.
     """
     records = [read_record(shard, folder / "shards") for shard in shards]
     utterances = tuple(utterance for record in records for utterance in record.utterances)
@@ -122,7 +124,8 @@ def assemble(folder: Path, shards: Sequence[Shard], rejects: Sequence[Reject], p
     levels = [measured for record in records for measured in record.levels]
     all_rejects = (*rejects, *(reject for record in records for reject in record.rejects))
     corpus = Corpus("manifest.jsonl", utterances, all_rejects)
-    statistics = summarise(corpus, profile(profile_name), levels)
+    name = profile_name or corpus_profile(one.language for one in utterances)
+    statistics = summarise(corpus, profile(name), levels)
     write_json_lines(folder / REJECTS, map(asdict, all_rejects))
     write_text_atomically(folder / STATISTICS, as_json(statistics, None))
     lines = (

@@ -5,9 +5,19 @@ from preprocessing.text.profiles import (
     PROFILES,
     Profile,
     Step,
+    corpus_profile,
     profile,
     profile_language,
     scoring_profile,
 )
 
-__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile", "profile_language", "scoring_profile"]
+__all__ = [
+    "PARAMETRISED",
+    "PROFILES",
+    "Profile",
+    "Step",
+    "corpus_profile",
+    "profile",
+    "profile_language",
+    "scoring_profile",
+]

@@ -3,7 +3,7 @@
 import difflib
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from preprocessing.text.language_letters import (
     is_turkic,
     keep_words_of,
 )
-from preprocessing.text.languages import regional_code
+from preprocessing.text.languages import common_language, language_code, regional_code
 from preprocessing.text.numbers import NumberWords, digits_stay, has_own_numbers, languages
 from preprocessing.text.steps import Profile, Step
 from preprocessing.text.vocabulary_fit import VocabularyFit, case_of, characters_of
@@ -27,7 +27,16 @@ from preprocessing.text.vocabulary_fit import VocabularyFit, case_of, characters
 if TYPE_CHECKING:
     from preprocessing.units import Vocabulary
 
-__all__ = ["PARAMETRISED", "PROFILES", "Profile", "Step", "profile", "profile_language", "scoring_profile"]
+__all__ = [
+    "PARAMETRISED",
+    "PROFILES",
+    "Profile",
+    "Step",
+    "corpus_profile",
+    "profile",
+    "profile_language",
+    "scoring_profile",
+]
 
 TRANSLITERATE, NO_ANNOTATIONS, SIMPLIFIED = "transliterate", "no-annotations", "simplified"
 PARAMETRISED = {
@@ -228,6 +237,32 @@ def scoring_profile(language: str) -> str:
     ('basic:de', 'basic:zh-TW:simplified')
     """
     return f"basic:{language}" + (f":{SIMPLIFIED}" if base_language(language) in _CHINESE else "")
+
+
+def corpus_profile(languages: Iterable[str | None], setting: str | None = None) -> str:
+    """The name of the profile that texts of a corpus are counted and compared under, from the languages that its
+    utterances name, or from the one that the user has set.
+
+    It is the scoring profile of their one language, with its region where all name one; librispeech where that is
+    English or none is named; basic of several languages, and where it is not known how numbers are read.
+
+    >>> [corpus_profile(names) for names in (["de-CH", "de-CH"], ["de-CH", "German"], ["tr", "en"], [None], ["eng"])]
+    ['basic:de-CH', 'basic:de', 'basic', 'librispeech', 'librispeech']
+    """
+    names = set(languages) if setting is None else {setting}
+    if {language_code(name) for name in names if name is not None} <= {"en"}:
+        return "librispeech"
+    named = common_language(setting, (), names)
+    language = named if setting is not None or named is None else language_code(named)
+    regions = {name and profile_language(name) for name in names}
+    language = (regions.pop() if len(regions) == 1 else None) or language
+    if language is None:
+        return "basic"
+    try:
+        profile(scoring_profile(language))
+    except UsageError:
+        return "basic"
+    return scoring_profile(language)
 
 
 def _profile(name: str, vocabulary: "Vocabulary | None", language: str | None, transliterate: bool) -> Profile:

@@ -166,12 +166,24 @@ def test_segments_that_are_not_the_text_are_refused() -> None:
 def test_texts_that_are_not_english_are_not_scored_as_it_in_silence(texts: list[str], is_said: bool) -> None:
     corpus = [Utterance(str(place), "a.wav", text, 1.0) for place, text in enumerate(texts)]
     notices: list[str] = []
-    with_language(BenchmarkConfig(), corpus, notices)
+    with_language(BenchmarkConfig(), corpus, ["whisper"], notices, [])
     assert len(notices) == is_said and all("Set --language" in one for one in notices)
     for config in (BenchmarkConfig(language="de"), BenchmarkConfig(profiles=["basic"])):
         notices = []
-        with_language(config, corpus, notices)
-        assert not any("normalised as English" in one for one in notices)
+        with_language(config, corpus, ["whisper"], notices, [])
+        assert not notices
+
+
+def test_a_language_that_the_corpus_names_is_a_note_and_a_guess_is_a_notice() -> None:
+    """Whisper is mentioned where one may run."""
+    for languages, what in (("yo", "yo"), "note"), (("de", "tr"), "notice"):
+        corpus = [Utterance(one, "a.wav", "x", 1.0, language=one) for one in languages]
+        for families, is_said in (["transcripts", "wav2vec2"], False), (["transcripts", "pipeline"], True):
+            said: dict[str, list[str]] = {"notice": [], "note": []}
+            with_language(BenchmarkConfig(), corpus, families, said["notice"], said["note"])
+            (sentence,) = said.pop(what)
+            assert ("Whisper" in sentence) == is_said and "normalised by basic and verbatim" in sentence
+            assert not any(said.values())
 
 
 def test_a_corpus_in_another_language_is_scored_in_it() -> None:
@@ -180,8 +192,11 @@ def test_a_corpus_in_another_language_is_scored_in_it() -> None:
 
     def chosen(config: BenchmarkConfig, *languages: str | None) -> tuple[str | None, list[str] | None, int]:
         notices: list[str] = []
-        found = with_language(config, of(*languages), notices)
-        return found.language, found.profiles, len(notices)
+        notes: list[str] = []
+        found = with_language(config, of(*languages), ["whisper"], notices, notes)
+        assert not notes or found.language is not None
+        assert not notices or found.language is None
+        return found.language, found.profiles, len(notices) + len(notes)
 
     english = ["librispeech", "whisper-english"]
     assert chosen(BenchmarkConfig(), "tr", "tr") == ("tr", ["basic:tr", "verbatim"], 1)

@@ -163,6 +163,28 @@ def test_without_audio_nothing_is_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("languages", "text", "used", "characters"),
+    [
+        (["de", "de"], "Große Straße", "basic:de", "ß"),
+        (["tr", "tr"], "KIRMIZI", "basic:tr", "ı"),
+        (["de", "tr"], "Große", "basic ", "ß"),
+        (["en", "en"], "straße", "librispeech ", "S"),
+        ([None, None], "straße", "librispeech ", "S"),
+    ],
+)
+def test_texts_are_counted_in_their_language(
+    languages: list[str | None], text: str, used: str, characters: str, tmp_path: Path
+) -> None:
+    rows = [{"audio": f"{n}.wav", "text": text, "duration": 1.0, "language": one} for n, one in enumerate(languages)]
+    data = write_manifest(tmp_path / "data.jsonl", rows)
+    main([str(data), "--no-audio", "--json", str(tmp_path / "found.json")])
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["text"]
+    assert found["profile"].startswith(used) and characters in found["characters"]
+    main([str(data), "--no-audio", "--json", str(tmp_path / "found.json"), "--profile", "verbatim"])
+    assert json.loads((tmp_path / "found.json").read_text())["text"]["profile"].startswith("verbatim")
+
+
+@pytest.mark.parametrize(
     ("options", "exit_code", "expected"),
     [
         (["nowhere"], 1, ["nowhere", "no such file or folder"]),
