@@ -5,6 +5,7 @@ Everything that comes from a user or a file is escaped: for YAML by huggingface_
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from finetune.hub.results import BenchmarkFigures, ResultRow, validation_row
 from finetune.metrics import Rate
 from finetune.models.about import without_folders
 from finetune.models.companion_files import generation_language
+from preprocessing.corpus.readers.hugging_face import HubReference, is_hub_reference
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
@@ -82,7 +84,8 @@ def model_card(run: RunFolder, options: CardOptions) -> str:
 def metadata(run: RunFolder, options: CardOptions, rows: list[ResultRow]) -> ModelCardData:
     """The card's metadata, which the Hub sorts and searches by; error rates in percent, as on its leaderboards."""
     languages = [options.language] if options.language else _languages(run)
-    datasets = [reference[3:].split(":")[0] for reference in _corpora(run) if reference.startswith("hf:")]
+    parts = [HubReference.parse(reference) for reference in _corpora(run) if is_hub_reference(reference)]
+    datasets = list(dict.fromkeys(one.dataset for one in parts))
     return ModelCardData(
         language=languages[0] if len(languages) == 1 else languages or None,
         license=options.license,
@@ -100,13 +103,16 @@ def metadata(run: RunFolder, options: CardOptions, rows: list[ResultRow]) -> Mod
 
 def _eval_result(row: ResultRow, metric: str) -> EvalResult:
     error_rate: Rate = getattr(row, metric)
-    dataset = row.corpus.removeprefix("hf:").split(":")[0] if row.corpus.startswith("hf:") else row.corpus
+    parts = [HubReference.parse(one) if is_hub_reference(one) else None for one in row.corpora]
+    types = [one.dataset if one else corpus for one, corpus in zip(parts, row.corpora, strict=True)]
+    local_split = "validation" if row.split.startswith("validation") else None
     return EvalResult(
         task_type="automatic-speech-recognition",
         task_name="Speech recognition",
-        dataset_type=dataset,
+        dataset_type=", ".join(dict.fromkeys(types)),
         dataset_name=f"{row.corpus} ({row.split})",
-        dataset_split="validation" if row.split.startswith("validation") else None,
+        dataset_config=_common(one.config if one else None for one in parts),
+        dataset_split=_common(one.split if one else local_split for one in parts),
         metric_type=metric,
         metric_name=f"{metric.upper()}, %",
         metric_value=round(100 * error_rate.value, 2),
@@ -116,6 +122,12 @@ def _eval_result(row: ResultRow, metric: str) -> EvalResult:
             "interval_95": [round(100 * error_rate.low, 2), round(100 * error_rate.high, 2)],
         },
     )
+
+
+def _common(values: Iterable[str | None]) -> str | None:
+    """The value that all have; None of several."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
 
 
 def _corpora(run: RunFolder) -> tuple[str, ...]:

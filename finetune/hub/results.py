@@ -23,15 +23,15 @@ SUMMARY_SCHEMA = 2  # benchmark.results.SCHEMA, which finetune may not import: a
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One row of the card's results: a system's error rates on a corpus under a text profile.
+    """One row of the card's results: a system's error rates on corpora under a text profile.
 
-    is_published: whether the system is the model of the card. split: part of the corpus, as the card names it. unit:
-    what the bootstrap drew, "speaker" or "utterance".
+    is_published: whether the system is the model of the card. corpora: their references, each once. split: part of the
+    corpora, as the card names it. unit: what the bootstrap drew, "speaker" or "utterance".
     """
 
     system: str
     is_published: bool
-    corpus: str
+    corpora: tuple[str, ...]
     split: str
     utterances: int
     profile: str
@@ -39,6 +39,11 @@ class ResultRow:
     unit: str
     wer: Rate
     cer: Rate
+
+    @property
+    def corpus(self) -> str:
+        """The corpora in words."""
+        return ", ".join(self.corpora)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ def validation_row(run: RunFolder) -> ResultRow | None:
     return ResultRow(
         system="this model",
         is_published=True,
-        corpus=", ".join(run.about.validation.corpora),
+        corpora=tuple(dict.fromkeys(run.about.validation.corpora)),
         split="validation, held out of training" if run.about.held_out else "validation",
         utterances=len(pairs),
         profile=run.about.profile,
@@ -184,7 +189,7 @@ def _row(system: dict[str, Any], is_published: bool, summary: dict[str, Any]) ->
     return ResultRow(
         system="this model" if is_published else _system_name(system["facts"]),
         is_published=is_published,
-        corpus=without_folders(summary["corpus"]["reference"]),
+        corpora=(without_folders(summary["corpus"]["reference"]),),
         split="benchmark",
         utterances=summary["corpus"]["utterances"],
         profile=profile["name"],

@@ -277,6 +277,37 @@ def test_datasets_of_the_hub_are_linked(run: Path, tmp_path: Path) -> None:
     assert "fine-tuned from [facebook/x](https://huggingface.co/facebook/x)" in page
 
 
+@pytest.mark.parametrize(
+    ("corpora", "expected"),
+    [
+        (["hf:google/fleurs:de_de:validation"], ("google/fleurs", "de_de", "validation")),
+        (["hf:google/fleurs:de_de:train"] * 2, ("google/fleurs", "de_de", "train")),
+        (["hf:google/fleurs:de_de:train", "hf:google/fleurs:en_us:train"], ("google/fleurs", None, "train")),
+        (["hf:google/fleurs:de_de", "hf:you/calls"], ("google/fleurs, you/calls", None, "test")),
+        (["hf:google/fleurs:de_de:train", "dev.jsonl"], ("google/fleurs, dev.jsonl", None, None)),
+        (["dev.jsonl"], ("dev.jsonl", None, "validation")),
+    ],
+)
+def test_results_name_data_set_configuration_and_split(
+    corpora: list[str], expected: tuple[str, str | None, str | None], run: Path, tmp_path: Path
+) -> None:
+    """Read back from the card; a benchmark's split is that of its corpus."""
+    opened = open_run(run)
+    assert opened.about is not None
+    part = dataclasses.replace(opened.about.training, corpora=tuple(corpora))
+    known = dataclasses.replace(opened, about=dataclasses.replace(opened.about, training=part, validation=part))
+    folder = summary(tmp_path / "bench", str(run), corpus="hf:google/fleurs:fr_fr:dev:100")
+    options = CardOptions("you/m", benchmark=read_benchmark(folder, run, "you/m"))
+    data = ModelCard(model_card(known, options)).data
+    validation, _, benchmark, _ = data.eval_results
+    assert (validation.dataset_type, validation.dataset_config, validation.dataset_split) == expected
+    assert validation.dataset_name.startswith(f"{', '.join(dict.fromkeys(corpora))} (validation")
+    found = (benchmark.dataset_type, benchmark.dataset_config, benchmark.dataset_split)
+    assert found == ("google/fleurs", "fr_fr", "dev")
+    of_hub = [name for name in expected[0].split(", ") if "/" in name]
+    assert data.datasets == (of_hub or None)
+
+
 @pytest.mark.parametrize("checkpoints", [["elsewhere"], [], ["RUN", "RUN"]])
 def test_results_of_other_models_are_refused(run: Path, tmp_path: Path, checkpoints: list[str]) -> None:
     folder = summary(tmp_path, *(str(run) if name == "RUN" else name for name in checkpoints))

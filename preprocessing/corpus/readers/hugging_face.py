@@ -6,6 +6,7 @@ row holds the bytes, they stay in memory with its utterance. A column of class l
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from preprocessing.cli.errors import InputError, UsageError, first_line
@@ -25,6 +26,30 @@ def is_hub_reference(reference: str) -> bool:
     return reference.startswith(HUB_PREFIX)
 
 
+@dataclass(frozen=True, slots=True)
+class HubReference:
+    """The parts of `hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]`: test is the split where none is named. config: None for the
+    dataset's default. count: how many rows from the first on, None for all.
+    """
+
+    dataset: str
+    config: str | None
+    split: str
+    count: int | None
+
+    @classmethod
+    def parse(cls, reference: str) -> "HubReference":
+        """Raises UsageError when the reference has another form.
+
+        >>> HubReference.parse("hf:google/fleurs:de_de")
+        HubReference(dataset='google/fleurs', config='de_de', split='test', count=None)
+        """
+        dataset, config, split, count = (reference.removeprefix(HUB_PREFIX).split(":") + [""] * 4)[:4]
+        if not dataset or (count and not count.isdecimal()):
+            raise UsageError(f"{reference}: expected hf:DATASET[:CONFIG[:SPLIT[:COUNT]]] with a whole COUNT: fix it")
+        return cls(dataset, config or None, split or DEFAULT_SPLIT, int(count) if count else None)
+
+
 def read_hub_reference(reference: str) -> Rows:
     """The rows of `hf:DATASET[:CONFIG[:SPLIT[:COUNT]]]`, streamed; the split is test where none is named.
 
@@ -34,21 +59,18 @@ def read_hub_reference(reference: str) -> Rows:
 
     Raises UsageError when the reference has another form, InputError when it cannot be opened.
     """
-    name, config, split, count = (reference.removeprefix(HUB_PREFIX).split(":") + [""] * 4)[:4]
-    if not name or (count and not count.isdecimal()):
-        raise UsageError(f"{reference}: expected hf:DATASET[:CONFIG[:SPLIT[:COUNT]]] with a whole COUNT: fix it")
-    split = split or DEFAULT_SPLIT
+    parts = HubReference.parse(reference)
     from datasets import load_dataset
 
     try:
-        dataset = load_dataset(name, config or None, split=split, streaming=True)
-        rows = _undecoded_stream(dataset.take(int(count)) if count else dataset)
+        dataset = load_dataset(parts.dataset, parts.config, split=parts.split, streaming=True)
+        rows = _undecoded_stream(dataset if parts.count is None else dataset.take(parts.count))
         labels = _labels(dataset.features)
     except Exception as error:  # datasets raises many kinds, from many libraries
         raise InputError(
             f"{reference}: cannot be opened ({first_line(error)}); check its name and the network"
         ) from error
-    return Rows("", _dataset_rows(rows, labels, reference, split), ids_repeat=True)
+    return Rows("", _dataset_rows(rows, labels, reference, parts.split), ids_repeat=True)
 
 
 def is_saved_dataset(folder: str) -> bool:
