@@ -143,7 +143,14 @@ def test_each_section_stands_where_it_has_content() -> None:
     assert "conditions-caption" in page and "white noise at 10 dB" in text and "better" in text
     bare = page_of(*run(), n_audio=0)
     assert not any(f' id="{name}"' in bare for name in optional if name != "tradeoff")
-    assert "No utterance was timed" not in page and "latency-660" in page and "latency-660" not in bare
+    assert "latency-660" in page and "latency-660" not in bare
+    transcripts = dataclasses.replace(
+        summary, systems=[dataclasses.replace(one, speed=None) for one in summary.systems]
+    )
+    untimed = page_of(transcripts, samples, n_audio=0)
+    for name, other in (("latency", page), ("stages", page), ("failed", bare)):
+        assert f' id="{name}"' in other and f'href="#{name}"' in other
+        assert f' id="{name}"' not in untimed and f'href="#{name}"' not in untimed
 
 
 def test_on_paper_the_table_is_repeated_in_groups_that_fit() -> None:

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.config import BenchmarkConfig
 from benchmark.report.quantities import quantities
 from benchmark.results import read_samples, read_summary
+from benchmark.session import benchmark
 from benchmark.transcripts import Transcripts, match_transcripts, read_transcripts
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
 from tests.commands import assert_one_sentence, run
-from tests.conftest import DEMO, read_manifest, write_manifest
+from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 
 CORPUS = DEMO / "corpus" / "test.jsonl"
 UTTERANCES = [Utterance(name, f"/data/{name}.flac", "one two", 1.0) for name in ("a", "b.c", "d")]
@@ -104,6 +106,22 @@ def test_transcripts_are_loaded_by_no_command() -> None:
     (spec,) = parse_models("transcripts=hyp.jsonl")
     with pytest.raises(UsageError, match=r"^transcripts hyp.jsonl has .* only benchmark/run.py takes"):
         load_system(spec, LoadOptions("cpu", None))
+
+
+def test_transcripts_in_another_language_are_reported_without_empty_sections(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row | {"language": "tr", "duration": 1.0} for row in absolute(CORPUS, 12)]
+    data = write_manifest(tmp_path / "data.jsonl", rows)
+    texts = write_manifest(tmp_path / "texts.jsonl", [{"id": row["id"], "text": row["text"]} for row in rows])
+    benchmark(BenchmarkConfig(models=f"transcripts={texts}", data=str(data), output_dir=tmp_path / "out"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The language is tr: texts are normalised by basic:tr and verbatim. --profiles" in said
+    summary = read_summary(tmp_path / "out" / "summary.json")
+    assert not any("language" in notice for notice in summary.notices)
+    assert (summary.settings["language"], summary.settings["profiles"]) == ("tr", "basic:tr,verbatim")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert not any(f'id="{name}"' in page or f'"#{name}"' in page for name in ("latency", "stages", "failed"))
 
 
 def test_scored_alone_and_beside_a_system_that_runs(tmp_path: Path) -> None:
