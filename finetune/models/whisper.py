@@ -5,7 +5,6 @@ part makes of an utterance can be kept on the disk (`frozen_features.py`). The e
 positions are fixed sinusoids, so training with a window below 30 s changes nothing in the saved checkpoint's format.
 """
 
-import contextlib
 import math
 import re
 from collections.abc import Sequence
@@ -305,10 +304,7 @@ class WhisperRecogniser(Recogniser):
 
     @torch.inference_mode()
     def evaluate(self, module: nn.Module, batch: Batch) -> EvaluationOutput:
-        """The loss without label smoothing; texts as `whisper.decode` gives them, each of at most TOKENS_PER_SECOND.
-
-        On a CPU, decoding is in float32 under autocast too, which would cast all weights again for each token.
-        """
+        """The loss without label smoothing; texts as `whisper.decode` gives them, each of at most TOKENS_PER_SECOND."""
         unwrapped: WhisperModule = extract_model_from_parallel(module)
         audio_features = unwrapped.encode(batch)
         limits = [math.ceil(n / SAMPLE_RATE * TOKENS_PER_SECOND) + 16 for n in batch.n_samples]
@@ -319,9 +315,7 @@ class WhisperRecogniser(Recogniser):
             fp16=False,
             sample_len=min(max(limits), self.module.model.dims.n_text_ctx // 2),
         )
-        in_float32 = audio_features.device.type == "cpu"
-        with torch.autocast("cpu", enabled=False) if in_float32 else contextlib.nullcontext():
-            results = whisper.decode(unwrapped.model, audio_features.float(), options)  # it refuses autocast's 16 bits
+        results = whisper.decode(unwrapped.model, audio_features.float(), options)  # it refuses autocast's 16 bits
         texts = [
             result.text if len(result.tokens) <= limit else self._tokenizer.decode(result.tokens[:limit]).strip()
             for result, limit in zip(results, limits, strict=True)

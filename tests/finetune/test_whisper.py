@@ -299,21 +299,6 @@ def test_an_evaluation_hears_what_decode_hears(precision: torch.dtype) -> None:
         assert [heard.text for heard in output.hypotheses] == expected
 
 
-def test_an_evaluation_on_a_cpu_decodes_in_float32_under_autocast() -> None:
-    """autocast would cast every weight again for each token; encoder and loss, one pass each, keep it."""
-    ours = recogniser()
-    found: dict[str, list[bool]] = {"encoder": [], "decoder": []}
-    for name, modes in found.items():
-        part = getattr(ours.module.model, name).blocks[0]
-        part.register_forward_hook(lambda *_, modes=modes: modes.append(torch.is_autocast_enabled("cpu")))
-    batch = pad_batch([ours.prepare(0, noise(0.4), ours.encode("on"))])
-    with torch.autocast("cpu", torch.bfloat16):
-        ours.evaluate(ours.module.eval(), batch)
-    assert found["encoder"] == [True]
-    assert len(found["decoder"]) > 2
-    assert not any(found["decoder"][:-1]) and found["decoder"][-1], "the last one is the loss"
-
-
 def test_the_language_of_the_corpus_is_taken_where_none_is_set() -> None:
     """Where all utterances name the same one."""
 
