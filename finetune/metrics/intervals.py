@@ -13,7 +13,8 @@ Percentiles of the draws themselves are too narrow with few speakers and miss th
 A draw holds no error that the test set lacks, so the upper end of a rate below 50 % is at least that of Korn & Graubard
 1998 ("Confidence intervals for proportions with small expected number of positive counts estimated from survey data"):
 Clopper and Pearson's exact interval of a proportion, of as many independent words as tell as much as these speakers'.
-Of a rate above 50 %, where right words are the rare ones, the lower end is no higher than theirs.
+Of a rate above 50 %, where right words are the rare ones, the lower end is no higher than theirs. Insertions can make
+speakers differ more than any proportion does; the draws then tell more than a proportion, and stand as they are.
 Comparing two systems is in `paired_tests`.
 """
 
@@ -200,7 +201,9 @@ def _studentised(
 
 
 def exact_ends(estimate: float, error: StandardError, n_words: int) -> tuple[float, float]:
-    """Korn & Graubard's interval of a rate of n_words; of a rate above 1 the lower end of 1, and the rate itself.
+    """Korn & Graubard's interval of a rate of n_words; of a rate above 1 the lower end of 1, and the rate itself. The
+    rate alone where it is above 50 % and its error larger than sqrt(r * (1 - r) / f), that of f + 1 groups whose rates
+    are all 0 or 1.
 
     With the design effect d = max(error^2 * n / (r * (1 - r)), 1), 1 where r is 0 or 1, the words tell as much as
     n / d * (t(n - 1) / t(f))^2 independent ones, t the 0.975 quantiles of Student's distribution, f error's degrees of
@@ -211,6 +214,8 @@ def exact_ends(estimate: float, error: StandardError, n_words: int) -> tuple[flo
     (0.0, 0.0208)
     """
     tail, rate = (1.0 - LEVEL) / 2.0, min(estimate, 1.0)
+    if 0.5 < rate < 1.0 and error.value**2 * error.freedom > rate * (1.0 - rate) * (1.0 + 1e-9):
+        return estimate, estimate
     independent = rate * (1.0 - rate) / n_words
     design_effect = max(error.value**2 / independent, 1.0) if independent else 1.0
     n = (

@@ -139,6 +139,15 @@ def test_an_insertion_more_makes_no_interval_of_wrong_words_more_certain() -> No
     assert (every.high, twice.value, twice.high) == (1.0, 2.0, 2.0) and more.high > more.value > 1.0
 
 
+def test_insertions_that_no_proportion_has_leave_the_interval_to_the_draws() -> None:
+    """Speakers with 5 to 16 errors in 10 words: their rates differ more than a share of wrong words can."""
+    errors, lengths = [10, 10, 5, 10, 8, 16], [10] * 6
+    drawn = resample(over(6), seed=0, draws=400)
+    found = rate(errors, lengths, drawn)
+    assert (found.low, found.high) == pytest.approx(bootstrap_t(np.array(errors), np.array(lengths), drawn.weights))
+    assert found.low > 0.6
+
+
 def test_an_interval_needs_five_groups() -> None:
     for count, is_known in ((FEWEST_GROUPS, True), (FEWEST_GROUPS - 1, False)):
         found = rate([1, 2, 1, 2, 1][:count], [10] * count, resample(over(count), seed=0))
