@@ -43,11 +43,10 @@ def run_experiment(
     printed and written then.
     """
     program = f"python -m experiments.{Path(file).stem}"
-    question, _, more = (documentation or "").partition("\n")
     config = parse_command(
         config_class,
         program=program,
-        description=f"{question} {more}",
+        description=documentation or "",
         arguments=arguments,
         positional=bool(names),
         several=names,

@@ -4,6 +4,7 @@ Types and defaults are shown as they are written on a command line: `path`, `tru
 choices already shows, and defaults of null, which the documentation explains, are left out.
 """
 
+import re
 from argparse import SUPPRESS, Action
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,19 @@ BUILT_IN = {  # options that jsonargparse and argparse describe themselves
 
 
 class HelpFormatter(DefaultHelpFormatter):
-    """jsonargparse's formatter with types and defaults in plain words."""
+    """jsonargparse's formatter with types and defaults in plain words.
+
+    Paragraphs of a description, which blank lines divide, stay apart; one of indented lines, such as commands to copy,
+    stays as it is.
+    """
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = re.split(r"\n[ \t]*\n", text.strip("\n"))
+        fill = super()._fill_text
+        return "\n\n".join(
+            one if all(line.startswith("    ") for line in one.splitlines()) else fill(one, width, indent)
+            for one in map(str.rstrip, filter(str.strip, paragraphs))
+        )
 
     def _get_help_string(self, action: Action) -> str:
         for flag in action.option_strings:

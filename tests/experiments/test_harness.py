@@ -54,6 +54,14 @@ def test_a_new_experiment_is_one_file(tmp_path: Path) -> None:
         list_experiments(tmp_path)
 
 
+def test_help_shows_commands_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    documentation = "Does it\nwork?\n\nIt may.\nOr not.\n\n    python -m x \\\n        --data a b\n    python -m y\n"
+    with pytest.raises(SystemExit):
+        run_experiment(ExperimentOptions, lambda _: Findings("t", "s"), documentation, "x.py", ["--help"])
+    shown = capsys.readouterr().out
+    assert "Does it work?\n\nIt may. Or not.\n\n    python -m x \\\n        --data a b\n    python -m y\n\n" in shown
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_help_answers_at_once(name: str) -> None:
     """In under a second of processor time, the best of three on a busy machine, and without heavy imports."""
