@@ -1,7 +1,8 @@
 """How many hours of my speech does fine-tuning need to beat off-the-shelf Whisper?
 
 Each family is trained on nested subsets of a corpus, with its own recipe and the same number of steps for each size. A
-power law, WER = a * hours^-b, is fitted by least squares of logarithms; off-the-shelf Whisper is a horizontal line. The
+power law, WER = a * hours^-b, is fitted by least squares of logarithms; off-the-shelf Whisper is a horizontal line. Of
+a language that is written without spaces between words, such as Japanese, CER without spaces takes WER's place. The
 intervals of the exponent and of the hours at which the curve crosses Whisper come from 2,000 bootstrap draws over the
 speakers (or utterances) of the test set, the same for all models, and over run-to-run variance, as measured with
 several seeds of one recipe; with few speakers they are too narrow. A model beats Whisper where paired tests say so,
@@ -9,7 +10,7 @@ from the largest size down to the first that is not significant (fixed sequence)
 a Whisper; no crossing is claimed beyond ten times the data at hand.
 
     python -m experiments.hours --docs true
-    python -m experiments.hours --data mine/train.jsonl --validation mine/dev.jsonl --test mine/test.jsonl \
+    python -m experiments.hours --data mine/train.jsonl --validation mine/dev.jsonl --test mine/test.jsonl \\
         --recipes "[configs/finetune/mine.yaml]" --whisper_models "[small]" --language de
 """
 
@@ -29,8 +30,10 @@ from experiments.harness.trainings import (
     TINY_LSTM,
     Training,
     base_options,
+    length_options,
     located,
     quick_options,
+    recipe_path,
     run_trainings,
     whisper_weights,
 )
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 
     from experiments.harness.transcripts import Errors
     from finetune.metrics import Rate
-    from preprocessing.corpus import Utterance
+    from preprocessing.corpus import Corpus, Utterance
 
 DURATION = "12 hours: four families on six sizes each; one family 2 to 4"
 
@@ -54,6 +57,10 @@ class Config(StudyOptions):
     """Whose speech, which families and sizes."""
 
     renamed: ClassVar[Mapping[str, str]] = {"whisper": "whisper_models"}
+    replaced_by_quick: ClassVar[Sequence[str]] = (
+        "data", "validation", "test", "recipes", "minutes", "whisper_models", "max_steps"
+    )  # fmt: skip
+    small_case: ClassVar[str] = "--max_steps 20 --minutes 1,2"
 
     data: str = "${ASR_DATA_DIR}/librispeech/train.jsonl"
     """Training corpus; yours makes this your own learning curve."""
@@ -102,15 +109,28 @@ class Config(StudyOptions):
 
 @dataclass(frozen=True)
 class Line:
-    """An off-the-shelf Whisper."""
+    """An off-the-shelf Whisper. wer: the CER where that is the metric of the results."""
 
     name: str
     wer: "Rate"
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Test speakers, recordings and sentences that are also in the training data. recordings: test utterances that are,
+    at least in part. sentences: those of `LONG_WORDS` words or more, which are hardly said twice by chance.
+    """
+
+    speakers: int
+    recordings: int
+    sentences: int
+
+
+@dataclass(frozen=True)
 class Results:
-    """All families and Whispers on one test corpus."""
+    """All families and Whispers on one test corpus. metric: WER or CER. overlap: None in results of earlier versions,
+    which did not look for it.
+    """
 
     corpus: str
     hours: float
@@ -120,15 +140,19 @@ class Results:
     curves: list[Curve]
     whispers: list[Line]
     missing: dict[str, str]
+    metric: str = "WER"
+    overlap: Overlap | None = None
 
 
 def measure(config: Config) -> tuple[Results, str]:
     """Cut the parts, train, transcribe, fit. Raises UserError."""
     check_counts(("--seeds", config.seeds, 1))
     from experiments.harness.transcripts import (
+        corpus_name,
         describe_test,
         errors_of,
         mean_rate,
+        metric_of,
         open_test,
         system_spec,
         transcribe,
@@ -145,10 +169,14 @@ def measure(config: Config) -> tuple[Results, str]:
             recipes=[str(CONFIGS / "librispeech-mini-lstm.yaml")],
             whisper_models=[str(ROOT / "demo" / "whisper" / "whisper.pt")],
         )  # fmt: skip
-    corpus = list(open_corpus(located(config.data)).utterances)
-    parts = write_parts(corpus, config.minutes, folder / "parts")
+    recipes = [recipe_path(one, "--recipes") for one in config.recipes]
+    corpus = open_corpus(located(config.data))
+    parts = write_parts(corpus.utterances, config.minutes, folder / "parts")
     tested = open_test(located(config.test), limit=8 if config.quick else None)
     profile = config.profile or scoring_profile(config.language)
+    metric = metric_of(tested, profile, config.language)
+    prepared = [(one, _trainings(config, one, parts, folder)) for one in recipes]
+    resolved_of = {one: trainings[0].resolved(folder / "runs") for one, trainings in prepared}
     missing: dict[str, str] = {}
     whispers: list[tuple[str, Errors]] = []
     for size in config.whisper_models:
@@ -160,30 +188,31 @@ def measure(config: Config) -> tuple[Results, str]:
         except InputError as error:
             missing[spec.name] = str(error).partition(";")[0]
         else:
-            whispers.append((spec.name, errors_of([samples], profile, trained=False)))
+            whispers.append((spec.name, errors_of([samples], profile, metric, trained=False)))
     families = []
-    for recipe in config.recipes:
+    for recipe, trainings in prepared:
         try:
-            trainings = _trainings(config, Path(located(recipe)), parts, folder)
             runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
         except InputError as error:  # weights that are not to be had
-            missing[Path(recipe).stem] = str(error).partition(";")[0]
+            missing[recipe.stem] = str(error).partition(";")[0]
             continue
-        resolved = trainings[0].resolved(folder / "runs")
+        resolved = resolved_of[recipe]
         points = []
         for hours in parts:
-            names = [_name(Path(recipe), hours, seed) for seed in range(1, config.seeds + 1)]
+            names = [_name(recipe, hours, seed) for seed in range(1, config.seeds + 1)]
             samples_of = [
                 transcribe(system_spec(name, f"{resolved.model.family}={runs[name]}"), tested, folder / "transcripts",
                            language=config.language if resolved.model.family == "whisper" else None)
                 for name in names
             ]  # fmt: skip
-            points.append((hours, errors_of(samples_of, profile)))
-        families.append(Family(resolved.model.family, Path(recipe).stem, resolved.max_steps, points))
+            points.append((hours, errors_of(samples_of, profile, metric)))
+        families.append(Family(resolved.model.family, recipe.stem, resolved.max_steps, points))
     curves = learning_curves(families, whispers)
     results = Results(
-        Path(config.data).parent.name, sum(one.duration for one in corpus) / 3600, describe_test(config.test, tested),
-        profile, RUN_SPREAD, curves, [Line(name, mean_rate(errors)) for name, errors in whispers], missing,
+        corpus_name(located(config.data)), corpus.seconds / 3600,
+        describe_test(corpus_name(located(config.test)), tested), profile, RUN_SPREAD, curves,
+        [Line(name, mean_rate(errors)) for name, errors in whispers], missing, metric.upper(),
+        overlap_of(tested, corpus, profile),
     )  # fmt: skip
     steps = f"{config.max_steps} steps instead of the recipes' own" if config.max_steps else ""
     fewer = _fewer(config) if config.data == expand_data_folder(Config().data) else ""
@@ -195,6 +224,16 @@ def _fewer(config: Config) -> str:
     left = [Path(one).stem for one in Config().recipes if one not in config.recipes]
     sizes = [f"{one:g} min" for one in Config().minutes if one not in config.minutes]
     return f"without {', '.join([*left, *sizes])}" if left or sizes else ""
+
+
+def overlap_of(tested: "Sequence[Utterance]", training: "Corpus", profile: str) -> Overlap:
+    """What a test set shares with the training data, sentences compared under the text profile of this name."""
+    from preprocessing.corpus import Corpus
+    from preprocessing.corpus.statistics import find_leaks
+    from preprocessing.text import profile as profile_named
+
+    leaks = find_leaks(Corpus("test", tuple(tested), ()), training, profile_named(profile))
+    return Overlap(len(leaks.speakers), len(leaks.files), leaks.utterances_with_long_shared_text)
 
 
 def write_parts(corpus: "Sequence[Utterance]", minutes: Sequence[float], folder: Path) -> dict[float, Path]:
@@ -241,9 +280,7 @@ def _trainings(config: Config, recipe: Path, parts: dict[float, Path], folder: P
     validation = config.validation_of()
     options: dict[str, Any] = {"report_to": "none", "data.validation": validation and located(validation)}
     options["data.validation_share"] = 0.0 if validation else 0.05
-    if config.max_steps is not None:
-        options |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
-    options |= base_options(recipe, folder)
+    options |= length_options(recipe, config.max_steps, 10) | base_options(recipe, folder)
     if config.quick:
         options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
     return [
@@ -267,17 +304,35 @@ def findings_of(results: Results) -> Findings:
         )
         rows.append((curve.recipe, *cells, law))
     rows += [(one.name, with_interval(one.wer), *[""] * len(sizes)) for one in results.whispers]
-    headings = ("WER, %", *(f"{_duration(one)}" for one in sizes), "exponent")
+    headings = (f"{results.metric}, %", *(f"{_duration(one)}" for one in sizes), "exponent")
     recipes = "; ".join(f"{one.recipe}: {one.family}, {one.steps} steps a size" for one in results.curves)
     settings = (
         f"Training parts of {results.corpus} ({results.hours:.1f} h); {recipes}. Tested on "
         f"{results.test.described()}; profile {results.profile}; run-to-run variance: a standard deviation of "
-        f"{results.run_spread:g} * sqrt(WER * (1 - WER)) in exponents and crossings"
+        f"{results.run_spread:g} * sqrt({results.metric} * (1 - {results.metric})) in exponents and crossings"
+        f"{_overlap_sentence(results)}"
     )
     return Findings(
-        "WER by amount of training speech", settings, tables=[Table(headings, rows)], answers=_answers(results),
-        missing=results.missing, draw=lambda axes: _draw(axes, results),
+        f"{results.metric} by amount of training speech", settings, tables=[Table(headings, rows)],
+        answers=_answers(results), missing=results.missing, draw=lambda axes: _draw(axes, results),
     )  # fmt: skip
+
+
+def _overlap_sentence(results: Results) -> str:
+    from preprocessing.corpus.statistics import LONG_WORDS
+
+    if results.overlap is None:
+        return ""
+    shared, of = results.overlap, results.test
+    looked_for = [(shared.recordings, of.utterances, "test utterances")]
+    if of.speakers:
+        looked_for.insert(0, (shared.speakers, of.speakers, "test speakers"))
+    if results.metric == "WER":  # of other languages a sentence is one word
+        looked_for.append((shared.sentences, of.utterances, f"test sentences of {LONG_WORDS} words or more"))
+    found = [f"{count} of {total} {what}" for count, total, what in looked_for if count]
+    *most, last = found or [what for _, _, what in looked_for]
+    joined = f"{', '.join(most)} {'and' if found else 'or'} {last}" if most else last
+    return f". {'' if found else 'No '}{joined} are also in the training data"
 
 
 def _duration(hours: float) -> str:
@@ -307,11 +362,11 @@ def _answers(results: Results) -> list[str]:
         else:
             factors = [100 * (1 - 2**-one) for one in (curve.exponent.value, curve.exponent.low, curve.exponent.high)]
             found.append(
-                f"{curve.recipe}: doubling the speech lowers the WER by {factors[0]:.0f} % [{factors[1]:.0f}, "
-                f"{factors[2]:.0f}], relative; with {_duration(curve.points[-1].hours)} it is "
+                f"{curve.recipe}: doubling the speech lowers the {results.metric} by {factors[0]:.0f} % "
+                f"[{factors[1]:.0f}, {factors[2]:.0f}], relative; with {_duration(curve.points[-1].hours)} it is "
                 f"{with_interval(curve.points[-1].wer)} %."
             )
-        found += [_crossing_sentence(curve, one, longest) for one in curve.crossings]
+        found += [_crossing_sentence(curve, one, longest, results.metric) for one in curve.crossings]
     return found + _reservations(results)
 
 
@@ -337,12 +392,12 @@ def _reservations(results: Results) -> list[str]:
     return found
 
 
-def _crossing_sentence(curve: Curve, one: Crossing, longest: float) -> str:
+def _crossing_sentence(curve: Curve, one: Crossing, longest: float, metric: str) -> str:
     smallest = curve.points[0].hours
     is_below = one.hours is not None and one.hours < smallest
     pair = f"{curve.recipe} against {one.whisper}"
     if one.measured is not None:
-        found = f"{curve.recipe} has a significantly lower WER than {one.whisper} from {_duration(one.measured)}"
+        found = f"{curve.recipe} has a significantly lower {metric} than {one.whisper} from {_duration(one.measured)}"
         if one.measured == smallest:
             return f"{found}, the smallest size, on."
         if is_below:
@@ -351,11 +406,11 @@ def _crossing_sentence(curve: Curve, one: Crossing, longest: float) -> str:
             return f"{found} on; the fitted curve crosses it at {_between(one, smallest)}."
         return f"{found} on."
     if curve.exponent is None:
-        return f"{pair}: with {_duration(curve.points[-1].hours)} the WER is not significantly lower."
+        return f"{pair}: with {_duration(curve.points[-1].hours)} the {metric} is not significantly lower."
     if one.hours is not None and one.hours <= longest:
         fitted = "is below it at every size" if is_below else f"crosses it at {_between(one, smallest)}"
         return (
-            f"{pair}: the fitted curve {fitted}, but with {_duration(curve.points[-1].hours)} the WER is not "
+            f"{pair}: the fitted curve {fitted}, but with {_duration(curve.points[-1].hours)} the {metric} is not "
             "significantly lower."
         )
     share = f"{100 * one.reached:.0f} % of draws"
@@ -387,8 +442,8 @@ def _between(one: Crossing, smallest: float) -> str:
 
 
 def _draw(axes: "Axes", results: Results) -> None:
-    """WER by hours, or minutes where all are less than one, on logarithmic axes; the fitted lines, dotted beyond what
-    was measured; and Whisper as horizontal lines with their intervals.
+    """Error rate by hours, or minutes where all are less than one, on logarithmic axes; the fitted lines, dotted beyond
+    what was measured; and Whisper as horizontal lines with their intervals.
     """
     import numpy as np
 
@@ -419,7 +474,7 @@ def _draw(axes: "Axes", results: Results) -> None:
             scale * REACH * max(every), 100 * one.wer.value * factor, one.name, fontsize=TICK_SIZE,
             color=PALETTE.faint, ha="right", va=side,
         )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel=f"{unit} of training speech", ylabel="WER, %")
+    axes.set(xscale="log", yscale="log", xlabel=f"{unit} of training speech", ylabel=f"{results.metric}, %")
     rates = [*(point.wer.value for point in points), *(one.wer.value for one in results.whispers)]
     if any(rates):
         axes.set_ylim(bottom=50 * min(filter(None, rates)))

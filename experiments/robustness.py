@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import HELD_OUT, data_folder, require
 from experiments.harness.study import StudyOptions, run_study, with_interval
-from experiments.harness.trainings import CONFIGS, Training, located, quick_options, run_trainings
+from experiments.harness.trainings import (
+    CONFIGS,
+    Training,
+    length_options,
+    located,
+    quick_options,
+    recipe_path,
+    run_trainings,
+)
 from experiments.harness.transcripts import Compared, CorpusUsed
 from preprocessing.cli.options import check_counts, run_command
 
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from benchmark.results import ConditionUsed, Sample
     from experiments.harness.transcripts import Errors
     from finetune.metrics import Rate
+    from finetune.metrics.error_rates import Metric
 
 DURATION = "45 minutes: two trainings of 20 minutes"
 CONDITIONS = "clean,noise:20,noise:15,noise:10,noise:5,noise:0,reverb,telephone,speed:0.9,speed:1.1"
@@ -38,6 +47,8 @@ class Config(StudyOptions):
     """What is trained, and what it is tested on."""
 
     renamed: ClassVar[Mapping[str, str]] = {"data": "data_dir"}
+    replaced_by_quick: ClassVar[Sequence[str]] = ("recipe", "data_dir", "test", "conditions", "max_steps")
+    small_case: ClassVar[str] = "--max_steps 20 --conditions clean,noise:10"
 
     recipe: Path = Path("configs/finetune/digits.yaml")
     """Configuration of finetune/train.py that is trained without and with augmentation."""
@@ -60,7 +71,9 @@ class Config(StudyOptions):
 
 @dataclass(frozen=True)
 class Level:
-    """One condition. compared: with minus without augmentation; adjusted_p: corrected over all conditions."""
+    """One condition. plain, augmented: error rates without and with augmentation. compared: with minus without;
+    adjusted_p: corrected over all conditions.
+    """
 
     condition: str
     description: str
@@ -73,7 +86,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Results:
-    """All conditions, clean first."""
+    """All conditions, clean first. metric: WER or CER."""
 
     recipe: str
     steps: int
@@ -84,6 +97,7 @@ class Results:
     test: CorpusUsed
     profile: str
     levels: list[Level]
+    metric: str = "WER"
 
 
 def augmentation_of(noises: Sequence[Path], rooms: Sequence[Path]) -> list[dict[str, Any]]:
@@ -105,16 +119,21 @@ def measure(config: Config) -> tuple[Results, str]:
     import yaml
 
     from benchmark.conditions import parse_conditions
-    from experiments.harness.transcripts import describe_test, open_test, system_spec, transcribe
+    from experiments.harness.transcripts import (
+        corpus_name,
+        describe_test,
+        metric_of,
+        open_test,
+        system_spec,
+        transcribe,
+    )
     from finetune.models.about import from_json
 
     folder = config.folder(__file__)
     noises, rooms = ([], []) if config.quick else _recordings(config)
     augmentation = augmentation_of(noises, rooms[:-1])
-    shared: dict[str, Any] = {"report_to": "none"}
-    if config.max_steps is not None:
-        shared |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
-    recipe = CONFIGS / "digits.yaml" if config.quick else Path(located(config.recipe))
+    recipe = CONFIGS / "digits.yaml" if config.quick else recipe_path(config.recipe, "--recipe")
+    shared: dict[str, Any] = {"report_to": "none"} | length_options(recipe, config.max_steps, 10)
     if config.quick:
         shared = quick_options() | {"max_steps": 1, "eval_steps": 1}
     trainings = [
@@ -138,20 +157,20 @@ def measure(config: Config) -> tuple[Results, str]:
         )
         for name, run in runs.items()
     }  # fmt: skip
-    levels = _levels([condition.used for condition in conditions], samples, profile)
+    metric = metric_of(utterances, profile)
+    levels = _levels([condition.used for condition in conditions], samples, profile, metric)
     about = from_json((runs[trainings[0].name] / "about.json").read_text(encoding="utf-8"))
     results = Results(
         recipe.stem, recorded["max_steps"], config.seeds, about.training.hours,
         [_without_files(entry) for entry in augmentation], len(noises),
-        describe_test(f"{Path(reference).parent.name} test", utterances), profile,
-        levels,
+        describe_test(corpus_name(located(reference)), utterances), profile, levels, metric.upper(),
     )  # fmt: skip
     partial = f"{config.max_steps} steps instead of the recipe's own" if config.max_steps is not None else ""
     return results, partial
 
 
 def _levels(
-    conditions: "Sequence[ConditionUsed]", samples: "Mapping[str, Sequence[Sample]]", profile: str
+    conditions: "Sequence[ConditionUsed]", samples: "Mapping[str, Sequence[Sample]]", profile: str, metric: "Metric"
 ) -> list[Level]:
     """The models without and with augmentation under each condition, p-values corrected over the conditions.
 
@@ -162,7 +181,7 @@ def _levels(
 
     def errors_under(condition: str, kind: str) -> "Errors":
         runs = [own for name, own in samples.items() if name.startswith(f"{kind}-")]
-        return errors_of([[one for one in own if one.condition == condition] for own in runs], profile)
+        return errors_of([[one for one in own if one.condition == condition] for own in runs], profile, metric)
 
     plain = [errors_under(used.name, PLAIN) for used in conditions]
     augmented = [errors_under(used.name, AUGMENTED) for used in conditions]
@@ -212,7 +231,13 @@ def findings_of(results: Results) -> Findings:
         )
         for one in results.levels
     ]
-    headings = ("condition", "WER without, %", "WER with, %", "change, points", "corrected p")
+    headings = (
+        "condition",
+        f"{results.metric} without, %",
+        f"{results.metric} with, %",
+        "change, points",
+        "corrected p",
+    )
     entries = "; ".join(
         ", ".join(f"{key} {value}" if key != "name" else str(value) for key, value in entry.items())
         for entry in results.augmentation
@@ -244,19 +269,22 @@ def _answers(results: Results) -> list[str]:
                 for one in levels
             ]
             answers.append(
-                f"Augmentation {verb} the WER significantly, after correction, under {len(levels)} of "
+                f"Augmentation {verb} the {results.metric} significantly, after correction, under {len(levels)} of "
                 f"{len(results.levels)} conditions: {', '.join(parts)}.{once}"
             )
     clean, *corrupted = results.levels
 
     def said(one: Level) -> str:
-        return sentence(one.compared, results.test, different=one.adjusted_p < 0.05, comparisons=len(results.levels))
+        different = one.adjusted_p < 0.05
+        return sentence(
+            one.compared, results.test, different=different, metric=results.metric, comparisons=len(results.levels)
+        )
 
     answers.append(f"On clean speech: {said(clean)}")
     if open_ones := [one for one in corrupted if one not in better and one not in worse]:
         names = ", ".join(one.condition for one in open_ones)
         nearest = min(open_ones, key=lambda one: one.adjusted_p)
-        power = settling(nearest.compared, results.test, len(results.levels))
+        power = settling(nearest.compared, results.test, len(results.levels), results.metric)
         answers.append(
             f"No significant difference after correction under {names}. {nearest.condition} has the lowest corrected "
             f"p of these. {power}"
@@ -272,7 +300,7 @@ def _answers(results: Results) -> list[str]:
 
 
 def _draw(axes: "Axes", results: Results) -> None:
-    """WER by distance of the noise, clean at the right, with intervals; other conditions left of the curve."""
+    """Error rate by distance of the noise, clean at the right, with intervals; other conditions left of the curve."""
     from preprocessing.plot_style import PALETTE
 
     noisy = sorted((one for one in results.levels if one.snr_db is not None), key=lambda one: one.snr_db or 0.0)
@@ -293,7 +321,7 @@ def _draw(axes: "Axes", results: Results) -> None:
     places = [*range(len(curve)), *(len(curve) + 0.5 + place for place in range(len(others)))]
     labels = [f"{one.snr_db:g} dB" if one.snr_db is not None else one.condition for one in (*curve, *others)]
     axes.set_xticks(places, labels, rotation=20 if len(labels) > 7 else 0)
-    axes.set(ylabel="WER, %", ylim=(0, None))
+    axes.set(ylabel=f"{results.metric}, %", ylim=(0, None))
     axes.legend(frameon=False)
 
 

@@ -13,11 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from experiments.harness.figures import Findings, Table
 from experiments.harness.study import StudyOptions, run_study, with_interval
-from experiments.harness.trainings import CONFIGS, TINY_LSTM, Training, located, quick_options, run_trainings
+from experiments.harness.trainings import (
+    CONFIGS,
+    TINY_LSTM,
+    Training,
+    length_options,
+    located,
+    quick_options,
+    recipe_path,
+    run_trainings,
+)
 from experiments.harness.transcripts import CorpusUsed
 from preprocessing.cli.options import check_counts, run_command
 
@@ -38,6 +47,9 @@ SEEDS = 5
 @dataclass(frozen=True)
 class Config(StudyOptions):
     """Which recipes, and how often."""
+
+    replaced_by_quick: ClassVar[Sequence[str]] = ("recipes", "seeds", "max_steps")
+    small_case: ClassVar[str] = "--max_steps 20 --seeds 3"
 
     recipes: dict[str, str] = field(default_factory=lambda: dict(RECIPES))
     """Configurations of finetune/train.py, each with its test corpus."""
@@ -62,7 +74,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Spread(Trained):
-    """The runs of one recipe. Rates are fractions.
+    """The runs of one recipe. Rates are fractions: of words, or of characters where the metric is CER.
 
     wers: of each run with its interval. deviation: between runs, with its 95 % interval (chi-squared). apart: what 95
     of 100 pairs of runs differ by at most. pairs, called_different: pairs of runs, and those that the paired test calls
@@ -78,10 +90,11 @@ class Spread(Trained):
     pairs: int
     called_different: int
     paired_error: float
+    metric: str = "WER"
 
     @property
     def mean(self) -> float:
-        """The mean WER of the runs."""
+        """The mean error rate of the runs."""
         return sum(one.value for one in self.wers) / len(self.wers)
 
 
@@ -97,23 +110,32 @@ def measure(config: Config) -> tuple[Results, str]:
     check_counts(("--seeds", config.seeds, 3))
     import yaml
 
-    from experiments.harness.transcripts import describe_test, errors_of, open_test, system_spec, transcribe
+    from experiments.harness.transcripts import (
+        corpus_name,
+        describe_test,
+        errors_of,
+        metric_of,
+        open_test,
+        system_spec,
+        transcribe,
+    )
 
     folder = config.folder(__file__)
     recipes = {CONFIGS / "digits-lstm.yaml": "demo/corpus/test.jsonl"} if config.quick else config.recipes
     seeds = range(1, 1 + (3 if config.quick else config.seeds))
-    options: dict[str, Any] = {"report_to": "none"}
-    if config.max_steps is not None:
-        options["max_steps"] = config.max_steps
-        options["eval_steps"] = max(config.max_steps // 4, 1)
-    if config.quick:
-        options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
-    found = []
+    prepared = []
     for recipe, reference in recipes.items():
-        path = Path(located(recipe))
+        path = recipe_path(recipe, "--recipes")
+        options: dict[str, Any] = {"report_to": "none"} | length_options(path, config.max_steps, 4)
+        if config.quick:
+            options = quick_options() | {"model.scratch": TINY_LSTM, "max_steps": 2, "eval_steps": 2}
         trainings = [Training(f"{path.stem}-seed-{seed}", path, options, seed) for seed in seeds]
-        runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
+        trainings[0].resolved(folder / "runs")  # what cannot be used is refused before the first training
         utterances = open_test(located(reference), limit=6 if config.quick else None)
+        prepared.append((path, trainings, reference, utterances))
+    found = []
+    for path, trainings, reference, utterances in prepared:
+        runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
         recorded = yaml.safe_load((next(iter(runs.values())) / "config.yaml").read_text(encoding="utf-8"))
         family, profile = recorded["model"]["family"], recorded["data"]["profile"]
         samples = [
@@ -124,8 +146,9 @@ def measure(config: Config) -> tuple[Results, str]:
             path.stem, family, Path(recorded["model"]["base"] or "").name, recorded["max_steps"],
             _hours_of_training(next(iter(runs.values()))),
         )  # fmt: skip
-        test = describe_test(f"{Path(reference).parent.name} test", utterances)
-        found.append(spread_of(errors_of(samples, profile), trained, test, profile))
+        test = describe_test(corpus_name(located(reference)), utterances)
+        metric = metric_of(utterances, profile)
+        found.append(spread_of(errors_of(samples, profile, metric), trained, test, profile, metric.upper()))
     shorter = f"every run has {config.max_steps} steps instead of its recipe's own" if config.max_steps else ""
     fewer = f"{config.seeds} seeds instead of {SEEDS}" if config.seeds < SEEDS else ""
     left_out = [Path(one).stem for one in RECIPES if one not in config.recipes]
@@ -133,8 +156,10 @@ def measure(config: Config) -> tuple[Results, str]:
     return Results(found), "; ".join(filter(None, [shorter, fewer, others]))
 
 
-def spread_of(errors: "Errors", trained: Trained, test: CorpusUsed, profile: str) -> Spread:
-    """The figures of the runs of a recipe. errors: of each run, counted under the text profile of this name."""
+def spread_of(errors: "Errors", trained: Trained, test: CorpusUsed, profile: str, metric: str = "WER") -> Spread:
+    """The figures of the runs of a recipe. errors: of each run, counted by the metric, WER or CER, under the text
+    profile of this name.
+    """
     import numpy as np
     from scipy.stats import chi2
 
@@ -157,6 +182,7 @@ def spread_of(errors: "Errors", trained: Trained, test: CorpusUsed, profile: str
         paired_error=float(
             np.median([standard_error(one, two, errors.lengths, resampling).value for one, two in pairs])
         ),
+        metric=metric,
     )
 
 
@@ -170,8 +196,8 @@ def _hours_of_training(run: Path) -> float:
 def findings_of(results: Results) -> Findings:
     """The table, the answers and the picture."""
     headings = (
-        "recipe", "WER of the runs, %", "deviation, points", "95 % of seed pairs within", "significant pairs",
-        "standard error from the test set",
+        "recipe", f"{_metrics(results.spreads)} of the runs, %", "deviation, points", "95 % of seed pairs within",
+        "significant pairs", "standard error from the test set",
     )  # fmt: skip
     rows = []
     answers = []
@@ -199,12 +225,18 @@ def findings_of(results: Results) -> Findings:
     )  # fmt: skip
 
 
+def _metrics(spreads: Sequence[Spread]) -> str:
+    """WER, CER, or both names where the recipes' differ."""
+    return " or ".join(dict.fromkeys(one.metric for one in spreads))
+
+
 def _answers(one: Spread) -> list[str]:
     values = [100 * rate.value for rate in one.wers]
     found = [
-        f"{one.recipe}: over {len(values)} seeds the WER ranges from {min(values):.1f} to {max(values):.1f} %, a "
-        f"standard deviation of {with_interval(one.deviation)} points. A difference below {100 * one.apart:.1f} points "
-        "between two systems trained like this is within run-to-run variance: compare several seeds of each."
+        f"{one.recipe}: over {len(values)} seeds the {one.metric} ranges from {min(values):.1f} to "
+        f"{max(values):.1f} %, a standard deviation of {with_interval(one.deviation)} points. A difference below "
+        f"{100 * one.apart:.1f} points between two systems trained like this is within run-to-run variance: compare "
+        "several seeds of each."
     ]
     false = one.called_different / one.pairs
     expected = "within the nominal 5 %" if false <= 0.05 else f"{100 * false:.0f} % instead of the nominal 5 %"
@@ -223,7 +255,7 @@ def _answers(one: Spread) -> list[str]:
 
 
 def _draw(axes: "Axes", spreads: Sequence[Spread]) -> None:
-    """The WER of each run with its interval, a group a recipe, and the mean as a line."""
+    """The error rate of each run with its interval, a group a recipe, and the mean as a line."""
     from preprocessing.plot_style import PALETTE
 
     place = 0.0
@@ -239,7 +271,7 @@ def _draw(axes: "Axes", spreads: Sequence[Spread]) -> None:
         ticks.append(((first + place - 1) / 2, f"{one.recipe}, {len(one.wers)} seeds"))
         place += 1
     axes.set_xticks([at for at, _ in ticks], [label for _, label in ticks])
-    axes.set(ylabel="WER, %", ylim=(0, None))
+    axes.set(ylabel=f"{_metrics(spreads)}, %", ylim=(0, None))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,8 +22,10 @@ from experiments.harness.trainings import (
     TINY_LSTM,
     Training,
     base_options,
+    length_options,
     located,
     quick_options,
+    recipe_path,
     run_trainings,
 )
 from experiments.harness.transcripts import Compared
@@ -67,6 +69,8 @@ class Config(StudyOptions):
     """Which units on which data."""
 
     renamed: ClassVar[Mapping[str, str]] = {"data": "data_dir"}
+    replaced_by_quick: ClassVar[Sequence[str]] = ("languages", "units", "seeds", "max_steps", "data_dir")
+    small_case: ClassVar[str] = "--max_steps 20 --units characters --seeds 1"
 
     languages: list[str] = field(default_factory=lambda: ["en", "de"])
     """Languages to train on: en (LibriSpeech, 4.9 h) and de (German, 1 h)."""
@@ -95,6 +99,7 @@ def measure(config: Config) -> tuple[Results, str]:
     for name in config.languages:
         if name not in LANGUAGES:
             raise UsageError(f"--languages names {name}; expected {' or '.join(LANGUAGES)}: choose among them")
+    recipe_path(config.recipe, "--recipe")
     languages = ["en"] if config.quick else config.languages
     studied = [_study(config, LANGUAGES[name], config.folder(__file__)) for name in languages]
     default = Config()
@@ -191,10 +196,8 @@ def _shared(config: Config, language: Language, data: Path, folder: Path) -> dic
         "data.profile": language.profile,
         "data.validation_share": 0.0 if language.validation else 0.04,
     }
-    shared |= base_options(Path(located(config.recipe)), folder)
-    if config.max_steps is not None:
-        shared |= {"max_steps": config.max_steps, "eval_steps": max(config.max_steps // 10, 1)}
-    return shared
+    recipe = Path(located(config.recipe))
+    return shared | base_options(recipe, folder) | length_options(recipe, config.max_steps, 10)
 
 
 def _training(
@@ -272,7 +275,7 @@ def _unit(
         runs=len(runs),
         wer=mean_rate(errors),
         run_wers=errors.rates(),
-        cer=mean_rate(errors_of(samples, profile, characters=True)),
+        cer=mean_rate(errors_of(samples, profile, "cer", spaces=True)),
         unseen=replace(unseen, high=min(unseen.high, 1.0)),  # a share
         validation_wer=_validation_rates(runs)[0],
         converged=converged,

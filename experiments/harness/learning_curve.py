@@ -1,6 +1,7 @@
 """Error rates by the amount of training speech: a power law, its interval, and where it crosses another system's rate.
 
-WER = a * hours^-b, by least squares of logarithms, of (errors + 0.5) / (words + 1), which is never 0. Intervals are
+rate = a * hours^-b, by least squares of logarithms, of (errors + 0.5) / (words + 1), which is never 0; of a language
+written without spaces between words, which CER is the metric of, characters stand in their place. Intervals are
 percentiles of draws in which the test set's speakers (or utterances), the same for all systems, and run-to-run variance
 are drawn again. From which size on a curve is significantly better than another system is a matter of paired tests
 (`fixed_sequences`), not of the fit.
@@ -22,7 +23,7 @@ REACH = 10.0  # times the hours that there are: a crossing further out is not cl
 
 @dataclass(frozen=True)
 class Point:
-    """A family on one size. wer: of all its runs together."""
+    """A family on one size. wer: of all its runs together; the CER where that is the metric of the results."""
 
     hours: float
     wer: "Rate"
@@ -49,7 +50,7 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Curve:
-    """A family's points and power law: WER = at_one_hour * hours^-exponent."""
+    """A family's points and power law: rate = at_one_hour * hours^-exponent."""
 
     family: str
     recipe: str
@@ -150,7 +151,7 @@ def fixed_sequences(p_values: Sequence[Sequence[float]]) -> list[int]:
 
 
 def _smoothed(errors: "Errors") -> float:
-    """The error rate of all runs, (errors + 0.5) / (words + 1)."""
+    """The error rate of all runs, (errors + 0.5) / (length of the references + 1)."""
     return (sum(errors.summed()) + 0.5) / (errors.n_runs * sum(errors.lengths) + 1)
 
 
@@ -174,9 +175,9 @@ def _draws(errors: "Errors", number: int | None = None) -> "NDArray[np.float64]"
 
 
 def fit_power_law(
-    hours: "NDArray[np.float64]", wer: "NDArray[np.float64]"
+    hours: "NDArray[np.float64]", rates: "NDArray[np.float64]"
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
-    """ln a and b of WER = a * hours^-b, by least squares of logarithms. hours: [sizes], wer: [sizes, draws].
+    """ln a and b of rate = a * hours^-b, by least squares of logarithms. hours: [sizes], rates: [sizes, draws].
 
     >>> import numpy as np
     >>> log_a, b = fit_power_law(np.array([1.0, 4.0]), np.array([[0.4], [0.2]]))
@@ -185,7 +186,7 @@ def fit_power_law(
     """
     import numpy as np
 
-    x, y = np.log(hours), np.log(wer)
+    x, y = np.log(hours), np.log(rates)
     centred = x - x.mean()
     slope = centred @ (y - y.mean(axis=0)) / (centred @ centred)
     return y.mean(axis=0) - slope * x.mean(), -slope

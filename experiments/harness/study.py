@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, save_plot
 from experiments.harness.trainings import ROOT
 from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,14 @@ Content = TypeVar("Content")
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions(ExperimentOptions):
-    """Options of every study; its own `Config` adds to them."""
+    """Options of every study; its own `Config` adds to them.
+
+    replaced_by_quick: its options in whose place --quick has values of its own. small_case: flags that make a small
+    case of the user's own data.
+    """
+
+    replaced_by_quick: ClassVar[Sequence[str]] = ()
+    small_case: ClassVar[str] = ""
 
     output_dir: Path | None = None
     """Folder of trainings, transcripts and results. Default: runs/studies/NAME, with --quick a folder in it."""
@@ -58,6 +66,18 @@ class StudyOptions(ExperimentOptions):
         folder = (folder / "quick" if self.quick else folder).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def check_quick(self) -> None:
+        """Raises UsageError naming the options that are set although --quick replaces them."""
+        default = expand_data_folder(type(self)())
+        changed = [one for one in self.replaced_by_quick if getattr(self, one) != getattr(default, one)]
+        if self.quick and changed:
+            flags = ", ".join(f"--{one}" for one in changed)
+            own = f", or try yours with {self.small_case} in place of --quick" if self.small_case else ""
+            raise UsageError(
+                f"--quick uses the embedded demo and its own settings in place of {flags}; expected it without these: "
+                f"leave out {flags}{own}"
+            )
 
 
 Options = TypeVar("Options", bound=StudyOptions)
@@ -100,6 +120,7 @@ def run_study(
         if config.quick and config.docs:
             raise UsageError("--docs and --quick are both true; expected real results for a page: leave one out")
         if config.from_results is None:
+            config.check_quick()
             content, partial = measure(config)
             about = _about(name, words, partial, config.page)
             _write(config.folder(file) / RESULTS, about, content)

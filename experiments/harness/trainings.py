@@ -138,22 +138,27 @@ class Training:
             words += [f"--{key}", value if isinstance(value, str) else json.dumps(value, default=str)]
         return words
 
-    def resolved(self, folder: Path) -> "TrainConfig":
-        """The configuration that the command has. Raises UsageError where it cannot be used, or its length is in
-        epochs: studies compare runs, and state their lengths, by steps.
-        """
+    def parsed(self, folder: Path) -> "TrainConfig":
+        """The configuration that the command has, unchecked. Raises UsageError where it cannot be read."""
         from finetune.config import TrainConfig
         from preprocessing.cli.options import parse_command
 
         with chdir(ROOT):
-            config = parse_command(
+            return parse_command(
                 TrainConfig, program="finetune/train.py", description="", arguments=self.words(folder)[2:]
             )
-            if config.num_train_epochs is not None:
-                raise UsageError(
-                    f"{self.config}: num_train_epochs is {config.num_train_epochs:g}; expected a recipe of a study to "
-                    "state its length in steps: set max_steps in its place"
-                )
+
+    def resolved(self, folder: Path) -> "TrainConfig":
+        """The configuration that the command has. Raises UsageError where it cannot be used, or its length is in
+        epochs: studies compare runs, and state their lengths, by steps.
+        """
+        config = self.parsed(folder)
+        if config.num_train_epochs is not None:
+            raise UsageError(
+                f"{self.config}: num_train_epochs is {config.num_train_epochs:g}; expected a recipe of a study to "
+                "state its length in steps: set max_steps in its place"
+            )
+        with chdir(ROOT):
             config.check()
         return config
 
@@ -218,16 +223,43 @@ def whisper_weights(size: str) -> Path | str:
     return Path(folder) / f"{size}.pt" if folder and (Path(folder) / f"{size}.pt").is_file() else size
 
 
-def base_options(recipe: Path, folder: Path) -> dict[str, Any]:
-    """What a recipe needs over itself to start from a Whisper of $ASR_REAL_MODELS, and to keep features in `folder`."""
-    import yaml
+def recipe_path(reference: str | Path, flag: str) -> Path:
+    """A configuration of finetune/train.py, `located`. Raises UsageError naming the flag where it is no file."""
+    path = Path(located(reference))
+    if not path.is_file():
+        raise UsageError(
+            f"{flag} names {reference}, which is no file; expected a YAML configuration of finetune/train.py: correct "
+            "the path"
+        )
+    return path
 
-    model = yaml.safe_load(recipe.read_text(encoding="utf-8"))["model"]
+
+def base_options(recipe: Path, folder: Path) -> dict[str, Any]:
+    """What a recipe needs over itself to start from a Whisper of $ASR_REAL_MODELS, and to keep features in `folder`.
+
+    Raises UsageError where the recipe cannot be read.
+    """
+    model = Training(recipe.stem, recipe).parsed(folder).model
     options: dict[str, Any] = {}
-    if model["family"] in ("whisper", "whisper-ctc") and model.get("base"):
-        options["model.base"] = str(whisper_weights(str(model["base"])))
-    if model.get("feature_cache"):
+    if model.family in ("whisper", "whisper-ctc") and model.base:
+        options["model.base"] = str(whisper_weights(model.base))
+    if model.feature_cache:
         options["model.feature_cache"] = str(folder / "features")
+    return options
+
+
+def length_options(recipe: Path, max_steps: int | None, evaluations: int) -> dict[str, Any]:
+    """What a recipe needs over itself to have so many steps and evaluations: of its head alone it trains the share of
+    steps that it has by itself. Nothing where max_steps is None.
+
+    Raises UsageError where the recipe cannot be read.
+    """
+    if max_steps is None:
+        return {}
+    options = {"max_steps": max_steps, "eval_steps": max(max_steps // evaluations, 1)}
+    own = Training(recipe.stem, recipe).parsed(ROOT)
+    if own.head_only_steps > 0:
+        options["head_only_steps"] = own.head_only_steps * max_steps // max(own.max_steps, 1)
     return options
 
 

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from benchmark.conditions import Condition
     from benchmark.results import Sample
     from finetune.metrics import Rate
+    from finetune.metrics.error_rates import Metric
     from finetune.systems.base import SystemSpec
     from preprocessing.corpus import Utterance
 
 
 MOST_TIMES = 1000  # the present test speech, or number of runs: what takes more is not worth a number
 UNKNOWN_RUN_FREEDOM = 2.0  # of results that do not state it: that of three runs
+PARTS = ("train", "dev", "validation", "test")  # names of files that say nothing of whose parts they are
 TRAINED_ONCE = "Not every model was trained with several seeds, so the interval does not cover run-to-run variance."
 
 
@@ -102,6 +105,32 @@ def open_test(reference: str, limit: int | None = None) -> "list[Utterance]":
 
     utterances = list(open_corpus(reference).require_complete().utterances)
     return utterances if limit is None else list(evenly_spaced(utterances, limit))
+
+
+def corpus_name(reference: str) -> str:
+    """A corpus as pages name it: the name of its file without the suffix, after its folder's where that is only a part
+    of the corpus; a data set of the Hub as it is.
+
+    >>> corpus_name("speech/librispeech/test-other.jsonl"), corpus_name("speech/digits/test.jsonl")
+    ('test-other', 'digits test')
+    """
+    if reference.startswith("hf:"):
+        return reference
+    path = Path(reference).resolve()
+    name = path.stem if path.suffix == ".jsonl" else path.name
+    return f"{path.parent.name} {name}" if name in PARTS else name
+
+
+def metric_of(utterances: "Sequence[Utterance]", profile: str, language: str | None = None) -> "Metric":
+    """The metric that decides on a test corpus, in training and benchmark too: `primary_metric` of its references.
+
+    language: of the speech; by default that of the profile, or of all utterances.
+    """
+    from finetune.metrics.error_rates import primary_metric
+    from preprocessing.text.languages import common_language
+
+    language = common_language(language, [profile], [one.language for one in utterances])
+    return primary_metric(language, [one.text for one in utterances])
 
 
 def describe_test(name: str, utterances: "Sequence[Utterance]") -> CorpusUsed:
@@ -191,14 +220,22 @@ def transcribe(
 
 
 def errors_of(
-    runs: "Sequence[Sequence[Sample]]", profile: str, *, characters: bool = False, trained: bool = True
+    runs: "Sequence[Sequence[Sample]]",
+    profile: str,
+    metric: "Metric" = "wer",
+    *,
+    spaces: bool = False,
+    trained: bool = True,
 ) -> Errors:
-    """Word or character errors of the samples of each run, under a text profile. trained: of `Errors`."""
+    """Errors of the samples of each run by the metric, under a text profile. trained: of `Errors`.
+
+    spaces: whether they count as characters; not where CER decides, as words are then written without them.
+    """
     from finetune.metrics.error_rates import character_errors, word_errors
     from preprocessing.text import profile as profile_named
 
     normalise = profile_named(profile)
-    count = character_errors if characters else word_errors
+    count = word_errors if metric == "wer" else partial(character_errors, spaces=spaces)
     counted = [[count(normalise(one.reference), normalise(one.hypothesis)) for one in samples] for samples in runs]
     return Errors(
         [[one.errors for one in row] for row in counted],
@@ -288,19 +325,19 @@ def sentence(
         return f"{compared.first} and {compared.second} make the same number of errors in every {test.unit}."
     found = verdict(compared.first, compared.second, compared.difference, different, metric)
     if compared.spans_zero or different is False:
-        found = f"{found} {settling(compared, test, comparisons)}"
+        found = f"{found} {settling(compared, test, comparisons, metric)}"
     if compared.run_error is None:
         return f"{found} {TRAINED_ONCE}"
     return found
 
 
-def settling(compared: Compared, test: CorpusUsed, comparisons: int = 1) -> str:
+def settling(compared: Compared, test: CorpusUsed, comparisons: int = 1, metric: str = "WER") -> str:
     """How much would show a difference as large as the one seen, in 80 of 100 repetitions: how much test speech at the
     present number of runs, or where no amount of it does, how many runs with how much test speech.
     """
     value = abs(compared.difference.value)
     if value < 1e-9:
-        return "Their WERs are equal on this corpus; if that is the truth, no amount of data shows a difference."
+        return f"Their {metric}s are equal on this corpus; if that is the truth, no amount of data shows a difference."
     found = needed(compared, comparisons)
     if found is None:
         return (

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from benchmark import __version__
-from benchmark.results import NO_SECONDS, Sample
+from benchmark.results import NO_SECONDS, ConditionUsed, Sample
 from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study
 from experiments.harness.decodings import DecodingErrors, Speech, search_grid
@@ -27,9 +27,21 @@ from experiments.harness.learning_curve import (
 )
 from experiments.harness.trainings import (
     CONFIGS,
+    Training,
     base_options,
+    length_options,
 )
-from experiments.harness.transcripts import Compared, CorpusUsed, Errors, compare, needed, sentence
+from experiments.harness.transcripts import (
+    Compared,
+    CorpusUsed,
+    Errors,
+    compare,
+    corpus_name,
+    errors_of,
+    metric_of,
+    needed,
+    sentence,
+)
 from experiments.study_pages import units as units_page
 from finetune.metrics import RUN_SEEDS, Rate, difference, holm, rate, resample, run_deviation, run_margin
 from preprocessing.cli.errors import InputError, UsageError
@@ -75,6 +87,20 @@ def test_quick_writes_no_page() -> None:
         seeds.main(["--quick", "true", "--docs", "true"])
 
 
+@pytest.mark.parametrize(
+    ("module", "words", "said"),
+    [
+        (hours, ["--data", "mine.jsonl", "--minutes", "1"], "--data, --minutes; .* try yours with --max_steps 20"),
+        (seeds, ["--seeds", "4"], "in place of --seeds; expected it without these: leave out --seeds"),
+        (robustness, ["--test", "mine.jsonl"], "in place of --test;"),
+        (units, ["--units", "words"], "in place of --units;"),
+    ],
+)
+def test_quick_is_refused_with_what_it_replaces(module: Any, words: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        module.main(["--quick", "true", "--output_dir", str(tmp_path), *words])
+
+
 def drawn(n_runs: int, seed: int, level: float = 0.2, deviation: float = 0.0) -> Errors:
     """Errors of 120 utterances of 10 words by 12 speakers; each run deviates by its own factor."""
     generator = np.random.default_rng(seed)
@@ -105,6 +131,151 @@ def test_a_recipe_starts_from_the_whisper_that_is_here(tmp_path: Path, monkeypat
     monkeypatch.delenv("ASR_REAL_MODELS")
     assert base_options(CONFIGS / "german-whisper-ctc.yaml", tmp_path)["model.base"] == "base"  # downloaded
     assert base_options(CONFIGS / "librispeech-mini-lstm.yaml", tmp_path) == {}
+    (tmp_path / "mine.yaml").write_text("model: {base: facebook/wav2vec2-base-960h}\n")  # of the default family
+    assert base_options(tmp_path / "mine.yaml", tmp_path) == {}
+
+
+def test_a_shorter_recipe_keeps_its_share_of_steps_of_the_head_alone(tmp_path: Path) -> None:
+    options = length_options(CONFIGS / "yours.yaml", 20, 10)
+    assert options == {"max_steps": 20, "eval_steps": 2, "head_only_steps": 3}  # 300 of 2000
+    resolved = Training("mine", CONFIGS / "yours.yaml", options).resolved(tmp_path)
+    assert (resolved.max_steps, resolved.head_only_steps) == (20, 3)
+    assert length_options(CONFIGS / "digits-lstm.yaml", 20, 4) == {"max_steps": 20, "eval_steps": 5}
+    assert length_options(CONFIGS / "yours.yaml", None, 4) == {}
+
+
+@pytest.fixture
+def no_whisper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails where something is transcribed or trained."""
+    monkeypatch.setattr("experiments.harness.transcripts.transcribe", lambda *_, **__: pytest.fail("transcribes"))
+    monkeypatch.setattr(hours, "run_trainings", lambda *_, **__: pytest.fail("trains"))
+    monkeypatch.setattr(seeds, "run_trainings", lambda *_, **__: pytest.fail("trains"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, r"--recipes names .*mine\.yaml, which is no file; expected a YAML configuration of finetune/train\.py"),
+        ("max_stepz: 3\n", "'max_stepz' is not an option; did you mean max_steps"),
+        ("max_steps: 3\n", "--model.base is None and --model.scratch unset"),
+    ],
+)
+def test_recipes_are_checked_before_anything_runs(
+    text: str | None, said: str, tmp_path: Path, no_whisper: None
+) -> None:
+    good, recipe, demo = CONFIGS / "digits-lstm.yaml", tmp_path / "mine.yaml", ROOT / "demo" / "corpus"
+    if text is not None:
+        recipe.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        hours.main(
+            ["--data", str(demo / "train.jsonl"), "--test", str(demo / "test.jsonl"), "--minutes", "1",
+             "--recipes", f"[{good},{recipe}]", "--output_dir", str(tmp_path)]
+        )  # fmt: skip
+    if text != "max_steps: 3\n":
+        tests = f"{{{good}: {demo / 'test.jsonl'}, {recipe}: {demo / 'test.jsonl'}}}"
+        with pytest.raises(UsageError, match=said):
+            seeds.main(["--recipes", tests, "--max_steps", "2", "--output_dir", str(tmp_path)])
+
+
+@pytest.fixture
+def whisper_of_japanese(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Utterance]:
+    """A test set of three sentences in which `transcribe` finds 35 characters, each sentence with one error or none."""
+    texts = ["今日は天気がとてもいいです", "明日は友達と映画を見に行く", "駅まで歩いて十分"]
+    tested = [
+        Utterance(str(place), ROOT / "demo" / "corpus" / "x.wav", text, 2.0, speaker="s", language="ja")
+        for place, text in enumerate(texts)
+    ]
+
+    def transcribe(spec: Any, utterances: list[Utterance], *_: Any, **__: Any) -> list[Sample]:
+        return [written(one.id, one.text, "駅 まで歩いて十文" if one.id == "2" else one.text) for one in utterances]
+
+    monkeypatch.setattr("experiments.harness.transcripts.transcribe", transcribe)
+    monkeypatch.setattr("experiments.harness.transcripts.open_test", lambda *_, **__: tested)
+    monkeypatch.setattr(hours, "run_trainings", lambda trainings, *_, **__: {one.name: tmp_path for one in trainings})
+    return tested
+
+
+def test_a_language_without_spaces_is_compared_by_characters(
+    whisper_of_japanese: list[Utterance], tmp_path: Path
+) -> None:
+    """One of 34 characters is wrong, and a space is no error; by words, one of three sentences would be."""
+    tested = whisper_of_japanese
+    corpus = ROOT / "demo" / "corpus"
+    config = hours.Config(
+        data=str(corpus / "train.jsonl"), test=str(corpus / "test.jsonl"), language="ja", minutes=[1.0, 2.0],
+        recipes=[str(CONFIGS / "digits-lstm.yaml")], whisper_models=["base"], output_dir=tmp_path,
+    )  # fmt: skip
+    results, _ = hours.measure(config)
+    expected = 1 / sum(len(one.text) for one in tested)
+    assert results.metric == "CER"
+    assert results.whispers[0].wer.value == results.curves[0].points[0].wer.value == pytest.approx(expected)
+    found = hours.findings_of(results)
+    said = " ".join([found.title, found.settings, *found.tables[0].headings, *found.answers])
+    assert "CER" in said and "WER" not in said
+    assert "Training parts of corpus train" in said and "Tested on corpus test" in said
+    assert metric_of(tested, "verbatim") == metric_of([replace(one, language=None) for one in tested], "basic") == "cer"
+    assert metric_of(tested, "basic:de") == "wer"
+    samples = [written("1", "駅まで", "駅 まで")]
+    assert errors_of([samples], "verbatim", "cer").runs == [[0]]
+    assert errors_of([samples], "verbatim", "cer", spaces=True).runs == [[1]]
+
+
+def test_seeds_and_augmentation_are_told_by_the_metric_of_the_results() -> None:
+    spread = seeds.spread_of(drawn(3, 1, deviation=0.2), MINE, TESTED, "basic:ja", "CER")
+    found = seeds.findings_of(seeds.Results([spread]))
+    assert found.tables[0].headings[1] == "CER of the runs, %" and "the CER ranges from" in found.answers[0]
+    both = seeds.findings_of(seeds.Results([spread, replace(spread, metric="WER")]))
+    assert both.tables[0].headings[1] == "CER or WER of the runs, %"
+    used = ConditionUsed("clean", "as it is")
+    samples = {
+        f"{kind}-seed-1": [written("1", "駅まで", "駅 まで"), written("2", "今日は", hypothesis)]
+        for kind, hypothesis in ((robustness.PLAIN, "今日わ"), (robustness.AUGMENTED, "今日は"))
+    }
+    levels = robustness._levels([used], samples, "verbatim", "cer")
+    assert levels[0].plain.value == pytest.approx(1 / 6) and levels[0].augmented.value == 0
+    results = robustness.Results("mine", 3, 1, 0.1, [], 0, TESTED, "basic:ja", levels, "CER")
+    found = robustness.findings_of(results)
+    said = " ".join([*found.tables[0].headings, *found.answers])
+    assert "CER without, %" in said and "the CER of" in said and "WER" not in said
+
+
+@pytest.mark.parametrize(("name", "module"), [("hours-digits", hours), ("seeds", seeds), ("robustness", robustness)])
+def test_results_of_before_cers_are_wers(name: str, module: Any) -> None:
+    path = study.PAGES / f"{name}.json"
+    _, found = study.read_results(path, name.partition("-")[0], module.Results)
+    assert {one.metric for one in getattr(found, "spreads", [found])} == {"WER"}
+
+
+def test_a_corpus_is_named_by_its_folder_where_its_file_is_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    names = [corpus_name(one) for one in ("train.jsonl", "../mine", "hf:a/b:c:test", "test-other.jsonl")]
+    assert names == ["mine train", "mine", "hf:a/b:c:test", "test-other"]
+
+
+def test_what_the_test_shares_with_training_is_said() -> None:
+    def utterance(number: int, text: str, speaker: str) -> Utterance:
+        return Utterance(str(number), Path(f"{number}.wav"), text, 1.0, speaker=speaker)
+
+    from preprocessing.corpus import Corpus
+
+    training = Corpus("mine", (utterance(1, "turn the lamp on now", "a"), utterance(2, "off", "b")), ())
+    tested = [utterance(2, "off", "b"), utterance(4, "turn the lamp on now", "b"), utterance(5, "on", "c")]
+    overlap = hours.overlap_of(tested, training, "verbatim")
+    assert overlap == hours.Overlap(speakers=1, recordings=1, sentences=1)
+    test = CorpusUsed("test", 3, 0.1, 2, "utterance")
+    results = hours.Results("c", 1.0, test, "verbatim", 0.04, [], [], {}, "WER", overlap)
+    assert hours.findings_of(results).settings.endswith(
+        ". 1 of 2 test speakers, 1 of 3 test utterances and 1 of 3 test sentences of 5 words or more are also in the "
+        "training data"
+    )
+    apart = replace(results, metric="CER", overlap=hours.Overlap(0, 0, 0))
+    assert hours.findings_of(apart).settings.endswith(
+        ". No test speakers or test utterances are also in the training data"
+    )
+    assert "training data" not in hours.findings_of(replace(results, overlap=None)).settings
 
 
 @pytest.mark.parametrize("language", units.LANGUAGES.values(), ids=list(units.LANGUAGES))
