@@ -42,6 +42,7 @@ from experiments.harness.transcripts import (
     needed,
     sentence,
 )
+from experiments.study_pages import hours as hours_page
 from experiments.study_pages import units as units_page
 from finetune.metrics import RUN_SEEDS, Rate, difference, holm, rate, resample, run_deviation, run_margin
 from preprocessing.cli.errors import InputError, UsageError
@@ -422,7 +423,7 @@ def commands(level: float, seed: int) -> Errors:
 
 
 def answers_of(curve: Curve) -> str:
-    return " ".join(hours._answers(hours.Results("c", 0.33, TESTED, "basic:en", 0.044, [curve], [], {})))
+    return " ".join(hours_page._answers(hours.Results("c", 0.33, TESTED, "basic:en", 0.044, [curve], [], {})))
 
 
 def test_a_size_without_errors_has_an_answer() -> None:
