@@ -12,8 +12,8 @@ interruption.
 
 import io
 import math
-from dataclasses import fields
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -24,7 +24,7 @@ from torch import Tensor
 from finetune.systems.base import System
 from finetune.systems.registry import load_system
 from finetune.systems.transcript import Transcript, joined
-from finetune.transcribe import TranscribeConfig, resolve
+from finetune.transcribe import LOADING, TranscribeConfig, resolve
 from finetune.transcription.run import as_it_is, in_pieces, language_note
 from preprocessing.audio import MAX_SAMPLE_RATE, AudioError, AudioSource
 from preprocessing.augment.denoise import SpectralGate
@@ -33,6 +33,7 @@ from preprocessing.cli.notes import note_once
 
 SUBTYPES = {"float32": "FLOAT", "float64": "DOUBLE", "int16": "PCM_16", "int32": "PCM_32"}  # of WAV, by dtype
 MAX_CHANNELS = 64  # a second axis that is longer is that of the samples
+OF_A_CALL = {"channel": "channel", "word_timestamps": "words"}  # the command's options that `transcribe` takes
 
 
 class Recogniser:
@@ -40,12 +41,15 @@ class Recogniser:
 
     system: of `load_system`. language: of transcripts whose system does not say it. denoise: remove stationary noise
     first, as in the model's training.
+
+    Calls from several threads wait for each other: a system holds what it computes.
     """
 
     def __init__(self, system: System, *, language: str | None = None, denoise: bool = False) -> None:
         self.system = system
         self._language = language
         self._clean = SpectralGate() if denoise else as_it_is
+        self._lock = Lock()
 
     def transcribe(
         self,
@@ -76,7 +80,8 @@ class Recogniser:
             )
         else:
             source = recording
-        parts = [part for _, part in in_pieces(self.system, source, channel, clean=self._clean, words=words)]
+        with self._lock:
+            parts = [part for _, part in in_pieces(self.system, source, channel, clean=self._clean, words=words)]
         whole = parts[0] if len(parts) == 1 else joined(parts)
         return Transcript(whole.text, whole.segments, whole.language or self._language)
 
@@ -89,11 +94,15 @@ def load(model: str | Path, **options: Any) -> Recogniser:
 
     Raises UserError on an unknown model, options that do not go with it, and a model that cannot be loaded.
     """
-    known = {one.name: one for one in fields(TranscribeConfig) if one.name not in ("model", "recordings")}
     hints = get_type_hints(TranscribeConfig)
     for name, value in options.items():
-        if name not in known:
-            raise UsageError(f"load has no option {name!r}; expected some of {', '.join(known)}: leave it out")
+        if name in OF_A_CALL:
+            raise UsageError(
+                f"load has no option {name!r}, which is chosen for each recording; expected "
+                f"transcribe({OF_A_CALL[name]}=...): move it there"
+            )
+        if name not in LOADING:
+            raise UsageError(f"load has no option {name!r}; expected some of {', '.join(LOADING)}: leave it out")
         values = get_args(hints[name])
         if get_origin(hints[name]) is Literal and value not in values:
             raise UsageError(f"{name} is {value!r}; expected one of {', '.join(values)}: change it")

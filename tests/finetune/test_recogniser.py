@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def test_an_array_is_transcribed_as_its_file_is(recogniser: Recogniser, tmp_path
         assert recogniser.transcribe(samples, rate) == recogniser.transcribe(file.getvalue())
 
 
+def test_calls_from_several_threads_give_what_they_give_one_after_the_other(recogniser: Recogniser) -> None:
+    recordings = [RECORDING.with_name(f"test-000{number}.opus") for number in range(4)] * 4
+    expected = [recogniser.transcribe(one) for one in recordings]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(recogniser.transcribe, recordings)) == expected
+
+
 def test_without_words_there_is_no_confidence(recogniser: Recogniser) -> None:
     expected = recogniser.transcribe(RECORDING)
     found = recogniser.transcribe(RECORDING, words=False)
@@ -110,8 +118,15 @@ def test_options_are_those_of_the_command() -> None:
         load("no/such/folder")
     with pytest.raises(UsageError, match=r"--lm nope\.arpa: no such file"):
         load(Path(WAV2VEC2), lm="nope.arpa")
-    with pytest.raises(UsageError, match=r"load has no option 'foo'; expected some of format, .*precision"):
+    with pytest.raises(UsageError, match=r"load has no option 'foo'; expected some of language, .*rescore_weight"):
         load(WAV2VEC2, foo=1)
+    for option, argument in (("channel", "channel"), ("word_timestamps", "words")):
+        with pytest.raises(
+            UsageError, match=rf"load has no option '{option}'.*expected transcribe\({argument}=\.\.\.\)"
+        ):
+            load(WAV2VEC2, **{option: 0})
+    with pytest.raises(UsageError, match="load has no option 'output_dir'"):
+        load(WAV2VEC2, output_dir="out")
     with pytest.raises(UsageError, match="device is 'gpu'; expected one of auto, cpu, cuda"):
         load(WAV2VEC2, device="gpu")
     assert load(Path(WAV2VEC2), hotwords="BLINDS").transcribe(RECORDING).text
