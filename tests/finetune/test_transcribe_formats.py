@@ -225,6 +225,28 @@ def test_subtitles_are_openai_whispers(tmp_path: Path) -> None:
         assert joined([Transcript(text) for text in texts]).text == expected
 
 
+@pytest.mark.parametrize("hours", [0, 1])
+def test_cues_last_half_a_second_where_there_is_room_and_never_nothing(hours: int) -> None:
+    """Whisper's words may begin and end at one time. WebVTT demands that a cue ends after it begins."""
+    begin, end = 3600.0 * hours, 3600.0 * hours + 10.1
+    spans = [(1.0, 1.0), (1.2, 1.3), (3.0, 3.06), (5.0, 5.0), (5.0, 6.0), (7.0, 9.0), (10.0, 10.0)]
+    segments = tuple(
+        Segment(begin + first, begin + last, " a", (Word(" a", begin + first, begin + last, 0.5),))
+        for first, last in spans
+    )
+    expected = [1.2, 1.7, 3.5, 5.001, 6.0, 9.0, 10.1]
+    for name, times in (("srt", r"0(\d):00:(\d\d),(\d{3})"), ("vtt", r"(?:0(\d):)?00:(\d\d)\.(\d{3})")):
+        found = re.findall(f"^{times} --> {times}$", rendered(Transcript("", segments), name, end), re.MULTILINE)
+        assert [int(cue[0] or 0) for cue in found] == [hours] * len(spans)
+        assert [(float(f"{cue[1]}.{cue[2]}"), float(f"{cue[4]}.{cue[5]}")) for cue in found] == [
+            (first, last) for (first, _), last in zip(spans, expected, strict=True)
+        ]
+    assert (
+        rendered(Transcript("", segments[:1]), "tsv", end).splitlines()[1].split()[:2]
+        == [f"{begin * 1000 + 1000:.0f}"] * 2
+    )
+
+
 def assert_words(transcript: Transcript, expected: list[dict[str, Any]]) -> None:
     words = [word for segment in transcript.segments for word in segment.words or ()]
     assert [word.word for word in words] == [word["word"] for word in expected]
