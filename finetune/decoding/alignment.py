@@ -124,8 +124,9 @@ def align(
     """
     words = check_text(text, vocabulary)
     ids = vocabulary.encode(" ".join(words))
-    marked = _marked_slots(text.split(), word_starts(ids, vocabulary), len(ids))
-    starts = _unspaced_starts(ids, vocabulary) if splits_unspaced else word_starts(ids, vocabulary)
+    spaced = word_starts(ids, vocabulary)
+    starts = _unspaced_starts(ids, vocabulary, spaced) if splits_unspaced else spaced
+    marked = _marked_slots(text.split(), spaced, len(ids))
     slots = {*starts, len(ids)} | marked if stars == "everywhere" else marked
     return align_labels(
         log_probs, ids, vocabulary, times, star_slots=sorted(slots), star_log_prob=star_log_prob,
@@ -240,11 +241,11 @@ def _is_mark(text: str) -> bool:
     return unicodedata.category(text[0])[0] == "M" if text else True
 
 
-def _unspaced_starts(labels: Sequence[int], vocabulary: Vocabulary) -> list[int]:
-    """As `word_starts`, and the place of each character of a script that is written without spaces, and of what stands
-    after one.
+def _unspaced_starts(labels: Sequence[int], vocabulary: Vocabulary, spaced: Sequence[int]) -> list[int]:
+    """The word starts, which are `spaced`, and the place of each character of a script that is written without spaces,
+    and of what stands after one.
     """
-    words = set(word_starts(labels, vocabulary))
+    words = set(spaced)
     starts, before = [], ""
     for place, label in enumerate(labels):
         if label == vocabulary.boundary or label in vocabulary.silent:
@@ -307,29 +308,31 @@ def _described(
     splits_unspaced: bool = False,
 ) -> Alignment:
     """Words, units and their times, from the state of each frame."""
-    frames = torch.arange(len(states))
     of_state = np.full(2 * len(labels) + 1, vocabulary.blank, dtype=np.int64)
     of_state[1::2] = labels
-    path = torch.from_numpy(of_state[states])
-    on_path, best = log_probs[frames, path], log_probs.max(dim=1).values
-    may_be_star = torch.from_numpy(np.isin(states, 2 * np.asarray(star_slots, dtype=np.int64)))
-    is_star = may_be_star & (best + star_log_prob > on_path)
-    ratios = np.concatenate([[0.0], np.cumsum((on_path - best).double().numpy())])
-    firsts = np.searchsorted(states, 2 * np.arange(len(labels)) + 1, side="left")
-    lasts = np.searchsorted(states, 2 * np.arange(len(labels)) + 1, side="right") - 1
-    if not bool(torch.isfinite(on_path[~is_star]).all()) or (firsts > lasts).any():
+    path = of_state[states]
+    on_path, best = log_probs.numpy()[np.arange(len(states)), path], log_probs.amax(dim=1).numpy()
+    is_star = np.zeros(len(states), dtype=bool)
+    if star_slots:
+        may_be_star = np.isin(states, 2 * np.asarray(star_slots, dtype=np.int64))
+        is_star = may_be_star & (best + star_log_prob > on_path)
+    ratios = np.concatenate([[0.0], np.cumsum((on_path - best).astype(np.float64))])
+    of_labels = 2 * np.arange(len(labels)) + 1
+    firsts = np.searchsorted(states, of_labels, side="left")
+    lasts = np.searchsorted(states, of_labels, side="right") - 1
+    if not np.isfinite(on_path[~is_star]).all() or (firsts > lasts).any():
         raise InputError(IMPOSSIBLE)
-    probabilities = on_path.exp().double().numpy()
+    probabilities = torch.from_numpy(on_path).exp().double().numpy()
     units = [
         AlignedUnit(
-            vocabulary.units[label].strip(), label, times.start(first), times.end(last), int(first), int(last),
-            float(probabilities[first : last + 1].mean()),
+            vocabulary.units[label].strip(), label, times.start(first), times.end(last), first, last,
+            float(probabilities[first] if first == last else probabilities[first : last + 1].mean()),
         )
-        for label, first, last in zip(labels, firsts, lasts, strict=True)
+        for label, first, last in zip(labels, firsts.tolist(), lasts.tolist(), strict=True)
     ]  # fmt: skip
     words = []
     spaced = word_starts(labels, vocabulary)
-    starts = _unspaced_starts(labels, vocabulary) if splits_unspaced else spaced
+    starts = _unspaced_starts(labels, vocabulary, spaced) if splits_unspaced else spaced
     after_space = set(spaced)
     for start, stop in pairwise([*starts, len(labels)]):
         own = [
@@ -346,9 +349,9 @@ def _described(
             )
         )  # fmt: skip
     path[is_star] = STAR_LABEL
-    log_prob = float(on_path[~is_star].double().sum())
+    log_prob = float(torch.from_numpy(on_path[~is_star]).double().sum())
     stars = _star_spans(is_star, states, starts, times)
-    return Alignment(_extended(words, stars, times.end(len(states) - 1)), path, log_prob, stars)
+    return Alignment(_extended(words, stars, times.end(len(states) - 1)), torch.from_numpy(path), log_prob, stars)
 
 
 def _extended(words: Sequence[AlignedWord], stars: Sequence[StarSpan], seconds: float) -> tuple[AlignedWord, ...]:
@@ -372,11 +375,11 @@ def _extended(words: Sequence[AlignedWord], stars: Sequence[StarSpan], seconds: 
 
 
 def _star_spans(
-    is_star: Tensor, states: NDArray[np.int32], starts: Sequence[int], times: FrameTimes
+    is_star: NDArray[np.bool_], states: NDArray[np.int32], starts: Sequence[int], times: FrameTimes
 ) -> tuple[StarSpan, ...]:
     """The stars' frames, those of one slot together."""
     spans: list[StarSpan] = []
-    for frame in is_star.nonzero().flatten().tolist():
+    for frame in np.flatnonzero(is_star).tolist():
         before = int(np.searchsorted(starts, states[frame] // 2))
         start, n_frames = times.start(frame), 1
         if spans and spans[-1].before == before:

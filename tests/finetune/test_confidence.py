@@ -53,6 +53,27 @@ def test_softmax_measures_are_mean_minimum_and_product_of_units() -> None:
         word_confidences(log_probs, words, "softmax median")
 
 
+def test_a_units_confidence_is_the_mean_of_its_frames() -> None:
+    """Of all frames at once as of each unit by itself, on random log-probabilities with repeated labels."""
+    log_probs = torch.randn(60, 7, generator=torch.Generator().manual_seed(0)).repeat_interleave(3, 0) * 2
+    log_probs = log_probs.log_softmax(dim=-1)
+    words = align(log_probs, "AB BA A BBA", VOCABULARY, FrameTimes(320, 0.0)).words
+    words += align_greedy(log_probs, VOCABULARY, FrameTimes(320, 0.0)).words
+    for measure in MEASURES:
+        of_frame, of_word = measure.split()
+        join = {"mean": np.mean, "min": min, "product": math.prod}[of_word]
+        for found, word in zip(word_confidences(log_probs, words, measure), words, strict=True):
+            units = []
+            for unit in word.units:
+                own = log_probs[unit.first_frame : unit.last_frame + 1]
+                of_path = own[:, unit.label]
+                if of_frame != "softmax":
+                    of_path = of_path - own.max(dim=-1).values + frame_certainty(own, of_frame).log()
+                units.append(float(of_path.exp().mean()))
+            assert found == pytest.approx(join(units), abs=1e-6)
+    assert word_confidences(log_probs, []) == []
+
+
 @pytest.mark.parametrize("measure", ["gibbs", "tsallis"])
 def test_certainty_is_0_for_equal_probabilities_and_1_for_one_unit(measure: str) -> None:
     certain = torch.tensor([0.0, *[-math.inf] * 6])
