@@ -92,7 +92,8 @@ class TranscribeConfig:
     """Precision of wav2vec2, whisper-ctc and exported graphs; auto is float32 on a CPU and float16 on a GPU. Other
     families choose their own."""
     overwrite: bool = False
-    """Transcribe again and overwrite existing outputs."""
+    """Replace existing outputs that this command did not make. Those that it made are kept, so that it resumes too; to
+    make one again, delete it."""
 
     def formats(self) -> tuple[str, ...]:
         """The names that `format` holds, each once. Raises UsageError on one that is none."""
@@ -190,7 +191,7 @@ def _transcribe(
     if config.speakers:
         from finetune.transcription.by_channel import ByChannel
 
-        results = ByChannel(results, config.speakers)
+        results = ByChannel(results, config.speakers, console)
     remaining = results.pending(recordings)
     n_each, noun = (len(config.speakers), "channel") if config.speakers else (1, "recording")
     n_remaining = len(remaining) // n_each

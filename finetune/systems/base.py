@@ -113,6 +113,8 @@ class System(ABC):
     always a list of one. longest_in_batch_seconds: a longer recording is in a batch of its own. longest_piece_seconds:
     what `finetune.transcribe` gives it at once of a longer recording, which bounds its memory and, where a system gives
     no words, the length of a segment. takes_language: whether the language of its options changes what it writes.
+    may_end_at_pause: whether it may end the text of a recording of up to 30 s at a pause, as a Whisper does, which
+    writes no times there.
     """
 
     facts: SystemFacts
@@ -120,6 +122,7 @@ class System(ABC):
     longest_in_batch_seconds: float = 30.0
     longest_piece_seconds: float = 30.0
     takes_language: bool = True
+    may_end_at_pause: bool = False
 
     @abstractmethod
     def features(self, waveforms: Sequence[Tensor]) -> Any:

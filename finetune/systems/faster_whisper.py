@@ -26,6 +26,7 @@ class FasterWhisperSystem(System):
 
     batched = False
     longest_piece_seconds = LONGEST_PIECE_SECONDS
+    may_end_at_pause = True
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         try:

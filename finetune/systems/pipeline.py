@@ -58,6 +58,7 @@ class PipelineSystem(System):
         self._language: str | None = None  # of every recording; None: detected in each, or none is known
         self._detected: list[str | None] = []  # of the last batch
         settings: dict[str, str] = {}
+        self.may_end_at_pause = self._is_whisper
         if self._is_whisper:
             self.longest_piece_seconds = LONGEST_PIECE_SECONDS
             self._choose_language(spec, options.language)

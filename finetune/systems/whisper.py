@@ -59,6 +59,7 @@ class WhisperSystem(System):
     batched = True
     longest_in_batch_seconds = 30.0
     longest_piece_seconds = LONGEST_PIECE_SECONDS
+    may_end_at_pause = True
 
     def __init__(self, spec: SystemSpec, options: LoadOptions) -> None:
         self._fp16 = options.device == "cuda"

@@ -84,12 +84,13 @@ def check_names(recordings: Sequence[Recording]) -> None:
 
 
 def pieces(
-    source: "AudioSource", longest_seconds: float, channel: int | None = None
+    source: "AudioSource", longest_seconds: float, channel: int | None = None, ends: Sequence[float] = ()
 ) -> "Iterator[tuple[float, Tensor]]":
     """A recording's waveform [samples] in pieces of at most `longest_seconds`, each with the seconds it begins at.
 
     A longer recording is cut at pauses (`preprocessing.segment.voice_activity`), and two pieces are held at most,
-    however long it is. Raises AudioError like `preprocessing.audio.load`.
+    however long it is. ends: the seconds at which the first pieces end, where that is known: they are cut there without
+    a search for pauses. Raises AudioError like `preprocessing.audio.load`.
     """
     import torch
 
@@ -97,6 +98,7 @@ def pieces(
     from preprocessing.segment.voice_activity import split_at_pauses
 
     longest = round(longest_seconds * audio.SAMPLE_RATE)
+    known = [round(end * audio.SAMPLE_RATE) for end in reversed(ends)]
     held: list[Tensor] = []
     n_held, begin = 0, 0
     for block in audio.stream(source, channel=channel):
@@ -105,12 +107,12 @@ def pieces(
         while n_held > longest:
             together = held[0] if len(held) == 1 else torch.cat(held)
             held = []
-            first = split_at_pauses(together, longest_seconds)[0]
-            piece, held = together[: first.stop].clone(), [together[first.stop :].clone()]
+            stop = known.pop() - begin if known else split_at_pauses(together, longest_seconds)[0].stop
+            piece, held = together[:stop].clone(), [together[stop:].clone()]
             del together  # before what is done with the piece
             yield begin / audio.SAMPLE_RATE, piece
             del piece
-            begin, n_held = begin + first.stop, n_held - first.stop
+            begin, n_held = begin + stop, n_held - stop
     if n_held:
         yield begin / audio.SAMPLE_RATE, torch.cat(held)
 

@@ -1,18 +1,22 @@
 """Where transcripts go: an output folder that an interrupted run goes on in, or standard output.
 
 The folder's transcribed.jsonl has a line before a recording's first file is written and one after its last. A recording
-is done when its last line says so, of the same audio by the same model and options, and its files are there. A file
-that no line tells of is somebody else's and is not replaced.
+is done when its last line says so, of the same audio by the same model and options, and its files, which lines of the
+same tell of, are there. A file that no line tells of is somebody else's and is replaced only where that is asked for.
+
+While a recording is transcribed piece by piece, its pieces are in a hidden file beside its results.
 """
 
 import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
 from finetune.systems.transcript import Transcript
+from finetune.transcription.kept_pieces import KeptPieces
 from finetune.transcription.recordings import Recording, check_names
 from finetune.transcription.writers import SUFFIXES, Subtitles, rendered
 from preprocessing.cli.atomic_write import write_text_atomically
@@ -30,6 +34,22 @@ class Results(Protocol):
     def write(self, place: int, recording: Recording, transcript: Transcript | None, seconds: float) -> None:
         """Write the results of a recording. place: among those pending. transcript: None where it failed."""
 
+    def kept_pieces(self, recording: Recording, longest_seconds: float) -> KeptPieces | None:
+        """Where the pieces of a recording, or of its channel, are kept until its results are written; None where they
+        are not. longest_seconds: that a piece may have, which decides where they end.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What the log says of a recording: whether its results are done, what they are made of, and in which formats
+    there are files of that.
+    """
+
+    made_of: str | None
+    done: bool
+    formats: frozenset[str]
+
 
 class ResultsFolder:
     """A folder with a file of each format for each recording, complete or not there at all."""
@@ -43,6 +63,7 @@ class ResultsFolder:
         """
         self._folder, self._formats, self._made_with, self._overwrite = folder, tuple(formats), made_with, overwrite
         self._subtitles = subtitles
+        self._kept: dict[str, list[KeptPieces]] = {}  # by name: of each channel where they are apart
         self._log = folder / LOG
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -59,18 +80,18 @@ class ResultsFolder:
         remaining, foreign = [], []
         for recording in recordings:
             logged = self._logged.get(recording.name)
-            paths = self._paths(recording)
-            there = [path for path in paths if path.exists()]
-            same = logged is not None and logged["made_of"] == self._origin(recording) is not None
-            if same and logged is not None and logged["done"] and len(there) == len(paths) and not self._overwrite:
+            same = logged is not None and logged.made_of == self._origin(recording) is not None
+            own = logged.formats if logged is not None and same else frozenset()
+            there = {name: path for name, path in self._paths(recording).items() if path.exists()}
+            others = [path for name, path in there.items() if name not in own]
+            if logged is not None and same and logged.done and not others and len(there) == len(self._formats):
                 continue
             remaining.append(recording)
-            if not same:
-                foreign += there
+            foreign += others
         if foreign and not self._overwrite:
-            others = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
+            more = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
             raise UsageError(
-                f"{foreign[0]}{others}: made from another recording or by another model or options; "
+                f"{foreign[0]}{more}: made from another recording or by another model or options; "
                 "expected a folder without them: choose another --output_dir, or --overwrite true to replace them"
             )
         return remaining
@@ -81,34 +102,59 @@ class ResultsFolder:
             return
         try:
             self._append(recording, done=False)
-            for path, name in zip(self._paths(recording), self._formats, strict=True):
+            for name, path in self._paths(recording).items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text_atomically(path, rendered(transcript, name, seconds, self._subtitles))
             self._append(recording, done=True)
+            for pieces in self._kept.pop(recording.name, ()):
+                pieces.remove()
         except OSError as error:
             raise self._unwritable(error) from None
 
-    def _paths(self, recording: Recording) -> list[Path]:
-        return [self._folder / f"{recording.name}{SUFFIXES[name]}" for name in self._formats]
+    def kept_pieces(self, recording: Recording, longest_seconds: float) -> KeptPieces | None:
+        """See `Results.kept_pieces`. Raises UsageError where the file cannot be read."""
+        origin = self._origin(recording)
+        if origin is None:
+            return None
+        path = self._folder / recording.name
+        channel = "" if recording.channel is None else f".{recording.channel}"
+        try:
+            found = KeptPieces(path.with_name(f".{path.name}{channel}.pieces"), f"{origin}{channel}|{longest_seconds}")
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self._kept.setdefault(recording.name, []).append(found)
+        return found
+
+    def _paths(self, recording: Recording) -> dict[str, Path]:
+        """The file of each format."""
+        return {name: self._folder / f"{recording.name}{SUFFIXES[name]}" for name in self._formats}
 
     def _origin(self, recording: Recording) -> str | None:
         identity = recording.identity
         return None if identity is None else f"{identity}|{self._made_with}"
 
     def _append(self, recording: Recording, *, done: bool) -> None:
-        line = {"name": recording.name, "made_of": self._origin(recording), "done": done}
+        made_of = self._origin(recording)
+        line = {"name": recording.name, "made_of": made_of, "formats": list(self._formats), "done": done}
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _read(self) -> dict[str, dict[str, object]]:
-        """The last line of each name; a line that a kill cut short is left out."""
-        found: dict[str, dict[str, object]] = {}
+    def _read(self) -> dict[str, Logged]:
+        """What the last line of each name says, with the formats of all lines that are made of the same; a line that a
+        kill cut short is left out.
+        """
+        found: dict[str, Logged] = {}
         if not self._log.exists():
             return found
         for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 values = json.loads(line)
-                found[str(values["name"])] = {"made_of": values["made_of"], "done": bool(values["done"])}
+                name, made_of = str(values["name"]), values["made_of"]
+                before = found.get(name)
+                formats = frozenset(values.get("formats", SUFFIXES))  # which older versions did not write
+                if before is not None and before.made_of == made_of:
+                    formats |= before.formats
+                found[name] = Logged(made_of, bool(values["done"]), formats)
             except (ValueError, KeyError, TypeError):
                 continue
         return found
@@ -155,6 +201,10 @@ class StandardOutput:
             sys.exit(0)
         except OSError as error:
             raise UsageError(f"standard output: {error.strerror}; expected free disk space: free some") from None
+
+    def kept_pieces(self, recording: Recording, longest_seconds: float) -> KeptPieces | None:
+        """See `Results.kept_pieces`: nothing is kept."""
+        return None
 
     def _rendered(self, recording: Recording, transcript: Transcript, seconds: float) -> str:
         if self._count == 1:

@@ -13,6 +13,7 @@ from rich.console import Console
 from finetune.models.companion_files import trained_languages
 from finetune.systems.base import System
 from finetune.systems.transcript import Transcript, joined
+from finetune.transcription.kept_pieces import KeptPieces
 from finetune.transcription.recordings import Recording, pieces
 from finetune.transcription.results import Results
 from preprocessing import audio
@@ -79,7 +80,7 @@ def transcribe(
 
     Raises UserError where results cannot be written.
     """
-    reporter = _Reporter(results, console, language)
+    reporter = _Reporter(system, results, console, language)
     clean = SpectralGate() if denoise else as_it_is
     timed = []
     for place, recording in enumerate(recordings):
@@ -102,11 +103,15 @@ def transcribe(
         count = CappedProgress(advance)
         for batch, loaded in _loaded_ahead(_planned(system, timed, device), system, decoder, clean):
             count.begin(sum(planned.seconds for planned in batch))
-            outcomes = (
-                [_in_pieces(system, batch[0], clean, words=words, count=count)]
-                if loaded is None
-                else _together(system, loaded, words=words, advance=count)
-            )
+            if loaded is None:
+                long = batch[0]
+                longest = system.longest_piece_seconds
+                kept = results.kept_pieces(long.recording, longest) if long.seconds > longest else None
+                if kept is not None and kept.found:
+                    reporter.resumed(long.recording, kept.found[-1][0])
+                outcomes = [_in_pieces(system, long, clean, kept, words=words, count=count)]
+            else:
+                outcomes = _together(system, loaded, words=words, advance=count)
             for planned, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, Failed):
                     reporter.failed(planned.place, planned.recording, outcome)
@@ -122,8 +127,9 @@ class _Reporter:
     language: of the transcripts that name none. n_failed: how many recordings failed so far.
     """
 
-    def __init__(self, results: Results, console: Console, language: str | None) -> None:
+    def __init__(self, system: System, results: Results, console: Console, language: str | None) -> None:
         self.n_failed = 0
+        self._system = system
         self._results, self._console, self._language = results, console, language
         self._printed: set[str] = set()  # of several channels of a recording, each fails for the same reason
 
@@ -136,16 +142,24 @@ class _Reporter:
             self._printed.add(line)
             self._print(line)
 
+    def resumed(self, recording: Recording, seconds: float) -> None:
+        self._print(f"{_named(recording)}: resuming after {seconds:.0f} s")
+
     def done(self, place: int, recording: Recording, outcome: Done) -> None:
         transcript = outcome.transcript
-        missed = None if outcome.waveform is None else missed_speech(outcome.waveform, transcript)
+        missed = None if outcome.waveform is None else missed_speech(outcome.waveform, transcript, self._system)
         if missed is not None:
-            self._print(f"note: {recording.shown}: {missed}")
+            self._print(f"note: {_named(recording)}: {missed}")
         transcript = replace(transcript, language=transcript.language or self._language)
         self._results.write(place, recording, transcript, outcome.seconds)
 
     def _print(self, line: str) -> None:
         self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _named(recording: Recording) -> str:
+    """The recording, and which channel of it where it is one."""
+    return recording.shown if recording.channel is None else f"{recording.shown}, channel {recording.channel}"
 
 
 def language_note(system: System, language: str | None) -> str | None:
@@ -163,10 +177,10 @@ def language_note(system: System, language: str | None) -> str | None:
     )
 
 
-def missed_speech(waveform: "Tensor", transcript: Transcript) -> str | None:
+def missed_speech(waveform: "Tensor", transcript: Transcript, system: System) -> str | None:
     """That there is speech more than MISSED_SECONDS after the last word, and what may help; None where there is not.
 
-    A Whisper, which writes no times in recordings of up to 30 s, may end its text at a pause there.
+    system: that of the transcript.
     """
     end = max((segment.end for segment in transcript.segments), default=0.0)
     if len(waveform) / SAMPLE_RATE - end <= MISSED_SECONDS:
@@ -178,10 +192,11 @@ def missed_speech(waveform: "Tensor", transcript: Transcript) -> str | None:
     last = (first + spans[-1].stop) / SAMPLE_RATE if spans else end
     if last - end <= MISSED_SECONDS:
         return None
-    return (
-        f"the text ends at {end:.1f} s, but there is speech until {last:.1f} s; check it: a Whisper may write the rest "
-        f"if silence makes the recording longer than 30 s, as by `{LENGTHEN}`"
-    )
+    ends = f"the text ends at {end:.1f} s, but there is speech" if transcript.text else "there is no text, but speech"
+    remedy = ""
+    if system.may_end_at_pause:
+        remedy = f": a Whisper may write the rest if silence makes the recording longer than 30 s, as by `{LENGTHEN}`"
+    return f"{ends} until {last:.1f} s; check it{remedy}"
 
 
 def _planned(system: System, timed: Sequence[Timed], device: str) -> Iterator[list[Timed]]:
@@ -253,24 +268,36 @@ def _attempts(
     ]
 
 
-def _in_pieces(system: System, long: Timed, clean: Cleaning, *, words: bool, count: CappedProgress) -> Outcome:
-    """The outcome of a long recording: whole where it is no longer than a piece."""
+def _in_pieces(
+    system: System, long: Timed, clean: Cleaning, kept: KeptPieces | None, *, words: bool, count: CappedProgress
+) -> Outcome:
+    """The outcome of a long recording: whole where it is no longer than a piece.
+
+    kept: where its pieces are kept, and those of an earlier run are. Raises UsageError where they cannot be.
+    """
+    recording = long.recording
+    known = () if kept is None else tuple(kept.found)
+    found = in_pieces(system, recording.source, recording.channel, clean=clean, words=words, advance=count, known=known)
     parts: list[Transcript] = []
     end = 0.0
-    try:
-        for end, part in in_pieces(
-            system, long.recording.source, long.recording.channel, clean=clean, words=words, advance=count
-        ):
-            parts.append(part)
-            count.reach(end)
-    except AudioError as error:
-        return _of(long.recording, error)
-    except UserError as error:
-        reason = str(error)
-    except Exception as error:  # a system of the user's own may raise anything
-        reason = described(error)
-    else:
-        return Done(parts[0] if len(parts) == 1 else joined(parts), end)
+    while True:
+        try:
+            piece = next(found, None)
+        except AudioError as error:
+            return _of(recording, error)
+        except UserError as error:
+            reason = str(error)
+            break
+        except Exception as error:  # a system of the user's own may raise anything
+            reason = described(error)
+            break
+        if piece is None:
+            return Done(parts[0] if len(parts) == 1 else joined(parts), end)
+        end, part = piece
+        parts.append(part)
+        if kept is not None and len(parts) > len(known):
+            kept.add(end, part)
+        count.reach(end)
     return Failed(f"after {end:.0f} s: {reason}" if parts else reason)
 
 
@@ -282,15 +309,21 @@ def in_pieces(
     clean: Cleaning,
     words: bool,
     advance: Callable[[float], None] | None = None,
+    known: Sequence[tuple[float, Transcript]] = (),
 ) -> Iterator[tuple[float, Transcript]]:
     """The transcript of each piece of a recording, with the seconds at which the piece ends: of the whole recording
     where it is no longer than the system's longest piece. All have the language of the first.
 
-    clean: what is done to each piece first. Raises AudioError like `preprocessing.audio.load`, and what the system
-    raises.
+    clean: what is done to each piece first. known: the first of them, which are not transcribed again. Raises
+    AudioError like `preprocessing.audio.load`, and what the system raises.
     """
     language = None
-    for begin, waveform in pieces(source, system.longest_piece_seconds, channel):
+    ends = [end for end, _ in known]
+    for number, (begin, waveform) in enumerate(pieces(source, system.longest_piece_seconds, channel, ends)):
+        if number < len(known):
+            language = language or known[number][1].language
+            yield known[number]
+            continue
         with system.in_language(language):
             (found,) = system.transcribe([clean(waveform)], words=words, advance=advance)
         language = language or found.language

@@ -106,8 +106,7 @@ def test_a_folder_keeps_its_folders_and_goes_on(folder: Path, tmp_path: Path, ca
     Echo.batches.clear()
     run(ECHO, folder, "--output_dir", out, "--format", "txt,json")
     assert Echo.batches == []
-    run(ECHO, folder, "--output_dir", out, "--format", "txt,json", "--overwrite", "true")
-    assert len(Echo.batches) == 1 and len(Echo.batches[0]) == 4
+    assert not list(out.rglob(".*")), "nothing hidden is left"
 
 
 def test_what_is_there_already_is_not_replaced(folder: Path, tmp_path: Path) -> None:
@@ -126,6 +125,36 @@ def test_what_is_there_already_is_not_replaced(folder: Path, tmp_path: Path) -> 
         run(ECHO, folder, "--output_dir", out, "--language", "de")
     run(ECHO, folder, "--output_dir", out, "--overwrite", "true")
     assert (out / "a.txt").read_text() == "samples 77\n"
+
+
+def test_a_run_that_replaces_goes_on_after_an_interruption(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """What it made already is kept; a file of another format that another model made is not taken for its own."""
+    out = tmp_path / "out"
+    run(ECHO, folder, "-o", out, "-f", "txt,srt")
+    monkeypatch.setattr(Echo, "batched", False)
+    words = (ECHO, folder, "-o", out, "--language", "de", "--overwrite", "true")
+    write, written = results.write_text_atomically, []
+
+    def interrupted(path: Path, text: str) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, text)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(results, "write_text_atomically", interrupted)
+        run(*words)
+    Echo.batches.clear()
+    run(*words)
+    assert len(Echo.batches) == 1 and "resuming: 2 of 3 recordings are done" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"\.srt and 2 more: made from another"):
+        run(*words[:-2], "-f", "txt,srt")
+    run(*words, "-f", "txt,srt")
+    assert len(Echo.batches) == 4
+    run(*words, "-f", "txt,srt")
+    assert len(Echo.batches) == 4
 
 
 def test_one_bad_file_costs_one_line(folder: Path, tmp_path: Path, capsys: Any) -> None:
@@ -217,11 +246,13 @@ def test_long_recordings_are_cut_at_pauses(tmp_path: Path) -> None:
 class Ending(Echo):
     """Writes a word of the first second, and nothing after it."""
 
+    words: "list[Word]" = [Word(" yes", 0.2, 1.0, 0.9)]  # noqa: RUF012
+
     def transcribe(self, waveforms: Sequence[Tensor], **_: object) -> list[Transcript]:  # type: ignore[override]
-        return [Transcript.of_words("yes", [Word(" yes", 0.2, 1.0, 0.9)]) for _ in waveforms]
+        return [Transcript.of_words("yes" if self.words else "", self.words) for _ in waveforms]
 
 
-def test_speech_after_the_last_word_is_said(tmp_path: Path, capsys: Any) -> None:
+def test_speech_after_the_last_word_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """Where more than 10 s are between the word's end and the speech's; the text is written all the same. Speech
     that is faint beside the recording's, as from another room, is none."""
     names = ("missed", "near", "quiet", "faint")
@@ -238,7 +269,14 @@ def test_speech_after_the_last_word_is_said(tmp_path: Path, capsys: Any) -> None
     assert found.out.count(": yes\n") == 4
     (note,) = [line for line in found.err.splitlines() if line.startswith("note: ")]
     assert note.startswith(f"note: {tmp_path}/missed.wav: the text ends at 1.0 s, but there is speech until 1")
-    assert "apad=whole_dur=31" in note
+    assert note.endswith(" s; check it")
+    monkeypatch.setattr(Ending, "may_end_at_pause", True)
+    monkeypatch.setattr(Ending, "words", [])
+    soundfile.write(tmp_path / "call.wav", np.stack([audio.load(tmp_path / "missed.wav")] * 2, axis=1), SAMPLE_RATE)
+    run(f"{__name__}:Ending", tmp_path / "call.wav", "--channel", "1")
+    note = capsys.readouterr().err
+    assert f"note: {tmp_path}/call.wav, channel 1: there is no text, but speech until 1" in note
+    assert "a Whisper may write the rest" in note and "apad=whole_dur=31" in note
 
 
 class Detecting(Echo):
@@ -267,6 +305,83 @@ def test_the_parts_of_a_recording_are_in_the_language_of_its_beginning(
     run(f"{__name__}:Detecting", tmp_path / "long.wav", "-o", tmp_path / "out", "-f", "json")
     assert len(Echo.batches) == 3 and read(tmp_path / "out" / "long.json")["text"] == "de de de"
     assert read(tmp_path / "out" / "long.json")["language"] == "de"
+
+
+class Dying(Detecting):
+    """Transcribes so many pieces, each as a word of its language and samples, and fails on the next."""
+
+    languages = ("de", "cy", "nn") * 2
+    left = 100
+    failure: BaseException = KeyboardInterrupt()
+
+    def transcribe(self, waveforms: Sequence[Tensor], **_: object) -> list[Transcript]:  # type: ignore[override]
+        if not self.left:
+            raise self.failure
+        type(self).left -= 1
+        (found,) = super().transcribe(waveforms)
+        seconds = len(waveforms[0]) / SAMPLE_RATE
+        word = Word(f" {found.text}-{len(waveforms[0])}", 0.1, seconds / 3, 1 / 3)
+        return [Transcript.of_words(word.word, [word], found.language)]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), RuntimeError("no more memory")])
+def test_a_long_recording_goes_on_after_its_last_finished_piece(
+    failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """With the language of its first piece, and to the same files, of a line that a kill cut short too."""
+    monkeypatch.setattr(Echo, "longest_in_batch_seconds", 1.0)
+    monkeypatch.setattr(Dying, "failure", failure)
+    soundfile.write(tmp_path / "long.wav", np.zeros((5 * SAMPLE_RATE, 2)), SAMPLE_RATE)
+    words = (f"{__name__}:Dying", tmp_path / "long.wav", "-f", "json,srt", "--speakers", "Ann", "Bob")
+    run(*words, "-o", tmp_path / "whole")
+    n_pieces = len(Echo.batches)
+    assert n_pieces == 6 and not list((tmp_path / "whole").rglob(".*.pieces"))
+    Echo.batches.clear()
+    out = tmp_path / "out"
+    monkeypatch.setattr(Dying, "left", 5)  # all of the first channel, and two of the second's three
+    with pytest.raises((KeyboardInterrupt, InputError)):
+        run(*words, "-o", out)
+    kept = sorted(out.rglob(".*.pieces"))
+    assert [len(path.read_text().splitlines()) for path in kept] == [4, 3] and not list(out.glob("*.json"))
+    with kept[1].open("a") as file:
+        file.write('{"end": 5.0, "trans')
+    monkeypatch.setattr(Dying, "left", 100)
+    capsys.readouterr()
+    Echo.batches[:] = Echo.batches[:1]  # one to go, which would hear another language
+    run(*words, "-o", out)
+    said = capsys.readouterr().err
+    assert "long.wav, channel 0: resuming after 5 s" in said and "long.wav, channel 1: resuming after" in said
+    assert len(Echo.batches) == 2 and not list(out.rglob(".*.pieces"))
+    for name in ("long.json", "long.srt"):
+        assert (out / name).read_text() == (tmp_path / "whole" / name).read_text()
+
+
+def test_pieces_of_another_model_are_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Echo, "longest_in_batch_seconds", 1.0)
+    monkeypatch.setattr(Dying, "left", 2)
+    audio.save(tmp_path / "long.wav", torch.zeros(5 * SAMPLE_RATE))
+    with pytest.raises(KeyboardInterrupt):
+        run(f"{__name__}:Dying", tmp_path / "long.wav", "-o", tmp_path / "out")
+    Echo.batches.clear()
+    run(ECHO, tmp_path / "long.wav", "-o", tmp_path / "out")
+    assert sum(n for (n,) in Echo.batches) == 5 * SAMPLE_RATE and not list((tmp_path / "out").rglob(".*.pieces"))
+
+
+def test_channels_in_several_languages_are_said(tmp_path: Path, capsys: Any) -> None:
+    for name, seconds in (("call", 1.5), ("other", 1.5)):
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros((round(seconds * SAMPLE_RATE), 2)), SAMPLE_RATE)
+    system, speakers = f"{__name__}:Hearing", ("--speakers", "Ann", "Bob")
+    run(system, tmp_path / "call.wav", "-f", "json", *speakers)
+    found = capsys.readouterr()
+    assert f"note: {tmp_path}/call.wav: the model detected Ann in de, Bob in cy; the results name de: if" in found.err
+    assert json.loads(found.out)["language"] == "de"
+
+
+class Hearing(Echo):
+    """Hears German, then Welsh."""
+
+    def transcribe(self, waveforms: Sequence[Tensor], **_: object) -> list[Transcript]:  # type: ignore[override]
+        return [Transcript.of_text("x", 1.0, language) for _, language in zip(waveforms, ("de", "cy"), strict=True)]
 
 
 def test_a_system_without_word_times_gives_a_segment_for_each_piece(
