@@ -35,6 +35,7 @@ BESIDE = {
 }
 OPENING = "([{¿¡“‘„«「『（［｛《〈【〔〖"  # punctuation that stays with what follows
 MOST_NAMED = 5  # failed recordings in the last message
+CUTTING = 2  # raised where the same recordings and options give other pieces
 NOT_DECISIVE = ("output_dir", "overwrite", "device")  # options that decide nothing about the pieces
 
 
@@ -378,6 +379,7 @@ def _fingerprint(config: AlignCorpusConfig) -> str:
     if config.language is None:  # as folders of versions without this option have it
         del chosen["language"]
     chosen |= {name: chosen[name].absolute() for name in ("recordings", "transcripts")}
+    chosen["cutting"] = CUTTING
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -259,10 +259,10 @@ def _with_steps(config: TrainConfig, examples: Examples, accelerator: Accelerato
     epoch = examples.batches_per_epoch(config.data.max_batch_seconds)
     batches_per_step = config.gradient_accumulation_steps * accelerator.num_processes
     steps = math.ceil(config.num_train_epochs * epoch / batches_per_step)
-    n_epochs = config.num_train_epochs
+    epochs = f"{config.num_train_epochs:g} epoch{'' if config.num_train_epochs == 1 else 's'}"
     accelerator.print(
-        f"{counted(steps, 'step')} for {counted(int(n_epochs) if n_epochs.is_integer() else n_epochs, 'epoch')} of "
-        f"{counted(epoch, 'batch', 'batches')}, {counted(batches_per_step, 'batch', 'batches')} a step"
+        f"{counted(steps, 'step')} for {epochs} of {counted(epoch, 'batch', 'batches')}, "
+        f"{counted(batches_per_step, 'batch', 'batches')} a step"
     )
     config = replace(config, max_steps=steps, num_train_epochs=None)
     config.check_head_only_steps()

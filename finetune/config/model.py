@@ -154,7 +154,7 @@ class ModelConfig:
                     f"--model.units is {self.units} and --model.family whisper; expected a CTC family, as Whisper "
                     "keeps its own units: leave one of them out"
                 )
-            if self.vocabulary != "new" and self.scratch is None:
+            if self.vocabulary != "new" and self.with_origin().scratch is None:
                 raise UsageError(
                     f"--model.units is {self.units} and --model.vocabulary {self.vocabulary}; expected new, as other "
                     "settings keep the base's units: set --model.vocabulary new"
@@ -239,8 +239,8 @@ class ModelConfig:
         is_size = self.family == "lstm" and "/" not in self.base  # of Whisper, or its .pt file
         if is_size or self.family not in OWNERS.get(owner or "", (self.family,)):
             raise UsageError(
-                f"--model.base is {self.base}, which is no model of --model.family {self.family}; expected "
-                f"{BASES[self.family]}"
+                f"--model.base is {self.base}, which is no folder or file here and by its name no model of "
+                f"--model.family {self.family}; expected {BASES[self.family]}, or correct the path"
             )
 
     def _check_family_keys(self) -> None:

@@ -105,14 +105,15 @@ def _eval_result(row: ResultRow, metric: str) -> EvalResult:
     error_rate: Rate = getattr(row, metric)
     parts = [HubReference.parse(one) if is_hub_reference(one) else None for one in row.corpora]
     types = [one.dataset if one else corpus for one, corpus in zip(parts, row.corpora, strict=True)]
-    local_split = "validation" if row.split.startswith("validation") else None
+    own_split = "validation" if row.split.startswith("validation") else None
+    held_out = row.split == "validation, held out of training"  # of the Hub's split for training, which it is not
     return EvalResult(
         task_type="automatic-speech-recognition",
         task_name="Speech recognition",
         dataset_type=", ".join(dict.fromkeys(types)),
         dataset_name=f"{row.corpus} ({row.split})",
         dataset_config=_common(one.config if one else None for one in parts),
-        dataset_split=_common(one.split if one else local_split for one in parts),
+        dataset_split=own_split if held_out else _common(one.split if one else own_split for one in parts),
         metric_type=metric,
         metric_name=f"{metric.upper()}, %",
         metric_value=round(100 * error_rate.value, 2),

@@ -164,6 +164,7 @@ class Evaluator:
                         "--data.max_batch_seconds or --data.max_seconds"
                     ) from None
                 self._parts *= 2
+                torch.cuda.empty_cache()  # blocks of the training step's shapes; nothing without CUDA
                 accelerator.print(
                     f"out of memory: from here on, validation batches are computed in {self._parts} parts, with the "
                     "same result; a lower --data.max_batch_seconds would be faster"

@@ -24,7 +24,8 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def evaluations_since_best(log: Iterable[LogLine]) -> int:
-    """How many evaluations in a row, up to the end of the log, were no better than the best one before them.
+    """How many evaluations in a row, up to the end of the log, were no better than the best one before them; also over
+    a change of the validation set, after which a run counts anew.
 
     >>> evaluation, best = {"kind": "validation"}, {"kind": "best", "steps": [10]}
     >>> evaluations_since_best([evaluation, best, evaluation, evaluation])

@@ -212,7 +212,7 @@ class LogInterval:
     """Sums over the steps since the last line of the log; times are in seconds of wall clock.
 
     loss_sum is of this process until the loop sets the sum over all. skipped: steps whose gradient was not finite,
-    which loss_sum, n_labels and grad_norm leave out. grad_norm: of the last step that was not skipped, NaN if all were.
+    which loss_sum, n_labels and grad_norm leave out. grad_norm: of the last step that changed weights, NaN if none did.
     waiting: for data. paused: for evaluations and checkpoints, which the rates leave out.
     """
 
@@ -231,7 +231,7 @@ class LogInterval:
         self.audio_seconds += result.audio_seconds
         self.padded_seconds += result.padded_seconds
         self.skipped += result.skipped
-        if not result.skipped:
+        if result.n_labels and not result.skipped:
             self.loss_sum += result.loss_sum
             self.n_labels += result.n_labels
             self.grad_norm = result.grad_norm

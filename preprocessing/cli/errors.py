@@ -31,11 +31,11 @@ def install_extra(extra: str) -> str:
     return f'pip install ".[{extra}]" in the checkout'
 
 
-def counted(count: float, noun: str, plural: str | None = None) -> str:
+def counted(count: int, noun: str, plural: str | None = None) -> str:
     """A number and its noun, in the plural where it is not 1, for messages and reports.
 
-    >>> counted(1, "speaker"), counted(2620, "utterance"), counted(2, "batch", "batches"), counted(1.5, "epoch")
-    ('1 speaker', '2,620 utterances', '2 batches', '1.5 epochs')
+    >>> counted(1, "speaker"), counted(2620, "utterance"), counted(2, "batch", "batches")
+    ('1 speaker', '2,620 utterances', '2 batches')
     """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or f'{noun}s'}"
 

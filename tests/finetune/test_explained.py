@@ -245,8 +245,9 @@ def test_steps_of_the_head_alone_are_costed_as_such(
     print_costs(console, config, torch.device("cpu"), found)
     told = console.file.getvalue()  # type: ignore[attr-defined]
     step, head_step = (2 * (compute + (0.0 if workers else 0.5)) for compute in (3.0, 1.0))
-    steps = f"4 of the head alone, of {head_step:.2f} s, and 6 of {step:.2f} s: 2 of 4 batches an epoch"
-    assert (f"10 steps, {steps}" if head_only_steps else f"10 steps of {step:.2f} s: 2 of 4 batches an epoch") in told
+    steps = f"4 of the head alone, of {head_step:.2f} s, and 6 of {step:.2f} s: 2 batches a step, 4 batches an epoch"
+    plain = f"10 steps of {step:.2f} s: 2 batches a step, 4 batches an epoch"
+    assert (f"10 steps, {steps}" if head_only_steps else plain) in told
 
 
 def test_nothing_keeps_the_loss_of_an_overfitted_batch_up() -> None:

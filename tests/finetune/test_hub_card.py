@@ -278,24 +278,25 @@ def test_datasets_of_the_hub_are_linked(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("corpora", "expected"),
+    ("corpora", "held_out", "expected"),
     [
-        (["hf:google/fleurs:de_de:validation"], ("google/fleurs", "de_de", "validation")),
-        (["hf:google/fleurs:de_de:train"] * 2, ("google/fleurs", "de_de", "train")),
-        (["hf:google/fleurs:de_de:train", "hf:google/fleurs:en_us:train"], ("google/fleurs", None, "train")),
-        (["hf:google/fleurs:de_de", "hf:you/calls"], ("google/fleurs, you/calls", None, "test")),
-        (["hf:google/fleurs:de_de:train", "dev.jsonl"], ("google/fleurs, dev.jsonl", None, None)),
-        (["dev.jsonl"], ("dev.jsonl", None, "validation")),
+        (["hf:google/fleurs:de_de:validation"], False, ("google/fleurs", "de_de", "validation")),
+        (["hf:google/fleurs:de_de:train"] * 2, True, ("google/fleurs", "de_de", "validation")),
+        (["hf:google/fleurs:de_de:dev", "hf:google/fleurs:en_us:dev"], False, ("google/fleurs", None, "dev")),
+        (["hf:google/fleurs:de_de", "hf:you/calls"], False, ("google/fleurs, you/calls", None, "test")),
+        (["hf:google/fleurs:de_de:dev", "dev.jsonl"], False, ("google/fleurs, dev.jsonl", None, None)),
+        (["dev.jsonl"], False, ("dev.jsonl", None, "validation")),
     ],
 )
 def test_results_name_data_set_configuration_and_split(
-    corpora: list[str], expected: tuple[str, str | None, str | None], run: Path, tmp_path: Path
+    corpora: list[str], held_out: bool, expected: tuple[str, str | None, str | None], run: Path, tmp_path: Path
 ) -> None:
-    """Read back from the card; a benchmark's split is that of its corpus."""
+    """Read back from the card; a benchmark's split is that of its corpus, and what is held out is for validation."""
     opened = open_run(run)
     assert opened.about is not None
     part = dataclasses.replace(opened.about.training, corpora=tuple(corpora))
-    known = dataclasses.replace(opened, about=dataclasses.replace(opened.about, training=part, validation=part))
+    about = dataclasses.replace(opened.about, training=part, validation=part, held_out=held_out)
+    known = dataclasses.replace(opened, about=about)
     folder = summary(tmp_path / "bench", str(run), corpus="hf:google/fleurs:fr_fr:dev:100")
     options = CardOptions("you/m", benchmark=read_benchmark(folder, run, "you/m"))
     data = ModelCard(model_card(known, options)).data

@@ -114,6 +114,7 @@ def test_whisper_has_no_head_of_its_own() -> None:
 def test_an_lstm_without_base_is_a_new_one() -> None:
     lstm = ModelConfig(family="lstm")
     replace(GOOD, model=lstm).check()
+    replace(GOOD, model=replace(lstm, units="bpe", units_size=100)).check()
     assert lstm.with_origin().scratch == {}
     for origin in (ModelConfig(family="lstm", base="runs/x"), ModelConfig(family="lstm", scratch={"num_layers": 2})):
         origin.check_origin()

@@ -149,6 +149,7 @@ def test_the_loss_and_norm_of_the_log_are_of_the_steps_that_counted() -> None:
     for result in (StepResult(20.0, 10, 1.0, 1.0, 1.5, False), skipped, StepResult(40.0, 5, 1.0, 1.0, 2.5, False)):
         interval.add(result)
     interval.add(skipped)
+    interval.add(StepResult(0.0, 0, 0.0, 0.0, 0.0, False))  # no process had a batch
     values = interval.values()
     assert (values["loss"], values["grad_norm"], values["skipped_steps"]) == (4.0, 2.5, 2)
     none = LogInterval()
