@@ -437,6 +437,55 @@ def _recombine(
 
 
 @compiled
+def _hypotheses(
+    ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array, floats: Array, beam: Array, n_best: Scalar
+) -> tuple[Array, Array, Array, Array]:
+    """The hypotheses of the prefixes in `beam`, best first, at most `n_best`: scores, ln P(labels | audio), labels and
+    offsets, as `search` returns them.
+
+    With and without a boundary at the end a prefix is one hypothesis, written as the more probable of both.
+    """
+    hypotheses = np.full(len(ints), -1, dtype=np.int32)  # of a prefix without it
+    likeliest = np.empty(len(beam), dtype=np.int32)
+    totals = np.empty(len(beam))
+    n_hypotheses = 0
+    for i in range(len(beam)):
+        node = beam[i]
+        end = _without_last_boundary(ints, node)
+        number = hypotheses[end]
+        if number < 0:
+            hypotheses[end] = n_hypotheses
+            likeliest[n_hypotheses], totals[n_hypotheses] = node, floats[node, LOGP]
+            n_hypotheses += 1
+            continue
+        if floats[node, LOGP] > floats[likeliest[number], LOGP]:
+            likeliest[number] = node
+        totals[number] = _log_add(totals[number], floats[node, LOGP])
+    final = np.empty(n_hypotheses)
+    for i in range(n_hypotheses):
+        end = _without_last_boundary(ints, likeliest[i])
+        final[i] = totals[i] + _final_score(ngrams, trie, hot, weights, ints, floats, end)
+    order = _descending(final)[:n_best]
+    offsets = np.zeros(len(order) + 1, dtype=np.int64)
+    for i in range(len(order)):
+        node = likeliest[order[i]]
+        depth = 0
+        while ints[node, PARENT] >= 0:
+            node = ints[node, PARENT]
+            depth += 1
+        offsets[i + 1] = offsets[i] + depth
+    found = np.empty(offsets[-1], dtype=np.int32)
+    ctc = np.empty(len(order))
+    for i in range(len(order)):
+        node = likeliest[order[i]]
+        ctc[i] = totals[order[i]]
+        for place in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
+            found[place] = ints[node, LABEL]
+            node = ints[node, PARENT]
+    return final[order], ctc, found, offsets
+
+
+@compiled
 def search(
     log_probs: Array, units: Any, ngrams: Any, trie: Any, hot: Any, weights: Any, n_best: Scalar, recombines: bool
 ) -> tuple[int, Array, Array, Array, Array]:
@@ -640,42 +689,4 @@ def search(
             if floats[previous[i], LOGP] == LOG_ZERO:
                 n_free = _remove(ints, floats, free, n_free, previous[i])
 
-    # with and without a boundary at the end a prefix is one hypothesis, written as the more probable of both
-    hypotheses = np.full(capacity, -1, dtype=np.int32)  # of a prefix without it
-    likeliest = np.empty(n_beam, dtype=np.int32)
-    totals = np.empty(n_beam)
-    n_hypotheses = 0
-    for i in range(n_beam):
-        node = beam[i]
-        end = _without_last_boundary(ints, node)
-        number = hypotheses[end]
-        if number < 0:
-            hypotheses[end] = n_hypotheses
-            likeliest[n_hypotheses], totals[n_hypotheses] = node, floats[node, LOGP]
-            n_hypotheses += 1
-            continue
-        if floats[node, LOGP] > floats[likeliest[number], LOGP]:
-            likeliest[number] = node
-        totals[number] = _log_add(totals[number], floats[node, LOGP])
-    final = np.empty(n_hypotheses)
-    for i in range(n_hypotheses):
-        end = _without_last_boundary(ints, likeliest[i])
-        final[i] = totals[i] + _final_score(ngrams, trie, hot, weights, ints, floats, end)
-    order = _descending(final)[:n_best]
-    offsets = np.zeros(len(order) + 1, dtype=np.int64)
-    for i in range(len(order)):
-        node = likeliest[order[i]]
-        depth = 0
-        while ints[node, PARENT] >= 0:
-            node = ints[node, PARENT]
-            depth += 1
-        offsets[i + 1] = offsets[i] + depth
-    found = np.empty(offsets[-1], dtype=np.int32)
-    ctc = np.empty(len(order))
-    for i in range(len(order)):
-        node = likeliest[order[i]]
-        ctc[i] = totals[order[i]]
-        for place in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
-            found[place] = ints[node, LABEL]
-            node = ints[node, PARENT]
-    return -1, final[order], ctc, found, offsets
+    return -1, *_hypotheses(ngrams, trie, hot, weights, ints, floats, beam[:n_beam], n_best)
