@@ -9,12 +9,14 @@ sum of both, as they have one text. A hypothesis with words W scores
     ln P(labels | audio) + alpha * (ln P(W) + ln 10 * unk_score_offset * number of unknown words in W) + beta * |W|
         + hotword_weight * number of hot words in W
 
-where P(W) is the language model's. One of words scores a word when the word ends. Until then, a word that begins as no
-known word does costs unk_score_offset, and from `avg_token_len` letters on in proportion to its length. One of
-characters scores each character, and the space, as it is written, and knows no unknown words. Without a language model,
-only the first and the last term remain. Hypotheses are pruned by this score, labels by their probability in the frame.
-The beginning of a hot word has the part of its weight that its letters are of the shortest hot word that begins so, and
-is not taken for unknown.
+where P(W) is the language model's, and a hot word is not unknown: one that the language model lacks has the probability
+of <unk> and no offset, unlike in pyctcdecode. A language model of words scores a word when the word ends. Until then, a
+word that begins as no known word does costs unk_score_offset, and from `avg_token_len` letters on in proportion to its
+length. One of characters scores each character, and the space, as it is written, and knows no unknown words. Without a
+language model, only the first and the last term remain. Hypotheses are pruned by this score, labels by their
+probability in the frame. The beginning of a hot word has the part of its weight that its letters are of the shortest
+hot word that begins so, and is not taken for unknown. It may lose this part again, so where there are hot words their
+weight is added to the range of scores that is kept.
 
 Settings have pyctcdecode's names, signs, values and meaning, so that those stored with its language models hold here.
 
@@ -52,7 +54,8 @@ class BeamSettings:
         base-10 logarithm of its probability; 0 or less.
     avg_token_len: letters of an unknown word up to which `unk_score_offset` counts once until it ends; for a longer one
         it grows in proportion, as known words written together are long.
-    beam_prune_logp: hypotheses scoring less than the best plus this are dropped; 0 or less.
+    beam_prune_logp: hypotheses scoring less than the best plus this, less `hotword_weight` where there are hot words,
+        are dropped; 0 or less.
     token_min_logp: labels with this log-probability or less are not tried in a frame, except its best; 0 or less.
     hotwords: words, or several separated by spaces, each of which is favoured by itself.
     hotword_weight: added for each of them in a hypothesis; 0 or more.
@@ -90,6 +93,13 @@ class BeamSettings:
 
 
 @dataclass(frozen=True)
+    @property
+    def pruned_below(self) -> float:
+        """What is added to the best score to find the lowest that is kept: so low that the bonus of a hot word that
+        has not ended, which it may lose, drops nothing that `beam_prune_logp` would keep without the bonus.
+        """
+        return self.beam_prune_logp - self.hotword_weight if self.hot else self.beam_prune_logp
+
 class BeamHypothesis:
     """A transcript of the search.
 
@@ -237,7 +247,7 @@ def _with_settings(weights: "Weights", settings: BeamSettings) -> "Weights":
         beta=float(settings.beta),
         unk_score_offset=float(settings.unk_score_offset),
         avg_token_len=float(settings.avg_token_len),
-        beam_prune_logp=float(settings.beam_prune_logp),
+        beam_prune_logp=float(settings.pruned_below),
         token_min_logp=float(settings.token_min_logp),
         hotword_weight=float(settings.hotword_weight) if settings.hot else 0.0,
     )

@@ -46,7 +46,7 @@ class Weights(NamedTuple):
     """`BeamSettings`, and what the language model is of: NONE, WORDS or CHARACTERS.
 
     begin: the context before a sentence. end, unknown, boundary: numbers of </s>, <unk> and, in a model of characters,
-    of the space.
+    of the space. beam_prune_logp: `BeamSettings.pruned_below`.
     """
 
     kind: int
@@ -284,7 +284,8 @@ def _unk_score(weights: Any, length: Scalar) -> Scalar:
 def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) -> tuple[Scalar, Scalar]:
     """What the end of the prefix's word adds to its score, and the state after the word. ints: of the prefix."""
     added, state = 0.0, np.int64(ints[STATE])
-    if ints[HOT] >= 0 and hot.words[ints[HOT]] >= 0:
+    is_hot = ints[HOT] >= 0 and hot.words[ints[HOT]] >= 0
+    if is_hot:
         added += weights.hotword_weight
     if weights.kind == NONE:
         return added, state
@@ -295,7 +296,7 @@ def _end_of_word(ngrams: Any, trie: Any, hot: Any, weights: Any, ints: Array) ->
         if is_unknown:
             word = weights.unknown
         logp, state = _score(ngrams, state, word)
-        if is_unknown:
+        if is_unknown and not is_hot:
             logp += LN10 * weights.unk_score_offset
         added += weights.alpha * logp
     return added, state

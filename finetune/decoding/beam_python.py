@@ -172,17 +172,17 @@ class PythonBeamSearch:
     def _lowest_kept(self, beam: Sequence[_Prefix], labels: Sequence[tuple[int, float]]) -> float:
         """A bound: no new prefix that scores less, before what its last word may add, is kept in the next frame.
 
-        `beam_prune_logp` below the best prefix if it stays as it is, or the worst prefix of a full beam if all stay.
+        `pruned_below` the best prefix if it stays as it is, or the worst prefix of a full beam if all stay.
         """
         best, worst, settings = beam[0], beam[-1], self.settings
         bound = LOG_ZERO
         for label, logp in labels:
             if label == self._blank:
-                bound = max(bound, best.logp + best.lm_score + logp + settings.beam_prune_logp)
+                bound = max(bound, best.logp + best.lm_score + logp + settings.pruned_below)
                 if len(beam) == settings.beam_width:
                     bound = max(bound, worst.logp + worst.lm_score + logp)
             elif label == best.label:
-                bound = max(bound, best.logp_label + best.lm_score + logp + settings.beam_prune_logp)
+                bound = max(bound, best.logp_label + best.lm_score + logp + settings.pruned_below)
         return bound - max(settings.beta, 0.0) - max(settings.hotword_weight, 0.0)
 
     def _pruned(self, prefixes: list[_Prefix], *, recombines: bool) -> list[_Prefix]:
@@ -198,7 +198,7 @@ class PythonBeamSearch:
         else:
             distinct, others = prefixes, []
         settings = self.settings
-        lowest = prefixes[0].logp + prefixes[0].lm_score + settings.beam_prune_logp
+        lowest = prefixes[0].logp + prefixes[0].lm_score + settings.pruned_below
         n_kept = min(settings.beam_width, len(distinct))
         while n_kept > 1 and distinct[n_kept - 1].logp + distinct[n_kept - 1].lm_score < lowest:
             n_kept -= 1
@@ -238,14 +238,15 @@ class PythonBeamSearch:
 
     def _end_of_word(self, prefix: _Prefix) -> tuple[float, Any]:
         """What the end of the prefix's word adds to its score, and the language model's state after the word."""
-        added = self.settings.hotword_weight if prefix.word in self._hot else 0.0
+        is_hot = prefix.word in self._hot
+        added = self.settings.hotword_weight if is_hot else 0.0
         if self._model is None:
             return added, ()
         added += self.settings.beta
         if self._of_characters:
             return added, prefix.state
         logp, state = self._model.score(prefix.state, prefix.word)
-        if prefix.word not in self._model:
+        if prefix.word not in self._model and not is_hot:
             logp += LN10 * self.settings.unk_score_offset
         return added + self.settings.alpha * logp, state
 

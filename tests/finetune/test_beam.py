@@ -96,7 +96,7 @@ def test_scores_as_defined(search: MakeSearch, kind: str, hotwords: tuple[str, .
             return total
         if kind == "characters":
             return total + 0.7 * model.score_sentence(list(BOUNDARY.join(words))) + 0.4 * len(words)
-        unknown = sum(word not in model for word in words)
+        unknown = sum(word not in model and not (hotwords and word in ("BA", "AB", "B")) for word in words)
         return total + 0.7 * (model.score_sentence(words) - 1.5 * math.log(10) * unknown) + 0.4 * len(words)
 
     expected = {text: score(text, probability) for text, probability in texts(log_probs).items()}
@@ -328,6 +328,39 @@ def test_hot_words_mend_what_was_misheard() -> None:
     log_probs = misheard(vocabulary)
     assert BeamSearch(vocabulary).decode(log_probs).text == "THE CET SAT"
     assert BeamSearch(vocabulary, None, BeamSettings(hotwords=("CAT",))).decode(log_probs).text == "THE CAT SAT"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("hotword", "p_hot", "expected"),
+    [
+        ("CAP", 0.3, "THE CAP SAT"),  # unknown to the language model: the bonus counts in full
+        ("CAP", 0.9, "THE CAP SAT"),
+        ("CAPE", 0.99, "THE CAT SAT"),  # CAP has three quarters of the bonus until it ends as another word
+        ("CAPE", 0.999, "THE CAT SAT"),
+    ],
+)
+def test_a_hot_word_that_the_language_model_lacks(
+    search: MakeSearch, hotword: str, p_hot: float, expected: str
+) -> None:
+    """The text found is that of a search which prunes nothing by score."""
+    vocabulary = Vocabulary.of_characters(["THE CAT SAP"])
+    model = estimate([line.split() for line in ("THE CAT SAT", "A CAT SAT", "THE HAT")] * 4, 2)
+    path = vocabulary.encode("THE CAP SAT")
+    probabilities = torch.full((2 * len(path), len(vocabulary.units)), 1e-6)
+    probabilities[1::2, vocabulary.blank] = 1.0
+    for place, unit in enumerate(path):
+        probabilities[2 * place, unit] = 1.0
+    last = 2 * path.index(vocabulary.encode("P")[0])
+    probabilities[last, vocabulary.encode("PT")] = torch.tensor([p_hot, 1 - p_hot])
+    log_probs = (probabilities / probabilities.sum(dim=1, keepdim=True)).log()
+    options = BeamSettings(alpha=0.5, token_min_logp=-8.0, hotwords=(hotword,))
+    unpruned = replace(options, beam_width=2000, beam_prune_logp=-60.0)
+    for decode in ("decode", "decode_beams"):
+        found, best = (getattr(search(vocabulary, model, own), decode)(log_probs) for own in (options, unpruned))
+        found, best = (one[0] if decode == "decode_beams" else one for one in (found, best))
+        assert found.text == best.text == expected
+        assert found.score == pytest.approx(best.score, abs=0.01)
 
 
 def test_a_long_recording_outgrows_the_first_arrays() -> None:
