@@ -8,9 +8,10 @@ multiplied by the ratio of their probabilities. Blanks are left out. A unit has 
 the minimum or the product of its units.
 
 `DEFAULT` is for greedy words of models without a calibration: of all measures its values are most nearly probabilities
-as they are, on LibriSpeech and on digits. `DEFAULT_OF_SEARCH` is that for words that a language model has chosen: one
-letter of a right word that the audio contradicts, which the minimum goes by, then says little. Calibrated, Tsallis's
-entropies explain more; `python -m experiments.confidence --save true` chooses the best measure for a model.
+as they are, on LibriSpeech and on digits; also for those of a search for hot words without a language model, whose
+other words are the greedy ones. `DEFAULT_OF_SEARCH` is that for words that a language model has chosen: one letter of a
+right word that the audio contradicts, which the minimum goes by, then says little. Calibrated, Tsallis's entropies
+explain more; `python -m experiments.confidence --save true` chooses the best measure for a model.
 """
 
 import json

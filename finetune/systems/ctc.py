@@ -57,6 +57,7 @@ class CTCSystem(System):
     language: str | None = None  # of the transcripts, where a model has a choice
     long_form: LongForm = LongForm()
     _search: Search | None = None
+    _has_language_model: bool = False  # in the search
     _checkpoint: str = ""
     _gives_log_probs: bool = False  # without a search, too
     _report: Advance | None = None
@@ -144,7 +145,7 @@ class CTCSystem(System):
             return replace(Transcript.of_text(text, seconds), language=self.language)
         spelled = aligned.words if aligned is not None and text else ()
         calibration = self._calibration
-        default = DEFAULT if self._search is None else DEFAULT_OF_SEARCH
+        default = DEFAULT_OF_SEARCH if self._has_language_model else DEFAULT
         confidences = word_confidences(log_probs, spelled, default if calibration is None else calibration.measure)
         if calibration is not None:
             confidences = calibration(confidences).tolist()
@@ -155,7 +156,7 @@ class CTCSystem(System):
 
     @cached_property
     def _calibration(self) -> Calibration | None:
-        return load_calibration(self._checkpoint, of_search=self._search is not None)
+        return load_calibration(self._checkpoint, of_search=self._has_language_model)
 
     @property
     def has_word_times(self) -> bool:
@@ -175,6 +176,7 @@ class CTCSystem(System):
             settings = self._with_own_hotwords(spec, options.search)
             self._search = make_search(self.vocabulary, None, settings)
             return f"beam search without a language model: beam_width {settings.beam_width}{_described_hot(settings)}"
+        self._has_language_model = True
         given = options.language_model or LanguageModelOptions(None, as_stored=TUNED)
         files = require_language_model(given.path or spec.checkpoint, f"{spec.name}: ")
         settings = self._with_own_hotwords(spec, files.settings(given.search, given.as_stored))

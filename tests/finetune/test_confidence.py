@@ -138,9 +138,9 @@ def test_calibration_recovers_the_line_that_made_the_data(tmp_path) -> None:
 class Given(CTCSystem):
     """A CTC system whose waveforms are its frames."""
 
-    def __init__(self, checkpoint: Path, search: BeamSearch | None) -> None:
+    def __init__(self, checkpoint: Path, search: BeamSearch | None, has_language_model: bool = False) -> None:
         self.vocabulary, self.times = VOCABULARY, FrameTimes(320, 0.0)
-        self._checkpoint, self._search = str(checkpoint), search
+        self._checkpoint, self._search, self._has_language_model = str(checkpoint), search, has_language_model
 
     def features(self, waveforms: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         return list(waveforms)
@@ -149,22 +149,24 @@ class Given(CTCSystem):
         return features
 
 
-@pytest.mark.parametrize("searched", [False, True])
-def test_words_of_a_search_have_a_measure_and_a_calibration_of_their_own(tmp_path: Path, searched: bool) -> None:
+@pytest.mark.parametrize(("searched", "has_language_model"), [(False, False), (True, False), (True, True)])
+def test_words_of_a_language_model_have_a_measure_and_a_calibration_of_their_own(
+    tmp_path: Path, searched: bool, has_language_model: bool
+) -> None:
     log_probs = frames((A, 0.9), (B, 0.6), (BOUNDARY, 0.9), (B, 0.8))
     words = align(log_probs, "AB B", VOCABULARY, FrameTimes(320, 0.0)).words
-    expected = word_confidences(log_probs, words, "gibbs mean" if searched else "gibbs min")
+    expected = word_confidences(log_probs, words, "gibbs mean" if has_language_model else "gibbs min")
     search = BeamSearch(VOCABULARY) if searched else None
 
     def found() -> list[float | None]:
-        (transcript,) = Given(tmp_path, search).transcribe([log_probs])
+        (transcript,) = Given(tmp_path, search, has_language_model).transcribe([log_probs])
         assert transcript.text == "AB B"
         return [word.probability for one in transcript.segments for word in one.words or ()]
 
     assert found() == pytest.approx(expected)
     for of_search, offset in ((False, 5.0), (True, -5.0)):  # sigmoid: 0.993 and 0.007 of every word
         Calibration("softmax mean", scale=0.0, offset=offset).save(tmp_path, of_search=of_search)
-    assert found() == pytest.approx([0.0067 if searched else 0.9933] * 2, abs=1e-4)
+    assert found() == pytest.approx([0.0067 if has_language_model else 0.9933] * 2, abs=1e-4)
 
 
 @pytest.mark.parametrize("searched", [False, True])

@@ -74,6 +74,22 @@ def test_hot_words_without_a_language_model(tmp_path: Path, capsys: Any) -> None
     assert [word["word"].strip() for one in found["segments"] for word in one["words"]] == expected.split()
 
 
+def test_hot_words_alone_leave_the_confidence_of_greedy_words(tmp_path: Path) -> None:
+    """A calibration or a measure for words of a language model is for a search with one."""
+    systems = [
+        load_system(*resolve(TranscribeConfig(WAV2VEC2, [str(AUDIO)], **options)))  # type: ignore[arg-type]
+        for options in ({}, {"hotwords": ["XYLOPHONE"]}, {"lm": write_lm(tmp_path / "words.arpa", "TURN THE LIGHT ON")})
+    ]
+    greedy, hot, with_lm = (
+        {word.word: word.probability for one in transcript.segments for word in one.words or ()}
+        for system in systems
+        for transcript in system.transcribe([audio.load(AUDIO)])
+    )
+    both, all_three = set(greedy) & set(hot), set(greedy) & set(hot) & set(with_lm)
+    assert len(both) > 2 and all(hot[word] == greedy[word] for word in both)
+    assert all_three and all(with_lm[word] > greedy[word] for word in all_three)  # the mean of letters, no minimum
+
+
 def test_hot_words_are_written_as_the_models_labels(tmp_path: Path, capsys: Any) -> None:
     """A run's profile decides; without one, words that can never match are refused."""
     for path in Path(WAV2VEC2).iterdir():
