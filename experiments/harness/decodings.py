@@ -374,18 +374,12 @@ def _rescoring_weight(
     search: "Search", model: "LstmModel", dev: Speech, grid: Grid
 ) -> tuple[int, dict[str, float], list[str]]:
     """`search_grid` of the weight on validation; the LSTM scores each n best once."""
-    from finetune.decoding.rescoring import RescoringSearch
+    from finetune.decoding.rescoring import RescoringSearch, rescored
 
-    ranked: list[list[tuple[str, float, float]]] = []  # text, score of the search, ln P of the LSTM
-    rescoring = RescoringSearch(search, model, 1.0)
-    for frames in dev.frames:
-        before = {one.text: one.score for one in rescoring.n_best(frames)}
-        after = rescoring.decode_beams(frames)
-        ranked.append([(one.text, before[one.text], one.score - before[one.text]) for one in after])
+    found = RescoringSearch(search, model, 0.0).scored(dev.frames, threads=1)
 
     def errors_with(point: Mapping[str, float]) -> int:
-        texts = [max(own, key=lambda one: one[1] + point["weight"] * one[2])[0] for own in ranked]
-        return sum(word_errors_of(texts, dev))
+        return sum(word_errors_of([rescored(own, point["weight"])[0].text for own in found], dev))
 
     return search_grid({"weight": grid.weights}, errors_with, grid.extensions)
 

@@ -25,10 +25,10 @@ The search is compiled (`beam_kernel`); `beam_python` is the same in plain Pytho
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ from preprocessing.units import Vocabulary
 if TYPE_CHECKING:
     from finetune.decoding.beam_kernel import UnitTables, Weights
     from finetune.decoding.flat_ngram import NgramTables, TrieTables
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,6 @@ class BeamSettings:
         """The hot words, each by itself."""
         return frozenset(word for words in self.hotwords for word in words.split())
 
-
-@dataclass(frozen=True)
     @property
     def pruned_below(self) -> float:
         """What is added to the best score to find the lowest that is kept: so low that the bonus of a hot word that
@@ -100,6 +100,8 @@ class BeamSettings:
         """
         return self.beam_prune_logp - self.hotword_weight if self.hot else self.beam_prune_logp
 
+
+@dataclass(frozen=True)
 class BeamHypothesis:
     """A transcript of the search.
 
@@ -168,11 +170,11 @@ class BeamSearch:
 
         threads: by default as many as there are cores, or as torch has been told to use where those are fewer.
         """
-        threads = min(threads or min(torch.get_num_threads(), os.cpu_count() or 1), len(log_probs))
-        if threads < 2:
-            return [self.decode(one) for one in log_probs]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self.decode, log_probs))
+        return _on_threads(self.decode, log_probs, threads)
+
+    def decode_beams_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[list[BeamHypothesis]]:
+        """`decode_beams` of each utterance, on threads as `decode_batch`."""
+        return _on_threads(self.decode_beams, log_probs, threads)
 
     def _hypotheses(self, log_probs: Tensor, n_best: int) -> list[BeamHypothesis]:
         from finetune.decoding.beam_kernel import search
@@ -189,6 +191,15 @@ class BeamSearch:
             own = labels[offsets[i] : offsets[i + 1]].tolist()
             hypotheses.append(BeamHypothesis(self._vocabulary.decode(own), float(score), float(ctc[i]), tuple(own)))
         return hypotheses
+
+
+def _on_threads(decode: Callable[[Tensor], T], log_probs: Sequence[Tensor], threads: int | None) -> list[T]:
+    """What `decode` returns of each utterance, on so many threads at once."""
+    threads = min(threads or min(torch.get_num_threads(), os.cpu_count() or 1), len(log_probs))
+    if threads < 2:
+        return [decode(one) for one in log_probs]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(decode, log_probs))
 
 
 def bad_frame_error(log_probs: Tensor, frame: int) -> InputError:

@@ -76,6 +76,10 @@ class PythonBeamSearch:
         """`decode` of each utterance, one after the other."""
         return [self.decode(one) for one in log_probs]
 
+    def decode_beams_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[list[BeamHypothesis]]:
+        """`decode_beams` of each utterance, one after the other."""
+        return [self.decode_beams(one) for one in log_probs]
+
     def decode(self, log_probs: Tensor) -> BeamHypothesis:
         """The hypothesis with the highest score, as `BeamSearch.decode`."""
         return self._search(log_probs, recombines=True)[0]

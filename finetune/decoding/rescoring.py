@@ -1,7 +1,7 @@
-"""Rescoring of the n best texts of a beam search with an LSTM language model, in one batch."""
+"""Rescoring of the n best texts of a beam search with an LSTM language model, those of all utterances at once."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -9,6 +9,14 @@ from finetune.decoding.beam import BeamHypothesis, BeamSettings
 from finetune.decoding.search import Search
 from finetune.language_model.lstm import LstmModel
 from finetune.language_model.ngram import BOUNDARY
+
+
+@dataclass(frozen=True)
+class RescoredHypothesis:
+    """A hypothesis under its score before rescoring, and ln P(text) of the LSTM."""
+
+    hypothesis: BeamHypothesis
+    logp: float
 
 
 class RescoringSearch:
@@ -24,30 +32,42 @@ class RescoringSearch:
         """The same rescoring of the first search under other settings."""
         return RescoringSearch(self._first.with_settings(settings), self._model, self._weight)
 
-    def n_best(self, log_probs: Tensor) -> list[BeamHypothesis]:
-        """What is rescored: the hypotheses of the first search's `decode_beams` and that of its `decode`, each text
-        once, under their scores before rescoring, best first.
-        """
-        found = {one.text: one for one in self._first.decode_beams(log_probs)}
-        best = self._first.decode(log_probs)
-        if best.text not in found or found[best.text].score < best.score:
-            found[best.text] = best
-        return sorted(found.values(), key=lambda one: -one.score)
+    def scored(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[list[RescoredHypothesis]]:
+        """What is rescored of each utterance: the hypotheses of the first search's `decode_beams` and that of its
+        `decode`, each text once, best first before rescoring. The LSTM scores all of them at once.
 
-    def decode_beams(self, log_probs: Tensor) -> list[BeamHypothesis]:
-        """The hypotheses of `n_best` under their new scores, best first."""
-        found = self.n_best(log_probs)
-        texts = [one.text.split() for one in found]
+        threads: at most so many utterances are searched at once.
+        """
+        lists = self._first.decode_beams_batch(log_probs, threads)
+        for i, best in enumerate(self._first.decode_batch(log_probs, threads)):
+            found = {one.text: one for one in lists[i]}
+            if best.text not in found or found[best.text].score < best.score:
+                found[best.text] = best
+            lists[i] = sorted(found.values(), key=lambda one: -one.score)
+        texts = [one.text.split() for found in lists for one in found]
         if self._model.is_of_characters:
             texts = [list(BOUNDARY.join(words)) for words in texts]
-        scores = self._model.score_sentences(texts)
-        again = [replace(one, score=one.score + self._weight * s) for one, s in zip(found, scores, strict=True)]
-        return sorted(again, key=lambda one: -one.score)
+        logps = iter(self._model.score_sentences(texts))
+        return [[RescoredHypothesis(one, next(logps)) for one in found] for found in lists]
+
+    def decode_beams(self, log_probs: Tensor) -> list[BeamHypothesis]:
+        """The hypotheses of `scored` under their new scores, best first."""
+        return self.decode_beams_batch([log_probs])[0]
 
     def decode(self, log_probs: Tensor) -> BeamHypothesis:
         """The best hypothesis after rescoring."""
         return self.decode_beams(log_probs)[0]
 
+    def decode_beams_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[list[BeamHypothesis]]:
+        """`decode_beams` of each utterance; threads: at most so many are searched at once."""
+        return [rescored(found, self._weight) for found in self.scored(log_probs, threads)]
+
     def decode_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
-        """`decode` of each utterance."""
-        return [self.decode(one) for one in log_probs]
+        """`decode` of each utterance; threads: at most so many are searched at once."""
+        return [found[0] for found in self.decode_beams_batch(log_probs, threads)]
+
+
+def rescored(found: Sequence[RescoredHypothesis], weight: float) -> list[BeamHypothesis]:
+    """The hypotheses with the weight times the LSTM's ln P(text) added to their scores, best first."""
+    again = [replace(one.hypothesis, score=one.hypothesis.score + weight * one.logp) for one in found]
+    return sorted(again, key=lambda one: -one.score)

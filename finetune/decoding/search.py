@@ -31,6 +31,9 @@ class Search(Protocol):
     def decode_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[BeamHypothesis]:
         """`decode` of each utterance; threads: at most so many at once."""
 
+    def decode_beams_batch(self, log_probs: Sequence[Tensor], threads: int | None = None) -> list[list[BeamHypothesis]]:
+        """`decode_beams` of each utterance; threads: at most so many at once."""
+
 
 def make_search(
     vocabulary: Vocabulary, model: LanguageModel | None = None, settings: BeamSettings | None = None

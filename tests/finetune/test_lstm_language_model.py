@@ -101,6 +101,25 @@ def test_rescoring_with_a_weight_of_0_is_no_worse_than_none() -> None:
     assert n_lacking > 0
 
 
+def test_a_batch_is_searched_on_threads_and_rescored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LstmModel(LstmShape(("A", "B", BOUNDARY), True, 4, 1, 0.0))
+    first = make_search(LETTERS, words_model())
+    search = RescoringSearch(first, model, 0.5)
+    several = [frames(n, n) for n in range(1, 9)]
+    expected = [search.decode(one) for one in several]
+    asked, batches = [], []
+    for name in ("decode_batch", "decode_beams_batch"):
+        own = getattr(first, name)
+        monkeypatch.setattr(first, name, lambda given, threads, own=own: asked.append(threads) or own(given, threads))
+    score = model.score_sentences
+    monkeypatch.setattr(model, "score_sentences", lambda texts: batches.append(len(texts)) or score(texts))
+    found = search.decode_batch(several, threads=3)
+    assert [one.text for one in found] == [one.text for one in expected]
+    assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-4)
+    assert asked == [3, 3] and len(batches) == 1
+    assert batches[0] == sum(map(len, search.scored(several)))
+
+
 def test_settings_of_a_rescoring_are_those_of_its_first_search() -> None:
     model, log_probs = LstmModel(LstmShape(("A", "B", BOUNDARY), True, 4, 1, 0.0)), frames(30, 0)
     narrow = BeamSettings(beam_width=2)
