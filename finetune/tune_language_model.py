@@ -4,7 +4,8 @@ Every point of a grid decodes all utterances; the one with the fewest word error
 without spaces character errors (`finetune.metrics.error_rates.primary_metric`). Whether a language model
 helps at all is tested on errors that the choice has not seen: the utterances, whole speakers where they are known, are
 halved, each half is decoded with the point that is best on the other, and the errors are compared with greedy
-decoding's in a paired test (`finetune.metrics.paired_tests`).
+decoding's in a paired test (`finetune.metrics.paired_tests`). With `--rescore`, the weight of an LSTM that rescores the
+n-best lists at this point is chosen and tested in the same way, against the point without it.
 """
 
 import json
@@ -12,24 +13,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from finetune.systems.search_options import check_rescore
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts
 from preprocessing.plot_style import check_picture_suffix
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Console
 
     from finetune.decoding.beam import BeamSettings
     from finetune.language_model.base import LanguageModel
-    from finetune.metrics import Rate
+    from finetune.metrics import Rate, Resampling
     from finetune.metrics.error_rates import Metric
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
 
 TUNING = "language_model_tuning"  # .png and .json in the run's folder, of the language model that it carries
 NOT_STORED = f"{TUNING}_not_stored"  # the same of the last one that was not put there
+RESCORE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 TUNING_FILES = tuple(f"{name}{suffix}" for name in (TUNING, NOT_STORED) for suffix in (".json", ".png"))
 
 
@@ -61,6 +65,12 @@ class TuneConfig:
     beam_width: int = 64
     """Beam width of the CTC beam search."""
 
+    rescore: Path | None = None
+    """Folder of an LSTM language model whose weight in rescoring is tuned, too, at the chosen alpha and beta."""
+
+    rescore_weights: list[float] = field(default_factory=lambda: list(RESCORE_WEIGHTS))
+    """Weights of that LSTM to try, separated by spaces."""
+
     utterances: int | None = None
     """Number of utterances, spread over the corpus. Default: all."""
 
@@ -84,14 +94,48 @@ class TuneConfig:
         check_counts(("--beam_width", self.beam_width, 1))
         if self.utterances is not None:
             check_counts(("--utterances", self.utterances, 2))
-        for flag, values in (("alphas", self.alphas), ("betas", self.betas)):
+        weights = ("rescore_weights", self.rescore_weights)
+        for flag, values in (("alphas", self.alphas), ("betas", self.betas), weights):
             if not values or sorted(set(values)) != sorted(values):
                 raise UsageError(f"--{flag} is {values}; expected one value or more, each once: change it")
-        if min(self.alphas) < 0:
-            raise UsageError(f"--alphas has {min(self.alphas):g}; expected 0 or more: change it")
+        for flag, values in (("alphas", self.alphas), weights):
+            if min(values) < 0:
+                raise UsageError(f"--{flag} has {min(values):g}; expected 0 or more: change it")
+        if self.rescore is None and tuple(self.rescore_weights) != RESCORE_WEIGHTS:
+            raise UsageError("--rescore_weights has no effect alone; expected --rescore with it: add it")
+        check_rescore(self.rescore)
         if self.unk_score_offset is not None and not self.unk_score_offset <= 0:
             raise UsageError(f"--unk_score_offset is {self.unk_score_offset:g}; expected 0 or less: lower it")
         check_picture_suffix(self.plot, "--plot")
+
+
+@dataclass(frozen=True)
+class TunedRescoring:
+    """What the LSTM in `folder` gives at the chosen alpha and beta, and the weight that was chosen.
+
+    rates: the error rate at each of `weights`, as a fraction; without: that of the same search alone. held_out,
+    p_value: as of `Tuned`, beside the search alone.
+    """
+
+    folder: str
+    weights: list[float]
+    rates: list[float]
+    weight: float
+    without: float
+    held_out: "Rate"
+    p_value: float
+
+    def sentences(self, found: "Tuned") -> list[str]:
+        """The error rate at each weight, and what to decode with."""
+        rates = ", ".join(f"{w:g}: {100 * rate:.2f} %" for w, rate in zip(self.weights, self.rates, strict=True))
+        said = (
+            f"{found.unit_of_errors} errors by weight of {self.folder}: {rates}; without it {100 * self.without:.2f} %"
+        )
+        if self.weight == 0 or min(self.rates) >= self.without:
+            return [said, "no fewer errors with --rescore: decode without it"]
+        shown = "Rescoring helps" if self.p_value < 0.05 and self.held_out.value < 0 else "Not shown to help"
+        tested = found.tested(self.held_out, self.p_value)
+        return [said, f"decode with --rescore {self.folder} --rescore_weight {self.weight:g}. {shown}: {tested}."]
 
 
 @dataclass(frozen=True)
@@ -101,7 +145,7 @@ class Tuned:
     metric: "wer", or "cer" of a language written without spaces. rates [alphas][betas], greedy: error rates by it, as
     fractions. alpha, beta: the point with the lowest. held_out: the
     difference of the held-out errors from greedy's, below 0 where the language model helps, and p_value: of the paired
-    test. unit: what was halved, "speaker" or "utterance".
+    test. unit: what was halved, "speaker" or "utterance". rescoring: None without an LSTM.
     """
 
     alphas: list[float]
@@ -114,6 +158,7 @@ class Tuned:
     held_out: "Rate"
     p_value: float
     unit: str
+    rescoring: TunedRescoring | None = None
 
     @property
     def best(self) -> float:
@@ -125,15 +170,22 @@ class Tuned:
         """Whether the paired test finds fewer errors than greedy decoding's, and the language model has a weight."""
         return self.alpha > 0 and self.p_value < 0.05 and self.held_out.value < 0
 
+    @property
+    def unit_of_errors(self) -> str:
+        return "word" if self.metric == "wer" else "character"
+
+    def tested(self, held_out: "Rate", p_value: float) -> str:
+        """The outcome of a paired test in words."""
+        interval = f"{100 * held_out.low:+.2f} to {100 * held_out.high:+.2f} points of {self.metric.upper()}"
+        return f"chosen on one half of the {self.unit}s and measured on the other {interval}, p = {p_value:.2g}"
+
     def sentence(self) -> str:
         """What was found, and whether a language model helps."""
-        unit = "word" if self.metric == "wer" else "character"
         chosen = (
-            f"alpha {self.alpha:g}, beta {self.beta:g}: {100 * self.best:.2f} % {unit} errors; greedy decoding "
-            f"{100 * self.greedy:.2f} %"
+            f"alpha {self.alpha:g}, beta {self.beta:g}: {100 * self.best:.2f} % {self.unit_of_errors} errors; greedy "
+            f"decoding {100 * self.greedy:.2f} %"
         )
-        interval = f"{100 * self.held_out.low:+.2f} to {100 * self.held_out.high:+.2f} points of {self.metric.upper()}"
-        tested = f"chosen on one half of the {self.unit}s and measured on the other {interval}, p = {self.p_value:.2g}"
+        tested = self.tested(self.held_out, self.p_value)
         if self.helps:
             return f"{chosen}. The language model helps: {tested}."
         if self.p_value < 0.05 and self.held_out.value < 0:
@@ -162,7 +214,8 @@ def tune(config: TuneConfig) -> Tuned:
     if config.unk_score_offset is not None:
         settings = replace(settings, unk_score_offset=config.unk_score_offset)
     found = _try_grid(config, model, language_model, settings, utterances, console)
-    for sentence in (found.sentence(), *at_edges(found)):
+    rescoring = found.rescoring.sentences(found) if found.rescoring is not None else []
+    for sentence in (found.sentence(), *rescoring, *at_edges(found)):
         console.print(sentence)
     folder = Path(config.model) if Path(config.model).is_dir() else None
     name = NOT_STORED
@@ -229,7 +282,10 @@ def _try_grid(
 ) -> Tuned:  # fmt: skip
     """Decodes the utterances greedily and at every point of the grid."""
     from finetune.decoding.greedy import collapse
+    from finetune.decoding.language_model_folder import check_spelling
+    from finetune.decoding.rescoring import RescoringSearch, rescored
     from finetune.decoding.search import make_search
+    from finetune.language_model.lstm import LstmModel
     from finetune.metrics.error_rates import primary_metric, utterance_errors
     from preprocessing.cli.progress import Steps
     from preprocessing.corpus import load_waveform
@@ -244,7 +300,11 @@ def _try_grid(
         hypotheses = [normalise(text) for text in texts]
         return [one.errors for one in utterance_errors(references, hypotheses, metric)]
 
-    steps = Steps(console, 2)
+    lstm = None
+    if config.rescore is not None:
+        lstm = LstmModel.load(config.rescore)
+        check_spelling(config.model, config.rescore, lstm, vocabulary)
+    steps = Steps(console, 2 if lstm is None else 3)
     log_probs = []
     with steps.step("computing log-probabilities", len(utterances)) as advance:
         for utterance in utterances:
@@ -263,7 +323,17 @@ def _try_grid(
             advance(1)
     words = [reference.split() for reference in references]
     lengths = [len(own) if metric == "wer" else len("".join(own)) for own in words]
-    return choose(errors, greedy, lengths, [utterance.speaker for utterance in utterances], metric)
+    speakers = [utterance.speaker for utterance in utterances]
+    found = choose(errors, greedy, lengths, speakers, metric)
+    if lstm is None:
+        return found
+    point = search.with_settings(replace(settings, alpha=found.alpha, beta=found.beta))
+    with steps.step("rescoring", len(utterances)) as advance:
+        lists = RescoringSearch(point, lstm, 0.0).scored(log_probs)
+        advance(len(utterances))
+    of_weights = {w: errors_of(rescored(own, w)[0].text for own in lists) for w in config.rescore_weights}
+    without = errors[found.alpha, found.beta]
+    return replace(found, rescoring=choose_weight(str(config.rescore), of_weights, without, lengths, speakers))
 
 
 def choose(
@@ -283,11 +353,7 @@ def choose(
     points = sorted(errors)
     table = np.array([errors[point] for point in points])  # [points, utterances]
     resampling = resample(speakers, seed=0)
-    in_second_half = resampling.groups % 2 == 1
-    held_out = np.empty(len(lengths), dtype=np.int64)
-    for half in (in_second_half, ~in_second_half):
-        best_on_the_other = int(table[:, ~half].sum(axis=1).argmin())
-        held_out[half] = table[best_on_the_other, half]
+    held_out = _held_out_errors(table, resampling)
     alpha, beta = points[int(table.sum(axis=1).argmin())]
     alphas, betas = (sorted({point[i] for point in points}) for i in (0, 1))
     length = max(sum(lengths), 1)
@@ -299,22 +365,67 @@ def choose(
         greedy=sum(greedy) / length,
         alpha=alpha,
         beta=beta,
-        held_out=difference(held_out.tolist(), greedy, lengths, resampling),
-        p_value=matched_pairs(held_out.tolist(), greedy, lengths, resampling),
+        held_out=difference(held_out, greedy, lengths, resampling),
+        p_value=matched_pairs(held_out, greedy, lengths, resampling),
         unit=resampling.unit,
     )
 
 
-def at_edges(found: Tuned) -> list[str]:
-    """A sentence for each of alpha and beta that was chosen at an end of its values, where there is more beyond it.
+def choose_weight(
+    folder: str,
+    errors: Mapping[float, list[int]],
+    without: Sequence[int],
+    lengths: Sequence[int],
+    speakers: Sequence[str | None],
+) -> TunedRescoring:
+    """The best weight of the LSTM in `folder` and whether it helps; of ties the lowest is taken. errors: of each
+    utterance at each weight, without: of the search alone.
+    """
+    import numpy as np
 
-    Below an alpha of 0 there is nothing to try.
+    from finetune.metrics import difference, matched_pairs, resample
+
+    weights = sorted(errors)
+    table = np.array([errors[weight] for weight in weights])  # [weights, utterances]
+    resampling = resample(speakers, seed=0)
+    held_out = _held_out_errors(table, resampling)
+    length = max(sum(lengths), 1)
+    return TunedRescoring(
+        folder=folder,
+        weights=weights,
+        rates=[sum(errors[weight]) / length for weight in weights],
+        weight=weights[int(table.sum(axis=1).argmin())],
+        without=sum(without) / length,
+        held_out=difference(held_out, without, lengths, resampling),
+        p_value=matched_pairs(held_out, without, lengths, resampling),
+    )
+
+
+def _held_out_errors(table: "np.ndarray[Any, Any]", resampling: "Resampling") -> list[int]:
+    """The errors of each utterance at the point that is best on the other half. table: [points, utterances]."""
+    held_out = [0] * table.shape[1]
+    second_half = resampling.groups % 2 == 1
+    for half in (second_half, ~second_half):
+        best_on_the_other = int(table[:, ~half].sum(axis=1).argmin())
+        for i in half.nonzero()[0]:
+            held_out[i] = int(table[best_on_the_other, i])
+    return held_out
+
+
+def at_edges(found: Tuned) -> list[str]:
+    """A sentence for each of alpha, beta and the rescoring weight that was chosen at an end of its values, where there
+    is more beyond it.
+
+    Below an alpha or a weight of 0 there is nothing to try.
     """
     sentences = []
-    for flag, value, tried in (("alphas", found.alpha, found.alphas), ("betas", found.beta, found.betas)):
+    axes = [("alphas", found.alpha, found.alphas), ("betas", found.beta, found.betas)]
+    if found.rescoring is not None:
+        axes.append(("rescore_weights", found.rescoring.weight, found.rescoring.weights))
+    for flag, value, tried in axes:
         if len(tried) > 1 and value == tried[-1]:
             sentences.append(f"{value:g} is the largest of --{flag}: try larger ones, too")
-        if len(tried) > 1 and value == tried[0] and (flag, value) != ("alphas", 0.0):
+        if len(tried) > 1 and value == tried[0] and (flag == "betas" or value > 0):
             sentences.append(f"{value:g} is the smallest of --{flag}: try smaller ones, too")
     return sentences
 

@@ -30,7 +30,7 @@ def main() -> None:
     if command == "tune":
         from finetune.tune_language_model import TuneConfig, tune
 
-        tune(parse_command(TuneConfig, several=("alphas", "betas"), **options))  # type: ignore[arg-type]
+        tune(parse_command(TuneConfig, several=("alphas", "betas", "rescore_weights"), **options))  # type: ignore[arg-type]
         return
     from finetune.language_model.build import (
         LanguageModelConfig,

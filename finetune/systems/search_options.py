@@ -51,6 +51,17 @@ def check_search_options(config: SearchOptions) -> None:
     )
 
 
+def check_rescore(folder: Path | None) -> None:
+    """Raises UsageError where --rescore names no folder of an LSTM."""
+    from finetune.language_model.lstm import DESCRIPTION
+
+    if folder is not None and not (folder / DESCRIPTION).is_file():
+        raise UsageError(
+            f"--rescore {folder}: has no {DESCRIPTION}; expected the folder of an LSTM: make one with "
+            "`python -m finetune.language_model train`"
+        )
+
+
 def search_settings(config: SearchOptions) -> "BeamSettings":
     """The settings of a search without a language model."""
     from finetune.decoding.beam import BeamSettings
@@ -63,14 +74,9 @@ def search_settings(config: SearchOptions) -> "BeamSettings":
 def language_model_options(config: SearchOptions) -> "LanguageModelOptions":
     """The language model and how it is searched with. Raises UsageError where --rescore names no LSTM."""
     from finetune.decoding.language_model_folder import TUNED
-    from finetune.language_model.lstm import DESCRIPTION
     from finetune.systems.base import LanguageModelOptions
 
-    if config.rescore is not None and not (config.rescore / DESCRIPTION).is_file():
-        raise UsageError(
-            f"--rescore {config.rescore}: has no {DESCRIPTION}; expected the folder of an LSTM: make one with "
-            "`python -m finetune.language_model train`"
-        )
+    check_rescore(config.rescore)
     given = {name: value for name in TUNED if (value := getattr(config, name)) is not None}
     return LanguageModelOptions(
         config.lm,

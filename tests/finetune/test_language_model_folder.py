@@ -22,14 +22,28 @@ from finetune.decoding.language_model_folder import (
     pyctcdecode_labels,
     save_language_model,
 )
+from finetune.decoding.rescoring import RescoringSearch
 from finetune.decoding.search import make_search
 from finetune.hub.folder import open_run
 from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.kneser_ney import estimate
+from finetune.language_model.lstm import LstmModel, LstmShape
 from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
-from finetune.tune_language_model import TuneConfig, Tuned, _validation_utterances, at_edges, choose, draw, tune
+from finetune.metrics.error_rates import utterance_errors
+from finetune.systems.ctc_model import load_ctc
+from finetune.tune_language_model import (
+    TuneConfig,
+    Tuned,
+    _validation_utterances,
+    at_edges,
+    choose,
+    choose_weight,
+    draw,
+    tune,
+)
 from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.corpus import load_waveform
 from preprocessing.units import Vocabulary, build
 from tests.conftest import DEMO, write_manifest
 from tests.finetune.runs import tiny_run
@@ -394,6 +408,61 @@ def test_a_better_language_model_replaces_the_stored_one_with_its_record(
     assert not list(run.glob("*not_stored*"))
 
 
+def test_the_weight_of_rescoring_is_tuned_at_the_chosen_point(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The errors of each weight are those of a search that rescores with it."""
+    run = tmp_path / "run"
+    shutil.copytree(DEMO / "wav2vec2", run)
+    texts = [json.loads(line)["text"] for line in (DEMO / "corpus" / "train.jsonl").read_text().splitlines()]
+    lm = arpa(tmp_path / "demo.arpa", [text.upper().split() for text in texts], 2)
+    torch.manual_seed(0)
+    lstm = LstmModel(LstmShape(tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ'|"), True, 8, 1, 0.0))
+    lstm.save(tmp_path / "lstm")
+    corpus = DEMO / "corpus" / "test.jsonl"
+    config = TuneConfig(
+        str(run), str(corpus), str(lm), alphas=[0.1, 0.3], betas=[0.0], utterances=8,
+        rescore=tmp_path / "lstm", rescore_weights=[0.0, 1.0, 4.0],
+    )  # fmt: skip
+    found = tune(config)
+    assert found.rescoring is not None and found.rescoring.weights == [0.0, 1.0, 4.0]
+    assert found.rescoring.without == found.best
+    model = load_ctc(str(run))
+    settings = BeamSettings(alpha=found.alpha, beta=found.beta)
+    first = make_search(model.vocabulary, read_arpa(lm), settings)
+    utterances = _validation_utterances(config)
+    log_probs = [model.log_probs(load_waveform(one)) for one in utterances]
+    references = [one.text.upper() for one in utterances]
+    for weight, rate in zip(found.rescoring.weights, found.rescoring.rates, strict=True):
+        hypotheses = [one.text for one in RescoringSearch(first, lstm, weight).decode_batch(log_probs)]
+        errors = sum(one.errors for one in utterance_errors(references, hypotheses))
+        assert rate == pytest.approx(errors / sum(len(one.split()) for one in references))
+    assert len(set(found.rescoring.rates)) > 1
+    assert f"word errors by weight of {tmp_path / 'lstm'}: 0: " in capsys.readouterr().out
+    assert json.loads((run / "language_model_tuning.json").read_text())["rescoring"]["weight"] == found.rescoring.weight
+
+
+@pytest.mark.parametrize(
+    ("errors", "weight", "said"),
+    [
+        (
+            {0.0: GREEDY, 0.5: [1] * 40, 1.0: [2] * 40},
+            0.5,
+            "decode with --rescore lstm --rescore_weight 0.5. Rescoring",
+        ),
+        ({0.0: GREEDY, 0.5: [*GREEDY[:-1], 0]}, 0.5, "--rescore_weight 0.5. Not shown to help: "),
+        ({0.0: GREEDY, 0.5: GREEDY}, 0.0, "no fewer errors with --rescore: decode without it"),
+    ],
+)
+def test_a_weight_of_rescoring_is_chosen_and_tested(errors: dict[float, list[int]], weight: float, said: str) -> None:
+    found = choose({(0.5, 0.0): GREEDY}, GREEDY, [10] * 40, SPEAKERS)
+    rescoring = choose_weight("lstm", errors, GREEDY, [10] * 40, SPEAKERS)
+    assert rescoring.weight == weight
+    assert said in rescoring.sentences(found)[1]
+    at_end = ["0.5 is the largest of --rescore_weights: try larger ones, too"] * (weight == max(errors))
+    assert at_edges(replace(found, rescoring=rescoring)) == at_end
+
+
 def test_other_n_grams_are_told_from_the_same(words: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert not holds_another(run, words)
@@ -440,6 +509,9 @@ def test_tuning_an_lstm_leaves_the_run_as_it_is(tmp_path: Path, capsys: pytest.C
         ({"betas": []}, r"--betas is \[\]"),
         ({"beam_width": 0}, "--beam_width is 0"),
         ({"unk_score_offset": math.nan}, "--unk_score_offset is nan"),
+        ({"rescore_weights": [-0.1]}, "--rescore_weights has -0.1"),
+        ({"rescore_weights": [0.5]}, "--rescore_weights has no effect alone; expected --rescore with it"),
+        ({"rescore": Path("none")}, r"--rescore none: has no lstm\.json; expected the folder of an LSTM"),
     ],
 )
 def test_values_that_cannot_be_tried_are_refused(options: dict[str, object], said: str) -> None:
