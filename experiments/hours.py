@@ -1,13 +1,14 @@
 """How many hours of my speech does fine-tuning need to beat off-the-shelf Whisper?
 
 Each family is trained on nested subsets of a corpus, with its own recipe and the same number of steps for each size. A
-power law, WER = a * hours^-b, is fitted by least squares of logarithms; off-the-shelf Whisper is a horizontal line. Of
-a language that is written without spaces between words, such as Japanese, CER without spaces takes WER's place. The
-intervals of the exponent and of the hours at which the curve crosses Whisper come from 2,000 bootstrap draws over the
-speakers (or utterances) of the test set, the same for all models, and over run-to-run variance, as measured with
-several seeds of one recipe; with few speakers they are too narrow. A model beats Whisper where paired tests say so,
-from the largest size down to the first that is not significant (fixed sequence), corrected for all pairs of a curve and
-a Whisper; no crossing is claimed beyond ten times the data at hand.
+power law, WER = a * hours^-b, is fitted by least squares of logarithms, of (errors + 0.5) / (words + 1), which is never
+0; off-the-shelf Whisper is a horizontal line. Of a language that is written without spaces between words, such as
+Japanese, CER without spaces takes WER's place. The intervals of the exponent and of the hours at which the curve
+crosses Whisper come from 2,000 bootstrap draws over the speakers (or utterances) of the test set, the same for all
+models, and over run-to-run variance, as measured with several seeds of one recipe; with few speakers they are too
+narrow. A model beats Whisper where paired tests say so, from the largest size down to the first that is not significant
+(fixed sequence), corrected for all pairs of a curve and a Whisper; no crossing is claimed beyond ten times the data at
+hand.
 
     python -m experiments.hours --docs true
     python -m experiments.hours --data mine/train.jsonl --validation mine/dev.jsonl --test mine/test.jsonl \\

@@ -126,7 +126,7 @@ def run_to_run_variance(summary: Summary) -> list[str]:
         f"more than its difference from {enumerated(others)} ({_ASSUMED_RUNS}). Train it with several seeds."
         for name, others in beside_fixed.items()
     ]
-    return [*singles, *pairs][:MAX_SENTENCES]
+    return [*singles[:MAX_SENTENCES], *pairs[:MAX_SENTENCES]]
 
 
 def _run_margin(summary: Summary, trained: Sequence[SystemSummary]) -> float:

@@ -195,6 +195,7 @@ def begin_with_records(folder: Path, run: Run, unchanged: Collection[str]) -> li
     _drop_torn_lines(folder)
     store = ResultsStore(folder)
     store.read()
+    store.merge_ranks()
     succeeded = [one for one in read_run(folder / RUN).systems if one.failure is None and one.facts.name in unchanged]
     measured = {one.facts.name for one in succeeded} & {sample.system for sample in store.samples.values()}
     if not measured:

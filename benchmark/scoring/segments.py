@@ -36,7 +36,7 @@ def counts_by_segment(
     characters without white space.
     """
     errors: list[SegmentErrors] = []
-    unspaced: list[ErrorCounts] = []
+    characters: list[ErrorCounts] = []  # of a script without spaces
     segments: list[Sample] = []
     for sample in samples:
         if sample.segments:
@@ -44,17 +44,17 @@ def counts_by_segment(
             whole, hypothesis = normaliser.pair(sample)
             errors += errors_by_segment(texts, hypothesis, whole)
             if metric == "cer":
-                spaced = errors_by_segment(
+                by_character = errors_by_segment(
                     list(map(spaced_characters, texts)), spaced_characters(hypothesis), spaced_characters(whole)
                 )
-                unspaced += [one.words for one in spaced]
+                characters += [one.words for one in by_character]
             segments += [
                 replace(sample, id=f"{sample.id}, segment {number}", reference="", hypothesis="", segments=())
                 for number in range(1, len(texts) + 1)
             ]
     words = [one.words for one in errors]
     if metric == "cer":
-        return segments, UtteranceCounts.of_unspaced_script(words, unspaced)
+        return segments, UtteranceCounts.of_unspaced_script(words, characters)
     return segments, UtteranceCounts.of_errors(words, [one.characters for one in errors])
 
 

@@ -239,8 +239,8 @@ def page(documentation: str, about: About, findings: Findings) -> str:
         wrapped(
             f"Intervals and tests are those of version {about.version} ([statistics](../statistics.md))."
             if about.version
-            else "Intervals and tests are of before version 0.3.0, whose intervals can be wider where there are few "
-            "errors ([statistics](../statistics.md))."
+            else "Intervals and tests are of before version 0.3.0; those of later versions can be wider where there "
+            "are few errors ([statistics](../statistics.md))."
         ),
     ]
     return "\n".join(lines) + "\n"

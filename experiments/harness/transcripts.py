@@ -8,6 +8,7 @@ run-to-run variance. torch is imported where it is used.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 
 MOST_TIMES = 1000  # the present test speech, or number of runs: what takes more is not worth a number
-UNKNOWN_RUN_FREEDOM = 2.0  # of results that do not state it: that of three runs
 PARTS = ("train", "dev", "validation", "test")  # names of files that say nothing of whose parts they are
 TRAINED_ONCE = "Not every model was trained with several seeds, so the interval does not cover run-to-run variance."
 
@@ -333,7 +333,7 @@ def sentence(
 
 def settling(compared: Compared, test: CorpusUsed, comparisons: int = 1, metric: str = "WER") -> str:
     """How much would show a difference as large as the one seen, in 80 of 100 repetitions: how much test speech at the
-    present number of runs, or where no amount of it does, how many runs with how much test speech.
+    present number of runs, or where 1,000 times as much is too little, how many runs with how much test speech.
     """
     value = abs(compared.difference.value)
     if value < 1e-9:
@@ -353,7 +353,8 @@ def settling(compared: Compared, test: CorpusUsed, comparisons: int = 1, metric:
         runs = (
             " at the present number of runs"
             if run_factor == 1
-            else f" at {run_factor} times the runs; at the present number of runs no amount of test speech suffices"
+            else f" at {run_factor} times the runs; at the present number of runs, {MOST_TIMES:,} times the test "
+            "speech does not suffice"
         )
     return (
         f"Detecting the observed difference of {100 * value:.1f} points with 80 % power takes {_times(factor)} test "
@@ -407,7 +408,7 @@ def _power(compared: Compared, groups: float, run_factor: float, comparisons: in
 
     of_test = compared.utterance_error**2 * compared.groups / groups
     of_runs = (compared.run_error or 0.0) ** 2 / run_factor
-    run_freedom = run_factor * (compared.run_freedom or UNKNOWN_RUN_FREEDOM)
+    run_freedom = run_factor * (compared.run_freedom or math.inf)
     variance = of_test + of_runs
     if variance == 0.0:
         return 1.0

@@ -179,9 +179,8 @@ class Measured(Part):
     (`experiments.result_parts.corpora.BUILT`).
 
     profiles: the first one is the one that decides, and the fair one. condition_utterances: under each condition other
-    than clean.
-    timed: speeds are meant to be read, so nothing else may run meanwhile. words: their confidence and times are meant
-    to be read. note: what a reader of the figures must know.
+    than clean. timed: speeds are meant to be read, so nothing else may run meanwhile. words: their confidence and times
+    are meant to be read. note: what a reader of the figures must know.
     """
 
     data: str

@@ -22,7 +22,8 @@ from experiments.result_parts.headline import (
     save_headline,
     sentence_of,
 )
-from experiments.result_parts.parts import PARTS, Folders, Measured, Training, shown, systems_of
+from experiments.result_parts.kinds import Folders, Measured, Training, shown, systems_of
+from experiments.result_parts.parts import PARTS
 from experiments.result_parts.running import state_of
 from experiments.result_parts.systems import BASELINE, SYSTEMS
 from preprocessing.cli.atomic_write import write_text_atomically

@@ -7,16 +7,7 @@ A new part is a line in PARTS, a new system one in `result_parts.systems`. `Part
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.result_parts.kinds import (
-    LANGUAGE_MODEL,
-    Command,
-    Folders,
-    Measured,
-    Part,
-    Training,
-    shown,
-    systems_of,
-)
+from experiments.result_parts.kinds import LANGUAGE_MODEL, Command, Measured, Part, Training
 from experiments.result_parts.systems import (
     ON_DIGITS,
     ON_ENGLISH,
@@ -26,8 +17,6 @@ from experiments.result_parts.systems import (
     WHISPERS,
 )
 from preprocessing.cli.errors import UsageError
-
-__all__ = ["PARTS", "Command", "Folders", "Measured", "Part", "Training", "select", "shown", "systems_of"]
 
 TEXTS = "{data}/text/librispeech-train-clean-100.txt.gz"
 ON_LIBRISPEECH: Mapping[str, Any] = {"corpora": ("librispeech/train.jsonl",), "validation": "librispeech/dev.jsonl"}

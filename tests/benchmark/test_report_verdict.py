@@ -256,6 +256,10 @@ def test_a_difference_from_fixed_models_that_one_seed_may_make_is_warned_of() ->
     assert "b was trained here" in other and "from a (3.0 points) (" in other, "it is the second, and c is no finding"
     assert run_to_run_variance(trained(near, "a", 0.034)) == []
     assert run_to_run_variance(trained(near, "", 0.001)) == [], "fixed models alone have no seeds"
+    many = trained(of("abcde", [True] * 4), "bcde", 0.02)
+    pair = dataclasses.replace(many.comparisons[0], first="b", second="c")
+    found = run_to_run_variance(dataclasses.replace(many, comparisons=[*many.comparisons, pair]))
+    assert [one[:9] for one in found] == ["b was tra", "c was tra", "d was tra", "b and c w"]
 
 
 def test_no_run_to_run_variance_where_there_was_none() -> None:

@@ -287,17 +287,18 @@ def test_a_run_begins_with_the_records_of_unchanged_systems(tmp_path: Path) -> N
     for name in ("a", "b"):
         store.add_timing(Timing(name, "u0", 0, 1.0, kept.seconds))
         store.add_throughput(Throughput(name, 0, None, 1.0, 0.1, kept.seconds))
+    ResultsStore(tmp_path, 1).add_sample(replace(kept, id="u2", system="b"))  # of a process that was stopped
     with (tmp_path / "timings.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"system": "a", "id')  # killed while it wrote
     (tmp_path / SUMMARY).touch()
     now = replace(before, systems=[a, c], settings={"models": "a,c"})
-    files = {tmp_path / name: (tmp_path / name).read_bytes() for name in (RUN, SUMMARY, "samples.jsonl")}
+    files = {tmp_path / name: (tmp_path / name).read_bytes() for name in (RUN, SUMMARY)}
     assert results_store.begin_with_records(tmp_path, now, ["c"]) == [], "it was not measured"
     assert {path: path.read_bytes() for path in files} == files
     assert results_store.begin_with_records(tmp_path, now, ["c", "a"]) == ["a"]
     assert not (tmp_path / SUMMARY).exists()
     assert read_run(tmp_path / RUN) == replace(now, systems=[replace(a, load_seconds=2.0), c])
-    assert list(read_samples(tmp_path / "samples.jsonl")) == [kept]
+    assert list(read_samples(tmp_path / "samples.jsonl")) == [kept] and not list(tmp_path.glob("samples-*.jsonl"))
     assert [one.system for one in read_timings(tmp_path / "timings.jsonl")] == ["a"]
     assert [one.system for one in read_throughput(tmp_path / "throughput.jsonl")] == ["a"]
 

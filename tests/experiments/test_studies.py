@@ -357,7 +357,7 @@ def test_as_much_as_is_said_to_be_needed_finds_80_of_100_differences(
     assert power(groups) == pytest.approx(0.8, abs=0.03)
     said = sentence(found, TESTED, different=False, comparisons=comparisons)
     assert f"of {groups} speakers" in said
-    assert ("at the present number of runs no amount of test speech suffices" in said) == (run_factor > 1)
+    assert ("at the present number of runs, 1,000 times the test speech does not suffice" in said) == (run_factor > 1)
 
 
 def test_a_power_law_is_found_again_with_its_crossing() -> None:
@@ -452,6 +452,15 @@ def test_the_sentence_on_a_crossing_does_not_contradict_itself() -> None:
         "crosses it at 2.0 h [below 1 min to beyond reach], but within 10 times the 20 min at hand in only 40 %" in said
     )
     assert "does not cross" not in said
+    crossing = replace(crossing, hours=0.1, low=0.05, high=None, reached=0.9)
+    said = answers_of(replace(curve, crossings=[crossing]))
+    assert "crosses it at 6 min [3 min to beyond reach], but with 20 min the WER is not significantly lower." in said
+    said = answers_of(replace(curve, crossings=[replace(crossing, hours=0.0)]))
+    assert "is below it at every size, but with 20 min the WER is not significantly lower." in said
+    said = answers_of(replace(curve, exponent=None, crossings=[crossing]))
+    assert "mine against Whisper: with 20 min the WER is not significantly lower." in said
+    crossing = replace(crossing, measured=1 / 60, comparisons=0)
+    assert "are not corrected for their number" in answers_of(replace(curve, crossings=[crossing]))
 
 
 def test_the_interval_of_an_exponent_is_as_wide_as_seeds_make_it() -> None:
