@@ -50,9 +50,7 @@ def word_confidences(log_probs: Tensor, words: Sequence[AlignedWord], measure: s
     units = [unit for word in words for unit in word.units]
     frames = [frame for unit in units for frame in range(unit.first_frame, unit.last_frame + 1)]
     labels = [unit.label for unit in units for _ in range(unit.first_frame, unit.last_frame + 1)]
-    confidences = log_probs[
-        frames, labels
-    ]  # of all units' frames at once: a call for each unit costs more than it does
+    confidences = log_probs[frames, labels]  # of all units' frames at once: a call for each costs more than it does
     if of_frame == "softmax":
         confidences = confidences.exp()
     else:
