@@ -376,8 +376,6 @@ def _seconds(recording: Path) -> int:
 def _fingerprint(config: AlignCorpusConfig) -> str:
     """The inputs and options that decide the pieces, as a hash; a path is the same from whichever folder it is told."""
     chosen = {name: value for name, value in asdict(config).items() if name not in NOT_DECISIVE}
-    if config.language is None:  # as folders of versions without this option have it
-        del chosen["language"]
     chosen |= {name: chosen[name].absolute() for name in ("recordings", "transcripts")}
     chosen["cutting"] = CUTTING
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()[:16]
