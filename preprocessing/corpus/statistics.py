@@ -53,7 +53,7 @@ class Finding:
 class TextStatistics:
     """Statistics of the texts under a profile."""
 
-    profile: str  # name and version
+    profile: str  # name and version, as in librispeech.v4
     empty: int
     distinct: int
     repeated: tuple[tuple[str, int], ...]  # the 10 most frequent texts that occur more than once
@@ -245,7 +245,7 @@ def _text_statistics(utterances: Sequence[Utterance], texts: Sequence[str], prof
         if needed > frames:
             too_long.append(Finding(utterance.id, f"{needed} characters with repeats in {frames} frames of 20 ms"))
     return TextStatistics(
-        profile=f"{profile.name} {profile.version}",
+        profile=f"{profile.name}.v{profile.version}",
         empty=counts[""],
         distinct=len(counts),
         repeated=tuple((text, count) for text, count in counts.most_common(10) if count > 1),

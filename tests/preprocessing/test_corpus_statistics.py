@@ -167,9 +167,9 @@ def test_without_audio_nothing_is_opened(tmp_path: Path) -> None:
     [
         (["de", "de"], "Große Straße", "basic:de", "ß"),
         (["tr", "tr"], "KIRMIZI", "basic:tr", "ı"),
-        (["de", "tr"], "Große", "basic ", "ß"),
-        (["en", "en"], "straße", "librispeech ", "S"),
-        ([None, None], "straße", "librispeech ", "S"),
+        (["de", "tr"], "Große", "basic.v", "ß"),
+        (["en", "en"], "straße", "librispeech.v", "S"),
+        ([None, None], "straße", "librispeech.v", "S"),
     ],
 )
 def test_texts_are_counted_in_their_language(
