@@ -1,4 +1,4 @@
-"""Studies: recipes compared with run-to-run variance, and pages made of the results alone."""
+"""Studies: what they refuse, what they measure, and pages made of the results alone."""
 
 import importlib
 import json
@@ -9,22 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from benchmark import __version__
 from benchmark.results import NO_SECONDS, ConditionUsed, Sample
 from experiments import hours, language_models, robustness, seeds, units
 from experiments.harness import study
 from experiments.harness.decodings import DecodingErrors, Speech, search_grid
-from experiments.harness.learning_curve import (
-    Curve,
-    Family,
-    below_from,
-    crossing_hours,
-    fit_power_law,
-    fixed_sequences,
-    learning_curves,
-)
 from experiments.harness.trainings import (
     CONFIGS,
     Training,
@@ -34,22 +24,16 @@ from experiments.harness.trainings import (
 from experiments.harness.transcripts import (
     Compared,
     CorpusUsed,
-    Errors,
-    compare,
     corpus_name,
     errors_of,
     metric_of,
-    needed,
-    sentence,
 )
-from experiments.study_pages import hours as hours_page
 from experiments.study_pages import units as units_page
-from finetune.metrics import RUN_SEEDS, Rate, difference, holm, rate, resample, run_deviation, run_margin
+from finetune.metrics import RUN_SEEDS, Rate, rate, resample, run_deviation, run_margin
 from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
 from tests.conftest import ROOT, read_manifest
-
-TESTED = CorpusUsed("test", 60, 7.7, 6, "speaker")
+from tests.experiments.made_up import TESTED, drawn
 
 
 @pytest.fixture
@@ -100,28 +84,6 @@ def test_quick_writes_no_page() -> None:
 def test_quick_is_refused_with_what_it_replaces(module: Any, words: list[str], said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=said):
         module.main(["--quick", "true", "--output_dir", str(tmp_path), *words])
-
-
-def drawn(n_runs: int, seed: int, level: float = 0.2, deviation: float = 0.0) -> Errors:
-    """Errors of 120 utterances of 10 words by 12 speakers; each run deviates by its own factor."""
-    generator = np.random.default_rng(seed)
-    speakers = [f"s{place % 12}" for place in range(120)]
-    runs = []
-    for _ in range(n_runs):
-        own = np.clip(level * np.exp(deviation * generator.standard_normal()), 0, 1)
-        runs.append(generator.binomial(10, own, 120).tolist())
-    return Errors(runs, [10] * 120, list(speakers))
-
-
-def test_single_runs_compare_as_the_benchmark_does() -> None:
-    first, second = drawn(1, 0), drawn(1, 1, 0.3)
-    found = compare(("a", "b"), first, second)
-    resampling = resample(first.speakers, seed=0, draws=1)
-    expected = difference(first.runs[0], second.runs[0], first.lengths, resampling)
-    assert found.run_error is None
-    for end in ("value", "low", "high"):
-        assert getattr(found.difference, end) == pytest.approx(getattr(expected, end), abs=1e-12)
-    assert "does not cover run-to-run variance" in sentence(found, TESTED)
 
 
 def test_a_recipe_starts_from_the_whisper_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,208 +251,6 @@ def test_any_recipe_writes_units_of_any_language(language: units.Language, recip
     resolved = training.resolved(tmp_path)
     assert (resolved.data.validation is None) == (resolved.data.validation_share > 0) == (language.validation is None)
     assert resolved.data.profile == language.profile and resolved.model.units == "bpe"
-
-
-def test_several_runs_count_their_variance() -> None:
-    """Equal recipes whose runs differ at random: a test of utterances alone calls them different far too often."""
-    alarms = naive = 0
-    trials = 200
-    for trial in range(trials):
-        first, second = drawn(4, 2 * trial, deviation=0.2), drawn(4, 2 * trial + 1, deviation=0.2)
-        found = compare(("a", "b"), first, second)
-        alarms += not found.spans_zero
-        one, two = (Errors(errors.runs[:1], errors.lengths, errors.speakers) for errors in (first, second))
-        naive += not compare(("a", "b"), one, two).spans_zero
-        assert found.run_error == pytest.approx(
-            (np.var(first.rates(), ddof=1) / 4 + np.var(second.rates(), ddof=1) / 4) ** 0.5
-        )
-    assert alarms / trials < 0.08 < 0.4 < naive / trials
-
-
-def test_an_open_difference_says_how_much_would_settle_it() -> None:
-    """Four times the error needs 16 times the speech: the error falls with the root of the number of utterances."""
-    small = Compared("a", "b", Rate(-0.01, -0.03, 0.01), 0.3, 0.01, 0.0, 1000)
-    said = sentence(small, TESTED)
-    assert "No significant difference between a and b" in said and "7.9 times the test speech, 1.0 h" in said
-    assert "126 times the test speech" in sentence(replace(small, utterance_error=0.04), TESTED)
-    never = replace(small, difference=Rate(-1e-5, -0.02, 0.02))
-    assert "needs over 1,000 times the test speech" in sentence(never, TESTED)
-    equal = replace(small, difference=Rate(0.0, 0.0, 0.0))
-    assert sentence(equal, TESTED) == "a and b make the same number of errors in every speaker."
-
-
-@pytest.mark.parametrize(
-    ("value", "utterance_error", "run_deviation", "comparisons"),
-    [
-        (0.010345, 0.013683, 0.0, 1),
-        (0.0066667, 0.0066667, 0.0, 10),
-        (0.11, 0.032, 0.0, 10),
-        (0.03, 0.013, 0.004, 1),
-        (0.0475, 0.016, 0.02, 5),
-    ],
-)
-def test_as_much_as_is_said_to_be_needed_finds_80_of_100_differences(
-    value: float, utterance_error: float, run_deviation: float, comparisons: int
-) -> None:
-    """Six speakers and three runs of each recipe, all normal; the last needs more runs, whatever the test speech."""
-    run_error = run_deviation * (2 / 3) ** 0.5
-    found = Compared("a", "b", Rate(value, -1, 1), 0.3, utterance_error, run_error, 6, 4.0 if run_error else None)
-    groups, run_factor = needed(found, comparisons) or (0, 0)
-    assert (run_factor > 1) == (run_deviation == 0.02)
-
-    def power(groups: int) -> float:
-        generator, trials, n = np.random.default_rng(0), 20_000, 3 * run_factor
-        of_test = utterance_error * (6 / groups) ** 0.5
-        difference = value + of_test * generator.standard_normal(trials)
-        variances = [of_test**2 * generator.chisquare(groups - 1, trials) / (groups - 1)]
-        freedoms = [groups - 1]
-        for _ in range(2 if run_error else 0):
-            runs = run_deviation * generator.standard_normal((trials, n))
-            difference += runs.mean(axis=1)
-            variances.append(runs.var(axis=1, ddof=1) / n)
-            freedoms.append(n - 1)
-        variance = sum(variances)
-        freedom = variance**2 / sum(one**2 / df for one, df in zip(variances, freedoms, strict=True))
-        p_values = 2 * stats.t.sf(np.abs(difference) / variance**0.5, freedom)
-        return float((p_values < 0.05 / comparisons).mean())
-
-    assert power(groups) == pytest.approx(0.8, abs=0.03)
-    said = sentence(found, TESTED, different=False, comparisons=comparisons)
-    assert f"of {groups} speakers" in said
-    assert ("at the present number of runs, 1,000 times the test speech does not suffice" in said) == (run_factor > 1)
-
-
-def test_a_power_law_is_found_again_with_its_crossing() -> None:
-    sizes = np.array([0.1, 0.5, 1.0, 5.0])
-    log_a, b = fit_power_law(sizes, 0.4 * sizes[:, None] ** -0.5)
-    assert (np.exp(log_a[0]), b[0]) == (pytest.approx(0.4), pytest.approx(0.5))
-    assert crossing_hours(log_a, b, np.array([0.1]), 5.0)[0] == pytest.approx(16.0)
-    assert np.isinf(crossing_hours(log_a, -b, np.array([0.1]), 5.0)[0])  # a curve that rises, and is above
-    assert crossing_hours(log_a, -b, np.array([0.95]), 5.0)[0] == 0  # one that rises, and is below at every size
-
-
-def of_rate(level: float, seed: int) -> Errors:
-    return drawn(1, seed, level)
-
-
-def test_a_crossing_has_an_interval_or_is_not_within_reach() -> None:
-    points = [(size, of_rate(0.4 * size**-0.5, number)) for number, size in enumerate((0.25, 1.0, 4.0))]
-    near, far = of_rate(0.15, 8), of_rate(0.02, 9)
-    (curve,) = learning_curves([Family("lstm", "mine", 100, points)], [("near", near), ("far", far)])
-    assert curve.exponent is not None and curve.exponent.low < 0.5 < curve.exponent.high
-    one, other = curve.crossings
-    assert one.hours is not None and one.low is not None and one.low < one.hours < 40
-    assert one.low < (0.4 / 0.15) ** 2 and (one.high is None or one.high > (0.4 / 0.15) ** 2)
-    assert other.hours is None and other.reached < 0.1
-    results = hours.Results(
-        "c", 4.0, TESTED, "basic:en", 0.044, [curve], [hours.Line("far", Rate(0.02, 0.01, 0.03))], {}
-    )
-    answers = " ".join(hours.findings_of(results).answers)
-    assert "corrected for 2 pairs" in answers and "is of that one training, not of its recipe" in answers
-    assert "mine against far: not within reach of this data" in answers
-    assert "doubling the speech lowers the WER by" in answers
-
-
-def test_a_curve_is_below_from_where_it_stays_significantly_below() -> None:
-    points = [
-        (hours, of_rate(wer, number)) for number, (hours, wer) in enumerate([(1.0, 0.1), (2.0, 0.35), (4.0, 0.2)])
-    ]
-    assert below_from([(points, of_rate(0.3, 7))]) == [4.0], "two hours are worse"
-    assert below_from([(points, of_rate(0.5, 8)), (points, points[-1][1])]) == [1.0, None], "the last: no difference"
-    runs, lengths, speakers = points[-1][1].runs, points[-1][1].lengths, points[-1][1].speakers
-    one_more = [[runs[0][0] + 1, *runs[0][1:]]]
-    assert below_from([(points, Errors(one_more, lengths, speakers))]) == [None], "one error fewer is not significant"
-
-
-def test_sizes_are_corrected_for_all_curves_and_whispers() -> None:
-    """A family that is as good as all Whispers is called better in at most 5 % of studies, at any size."""
-    generator = np.random.default_rng(0)
-    uncorrected = wrong = 0
-    for _ in range(2000):
-        p_values = generator.uniform(size=(6, 4)).tolist()
-        wrong += any(fixed_sequences(p_values))
-        uncorrected += any(own[0] < 0.05 for own in p_values)
-    assert wrong / 2000 < 0.06 < 0.2 < uncorrected / 2000
-    one_by_one = [0.01, 0.04, 0.03, 0.001]
-    assert fixed_sequences([[p] for p in one_by_one]) == [int(p < 0.05) for p in holm(one_by_one)]
-    assert fixed_sequences([[0.001, 0.2, 0.001]]) == [1] and fixed_sequences([]) == []
-
-
-def commands(level: float, seed: int) -> Errors:
-    """Errors of 300 commands of one word by six speakers."""
-    errors = (np.random.default_rng(seed).random(300) < level).astype(int).tolist()
-    return Errors([errors], [1] * 300, [f"s{place // 50}" for place in range(300)])
-
-
-def answers_of(curve: Curve) -> str:
-    return " ".join(hours_page._answers(hours.Results("c", 0.33, TESTED, "basic:en", 0.044, [curve], [], {})))
-
-
-def test_a_size_without_errors_has_an_answer() -> None:
-    sizes = [(1 / 60, 0.3), (3 / 60, 0.1), (10 / 60, 0.03), (20 / 60, 0.0)]
-    points = [(size, commands(level, place)) for place, (size, level) in enumerate(sizes)]
-    (curve,) = learning_curves([Family("wav2vec2", "mine", 100, points)], [("Whisper", commands(0.6, 9))])
-    assert curve.exponent is not None and curve.exponent.low > 0 and curve.points[-1].wer.value == 0
-    assert "mine has a significantly lower WER than Whisper from 1 min, the smallest size, on." in answers_of(curve)
-    (single,) = learning_curves([Family("wav2vec2", "mine", 100, points[-1:])], [("Whisper", commands(0.6, 9))])
-    said = answers_of(single)
-    assert "mine: too few sizes for a curve. mine has a significantly lower WER than Whisper from 20 min" in said
-
-
-def test_the_sentence_on_a_crossing_does_not_contradict_itself() -> None:
-    points = [(size, commands(level, 4)) for size, level in ((1 / 60, 0.08), (3 / 60, 0.085), (20 / 60, 0.095))]
-    (curve,) = learning_curves([Family("wav2vec2", "mine", 100, points)], [("Whisper", commands(0.6, 9))])
-    assert curve.exponent is not None and curve.exponent.value < 0 and curve.crossings[0].hours == 0
-    assert "from 1 min, the smallest size, on." in answers_of(curve)
-    crossing = replace(curve.crossings[0], measured=3 / 60)
-    assert "from 3 min on; the fitted curve is below it" in answers_of(replace(curve, crossings=[crossing]))
-    crossing = replace(crossing, hours=None, low=None, high=None)
-    assert "than Whisper from 3 min on. Compared" in answers_of(replace(curve, crossings=[crossing]))
-    crossing = replace(crossing, hours=2.0, low=0.001, measured=None, reached=0.4)
-    said = answers_of(replace(curve, crossings=[crossing]))
-    assert (
-        "crosses it at 2.0 h [below 1 min to beyond reach], but within 10 times the 20 min at hand in only 40 %" in said
-    )
-    assert "does not cross" not in said
-    crossing = replace(crossing, hours=0.1, low=0.05, high=None, reached=0.9)
-    said = answers_of(replace(curve, crossings=[crossing]))
-    assert "crosses it at 6 min [3 min to beyond reach], but with 20 min the WER is not significantly lower." in said
-    said = answers_of(replace(curve, crossings=[replace(crossing, hours=0.0)]))
-    assert "is below it at every size, but with 20 min the WER is not significantly lower." in said
-    said = answers_of(replace(curve, exponent=None, crossings=[crossing]))
-    assert "mine against Whisper: with 20 min the WER is not significantly lower." in said
-    crossing = replace(crossing, measured=1 / 60, comparisons=0)
-    assert "are not corrected for their number" in answers_of(replace(curve, crossings=[crossing]))
-
-
-def test_the_interval_of_an_exponent_is_as_wide_as_seeds_make_it() -> None:
-    """The slope's variance by runs alone: sum of (x - mean x)^2 * s^2, over (sum of (x - mean x)^2)^2."""
-    errors = of_rate(0.6, 1)  # the same at every size, so the test set adds nothing
-    points = [(size, errors) for size in (0.1, 0.3, 1.0, 4.9)]
-    (curve,) = learning_curves([Family("lstm", "mine", 1, points)], [])
-    assert curve.exponent is not None
-    x = np.log([0.1, 0.3, 1.0, 4.9])
-    relative = run_deviation(errors.rates()[0]) / errors.rates()[0]
-    expected = 1.96 * relative / np.sqrt(((x - x.mean()) ** 2).sum())
-    assert (curve.exponent.high - curve.exponent.low) / 2 == pytest.approx(expected, rel=0.1)
-
-
-def test_a_recipe_of_one_run_is_given_the_deviation_of_the_other() -> None:
-    several, single = drawn(3, 1, deviation=0.2), drawn(1, 2)
-    found = compare(("a", "b"), several, single)
-    deviation = float(np.std(several.rates(), ddof=1))
-    assert found.run_error == pytest.approx(deviation * (1 / 3 + 1) ** 0.5)
-
-
-def test_a_model_as_it_comes_has_no_deviation_of_runs() -> None:
-    several, single = drawn(3, 1, deviation=0.2), drawn(1, 2)
-    whisper = replace(single, trained=False)
-    found = compare(("a", "Whisper"), several, whisper)
-    deviation = float(np.std(several.rates(), ddof=1))
-    assert found.run_error == pytest.approx(deviation / 3**0.5) and found.run_freedom == pytest.approx(2)
-    assert compare(("Whisper", "a"), whisper, several).run_error == found.run_error
-    assert compare(("a", "Whisper"), single, whisper).run_error is None  # of one training
-    assert compare(("b", "Whisper"), whisper, whisper).run_error == 0.0
 
 
 def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
