@@ -3,7 +3,6 @@
 import difflib
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,6 @@ from preprocessing.cli.errors import UsageError
 SUFFIXES = {"txt": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt", "tsv": ".tsv", "textgrid": ".TextGrid"}
 ALL = "all"  # as in Whisper's command
 MIN_CUE_SECONDS = 0.5  # of a subtitle, where the next one leaves the room
-CUE_TIMES = re.compile(r"^((?:\d+:)?\d\d:\d\d[,.]\d{3}) --> ((?:\d+:)?\d\d:\d\d[,.]\d{3})$", re.MULTILINE)
 VOICES = 0xF0000  # of the private use area from which a voice tag has a character until the lines are broken
 
 
@@ -58,44 +56,34 @@ def rendered(transcript: Transcript, format_name: str, seconds: float, subtitles
     names = {speaker: _mark(speaker, number, format_name) for number, speaker in enumerate(speakers)}
     file = io.StringIO()
     writer: Any = get_writer(format_name, "")
+    if format_name in ("srt", "vtt"):
+        _keep_cues_readable(writer, seconds)
     writer.write_result(_with_speakers(transcript, names).as_dict(), file=file, options=options)
     content = file.getvalue()
     for speaker, mark in names.items():
         content = content.replace(f"<u>{mark}", f"{mark}<u>")  # a name is before the first word, and not spoken
         if format_name == "vtt":
             content = content.replace(mark, f"<v {speaker.replace('-->', '->')}>")  # as the writer does in texts
-    return _readable(content, seconds) if format_name in ("srt", "vtt") else content
+    return content
 
 
-def _readable(content: str, seconds: float) -> str:
-    """The srt or vtt with short cues longer: MIN_CUE_SECONDS, but not beyond the start of the next cue and the end of
-    the recording, and a millisecond at least, as WebVTT demands. Whisper's words may begin and end at one time.
+def _keep_cues_readable(writer: Any, seconds: float) -> None:
+    """Let Whisper's writer of srt or vtt show short cues longer: MIN_CUE_SECONDS, but not beyond the start of the next
+    cue and the end of the recording, and a millisecond at least, as WebVTT demands. Whisper's words may begin and end
+    at one time.
     """
-    cues = [(_milliseconds(cue[1]), _milliseconds(cue[2])) for cue in CUE_TIMES.finditer(content)]
-    following = iter([*(start for start, _ in cues[1:]), round(seconds * 1000)])
+    as_text, cues_of = writer.format_timestamp, writer.iterate_result
 
-    def lengthened(cue: re.Match[str]) -> str:
-        from whisper.utils import format_timestamp
+    def iterate_result(*arguments: Any, **options: Any) -> Iterator[tuple[str, str, str]]:
+        writer.format_timestamp = float
+        cues = [(round(1000 * start), round(1000 * end), text) for start, end, text in cues_of(*arguments, **options)]
+        writer.format_timestamp = as_text
+        last = round(1000 * seconds)
+        for (start, end, text), following in zip(cues, [*(start for start, _, _ in cues[1:]), last], strict=True):
+            longer = max(end, start + 1, min(start + round(1000 * MIN_CUE_SECONDS), following, last))
+            yield as_text(start / 1000), as_text(longer / 1000), text
 
-        start, end = _milliseconds(cue[1]), _milliseconds(cue[2])
-        limit = min(next(following), round(seconds * 1000))
-        longer = max(end, start + 1, min(start + round(MIN_CUE_SECONDS * 1000), limit))
-        if longer == end:
-            return cue[0]
-        marker = cue[2][-4]
-        return f"{cue[1]} --> {format_timestamp(longer / 1000, marker == ',', marker)}"
-
-    return CUE_TIMES.sub(lengthened, content)
-
-
-def _milliseconds(timestamp: str) -> int:
-    """Of [H:]MM:SS,mmm, or with a full stop.
-
-    >>> _milliseconds("01:02.500"), _milliseconds("1:00:00,001")
-    (62500, 3600001)
-    """
-    *hours, minutes, whole = timestamp.replace(",", ".").split(":")
-    return ((int(hours[0]) if hours else 0) * 60 + int(minutes)) * 60_000 + int(whole.replace(".", ""))
+    writer.iterate_result = iterate_result
 
 
 def _with_speakers(transcript: Transcript, names: Mapping[str, str]) -> Transcript:

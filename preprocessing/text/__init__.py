@@ -3,13 +3,12 @@
 from preprocessing.text.profiles import (
     PARAMETRISED,
     PROFILES,
-    Profile,
-    Step,
     corpus_profile,
     profile,
     profile_language,
     scoring_profile,
 )
+from preprocessing.text.steps import Profile, Step
 
 __all__ = [
     "PARAMETRISED",

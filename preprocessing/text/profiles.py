@@ -27,17 +27,6 @@ from preprocessing.text.vocabulary_fit import VocabularyFit, case_of, characters
 if TYPE_CHECKING:
     from preprocessing.units import Vocabulary
 
-__all__ = [
-    "PARAMETRISED",
-    "PROFILES",
-    "Profile",
-    "Step",
-    "corpus_profile",
-    "profile",
-    "profile_language",
-    "scoring_profile",
-]
-
 TRANSLITERATE, NO_ANNOTATIONS, SIMPLIFIED = "transliterate", "no-annotations", "simplified"
 PARAMETRISED = {
     "basic:LANGUAGE": "basic with numbers spelled out, as basic:de; docs/text.md has the table of languages",

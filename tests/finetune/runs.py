@@ -1,10 +1,12 @@
-"""A run's folder as training leaves it, around a tiny model with random weights."""
+"""A run's folder as training leaves it, around a tiny model with random weights, and a tiny language model."""
 
 import json
 from pathlib import Path
 
 from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.language_model.kneser_ney import estimate
+from finetune.language_model.ngram import write_arpa
 from finetune.models import about
 from finetune.training.evaluation import Transcript, write_transcripts
 from finetune.training.log import BEST
@@ -75,3 +77,10 @@ def tiny_run(folder: Path, family: str = "wav2vec2", *, language: str | None = "
 def content(folder: Path) -> dict[str, bytes]:
     """Every file of a folder, by its path in it."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def arpa(path: Path, sentences: list[list[str]], order: int = 2) -> Path:
+    """The path, to which an n-gram language model of the sentences is written."""
+    with path.open("w", encoding="utf-8") as file:
+        write_arpa(estimate(sentences, order), file)
+    return path
