@@ -28,7 +28,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -39,8 +39,7 @@ from preprocessing.cli.errors import InputError
 from preprocessing.units import Vocabulary
 
 if TYPE_CHECKING:
-    from finetune.decoding.beam_kernel import UnitTables, Weights
-    from finetune.decoding.flat_ngram import NgramTables, TrieTables
+    from finetune.decoding.beam_kernel import SearchTables, Weights
 
 T = TypeVar("T")
 
@@ -130,8 +129,7 @@ class BeamSearch:
     ) -> None:
         self.settings = BeamSettings() if settings is None else settings
         self._vocabulary = vocabulary
-        *tables, self._weights = _tables(vocabulary, model, self.settings)
-        self._tables: tuple[Any, ...] = tuple(tables)
+        self._tables = _search_tables(vocabulary, model, self.settings)
         # Compiles, or loads what is compiled.
         self.decode_beams(torch.zeros(1, len(vocabulary.units)).log_softmax(dim=1))
 
@@ -141,7 +139,7 @@ class BeamSearch:
             raise ValueError("other hot words; expected the same ones")
         search = copy.copy(self)
         search.settings = settings
-        search._weights = _with_settings(self._weights, settings)
+        search._tables = self._tables._replace(weights=_with_settings(self._tables.weights, settings))
         return search
 
     def decode(self, log_probs: Tensor) -> BeamHypothesis:
@@ -180,10 +178,7 @@ class BeamSearch:
         from finetune.decoding.beam_kernel import search
 
         array = np.ascontiguousarray(log_probs.detach().float().numpy())
-        units, ngrams, trie, hot = self._tables
-        bad_frame, scores, ctc, labels, offsets = search(
-            array, units, ngrams, trie, hot, self._weights, n_best, n_best == 1
-        )
+        bad_frame, scores, ctc, labels, offsets = search(array, self._tables, n_best, n_best == 1)
         if bad_frame >= 0:
             raise bad_frame_error(log_probs, bad_frame)
         hypotheses = []
@@ -211,11 +206,9 @@ def bad_frame_error(log_probs: Tensor, frame: int) -> InputError:
     )
 
 
-def _tables(
-    vocabulary: Vocabulary, model: NgramModel | None, settings: BeamSettings
-) -> "tuple[UnitTables, NgramTables, TrieTables, TrieTables, Weights]":
-    """What the compiled search is given between the frames and the number of hypotheses."""
-    from finetune.decoding.beam_kernel import CHARACTERS, NONE, WORDS, UnitTables, Weights
+def _search_tables(vocabulary: Vocabulary, model: NgramModel | None, settings: BeamSettings) -> "SearchTables":
+    """The vocabulary, the language model and the settings as the compiled search takes them."""
+    from finetune.decoding.beam_kernel import CHARACTERS, NONE, WORDS, SearchTables, UnitTables, Weights
     from finetune.decoding.flat_ngram import FlatNgram, build_trie
 
     flat = FlatNgram.of(NgramModel(({},)) if model is None else model)
@@ -247,7 +240,7 @@ def _tables(
     )
     trie = build_trie(words, [flat.words[word] for word in words], characters)
     hot_trie = build_trie(hot, [1] * len(hot), characters)
-    return units, flat.tables, trie, hot_trie, _with_settings(weights, settings)
+    return SearchTables(units, flat.tables, trie, hot_trie, _with_settings(weights, settings))
 
 
 def _with_settings(weights: "Weights", settings: BeamSettings) -> "Weights":

@@ -50,7 +50,7 @@ class FlatNgram:
     @classmethod
     def of(cls, model: NgramModel) -> "FlatNgram":
         """The same model: every score and every state that decides a later score are equal."""
-        from finetune.decoding.beam_kernel import build_ngram_tables
+        from finetune.decoding.lookup_kernel import build_ngram_tables
 
         unigrams, *longer = as_tables(model)
         words = dict(unigrams.words)
@@ -92,7 +92,7 @@ class TrieTables(NamedTuple):
 
 def build_trie(words: Sequence[str], numbers: Sequence[int], characters: Mapping[str, int]) -> TrieTables:
     """The trie of words, each with its number; every character must have one in `characters`."""
-    from finetune.decoding.beam_kernel import build_trie_tables
+    from finetune.decoding.lookup_kernel import build_trie_tables
 
     joined = np.fromiter((characters[c] for c in chain.from_iterable(words)), np.int32)
     offsets = np.zeros(len(words) + 1, dtype=np.int64)

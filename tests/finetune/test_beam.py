@@ -212,7 +212,7 @@ def test_compiled_as_in_python(
 def test_flat_arrays_score_as_the_model(
     sentences: list[list[str]], order: int, min_count: int, sentence: list[str]
 ) -> None:
-    from finetune.decoding.beam_kernel import score_words
+    from finetune.decoding.lookup_kernel import score_words
 
     model = estimate(sentences, order, min_count=min_count)
     flat = FlatNgram.of(model)
@@ -223,7 +223,7 @@ def test_flat_arrays_score_as_the_model(
 
 def test_flat_arrays_of_a_file_that_lacks_contexts(tmp_path: Path) -> None:
     """As pruning by others may leave it: a trigram whose first two words are no bigram, nor its last two."""
-    from finetune.decoding.beam_kernel import score_words
+    from finetune.decoding.lookup_kernel import score_words
 
     unigrams = {(word,): (-float(i), -0.1 * i) for i, word in enumerate(("<s>", "</s>", "<unk>", "a", "b", "c"), 1)}
     model = NgramModel(
@@ -414,6 +414,24 @@ def test_a_cache_that_a_former_version_wrote_is_written_anew(tmp_path: Path) -> 
     index.write_bytes(pickle.dumps(numba.__version__) + b"cno_such_module\nType\n.")
     assert run() == "3 0\n"
     assert run() == "3 1\n"
+
+
+def test_a_cache_ends_with_the_file_of_what_the_function_calls(tmp_path: Path) -> None:
+    head = "from finetune.decoding.compiled import compiled\n"
+    callee = tmp_path / "callee.py"
+    callee.write_text(f"{head}@compiled\ndef g(x): return x + 1\n")
+    (tmp_path / "caller.py").write_text(f"{head}from callee import g\n@compiled\ndef f(x): return g(x)\n")
+    own = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run() -> str:
+        again = [sys.executable, "-c", "from caller import f; print(f(2), sum(f.stats.cache_hits.values()))"]
+        done = subprocess.run(again, env=own, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert run() == "3 0\n"
+    assert run() == "3 1\n"
+    callee.write_text(f"{head}@compiled\ndef g(x): return x + 10\n")
+    assert run() == "12 0\n"
 
 
 def test_what_is_dropped_is_forgotten() -> None:
