@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from finetune.systems.facts import SystemOptions
 from finetune.systems.search_options import check_search_options
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 MEASURING_FLAGS = (
     *("models", "data", "limit", "conditions", "condition_utterances", "noise", "rooms", "profiles", "language"),

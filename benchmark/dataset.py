@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from benchmark.conditions import Condition, parse_conditions
 from benchmark.config import BenchmarkConfig
 from preprocessing.batching import evenly_spaced
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, load_part
 from preprocessing.corpus.readers.times import letters
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import corpus_profile
 from preprocessing.text.languages import common_language, language_code
 

@@ -66,10 +66,10 @@ from finetune.systems.registry import (
 )
 from finetune.systems.search_options import language_model_options
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
 from preprocessing.corpus import Corpus
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 
 

@@ -20,10 +20,10 @@ from benchmark.results.store import ResultsStore
 from benchmark.runner import make_sample
 from benchmark.worker import Hypothesis
 from finetune.systems.base import SystemSpec
-from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.corpus import Utterance
 from preprocessing.corpus.readers.manifest import SUFFIXES, read_rows
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, ID_KEYS, TEXT_KEYS, files_below, text_lines
+from preprocessing.errors import InputError, UsageError, counted
 
 HYPOTHESIS_KEYS = ("hypothesis", "pred_text", "prediction", *TEXT_KEYS)  # the first that a row has counts
 _TRN = re.compile(r"(.*)\(([^()]+)\)")  # of sclite: the text, then the id in parentheses

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_ranges, run_command
+from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
     import random

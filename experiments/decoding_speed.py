@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, Findings, speed_up
 from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, take_turns
-from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 from preprocessing.cli.progress import hide_loading_bars
+from preprocessing.errors import InputError, UsageError, counted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -25,9 +25,9 @@ from experiments.transcribing_speed import (
     save_random,
     system_round,
 )
-from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 from preprocessing.cli.progress import hide_loading_bars
+from preprocessing.errors import InputError, UsageError, counted
 
 if TYPE_CHECKING:
     from preprocessing.corpus import Utterance

@@ -39,8 +39,8 @@ from experiments.harness.trainings import (
 )
 from experiments.study_pages.hours import Line, Overlap, Results, findings_of
 from preprocessing.cli.data_folder import expand_data_folder
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, run_command
+from preprocessing.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from experiments.harness.transcripts import Errors

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
+from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np

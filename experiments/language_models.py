@@ -42,8 +42,8 @@ from experiments.study_pages.language_models import (
     Results,
     findings_of,
 )
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
+from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
     from finetune.metrics import Rate

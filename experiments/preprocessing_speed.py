@@ -15,8 +15,8 @@ from experiments.harness.command import run_experiment
 from experiments.harness.figures import Comparison, Findings, cost_ratio, speed_up
 from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, call_apart, seconds_of
 from experiments.harness.speech import SpeechOptions, utterance_paths
-from preprocessing.cli.errors import InputError, counted
 from preprocessing.cli.options import run_command
+from preprocessing.errors import InputError, counted
 
 if TYPE_CHECKING:
     from torch import Tensor

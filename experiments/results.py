@@ -22,8 +22,8 @@ from experiments.harness.figures import Findings, Table
 from experiments.harness.speech import data_folder
 from experiments.result_parts.kinds import Folders
 from experiments.result_parts.parts import select
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
+from preprocessing.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 DURATION = "8 hours in parts; digits alone half an hour"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.rounds import call_apart
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
+from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from experiments.harness.command import ExperimentOptions, progress, run_experiment
 from experiments.harness.figures import Findings, Table
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.errors import UsageError, counted
 from preprocessing.cli.options import run_command
+from preprocessing.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from finetune.models.base import Batch, Recogniser
+    from finetune.models.base import Batch, TrainableRecogniser
 
 DURATION = "8 minutes"
 BATCH_SECONDS = {"cpu": [20.0, 40.0], "cuda": [80.0, 200.0, 400.0]}
@@ -147,7 +147,7 @@ class Trained:
         utterances = open_corpus(str(folder / "train.jsonl")).utterances
         model = ModelConfig(base=str(folder / "model"))
         self._device, self._name = torch.device(device), "compiled, " if compiled else ""
-        self._recogniser: Recogniser = build(model, [one.text for one in utterances], seed=0)
+        self._recogniser: TrainableRecogniser = build(model, [one.text for one in utterances], seed=0)
         self._module: Any = self._recogniser.module.to(self._device).train()
         if compiled:
             self._recogniser.compile()

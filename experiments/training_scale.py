@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.rounds import call_apart
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import run_command
+from preprocessing.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

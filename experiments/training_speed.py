@@ -16,8 +16,8 @@ from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, Findings, rate_ratio
 from experiments.harness.rounds import Implementation, Unavailable, peak_gflops, take_turns
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
+from preprocessing.errors import InputError, UsageError, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

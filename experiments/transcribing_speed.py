@@ -22,9 +22,9 @@ from experiments.harness.rounds import (
 )
 from experiments.harness.speech import SpeechOptions, utterance_paths
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import run_command
 from preprocessing.cli.progress import hide_loading_bars
+from preprocessing.errors import InputError, UsageError, counted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -31,8 +31,8 @@ from experiments.harness.trainings import (
 from experiments.harness.transcripts import Compared
 from experiments.study_pages.units import NEAR, Results, Studied, Unit, findings_of
 from finetune.training.log import read_log
-from preprocessing.cli.errors import UsageError, counted
 from preprocessing.cli.options import check_counts, run_command
+from preprocessing.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from benchmark.results import Sample

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
+from preprocessing.errors import InputError, UsageError
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 QUIET_SECONDS = 60.0  # of speech: a shorter recording is done before progress would be seen

@@ -28,8 +28,8 @@ from finetune.transcribe import LOADING, TranscribeConfig, resolve
 from finetune.transcription.run import as_it_is, in_pieces, language_note
 from preprocessing.audio import MAX_SAMPLE_RATE, AudioError, AudioSource
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.notes import note_once
+from preprocessing.errors import UsageError
 
 SUBTYPES = {"float32": "FLOAT", "float64": "DOUBLE", "int16": "PCM_16", "int32": "PCM_32"}  # of WAV, by dtype
 MAX_CHANNELS = 64  # a second axis that is longer is that of the samples

@@ -22,9 +22,9 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
 
 from finetune.config import TrainConfig
 from preprocessing.cli.atomic_write import DISK_FULL
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command, run_command
 from preprocessing.cli.processes import end_with_launcher
+from preprocessing.errors import InputError
 
 DESCRIPTION = (
     "Fine-tune wav2vec2-CTC, Whisper or an LSTM-CTC on your speech. Ctrl-C saves a checkpoint; the same command "

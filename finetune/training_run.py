@@ -29,7 +29,7 @@ from finetune.hub.folder import TRANSCRIPTS, is_upload
 from finetune.hub.push import Target, check_access, publish, push_summary
 from finetune.models import about
 from finetune.models.availability import check_checkpoint
-from finetune.models.base import Example, Recogniser
+from finetune.models.base import Example, TrainableRecogniser
 from finetune.preflight.dry_run import dry_run
 from finetune.preflight.overfit import overfit, overfit_config
 from finetune.training import checkpoint, precision
@@ -43,9 +43,9 @@ from finetune.training.run_folder import RunWriter, plain, start_tracker
 from finetune.tune_language_model import TUNING_FILES
 from preprocessing.augment import Chain, from_config
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import InputError, UsageError, counted, printable
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.corpus import Reject, Utterance
+from preprocessing.errors import InputError, UsageError, counted, printable
 from preprocessing.text import Profile, profile
 
 REJECTS_SHOWN = 5
@@ -96,7 +96,7 @@ class _Setup:
     config: TrainConfig
     accelerator: Accelerator
     profile: Profile
-    recogniser: Recogniser
+    recogniser: TrainableRecogniser
     labels: list[str]
     data: RunData
     train: Examples  # of streamed corpora the first ones
@@ -269,7 +269,7 @@ def _with_steps(config: TrainConfig, examples: Examples, accelerator: Accelerato
     return config
 
 
-def _description(config: TrainConfig, data: RunData, recogniser: Recogniser, labels: Sequence[str]) -> str:
+def _description(config: TrainConfig, data: RunData, recogniser: TrainableRecogniser, labels: Sequence[str]) -> str:
     """What is trained on what, in a few lines."""
     parameters = sum(p.numel() for p in recogniser.module.parameters())
     trained = sum(p.numel() for p in recogniser.module.parameters() if p.requires_grad)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import check_counts, parse_command, run_command
+from preprocessing.errors import InputError, UsageError, counted
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetune.systems.search_options import check_rescore
 from finetune.tuned_weights import Tuned, at_edges, choose, choose_weight, draw
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import check_counts
+from preprocessing.errors import InputError, UsageError
 from preprocessing.plot_style import check_picture_suffix
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
 from typing import Generic, TypeVar
 
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 
 Item = TypeVar("Item")
 

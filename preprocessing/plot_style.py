@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preprocessing.cli.atomic_write import atomic_file
-from preprocessing.cli.errors import UsageError, one_line
+from preprocessing.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

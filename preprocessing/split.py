@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from preprocessing.cli.atomic_write import json_line, write_output
-from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.options import check_ranges, parse_command, run_command
+from preprocessing.errors import InputError, UsageError, counted
 
 if TYPE_CHECKING:
     from preprocessing.corpus import Utterance

@@ -98,7 +98,7 @@ def test_a_defect_is_not_taken_for_a_full_machine() -> None:
 
 def test_of_several_processes_the_first_says_what_all_found(tmp_path: Path) -> None:
     """As under torch's launcher, which ends the others once one has failed."""
-    code = "from preprocessing.cli.options import run_command\nfrom preprocessing.cli.errors import UsageError\n"
+    code = "from preprocessing.cli.options import run_command\nfrom preprocessing.errors import UsageError\n"
     code += "def main(): raise UsageError('--x is wrong')\nrun_command(main)"
     processes = [
         subprocess.Popen(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from benchmark.app import AppConfig, chosen_port
-from preprocessing.cli.errors import InputError, install_extra
 from preprocessing.cli.options import parse_command, run_command
+from preprocessing.errors import InputError, install_extra
 
 DESCRIPTION = (
     "Serve a web page that compares systems side by side: drop a file or record yourself, and see each system's "

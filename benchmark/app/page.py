@@ -12,7 +12,7 @@ import gradio as gr
 
 from benchmark.app import render
 from benchmark.app.transcribing import Systems, read_recording
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 KEPT_SECONDS = 3_600
 MAX_UPLOAD_BYTES = 2**30

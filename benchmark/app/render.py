@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmark.app.transcribing import Comparison, Recording, Transcription, compare
 from finetune.metrics.word_alignment import Alignment
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import counted
+from preprocessing.errors import counted
 from preprocessing.features import LogMel
 from preprocessing.features.plot import decibels_below_peak, draw_log_mel, draw_waveform
 from preprocessing.plot_style import PALETTE, Palette, new_figure, style_axes

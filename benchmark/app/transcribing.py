@@ -22,8 +22,8 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.errors import InputError, UserError, described
 from preprocessing.cli.options import what_ran_out
+from preprocessing.errors import InputError, UserError, described
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from benchmark.conditions.base import NOISE_LEVEL_DB, Clean, Condition, Corrupte
 from benchmark.results import CLEAN, ConditionUsed
 from preprocessing.augment import Augmentation, Chain, Clipping, Noise, Reverb, Speed, Telephone
 from preprocessing.augment.reverb import RT60_SECONDS, GeneratedRoom
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 _WITH_SPEECH = "clean,noise:20,noise:10,noise:5,noise:0,reverb,telephone"
 GROUPS = {

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import check_counts, parse_command, run_command
+from preprocessing.errors import InputError
 
 DESCRIPTION = "Regenerate report.html, summary.md, the CSV tables and figures/ of a finished run."
 

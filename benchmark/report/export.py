@@ -14,7 +14,7 @@ from benchmark.report.rejection import confidence_of, rejections
 from benchmark.report.utterances import ComparedUtterance
 from benchmark.results import CLEAN, Scores, SilentRecordings, Summary
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import printable
+from preprocessing.errors import printable
 from preprocessing.plot_style import PALETTE
 
 SYSTEMS, UTTERANCES, FIGURES = "systems.csv", "utterances.csv", "figures"

@@ -11,7 +11,7 @@ from benchmark.scoring.comparisons import FEWEST_COMPARED
 from finetune.metrics import FEWEST_SPEAKERS, RUN_SEEDS, run_deviation, run_margin
 from finetune.metrics import verdict as comparison_sentence
 from finetune.systems.facts import NOISE_REMOVAL
-from preprocessing.cli.errors import counted
+from preprocessing.errors import counted
 
 MAX_SENTENCES = 3  # of a kind, and of comparisons that are not summed up
 _ASSUMED_RUNS = (

@@ -30,7 +30,7 @@ from benchmark.report.utterances import (
 )
 from benchmark.results import CLEAN, Sample, Summary, Timing
 from benchmark.scoring.scripts import tokens
-from preprocessing.cli.errors import counted
+from preprocessing.errors import counted
 from preprocessing.text import profile
 
 LONG_TEXT_WORDS = 150  # a longer text is folded until its reader opens it, and its equal passages are shortened

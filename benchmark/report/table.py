@@ -19,7 +19,7 @@ from benchmark.report.verdict import above_and_below, caveats, notices, part_of_
 from benchmark.report.words import word_profile_sentence, word_sentences
 from benchmark.results import Summary, SystemSummary
 from benchmark.scoring.speed import call_cost_sentences
-from preprocessing.cli.errors import counted, printable
+from preprocessing.errors import counted, printable
 
 _NAME_WIDTH = 24  # characters of a system's name before it is wrapped
 _PADDING = 3  # characters between two columns, and before and after all of them

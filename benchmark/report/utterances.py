@@ -13,7 +13,7 @@ from benchmark.results import CLEAN, Sample, Summary
 from benchmark.scoring.segments import errors_by_segment
 from benchmark.scoring.words import Token, hypothesis_tokens
 from finetune.metrics.word_alignment import Alignment, Piece, align
-from preprocessing.cli.errors import InputError, counted
+from preprocessing.errors import InputError, counted
 
 MAX_RECORDINGS = 3  # long recordings that are drawn, the longest ones
 MAX_STRETCHES = 40  # of one recording

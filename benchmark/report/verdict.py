@@ -8,7 +8,7 @@ from benchmark.report.quantities import SPACE, interval, percent
 from benchmark.results import CLEAN, Change, Comparison, Summary
 from benchmark.scoring.comparisons import family_sizes
 from finetune.metrics import Rate
-from preprocessing.cli.errors import counted
+from preprocessing.errors import counted
 
 _MAX_CHANGES = 3  # of significant ones since an earlier result; the section of changes has all
 _MAX_NAMES = 3  # of systems in the title

@@ -6,7 +6,7 @@ The figures themselves are rows of the table (quantities.py) and diagrams (figur
 from itertools import pairwise
 
 from benchmark.results import Summary, WordScores
-from preprocessing.cli.errors import counted
+from preprocessing.errors import counted
 
 LEVELS = (50, 70, 85, 95)  # percent: confidences below each are shaded alike, the lowest most
 WRITTEN_BELOW = 70  # percent: the confidence is written beside the word, too

@@ -14,7 +14,7 @@ import msgspec
 from benchmark.results.records import SCHEMA, Run, Sample, SystemRun, Throughput, Timing
 from benchmark.results.summary import Summary
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 
 RUN, SUMMARY = "run.json", "summary.json"
 SAMPLES, TIMINGS, THROUGHPUT = "samples.jsonl", "timings.jsonl", "throughput.jsonl"

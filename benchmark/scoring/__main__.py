@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.notes import note_once
 from preprocessing.cli.options import parse_command, run_command
+from preprocessing.errors import InputError, UsageError
 
 DESCRIPTION = (
     "Score the transcripts of a finished benchmark again: with other text profiles, keywords, baseline or seed."

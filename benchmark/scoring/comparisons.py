@@ -28,7 +28,7 @@ from finetune.metrics import (
     standard_error,
     verdict,
 )
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 # With fewer utterances (of long recordings: segments) that have reference words nothing is settled: with up to five,
 # not even a system that is better on every one of them is significantly so (sign test), and Student's t needs more than

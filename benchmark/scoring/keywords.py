@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmark.results import KeywordCount, KeywordScores
 from finetune.metrics import Rate, Resampling, rate
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus.readers.rows import text_lines
+from preprocessing.errors import InputError, UsageError
 
 
 def read_keywords(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ from benchmark.results import Comparison, ProfileEffect, Sample
 from benchmark.scoring.comparisons import ScoredCondition, paired_difference
 from benchmark.scoring.counts import Normaliser, UtteranceCounts, count_errors
 from finetune.metrics import Rate
-from preprocessing.cli.errors import UserError
+from preprocessing.errors import UserError
 from preprocessing.text import Profile, profile, scoring_profile
 
 # An effect is spoken of where the fair profile changes a difference by MINIMUM_EFFECT or more, and by half of it, by

@@ -30,7 +30,7 @@ from benchmark.scoring.comparisons import FEWEST_COMPARED, ScoredCondition, pair
 from benchmark.scoring.counts import Normaliser, count_errors
 from benchmark.scoring.segments import UNIT, counts_by_segment, needs_segments
 from finetune.metrics import LEVEL, Rate, holm, rate, resample
-from preprocessing.cli.errors import counted
+from preprocessing.errors import counted
 from preprocessing.text import profile
 
 MINIMUM_SPEED_CHANGE = 0.05  # a smaller one may be the machine's, whatever the rounds say

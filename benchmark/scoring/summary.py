@@ -43,7 +43,7 @@ from benchmark.scoring.systems import (
 from finetune.metrics import DRAWS, resample
 from finetune.metrics.error_rates import primary_metric
 from finetune.systems.facts import TRANSCRIPTS
-from preprocessing.cli.errors import InputError, UsageError, counted
+from preprocessing.errors import InputError, UsageError, counted
 from preprocessing.text import Profile
 from preprocessing.text import profile as profile_named
 from preprocessing.text.languages import common_language

@@ -19,8 +19,8 @@ from benchmark.dataset import Item
 from benchmark.results import SystemFacts, SystemRun
 from benchmark.worker.protocol import Batch, BatchDone, Loaded, LoadFailed, Reply, Task, TaskFinished, WorkerSetup
 from benchmark.worker.server import serve
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.processes import keeping_ctrl_c
+from preprocessing.errors import UsageError
 
 MAX_STOPS = 3  # of a system's process, each by another utterance, before the system is given up
 WARM_UP_CALLS = 2  # after the first call, which is reported apart

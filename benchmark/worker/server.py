@@ -26,8 +26,8 @@ from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe
 from benchmark.worker.words import recognise_words
 from finetune.systems.base import System
 from finetune.systems.facts import NOISE_REMOVAL
-from preprocessing.cli.errors import UserError, described
 from preprocessing.cli.options import what_ran_out
+from preprocessing.errors import UserError, described
 
 if TYPE_CHECKING:
     from torch import Tensor

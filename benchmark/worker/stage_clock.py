@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmark.results import NO_SECONDS, StageSeconds
 from benchmark.worker.protocol import Batch, BatchDone, Hypothesis
 from finetune.systems.base import System
-from preprocessing.cli.errors import described
+from preprocessing.errors import described
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from benchmark.worker.protocol import Batch, BatchDone, Hypothesis
 from benchmark.worker.stage_clock import LoadedWaveform, free_device_memory
 from finetune.systems.base import System
 from finetune.systems.transcript import Transcript, Word
-from preprocessing.cli.errors import described
+from preprocessing.errors import described
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preprocessing.cli.errors import UserError
+from preprocessing.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -197,7 +197,7 @@ def _rich(table: Table, left: Sequence[str] = ()) -> "RichTable":
 def write_json(findings: Findings, path: Path) -> None:
     """Write findings, settings, machine and details as JSON. Raises UsageError where the file cannot be written."""
     from benchmark.environment import describe_machine
-    from preprocessing.cli.errors import UsageError
+    from preprocessing.errors import UsageError
 
     content = {
         "schema": SCHEMA,
@@ -215,7 +215,7 @@ def write_json(findings: Findings, path: Path) -> None:
 
 def save_plot(findings: Findings, path: Path) -> None:
     """Save the picture of the findings: their own, or the advantages as bars beside what is required."""
-    from preprocessing.cli.errors import one_line
+    from preprocessing.errors import one_line
     from preprocessing.plot_style import new_figure, save_figure, style_axes, write_heading
 
     units = list(dict.fromkeys(one.advantage_unit for one in findings.comparisons))

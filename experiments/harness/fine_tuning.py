@@ -21,8 +21,8 @@ from finetune.training.log import read_log
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches, evenly_spaced
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance, open_corpus
+from preprocessing.errors import UsageError
 
 SEED = 0
 PEAK_LEARNING_RATE = 3e-4

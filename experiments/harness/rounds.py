@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from experiments.harness.command import progress
-from preprocessing.cli.errors import InputError, UserError, first_line
+from preprocessing.errors import InputError, UserError, first_line
 
 P = ParamSpec("P")
 Result = TypeVar("Result")

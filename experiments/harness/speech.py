@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.harness.command import ExperimentOptions
 from preprocessing.cli.data_folder import data_folder as default_folder
 from preprocessing.cli.data_folder import missing_data_hint
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor

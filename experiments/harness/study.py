@@ -21,7 +21,7 @@ from experiments.harness.figures import Findings, save_plot
 from experiments.harness.trainings import ROOT
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.data_folder import expand_data_folder
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from finetune.metrics import Rate

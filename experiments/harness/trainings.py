@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.training.log import LOG, evaluations_since_best, read_log
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.processes import end_with_parent
+from preprocessing.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from finetune.config import TrainConfig

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.result_parts.systems import BASELINE, DIGIT_WORDS
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -27,7 +27,7 @@ from experiments.result_parts.parts import PARTS
 from experiments.result_parts.running import state_of
 from experiments.result_parts.systems import BASELINE, SYSTEMS
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import InputError, counted
+from preprocessing.errors import InputError, counted
 
 if TYPE_CHECKING:
     from benchmark.results import Scores

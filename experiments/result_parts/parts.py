@@ -16,7 +16,7 @@ from experiments.result_parts.systems import (
     SPOKEN_DIGITS,
     WHISPERS,
 )
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 TEXTS = "{data}/text/librispeech-train-clean-100.txt.gz"
 ON_LIBRISPEECH: Mapping[str, Any] = {"corpora": ("librispeech/train.jsonl",), "validation": "librispeech/dev.jsonl"}

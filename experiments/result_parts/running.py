@@ -23,8 +23,8 @@ from experiments.harness.trainings import (
 )
 from experiments.result_parts.corpora import build
 from experiments.result_parts.kinds import Folders, Part, shown
-from preprocessing.cli.errors import InputError, UserError
 from preprocessing.cli.processes import end_with_parent
+from preprocessing.errors import InputError, UserError
 
 STATE = "part.json"
 Status = Literal["done", "done before", "made elsewhere", "failed", "not measured"]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, check_ranges
+from preprocessing.errors import UsageError
 
 
 @dataclass(frozen=True)

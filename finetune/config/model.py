@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.model_file import HUB_ID
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
+from preprocessing.errors import UsageError
 
 WHISPERS = ("whisper", "whisper-ctc")
 # Owners on the Hub whose speech models are of these families alone.

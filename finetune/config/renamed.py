@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 RENAMED = {
     "output": "output_dir",

@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 from finetune.config.data import DataConfig
 from finetune.config.model import ModelConfig
 from finetune.config.renamed import RENAMED
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
+from preprocessing.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

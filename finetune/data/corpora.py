@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from finetune.config import DataConfig
-from finetune.models.base import OUTSIDE, Recogniser
+from finetune.models.base import OUTSIDE, TrainableRecogniser
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError, counted
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus import Corpus, Reject, Utterance, open_corpus
 from preprocessing.corpus.split import hold_out
+from preprocessing.errors import InputError, UsageError, counted
 from preprocessing.text import Profile
 from preprocessing.text.languages import language_code
 
@@ -89,7 +89,7 @@ def _open(reference: str, limit: int | None = None) -> Corpus:
 
 
 def select_utterances(
-    corpora: OpenedCorpora, recogniser: Recogniser, profile: Profile, config: DataConfig
+    corpora: OpenedCorpora, recogniser: TrainableRecogniser, profile: Profile, config: DataConfig
 ) -> RunData:  # fmt: skip
     """The utterances that the recogniser can use, split into training and validation.
 
@@ -148,7 +148,7 @@ def select_utterances(
 
 
 def split_usable(
-    corpus: Corpus, recogniser: Recogniser, profile: Profile, config: DataConfig, *, evaluated: bool = False
+    corpus: Corpus, recogniser: TrainableRecogniser, profile: Profile, config: DataConfig, *, evaluated: bool = False
 ) -> tuple[list[Utterance], list[Reject]]:
     """The usable utterances of a corpus, and the rejects with their reasons.
 
@@ -173,7 +173,7 @@ def split_usable(
 
 
 def rejection_reason(
-    utterance: Utterance, recogniser: Recogniser, profile: Callable[[str], str], config: DataConfig
+    utterance: Utterance, recogniser: TrainableRecogniser, profile: Callable[[str], str], config: DataConfig
 ) -> str | None:
     """Why an utterance cannot be trained on, in one sentence; None if it can."""
     if not config.min_seconds <= utterance.duration <= config.max_seconds:
@@ -185,7 +185,9 @@ def rejection_reason(
     return recogniser.rejection_reason(n_samples, profile(utterance.text), is_silence=is_silence)
 
 
-def evaluation_reason(utterance: Utterance, recogniser: Recogniser, profile: Profile, config: DataConfig) -> str | None:
+def evaluation_reason(
+    utterance: Utterance, recogniser: TrainableRecogniser, profile: Profile, config: DataConfig
+) -> str | None:
     """As `rejection_reason`, why an utterance cannot be evaluated. Characters that the recogniser cannot write are no
     reason beside others that it can: they are its errors, and only its loss is without them.
     """

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
 
-from finetune.models.base import Example, Recogniser
+from finetune.models.base import Example, TrainableRecogniser
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment import Chain, seeded_generator
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import DurationBatches
-from preprocessing.cli.errors import InputError, counted
 from preprocessing.corpus import Reject, Utterance, load_waveform
+from preprocessing.errors import InputError, counted
 
 
 class TrainingExamples(Dataset["Example | Reject"], ABC):
@@ -48,7 +48,7 @@ class ExampleKey(NamedTuple):
 class Preparation:
     """Makes an Example of an utterance."""
 
-    recogniser: Recogniser
+    recogniser: TrainableRecogniser
     denoise: SpectralGate | None = None
     augment: Chain | None = None
     seed: int = 0
@@ -99,7 +99,7 @@ class Examples(TrainingExamples):
 
     utterances: Sequence[Utterance]
     labels: Sequence[tuple[int, ...]]
-    recogniser: Recogniser
+    recogniser: TrainableRecogniser
     denoise: SpectralGate | None = None
     augment: Chain | None = None
     seed: int = 0

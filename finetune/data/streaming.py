@@ -14,8 +14,8 @@ from finetune.data.corpora import rejection_reason
 from finetune.data.examples import Preparation, TrainingExamples
 from finetune.models.base import Example
 from preprocessing.batching import BufferedBatches
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Reject, Utterance, stream_corpus
+from preprocessing.errors import InputError
 from preprocessing.text import Profile
 
 

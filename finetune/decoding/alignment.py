@@ -25,7 +25,7 @@ from torch import Tensor
 from finetune.decoding.alignment_viterbi import IMPOSSIBLE, STAR_LOG_PROB, viterbi
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.text.languages import around_unspaced, is_unspaced
 from preprocessing.units import Vocabulary, frames_needed
 

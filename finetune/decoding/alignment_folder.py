@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing.cli.atomic_write import write_json_lines, write_text_atomically
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.folder_lock import LOCK
+from preprocessing.errors import UsageError
 
 FINGERPRINT = "fingerprint"  # of inputs and options
 MANIFEST, REJECTS = "manifest.jsonl", "rejects.jsonl"

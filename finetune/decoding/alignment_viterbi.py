@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 STAR_LOG_PROB = -1.0  # of a frame without text, against the frame's best unit (experiments.align_corpus)
 BAND_LABELS = 4096

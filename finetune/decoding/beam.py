@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from finetune.language_model.ngram import BOUNDARY, NgramModel
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from finetune.decoding.alignment import AlignedWord
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.model_file import find_model_file
+from preprocessing.errors import InputError
 
 FRAME_MEASURES = ("softmax", "gibbs", "tsallis")
 WORD_MEASURES = ("mean", "min", "product")

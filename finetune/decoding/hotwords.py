@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.notes import note_once
+from preprocessing.errors import UsageError
 from preprocessing.text.languages import is_unspaced
 from preprocessing.units import Vocabulary
 

@@ -16,7 +16,7 @@ from finetune.hub.folder import RunFolder, open_run
 from finetune.models import FAMILIES, publication
 from finetune.models.checkpoint_checks import CHECKPOINT
 from finetune.models.companion_files import GENERATION, copy_pt_file, is_companion, write_companion_files
-from preprocessing.cli.errors import InputError, UsageError, install_extra
+from preprocessing.errors import InputError, UsageError, install_extra
 
 if TYPE_CHECKING:
     from finetune.export.graphs import Runtime

@@ -34,7 +34,7 @@ from finetune.models.about import without_folders
 from finetune.models.architectures import ARCHITECTURES, architecture_of, model_input
 from finetune.models.frame_geometry import frame_times, has_adapter, lstm_times, whisper_ctc_times
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, counted, first_line, install_extra
+from preprocessing.errors import InputError, counted, first_line, install_extra
 
 FACTS = "graph.json"
 OPSET = 17  # the first with LayerNormalization

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from finetune.export.graph_modules import LONGEST_CONVOLUTION
 from finetune.export.graphs import INPUTS, LAYERS, OUTPUTS, Check, GraphFacts, Runtime, Session, quiet
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 QUANTISED = ("MatMul", "Gemm", "LSTM")
 ENOUGH_SAME = 0.98  # of frames with torch's best unit, for a convolution in int8

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from finetune.export.graphs import INPUTS, LAYERS, Check, GraphFacts, Runtime, Session, quiet
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 # Both packages report their use to their makers through this one; without it they report nothing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.config import HubConfig, check_repo_id
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command, program_name, run_command
+from preprocessing.errors import UsageError
 
 DESCRIPTION = "Publish a run's best model on the Hugging Face Hub, with its model card, in one commit."
 PROGRAM = "python -m finetune.hub push"

@@ -19,7 +19,7 @@ from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
 from finetune.models.companion_files import companion_files, is_companion
 from finetune.training.log import BEST, LOG
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 CURVE = "curve.png"
 CONFIG = "config.yaml"

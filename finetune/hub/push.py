@@ -18,7 +18,7 @@ from finetune.config import HubConfig
 from finetune.hub.card import CardOptions, model_card
 from finetune.hub.folder import RunFolder, is_upload, open_run
 from finetune.hub.results import read_benchmark
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 PAUSES_SECONDS = (1.0, 4.0, 16.0)  # before each retry
 TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)  # of HTTP

@@ -15,7 +15,7 @@ from finetune.hub.folder import RunFolder
 from finetune.metrics import Rate, rate, resample
 from finetune.metrics.error_rates import ErrorCounts, character_errors, primary_metric, word_errors
 from finetune.models.about import without_folders
-from preprocessing.cli.errors import InputError, described
+from preprocessing.errors import InputError, described
 from preprocessing.text.languages import common_language
 
 SUMMARY_SCHEMA = 2  # benchmark.results.SCHEMA, which finetune may not import: a test holds them equal

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.language_model.ngram import BOUNDARY, END, LN10
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 
 class KenlmModel:

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 UNKNOWN_IN_CAPITALS = "<UNK>"  # what some ARPA files have for it; KenLM takes both

@@ -1,4 +1,4 @@
-"""Model families behind one interface (`base.Recogniser`, whose docstring says how to add one).
+"""Model families behind one interface (`base.TrainableRecogniser`, whose docstring says how to add one).
 
 The families are the names that `ModelConfig.family` allows; each is the module of that name here, with _ for -.
 """
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from finetune.config import ModelConfig
-from finetune.models.base import Publication, Recogniser
-from preprocessing.cli.errors import InputError
+from finetune.models.base import Publication, TrainableRecogniser
+from preprocessing.errors import InputError
 
 FAMILIES: tuple[str, ...] = get_args(ModelConfig.__annotations__["family"])
 
 
-def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Recogniser:
+def build(config: ModelConfig, labels: Sequence[str], seed: int) -> TrainableRecogniser:
     """The recogniser that a configuration describes, on the CPU.
 
     labels: the normalised training texts, for families that make their units from them. seed: of random weights. Raises
     UserError where the checkpoint or the configuration cannot be used.
     """
-    recogniser: Recogniser = _module(config.family).build(config, labels, seed)
+    recogniser: TrainableRecogniser = _module(config.family).build(config, labels, seed)
     return recogniser
 
 

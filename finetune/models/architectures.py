@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.features import normalise_waveform
 
 FBANK_WINDOW, FBANK_HOP = 400, 160  # samples, of w2v-BERT's log-mel before frames are taken in pairs

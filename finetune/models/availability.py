@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 HUB_TIMEOUT_SECONDS = 5.0  # for the first answer
 

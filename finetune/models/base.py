@@ -1,6 +1,7 @@
 """The interface of a model family to the training loop, and the batches and results that travel between the two.
 
-Whoever adds a family reads `Recogniser` below: what each method is given, what it returns and when it is called.
+Whoever adds a family reads `TrainableRecogniser` below: what each method is given, what it returns and when it is
+called.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 OUTSIDE = "characters outside the vocabulary"  # begins the reason for which `rejection_reason` gives them
 IGNORED_LABEL = -100  # fills label rows after their end, as in transformers and torch's cross-entropy
@@ -140,13 +141,13 @@ class Publication:
     usage: str
 
 
-class Recogniser(ABC):
+class TrainableRecogniser(ABC):
     """A trainable speech recogniser: a torch module with the text and audio conventions of its family.
 
     A family is a module `finetune/models/NAME.py` with a subclass of this class and
 
-    - `build(config: ModelConfig, labels: Sequence[str], seed: int) -> Recogniser`: the model that a configuration
-      describes, on the CPU in float32. `labels` are the normalised texts of the training corpus, for families that make
+    - `build(config: ModelConfig, labels: Sequence[str], seed: int) -> TrainableRecogniser`: the model that a
+      configuration describes, on the CPU in float32. `labels` are the normalised texts of the training corpus, for families that make
       their units from them. Raises UserError where the checkpoint or the configuration cannot be used.
     - `PUBLICATION: Publication`: what the Hub is told of it.
 

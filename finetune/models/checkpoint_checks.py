@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 
 CHECKPOINT = "whisper.pt"  # of openai-whisper, in the folder of a run
 LAYER_KEYS = {  # number of layers: size of their feed-forward part

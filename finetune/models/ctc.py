@@ -20,13 +20,13 @@ from transformers import AutoConfig
 
 from finetune.config import ModelConfig
 from finetune.decoding.greedy import collapse
-from finetune.models.base import OUTSIDE, Batch, EvaluationOutput, Hypothesis, Publication, Recogniser
+from finetune.models.base import OUTSIDE, Batch, EvaluationOutput, Hypothesis, Publication, TrainableRecogniser
 from finetune.models.checkpoint_checks import check_scratch, checked_loading
 from finetune.models.language_adapters import languages_of
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.model_file import loading_reason
 from preprocessing.cli.notes import note_once
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units
 from preprocessing.units.syllables import read_cmudict
@@ -85,7 +85,7 @@ class CTCModule(nn.Module, ABC):
         )
 
 
-class CTCRecogniser(Recogniser):
+class CTCRecogniser(TrainableRecogniser):
     """A CTC model with its vocabulary. Families add `prepare`: the model's input is theirs."""
 
     module: CTCModule

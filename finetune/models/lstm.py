@@ -111,7 +111,8 @@ def load(reference: str, **changes: Any) -> LSTMForCTC:
 
 
 def build(config: ModelConfig, labels: Sequence[str], seed: int) -> LSTMRecogniser:
-    """The recogniser that a configuration describes (see `Recogniser`); `labels` are the normalised training texts.
+    """The recogniser that a configuration describes (see `TrainableRecogniser`); `labels` are the normalised texts of
+    training.
 
     Raises InputError where the base cannot be loaded, UsageError on keys of --model.scratch that cannot be used.
     """

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from finetune.config import ModelConfig
 from finetune.models.architectures import architecture_of
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 # Every projection of the attention; the second line is of conformers and w2v-BERT.
 LORA_TARGETS = (

@@ -35,8 +35,8 @@ from finetune.models.language_adapters import ADAPTER
 from finetune.models.padding_invariance import PaddingInvariance
 from finetune.models.regularisation import LatentMasks, use_bit_dropout
 from finetune.models.trainable_parameters import merged_state_dict, select_trainable_parameters
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.model_file import loading_reason
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 
 RECOMPILE_LIMIT = 64  # of torch.compile, whose own is 8
@@ -180,7 +180,8 @@ class Wav2Vec2Recogniser(CTCRecogniser):
 
 
 def build(config: ModelConfig, labels: Sequence[str], seed: int) -> Wav2Vec2Recogniser:
-    """The recogniser that a configuration describes (see `Recogniser`); `labels` are the normalised training texts.
+    """The recogniser that a configuration describes (see `TrainableRecogniser`); `labels` are the normalised texts of
+    training.
 
     Raises InputError where the base cannot be loaded or lacks a vocabulary that it should keep, UsageError on keys of
     --model.scratch that Wav2Vec2Config does not have.

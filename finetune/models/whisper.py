@@ -28,7 +28,7 @@ from finetune.models.base import (
     Example,
     Hypothesis,
     Publication,
-    Recogniser,
+    TrainableRecogniser,
 )
 from finetune.models.checkpoint_checks import CHECKPOINT, check_scratch, sizes_of_dims
 from finetune.models.frozen_features import open_cache
@@ -36,7 +36,7 @@ from finetune.models.trainable_parameters import freeze_whisper_encoder, inject_
 from finetune.models.whisper_formats import FULL_CONTEXT, load_model, save, suppressed_tokens
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.features import Features, LogMel
 from preprocessing.features.whisper import HOP_LENGTH
 
@@ -175,7 +175,7 @@ class WhisperModule(nn.Module):
         return self.spec_augment(Features(batch.inputs, n_frames.to(batch.inputs.device)), generator).values  # type: ignore[no-any-return]
 
 
-class WhisperRecogniser(Recogniser):
+class WhisperRecogniser(TrainableRecogniser):
     """A Whisper model with its tokenizer, its language and its window.
 
     Raises UsageError where the configuration trains more blocks than the encoder has, or caches what is not frozen.
@@ -390,7 +390,7 @@ def _language(config: ModelConfig, model: Whisper) -> str:
 
 
 def build(config: ModelConfig, _labels: Sequence[str], seed: int) -> WhisperRecogniser:
-    """The recogniser that a configuration describes (see `Recogniser`); its tokenizer is Whisper's own.
+    """The recogniser that a configuration describes (see `TrainableRecogniser`); its tokenizer is Whisper's own.
 
     Raises InputError where the base cannot be loaded, UsageError on keys or values that cannot be used.
     """

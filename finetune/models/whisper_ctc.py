@@ -38,8 +38,8 @@ from finetune.models.whisper_ctc_model import WhisperCTCConfig, WhisperForCTC
 from finetune.models.whisper_formats import is_transformers, load_model, to_transformers
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.spec_augment import SpecAugment
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.model_file import loading_reason
+from preprocessing.errors import InputError, UsageError
 from preprocessing.features import Features
 from preprocessing.units import Vocabulary
 
@@ -169,7 +169,8 @@ class WhisperCTCRecogniser(CTCRecogniser):
 
 
 def build(config: ModelConfig, labels: Sequence[str], seed: int) -> WhisperCTCRecogniser:
-    """The recogniser that a configuration describes (see `Recogniser`); `labels` are the normalised training texts.
+    """The recogniser that a configuration describes (see `TrainableRecogniser`); `labels` are the normalised texts of
+    training.
 
     Raises InputError where the base cannot be loaded, UsageError on keys of --model.scratch or --model.head that
     WhisperCTCConfig does not have.

@@ -19,11 +19,11 @@ from finetune.config import TrainConfig
 from finetune.data.corpora import MAIN
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import collate
-from finetune.models.base import Batch, Recogniser
+from finetune.models.base import Batch, TrainableRecogniser
 from finetune.models.frozen_features import cache_pays
 from finetune.training.evaluation import Evaluator
 from preprocessing.batching import DurationBatches
-from preprocessing.cli.errors import InputError, counted
+from preprocessing.errors import InputError, counted
 from preprocessing.text import Profile
 
 SAMPLING_SECONDS = 0.005  # between samples of resident memory
@@ -178,7 +178,7 @@ class RunCosts:
 def measure_costs(
     config: TrainConfig,
     accelerator: Accelerator,
-    recogniser: Recogniser,
+    recogniser: TrainableRecogniser,
     examples: Examples,
     validation: Mapping[str, Examples],
     profile: Profile,
@@ -282,7 +282,7 @@ def print_costs(console: Console, config: TrainConfig, device: torch.device, cos
 
 
 def _measure(
-    accelerator: Accelerator, recogniser: Recogniser, module: Any, examples: Examples, indices: Sequence[int]
+    accelerator: Accelerator, recogniser: TrainableRecogniser, module: Any, examples: Examples, indices: Sequence[int]
 ) -> MeasuredBatch:
     began = time.perf_counter()
     loaded = collate([examples[ExampleKey(index, 0)] for index in indices])
@@ -293,7 +293,7 @@ def _measure(
     return MeasuredBatch(batch, seconds, _pass_cost(accelerator, recogniser, module, batch))
 
 
-def _pass_cost(accelerator: Accelerator, recogniser: Recogniser, module: Any, batch: Batch) -> PassCost:
+def _pass_cost(accelerator: Accelerator, recogniser: TrainableRecogniser, module: Any, batch: Batch) -> PassCost:
     """The cost of a batch's training pass. Raises InputError if the batch does not fit into memory."""
     try:
         return measure_pass(
@@ -310,7 +310,7 @@ def _pass_cost(accelerator: Accelerator, recogniser: Recogniser, module: Any, ba
 def _evaluation_seconds(
     config: TrainConfig,
     accelerator: Accelerator,
-    recogniser: Recogniser,
+    recogniser: TrainableRecogniser,
     module: Any,
     validation: Examples,
     profile: Profile,

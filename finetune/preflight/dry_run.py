@@ -17,15 +17,15 @@ from rich.table import Table
 
 from finetune.config import TrainConfig
 from finetune.data.examples import ExampleKey, Examples
-from finetune.models.base import Example, Recogniser
+from finetune.models.base import Example, TrainableRecogniser
 from finetune.preflight.costs import measure_costs, print_costs
 from finetune.training.diagnosis import DataInspection
 from finetune.training.display import print_diagnosis
 from finetune.training.optimisation import make_optimiser
 from finetune.training.run_folder import plain
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus.report import print_report
 from preprocessing.corpus.statistics import find_leaks, summarise
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import Profile
 
 STATISTICS_UTTERANCES = 16  # enough to time a family that normalises by statistics of its corpus
@@ -35,7 +35,7 @@ MAX_OUT_OF_VOCABULARY_SHOWN = 12
 def dry_run(
     config: TrainConfig,
     accelerator: Accelerator,
-    recogniser: Recogniser,
+    recogniser: TrainableRecogniser,
     examples: Examples,
     validation: Mapping[str, Examples],
     profile: Profile,
@@ -73,7 +73,7 @@ def dry_run(
     console.print("dry run: nothing was trained or written")
 
 
-def check_trainable(recogniser: Recogniser) -> None:
+def check_trainable(recogniser: TrainableRecogniser) -> None:
     """Raises InputError if every parameter is frozen."""
     if not _is_trainable(recogniser):
         raise InputError(
@@ -107,7 +107,7 @@ def _inline(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def label_lines(recogniser: Recogniser, labels: Sequence[str]) -> list[str]:
+def label_lines(recogniser: TrainableRecogniser, labels: Sequence[str]) -> list[str]:
     """The units, the number of labels and characters, and the characters that the units cannot write, with counts."""
     unknown = recogniser.out_of_vocabulary(labels)
     shown = unknown.most_common(MAX_OUT_OF_VOCABULARY_SHOWN)
@@ -122,7 +122,7 @@ def label_lines(recogniser: Recogniser, labels: Sequence[str]) -> list[str]:
     ]
 
 
-def trained_table(recogniser: Recogniser, config: TrainConfig) -> Table:
+def trained_table(recogniser: TrainableRecogniser, config: TrainConfig) -> Table:
     """Numbers of trained and frozen parameters by module, with their peak learning rates."""
     rates = {
         id(parameter): group["lr"]
@@ -166,5 +166,5 @@ def module_of(parameter: str) -> str:
     return ".".join(parts[:place][:3]) or parameter.removeprefix("model.")
 
 
-def _is_trainable(recogniser: Recogniser) -> bool:
+def _is_trainable(recogniser: TrainableRecogniser) -> bool:
     return any(parameter.requires_grad for parameter in recogniser.module.parameters())

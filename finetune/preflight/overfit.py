@@ -15,14 +15,14 @@ from rich.console import Console
 from finetune.config import TrainConfig
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import collate
-from finetune.models.base import Example, Recogniser
+from finetune.models.base import Example, TrainableRecogniser
 from finetune.preflight.dry_run import check_trainable
 from finetune.training.diagnosis import BLANK_RATIO, NEARLY_ALL_WRONG, Diagnosis
 from finetune.training.display import Display, print_diagnosis
 from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.step import LogInterval, Stepper
-from preprocessing.cli.errors import InputError, UsageError, counted
+from preprocessing.errors import InputError, UsageError, counted
 from preprocessing.text import Profile
 
 N_UTTERANCES = 4
@@ -73,7 +73,7 @@ class OverfitResult:
 
 
 def overfit(
-    config: TrainConfig, accelerator: Accelerator, recogniser: Recogniser, examples: Examples, profile: Profile
+    config: TrainConfig, accelerator: Accelerator, recogniser: TrainableRecogniser, examples: Examples, profile: Profile
 ) -> None:
     """Train on one small batch and print the progress. config: from `overfit_config`.
 
@@ -201,6 +201,6 @@ def explain_failure(result: OverfitResult) -> Diagnosis:
     )
 
 
-def _labels_are_lossless(recogniser: Recogniser, examples: Examples, profile: Profile) -> bool:
+def _labels_are_lossless(recogniser: TrainableRecogniser, examples: Examples, profile: Profile) -> bool:
     """Whether the units can write every text; true for families without units of their own."""
     return not recogniser.out_of_vocabulary([profile(utterance.text) for utterance in examples.utterances])

@@ -34,7 +34,7 @@ from finetune.decoding.beam import BeamSettings
 from finetune.systems.facts import SystemFacts, SystemOptions
 from finetune.systems.transcript import Transcript
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 LM_SUFFIX = "+lm"  # of the name of a family that decodes with a language model
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -99,7 +99,7 @@ class System(ABC):
     """A recogniser, loaded and ready.
 
     The constructor takes a SystemSpec and LoadOptions, loads the model, and sets `facts`. It raises UserError
-    (`preprocessing.cli.errors`) with a sentence for the user where that cannot be done; anything else that it raises is
+    (`preprocessing.errors`) with a sentence for the user where that cannot be done; anything else that it raises is
     reported with its type and place.
 
     For each batch, `features`, `forward` and `text` are called in this order, each on what the one before returned, and

@@ -26,7 +26,7 @@ from finetune.models.frame_geometry import LONGEST_WHOLE_SECONDS, LongForm
 from finetune.systems.base import LM_SUFFIX, LanguageModelOptions, LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Transcript, Word
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 

@@ -15,7 +15,7 @@ from finetune.systems.base import LoadOptions
 from finetune.systems.ctc import CTCSystem
 from finetune.systems.registry import device_of, family_of, load_system, parse_models
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ and faster-whisper have for them. Importing this file does not import torch.
 
 from dataclasses import asdict, dataclass, field
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 TRANSCRIPTS = "transcripts"  # family of what was transcribed elsewhere: scored, and never loaded
 NOISE_REMOVAL = "noise removal"  # a setting: "on" where stationary noise is removed before the system gets the audio

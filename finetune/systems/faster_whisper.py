@@ -14,8 +14,8 @@ from finetune.systems.transcript import Segment, Transcript, Word, fitted
 from finetune.systems.whisper import LONGEST_PIECE_SECONDS
 from finetune.systems.whisper_decoding import BEST_OF, WINDOW_SECONDS, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, install_extra
 from preprocessing.cli.model_file import loading_reason
+from preprocessing.errors import InputError, install_extra
 
 
 class FasterWhisperSystem(System):

@@ -20,7 +20,7 @@ from finetune.models.frame_geometry import LongForm, long_form
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.ctc import MAX_PASS_SECONDS, NO_FRAMES, PASS_COST_SECONDS, CTCSystem, optimal_batches
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError, counted, first_line
+from preprocessing.errors import InputError, UsageError, counted, first_line
 from preprocessing.segment import Chunking, frames_in_chunks
 from preprocessing.units import Vocabulary
 

@@ -17,8 +17,8 @@ from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Segment, Transcript
 from finetune.systems.whisper_decoding import language_of
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.model_file import loading_reason
+from preprocessing.errors import InputError
 
 WINDOW_SECONDS = 30.0  # of Whisper; a longer recording needs timestamps to be put together again
 WHOLE_SECONDS = 60.0  # of a CTC model; a longer recording is cut into chunks

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from preprocessing.audio import PCM_STEPS, SAMPLE_RATE
-from preprocessing.cli.errors import InputError, install_extra
+from preprocessing.errors import InputError, install_extra
 
 BLOCK_SECONDS = 30.0  # of a longer recording: the decoder's lattice grows with the audio
 

@@ -23,8 +23,8 @@ from finetune.systems.base import LM_SUFFIX, PRECISIONS, LoadOptions, System, Sy
 from finetune.systems.facts import TRANSCRIPTS, SystemOptions
 from preprocessing.cli.data_folder import DEMO, reference_of
 from preprocessing.cli.device import resolve_device
-from preprocessing.cli.errors import InputError, UsageError, UserError, described
 from preprocessing.cli.model_file import loading_reason
+from preprocessing.errors import InputError, UsageError, UserError, described
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, check_ranges
+from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
     from finetune.decoding.beam import BeamSettings

@@ -40,8 +40,8 @@ from finetune.systems.ctc import (
     split_batch,
 )
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.model_file import loading_reason
+from preprocessing.errors import InputError
 from preprocessing.segment import Chunking, frames_in_chunks
 from preprocessing.units import Vocabulary
 

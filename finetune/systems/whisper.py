@@ -28,7 +28,7 @@ from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.transcript import Segment, Transcript, Word, fitted
 from finetune.systems.whisper_decoding import BEST_OF, resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.features import LogMel
 
 SIZES = {(384, 4): "tiny", (512, 6): "base", (768, 12): "small", (1024, 24): "medium", (1280, 32): "large"}

@@ -13,7 +13,7 @@ from whisper.tokenizer import TO_LANGUAGE_CODE
 from finetune.models.companion_files import generation_language
 from finetune.systems.base import SystemSpec
 from finetune.systems.facts import SystemOptions
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 WINDOW_SECONDS = 30.0
 BEST_OF = 5  # samples above temperature 0, as in Whisper's own command

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from finetune.training.averaging import MovingAverage
-from preprocessing.cli.errors import InputError, first_line
+from preprocessing.errors import InputError, first_line
 
 AVERAGE = "average.safetensors"
 

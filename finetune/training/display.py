@@ -21,8 +21,8 @@ from rich.text import Text
 from finetune.metrics.word_alignment import MISSING_WORD, WordPair, align, column_width, wrap_pairs
 from finetune.training.diagnosis import Diagnosis
 from finetune.training.evaluation import Evaluation
-from preprocessing.cli.errors import counted, printable
 from preprocessing.cli.progress import LINE_SECONDS, shows_bars
+from preprocessing.errors import counted, printable
 
 MAX_SAMPLE_ROWS = 2
 MAX_WIDTH = 120

@@ -25,8 +25,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from finetune.config import TrainConfig
-from finetune.models.base import Batch, Recogniser
-from preprocessing.cli.errors import UsageError
+from finetune.models.base import Batch, TrainableRecogniser
+from preprocessing.errors import UsageError
 
 LOST_PEER = ("closed by peer", "reset by peer", "Broken pipe")  # in the messages of gloo's RuntimeErrors
 
@@ -48,7 +48,7 @@ class StepTotals:
 
 def step_totals(
     accelerator: Accelerator,
-    recogniser: Recogniser,
+    recogniser: TrainableRecogniser,
     batches: Sequence[Batch],
     *,
     new_rejects: int = 0,

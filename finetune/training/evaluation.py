@@ -15,10 +15,10 @@ from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import LoadedBatch, load_batches
 from finetune.metrics.error_rates import Metric, primary_metric
 from finetune.metrics.evaluate_metric import ErrorRates
-from finetune.models.base import Batch, EvaluationOutput, Recogniser
+from finetune.models.base import Batch, EvaluationOutput, TrainableRecogniser
 from preprocessing.batching import DurationBatches
 from preprocessing.cli.atomic_write import write_json_lines
-from preprocessing.cli.errors import InputError, counted
+from preprocessing.errors import InputError, counted
 from preprocessing.text import Profile
 from preprocessing.text.languages import common_language
 
@@ -26,7 +26,7 @@ N_SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
+class ValidationSample:
     """An utterance's reference and hypothesis, both normalised. blank_ratio: share of its frames that are blank."""
 
     id: str
@@ -52,7 +52,7 @@ class Evaluation:
     deletions: int
     insertions: int
     blank_ratio: float | None
-    transcripts: tuple[Transcript, ...]
+    transcripts: tuple[ValidationSample, ...]
     metric: Metric = "wer"
 
     @property
@@ -61,7 +61,7 @@ class Evaluation:
         return (self.wer, self.cer) if self.metric == "wer" else (self.cer, self.wer)
 
     @property
-    def samples(self) -> tuple[Transcript, ...]:
+    def samples(self) -> tuple[ValidationSample, ...]:
         """N_SAMPLES transcripts, of the same utterances at every evaluation."""
         stride = max(len(self.transcripts) // N_SAMPLES, 1)
         return self.transcripts[::stride][:N_SAMPLES]
@@ -74,7 +74,7 @@ class Evaluator:
         self,
         examples: Examples,
         profile: Profile,
-        recogniser: Recogniser,
+        recogniser: TrainableRecogniser,
         *,
         max_batch_seconds: float,
         workers: int = 0,
@@ -106,7 +106,7 @@ class Evaluator:
         An utterance that cannot be decoded counts with an empty hypothesis.
         """
         module.eval()
-        transcripts: list[Transcript] = []
+        transcripts: list[ValidationSample] = []
         losses: list[tuple[float, int]] = []
         own_batches = self._batches[accelerator.process_index :: accelerator.num_processes]
         keys = ([ExampleKey(index) for index in indices] for indices in own_batches)
@@ -134,7 +134,7 @@ class Evaluator:
 
     def _evaluate_batch(
         self, accelerator: Accelerator, module: nn.Module, loaded: LoadedBatch
-    ) -> tuple[list[Transcript], float, int]:
+    ) -> tuple[list[ValidationSample], float, int]:
         """Transcripts of a batch and its rejects, the loss summed over labels, and the number of labels."""
         rejected = [self._transcript(reject.where, "") for reject in loaded.rejects]
         if loaded.batch is None:
@@ -174,11 +174,11 @@ class Evaluator:
             [hypothesis for output in outputs for hypothesis in output.hypotheses],
         )
 
-    def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> Transcript:
+    def _transcript(self, utterance_id: str, text: str, blank_ratio: float | None = None) -> ValidationSample:
         reference, speaker = self._references[utterance_id], self._speakers[utterance_id]
-        return Transcript(utterance_id, reference, self._profile(text), blank_ratio, speaker)
+        return ValidationSample(utterance_id, reference, self._profile(text), blank_ratio, speaker)
 
 
-def write_transcripts(path: Path, transcripts: Sequence[Transcript]) -> None:
+def write_transcripts(path: Path, transcripts: Sequence[ValidationSample]) -> None:
     """Write samples.jsonl, a line for each transcript."""
     write_json_lines(path, map(asdict, transcripts))

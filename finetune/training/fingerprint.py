@@ -22,8 +22,8 @@ import yaml
 from finetune.config import TrainConfig
 from finetune.training.checkpoint import Progress
 from preprocessing.cli.atomic_write import atomic_file, write_text_atomically
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance
+from preprocessing.errors import UsageError
 
 UTTERANCES_FILE = "utterances.npy"
 BASE_FILE = "base.txt"  # the digest of a local base

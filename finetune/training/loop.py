@@ -26,7 +26,7 @@ from finetune.data.corpora import MAIN
 from finetune.data.examples import TrainingExamples
 from finetune.data.loading import load_batches
 from finetune.metrics.error_rates import Metric
-from finetune.models.base import Batch, Recogniser
+from finetune.models.base import Batch, TrainableRecogniser
 from finetune.training import checkpoint, diagnosis
 from finetune.training.averaging import BestWeights, MovingAverage
 from finetune.training.checkpoint import Progress
@@ -38,7 +38,7 @@ from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import RunWriter
 from finetune.training.step import LogInterval, Stepper, StepResult
 from preprocessing.augment import seeded_generator
-from preprocessing.cli.errors import counted
+from preprocessing.errors import counted
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster sends before it takes a machine back
 
@@ -64,7 +64,7 @@ class TrainingLoop:
         self,
         config: TrainConfig,
         accelerator: Accelerator,
-        recogniser: Recogniser,
+        recogniser: TrainableRecogniser,
         examples: TrainingExamples,
         evaluators: Mapping[str, Evaluator],
         writer: RunWriter,

@@ -2,7 +2,7 @@
 
 A group is a depth of the model (layer-wise learning rates) with or without weight decay: vectors (biases and
 normalisation) have none, nor have matrices that are biases by name (a conformer's, of positions). `head_only_steps` is
-not here: `Recogniser.train_head_only` stops the gradients instead.
+not here: `TrainableRecogniser.train_head_only` stops the gradients instead.
 """
 
 import math
@@ -14,12 +14,12 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from finetune.config import OptimisationConfig
-from finetune.models.base import Recogniser
+from finetune.models.base import TrainableRecogniser
 
 FINAL_SHARE = 0.05  # of the peak learning rate, at the last step (wav2vec 2.0's tri-stage schedule)
 
 
-def make_optimiser(recogniser: Recogniser, config: OptimisationConfig) -> AdamW:
+def make_optimiser(recogniser: TrainableRecogniser, config: OptimisationConfig) -> AdamW:
     """AdamW over the parameters that require a gradient.
 
     A layer's learning rate is `layer_decay` times that of the layer above it.
@@ -31,7 +31,7 @@ def make_optimiser(recogniser: Recogniser, config: OptimisationConfig) -> AdamW:
     return AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=1e-8, fused=True)
 
 
-def _groups(recogniser: Recogniser, config: OptimisationConfig) -> dict[tuple[int, float], list[nn.Parameter]]:
+def _groups(recogniser: TrainableRecogniser, config: OptimisationConfig) -> dict[tuple[int, float], list[nn.Parameter]]:
     """Parameters by (layers above their own, weight decay); without layer_decay the first is always 0."""
     groups: dict[tuple[int, float], list[nn.Parameter]] = {}
     for name, parameter in recogniser.module.named_parameters():

@@ -17,9 +17,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from finetune.config import OptimisationConfig
-from finetune.models.base import Batch, Recogniser
+from finetune.models.base import Batch, TrainableRecogniser
 from finetune.training.distributed import StepTotals, step_totals
-from preprocessing.cli.errors import InputError, counted
+from preprocessing.errors import InputError, counted
 
 MAX_SKIPPED = 50  # steps in a row without a finite gradient, or without audio, after which the run ends
 
@@ -45,7 +45,7 @@ class Stepper:
     def __init__(
         self,
         accelerator: Accelerator,
-        recogniser: Recogniser,
+        recogniser: TrainableRecogniser,
         optimiser: Any,
         schedule: Any,
         config: OptimisationConfig,

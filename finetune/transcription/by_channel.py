@@ -8,7 +8,7 @@ from finetune.systems.transcript import Transcript, joined
 from finetune.transcription.kept_pieces import KeptPieces
 from finetune.transcription.recordings import Recording
 from finetune.transcription.results import Results
-from preprocessing.cli.errors import printable
+from preprocessing.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.systems.transcript import Segment, Transcript, Word
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 
 class KeptPieces:

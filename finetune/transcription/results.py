@@ -20,7 +20,7 @@ from finetune.transcription.kept_pieces import KeptPieces
 from finetune.transcription.recordings import Recording, check_names
 from finetune.transcription.writers import SUFFIXES, Subtitles, rendered
 from preprocessing.cli.atomic_write import write_text_atomically
-from preprocessing.cli.errors import UsageError, printable
+from preprocessing.errors import UsageError, printable
 
 LOG = "transcribed.jsonl"
 

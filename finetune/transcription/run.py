@@ -20,8 +20,8 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError, AudioSource
 from preprocessing.augment.denoise import SpectralGate
 from preprocessing.batching import plan_batches
-from preprocessing.cli.errors import UserError, counted, described, printable
 from preprocessing.cli.progress import CappedProgress, Steps
+from preprocessing.errors import UserError, counted, described, printable
 from preprocessing.text.languages import language_code
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from finetune.systems.transcript import Transcript
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 SUFFIXES = {"txt": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt", "tsv": ".tsv", "textgrid": ".TextGrid"}
 ALL = "all"  # as in Whisper's command

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from preprocessing.audio.contract import SAMPLE_RATE
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, parse_command, run_command
+from preprocessing.errors import UsageError
 
 DESCRIPTION = "Convert an audio file to 16-bit PCM at 16 kHz, mono; the suffix of OUTPUT decides between WAV and FLAC."
 LONG_SECONDS = 60.0  # shorter files show no progress

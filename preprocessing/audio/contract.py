@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 SAMPLE_RATE = 16_000  # samples per second: what wav2vec 2.0 and Whisper were trained on
 PCM_STEPS = 32_768  # 16-bit PCM: a sample is k / 32768 with k in [-32768, 32767]

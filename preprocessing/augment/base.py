@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 Samples: TypeAlias = NDArray[np.float32]
 Range: TypeAlias = float | Sequence[float]  # [low, high], from which a value is drawn evenly, or the one value

@@ -14,7 +14,7 @@ from preprocessing.augment.channel import Clipping, Gain, Telephone
 from preprocessing.augment.duration import Pitch, Speed, Tempo, TimeShift
 from preprocessing.augment.noise import Noise
 from preprocessing.augment.reverb import Reverb
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     kind.name: kind for kind in (TimeShift, Speed, Tempo, Pitch, Reverb, Noise, Gain, Clipping, Telephone)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preprocessing.audio import SAMPLE_RATE, quantise
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 MIN_POWER = 1e-10  # of a bin, full scale being 1: a frame below is digital silence and tells nothing about the noise
 SECOND_SMOOTHING_MS = 20.0  # half the base of the second step's triangle

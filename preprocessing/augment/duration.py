@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.base import Augmentation, Range, Samples, checked_range, draw, draw_index
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 HOP = 400  # samples of the output from one segment to the next: 25 ms
 OVERLAP = 200  # samples of a cross-fade, and of the comparison: 12.5 ms

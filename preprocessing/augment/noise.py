@@ -24,7 +24,7 @@ from preprocessing.augment.base import (
     nearest,
     rms,
 )
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 COLOURS = ("white", "pink")
 PINK_FROM_HZ = 20.0  # pink noise is flat below: 1/f would put all of its power into inaudible drift

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.features.base import Features
 
 Fill: TypeAlias = Literal["mean", "zero"]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?")  # names of `atomic_file`
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of OSError.errno

@@ -1,6 +1,6 @@
 """The device that a command's --device means, the same for every command."""
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 
 def resolve_device(requested: str) -> str:

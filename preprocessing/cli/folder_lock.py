@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from preprocessing.cli.atomic_write import TEMPORARY
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 LOCK = ".lock"  # the file in the folder while it is written to: process id and machine
 

@@ -6,7 +6,7 @@ Units, calibrations and whatever else lies beside the weights are found in this 
 import re
 from pathlib import Path
 
-from preprocessing.cli.errors import first_line
+from preprocessing.errors import first_line
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import sys
 
-from preprocessing.cli.errors import printable
+from preprocessing.errors import printable
 
 _noted: set[str] = set()  # kinds of notes that were printed
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.data_folder import expand_data_folder
-from preprocessing.cli.errors import UsageError, UserError, printable
 from preprocessing.cli.refused_options import explain, option_names
+from preprocessing.errors import UsageError, UserError, printable
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

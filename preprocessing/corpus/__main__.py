@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from preprocessing.cli.atomic_write import write_output
-from preprocessing.cli.errors import counted
 from preprocessing.cli.options import check_counts, parse_command, run_command
+from preprocessing.errors import counted
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 if TYPE_CHECKING:

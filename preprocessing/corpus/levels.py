@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from preprocessing import audio
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus.utterance import Utterance, load_part
+from preprocessing.errors import InputError
 
 FULL_SCALE = audio.PCM_STEPS - 1  # of 16 bits; converters end at either -32768 or -32767
 CLIP_SAMPLES = 3  # in a row at one end: a peak that only just reaches it has fewer

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from preprocessing.cli.errors import InputError, first_line
+from preprocessing.errors import InputError, first_line
 from preprocessing.text import Profile
 from preprocessing.units.counts import Line
 

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple, TypeGuard
 
 from preprocessing.audio import SAMPLE_RATE, StoredAudio, probe, stream
 from preprocessing.cli.data_folder import missing_data_hint
-from preprocessing.cli.errors import InputError, counted
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus import readers
 from preprocessing.corpus.readers.hugging_face import HUB_PREFIX, read_dataset
 from preprocessing.corpus.readers.rows import Reader, Rows, has_id, read_fields, with_columns
 from preprocessing.corpus.readers.times import TOLERANCE_SECONDS, Draft, finished
 from preprocessing.corpus.utterance import Corpus, Reject, Utterance
+from preprocessing.errors import InputError, counted
 
 STREAM_ROWS = 32  # of a stream at a time, whose headers are read side by side; each may hold a megabyte
 THREADS = 8  # headers are small: the wait for a disk or a network is what there is to share

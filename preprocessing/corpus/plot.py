@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from preprocessing.cli.errors import counted
 from preprocessing.corpus.statistics import UNNAMED, Statistics
+from preprocessing.errors import counted
 from preprocessing.plot_style import PALETTE, empty_panel, new_figure, style_axes, write_heading, write_note
 
 MAX_BINS = 50

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from preprocessing.audio import StoredAudio
-from preprocessing.cli.errors import InputError, counted
 from preprocessing.corpus.utterance import Utterance
+from preprocessing.errors import InputError, counted
 
 By = Literal["speaker", "recording"]
 HoldOutBy = Literal["speaker", "recording", "utterance"]

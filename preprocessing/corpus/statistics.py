@@ -12,10 +12,10 @@ from itertools import accumulate
 import numpy as np
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import counted
 from preprocessing.corpus.characters import annotations, count_characters, described_character, mixed_words
 from preprocessing.corpus.levels import CLIP_SAMPLES, AudioLevels
 from preprocessing.corpus.utterance import Corpus, Utterance
+from preprocessing.errors import counted
 from preprocessing.frames import frames_in, frames_needed
 from preprocessing.text import Profile
 

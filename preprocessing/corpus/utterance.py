@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from preprocessing import audio
 from preprocessing.audio import StoredAudio
 from preprocessing.audio.contract import file_not_found
-from preprocessing.cli.errors import InputError, counted
 from preprocessing.cli.notes import note_once
+from preprocessing.errors import InputError, counted
 
 if TYPE_CHECKING:
     from torch import Tensor

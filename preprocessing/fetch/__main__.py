@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preprocessing.cli.data_folder import DATA_VARIABLE, data_folder
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command, program_name, run_command
+from preprocessing.errors import UsageError
 
 ALL = "all"
 DEMO = "demo"

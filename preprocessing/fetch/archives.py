@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from preprocessing.cli.errors import InputError, first_line
+from preprocessing.errors import InputError, first_line
 
 
 def read_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, bytes]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 TIMEOUT_SECONDS = 30.0  # without a byte
 ATTEMPTS = 5

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from preprocessing.cli.atomic_write import DISK_FULL
 from preprocessing.cli.data_folder import DATA_VARIABLE
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
+from preprocessing.errors import InputError
 from preprocessing.fetch.datasets import Dataset
 from preprocessing.fetch.download import RemoteFile, download
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 SHORTEST_PIECE_SECONDS = 0.5
 

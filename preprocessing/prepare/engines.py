@@ -15,8 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any, TypeAlias
 
-from preprocessing.cli.errors import InputError, UsageError, first_line, install_extra
 from preprocessing.cli.processes import keeping_ctrl_c
+from preprocessing.errors import InputError, UsageError, first_line, install_extra
 from preprocessing.prepare.shards import Shard
 
 WriteShard: TypeAlias = Callable[[Shard], None]  # picklable

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from preprocessing.cli.atomic_write import write_json_lines, write_text_atomically
-from preprocessing.cli.errors import UsageError, counted
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import shows_bars
 from preprocessing.corpus import Corpus, Reject, manifest_fields, open_corpus
 from preprocessing.corpus.report import as_json
 from preprocessing.corpus.split import recording_names
 from preprocessing.corpus.statistics import Statistics, summarise
+from preprocessing.errors import UsageError, counted
 from preprocessing.prepare import PrepareConfig
 from preprocessing.prepare.engines import ENGINES
 from preprocessing.prepare.shards import (

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, check_ranges, parse_command, run_command
+from preprocessing.errors import UsageError
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 DESCRIPTION = (

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.segment.chunks import Chunk, Chunking, chunks, pad_or_trim
 from preprocessing.segment.voice_activity import (
     LOWEST_LEVEL_DB,

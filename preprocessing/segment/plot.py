@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import one_line
+from preprocessing.errors import one_line
 from preprocessing.plot_style import PALETTE, TEXT_SIZE, TICK_SIZE, new_figure, style_axes, write_heading
 from preprocessing.segment.pieces import Piece, SpeechActivity
 from preprocessing.segment.voice_activity import WINDOW

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 
 WINDOW = 512  # samples of one probability: 32 ms
 RELEASE = 0.15  # speech ends when its probability falls so far below the threshold at which it began

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command, run_command
+from preprocessing.errors import InputError
 from preprocessing.text import PARAMETRISED, PROFILES, Profile, profile
 
 DESCRIPTION = (

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.text import number_fractions
 from preprocessing.text.language_letters import base_language, has_no_sharp_s
 from preprocessing.text.number_forms import DIGITS_STAY, FORMS, NumberForms, forms_of

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.notes import note_once
+from preprocessing.errors import UsageError
 from preprocessing.text import steps
 from preprocessing.text.chinese_script import one_chinese_script
 from preprocessing.text.language_letters import (

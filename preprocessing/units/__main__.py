@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from preprocessing.cli.atomic_write import write_output
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command, run_command
+from preprocessing.errors import UsageError
 from preprocessing.plot_style import check_picture_suffix, save_figure
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.units.splitting import SPECIAL, WORD_BOUNDARY, LearningOptions, alphabet_of
 from preprocessing.units.vocabulary import SPLITTERS, Vocabulary
 

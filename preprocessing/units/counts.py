@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.frames import frames_in, frames_needed
 from preprocessing.units.build import build
 from preprocessing.units.splitting import by_frequency

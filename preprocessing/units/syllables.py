@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units.splitting import SPECIAL, WORD_BOUNDARY, LearningOptions, Splitter, by_frequency
 
 ONSETS = frozenset((

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import check_counts, parse_command, run_command
+from preprocessing.errors import UsageError
 from tests.attack import files, hub, interruptions, places, texts
 from tests.attack.trials import Attack, Setting, Trial, table
 

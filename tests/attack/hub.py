@@ -17,7 +17,7 @@ from huggingface_hub.utils import disable_progress_bars
 
 from finetune.hub.card import CardOptions
 from finetune.hub.push import Repository, Target, publish
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from tests.attack.jobs import PUSHED_TO, TOKEN, finish, push
 from tests.attack.trials import Attack, Setting, Trial
 from tests.finetune.runs import content, tiny_run

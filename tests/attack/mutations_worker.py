@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from preprocessing import audio
-from preprocessing.cli.errors import UserError
 from preprocessing.corpus import open_corpus
+from preprocessing.errors import UserError
 from tests.attack.bombs import bombs
 from tests.attack.mutations import mutate
 from tests.known_audio import FFMPEG, SOUNDFILE, known_file

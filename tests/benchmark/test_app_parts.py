@@ -20,7 +20,7 @@ from benchmark.results import StageSeconds
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import parse_models
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from tests.benchmark.app_systems import MARKUP
 from tests.commands import run
 

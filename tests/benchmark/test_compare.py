@@ -25,7 +25,7 @@ from benchmark.results import (
     write_samples,
     write_summary,
 )
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from tests.benchmark.odd_systems import corpus
 
 Kind = Literal["better", "worse", "same"]

@@ -13,8 +13,8 @@ from benchmark.conditions import Condition, parse_conditions
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, quantise
 from preprocessing.augment.reverb import RT60_SECONDS, generated_response
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Utterance
+from preprocessing.errors import UsageError
 
 SPEECH = quantise(0.1 * torch.randn(3 * SAMPLE_RATE, generator=torch.Generator().manual_seed(1)))
 CORPUS = [Utterance(f"u{number}", f"{number}.wav", f"WORD {number}", 1.0 + number % 7) for number in range(40)]

@@ -22,8 +22,8 @@ from benchmark.offline import resolve_corpus
 from benchmark.results import ConditionUsed
 from benchmark.session import resolve_inputs
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Segment, Utterance, open_corpus
+from preprocessing.errors import InputError, UsageError
 from tests.conftest import DEMO, write_manifest
 
 [CLEAN] = parse_conditions("clean", seed=0, noise=None, rooms=None)

@@ -18,9 +18,9 @@ from finetune.metrics.evaluate_metric import ErrorRates
 from finetune.systems.base import LanguageModelOptions, LoadOptions
 from finetune.systems.registry import check_language_model, load_system, parse_models
 from finetune.systems.search_options import language_model_options
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import load_waveform, open_corpus
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.benchmark.parsed_page import Page

@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmark.results import SystemFacts
 from finetune.systems.base import LoadOptions, System, SystemSpec
 from finetune.systems.registry import load_system, parse_models
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 
 OPTIONS = LoadOptions("cpu", "de")
 HERE = __name__

@@ -18,8 +18,8 @@ from benchmark.report.page import prepare
 from benchmark.report.utterances import compare_utterances, worst_utterances
 from benchmark.results import Sample
 from finetune.systems.transcript import Word
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import run_command
+from preprocessing.errors import InputError
 from preprocessing.text import profile
 from tests.benchmark.parsed_page import page_of
 from tests.benchmark.reported import full_run, run, run_of, sample, scored, with_errors

@@ -16,7 +16,7 @@ from benchmark.report.table import markdown
 from benchmark.report.utterances import compare_utterances, worst_utterances
 from benchmark.results import Confusion, SystemFacts
 from finetune.metrics import Rate
-from preprocessing.cli.errors import printable
+from preprocessing.errors import printable
 from tests.benchmark.parsed_page import Page, page_of
 from tests.benchmark.reported import HOSTILE, full_run, run, run_of, sample, scored, wide_run
 

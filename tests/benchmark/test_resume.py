@@ -38,8 +38,8 @@ from benchmark.results import (
 )
 from benchmark.results import store as results_store
 from benchmark.results.store import ResultsStore, begin_run, check_output_folder, drop_torn_line, failed_systems
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import Segment, Utterance
+from preprocessing.errors import UsageError
 from tests.benchmark.odd_systems import corpus
 from tests.benchmark.reported import full_run
 from tests.commands import assert_one_sentence, run

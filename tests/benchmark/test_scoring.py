@@ -29,7 +29,7 @@ from finetune.metrics import (
     standard_error,
     verdict,
 )
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.text import profile
 
 TEXTS = [

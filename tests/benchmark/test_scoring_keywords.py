@@ -16,7 +16,7 @@ from benchmark.results import KeywordCount, Run, Sample, StageSeconds, Summary, 
 from benchmark.scoring import summarise
 from benchmark.scoring.keywords import Keywords, read_keywords
 from finetune.metrics import resample
-from preprocessing.cli.errors import InputError, UserError
+from preprocessing.errors import InputError, UserError
 
 SECONDS = StageSeconds(0.0, 0.0, 0.0, 0.0)
 TEXTS = [

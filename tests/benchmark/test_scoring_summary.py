@@ -31,7 +31,7 @@ from benchmark.scoring import summarise
 from benchmark.scoring.__main__ import main as command
 from benchmark.scoring.comparisons import correct
 from finetune.metrics import Rate
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from tests.conftest import ROOT
 

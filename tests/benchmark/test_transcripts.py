@@ -12,8 +12,8 @@ from benchmark.session import benchmark
 from benchmark.transcripts import Transcripts, match_transcripts, read_transcripts
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
+from preprocessing.errors import InputError, UsageError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 

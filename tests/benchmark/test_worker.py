@@ -20,8 +20,8 @@ from benchmark.worker.stage_clock import DeviceClock, checked_hypotheses, transc
 from finetune.systems.base import LoadOptions, SystemSpec
 from preprocessing import audio
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import open_corpus
+from preprocessing.errors import UsageError
 from tests.benchmark import odd_systems
 from tests.benchmark.odd_systems import GUILTY
 from tests.commands import run

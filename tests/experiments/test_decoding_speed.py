@@ -11,7 +11,7 @@ from experiments.decoding_speed import run as run_experiment
 from finetune.decoding.beam import BeamSettings
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import write_arpa
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.commands import run
 from tests.conftest import DEMO

@@ -10,7 +10,7 @@ from experiments.denoising import compare, load_peers, si_sdr
 from experiments.harness.speech import SpeechSamples, load_samples
 from preprocessing.augment import Noise
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from tests.preprocessing.test_denoise import chance, tone
 
 

@@ -20,7 +20,7 @@ from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Comparison, FallsShortError, Findings, Table, speed_up
 from experiments.harness.rounds import Unavailable, call_apart, report_step, take_turns
 from experiments.harness.trainings import content_sha256
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from tests.commands import run
 from tests.conftest import ROOT
 

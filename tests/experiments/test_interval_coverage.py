@@ -6,7 +6,7 @@ import pytest
 from experiments.interval_coverage import SYSTEM_LUCK, Config, Voices, simulate
 from experiments.interval_coverage import main as command
 from finetune.metrics import detectable, holm, matched_pairs, resample, standard_error
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 
 @pytest.mark.parametrize(("n_speakers", "wer", "concentration"), [(20, 0.1, 20), (40, 0.05, 20), (60, 0.3, 8)])

@@ -7,7 +7,7 @@ import torch
 
 from experiments import long_recordings
 from preprocessing import audio
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from tests.conftest import DEMO, read_manifest, write_manifest
 
 RATE = 16_000

@@ -13,8 +13,8 @@ from benchmark.results import read_samples
 from experiments.harness.figures import FallsShortError
 from experiments.reproduce import Config, Published, Reproduced, main, reproduce
 from finetune.metrics import Rate
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
+from preprocessing.errors import UsageError
 from preprocessing.text import profile
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
 

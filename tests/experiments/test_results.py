@@ -36,8 +36,8 @@ from finetune.config import TrainConfig
 from finetune.metrics import Rate
 from finetune.systems import identity
 from finetune.systems.registry import check_system_options, parse_models
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
+from preprocessing.errors import InputError, UsageError
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
 
 SAMPLE_RATE = 8000

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.scoring_scale import Config, main, measure
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from tests.commands import run
 
 

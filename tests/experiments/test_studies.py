@@ -30,8 +30,8 @@ from experiments.harness.transcripts import (
 )
 from experiments.study_pages import units as units_page
 from finetune.metrics import RUN_SEEDS, Rate, rate, resample, run_deviation, run_margin
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance
+from preprocessing.errors import InputError, UsageError
 from tests.conftest import ROOT, read_manifest
 from tests.experiments.made_up import TESTED, drawn
 

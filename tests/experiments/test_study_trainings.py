@@ -24,7 +24,7 @@ from experiments.harness.trainings import (
     run_trainings,
     write_state,
 )
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from tests.conftest import ROOT, absolute, write_manifest
 
 

@@ -9,7 +9,7 @@ import torch
 from experiments import training_profile
 from experiments.harness import fine_tuning
 from experiments.training_profile import KINDS, OTHER, Config, Profile
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 
 class SmallGPU:

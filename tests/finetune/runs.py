@@ -8,7 +8,7 @@ from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import write_arpa
 from finetune.models import about
-from finetune.training.evaluation import Transcript, write_transcripts
+from finetune.training.evaluation import ValidationSample, write_transcripts
 from finetune.training.log import BEST
 from finetune.training.run_folder import RunWriter
 from preprocessing.corpus import Reject, Utterance
@@ -65,7 +65,7 @@ def tiny_run(folder: Path, family: str = "wav2vec2", *, language: str | None = "
             writer.log(kind=BEST, step=step, steps=[step], metric="wer", wer=rate, cer=rate)
     writer.log(kind="train", step=20, loss=1.0)
     writer.draw_curve()
-    transcripts = [Transcript(u.id, *pair, 0.5, u.speaker) for u, pair in zip(utterances, PAIRS, strict=True)]
+    transcripts = [ValidationSample(u.id, *pair, 0.5, u.speaker) for u, pair in zip(utterances, PAIRS, strict=True)]
     write_transcripts(folder / "samples.jsonl", transcripts)
     (folder / "checkpoints" / "step-00000020").mkdir(parents=True)
     (folder / "checkpoints" / "step-00000020" / "weights.safetensors").write_bytes(b"not for others")

@@ -15,7 +15,7 @@ from torch import distributed
 
 from finetune import models
 from finetune.config import ModelConfig, OptimisationConfig
-from finetune.models.base import Batch, Recogniser, pad_batch
+from finetune.models.base import Batch, TrainableRecogniser, pad_batch
 from finetune.training.distributed import sum_over_processes, weight_distribution
 from finetune.training.optimisation import make_schedule
 from finetune.training.step import Stepper
@@ -36,12 +36,12 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def recogniser_of(family: str) -> Recogniser:
+def recogniser_of(family: str) -> TrainableRecogniser:
     chance: dict[str, Any] = {"dropout": 0.0, "mask_time_prob": 0.0}
     return models.build(ModelConfig(family=family, scratch=SIZES[family], **chance), list(TEXTS), seed=0)  # type: ignore[arg-type]
 
 
-def batches_of(recogniser: Recogniser) -> list[Batch]:
+def batches_of(recogniser: TrainableRecogniser) -> list[Batch]:
     """Four of two utterances."""
     generator = torch.Generator().manual_seed(0)
     heard = [

@@ -20,8 +20,8 @@ from finetune.decoding.alignment_folder import AlignmentFolder, Pair
 from finetune.decoding.alignment_pieces import PieceOptions, TextPiece, cut
 from finetune.decoding.frame_times import FrameTimes
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import open_corpus
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO

@@ -21,7 +21,7 @@ from finetune.decoding.alignment_viterbi import viterbi
 from finetune.decoding.frame_times import FrameTimes
 from finetune.decoding.greedy import collapse
 from preprocessing.audio import load, save
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.plot_style import save_figure
 from preprocessing.units import Vocabulary, frames_needed
 from preprocessing.units import build as build_units

@@ -34,7 +34,7 @@ from finetune.systems.ctc_model import load_ctc
 from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import load_system
 from finetune.systems.wav2vec2 import Wav2Vec2System
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary, frames_needed
 from tests.conftest import DEMO
 from tests.finetune.test_padding_invariance import ADAPTERS, KINDS, SMALL, plain_model

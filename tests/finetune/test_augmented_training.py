@@ -14,20 +14,20 @@ from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.data.examples import ExampleKey, Examples
 from finetune.data.loading import LoadedBatch, collate
 from finetune.models import build
-from finetune.models.base import Batch, Example, Recogniser, pad_batch
+from finetune.models.base import Batch, Example, TrainableRecogniser, pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Module
 from preprocessing import audio
 from preprocessing.augment import Chain, from_config, seeded_generator
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import open_corpus
+from preprocessing.errors import UsageError
 from tests.conftest import DEMO
 
 CHANGES = [{"name": "speed", "factors": [0.9, 1.1]}, {"name": "noise", "colour": "pink", "snr_db": [5, 15]}]
 
 
 @functools.cache
-def recogniser(**changes: object) -> Recogniser:
+def recogniser(**changes: object) -> TrainableRecogniser:
     return build(ModelConfig(base=str(DEMO / "wav2vec2"), **changes), [], seed=0)  # type: ignore[arg-type]
 
 

@@ -29,7 +29,7 @@ from finetune.decoding.greedy import collapse
 from finetune.decoding.search import Search
 from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.ngram import BOUNDARY, NgramModel, read_arpa, write_arpa
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 from preprocessing.units.splitting import BytePairs
 from tests.conftest import ROOT

@@ -34,7 +34,7 @@ from finetune.systems.ctc_model import load_ctc
 from finetune.systems.pipeline import PipelineSystem
 from finetune.systems.wav2vec2 import Wav2Vec2System
 from finetune.training import checkpoint
-from preprocessing.cli.errors import InputError, UsageError, UserError
+from preprocessing.errors import InputError, UsageError, UserError
 from tests.conftest import ROOT
 
 DIMS = {"n_mels": 80, "n_audio_ctx": 8, "n_audio_state": 16, "n_audio_head": 2, "n_audio_layer": 2,

@@ -30,8 +30,8 @@ from finetune.systems.base import LanguageModelOptions, LoadOptions
 from finetune.systems.ctc_model import load_ctc
 from finetune.systems.registry import load_system, parse_models
 from finetune.systems.whisper_decoding import language_of
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus import load_waveform, open_corpus
+from preprocessing.errors import InputError
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO

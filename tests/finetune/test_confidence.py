@@ -28,7 +28,7 @@ from finetune.metrics.calibration import (
     reliability,
 )
 from finetune.systems.ctc import CTCSystem
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
 VOCABULARY = Vocabulary.of_characters(["AB"])  # <pad> <s> </s> <unk> | A B

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from finetune.config import RENAMED, DataConfig, ModelConfig, TrainConfig, check_config_file
-from preprocessing.cli.errors import UsageError, UserError
 from preprocessing.cli.options import parse_command
 from preprocessing.cli.refused_options import option_names
+from preprocessing.errors import UsageError, UserError
 
 OF_TRAINING_ARGUMENTS = {
     *(

@@ -13,8 +13,8 @@ from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances
 from finetune.models import build
 from finetune.models.base import OUTSIDE
 from finetune.training.fingerprint import RunFingerprint, fingerprint_of
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Corpus, Utterance
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 

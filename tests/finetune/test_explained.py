@@ -19,7 +19,7 @@ from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainCo
 from finetune.data.corpora import MAIN
 from finetune.data.examples import Examples
 from finetune.metrics.word_alignment import align, column_width, wrap_pairs
-from finetune.models.base import Recogniser
+from finetune.models.base import TrainableRecogniser
 from finetune.preflight import costs
 from finetune.preflight.costs import MeasuredBatch, PassCost, RunCosts, StaticMemory, print_costs, static_memory
 from finetune.preflight.dry_run import configuration, trained_table
@@ -27,13 +27,13 @@ from finetune.preflight.overfit import OverfitResult, explain_failure, overfit_c
 from finetune.training import display as display_module
 from finetune.training.diagnosis import Diagnosis
 from finetune.training.display import Display
-from finetune.training.evaluation import Evaluation, Transcript
+from finetune.training.evaluation import Evaluation, ValidationSample
 from finetune.training.optimisation import make_optimiser
 from finetune.training.run_folder import draw_curve, start_tracker
 from finetune.training_run import train
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import Utterance
+from preprocessing.errors import InputError
 from preprocessing.text import profile
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
 
@@ -137,7 +137,7 @@ def test_why_a_batch_is_not_learnt(
     assert explain_failure(OverfitResult(losses, wer, blank, 1e-3, alike)).name == name
 
 
-class Two(Recogniser):
+class Two(TrainableRecogniser):
     """A frozen layer below a trained one."""
 
     def __init__(self) -> None:
@@ -276,7 +276,7 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=width, highlight=False, soft_wrap=True)
     said, heard = "TURN THE LAMP ON " * 9, "TURN LAMPS ON NOW " * 8
-    heard_all = tuple(Transcript(str(n), said, heard, 0.7) for n in range(3))
+    heard_all = tuple(ValidationSample(str(n), said, heard, 0.7) for n in range(3))
     with Display(100_000, True, console) as display:
         display.show_training(
             {"loss": 0.4331, "learning_rate": 3e-4, "grad_norm": 12.34, "audio_seconds_per_second": 611.0,
@@ -292,7 +292,7 @@ def test_nothing_shown_is_wider_than_the_terminal(width: int) -> None:
 
 def test_of_a_set_in_which_nothing_is_said_the_words_are_counted() -> None:
     stream = io.StringIO()
-    noise = (Transcript("1", "", "A B", 0.7), Transcript("2", "", "C", 0.7))
+    noise = (ValidationSample("1", "", "A B", 0.7), ValidationSample("2", "", "C", 0.7))
     evaluation = Evaluation(0.5, float("inf"), float("inf"), 0, 0, 3, 0.6, noise)
     with Display(9, True, Console(file=stream, width=80)) as display:
         display.show_evaluation(1, evaluation, "noise")

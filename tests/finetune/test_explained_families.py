@@ -8,7 +8,7 @@ import pytest
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training_run import train
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from tests.conftest import DEMO, absolute, write_manifest
 
 pytestmark = pytest.mark.timeout(1200)  # a busy machine is slow, not wrong

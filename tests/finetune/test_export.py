@@ -22,8 +22,8 @@ from finetune.models.whisper_formats import _tokenizer, load_model, suppressed_t
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
 from finetune.training.run_folder import plain
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import load_waveform, open_corpus
+from preprocessing.errors import InputError, UsageError
 from tests.conftest import DEMO
 from tests.finetune.runs import TINY_WHISPER, content, tiny_run
 

@@ -28,7 +28,7 @@ from finetune.systems.graphs import ONNXSystem
 from finetune.systems.registry import device_of, load_system, parse_model, parse_models
 from finetune.training.run_folder import plain
 from finetune.transcribe import TranscribeConfig, resolve
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
 from tests.finetune.runs import TINY

@@ -8,7 +8,7 @@ import pytest
 from finetune import models
 from finetune.config import ModelConfig
 from finetune.models.base import Publication
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 
 
 def test_the_families_are_those_of_the_configuration() -> None:

@@ -12,7 +12,7 @@ from finetune import align as command
 from finetune.decoding.confidence import DEFAULT, Calibration
 from finetune.systems.ctc_model import load_ctc
 from preprocessing.audio import save
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
 VOCABULARY = Vocabulary.of_characters(["ABC"])  # <pad> <s> </s> <unk> | A B C

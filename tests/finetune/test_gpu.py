@@ -9,7 +9,7 @@ import torch
 
 from finetune.config import ModelConfig
 from finetune.models import build
-from finetune.models.base import Recogniser, pad_batch
+from finetune.models.base import TrainableRecogniser, pad_batch
 from preprocessing import audio
 from preprocessing.text import profile
 from tests.commands import run
@@ -36,7 +36,7 @@ each_family = pytest.mark.parametrize("name", MODELS)
 on_gpu = pytest.mark.parametrize("device", [GPU])
 
 
-def recogniser(name: str) -> Recogniser:
+def recogniser(name: str) -> TrainableRecogniser:
     built = build(ModelConfig(**MODELS[name], dropout=0.0), TEXTS, seed=0)
     built.module.eval()
     for part in built.module.modules():
@@ -46,7 +46,7 @@ def recogniser(name: str) -> Recogniser:
 
 
 def loss_and_gradients(
-    ours: Recogniser, places: tuple[int, ...], device: str
+    ours: TrainableRecogniser, places: tuple[int, ...], device: str
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The summed loss of utterances, and the gradient of each parameter, on the CPU."""
     waveforms = [audio.load(DEMO / "corpus" / ROWS[place]["audio"]) for place in places]

@@ -16,7 +16,7 @@ from finetune.hub import push
 from finetune.hub.card import CardOptions
 from finetune.hub.push import publish
 from finetune.training_run import train
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import tiny_run

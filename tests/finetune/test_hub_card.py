@@ -26,8 +26,8 @@ from finetune.hub.results import SUMMARY_SCHEMA, read_benchmark, validation_row
 from finetune.metrics import Rate
 from finetune.models import publication
 from finetune.models.about import describe, to_json, without_folders
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Utterance
+from preprocessing.errors import InputError
 from preprocessing.text import profile
 from tests.finetune.runs import PAIRS, PRIVATE, tiny_run
 

@@ -8,7 +8,7 @@ import pytest
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training_run import train
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from tests.commands import Finished, assert_one_sentence, run
 from tests.conftest import DEMO, absolute, write_manifest
 from tests.finetune.runs import content, tiny_run

@@ -18,8 +18,8 @@ from finetune.hub.card import CardOptions
 from finetune.hub.push import Pushed, Repository, Target, UnreachableError, check_access, publish
 from finetune.models.whisper_formats import load_model
 from finetune.systems.registry import family_of
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.model_file import loading_reason
+from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 from preprocessing.units import build as build_units
 from tests.finetune.runs import PRIVATE, content, tiny_run

@@ -14,7 +14,7 @@ from finetune.language_model.build import LanguageModelConfig, build_language_mo
 from finetune.language_model.kneser_ney import estimate, perplexity
 from finetune.language_model.ngram import BEGIN, BOUNDARY, END, UNKNOWN, NgramModel, NgramTable, read_arpa, write_arpa
 from preprocessing.cli import notes
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO
 

@@ -23,7 +23,7 @@ from finetune.decoding.search import make_search
 from finetune.hub.folder import open_run
 from finetune.language_model.kenlm_binary import KenlmModel
 from finetune.language_model.ngram import NgramModel, read_arpa, write_arpa
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary, build
 from tests.finetune.runs import arpa, tiny_run
 

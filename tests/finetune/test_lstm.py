@@ -14,7 +14,7 @@ from finetune.models.lstm import LSTMRecogniser, load
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.features import Features, GlobalNorm
 from preprocessing.text import profile
 from tests.conftest import DEMO, read_manifest

@@ -14,7 +14,7 @@ from finetune.language_model.build import TrainLstmConfig, train_language_model
 from finetune.language_model.kneser_ney import perplexity
 from finetune.language_model.lstm import DESCRIPTION, LstmModel, LstmShape, hold_out
 from finetune.language_model.ngram import BOUNDARY, END, UNKNOWN
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.finetune.test_beam import LETTERS, frames, misheard, words_model
 

@@ -12,8 +12,8 @@ import torch
 from finetune.config import TrainConfig
 from finetune.systems.registry import parse_models
 from finetune.training_run import train
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
+from preprocessing.errors import UsageError
 from tests.commands import run
 from tests.conftest import DEMO, ROOT, absolute, write_manifest
 

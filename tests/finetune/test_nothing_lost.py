@@ -24,15 +24,15 @@ from finetune.models.base import Batch, EvaluationOutput, Hypothesis, pad_batch
 from finetune.training import checkpoint
 from finetune.training.averaging import MovingAverage
 from finetune.training.checkpoint import Progress, Ranked, States
-from finetune.training.evaluation import Evaluation, Evaluator, Transcript
+from finetune.training.evaluation import Evaluation, Evaluator, ValidationSample
 from finetune.training.log import BEST
 from finetune.training.loop import Best, TrainingLoop
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.run_folder import RunWriter
 from finetune.training.step import StepResult
 from preprocessing import audio
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Utterance
+from preprocessing.errors import InputError
 from preprocessing.text import profile
 from tests.attack import jobs
 from tests.attack.interruptions import interrupted
@@ -156,7 +156,7 @@ def loop_of(folder: Path, **settings: Any) -> TrainingLoop:
 
 
 def evaluation(wer: float) -> Evaluation:
-    return Evaluation(1.0, wer, 0.25, 1, 0, 0, None, (Transcript("u", "YES", f"{wer}", None),))
+    return Evaluation(1.0, wer, 0.25, 1, 0, 0, None, (ValidationSample("u", "YES", f"{wer}", None),))
 
 
 def test_a_step_that_is_evaluated_again_is_ranked_once() -> None:

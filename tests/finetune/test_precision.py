@@ -9,7 +9,7 @@ from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training import precision
 from finetune.training.precision import bfloat16_pays_on_cpu, resolve
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 
 def cpu(folder: Path, vendor: str, flags: str) -> Path:

@@ -18,7 +18,7 @@ from finetune.systems.transcript import Segment, Transcript, Word
 from finetune.transcribe import main
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, AudioError
-from preprocessing.cli.errors import UsageError, UserError
+from preprocessing.errors import UsageError, UserError
 from tests.conftest import DEMO, ROOT
 from tests.finetune.test_transcribe import Echo
 

@@ -20,9 +20,9 @@ from finetune.training.fingerprint import (
     fingerprint_of,
 )
 from finetune.training.run_folder import plain
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import Utterance
+from preprocessing.errors import UsageError
 from tests.conftest import ROOT
 from tests.finetune.runs import TINY
 

@@ -11,7 +11,7 @@ from finetune.models import about
 from finetune.training.log import BEST
 from finetune.training.loop import Best
 from finetune.training.run_folder import RunWriter
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from tests.finetune.runs import tiny_run
 
 

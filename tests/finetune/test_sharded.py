@@ -18,7 +18,7 @@ from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.distributed import Sharded, attention_layer_classes, check_launch, check_sharding
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from tests.commands import run, run_ranks
 from tests.conftest import DEMO, ROOT, absolute, read_manifest, write_manifest
 

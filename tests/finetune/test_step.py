@@ -15,15 +15,15 @@ from torch import nn
 
 from finetune import models
 from finetune.config import ModelConfig, OptimisationConfig
-from finetune.models.base import Batch, EvaluationOutput, Example, Hypothesis, Recogniser, pad_batch
+from finetune.models.base import Batch, EvaluationOutput, Example, Hypothesis, TrainableRecogniser, pad_batch
 from finetune.training import step
 from finetune.training.optimisation import make_optimiser, make_schedule
 from finetune.training.step import LogInterval, Stepper, StepResult
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from tests.finetune.runs import TINY, TINY_WHISPER
 
 
-class Toy(Recogniser):
+class Toy(TrainableRecogniser):
     """A summed squared error over labels, with as many labels as each example says."""
 
     def __init__(self) -> None:

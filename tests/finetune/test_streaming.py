@@ -16,8 +16,8 @@ from finetune.config import DataConfig
 from finetune.data.examples import Preparation
 from finetune.data.streaming import StreamedExamples, interleave
 from finetune.models.base import Example
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Reject, Utterance
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest

@@ -10,7 +10,7 @@ from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.models import build
 from finetune.models.base import Example, pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Recogniser
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
 from tests.finetune.test_architectures import OTHERS, base_of

@@ -27,7 +27,7 @@ from finetune.transcription.recordings import pieces
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from tests.conftest import DEMO
 
 ECHO = f"{__name__}:Echo"

@@ -16,7 +16,7 @@ from finetune.language_model.kneser_ney import estimate
 from finetune.language_model.lstm import LstmModel, LstmShape
 from finetune.language_model.ngram import write_arpa
 from finetune.transcribe import main
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
 

@@ -20,7 +20,7 @@ from finetune.systems.registry import FAMILIES, check_precision, load_system, pa
 from finetune.transcribe import TranscribeConfig, main, resolve
 from preprocessing import audio
 from preprocessing.cli import notes
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO
 

@@ -33,8 +33,8 @@ from finetune.tune_language_model import (
     draw,
     tune,
 )
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus import load_waveform
+from preprocessing.errors import UsageError
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO, write_manifest
 from tests.finetune.runs import arpa

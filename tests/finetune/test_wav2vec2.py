@@ -12,7 +12,7 @@ from finetune.models import build
 from finetune.models.base import pad_batch
 from finetune.models.wav2vec2 import Wav2Vec2Recogniser
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO, read_manifest

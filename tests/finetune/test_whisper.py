@@ -21,8 +21,8 @@ from finetune.systems.base import SystemSpec
 from finetune.systems.facts import SystemOptions
 from finetune.systems.whisper_decoding import resolve_decoding
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Corpus, Utterance
+from preprocessing.errors import InputError, UsageError
 from tests.conftest import DEMO
 from tests.finetune.systems.tiny_whisper import save_tiny_whisper
 

@@ -20,7 +20,7 @@ from finetune.models.whisper_ctc import WhisperCTCRecogniser
 from finetune.systems.base import LoadOptions
 from finetune.systems.registry import load_system, parse_models
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.features import Features
 from preprocessing.text import profile
 from tests.commands import run

@@ -25,7 +25,7 @@ from preprocessing.augment import (
     scaled_length,
     seeded_generator,
 )
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from tests.known_sounds import HIGHEST, chance, tone, voiced, white
 
 EVERYTHING: list[dict[str, Any]] = [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.batching import DurationBatches, evenly_spaced
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 DURATIONS = st.lists(st.floats(0.1, 20.0), min_size=1, max_size=80)
 

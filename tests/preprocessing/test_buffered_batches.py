@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.batching import BufferedBatches, DurationBatches
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 
 Item = tuple[int, float]
 DURATIONS = st.lists(st.floats(0.1, 20.0), min_size=1, max_size=60)

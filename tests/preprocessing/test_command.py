@@ -15,8 +15,8 @@ from typing import ClassVar
 import pytest
 
 from finetune.config import TrainConfig
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import parse_command
+from preprocessing.errors import UsageError
 from tests.conftest import ROOT
 
 PACKAGES = ("preprocessing", "finetune", "benchmark", "experiments")

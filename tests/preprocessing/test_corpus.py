@@ -13,9 +13,9 @@ import soundfile
 import torch
 
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, load_waveform, open_corpus, stream_corpus
 from preprocessing.corpus import open as open_module
+from preprocessing.errors import InputError, UsageError
 from preprocessing.prepare import __main__ as prepare
 from tests.conftest import write_manifest
 from tests.known_audio import webm_without_duration

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus import Corpus, Reject, Utterance, missing_files, open_corpus
+from preprocessing.errors import InputError
 from tests.preprocessing.corpora import SPOKEN, write_audio
 
 STATED = {"audio": "not-there.wav", "text": "x", "duration": 3.0}

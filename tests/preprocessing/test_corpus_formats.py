@@ -11,9 +11,9 @@ import soundfile
 
 from preprocessing import audio
 from preprocessing.cli import notes
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus import from_dataset, open_corpus
 from preprocessing.corpus.readers.manifest import read_rows
+from preprocessing.errors import InputError
 from tests.preprocessing import corpora
 from tests.preprocessing.corpora import SPOKEN, WAYS
 

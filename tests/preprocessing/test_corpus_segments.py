@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Segment, Utterance, open_corpus, stream_corpus
+from preprocessing.errors import InputError, UsageError
 from preprocessing.prepare.__main__ import main as prepare
 from tests.conftest import read_manifest, write_manifest
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.corpus.split import By, hold_out, split_corpus
+from preprocessing.errors import InputError, UsageError
 from preprocessing.prepare.__main__ import main as prepare
 from preprocessing.split import main
 from tests.conftest import write_manifest

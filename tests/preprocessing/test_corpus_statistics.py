@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing import audio
-from preprocessing.cli.errors import UserError
 from preprocessing.corpus import Corpus, Utterance, report
 from preprocessing.corpus.__main__ import main
 from preprocessing.corpus.levels import FRAME_SAMPLES, AudioLevels, measure_corpus, measure_levels
@@ -26,6 +25,7 @@ from preprocessing.corpus.statistics import (
     percentiles,
     summarise,
 )
+from preprocessing.errors import UserError
 from preprocessing.frames import frames_in, frames_needed
 from preprocessing.text import profile
 from tests.commands import assert_one_sentence, run

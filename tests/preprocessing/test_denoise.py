@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from preprocessing.audio import SAMPLE_RATE, quantise
 from preprocessing.augment import denoise
 from preprocessing.augment.denoise import SpectralGate
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 
 STEP = 1 / 32768
 

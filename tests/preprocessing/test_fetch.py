@@ -21,9 +21,9 @@ from rich.console import Console
 
 from finetune.config import TrainConfig
 from preprocessing.cli.data_folder import DATA_VARIABLE, expand_data_folder
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import open_corpus
+from preprocessing.errors import InputError, UsageError
 from preprocessing.fetch import DATASETS, RemoteFile, datasets, download, fetch
 from preprocessing.fetch.__main__ import listing, main
 from preprocessing.fetch.archives import GitTree, read_members

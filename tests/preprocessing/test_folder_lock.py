@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.folder_lock import LOCK, only_writer
+from preprocessing.errors import UsageError
 from tests.conftest import ROOT
 
 HOLD = """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.plot_style import (
     PALETTE,
     PICTURE_SUFFIXES,

@@ -18,8 +18,8 @@ import torch
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE, sndfile
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.corpus import Utterance, open_corpus
+from preprocessing.errors import InputError, UsageError
 from preprocessing.prepare.__main__ import main
 from preprocessing.prepare.shards import Cutting, split_into_shards, write_shard
 from tests.commands import assert_one_sentence, run

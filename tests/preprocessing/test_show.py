@@ -15,8 +15,8 @@ from matplotlib.image import AxesImage
 from torch import Tensor
 
 from preprocessing import audio, show
-from preprocessing.cli.errors import UsageError
 from preprocessing.cli.options import run_command
+from preprocessing.errors import UsageError
 from preprocessing.recording_page import Heading, page
 from tests.conftest import ROOT
 

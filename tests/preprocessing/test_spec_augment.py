@@ -21,7 +21,7 @@ from preprocessing.augment.spec_augment import (
     policy_named,
     warp_time,
 )
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.features import Features
 from tests.conftest import DEVICES
 

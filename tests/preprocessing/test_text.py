@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
-from preprocessing.cli.errors import UsageError
 from preprocessing.corpus.characters import annotations
+from preprocessing.errors import UsageError
 from preprocessing.text import PROFILES, profile, profile_language
 from preprocessing.text.languages import common_language
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from preprocessing.units import SPECIAL, Vocabulary
 from tests.conftest import DEMO

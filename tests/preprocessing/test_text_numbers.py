@@ -11,7 +11,7 @@ from num2words import num2words
 from unicode_rbnf import RbnfEngine
 
 from preprocessing.cli import notes
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from preprocessing.text import Profile, profile
 from preprocessing.text.number_forms import DIGITS_STAY, FORMS
 from preprocessing.text.numbers import NumberWords, languages

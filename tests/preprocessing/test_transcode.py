@@ -8,7 +8,7 @@ import torch
 
 from preprocessing import audio
 from preprocessing.audio.__main__ import main
-from preprocessing.cli.errors import UsageError
+from preprocessing.errors import UsageError
 from tests.commands import assert_one_sentence, run
 from tests.known_audio import known_file, sine
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preprocessing import audio
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.segment import voice_activity as network
 from preprocessing.segment.voice_activity import (
     LOWEST_LEVEL_DB,

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from preprocessing.cli.errors import InputError, counted
 from preprocessing.corpus.readers.manifest import read_manifest, read_table
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, AUDIO_SUFFIXES, Row, Rows, files_below, folders_in, text_lines
+from preprocessing.errors import InputError, counted
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 SPLIT_FOLDERS = {  # as `datasets` names the splits of an audiofolder

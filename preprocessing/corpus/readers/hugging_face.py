@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from preprocessing.cli.errors import InputError, UsageError, first_line
 from preprocessing.corpus.readers.rows import AUDIO_KEYS, Row, Rows, folder_of, folders_in, has_id
+from preprocessing.errors import InputError, UsageError, first_line
 
 HUB_PREFIX = "hf:"
 DEFAULT_SPLIT = "test"

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus.readers.rows import (
     AUDIO_KEYS,
     AUDIO_SUFFIXES,
@@ -35,6 +34,7 @@ from preprocessing.corpus.readers.rows import (
     not_utf8,
 )
 from preprocessing.corpus.readers.times import NUMBER_KEYS
+from preprocessing.errors import InputError
 
 KNOWN_KEYS = frozenset(
     (*AUDIO_KEYS, *TEXT_KEYS, *ID_KEYS, *SPEAKER_KEYS, *SEX_KEYS, *LANGUAGE_KEYS, *DOMAIN_KEYS, *RECORDING_KEYS)

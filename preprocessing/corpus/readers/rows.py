@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, NamedTuple
 from unicodedata import normalize
 
 from preprocessing.audio import StoredAudio
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus.readers.times import (
     MAX_NUMBER,
@@ -29,6 +28,7 @@ from preprocessing.corpus.readers.times import (
     with_checked_segments,
 )
 from preprocessing.corpus.utterance import Utterance
+from preprocessing.errors import InputError
 
 # Names that corpora use, the first that a row has a value under counts.
 TEXT_KEYS = ("text", "transcription", "transcript", "sentence", "normalized_text")

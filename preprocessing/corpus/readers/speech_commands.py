@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Iterator
 
-from preprocessing.cli.errors import counted
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus.readers.rows import AUDIO_SUFFIXES, Row, Rows, files_below, folder_of, folders_in, text_lines
+from preprocessing.errors import counted
 
 LISTS = ("validation_list.txt", "testing_list.txt")
 SILENCE, BACKGROUND = "_silence_", "_background_noise_"

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus.readers.rows import AUDIO_SUFFIXES, Row, Rows, files_below, text_lines
+from preprocessing.errors import InputError
 
 SUFFIXES = (".srt", ".vtt")
 MIN_ROLLING_CUES = 2  # of the cues that repeat lines of the cue before and go on

@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from preprocessing.cli.errors import InputError
 from preprocessing.cli.notes import note_once
 from preprocessing.corpus.utterance import DURATION_TOLERANCE_SHARE, Segment, Utterance
+from preprocessing.errors import InputError
 
 # Seconds into the audio. start_time, end_time: SegLST of meeteval and CHiME-7; begin_time: GigaSpeech.
 START_KEYS = ("start", "start_time", "begin_time", "begin")

@@ -15,7 +15,7 @@ from finetune.systems import wav2vec2
 from finetune.systems.base import PRECISIONS, LoadOptions, SystemSpec, resolve_precision
 from finetune.systems.ctc import optimal_batches
 from finetune.systems.wav2vec2 import Wav2Vec2System
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.features import normalise_waveform
 from preprocessing.units import Vocabulary
 from tests.conftest import DEMO

@@ -14,7 +14,7 @@ from finetune.models.frame_geometry import WHOLE_SECONDS, LongForm, long_form
 from finetune.systems.base import LoadOptions, SystemSpec
 from finetune.systems.wav2vec2 import Wav2Vec2System, Waveforms
 from preprocessing import audio
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.features import normalise_waveform
 from preprocessing.features.transforms import BLOCK_SAMPLES
 from preprocessing.segment import Chunking

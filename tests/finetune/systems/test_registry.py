@@ -23,9 +23,9 @@ from finetune.systems.pocketsphinx import BLOCK_SECONDS, blocks
 from finetune.systems.registry import check_system_options, load_system, parse_model, parse_models
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError, UsageError
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import open_corpus
+from preprocessing.errors import InputError, UsageError
 from preprocessing.text import profile
 from tests.conftest import DEMO
 

@@ -17,7 +17,7 @@ from finetune.systems.facts import SystemOptions
 from finetune.systems.registry import load_system
 from finetune.systems.transcript import MAX_SEGMENT_CHARACTERS, MAX_SEGMENT_SECONDS, Transcript
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from tests.finetune.systems.tiny_whisper import save_tiny_whisper
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import Wav2Vec2CTCTokenizer
 
 from finetune.decoding.greedy import collapse
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.units import Vocabulary
 
 ENGLISH = Vocabulary.of_characters(["ABCDEFGHIJKLMNOPQRSTUVWXYZ' "])

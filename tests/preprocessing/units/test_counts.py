@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.audio import SAMPLE_RATE
-from preprocessing.cli.errors import InputError
 from preprocessing.corpus.lines import read_lines
+from preprocessing.errors import InputError
 from preprocessing.text import profile
 from preprocessing.units import KINDS, build, frames_in
 from preprocessing.units.counts import Line, count_units, count_words, coverage_curve, hold_out, measure_inventory

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.cli.errors import InputError
+from preprocessing.errors import InputError
 from preprocessing.units.syllables import Syllables, fitted, hyphenation, parts, points, read_cmudict
 
 COUNTS = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
 from finetune.decoding.greedy import collapse
-from preprocessing.cli.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError
 from preprocessing.units import KINDS, Vocabulary, build, frames_needed
 from preprocessing.units.splitting import BytePairs
 from tests.conftest import ROOT
