@@ -147,8 +147,9 @@ class TrainableRecogniser(ABC):
     A family is a module `finetune/models/NAME.py` with a subclass of this class and
 
     - `build(config: ModelConfig, labels: Sequence[str], seed: int) -> TrainableRecogniser`: the model that a
-      configuration describes, on the CPU in float32. `labels` are the normalised texts of the training corpus, for families that make
-      their units from them. Raises UserError where the checkpoint or the configuration cannot be used.
+      configuration describes, on the CPU in float32. `labels` are the normalised texts of the training corpus, for
+      families that make their units from them. Raises UserError where the checkpoint or the configuration cannot be
+      used.
     - `PUBLICATION: Publication`: what the Hub is told of it.
 
     NAME then joins the names in `finetune.config.ModelConfig.family`; nothing else lists the families.
