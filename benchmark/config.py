@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from finetune.systems.facts import SystemOptions
-from finetune.systems.search_options import check_search_options
+from finetune.systems.search_options import SEARCH_FLAGS, SearchOptions
 from preprocessing.errors import UsageError
 
 MEASURING_FLAGS = (
@@ -16,21 +16,10 @@ MEASURING_FLAGS = (
     *("denoise", "rounds", "latency_utterances", "device", "precision", "seed"),
 )
 PROPERTIES = ("domain", "speaker", "sex", "language", "duration", "speaking rate")  # that always have slices
-LANGUAGE_MODEL_FLAGS = (
-    "lm",
-    "alpha",
-    "beta",
-    "unk_score_offset",
-    "beam_width",
-    "hotwords",
-    "hotword_weight",
-    "rescore",
-    "rescore_weight",
-)
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(SearchOptions):
     """Options of a run over one corpus."""
 
     renamed: ClassVar[Mapping[str, str]] = {
@@ -85,39 +74,6 @@ class BenchmarkConfig:
     """System of --models that the others are to beat: the verdict begins with its comparisons on clean speech, whose
     p-values are corrected by themselves. Name it before the results are known. Default: all comparisons are corrected
     together."""
-
-    lm: Path | None = None
-    """ARPA file, or folder with one, for systems ending in +lm, such as wav2vec2+lm=CHECKPOINT; `python -m
-    finetune.language_model build` builds one. Default: the language model stored with each checkpoint."""
-
-    alpha: float | None = None
-    """Weight of the language model's log-probability. Default: as stored with the language model by `python -m
-    finetune.language_model tune`, else 0.5."""
-
-    beta: float | None = None
-    """Score added for each word (natural log); higher values give more and shorter words. Default: as stored with the
-    language model, else 1."""
-
-    unk_score_offset: float | None = None
-    """Log10 score added for each out-of-vocabulary word, as in pyctcdecode; it is multiplied by alpha, 0 or less.
-    Default: as stored with the language model, else -10."""
-
-    rescore: Path | None = None
-    """Folder of an LSTM language model (`python -m finetune.language_model train`) that rescores the n-best lists of
-    systems ending in +lm."""
-
-    rescore_weight: float = 0.3
-    """Weight of that LSTM's log-probability in the rescored sum."""
-
-    hotwords: list[str] = field(default_factory=list)
-    """Words that systems ending in +lm favour, as "[Saoirse,Kubernetes]"; normalised by the text profile of a run's
-    labels, for other models spelled as the model outputs them."""
-
-    hotword_weight: float = 10.0
-    """Score added for each hot word (natural log), 0 or more."""
-
-    beam_width: int = 64
-    """Beam width of the CTC beam search."""
 
     language: str | None = None
     """Language of the speech, such as de: of the text profiles, multilingual Whispers and MMS models. Default: the one
@@ -177,7 +133,7 @@ class BenchmarkConfig:
         """Raises UsageError naming the first value that is out of range, or contradicts another."""
         if self.profiles is not None and not self.profiles:
             raise UsageError("--profiles is empty; expected a text profile or more: name one")
-        check_search_options(self)
+        self.check_search()
         for flag in ("limit", "condition_utterances", "rounds", "latency_utterances"):
             count = getattr(self, flag)
             if count is not None and count < 1:
@@ -205,7 +161,7 @@ class BenchmarkConfig:
 
     def settings(self) -> dict[str, str]:
         """The flags that decide what is measured, as text; an unfinished run goes on only under the same ones."""
-        flags = [*MEASURING_FLAGS, *(LANGUAGE_MODEL_FLAGS if "+lm" in self.models else ())]
+        flags = [*MEASURING_FLAGS, *(SEARCH_FLAGS if "+lm" in self.models else ())]
         flags += [
             flag for flag in ("one_at_a_time", "word_timestamps", "system_options", "slices") if getattr(self, flag)
         ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark.config import LANGUAGE_MODEL_FLAGS, BenchmarkConfig
+from benchmark.config import BenchmarkConfig
 from benchmark.dataset import (
     EvaluationSet,
     Item,
@@ -64,7 +64,7 @@ from finetune.systems.registry import (
     device_of,
     parse_models,
 )
-from finetune.systems.search_options import language_model_options
+from finetune.systems.search_options import SEARCH_FLAGS, language_model_options
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.folder_lock import only_writer
 from preprocessing.cli.progress import Steps
@@ -375,7 +375,7 @@ def _check_search_flags(config: BenchmarkConfig, specs: Sequence[SystemSpec]) ->
     if any(spec.family.endswith(LM_SUFFIX) or spec.family not in FAMILIES for spec in specs):
         return
     default = BenchmarkConfig()
-    for flag in LANGUAGE_MODEL_FLAGS:
+    for flag in SEARCH_FLAGS:
         if getattr(config, flag) != getattr(default, flag):
             families = ", ".join(family for family in FAMILIES if family.endswith(LM_SUFFIX))
             raise UsageError(

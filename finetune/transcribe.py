@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from finetune.systems.search_options import SEARCH_FLAGS, SearchOptions
 from preprocessing.cli.options import check_counts, parse_command, run_command
 from preprocessing.errors import InputError, UsageError, counted
 
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 LOADING = (
     *("language", "initial_prompt", "beam_size", "denoise", "device", "precision"),
-    *("lm", "alpha", "beta", "unk_score_offset", "beam_width", "hotwords", "hotword_weight"),
-    *("rescore", "rescore_weight"),
+    *SEARCH_FLAGS,
 )  # options that `resolve` makes LoadOptions of
 DESCRIPTION = (
     "Transcribe recordings of any length with a fine-tuned or published model, as text, subtitles or word timestamps."
@@ -30,7 +30,7 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True)
-class TranscribeConfig:
+class TranscribeConfig(SearchOptions):
     """What to transcribe, with which model, and where the output goes."""
 
     model: str
@@ -43,27 +43,6 @@ class TranscribeConfig:
     output_dir: Path | None = None
     """Folder for one file per recording and format (also -o); an interrupted run resumes there. Default: standard
     output."""
-    lm: Path | None = None
-    """Language model for the beam search of a CTC model: an ARPA file, or a folder or run that contains one."""
-    alpha: float | None = None
-    """Weight of the language model. Default: as stored with it, else 0.5."""
-    beta: float | None = None
-    """Score added for each word. Default: as stored with the language model, else 1."""
-    unk_score_offset: float | None = None
-    """Log10 score added for each out-of-vocabulary word, as in pyctcdecode; it is multiplied by alpha, 0 or less.
-    Default: as stored with the language model, else -10."""
-    beam_width: int = 64
-    """Beam width of the CTC beam search."""
-    hotwords: list[str] = field(default_factory=list)
-    """Words that the beam search of a CTC model favours, with or without a language model; normalised by the text
-    profile of a run's labels, for other models spelled as the model outputs them."""
-    hotword_weight: float = 10.0
-    """Score added for each hot word."""
-    rescore: Path | None = None
-    """Folder of an LSTM language model (`python -m finetune.language_model train`) that rescores the n-best list of a
-    search with --lm."""
-    rescore_weight: float = 0.3
-    """Weight of that LSTM's log-probability."""
     language: str | None = None
     """Language of the speech, such as de, for a multilingual Whisper or an MMS model, which decodes with the adapter of
     that language. Default: the language of the fine-tuning; otherwise Whisper detects it, and MMS takes its default."""
@@ -103,15 +82,13 @@ class TranscribeConfig:
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
-        from finetune.systems.search_options import check_search_options
-
         formats = self.formats()
         if self.output_dir is None and len(formats) > 1:
             raise UsageError(
                 f"--format {self.format} has several, of which one can go to standard output; expected a folder for "
                 "them: name it with --output_dir, or choose one format"
             )
-        check_search_options(self)
+        self.check_search()
         check_counts(("--channel", self.channel or 0, 0))
         for flag in ("beam_size", "max_line_width", "max_line_count"):
             value = getattr(self, flag)

@@ -132,17 +132,18 @@ def _keep(folder: Path, names: Sequence[str], words: Sequence[str]) -> list[str]
 
     names: systems that have not changed. Returns those that have records, and did not fail; [] leaves all as it is.
     """
-    from benchmark.config import LANGUAGE_MODEL_FLAGS, BenchmarkConfig
+    from benchmark.config import BenchmarkConfig
     from benchmark.results import RUN, SystemFacts, SystemRun, read_run
     from benchmark.results.store import begin_with_records
     from finetune.systems.registry import parse_models
+    from finetune.systems.search_options import SEARCH_FLAGS
     from preprocessing.cli.options import parse_command
 
     if not names or not (folder / RUN).is_file():
         return []
     before = read_run(folder / RUN)
     config = parse_command(BenchmarkConfig, program=words[1], description="", arguments=words[2:])
-    of_systems = {"models", "system_options", *LANGUAGE_MODEL_FLAGS}
+    of_systems = {"models", "system_options", *SEARCH_FLAGS}
     settings = {name: value for name, value in before.settings.items() if name not in of_systems}
     settings |= {name: value for name, value in config.settings().items() if name in of_systems}
     systems = [SystemRun(SystemFacts(one.name, one.family, one.checkpoint, 0)) for one in parse_models(config.models)]

@@ -1,11 +1,10 @@
-"""The options of a CTC model's beam search that `finetune.transcribe` and the benchmark share: checked, and as
-`LoadOptions` has them.
+"""The options of a CTC model's beam search that `finetune.transcribe` and the benchmark share, and what `LoadOptions`
+has of them.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from preprocessing.cli.options import check_counts, check_ranges
 from preprocessing.errors import UsageError
@@ -15,40 +14,57 @@ if TYPE_CHECKING:
     from finetune.systems.base import LanguageModelOptions
 
 
-class SearchOptions(Protocol):
-    """A configuration with these keys. alpha, beta, unk_score_offset: None for those stored with the language model."""
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How CTC models are searched; in the benchmark, those of systems ending in +lm."""
 
-    @property
-    def lm(self) -> Path | None: ...
-    @property
-    def alpha(self) -> float | None: ...
-    @property
-    def beta(self) -> float | None: ...
-    @property
-    def unk_score_offset(self) -> float | None: ...
-    @property
-    def beam_width(self) -> int: ...
-    @property
-    def hotwords(self) -> Sequence[str]: ...
-    @property
-    def hotword_weight(self) -> float: ...
-    @property
-    def rescore(self) -> Path | None: ...
-    @property
-    def rescore_weight(self) -> float: ...
+    lm: Path | None = None
+    """Language model: an ARPA file, or a folder or run that contains one; `python -m finetune.language_model build`
+    makes one. Default: none; in the benchmark, the one stored with each checkpoint."""
+
+    alpha: float | None = None
+    """Weight of the language model's log-probability. Default: as stored with the language model by `python -m
+    finetune.language_model tune`, else 0.5."""
+
+    beta: float | None = None
+    """Score added for each word (natural log); higher values give more and shorter words. Default: as stored with the
+    language model, else 1."""
+
+    unk_score_offset: float | None = None
+    """Log10 score added for each out-of-vocabulary word, as in pyctcdecode; it is multiplied by alpha, 0 or less.
+    Default: as stored with the language model, else -10."""
+
+    beam_width: int = 64
+    """Width of the CTC beam search."""
+
+    hotwords: list[str] = field(default_factory=list)
+    """Words that the beam search favours, with or without a language model; normalised by the text profile of a run's
+    labels, for other models spelled as the model outputs them."""
+
+    hotword_weight: float = 10.0
+    """Score added for each hot word (natural log), 0 or more."""
+
+    rescore: Path | None = None
+    """Folder of an LSTM language model (`python -m finetune.language_model train`) that rescores the n-best list of a
+    search with a language model."""
+
+    rescore_weight: float = 0.3
+    """Weight of that LSTM's log-probability in the rescored sum, 0 or more."""
+
+    def check_search(self) -> None:
+        """Raises UsageError naming the first option that is out of range or not finite."""
+        alpha, beta, offset = self.alpha or 0.0, self.beta or 0.0, self.unk_score_offset or 0.0
+        check_counts(("--beam_width", self.beam_width, 1))
+        check_ranges(
+            ("--alpha", alpha, "0 or more", alpha >= 0),
+            ("--beta", beta, "a number", True),
+            ("--unk_score_offset", offset, "0 or less", offset <= 0),
+            ("--hotword_weight", self.hotword_weight, "0 or more", self.hotword_weight >= 0),
+            ("--rescore_weight", self.rescore_weight, "0 or more", self.rescore_weight >= 0),
+        )
 
 
-def check_search_options(config: SearchOptions) -> None:
-    """Raises UsageError naming the first option that is out of range or not finite."""
-    alpha, beta, offset = config.alpha or 0.0, config.beta or 0.0, config.unk_score_offset or 0.0
-    check_counts(("--beam_width", config.beam_width, 1))
-    check_ranges(
-        ("--alpha", alpha, "0 or more", alpha >= 0),
-        ("--beta", beta, "a number", True),
-        ("--unk_score_offset", offset, "0 or less", offset <= 0),
-        ("--hotword_weight", config.hotword_weight, "0 or more", config.hotword_weight >= 0),
-        ("--rescore_weight", config.rescore_weight, "0 or more", config.rescore_weight >= 0),
-    )
+SEARCH_FLAGS = tuple(option.name for option in fields(SearchOptions))
 
 
 def check_rescore(folder: Path | None) -> None:

@@ -269,8 +269,8 @@ def _add_several(parser: "ArgumentParser", config_class: type[Any], names: Seque
     import docstring_parser
 
     hints = get_type_hints(config_class)
-    documented = docstring_parser.parse_from_object(config_class)
-    helps = {parameter.arg_name: parameter.description for parameter in documented.params}
+    documented = [docstring_parser.parse_from_object(one) for one in reversed(config_class.__mro__[:-1])]
+    helps = {parameter.arg_name: parameter.description for one in documented for parameter in one.params}
     for field in fields(config_class):
         if field.name not in names:
             continue
