@@ -15,7 +15,6 @@ hand.
         --recipes "[configs/finetune/mine.yaml]" --whisper_models "[small]" --language de
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +37,7 @@ from experiments.harness.trainings import (
     whisper_weights,
 )
 from experiments.study_pages.hours import Line, Overlap, Results, findings_of
+from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.cli.options import check_counts, run_command
 from preprocessing.errors import InputError, UsageError
@@ -224,9 +224,8 @@ def write_parts(corpus: "Sequence[Utterance]", minutes: Sequence[float], folder:
         for one in chosen:
             if isinstance(one.audio, bytes):
                 raise UsageError("--data holds audio that is in no file; expected a manifest or a folder: name one")
-            row = manifest_fields(replace(one, audio=str(Path(os.fspath(one.audio)).resolve())))
-            rows.append(json.dumps(row, ensure_ascii=False) + "\n")
-        path.write_text("".join(rows), encoding="utf-8")
+            rows.append(manifest_fields(replace(one, audio=str(Path(os.fspath(one.audio)).resolve()))))
+        write_json_lines(path, rows)
         parts[hours] = path
     return parts
 

@@ -12,7 +12,6 @@ LSTMs within the search run in plain Python: --fusion_utterances bounds how many
 are compared with the others on these alone.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from experiments.study_pages.language_models import (
     Results,
     findings_of,
 )
+from preprocessing.cli.atomic_write import read_json_lines, write_json_lines
 from preprocessing.cli.options import run_command
 from preprocessing.errors import UsageError
 
@@ -165,12 +165,12 @@ def _left_out(config: Config) -> str:
 
 def _for_demo(config: Config, folder: Path) -> Config:
     """--quick: the embedded demo, text of its training corpus, small language models."""
-    rows = (ROOT / "demo" / "corpus" / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    (folder / "text.txt").write_text("".join(json.loads(row)["text"] + "\n" for row in rows[:200]), encoding="utf-8")
+    rows = read_json_lines(ROOT / "demo" / "corpus" / "train.jsonl")
+    (folder / "text.txt").write_text("".join(row["text"] + "\n" for row in rows[:200]), encoding="utf-8")
     for name, start in (("validation", 200), ("other", 320)):
-        chosen = [json.loads(row) for row in rows[start : start + 4]]
+        chosen = rows[start : start + 4]
         audio = [row | {"audio": str(ROOT / "demo" / "corpus" / row["audio"])} for row in chosen]
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in audio), encoding="utf-8")
+        write_json_lines(folder / f"{name}.jsonl", audio)
     return replace(
         config, weak=None, best=str(ROOT / "demo" / "wav2vec2"), text=str(folder / "text.txt"),
         validation=str(folder / "validation.jsonl"), test=str(folder / "other.jsonl"),
@@ -188,12 +188,12 @@ def _inputs(config: Config, folder: Path) -> tuple[str, str, str, str]:
 
     other = config.other
     if other is None:
-        rows = [json.loads(row) for row in require(data / "ljspeech" / "test.jsonl", "speech").open(encoding="utf-8")]
+        rows = read_json_lines(require(data / "ljspeech" / "test.jsonl", "speech"))
         in_words = [
             row | {"text": row["normalized_text"], "audio": str((data / "ljspeech" / row["audio"]).resolve())}
             for row in rows
         ]
-        (folder / "ljspeech.jsonl").write_text("".join(json.dumps(row) + "\n" for row in in_words), encoding="utf-8")
+        write_json_lines(folder / "ljspeech.jsonl", in_words)
         other = str(folder / "ljspeech.jsonl")
     return (
         of(config.text, "text/librispeech-train-clean-100.txt.gz"),

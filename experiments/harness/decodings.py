@@ -7,7 +7,6 @@ weights is extended while the best point lies at an end of it (`search_grid`).
 
 import gzip
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from experiments.harness.command import progress
 from experiments.harness.trainings import State, read_state, write_state
+from preprocessing.cli.atomic_write import json_line, read_json_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -245,8 +245,7 @@ def decode_all(
     acoustic_weights = [sha256_of(one) for one in weights_of("wav2vec2", acoustic.reference)]
     ids = [[one.id for one in speech.utterances] for speech in (dev, tests["test"], tests["other"])]
     drop_torn_line(path)
-    lines = [json.loads(line) for line in path.open(encoding="utf-8")] if path.is_file() else []
-    kept = {line["key"]: line["decoded"] for line in lines}
+    kept = {line["key"]: line["decoded"] for line in read_json_lines(path, appended=True)}
     lstms = [one for one in models if one.is_lstm]
     ngrams = [one for one in models if not one.is_lstm]
     done: dict[str, DecodingErrors] = {}
@@ -263,7 +262,7 @@ def decode_all(
             else:
                 done[name] = decode_tuned(acoustic.vocabulary, first, second, dev, tests, grid, fused=fused)
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"key": key, "decoded": asdict(done[name])}) + "\n")
+                    file.write(json_line({"key": key, "decoded": asdict(done[name])}))
             advance(1)
 
         run(BEAM, None, None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preprocessing.cli.atomic_write import write_output
 from preprocessing.errors import UserError
 
 if TYPE_CHECKING:
@@ -197,7 +198,6 @@ def _rich(table: Table, left: Sequence[str] = ()) -> "RichTable":
 def write_json(findings: Findings, path: Path) -> None:
     """Write findings, settings, machine and details as JSON. Raises UsageError where the file cannot be written."""
     from benchmark.environment import describe_machine
-    from preprocessing.errors import UsageError
 
     content = {
         "schema": SCHEMA,
@@ -207,10 +207,7 @@ def write_json(findings: Findings, path: Path) -> None:
         "missing": [{"peer": peer, "reason": reason} for peer, reason in findings.missing.items()],
         "machine": describe_machine(findings.device),
     } | dict(findings.details)
-    try:
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--json {path}: {error.strerror}; expected a writable path: change the path") from None
+    write_output(path, "--json", (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def save_plot(findings: Findings, path: Path) -> None:

@@ -4,7 +4,6 @@
 `experiments.harness.rounds`. Each round trains from the same weights and returns a `Trained`.
 """
 
-import json
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from finetune.training.log import read_log
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches, evenly_spaced
+from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.errors import UsageError
 
@@ -127,7 +127,7 @@ def prepare(
             {"id": u.id, "audio": str(Path(str(u.audio)).resolve()), "text": normalise(u.text), "duration": u.duration}
             for u in rows_of
         ]
-        _write(folder / f"{name}.jsonl", rows)
+        write_json_lines(folder / f"{name}.jsonl", rows)
 
     vocabulary = Vocabulary.of_characters(normalise(u.text) for u in [*chosen, *held_out])
     logging.disable_progress_bar()
@@ -170,10 +170,6 @@ def _short_utterances(data: Path | None, utterances: int | None, max_seconds: fl
             f"{utterances}; expected 1 or more: raise --max_seconds or --utterances"
         )
     return listed
-
-
-def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def ours(

@@ -9,7 +9,6 @@ A digit may be written "nine" or "9", and "for" sounds like "four": `digit_profi
 as the same word, and `score_digits` counts samples under them.
 """
 
-import json
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.result_parts.systems import BASELINE, DIGIT_WORDS
-from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.atomic_write import json_line, read_json_lines, write_text_atomically
 from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def build(name: str, data: Path, manifest: Path) -> None:
     """
     manifest.parent.mkdir(parents=True, exist_ok=True)
     rows = BUILT[name](data, manifest.parent)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = "".join(map(json_line, rows))
     if not manifest.is_file() or manifest.read_text(encoding="utf-8") != text:
         write_text_atomically(manifest, text)
 
@@ -170,8 +169,7 @@ def _digits(data: Path, split: str = "test") -> list[Row]:
     manifest = data / "digits" / f"{split}.jsonl"
     if not manifest.is_file():
         raise UsageError(f"{manifest}: no such file; expected spoken digits: name their folder with --data_dir")
-    rows = map(json.loads, manifest.read_text(encoding="utf-8").splitlines())
-    return [row | {"audio": str((manifest.parent / row["audio"]).resolve())} for row in rows]
+    return [row | {"audio": str((manifest.parent / row["audio"]).resolve())} for row in read_json_lines(manifest)]
 
 
 BUILT: Mapping[str, Callable[[Path, Path], list[Row]]] = {

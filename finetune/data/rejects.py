@@ -1,6 +1,5 @@
 """rejects.jsonl: the utterances that a run could not use, found before training and during it, by all processes."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from preprocessing.cli.atomic_write import write_json_lines
+from preprocessing.cli.atomic_write import read_json_lines, write_json_lines
 from preprocessing.corpus import Reject
 
 WRITTEN_SHARE = 0.01  # new rejects are written at once unless they are fewer than this share of those in the file
@@ -48,8 +47,8 @@ class Rejects:
         self._all = list(before_training)
         self._before_training = set(self._all)
         if resumed:
-            for reject in self._read():
-                self._include(reject)
+            for row in read_json_lines(self._path, appended=True):
+                self._include(Reject(**row))
         self._replace()
 
     def add(self, reject: Reject) -> None:
@@ -82,9 +81,3 @@ class Rejects:
         if self._is_new(reject):
             self._ids_in_training.add(reject.where)
             self._all.append(reject)
-
-    def _read(self) -> list[Reject]:
-        """The lines of the file, without a last one that a kill cut off."""
-        if not self._path.exists():
-            return []
-        return [Reject(**json.loads(line)) for line in self._path.read_text(encoding="utf-8").split("\n")[:-1]]

@@ -18,7 +18,8 @@ from finetune.models import FAMILIES, about, publication
 from finetune.models.about import About, without_folders
 from finetune.models.base import Publication
 from finetune.models.companion_files import companion_files, is_companion
-from finetune.training.log import BEST, LOG
+from finetune.training.log import BEST, read_log
+from preprocessing.cli.atomic_write import read_json_lines
 from preprocessing.errors import InputError
 
 CURVE = "curve.png"
@@ -95,8 +96,8 @@ def open_run(path: Path) -> RunFolder:
             family=family,
             about=about.from_json(about_json.read_text(encoding="utf-8")) if about_json.is_file() else None,
             versions=json.loads(environment.read_text(encoding="utf-8"))["packages"] if environment.is_file() else {},
-            best=next((line for line in reversed(_lines(path / LOG)) if line["kind"] == BEST), None),
-            transcripts=tuple(_lines(path / TRANSCRIPTS)),
+            best=next((line for line in reversed(read_log(path)) if line["kind"] == BEST), None),
+            transcripts=tuple(read_json_lines(path / TRANSCRIPTS, appended=True)),
         )
     except (ValueError, KeyError, TypeError, OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
@@ -118,11 +119,3 @@ def public(value: Any) -> Any:
         case list():
             return [public(inner) for inner in value]
     return value
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a JSON Lines file; none where there is no file."""
-    if not path.is_file():
-        return []
-    # not splitlines: transcripts may hold other line separators, such as U+2028
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]

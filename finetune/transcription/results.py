@@ -19,7 +19,7 @@ from finetune.systems.transcript import Transcript
 from finetune.transcription.kept_pieces import KeptPieces
 from finetune.transcription.recordings import Recording, check_names
 from finetune.transcription.writers import SUFFIXES, Subtitles, rendered
-from preprocessing.cli.atomic_write import write_text_atomically
+from preprocessing.cli.atomic_write import json_line, write_text_atomically
 from preprocessing.errors import UsageError, printable
 
 LOG = "transcribed.jsonl"
@@ -213,4 +213,4 @@ class StandardOutput:
         if self._format == "txt":
             on_one_line = printable(named).replace("\n", "␊")
             return f"{on_one_line}: {transcript.text}\n"
-        return json.dumps({"audio": named, **transcript.as_dict()}, ensure_ascii=False) + "\n"
+        return json_line({"audio": named, **transcript.as_dict()})

@@ -69,6 +69,18 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text_atomically(path, "".join(map(json_line, rows)))
 
 
+def read_json_lines(path: Path, *, appended: bool = False) -> list[dict[str, Any]]:
+    """The rows of a .jsonl file. OSError passes through, and ValueError of a line that is no JSON.
+
+    appended: the file grows line by line while a program runs: there are no rows where it is not there yet, and a last
+    line without its end, which a kill cut off, is left out.
+    """
+    if appended and not path.is_file():
+        return []
+    *lines, last = path.read_text(encoding="utf-8").split("\n")  # not splitlines: texts may hold U+2028
+    return [json.loads(line) for line in ([*lines, last] if last and not appended else lines)]
+
+
 def write_output(path: Path, flag: str, content: bytes) -> None:
     """Write `content` to the path that the option `flag` named, making its folder; complete or not at all.
 

@@ -4,7 +4,6 @@ A function `_build_*` turns the downloaded files into a folder as the configurat
 publisher's; durations are those of the files.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.fetch.archives import GitTree, read_members
 from preprocessing.fetch.download import RemoteFile
 
@@ -167,8 +167,7 @@ def _row(path: Path, folder: Path, text: str, speaker: str, **facts: str) -> Row
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
     """JSON Lines in the order of their ids."""
-    ordered = sorted(rows, key=lambda row: str(row["id"]))
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ordered), encoding="utf-8")
+    write_json_lines(path, sorted(rows, key=lambda row: str(row["id"])))
 
 
 def _github(repository: str, ref: str, name: str, megabytes: float) -> RemoteFile:

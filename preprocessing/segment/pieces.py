@@ -1,6 +1,5 @@
 """Pieces of one recording, and their folder: FLAC files with a manifest, written complete or not at all."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
+from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.errors import UsageError
 from preprocessing.segment.chunks import Chunk, Chunking, chunks, pad_or_trim
 from preprocessing.segment.voice_activity import (
@@ -108,14 +108,14 @@ def write(folder: Path, source: Path, waveform: Tensor, pieces: Sequence[Piece],
         temporary.mkdir(parents=True)
         digits = max(4, len(str(len(pieces) - 1)))
         stem = source.stem if channel is None else f"{source.stem}-{channel}"
-        with (temporary / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
-            for number, piece in enumerate(pieces):
-                name = f"{number:0{digits}d}"
-                samples, _ = pad_or_trim(waveform[piece.start : piece.stop], piece.n_samples)
-                audio.save(temporary / f"{name}.flac", samples)
-                line = _manifest_line(f"{stem}-{name}", f"{name}.flac", source, piece)
-                line |= {} if channel is None else {"source_channel": channel}
-                manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
+        lines = []
+        for number, piece in enumerate(pieces):
+            name = f"{number:0{digits}d}"
+            samples, _ = pad_or_trim(waveform[piece.start : piece.stop], piece.n_samples)
+            audio.save(temporary / f"{name}.flac", samples)
+            line = _manifest_line(f"{stem}-{name}", f"{name}.flac", source, piece)
+            lines.append(line | ({} if channel is None else {"source_channel": channel}))
+        write_json_lines(temporary / "manifest.jsonl", lines)
         os.replace(temporary, folder)
     except OSError as error:
         raise UsageError(

@@ -96,10 +96,10 @@ def command(*arguments: Any) -> None:
 
 
 def test_findings_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command("--json", tmp_path / "found.json", "--plot", tmp_path / "found.png")
+    command("--json", tmp_path / "new" / "found.json", "--plot", tmp_path / "found.png")
     printed = capsys.readouterr().out
     assert "another is missing: not installed" in printed and "settings" in printed and "Title" in printed
-    (figure,) = json.loads((tmp_path / "found.json").read_text())["figures"]
+    (figure,) = json.loads((tmp_path / "new" / "found.json").read_text())["figures"]
     assert (figure["advantage"], figure["minimum"], figure["holds"]) == (4.0, 3.0, True)
     assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
 

@@ -15,6 +15,7 @@ from typing import ClassVar
 import pytest
 
 from finetune.config import TrainConfig
+from preprocessing.cli.atomic_write import read_json_lines, write_json_lines
 from preprocessing.cli.options import parse_command
 from preprocessing.errors import UsageError
 from tests.conftest import ROOT
@@ -342,3 +343,18 @@ def test_a_command_whose_reader_ends_says_nothing(unbuffered: str) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_json_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """A text may hold U+2028; a line without its end is one, unless a kill may have cut it off."""
+    rows, path = [{"id": "a", "text": "one\u2028two"}, {"id": "b", "text": "ü"}], tmp_path / "rows.jsonl"
+    assert read_json_lines(path, appended=True) == []
+    write_json_lines(path, rows)
+    assert read_json_lines(path) == read_json_lines(path, appended=True) == rows
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    assert read_json_lines(path) == rows
+    assert read_json_lines(path, appended=True) == rows[:1]
+    path.write_text('{"id": "a"}\n{"id"')
+    assert read_json_lines(path, appended=True) == [{"id": "a"}]
+    with pytest.raises(ValueError, match="line 1 column"):
+        read_json_lines(path)
