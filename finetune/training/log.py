@@ -3,10 +3,11 @@
 `RunWriter` writes it.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from preprocessing.cli.atomic_write import read_json_lines
 
 LOG = "log.jsonl"
 BEST = "best"  # kind of a line: from here on the folder has the model of the evaluations at `steps`
@@ -15,12 +16,7 @@ LogLine = Mapping[str, Any]
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's log.jsonl, without a last one that a kill cut off; [] where there is none."""
-    try:
-        content = (folder / LOG).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    # not splitlines: transcripts may hold other line separators, such as U+2028
-    return [json.loads(line) for line in content.split("\n")[:-1]]
+    return read_json_lines(folder / LOG, appended=True)
 
 
 def evaluations_since_best(log: Iterable[LogLine]) -> int:
