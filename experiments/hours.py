@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from experiments.harness.learning_curve import Family, learning_curves
-from experiments.harness.study import StudyOptions, run_study
+from experiments.harness.recipes import train_recipe
+from experiments.harness.study import StudyOptions, differences_from_default, run_study
 from experiments.harness.trainings import (
     CONFIGS,
     ROOT,
@@ -33,17 +33,16 @@ from experiments.harness.trainings import (
     located,
     quick_options,
     recipe_path,
-    run_trainings,
     whisper_weights,
 )
-from experiments.study_pages.hours import Line, Overlap, Results, findings_of
 from preprocessing.cli.atomic_write import write_json_lines
 from preprocessing.cli.data_folder import expand_data_folder
 from preprocessing.cli.options import check_counts, run_command
 from preprocessing.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from experiments.harness.transcripts import Errors
+    from experiments.harness.comparing import Errors
+    from experiments.study_pages.hours import Overlap, Results
     from preprocessing.corpus import Corpus, Utterance
 
 DURATION = "12 hours: four families on six sizes each; one family 2 to 4"
@@ -104,19 +103,20 @@ class Config(StudyOptions):
         return self.validation or (default.replace("train.jsonl", "dev.jsonl") if is_default else None)
 
 
-def measure(config: Config) -> tuple[Results, str]:
+def measure(config: Config) -> "tuple[Results, str]":
     """Cut the parts, train, transcribe, fit. Raises UserError."""
     check_counts(("--seeds", config.seeds, 1))
+    from experiments.harness.comparing import errors_of, mean_rate
+    from experiments.harness.learning_curve import Family, learning_curves
     from experiments.harness.transcripts import (
         corpus_name,
         describe_test,
-        errors_of,
-        mean_rate,
         metric_of,
         open_test,
         system_spec,
         transcribe,
     )
+    from experiments.study_pages.hours import Line, Results
     from finetune.metrics.paired_tests import RUN_SPREAD
     from preprocessing.corpus import open_corpus
     from preprocessing.text import scoring_profile
@@ -136,7 +136,8 @@ def measure(config: Config) -> tuple[Results, str]:
     profile = config.profile or scoring_profile(config.language)
     metric = metric_of(tested, profile, config.language)
     prepared = [(one, _trainings(config, one, parts, folder)) for one in recipes]
-    resolved_of = {one: trainings[0].resolved(folder / "runs") for one, trainings in prepared}
+    for _, trainings in prepared:
+        trainings[0].resolved(folder / "runs")  # what cannot be used is refused before the first training
     missing: dict[str, str] = {}
     whispers: list[tuple[str, Errors]] = []
     for size in config.whisper_models:
@@ -152,42 +153,35 @@ def measure(config: Config) -> tuple[Results, str]:
     families = []
     for recipe, trainings in prepared:
         try:
-            runs = run_trainings(trainings, folder / "runs", here=config.quick, cores=config.cores)
+            runs = train_recipe(trainings, config, folder)
         except InputError as error:  # weights that are not to be had
             missing[recipe.stem] = str(error).partition(";")[0]
             continue
-        resolved = resolved_of[recipe]
+        samples_of = runs.transcribe(tested, language=config.language)
         points = []
         for hours in parts:
-            names = [_name(recipe, hours, seed) for seed in range(1, config.seeds + 1)]
-            samples_of = [
-                transcribe(system_spec(name, f"{resolved.model.family}={runs[name]}"), tested, folder / "transcripts",
-                           language=config.language if resolved.model.family == "whisper" else None)
-                for name in names
-            ]  # fmt: skip
-            points.append((hours, errors_of(samples_of, profile, metric)))
-        families.append(Family(resolved.model.family, recipe.stem, resolved.max_steps, points))
-    curves = learning_curves(families, whispers)
+            own = [samples_of[_name(recipe, hours, seed)] for seed in range(1, config.seeds + 1)]
+            points.append((hours, errors_of(own, profile, metric)))
+        families.append(Family(runs.family, recipe.stem, runs.config.max_steps, points))
     results = Results(
-        corpus_name(located(config.data)), corpus.seconds / 3600,
-        describe_test(corpus_name(located(config.test)), tested), profile, RUN_SPREAD, curves,
-        [Line(name, mean_rate(errors)) for name, errors in whispers], missing, metric.upper(),
-        overlap_of(tested, corpus, profile),
-    )  # fmt: skip
-    steps = f"{config.max_steps} steps instead of the recipes' own" if config.max_steps else ""
-    fewer = _fewer(config) if config.data == expand_data_folder(Config().data) else ""
-    return results, "; ".join(filter(None, [steps, fewer]))
+        corpus=corpus_name(located(config.data)),
+        hours=corpus.seconds / 3600,
+        test=describe_test(corpus_name(located(config.test)), tested),
+        profile=profile,
+        run_spread=RUN_SPREAD,
+        curves=learning_curves(families, whispers),
+        whispers=[Line(name, mean_rate(errors)) for name, errors in whispers],
+        missing=missing,
+        metric=metric.upper(),
+        overlap=overlap_of(tested, corpus, profile),
+    )
+    of_default = ("recipes", "minutes") if config.data == expand_data_folder(Config().data) else ()
+    return results, differences_from_default(config, "max_steps", *of_default, units={"minutes": "min"})
 
 
-def _fewer(config: Config) -> str:
-    """What of the default study is left out."""
-    left = [Path(one).stem for one in Config().recipes if one not in config.recipes]
-    sizes = [f"{one:g} min" for one in Config().minutes if one not in config.minutes]
-    return f"without {', '.join([*left, *sizes])}" if left or sizes else ""
-
-
-def overlap_of(tested: "Sequence[Utterance]", training: "Corpus", profile: str) -> Overlap:
+def overlap_of(tested: "Sequence[Utterance]", training: "Corpus", profile: str) -> "Overlap":
     """What a test set shares with the training data, sentences compared under the text profile of this name."""
+    from experiments.study_pages.hours import Overlap
     from preprocessing.corpus import Corpus
     from preprocessing.corpus.statistics import find_leaks
     from preprocessing.text import profile as profile_named
@@ -250,7 +244,7 @@ def _trainings(config: Config, recipe: Path, parts: dict[float, Path], folder: P
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_study(Config, Results, measure, findings_of, __doc__, __file__, arguments)
+    run_study(Config, measure, "experiments.study_pages.hours", __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

@@ -30,22 +30,15 @@ from experiments.harness.decodings import (
     word_perplexity,
 )
 from experiments.harness.speech import data_folder, require
-from experiments.harness.study import StudyOptions, run_study
+from experiments.harness.study import StudyOptions, differences_from_default, run_study
 from experiments.harness.trainings import ROOT
-from experiments.harness.transcripts import Compared
-from experiments.study_pages.language_models import (
-    GREEDY,
-    Acoustic,
-    Decoding,
-    LanguageModelFacts,
-    Results,
-    findings_of,
-)
 from preprocessing.cli.atomic_write import read_json_lines, write_json_lines
 from preprocessing.cli.options import run_command
 from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
+    from experiments.harness.comparing import Compared
+    from experiments.study_pages.language_models import Decoding, LanguageModelFacts, Results
     from finetune.metrics import Rate
     from finetune.systems.ctc_model import CTCModel
     from preprocessing.corpus import Utterance
@@ -103,11 +96,12 @@ class Config(StudyOptions):
     """Beam width of the CTC beam search."""
 
 
-def measure(config: Config) -> tuple[Results, str]:
+def measure(config: Config) -> "tuple[Results, str]":
     """Make the language models, tune each on validation, test. Raises UserError."""
     import torch
 
-    from experiments.harness.transcripts import describe_test, open_test
+    from experiments.harness.transcripts import corpus_name, describe_test, open_test
+    from experiments.study_pages.language_models import Acoustic, Results
     from finetune.systems.ctc_model import load_ctc
     from preprocessing.text import profile
 
@@ -140,27 +134,26 @@ def measure(config: Config) -> tuple[Results, str]:
         path = folder / f"{role}.jsonl"
         decodings, kinds = _decode_all(config, acoustic, models, dev, speech, path)
         found.append(
-            Acoustic(role, Path(acoustic.reference).name, acoustic.vocabulary.kind,
-                     describe_test("validation", dev.utterances), decodings, kinds)
-        )  # fmt: skip
+            Acoustic(
+                role=role,
+                reference=Path(acoustic.reference).name,
+                units=acoustic.vocabulary.kind,
+                validation=describe_test("validation", dev.utterances),
+                decodings=decodings,
+                kinds=kinds,
+            )
+        )
     results = Results(
-        Path(text).name, sum(len(line) for line in sentences_of(text, normalise)),
-        describe_test(_named(test), tests["test"]), describe_test(_named(other), tests["other"]), facts, found,
-    )  # fmt: skip
-    return results, _left_out(config)
-
-
-def _named(reference: str) -> str:
-    return Path(reference).stem if Path(reference).stem != "test" else Path(reference).parent.name
-
-
-def _left_out(config: Config) -> str:
-    default = Config()
+        text=Path(text).name,
+        text_words=sum(len(line) for line in sentences_of(text, normalise)),
+        test=describe_test(corpus_name(test), tests["test"]),
+        other=describe_test(corpus_name(other), tests["other"]),
+        models=facts,
+        acoustics=found,
+    )
+    flags = ("word_orders", "character_orders", "lstm_epochs", "lstm_hidden_size", "fusion_utterances")
     parts = [f"without the {role} acoustic model" for role in ("weak", "best") if getattr(config, role) is None]
-    for flag in ("word_orders", "character_orders", "lstm_epochs", "lstm_hidden_size", "fusion_utterances"):
-        if getattr(config, flag) != getattr(default, flag):
-            parts.append(f"{flag} {getattr(config, flag)} instead of {getattr(default, flag)}")
-    return "; ".join(parts)
+    return results, "; ".join(filter(None, [*parts, differences_from_default(config, *flags)]))
 
 
 def _for_demo(config: Config, folder: Path) -> Config:
@@ -205,7 +198,8 @@ def _inputs(config: Config, folder: Path) -> tuple[str, str, str, str]:
 
 def _facts_of(
     made: BuiltLanguageModel, tests: "dict[str, list[Utterance]]", normalise: "Profile"
-) -> LanguageModelFacts:
+) -> "LanguageModelFacts":
+    from experiments.study_pages.language_models import LanguageModelFacts
     from finetune.language_model.lstm import LstmModel
 
     model = made.load()
@@ -214,8 +208,18 @@ def _facts_of(
     else:
         parameters = sum(map(len, model.entries))
     figures = [word_perplexity(model, [normalise(one.text).split() for one in own]) for own in tests.values()]
-    kind = "LSTM" if made.is_lstm else "n-gram"
-    return LanguageModelFacts(made.name, kind, made.bytes, parameters, made.seconds, *figures[0], *figures[1])
+    (perplexity, unknown), (other_perplexity, other_unknown) = figures
+    return LanguageModelFacts(
+        name=made.name,
+        kind="LSTM" if made.is_lstm else "n-gram",
+        bytes=made.bytes,
+        parameters=parameters,
+        seconds=made.seconds,
+        perplexity=perplexity,
+        unknown=unknown,
+        other_perplexity=other_perplexity,
+        other_unknown=other_unknown,
+    )
 
 
 def _decode_all(
@@ -225,10 +229,11 @@ def _decode_all(
     dev: Speech,
     tests: dict[str, Speech],
     path: Path,
-) -> tuple[list[Decoding], Compared | None]:
+) -> "tuple[list[Decoding], Compared | None]":
     """Every decoding of an acoustic model beside greedy decoding, and both kinds of n-gram beside each other; path:
     where decodings are kept.
     """
+    from experiments.study_pages.language_models import GREEDY
     from finetune.metrics import holm
 
     grid = Grid(beam_width=config.beam_width, n_fused=config.fusion_utterances)
@@ -244,7 +249,7 @@ def _decode_all(
     return [replace(one, adjusted_p=adjusted.get(one.name)) for one in found], _kinds(decoded, tests["test"])
 
 
-def _kinds(decoded: Mapping[str, DecodingErrors], test: Speech) -> Compared | None:
+def _kinds(decoded: Mapping[str, DecodingErrors], test: Speech) -> "Compared | None":
     best = []
     for kind in ("words", "characters"):
         own = [name for name in decoded if name.endswith(f"gram of {kind}") and "rescoring" not in name]
@@ -259,7 +264,7 @@ def _compared(
     names: tuple[str, str], errors: Sequence[int], other: Sequence[int], speech: Speech
 ) -> "tuple[Rate, Compared]":
     """The WER of the first errors, and it beside that of the others, on the utterances that have the first ones."""
-    from experiments.harness.transcripts import Errors, compare, mean_rate
+    from experiments.harness.comparing import Errors, compare, mean_rate
 
     lengths = [len(one.split()) for one in speech.references][: len(errors)]
     speakers = [one.speaker for one in speech.utterances][: len(errors)]
@@ -267,20 +272,31 @@ def _compared(
     return mean_rate(ours), compare(names, ours, theirs)
 
 
-def _decoding(name: str, own: DecodingErrors, plain: DecodingErrors, tests: dict[str, Speech]) -> Decoding:
+def _decoding(name: str, own: DecodingErrors, plain: DecodingErrors, tests: dict[str, Speech]) -> "Decoding":
     """Rates and gains of a decoding beside greedy decoding."""
+    from experiments.study_pages.language_models import GREEDY, Decoding
+
     names = (name, GREEDY)
     rate, gain = _compared(names, own.errors, plain.errors, tests["test"])
     others = _compared(names, own.other, plain.other, tests["other"]) if own.other else (None, None)
     is_plain = name == GREEDY
     return Decoding(
-        name, own.weights, own.validation_wer, rate, len(own.errors), own.seconds, None if is_plain else gain, None,
-        others[0], None if is_plain else others[1], own.at_end,
-    )  # fmt: skip
+        name=name,
+        weights=own.weights,
+        validation_wer=own.validation_wer,
+        wer=rate,
+        utterances=len(own.errors),
+        seconds=own.seconds,
+        gain=None if is_plain else gain,
+        adjusted_p=None,
+        other_wer=others[0],
+        other_gain=None if is_plain else others[1],
+        at_end=own.at_end,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_study(Config, Results, measure, findings_of, __doc__, __file__, arguments)
+    run_study(Config, measure, "experiments.study_pages.language_models", __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

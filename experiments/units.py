@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from experiments.harness.recipes import RecipeRuns, train_recipe
 from experiments.harness.speech import data_folder
-from experiments.harness.study import StudyOptions, run_study
+from experiments.harness.study import StudyOptions, differences_from_default, run_study
 from experiments.harness.trainings import (
     ROOT,
     TINY_LSTM,
@@ -26,17 +27,15 @@ from experiments.harness.trainings import (
     located,
     quick_options,
     recipe_path,
-    run_trainings,
 )
-from experiments.harness.transcripts import Compared
-from experiments.study_pages.units import NEAR, Results, Studied, Unit, findings_of
 from finetune.training.log import read_log
 from preprocessing.cli.options import check_counts, run_command
-from preprocessing.errors import UsageError, counted
+from preprocessing.errors import UsageError
 
 if TYPE_CHECKING:
     from benchmark.results import Sample
-    from experiments.harness.transcripts import Errors
+    from experiments.harness.comparing import Errors
+    from experiments.study_pages.units import Results, Studied, Unit
 
 DURATION = "14 hours: ten trainings of an hour in English, ten of 20 minutes in German"
 CHARACTERS = "characters"
@@ -93,8 +92,10 @@ class Config(StudyOptions):
     """Folder of real speech. Default: $ASR_DATA_DIR, else data."""
 
 
-def measure(config: Config) -> tuple[Results, str]:
+def measure(config: Config) -> "tuple[Results, str]":
     """Train, test and compare the units of each language. Raises UserError."""
+    from experiments.study_pages.units import Results
+
     check_counts(("--seeds", config.seeds, 1))
     for name in config.languages:
         if name not in LANGUAGES:
@@ -102,18 +103,7 @@ def measure(config: Config) -> tuple[Results, str]:
     recipe_path(config.recipe, "--recipe")
     languages = ["en"] if config.quick else config.languages
     studied = [_study(config, LANGUAGES[name], config.folder(__file__)) for name in languages]
-    default = Config()
-    parts = [f"{config.max_steps} steps instead of the recipe's own"] if config.max_steps else []
-    parts += (
-        [f"by {Path(config.recipe).stem} instead of {Path(default.recipe).stem}"]
-        if config.recipe != default.recipe
-        else []
-    )
-    parts += [f"{counted(config.seeds, 'seed')} instead of {default.seeds}"] if config.seeds < default.seeds else []
-    for all_, own in ((default.languages, config.languages), (default.units, config.units)):
-        left = [one for one in all_ if one not in own]
-        parts += [f"without {', '.join(left)}"] if left else []
-    return Results(studied), "; ".join(parts)
+    return Results(studied), differences_from_default(config, "max_steps", "recipe", "seeds", "languages", "units")
 
 
 @dataclass(frozen=True)
@@ -125,63 +115,59 @@ class TrainingTexts:
     words: frozenset[str]
 
 
-def _study(config: Config, language: Language, folder: Path) -> Studied:
-    from experiments.harness.transcripts import describe_test, errors_of, open_test, system_spec, transcribe
+def _study(config: Config, language: Language, folder: Path) -> "Studied":
+    from experiments.harness.comparing import compare, errors_of
+    from experiments.harness.transcripts import corpus_name, describe_test, open_test
+    from experiments.study_pages.units import Studied
     from finetune.metrics import holm
-    from finetune.models.about import from_json
     from preprocessing.text import profile
 
     data = data_folder(config.data_dir)
     names = [CHARACTERS, "bpe-40"] if config.quick else config.units
     shared = _shared(config, language, data, folder)
     recipe = Path(located(config.recipe))
-    trained: dict[str, dict[str, Path]] = {
-        name: run_trainings([_training(recipe, language, name, 1, shared, data)], folder / "runs", here=config.quick,
-                            cores=config.cores)
-        for name in names
-    }  # fmt: skip
-    validation = {name: _validation_rates(runs) for name, runs in trained.items()}
-    ranked = sorted(names, key=validation.__getitem__)
-    best_two = ranked[:2]
-    for name in best_two:
-        further = [
-            _training(recipe, language, name, seed, shared, data)
-            for seed in range(2, 1 + (1 if config.quick else config.seeds))
-        ]
-        trained[name] |= run_trainings(further, folder / "runs", here=config.quick, cores=config.cores)
+
+    def trained_with(name: str, n_seeds: int) -> RecipeRuns:
+        seeds = range(1, 1 + n_seeds)
+        return train_recipe([_training(recipe, language, name, seed, shared, data) for seed in seeds], config, folder)
+
+    trained = {name: trained_with(name, 1) for name in names}
+    validation = {name: _validation_rates(runs.first) for name, runs in trained.items()}
+    best_two = sorted(names, key=validation.__getitem__)[:2]
+    trained |= {name: trained_with(name, 1 if config.quick else config.seeds) for name in best_two}
     test = str(ROOT / "demo" / "corpus" / "test.jsonl") if config.quick else str(data / language.folder / language.test)
     utterances = open_test(test, limit=6 if config.quick else None)
-    resolved = _training(recipe, language, names[0], 1, shared, data).resolved(folder)
-    samples = {
-        name: [
-            transcribe(system_spec(run, f"{resolved.model.family}={path}"), utterances, folder / "transcripts")
-            for run, path in runs.items()
-        ]
-        for name, runs in trained.items()
-    }
-    any_run = next(iter(trained[names[0]].values()))
-    normalise = profile(resolved.data.profile)
-    training = _training_texts(resolved.data.train, normalise)
-    errors = {name: errors_of(own, resolved.data.profile) for name, own in samples.items()}
-    best = best_two[0]
-    compared = {name: _compared(name, best, errors) for name in names if name != best}
+    samples = {name: list(runs.transcribe(utterances).values()) for name, runs in trained.items()}
+    any_of = trained[names[0]]
+    normalise = profile(any_of.profile)
+    training = _training_texts(any_of.config.data.train, normalise)
+    errors = {name: errors_of(own, any_of.profile) for name, own in samples.items()}
+    best, *second = best_two
+    compared = {name: compare((name, best), errors[name], errors[best]) for name in names if name != best}
     adjusted = dict(zip(compared, holm([one.p_value for one in compared.values()]), strict=True))
     units = [
         replace(
-            _unit(name, trained[name], samples[name], resolved.data.profile, training),
+            _unit(name, trained[name], samples[name], training),
             beside_best=compared.get(name),
             adjusted_p=adjusted.get(name),
         )
         for name in names
     ]
     unseen = sum(word not in training.words for one in utterances for word in normalise(one.text).split())
-    second = best_two[-1] if len(best_two) > 1 else None
     return Studied(
-        language.name, recipe.stem, resolved.model.family, language.folder if not config.quick else "demo",
-        from_json((any_run / "about.json").read_text(encoding="utf-8")).training.hours, resolved.max_steps,
-        _frame_seconds(any_run), describe_test(test, utterances), resolved.data.profile, unseen, units,
-        None if second is None else _compared(best, second, errors),
-    )  # fmt: skip
+        language=language.name,
+        recipe=recipe.stem,
+        family=any_of.family,
+        corpus=language.folder if not config.quick else "demo",
+        hours=any_of.hours(),
+        steps=any_of.config.max_steps,
+        frame_seconds=_frame_seconds(any_of.first),
+        test=describe_test(corpus_name(test), utterances),
+        profile=any_of.profile,
+        unseen_words=unseen,
+        units=units,
+        compared=compare((best, second[0]), errors[best], errors[second[0]]) if second else None,
+    )
 
 
 def _shared(config: Config, language: Language, data: Path, folder: Path) -> dict[str, Any]:
@@ -212,24 +198,18 @@ def _training(
     return Training(f"{language.name}-{unit}-seed-{seed}", recipe, options, seed)
 
 
-def _validations(runs: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """The evaluations of the first run."""
-    return [line for line in read_log(next(iter(runs.values()))) if line["kind"] == "validation"]
+def _validations(run: Path) -> list[dict[str, Any]]:
+    """The evaluations of a run."""
+    return [line for line in read_log(run) if line["kind"] == "validation"]
 
 
-def _validation_rates(runs: Mapping[str, Path]) -> tuple[float, float]:
-    """WER and CER of the first run's saved model on validation; of a run of an earlier version, whose log does not name
-    it, the lowest ones.
+def _validation_rates(run: Path) -> tuple[float, float]:
+    """WER and CER of the run's saved model on validation; of a run of an earlier version, whose log does not name it,
+    the lowest ones.
     """
-    saved = [line for line in read_log(next(iter(runs.values()))) if line["kind"] == "best"]
-    wers, cers = ([line[rate] for line in saved[-1:] or _validations(runs)] for rate in ("wer", "cer"))
+    saved = [line for line in read_log(run) if line["kind"] == "best"]
+    wers, cers = ([line[rate] for line in saved[-1:] or _validations(run)] for rate in ("wer", "cer"))
     return min(wers), min(cers)
-
-
-def _compared(first: str, second: str, errors: "Mapping[str, Errors]") -> Compared:
-    from experiments.harness.transcripts import compare
-
-    return compare((first, second), errors[first], errors[second])
 
 
 def _frame_seconds(run: Path) -> float:
@@ -247,21 +227,21 @@ def _training_texts(references: Sequence[str], normalise: Callable[[str], str]) 
     return TrainingTexts(texts, [one.duration for one in utterances], words)
 
 
-def _unit(
-    name: str, runs: Mapping[str, Path], samples: "Sequence[Sequence[Sample]]", profile: str, training: TrainingTexts
-) -> Unit:
-    """The figures of one unit by itself. samples: of each run, scored under the text profile of this name."""
-    from experiments.harness.transcripts import errors_of, mean_rate, rtfx
+def _unit(name: str, runs: RecipeRuns, samples: "Sequence[Sequence[Sample]]", training: TrainingTexts) -> "Unit":
+    """The figures of one unit by itself. samples: of each run, scored under the text profile of the labels."""
+    from experiments.harness.comparing import errors_of, mean_rate
+    from experiments.harness.transcripts import rtfx
+    from experiments.study_pages.units import NEAR, Unit
     from finetune.models.about import from_json
     from preprocessing.frames import frames_needed
     from preprocessing.units import Vocabulary
 
-    run = next(iter(runs.values()))
+    run, profile = runs.first, runs.profile
     vocabulary = Vocabulary.load(str(run))
     frame = _frame_seconds(run)
     encoded = [vocabulary.encode(text) for text in training.texts]
     frames = [int(seconds / frame) for seconds in training.durations]
-    validations = _validations(runs)
+    validations = _validations(run)
     curve = [(int(line["step"]), float(line["cer"])) for line in validations]
     lowest = min(cer for _, cer in curve)
     errors = errors_of(samples, profile)
@@ -272,12 +252,12 @@ def _unit(
     return Unit(
         name=name,
         size=vocabulary.size,
-        runs=len(runs),
+        runs=len(runs.paths),
         wer=mean_rate(errors),
         run_wers=errors.rates(),
         cer=mean_rate(errors_of(samples, profile, "cer", spaces=True)),
         unseen=replace(unseen, high=min(unseen.high, 1.0)),  # a share
-        validation_wer=_validation_rates(runs)[0],
+        validation_wer=_validation_rates(run)[0],
         converged=converged,
         curve=curve,
         parameters=from_json((run / "about.json").read_text(encoding="utf-8")).parameters,
@@ -291,7 +271,7 @@ def _unit(
 
 def unseen_errors(samples: "Sequence[Sequence[Sample]]", profile: str, seen: Container[str]) -> "Errors":
     """Reference words that are not in `seen`, and how many of them each run did not write, by utterance."""
-    from experiments.harness.transcripts import Errors
+    from experiments.harness.comparing import Errors
     from finetune.metrics.word_alignment import align
     from preprocessing.text import profile as profile_named
 
@@ -311,7 +291,7 @@ def unseen_errors(samples: "Sequence[Sequence[Sample]]", profile: str, seen: Con
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_study(Config, Results, measure, findings_of, __doc__, __file__, arguments)
+    run_study(Config, measure, "experiments.study_pages.units", __doc__, __file__, arguments)
 
 
 if __name__ == "__main__":

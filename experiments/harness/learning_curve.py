@@ -9,14 +9,12 @@ are drawn again. From which size on a curve is significantly better than another
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
-    from experiments.harness.transcripts import Errors
-    from finetune.metrics import Rate
+from experiments.harness.comparing import Errors, compare, mean_rate
+from finetune.metrics import LEVEL, Rate, resample, run_deviation
 
 REACH = 10.0  # times the hours that there are: a crossing further out is not claimed
 
@@ -26,11 +24,11 @@ class Point:
     """A family on one size. wer: of all its runs together; the CER where that is the metric of the results."""
 
     hours: float
-    wer: "Rate"
+    wer: Rate
     runs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Crossing:
     """Where a family's curve meets a Whisper. hours: from which on the fitted curve is below it; 0 where it does not
     fall and is below it all along, None where it is not within reach. low, high: of the interval, in the same way.
@@ -48,7 +46,7 @@ class Crossing:
     comparisons: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """A family's points and power law: rate = at_one_hour * hours^-exponent."""
 
@@ -56,8 +54,8 @@ class Curve:
     recipe: str
     steps: int
     points: list[Point]
-    at_one_hour: "Rate | None"
-    exponent: "Rate | None"
+    at_one_hour: Rate | None
+    exponent: Rate | None
     crossings: list[Crossing]
 
 
@@ -68,36 +66,42 @@ class Family:
     family: str
     recipe: str
     steps: int
-    points: "Sequence[tuple[float, Errors]]"
+    points: Sequence[tuple[float, Errors]]
 
 
-def learning_curves(families: Sequence[Family], whispers: "Sequence[tuple[str, Errors]]") -> list[Curve]:
+def learning_curves(families: Sequence[Family], whispers: Sequence[tuple[str, Errors]]) -> list[Curve]:
     """The power law of each family, where it crosses each Whisper, and from which size on it is significantly better:
     corrected for all pairs of a family and a Whisper.
     """
-    from experiments.harness.transcripts import mean_rate
-
     pairs = [(family, errors) for family in families for _, errors in whispers]
     measured = iter(below_from([(family.points, errors) for family, errors in pairs]))
     curves = []
     for one in families:
         own = [Point(hours, mean_rate(errors), errors.n_runs) for hours, errors in one.points]
-        rates, crossings = _fitted(one.points, whispers)
+        (at_one_hour, exponent), crossings = _fitted(one.points, whispers)
         crossings = [replace(each, measured=next(measured), comparisons=len(pairs)) for each in crossings]
-        curves.append(Curve(one.family, one.recipe, one.steps, own, *rates, crossings))
+        curves.append(
+            Curve(
+                family=one.family,
+                recipe=one.recipe,
+                steps=one.steps,
+                points=own,
+                at_one_hour=at_one_hour,
+                exponent=exponent,
+                crossings=crossings,
+            )
+        )
     return curves
 
 
 def _fitted(
-    points: "Sequence[tuple[float, Errors]]", whispers: "Sequence[tuple[str, Errors]]"
-) -> "tuple[tuple[Rate | None, Rate | None], list[Crossing]]":
+    points: Sequence[tuple[float, Errors]], whispers: Sequence[tuple[str, Errors]]
+) -> tuple[tuple[Rate | None, Rate | None], list[Crossing]]:
     """The rate at one hour and the exponent, and the crossings; Nones where there are too few sizes for a curve."""
-    import numpy as np
-
-    from finetune.metrics import Rate
-
     if len(points) < 2:
-        return (None, None), [Crossing(name, None, None, None, 0.0, None) for name, _ in whispers]
+        return (None, None), [
+            Crossing(whisper=name, hours=None, low=None, high=None, reached=0.0, measured=None) for name, _ in whispers
+        ]
     hours = np.array([one for one, _ in points])
     drawn = np.stack([_draws(errors, number) for number, (_, errors) in enumerate(points)])  # [sizes, draws]
     value = fit_power_law(hours, np.array([[_smoothed(errors)] for _, errors in points]))
@@ -112,14 +116,12 @@ def _fitted(
     return (at_one, Rate(float(value[1][0]), float(low), float(high))), crossings
 
 
-def below_from(pairs: "Sequence[tuple[Sequence[tuple[float, Errors]], Errors]]") -> list[float | None]:
+def below_from(pairs: Sequence[tuple[Sequence[tuple[float, Errors]], Errors]]) -> list[float | None]:
     """Of each pair of a curve and another system, the hours from which on every measured size makes significantly
     fewer errors; None where the largest does not. The error over all pairs and sizes is 5 % (`fixed_sequences`).
 
     pairs: the points of a curve, of growing hours, and the other system's errors.
     """
-    from experiments.harness.transcripts import compare
-
     tests = [[compare(("", ""), errors, other) for _, errors in reversed(points)] for points, other in pairs]
     p_values = [[one.p_value if one.difference.value < 0 else 1.0 for one in own] for own in tests]
     counts = fixed_sequences(p_values)
@@ -137,8 +139,6 @@ def fixed_sequences(p_values: Sequence[Sequence[float]]) -> list[int]:
     >>> fixed_sequences([[0.001, 0.02], [0.03, 0.2]]), fixed_sequences([[0.001, 0.03], [0.03, 0.2]])
     ([2, 1], [1, 0])
     """
-    from finetune.metrics import LEVEL
-
     counts = [0] * len(p_values)
     while left := [place for place, own in enumerate(p_values) if counts[place] < len(own)]:
         before = list(counts)
@@ -150,19 +150,15 @@ def fixed_sequences(p_values: Sequence[Sequence[float]]) -> list[int]:
     return counts
 
 
-def _smoothed(errors: "Errors") -> float:
+def _smoothed(errors: Errors) -> float:
     """The error rate of all runs, (errors + 0.5) / (length of the references + 1)."""
     return (sum(errors.summed()) + 0.5) / (errors.n_runs * sum(errors.lengths) + 1)
 
 
-def _draws(errors: "Errors", number: int | None = None) -> "NDArray[np.float64]":
+def _draws(errors: Errors, number: int | None = None) -> NDArray[np.float64]:
     """Error rates [draws], as `_smoothed`: the test set's groups drawn again, the same for all models, and of a
     family's size `number` run-to-run variance.
     """
-    import numpy as np
-
-    from finetune.metrics import resample, run_deviation
-
     resampling = resample(errors.speakers, seed=0)
     totals = resampling.weights @ resampling.totals(errors.summed(), [errors.n_runs * one for one in errors.lengths])
     rates: NDArray[np.float64] = (totals[:, 0] + 0.5) / (totals[:, 1] + 1)
@@ -175,8 +171,8 @@ def _draws(errors: "Errors", number: int | None = None) -> "NDArray[np.float64]"
 
 
 def fit_power_law(
-    hours: "NDArray[np.float64]", rates: "NDArray[np.float64]"
-) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    hours: NDArray[np.float64], rates: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """ln a and b of rate = a * hours^-b, by least squares of logarithms. hours: [sizes], rates: [sizes, draws].
 
     >>> import numpy as np
@@ -184,8 +180,6 @@ def fit_power_law(
     >>> round(float(np.exp(log_a[0])), 6), round(float(b[0]), 6)
     (0.4, 0.5)
     """
-    import numpy as np
-
     x, y = np.log(hours), np.log(rates)
     centred = x - x.mean()
     slope = centred @ (y - y.mean(axis=0)) / (centred @ centred)
@@ -193,13 +187,11 @@ def fit_power_law(
 
 
 def crossing_hours(
-    log_a: "NDArray[np.float64]", b: "NDArray[np.float64]", level: "NDArray[np.float64]", longest: float
-) -> "NDArray[np.float64]":
+    log_a: NDArray[np.float64], b: NDArray[np.float64], level: NDArray[np.float64], longest: float
+) -> NDArray[np.float64]:
     """The hours at which a * hours^-b falls to a level. Where the curve does not fall: 0 if it is below the level at
     `longest`, the most hours measured, and so at all of them; else infinite.
     """
-    import numpy as np
-
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         falling = np.exp((log_a - np.log(level)) / b)
         below = log_a - b * np.log(longest) < np.log(level)
@@ -207,10 +199,9 @@ def crossing_hours(
     return found
 
 
-def _crossing(whisper: str, longest: float, value: float, draws: "NDArray[np.float64]") -> Crossing:
-    import numpy as np
-
+def _crossing(whisper: str, longest: float, value: float, draws: NDArray[np.float64]) -> Crossing:
     reach = REACH * longest
     low, high = np.quantile(np.minimum(draws, 2 * reach), [0.025, 0.975])
     hours, earliest, latest = (float(one) if one <= reach else None for one in (value, low, high))
-    return Crossing(whisper, hours, earliest, latest, float((draws <= reach).mean()), None)
+    reached = float((draws <= reach).mean())
+    return Crossing(whisper=whisper, hours=hours, low=earliest, high=latest, reached=reached, measured=None)

@@ -1,16 +1,18 @@
 """A study: trainings and measurements that answer a question, its results as JSON, and a page made of them alone.
 
-A study's module has `measure`, which returns its results as a frozen dataclass, and `findings_of`, which makes tables,
-sentences and the picture of such results and of nothing else. `run_study` runs both: results.json goes to the output
-folder, and with --docs true docs/studies/NAME.md with NAME.json and NAME.png beside it, or under the name of --page.
---from_results makes the page again of a results.json, or of docs/studies/NAME.json, without any model.
+A study's module has `measure`, which returns its results. Their type, a frozen dataclass `Results`, is in a module of
+`experiments.study_pages`, with `findings_of`, which makes tables, sentences and the picture of such results and of
+nothing else. `run_study` runs both: results.json goes to the output folder, and with --docs true docs/studies/NAME.md
+with NAME.json and NAME.png beside it, or under the name of --page. --from_results makes the page again of a
+results.json, or of docs/studies/NAME.json, without any model.
 """
 
+import importlib
 import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ from experiments.harness.figures import Findings, save_plot
 from experiments.harness.trainings import ROOT
 from preprocessing.cli.atomic_write import write_text_atomically
 from preprocessing.cli.data_folder import expand_data_folder
-from preprocessing.errors import InputError, UsageError
+from preprocessing.errors import InputError, UsageError, counted
 
 if TYPE_CHECKING:
     from finetune.metrics import Rate
@@ -80,10 +82,42 @@ class StudyOptions(ExperimentOptions):
             )
 
 
+def differences_from_default(config: StudyOptions, *flags: str, units: Mapping[str, str] | None = None) -> str:
+    """What of the default study these options change, "" where nothing: the steps of its runs, fewer seeds, what a list
+    or dict of names leaves out, and any other value; in the order of the flags.
+
+    units: of the numbers in a list, by its flag: it is told by what it leaves out, too.
+    """
+    default, units = expand_data_folder(type(config)()), units or {}
+    parts = []
+    for flag in flags:
+        own, usual = getattr(config, flag), getattr(default, flag)
+        if own == usual or (flag == "seeds" and own > usual):
+            continue
+        if flag == "max_steps":
+            parts.append(f"{own} steps instead of the recipe's own")
+        elif flag == "seeds":
+            parts.append(f"{counted(own, 'seed')} instead of {usual}")
+        elif flag in units:
+            left = [f"{one:g} {units[flag]}" for one in usual if one not in own]
+            parts += [f"without {', '.join(left)}"] if left else []
+        elif isinstance(usual, (list, dict)) and all(isinstance(one, str) for one in usual):
+            left = [_without_folder(one) for one in usual if one not in own]
+            parts += [f"without {', '.join(left)}"] if left else []
+        else:
+            parts.append(f"{flag} {_without_folder(own)} instead of {_without_folder(usual)}")
+    return "; ".join(parts)
+
+
+def _without_folder(value: object) -> str:
+    """The name of a recipe without folder and suffix; any other value as it is."""
+    return str(value).rpartition("/")[2].removesuffix(".yaml") if str(value).endswith(".yaml") else str(value)
+
+
 Options = TypeVar("Options", bound=StudyOptions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class About:
     """When, where and by which command results were made. partial: what of the whole was not run, "" where all was.
     page: its name in docs/studies, "" for the study's. version: of this project, which says how intervals are computed;
@@ -102,16 +136,17 @@ class About:
 
 def run_study(
     config_class: type[Options],
-    content_class: type[Content],
-    measure: Callable[[Options], tuple[Content, str]],
-    findings_of: Callable[[Content], Findings],
+    measure: Callable[[Options], tuple[object, str]],
+    results_module: str,
     documentation: str | None,
     file: str,
     arguments: Sequence[str] | None = None,
 ) -> None:
     """Parse the options, measure or read results, and report: the `main` of every study.
 
-    measure: returns the results, and what of the whole study they lack, "" where it is all. Raises UserError.
+    measure: returns the results, and what of the whole study they lack, "" where it is all. results_module: the name of
+    the module that has their type `Results` and `findings_of`; it imports numpy, for which --help does not wait.
+    Raises UserError.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = Path(file).stem
@@ -119,15 +154,16 @@ def run_study(
     def run(config: Options) -> Findings:
         if config.quick and config.docs:
             raise UsageError("--docs and --quick are both true; expected real results for a page: leave one out")
+        pages = importlib.import_module(results_module)
         if config.from_results is None:
             config.check_quick()
             content, partial = measure(config)
             about = _about(name, words, partial, config.page)
             _write(config.folder(file) / RESULTS, about, content)
         else:
-            about, content = read_results(config.from_results, name, content_class)
+            about, content = read_results(config.from_results, name, pages.Results)
             about = replace(about, page=config.page or about.page)
-        findings = findings_of(content)
+        findings: Findings = pages.findings_of(content)
         where = f"{about.date}, {about.machine.get('processor', '')}, {about.machine.get('cores', '?')} cores"
         settings = "\n".join(filter(None, [findings.settings, about.partial and f"In part: {about.partial}", where]))
         findings = replace(findings, settings=settings)
@@ -142,13 +178,6 @@ def read_results(path: Path, name: str, content_class: type[Content]) -> tuple[A
     """The results of the study `name` in a file. Raises InputError where it holds none."""
     import msgspec
 
-    from experiments.harness import learning_curve, transcripts
-    from finetune.metrics import Rate
-
-    # Annotations of results name Rate, which their modules import for type checkers alone: it imports numpy, for which
-    # --help does not wait.
-    for module in (sys.modules[content_class.__module__], learning_curve, transcripts):
-        vars(module).setdefault("Rate", Rate)
     try:
         content = msgspec.json.decode(path.read_bytes())
         about = msgspec.convert(content["about"], About)
@@ -169,8 +198,15 @@ def _about(name: str, words: Sequence[str], partial: str, page: str | None) -> A
     places = {place for place, word in enumerate(words) if word in PLACES}
     kept = [word for place, word in enumerate(words) if not {place, place - 1} & places]
     command = without_machine(shlex.join(["python", "-m", f"experiments.{name}", *kept]))
-    date = f"{datetime.now(UTC):%Y-%m-%d}"
-    return About(name, date, command, describe_machine("cpu"), partial, page or "", version=__version__)
+    return About(
+        study=name,
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        command=command,
+        machine=describe_machine("cpu"),
+        partial=partial,
+        page=page or "",
+        version=__version__,
+    )
 
 
 def without_machine(line: str) -> str:

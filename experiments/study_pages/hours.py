@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from experiments.harness.figures import Findings, Table
 from experiments.harness.learning_curve import REACH, Crossing, Curve
 from experiments.harness.study import with_interval
 from experiments.harness.transcripts import CorpusUsed
+from finetune.metrics import Rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from finetune.metrics import Rate
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Line:
     """An off-the-shelf Whisper. wer: the CER where that is the metric of the results."""
 
     name: str
-    wer: "Rate"
+    wer: Rate
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Overlap:
     sentences: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Results:
     """All families and Whispers on one test corpus. metric: WER or CER. overlap: None in results of earlier versions,
     which did not look for it.
@@ -206,8 +207,6 @@ def _draw(axes: "Axes", results: Results) -> None:
     """Error rate by hours, or minutes where all are less than one, on logarithmic axes; the fitted lines, dotted beyond
     what was measured; and Whisper as horizontal lines with their intervals.
     """
-    import numpy as np
-
     from preprocessing.plot_style import PALETTE, TICK_SIZE
 
     points = [point for curve in results.curves for point in curve.points]

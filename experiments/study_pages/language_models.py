@@ -3,19 +3,19 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from experiments.harness.comparing import Compared, sentence
 from experiments.harness.figures import Findings, Table
 from experiments.harness.study import with_interval
-from experiments.harness.transcripts import Compared, CorpusUsed
+from experiments.harness.transcripts import CorpusUsed
+from finetune.metrics import Rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from finetune.metrics import Rate
-
 GREEDY = "none, greedy"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LanguageModelFacts:
     """A language model by itself. unknown: share of the test's words that it does not know (of characters: 0).
     perplexity: per word, also of characters, unknown words left out; None where all are unknown.
@@ -32,7 +32,7 @@ class LanguageModelFacts:
     other_unknown: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decoding:
     """One way to decode one acoustic model. seconds: of the search, for each second of the test's audio, with one
     thread. gain: minus greedy decoding, paired over the same utterances. other_gain: in the other domain. at_end: the
@@ -42,17 +42,17 @@ class Decoding:
     name: str
     weights: dict[str, float]
     validation_wer: float
-    wer: "Rate"
+    wer: Rate
     utterances: int
     seconds: float
     gain: Compared | None
     adjusted_p: float | None
-    other_wer: "Rate | None"
+    other_wer: Rate | None
     other_gain: Compared | None
     at_end: list[str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Acoustic:
     """An acoustic model with all decodings. role: "weak" or "best". kinds: the n-gram of words that is best on
     validation beside the best one of characters, on all of the test; None where one kind is left out.
@@ -69,7 +69,7 @@ class Acoustic:
         return next(one for one in self.decodings if one.name == name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Results:
     """Language models, and what they do for each acoustic model."""
 
@@ -154,8 +154,6 @@ def _p(value: float | None) -> str:
 
 
 def _answers(results: Results) -> list[str]:
-    from experiments.harness.transcripts import sentence
-
     found = []
     gains = []
     for acoustic in results.acoustics:
@@ -212,8 +210,6 @@ def _other_adjusted(acoustic: Acoustic) -> dict[str, float]:
 
 def _gain_sentence(results: Results, acoustic: Acoustic, one: Decoding, *, of_all: bool = False) -> str:
     """A decoding compared with greedy decoding of the same model, so without run-to-run variance."""
-    from experiments.harness.transcripts import sentence
-
     assert one.gain is not None
     different = one.adjusted_p is not None and one.adjusted_p < 0.05
     known = replace(one.gain, second="greedy decoding", run_error=0.0)

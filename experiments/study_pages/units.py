@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.harness.comparing import TRAINED_ONCE, Compared, sentence
 from experiments.harness.figures import Findings, Table
 from experiments.harness.study import with_interval
-from experiments.harness.transcripts import Compared, CorpusUsed
+from experiments.harness.transcripts import CorpusUsed
+from finetune.metrics import Rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from finetune.metrics import Rate
-
 NEAR = 1.1  # times the lowest validation CER: from there on a run counts as converged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """One kind of unit, over all its runs. Rates are fractions.
 
@@ -27,10 +27,10 @@ class Unit:
     name: str
     size: int
     runs: int
-    wer: "Rate"
+    wer: Rate
     run_wers: list[float]
-    cer: "Rate"
-    unseen: "Rate"
+    cer: Rate
+    unseen: Rate
     validation_wer: float
     converged: int
     curve: list[tuple[int, float]]
@@ -42,7 +42,7 @@ class Unit:
     adjusted_p: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Studied:
     """One language. compared: the two units with the lowest validation WER, over all their runs."""
 
@@ -111,8 +111,6 @@ def _answers(one: Studied) -> list[str]:
 
 def _compared_sentences(one: Studied) -> list[str]:
     """Which units are better than the best of validation, which are worse, and of which neither can be said."""
-    from experiments.harness.transcripts import TRAINED_ONCE, sentence
-
     found = []
     others = [unit for unit in one.units if unit.beside_best is not None]
     if one.compared is not None:  # one of the comparisons with the best, which are corrected together

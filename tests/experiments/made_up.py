@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from experiments.harness.transcripts import CorpusUsed, Errors
+from experiments.harness.comparing import Errors
+from experiments.harness.transcripts import CorpusUsed
 
 TESTED = CorpusUsed("test", 60, 7.7, 6, "speaker")
 

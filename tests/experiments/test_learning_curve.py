@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments import hours
+from experiments.harness.comparing import Errors
 from experiments.harness.learning_curve import (
     Curve,
     Family,
@@ -15,7 +15,6 @@ from experiments.harness.learning_curve import (
     fixed_sequences,
     learning_curves,
 )
-from experiments.harness.transcripts import Errors
 from experiments.study_pages import hours as hours_page
 from finetune.metrics import Rate, holm, run_deviation
 from tests.experiments.made_up import TESTED, drawn
@@ -43,10 +42,7 @@ def test_a_crossing_has_an_interval_or_is_not_within_reach() -> None:
     assert one.hours is not None and one.low is not None and one.low < one.hours < 40
     assert one.low < (0.4 / 0.15) ** 2 and (one.high is None or one.high > (0.4 / 0.15) ** 2)
     assert other.hours is None and other.reached < 0.1
-    results = hours.Results(
-        "c", 4.0, TESTED, "basic:en", 0.044, [curve], [hours.Line("far", Rate(0.02, 0.01, 0.03))], {}
-    )
-    answers = " ".join(hours.findings_of(results).answers)
+    answers = answers_of(curve, hours_page.Line("far", Rate(0.02, 0.01, 0.03)))
     assert "corrected for 2 pairs" in answers and "is of that one training, not of its recipe" in answers
     assert "mine against far: not within reach of this data" in answers
     assert "doubling the speech lowers the WER by" in answers
@@ -83,8 +79,12 @@ def commands(level: float, seed: int) -> Errors:
     return Errors([errors], [1] * 300, [f"s{place // 50}" for place in range(300)])
 
 
-def answers_of(curve: Curve) -> str:
-    return " ".join(hours_page._answers(hours.Results("c", 0.33, TESTED, "basic:en", 0.044, [curve], [], {})))
+def answers_of(curve: Curve, *whispers: hours_page.Line) -> str:
+    results = hours_page.Results(
+        corpus="c", hours=4.0, test=TESTED, profile="basic:en", run_spread=0.044, curves=[curve],
+        whispers=[*whispers], missing={},
+    )  # fmt: skip
+    return " ".join(hours_page.findings_of(results).answers)
 
 
 def test_a_size_without_errors_has_an_answer() -> None:

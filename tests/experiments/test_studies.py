@@ -13,7 +13,8 @@ import torch
 from benchmark import __version__
 from benchmark.results import NO_SECONDS, ConditionUsed, Sample
 from experiments import hours, language_models, robustness, seeds, units
-from experiments.harness import study
+from experiments.harness import recipes, study
+from experiments.harness.comparing import Compared, errors_of
 from experiments.harness.decodings import DecodingErrors, Speech, search_grid
 from experiments.harness.trainings import (
     CONFIGS,
@@ -21,13 +22,10 @@ from experiments.harness.trainings import (
     base_options,
     length_options,
 )
-from experiments.harness.transcripts import (
-    Compared,
-    CorpusUsed,
-    corpus_name,
-    errors_of,
-    metric_of,
-)
+from experiments.harness.transcripts import CorpusUsed, corpus_name, metric_of
+from experiments.study_pages import hours as hours_page
+from experiments.study_pages import robustness as robustness_page
+from experiments.study_pages import seeds as seeds_page
 from experiments.study_pages import units as units_page
 from finetune.metrics import RUN_SEEDS, Rate, rate, resample, run_deviation, run_margin
 from preprocessing.corpus import Utterance
@@ -63,8 +61,27 @@ def test_quick_answers_on_the_demo_and_goes_on_where_it_was(
     second = json.loads((tmp_path / "found.json").read_text())
     assert second["results"] == first["results"]
     name = Path(module.__file__).stem
-    about, content = study.read_results(tmp_path / "quick" / "results.json", name, module.Results)
-    assert module.findings_of(content).answers and about.study == name
+    pages = importlib.import_module(f"experiments.study_pages.{name}")
+    about, content = study.read_results(tmp_path / "quick" / "results.json", name, pages.Results)
+    assert pages.findings_of(content).answers and about.study == name
+
+
+def test_what_a_part_of_the_default_study_lacks_is_said() -> None:
+    differences = study.differences_from_default
+    config = units.Config(max_steps=20, seeds=1, recipe="mine/lstm.yaml", languages=["en"], units=["words", "bpe-9"])
+    assert differences(config, "max_steps", "recipe", "seeds", "languages", "units") == (
+        "20 steps instead of the recipe's own; recipe lstm instead of librispeech-mini-lstm; 1 seed instead of 3; "
+        "without de; without characters, syllables, bpe-100, bpe-500, bpe-1000"
+    )
+    assert differences(units.Config(seeds=4), "max_steps", "recipe", "seeds", "languages") == ""
+    fewer = hours.Config(minutes=[5.0, 15.0, 30.0, 60.0, 7.5], recipes=hours.Config().recipes[1:])
+    assert differences(fewer, "recipes", "minutes", units={"minutes": "min"}) == (
+        "without librispeech-mini-lstm; without 120 min, 300 min"
+    )
+    orders = language_models.Config(word_orders=[2], fusion_utterances=0)
+    assert differences(orders, "word_orders", "fusion_utterances") == (
+        "word_orders [2] instead of [2, 3, 4]; fusion_utterances 0 instead of 10"
+    )
 
 
 def test_quick_writes_no_page() -> None:
@@ -111,8 +128,7 @@ def test_a_shorter_recipe_keeps_its_share_of_steps_of_the_head_alone(tmp_path: P
 def no_whisper(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails where something is transcribed or trained."""
     monkeypatch.setattr("experiments.harness.transcripts.transcribe", lambda *_, **__: pytest.fail("transcribes"))
-    monkeypatch.setattr(hours, "run_trainings", lambda *_, **__: pytest.fail("trains"))
-    monkeypatch.setattr(seeds, "run_trainings", lambda *_, **__: pytest.fail("trains"))
+    monkeypatch.setattr(recipes, "run_trainings", lambda *_, **__: pytest.fail("trains"))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +170,7 @@ def whisper_of_japanese(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list
 
     monkeypatch.setattr("experiments.harness.transcripts.transcribe", transcribe)
     monkeypatch.setattr("experiments.harness.transcripts.open_test", lambda *_, **__: tested)
-    monkeypatch.setattr(hours, "run_trainings", lambda trainings, *_, **__: {one.name: tmp_path for one in trainings})
+    monkeypatch.setattr(recipes, "run_trainings", lambda trainings, *_, **__: {one.name: tmp_path for one in trainings})
     return tested
 
 
@@ -172,7 +188,7 @@ def test_a_language_without_spaces_is_compared_by_characters(
     expected = 1 / sum(len(one.text) for one in tested)
     assert results.metric == "CER"
     assert results.whispers[0].wer.value == results.curves[0].points[0].wer.value == pytest.approx(expected)
-    found = hours.findings_of(results)
+    found = hours_page.findings_of(results)
     said = " ".join([found.title, found.settings, *found.tables[0].headings, *found.answers])
     assert "CER" in said and "WER" not in said
     assert "Training parts of corpus train" in said and "Tested on corpus test" in said
@@ -185,24 +201,29 @@ def test_a_language_without_spaces_is_compared_by_characters(
 
 def test_seeds_and_augmentation_are_told_by_the_metric_of_the_results() -> None:
     spread = seeds.spread_of(drawn(3, 1, deviation=0.2), MINE, TESTED, "basic:ja", "CER")
-    found = seeds.findings_of(seeds.Results([spread]))
+    found = seeds_page.findings_of(seeds_page.Results([spread]))
     assert found.tables[0].headings[1] == "CER of the runs, %" and "the CER ranges from" in found.answers[0]
-    both = seeds.findings_of(seeds.Results([spread, replace(spread, metric="WER")]))
+    both = seeds_page.findings_of(seeds_page.Results([spread, replace(spread, metric="WER")]))
     assert both.tables[0].headings[1] == "CER or WER of the runs, %"
     used = ConditionUsed("clean", "as it is")
     samples = {
         f"{kind}-seed-1": [written("1", "駅まで", "駅 まで"), written("2", "今日は", hypothesis)]
-        for kind, hypothesis in ((robustness.PLAIN, "今日わ"), (robustness.AUGMENTED, "今日は"))
+        for kind, hypothesis in ((robustness_page.PLAIN, "今日わ"), (robustness_page.AUGMENTED, "今日は"))
     }
     levels = robustness._levels([used], samples, "verbatim", "cer")
     assert levels[0].plain.value == pytest.approx(1 / 6) and levels[0].augmented.value == 0
-    results = robustness.Results("mine", 3, 1, 0.1, [], 0, TESTED, "basic:ja", levels, "CER")
-    found = robustness.findings_of(results)
+    results = robustness_page.Results(
+        recipe="mine", steps=3, runs=1, hours=0.1, augmentation=[], noises=0, test=TESTED, profile="basic:ja",
+        levels=levels, metric="CER",
+    )  # fmt: skip
+    found = robustness_page.findings_of(results)
     said = " ".join([*found.tables[0].headings, *found.answers])
     assert "CER without, %" in said and "the CER of" in said and "WER" not in said
 
 
-@pytest.mark.parametrize(("name", "module"), [("hours-digits", hours), ("seeds", seeds), ("robustness", robustness)])
+@pytest.mark.parametrize(
+    ("name", "module"), [("hours-digits", hours_page), ("seeds", seeds_page), ("robustness", robustness_page)]
+)
 def test_results_of_before_cers_are_wers(name: str, module: Any) -> None:
     path = study.PAGES / f"{name}.json"
     _, found = study.read_results(path, name.partition("-")[0], module.Results)
@@ -227,18 +248,21 @@ def test_what_the_test_shares_with_training_is_said() -> None:
     training = Corpus("mine", (utterance(1, "turn the lamp on now", "a"), utterance(2, "off", "b")), ())
     tested = [utterance(2, "off", "b"), utterance(4, "turn the lamp on now", "b"), utterance(5, "on", "c")]
     overlap = hours.overlap_of(tested, training, "verbatim")
-    assert overlap == hours.Overlap(speakers=1, recordings=1, sentences=1)
+    assert overlap == hours_page.Overlap(speakers=1, recordings=1, sentences=1)
     test = CorpusUsed("test", 3, 0.1, 2, "utterance")
-    results = hours.Results("c", 1.0, test, "verbatim", 0.04, [], [], {}, "WER", overlap)
-    assert hours.findings_of(results).settings.endswith(
+    results = hours_page.Results(
+        corpus="c", hours=1.0, test=test, profile="verbatim", run_spread=0.04, curves=[], whispers=[], missing={},
+        overlap=overlap,
+    )  # fmt: skip
+    assert hours_page.findings_of(results).settings.endswith(
         ". 1 of 2 test speakers, 1 of 3 test utterances and 1 of 3 test sentences of 5 words or more are also in the "
         "training data"
     )
-    apart = replace(results, metric="CER", overlap=hours.Overlap(0, 0, 0))
-    assert hours.findings_of(apart).settings.endswith(
+    apart = replace(results, metric="CER", overlap=hours_page.Overlap(0, 0, 0))
+    assert hours_page.findings_of(apart).settings.endswith(
         ". No test speakers or test utterances are also in the training data"
     )
-    assert "training data" not in hours.findings_of(replace(results, overlap=None)).settings
+    assert "training data" not in hours_page.findings_of(replace(results, overlap=None)).settings
 
 
 @pytest.mark.parametrize("language", units.LANGUAGES.values(), ids=list(units.LANGUAGES))
@@ -254,10 +278,18 @@ def test_any_recipe_writes_units_of_any_language(language: units.Language, recip
 
 
 def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
+    def beside(name: str, apart: Rate, p: float) -> Compared:
+        return Compared(
+            first=name, second="words", difference=apart, p_value=p, utterance_error=0.01, run_error=0.02, groups=6
+        )
+
     def unit(name: str, apart: Rate, p: float) -> Any:
-        beside = None if name == "words" else Compared(name, "words", apart, p, 0.01, 0.02, 6)
         wer = Rate(0.3, 0.2, 0.4)
-        return units.Unit(name, 9, 1, wer, [0.3], wer, wer, 0.3, 1, [(1, 0.3)], 1, 1.0, 0.1, 0.0, beside, p)
+        return units_page.Unit(
+            name=name, size=9, runs=1, wer=wer, run_wers=[0.3], cer=wer, unseen=wer, validation_wer=0.3, converged=1,
+            curve=[(1, 0.3)], parameters=1, rtfx=1.0, labels_per_frame=0.1, infeasible=0.0,
+            beside_best=None if name == "words" else beside(name, apart, p), adjusted_p=p,
+        )  # fmt: skip
 
     own = [
         unit("words", Rate(0.0, 0.0, 0.0), 1.0),
@@ -265,7 +297,10 @@ def test_units_that_beat_the_best_of_validation_are_said_to() -> None:
         unit("syllables", Rate(0.1, 0.08, 0.12), 0.001),
         unit("characters", Rate(-0.1, -0.3, 0.1), 0.3),
     ]
-    studied = units.Studied("de", "r", "lstm", "c", 1.0, 9, 0.02, TESTED, "basic", 0, own, None)
+    studied = units_page.Studied(
+        language="de", recipe="r", family="lstm", corpus="c", hours=1.0, steps=9, frame_seconds=0.02, test=TESTED,
+        profile="basic", unseen_words=0, units=own, compared=None,
+    )  # fmt: skip
     said = units_page._answers(studied)
     assert "de: words is significantly better than syllables after correction." in said
     assert "de: bpe-100 is significantly better than words after correction." in said
@@ -319,7 +354,7 @@ def test_words_never_seen_in_training_are_counted_apart() -> None:
     assert found.runs == [[1, 1]]  # on is missing; camp
 
 
-MINE = seeds.Trained("mine", "lstm", "", 100, 0.5)
+MINE = seeds_page.Trained("mine", "lstm", "", 100, 0.5)
 
 
 def test_the_spread_of_runs_is_that_of_their_rates() -> None:
@@ -337,7 +372,7 @@ def test_the_spread_of_runs_is_that_of_their_rates() -> None:
 
 def test_the_report_assumes_the_variance_that_the_study_found() -> None:
     """A report's warning for the recipe of docs/studies/seeds.json has the study's own figures."""
-    _, found = study.read_results(ROOT / "docs" / "studies" / "seeds.json", "seeds", seeds.Results)
+    _, found = study.read_results(ROOT / "docs" / "studies" / "seeds.json", "seeds", seeds_page.Results)
     (spread,) = (one for one in found.spreads if one.recipe == "digits")
     assert len(spread.wers) == RUN_SEEDS
     assert run_deviation(spread.mean) == pytest.approx(spread.deviation.value, rel=0.01)
@@ -351,9 +386,10 @@ def test_a_page_is_made_of_the_results_alone(
     monkeypatch.setattr(study, "PAGES", tmp_path / "studies")
     spread = seeds.spread_of(drawn(5, 3, deviation=0.3), MINE, TESTED, "verbatim")
     about = study.About(
-        "seeds", "2026-11-28", "python -m experiments.seeds", {"processor": "P", "cores": "2"}, "4 steps"
-    )
-    study._write(tmp_path / "results.json", about, seeds.Results([spread]))
+        study="seeds", date="2026-11-28", command="python -m experiments.seeds",
+        machine={"processor": "P", "cores": "2"}, partial="4 steps",
+    )  # fmt: skip
+    study._write(tmp_path / "results.json", about, seeds_page.Results([spread]))
     arguments = ["--from_results", str(tmp_path / "results.json"), "--docs", "true"]
     seeds.main(arguments)
     page = (tmp_path / "studies" / "seeds.md").read_text()
@@ -448,8 +484,8 @@ def test_a_unit_is_ranked_by_the_model_that_its_run_saved(tmp_path: Path) -> Non
     """A mean of weights is better than any evaluation; the log of an earlier version has no line about it."""
     lines = [{"kind": "validation", "step": step, "wer": 0.1 * step, "cer": 0.05 * step} for step in (3, 2, 4)]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert units._validation_rates({"first": tmp_path}) == (0.2, 0.1)
+    assert units._validation_rates(tmp_path) == (0.2, 0.1)
     with (tmp_path / "log.jsonl").open("a") as log:
         log.write(json.dumps({"kind": "best", "step": 4, "steps": [2, 3], "metric": "wer", "wer": 0.15, "cer": 0.2}))
         log.write("\n")
-    assert units._validation_rates({"first": tmp_path}) == (0.15, 0.2)
+    assert units._validation_rates(tmp_path) == (0.15, 0.2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.harness.transcripts import (
+from experiments.harness.comparing import (
     Compared,
     Errors,
     compare,
@@ -46,7 +46,10 @@ def test_several_runs_count_their_variance() -> None:
 
 def test_an_open_difference_says_how_much_would_settle_it() -> None:
     """Four times the error needs 16 times the speech: the error falls with the root of the number of utterances."""
-    small = Compared("a", "b", Rate(-0.01, -0.03, 0.01), 0.3, 0.01, 0.0, 1000)
+    small = Compared(
+        first="a", second="b", difference=Rate(-0.01, -0.03, 0.01), p_value=0.3, utterance_error=0.01, run_error=0.0,
+        groups=1000,
+    )  # fmt: skip
     said = sentence(small, TESTED)
     assert "No significant difference between a and b" in said and "7.9 times the test speech, 1.0 h" in said
     assert "126 times the test speech" in sentence(replace(small, utterance_error=0.04), TESTED)
@@ -71,7 +74,10 @@ def test_as_much_as_is_said_to_be_needed_finds_80_of_100_differences(
 ) -> None:
     """Six speakers and three runs of each recipe, all normal; the last needs more runs, whatever the test speech."""
     run_error = run_deviation * (2 / 3) ** 0.5
-    found = Compared("a", "b", Rate(value, -1, 1), 0.3, utterance_error, run_error, 6, 4.0 if run_error else None)
+    found = Compared(
+        first="a", second="b", difference=Rate(value, -1, 1), p_value=0.3, utterance_error=utterance_error,
+        run_error=run_error, groups=6, run_freedom=4.0 if run_error else None,
+    )  # fmt: skip
     groups, run_factor = needed(found, comparisons) or (0, 0)
     assert (run_factor > 1) == (run_deviation == 0.02)
 
