@@ -33,7 +33,7 @@ GERMAN_TEST = (
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """One data set.
 
@@ -180,23 +180,25 @@ DATASETS = {
     dataset.name: dataset
     for dataset in (
         Dataset(
-            "digits",
-            "digits",
-            "spoken digits, 6 speakers, 8 kHz: 2,700 to train, 300 to test (Free Spoken Digit Dataset, official split)",
-            "CC BY-SA 4.0",
-            f"{GITHUB}/Jakobovski/free-spoken-digit-dataset",
-            (_github("Jakobovski/free-spoken-digit-dataset", "refs/tags/v1.0.10", "fsdd.tar.gz", 17),),
-            ("train.jsonl", "test.jsonl"),
-            30,
-            _build_digits,
+            name="digits",
+            folder="digits",
+            what="spoken digits, 6 speakers, 8 kHz: 2,700 to train, 300 to test "
+            "(Free Spoken Digit Dataset, official split)",
+            licence="CC BY-SA 4.0",
+            page=f"{GITHUB}/Jakobovski/free-spoken-digit-dataset",
+            files=(_github("Jakobovski/free-spoken-digit-dataset", "refs/tags/v1.0.10", "fsdd.tar.gz", 17),),
+            holds=("train.jsonl", "test.jsonl"),
+            megabytes=30,
+            build=_build_digits,
         ),
         Dataset(
-            "librispeech-mini",
-            "librispeech",
-            "read English: Mini LibriSpeech to train (5 h), two utterances a speaker to validate, 60 of test-other",
-            "CC BY 4.0",
-            "https://www.openslr.org/31",
-            (
+            name="librispeech-mini",
+            folder="librispeech",
+            what="read English: Mini LibriSpeech to train (5 h), two utterances a speaker to validate, "
+            "60 of test-other",
+            licence="CC BY 4.0",
+            page="https://www.openslr.org/31",
+            files=(
                 RemoteFile(
                     f"{_OPENSLR}/31/train-clean-5.tar.gz",
                     "train-clean-5.tar.gz",
@@ -216,39 +218,39 @@ DATASETS = {
                     "sha256:d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
                 ),
             ),
-            ("train.jsonl", "dev.jsonl", "test-other.jsonl"),
-            360,
-            _build_librispeech,
+            holds=("train.jsonl", "dev.jsonl", "test-other.jsonl"),
+            megabytes=360,
+            build=_build_librispeech,
         ),
         Dataset(
-            "german",
-            "german",
-            "read German, one speaker (Kerstin): 1,324 sentences to train, 50 to test",
-            "CC0 1.0",
-            f"{GITHUB}/rhasspy/dataset-voice-kerstin",
-            (_github("rhasspy/dataset-voice-kerstin", KERSTIN_COMMIT, "kerstin.tar.gz", 354),),
-            ("train.jsonl", "test.jsonl"),
-            216,
-            _build_german,
+            name="german",
+            folder="german",
+            what="read German, one speaker (Kerstin): 1,324 sentences to train, 50 to test",
+            licence="CC0 1.0",
+            page=f"{GITHUB}/rhasspy/dataset-voice-kerstin",
+            files=(_github("rhasspy/dataset-voice-kerstin", KERSTIN_COMMIT, "kerstin.tar.gz", 354),),
+            holds=("train.jsonl", "test.jsonl"),
+            megabytes=216,
+            build=_build_german,
         ),
         Dataset(
-            "noise",
-            "noise",
-            "400 clips of 5 s: rain, sea, clock, helicopter, chainsaw, dog, ... (ESC-10)",
-            "CC BY 3.0",
-            f"{GITHUB}/karolpiczak/ESC-10",
-            (_github("karolpiczak/ESC-10", ESC10_COMMIT, "esc-10.tar.gz", 42),),
-            ("ATTRIBUTION.md",),
-            42,
-            _build_noise,
+            name="noise",
+            folder="noise",
+            what="400 clips of 5 s: rain, sea, clock, helicopter, chainsaw, dog, ... (ESC-10)",
+            licence="CC BY 3.0",
+            page=f"{GITHUB}/karolpiczak/ESC-10",
+            files=(_github("karolpiczak/ESC-10", ESC10_COMMIT, "esc-10.tar.gz", 42),),
+            holds=("ATTRIBUTION.md",),
+            megabytes=42,
+            build=_build_noise,
         ),
         Dataset(
-            "rooms",
-            "rir",
-            "3 room impulse responses (SpeechBrain's samples)",
-            "Apache-2.0",
-            f"{GITHUB}/speechbrain/speechbrain",
-            tuple(
+            name="rooms",
+            folder="rir",
+            what="3 room impulse responses (SpeechBrain's samples)",
+            licence="Apache-2.0",
+            page=f"{GITHUB}/speechbrain/speechbrain",
+            files=tuple(
                 RemoteFile(f"{_SPEECHBRAIN}/rir{number}.wav", f"rir{number}.wav", 0.05, f"sha256:{sha256}")
                 for number, sha256 in enumerate(
                     (
@@ -259,9 +261,9 @@ DATASETS = {
                     start=1,
                 )
             ),
-            ("rir1.wav", "rir2.wav", "rir3.wav"),
-            0.2,
-            _build_rooms,
+            holds=("rir1.wav", "rir2.wav", "rir3.wav"),
+            megabytes=0.2,
+            build=_build_rooms,
         ),
     )
 }
