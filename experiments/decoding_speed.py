@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from experiments.harness.command import ExperimentOptions, run_experiment
-from experiments.harness.figures import Comparison, Findings, speed_up
+from experiments.harness.figures import Comparison, Findings, measured_once, speed_up
 from experiments.harness.rounds import WARM_UP_ROUNDS, Implementation, Unavailable, take_turns
 from preprocessing.cli.options import run_command
 from preprocessing.cli.progress import hide_loading_bars
@@ -166,8 +166,16 @@ def pyctcdecode(job: SearchJob) -> Round:
 def compare_word_errors(ours: Sequence[str], theirs: Sequence[str], references: Sequence[str]) -> Comparison:
     """Word error rates of both in percent, and by how many points ours is the lower one; references normalised."""
     own, peers = _wer(ours, references), _wer(theirs, references)
-    fewer = peers - own
-    return Comparison("word errors", PEER, own, peers, "%", fewer, fewer, fewer, "points", -MAXIMUM_POINTS_WORSE)
+    return measured_once(
+        "word errors",
+        PEER,
+        ours=own,
+        theirs=peers,
+        unit="%",
+        advantage=peers - own,
+        advantage_unit="points",
+        minimum=-MAXIMUM_POINTS_WORSE,
+    )
 
 
 def _wer(texts: Sequence[str], references: Sequence[str]) -> float:

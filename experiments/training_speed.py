@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from experiments.harness.command import ExperimentOptions, run_experiment
-from experiments.harness.figures import Comparison, Findings, rate_ratio
+from experiments.harness.figures import Comparison, Findings, measured_once, rate_ratio
 from experiments.harness.rounds import Implementation, Unavailable, peak_gflops, take_turns
 from preprocessing.cli.device import resolve_device
 from preprocessing.cli.options import run_command
@@ -184,18 +184,43 @@ def compare(
     if EQUAL_PRECISION in trained:
         mine, other = trained[EQUAL_PRECISION][0].held_out_loss, trained[PEER][0].held_out_loss
         apart = max(mine, other) / min(mine, other)
-        what = "held-out loss, apart"
-        comparisons.append(Comparison(what, PEER, mine, other, "", apart, apart, apart, "x", None, MAXIMUM_LOSS_APART))
+        comparisons.append(
+            measured_once(
+                "held-out loss, apart",
+                PEER,
+                ours=mine,
+                theirs=other,
+                unit="",
+                advantage=apart,
+                advantage_unit="x",
+                maximum=MAXIMUM_LOSS_APART,
+            )
+        )
     mine, other = (100.0 * share for share in corpus_padding(job))
-    comparisons.append(Comparison("padding", PEER, mine, other, "%", mine, mine, mine, "%", None, MAXIMUM_PADDING))
+    comparisons.append(
+        measured_once(
+            "padding",
+            PEER,
+            ours=mine,
+            theirs=other,
+            unit="%",
+            advantage=mine,
+            advantage_unit="%",
+            maximum=MAXIMUM_PADDING,
+        )
+    )
     best = {name: max(one.rate for one in rounds) for name, rounds in trained.items()}
     for precision, peak in peaks.items():
         shares = {name: 100.0 * GFLOP_PER_SECOND_OF_AUDIO * rate / peak for name, rate in best.items()}
         for name, further in ((DEFAULT, ""), (WHOLE, ", compiled")):
             if name in shares:
                 mine, other = shares[name], shares[PEER]
-                ratio, what = mine / other, f"of the {precision} peak{further}"
-                comparisons.append(Comparison(what, PEER, mine, other, "%", ratio, ratio, ratio, "x", None))
+                what = f"of the {precision} peak{further}"
+                comparisons.append(
+                    measured_once(
+                        what, PEER, ours=mine, theirs=other, unit="%", advantage=mine / other, advantage_unit="x"
+                    )
+                )
     return comparisons
 
 

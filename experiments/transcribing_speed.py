@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from experiments.harness.command import run_experiment
-from experiments.harness.figures import Comparison, Findings, speed_up
+from experiments.harness.figures import Comparison, Findings, measured_once, speed_up
 from experiments.harness.rounds import (
     WARM_UP_ROUNDS,
     Implementation,
@@ -308,7 +308,16 @@ def words_apart(ours: Sequence[str], theirs: Sequence[str], peer: str) -> Compar
     else:
         edits = len(" ".join(ours).split())
     apart = 100.0 * edits / max(len(their_words), 1)
-    return Comparison("words apart", peer, apart, 0.0, "%", apart, apart, apart, "%", None, MAXIMUM_WORDS_APART)
+    return measured_once(
+        "words apart",
+        peer,
+        ours=apart,
+        theirs=0.0,
+        unit="%",
+        advantage=apart,
+        advantage_unit="%",
+        maximum=MAXIMUM_WORDS_APART,
+    )
 
 
 def _transcribe(

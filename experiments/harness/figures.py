@@ -27,7 +27,7 @@ class FallsShortError(UserError):
     """A figure does not reach what is required of it; exit code 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One quantity of this project beside a peer's, and the advantage: a ratio or a difference of the two."""
 
@@ -40,7 +40,7 @@ class Comparison:
     low: float  # quartiles of the advantage over the single measurements
     high: float
     advantage_unit: str  # "x" for a ratio, else the unit of a difference
-    minimum: float | None  # of the advantage; None: not required
+    minimum: float | None = None  # of the advantage; None: not required
     maximum: float | None = None  # of the advantage, where less is better
 
     @property
@@ -95,7 +95,18 @@ def speed_up(
     """How many times faster ours is: the median of the pairwise ratios of seconds, beside both medians in ms."""
     low, middle, high = _quartiles_of_ratios(theirs, ours)
     ours_ms, theirs_ms = (1000.0 * _median(seconds) for seconds in (ours, theirs))
-    return Comparison(quantity, peer, ours_ms, theirs_ms, "ms", middle, low, high, "x", minimum)
+    return Comparison(
+        quantity=quantity,
+        peer=peer,
+        ours=ours_ms,
+        theirs=theirs_ms,
+        unit="ms",
+        advantage=middle,
+        low=low,
+        high=high,
+        advantage_unit="x",
+        minimum=minimum,
+    )
 
 
 def rate_ratio(
@@ -103,7 +114,18 @@ def rate_ratio(
 ) -> Comparison:
     """How many times the peer's rate ours is: the median of the pairwise ratios, beside both medians in `unit`."""
     low, middle, high = _quartiles_of_ratios(ours, theirs)
-    return Comparison(quantity, peer, _median(ours), _median(theirs), unit, middle, low, high, "x", minimum)
+    return Comparison(
+        quantity=quantity,
+        peer=peer,
+        ours=_median(ours),
+        theirs=_median(theirs),
+        unit=unit,
+        advantage=middle,
+        low=low,
+        high=high,
+        advantage_unit="x",
+        minimum=minimum,
+    )
 
 
 def gain_in_db(
@@ -114,14 +136,60 @@ def gain_in_db(
 
     differences = np.array(ours) - np.array(theirs)
     low, high = (float(quantile) for quantile in np.quantile(differences, [0.25, 0.75]))
-    ours_db, theirs_db = (float(np.mean(values)) for values in (ours, theirs))
-    return Comparison(quantity, peer, ours_db, theirs_db, "dB", float(differences.mean()), low, high, "dB", minimum)
+    return Comparison(
+        quantity=quantity,
+        peer=peer,
+        ours=float(np.mean(ours)),
+        theirs=float(np.mean(theirs)),
+        unit="dB",
+        advantage=float(differences.mean()),
+        low=low,
+        high=high,
+        advantage_unit="dB",
+        minimum=minimum,
+    )
 
 
 def cost_ratio(quantity: str, peer: str, ours: float, theirs: float, unit: str, maximum: float) -> Comparison:
     """Ours over theirs of a cost that was measured once, such as memory; it may not exceed `maximum`."""
-    ratio = ours / theirs
-    return Comparison(quantity, peer, ours, theirs, unit, ratio, ratio, ratio, "x", None, maximum)
+    return measured_once(
+        quantity,
+        peer,
+        ours=ours,
+        theirs=theirs,
+        unit=unit,
+        advantage=ours / theirs,
+        advantage_unit="x",
+        maximum=maximum,
+    )
+
+
+def measured_once(
+    quantity: str,
+    peer: str,
+    *,
+    ours: float,
+    theirs: float,
+    unit: str,
+    advantage: float,
+    advantage_unit: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Comparison:
+    """A comparison without quartiles: of what was measured once, or would be the same each time."""
+    return Comparison(
+        quantity=quantity,
+        peer=peer,
+        ours=ours,
+        theirs=theirs,
+        unit=unit,
+        advantage=advantage,
+        low=advantage,
+        high=advantage,
+        advantage_unit=advantage_unit,
+        minimum=minimum,
+        maximum=maximum,
+    )
 
 
 def _quartiles_of_ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
