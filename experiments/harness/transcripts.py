@@ -6,14 +6,14 @@ imported where it is used.
 """
 
 import hashlib
-import time
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.harness.command import progress
+from preprocessing.errors import InputError, counted
 
 if TYPE_CHECKING:
     from benchmark.conditions import Condition
@@ -103,12 +103,15 @@ def transcribe(
 ) -> "list[Sample]":
     """What the system writes of each utterance under each condition, clean without any; as samples, in that order.
 
-    One utterance at a time, each timed in this process; stationary noise is removed first for a model that was trained
-    so. Raises UserError where the system cannot be loaded.
+    One utterance at a time, each timed in this process, without its decoding; stationary noise is removed first for a
+    model that was trained so. An utterance that the system fails on is one with an error and without a hypothesis, as
+    in a benchmark; stderr says so, and the next run tries it again. Raises UserError where the system cannot be loaded,
+    InputError where it fails on every utterance.
     """
     from benchmark.conditions import parse_conditions
-    from benchmark.results import CLEAN, Sample, StageSeconds, read_samples
+    from benchmark.results import CLEAN, Sample, read_samples
     from benchmark.results.store import drop_torn_line, json_line
+    from benchmark.worker.stage_clock import DeviceClock, LoadedWaveform, transcribe_batch
     from finetune.models.companion_files import trained_on_denoised
     from finetune.systems.base import LoadOptions
     from finetune.systems.identity import sha256_of, weights_of
@@ -125,39 +128,55 @@ def transcribe(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{spec.name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}.jsonl"
     drop_torn_line(path)
-    done = {(one.condition, one.id): one for one in read_samples(path)} if path.is_file() else {}
+    kept = read_samples(path) if path.is_file() else ()
+    done = {(one.condition, one.id): one for one in kept if one.error is None}
     wanted = [(condition, one) for condition in conditions for one in utterances]
     left = [(condition, one) for condition, one in wanted if (condition.used.name, one.id) not in done]
     if left:
         import torch
 
-        system = load_system(spec, LoadOptions("cpu", language))
+        system, clock = load_system(spec, LoadOptions("cpu", language)), DeviceClock("cpu")
         with (
             progress(f"transcribing with {spec.name}", len(left), "utterances") as advance,
             path.open("a", encoding="utf-8") as file,
             torch.inference_mode(),
         ):
-            system.text(system.forward(system.features([load_waveform(left[0][1])])))  # the first call warms up
+            transcribe_batch(system, (), [LoadedWaveform(load_waveform(left[0][1]), 0.0)], clock)  # warms up
             for condition, utterance in left:
                 waveform = condition.apply(load_waveform(utterance), utterance.id)
                 waveform = waveform if gate is None else gate(waveform)
-                marks = [time.perf_counter()]
-                features = system.features([waveform])
-                marks.append(time.perf_counter())
-                outcome = system.forward(features)
-                marks.append(time.perf_counter())
-                (text,) = system.text(outcome)
-                marks.append(time.perf_counter())
-                stages = [after - before for before, after in pairwise(marks)]
+                reply = transcribe_batch(system, (), [LoadedWaveform(waveform, 0.0)], clock)
                 sample = Sample(
-                    spec.name, utterance.id, utterance.text, text, utterance.duration, StageSeconds(0.0, *stages),
-                    utterance.speaker, condition=condition.used.name,
-                )  # fmt: skip
+                    system=spec.name,
+                    id=utterance.id,
+                    reference=utterance.text,
+                    hypothesis=reply.hypotheses[0].text,
+                    audio_seconds=utterance.duration,
+                    seconds=reply.seconds,
+                    speaker=utterance.speaker,
+                    condition=condition.used.name,
+                    error=reply.hypotheses[0].error,
+                )
                 file.write(json_line(sample))
                 file.flush()
                 done[sample.condition, sample.id] = sample
                 advance(1)
-    return [done[condition.used.name, one.id] for condition, one in wanted]
+    found = [done[condition.used.name, one.id] for condition, one in wanted]
+    _check_errors(spec.name, found)
+    return found
+
+
+def _check_errors(name: str, samples: "Sequence[Sample]") -> None:
+    """Say on stderr how many utterances have an error. Raises InputError where all have one."""
+    errors = [one.error for one in samples if one.error is not None]
+    if errors and len(errors) == len(samples):
+        raise InputError(
+            f"{name} fails on all of {counted(len(samples), 'utterance')} ({errors[0]}); expected it to transcribe "
+            "them: correct the cause, and run the same command again"
+        )
+    if errors:
+        failed = f"{len(errors)} of {counted(len(samples), 'utterance')} failed and count as deleted"
+        print(f"{name}: {failed}; the first: {errors[0]}", file=sys.stderr)
 
 
 def rtfx(samples: "Sequence[Sample]") -> float:

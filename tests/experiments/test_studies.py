@@ -22,13 +22,13 @@ from experiments.harness.trainings import (
     base_options,
     length_options,
 )
-from experiments.harness.transcripts import CorpusUsed, corpus_name, metric_of
+from experiments.harness.transcripts import CorpusUsed, corpus_name, metric_of, open_test, system_spec, transcribe
 from experiments.study_pages import hours as hours_page
 from experiments.study_pages import robustness as robustness_page
 from experiments.study_pages import seeds as seeds_page
 from experiments.study_pages import units as units_page
 from finetune.metrics import RUN_SEEDS, Rate, rate, resample, run_deviation, run_margin
-from preprocessing.corpus import Utterance
+from preprocessing.corpus import Utterance, load_waveform
 from preprocessing.errors import InputError, UsageError
 from tests.conftest import ROOT, read_manifest
 from tests.experiments.made_up import TESTED, drawn
@@ -324,7 +324,7 @@ def test_parts_are_of_the_same_audio(tmp_path: Path) -> None:
     """Two channels of a call, cut into parts; the last part has no stop."""
     import soundfile
 
-    from preprocessing.corpus import load_waveform, open_corpus
+    from preprocessing.corpus import open_corpus
 
     soundfile.write(tmp_path / "call.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (5 * 16_000, 2)), 16_000)
     times: list[dict[str, float]] = [{"start": 0.0, "stop": 1.5}, {"start": 1.5, "stop": 4.0}, {"start": 4.0}]
@@ -345,6 +345,48 @@ def test_parts_are_of_the_same_audio(tmp_path: Path) -> None:
 
 def written(utterance: str, reference: str, hypothesis: str) -> Sample:
     return Sample("s", utterance, reference, hypothesis, 1.0, NO_SECONDS, "one")
+
+
+class Moody:
+    """A system that fails on the utterances whose number of samples is among `failing`."""
+
+    def __init__(self) -> None:
+        self.failing: set[int] = set()
+        self.asked: list[int] = []
+
+    def features(self, waveforms: list[torch.Tensor]) -> int:
+        return len(waveforms[0])
+
+    def forward(self, n_samples: int) -> int:
+        self.asked.append(n_samples)
+        if n_samples in self.failing:
+            raise ValueError("too long")
+        return n_samples
+
+    def text(self, n_samples: int) -> list[str]:
+        return [f"{n_samples} samples"]
+
+
+def test_an_utterance_that_a_system_fails_on_counts_as_deleted_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moody = Moody()
+    monkeypatch.setattr("finetune.systems.registry.load_system", lambda *_: moody)
+    tested = open_test(str(ROOT / "demo" / "corpus" / "test.jsonl"), limit=3)
+    lengths = [len(load_waveform(one)) for one in tested]
+    spec = system_spec("moody", f"wav2vec2={ROOT / 'demo' / 'wav2vec2'}")
+    moody.failing = set(lengths)
+    with pytest.raises(InputError, match=r"moody fails on all of 3 utterances \(ValueError: too long\)"):
+        transcribe(spec, tested, tmp_path)
+    moody.failing = {lengths[1]}
+    found = transcribe(spec, tested, tmp_path)
+    assert [one.error for one in found] == [None, "ValueError: too long", None]
+    assert errors_of([found], "librispeech").runs[0][1] == len(tested[1].text.split())
+    assert "moody: 1 of 3 utterances failed and count as deleted; the first: ValueError" in capsys.readouterr().err
+    moody.failing, moody.asked = set(), []
+    again = transcribe(spec, tested, tmp_path)
+    assert again[1].hypothesis == f"{lengths[1]} samples" and again[0] == found[0] and again[0].seconds.decode == 0
+    assert moody.asked == [lengths[1]] * 2  # the first one warms up
 
 
 def test_words_never_seen_in_training_are_counted_apart() -> None:
