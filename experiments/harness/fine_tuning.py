@@ -21,6 +21,7 @@ from preprocessing import audio
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches, evenly_spaced
 from preprocessing.cli.atomic_write import write_json_lines
+from preprocessing.cli.progress import hide_loading_bars
 from preprocessing.corpus import Utterance, open_corpus
 from preprocessing.errors import UsageError
 
@@ -115,7 +116,6 @@ def prepare(
     names = {utterance.id for utterance in chosen}
     held_out = [utterance for utterance in listed if utterance.id not in names][:HELD_OUT] or chosen[:1]
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, set_seed
-    from transformers.utils import logging
 
     from finetune.models.ctc import vocabulary_sizes
     from preprocessing.text import profile
@@ -130,7 +130,7 @@ def prepare(
         write_json_lines(folder / f"{name}.jsonl", rows)
 
     vocabulary = Vocabulary.of_characters(normalise(u.text) for u in [*chosen, *held_out])
-    logging.disable_progress_bar()
+    hide_loading_bars()
     set_seed(SEED)
     shape = TINY if tiny else {}
     model = Wav2Vec2ForCTC(Wav2Vec2Config(**shape, **vocabulary_sizes(vocabulary)))
@@ -298,7 +298,7 @@ def theirs(job: TrainingJob) -> Callable[[], Trained]:
 
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    hide_loading_bars()
     processor = Wav2Vec2Processor.from_pretrained(job.folder / "model")
     began = time.perf_counter()
     prepared = _prepared(job, processor)
