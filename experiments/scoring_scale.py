@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.harness.command import ExperimentOptions, run_experiment
 from experiments.harness.figures import Findings, Table
 from experiments.harness.rounds import call_apart
-from preprocessing.cli.options import run_command
-from preprocessing.errors import UsageError
+from preprocessing.cli.options import check_counts, run_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +66,7 @@ class Cost:
 
 def run(config: Config) -> Findings:
     """Score a tenth of the utterances, then all. Raises UsageError for a count below 1."""
-    if config.utterances < 1:
-        raise UsageError(f"--utterances is {config.utterances}; expected 1 or more: raise it")
+    check_counts(("--utterances", config.utterances, 1))
     most = min(config.utterances, QUICK_UTTERANCES) if config.quick else config.utterances
     costs = [measure(config, count) for count in sorted({max(most // 10, 1), most})]
     headings = ("utterances", "seconds", "of them on the processor", "peak of memory, MB", "WER")

@@ -56,7 +56,7 @@ class AlignConfig:
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
         check_picture_suffix(self.plot, "--plot")
-        check_counts(("--channel", self.channel or 0, 0))
+        check_counts(("--channel", self.channel, 0))
         check_ranges(("--start", self.start, "0 or more", self.start >= 0.0))
         if self.stop is not None and self.stop <= self.start:
             raise UsageError(f"--stop is {self.stop:g}; expected more than --start {self.start:g}: raise it")

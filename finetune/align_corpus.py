@@ -75,7 +75,7 @@ class AlignCorpusConfig:
         """The options of the cutting. Raises UsageError on a value that cannot be used."""
         from finetune.decoding.alignment_pieces import PieceOptions
 
-        check_counts(("--channel", self.channel or 0, 0))
+        check_counts(("--channel", self.channel, 0))
         options = PieceOptions(self.max_seconds, self.min_seconds, self.min_score)
         options.check()
         return options

@@ -89,11 +89,12 @@ class TranscribeConfig(SearchOptions):
                 "them: name it with --output_dir, or choose one format"
             )
         self.check_search()
-        check_counts(("--channel", self.channel or 0, 0))
-        for flag in ("beam_size", "max_line_width", "max_line_count"):
-            value = getattr(self, flag)
-            if value is not None:
-                check_counts((f"--{flag}", value, 1))
+        check_counts(
+            ("--channel", self.channel, 0),
+            ("--beam_size", self.beam_size, 1),
+            ("--max_line_width", self.max_line_width, 1),
+            ("--max_line_count", self.max_line_count, 1),
+        )
         if self.max_line_count is not None and self.max_line_width is None:
             raise UsageError("--max_line_count has no effect alone; expected --max_line_width with it: add it")
         for flag in ("max_line_width", "highlight_words"):

@@ -87,9 +87,7 @@ class TuneConfig:
 
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used."""
-        check_counts(("--beam_width", self.beam_width, 1))
-        if self.utterances is not None:
-            check_counts(("--utterances", self.utterances, 2))
+        check_counts(("--beam_width", self.beam_width, 1), ("--utterances", self.utterances, 2))
         weights = ("rescore_weights", self.rescore_weights)
         for flag, values in (("alphas", self.alphas), ("betas", self.betas), weights):
             if not values or sorted(set(values)) != sorted(values):

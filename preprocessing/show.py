@@ -33,7 +33,7 @@ class ShowConfig:
 
     def check(self) -> None:
         """Raises UsageError on an output that is no picture, or a negative channel."""
-        check_counts(("--channel", self.channel or 0, 0))
+        check_counts(("--channel", self.channel, 0))
         check_picture_suffix(self.output, "--output")
 
 

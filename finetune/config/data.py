@@ -143,8 +143,8 @@ class DataConfig:
                 "first to be lower: lower the first or raise the second"
             )
         check_counts(
-            ("--data.max_train_samples", 1 if self.max_train_samples is None else self.max_train_samples, 1),
-            ("--data.max_eval_samples", 1 if self.max_eval_samples is None else self.max_eval_samples, 1),
+            ("--data.max_train_samples", self.max_train_samples, 1),
+            ("--data.max_eval_samples", self.max_eval_samples, 1),
             ("--data.shuffle_buffer", self.shuffle_buffer, 1),
             ("--data.streaming_first", self.streaming_first, 1),
         )

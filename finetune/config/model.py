@@ -214,8 +214,8 @@ class ModelConfig:
         """Raises UsageError naming the first number that is out of range."""
         check_counts(
             ("--model.lora_rank", self.lora_rank, 0),
-            ("--model.trained_layers", 0 if self.trained_layers is None else self.trained_layers, 0),
-            ("--model.lora_alpha", 1 if self.lora_alpha is None else self.lora_alpha, 1),
+            ("--model.trained_layers", self.trained_layers, 0),
+            ("--model.lora_alpha", self.lora_alpha, 1),
             ("--model.mask_time_length", self.mask_time_length, 1),
             ("--model.mask_feature_length", self.mask_feature_length, 1),
         )

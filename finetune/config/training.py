@@ -137,12 +137,11 @@ class EvaluationConfig:
 
     def check_evaluation(self) -> None:
         """Raises UsageError naming the first value that is out of range, or a tracker that is not installed."""
-        patience = self.early_stopping_patience
         check_counts(
             ("--eval_steps", self.eval_steps, 1),
             ("--logging_steps", self.logging_steps, 1),
-            ("--early_stopping_patience", 1 if patience is None else patience, 1),
-            ("--save_total_limit", 1 if self.save_total_limit is None else self.save_total_limit, 1),
+            ("--early_stopping_patience", self.early_stopping_patience, 1),
+            ("--save_total_limit", self.save_total_limit, 1),
         )
         if self.report_to in ("trackio", "wandb") and find_spec(self.report_to) is None:
             raise UsageError(
@@ -249,7 +248,7 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
         self.check_optimisation()
         self.model.check_limits()
         self.check_evaluation()
-        check_counts(("--dataloader_num_workers", self.dataloader_num_workers or 0, 0))
+        check_counts(("--dataloader_num_workers", self.dataloader_num_workers, 0))
         if self.dry_run and self.overfit_batch:
             raise UsageError("--dry_run and --overfit_batch are both true; expected one of them: leave one out")
         if self.num_train_epochs is not None and self.data.streaming:

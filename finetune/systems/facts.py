@@ -4,6 +4,7 @@ and faster-whisper have for them. Importing this file does not import torch.
 
 from dataclasses import asdict, dataclass, field
 
+from preprocessing.cli.options import check_counts
 from preprocessing.errors import UsageError
 
 TRANSCRIPTS = "transcripts"  # family of what was transcribed elsewhere: scored, and never loaded
@@ -79,8 +80,7 @@ class SystemOptions:
     def check(self, name: str) -> None:
         """Raises UsageError naming the first value of the system `name` that is out of range."""
         flag = f"--system_options.{name}"
-        if self.beam_size is not None and self.beam_size < 1:
-            raise UsageError(f"{flag}.beam_size is {self.beam_size}; expected 1 or more: raise it")
+        check_counts((f"{flag}.beam_size", self.beam_size, 1))
         rising = list(self.temperatures) == sorted(set(self.temperatures))
         if not self.temperatures or not rising or self.temperatures[0] < 0:
             raise UsageError(f"{flag}.temperature is {self.temperature}; expected 0 or more, rising: change it")

@@ -41,7 +41,7 @@ class TranscodeConfig:
         """Raises UsageError on an output that cannot be written, or a negative seed or channel."""
         if self.output.suffix.lower() not in SUFFIXES:
             raise UsageError(f"output {self.output}: expected a name ending in .wav or .flac: change its suffix")
-        check_counts(("--seed", self.seed, 0), ("--channel", self.channel or 0, 0))
+        check_counts(("--seed", self.seed, 0), ("--channel", self.channel, 0))
         if self.output.exists() and not self.overwrite:
             raise UsageError(f"output {self.output}: exists; expected a new name: give another or --overwrite true")
 

@@ -165,10 +165,10 @@ def what_ran_out(error: Exception) -> str | None:
     return None
 
 
-def check_counts(*counts: tuple[str, int, int]) -> None:
-    """Raises UsageError naming the first flag whose number is too low. counts: (flag, number, minimum)."""
+def check_counts(*counts: tuple[str, int | None, int]) -> None:
+    """Raises UsageError naming the first flag whose number is too low; None is not. counts: (flag, number, minimum)."""
     for flag, number, minimum in counts:
-        if number < minimum:
+        if number is not None and number < minimum:
             raise UsageError(f"{flag} is {number}; expected {minimum} or more: raise it")
 
 

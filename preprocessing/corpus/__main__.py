@@ -53,13 +53,7 @@ class CorpusConfig:
     def check(self) -> None:
         """Raises UsageError on a value that cannot be used, before anything is read."""
         check_picture_suffix(self.plot, "--plot")
-        check_counts(
-            *[
-                (flag, number, minimum)
-                for flag, number, minimum in (("--limit", self.limit, 1), ("--workers", self.workers, 0))
-                if number is not None
-            ]
-        )
+        check_counts(("--limit", self.limit, 1), ("--workers", self.workers, 0))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

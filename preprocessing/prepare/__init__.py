@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from preprocessing.cli.options import check_counts
 from preprocessing.errors import UsageError
 
 SHORTEST_PIECE_SECONDS = 0.5
@@ -50,8 +51,7 @@ class PrepareConfig:
 
     def check(self) -> None:
         """Raises UsageError naming the first value that cannot be used."""
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers is {self.workers}; expected 1 or more: raise it")
+        check_counts(("--workers", self.workers, 1))
         if not self.max_seconds >= SHORTEST_PIECE_SECONDS:
             raise UsageError(
                 f"--max_seconds is {self.max_seconds:g}; expected {SHORTEST_PIECE_SECONDS:g} or more: raise it"

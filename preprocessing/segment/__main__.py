@@ -52,7 +52,7 @@ class SegmentConfig:
             ("--context_seconds", context, "0 or more", context >= 0.0),
             ("--threshold", self.threshold, "above 0 and up to 1", 0.0 < self.threshold <= 1.0),
         )
-        check_counts(("--channel", self.channel or 0, 0))
+        check_counts(("--channel", self.channel, 0))
         if self.speech_only and self.segmentation != "speech":
             raise UsageError(
                 f"--speech_only goes with --segmentation speech; found --segmentation {self.segmentation}: leave one "
