@@ -1,5 +1,4 @@
-"""Runs of a recipe: trained with several seeds, on several parts of a corpus or with several options, and
-what they write of a test corpus.
+"""Runs of a recipe, which differ in their seeds, data or options: trained, and what they write of a test corpus.
 
 Imports that take seconds happen where they are used.
 """
