@@ -49,6 +49,7 @@ from preprocessing.errors import InputError, UsageError, counted, printable
 from preprocessing.text import Profile, profile
 
 REJECTS_SHOWN = 5
+FAR_ABOVE_BOUND = 10.0  # times data.max_batch_seconds that windows make of the largest batch before it is said
 
 
 def train(config: TrainConfig) -> None:
@@ -232,6 +233,8 @@ def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
 
     denoise, augment = SpectralGate() if config.data.denoise else None, _augmentation(config)
     train = Examples(data.train, encode(data.train), recogniser, denoise, augment, config.seed, data.repeats)
+    if not config.overfit_batch and (note := _windows_note(train, config.data.max_batch_seconds)):
+        accelerator.print(note)
     config = _with_steps(config, train, accelerator)
     return _Setup(
         config,
@@ -256,7 +259,7 @@ def _with_steps(config: TrainConfig, examples: Examples, accelerator: Accelerato
     """
     if config.num_train_epochs is None:
         return config
-    epoch = examples.batches_per_epoch(config.data.max_batch_seconds)
+    epoch = len(examples.first_epoch(config.data.max_batch_seconds))
     batches_per_step = config.gradient_accumulation_steps * accelerator.num_processes
     steps = math.ceil(config.num_train_epochs * epoch / batches_per_step)
     epochs = f"{config.num_train_epochs:g} epoch{'' if config.num_train_epochs == 1 else 's'}"
@@ -298,6 +301,21 @@ def _description(config: TrainConfig, data: RunData, recogniser: TrainableRecogn
     if len(data.rejects) > REJECTS_SHOWN:
         lines.append(f"  ... all in {config.output_dir / 'rejects.jsonl'}")
     return "\n".join(lines)
+
+
+def _windows_note(examples: Examples, max_batch_seconds: float) -> str | None:
+    """How large the largest batch is in a model's windows where that is far above its bound, which is of speech."""
+    window = examples.recogniser.window_seconds
+    if not window:
+        return None
+    largest = max(map(len, examples.first_epoch(max_batch_seconds)))
+    if largest * window <= FAR_ABOVE_BOUND * max_batch_seconds:
+        return None
+    return (
+        f"NOTE: the largest batch has {counted(largest, 'window')} of {window:g} s, {largest * window:,.0f} s to "
+        f"compute on, as --data.max_batch_seconds {max_batch_seconds:g} counts speech alone; a lower one takes less "
+        "memory"
+    )
 
 
 def _inspect(setup: _Setup) -> DataInspection:

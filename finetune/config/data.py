@@ -70,8 +70,8 @@ class DataConfig:
     """Longest usable utterance, in seconds."""
 
     max_batch_seconds: float = 80.0
-    """Largest batch in seconds: number of utterances times the duration of the longest; Whisper pads each one to its
-    window."""
+    """Largest batch in seconds: number of utterances times the duration of the longest. Whisper pads each one to its
+    window, which does not count: with 80, sixteen utterances of 5 s are a batch, and 480 s to compute on."""
 
     strict: bool = False
     """Stop at the first unusable utterance instead of writing it to rejects.jsonl."""

@@ -113,9 +113,13 @@ class Examples(TrainingExamples):
         prepare = Preparation(self.recogniser, self.denoise, self.augment, self.seed)
         return prepare(self.utterances[index], self.labels[index], index=index, epoch=epoch, repeat=repeat)
 
-    def batches_per_epoch(self, max_seconds: float) -> int:
-        """The number of batches of the first epoch; later ones differ by a few."""
-        return len(self._order(max_seconds).epoch(0))
+    def first_epoch(self, max_seconds: float) -> list[list[int]]:
+        """The batches of the first epoch, as indices; later ones differ by a few."""
+        return self._order(max_seconds).epoch(0)
+
+    def computed_seconds(self, batch: Sequence[int]) -> float:
+        """Seconds of audio that the model computes on for a batch of indices, padding included."""
+        return len(batch) * self.recogniser.computed_seconds(max(self.utterances[index].duration for index in batch))
 
     def _order(self, max_seconds: float) -> DurationBatches:
         durations = [utterance.duration for utterance in self.utterances]

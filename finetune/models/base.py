@@ -28,12 +28,14 @@ class Example:
     inputs: the model's input: a waveform [samples], or features [n_mels, frames]; float32.
     labels: ids of the output units.
     n_samples: length of the waveform that `inputs` was made of, at 16 kHz.
+    window_samples: length that the model pads each waveform to, whatever its batch; 0: to the longest of the batch.
     """
 
     index: int
     inputs: Tensor
     labels: tuple[int, ...]
     n_samples: int
+    window_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Batch:
     lengths: valid length of each input along its last axis [batch].
     labels: [batch, longest], IGNORED_LABEL after each utterance's own.
     label_lengths: number of labels of each utterance [batch].
-    n_samples: length of each waveform, at 16 kHz.
+    n_samples: length of each waveform, at 16 kHz. window_samples: as of Example.
     """
 
     indices: tuple[int, ...]
@@ -53,6 +55,7 @@ class Batch:
     labels: Tensor
     label_lengths: Tensor
     n_samples: tuple[int, ...]
+    window_samples: int = 0
 
     def to(self, device: torch.device) -> "Batch":
         """The batch with its tensors on `device`, except `label_lengths`: torch's CTC loss wants these on the CPU."""
@@ -67,8 +70,9 @@ class Batch:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """Seconds of audio without padding, and with it."""
-        return sum(self.n_samples) / SAMPLE_RATE, len(self.n_samples) * max(self.n_samples) / SAMPLE_RATE
+        """Seconds of audio without padding, and with it: what the model computes on."""
+        longest = max(*self.n_samples, self.window_samples)
+        return sum(self.n_samples) / SAMPLE_RATE, len(self.n_samples) * longest / SAMPLE_RATE
 
     def split(self, parts: int) -> list["Batch"]:
         """At most `parts` batches of neighbouring rows in the same padded shape; together they hold every row once."""
@@ -84,6 +88,7 @@ class Batch:
             self.labels[rows],
             self.label_lengths[rows],
             self.n_samples[rows],
+            self.window_samples,
         )
 
 
@@ -97,7 +102,8 @@ def pad_batch(examples: Sequence[Example]) -> Batch:
         inputs[row, ..., : lengths[row]] = example.inputs
         labels[row, : label_lengths[row]] = torch.tensor(example.labels, dtype=torch.long)
     indices = tuple(example.index for example in examples)
-    return Batch(indices, inputs, lengths, labels, label_lengths, tuple(example.n_samples for example in examples))
+    n_samples = tuple(example.n_samples for example in examples)
+    return Batch(indices, inputs, lengths, labels, label_lengths, n_samples, examples[0].window_samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +169,16 @@ class TrainableRecogniser(ABC):
     batch, a float32 scalar with a gradient, so that the loop can weight by labels over any number of batches and
     processes. `generator` (CPU) draws all masks of the pass; with None, and in evaluation mode, nothing is masked. An
     utterance's loss must not depend on what it is padded to.
+    window_seconds: what the model pads each utterance to, as `Example.window_samples`; 0, the default: to the longest
+    of its batch.
     """
 
     module: nn.Module
+    window_seconds: float = 0.0
+
+    def computed_seconds(self, duration: float) -> float:
+        """Seconds of audio that the model computes on for each utterance of a batch whose longest has a duration."""
+        return max(duration, self.window_seconds)
 
     @abstractmethod
     def prepare(self, index: int, waveform: Tensor, labels: tuple[int, ...]) -> Example:

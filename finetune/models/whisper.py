@@ -188,7 +188,7 @@ class WhisperRecogniser(TrainableRecogniser):
         )
         model.alignment_heads = model.alignment_heads.to_dense()  # DDP takes no sparse buffer
         self._log_mel = LogMel(model.dims.n_mels)
-        self._window_seconds = model.dims.n_audio_ctx / FRAMES_PER_SECOND
+        self.window_seconds = model.dims.n_audio_ctx / FRAMES_PER_SECOND
         self._timestamp_share = config.timestamp_share
         self._lora = config.lora_rank > 0
         blocks = model.encoder.blocks
@@ -220,11 +220,11 @@ class WhisperRecogniser(TrainableRecogniser):
             labels = self._with_timestamps(len(waveform), labels)
         else:
             labels = self._without_blank(labels)
-        return Example(index, inputs, labels, len(waveform))
+        return Example(index, inputs, labels, len(waveform), round(self.window_seconds * SAMPLE_RATE))
 
     def _window(self, waveform: Tensor, silence: bool) -> Tensor:
-        n_frames = 2 * round(self._window_seconds * FRAMES_PER_SECOND)
-        mel = self._log_mel(nn.functional.pad(waveform, (0, round(self._window_seconds * SAMPLE_RATE) - len(waveform))))
+        n_frames = 2 * round(self.window_seconds * FRAMES_PER_SECOND)
+        mel = self._log_mel(nn.functional.pad(waveform, (0, round(self.window_seconds * SAMPLE_RATE) - len(waveform))))
         if not silence:
             mel[:, len(waveform) // HOP_LENGTH :] = 0.0
         return mel[:, :n_frames]  # type: ignore[no-any-return]
@@ -266,13 +266,13 @@ class WhisperRecogniser(TrainableRecogniser):
         return self._tokenizer.encode(start + text, disallowed_special=()) if text else []
 
     def fits(self, n_samples: int, labels: Sequence[int]) -> bool:
-        window = self._window_seconds * SAMPLE_RATE
+        window = self.window_seconds * SAMPLE_RATE
         return n_samples <= window and len(labels) <= self._longest_labels()
 
     def rejection_reason(self, n_samples: int, text: str, *, is_silence: bool = False) -> str | None:
-        if n_samples > self._window_seconds * SAMPLE_RATE:
+        if n_samples > self.window_seconds * SAMPLE_RATE:
             return (
-                f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the window, {self._window_seconds:g} s: cut "
+                f"lasts {n_samples / SAMPLE_RATE:.2f} s; expected at most the window, {self.window_seconds:g} s: cut "
                 "it, or raise --model.context_seconds"
             )
         n_tokens, maximum = len(self.encode(text)), self._longest_labels()

@@ -22,6 +22,7 @@ from finetune.data.loading import collate
 from finetune.models.base import Batch, TrainableRecogniser
 from finetune.models.frozen_features import cache_pays
 from finetune.training.evaluation import Evaluator
+from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches
 from preprocessing.errors import InputError, counted
 from preprocessing.text import Profile
@@ -188,13 +189,8 @@ def measure_costs(
     Raises InputError if the largest does not fit.
     """
     module = accelerator.prepare(recogniser.module)
-    batches = DurationBatches(
-        [u.duration for u in examples.utterances],
-        max_seconds=config.data.max_batch_seconds,
-        seed=config.seed,
-        repeats=examples.repeats,
-    ).epoch(0)
-    sizes = [len(batch) * max(examples.utterances[i].duration for i in batch) for batch in batches]
+    batches = examples.first_epoch(config.data.max_batch_seconds)
+    sizes = [examples.computed_seconds(batch) for batch in batches]
     largest = max(range(len(batches)), key=sizes.__getitem__)
     mean = sum(sizes) / len(sizes)
     middle = min(range(len(batches)), key=lambda number: abs(sizes[number] - mean))
@@ -207,9 +203,9 @@ def measure_costs(
         head_compute = _pass_cost(accelerator, recogniser, module, mean_batch.batch).seconds * to_mean
         recogniser.train_head_only(False)
     step, head_step = (_step_seconds(config, seconds, load) for seconds in (compute, head_compute))
-    hours = {name: sum(one.duration for one in examples.utterances) for name, examples in validation.items()}
+    computed = {name: sum(_computed_seconds(recogniser, examples)) for name, examples in validation.items()}
     evaluation, again = (
-        seconds * sum(hours.values()) / hours[MAIN]
+        seconds * sum(computed.values()) / computed[MAIN]
         for seconds in _evaluation_seconds(config, accelerator, recogniser, module, validation[MAIN], profile)
     )
     evaluations = 1 + -(-config.max_steps // config.eval_steps)
@@ -254,10 +250,11 @@ def print_costs(console: Console, config: TrainConfig, device: torch.device, cos
     """Print memory and time of a run."""
     batch, cost = costs.largest.batch, costs.largest.cost
     audio_seconds, padded_seconds = batch.seconds
+    to_windows = f" to windows of {batch.window_samples / SAMPLE_RATE:g} s" if batch.window_samples else ""
     console.print("[bold]One batch[/], the largest of the first epoch")
     console.print(
         f"  {counted(len(batch.indices), 'utterance')}, {audio_seconds:.1f} s of audio, {padded_seconds:.1f} s with "
-        f"padding; loss per label {cost.loss_per_label:.2f}\n"
+        f"padding{to_windows}; loss per label {cost.loss_per_label:.2f}\n"
         f"  loaded in {costs.largest.load_seconds:.2f} s, forward and backward in {cost.seconds:.2f} s on {device}",
         soft_wrap=True,
     )
@@ -315,8 +312,9 @@ def _evaluation_seconds(
     validation: Examples,
     profile: Profile,
 ) -> tuple[float, float]:
-    """Time of an evaluation, with and without loading, by the audio of one batch of middle size."""
+    """Time of an evaluation, with and without loading, by the computed seconds of one batch of middle size."""
     durations = [utterance.duration for utterance in validation.utterances]
+    computed = _computed_seconds(recogniser, validation)
     batches = DurationBatches(durations, max_seconds=config.data.max_batch_seconds).in_order()
     chosen = batches[len(batches) // 2]
     some = Examples(
@@ -333,8 +331,13 @@ def _evaluation_seconds(
     began = time.perf_counter()
     evaluator.run(accelerator, module)
     seconds = time.perf_counter() - began
-    share = sum(durations[index] for index in chosen) / sum(durations)
+    share = sum(computed[index] for index in chosen) / sum(computed)
     return seconds / share, max(seconds - loading, 0.0) / share
+
+
+def _computed_seconds(recogniser: TrainableRecogniser, examples: Examples) -> list[float]:
+    """Seconds that the model computes on for each utterance alone."""
+    return [recogniser.computed_seconds(utterance.duration) for utterance in examples.utterances]
 
 
 def _memory_table(memory: StaticMemory, cost: PassCost, device: str) -> Table:

@@ -43,7 +43,8 @@ class Diagnosis:
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """What the log of a run does not contain: options, and the largest share of the GPU's memory used by tensors so
-    far, None without a GPU. batch_seconds: the largest batch, padding included.
+    far, None without a GPU. batch_seconds: the largest batch, padding included. pads_to_window: whether the model pads
+    each utterance to a window, of which the choice of batches changes nothing.
     """
 
     max_steps: int
@@ -51,6 +52,7 @@ class RunSettings:
     logging_steps: int = 1
     batch_seconds: float = math.inf
     gpu_memory_share: float | None = None
+    pads_to_window: bool = False
 
 
 def diagnose(log: Sequence[LogLine], settings: RunSettings) -> list[Diagnosis]:
@@ -190,10 +192,10 @@ def starved(train: Sequence[LogLine], _: Sequence[LogLine], settings: RunSetting
     )
 
 
-def padded(train: Sequence[LogLine], _: Sequence[LogLine], __: RunSettings) -> Diagnosis | None:
-    """Much of the computation is on padding."""
+def padded(train: Sequence[LogLine], _: Sequence[LogLine], settings: RunSettings) -> Diagnosis | None:
+    """Much of the computation is on padding, other than to a model's window."""
     share = _mean(train, "padding_share")
-    if share is None or share <= PADDING_SHARE:
+    if share is None or share <= PADDING_SHARE or settings.pads_to_window:
         return None
     return Diagnosis(
         "padding",

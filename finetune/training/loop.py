@@ -284,13 +284,14 @@ class TrainingLoop:
 
     def _diagnose(self, display: Display) -> None:
         """Show and log each problem that the log reveals, once."""
-        config = self._config
+        config, pads_to_window = self._config, self._recogniser.window_seconds > 0.0
         settings = diagnosis.RunSettings(
             config.max_steps,
             config.dataloader_num_workers or 0,
             config.logging_steps,
-            math.inf if config.model.family == "whisper" else config.data.max_batch_seconds,  # which pads each to 30 s
+            math.inf if pads_to_window else config.data.max_batch_seconds,
             gpu_memory_share(self._accelerator.device),
+            pads_to_window,
         )
         log = self._writer.read_log()
         for problem in diagnosis.not_yet_logged(log, diagnosis.diagnose(log, settings)):

@@ -123,6 +123,7 @@ def test_starvation_and_padding_name_their_flags() -> None:
     assert names(starved) == ["data starvation"]
     assert "--dataloader_num_workers (now 2)" in diagnose(starved, SETTING)[0].remedy
     assert names(padded) == ["padding"]
+    assert names(padded, replace(SETTING, pads_to_window=True)) == []
     assert names(starved[:8]) == []  # a few lines are no pattern
 
 

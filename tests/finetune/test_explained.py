@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 
+from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
 from finetune.data.corpora import MAIN
 from finetune.data.examples import Examples
@@ -178,7 +179,7 @@ def test_the_configuration_told_is_yaml_with_what_differs_marked(tmp_path: Path)
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_epochs_are_of_a_corpus_whose_length_is_known(streaming: bool) -> None:
-    batch = SimpleNamespace(indices=(0,), seconds=(3.0, 3.0))
+    batch = SimpleNamespace(indices=(0,), seconds=(3.0, 3.0), window_samples=0)
     largest = MeasuredBatch(batch, 0.1, PassCost(0.2, 0, 1.0))  # type: ignore[arg-type]
     costs = RunCosts(StaticMemory(0, 0, 0, 0), largest, 2, 0.2, 0.1, 0.3, 3, 1.0, 60.0)
     data = DataConfig(train=["a"], validation="b", streaming=streaming)
@@ -207,8 +208,9 @@ def test_steps_of_the_head_alone_are_costed_as_such(
     head_only_steps: int, workers: int, cached: bool, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 10 steps of two batches, each 3 s to compute, 1 s with the head alone, and 0.5 s to load."""
-    passes, batch = list[bool](), SimpleNamespace(indices=(0,), seconds=(1.0, 1.0))
+    passes, batch = list[bool](), SimpleNamespace(indices=(0,), seconds=(1.0, 1.0), window_samples=0)
     recogniser = SimpleNamespace(module=nn.Linear(1, 1), head_only=False, count_labels=lambda _: 1)
+    recogniser.computed_seconds = float
     recogniser.train_head_only = lambda only: setattr(recogniser, "head_only", only)
 
     def measure_pass(*_: object) -> PassCost:
@@ -248,6 +250,68 @@ def test_steps_of_the_head_alone_are_costed_as_such(
     steps = f"4 of the head alone, of {head_step:.2f} s, and 6 of {step:.2f} s: 2 batches a step, 4 batches an epoch"
     plain = f"10 steps of {step:.2f} s: 2 batches a step, 4 batches an epoch"
     assert (f"10 steps, {steps}" if head_only_steps else plain) in told
+
+
+class Windowed(Two):
+    """Pads each utterance to 30 s."""
+
+    window_seconds = 30.0
+
+
+WINDOWED = Examples(  # in batches of at most 20 s: two long utterances, and over thirty short ones
+    [Utterance(f"u{n}", "a.wav", "x", seconds) for n, seconds in enumerate([9.0, 9.1, *[0.5] * 36])],
+    [(1,)] * 38,
+    Windowed(),
+)
+
+
+def test_of_windows_the_batch_with_most_is_measured_and_costed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch takes a second for each window; most windows are in the batch of short utterances."""
+    measured = list[int]()
+
+    def measure(*arguments: Any) -> MeasuredBatch:
+        n = len(arguments[-1])
+        measured.append(n)
+        batch = SimpleNamespace(indices=range(n), seconds=(0.5 * n, 30.0 * n), window_samples=480_000)
+        return MeasuredBatch(batch, 0.0, PassCost(float(n), 0, 1.0))  # type: ignore[arg-type]
+
+    class OneBatch:
+        """An evaluator that takes a second for each window."""
+
+        def __init__(self, examples: Examples, *_: object, **__: object) -> None:
+            self.seconds = len(examples)
+
+        def run(self, *_: object) -> None:
+            clock[0] += self.seconds
+
+    clock = [0.0]
+    monkeypatch.setattr(costs, "_measure", measure)
+    monkeypatch.setattr(costs, "Evaluator", OneBatch)
+    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(Examples, "__getitem__", lambda *_: None)
+    data = DataConfig(train=["a"], validation="b", max_batch_seconds=20.0)
+    config = TrainConfig(output_dir=Path("run"), data=data, max_steps=10, eval_steps=10)
+    found = costs.measure_costs(
+        config, Accelerator(cpu=True), WINDOWED.recogniser, WINDOWED, {MAIN: WINDOWED}, profile("basic")
+    )  # fmt: skip
+    batches = WINDOWED.first_epoch(20.0)
+    assert measured[0] == max(map(len, batches)) > 30
+    assert found.compute_seconds == pytest.approx(len(WINDOWED) / len(batches))
+    assert found.evaluation_seconds == pytest.approx(len(WINDOWED))
+    console = Console(file=io.StringIO(), width=200)
+    print_costs(console, config, torch.device("cpu"), found)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"{measured[0]} utterances, " in told
+    assert f" s of audio, {30 * measured[0]:.1f} s with padding to windows of 30 s" in told
+
+
+def test_windows_far_above_the_bound_are_said() -> None:
+    note = training_run._windows_note(WINDOWED, 20.0)
+    n = max(map(len, WINDOWED.first_epoch(20.0)))
+    assert note is not None and f"the largest batch has {n} windows of 30 s, {30 * n:,} s to compute on" in note
+    sentences = replace(WINDOWED, utterances=WINDOWED.utterances[:2] * 4, labels=[(1,)] * 8)
+    assert training_run._windows_note(sentences, 30.0) is None  # three windows, 90 s
+    assert training_run._windows_note(replace(WINDOWED, recogniser=Two()), 20.0) is None
 
 
 def test_nothing_keeps_the_loss_of_an_overfitted_batch_up() -> None:

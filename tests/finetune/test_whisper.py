@@ -131,6 +131,14 @@ def test_windows_are_filled_in_both_of_openai_whispers_ways() -> None:
     assert (by_transcribe[:, 50:] == 0).all()
 
 
+def test_a_batch_is_as_many_windows_whatever_is_said_in_them() -> None:
+    ours = recogniser()
+    batch = pad_batch([ours.prepare(index, noise(0.5), ours.encode("on")) for index in range(3)])
+    assert [one.seconds for one in (batch, *batch.split(3))] == [(1.5, 6.0), *[(0.5, 2.0)] * 3]
+    assert batch.inputs.shape[-1] == 200  # frames of 10 ms
+    assert ours.computed_seconds(0.5) == 2.0
+
+
 def test_the_loss_is_the_sum_over_labels_whatever_the_batch() -> None:
     ours = recogniser()
     ours.module.eval()

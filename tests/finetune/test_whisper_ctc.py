@@ -77,6 +77,13 @@ def batch_of(ours: WhisperCTCRecogniser, places: tuple[int, ...] = (0, 1, 2)) ->
     return pad_batch([ours.prepare(place, heard[place], ours.encode(TEXTS[place])) for place in places])
 
 
+def test_an_utterance_is_computed_at_its_own_length(base: str) -> None:
+    ours = recogniser(base)
+    batch = batch_of(ours, (0, 1))
+    assert batch.seconds == (sum(batch.n_samples) / 16_000, 2 * max(batch.n_samples) / 16_000)
+    assert ours.computed_seconds(1.5) == 1.5
+
+
 def trained_names(ours: WhisperCTCRecogniser) -> set[str]:
     return {name for name, parameter in ours.module.named_parameters() if parameter.requires_grad}
 
