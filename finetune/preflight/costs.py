@@ -299,8 +299,8 @@ def _pass_cost(accelerator: Accelerator, recogniser: TrainableRecogniser, module
     except torch.OutOfMemoryError:
         raise InputError(
             f"a batch of {counted(len(batch.indices), 'utterance')}, {batch.seconds[1]:.0f} s with padding, does not "
-            "fit into the device's memory; expected a smaller one: lower --data.max_batch_seconds or "
-            "--data.max_seconds, or set --gradient_checkpointing true"
+            "fit into the device's memory; expected a smaller one: set --gradient_checkpointing true, or lower "
+            "--data.max_batch_seconds or --data.max_seconds"
         ) from None
 
 

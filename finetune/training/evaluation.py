@@ -160,8 +160,8 @@ class Evaluator:
                 if self._parts >= len(batch.indices):
                     raise InputError(
                         f"a validation batch of {counted(len(batch.indices), 'utterance')}, {batch.seconds[1]:.0f} s "
-                        "with padding, does not fit into the device's memory; expected a smaller one: lower "
-                        "--data.max_batch_seconds or --data.max_seconds"
+                        "with padding, does not fit into the device's memory; expected a smaller one: begin a new run "
+                        "with a lower --data.max_batch_seconds or --data.max_seconds"
                     ) from None
                 self._parts *= 2
                 torch.cuda.empty_cache()  # blocks of the training step's shapes; nothing without CUDA

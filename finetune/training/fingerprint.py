@@ -39,7 +39,11 @@ FREE = (
 ACCUMULATION = "gradient_accumulation_steps"  # of each process
 STREAMING = ("data.streaming", "data.shuffle_buffer", "data.streaming_first")  # without effect unless streaming is true
 # Without effect on the training, and part of the digest all the same, as runs of earlier versions have them in theirs.
-HARMLESS = ("data.strict", "model.feature_cache_gib", ACCUMULATION)  # the batches of all processes are counted
+HARMLESS = (
+    *("data.strict", "model.feature_cache_gib"),
+    "gradient_checkpointing",  # computes the same values again
+    ACCUMULATION,  # the batches of all processes are counted
+)
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "config.json")  # of a checkpoint's folder
 DIGESTED_BYTES = 1 << 20  # at either end of a file of the base
 MAX_KEYS_SHOWN = 5

@@ -179,8 +179,8 @@ class Stepper:
         self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
         if self._skipped_in_a_row >= MAX_SKIPPED:
             raise InputError(
-                f"the gradient has not been finite for {MAX_SKIPPED} consecutive steps; expected a falling loss: lower "
-                "--learning_rate, or set --mixed_precision to bf16 or no"
+                f"the gradient has not been finite for {MAX_SKIPPED} consecutive steps; expected a falling loss: begin "
+                "a new run with a lower --learning_rate, or with --mixed_precision bf16 or no"
             )
         return skipped
 
@@ -197,8 +197,9 @@ class Stepper:
         if self._accelerator.num_processes > 1 or self.parts >= largest:
             raise InputError(
                 f"a batch of {counted(largest, 'utterance')}, {max(batch.seconds[1] for batch in batches):.0f} s with "
-                "padding, does not fit into the device's memory; expected a smaller one: lower "
-                "--data.max_batch_seconds or --data.max_seconds, or set --gradient_checkpointing true"
+                "padding, does not fit into the device's memory; expected a smaller one: resume with "
+                "--gradient_checkpointing true, or begin a new run with a lower --data.max_batch_seconds or "
+                "--data.max_seconds"
             ) from None
         self.parts *= 2
         self._accelerator.print(

@@ -236,6 +236,13 @@ def test_the_same_batches_a_step_are_resumed() -> None:
         check_batches_per_step(config, Progress(), n_processes)
 
 
+def test_a_run_out_of_memory_is_resumed_with_gradient_checkpointing(run: Path) -> None:
+    now = fingerprint(replace(GOOD, gradient_checkpointing=True))
+    check_same_run(
+        replace(GOOD, output_dir=run), Progress(step=1, batches=1, fingerprint=fingerprint().digest), now, n_processes=1
+    )
+
+
 def test_changed_keys_are_named_with_both_values(run: Path) -> None:
     now = fingerprint(replace(GOOD, seed=3, learning_rate=1e-3, logging_steps=7))
     assert now.digest != fingerprint().digest

@@ -236,7 +236,7 @@ def test_a_single_utterance_that_does_not_fit_is_said() -> None:
     toy.module = NeverFits()
     optimiser = make_optimiser(toy, config)
     stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
-    with pytest.raises(InputError, match=r"4 utterances.*max_batch_seconds"):
+    with pytest.raises(InputError, match=r"4 utterances.*resume with --gradient_checkpointing.*new run.*max_batch"):
         stepper.step(toy.module, [pad_batch(examples(4))], lambda _: torch.Generator())
 
 
@@ -251,7 +251,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing_and_is_counted(value: float
 
 def test_a_run_that_never_has_a_finite_gradient_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "MAX_SKIPPED", 2)
-    with pytest.raises(InputError, match=r"learning_rate"):
+    with pytest.raises(InputError, match=r"new run with a lower --learning_rate"):
         updated([examples(3)], value=float("nan"))
     toy, config = Toy(), OptimisationConfig(max_steps=10)
     optimiser = make_optimiser(toy, config)
