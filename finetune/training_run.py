@@ -20,7 +20,7 @@ from finetune import models
 from finetune.config import TrainConfig, check_config_file
 from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances
 from finetune.data.examples import ExampleKey, Examples, Preparation, TrainingExamples
-from finetune.data.loading import default_workers
+from finetune.data.loading import default_workers, usable_cores
 from finetune.data.streaming import StreamedExamples
 from finetune.decoding.language_model_folder import FILES as LANGUAGE_MODEL_FILES
 from finetune.decoding.language_model_folder import FOLDER as LANGUAGE_MODEL
@@ -35,7 +35,7 @@ from finetune.preflight.overfit import overfit, overfit_config
 from finetune.training import checkpoint, precision
 from finetune.training.diagnosis import DataInspection, inspect_data, log_line
 from finetune.training.display import print_diagnosis
-from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said
+from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said, threads_per_process
 from finetune.training.evaluation import Evaluator
 from finetune.training.fingerprint import check_batches_per_step, check_same_run, fingerprint_of
 from finetune.training.loop import Best, TrainingLoop
@@ -184,8 +184,7 @@ def _check_environment(config: TrainConfig, accelerator: Accelerator) -> None:
     the Hub.
     """
     if accelerator.device.type == "cpu":
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(max(len(os.sched_getaffinity(0)) // processes, 1))
+        torch.set_num_threads(threads_per_process(os.environ, usable_cores()))
     if config.model.base is not None:
         check_checkpoint(config.model.base, "--model.base ")
     check_sharding(accelerator, config)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from preprocessing.corpus import Reject
 
 MAX_DEFAULT_WORKERS = 12
 PREFETCH_FACTOR = 4  # batches that each worker loads ahead
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # a container's quota: microseconds of processors in a period, and the period
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,20 @@ def default_workers(device: torch.device) -> int:
     """0 on a CPU, whose cores compute; on a GPU the cores of this process but one, up to MAX_DEFAULT_WORKERS."""
     if device.type == "cpu":
         return 0
+    return max(min(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, MAX_DEFAULT_WORKERS), 0)
+
+
+def usable_cores(cpu_max: Path = CPU_MAX) -> int:
+    """The cores that this process may run on, or fewer where its container's quota of time, `cpu_max`, is of fewer.
+
+    A quota is rounded down: with more threads, all of them would stop together at the end of each period.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1, MAX_DEFAULT_WORKERS), 0)
+    try:
+        quota, period = map(int, cpu_max.read_text(encoding="utf-8").split())
+    except (OSError, ValueError):  # no container, or "max": no quota
+        return cores
+    return max(min(cores, quota // period), 1)
 
 
 class _KeySampler(Sampler[list[Any]]):

@@ -28,6 +28,7 @@ from finetune.config import TrainConfig
 from finetune.models.base import Batch, TrainableRecogniser
 from preprocessing.errors import UsageError
 
+LAUNCHED = "ACCELERATE_MIXED_PRECISION"  # a variable that `accelerate launch` always sets
 LOST_PEER = ("closed by peer", "reset by peer", "Broken pipe")  # in the messages of gloo's RuntimeErrors
 
 
@@ -104,6 +105,22 @@ def _is_first_of_living() -> bool:
             if is_rank and other.pid < own.pid and other.status() != psutil.STATUS_ZOMBIE:
                 return False
     return True
+
+
+def threads_per_process(environment: Mapping[str, str], cores: int) -> int:
+    """Threads of torch in a process that computes on a CPU: its share of the cores, or fewer where the user says so.
+
+    environment: variables of this process. OMP_NUM_THREADS counts in a single process, but not as 1 below `accelerate
+    launch`, which sets that itself where the user sets nothing, as it does for several processes.
+
+    >>> threads_per_process({"OMP_NUM_THREADS": "2"}, 8), threads_per_process({"LOCAL_WORLD_SIZE": "4"}, 8)
+    (2, 2)
+    """
+    processes = int(environment.get("LOCAL_WORLD_SIZE", 1))
+    given = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    by_launcher = processes > 1 or (LAUNCHED in environment and given == "1")
+    share = max(cores // processes, 1)
+    return share if by_launcher or not given.isdecimal() else min(share, max(int(given), 1))
 
 
 class Replicated:

@@ -11,6 +11,7 @@ import torch
 
 from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.training.distributed import threads_per_process
 from tests.commands import run
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 from tests.finetune.runs import TINY
@@ -56,6 +57,25 @@ def test_two_processes_are_one_with_the_same_batch(tmp_path: Path) -> None:
     for line, before in zip(resumed, two, strict=True):
         assert line["loss"] == pytest.approx(before["loss"], rel=1e-5)
         assert line["audio_seconds"] == before["audio_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({}, 8),
+        ({"OMP_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "4,2"}, 4),
+        ({"OMP_NUM_THREADS": "99"}, 8),
+        ({"OMP_NUM_THREADS": "many"}, 8),
+        ({"OMP_NUM_THREADS": "1", "ACCELERATE_MIXED_PRECISION": "no"}, 8),  # accelerate's own default
+        ({"OMP_NUM_THREADS": "2", "ACCELERATE_MIXED_PRECISION": "no"}, 2),
+        ({"OMP_NUM_THREADS": "1", "ACCELERATE_MIXED_PRECISION": "no", "LOCAL_WORLD_SIZE": "2"}, 4),
+        ({"LOCAL_WORLD_SIZE": "16"}, 1),
+    ],
+)
+def test_a_process_has_its_share_of_the_cores_or_what_the_user_says(environment: dict[str, str], threads: int) -> None:
+    assert threads_per_process(environment, 8) == threads
 
 
 def test_each_process_begins_with_the_same_weights_and_draws_its_own_dropout(tmp_path: Path) -> None:
