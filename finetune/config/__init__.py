@@ -2,10 +2,11 @@
 
 from finetune.config.data import DataConfig
 from finetune.config.model import ModelConfig
-from finetune.config.renamed import RENAMED, check_config_file
+from finetune.config.renamed import OF_TRAINER, RENAMED, check_config_file
 from finetune.config.training import HubConfig, OptimisationConfig, TrainConfig, check_repo_id
 
 __all__ = [
+    "OF_TRAINER",
     "RENAMED",
     "DataConfig",
     "HubConfig",

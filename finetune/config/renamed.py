@@ -1,4 +1,4 @@
-"""Former names of options, which are refused with the name that they have now."""
+"""Names that options formerly had or have in transformers' Trainer, which are refused with what to write instead."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +40,35 @@ RENAMED = {
     "model.mask_channel_probability": "model.mask_feature_prob",
     "model.mask_channel_length": "model.mask_feature_length",
     "model.lora_scale": "model.lora_alpha (lora_scale times lora_rank)",
+}
+
+BATCH_SIZE = "a batch is bounded by its seconds of audio, not by a number: set --data.max_batch_seconds"
+BEST = "the model that is saved is that of the best evaluation, by WER and then CER: leave it out"
+CHECKPOINTS = "each evaluation saves a checkpoint: set --eval_steps"
+ADAMW = "the optimiser is AdamW with betas of 0.9 and 0.98, as in wav2vec 2.0: leave it out"
+# Keys of transformers' TrainingArguments, present or former, that mean what is done in another way here.
+OF_TRAINER = {
+    "bf16": "write --mixed_precision bf16",
+    "fp16": "write --mixed_precision fp16",
+    "per_device_train_batch_size": BATCH_SIZE,
+    "per_device_eval_batch_size": BATCH_SIZE,
+    "group_by_length": "batches are always of utterances of similar durations: leave it out",
+    "load_best_model_at_end": BEST,
+    "metric_for_best_model": BEST,
+    "greater_is_better": BEST,
+    "resume_from_checkpoint": "a run in --output_dir is resumed from its last checkpoint: run the same command again",
+    "overwrite_output_dir": "write --overwrite true",
+    "eval_strategy": "evaluations are a number of steps apart: set --eval_steps",
+    "evaluation_strategy": "evaluations are a number of steps apart: set --eval_steps",
+    "save_strategy": CHECKPOINTS,
+    "save_steps": CHECKPOINTS,
+    "warmup_steps": "the warm-up is a share of the steps: set --warmup_ratio",
+    "run_name": "a run has the name of its folder: set --output_dir",
+    "optim": ADAMW,
+    "adam_beta1": ADAMW,
+    "adam_beta2": ADAMW,
+    "do_train": "training includes its evaluations: leave it out",
+    "do_eval": "training includes its evaluations: leave it out",
 }
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from finetune.config.data import DataConfig
 from finetune.config.model import ModelConfig
-from finetune.config.renamed import RENAMED
+from finetune.config.renamed import OF_TRAINER, RENAMED
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.errors import UsageError
 
@@ -237,6 +237,7 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
     """Options of a run; config.yaml in output_dir records them with their resolved values."""
 
     renamed: ClassVar[Mapping[str, str]] = RENAMED
+    instead: ClassVar[Mapping[str, str]] = OF_TRAINER
 
     def check(self) -> None:
         """Raises UsageError naming the first contradiction: origin of the model and data first, numbers last."""

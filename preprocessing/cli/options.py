@@ -62,7 +62,8 @@ def parse_command(
 
     A class attribute `renamed: ClassVar[Mapping[str, str]]` of the dataclass, or of one nested in it, gives the new
     name of each former key, dotted where nested: {"optimisation.updates": "max_steps"}. A former group may stand for
-    all of its keys: {"optimization": "optimisation"}. Such a key is refused with its new name.
+    all of its keys: {"optimization": "optimisation"}. Such a key is refused with its new name. An attribute `instead`
+    likewise says what to do instead of giving a key that other programs have: {"fp16": "write --mixed_precision fp16"}.
 
     Raises UsageError, one sentence, on an unknown key (with the nearest that exists, and the file it is in), a renamed
     one, a missing one or a value of the wrong type.

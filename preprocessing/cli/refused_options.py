@@ -1,7 +1,8 @@
 """The sentence about a command line or a configuration file that was refused: the flag or key, and the one to write.
 
 `explain` looks for what a user most often gets wrong: a former name, a misspelt one, a file that is no YAML, a value of
-another type. Former names are in the class attribute `renamed` of a configuration (`options.parse_command`).
+another type. Former names are in the class attribute `renamed` of a configuration, names of other programs in `instead`
+(`options.parse_command`).
 """
 
 import difflib
@@ -60,7 +61,10 @@ def explain(config_class: type[Any], words: Sequence[str], message: str, in_orde
     unknown = [flag for flag in flags if not _is_known(flag, known)]
     if sentence := _explain_renamed(unknown, renamed, "--{}"):
         return sentence
+    instead: Mapping[str, str] = getattr(config_class, "instead", {})
     for flag in unknown:
+        if flag.replace("-", "_") in instead:
+            return f"--{flag} is not an option: {instead[flag.replace('-', '_')]}"
         if flag.removeprefix("no_").removeprefix("no-") not in known:
             return f"--{flag} is not an option{_nearest(flag, known, renamed, '--')}"
     for flag in flags:
@@ -75,7 +79,8 @@ def explain(config_class: type[Any], words: Sequence[str], message: str, in_orde
         if sentence := _explain_renamed(unknown, renamed, "'{}'"):
             return f"{path}: {sentence}"
         for key in unknown:
-            return f"{path}: '{key}' is not an option{_nearest(key, known, renamed, '')}"
+            better = f": {instead[key]}" if key in instead else _nearest(key, known, renamed, "")
+            return f"{path}: '{key}' is not an option{better}"
     at_fault = re.search(r'Parser key "([^"]+)"', message)
     if at_fault is not None and at_fault[1] not in flags:
         for path, content in files.items():

@@ -1,12 +1,13 @@
 """Keys that mean what a key of transformers' TrainingArguments means have its name, and former names are refused."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from finetune.config import RENAMED, DataConfig, ModelConfig, TrainConfig, check_config_file
+from finetune.config import OF_TRAINER, RENAMED, DataConfig, ModelConfig, TrainConfig, check_config_file
 from preprocessing.cli.options import parse_command
 from preprocessing.cli.refused_options import option_names
 from preprocessing.errors import UsageError, UserError
@@ -70,6 +71,31 @@ def test_a_former_key_is_refused_with_its_new_name(old: str, new: str, tmp_path:
     with pytest.raises(UsageError) as caught:
         parse_command(TrainConfig, program="train", description="", arguments=["--config", str(file), *required])
     assert str(caught.value).startswith(f"{file}: '{old}' is now {new}")
+
+
+@pytest.mark.parametrize(("key", "instead"), OF_TRAINER.items())
+def test_a_key_of_trainer_is_refused_with_what_to_do_instead(key: str, instead: str, tmp_path: Path) -> None:
+    file = tmp_path / "trainer.yaml"
+    file.write_text(yaml.safe_dump({"output_dir": "x", key: 1}))
+    words = ["--output_dir", "x"]
+    for given, name in (
+        ([f"--{key}", "1", *words], f"--{key}"),
+        ([*words, f"--{key.replace('_', '-')}"], f"--{key.replace('_', '-')}"),
+        (["--config", str(file)], f"{file}: '{key}'"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            parse_command(TrainConfig, program="train", description="", arguments=given)
+        assert str(caught.value) == f"{name} is not an option: {instead}; see `train --help` for the options"
+
+
+def test_keys_of_trainer_are_its_own_and_lead_to_options_that_exist() -> None:
+    from transformers import TrainingArguments
+
+    names = set(option_names(TrainConfig))
+    assert not names & OF_TRAINER.keys()
+    former = {"evaluation_strategy", "overwrite_output_dir", "group_by_length"}
+    assert OF_TRAINER.keys() - {field.name for field in dataclasses.fields(TrainingArguments)} <= former
+    assert set(re.findall(r"--([\w.]+)", " ".join(OF_TRAINER.values()))) <= names
 
 
 def test_a_run_of_the_former_names_is_neither_resumed_nor_published(tmp_path: Path) -> None:
