@@ -1,24 +1,25 @@
-"""A fine-tuning run: set up from its configuration, trained, saved; resumed if output_dir holds a checkpoint."""
+"""A fine-tuning run: its configuration resolved, trained, saved; resumed if output_dir holds a checkpoint.
+
+What it is made of is in `finetune.training.setup`.
+"""
 
 import logging
-import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from rich.console import Console
 
-from finetune import models
 from finetune.config import TrainConfig, check_config_file
-from finetune.data.corpora import MAIN, RunData, open_corpora, select_utterances
+from finetune.data.corpora import MAIN
 from finetune.data.examples import ExampleKey, Examples, Preparation, TrainingExamples
 from finetune.data.loading import default_workers, usable_cores
 from finetune.data.streaming import StreamedExamples
@@ -29,27 +30,22 @@ from finetune.hub.folder import TRANSCRIPTS, is_upload
 from finetune.hub.push import Target, check_access, publish, push_summary
 from finetune.models import about
 from finetune.models.availability import check_checkpoint
-from finetune.models.base import Example, TrainableRecogniser
+from finetune.models.base import Example
 from finetune.preflight.dry_run import dry_run
 from finetune.preflight.overfit import overfit, overfit_config
 from finetune.training import checkpoint, precision
-from finetune.training.diagnosis import DataInspection, inspect_data, log_line
+from finetune.training.diagnosis import DataInspection, log_line
 from finetune.training.display import print_diagnosis
 from finetune.training.distributed import check_launch, check_sharding, lost_process_is_said, threads_per_process
 from finetune.training.evaluation import Evaluator
 from finetune.training.fingerprint import check_batches_per_step, check_same_run, fingerprint_of
 from finetune.training.loop import Best, TrainingLoop
 from finetune.training.run_folder import RunWriter, plain, start_tracker
+from finetune.training.setup import RunSetup, augmentation, set_up
 from finetune.tune_language_model import TUNING_FILES
-from preprocessing.augment import Chain, from_config
-from preprocessing.augment.denoise import SpectralGate
 from preprocessing.cli.folder_lock import only_writer
-from preprocessing.corpus import Reject, Utterance
-from preprocessing.errors import InputError, UsageError, counted, printable
-from preprocessing.text import Profile, profile
-
-REJECTS_SHOWN = 5
-FAR_ABOVE_BOUND = 10.0  # times data.max_batch_seconds that windows make of the largest batch before it is said
+from preprocessing.corpus import Reject
+from preprocessing.errors import InputError, UsageError, counted
 
 
 def train(config: TrainConfig) -> None:
@@ -69,14 +65,14 @@ def _train(config: TrainConfig) -> None:
     accelerator = make_accelerator(config)
     config = _with_workers(config, accelerator)
     _check_environment(config, accelerator)
-    setup = _set_up(config, accelerator)
-    config = replace(config, max_steps=setup.config.max_steps, num_train_epochs=None)
+    setup = set_up(config, accelerator)
+    config = setup.config
     if config.overfit_batch:
-        overfit(config, accelerator, setup.recogniser, setup.train, setup.profile)
+        overfit(setup)
         return
-    inspection = _inspect(setup)
+    inspection = setup.inspect()
     if config.dry_run:
-        dry_run(config, accelerator, setup.recogniser, setup.train, setup.validation, setup.profile, inspection)
+        dry_run(setup, inspection)
         return
     writer = RunWriter(config.output_dir)
     loop = _make_loop(setup, writer, inspection, resume_from)
@@ -88,22 +84,6 @@ def _train(config: TrainConfig) -> None:
     _report_end(config, accelerator, writer, loop, finished=finished)
     if finished:
         _push_to_hub(config, accelerator)
-
-
-@dataclass(frozen=True)
-class _Setup:
-    """What a run is made of. labels: normalised texts of all training utterances, usable or not."""
-
-    config: TrainConfig
-    accelerator: Accelerator
-    profile: Profile
-    recogniser: TrainableRecogniser
-    labels: list[str]
-    data: RunData
-    train: Examples  # of streamed corpora the first ones
-    validation: dict[str, Examples]
-    denoise: SpectralGate | None
-    augment: Chain | None
 
 
 def _resolve(config: TrainConfig) -> tuple[TrainConfig, Path | None]:
@@ -188,7 +168,7 @@ def _check_environment(config: TrainConfig, accelerator: Accelerator) -> None:
     if config.model.base is not None:
         check_checkpoint(config.model.base, "--model.base ")
     check_sharding(accelerator, config)
-    _augmentation(config)
+    augmentation(config.data)
     if config.push_to_hub:
         writes_nothing = config.dry_run or config.overfit_batch
         main = accelerator.is_main_process
@@ -200,132 +180,8 @@ def _check_environment(config: TrainConfig, accelerator: Accelerator) -> None:
             accelerator.print(note)
 
 
-def _augmentation(config: TrainConfig) -> Chain | None:
-    try:
-        return from_config(config.data.augment) if config.data.augment else None
-    except UsageError as error:
-        raise UsageError(f"--data.augment: {error}") from None
-
-
-def _set_up(config: TrainConfig, accelerator: Accelerator) -> _Setup:
-    """Open the corpora, build the recogniser, and select the utterances that it can use."""
-    text_profile = profile(config.data.profile)
-    corpora = open_corpora(config.data)
-    config = replace(config, model=config.model.with_language(corpora.language()))
-    if config.dry_run or config.overfit_batch:  # nothing is written
-        config = replace(config, model=replace(config.model, feature_cache_gib=0.0))
-    set_seed(config.seed)
-    labels = corpora.labels(text_profile)
-    recogniser = models.build(config.model, labels, config.seed)
-    if accelerator.process_index > 0:  # each process drops units of its own
-        torch.manual_seed(config.seed + accelerator.process_index)
-    if config.gradient_checkpointing:
-        recogniser.gradient_checkpointing_enable()
-    if config.torch_compile:
-        recogniser.compile()
-    recogniser.check_labels(labels)
-    data = select_utterances(corpora, recogniser, text_profile, config.data)
-    accelerator.print(_description(config, data, recogniser, labels))
-
-    def encode(utterances: Sequence[Utterance]) -> list[tuple[int, ...]]:
-        return [recogniser.encode(recogniser.writable(text_profile(utterance.text))) for utterance in utterances]
-
-    denoise, augment = SpectralGate() if config.data.denoise else None, _augmentation(config)
-    train = Examples(data.train, encode(data.train), recogniser, denoise, augment, config.seed, data.repeats)
-    if not config.overfit_batch and (note := _windows_note(train, config.data.max_batch_seconds)):
-        accelerator.print(note)
-    config = _with_steps(config, train, accelerator)
-    return _Setup(
-        config,
-        accelerator,
-        text_profile,
-        recogniser,
-        labels,
-        data,
-        train=train,
-        validation={
-            name: Examples(utterances, encode(utterances), recogniser, denoise)
-            for name, utterances in data.validation.items()
-        },
-        denoise=denoise,
-        augment=augment,
-    )
-
-
-def _with_steps(config: TrainConfig, examples: Examples, accelerator: Accelerator) -> TrainConfig:
-    """The configuration with max_steps in place of num_train_epochs. Raises UsageError if the head alone would be
-    trained in all of them.
-    """
-    if config.num_train_epochs is None:
-        return config
-    epoch = len(examples.first_epoch(config.data.max_batch_seconds))
-    batches_per_step = config.gradient_accumulation_steps * accelerator.num_processes
-    steps = math.ceil(config.num_train_epochs * epoch / batches_per_step)
-    epochs = f"{config.num_train_epochs:g} epoch{'' if config.num_train_epochs == 1 else 's'}"
-    accelerator.print(
-        f"{counted(steps, 'step')} for {epochs} of {counted(epoch, 'batch', 'batches')}, "
-        f"{counted(batches_per_step, 'batch', 'batches')} a step"
-    )
-    config = replace(config, max_steps=steps, num_train_epochs=None)
-    config.check_head_only_steps()
-    return config
-
-
-def _description(config: TrainConfig, data: RunData, recogniser: TrainableRecogniser, labels: Sequence[str]) -> str:
-    """What is trained on what, in a few lines."""
-    parameters = sum(p.numel() for p in recogniser.module.parameters())
-    trained = sum(p.numel() for p in recogniser.module.parameters() if p.requires_grad)
-    hours = sum(u.duration for u in data.train) / 3600
-    training = f"{counted(len(data.train), 'utterance')}, {hours:.2f} h"
-    lines = [
-        f"{config.model.family}: {parameters / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained, "
-        f"from {config.model.base or 'random weights'}",
-        f"{f'a stream that begins with {training}' if config.data.streaming else f'{training} to train on'}; "
-        f"{', '.join(f'{len(utterances)} of {name}' for name, utterances in data.validation.items())}; "
-        f"{len(data.rejects)} rejected",
-    ]
-    silent = sum(not utterance.text.strip() for utterance in data.train)
-    lines += (
-        [f"{counted(silent, 'utterance')} to train on without a text: taken for silence or noise"] if silent else []
-    )
-    lines += [
-        f"the error rate of {name} is that of {len(data.validation[name])} of its {len(data.validation[name]) + n} "
-        f"utterances, without {n} rejected; a benchmark counts all of them"
-        for name, n in data.unevaluated.items()
-        if n
-    ]
-    lines += [f"{MAIN} {data.division}"] if data.division else []
-    lines += [units] if (units := recogniser.describe_units(labels)) else []
-    lines += [printable(f"  {reject.where}: {reject.reason}") for reject in data.rejects[:REJECTS_SHOWN]]
-    if len(data.rejects) > REJECTS_SHOWN:
-        lines.append(f"  ... all in {config.output_dir / 'rejects.jsonl'}")
-    return "\n".join(lines)
-
-
-def _windows_note(examples: Examples, max_batch_seconds: float) -> str | None:
-    """How large the largest batch is in a model's windows where that is far above its bound, which is of speech."""
-    window = examples.recogniser.window_seconds
-    if not window:
-        return None
-    largest = max(map(len, examples.first_epoch(max_batch_seconds)))
-    if largest * window <= FAR_ABOVE_BOUND * max_batch_seconds:
-        return None
-    return (
-        f"NOTE: the largest batch has {counted(largest, 'window')} of {window:g} s, {largest * window:,.0f} s to "
-        f"compute on, as --data.max_batch_seconds {max_batch_seconds:g} counts speech alone; a lower one takes less "
-        "memory"
-    )
-
-
-def _inspect(setup: _Setup) -> DataInspection:
-    data = setup.data
-    return inspect_data(
-        data.train, data.validation[MAIN], setup.labels, data.rejects, setup.profile, setup.config.model
-    )  # fmt: skip
-
-
 def _make_loop(
-    setup: _Setup, writer: RunWriter, inspection: DataInspection, resume_from: Path | None
+    setup: RunSetup, writer: RunWriter, inspection: DataInspection, resume_from: Path | None
 ) -> TrainingLoop:  # fmt: skip
     """The loop of a new or resumed run, whose folder is written."""
     config, accelerator, recogniser = setup.config, setup.accelerator, setup.recogniser
@@ -364,7 +220,7 @@ def _make_loop(
     return loop
 
 
-def _training_examples(setup: _Setup, writer: RunWriter) -> TrainingExamples:
+def _training_examples(setup: RunSetup, writer: RunWriter) -> TrainingExamples:
     """The listed examples, or those of a stream, whose rejects the main process records."""
     if not setup.config.data.streaming:
         return setup.train
@@ -402,7 +258,7 @@ def _clear(output_dir: Path, *, overwrite: bool) -> None:
         (output_dir / LANGUAGE_MODEL / name).unlink(missing_ok=True)
 
 
-def _about(setup: _Setup) -> about.About:
+def _about(setup: RunSetup) -> about.About:
     return about.describe(
         setup.config,
         parameters=sum(parameter.numel() for parameter in setup.recogniser.module.parameters()),

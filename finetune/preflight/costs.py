@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,10 @@ from finetune.data.loading import collate
 from finetune.models.base import Batch, TrainableRecogniser
 from finetune.models.frozen_features import cache_pays
 from finetune.training.evaluation import Evaluator
+from finetune.training.setup import RunSetup
 from preprocessing.audio import SAMPLE_RATE
 from preprocessing.batching import DurationBatches
 from preprocessing.errors import InputError, counted
-from preprocessing.text import Profile
 
 SAMPLING_SECONDS = 0.005  # between samples of resident memory
 ADAMW_STATES = 2  # numbers for each trained parameter: means of its gradient and of the square
@@ -176,18 +176,12 @@ class RunCosts:
     head_step_seconds: float | None = None
 
 
-def measure_costs(
-    config: TrainConfig,
-    accelerator: Accelerator,
-    recogniser: TrainableRecogniser,
-    examples: Examples,
-    validation: Mapping[str, Examples],
-    profile: Profile,
-) -> RunCosts:
-    """The costs of a run, from its largest batch, one of mean size and one of validation. validation: sets by name.
+def measure_costs(setup: RunSetup) -> RunCosts:
+    """The costs of a run, from its largest batch, one of mean size and one of validation.
 
     Raises InputError if the largest does not fit.
     """
+    config, accelerator, recogniser, examples = setup.config, setup.accelerator, setup.recogniser, setup.train
     module = accelerator.prepare(recogniser.module)
     batches = examples.first_epoch(config.data.max_batch_seconds)
     sizes = [examples.computed_seconds(batch) for batch in batches]
@@ -203,10 +197,9 @@ def measure_costs(
         head_compute = _pass_cost(accelerator, recogniser, module, mean_batch.batch).seconds * to_mean
         recogniser.train_head_only(False)
     step, head_step = (_step_seconds(config, seconds, load) for seconds in (compute, head_compute))
-    computed = {name: sum(_computed_seconds(recogniser, examples)) for name, examples in validation.items()}
+    computed = {name: sum(_computed_seconds(recogniser, examples)) for name, examples in setup.validation.items()}
     evaluation, again = (
-        seconds * sum(computed.values()) / computed[MAIN]
-        for seconds in _evaluation_seconds(config, accelerator, recogniser, module, validation[MAIN], profile)
+        seconds * sum(computed.values()) / computed[MAIN] for seconds in _evaluation_seconds(setup, module)
     )
     evaluations = 1 + -(-config.max_steps // config.eval_steps)
     first = config.max_steps
@@ -304,18 +297,14 @@ def _pass_cost(accelerator: Accelerator, recogniser: TrainableRecogniser, module
         ) from None
 
 
-def _evaluation_seconds(
-    config: TrainConfig,
-    accelerator: Accelerator,
-    recogniser: TrainableRecogniser,
-    module: Any,
-    validation: Examples,
-    profile: Profile,
-) -> tuple[float, float]:
-    """Time of an evaluation, with and without loading, by the computed seconds of one batch of middle size."""
+def _evaluation_seconds(setup: RunSetup, module: Any) -> tuple[float, float]:
+    """Time of an evaluation of the main set, with and without loading: of one batch of middle size, over its share of
+    the computed seconds.
+    """
+    validation, recogniser, max_seconds = setup.validation[MAIN], setup.recogniser, setup.config.data.max_batch_seconds
     durations = [utterance.duration for utterance in validation.utterances]
     computed = _computed_seconds(recogniser, validation)
-    batches = DurationBatches(durations, max_seconds=config.data.max_batch_seconds).in_order()
+    batches = DurationBatches(durations, max_seconds=max_seconds).in_order()
     chosen = batches[len(batches) // 2]
     some = Examples(
         [validation.utterances[index] for index in chosen],
@@ -323,13 +312,13 @@ def _evaluation_seconds(
         recogniser,
         validation.denoise,
     )
-    evaluator = Evaluator(some, profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
+    evaluator = Evaluator(some, setup.profile, recogniser, max_batch_seconds=max_seconds)
     began = time.perf_counter()
     for number in range(len(chosen)):
         some[ExampleKey(number)]
     loading = time.perf_counter() - began
     began = time.perf_counter()
-    evaluator.run(accelerator, module)
+    evaluator.run(setup.accelerator, module)
     seconds = time.perf_counter() - began
     share = sum(computed[index] for index in chosen) / sum(computed)
     return seconds / share, max(seconds - loading, 0.0) / share

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 import yaml
-from accelerate import Accelerator
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -23,28 +22,21 @@ from finetune.training.diagnosis import DataInspection
 from finetune.training.display import print_diagnosis
 from finetune.training.optimisation import make_optimiser
 from finetune.training.run_folder import plain
+from finetune.training.setup import RunSetup
 from preprocessing.corpus.report import print_report
 from preprocessing.corpus.statistics import find_leaks, summarise
 from preprocessing.errors import InputError, UsageError
-from preprocessing.text import Profile
 
 STATISTICS_UTTERANCES = 16  # enough to time a family that normalises by statistics of its corpus
 MAX_OUT_OF_VOCABULARY_SHOWN = 12
 
 
-def dry_run(
-    config: TrainConfig,
-    accelerator: Accelerator,
-    recogniser: TrainableRecogniser,
-    examples: Examples,
-    validation: Mapping[str, Examples],
-    profile: Profile,
-    inspection: DataInspection,
-) -> None:
+def dry_run(setup: RunSetup, inspection: DataInspection) -> None:
     """Print the report: configuration, corpora, labels, trained parameters, costs, problems of the data.
 
     Raises UserError if a batch cannot be computed, or nothing would be trained.
     """
+    config, accelerator, recogniser = setup.config, setup.accelerator, setup.recogniser
     if accelerator.num_processes > 1:
         raise UsageError("--dry_run true in several processes; expected one: start it without accelerate launch")
     console = Console(highlight=False)
@@ -52,11 +44,11 @@ def dry_run(
     for line in configuration(config):
         console.print(escape(line), soft_wrap=True)
     console.print()
-    print_report(console, summarise(inspection.train, profile, None), None)
+    print_report(console, summarise(inspection.train, setup.profile, None), None)
     print_report(
         console,
-        summarise(inspection.validation, profile, None),
-        find_leaks(inspection.validation, inspection.train, profile),
+        summarise(inspection.validation, setup.profile, None),
+        find_leaks(inspection.validation, inspection.train, setup.profile),
     )
     console.print("[bold]Labels[/]")
     for line in label_lines(recogniser, inspection.labels):
@@ -65,8 +57,8 @@ def dry_run(
     console.print("[bold]What is trained[/]")
     console.print(trained_table(recogniser, config))
     check_trainable(recogniser)
-    recogniser.fit_statistics(islice(_first_examples(examples), STATISTICS_UTTERANCES))
-    costs = measure_costs(config, accelerator, recogniser, examples, validation, profile)
+    recogniser.fit_statistics(islice(_first_examples(setup.train), STATISTICS_UTTERANCES))
+    costs = measure_costs(setup)
     print_costs(console, config, accelerator.device, costs)
     for diagnosis in inspection.diagnoses:
         print_diagnosis(console, diagnosis)

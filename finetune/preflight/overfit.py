@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 
 from finetune.config import TrainConfig
@@ -21,6 +20,7 @@ from finetune.training.diagnosis import BLANK_RATIO, NEARLY_ALL_WRONG, Diagnosis
 from finetune.training.display import Display, print_diagnosis
 from finetune.training.evaluation import Evaluation, Evaluator
 from finetune.training.optimisation import make_optimiser, make_schedule
+from finetune.training.setup import RunSetup
 from finetune.training.step import LogInterval, Stepper
 from preprocessing.errors import InputError, UsageError, counted
 from preprocessing.text import Profile
@@ -72,24 +72,23 @@ class OverfitResult:
     labels_are_lossless: bool
 
 
-def overfit(
-    config: TrainConfig, accelerator: Accelerator, recogniser: TrainableRecogniser, examples: Examples, profile: Profile
-) -> None:
-    """Train on one small batch and print the progress. config: from `overfit_config`.
+def overfit(setup: RunSetup) -> None:
+    """Train on one small batch and print the progress. setup: of a configuration from `overfit_config`.
 
     Raises InputError with the likeliest reason if WER 0 is not reached.
     """
+    config, accelerator, recogniser = setup.config, setup.accelerator, setup.recogniser
     if accelerator.num_processes > 1:
         raise UsageError("--overfit_batch true in several processes; expected one: start it without accelerate launch")
     check_trainable(recogniser)
-    chosen = small_batch(examples, config.data.max_batch_seconds)
+    chosen = small_batch(setup.train, config.data.max_batch_seconds)
     prepared = [chosen[ExampleKey(index)] for index in range(len(chosen))]
     for reject in (item for item in prepared if not isinstance(item, Example)):
         raise InputError(f"{reject.where}: {reject.reason}; it is in the batch to overfit")
     recogniser.fit_statistics(example for example in prepared if isinstance(example, Example))
     loaded = collate(prepared)
     assert loaded.batch is not None
-    evaluator = Evaluator(chosen, profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
+    evaluator = Evaluator(chosen, setup.profile, recogniser, max_batch_seconds=config.data.max_batch_seconds)
     optimiser = make_optimiser(recogniser, config)
     schedule = make_schedule(optimiser, config)
     module, wrapped_optimiser = accelerator.prepare(recogniser.module, optimiser)
@@ -123,7 +122,7 @@ def overfit(
         evaluation.wer,
         evaluation.blank_ratio,
         config.learning_rate,
-        _labels_are_lossless(recogniser, chosen, profile),
+        _labels_are_lossless(recogniser, chosen, setup.profile),
     )
     diagnosis = explain_failure(result)
     print_diagnosis(Console(highlight=False, soft_wrap=True), diagnosis)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.training.distributed import threads_per_process
+from finetune.training.setup import set_up
 from tests.commands import run
 from tests.conftest import DEMO, absolute, read_manifest, write_manifest
 from tests.finetune.runs import TINY
@@ -88,7 +88,7 @@ def test_each_process_begins_with_the_same_weights_and_draws_its_own_dropout(tmp
     weights, draws = [], []
     for process in (0, 1):
         accelerator: Any = SimpleNamespace(process_index=process, print=lambda _: None)
-        setup = training_run._set_up(config, accelerator)
+        setup = set_up(config, accelerator)
         draws.append(torch.rand(8))
         weights.append(torch.cat([parameter.flatten() for parameter in setup.recogniser.module.parameters()]))
     assert torch.equal(*weights)

@@ -15,9 +15,8 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 
-from finetune import training_run
 from finetune.config import DataConfig, ModelConfig, OptimisationConfig, TrainConfig
-from finetune.data.corpora import MAIN
+from finetune.data.corpora import MAIN, RunData
 from finetune.data.examples import Examples
 from finetune.metrics.word_alignment import align, column_width, wrap_pairs
 from finetune.models.base import TrainableRecogniser
@@ -31,6 +30,7 @@ from finetune.training.display import Display
 from finetune.training.evaluation import Evaluation, ValidationSample
 from finetune.training.optimisation import make_optimiser
 from finetune.training.run_folder import draw_curve, start_tracker
+from finetune.training.setup import RunSetup, windows_note
 from finetune.training_run import train
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import Utterance
@@ -195,6 +195,15 @@ def test_epochs_are_of_a_corpus_whose_length_is_known(streaming: bool) -> None:
     assert all((words in told) == streaming for words in unknown)
 
 
+def setup_of(config: TrainConfig, examples: Examples) -> RunSetup:
+    """Of a run that trains and evaluates on the same examples."""
+    utterances, accelerator = list(examples.utterances), Accelerator(cpu=True)
+    data, sets = RunData(utterances, None, {MAIN: utterances}, []), {MAIN: examples}
+    return RunSetup(
+        config, accelerator, profile("basic"), examples.recogniser, [], data, examples, sets, denoise=None, augment=None
+    )
+
+
 @pytest.mark.parametrize(
     ("head_only_steps", "workers", "cached", "expected"),
     [
@@ -238,9 +247,7 @@ def test_steps_of_the_head_alone_are_costed_as_such(
     )
     utterances = [Utterance(f"u{n}", "a.wav", "x", 1.0) for n in range(4)]
     examples = Examples(utterances, [(1,)] * 4, recogniser)  # type: ignore[arg-type]
-    found = costs.measure_costs(
-        config, Accelerator(cpu=True), recogniser, examples, {MAIN: examples}, profile("basic")  # type: ignore[arg-type]
-    )  # fmt: skip
+    found = costs.measure_costs(setup_of(config, examples))
     assert found.seconds == pytest.approx(expected)
     assert passes == [False, False, *([True] if head_only_steps else [])]
     console = Console(file=io.StringIO(), width=200)
@@ -291,9 +298,7 @@ def test_of_windows_the_batch_with_most_is_measured_and_costed(monkeypatch: pyte
     monkeypatch.setattr(Examples, "__getitem__", lambda *_: None)
     data = DataConfig(train=["a"], validation="b", max_batch_seconds=20.0)
     config = TrainConfig(output_dir=Path("run"), data=data, max_steps=10, eval_steps=10)
-    found = costs.measure_costs(
-        config, Accelerator(cpu=True), WINDOWED.recogniser, WINDOWED, {MAIN: WINDOWED}, profile("basic")
-    )  # fmt: skip
+    found = costs.measure_costs(setup_of(config, WINDOWED))
     batches = WINDOWED.first_epoch(20.0)
     assert measured[0] == max(map(len, batches)) > 30
     assert found.compute_seconds == pytest.approx(len(WINDOWED) / len(batches))
@@ -306,12 +311,12 @@ def test_of_windows_the_batch_with_most_is_measured_and_costed(monkeypatch: pyte
 
 
 def test_windows_far_above_the_bound_are_said() -> None:
-    note = training_run._windows_note(WINDOWED, 20.0)
+    note = windows_note(WINDOWED, 20.0)
     n = max(map(len, WINDOWED.first_epoch(20.0)))
     assert note is not None and f"the largest batch has {n} windows of 30 s, {30 * n:,} s to compute on" in note
     sentences = replace(WINDOWED, utterances=WINDOWED.utterances[:2] * 4, labels=[(1,)] * 8)
-    assert training_run._windows_note(sentences, 30.0) is None  # three windows, 90 s
-    assert training_run._windows_note(replace(WINDOWED, recogniser=Two()), 20.0) is None
+    assert windows_note(sentences, 30.0) is None  # three windows, 90 s
+    assert windows_note(replace(WINDOWED, recogniser=Two()), 20.0) is None
 
 
 def test_nothing_keeps_the_loss_of_an_overfitted_batch_up() -> None:

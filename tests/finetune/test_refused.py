@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from finetune import models, training_run
+from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
 from finetune.data.examples import Examples
 from finetune.training.checkpoint import Progress
@@ -20,6 +20,7 @@ from finetune.training.fingerprint import (
     fingerprint_of,
 )
 from finetune.training.run_folder import plain
+from finetune.training.setup import with_steps
 from preprocessing.cli.options import parse_command
 from preprocessing.corpus import Utterance
 from preprocessing.errors import UsageError
@@ -97,12 +98,12 @@ def test_epochs_become_steps(epochs: float, accumulation: int, n_processes: int,
     config = replace(GOOD, data=data, num_train_epochs=epochs, max_steps=-1, gradient_accumulation_steps=accumulation)
     said: list[str] = []
     accelerator: Any = SimpleNamespace(num_processes=n_processes, print=said.append)
-    resolved = training_run._with_steps(config, examples, accelerator)
+    resolved = with_steps(config, examples, accelerator)
     assert (resolved.max_steps, resolved.num_train_epochs) == (steps, None)
     a_step = {1: "1 batch a step", 8: "8 batches a step"}[accumulation * n_processes]
     assert said == [f"{steps} steps for {epochs:g} epochs of 10 batches, {a_step}"]
     with pytest.raises(UsageError, match="only the head would be trained"):
-        training_run._with_steps(replace(config, head_only_steps=steps), examples, accelerator)
+        with_steps(replace(config, head_only_steps=steps), examples, accelerator)
 
 
 def test_whisper_has_no_head_of_its_own() -> None:
