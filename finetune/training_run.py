@@ -135,12 +135,12 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if (
         config.mixed_precision == "bf16"
         and on_cpu
-        and config.model.family == "lstm"
+        and config.model.traits.is_recurrent
         and not precision.lstm_computes_bfloat16_on_cpu()
     ):
         raise UsageError(
             "--mixed_precision is bf16, which the LSTM kernels of this processor do not support; expected no or auto "
-            "for the family lstm: choose one"
+            f"for the family {config.model.family}: choose one"
         )
     unused = [DistributedDataParallelKwargs(find_unused_parameters=True)] if config.head_only_steps > 0 else []
     return Accelerator(

@@ -1,22 +1,13 @@
 """Configuration of the model: family, origin, output units, which weights are trained, masks and dropout."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from finetune.config.families import FAMILIES, OWN_KEYS, TrainableFamily, families_with
 from preprocessing.cli.model_file import HUB_ID
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
 from preprocessing.errors import UsageError
-
-WHISPERS = ("whisper", "whisper-ctc")
-# Owners on the Hub whose speech models are of these families alone.
-OWNERS = {"facebook": ("wav2vec2",), "openai": WHISPERS}
-BASES = {
-    "wav2vec2": "a CTC model of transformers, such as facebook/wav2vec2-base-960h: name one",
-    "whisper": "a Whisper, such as the size base: name one",
-    "whisper-ctc": "a Whisper, such as the size base: name one",
-    "lstm": "a run of this family, to train it further: leave --model.base out to train a new model",
-}
 
 
 @dataclass(frozen=True)
@@ -127,13 +118,19 @@ class ModelConfig:
     """Window of Whisper's encoder, in seconds. Below 30, training is faster, but openai-whisper always uses 30: finish
     with a short run at 30."""
 
+    @property
+    def traits(self) -> TrainableFamily:
+        """What the family has."""
+        return FAMILIES[self.family]
+
     def with_language(self, language: str | None) -> "ModelConfig":
         """The configuration with the language of a corpus where the family takes one and none is set."""
-        return replace(self, language=language) if self.family == "whisper" and self.language is None else self
+        takes_it = self.traits.language == "token" and self.language is None
+        return replace(self, language=language) if takes_it else self
 
     def with_origin(self) -> "ModelConfig":
         """The configuration with scratch for an lstm that has neither base nor scratch: a new one, of default size."""
-        is_new = self.family == "lstm" and self.base is None and self.scratch is None
+        is_new = self.traits.is_new_by_default and self.base is None and self.scratch is None
         return replace(self, scratch={}) if is_new else self
 
     def check_origin(self) -> None:
@@ -149,10 +146,10 @@ class ModelConfig:
     def check_units(self) -> None:
         """Raises UsageError naming the first contradiction between the keys of the units."""
         if self.units != "characters":
-            if self.family == "whisper":
+            if self.traits.has_own_tokens:
                 raise UsageError(
-                    f"--model.units is {self.units} and --model.family whisper; expected a CTC family, as Whisper "
-                    "keeps its own units: leave one of them out"
+                    f"--model.units is {self.units} and --model.family {self.family}; expected a CTC family, as "
+                    "Whisper keeps its own units: leave one of them out"
                 )
             if self.vocabulary != "new" and self.with_origin().scratch is None:
                 raise UsageError(
@@ -194,19 +191,19 @@ class ModelConfig:
                 f"--model.lora_alpha is {self.lora_alpha} and --model.lora_rank 0, which adds no LoRA matrices; "
                 "expected a rank with it: set --model.lora_rank, or leave it out"
             )
-        if self.language is not None and self.family not in ("whisper", "wav2vec2"):
+        if self.language is not None and self.traits.language is None:
             raise UsageError(
                 f"--model.language is {self.language}, but --model.family is {self.family}, which has no language "
                 "setting besides its units; expected whisper, or wav2vec2 with an MMS model: leave it out"
             )
-        if self.language is not None and self.family == "wav2vec2" and (self.lora_rank > 0 or self.scratch is not None):
+        is_adapter = self.language is not None and self.traits.language == "adapter"
+        if is_adapter and (self.lora_rank > 0 or self.scratch is not None):
             other = "scratch" if self.scratch is not None else "lora_rank"
             raise UsageError(
                 f"--model.language is {self.language}, which trains the adapter of an MMS model, and --model.{other} "
                 "is set; expected one of the two: leave one out"
             )
-        if self.family != "wav2vec2":
-            self._check_family_keys()
+        self._check_family_keys()
         self._check_whispers()
         self._check_base()
 
@@ -236,51 +233,32 @@ class ModelConfig:
         if self.base is None or Path(self.base).exists():
             return
         owner = self.base.partition("/")[0] if HUB_ID.fullmatch(self.base) else None
-        is_size = self.family == "lstm" and "/" not in self.base  # of Whisper, or its .pt file
-        if is_size or self.family not in OWNERS.get(owner or "", (self.family,)):
+        is_size = self.traits.base_is_run and "/" not in self.base  # of Whisper, or its .pt file
+        is_others = any(owner in family.owners for family in FAMILIES.values()) and owner not in self.traits.owners
+        if is_size or is_others:
             raise UsageError(
                 f"--model.base is {self.base}, which is no folder or file here and by its name no model of "
-                f"--model.family {self.family}; expected {BASES[self.family]}, or correct the path"
+                f"--model.family {self.family}; expected {self.traits.base}, or correct the path"
             )
 
     def _check_family_keys(self) -> None:
-        """Raises UsageError naming the first given key that only wav2vec2 has."""
-        given = {
-            "adapters_only": self.adapters_only,
-            "lora_rank": self.lora_rank > 0 and self.family not in WHISPERS,
-            "attn_implementation": self.attn_implementation != "auto",
-            "attention_dropout": self.attention_dropout > 0,
-            "mask_feature_prob": self.mask_feature_prob > 0,
-        }
-        for key, is_given in given.items():
-            if is_given:
+        """Raises UsageError naming the first key that is given, and that the family does not have."""
+        for key in (one.name for one in fields(self) if one.name in OWN_KEYS):
+            value = getattr(self, key)
+            if value != getattr(ModelConfig(), key) and key not in self.traits.keys:
                 raise UsageError(
-                    f"--model.{key} is {getattr(self, key)}, but --model.family is {self.family}; expected "
-                    "wav2vec2 with it: leave it out"
+                    f"--model.{key} is {value}, but --model.family is {self.family}; expected {families_with(key)} "
+                    "with it: leave it out"
                 )
 
     def _check_whispers(self) -> None:
-        """Raises UsageError naming the first key of Whisper's families that another one is given, or a conflict."""
-        given = {
-            "trained_layers": (self.trained_layers is not None, WHISPERS),
-            "head": (bool(self.head), ("whisper-ctc",)),
-            "feature_cache": (self.feature_cache is not None, WHISPERS),
-            "timestamp_share": (self.timestamp_share > 0, ("whisper",)),
-            "label_smoothing_factor": (self.label_smoothing_factor > 0, ("whisper",)),
-            "context_seconds": (self.context_seconds != ModelConfig.context_seconds, ("whisper",)),
-        }
-        for key, (is_given, families) in given.items():
-            if is_given and self.family not in families:
-                raise UsageError(
-                    f"--model.{key} is set, but --model.family is {self.family}; expected {' or '.join(families)} with "
-                    "it: leave it out"
-                )
-        if self.family == "whisper" and self.vocabulary != ModelConfig.vocabulary:
+        """Raises UsageError naming the first conflict between keys that Whisper's families have, or lack."""
+        if self.traits.has_own_tokens and self.vocabulary != ModelConfig.vocabulary:
             raise UsageError(
-                f"--model.vocabulary is {self.vocabulary}, but --model.family is whisper, which keeps its own tokens; "
-                "expected a CTC family with it: leave it out"
+                f"--model.vocabulary is {self.vocabulary}, but --model.family is {self.family}, which keeps its own "
+                "tokens; expected a CTC family with it: leave it out"
             )
-        if self.family == "whisper" and self.lora_rank == 0 and self.dropout not in (0.0, ModelConfig.dropout):
+        if not self.traits.has_dropout and self.lora_rank == 0 and self.dropout not in (0.0, ModelConfig.dropout):
             raise UsageError(
                 f"--model.dropout is {self.dropout:g}, but Whisper has no dropout except on LoRA's input; expected "
                 "--model.lora_rank with it: leave it out"
@@ -290,7 +268,8 @@ class ModelConfig:
                 f"--model.trained_layers is {self.trained_layers}, but --model.scratch starts from random weights, of "
                 "which all are trained; expected --model.base with it: leave one of the two out"
             )
-        if self.family == "whisper-ctc" and self.trained_layers is not None and self.lora_rank > 0:
+        has_both = self.trained_layers is not None and self.lora_rank > 0
+        if has_both and not self.traits.has_lora_in_trained_layers:
             raise UsageError(
                 f"--model.trained_layers is {self.trained_layers} and --model.lora_rank {self.lora_rank}; expected one "
                 "of the two: leave one out"
@@ -298,12 +277,12 @@ class ModelConfig:
 
     def _check_masks(self) -> None:
         """Raises UsageError naming the first mask that the family does not have."""
-        if self.family == "wav2vec2" and self.spec_augment != "none":
+        if self.traits.has_latent_masks and self.spec_augment != "none":
             raise UsageError(
-                f"--model.spec_augment is {self.spec_augment}, but wav2vec2 has no log-mel features to mask; "
+                f"--model.spec_augment is {self.spec_augment}, but {self.family} has no log-mel features to mask; "
                 "expected none: set --model.mask_time_prob and --model.mask_feature_prob instead"
             )
-        if self.family == "wav2vec2":
+        if self.traits.has_latent_masks:
             return
         for name in ("mask_time_prob", "mask_time_length", "mask_feature_prob", "mask_feature_length"):
             value = getattr(self, name)

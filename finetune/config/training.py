@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from finetune.config.data import DataConfig
+from finetune.config.families import families_with
 from finetune.config.model import ModelConfig
 from finetune.config.renamed import OF_TRAINER, RENAMED
 from preprocessing.cli.options import check_counts, check_ranges, check_shares
@@ -271,16 +272,15 @@ class TrainConfig(HubConfig, EvaluationConfig, OptimisationConfig, RunConfig):
 
     def _check_family(self) -> None:
         """Raises UsageError naming the first key that the family of the model does not have."""
-        if self.head_only_steps > 0 and self.model.family == "whisper":
+        if self.head_only_steps > 0 and not self.model.traits.has_output_layer:
             raise UsageError(
-                f"--head_only_steps is {self.head_only_steps}, but --model.family is whisper, which has no output "
-                "layer of its own; expected 0: take head_only_steps out of the configuration, or set it to 0"
+                f"--head_only_steps is {self.head_only_steps}, but --model.family is {self.model.family}, which has no "
+                "output layer of its own; expected 0: take head_only_steps out of the configuration, or set it to 0"
             )
-        families = {"gradient_checkpointing": ("wav2vec2", "whisper", "whisper-ctc"), "torch_compile": ("wav2vec2",)}
-        for key, able in families.items():
-            if getattr(self, key) and self.model.family not in able:
+        for key in ("gradient_checkpointing", "torch_compile"):
+            if getattr(self, key) and key not in self.model.traits.keys:
                 raise UsageError(
-                    f"--{key} is true, but --model.family is {self.model.family}; expected {' or '.join(able)} with "
+                    f"--{key} is true, but --model.family is {self.model.family}; expected {families_with(key)} with "
                     "it: leave it out"
                 )
         if self.model.feature_cache is not None and self.data.augment:

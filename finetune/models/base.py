@@ -158,7 +158,8 @@ class TrainableRecogniser(ABC):
       used.
     - `PUBLICATION: Publication`: what the Hub is told of it.
 
-    NAME then joins the names in `finetune.config.ModelConfig.family`; nothing else lists the families.
+    NAME then joins the names in `finetune.config.ModelConfig.family`, and gets a record in `finetune.config.families`
+    of what the family has, which decides the options that it takes.
 
     A run calls, in this order: `gradient_checkpointing_enable` and `compile` where asked for; `check_labels` and
     `describe_units` on all training texts; `rejection_reason` for each utterance, whose usable ones are encoded

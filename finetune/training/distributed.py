@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from finetune.config import TrainConfig
+from finetune.config.families import FAMILIES
 from finetune.models.base import Batch, TrainableRecogniser
 from preprocessing.errors import UsageError
 
@@ -236,11 +237,12 @@ def check_sharding(accelerator: Accelerator, config: TrainConfig) -> None:
         return
     if not accelerator.is_fsdp2:
         raise UsageError("accelerate's fsdp_version is 1; expected 2: see configs/accelerate/fsdp.yaml")
+    sharded = " or ".join(name for name, family in FAMILIES.items() if family.is_sharded)
     unsupported = [
         ("--ema_decay", config.ema_decay, "0", config.ema_decay > 0),
         ("--average_best", config.average_best, "1", config.average_best > 1),
         ("--torch_compile", config.torch_compile, "false", config.torch_compile),
-        ("--model.family", config.model.family, "wav2vec2 or whisper", config.model.family in ("lstm", "whisper-ctc")),
+        ("--model.family", config.model.family, sharded, not config.model.traits.is_sharded),
     ]
     for flag, value, expected, is_set in unsupported:
         if is_set:

@@ -13,7 +13,6 @@ import torch
 import yaml
 
 from finetune.config import TrainConfig
-from finetune.config.model import WHISPERS
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -27,7 +26,7 @@ def resolve(config: TrainConfig, begun: bool) -> Precision:
         return resumed
     if torch.accelerator.is_available():
         return "bf16" if not torch.cuda.is_available() or torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if config.model.family in ("wav2vec2", *WHISPERS) and bfloat16_pays_on_cpu() else "no"
+    return "bf16" if not config.model.traits.is_recurrent and bfloat16_pays_on_cpu() else "no"
 
 
 def bfloat16_pays_on_cpu(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:

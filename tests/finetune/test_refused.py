@@ -10,6 +10,7 @@ import yaml
 
 from finetune import models
 from finetune.config import DataConfig, ModelConfig, TrainConfig
+from finetune.config.families import FAMILIES, OWN_KEYS
 from finetune.data.examples import Examples
 from finetune.training.checkpoint import Progress
 from finetune.training.fingerprint import (
@@ -22,6 +23,7 @@ from finetune.training.fingerprint import (
 from finetune.training.run_folder import plain
 from finetune.training.setup import with_steps
 from preprocessing.cli.options import parse_command
+from preprocessing.cli.refused_options import option_names
 from preprocessing.corpus import Utterance
 from preprocessing.errors import UsageError
 from tests.conftest import ROOT
@@ -53,7 +55,7 @@ GOOD = TrainConfig(
         ("model", {"mask_time_prob": 2.0}, "--model.mask_time_prob"),
         ("model", {"mask_time_length": 0}, "--model.mask_time_length is 0"),
         ("model", {"family": "lstm", "attention_dropout": 0.1}, "--model.attention_dropout is 0.1"),
-        ("model", {"context_seconds": 10.0}, "--model.context_seconds is set"),
+        ("model", {"context_seconds": 10.0}, "--model.context_seconds is 10.0"),
         ("model", {"family": "whisper", "vocabulary": "new"}, "--model.vocabulary is new"),
         ("model", {"family": "whisper", "dropout": 0.3}, "--model.dropout is 0.3"),
         (None, {"dry_run": True, "overfit_batch": True}, "--dry_run and --overfit_batch"),
@@ -104,6 +106,53 @@ def test_epochs_become_steps(epochs: float, accumulation: int, n_processes: int,
     assert said == [f"{steps} steps for {epochs:g} epochs of 10 batches, {a_step}"]
     with pytest.raises(UsageError, match="only the head would be trained"):
         with_steps(replace(config, head_only_steps=steps), examples, accelerator)
+
+
+CTC = ("wav2vec2", "whisper-ctc", "lstm")
+ENCODERS = ("whisper", "whisper-ctc")
+ABLE: list[tuple[str | None, dict[str, Any], tuple[str, ...]]] = [
+    ("model", {"adapters_only": True}, ("wav2vec2",)),
+    ("model", {"attn_implementation": "sdpa"}, ("wav2vec2",)),
+    ("model", {"attention_dropout": 0.1}, ("wav2vec2",)),
+    ("model", {"mask_time_prob": 0.2}, ("wav2vec2",)),
+    ("model", {"mask_feature_prob": 0.2}, ("wav2vec2",)),
+    ("model", {"spec_augment": "SM"}, (*ENCODERS, "lstm")),
+    ("model", {"lora_rank": 4}, ("wav2vec2", *ENCODERS)),
+    ("model", {"trained_layers": 2}, ENCODERS),
+    ("model", {"trained_layers": 2, "lora_rank": 4}, ("whisper",)),
+    ("model", {"feature_cache": Path("cache")}, ENCODERS),
+    ("model", {"head": {"head": "conv"}}, ("whisper-ctc",)),
+    ("model", {"timestamp_share": 0.5}, ("whisper",)),
+    ("model", {"label_smoothing_factor": 0.1}, ("whisper",)),
+    ("model", {"context_seconds": 10.0}, ("whisper",)),
+    ("model", {"language": "de"}, ("wav2vec2", "whisper")),
+    ("model", {"vocabulary": "new"}, CTC),
+    ("model", {"units": "words", "vocabulary": "new"}, CTC),
+    ("model", {"dropout": 0.3}, CTC),
+    (None, {"head_only_steps": 5}, CTC),
+    (None, {"gradient_checkpointing": True}, ("wav2vec2", *ENCODERS)),
+    (None, {"torch_compile": True}, ("wav2vec2",)),
+]
+
+
+@pytest.mark.parametrize(("part", "changes", "able"), ABLE, ids=[" ".join(changes) for _, changes, _ in ABLE])
+def test_a_family_takes_the_options_that_it_has(
+    part: str | None, changes: dict[str, Any], able: tuple[str, ...], tmp_path: Path
+) -> None:
+    for family in models.FAMILIES:
+        config = replace(GOOD, model=ModelConfig(family=family, base=str(tmp_path)))  # type: ignore[arg-type]
+        given = replace(config, **(changes if part is None else {part: replace(config.model, **changes)}))
+        if family in able:
+            given.check()
+        else:
+            with pytest.raises(UsageError, match=f"^--(model.)?({'|'.join(changes)}) is "):
+                given.check()
+
+
+def test_each_family_has_a_record_of_what_it_has() -> None:
+    assert tuple(FAMILIES) == models.FAMILIES
+    names = {name.removeprefix("model.") for name in option_names(TrainConfig)}
+    assert names >= OWN_KEYS
 
 
 def test_whisper_has_no_head_of_its_own() -> None:
