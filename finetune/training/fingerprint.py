@@ -41,7 +41,7 @@ STREAMING = ("data.streaming", "data.shuffle_buffer", "data.streaming_first")  #
 # Without effect on the training, and part of the digest all the same, as runs of earlier versions have them in theirs.
 HARMLESS = (
     *("data.strict", "model.feature_cache_gib"),
-    "gradient_checkpointing",  # computes the same values again
+    "gradient_checkpointing",  # computes the same values again, with other dropout where rows are packed on a GPU
     ACCUMULATION,  # the batches of all processes are counted
 )
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "config.json")  # of a checkpoint's folder

@@ -195,11 +195,12 @@ class Stepper:
         torch.cuda.empty_cache()
         largest = max(len(batch.indices) for batch in batches)
         if self._accelerator.num_processes > 1 or self.parts >= largest:
+            recomputes = self._config.gradient_checkpointing
+            resume = "" if recomputes else "resume with --gradient_checkpointing true, or "
             raise InputError(
                 f"a batch of {counted(largest, 'utterance')}, {max(batch.seconds[1] for batch in batches):.0f} s with "
-                "padding, does not fit into the device's memory; expected a smaller one: resume with "
-                "--gradient_checkpointing true, or begin a new run with a lower --data.max_batch_seconds or "
-                "--data.max_seconds"
+                f"padding, does not fit into the device's memory; expected a smaller one: {resume}begin a new run with "
+                "a lower --data.max_batch_seconds or --data.max_seconds"
             ) from None
         self.parts *= 2
         self._accelerator.print(

@@ -227,16 +227,20 @@ def test_out_of_memory_cuts_batches_in_parts_with_the_same_result(capsys: pytest
     torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-6)
 
 
-def test_a_single_utterance_that_does_not_fit_is_said() -> None:
+@pytest.mark.parametrize(
+    ("recomputes", "remedy"),
+    [(False, "resume with --gradient_checkpointing true, or begin a new run"), (True, "begin a new run")],
+)
+def test_a_single_utterance_that_does_not_fit_is_said(recomputes: bool, remedy: str) -> None:
     class NeverFits(ToyModule):
         def forward(self, batch: Batch, generator: torch.Generator | None) -> torch.Tensor:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    toy, config = Toy(), OptimisationConfig()
+    toy, config = Toy(), OptimisationConfig(gradient_checkpointing=recomputes)
     toy.module = NeverFits()
     optimiser = make_optimiser(toy, config)
     stepper = Stepper(Accelerator(cpu=True), toy, optimiser, make_schedule(optimiser, config), config)
-    with pytest.raises(InputError, match=r"4 utterances.*resume with --gradient_checkpointing.*new run.*max_batch"):
+    with pytest.raises(InputError, match=rf"4 utterances.*smaller one: {remedy} with a lower --data.max_batch_seconds"):
         stepper.step(toy.module, [pad_batch(examples(4))], lambda _: torch.Generator())
 
 
